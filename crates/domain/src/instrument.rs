@@ -1,0 +1,111 @@
+//! What can be traded: symbols and the stocks behind them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use thiserror::Error;
+
+use crate::{Freshness, Price, StockId, Timestamp};
+
+/// A ticker in its canonical form: upper case, 1 to 12 of `A–Z 0–9 . -`, class shares with a dot (`BRK.B`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = diesel::sql_types::Text))]
+pub struct Symbol(String);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a symbol has 1 to 12 letters, digits, dots or hyphens, like AAPL or BRK.B")]
+pub struct MalformedSymbol;
+
+impl Symbol {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Symbol {
+    type Err = MalformedSymbol;
+
+    /// Folds case and surrounding blanks.
+    fn from_str(text: &str) -> Result<Self, MalformedSymbol> {
+        let symbol = text.trim().to_ascii_uppercase();
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        let well_formed = (1..=12).contains(&symbol.len())
+            && symbol.bytes().all(allowed)
+            && symbol.as_bytes()[0].is_ascii_alphanumeric();
+        if well_formed { Ok(Self(symbol)) } else { Err(MalformedSymbol) }
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Symbol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// ISO 4217. Only US dollars are traded: quotes in other currencies are refused at the provider's edge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Currency {
+    #[default]
+    #[serde(rename = "USD")]
+    Usd,
+}
+
+impl Currency {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Usd => "USD",
+        }
+    }
+}
+
+/// What a source knows of an instrument besides its price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    pub symbol: Symbol,
+    pub company_name: String,
+    /// As the source calls it: `NASDAQ`, `NYSE`, `NYSE ARCA`; empty when unknown.
+    pub exchange: String,
+    /// `Technology`, `Fund`, …; `Other` when unknown.
+    pub sector: String,
+    pub currency: Currency,
+}
+
+/// An instrument in the database, with the last price that was seen for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stock {
+    pub id: StockId,
+    pub listing: Listing,
+    pub last: Option<LastPrice>,
+}
+
+/// The newest price the books know, kept so that a page has one when the source is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastPrice {
+    pub price: Price,
+    pub previous_close: Option<Price>,
+    /// Market time of the price, not the time it was fetched.
+    pub as_of: Timestamp,
+    pub source: String,
+    pub freshness: Freshness,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_are_folded_and_checked() {
+        assert_eq!(" brk.b ".parse::<Symbol>().unwrap().as_str(), "BRK.B");
+        for bad in ["", " ", "A B", "A/B", "-A", ".A", "ABCDEFGHIJKLM", "ÄÖ", "A'--"] {
+            assert_eq!(bad.parse::<Symbol>(), Err(MalformedSymbol), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What Stockyard is about: money, orders, positions, portfolios, their valuation and performance.
+//!
+//! Pure: no I/O, no clock, no randomness, no async. Instants and ids are handed in.
+
+pub mod calendar;
+pub mod composition;
+mod decimal;
+pub mod fill;
+pub mod id;
+pub mod instrument;
+pub mod journal;
+pub mod money;
+#[cfg(feature = "openapi")]
+mod openapi;
+pub mod order;
+pub mod performance;
+pub mod portfolio;
+pub mod position;
+pub mod quote;
+#[cfg(feature = "diesel")]
+pub mod sql;
+mod timestamp;
+pub mod valuation;
+
+pub use calendar::{Calendar, Session};
+pub use decimal::DecimalText;
+pub use fill::{Fill, FillRule, Receipt};
+pub use id::{OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
+pub use instrument::{Currency, Listing, Stock, Symbol};
+pub use journal::{JournalEntry, TransactionType};
+pub use money::{DecimalError, Money, Price, Quantity};
+pub use order::{Order, OrderSize, OrderStatus, OrderType, PlaceOrder, Side, TimeInForce};
+pub use portfolio::{OrderRejected, Placed, Portfolio};
+pub use position::Position;
+pub use quote::{Bar, Freshness, PriceSource, Quote};
+pub use timestamp::Timestamp;
+pub use valuation::{Holding, Snapshot, Valuation};

@@ -1,0 +1,452 @@
+//! Exact decimals that cannot be mixed up: [`Money`], [`Price`] and [`Quantity`].
+//!
+//! Nothing here is a float. Rounding is half-even and happens only where a function says so.
+
+use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
+use std::str::FromStr;
+
+use bigdecimal::num_bigint::BigInt;
+use bigdecimal::{BigDecimal, Signed, Zero};
+use thiserror::Error;
+
+use crate::decimal;
+
+/// Why a text is not an amount. The sentence is meant for the person who typed it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecimalError {
+    #[error("write a plain decimal like 1250.50, without thousands separators or exponents")]
+    Malformed,
+    #[error("use at most {most} decimals")]
+    TooPrecise { most: i64 },
+    #[error("must be between {least} and {most}")]
+    OutOfRange { least: &'static str, most: &'static str },
+}
+
+/// An amount in the account's currency, in whole cents (scale 2). Signed: positive is money coming in.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Money(pub(crate) BigDecimal);
+
+/// What one share costs, on the tick: 0.01 from 1.00 upwards, 0.0001 below. Never negative.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Price(pub(crate) BigDecimal);
+
+/// A number of shares with up to nine decimals. Never negative; a side says which way it goes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Quantity(pub(crate) BigDecimal);
+
+const CENTS: i64 = 2;
+const QUANTITY_SCALE: i64 = 9;
+
+impl Money {
+    /// The largest amount the books hold, in either direction: 10^15.
+    pub const MAX: &'static str = "1000000000000000.00";
+
+    pub fn zero() -> Self {
+        Self(BigDecimal::new(BigInt::zero(), CENTS))
+    }
+
+    pub fn from_cents(cents: i64) -> Self {
+        Self(BigDecimal::new(cents.into(), CENTS))
+    }
+
+    /// Half-even to the cent.
+    pub(crate) fn rounded(exact: &BigDecimal) -> Self {
+        Self(decimal::round(exact, CENTS))
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    pub fn is_positive(&self) -> bool {
+        self.0.is_positive()
+    }
+
+    pub fn is_negative(&self) -> bool {
+        self.0.is_negative()
+    }
+
+    pub fn abs(&self) -> Self {
+        Self(self.0.abs())
+    }
+
+    /// Whether the amount lies within ±10^15, what the books can hold.
+    pub fn in_bounds(&self) -> bool {
+        self.0.abs() <= 1_000_000_000_000_000_i64
+    }
+
+    /// `self × part / whole`, half-even to the cent: the cost that leaves with a part of a position.
+    ///
+    /// # Panics
+    /// If `whole` is zero, which a held position never is.
+    pub fn prorate(&self, part: &Quantity, whole: &Quantity) -> Self {
+        Self::rounded(&(&self.0 * &part.0 / &whole.0))
+    }
+
+    /// How many shares the amount buys at `price`, rounded down to nine decimals.
+    /// Nothing at all at a price of zero.
+    pub fn buys(&self, price: &Price) -> Quantity {
+        if price.0.is_zero() || !self.is_positive() {
+            return Quantity::zero();
+        }
+        Quantity((&self.0 / &price.0).with_scale_round(QUANTITY_SCALE, bigdecimal::RoundingMode::Down))
+    }
+
+    /// For statistics and drawings only; never comes back into the books.
+    pub fn to_f64(&self) -> f64 {
+        to_f64(&self.0)
+    }
+}
+
+impl Price {
+    pub const MAX: &'static str = "10000000";
+
+    /// `mantissa × 10^-scale`, half-even to the tick: how sources with binary or over-precise prices enter.
+    pub fn from_scaled(mantissa: i64, scale: u8) -> Self {
+        Self::rounded(&BigDecimal::new(mantissa.into(), scale.into()))
+    }
+
+    /// Half-even to the tick of its size.
+    pub fn rounded(exact: &BigDecimal) -> Self {
+        Self(decimal::round(exact, tick_scale(exact)))
+    }
+
+    /// Parses a provider's text, which may carry more decimals than the tick, and rounds half-even to the tick.
+    ///
+    /// # Errors
+    /// If the text is not a plain decimal above zero and at most 10^7.
+    pub fn from_provider(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        Self::rounded(&exact).checked()
+    }
+
+    fn checked(self) -> Result<Self, DecimalError> {
+        if self.0.is_positive() && self.0 <= 10_000_000 {
+            Ok(self)
+        } else {
+            Err(DecimalError::OutOfRange { least: "0.0001", most: Self::MAX })
+        }
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// What `quantity` shares are worth at this price, half-even to the cent.
+    pub fn times(&self, quantity: &Quantity) -> Money {
+        Money::rounded(&(&self.0 * &quantity.0))
+    }
+
+    /// `self − other` per share; may be negative, hence not a `Price`. Exact.
+    pub fn minus(&self, other: &Self) -> PriceChange {
+        PriceChange(&self.0 - &other.0)
+    }
+
+    /// `self / other − 1` as a ratio; `None` when `other` is zero.
+    pub fn change_ratio(&self, other: &Self) -> Option<f64> {
+        (!other.0.is_zero()).then(|| to_f64(&(&self.0 / &other.0)) - 1.0)
+    }
+
+    /// For statistics and drawings only; never comes back into the books.
+    pub fn to_f64(&self) -> f64 {
+        to_f64(&self.0)
+    }
+}
+
+/// A difference of two prices, per share; positive when the price rose. Exact, not rounded.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PriceChange(BigDecimal);
+
+impl PriceChange {
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    pub fn is_negative(&self) -> bool {
+        self.0.is_negative()
+    }
+}
+
+impl Quantity {
+    pub const MIN: &'static str = "0.000000001";
+    pub const MAX: &'static str = "1000000000";
+
+    pub fn zero() -> Self {
+        Self(BigDecimal::zero())
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// `self − other`, or `None` when that would be negative.
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        (self >= other).then(|| Self(&self.0 - &other.0))
+    }
+
+    /// Whether the books can hold it: at most 10^9 shares.
+    pub fn in_bounds(&self) -> bool {
+        self.0 <= 1_000_000_000
+    }
+
+    pub fn to_f64(&self) -> f64 {
+        to_f64(&self.0)
+    }
+}
+
+/// What a share cost on average: `cost / quantity`, half-even to six decimals. `None` for nothing held.
+pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> {
+    (!quantity.is_zero()).then(|| AveragePrice(decimal::round(&(&cost.0 / &quantity.0), 6)))
+}
+
+/// A price per share that came out of a division, to six decimals.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AveragePrice(BigDecimal);
+
+impl Add<&Quantity> for Quantity {
+    type Output = Self;
+    fn add(self, other: &Quantity) -> Self {
+        Self(self.0 + &other.0)
+    }
+}
+
+impl Add for Money {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl Add<&Money> for Money {
+    type Output = Self;
+    fn add(self, other: &Money) -> Self {
+        Self(self.0 + &other.0)
+    }
+}
+
+impl Sub for Money {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+}
+
+impl Sub<&Money> for Money {
+    type Output = Self;
+    fn sub(self, other: &Money) -> Self {
+        Self(self.0 - &other.0)
+    }
+}
+
+impl AddAssign<&Money> for Money {
+    fn add_assign(&mut self, other: &Money) {
+        self.0 += &other.0;
+    }
+}
+
+impl SubAssign<&Money> for Money {
+    fn sub_assign(&mut self, other: &Money) {
+        self.0 -= &other.0;
+    }
+}
+
+impl Neg for Money {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+impl Sum for Money {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        amounts.fold(Self::zero(), |total, amount| total + amount)
+    }
+}
+
+impl<'a> Sum<&'a Money> for Money {
+    fn sum<I: Iterator<Item = &'a Money>>(amounts: I) -> Self {
+        amounts.fold(Self::zero(), |total, amount| total + amount)
+    }
+}
+
+impl FromStr for Money {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        at_most(&exact, CENTS)?;
+        let money = Self(exact.with_scale(CENTS));
+        match money.in_bounds() {
+            true => Ok(money),
+            false => Err(DecimalError::OutOfRange { least: "-1000000000000000.00", most: Self::MAX }),
+        }
+    }
+}
+
+impl FromStr for Price {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let scale = tick_scale(&exact);
+        at_most(&exact, scale)?;
+        Self(exact.with_scale(scale)).checked()
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let quantity = Self(exact.normalized());
+        match quantity.0.is_positive() && quantity.in_bounds() {
+            true => Ok(quantity),
+            false => Err(DecimalError::OutOfRange { least: Self::MIN, most: Self::MAX }),
+        }
+    }
+}
+
+/// 2 decimals from 1.00 upwards, 4 below.
+fn tick_scale(price: &BigDecimal) -> i64 {
+    if *price < 1 { 4 } else { 2 }
+}
+
+fn at_most(value: &BigDecimal, scale: i64) -> Result<(), DecimalError> {
+    match value.normalized().fractional_digit_count() <= scale {
+        true => Ok(()),
+        false => Err(DecimalError::TooPrecise { most: scale }),
+    }
+}
+
+fn to_f64(value: &BigDecimal) -> f64 {
+    use bigdecimal::ToPrimitive;
+    value.to_f64().unwrap_or(f64::NAN)
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.with_scale(CENTS).to_plain_string())
+    }
+}
+
+impl fmt::Display for Price {
+    /// Two decimals, four below 1.00.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.with_scale(tick_scale(&self.0)).to_plain_string())
+    }
+}
+
+impl fmt::Display for PriceChange {
+    /// At least two decimals, without further trailing zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shortest = self.0.normalized();
+        f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(CENTS)).to_plain_string())
+    }
+}
+
+impl fmt::Display for AveragePrice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.with_scale(6).to_plain_string())
+    }
+}
+
+impl fmt::Display for Quantity {
+    /// Without trailing zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shortest = self.0.normalized();
+        f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(0)).to_plain_string())
+    }
+}
+
+macro_rules! plain_text {
+    ($($name:ty),+) => { $(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+ };
+}
+plain_text!(Money, Price, Quantity, PriceChange, AveragePrice);
+
+macro_rules! read_text {
+    ($($name:ty),+) => { $(
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                decimal::text(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+ };
+}
+read_text!(Money, Price, Quantity);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn money_is_cents_and_refuses_more() {
+        assert_eq!(money("100000").to_string(), "100000.00");
+        assert_eq!(money("0.10").to_string(), "0.10");
+        assert_eq!(money("1.500").to_string(), "1.50");
+        assert_eq!("0.001".parse::<Money>(), Err(DecimalError::TooPrecise { most: 2 }));
+        assert_eq!("1e5".parse::<Money>(), Err(DecimalError::Malformed));
+        assert!(matches!("1000000000000000.01".parse::<Money>(), Err(DecimalError::OutOfRange { .. })));
+    }
+
+    #[test]
+    fn price_keeps_to_its_tick() {
+        assert_eq!("189.42".parse::<Price>().unwrap().to_string(), "189.42");
+        assert_eq!("0.1234".parse::<Price>().unwrap().to_string(), "0.1234");
+        assert_eq!("189.425".parse::<Price>(), Err(DecimalError::TooPrecise { most: 2 }));
+        assert_eq!(Price::from_provider("205.35000610351").unwrap_err(), DecimalError::Malformed);
+        assert_eq!(Price::from_provider("205.350006103").unwrap().to_string(), "205.35");
+        assert!("0".parse::<Price>().is_err() && "-1".parse::<Price>().is_err());
+    }
+
+    #[test]
+    fn quantity_has_nine_decimals_and_plain_notation() {
+        assert_eq!("0.000000001".parse::<Quantity>().unwrap().to_string(), "0.000000001");
+        assert_eq!("1000000000".parse::<Quantity>().unwrap().to_string(), "1000000000");
+        assert_eq!("10.500".parse::<Quantity>().unwrap().to_string(), "10.5");
+        assert!("1000000000.1".parse::<Quantity>().is_err() && "0".parse::<Quantity>().is_err());
+    }
+
+    #[test]
+    fn amounts_round_half_to_even() {
+        let price = |text: &str| text.parse::<Price>().unwrap();
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(price("1.25").times(&quantity("0.1")), money("0.12"));
+        assert_eq!(price("1.35").times(&quantity("0.1")), money("0.14"));
+        assert_eq!(money("100.00").prorate(&quantity("1"), &quantity("3")), money("33.33"));
+        assert_eq!(money("100.00").buys(&price("3.00")).to_string(), "33.333333333");
+    }
+
+    #[test]
+    fn json_takes_quoted_and_bare_decimals_alike() {
+        for text in ["\"12.34\"", "12.34"] {
+            assert_eq!(serde_json::from_str::<Money>(text).unwrap(), money("12.34"));
+        }
+        assert_eq!(
+            serde_json::from_str::<Money>("9007199254740.93").unwrap().to_string(),
+            "9007199254740.93"
+        );
+        assert!(serde_json::from_str::<Money>("1e3").is_err());
+        assert_eq!(serde_json::to_string(&money("5")).unwrap(), "\"5.00\"");
+    }
+}

@@ -1,0 +1,45 @@
+//! How the value types look in the OpenAPI description: strings, with a pattern where they have one.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::money::{AveragePrice, PriceChange};
+use crate::{DecimalText, Money, Price, Quantity, Symbol, Timestamp};
+
+macro_rules! strings {
+    ($($name:ident: $description:literal, $example:literal, $format:expr;)+) => { $(
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .format(Some($format))
+                    .description(Some($description))
+                    .examples([$example])
+                    .into()
+            }
+        }
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )+ };
+}
+
+fn decimal() -> SchemaFormat {
+    SchemaFormat::Custom("decimal".into())
+}
+
+strings! {
+    Money: "An amount in the account's currency, in plain notation with two decimals.", "100000.00", decimal();
+    Price: "Per share, on the tick: two decimals, four below 1.00.", "189.42", decimal();
+    PriceChange: "A difference of prices per share, signed.", "-1.20", decimal();
+    AveragePrice: "Per share, to six decimals.", "218.860000", decimal();
+    DecimalText: "A decimal in plain notation; a bare number is understood too.", "12.50", decimal();
+    Quantity: "Shares, up to nine decimals.", "10.5", decimal();
+    Symbol: "A ticker; class shares with a dot.", "BRK.B", SchemaFormat::Custom("symbol".into());
+    Timestamp: "An instant, RFC 3339 in UTC.", "2026-11-20T19:12:09Z", SchemaFormat::KnownFormat(KnownFormat::DateTime);
+}

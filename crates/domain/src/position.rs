@@ -1,0 +1,113 @@
+//! Shares held and what they cost, by the average-cost rule.
+
+use thiserror::Error;
+
+use crate::money::{AveragePrice, average_price};
+use crate::{Money, Quantity};
+
+/// A holding of one stock. Nothing held is a position too: its realised result stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub quantity: Quantity,
+    /// What the shares now held cost, commissions included. Zero when nothing is held.
+    pub cost_basis: Money,
+    /// The result of all sells so far: proceeds less the cost that left; positive is a gain.
+    pub realized_pnl: Money,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PositionError {
+    #[error("only {held} shares are held")]
+    NotHeld { held: Quantity },
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { quantity: Quantity::zero(), cost_basis: Money::zero(), realized_pnl: Money::zero() }
+    }
+}
+
+impl Position {
+    /// Adds shares that cost `cost` altogether (positive, commission included).
+    pub fn buy(&mut self, quantity: &Quantity, cost: &Money) {
+        self.quantity = std::mem::replace(&mut self.quantity, Quantity::zero()) + quantity;
+        self.cost_basis += cost;
+    }
+
+    /// Removes shares that brought `proceeds` (commission deducted) and answers the realised result.
+    /// The cost that leaves is `cost_basis × sold / held`, half-even to the cent; a full sell takes the rest.
+    ///
+    /// # Errors
+    /// If fewer shares are held; the position is unchanged then.
+    pub fn sell(&mut self, quantity: &Quantity, proceeds: &Money) -> Result<Money, PositionError> {
+        let rest = self
+            .quantity
+            .checked_sub(quantity)
+            .ok_or_else(|| PositionError::NotHeld { held: self.quantity.clone() })?;
+        let cost = if rest.is_zero() {
+            self.cost_basis.clone()
+        } else {
+            self.cost_basis.prorate(quantity, &self.quantity)
+        };
+        let realized = proceeds.clone() - &cost;
+        self.quantity = rest;
+        self.cost_basis -= &cost;
+        self.realized_pnl += &realized;
+        Ok(realized)
+    }
+
+    /// `cost_basis / quantity`, to six decimals; `None` when nothing is held.
+    pub fn average_buy_price(&self) -> Option<AveragePrice> {
+        average_price(&self.cost_basis, &self.quantity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    fn quantity(text: &str) -> Quantity {
+        text.parse().unwrap()
+    }
+
+    /// Buy 10 at 100 and 10 at 120, sell 15 at 130: average 110, realised 300, 5 left at 110.
+    #[test]
+    fn average_cost_by_hand() {
+        let mut position = Position::default();
+        position.buy(&quantity("10"), &money("1000"));
+        position.buy(&quantity("10"), &money("1200"));
+        assert_eq!(position.average_buy_price().unwrap().to_string(), "110.000000");
+        assert_eq!(position.sell(&quantity("15"), &money("1950")), Ok(money("300")));
+        assert_eq!(
+            (position.quantity.to_string(), position.cost_basis.to_string()),
+            ("5".into(), "550.00".into())
+        );
+        assert_eq!(position.average_buy_price().unwrap().to_string(), "110.000000");
+    }
+
+    #[test]
+    fn a_full_sell_takes_the_rest_of_the_cost() {
+        let mut position = Position::default();
+        position.buy(&quantity("3"), &money("100"));
+        position.sell(&quantity("1"), &money("40")).unwrap();
+        assert_eq!(position.cost_basis, money("66.67"));
+        position.sell(&quantity("1"), &money("40")).unwrap();
+        position.sell(&quantity("1"), &money("40")).unwrap();
+        assert_eq!((position.cost_basis.clone(), position.realized_pnl.clone()), (money("0"), money("20")));
+        assert_eq!(position.average_buy_price(), None);
+    }
+
+    #[test]
+    fn selling_more_than_held_changes_nothing() {
+        let mut position = Position::default();
+        position.buy(&quantity("1.5"), &money("10"));
+        let before = position.clone();
+        let refused = position.sell(&quantity("1.500000001"), &money("10"));
+        assert_eq!(refused, Err(PositionError::NotHeld { held: quantity("1.5") }));
+        assert_eq!(position, before);
+    }
+}

@@ -1,0 +1,283 @@
+//! What a portfolio is worth at given prices, and the daily snapshot of it.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+
+use crate::money::AveragePrice;
+use crate::{
+    JournalEntry, Listing, Money, PortfolioId, Position, Price, Quantity, Quote, StockId, TransactionType,
+};
+
+/// A position at a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    pub stock_id: StockId,
+    pub listing: Listing,
+    pub position: Position,
+    pub quote: Quote,
+    /// `quantity × price`, half-even to the cent.
+    pub market_value: Money,
+    /// `market_value − cost_basis`.
+    pub unrealized_pnl: Money,
+    /// Gain since the previous close: on the shares held then from that close, on shares bought since from
+    /// their price. `None` when the previous close is not known.
+    pub day_change: Option<Money>,
+}
+
+impl Holding {
+    pub fn average_buy_price(&self) -> Option<AveragePrice> {
+        self.position.average_buy_price()
+    }
+
+    /// `unrealized_pnl / cost_basis`, a ratio; `None` when the cost is zero.
+    pub fn unrealized_ratio(&self) -> Option<f64> {
+        (!self.position.cost_basis.is_zero())
+            .then(|| self.unrealized_pnl.to_f64() / self.position.cost_basis.to_f64())
+    }
+}
+
+/// A portfolio at current prices. Totals are sums of rounded parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Valuation {
+    pub cash_balance: Money,
+    pub positions_value: Money,
+    /// `cash_balance + positions_value`.
+    pub total_value: Money,
+    /// Gain since the previous close, deposits and withdrawals left out. Positions whose previous close is
+    /// not known are left out too.
+    pub day_change: Money,
+    pub unrealized_pnl: Money,
+    /// Of all sells of the portfolio's life.
+    pub realized_pnl: Money,
+    /// What is held now, largest market value first.
+    pub holdings: Vec<Holding>,
+}
+
+/// A stock the portfolio has or had, with the price to value it at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Priced {
+    pub stock_id: StockId,
+    pub listing: Listing,
+    pub position: Position,
+    pub quote: Quote,
+}
+
+impl Valuation {
+    /// Values cash and positions; `today` are the journal entries since the previous close.
+    pub fn new(cash_balance: Money, positions: Vec<Priced>, today: &[JournalEntry]) -> Self {
+        let trades = Trades::of(today);
+        let mut valuation = Self {
+            total_value: cash_balance.clone(),
+            cash_balance,
+            positions_value: Money::zero(),
+            day_change: Money::zero(),
+            unrealized_pnl: Money::zero(),
+            realized_pnl: Money::zero(),
+            holdings: Vec::new(),
+        };
+        for Priced { stock_id, listing, position, quote } in positions {
+            let market_value = quote.price.times(&position.quantity);
+            let unrealized_pnl = market_value.clone() - &position.cost_basis;
+            let day_change =
+                trades.day_change(stock_id, &position.quantity, &market_value, quote.previous_close.as_ref());
+            valuation.realized_pnl += &position.realized_pnl;
+            if let Some(change) = &day_change {
+                valuation.day_change += change;
+            }
+            if position.quantity.is_zero() {
+                continue;
+            }
+            valuation.positions_value += &market_value;
+            valuation.unrealized_pnl += &unrealized_pnl;
+            valuation.holdings.push(Holding {
+                stock_id,
+                listing,
+                position,
+                quote,
+                market_value,
+                unrealized_pnl,
+                day_change,
+            });
+        }
+        valuation.total_value += &valuation.positions_value;
+        valuation.holdings.sort_by(|a, b| {
+            b.market_value.cmp(&a.market_value).then_with(|| a.listing.symbol.cmp(&b.listing.symbol))
+        });
+        valuation
+    }
+
+    /// `amount / total_value`, a ratio; zero when the portfolio is empty.
+    pub fn weight(&self, amount: &Money) -> f64 {
+        if self.total_value.is_zero() { 0.0 } else { amount.to_f64() / self.total_value.to_f64() }
+    }
+
+    /// `day_change` against what today's result was earned on, a ratio; `None` when that was nothing.
+    pub fn day_change_ratio(&self) -> Option<f64> {
+        let base = self.total_value.clone() - &self.day_change;
+        base.is_positive().then(|| self.day_change.to_f64() / base.to_f64())
+    }
+
+    /// Cash that orders may spend. Nothing is reserved: market orders fill when they are placed.
+    pub fn buying_power(&self) -> &Money {
+        &self.cash_balance
+    }
+}
+
+/// Shares and money moved by trades since the previous close, by stock.
+struct Trades(HashMap<StockId, (Quantity, Quantity, Money)>);
+
+impl Trades {
+    fn of(entries: &[JournalEntry]) -> Self {
+        let mut trades = HashMap::new();
+        for entry in entries {
+            let (Some(stock), Some(quantity)) = (entry.stock_id, &entry.quantity) else { continue };
+            let (bought, sold, cash) =
+                trades.entry(stock).or_insert_with(|| (Quantity::zero(), Quantity::zero(), Money::zero()));
+            match entry.transaction_type {
+                TransactionType::Buy => *bought = bought.clone() + quantity,
+                TransactionType::Sell => *sold = sold.clone() + quantity,
+                TransactionType::Deposit | TransactionType::Withdrawal => {}
+            }
+            *cash += &entry.amount;
+        }
+        Self(trades)
+    }
+
+    /// Value now − value at the previous close + cash that trades brought since.
+    fn day_change(
+        &self,
+        stock: StockId,
+        held: &Quantity,
+        value: &Money,
+        close: Option<&Price>,
+    ) -> Option<Money> {
+        let none = (Quantity::zero(), Quantity::zero(), Money::zero());
+        let (bought, sold, cash) = self.0.get(&stock).unwrap_or(&none);
+        let before = (held.clone() + sold).checked_sub(bought).unwrap_or_else(Quantity::zero);
+        let value_before = match close {
+            Some(close) => close.times(&before),
+            None if before.is_zero() => Money::zero(),
+            None => return None,
+        };
+        Some(value.clone() - &value_before + cash)
+    }
+}
+
+/// A portfolio at the close of a session. One row per portfolio and session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub portfolio_id: PortfolioId,
+    /// The session's date, the exchange's calendar day.
+    pub date: NaiveDate,
+    pub total_value: Money,
+    pub cash_balance: Money,
+    pub positions_value: Money,
+    /// Deposits less withdrawals since the previous session's close.
+    pub net_flow: Money,
+    /// Taken before the close or at older prices; a later run replaces it.
+    pub provisional: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Currency, Freshness, OrderId, PriceSource, Timestamp};
+    use chrono::{TimeZone, Utc};
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    fn at() -> Timestamp {
+        Utc.with_ymd_and_hms(2026, 11, 20, 19, 0, 0).unwrap().into()
+    }
+
+    fn priced(id: i64, symbol: &str, quantity: &str, cost: &str, price: &str, close: Option<&str>) -> Priced {
+        let symbol: crate::Symbol = symbol.parse().unwrap();
+        let quantity = if quantity == "0" { Quantity::zero() } else { quantity.parse().unwrap() };
+        Priced {
+            stock_id: StockId(id),
+            listing: Listing {
+                symbol: symbol.clone(),
+                company_name: String::new(),
+                exchange: String::new(),
+                sector: "Technology".into(),
+                currency: Currency::Usd,
+            },
+            position: Position { quantity, cost_basis: money(cost), realized_pnl: Money::zero() },
+            quote: Quote {
+                symbol,
+                price: price.parse().unwrap(),
+                bid: None,
+                ask: None,
+                previous_close: close.map(|text| text.parse().unwrap()),
+                volume: None,
+                as_of: at(),
+                source: PriceSource("test".into()),
+                freshness: Freshness::Simulated,
+                stale: false,
+            },
+        }
+    }
+
+    fn trade(stock: i64, kind: TransactionType, quantity: &str, amount: &str) -> JournalEntry {
+        JournalEntry {
+            stock_id: Some(StockId(stock)),
+            order_id: Some(OrderId(uuid::Uuid::nil())),
+            transaction_type: kind,
+            quantity: Some(quantity.parse().unwrap()),
+            ..JournalEntry::cash(PortfolioId(1), money(amount), at())
+        }
+    }
+
+    #[test]
+    fn totals_add_rounded_parts() {
+        let positions = vec![
+            priced(1, "AAPL", "10", "1500", "160.00", Some("155.00")),
+            priced(2, "MSFT", "0.333333333", "100", "400.00", Some("410.00")),
+        ];
+        let valuation = Valuation::new(money("1000"), positions, &[]);
+        assert_eq!(valuation.positions_value, money("1733.33"));
+        assert_eq!(valuation.total_value, money("2733.33"));
+        assert_eq!(valuation.unrealized_pnl, money("133.33"));
+        // 10 × 5.00; 133.33 − 136.67
+        assert_eq!(valuation.day_change, money("46.66"));
+        assert_eq!(valuation.holdings[0].listing.symbol.as_str(), "AAPL");
+        let weights: f64 =
+            valuation.holdings.iter().map(|holding| valuation.weight(&holding.market_value)).sum();
+        assert!((weights + valuation.weight(&valuation.cash_balance) - 1.0).abs() < 1e-12);
+    }
+
+    /// Held 10 at a close of 155; bought 5 at 158 and sold 3 at 161 since; now 160:
+    /// 7 × 5 + 3 × 6 + 5 × 2 = 63.
+    #[test]
+    fn day_change_counts_todays_trades_from_their_price() {
+        let today =
+            [trade(1, TransactionType::Buy, "5", "-790"), trade(1, TransactionType::Sell, "3", "483")];
+        let valuation =
+            Valuation::new(money("0"), vec![priced(1, "AAPL", "12", "1", "160.00", Some("155.00"))], &today);
+        assert_eq!(valuation.holdings[0].day_change, Some(money("63")));
+    }
+
+    #[test]
+    fn a_stock_sold_out_today_still_counts_for_the_day() {
+        let today = [trade(1, TransactionType::Sell, "10", "1600")];
+        let valuation = Valuation::new(
+            money("1600"),
+            vec![priced(1, "AAPL", "0", "0", "170.00", Some("155.00"))],
+            &today,
+        );
+        assert!(valuation.holdings.is_empty());
+        assert_eq!((valuation.day_change, valuation.total_value), (money("50"), money("1600")));
+    }
+
+    #[test]
+    fn without_a_previous_close_the_change_is_unknown_unless_bought_today() {
+        let unknown = Valuation::new(money("0"), vec![priced(1, "AAPL", "1", "1", "160.00", None)], &[]);
+        assert_eq!(unknown.holdings[0].day_change, None);
+        let today = [trade(1, TransactionType::Buy, "1", "-158")];
+        let bought = Valuation::new(money("0"), vec![priced(1, "AAPL", "1", "158", "160.00", None)], &today);
+        assert_eq!(bought.holdings[0].day_change, Some(money("2")));
+    }
+}
