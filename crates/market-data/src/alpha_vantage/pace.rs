@@ -1,0 +1,47 @@
+//! Keeps calls apart: a free key is allowed one a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// Lets calls out one by one, at least `gap` after each other, in the order they came.
+#[derive(Debug)]
+pub(super) struct Pace {
+    gap: Duration,
+    /// When the last call goes out that has its place.
+    last: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    pub(super) fn new(gap: Duration) -> Self {
+        Self { gap, last: Mutex::new(None) }
+    }
+
+    /// Returns when it is the caller's turn.
+    pub(super) async fn turn(&self) {
+        sleep_until(self.place(Instant::now())).await;
+    }
+
+    /// When a call may go out that comes at `now`. The place is taken, even if the caller gives up waiting.
+    fn place(&self, now: Instant) -> Instant {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = last.map_or(now, |last| now.max(last + self.gap));
+        *last = Some(place);
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_that_come_together_go_out_apart() {
+        let gap = Duration::from_millis(1500);
+        let (pace, now) = (Pace::new(gap), Instant::now());
+        assert_eq!([pace.place(now), pace.place(now), pace.place(now)], [now, now + gap, now + 2 * gap]);
+        let later = now + 10 * gap;
+        assert_eq!([pace.place(later), pace.place(later)], [later, later + gap]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Symbols as Alpha Vantage writes them: class shares with a hyphen, foreign listings with a suffix.
+
+use domain::Symbol;
+
+use crate::QuoteError;
+
+/// How Alpha Vantage calls a symbol of ours: `BRK.B` is `BRK-B` there.
+///
+/// # Errors
+/// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters
+/// (`TSCO.LON`): its price would come without a word on its currency.
+pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
+    let suffix = symbol.as_str().rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    if suffix.len() >= 3 {
+        return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: super::FOREIGN });
+    }
+    Ok(symbol.as_str().replace('.', "-"))
+}
+
+/// Our symbol for one of Alpha Vantage's, if it can be one.
+pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
+    ticker.replace('-', ".").parse().ok()
+}
+
+/// Whether an answer is about the symbol that was asked for, however it is written.
+pub(super) fn is_about(answered: &str, asked: &Symbol) -> bool {
+    let fold = |text: &str| text.trim().to_ascii_uppercase().replace(['-', '/'], ".");
+    fold(answered) == fold(asked.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(text: &str) -> Symbol {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn class_shares_change_their_dot_for_a_hyphen_and_back() {
+        assert_eq!(asked_as(&symbol("BRK.B")).unwrap(), "BRK-B");
+        assert_eq!(asked_as(&symbol("AAPL")).unwrap(), "AAPL");
+        assert_eq!(symbol_of("BRK-B"), Some(symbol("BRK.B")));
+        assert_eq!(symbol_of("not a symbol"), None);
+    }
+
+    #[test]
+    fn foreign_listings_are_refused() {
+        for foreign in ["TSCO.LON", "SHOP.TRT", "6190.HKG"] {
+            assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_recognised_in_any_spelling() {
+        for spelling in ["BRK.B", "brk-b", " BRK/B "] {
+            assert!(is_about(spelling, &symbol("BRK.B")), "{spelling}");
+        }
+        assert!(!is_about("BRK.A", &symbol("BRK.B")) && !is_about("", &symbol("BRK.B")));
+    }
+}

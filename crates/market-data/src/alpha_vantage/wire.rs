@@ -1,0 +1,232 @@
+//! The shapes of Alpha Vantage's answers, and what is believed of them.
+//!
+//! Each answer is an object of texts whose keys are numbered (`05. price`). The numbers move from function to
+//! function, so fields are found by their name, and nothing depends on their order.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use domain::calendar::exchange_date;
+use domain::{Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Symbol, Timestamp};
+use serde_json::{Map, Value};
+
+use super::transport::unusable;
+use super::{FOREIGN, NOT_IN_DOLLARS, SOURCE, ticker};
+use crate::QuoteError;
+
+type Object = Map<String, Value>;
+
+/// Reads a `GLOBAL_QUOTE`. Its price is the close of a session, or so far the last price of the one under way.
+pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
+    // A paid key's quote is called `Global Quote - DATA DELAYED BY 15 MINUTES`.
+    let fields = section(answer, "Global Quote").ok_or_else(|| unusable("an answer without a quote"))?;
+    if fields.is_empty() {
+        return Err(QuoteError::UnknownSymbol(asked.clone()));
+    }
+    check_symbol(&text(fields, "symbol"), asked)?;
+    let date = parse_date(&text(fields, "latest trading day"))?;
+    let session = past_session(date, now).ok_or_else(|| unusable("a quote of a day without trading"))?;
+    let day = DayPrices::read(fields, "price")?;
+    Ok(Quote {
+        symbol: asked.clone(),
+        price: day.close,
+        bid: None,
+        ask: None,
+        previous_close: Price::from_provider(&text(fields, "previous close")).ok(),
+        volume: text(fields, "volume").parse().ok(),
+        as_of: session.closes_at.min(now.into()),
+        source: PriceSource(SOURCE.to_owned()),
+        freshness: Freshness::EndOfDay,
+        stale: false,
+    })
+}
+
+/// Reads a `TIME_SERIES_DAILY`: the sessions that are over at `at`, oldest first. Days whose values cannot be
+/// are left out; a series of nothing else is an error.
+pub(super) fn daily_bars(
+    answer: &Object,
+    asked: &Symbol,
+    at: Timestamp,
+    now: DateTime<Utc>,
+) -> Result<Vec<Bar>, QuoteError> {
+    let about = section(answer, "Meta Data").ok_or_else(|| unusable("a series without a heading"))?;
+    check_symbol(&text(about, "Symbol"), asked)?;
+    let rows = section(answer, "Time Series").ok_or_else(|| unusable("an answer without a series"))?;
+    let mut bars = Vec::with_capacity(rows.len());
+    let mut refused = 0_usize;
+    for (date, row) in rows {
+        match parse_date(date).and_then(|date| bar(date, row, now)) {
+            Ok(bar) => bars.push(bar),
+            Err(reason) => {
+                refused += 1;
+                tracing::warn!(symbol = asked.as_str(), date = date.as_str(), %reason, "left out a daily bar");
+            }
+        }
+    }
+    if bars.is_empty() && refused > 0 {
+        return Err(unusable("a series without a usable day"));
+    }
+    bars.retain(|bar| Calendar::Xnys.session(bar.date).is_some_and(|session| session.closes_at <= at));
+    bars.sort_by_key(|bar| bar.date);
+    Ok(bars)
+}
+
+fn bar(date: NaiveDate, row: &Value, now: DateTime<Utc>) -> Result<Bar, QuoteError> {
+    past_session(date, now).ok_or_else(|| unusable("a bar of a day without trading"))?;
+    let fields = row.as_object().ok_or_else(|| unusable("a bar that is no object"))?;
+    let DayPrices { open, high, low, close } = DayPrices::read(fields, "close")?;
+    let volume = text(fields, "volume").parse().map_err(|_| unusable("a volume that is no whole number"))?;
+    Ok(Bar { date, open, high, low, close, volume })
+}
+
+/// Reads a `SYMBOL_SEARCH`: stocks and funds of the United States in dollars, in the provider's order.
+pub(super) fn search(answer: &Object) -> Result<Vec<Listing>, QuoteError> {
+    Ok(matches(answer)?.into_iter().filter_map(|found| found.listing().ok()).collect())
+}
+
+/// The entry of a `SYMBOL_SEARCH` that has exactly that symbol.
+pub(super) fn exact_match(answer: &Object, asked: &Symbol) -> Result<Listing, QuoteError> {
+    let found = matches(answer)?.into_iter().find(|found| ticker::is_about(&found.ticker, asked));
+    let found = found.ok_or_else(|| QuoteError::UnknownSymbol(asked.clone()))?;
+    found.listing().map_err(|reason| QuoteError::NotTradable { symbol: asked.clone(), reason })
+}
+
+/// Reads an `OVERVIEW`; `None` when there is none, as for funds and for unknown symbols.
+pub(super) fn overview(answer: &Object, asked: &Symbol) -> Result<Option<Listing>, QuoteError> {
+    if answer.is_empty() {
+        return Ok(None);
+    }
+    check_symbol(&text(answer, "Symbol"), asked)?;
+    if text(answer, "Currency") != Currency::Usd.code() {
+        return Err(QuoteError::NotTradable { symbol: asked.clone(), reason: NOT_IN_DOLLARS });
+    }
+    let symbol = ticker::symbol_of(&text(answer, "Symbol")).unwrap_or_else(|| asked.clone());
+    Ok(Some(Listing {
+        company_name: known(text(answer, "Name")).unwrap_or_else(|| symbol.to_string()),
+        symbol,
+        exchange: known(text(answer, "Exchange")).unwrap_or_default(),
+        sector: known(text(answer, "Sector")).map_or_else(|| "Other".to_owned(), |name| in_title_case(&name)),
+        currency: Currency::Usd,
+    }))
+}
+
+/// One entry of a `SYMBOL_SEARCH`.
+struct Match {
+    ticker: String,
+    name: String,
+    kind: String,
+    region: String,
+    currency: String,
+}
+
+impl Match {
+    /// # Errors
+    /// Why it is not traded here.
+    fn listing(self) -> Result<Listing, &'static str> {
+        if self.region != "United States" {
+            return Err(FOREIGN);
+        }
+        if self.currency != Currency::Usd.code() {
+            return Err(NOT_IN_DOLLARS);
+        }
+        let sector = match self.kind.as_str() {
+            "Equity" => "Other",
+            "ETF" => "Fund",
+            _ => return Err("it is neither a stock nor an exchange-traded fund"),
+        };
+        let symbol = ticker::symbol_of(&self.ticker).ok_or("its symbol has an unknown form")?;
+        Ok(Listing {
+            company_name: known(self.name).unwrap_or_else(|| symbol.to_string()),
+            symbol,
+            exchange: String::new(),
+            sector: sector.to_owned(),
+            currency: Currency::Usd,
+        })
+    }
+}
+
+fn matches(answer: &Object) -> Result<Vec<Match>, QuoteError> {
+    let entries = answer.get("bestMatches").and_then(Value::as_array);
+    let entries = entries.ok_or_else(|| unusable("an answer without search results"))?;
+    let read = |entry: &Object| Match {
+        ticker: text(entry, "symbol"),
+        name: text(entry, "name"),
+        kind: text(entry, "type"),
+        region: text(entry, "region"),
+        currency: text(entry, "currency"),
+    };
+    Ok(entries.iter().filter_map(Value::as_object).map(read).collect())
+}
+
+/// The prices of a day, each above zero and each between the low and the high.
+struct DayPrices {
+    open: Price,
+    high: Price,
+    low: Price,
+    close: Price,
+}
+
+impl DayPrices {
+    /// `last` is what the closing price is called.
+    fn read(fields: &Object, last: &str) -> Result<Self, QuoteError> {
+        let price = |name: &str| {
+            Price::from_provider(&text(fields, name)).map_err(|_| unusable("a price that cannot be"))
+        };
+        let day =
+            Self { open: price("open")?, high: price("high")?, low: price("low")?, close: price(last)? };
+        let range = &day.low..=&day.high;
+        match range.contains(&&day.open) && range.contains(&&day.close) {
+            true => Ok(day),
+            false => Err(unusable("a price outside the day's low and high")),
+        }
+    }
+}
+
+/// The part of an answer whose key begins like this.
+fn section<'a>(answer: &'a Object, prefix: &str) -> Option<&'a Object> {
+    answer.iter().find(|(key, _)| key.starts_with(prefix)).and_then(|(_, value)| value.as_object())
+}
+
+/// A field's text by its name without the number, a number's digits as they were sent; else empty.
+fn text(fields: &Object, name: &str) -> String {
+    let is_named = |key: &str| key == name || key.split_once(". ").is_some_and(|(_, label)| label == name);
+    match fields.iter().find(|(key, _)| is_named(key)) {
+        Some((_, Value::String(text))) => text.trim().to_owned(),
+        Some((_, Value::Number(number))) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Missing values are written as words.
+fn known(text: String) -> Option<String> {
+    (!matches!(text.as_str(), "" | "None" | "-" | "null")).then_some(text)
+}
+
+fn in_title_case(shouted: &str) -> String {
+    if shouted.chars().any(char::is_lowercase) {
+        return shouted.to_owned();
+    }
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| first.to_string() + &letters.as_str().to_lowercase())
+    };
+    shouted.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn check_symbol(answered: &str, asked: &Symbol) -> Result<(), QuoteError> {
+    match ticker::is_about(answered, asked) {
+        true => Ok(()),
+        false => Err(unusable("an answer about another symbol")),
+    }
+}
+
+fn parse_date(text: &str) -> Result<NaiveDate, QuoteError> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| unusable("a date that is none"))
+}
+
+/// The exchange's session of that day, unless there is none or it has not opened yet. Series begin in 1999;
+/// a date long before is none.
+fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<domain::Session> {
+    if date.year() < 1990 || date > exchange_date(now.into()) {
+        return None;
+    }
+    Calendar::Xnys.session(date).filter(|session| session.opens_at <= now.into())
+}

@@ -1,0 +1,53 @@
+//! Answers kept for as long as asking again could not better them, and one call at a time for each symbol.
+
+use std::future::Future;
+
+use domain::{Symbol, Timestamp};
+use tracing::Instrument;
+
+use crate::QuoteError;
+
+/// An answer and until when it is as good as a new one. Errors are answers too.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    pub(crate) answer: Result<T, QuoteError>,
+    pub(crate) until: Timestamp,
+}
+
+/// Answers by symbol. Time is the caller's: nothing here looks at a clock.
+pub(crate) struct Cache<T> {
+    entries: moka::future::Cache<Symbol, Kept<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Cache<T> {
+    /// Forgets the answers used least when there are more than `capacity`.
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self { entries: moka::future::Cache::new(capacity) }
+    }
+
+    /// The answer kept for the symbol, if it still holds at `at`.
+    pub(crate) async fn get(&self, symbol: &Symbol, at: Timestamp) -> Option<Result<T, QuoteError>> {
+        self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)
+    }
+
+    /// The answer that holds at `at`; if there is none, `fetch` gets one, once for all who are waiting.
+    ///
+    /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
+    pub(crate) async fn get_or_fetch(
+        &self,
+        symbol: &Symbol,
+        at: Timestamp,
+        fetch: impl Future<Output = Kept<T>> + Send + 'static,
+    ) -> Result<T, QuoteError> {
+        if let Some(answer) = self.get(symbol, at).await {
+            return answer;
+        }
+        let (entries, symbol) = (self.entries.clone(), symbol.clone());
+        let call = async move {
+            let entry = entries.entry(symbol).or_insert_with_if(fetch, |kept| kept.until <= at).await;
+            entry.into_value().answer
+        };
+        let failed = || QuoteError::Upstream("asking the price source failed".to_owned());
+        tokio::spawn(call.in_current_span()).await.unwrap_or_else(|_| Err(failed()))
+    }
+}

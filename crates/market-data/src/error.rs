@@ -1,0 +1,25 @@
+//! What can go wrong between us and a source of prices.
+
+use chrono::{DateTime, Utc};
+use domain::Symbol;
+use thiserror::Error;
+
+/// Why a source gave no answer. Never carries an API key or a URL with one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QuoteError {
+    /// The source knows its symbols and this is none of them.
+    #[error("no stock has the symbol {0}")]
+    UnknownSymbol(Symbol),
+    /// The instrument exists but is not traded here, with the reason.
+    #[error("{symbol} cannot be traded here: {reason}")]
+    NotTradable { symbol: Symbol, reason: &'static str },
+    /// The source refuses to answer for now.
+    #[error("the price source allows no more requests for now")]
+    RateLimited { retry_at: Option<DateTime<Utc>> },
+    /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
+    #[error("the price source gave no usable answer: {0}")]
+    Upstream(String),
+    /// No answer came in time, or no connection.
+    #[error("the price source cannot be reached")]
+    Unreachable,
+}

@@ -1,0 +1,272 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Currency;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{DEFAULT_SEED, Simulated};
+
+/// Answers with the last close before its own time, and counts how often it was asked.
+struct Counting {
+    calls: AtomicUsize,
+    /// Each call takes one: without any, calls hang.
+    permits: Semaphore,
+    refusal: Mutex<Option<QuoteError>>,
+}
+
+impl Counting {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            calls: AtomicUsize::new(0),
+            permits: Semaphore::new(1_000_000),
+            refusal: Mutex::new(None),
+        })
+    }
+
+    fn refuse(&self, error: Option<QuoteError>) {
+        *self.refusal.lock().unwrap() = error;
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    async fn count(&self) -> Result<(), QuoteError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.unwrap().forget();
+        self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl QuoteSource for Counting {
+    fn source(&self) -> PriceSource {
+        PriceSource("counting".to_owned())
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::EndOfDay
+    }
+
+    fn calendar(&self) -> Calendar {
+        Calendar::Xnys
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::OnDemand
+    }
+
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        let mut answers = HashMap::new();
+        for symbol in symbols {
+            let quote = self.count().await.map(|()| Quote {
+                symbol: symbol.clone(),
+                price: "100".parse().unwrap(),
+                bid: None,
+                ask: None,
+                previous_close: None,
+                volume: None,
+                as_of: Calendar::Xnys.last_closed(at).closes_at,
+                source: self.source(),
+                freshness: Freshness::EndOfDay,
+                stale: false,
+            });
+            answers.insert(symbol.clone(), quote);
+        }
+        answers
+    }
+
+    async fn search(&self, _: &str, _: usize) -> Result<Vec<Listing>, QuoteError> {
+        Ok(Vec::new())
+    }
+
+    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+        Ok(Listing {
+            symbol: symbol.clone(),
+            company_name: String::new(),
+            exchange: String::new(),
+            sector: String::new(),
+            currency: Currency::Usd,
+        })
+    }
+
+    async fn daily_bars(
+        &self,
+        _: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        self.count().await?;
+        let price = |text: &str| text.parse().unwrap();
+        Ok(Calendar::Xnys
+            .sessions(first.max(day("2026-11-01")), last)
+            .filter(|session| session.closes_at <= at)
+            .map(|session| Bar {
+                date: session.date,
+                open: price("1"),
+                high: price("1"),
+                low: price("1"),
+                close: price("1"),
+                volume: 1,
+            })
+            .collect())
+    }
+}
+
+fn instant(text: &str) -> Timestamp {
+    text.parse::<DateTime<Utc>>().unwrap().into()
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn symbol(text: &str) -> Symbol {
+    text.parse().unwrap()
+}
+
+const FRIDAY_MORNING: &str = "2026-11-20T15:00:00Z";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_who_ask_for_one_cold_symbol_make_one_call() {
+    let source = Counting::new();
+    source.permits.forget_permits(1_000_000);
+    let gateway = Arc::new(Gateway::new(source.clone()));
+    let ask = |at: Timestamp| {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move { gateway.quote(&symbol("AAPL"), at).await })
+    };
+    // The first time it is cold, the second time what is kept has expired.
+    for (calls, at) in [(1, instant(FRIDAY_MORNING)), (2, instant("2026-11-24T15:00:00Z"))] {
+        let asking: Vec<_> = (0..50).map(|_| ask(at)).collect();
+        while source.calls() < calls {
+            tokio::task::yield_now().await;
+        }
+        source.permits.add_permits(1);
+        for answer in asking {
+            assert!(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(source.calls(), calls);
+    }
+}
+
+#[tokio::test]
+async fn a_call_outlives_the_one_who_asked() {
+    let source = Counting::new();
+    source.permits.forget_permits(1_000_000);
+    let gateway = Gateway::new(source.clone());
+    let (aapl, at) = (symbol("AAPL"), instant(FRIDAY_MORNING));
+    {
+        let impatient = gateway.quote(&aapl, at);
+        tokio::pin!(impatient);
+        while source.calls() == 0 {
+            tokio::select! {
+                biased;
+                _ = &mut impatient => panic!("nothing has answered yet"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    source.permits.add_permits(1);
+    assert!(gateway.quote(&aapl, at).await.is_ok());
+    assert_eq!(source.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_close_is_asked_for_once_a_session() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let aapl = symbol("AAPL");
+    for (at, calls) in [
+        (FRIDAY_MORNING, 1),
+        ("2026-11-20T21:29:59Z", 1),
+        ("2026-11-20T21:30:00Z", 2),
+        ("2026-11-22T12:00:00Z", 2),
+        ("2026-11-23T21:29:00Z", 2),
+        ("2026-11-23T21:31:00Z", 3),
+    ] {
+        assert!(!gateway.quote(&aapl, instant(at)).await.unwrap().stale);
+        assert_eq!(source.calls(), calls, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn each_symbol_asked_has_an_answer_and_known_ones_are_not_asked_again() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let at = instant(FRIDAY_MORNING);
+    gateway.quote(&symbol("AAPL"), at).await.unwrap();
+    let asked = [symbol("AAPL"), symbol("MSFT"), symbol("MSFT"), symbol("IBM")];
+    let answers = gateway.quotes(&asked, at).await;
+    assert!(answers.len() == 3 && answers.values().all(Result::is_ok));
+    assert_eq!(source.calls(), 3);
+}
+
+#[tokio::test]
+async fn errors_are_kept_for_a_while() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let (aapl, at) = (symbol("AAPL"), instant(FRIDAY_MORNING));
+    source.refuse(Some(QuoteError::Unreachable));
+    assert_eq!(gateway.quote(&aapl, at).await, Err(QuoteError::Unreachable));
+    source.refuse(None);
+    assert_eq!(gateway.quote(&aapl, at + TimeDelta::seconds(29)).await, Err(QuoteError::Unreachable));
+    assert_eq!(source.calls(), 1);
+    assert!(gateway.quote(&aapl, at + TimeDelta::seconds(30)).await.is_ok());
+
+    let unknown = QuoteError::UnknownSymbol(symbol("NOSUCH"));
+    source.refuse(Some(unknown.clone()));
+    assert_eq!(gateway.quote(&symbol("NOSUCH"), at).await, Err(unknown.clone()));
+    let hours = |hours| at + TimeDelta::hours(hours);
+    assert_eq!(gateway.quote(&symbol("NOSUCH"), hours(23)).await, Err(unknown));
+    assert_eq!(source.calls(), 3);
+    source.refuse(None);
+    assert!(gateway.quote(&symbol("NOSUCH"), hours(24)).await.is_ok());
+}
+
+#[tokio::test]
+async fn after_a_rate_limit_no_more_symbols_are_asked() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let at = instant(FRIDAY_MORNING);
+    gateway.quote(&symbol("KO"), at).await.unwrap();
+    let limit = QuoteError::RateLimited { retry_at: Some((at + TimeDelta::seconds(2)).utc()) };
+    source.refuse(Some(limit.clone()));
+    let answers = gateway.quotes(&[symbol("AAPL"), symbol("KO"), symbol("MSFT")], at).await;
+    assert_eq!(source.calls(), 2);
+    assert!(answers[&symbol("KO")].is_ok());
+    assert_eq!(answers[&symbol("AAPL")], Err(limit.clone()));
+    assert_eq!(answers[&symbol("MSFT")], Err(limit));
+    source.refuse(None);
+    let later = at + TimeDelta::seconds(2);
+    assert!(gateway.quotes(&[symbol("AAPL"), symbol("MSFT")], later).await.values().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn one_call_serves_charts_of_any_length() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let (ko, at) = (symbol("KO"), instant(FRIDAY_MORNING));
+    let count = async |first, last| gateway.daily_bars(&ko, day(first), day(last), at).await.unwrap().len();
+    assert_eq!(count("2026-11-16", "2026-11-20").await, 4);
+    assert_eq!(count("2026-11-02", "2026-11-30").await, 14);
+    assert_eq!(count("2026-11-21", "2026-11-22").await, 0);
+    assert_eq!(source.calls(), 1);
+    let next = instant("2026-11-20T21:31:00Z");
+    assert_eq!(gateway.daily_bars(&ko, day("2026-11-16"), day("2026-11-20"), next).await.unwrap().len(), 5);
+    assert_eq!(source.calls(), 2);
+}
+
+#[tokio::test]
+async fn the_simulated_market_is_asked_each_time() {
+    let gateway = Gateway::new(Arc::new(Simulated::new(DEFAULT_SEED)));
+    let quote = async |at| gateway.quote(&symbol("AAPL"), instant(at)).await.unwrap();
+    let (morning, noon) = (quote("2026-11-20T15:00:00Z").await, quote("2026-11-20T17:00:00Z").await);
+    assert_ne!(morning.price, noon.price);
+    assert_eq!((gateway.freshness(), gateway.calendar()), (Freshness::Simulated, Calendar::AroundTheClock));
+    assert!(matches!(gateway.catalogue(), Catalogue::Complete(_)));
+}

@@ -1,0 +1,214 @@
+//! The clock that all paths share: how much of the market's variance falls on which stretch of time.
+//!
+//! It runs unevenly, which gives calm and stormy weeks and fat tails; because it is shared, stocks that move
+//! together on quiet days move together on wild ones.
+
+use super::chance::{Draws, Purpose};
+
+/// The market has 2^15 sessions.
+pub(super) const SESSION_LEVELS: u32 = 15;
+/// Each session has 2^10 steps, so 1025 prices from its open to its close.
+pub(super) const TICK_LEVELS: u32 = 10;
+pub(super) const SESSIONS: u16 = 1 << SESSION_LEVELS;
+pub(super) const STEPS: usize = 1 << TICK_LEVELS;
+/// Each step has 2^5 smaller ones, some 3 seconds long, which quotes show and bars do not need to know of.
+pub(super) const QUOTE_LEVELS: u32 = 5;
+pub(super) const QUOTE_STEPS: usize = 1 << QUOTE_LEVELS;
+
+/// Intervals of more sessions are halved evenly: the volatility of whole years stays what the catalogue says.
+const LONGEST_UNEVEN: usize = 512;
+/// How unevenly intervals of sessions and of ticks are halved.
+const SESSION_ROUGHNESS: f64 = 0.5;
+const TICK_ROUGHNESS: f64 = 0.3;
+
+/// How an interval's variance is divided at its middle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Split {
+    /// The share of the left half.
+    pub(super) left: f64,
+    /// Standard deviation of a path at the middle when both ends are known: sqrt(v p (1 − p)).
+    pub(super) deviation: f64,
+}
+
+impl Split {
+    const NONE: Self = Self { left: 0.5, deviation: 0.0 };
+
+    /// Divides an interval of variance `mass`. The share is 1 / (1 + exp(−roughness·z)).
+    fn of(mass: f64, roughness: f64, draws: Draws, place: u64) -> Self {
+        let left =
+            if roughness == 0.0 { 0.5 } else { 1.0 / (1.0 + libm::exp(-roughness * draws.normal(place))) };
+        Self::at(left, mass)
+    }
+
+    /// Divides an interval of variance `mass` into one of the share `left` and the rest.
+    pub(super) fn at(left: f64, mass: f64) -> Self {
+        Self { left, deviation: libm::sqrt(mass * left * (1.0 - left)) }
+    }
+}
+
+/// All a path needs to know of the clock to find its way to one session and through it.
+#[derive(Debug)]
+pub(super) struct SessionClock {
+    pub(super) session: u16,
+    /// From the whole of time down to the session.
+    pub(super) way: Way,
+    /// At place `j` how the interval with the middle `j` is divided; place 0 is not used.
+    pub(super) ticks: Box<[Split]>,
+}
+
+/// The fifteen halvings that lead to a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) splits: [Split; SESSION_LEVELS as usize],
+    /// The session's variance; 1 on average.
+    mass: f64,
+}
+
+/// All a path needs to know of the clock to find its way to one step, from a tick to the next.
+#[derive(Debug)]
+pub(super) struct StepWay {
+    pub(super) session: u16,
+    /// The tick at which the step begins, from 0, the open, to 1023.
+    pub(super) step: usize,
+    pub(super) way: Way,
+    /// The halvings inside the session.
+    pub(super) splits: [Split; TICK_LEVELS as usize],
+    /// The step's variance.
+    pub(super) mass: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct Clock {
+    sessions: Draws,
+    ticks: Draws,
+}
+
+impl Clock {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            sessions: Draws::new(seed, "clock", Purpose::ClockOfSessions),
+            ticks: Draws::new(seed, "clock", Purpose::ClockOfTicks),
+        }
+    }
+
+    pub(super) fn way_to(&self, session: u16) -> Way {
+        let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], mass: f64::from(SESSIONS) };
+        for (split, turn) in way.splits.iter_mut().zip(turns(SESSION_LEVELS, session.into())) {
+            let roughness = if turn.length > LONGEST_UNEVEN { 0.0 } else { SESSION_ROUGHNESS };
+            *split = Split::of(way.mass, roughness, self.sessions, turn.middle as u64);
+            way.mass *= if turn.right { 1.0 - split.left } else { split.left };
+        }
+        way
+    }
+
+    pub(super) fn way_to_step(&self, session: u16, step: usize) -> StepWay {
+        let way = self.way_to(session);
+        let mut splits = [Split::NONE; TICK_LEVELS as usize];
+        let mut mass = way.mass;
+        for (split, turn) in splits.iter_mut().zip(turns(TICK_LEVELS, step)) {
+            *split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, turn.middle));
+            mass *= if turn.right { 1.0 - split.left } else { split.left };
+        }
+        StepWay { session, step, way, splits, mass }
+    }
+
+    pub(super) fn session(&self, session: u16) -> SessionClock {
+        let way = self.way_to(session);
+        let mut ticks = vec![Split::NONE; STEPS].into_boxed_slice();
+        // Variance of the interval that begins at each place; every round halves all intervals.
+        let mut masses = vec![0.0; STEPS];
+        masses[0] = way.mass;
+        for (half, middles) in halvings() {
+            for middle in middles {
+                let mass = masses[middle - half];
+                let split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, middle));
+                masses[middle - half] = mass * split.left;
+                masses[middle] = mass * (1.0 - split.left);
+                ticks[middle] = split;
+            }
+        }
+        SessionClock { session, way, ticks }
+    }
+}
+
+/// One decision on the way down to a place among equal ones: to a session of all time, to a step of a session, or
+/// to a smaller step of that.
+pub(super) struct Turn {
+    /// The boundary in the middle of the interval: boundary `i` is where place `i` begins.
+    pub(super) middle: usize,
+    /// Places in the interval.
+    pub(super) length: usize,
+    pub(super) right: bool,
+}
+
+/// The way down from the interval of all 2^levels places to the one at `place`; to the last one for more.
+pub(super) fn turns(levels: u32, place: usize) -> impl Iterator<Item = Turn> {
+    let mut begins = 0;
+    (1..=levels).rev().map(move |level| {
+        let length = 1 << level;
+        let middle = begins + length / 2;
+        let right = place >= middle;
+        if right {
+            begins = middle;
+        }
+        Turn { middle, length, right }
+    })
+}
+
+/// From the widest to the narrowest: half the width of the intervals, and where their middles are.
+pub(super) fn halvings() -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
+    (0..TICK_LEVELS).map(|level| {
+        let half = STEPS >> (level + 1);
+        (half, (half..STEPS).step_by(2 * half))
+    })
+}
+
+/// The place of step `j` of a session among all ticks there are.
+pub(super) fn tick_place(session: u16, j: usize) -> u64 {
+    (u64::from(session) << (TICK_LEVELS + 1)) | j as u64
+}
+
+/// The place of smaller step `i` of step `j` of a session among all there are.
+pub(super) fn quote_place(session: u16, j: usize, i: usize) -> u64 {
+    (tick_place(session, j) << QUOTE_LEVELS) | i as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_lead_to_the_place() {
+        let last = usize::from(SESSIONS) - 1;
+        for place in [0, 1, 777, 16_383, 16_384, last, last + 1] {
+            let (mut begins, mut ends) = (0, usize::from(SESSIONS));
+            for turn in turns(SESSION_LEVELS, place) {
+                assert_eq!((turn.length, turn.middle), (ends - begins, begins + (ends - begins) / 2));
+                if turn.right { begins = turn.middle } else { ends = turn.middle }
+            }
+            assert_eq!((begins, ends), (place.min(last), place.min(last) + 1));
+        }
+    }
+
+    #[test]
+    fn halvings_visit_each_inner_place_once_and_ends_first() {
+        let mut known = vec![false; STEPS + 1];
+        known[0] = true;
+        known[STEPS] = true;
+        for (half, middles) in halvings() {
+            for middle in middles {
+                assert!(known[middle - half] && known[middle + half] && !known[middle]);
+                known[middle] = true;
+            }
+        }
+        assert!(known.into_iter().all(|visited| visited));
+    }
+
+    #[test]
+    fn variance_is_divided_and_not_lost() {
+        let clock = Clock::new(7);
+        // The sessions of an interval that is still divided evenly share its variance.
+        let total: f64 = (0..1024).map(|session| clock.way_to(session).mass).sum();
+        assert!((total - 1024.0).abs() < 1e-9, "{total}");
+    }
+}

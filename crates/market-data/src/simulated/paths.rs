@@ -1,0 +1,335 @@
+//! All paths of one seed, and what they make of each instrument.
+//!
+//! A quote finds its way to its step alone, 75 halvings for three paths, and 5 more inside the step; a bar needs
+//! the ticks of the whole day.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::catalogue::{INSTRUMENTS, Instrument, Sector};
+use super::chance::{Draws, Purpose};
+use super::clock::{Clock, QUOTE_STEPS, STEPS, SessionClock, StepWay};
+use super::mix::{self, Mix};
+use super::path::{self, Path, Values};
+use super::profile;
+use super::recent::Recent;
+
+/// What bars are computed from is remembered so that a year's bars of one instrument after the other find the
+/// clock and the common paths of their days: entries of 17 and of 8 KiB, twice as many at most.
+const SESSIONS_REMEMBERED: usize = 256;
+const FACTOR_DAYS_REMEMBERED: usize = 512;
+/// Finished bars, of 48 bytes each.
+const BARS_REMEMBERED: usize = 16_384;
+/// By how much of the length of a smaller step an instrument's may come late, so that not all prices change at
+/// the same instants.
+const MOST_DELAY: f64 = 0.9;
+
+#[derive(Debug)]
+pub(super) struct Paths {
+    clock: Clock,
+    market: Path,
+    sectors: HashMap<Sector, Path>,
+    courses: Vec<Course>,
+    clocks: Recent<u16, Arc<SessionClock>>,
+    /// The ticks of the market (`None`) and of the sectors.
+    factors: Recent<(Option<Sector>, u16), Arc<[f64]>>,
+    bars: Recent<(usize, u16), DayBar>,
+}
+
+/// What is an instrument's own.
+#[derive(Debug)]
+struct Course {
+    mix: Mix,
+    sector: Option<Sector>,
+    own: Path,
+    /// Moves the price inside a step.
+    quotes: Draws,
+    /// By how much of their length its smaller steps come late.
+    delay: f64,
+    volume: Draws,
+    anchor_price: f64,
+    /// `X(τ_a)`; 0 until it is known.
+    anchor_log: f64,
+    average_volume: f64,
+}
+
+/// An instrument at one smaller step, with prices that are not on their own tick yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Reading {
+    pub(super) price: f64,
+    /// The close of the session before, which is the open of this one.
+    pub(super) previous_close: f64,
+    /// Shares traded in the session so far.
+    pub(super) volume: u64,
+}
+
+/// A session's bar with prices that are not on the tick yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DayBar {
+    pub(super) open: f64,
+    pub(super) high: f64,
+    pub(super) low: f64,
+    pub(super) close: f64,
+    pub(super) volume: u64,
+}
+
+impl Paths {
+    /// Prices are the catalogue's at the open of session `anchor`.
+    pub(super) fn new(seed: u64, anchor: u16) -> Self {
+        let clock = Clock::new(seed);
+        let market = Path::new(seed, "market");
+        let sectors: HashMap<Sector, Path> = INSTRUMENTS
+            .iter()
+            .filter_map(mix::sector_of)
+            .map(|sector| (sector, Path::new(seed, &format!("sector/{}", sector.name()))))
+            .collect();
+        let courses = INSTRUMENTS.iter().map(|instrument| Course::new(seed, instrument)).collect();
+        let mut paths = Self {
+            clock,
+            market,
+            sectors,
+            courses,
+            clocks: Recent::new(SESSIONS_REMEMBERED),
+            factors: Recent::new(FACTOR_DAYS_REMEMBERED),
+            bars: Recent::new(BARS_REMEMBERED),
+        };
+        for index in 0..paths.courses.len() {
+            paths.courses[index].anchor_log = paths.log_at_open(index, anchor);
+        }
+        paths
+    }
+
+    /// The log of price over anchor price at the open of a session.
+    fn log_at_open(&self, index: usize, session: u16) -> f64 {
+        let course = &self.courses[index];
+        let way = self.clock.way_to(session);
+        let at_open = |path: &Path| path.ends(session, &way).0;
+        let sector = course.sector.map_or(0.0, |sector| at_open(&self.sectors[&sector]));
+        course.log(session, 0, at_open(&self.market), sector, at_open(&course.own))
+    }
+
+    pub(super) fn way_to_step(&self, session: u16, step: usize) -> StepWay {
+        self.clock.way_to_step(session, step)
+    }
+
+    /// The step, and the smaller one in it, on which the instrument at that place of the catalogue is when that
+    /// share of a session's activity has passed. The close is where the last step ends.
+    pub(super) fn steps(&self, index: usize, share: f64) -> (usize, usize) {
+        let number = profile::quote_step(share, self.courses[index].delay);
+        let step = (number / QUOTE_STEPS).min(STEPS - 1);
+        (step, number - step * QUOTE_STEPS)
+    }
+
+    /// The instrument at that place of the catalogue, `inside` smaller steps after the beginning of a step;
+    /// `share` of the session's activity has passed.
+    pub(super) fn reading(&self, index: usize, way: &StepWay, inside: usize, share: f64) -> Reading {
+        let course = &self.courses[index];
+        let sector = course.sector.map_or_else(Values::default, |sector| self.sectors[&sector].at(way));
+        let (market, own) = (self.market.at(way), course.own.at(way));
+        let log = |tick: usize, value: fn(&Values) -> f64| {
+            course.log(way.session, tick, value(&market), value(&sector), value(&own))
+        };
+        let (open, close) = (log(0, |values| values.open), log(STEPS, |values| values.close));
+        let (from, to) = (log(way.step, |values| values.from), log(way.step + 1, |values| values.to));
+        Reading {
+            price: course.price(course.log_inside(way, inside, from, to)),
+            previous_close: course.price(open),
+            volume: whole(course.day_volume(way.session, close - open) * share),
+        }
+    }
+
+    /// The bar of a whole session of the instrument at that place of the catalogue.
+    pub(super) fn bar(&self, index: usize, session: u16) -> DayBar {
+        self.bars.get_or((index, session), || self.compute_bar(index, session))
+    }
+
+    fn compute_bar(&self, index: usize, session: u16) -> DayBar {
+        let course = &self.courses[index];
+        let clock = self.clocks.get_or(session, || Arc::new(self.clock.session(session)));
+        let market = self.factor(None, &clock);
+        let sector = course.sector.map(|sector| self.factor(Some(sector), &clock));
+        let mut logs = course.own.ticks(&clock);
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (tick, log) in logs.iter_mut().enumerate() {
+            let sector = sector.as_ref().map_or(0.0, |ticks| ticks[tick]);
+            *log = course.log(session, tick, market[tick], sector, *log);
+            least = least.min(*log);
+            most = most.max(*log);
+        }
+        let (open, close) = (logs[0], logs[STEPS]);
+        DayBar {
+            open: course.price(open),
+            high: course.price(most),
+            low: course.price(least),
+            close: course.price(close),
+            volume: whole(course.day_volume(session, close - open)),
+        }
+    }
+
+    fn factor(&self, sector: Option<Sector>, clock: &SessionClock) -> Arc<[f64]> {
+        let path = sector.map_or(&self.market, |sector| &self.sectors[&sector]);
+        self.factors.get_or((sector, clock.session), || path.ticks(clock).into())
+    }
+}
+
+impl Course {
+    fn new(seed: u64, instrument: &Instrument) -> Self {
+        let stream = format!("stock/{}", instrument.symbol);
+        Self {
+            mix: Mix::of(instrument),
+            sector: mix::sector_of(instrument),
+            own: Path::new(seed, &stream),
+            quotes: Draws::new(seed, &stream, Purpose::PathOfQuotes),
+            delay: MOST_DELAY * Draws::new(seed, &stream, Purpose::Stagger).uniform(0),
+            volume: Draws::new(seed, &stream, Purpose::Volume),
+            anchor_price: instrument.price,
+            anchor_log: 0.0,
+            average_volume: instrument.average_volume.into(),
+        }
+    }
+
+    /// The log of price over anchor price at a tick, with the three paths at these values.
+    fn log(&self, session: u16, tick: usize, market: f64, sector: f64, own: f64) -> f64 {
+        let t = f64::from(session) + tick as f64 / STEPS as f64;
+        self.mix.log_price(t, market, sector, own) - self.anchor_log
+    }
+
+    /// The log of price over anchor price inside a step that leads it `from` one tick's `to` the next one's. Here
+    /// the instrument goes its own way; with market and sector it meets again at the tick.
+    fn log_inside(&self, way: &StepWay, inside: usize, from: f64, to: f64) -> f64 {
+        let variance = way.mass * self.mix.session_volatility * self.mix.session_volatility;
+        path::inside(way, inside, (from, to), variance, self.quotes)
+    }
+
+    /// `A · exp(X(τ) − X(τ_a))`. Dividends and splits, once there are any, are two more factors here,
+    /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`.
+    fn price(&self, log: f64) -> f64 {
+        self.anchor_price * libm::exp(log)
+    }
+
+    /// `ADV · exp(0.35 z − 0.06) · (0.7 + 0.6 |r| / σ)`: more on days on which the price moves.
+    fn day_volume(&self, session: u16, log_return: f64) -> f64 {
+        let mood = libm::exp(0.35 * self.volume.normal(session.into()) - 0.06);
+        self.average_volume * mood * (0.7 + 0.6 * log_return.abs() / self.mix.session_volatility)
+    }
+}
+
+/// Shares, cut to a whole number.
+#[expect(clippy::cast_possible_truncation, reason = "at most some 10^10 shares")]
+fn whole(shares: f64) -> u64 {
+    libm::floor(shares) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Log returns of sessions for each of the symbols, in units of the catalogue's volatility.
+    fn returns(symbols: &[&str], sessions: std::ops::Range<u16>) -> Vec<Vec<f64>> {
+        let paths = Paths::new(5, 17_106);
+        let index = |symbol| INSTRUMENTS.iter().position(|row| row.symbol == symbol).unwrap();
+        symbols
+            .iter()
+            .map(|symbol| {
+                let index = index(*symbol);
+                let mix = paths.courses[index].mix;
+                let closes: Vec<f64> =
+                    sessions.clone().map(|session| paths.log_at_open(index, session)).collect();
+                closes.windows(2).map(|w| (w[1] - w[0] - mix.drift) / mix.session_volatility).collect()
+            })
+            .collect()
+    }
+
+    fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+        let n = values.len() as f64;
+        values.sum::<f64>() / n
+    }
+
+    fn correlation(a: &[f64], b: &[f64]) -> f64 {
+        let covariance = |x: &[f64], y: &[f64]| {
+            let (mx, my) = (mean(x.iter().copied()), mean(y.iter().copied()));
+            mean(x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)))
+        };
+        covariance(a, b) / libm::sqrt(covariance(a, a) * covariance(b, b))
+    }
+
+    fn autocorrelation(values: &[f64], lag: usize) -> f64 {
+        correlation(&values[lag..], &values[..values.len() - lag])
+    }
+
+    #[test]
+    fn returns_have_the_stated_distribution() {
+        let all = returns(&["AAPL", "MSFT", "IBM", "KO", "JPM", "XOM", "PLD", "DIA"], 14_000..17_000);
+        let every = || all.iter().flatten().copied().collect::<Vec<f64>>();
+        let average = |measure: &dyn Fn(&[f64]) -> f64| mean(all.iter().map(|returns| measure(returns)));
+
+        let variance = mean(every().into_iter().map(|r| r * r));
+        assert!((0.9..1.1).contains(&variance), "variance {variance}");
+        let kurtosis = mean(every().into_iter().map(|r| r * r * r * r)) / (variance * variance);
+        assert!((4.0..7.5).contains(&kurtosis), "kurtosis {kurtosis}");
+        let memory = average(&|r| autocorrelation(r, 1));
+        assert!(memory.abs() < 0.03, "autocorrelation {memory}");
+        let sizes = |lag| average(&|r| autocorrelation(&r.iter().map(|r| r.abs()).collect::<Vec<_>>(), lag));
+        assert!((0.08..0.25).contains(&sizes(1)), "autocorrelation of |r| {}", sizes(1));
+        assert!((0.01..0.20).contains(&sizes(10)), "of |r| ten sessions apart {}", sizes(10));
+    }
+
+    #[test]
+    fn stocks_move_together_as_their_sectors_and_betas_say() {
+        let all = returns(&["AAPL", "MSFT", "KO", "SPY"], 13_000..17_000);
+        let share = |volatility: f64, beta: f64| beta * 0.16 / volatility;
+        let sector = |a: f64| libm::sqrt(0.35 * (1.0 - a * a));
+        let (aapl, msft, ko) = (share(0.27, 1.2), share(0.24, 1.0), share(0.15, 0.5));
+        for (pair, expected) in [
+            ((0, 1), aapl * msft + sector(aapl) * sector(msft)),
+            ((0, 2), aapl * ko),
+            ((0, 3), aapl),
+            ((2, 3), ko),
+        ] {
+            let measured = correlation(&all[pair.0], &all[pair.1]);
+            assert!((measured - expected).abs() < 0.06, "{pair:?}: {measured}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_bar_is_made_of_the_readings_of_its_day() {
+        let paths = Paths::new(9, 17_106);
+        for index in [3, INSTRUMENTS.len() - 1] {
+            let bar = paths.bar(index, 17_000);
+            let readings: Vec<Reading> = (0..STEPS)
+                .flat_map(|step| {
+                    let way = paths.way_to_step(17_000, step);
+                    [0, 1, 7, 16, 31, QUOTE_STEPS].map(|inside| paths.reading(index, &way, inside, 1.0))
+                })
+                .collect();
+            let prices = || readings.iter().map(|reading| reading.price);
+            assert_eq!((prices().next(), prices().next_back()), (Some(bar.open), Some(bar.close)));
+            assert_eq!(prices().fold(f64::NEG_INFINITY, f64::max), bar.high);
+            assert_eq!(prices().fold(f64::INFINITY, f64::min), bar.low);
+            assert!(readings.iter().all(|r| (r.previous_close, r.volume) == (bar.open, bar.volume)));
+        }
+    }
+
+    #[test]
+    fn a_step_begins_and_ends_at_its_ticks_and_stays_between_them() {
+        let paths = Paths::new(9, 17_106);
+        let price = |step, inside| paths.reading(3, &paths.way_to_step(17_000, step), inside, 1.0).price;
+        for step in 0..50 {
+            let (from, to) = (price(step, 0), price(step + 1, 0));
+            assert_eq!(price(step, QUOTE_STEPS).to_bits(), to.to_bits());
+            assert!((1..QUOTE_STEPS).all(|i| (from.min(to)..=from.max(to)).contains(&price(step, i))));
+        }
+    }
+
+    #[test]
+    fn what_was_computed_before_makes_no_difference() {
+        let crowd = Paths::new(9, 17_106);
+        for session in 17_000..17_040 {
+            crowd.bar(3, session);
+        }
+        let bits = |bar: DayBar| [bar.open, bar.high, bar.low, bar.close].map(f64::to_bits);
+        for session in [17_039, 17_001] {
+            assert_eq!(bits(crowd.bar(3, session)), bits(Paths::new(9, 17_106).bar(3, session)));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From the logarithm of a price to amounts as they are quoted.
+
+use domain::Price;
+
+/// The least price there is.
+const FLOOR: f64 = 0.0001;
+/// The most the books hold.
+const CEILING: f64 = 10_000_000.0;
+/// Half spreads of the most and the least traded, in basis points of the price, and the turnover in dollars
+/// a day that each is for; between them by the logarithm of the turnover.
+const HALF_SPREAD_BPS: (f64, f64) = (1.0, 8.0);
+const LOG_TURNOVER: (f64, f64) = (10.0, 7.0);
+
+/// On the tick, half-even: 0.01 from 1.00 upwards, 0.0001 below. Never less than 0.0001, nor more than 10^7.
+pub(super) fn on_tick(price: f64) -> Price {
+    let price = price.clamp(FLOOR, CEILING);
+    let (scale, ticks_per_dollar) = if price < 1.0 { (4, 10_000.0) } else { (2, 100.0) };
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number up to 10^9")]
+    let ticks = libm::rint(price * ticks_per_dollar) as i64;
+    Price::from_scaled(ticks, scale)
+}
+
+/// Half the distance from bid to ask as a ratio of the price, for shares of about that price and volume a day.
+pub(super) fn half_spread_ratio(price: f64, average_volume: u32) -> f64 {
+    let (tight, wide) = HALF_SPREAD_BPS;
+    let (busy, quiet) = LOG_TURNOVER;
+    let log_turnover = libm::log10(price * f64::from(average_volume)).clamp(quiet, busy);
+    (tight + (wide - tight) * (busy - log_turnover) / (busy - quiet)) / 10_000.0
+}
+
+/// Bid and ask around a price: at least one tick away from it on either side, except at the floor.
+pub(super) fn bid_and_ask(price: &Price, half_spread_ratio: f64) -> (Price, Price) {
+    let price = price.to_f64();
+    let tick = if price < 1.0 { 0.0001 } else { 0.01 };
+    let half_spread = (price * half_spread_ratio).max(tick);
+    (on_tick(price - half_spread), on_tick(price + half_spread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_rounded_half_even_to_their_tick() {
+        for (exact, shown) in [
+            (245.004, "245.00"),
+            (0.125, "0.1250"),
+            (1.125, "1.12"),
+            (1.375, "1.38"),
+            (0.42317, "0.4232"),
+            (0.99997, "1.00"),
+            (0.0, "0.0001"),
+            (f64::INFINITY, "10000000.00"),
+        ] {
+            assert_eq!(on_tick(exact).to_string(), shown, "{exact}");
+        }
+    }
+
+    #[test]
+    fn spreads_are_a_tick_or_some_basis_points() {
+        let sides = |price: f64, volume| {
+            let (bid, ask) = bid_and_ask(&on_tick(price), half_spread_ratio(price, volume));
+            (bid.to_string(), ask.to_string())
+        };
+        assert_eq!(sides(20.0, 80_000_000), ("19.99".to_owned(), "20.01".to_owned()));
+        assert_eq!(sides(500.0, 40_000_000), ("499.95".to_owned(), "500.05".to_owned()));
+        assert_eq!(sides(100.0, 10_000), ("99.92".to_owned(), "100.08".to_owned()));
+        assert_eq!(sides(0.42, 900_000), ("0.4197".to_owned(), "0.4203".to_owned()));
+        assert_eq!(sides(0.0001, 1), ("0.0001".to_owned(), "0.0002".to_owned()));
+        assert_eq!(sides(1.0, 1_000_000), ("0.9900".to_owned(), "1.01".to_owned()));
+    }
+}

@@ -1,0 +1,76 @@
+//! A bounded memory of what was computed lately.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::mem;
+use std::sync::{Mutex, PoisonError};
+
+/// Remembers at least the last `capacity` values used and at most twice as many.
+///
+/// When the young generation is full it becomes the old one, and what was not used since is forgotten.
+#[derive(Debug)]
+pub(super) struct Recent<K, V> {
+    capacity: usize,
+    generations: Mutex<Generations<K, V>>,
+}
+
+#[derive(Debug)]
+struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
+    pub(super) fn new(capacity: usize) -> Self {
+        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+        Self { capacity, generations: Mutex::new(generations) }
+    }
+
+    /// What is remembered, else what `compute` gives. Nobody waits while it computes.
+    pub(super) fn get_or(&self, key: K, compute: impl FnOnce() -> V) -> V {
+        if let Some(known) = self.recall(key) {
+            return known;
+        }
+        let value = compute();
+        self.remember(key, value.clone());
+        value
+    }
+
+    fn recall(&self, key: K) -> Option<V> {
+        let aged = {
+            let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(value) = generations.young.get(&key) {
+                return Some(value.clone());
+            }
+            generations.old.remove(&key)?
+        };
+        self.remember(key, aged.clone());
+        Some(aged)
+    }
+
+    fn remember(&self, key: K, value: V) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations.young.len() >= self.capacity {
+            generations.old = mem::take(&mut generations.young);
+        }
+        generations.young.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_forgotten() {
+        let recent = Recent::new(2);
+        recent.get_or(1, || "one");
+        for key in 2..100 {
+            recent.get_or(key, || "more");
+            assert_eq!(recent.get_or(1, || "again"), "one");
+        }
+        assert_eq!(recent.get_or(2, || "again"), "again");
+        let generations = recent.generations.lock().unwrap();
+        assert!(generations.young.len() + generations.old.len() <= 4);
+    }
+}
