@@ -1,0 +1,37 @@
+//! What can go wrong in the database.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A unique value is taken, by a write that came in between.
+    #[error("a row with the same unique value exists")]
+    Duplicate(#[source] DieselError),
+    /// A row that the write refers to is gone.
+    #[error("a row that this one refers to does not exist")]
+    MissingReference(#[source] DieselError),
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the database's tables are not up to date: run `stockyard migrate` first")]
+    PendingMigrations,
+    #[error("a migration failed")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a query failed")]
+    Query(#[source] DieselError),
+}
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        match &error {
+            DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate(error),
+            DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+                Self::MissingReference(error)
+            }
+            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => {
+                Self::Unavailable(Box::new(error))
+            }
+            _ => Self::Query(error),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The record of job runs: what is due, who works on it, what came out. The truth about jobs is here, not in
+//! the queue that carries the wake-ups.
+
+use std::str::FromStr;
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use domain::Timestamp;
+
+use crate::connection::{Locked, each};
+use crate::schema::job_runs;
+use crate::{StoreError, Tx};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    Queued,
+    Running,
+    Done,
+    /// Given up after several attempts.
+    Failed,
+}
+
+impl JobStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromStr for JobStatus {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Queued, Self::Running, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| format!("no job status is called {text:?}"))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = job_runs)]
+pub struct JobRun {
+    pub id: i64,
+    pub kind: String,
+    /// What makes the run due once: a session's date, a minute.
+    pub key: String,
+    /// Which share of the work, from 0.
+    pub partition: i64,
+    pub status: String,
+    pub attempts: i32,
+    pub worker: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// The last sign of life; of a queued run, when it was last put into the queue.
+    pub heartbeat_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// What it did, or why it failed.
+    pub outcome: Option<String>,
+}
+
+impl JobRun {
+    pub fn status(&self) -> JobStatus {
+        self.status.parse().unwrap_or(JobStatus::Failed)
+    }
+}
+
+/// Records a due run unless it is recorded already, and answers whether it is new.
+pub fn plan(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    key: &str,
+    partition: i64,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let inserted = each!(&mut *tx.conn, c => diesel::insert_into(job_runs::table)
+        .values((
+            job_runs::kind.eq(kind),
+            job_runs::key.eq(key),
+            job_runs::partition.eq(partition),
+            job_runs::status.eq(JobStatus::Queued.as_str()),
+            job_runs::attempts.eq(0),
+            job_runs::queued_at.eq(now),
+            job_runs::heartbeat_at.eq(now),
+        ))
+        .on_conflict((job_runs::kind, job_runs::key, job_runs::partition))
+        .do_nothing()
+        .execute(c))?;
+    Ok(inserted > 0)
+}
+
+/// Whether runs of that kind and key are recorded.
+pub fn is_planned(tx: &mut Tx<'_>, kind: &str, key: &str) -> Result<bool, StoreError> {
+    let found = job_runs::table.filter(job_runs::kind.eq(kind).and(job_runs::key.eq(key)));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(tx.conn)?)
+}
+
+/// The greatest key of that kind.
+pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreError> {
+    Ok(job_runs::table
+        .filter(job_runs::kind.eq(kind))
+        .select(diesel::dsl::max(job_runs::key))
+        .get_result(tx.conn)?)
+}
+
+/// Runs that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first.
+/// Each is marked as put into the queue again, so that the next look leaves it alone for a while.
+pub fn take_due(
+    tx: &mut Tx<'_>,
+    silent_since: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<JobRun>, StoreError> {
+    let due: Vec<JobRun> = Locked(
+        job_runs::table
+            .filter(
+                job_runs::status
+                    .eq(JobStatus::Queued.as_str())
+                    .and(
+                        job_runs::heartbeat_at
+                            .le(silent_since)
+                            .or(job_runs::heartbeat_at.eq(job_runs::queued_at)),
+                    )
+                    .or(job_runs::status
+                        .eq(JobStatus::Running.as_str())
+                        .and(job_runs::heartbeat_at.le(silent_since))),
+            )
+            .order(job_runs::id)
+            .limit(limit)
+            .select(JobRun::as_select()),
+    )
+    .load(tx.conn)?;
+    let queued: Vec<i64> =
+        due.iter().filter(|run| run.status() == JobStatus::Queued).map(|run| run.id).collect();
+    diesel::update(job_runs::table.filter(job_runs::id.eq_any(queued)))
+        // One microsecond past `queued_at` at least, so that a fresh run counts as handed out.
+        .set(job_runs::heartbeat_at.eq(now + TimeDelta::microseconds(1)))
+        .execute(tx.conn)?;
+    Ok(due)
+}
+
+/// How far the clocks of two machines may differ.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
+
+/// Makes `worker` the one who works on the run; `None` when it is done or put off, or somebody else shows signs of
+/// life.
+pub fn claim(
+    tx: &mut Tx<'_>,
+    id: i64,
+    worker: &str,
+    silent_since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<JobRun>, StoreError> {
+    let free = job_runs::table.filter(job_runs::id.eq(id)).filter(
+        job_runs::status.eq(JobStatus::Queued.as_str()).and(job_runs::heartbeat_at.le(now + CLOCK_SKEW)).or(
+            job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::heartbeat_at.le(silent_since)),
+        ),
+    );
+    Ok(diesel::update(free)
+        .set((
+            job_runs::status.eq(JobStatus::Running.as_str()),
+            job_runs::attempts.eq(job_runs::attempts + 1),
+            job_runs::worker.eq(worker),
+            job_runs::started_at.eq(now),
+            job_runs::heartbeat_at.eq(now),
+        ))
+        .returning(job_runs::all_columns)
+        .get_result(tx.conn)
+        .optional()?)
+}
+
+/// Shows a sign of life; `false` when the run was taken over in the meantime.
+pub fn heartbeat(tx: &mut Tx<'_>, id: i64, worker: &str, now: Timestamp) -> Result<bool, StoreError> {
+    report(
+        tx,
+        id,
+        worker,
+        Progress { heartbeat_at: now, status: None, attempts: None, outcome: None, finished_at: None },
+    )
+}
+
+/// Ends the run, or puts it back into the queue, to be looked at again when it has been silent for `put_off`
+/// longer than usual. One that is put off was too early and did not fail: its attempts do not count.
+pub fn finish(
+    tx: &mut Tx<'_>,
+    id: i64,
+    worker: &str,
+    status: JobStatus,
+    outcome: &str,
+    now: Timestamp,
+    put_off: TimeDelta,
+) -> Result<bool, StoreError> {
+    let finished_at = matches!(status, JobStatus::Done | JobStatus::Failed).then_some(now);
+    let attempts = (put_off > TimeDelta::zero()).then_some(0);
+    let (status, outcome) = (Some(status.as_str()), Some(outcome));
+    report(tx, id, worker, Progress { heartbeat_at: now + put_off, status, attempts, outcome, finished_at })
+}
+
+/// What changes; `None` leaves a column as it is.
+#[derive(AsChangeset)]
+#[diesel(table_name = job_runs)]
+struct Progress<'a> {
+    heartbeat_at: Timestamp,
+    status: Option<&'a str>,
+    attempts: Option<i32>,
+    outcome: Option<&'a str>,
+    finished_at: Option<Timestamp>,
+}
+
+fn report(tx: &mut Tx<'_>, id: i64, worker: &str, progress: Progress<'_>) -> Result<bool, StoreError> {
+    let mine = job_runs::table
+        .filter(job_runs::id.eq(id).and(job_runs::status.eq(JobStatus::Running.as_str())))
+        .filter(job_runs::worker.eq(worker));
+    Ok(diesel::update(mine).set(&progress).execute(tx.conn)? > 0)
+}
+
+/// Newest first, those with ids below `before`; of one kind when that is given.
+pub fn page(
+    tx: &mut Tx<'_>,
+    kind: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<JobRun>, StoreError> {
+    let mut query = job_runs::table.select(JobRun::as_select()).into_boxed();
+    if let Some(kind) = kind {
+        query = query.filter(job_runs::kind.eq(kind.to_owned()));
+    }
+    if let Some(before) = before {
+        query = query.filter(job_runs::id.lt(before));
+    }
+    Ok(query.order(job_runs::id.desc()).limit(limit).load(tx.conn)?)
+}
+
+/// Forgets finished runs of a kind that ended before `than`, but never the newest key.
+pub fn delete_finished(tx: &mut Tx<'_>, kind: &str, than: Timestamp) -> Result<usize, StoreError> {
+    let newest = newest_key(tx, kind)?.unwrap_or_default();
+    let old = job_runs::table
+        .filter(job_runs::kind.eq(kind).and(job_runs::key.ne(newest)))
+        .filter(job_runs::finished_at.lt(than));
+    Ok(diesel::delete(old).execute(tx.conn)?)
+}

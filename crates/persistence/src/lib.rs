@@ -1,0 +1,30 @@
+//! The database: SQLite or PostgreSQL behind one [`Store`].
+//!
+//! Repository functions take a [`Tx`], so nothing is written outside a transaction. One file per aggregate
+//! holds its row types and its queries.
+
+mod columns;
+mod connection;
+mod error;
+mod schema;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub mod installation;
+pub mod jobs;
+pub mod login_attempts;
+pub mod orders;
+pub mod portfolios;
+pub mod positions;
+pub mod sessions;
+pub mod snapshots;
+pub mod stocks;
+pub mod tokens;
+pub mod transactions;
+pub mod users;
+pub mod watchlists;
+
+pub use connection::{BadDatabaseUrl, DatabaseUrl};
+pub use error::StoreError;
+pub use store::{Store, Tx};

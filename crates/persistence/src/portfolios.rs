@@ -1,0 +1,190 @@
+//! Portfolios: what they are called, whose they are, and their cash.
+
+use std::collections::BTreeMap;
+
+use diesel::prelude::*;
+use domain::{Money, Portfolio, PortfolioId, Timestamp, UserId};
+
+use crate::connection::Locked;
+use crate::schema::{portfolios, users};
+use crate::users::lower;
+use crate::{StoreError, Tx};
+
+/// The row, without the positions.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = portfolios)]
+pub struct PortfolioRecord {
+    pub id: PortfolioId,
+    pub user_id: UserId,
+    pub name: String,
+    pub description: String,
+    pub cash_balance: Money,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = portfolios)]
+pub struct NewPortfolio {
+    pub user_id: UserId,
+    pub name: String,
+    pub description: String,
+    pub cash_balance: Money,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Default, AsChangeset)]
+#[diesel(table_name = portfolios)]
+pub struct PortfolioChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub updated_at: Option<Timestamp>,
+}
+
+pub fn insert(tx: &mut Tx<'_>, new: NewPortfolio) -> Result<PortfolioRecord, StoreError> {
+    Ok(diesel::insert_into(portfolios::table)
+        .values(new)
+        .returning(portfolios::all_columns)
+        .get_result(tx.conn)?)
+}
+
+/// In the order they were made.
+pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::user_id.eq(user))
+        .order(portfolios::id)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
+}
+
+/// Up to `limit` of a user's portfolios in the order they were made, those after `after`.
+pub fn page_of_user(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    after: Option<PortfolioId>,
+    limit: i64,
+) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::user_id.eq(user).and(portfolios::id.gt(after.map_or(0, |id| id.0))))
+        .order(portfolios::id)
+        .limit(limit)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
+}
+
+/// `None` also when it is somebody else's.
+pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .find(id)
+        .filter(portfolios::user_id.eq(user))
+        .select(PortfolioRecord::as_select())
+        .first(tx.conn)
+        .optional()?)
+}
+
+/// Locks the row, so that orders and cash movements of one portfolio follow one another, and answers the time of
+/// the last one. The positions are still to be loaded.
+pub fn lock_owned(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    user: UserId,
+) -> Result<Option<(Portfolio, Timestamp)>, StoreError> {
+    let row: Option<(PortfolioId, Money, Timestamp)> =
+        Locked(portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user))).select((
+            portfolios::id,
+            portfolios::cash_balance,
+            portfolios::updated_at,
+        )))
+        .get_result(tx.conn)
+        .optional()?;
+    Ok(row.map(|(id, cash_balance, last)| (Portfolio { id, cash_balance, positions: BTreeMap::new() }, last)))
+}
+
+pub fn update(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    user: UserId,
+    changes: PortfolioChanges,
+) -> Result<Option<PortfolioRecord>, StoreError> {
+    let own = portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user)));
+    let changed = diesel::update(own).set(&changes).returning(portfolios::all_columns).get_result(tx.conn);
+    match changed.optional() {
+        // Nothing to change is no error here.
+        Err(diesel::result::Error::QueryBuilderError(_)) => owned(tx, id, user),
+        other => Ok(other?),
+    }
+}
+
+pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &Money, now: Timestamp) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.find(id))
+        .set((portfolios::cash_balance.eq(cash), portfolios::updated_at.eq(now)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Removes the portfolio with its orders, journal and snapshots.
+pub fn delete(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<bool, StoreError> {
+    let own = portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user)));
+    Ok(diesel::delete(own).execute(tx.conn)? > 0)
+}
+
+/// Up to `limit` portfolios with ids in `(after, last]` that existed at `created_before`, in order of id.
+pub fn range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+    created_before: Timestamp,
+    limit: i64,
+) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::id.gt(after).and(portfolios::id.le(last)))
+        .filter(portfolios::created_at.lt(created_before))
+        .order(portfolios::id)
+        .limit(limit)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
+}
+
+/// The highest id given so far and the time of the oldest portfolio; `None` when there is none.
+pub fn extent(tx: &mut Tx<'_>) -> Result<Option<(PortfolioId, Timestamp)>, StoreError> {
+    let (last, first): (Option<PortfolioId>, Option<Timestamp>) = portfolios::table
+        .select((diesel::dsl::max(portfolios::id), diesel::dsl::min(portfolios::created_at)))
+        .get_result(tx.conn)?;
+    Ok(last.zip(first))
+}
+
+/// When something last happened in any portfolio.
+pub fn newest_change(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    Ok(portfolios::table.select(diesel::dsl::max(portfolios::updated_at)).get_result(tx.conn)?)
+}
+
+pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    Ok(portfolios::table.count().get_result(tx.conn)?)
+}
+
+/// Everybody's, newest first, with the owner's name.
+pub fn page(
+    tx: &mut Tx<'_>,
+    search: &str,
+    before: Option<PortfolioId>,
+    limit: i64,
+) -> Result<Vec<(PortfolioRecord, String)>, StoreError> {
+    let mut query = portfolios::table
+        .inner_join(users::table)
+        .select((PortfolioRecord::as_select(), users::username))
+        .into_boxed();
+    if !search.is_empty() {
+        let pattern = crate::stocks::containing(search);
+        query = query.filter(
+            lower(portfolios::name)
+                .like(lower(pattern.clone()))
+                .escape('\\')
+                .or(lower(users::username).like(lower(pattern)).escape('\\')),
+        );
+    }
+    if let Some(before) = before {
+        query = query.filter(portfolios::id.lt(before));
+    }
+    Ok(query.order(portfolios::id.desc()).limit(limit).load(tx.conn)?)
+}

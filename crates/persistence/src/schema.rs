@@ -1,0 +1,140 @@
+//! The tables, as both migration folders make them.
+
+use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
+
+table! {
+    installation (key) { key -> Text, value -> Text, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    users (id) {
+        id -> BigInt, username -> Text, email -> Text, password_hash -> Text, first_name -> Text, last_name -> Text,
+        date_joined -> Moment, is_active -> Bool, is_admin -> Bool, password_changed_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    sessions (id) {
+        id -> BigInt, key_hash -> Text, user_id -> Nullable<BigInt>, state -> Text, created_at -> Moment,
+        last_seen_at -> Moment, expires_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    api_tokens (id) {
+        id -> Text, user_id -> BigInt, name -> Text, token_hash -> Text, scope -> Text, created_at -> Moment,
+        expires_at -> Nullable<Moment>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    login_attempts (subject) { subject -> Text, failures -> Integer, last_failed_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    stocks (id) {
+        id -> BigInt, symbol -> Text, company_name -> Text, exchange -> Text, sector -> Text, currency -> Text,
+        last_price -> Nullable<Exact>, previous_close -> Nullable<Exact>, last_updated -> Nullable<Moment>,
+        price_source -> Nullable<Text>, freshness -> Nullable<Text>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Exact;
+    price_bars (stock_id, date) {
+        stock_id -> BigInt, date -> Date, open -> Exact, high -> Exact, low -> Exact, close -> Exact,
+        volume -> BigInt, source -> Text,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    portfolios (id) {
+        id -> BigInt, user_id -> BigInt, name -> Text, description -> Text, cash_balance -> Exact,
+        created_at -> Moment, updated_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Exact;
+    positions (id) {
+        id -> BigInt, portfolio_id -> BigInt, stock_id -> BigInt, quantity -> Exact, cost_basis -> Exact,
+        realized_pnl -> Exact,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    orders (id) {
+        id -> Text, portfolio_id -> BigInt, stock_id -> BigInt, client_order_id -> Nullable<Text>, request -> Text,
+        side -> Text, order_type -> Text, time_in_force -> Text, quantity -> Nullable<Exact>,
+        notional -> Nullable<Exact>, status -> Text, filled_quantity -> Exact, filled_price -> Exact,
+        submitted_at -> Moment, filled_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    transactions (id) {
+        id -> BigInt, portfolio_id -> BigInt, stock_id -> Nullable<BigInt>, order_id -> Nullable<Text>,
+        transaction_type -> Text, quantity -> Nullable<Exact>, price -> Nullable<Exact>, commission -> Exact,
+        amount -> Exact, realized_pnl -> Nullable<Exact>, timestamp -> Moment, quote_source -> Nullable<Text>,
+        quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Exact;
+    portfolio_snapshots (id) {
+        id -> BigInt, portfolio_id -> BigInt, date -> Date, total_value -> Exact, cash_balance -> Exact,
+        positions_value -> Exact, net_flow -> Exact, provisional -> Bool,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    watchlists (id) { id -> BigInt, user_id -> BigInt, name -> Text, created_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    watchlist_items (watchlist_id, stock_id) { watchlist_id -> BigInt, stock_id -> BigInt, added_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    job_runs (id) {
+        id -> BigInt, kind -> Text, key -> Text, partition -> BigInt, status -> Text, attempts -> Integer,
+        worker -> Nullable<Text>, queued_at -> Moment, started_at -> Nullable<Moment>, heartbeat_at -> Moment,
+        finished_at -> Nullable<Moment>, outcome -> Nullable<Text>,
+    }
+}
+
+joinable!(api_tokens -> users (user_id));
+joinable!(orders -> stocks (stock_id));
+joinable!(portfolio_snapshots -> portfolios (portfolio_id));
+joinable!(portfolios -> users (user_id));
+joinable!(positions -> stocks (stock_id));
+joinable!(transactions -> stocks (stock_id));
+joinable!(transactions -> portfolios (portfolio_id));
+joinable!(watchlist_items -> stocks (stock_id));
+joinable!(watchlist_items -> watchlists (watchlist_id));
+allow_tables_to_appear_in_same_query!(
+    api_tokens,
+    orders,
+    portfolio_snapshots,
+    portfolios,
+    positions,
+    price_bars,
+    sessions,
+    stocks,
+    transactions,
+    users,
+    watchlist_items,
+    watchlists,
+);

@@ -1,0 +1,237 @@
+//! Instruments, their last prices and their daily bars.
+
+use chrono::NaiveDate;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use domain::instrument::LastPrice;
+use domain::{Bar, Currency, Freshness, Listing, Price, Quote, Stock, StockId, Symbol, Timestamp};
+
+use crate::connection::each;
+use crate::schema::{positions, price_bars, stocks, watchlist_items};
+use crate::users::lower;
+use crate::{StoreError, Tx};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = stocks)]
+pub(crate) struct StockRow {
+    id: StockId,
+    symbol: Symbol,
+    company_name: String,
+    exchange: String,
+    sector: String,
+    last_price: Option<Price>,
+    previous_close: Option<Price>,
+    last_updated: Option<Timestamp>,
+    price_source: Option<String>,
+    freshness: Option<Freshness>,
+}
+
+impl From<StockRow> for Stock {
+    fn from(row: StockRow) -> Self {
+        let last = match (row.last_price, row.last_updated, row.price_source, row.freshness) {
+            (Some(price), Some(as_of), Some(source), Some(freshness)) => {
+                Some(LastPrice { price, previous_close: row.previous_close, as_of, source, freshness })
+            }
+            _ => None,
+        };
+        let listing = Listing {
+            symbol: row.symbol,
+            company_name: row.company_name,
+            exchange: row.exchange,
+            sector: row.sector,
+            currency: Currency::Usd,
+        };
+        Self { id: row.id, listing, last }
+    }
+}
+
+/// A LIKE pattern for texts that contain `part`, whatever wildcards it holds.
+pub(crate) fn containing(part: &str) -> String {
+    format!("%{}%", part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// Adds or renews what is known of an instrument, and answers its id.
+pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError> {
+    each!(&mut *tx.conn, c => diesel::insert_into(stocks::table)
+        .values((
+            stocks::symbol.eq(&listing.symbol),
+            stocks::company_name.eq(&listing.company_name),
+            stocks::exchange.eq(&listing.exchange),
+            stocks::sector.eq(&listing.sector),
+            stocks::currency.eq(listing.currency.code()),
+        ))
+        .on_conflict(stocks::symbol)
+        .do_update()
+        .set((
+            stocks::company_name.eq(excluded(stocks::company_name)),
+            stocks::exchange.eq(excluded(stocks::exchange)),
+            stocks::sector.eq(excluded(stocks::sector)),
+        ))
+        .execute(c))?;
+    Ok(stocks::table.filter(stocks::symbol.eq(&listing.symbol)).select(stocks::id).first(tx.conn)?)
+}
+
+pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
+    Ok(stocks::table
+        .filter(stocks::symbol.eq(symbol))
+        .select(StockRow::as_select())
+        .first(tx.conn)
+        .optional()?
+        .map(Stock::from))
+}
+
+/// In order of symbol.
+pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> = stocks::table
+        .filter(stocks::symbol.eq_any(symbols))
+        .order(stocks::symbol)
+        .select(StockRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+/// In order of id.
+pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> = stocks::table
+        .filter(stocks::id.eq_any(ids))
+        .order(stocks::id)
+        .select(StockRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+/// Keeps a quote as the newest price of its stock, unless a newer one is there.
+pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id))
+        .filter(stocks::last_updated.is_null().or(stocks::last_updated.lt(quote.as_of)))
+        .set((
+            stocks::last_price.eq(&quote.price),
+            stocks::previous_close.eq(&quote.previous_close),
+            stocks::last_updated.eq(quote.as_of),
+            stocks::price_source.eq(&quote.source.0),
+            stocks::freshness.eq(quote.freshness),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Stocks that somebody holds, held or watches, in order of symbol: those worth keeping a price for.
+pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> =
+        stocks::table
+            .filter(diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(stocks::id))).or(
+                diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(stocks::id))),
+            ))
+            .order(stocks::symbol)
+            .select(StockRow::as_select())
+            .load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    Ok(stocks::table.count().get_result(tx.conn)?)
+}
+
+/// In order of symbol; `search` is a part of a symbol or a name.
+pub fn page(
+    tx: &mut Tx<'_>,
+    search: &str,
+    after: Option<&Symbol>,
+    limit: i64,
+) -> Result<Vec<Stock>, StoreError> {
+    let mut query = stocks::table.select(StockRow::as_select()).into_boxed();
+    if !search.is_empty() {
+        let pattern = containing(search);
+        query = query.filter(
+            lower(stocks::symbol)
+                .like(lower(pattern.clone()))
+                .escape('\\')
+                .or(lower(stocks::company_name).like(lower(pattern)).escape('\\')),
+        );
+    }
+    if let Some(after) = after {
+        query = query.filter(stocks::symbol.gt(after));
+    }
+    let rows: Vec<StockRow> = query.order(stocks::symbol).limit(limit).load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = price_bars)]
+#[diesel(treat_none_as_default_value = false)]
+struct BarRow {
+    stock_id: StockId,
+    date: NaiveDate,
+    open: Price,
+    high: Price,
+    low: Price,
+    close: Price,
+    volume: i64,
+    source: String,
+}
+
+/// Keeps finished sessions' bars. One that is there already stays: the books were valued with it.
+pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Result<(), StoreError> {
+    let rows: Vec<BarRow> = bars
+        .iter()
+        .map(|bar| BarRow {
+            stock_id: id,
+            date: bar.date,
+            open: bar.open.clone(),
+            high: bar.high.clone(),
+            low: bar.low.clone(),
+            close: bar.close.clone(),
+            volume: i64::try_from(bar.volume).unwrap_or(i64::MAX),
+            source: source.to_owned(),
+        })
+        .collect();
+    for chunk in rows.chunks(500) {
+        each!(&mut *tx.conn, c => diesel::insert_into(price_bars::table)
+            .values(chunk)
+            .on_conflict((price_bars::stock_id, price_bars::date))
+            .do_nothing()
+            .execute(c))?;
+    }
+    Ok(())
+}
+
+/// The bars of the sessions from `first` to `last`, both included, oldest first.
+pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> Result<Vec<Bar>, StoreError> {
+    let rows: Vec<BarRow> = price_bars::table
+        .filter(price_bars::stock_id.eq(id).and(price_bars::date.between(first, last)))
+        .order(price_bars::date)
+        .select(BarRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Bar {
+            date: row.date,
+            open: row.open,
+            high: row.high,
+            low: row.low,
+            close: row.close,
+            volume: u64::try_from(row.volume).unwrap_or(0),
+        })
+        .collect())
+}
+
+/// The newest close of each stock on or before `date`, with its session.
+pub fn closes_on(
+    tx: &mut Tx<'_>,
+    ids: &[StockId],
+    date: NaiveDate,
+) -> Result<Vec<(StockId, NaiveDate, Price)>, StoreError> {
+    let newest: Vec<(StockId, Option<NaiveDate>)> = price_bars::table
+        .filter(price_bars::stock_id.eq_any(ids).and(price_bars::date.le(date)))
+        .group_by(price_bars::stock_id)
+        .select((price_bars::stock_id, diesel::dsl::max(price_bars::date)))
+        .load(tx.conn)?;
+    newest
+        .into_iter()
+        .filter_map(|(id, day)| day.map(|day| (id, day)))
+        .map(|(id, day)| {
+            let close = price_bars::table.find((id, day)).select(price_bars::close).first(tx.conn)?;
+            Ok((id, day, close))
+        })
+        .collect()
+}

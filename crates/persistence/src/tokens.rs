@@ -1,0 +1,60 @@
+//! API tokens. Only the hash of a token is kept.
+
+use diesel::prelude::*;
+use domain::{Timestamp, TokenId, UserId};
+
+use crate::schema::{api_tokens, users};
+use crate::users::User;
+use crate::{StoreError, Tx};
+
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = api_tokens)]
+pub struct Token {
+    pub id: TokenId,
+    pub user_id: UserId,
+    pub name: String,
+    /// Hex SHA-256 of the token.
+    pub token_hash: String,
+    /// `trade` or `read`.
+    pub scope: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+pub fn insert(tx: &mut Tx<'_>, token: Token) -> Result<(), StoreError> {
+    diesel::insert_into(api_tokens::table).values(token).execute(tx.conn)?;
+    Ok(())
+}
+
+/// The token with its owner, if it has not expired.
+pub fn by_hash(
+    tx: &mut Tx<'_>,
+    token_hash: &str,
+    now: Timestamp,
+) -> Result<Option<(Token, User)>, StoreError> {
+    Ok(api_tokens::table
+        .inner_join(users::table)
+        .filter(api_tokens::token_hash.eq(token_hash))
+        .filter(api_tokens::expires_at.is_null().or(api_tokens::expires_at.gt(now)))
+        .select((Token::as_select(), User::as_select()))
+        .first(tx.conn)
+        .optional()?)
+}
+
+/// Newest first, expired ones included.
+pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Token>, StoreError> {
+    Ok(api_tokens::table
+        .filter(api_tokens::user_id.eq(user))
+        .order(api_tokens::id.desc())
+        .select(Token::as_select())
+        .load(tx.conn)?)
+}
+
+pub fn delete(tx: &mut Tx<'_>, user: UserId, id: TokenId) -> Result<bool, StoreError> {
+    let own = api_tokens::table.filter(api_tokens::user_id.eq(user).and(api_tokens::id.eq(id)));
+    Ok(diesel::delete(own).execute(tx.conn)? > 0)
+}
+
+pub fn delete_all(tx: &mut Tx<'_>, user: UserId) -> Result<usize, StoreError> {
+    Ok(diesel::delete(api_tokens::table.filter(api_tokens::user_id.eq(user))).execute(tx.conn)?)
+}

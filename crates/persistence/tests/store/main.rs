@@ -1,0 +1,19 @@
+//! Every query against a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod harness;
+mod installation;
+mod jobs;
+mod login_attempts;
+mod migrations;
+mod orders;
+mod portfolios;
+mod positions;
+mod sessions;
+mod snapshots;
+mod stocks;
+mod store;
+mod tokens;
+mod transactions;
+mod users;
+mod watchlists;

@@ -1,0 +1,15 @@
+DROP TABLE job_runs;
+DROP TABLE watchlist_items;
+DROP TABLE watchlists;
+DROP TABLE portfolio_snapshots;
+DROP TABLE transactions;
+DROP TABLE orders;
+DROP TABLE positions;
+DROP TABLE portfolios;
+DROP TABLE price_bars;
+DROP TABLE stocks;
+DROP TABLE login_attempts;
+DROP TABLE api_tokens;
+DROP TABLE sessions;
+DROP TABLE users;
+DROP TABLE installation;
