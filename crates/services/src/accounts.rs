@@ -1,0 +1,299 @@
+//! Accounts: registration, login, profile, password, the end.
+
+use domain::{Timestamp, UserId};
+use email_address::EmailAddress;
+use persistence::users::{NewUser, User, UserChanges};
+use persistence::{sessions, tokens, users};
+use secrecy::SecretString;
+
+use crate::error::{Error, FieldError, Fields, Result};
+use crate::{Services, login_throttle, password, secret};
+
+/// A user as everybody may see themself: without the password's hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub id: UserId,
+    pub username: String,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub date_joined: Timestamp,
+    pub is_active: bool,
+    pub is_admin: bool,
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            username: user.username,
+            email: user.email,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            date_joined: user.date_joined,
+            is_active: user.is_active,
+            is_admin: user.is_admin,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Registration {
+    pub username: String,
+    pub email: String,
+    pub password: SecretString,
+    pub first_name: String,
+    pub last_name: String,
+}
+
+/// `None` leaves a value as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ProfileChanges {
+    pub username: Option<String>,
+    pub email: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+}
+
+fn check_username(fields: &mut Fields, username: &str) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    fields.check("username", (3..=32).contains(&username.chars().count()), "use 3 to 32 characters");
+    fields.check(
+        "username",
+        username.chars().all(allowed),
+        "use letters, digits, dots, hyphens and underscores",
+    );
+}
+
+fn check_email(fields: &mut Fields, email: &str) {
+    let valid = email.len() <= 254 && EmailAddress::is_valid(email);
+    fields.check("email", valid, "write an e-mail address like sam@example.org");
+}
+
+/// An address as it was typed, but for letters beyond ASCII in lower case: the databases' `lower` may not know
+/// them, and an address is to be found in any case.
+fn as_kept(email: &str) -> String {
+    email.trim().chars().fold(String::new(), |mut kept, letter| {
+        match letter.is_ascii() {
+            true => kept.push(letter),
+            false => kept.extend(letter.to_lowercase()),
+        }
+        kept
+    })
+}
+
+fn check_name(fields: &mut Fields, field: &'static str, name: &str) {
+    let ok = name.chars().count() <= 80 && !name.chars().any(char::is_control);
+    fields.check(field, ok, "use 80 characters at most, on one line");
+}
+
+fn taken(name: bool, address: bool) -> Result<()> {
+    let mut errors = Vec::new();
+    if name {
+        errors.push(FieldError::new("username", "somebody has that name already"));
+    }
+    if address {
+        errors.push(FieldError::new("email", "somebody has that address already"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Taken(errors)) }
+}
+
+impl Services {
+    /// Opens an account.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all fields that need another value, [`Error::Taken`].
+    pub async fn register(&self, registration: Registration) -> Result<Account> {
+        self.create_user(registration, false).await
+    }
+
+    /// Opens an account that may be an administrator's.
+    ///
+    /// # Errors
+    /// As [`Services::register`].
+    pub async fn create_user(&self, registration: Registration, is_admin: bool) -> Result<Account> {
+        let Registration { username, email, password, first_name, last_name } = registration;
+        let (username, email) = (username.trim().to_owned(), as_kept(&email));
+        let (first_name, last_name) = (first_name.trim().to_owned(), last_name.trim().to_owned());
+        let mut fields = Fields::default();
+        check_username(&mut fields, &username);
+        check_email(&mut fields, &email);
+        check_name(&mut fields, "first_name", &first_name);
+        check_name(&mut fields, "last_name", &last_name);
+        password::check(&mut fields, "password", &password);
+        fields.done()?;
+
+        let password_hash = self.hasher.hash(password).await?;
+        let now = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                let (name, address) = users::taken(tx, &username, &email, None)?;
+                taken(name, address)?;
+                let user = users::insert(
+                    tx,
+                    NewUser {
+                        username,
+                        email,
+                        password_hash,
+                        first_name,
+                        last_name,
+                        date_joined: now,
+                        is_active: true,
+                        is_admin,
+                        password_changed_at: now,
+                    },
+                )?;
+                Ok(user.into())
+            })
+            .await
+            .map_err(taken_meanwhile)
+    }
+
+    /// Checks name (or e-mail address) and password. `address` is the peer's, for the throttle.
+    ///
+    /// # Errors
+    /// [`Error::BadCredentials`], after the same time whether or not the name exists;
+    /// [`Error::TooManyAttempts`] without looking at the password.
+    pub async fn authenticate(&self, login: &str, password: SecretString, address: &str) -> Result<Account> {
+        let (login, address) = (as_kept(login), address.to_owned());
+        let clock = self.market.clock.clone();
+        let (name, from) = (login.clone(), address.clone());
+        let (user, wait) = self
+            .store
+            .write(move |tx| {
+                let wait = login_throttle::begin(tx, &name, &from, clock.wall())?;
+                // No name holds a control character, and PostgreSQL's texts cannot hold a NUL.
+                let known =
+                    if name.chars().any(char::is_control) { None } else { users::by_login(tx, &name)? };
+                Ok::<_, Error>((known, wait))
+            })
+            .await?;
+        if let Some(retry_after) = wait {
+            return Err(Error::TooManyAttempts { retry_after });
+        }
+        let hash = user.as_ref().filter(|user| user.is_active).map(|user| user.password_hash.clone());
+        if !self.hasher.verify(password, hash).await? {
+            return Err(Error::BadCredentials);
+        }
+        let clock = self.market.clock.clone();
+        self.store
+            .write(move |tx| login_throttle::forgive(tx, &login, &address, clock.wall()).map_err(Error::from))
+            .await?;
+        user.map(Account::from).ok_or(Error::BadCredentials)
+    }
+
+    /// The account of that id, unless it is closed.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn account(&self, id: UserId) -> Result<Option<Account>> {
+        let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
+        Ok(user.filter(|user| user.is_active).map(Account::from))
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Taken`].
+    pub async fn update_profile(&self, id: UserId, changes: ProfileChanges) -> Result<Account> {
+        let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned());
+        let (username, email) = (trimmed(changes.username), changes.email.as_deref().map(as_kept));
+        let (first_name, last_name) = (trimmed(changes.first_name), trimmed(changes.last_name));
+        let mut fields = Fields::default();
+        username.iter().for_each(|name| check_username(&mut fields, name));
+        email.iter().for_each(|address| check_email(&mut fields, address));
+        first_name.iter().for_each(|name| check_name(&mut fields, "first_name", name));
+        last_name.iter().for_each(|name| check_name(&mut fields, "last_name", name));
+        fields.done()?;
+        self.store
+            .write(move |tx| {
+                let current = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
+                let name = username.as_deref().unwrap_or(&current.username);
+                let address = email.as_deref().unwrap_or(&current.email);
+                let (name, address) = users::taken(tx, name, address, Some(id))?;
+                taken(name, address)?;
+                let changes =
+                    UserChanges { username, email, first_name, last_name, ..UserChanges::default() };
+                users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))
+            })
+            .await
+            .map_err(taken_meanwhile)
+    }
+
+    /// Sets a new password and ends all other sessions and all API tokens. `session` is the key of the session
+    /// that stays.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], or [`Error::Invalid`] for the new one.
+    pub async fn change_password(
+        &self,
+        id: UserId,
+        current: SecretString,
+        new: SecretString,
+        session: Option<String>,
+    ) -> Result<()> {
+        let mut fields = Fields::default();
+        password::check(&mut fields, "new_password", &new);
+        fields.done()?;
+        self.confirm_password(id, current).await?;
+        let password_hash = self.hasher.hash(new).await?;
+        let now = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                let changes = UserChanges {
+                    password_hash: Some(password_hash),
+                    password_changed_at: Some(now),
+                    ..UserChanges::default()
+                };
+                users::update(tx, id, changes)?.ok_or(Error::NotFound("user"))?;
+                let keep = session.as_deref().map(secret::hash);
+                sessions::delete_others(tx, id, keep.as_deref())?;
+                tokens::delete_all(tx, id)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Removes the account with everything that is its owner's.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], [`Error::LastAdmin`].
+    pub async fn delete_account(&self, id: UserId, password: SecretString) -> Result<()> {
+        self.confirm_password(id, password).await?;
+        self.remove_user(id).await
+    }
+
+    /// Removes a user without asking for their password: for administrators.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::LastAdmin`].
+    pub async fn remove_user(&self, id: UserId) -> Result<()> {
+        self.store
+            .write(move |tx| {
+                let user = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
+                if user.is_admin && user.is_active && users::lock_admins(tx)? <= 1 {
+                    return Err(Error::LastAdmin);
+                }
+                users::delete(tx, id)?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn confirm_password(&self, id: UserId, password: SecretString) -> Result<()> {
+        let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
+        let hash = user.map(|user| user.password_hash);
+        match self.hasher.verify(password, hash).await? {
+            true => Ok(()),
+            false => Err(Error::WrongPassword),
+        }
+    }
+}
+
+/// Another process took the name between the look and the write.
+fn taken_meanwhile(error: Error) -> Error {
+    match error {
+        Error::Store(persistence::StoreError::Duplicate(_)) => {
+            Error::Taken(vec![FieldError::new("username", "somebody has that name or address already")])
+        }
+        other => other,
+    }
+}

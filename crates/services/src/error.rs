@@ -1,0 +1,117 @@
+//! Why a use case was refused or failed.
+
+use chrono::TimeDelta;
+use domain::{Money, OrderRejected, Symbol, Timestamp};
+use market_data::QuoteError;
+use persistence::StoreError;
+use thiserror::Error;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What is wrong with one field of the input, in words for the person who filled it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    pub field: &'static str,
+    pub message: String,
+}
+
+impl FieldError {
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
+}
+
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It does not exist, or it is somebody else's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    #[error("some fields need another value")]
+    Invalid(Vec<FieldError>),
+    /// A name or an address that somebody else has.
+    #[error("somebody else has that {}", .0.iter().map(|error| error.field).collect::<Vec<_>>().join(" and "))]
+    Taken(Vec<FieldError>),
+    #[error(transparent)]
+    OrderRejected(#[from] OrderRejected),
+    /// The same `client_order_id` came with another order before.
+    #[error("that client_order_id was used for another order: choose a new one")]
+    ClientOrderIdReused,
+    #[error("{required} cannot be withdrawn, {available} is available")]
+    InsufficientCash { required: Money, available: Money },
+    #[error("no stock has the symbol {0}")]
+    UnknownSymbol(Symbol),
+    #[error("{symbol} cannot be traded here: {reason}")]
+    NotTradable { symbol: Symbol, reason: &'static str },
+    /// The source has no price, and there is no older one either.
+    #[error("there is no price for {symbol} at the moment")]
+    NoPrice { symbol: Symbol, retry_at: Option<Timestamp> },
+    /// The source cannot be asked just now.
+    #[error("the price source does not answer at the moment")]
+    SourceUnavailable { retry_at: Option<Timestamp> },
+    /// Name, address or password are wrong, or the account is closed: not told apart.
+    #[error("the name or the password is wrong")]
+    BadCredentials,
+    #[error("too many failed attempts: wait a moment")]
+    TooManyAttempts { retry_after: TimeDelta },
+    /// The current password did not match when a new one was to be set or the account to be closed.
+    #[error("that is not the current password")]
+    WrongPassword,
+    #[error("the last administrator cannot be removed: name another one first")]
+    LastAdmin,
+    #[error("a user can have up to {0} portfolios")]
+    TooManyPortfolios(usize),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a background task ended unexpectedly")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    pub(crate) fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+
+    /// What a source's refusal means for a request about one symbol.
+    pub(crate) fn from_quote(symbol: &Symbol, error: QuoteError) -> Self {
+        match error {
+            QuoteError::UnknownSymbol(symbol) => Self::UnknownSymbol(symbol),
+            QuoteError::NotTradable { symbol, reason } => Self::NotTradable { symbol, reason },
+            QuoteError::RateLimited { retry_at } => {
+                Self::NoPrice { symbol: symbol.clone(), retry_at: retry_at.map(Timestamp::from) }
+            }
+            QuoteError::Upstream(_) | QuoteError::Unreachable => {
+                Self::NoPrice { symbol: symbol.clone(), retry_at: None }
+            }
+        }
+    }
+
+    /// What a source's refusal means for a search.
+    pub(crate) fn from_search(error: QuoteError) -> Self {
+        match error {
+            QuoteError::RateLimited { retry_at } => {
+                Self::SourceUnavailable { retry_at: retry_at.map(Timestamp::from) }
+            }
+            _ => Self::SourceUnavailable { retry_at: None },
+        }
+    }
+}
+
+/// Collects what is wrong with several fields, so that all of it is told at once.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(pub Vec<FieldError>);
+
+impl Fields {
+    pub fn check(&mut self, field: &'static str, ok: bool, message: &str) {
+        if !ok {
+            self.0.push(FieldError::new(field, message));
+        }
+    }
+
+    pub fn done(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}

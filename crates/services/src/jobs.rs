@@ -1,0 +1,333 @@
+//! Jobs: which runs are due, and doing one. Web and worker processes share the record of runs in the database,
+//! so each due run happens once, and a run whose worker died is taken over.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{NaiveDate, NaiveTime, SecondsFormat, TimeDelta};
+use domain::calendar::{EXCHANGE_ZONE, exchange_date};
+use domain::{Freshness, PortfolioId, Session, Timestamp};
+use persistence::jobs::{self, JobStatus};
+use persistence::{Tx, portfolios, sessions};
+
+pub use persistence::jobs::{JobRun, JobStatus as Status};
+
+use crate::error::{Error, Result};
+use crate::snapshots::IdRange;
+use crate::{Page, Services, login_throttle, one_more};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobKind {
+    /// The rows of a session that has closed; one run per session and share of the portfolios.
+    SnapshotPortfolios,
+    /// The session under way at current prices; only when somebody asks for it.
+    ProvisionalSnapshots,
+    /// Last prices of everything held or watched.
+    RefreshQuotes,
+    /// Forgets expired logins and old records of runs.
+    Prune,
+}
+
+impl JobKind {
+    pub const ALL: [Self; 4] =
+        [Self::SnapshotPortfolios, Self::ProvisionalSnapshots, Self::RefreshQuotes, Self::Prune];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SnapshotPortfolios => "snapshot_portfolios",
+            Self::ProvisionalSnapshots => "provisional_snapshots",
+            Self::RefreshQuotes => "refresh_quotes",
+            Self::Prune => "prune",
+        }
+    }
+
+    /// How long finished runs stay on record.
+    fn remembered(self) -> TimeDelta {
+        match self {
+            Self::SnapshotPortfolios | Self::ProvisionalSnapshots | Self::Prune => TimeDelta::days(400),
+            Self::RefreshQuotes => TimeDelta::days(1),
+        }
+    }
+}
+
+impl FromStr for JobKind {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("no job is called {text:?}"))
+    }
+}
+
+/// How many portfolio ids one run of a snapshot covers.
+const PARTITION: i64 = 5000;
+/// Sessions that are planned at once when several were missed.
+const MOST_SESSIONS: usize = 50;
+const MOST_ATTEMPTS: i32 = 5;
+/// Requests of one refresh to a source that counts them.
+const END_OF_DAY_REQUESTS: usize = 15;
+/// After the close, by the market's clock, until its prices count as settled.
+const SIMULATED_DELAY: TimeDelta = TimeDelta::minutes(15);
+const PUBLISHED_DELAY: TimeDelta = TimeDelta::minutes(30);
+/// And by the wall clock, however fast the market's clock runs: until orders under way are written.
+const SETTLING: TimeDelta = TimeDelta::seconds(5);
+/// When an end-of-day source without the close is given up waiting for, next morning in New York.
+const GIVE_UP_AT: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
+const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
+
+impl Services {
+    /// Records the runs that have become due and answers those that somebody should do now: new ones, ones that
+    /// were never picked up, and ones whose worker fell silent.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn due_runs(&self) -> Result<Vec<JobRun>> {
+        let market = self.market.clone();
+        let silence = self.config.job_silence;
+        self.store
+            .write(move |tx| {
+                let wall = market.clock.wall();
+                plan_snapshots(tx, &market, wall)?;
+                plan_refresh(tx, &market, wall)?;
+                let day = exchange_date(wall).to_string();
+                jobs::plan(tx, JobKind::Prune.as_str(), &day, 0, wall)?;
+                jobs::take_due(tx, wall - silence, wall, 100).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Records a run of that kind for this moment, beside the schedule. A snapshot is one of the session under
+    /// way.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn request_run(&self, kind: JobKind) -> Result<()> {
+        let kind = match kind {
+            JobKind::SnapshotPortfolios => JobKind::ProvisionalSnapshots,
+            other => other,
+        };
+        let wall = self.market.clock.wall();
+        // Sorts after the scheduled keys of the same day or minute and does not stand in their way.
+        let key = format!("{} on request", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
+        self.store
+            .write(move |tx| jobs::plan(tx, kind.as_str(), &key, 0, wall).map(drop).map_err(Error::from))
+            .await
+    }
+
+    /// Does a run unless somebody else does it or has done it. Answers whether it was done here.
+    ///
+    /// # Errors
+    /// What the job failed with; it is put back into the queue until its fifth attempt.
+    pub async fn run_job(&self, id: i64, worker: &str) -> Result<bool> {
+        let (name, silence, clock) = (worker.to_owned(), self.config.job_silence, self.market.clock.clone());
+        let claimed = self
+            .store
+            .write(move |tx| {
+                let wall = clock.wall();
+                jobs::claim(tx, id, &name, wall - silence, wall).map_err(Error::from)
+            })
+            .await?;
+        let Some(run) = claimed else { return Ok(false) };
+        if run.attempts > MOST_ATTEMPTS {
+            // It never came to an end before: it takes its worker with it.
+            let outcome = format!("given up after {MOST_ATTEMPTS} attempts that never ended");
+            self.finish_run(id, worker, JobStatus::Failed, outcome, TimeDelta::zero()).await?;
+            return Ok(true);
+        }
+        tracing::info!(job.kind = run.kind, job.key = run.key, job.partition = run.partition, "job started");
+        let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
+        let result = self.do_job(&run, &alive).await;
+        drop(alive);
+        let (status, outcome, put_off) = match &result {
+            Ok(Outcome::Done(outcome)) => (JobStatus::Done, outcome.clone(), TimeDelta::zero()),
+            Ok(Outcome::Later(why)) => (JobStatus::Queued, (*why).to_owned(), PUBLISHED_DELAY),
+            Err(error) if run.attempts >= MOST_ATTEMPTS => {
+                (JobStatus::Failed, error.to_string(), TimeDelta::zero())
+            }
+            Err(error) => (JobStatus::Queued, error.to_string(), TimeDelta::zero()),
+        };
+        tracing::info!(
+            job.kind = run.kind,
+            job.key = run.key,
+            job.status = status.as_str(),
+            job.outcome = outcome,
+            "job ended"
+        );
+        let mine = self.finish_run(id, worker, status, outcome, put_off).await?;
+        result.map(|_| mine)
+    }
+
+    /// Answers whether the run was still this worker's.
+    async fn finish_run(
+        &self,
+        id: i64,
+        worker: &str,
+        status: JobStatus,
+        outcome: String,
+        put_off: TimeDelta,
+    ) -> Result<bool> {
+        let (name, clock) = (worker.to_owned(), self.market.clock.clone());
+        self.store
+            .write(move |tx| {
+                jobs::finish(tx, id, &name, status, &outcome, clock.wall(), put_off).map_err(Error::from)
+            })
+            .await
+    }
+
+    async fn do_job(&self, run: &JobRun, alive: &Heart) -> Result<Outcome> {
+        let kind: JobKind = run.kind.parse().map_err(|error: String| Error::internal(error))?;
+        match kind {
+            JobKind::SnapshotPortfolios => {
+                let date: NaiveDate = run.key.parse().map_err(Error::internal)?;
+                let range = IdRange {
+                    after: PortfolioId(run.partition * PARTITION),
+                    last: PortfolioId((run.partition + 1) * PARTITION),
+                };
+                let count = self.take_snapshots(date, range, |_| alive.beats()).await?;
+                if count.provisional > 0 && self.close_may_still_come(date) {
+                    return Ok(Outcome::Later(ASK_AGAIN_AFTER));
+                }
+                Ok(Outcome::Done(format!(
+                    "{} portfolios, {} of them provisional",
+                    count.portfolios, count.provisional
+                )))
+            }
+            JobKind::ProvisionalSnapshots => {
+                let date = self.market.calendar.booking_session(self.market.now()).date;
+                let count = self.take_snapshots(date, IdRange::ALL, |_| alive.beats()).await?;
+                Ok(Outcome::Done(format!("{} portfolios at current prices", count.portfolios)))
+            }
+            JobKind::RefreshQuotes => {
+                let limit = match self.freshness() {
+                    Freshness::EndOfDay => END_OF_DAY_REQUESTS,
+                    _ => usize::MAX,
+                };
+                self.refresh_quotes(limit).await.map(Outcome::Done)
+            }
+            JobKind::Prune => self.prune().await.map(Outcome::Done),
+        }
+    }
+
+    /// Whether an end-of-day source may publish the session's close later.
+    fn close_may_still_come(&self, date: NaiveDate) -> bool {
+        let now = self.market.now().utc().with_timezone(&EXCHANGE_ZONE).naive_local();
+        let morning_after = date.succ_opt().map(|day| day.and_time(GIVE_UP_AT));
+        self.freshness() == Freshness::EndOfDay && morning_after.is_some_and(|give_up| now < give_up)
+    }
+
+    async fn prune(&self) -> Result<String> {
+        let wall = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                let logins = sessions::delete_expired(tx, wall)?;
+                login_throttle::prune(tx, wall)?;
+                let mut runs = 0;
+                for kind in JobKind::ALL {
+                    runs += jobs::delete_finished(tx, kind.as_str(), wall - kind.remembered())?;
+                }
+                Ok(format!("{logins} logins and {runs} records of runs forgotten"))
+            })
+            .await
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn job_runs(
+        &self,
+        kind: Option<JobKind>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<JobRun, i64>> {
+        let runs = self
+            .store
+            .read(move |tx| {
+                jobs::page(tx, kind.map(JobKind::as_str), before, one_more(limit)).map_err(Error::from)
+            })
+            .await?;
+        Ok(Page::of(runs, limit, |run| run.id))
+    }
+}
+
+enum Outcome {
+    Done(String),
+    /// Not now; the run goes back into the queue.
+    Later(&'static str),
+}
+
+/// Plans the sessions that have closed since the last planned one. The first is that of the oldest portfolio.
+fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+    let kind = JobKind::SnapshotPortfolios.as_str();
+    let Some((last_id, oldest)) = portfolios::extent(tx)? else { return Ok(()) };
+    let delay = match market.quotes.freshness() {
+        Freshness::Simulated | Freshness::Realtime => SIMULATED_DELAY,
+        Freshness::Delayed | Freshness::EndOfDay => PUBLISHED_DELAY,
+    };
+    let settled = (market.clock.at_wall(wall) - delay).min(market.clock.at_wall(wall - SETTLING));
+    let newest_due = market.calendar.last_closed(settled).date;
+    let first = match jobs::newest_key(tx, kind)?.and_then(|key| key.parse::<NaiveDate>().ok()) {
+        Some(planned) => planned.succ_opt().unwrap_or(planned),
+        None => market.calendar.booking_session(oldest).date,
+    };
+    let due: Vec<Session> = market.calendar.sessions(first, newest_due).take(MOST_SESSIONS).collect();
+    for session in due {
+        for partition in 0..=(last_id.0 - 1) / PARTITION {
+            jobs::plan(tx, kind, &session.date.to_string(), partition, wall)?;
+        }
+    }
+    Ok(())
+}
+
+/// Simulated prices once a minute, for the pages' sake; an end-of-day source once after each close.
+fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+    let key = match market.quotes.freshness() {
+        Freshness::EndOfDay => market.calendar.last_closed(market.now() - PUBLISHED_DELAY).date.to_string(),
+        _ => wall.utc().format("%Y-%m-%dT%H:%M").to_string(),
+    };
+    jobs::plan(tx, JobKind::RefreshQuotes.as_str(), &key, 0, wall)?;
+    Ok(())
+}
+
+/// Shows signs of life for a run until it is dropped.
+struct Heart {
+    beating: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Heart {
+    fn start(services: Services, id: i64, worker: String, silence: TimeDelta) -> Self {
+        let beating = Arc::new(AtomicBool::new(true));
+        let shared = beating.clone();
+        let pause = (silence / 3).to_std().unwrap_or(std::time::Duration::from_secs(1));
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let (name, clock) = (worker.clone(), services.market.clock.clone());
+                let still_mine = services
+                    .store
+                    .write(move |tx| jobs::heartbeat(tx, id, &name, clock.wall()).map_err(Error::from))
+                    .await;
+                // A failed write is no sign of another worker: the next one may succeed.
+                if matches!(still_mine, Ok(false)) {
+                    shared.store(false, Ordering::Relaxed);
+                    return;
+                }
+            }
+        });
+        Self { beating, task }
+    }
+
+    /// Whether the run is still this worker's.
+    fn beats(&self) -> bool {
+        self.beating.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,111 @@
+//! The use cases: what people and jobs do with Stockyard, called by web and worker alike.
+//!
+//! Network first, then one transaction that loads, decides in `domain` and saves.
+
+pub mod accounts;
+pub mod admin;
+pub mod clock;
+mod error;
+pub mod jobs;
+mod login_throttle;
+mod market;
+pub mod orders;
+mod password;
+pub mod performance;
+pub mod portfolios;
+mod secret;
+pub mod sessions;
+pub mod snapshots;
+pub mod stocks;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tokens;
+pub mod transactions;
+pub mod valuation;
+pub mod verify;
+pub mod watchlists;
+
+use std::sync::Arc;
+
+use domain::Money;
+use persistence::Store;
+
+pub use clock::Clock;
+pub use error::{Error, FieldError, Result};
+pub use market::Market;
+pub use persistence::StoreError;
+
+use password::Hasher;
+
+/// What the use cases need to know of the deployment.
+#[derive(Debug, Clone)]
+pub struct ServicesConfig {
+    /// What a new portfolio starts with unless its owner says otherwise.
+    pub starting_cash: Money,
+    /// How long a running job may be silent before another worker takes it over.
+    pub job_silence: chrono::TimeDelta,
+}
+
+impl Default for ServicesConfig {
+    fn default() -> Self {
+        Self { starting_cash: Money::from_cents(10_000_000), job_silence: chrono::TimeDelta::seconds(30) }
+    }
+}
+
+/// All use cases. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Services {
+    store: Store,
+    market: Arc<Market>,
+    hasher: Hasher,
+    config: Arc<ServicesConfig>,
+}
+
+impl Services {
+    pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
+        Self { store, market: Arc::new(market), hasher: Hasher::new(), config: Arc::new(config) }
+    }
+
+    pub fn market(&self) -> &Market {
+        &self.market
+    }
+
+    pub fn starting_cash(&self) -> &Money {
+        &self.config.starting_cash
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it does not.
+    pub async fn check_ready(&self) -> Result<()> {
+        self.store.read(|tx| persistence::installation::get(tx, "ready").map(drop).map_err(Error::from)).await
+    }
+}
+
+/// One page of a list and where the next one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, C> {
+    pub items: Vec<T>,
+    /// The cursor of the last item, when there are more.
+    pub next: Option<C>,
+}
+
+impl<T, C> Page<T, C> {
+    /// Makes a page of `limit` items out of the `limit + 1` that were asked for.
+    fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(cursor) } else { None };
+        Self { items, next }
+    }
+
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U, C> {
+        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+    }
+}
+
+/// One more than a page holds, to see whether there are more.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+}

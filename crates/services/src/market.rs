@@ -1,0 +1,41 @@
+//! The market: prices, time and calendar, which belong together.
+
+use std::sync::Arc;
+
+use domain::{Calendar, Session, Timestamp};
+use market_data::{Gateway, QuoteSource};
+
+use crate::Clock;
+
+/// The only way a use case reaches prices and time.
+pub struct Market {
+    pub quotes: Gateway,
+    pub clock: Clock,
+    pub calendar: Calendar,
+}
+
+impl Market {
+    pub fn new(source: Arc<dyn QuoteSource>, clock: Clock) -> Self {
+        let calendar = source.calendar();
+        Self { quotes: Gateway::new(source), clock, calendar }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The session whose prices are the newest to be had at `at`: the one under way, or the last to have
+    /// closed; of an end-of-day source always the latter.
+    pub fn priced_session(&self, at: Timestamp) -> Session {
+        let under_way = match self.quotes.freshness() {
+            domain::Freshness::EndOfDay => None,
+            _ => self.calendar.session_at(at),
+        };
+        under_way.unwrap_or_else(|| self.calendar.last_closed(at))
+    }
+
+    /// The close before the newest prices: from there "today" counts.
+    pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
+        self.calendar.before(self.priced_session(at).date).closes_at
+    }
+}

@@ -1,0 +1,128 @@
+//! How a portfolio did over time: its snapshots, and the moment as the last point.
+
+use chrono::NaiveDate;
+use domain::performance::{Close, Performance};
+use domain::{Calendar, Money, PortfolioId, Snapshot, Timestamp, UserId};
+use persistence::{snapshots, transactions};
+
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::stocks::HistoryRange;
+
+/// Which days are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    Range(HistoryRange),
+    /// Both included; open where `None`.
+    Dates {
+        from: Option<NaiveDate>,
+        to: Option<NaiveDate>,
+    },
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::Range(HistoryRange::All)
+    }
+}
+
+impl Services {
+    /// Measures the window, with the value of this moment as its last point when it reaches today.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins.
+    pub async fn performance(&self, user: UserId, id: PortfolioId, window: Window) -> Result<Performance> {
+        // Value and flows of one moment: a deposit in between would be in one of them only.
+        let (valued, flows) =
+            self.valuation_with(user, id, move |tx| Ok(transactions::flows(tx, id)?)).await?;
+        let now = valued.valued_at;
+        let session = self.market.calendar.booking_session(now);
+        let today = session.date;
+        let (first, last) = match window {
+            Window::Range(range) => (range.first_day(today), today),
+            Window::Dates { from, to } => (from, to.unwrap_or(today).min(today)),
+        };
+        if first.is_some_and(|first| first > last) {
+            return Err(Error::invalid("from", "must not be after the end of the window"));
+        }
+        let (first, last) = (first.unwrap_or(EARLIEST).max(EARLIEST), last.max(EARLIEST));
+        let (before, mut closes) = self
+            .store
+            .read(move |tx| {
+                let before = snapshots::last_before(tx, id, first)?;
+                let window = snapshots::window(tx, id, first, last)?;
+                Ok::<_, Error>((before.as_ref().map(close), window.iter().map(close).collect::<Vec<_>>()))
+            })
+            .await?;
+        if last == today {
+            // A provisional row of the session under way is older than this moment.
+            closes.retain(|close| close.date < today);
+            let total_value = valued.valuation.total_value;
+            closes.push(Close { date: today, total_value, net_flow: Money::zero() });
+        }
+        book_flows(self.market.calendar, before.as_ref(), &mut closes, &flows);
+        Ok(Performance::measure(before.as_ref(), closes))
+    }
+
+    /// The daily rows, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn snapshots(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        from: Option<NaiveDate>,
+        to: Option<NaiveDate>,
+    ) -> Result<Vec<Snapshot>> {
+        self.store
+            .read(move |tx| {
+                crate::portfolios::owned(tx, id, user)?;
+                let (from, to) = (from.unwrap_or(EARLIEST).max(EARLIEST), to.unwrap_or(LATEST).min(LATEST));
+                snapshots::window(tx, id, from, to).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Deposits and withdrawals of a portfolio's life, oldest first, with their market time.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn external_flows(&self, user: UserId, id: PortfolioId) -> Result<Vec<(Timestamp, Money)>> {
+        self.store
+            .read(move |tx| {
+                crate::portfolios::owned(tx, id, user)?;
+                transactions::flows(tx, id).map_err(Error::from)
+            })
+            .await
+    }
+}
+
+/// Dates that both databases can compare.
+pub(crate) const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(1900, 1, 1).expect("a date");
+pub(crate) const LATEST: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+
+/// Gives each day of the series the flows since the close before it in the series: where rows are still
+/// missing, because their session has just closed or nobody took them, the next day has theirs too.
+fn book_flows(
+    calendar: Calendar,
+    before: Option<&Close>,
+    closes: &mut [Close],
+    flows: &[(Timestamp, Money)],
+) {
+    let is_before = |at: Timestamp, date| calendar.session(date).is_some_and(|day| at < day.closes_at);
+    let is_old = |at| before.is_some_and(|before| is_before(at, before.date));
+    let mut flows = flows.iter().skip_while(|(at, _)| is_old(*at)).peekable();
+    for close in closes {
+        let of_day = std::iter::from_fn(|| flows.next_if(|(at, _)| is_before(*at, close.date)));
+        close.net_flow = of_day.map(|(_, amount)| amount).sum();
+    }
+}
+
+fn close(snapshot: &Snapshot) -> Close {
+    Close {
+        date: snapshot.date,
+        total_value: snapshot.total_value.clone(),
+        net_flow: snapshot.net_flow.clone(),
+    }
+}

@@ -1,0 +1,257 @@
+//! Daily snapshots: every portfolio at the close of a session.
+//!
+//! Cash and shares are those of the close, whenever the snapshot is taken: what the journal holds after the
+//! close is taken back. Prices are the session's closing prices, kept in `price_bars`. So a snapshot can be
+//! taken late, twice, or by several workers, and is the same.
+
+use std::collections::HashMap;
+
+use chrono::{NaiveDate, TimeDelta};
+use domain::{
+    JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot, Stock, StockId,
+    Timestamp, TransactionType,
+};
+use persistence::portfolios::PortfolioRecord;
+use persistence::{StoreError, portfolios, positions, snapshots, stocks, transactions};
+
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::performance::EARLIEST;
+
+/// Portfolios that are read and written in one transaction.
+const BATCH: i64 = 500;
+const SMALLEST_BATCH: i64 = 20;
+
+/// What taking the snapshots of a session came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotCount {
+    pub portfolios: usize,
+    /// Rows valued at older or unfinished prices.
+    pub provisional: usize,
+}
+
+/// Which portfolios: those with ids in `(after, last]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    pub after: PortfolioId,
+    pub last: PortfolioId,
+}
+
+impl IdRange {
+    pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
+}
+
+/// Closing prices of one session, gathered as they are needed.
+struct Prices {
+    session: Session,
+    /// At current prices instead, because the session is not over.
+    in_progress: bool,
+    asked_at: Timestamp,
+    /// The price, and whether it is an older one.
+    known: HashMap<StockId, (Price, bool)>,
+}
+
+impl Services {
+    /// Writes the session's row for each portfolio of the range that existed before its close. A session that
+    /// is under way gives provisional rows at current prices. `progress` is told how many are written so far,
+    /// and answers whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a day that is no session or lies ahead.
+    pub async fn take_snapshots(
+        &self,
+        date: NaiveDate,
+        range: IdRange,
+        mut progress: impl FnMut(usize) -> bool + Send,
+    ) -> Result<SnapshotCount> {
+        let now = self.market.now();
+        if date > self.market.calendar.booking_session(now).date {
+            return Err(Error::invalid("date", "that session has not begun yet"));
+        }
+        let session = Some(date)
+            .filter(|date| *date >= EARLIEST)
+            .and_then(|date| self.market.calendar.session(date))
+            .ok_or_else(|| Error::invalid("date", "the market has no session on that day"))?;
+        let in_progress = session.closes_at > now;
+        // Before the close all there is counts, also what happened this very moment.
+        let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
+        let previous_close = self.market.calendar.before(date).closes_at;
+        let mut prices = Prices { session, in_progress, asked_at: now, known: HashMap::new() };
+        let mut count = SnapshotCount::default();
+        let mut after = range.after;
+        // The longer ago the close, the more of each journal has to be taken back.
+        let batch_size = (BATCH / (1 + (now - session.closes_at).num_days().max(0))).max(SMALLEST_BATCH);
+        loop {
+            let batch = self
+                .store
+                .read(move |tx| {
+                    let rows = portfolios::range(tx, after, range.last, until, batch_size)?;
+                    let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
+                    let held = positions::of_portfolios(tx, &ids)?;
+                    let entries = transactions::since(tx, &ids, previous_close)?;
+                    Ok::<_, Error>(states_at(rows, held, entries, until))
+                })
+                .await?;
+            let Some(last) = batch.last() else { return Ok(count) };
+            let last = last.id;
+            self.gather_prices(&mut prices, &batch).await?;
+            let rows: Vec<Snapshot> = batch.into_iter().map(|state| state.at(&prices)).collect();
+            let (written, provisional) = (rows.len(), rows.iter().filter(|row| row.provisional).count());
+            match self.store.write(move |tx| snapshots::save(tx, &rows).map_err(Error::from)).await {
+                // A portfolio was deleted since it was read: once more, without it.
+                Err(Error::Store(StoreError::MissingReference(_))) => continue,
+                saved => saved?,
+            }
+            after = last;
+            count.portfolios += written;
+            count.provisional += provisional;
+            if !progress(count.portfolios) {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Asks for the prices that the batch needs and are not known yet.
+    async fn gather_prices(&self, prices: &mut Prices, batch: &[State]) -> Result<()> {
+        let mut missing: Vec<StockId> = batch
+            .iter()
+            .flat_map(|state| state.quantities.keys().copied())
+            .filter(|id| !prices.known.contains_key(id))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let wanted = missing.clone();
+        let date = prices.session.date;
+        let (stocks, stored) = self
+            .store
+            .read(move |tx| {
+                Ok::<_, Error>((stocks::by_ids(tx, &wanted)?, stocks::closes_on(tx, &wanted, date)?))
+            })
+            .await?;
+        if prices.in_progress {
+            for (id, quote) in self.quotes_of(&stocks, prices.asked_at).await {
+                prices.known.insert(id, (quote?.price, true));
+            }
+            return Ok(());
+        }
+        let stored: HashMap<StockId, (NaiveDate, Price)> =
+            stored.into_iter().map(|(id, day, close)| (id, (day, close))).collect();
+        for stock in stocks {
+            let price = match stored.get(&stock.id) {
+                Some((day, close)) if *day == date => (close.clone(), false),
+                older => match self.fetch_close(&stock, date, prices.asked_at).await? {
+                    Some(close) => (close, false),
+                    None => (older_price(&stock, older)?, true),
+                },
+            };
+            prices.known.insert(stock.id, price);
+        }
+        Ok(())
+    }
+
+    /// The close of that session from the source, kept for later; `None` when the source does not have it.
+    async fn fetch_close(&self, stock: &Stock, date: NaiveDate, at: Timestamp) -> Result<Option<Price>> {
+        let symbol = &stock.listing.symbol;
+        let bars = match self.market.quotes.daily_bars(symbol, date, date, at).await {
+            Ok(bars) => bars,
+            Err(error) => {
+                tracing::warn!(%symbol, %date, %error, "no closing price for the snapshot");
+                return Ok(None);
+            }
+        };
+        let (id, source) = (stock.id, self.market.quotes.source());
+        self.store
+            .write(move |tx| {
+                stocks::save_bars(tx, id, &source.0, &bars)?;
+                // Another worker may have been first with another answer: what is stored counts for all.
+                Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
+            })
+            .await
+    }
+}
+
+fn older_price(stock: &Stock, older: Option<&(NaiveDate, Price)>) -> Result<Price> {
+    let last = || stock.last.as_ref().map(|last| last.price.clone());
+    older
+        .map(|(_, close)| close.clone())
+        .or_else(last)
+        .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })
+}
+
+/// A portfolio as it was at an instant.
+struct State {
+    id: PortfolioId,
+    cash_balance: Money,
+    /// Only what was held.
+    quantities: HashMap<StockId, Quantity>,
+    net_flow: Money,
+}
+
+impl State {
+    fn at(self, prices: &Prices) -> Snapshot {
+        let mut positions_value = Money::zero();
+        let mut provisional = prices.in_progress;
+        for (stock, quantity) in &self.quantities {
+            let (price, older) = &prices.known[stock];
+            positions_value += &price.times(quantity);
+            provisional |= older;
+        }
+        Snapshot {
+            portfolio_id: self.id,
+            date: prices.session.date,
+            total_value: positions_value.clone() + &self.cash_balance,
+            cash_balance: self.cash_balance,
+            positions_value,
+            net_flow: self.net_flow,
+            provisional,
+        }
+    }
+}
+
+/// Takes back what the journal holds from `until` on; `entries` begin at the close before.
+fn states_at(
+    rows: Vec<PortfolioRecord>,
+    mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
+    entries: Vec<JournalEntry>,
+    until: Timestamp,
+) -> Vec<State> {
+    let mut by_portfolio: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
+    for entry in entries {
+        by_portfolio.entry(entry.portfolio_id).or_default().push(entry);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let mut cash_balance = row.cash_balance;
+            let mut net_flow = Money::zero();
+            let mut quantities: HashMap<StockId, Quantity> = held
+                .remove(&row.id)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(id, held)| (id, held.quantity))
+                .collect();
+            // Newest first, so that no quantity passes through a negative one.
+            for entry in by_portfolio.remove(&row.id).unwrap_or_default().iter().rev() {
+                if entry.timestamp < until {
+                    if entry.transaction_type.is_external_flow() {
+                        net_flow += &entry.amount;
+                    }
+                    continue;
+                }
+                cash_balance -= &entry.amount;
+                if let (Some(stock), Some(quantity)) = (entry.stock_id, &entry.quantity) {
+                    let now = quantities.remove(&stock).unwrap_or_else(Quantity::zero);
+                    let before = match entry.transaction_type {
+                        TransactionType::Sell => now + quantity,
+                        _ => now.checked_sub(quantity).unwrap_or_else(Quantity::zero),
+                    };
+                    quantities.insert(stock, before);
+                }
+            }
+            quantities.retain(|_, quantity| !quantity.is_zero());
+            State { id: row.id, cash_balance, quantities, net_flow }
+        })
+        .collect()
+}

@@ -1,0 +1,272 @@
+//! Use cases on a fresh database, with a clock that the test moves and prices that it sets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{NaiveDate, TimeDelta};
+use domain::{
+    Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Session, Symbol, Timestamp,
+};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
+use persistence::testing::TestStore;
+
+use crate::{Clock, Market, Services, ServicesConfig};
+
+pub struct TestServices {
+    pub services: Services,
+    pub clock: Clock,
+    pub store: TestStore,
+}
+
+/// Friday, 20 November 2026, 14:12 in New York.
+pub fn friday_afternoon() -> Timestamp {
+    chrono::DateTime::from_timestamp(1_795_201_920, 0).expect("an instant").into()
+}
+
+impl TestServices {
+    /// On the simulated market, on a Friday afternoon.
+    pub async fn new() -> Self {
+        Self::with(Arc::new(Simulated::new(DEFAULT_SEED)), ServicesConfig::default()).await
+    }
+
+    pub async fn with(source: Arc<dyn QuoteSource>, config: ServicesConfig) -> Self {
+        let store = TestStore::new().await;
+        let clock = Clock::manual(friday_afternoon());
+        let services = Services::new(store.store.clone(), Market::new(source, clock.clone()), config);
+        services.import_catalogue().await.expect("import the catalogue");
+        Self { services, clock, store }
+    }
+}
+
+/// A source whose prices stand still until the test sets others. Clones share everything.
+///
+/// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00, has no bid, ask or bars until they
+/// are set, and answers only for symbols it lists.
+#[derive(Clone)]
+pub struct FixedPrices {
+    freshness: Freshness,
+    calendar: Calendar,
+    state: Arc<Mutex<State>>,
+}
+
+/// How often a source was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls for prices, whatever number of symbols each was for.
+    pub quotes: usize,
+    pub searches: usize,
+    pub listings: usize,
+    pub bars: usize,
+}
+
+#[derive(Default)]
+struct State {
+    listed: BTreeMap<Symbol, Listed>,
+    closes: BTreeMap<(Symbol, NaiveDate), Price>,
+    failure: Option<QuoteError>,
+    calls: Calls,
+}
+
+struct Listed {
+    listing: Listing,
+    price: Price,
+    touch: Option<(Price, Price)>,
+    as_of: Option<Timestamp>,
+}
+
+impl FixedPrices {
+    /// Like the simulated market: always open, prices of the very moment.
+    pub fn new() -> Self {
+        Self::of(Freshness::Simulated, Calendar::AroundTheClock)
+    }
+
+    pub fn of(freshness: Freshness, calendar: Calendar) -> Self {
+        let prices = Self { freshness, calendar, state: Arc::default() };
+        prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
+        prices.list("MSFT", "Microsoft Corporation", "Technology", "400.00");
+        prices.list("JPM", "JPMorgan Chase & Co.", "Financials", "200.00");
+        prices.list("SPY", "SPDR S&P 500 ETF Trust", "Fund", "500.00");
+        prices
+    }
+
+    pub fn list(&self, symbol: &str, company_name: &str, sector: &str, price: &str) {
+        let symbol = parse_symbol(symbol);
+        let listing = Listing {
+            symbol: symbol.clone(),
+            company_name: company_name.to_owned(),
+            exchange: "NASDAQ".to_owned(),
+            sector: sector.to_owned(),
+            currency: Currency::Usd,
+        };
+        let listed = Listed { listing, price: parse_price(price), touch: None, as_of: None };
+        self.state().listed.insert(symbol, listed);
+    }
+
+    /// From now on the price is this one, without bid and ask.
+    pub fn set(&self, symbol: &str, price: &str) {
+        self.change(symbol, |listed| (listed.price, listed.touch) = (parse_price(price), None));
+    }
+
+    pub fn set_bid_and_ask(&self, symbol: &str, bid: &str, ask: &str) {
+        self.change(symbol, |listed| listed.touch = Some((parse_price(bid), parse_price(ask))));
+    }
+
+    /// The market time that the price claims to be of; `None` for the newest its freshness allows.
+    pub fn set_as_of(&self, symbol: &str, as_of: Option<Timestamp>) {
+        self.change(symbol, |listed| listed.as_of = as_of);
+    }
+
+    /// The bar of a session has this close, once the session is over.
+    pub fn set_close(&self, symbol: &str, date: NaiveDate, close: &str) {
+        self.state().closes.insert((parse_symbol(symbol), date), parse_price(close));
+    }
+
+    /// From now on every question is answered with this error.
+    pub fn fail_with(&self, error: QuoteError) {
+        self.state().failure = Some(error);
+    }
+
+    pub fn recover(&self) {
+        self.state().failure = None;
+    }
+
+    pub fn calls(&self) -> Calls {
+        self.state().calls
+    }
+
+    fn change(&self, symbol: &str, change: impl FnOnce(&mut Listed)) {
+        change(self.state().listed.get_mut(&parse_symbol(symbol)).expect("the symbol is listed"));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and answers the state, unless the source is to fail.
+    fn ask(&self, count: impl FnOnce(&mut Calls)) -> Result<MutexGuard<'_, State>, QuoteError> {
+        let mut state = self.state();
+        count(&mut state.calls);
+        match state.failure.clone() {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
+    }
+
+    fn newest(&self, at: Timestamp) -> Timestamp {
+        match self.freshness {
+            Freshness::Simulated | Freshness::Realtime => at,
+            Freshness::Delayed => at - TimeDelta::minutes(15),
+            Freshness::EndOfDay => self.calendar.last_closed(at).closes_at,
+        }
+    }
+
+    fn session_of(&self, as_of: Timestamp) -> Session {
+        self.calendar.session_at(as_of).unwrap_or_else(|| self.calendar.last_closed(as_of))
+    }
+}
+
+impl Default for FixedPrices {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl QuoteSource for FixedPrices {
+    fn source(&self) -> PriceSource {
+        PriceSource("fixed".to_owned())
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    fn calendar(&self) -> Calendar {
+        self.calendar
+    }
+
+    /// Complete where the simulated market's is; others have to be asked.
+    fn catalogue(&self) -> Catalogue {
+        match self.freshness {
+            Freshness::Simulated => {
+                Catalogue::Complete(self.state().listed.values().map(|row| row.listing.clone()).collect())
+            }
+            _ => Catalogue::OnDemand,
+        }
+    }
+
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        let state = match self.ask(|calls| calls.quotes += 1) {
+            Ok(state) => state,
+            Err(error) => return symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(),
+        };
+        let quote = |symbol: &Symbol| {
+            let listed = state.listed(symbol)?;
+            let as_of = listed.as_of.unwrap_or_else(|| self.newest(at));
+            let day_before = self.calendar.before(self.session_of(as_of).date).date;
+            Ok(Quote {
+                symbol: symbol.clone(),
+                price: listed.price.clone(),
+                bid: listed.touch.as_ref().map(|(bid, _)| bid.clone()),
+                ask: listed.touch.as_ref().map(|(_, ask)| ask.clone()),
+                previous_close: state.closes.get(&(symbol.clone(), day_before)).cloned(),
+                volume: None,
+                as_of,
+                source: self.source(),
+                freshness: self.freshness,
+                stale: false,
+            })
+        };
+        symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+    }
+
+    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+        let query = query.to_lowercase();
+        let fits = |listing: &Listing| {
+            [listing.symbol.as_str(), &listing.company_name]
+                .iter()
+                .any(|text| text.to_lowercase().starts_with(&query))
+        };
+        let state = self.ask(|calls| calls.searches += 1)?;
+        let listings = state.listed.values().map(|row| row.listing.clone());
+        Ok(listings.filter(fits).take(limit).collect())
+    }
+
+    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+        let state = self.ask(|calls| calls.listings += 1)?;
+        state.listed(symbol).map(|row| row.listing.clone())
+    }
+
+    async fn daily_bars(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        let state = self.ask(|calls| calls.bars += 1)?;
+        state.listed(symbol)?;
+        let sessions = self.calendar.sessions(first, last).take_while(|session| session.closes_at <= at);
+        let bar = |session: Session| {
+            let close = state.closes.get(&(symbol.clone(), session.date))?.clone();
+            let (open, high, low) = (close.clone(), close.clone(), close.clone());
+            Some(Bar { date: session.date, open, high, low, close, volume: 1000 })
+        };
+        Ok(sessions.filter_map(bar).collect())
+    }
+}
+
+impl State {
+    fn listed(&self, symbol: &Symbol) -> Result<&Listed, QuoteError> {
+        self.listed.get(symbol).ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
+    }
+}
+
+fn parse_symbol(text: &str) -> Symbol {
+    text.parse().expect("a symbol")
+}
+
+fn parse_price(text: &str) -> Price {
+    text.parse().expect("a price")
+}

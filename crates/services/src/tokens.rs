@@ -1,0 +1,139 @@
+//! API tokens: shown once, kept as hashes.
+
+use std::str::FromStr;
+
+use chrono::Datelike;
+use domain::{Timestamp, TokenId, UserId};
+use persistence::tokens::{self, Token};
+use uuid::Uuid;
+
+use crate::accounts::Account;
+use crate::error::{Error, Fields, Result};
+use crate::{Services, secret};
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything but account security.
+    #[default]
+    Trade,
+    Read,
+}
+
+impl Scope {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trade => "trade",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "trade" => Ok(Self::Trade),
+            "read" => Ok(Self::Read),
+            _ => Err("must be trade or read".into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    pub id: TokenId,
+    pub name: String,
+    pub scope: Scope,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<Token> for TokenInfo {
+    fn from(token: Token) -> Self {
+        Self {
+            id: token.id,
+            name: token.name,
+            // The table has a check; a scope it does not know grants the least.
+            scope: token.scope.parse().unwrap_or(Scope::Read),
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+        }
+    }
+}
+
+/// Marks the text as a Stockyard token, for people and for scanners of leaked secrets.
+const PREFIX: &str = "sy_";
+
+impl Services {
+    /// Makes a token and answers it with its secret, which is not kept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty or long name, or an end in the past.
+    pub async fn create_token(
+        &self,
+        user: UserId,
+        name: &str,
+        scope: Scope,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(TokenInfo, String)> {
+        let now = self.market.clock.wall();
+        let name = name.trim().to_owned();
+        let mut fields = Fields::default();
+        fields.check("name", (1..=80).contains(&name.chars().count()), "use 1 to 80 characters");
+        fields.check("name", !name.chars().any(char::is_control), "use one line");
+        fields.check(
+            "expires_at",
+            expires_at.is_none_or(|at| at.utc().year() < 9999),
+            "must be before the year 9999",
+        );
+        fields.check("expires_at", expires_at.is_none_or(|at| at > now), "must be in the future");
+        fields.done()?;
+        let text = format!("{PREFIX}{}", secret::random());
+        let token = Token {
+            id: TokenId(Uuid::now_v7()),
+            user_id: user,
+            name,
+            token_hash: secret::hash(&text),
+            scope: scope.as_str().to_owned(),
+            created_at: now,
+            expires_at,
+        };
+        let info = TokenInfo::from(token.clone());
+        self.store.write(move |tx| tokens::insert(tx, token).map_err(Error::from)).await?;
+        Ok((info, text))
+    }
+
+    /// Who a token belongs to and what it may do; `None` for one that is unknown, expired or of a closed account.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn token_owner(&self, token: &str) -> Result<Option<(Account, Scope)>> {
+        if !token.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let (hash, now) = (secret::hash(token), self.market.clock.wall());
+        let found = self.store.read(move |tx| tokens::by_hash(tx, &hash, now).map_err(Error::from)).await?;
+        Ok(found
+            .filter(|(_, user)| user.is_active)
+            .map(|(token, user)| (Account::from(user), TokenInfo::from(token).scope)))
+    }
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn tokens(&self, user: UserId) -> Result<Vec<TokenInfo>> {
+        let found = self.store.read(move |tx| tokens::of_user(tx, user).map_err(Error::from)).await?;
+        Ok(found.into_iter().map(TokenInfo::from).collect())
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`], also for somebody else's.
+    pub async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<()> {
+        match self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await? {
+            true => Ok(()),
+            false => Err(Error::NotFound("token")),
+        }
+    }
+}

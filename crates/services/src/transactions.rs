@@ -1,0 +1,45 @@
+//! Reading the journal.
+
+use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, UserId};
+use persistence::transactions;
+
+pub use persistence::transactions::Filter;
+
+use crate::error::{Error, Result};
+use crate::{Page, Services, one_more};
+
+/// An entry with the symbol of its stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedEntry {
+    pub entry: JournalEntry,
+    pub symbol: Option<Symbol>,
+}
+
+/// Where a page of the journal ended.
+pub type Cursor = (Timestamp, TransactionId);
+
+impl Services {
+    /// Newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn transactions(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        filter: Filter,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<NamedEntry, Cursor>> {
+        self.store
+            .read(move |tx| {
+                crate::portfolios::owned(tx, portfolio, user)?;
+                let rows = transactions::page(tx, portfolio, &filter, before, one_more(limit))?;
+                let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
+                Ok::<_, Error>(Page::of(rows, limit, |row: &NamedEntry| {
+                    (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
+                }))
+            })
+            .await
+    }
+}

@@ -1,0 +1,118 @@
+//! What portfolios are worth now.
+
+use std::collections::HashMap;
+
+use domain::composition::Composition;
+use domain::valuation::Priced;
+use domain::{JournalEntry, PortfolioId, Position, Quote, Stock, StockId, Timestamp, UserId, Valuation};
+use persistence::{Tx, portfolios, positions, transactions};
+
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::portfolios::PortfolioSummary;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValuedPortfolio {
+    pub portfolio: PortfolioSummary,
+    pub valuation: Valuation,
+    /// The market time for which prices were asked.
+    pub valued_at: Timestamp,
+}
+
+/// What has to be read for one portfolio before prices are asked.
+struct Loaded {
+    portfolio: PortfolioSummary,
+    positions: Vec<(Stock, Position)>,
+    today: Vec<JournalEntry>,
+}
+
+fn load(tx: &mut Tx<'_>, portfolio: PortfolioSummary, since: Timestamp) -> Result<Loaded> {
+    let positions = positions::of_portfolio(tx, portfolio.id)?;
+    let today = transactions::since(tx, &[portfolio.id], since)?;
+    Ok(Loaded { portfolio, positions, today })
+}
+
+impl Services {
+    /// # Errors
+    /// [`Error::NotFound`], also for somebody else's.
+    pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
+        Ok(self.valuation_with(user, id, |_| Ok(())).await?.0)
+    }
+
+    /// With something else that is read of the same state of the books.
+    pub(crate) async fn valuation_with<T: Send + 'static>(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        also: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(ValuedPortfolio, T)> {
+        let now = self.market.now();
+        let since = self.market.previous_close_at(now);
+        let (loaded, other) = self
+            .store
+            .read(move |tx| {
+                let portfolio = crate::portfolios::owned(tx, id, user)?.into();
+                Ok::<_, Error>((load(tx, portfolio, since)?, also(tx)?))
+            })
+            .await?;
+        let valued = self.value(vec![loaded], now).await?.pop().ok_or(Error::NotFound("portfolio"))?;
+        Ok((valued, other))
+    }
+
+    /// All portfolios of a user, in the order they were opened.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn valuations(&self, user: UserId) -> Result<Vec<ValuedPortfolio>> {
+        let now = self.market.now();
+        let since = self.market.previous_close_at(now);
+        let loaded = self
+            .store
+            .read(move |tx| {
+                let rows = portfolios::of_user(tx, user)?;
+                rows.into_iter().map(|row| load(tx, row.into(), since)).collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        self.value(loaded, now).await
+    }
+
+    /// # Errors
+    /// As [`Services::valuation`].
+    pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
+        Ok(Composition::of(&self.valuation(user, id).await?.valuation))
+    }
+
+    async fn value(&self, loaded: Vec<Loaded>, now: Timestamp) -> Result<Vec<ValuedPortfolio>> {
+        // Prices of what is held, and of what was sold today and still counts for the day.
+        let mut wanted: HashMap<StockId, Stock> = HashMap::new();
+        for Loaded { positions, today, .. } in &loaded {
+            for (stock, position) in positions {
+                if !position.quantity.is_zero() || today.iter().any(|entry| entry.stock_id == Some(stock.id))
+                {
+                    wanted.entry(stock.id).or_insert_with(|| stock.clone());
+                }
+            }
+        }
+        let wanted: Vec<Stock> = wanted.into_values().collect();
+        let quotes = self.quotes_of(&wanted, now).await;
+        loaded
+            .into_iter()
+            .map(|Loaded { portfolio, positions, today }| {
+                let priced: Result<Vec<Priced>> =
+                    positions.into_iter().map(|(stock, position)| priced(stock, position, &quotes)).collect();
+                let valuation = Valuation::new(portfolio.cash_balance.clone(), priced?, &today);
+                Ok(ValuedPortfolio { portfolio, valuation, valued_at: now })
+            })
+            .collect()
+    }
+}
+
+/// Every position was bought at a price that was kept, so there is always one: the quote, or that.
+fn priced(stock: Stock, position: Position, quotes: &HashMap<StockId, Result<Quote>>) -> Result<Priced> {
+    let quote = match quotes.get(&stock.id) {
+        Some(Ok(quote)) => quote.clone(),
+        _ => crate::stocks::last_known(&stock)
+            .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })?,
+    };
+    Ok(Priced { stock_id: stock.id, listing: stock.listing, position, quote })
+}

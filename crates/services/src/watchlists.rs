@@ -1,0 +1,161 @@
+//! Watchlists: stocks a user follows, with live quotes.
+
+use domain::{Quote, Stock, Symbol, Timestamp, UserId, WatchlistId};
+use persistence::watchlists::{self, Watchlist};
+use persistence::{Tx, stocks};
+
+use crate::Services;
+use crate::error::{Error, Fields, Result};
+
+const MOST_LISTS: usize = 50;
+const MOST_ITEMS: usize = 200;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedList {
+    pub id: WatchlistId,
+    pub name: String,
+    pub created_at: Timestamp,
+    /// In the order they were added.
+    pub items: Vec<WatchedStock>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedStock {
+    pub stock: Stock,
+    /// `None` when there has never been a price.
+    pub quote: Option<Quote>,
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let mut fields = Fields::default();
+    let ok = (1..=80).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    fields.check("name", ok, "use 1 to 80 characters, on one line");
+    fields.done()
+}
+
+fn owned(tx: &mut Tx<'_>, id: WatchlistId, user: UserId) -> Result<Watchlist> {
+    watchlists::owned(tx, id, user)?.ok_or(Error::NotFound("watchlist"))
+}
+
+impl Services {
+    /// All of a user's lists with quotes, in the order they were made.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn watchlists(&self, user: UserId) -> Result<Vec<WatchedList>> {
+        let lists = self
+            .store
+            .read(move |tx| {
+                let lists = watchlists::of_user(tx, user)?;
+                lists
+                    .into_iter()
+                    .map(|list| Ok((watchlists::items(tx, list.id)?, list)))
+                    .collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        let mut watched = Vec::with_capacity(lists.len());
+        for (items, list) in lists {
+            watched.push(self.with_quotes(list, items).await);
+        }
+        Ok(watched)
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`], also for somebody else's; the same for all functions on one list.
+    pub async fn watchlist(&self, user: UserId, id: WatchlistId) -> Result<WatchedList> {
+        let (list, items) = self
+            .store
+            .read(move |tx| {
+                let list = owned(tx, id, user)?;
+                Ok::<_, Error>((list, watchlists::items(tx, id)?))
+            })
+            .await?;
+        Ok(self.with_quotes(list, items).await)
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] for the name, or when there are 50 lists already.
+    pub async fn create_watchlist(&self, user: UserId, name: &str) -> Result<WatchedList> {
+        let name = name.trim().to_owned();
+        check_name(&name)?;
+        let now = self.market.clock.wall();
+        let list = self
+            .store
+            .write(move |tx| {
+                if watchlists::of_user(tx, user)?.len() >= MOST_LISTS {
+                    return Err(Error::invalid("name", "you have 50 watchlists: delete one first"));
+                }
+                Ok(watchlists::insert(tx, user, &name, now)?)
+            })
+            .await?;
+        Ok(self.with_quotes(list, Vec::new()).await)
+    }
+
+    pub async fn rename_watchlist(&self, user: UserId, id: WatchlistId, name: &str) -> Result<WatchedList> {
+        let name = name.trim().to_owned();
+        check_name(&name)?;
+        self.store
+            .write(move |tx| {
+                owned(tx, id, user)?;
+                watchlists::rename(tx, id, &name).map_err(Error::from)
+            })
+            .await?;
+        self.watchlist(user, id).await
+    }
+
+    pub async fn delete_watchlist(&self, user: UserId, id: WatchlistId) -> Result<()> {
+        self.store
+            .write(move |tx| {
+                owned(tx, id, user)?;
+                watchlists::delete(tx, id).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Puts a stock on the list; one that is there already stays where it is.
+    ///
+    /// # Errors
+    /// Those of [`Services::stock`]; [`Error::Invalid`] when the list is full.
+    pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+        self.store.read(move |tx| owned(tx, id, user)).await?;
+        let stock = self.stock(symbol).await?;
+        let now = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                owned(tx, id, user)?;
+                let items = watchlists::items(tx, id)?;
+                if items.len() >= MOST_ITEMS && items.iter().all(|item| item.id != stock.id) {
+                    return Err(Error::invalid("symbol", "the list has 200 stocks: remove one first"));
+                }
+                watchlists::add_item(tx, id, stock.id, now).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Takes a stock off the list.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also when it is not on the list.
+    pub async fn unwatch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
+        let symbol = symbol.clone();
+        self.store
+            .write(move |tx| {
+                owned(tx, id, user)?;
+                let stock = stocks::by_symbol(tx, &symbol)?.ok_or(Error::NotFound("stock on the list"))?;
+                match watchlists::remove_item(tx, id, stock.id)? {
+                    true => Ok(()),
+                    false => Err(Error::NotFound("stock on the list")),
+                }
+            })
+            .await
+    }
+
+    async fn with_quotes(&self, list: Watchlist, items: Vec<Stock>) -> WatchedList {
+        let mut quotes = self.quotes_of(&items, self.market.now()).await;
+        let items = items
+            .into_iter()
+            .map(|stock| WatchedStock { quote: quotes.remove(&stock.id).and_then(Result::ok), stock })
+            .collect();
+        WatchedList { id: list.id, name: list.name, created_at: list.created_at, items }
+    }
+}

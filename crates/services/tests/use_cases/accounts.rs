@@ -1,0 +1,364 @@
+use chrono::TimeDelta;
+use domain::UserId;
+use persistence::{orders, portfolios, snapshots, transactions, users};
+use services::accounts::{Account, ProfileChanges, Registration};
+use services::snapshots::IdRange;
+use services::tokens::Scope;
+use services::{Error, Result, Services};
+
+use crate::harness::{Exchange, fields, symbol};
+
+const PASSWORD: &str = "mara-mara-mara";
+const HOME: &str = "192.0.2.1";
+
+fn registration(username: &str, email: &str) -> Registration {
+    Registration {
+        username: username.into(),
+        email: email.into(),
+        password: PASSWORD.to_owned().into(),
+        first_name: "Sam".into(),
+        last_name: "Miller".into(),
+    }
+}
+
+async fn sam(exchange: &Exchange) -> Account {
+    exchange.register(registration("Sam", "Sam@example.org")).await.unwrap()
+}
+
+async fn log_in(services: &Services, login: &str, password: &str) -> Result<Account> {
+    services.authenticate(login, password.to_owned().into(), HOME).await
+}
+
+/// # Panics
+/// When the login was not put off.
+fn wait_s(refused: Result<Account>) -> i64 {
+    match refused {
+        Err(Error::TooManyAttempts { retry_after }) => retry_after.num_seconds(),
+        other => panic!("not put off: {other:?}"),
+    }
+}
+
+fn is_bad(refused: &Result<Account>) -> bool {
+    matches!(refused, Err(Error::BadCredentials))
+}
+
+#[tokio::test]
+async fn registering_opens_an_account() {
+    let exchange = Exchange::new().await;
+    let account = exchange
+        .register(Registration {
+            first_name: " Sam ".into(),
+            last_name: String::new(),
+            ..registration(" Sam ", " Sam@example.org ")
+        })
+        .await
+        .unwrap();
+    assert_eq!((account.username.as_str(), account.email.as_str()), ("Sam", "Sam@example.org"));
+    assert_eq!((account.first_name.as_str(), account.last_name.as_str()), ("Sam", ""));
+    assert_eq!(account.date_joined, exchange.clock.wall());
+    assert!(account.is_active && !account.is_admin);
+    assert_eq!(exchange.account(account.id).await.unwrap(), Some(account));
+}
+
+#[tokio::test]
+async fn registering_tells_all_that_is_wrong_at_once() {
+    let exchange = Exchange::new().await;
+    let refused = exchange
+        .register(Registration {
+            username: "a!".into(),
+            email: "nobody".into(),
+            password: "short".to_owned().into(),
+            first_name: "x".repeat(81),
+            last_name: "two\nlines".into(),
+        })
+        .await;
+    assert_eq!(fields(refused), ["username", "username", "email", "first_name", "last_name", "password"]);
+    assert_eq!(exchange.read(users::count).await, 0);
+}
+
+#[tokio::test]
+async fn common_passwords_are_refused() {
+    let exchange = Exchange::new().await;
+    for common in ["password1", "QwertyUiop"] {
+        let refused =
+            Registration { password: common.to_owned().into(), ..registration("sam", "sam@example.org") };
+        assert_eq!(fields(exchange.register(refused).await), ["password"], "{common}");
+    }
+}
+
+#[tokio::test]
+async fn names_and_addresses_are_taken_in_any_case() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    let refused = async |name, address| exchange.register(registration(name, address)).await;
+    assert_eq!(fields(refused("SAM", "sam@EXAMPLE.org").await), ["username", "email"]);
+    assert_eq!(fields(refused("sAm", "other@example.org").await), ["username"]);
+    assert_eq!(fields(refused("other", "SAM@example.org").await), ["email"]);
+    exchange.remove_user(sam.id).await.unwrap();
+    assert!(refused("sam", "sam@example.org").await.is_ok());
+}
+
+#[tokio::test]
+async fn of_two_who_want_a_name_at_once_one_gets_it() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    let (one, two) = tokio::join!(
+        exchange.register(registration("sam", "sam@example.org")),
+        other.register(registration("Sam", "other@example.org")),
+    );
+    let refused = if one.is_ok() { two } else { one };
+    assert!(fields(refused).contains(&"username"));
+    assert_eq!(exchange.read(users::count).await, 1);
+}
+
+#[tokio::test]
+async fn logging_in_takes_the_name_or_the_address_in_any_case() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    for login in ["Sam", " sam ", "sam@example.org", "SAM@EXAMPLE.ORG"] {
+        assert_eq!(log_in(&exchange, login, PASSWORD).await.unwrap(), sam, "{login}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_with_letters_beyond_ascii_are_found_in_any_case() {
+    let exchange = Exchange::new().await;
+    let jorg = exchange.register(registration("jorg", "JÖRG@example.org")).await.unwrap();
+    for login in ["JÖRG@example.org", "jörg@EXAMPLE.org"] {
+        assert_eq!(log_in(&exchange, login, PASSWORD).await.unwrap(), jorg, "{login}");
+    }
+    assert_eq!(fields(exchange.register(registration("other", "jörg@example.org")).await), ["email"]);
+}
+
+#[tokio::test]
+async fn an_unknown_name_a_wrong_password_and_a_closed_account_look_the_same() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    assert!(is_bad(&log_in(&exchange, "sam", "mara-mara-marb").await));
+    assert!(is_bad(&log_in(&exchange, "nobody", PASSWORD).await));
+    assert!(is_bad(&log_in(&exchange, "", "").await));
+    exchange.set_user_flags(sam.id, Some(false), None).await.unwrap();
+    assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
+    exchange.set_user_flags(sam.id, Some(true), None).await.unwrap();
+    assert!(log_in(&exchange, "sam", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn guessing_waits_longer_each_time_also_after_a_restart() {
+    let exchange = Exchange::new().await;
+    sam(&exchange).await;
+    for _ in 0..5 {
+        assert!(is_bad(&log_in(&exchange, "sam", "a wrong one").await));
+    }
+    // The right password is not looked at either while the wait lasts.
+    assert_eq!(wait_s(log_in(&exchange, "SAM", PASSWORD).await), 1);
+    exchange.pass(TimeDelta::seconds(1));
+    assert!(is_bad(&log_in(&exchange, "sam", "a wrong one").await));
+    let restarted = exchange.another_process();
+    assert_eq!(wait_s(log_in(&restarted, "sam", PASSWORD).await), 2);
+    exchange.pass(TimeDelta::seconds(2));
+    assert!(is_bad(&log_in(&restarted, "sam", "a wrong one").await));
+    assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD).await), 4);
+    // Who asks from elsewhere is not kept out.
+    let elsewhere = exchange.authenticate("sam", PASSWORD.to_owned().into(), "198.51.100.7").await;
+    assert!(elsewhere.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_sent_at_once_do_not_slip_through() {
+    let exchange = Exchange::new().await;
+    sam(&exchange).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for services in [(*exchange).clone(), exchange.another_process()].into_iter().cycle().take(12) {
+        tasks.spawn(async move { log_in(&services, "sam", "a wrong one").await });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|result| is_bad(result)).count(), 5, "{results:?}");
+    assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD).await), 1);
+}
+
+#[tokio::test]
+async fn logging_in_often_is_no_guessing() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    for _ in 0..31 {
+        assert_eq!(log_in(&exchange, "sam", PASSWORD).await.unwrap().id, sam.id);
+    }
+}
+
+#[tokio::test]
+async fn a_login_forgives_the_failures_before_it() {
+    let exchange = Exchange::new().await;
+    sam(&exchange).await;
+    for _ in 0..4 {
+        assert!(is_bad(&log_in(&exchange, "sam", "a wrong one").await));
+    }
+    assert!(log_in(&exchange, "sam", PASSWORD).await.is_ok());
+    for _ in 0..5 {
+        assert!(is_bad(&log_in(&exchange, "sam", "a wrong one").await));
+    }
+    assert_eq!(wait_s(log_in(&exchange, "sam", PASSWORD).await), 1);
+    exchange.pass(TimeDelta::days(1));
+    assert!(is_bad(&log_in(&exchange, "sam", "a wrong one").await));
+    assert!(
+        is_bad(&log_in(&exchange, "sam", "a wrong one").await),
+        "the failures of yesterday are forgotten"
+    );
+}
+
+#[tokio::test]
+async fn guessing_names_from_one_address_is_slowed_too() {
+    let exchange = Exchange::new().await;
+    for number in 0..30 {
+        assert!(is_bad(&log_in(&exchange, &format!("name{number}"), "a wrong one").await));
+    }
+    assert_eq!(wait_s(log_in(&exchange, "name30", "a wrong one").await), 1);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_other_sessions_and_all_tokens() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    let hour = TimeDelta::hours(1);
+    let here = exchange.create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
+    let there = exchange.create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
+    let stranger = exchange.create_session(None, "{}".into(), hour).await.unwrap();
+    let (_, token) = exchange.create_token(sam.id, "laptop", Scope::Trade, None).await.unwrap();
+
+    let change = async |current: &str, new: &str| {
+        let (current, new) = (current.to_owned().into(), new.to_owned().into());
+        exchange.change_password(sam.id, current, new, Some(here.clone())).await
+    };
+    assert!(matches!(change("a wrong one", "lara-lara-lara").await, Err(Error::WrongPassword)));
+    assert_eq!(fields(change(PASSWORD, "password").await), ["new_password"]);
+    assert!(exchange.load_session(&there).await.unwrap().is_some());
+    assert!(exchange.token_owner(&token).await.unwrap().is_some());
+
+    change(PASSWORD, "lara-lara-lara").await.unwrap();
+    assert!(exchange.load_session(&here).await.unwrap().is_some());
+    assert!(exchange.load_session(&stranger).await.unwrap().is_some());
+    assert_eq!(exchange.load_session(&there).await.unwrap(), None);
+    assert_eq!(exchange.token_owner(&token).await.unwrap(), None);
+    assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
+    assert!(log_in(&exchange, "sam", "lara-lara-lara").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_profile_changes_where_it_is_told_to() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await;
+    let changes = ProfileChanges { last_name: Some(" Moss ".into()), ..ProfileChanges::default() };
+    let changed = exchange.update_profile(sam.id, changes).await.unwrap();
+    assert_eq!(changed, Account { last_name: "Moss".into(), ..sam.clone() });
+    assert_eq!(exchange.update_profile(sam.id, ProfileChanges::default()).await.unwrap(), changed);
+
+    // One's own name in another case is free.
+    let changes = ProfileChanges { username: Some("SAM".into()), ..ProfileChanges::default() };
+    assert_eq!(exchange.update_profile(sam.id, changes).await.unwrap().username, "SAM");
+
+    exchange.user("mia").await;
+    let refused = ProfileChanges {
+        username: Some("Mia".into()),
+        email: Some("MIA@example.org".into()),
+        ..ProfileChanges::default()
+    };
+    assert_eq!(fields(exchange.update_profile(sam.id, refused).await), ["username", "email"]);
+    let refused = ProfileChanges {
+        username: Some("m".into()),
+        email: Some("mia@".into()),
+        first_name: Some("x".repeat(81)),
+        last_name: Some("\t\u{7}".into()),
+    };
+    assert_eq!(
+        fields(exchange.update_profile(sam.id, refused).await),
+        ["username", "email", "first_name", "last_name"]
+    );
+    assert!(matches!(
+        exchange.update_profile(UserId(99), ProfileChanges::default()).await,
+        Err(Error::NotFound("user"))
+    ));
+}
+
+#[tokio::test]
+async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
+    let exchange = Exchange::new().await;
+    let sam = sam(&exchange).await.id;
+    let mia = exchange.investor("mia", "1000.00").await;
+    let own = crate::harness::Investor { user: sam, portfolio: exchange.open(sam, "1000.00").await };
+    let mut lists = Vec::new();
+    for who in [own, mia] {
+        exchange.pass(TimeDelta::seconds(1));
+        exchange.buy(who, "AAPL", "1").await.unwrap();
+        exchange.create_session(Some(who.user), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+        exchange.create_token(who.user, "laptop", Scope::Read, None).await.unwrap();
+        let list = exchange.create_watchlist(who.user, "Later").await.unwrap().id;
+        exchange.watch(who.user, list, &symbol("MSFT")).await.unwrap();
+        lists.push(list);
+    }
+    exchange.pass(TimeDelta::seconds(1));
+    let today = domain::calendar::exchange_date(exchange.now());
+    exchange.take_snapshots(today, IdRange::ALL, |_| true).await.unwrap();
+
+    let deleted = exchange.delete_account(sam, "a wrong one".to_owned().into()).await;
+    assert!(matches!(deleted, Err(Error::WrongPassword)));
+    assert_eq!(exchange.read(users::count).await, 2);
+    exchange.delete_account(sam, PASSWORD.to_owned().into()).await.unwrap();
+
+    assert_eq!(exchange.account(sam).await.unwrap(), None);
+    assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
+    assert_eq!(exchange.read(users::count).await, 1);
+    assert_eq!(exchange.read(portfolios::count).await, 1);
+    assert_eq!(exchange.read(transactions::count).await, 2);
+    assert_eq!(exchange.read(snapshots::count).await, 1);
+    let orders = exchange.read(move |tx| orders::page(tx, own.portfolio, None, 10)).await;
+    assert_eq!(orders, []);
+    assert_eq!(exchange.sessions(sam, None).await.unwrap(), []);
+    assert_eq!(exchange.tokens(sam).await.unwrap(), []);
+    assert_eq!(exchange.watchlists(sam).await.unwrap(), []);
+    let items = exchange.read(move |tx| persistence::watchlists::items(tx, lists[0])).await;
+    assert_eq!(items, []);
+
+    assert_eq!(exchange.cash(mia).await, "850.00");
+    assert_eq!(exchange.sessions(mia.user, None).await.unwrap().len(), 1);
+    assert_eq!(exchange.tokens(mia.user).await.unwrap().len(), 1);
+    assert_eq!(exchange.watchlists(mia.user).await.unwrap()[0].items.len(), 1);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn the_last_administrator_stays() {
+    let exchange = Exchange::new().await;
+    let boss = exchange.create_user(registration("boss", "boss@example.org"), true).await.unwrap();
+    let other = exchange.user("other").await;
+    let closed = exchange.user("closed").await;
+    exchange.set_user_flags(closed, Some(false), Some(true)).await.unwrap();
+
+    let password = || PASSWORD.to_owned().into();
+    assert!(matches!(exchange.delete_account(boss.id, password()).await, Err(Error::LastAdmin)));
+    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::LastAdmin)));
+    assert!(matches!(exchange.set_user_flags(boss.id, Some(false), None).await, Err(Error::LastAdmin)));
+    assert!(matches!(exchange.set_user_flags(boss.id, None, Some(false)).await, Err(Error::LastAdmin)));
+    assert_eq!(exchange.any_user(boss.id).await.unwrap(), boss);
+    // A closed account's rights count for nothing, so it may go.
+    exchange.remove_user(closed).await.unwrap();
+
+    exchange.set_user_flags(other, None, Some(true)).await.unwrap();
+    exchange.delete_account(boss.id, password()).await.unwrap();
+    assert!(matches!(exchange.remove_user(other).await, Err(Error::LastAdmin)));
+    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::NotFound("user"))));
+}
+
+#[tokio::test]
+async fn closing_an_account_ends_its_sessions_and_tokens_and_can_be_undone() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let session = exchange.create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    assert!(!exchange.set_user_flags(sam, Some(false), None).await.unwrap().is_active);
+    assert_eq!(exchange.account(sam).await.unwrap(), None);
+    assert_eq!(exchange.load_session(&session).await.unwrap(), None);
+    assert_eq!(exchange.token_owner(&token).await.unwrap(), None);
+    exchange.set_user_flags(sam, Some(true), None).await.unwrap();
+    assert!(exchange.account(sam).await.unwrap().is_some());
+    assert_eq!(exchange.load_session(&session).await.unwrap(), None);
+}

@@ -1,0 +1,51 @@
+use domain::composition::ConcentrationLevel;
+
+use crate::harness::{Exchange, close_to, money};
+
+/// AAPL 1600.00 and MSFT 975.00 in Technology, JPM 200.50 in Financials, cash 7300.00: 10 075.50 in all.
+#[tokio::test]
+async fn weights_by_stock_and_sector_by_hand() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    for (symbol, quantity, price) in
+        [("JPM", "1", "200.50"), ("MSFT", "2.5", "390.00"), ("AAPL", "10", "160.00")]
+    {
+        exchange.buy(sam, symbol, quantity).await.unwrap();
+        exchange.prices.set(symbol, price);
+    }
+    let composition = exchange.composition(sam.user, sam.portfolio).await.unwrap();
+    let total = 10075.5;
+    assert_eq!(composition.total_value, money("10075.50"));
+    assert!(close_to(composition.cash.weight, 7300.0 / total));
+    let stocks: Vec<_> = composition.stocks.iter().map(|slice| slice.of.as_str()).collect();
+    assert_eq!(stocks, ["AAPL", "MSFT", "JPM"]);
+    assert!(close_to(composition.stocks[1].weight, 975.0 / total));
+    let sectors: Vec<_> =
+        composition.sectors.iter().map(|slice| (slice.of.as_str(), slice.market_value.to_string())).collect();
+    assert_eq!(sectors, [("Technology", "2575.00".to_owned()), ("Financials", "200.50".to_owned())]);
+    assert!(close_to(composition.sectors[0].weight, 2575.0 / total));
+    let whole: f64 = composition.stocks.iter().map(|slice| slice.weight).sum();
+    assert!(close_to(whole + composition.cash.weight, 1.0));
+
+    let invested: f64 = 2775.5;
+    let herfindahl = [1600.0, 975.0, 200.5].iter().map(|value: &f64| (value / invested).powi(2)).sum();
+    let concentration = composition.concentration.unwrap();
+    assert!(close_to(concentration.herfindahl, herfindahl));
+    assert!(close_to(concentration.effective_positions, 1.0 / herfindahl));
+    assert_eq!(concentration.level, ConcentrationLevel::Concentrated);
+    assert!(close_to(concentration.top_1, 1600.0 / invested) && close_to(concentration.top_5, 1.0));
+}
+
+#[tokio::test]
+async fn cash_alone_is_not_concentrated() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10.00").await;
+    let composition = exchange.composition(sam.user, sam.portfolio).await.unwrap();
+    assert!(close_to(composition.cash.weight, 1.0));
+    assert!(composition.stocks.is_empty() && composition.sectors.is_empty());
+    assert_eq!(composition.concentration, None);
+
+    let empty = exchange.investor("mia", "0").await;
+    let nothing = exchange.composition(empty.user, empty.portfolio).await.unwrap();
+    assert!(close_to(nothing.cash.weight, 0.0));
+}

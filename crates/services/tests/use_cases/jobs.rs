@@ -1,0 +1,298 @@
+use chrono::TimeDelta;
+use domain::{Calendar, Freshness, Position};
+use market_data::QuoteError;
+use persistence::{jobs, login_attempts, positions, sessions, stocks};
+use services::jobs::{JobKind, JobRun, Status};
+use services::testing::FixedPrices;
+use services::{Error, Services};
+
+use crate::harness::{Exchange, Investor, day, money, quantity, symbol};
+
+const SILENCE: TimeDelta = TimeDelta::seconds(30);
+
+fn kinds(runs: &[JobRun]) -> Vec<&str> {
+    runs.iter().map(|run| run.kind.as_str()).collect()
+}
+
+async fn run(exchange: &Exchange, id: i64) -> JobRun {
+    let runs = exchange.job_runs(None, None, 1000).await.unwrap().items;
+    runs.into_iter().find(|run| run.id == id).unwrap()
+}
+
+/// Puts shares into the books whose stock never had a price, as no use case does.
+pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
+    let stock = exchange.stock(&symbol("SPY")).await.unwrap();
+    let position =
+        Position { quantity: quantity("1"), cost_basis: money("1.00"), realized_pnl: money("0.00") };
+    exchange.write(move |tx| positions::save(tx, who.portfolio, stock.id, &position)).await;
+}
+
+#[tokio::test]
+async fn each_due_run_is_handed_out_once() {
+    let exchange = Exchange::new().await;
+    let first = exchange.due_runs().await.unwrap();
+    assert_eq!(kinds(&first), ["refresh_quotes", "prune"]);
+    assert_eq!(
+        first.iter().map(|run| run.key.as_str()).collect::<Vec<_>>(),
+        ["2026-11-20T19:12", "2026-11-20"]
+    );
+    assert_eq!(exchange.due_runs().await.unwrap(), []);
+    // Nobody has picked them up.
+    exchange.pass(SILENCE + TimeDelta::seconds(1));
+    let again: Vec<i64> = exchange.due_runs().await.unwrap().iter().map(|run| run.id).collect();
+    assert_eq!(again, first.iter().map(|run| run.id).collect::<Vec<_>>());
+    for id in again {
+        assert!(exchange.run_job(id, "worker").await.unwrap());
+        assert!(!exchange.run_job(id, "worker").await.unwrap(), "done is done");
+    }
+    exchange.pass(SILENCE + TimeDelta::seconds(1));
+    assert_eq!(kinds(&exchange.due_runs().await.unwrap()), ["refresh_quotes"], "of the next minute");
+    assert!(!exchange.run_job(999, "worker").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_several_processes_do_each_run_once() {
+    let exchange = Exchange::new().await;
+    exchange.investor("sam", "1.00").await;
+    exchange.at("2026-11-25T12:00:00Z");
+    let work = async |services: Services, name: &'static str| {
+        let mut done = Vec::new();
+        for run in services.due_runs().await.unwrap() {
+            if services.run_job(run.id, name).await.unwrap() {
+                done.push(run.id);
+            }
+        }
+        done
+    };
+    let other = exchange.another_process();
+    let (mut done, others) = tokio::join!(work((*exchange).clone(), "one"), work(other, "two"));
+    done.extend(others);
+    done.sort_unstable();
+    let runs = exchange.job_runs(None, None, 100).await.unwrap().items;
+    assert_eq!(done.len(), 7, "five sessions, one refresh, one prune");
+    done.dedup();
+    assert_eq!((done.len(), runs.len()), (7, 7));
+    assert!(runs.iter().all(|run| run.status() == Status::Done && run.attempts == 1), "{runs:?}");
+}
+
+#[tokio::test]
+async fn a_run_whose_worker_fell_silent_is_taken_over() {
+    let exchange = Exchange::new().await;
+    let id = exchange.due_runs().await.unwrap()[0].id;
+    let now = exchange.clock.wall();
+    exchange.write(move |tx| jobs::claim(tx, id, "dead", now - SILENCE, now)).await.unwrap();
+    exchange.pass(SILENCE - TimeDelta::microseconds(1));
+    assert!(exchange.due_runs().await.unwrap().iter().all(|run| run.id != id));
+    assert!(!exchange.run_job(id, "alive").await.unwrap());
+    exchange.pass(TimeDelta::microseconds(1));
+    assert!(exchange.due_runs().await.unwrap().iter().any(|run| run.id == id));
+    assert!(exchange.run_job(id, "alive").await.unwrap());
+    let run = run(&exchange, id).await;
+    assert_eq!((run.status(), run.worker.as_deref(), run.attempts), (Status::Done, Some("alive"), 2));
+    assert_eq!(run.finished_at, Some(exchange.clock.wall()));
+}
+
+#[tokio::test]
+async fn a_failing_run_is_given_up_after_five_attempts() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    hold_without_a_price(&exchange, sam).await;
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.at("2026-11-21T05:15:00Z");
+    let snapshot = async || {
+        let due = exchange.due_runs().await.unwrap();
+        due.into_iter().find(|run| run.kind == JobKind::SnapshotPortfolios.as_str())
+    };
+    for attempt in 1..=5 {
+        let id = snapshot().await.unwrap().id;
+        exchange.pass(TimeDelta::seconds(1));
+        assert!(matches!(exchange.run_job(id, "worker").await, Err(Error::NoPrice { .. })));
+        let run = run(&exchange, id).await;
+        let status = if attempt < 5 { Status::Queued } else { Status::Failed };
+        assert_eq!((run.attempts, run.status()), (attempt, status));
+        assert_eq!(run.outcome.as_deref(), Some("there is no price for SPY at the moment"));
+        assert_eq!(run.finished_at.is_some(), attempt == 5);
+        assert!(snapshot().await.is_none(), "not again at once");
+        exchange.pass(SILENCE + TimeDelta::seconds(1));
+    }
+    assert!(snapshot().await.is_none(), "given up");
+}
+
+#[tokio::test]
+async fn a_run_that_takes_its_workers_with_it_is_given_up_too() {
+    let exchange = Exchange::new().await;
+    let id = exchange.due_runs().await.unwrap()[0].id;
+    for _ in 0..5 {
+        let now = exchange.clock.wall();
+        exchange.write(move |tx| jobs::claim(tx, id, "dead", now - SILENCE, now)).await.unwrap();
+        exchange.pass(SILENCE);
+    }
+    assert!(exchange.run_job(id, "worker").await.unwrap());
+    let run = run(&exchange, id).await;
+    assert_eq!(run.status(), Status::Failed);
+    assert_eq!(run.outcome.as_deref(), Some("given up after 5 attempts that never ended"));
+    assert!(exchange.due_runs().await.unwrap().iter().all(|run| run.id != id));
+}
+
+#[tokio::test]
+async fn a_run_that_failed_is_done_when_it_can_be() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    hold_without_a_price(&exchange, sam).await;
+    exchange.at("2026-11-21T05:15:00Z");
+    let due = exchange.due_runs().await.unwrap();
+    let id = due.iter().find(|run| run.kind == JobKind::SnapshotPortfolios.as_str()).unwrap().id;
+    assert!(exchange.run_job(id, "worker").await.is_err());
+    exchange.prices.set_close("SPY", day("2026-11-20"), "500.00");
+    assert!(exchange.run_job(id, "worker").await.unwrap());
+    assert_eq!(run(&exchange, id).await.outcome.as_deref(), Some("1 portfolios, 0 of them provisional"));
+}
+
+#[tokio::test]
+async fn many_missed_sessions_are_planned_fifty_at_a_time() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    exchange.at("2027-01-19T12:00:00Z");
+    exchange.work().await;
+    assert_eq!(exchange.rows(sam).await.len(), 50);
+    exchange.work().await;
+    let rows = exchange.rows(sam).await;
+    assert_eq!((rows.len(), rows[59].date), (60, day("2027-01-18")));
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await.len(), 60);
+}
+
+#[tokio::test]
+async fn without_portfolios_there_is_nothing_to_snapshot() {
+    let exchange = Exchange::new().await;
+    exchange.at("2026-12-24T12:00:00Z");
+    assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
+    // The first portfolio does not bring back the days before it.
+    exchange.investor("sam", "1.00").await;
+    exchange.at("2026-12-25T12:00:00Z");
+    exchange.work().await;
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-12-24"]);
+}
+
+#[tokio::test]
+async fn a_run_on_request_comes_beside_the_schedule() {
+    let exchange = Exchange::new().await;
+    exchange.work().await;
+    exchange.request_run(JobKind::RefreshQuotes).await.unwrap();
+    exchange.request_run(JobKind::Prune).await.unwrap();
+    assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
+    exchange.pass(TimeDelta::days(1));
+    assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"], "as every day");
+}
+
+#[tokio::test]
+async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let list = exchange.create_watchlist(sam.user, "Later").await.unwrap().id;
+    exchange.watch(sam.user, list, &symbol("MSFT")).await.unwrap();
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.prices.set("AAPL", "151.00");
+    exchange.work().await;
+    let last = async |ticker: &str| {
+        let stock = exchange.stock(&symbol(ticker)).await.unwrap();
+        stock.last.map(|last| (last.price.to_string(), last.as_of))
+    };
+    let now = exchange.now();
+    assert_eq!(last("AAPL").await, Some(("151.00".into(), now)));
+    assert_eq!(last("MSFT").await, Some(("400.00".into(), now)));
+    assert_eq!(last("JPM").await, None);
+    let runs = exchange.job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
+    assert_eq!(runs[0].outcome.as_deref(), Some("2 of 2 stocks refreshed"));
+    // A source that fails is no failure of the job: there is the next minute.
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.pass(TimeDelta::minutes(1));
+    exchange.work().await;
+    assert_eq!(last("AAPL").await, Some(("151.00".into(), now)));
+}
+
+#[tokio::test]
+async fn an_end_of_day_source_is_asked_once_after_each_close_and_for_few() {
+    let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
+    let user = exchange.user("sam").await;
+    let list = exchange.create_watchlist(user, "All").await.unwrap().id;
+    for number in 0..20 {
+        let ticker = format!("S{number:02}");
+        exchange.prices.list(&ticker, &ticker, "Other", "10.00");
+        exchange.watch(user, list, &symbol(&ticker)).await.unwrap();
+    }
+    let outcomes = async || {
+        let runs = exchange.job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
+        runs.into_iter().map(|run| (run.key, run.outcome.unwrap())).collect::<Vec<_>>()
+    };
+    exchange.work().await;
+    exchange.pass(TimeDelta::hours(1));
+    exchange.work().await;
+    let thursday = ("2026-11-19".to_owned(), "15 of 20 stocks refreshed".to_owned());
+    assert_eq!(outcomes().await, [thursday]);
+    // The next time those come first that had to wait.
+    exchange.at("2026-11-20T21:30:00Z");
+    exchange.work().await;
+    assert_eq!(outcomes().await[0].0, "2026-11-20");
+    let all = exchange.read(stocks::in_use).await;
+    assert!(all.iter().all(|stock| stock.last.is_some()));
+}
+
+#[tokio::test]
+async fn pruning_forgets_what_nobody_needs() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await.user;
+    exchange.create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+    let lasting = exchange.create_session(Some(sam), "{}".into(), TimeDelta::days(3)).await.unwrap();
+    let _ = exchange.authenticate("nobody", "a wrong one".to_owned().into(), "192.0.2.1").await;
+    exchange.work().await;
+    exchange.at("2026-11-22T12:00:00Z");
+    exchange.work().await;
+
+    let now = exchange.clock.wall();
+    let far_back = now - TimeDelta::days(100);
+    let kept = exchange.read(move |tx| sessions::of_user(tx, sam, far_back)).await;
+    assert_eq!(kept.len(), 1);
+    assert!(exchange.load_session(&lasting).await.unwrap().is_some());
+    let failures = exchange.write(move |tx| login_attempts::lock(tx, "address 192.0.2.1", now)).await;
+    assert_eq!(failures, Some((0, now)), "as for one that never was here");
+    // The minute of two days ago is forgotten; sessions are remembered for a year.
+    assert_eq!(exchange.keys(JobKind::RefreshQuotes).await, ["2026-11-22T12:00"]);
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-20", "2026-11-21"]);
+    let runs = exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
+    assert_eq!(runs[0].outcome.as_deref(), Some("1 logins and 1 records of runs forgotten"));
+}
+
+#[tokio::test]
+async fn a_pruned_record_does_not_bring_a_session_back() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    let rows = exchange.rows(sam).await;
+    exchange.at("2028-06-01T12:00:00Z");
+    exchange.request_run(JobKind::Prune).await.unwrap();
+    exchange.work().await;
+    exchange.work().await;
+    // Its record is forgotten, the row is not, and the sessions after it are caught up.
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await[0], "2026-11-21");
+    let later = exchange.rows(sam).await;
+    assert_eq!((&later[0], later.len()), (&rows[0], 101));
+}
+
+#[tokio::test]
+async fn runs_are_listed_newest_first_by_kind() {
+    let exchange = Exchange::new().await;
+    exchange.work().await;
+    exchange.pass(TimeDelta::minutes(1));
+    exchange.work().await;
+    let all = exchange.job_runs(None, None, 2).await.unwrap();
+    assert_eq!(kinds(&all.items), ["refresh_quotes", "prune"]);
+    let rest = exchange.job_runs(None, all.next, 2).await.unwrap();
+    assert_eq!((kinds(&rest.items), rest.next), (vec!["refresh_quotes"], None));
+    assert_eq!(exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items.len(), 1);
+    for kind in JobKind::ALL {
+        assert_eq!(kind.as_str().parse(), Ok(kind));
+    }
+    assert!("something".parse::<JobKind>().is_err());
+}

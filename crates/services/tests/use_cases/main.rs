@@ -1,0 +1,22 @@
+//! What the use cases do, on a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod accounts;
+mod admin;
+mod clock;
+mod composition;
+mod harness;
+mod jobs;
+mod orders;
+mod performance;
+mod portfolios;
+mod previews;
+mod races;
+mod sessions;
+mod snapshots;
+mod stocks;
+mod tokens;
+mod transactions;
+mod valuation;
+mod verify;
+mod watchlists;

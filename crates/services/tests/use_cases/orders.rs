@@ -1,0 +1,331 @@
+use chrono::TimeDelta;
+use domain::{
+    Calendar, FillRule, Freshness, OrderId, OrderRejected, OrderStatus, PlaceOrder, Side, TransactionType,
+};
+use market_data::QuoteError;
+use services::Error;
+use services::testing::FixedPrices;
+use uuid::Uuid;
+
+use crate::harness::{
+    Exchange, Investor, assert_not_found, fields, money, notional, order, quantity, rejection, shares, symbol,
+};
+
+async fn position(exchange: &Exchange, who: Investor) -> (String, String, String) {
+    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+    let position = &valued.valuation.holdings[0].position;
+    (
+        position.quantity.to_string(),
+        position.cost_basis.to_string(),
+        position.average_buy_price().unwrap().to_string(),
+    )
+}
+
+#[tokio::test]
+async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    exchange.prices.set_bid_and_ask("AAPL", "149.97", "150.03");
+    exchange.pass(TimeDelta::seconds(7));
+    let placed = exchange.buy(sam, "AAPL", "10").await.unwrap();
+    assert!(!placed.replayed);
+    let order = &placed.order.order;
+    assert_eq!(
+        (order.status, order.side, order.portfolio_id),
+        (OrderStatus::Filled, Side::Buy, sam.portfolio)
+    );
+    assert_eq!(
+        (order.filled_quantity.to_string(), order.filled_price.to_string()),
+        ("10".into(), "150.03".into())
+    );
+    assert_eq!((order.submitted_at, order.filled_at), (exchange.now(), exchange.now()));
+    let [fill] = placed.order.fills.as_slice() else { panic!("one fill: {placed:?}") };
+    assert_eq!((fill.order_id, fill.transaction_type), (Some(order.id), TransactionType::Buy));
+    assert_eq!((fill.amount.to_string(), fill.commission.to_string()), ("-1500.30".into(), "0.00".into()));
+    assert_eq!(fill.realized_pnl, None);
+    let receipt = fill.receipt.as_ref().unwrap();
+    assert_eq!(
+        (receipt.source.0.as_str(), receipt.rule, receipt.quoted_at),
+        ("fixed", FillRule::Ask, exchange.now())
+    );
+
+    assert_eq!(exchange.cash(sam).await, "8499.70");
+    assert_eq!(position(&exchange, sam).await, ("10".into(), "1500.30".into(), "150.030000".into()));
+    assert_eq!(exchange.order(sam.user, sam.portfolio, order.id).await.unwrap(), placed.order);
+    assert_eq!(exchange.journal(sam).await[0], *fill);
+    exchange.assert_books_balance().await;
+}
+
+/// Bought 10 at 100.00 and 10 at 120.00, sold 15 at 130.00: average 110.00, 300.00 realised, 5 left.
+#[tokio::test]
+async fn a_market_sell_fills_at_the_bid_and_realises_against_the_average() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "5000.00").await;
+    exchange.prices.set("AAPL", "100.00");
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    exchange.prices.set("AAPL", "120.00");
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    exchange.prices.set_bid_and_ask("AAPL", "130.00", "130.10");
+    let sold = exchange.sell(sam, "AAPL", "15").await.unwrap();
+    let fill = &sold.order.fills[0];
+    assert_eq!((fill.transaction_type, fill.amount.to_string()), (TransactionType::Sell, "1950.00".into()));
+    assert_eq!(fill.realized_pnl, Some(money("300.00")));
+    assert_eq!(fill.receipt.as_ref().unwrap().rule, FillRule::Bid);
+    assert_eq!(exchange.cash(sam).await, "4750.00");
+    assert_eq!(position(&exchange, sam).await, ("5".into(), "550.00".into(), "110.000000".into()));
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn selling_all_leaves_no_holding_and_no_cost() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100.00").await;
+    exchange.prices.set("AAPL", "33.33");
+    exchange.buy(sam, "AAPL", "3").await.unwrap();
+    for _ in 0..3 {
+        exchange.sell(sam, "AAPL", "1").await.unwrap();
+    }
+    let valuation = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    assert_eq!((valuation.holdings.len(), valuation.total_value), (0, money("100.00")));
+    // A holding may be opened anew.
+    exchange.buy(sam, "AAPL", "3").await.unwrap();
+    assert_eq!(position(&exchange, sam).await.1, "99.99");
+    exchange.assert_books_balance().await;
+}
+
+/// 0.333333333 × 150.03 = 50.00999995 and 0.000000001 × … is less than a cent.
+#[tokio::test]
+async fn fractions_of_a_share_are_rounded_to_the_cent_once() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100.00").await;
+    exchange.prices.set("AAPL", "150.03");
+    let bought = exchange.buy(sam, "AAPL", "0.333333333").await.unwrap();
+    assert_eq!(bought.order.fills[0].amount, money("-50.01"));
+    assert_eq!(rejection(exchange.buy(sam, "AAPL", "0.000000001").await), OrderRejected::TooSmall);
+    // 0.100000001 × 150.03 = 15.00300015; its share of the cost is 15.003…
+    let sold = exchange.sell(sam, "AAPL", "0.100000001").await.unwrap();
+    assert_eq!(
+        (sold.order.fills[0].amount.clone(), sold.order.fills[0].realized_pnl.clone()),
+        (money("15.00"), Some(money("0.00")))
+    );
+    assert_eq!(position(&exchange, sam).await.0, "0.233333332");
+    exchange.assert_books_balance().await;
+}
+
+/// 1000.00 / 150.03 = 6.66533359994…, rounded down to nine decimals.
+#[tokio::test]
+async fn a_notional_order_becomes_shares_at_its_price() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.prices.set_bid_and_ask("AAPL", "149.97", "150.03");
+    let all = order(Side::Buy, "AAPL", notional("1000.00"));
+    let bought = exchange.place_order(sam.user, sam.portfolio, all).await.unwrap().order.order;
+    assert_eq!(
+        (bought.filled_quantity.to_string(), bought.size),
+        ("6.665333599".into(), notional("1000.00"))
+    );
+    assert_eq!(exchange.cash(sam).await, "0.00");
+    // 100.00 / 149.97 = 0.666800026…
+    let some = order(Side::Sell, "AAPL", notional("100.00"));
+    let sold = exchange.place_order(sam.user, sam.portfolio, some).await.unwrap().order.order;
+    assert_eq!(sold.filled_quantity.to_string(), "0.666800026");
+    assert_eq!(exchange.cash(sam).await, "100.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn refusals_carry_the_numbers_and_leave_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1499.99").await;
+    let before = exchange.portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.pass(TimeDelta::seconds(1));
+
+    assert_eq!(
+        rejection(exchange.buy(sam, "AAPL", "10").await),
+        OrderRejected::InsufficientBuyingPower { required: money("1500.00"), available: money("1499.99") }
+    );
+    assert_eq!(
+        rejection(exchange.sell(sam, "AAPL", "0.5").await),
+        OrderRejected::InsufficientShares { required: quantity("0.5"), available: domain::Quantity::zero() }
+    );
+    assert!(matches!(
+        exchange.buy(sam, "NOSUCH", "1").await,
+        Err(Error::UnknownSymbol(unknown)) if unknown == symbol("NOSUCH")
+    ));
+    let nothing = order(Side::Buy, "AAPL", notional("0.00"));
+    let refused = exchange.place_order(sam.user, sam.portfolio, nothing).await;
+    assert_eq!(rejection(refused), OrderRejected::TooSmall);
+
+    assert_eq!(exchange.portfolio(sam.user, sam.portfolio).await.unwrap(), before);
+    assert_eq!(exchange.orders(sam.user, sam.portfolio, None, 10).await.unwrap().items, []);
+    assert_eq!(exchange.journal(sam).await.len(), 1);
+    let positions = exchange.read(move |tx| persistence::positions::of_portfolio(tx, sam.portfolio)).await;
+    assert_eq!(positions, []);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn more_than_is_held_cannot_be_sold() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2.5").await.unwrap();
+    assert_eq!(
+        rejection(exchange.sell(sam, "AAPL", "2.500000001").await),
+        OrderRejected::InsufficientShares { required: quantity("2.500000001"), available: quantity("2.5") }
+    );
+    exchange.sell(sam, "AAPL", "2.5").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_price_fills_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let a_minute_ago = exchange.now() - TimeDelta::seconds(60);
+    exchange.prices.set_as_of("AAPL", Some(a_minute_ago - TimeDelta::microseconds(1)));
+    assert_eq!(
+        rejection(exchange.buy(sam, "AAPL", "1").await),
+        OrderRejected::NoFreshPrice { as_of: a_minute_ago - TimeDelta::microseconds(1) }
+    );
+    exchange.prices.set_as_of("AAPL", Some(a_minute_ago));
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_of_day_price_fills_until_the_next_one_is_overdue() {
+    let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    // On Friday afternoon the newest close is Thursday's.
+    let bought = exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let receipt = bought.order.fills[0].receipt.clone().unwrap();
+    assert_eq!(
+        (receipt.quoted_at.to_rfc3339(), receipt.rule),
+        ("2026-11-19T21:00:00Z".into(), FillRule::Last)
+    );
+    // Friday's has not come by Friday evening.
+    exchange.prices.set_as_of("AAPL", Some(receipt.quoted_at));
+    exchange.at("2026-11-20T21:30:00Z");
+    assert!(matches!(
+        rejection(exchange.buy(sam, "AAPL", "1").await),
+        OrderRejected::NoFreshPrice { as_of } if as_of == receipt.quoted_at
+    ));
+}
+
+#[tokio::test]
+async fn while_the_source_is_silent_the_last_price_is_shown_and_fills_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    let bought_at = exchange.now();
+    exchange.prices.set("AAPL", "160.00");
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.pass(TimeDelta::seconds(5));
+
+    let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
+    assert_eq!((quote.price.to_string(), quote.as_of, quote.stale), ("150.00".into(), bought_at, true));
+    let valuation = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    assert_eq!(valuation.total_value, money("1000.00"));
+    assert!(valuation.holdings[0].quote.stale);
+    for refused in [exchange.buy(sam, "AAPL", "1").await, exchange.sell(sam, "AAPL", "1").await] {
+        assert_eq!(rejection(refused), OrderRejected::NoFreshPrice { as_of: bought_at });
+    }
+    // Of what never had a price there is none.
+    assert!(matches!(exchange.quote(&symbol("MSFT")).await, Err(Error::NoPrice { .. })));
+    assert!(matches!(exchange.buy(sam, "MSFT", "1").await, Err(Error::NoPrice { .. })));
+
+    exchange.prices.recover();
+    exchange.sell(sam, "AAPL", "2").await.unwrap();
+    assert_eq!(exchange.cash(sam).await, "1020.00");
+    exchange.assert_books_balance().await;
+}
+
+fn called(id: &str, command: PlaceOrder) -> PlaceOrder {
+    PlaceOrder { client_order_id: Some(id.into()), ..command }
+}
+
+#[tokio::test]
+async fn a_repeated_request_answers_the_first_order() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let command = called("breakfast-1", order(Side::Buy, "AAPL", shares("2")));
+    let first = exchange.place_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+    exchange.pass(TimeDelta::days(3));
+    exchange.prices.set("AAPL", "170.00");
+    // A retry needs no price.
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    // The same size may be written in another way.
+    let retried = called("breakfast-1", order(Side::Buy, "aapl", shares("2.000")));
+    let again = exchange.place_order(sam.user, sam.portfolio, retried).await.unwrap();
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(again.order, first.order);
+    assert_eq!(exchange.cash(sam).await, "700.00");
+    assert_eq!(exchange.journal(sam).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_used_name_is_refused_for_another_order() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let place =
+        async |portfolio, command| exchange.place_order(sam.user, portfolio, called("x", command)).await;
+    place(sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await.unwrap();
+    for other in [
+        order(Side::Buy, "AAPL", shares("2.1")),
+        order(Side::Buy, "AAPL", notional("2")),
+        order(Side::Sell, "AAPL", shares("2")),
+        order(Side::Buy, "MSFT", shares("2")),
+        PlaceOrder { time_in_force: domain::TimeInForce::Gtc, ..order(Side::Buy, "AAPL", shares("2")) },
+    ] {
+        let refused = place(sam.portfolio, other.clone()).await;
+        assert!(matches!(refused, Err(Error::ClientOrderIdReused)), "{other:?}");
+    }
+    // Names belong to a portfolio.
+    let second = exchange.open(sam.user, "1000.00").await;
+    assert!(!place(second, order(Side::Buy, "AAPL", shares("3"))).await.unwrap().replayed);
+    assert_eq!(exchange.cash(sam).await, "9700.00");
+}
+
+#[tokio::test]
+async fn a_refused_order_leaves_its_name_free() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100.00").await;
+    let command = called("x", order(Side::Buy, "AAPL", shares("1")));
+    rejection(exchange.place_order(sam.user, sam.portfolio, command.clone()).await);
+    exchange.deposit(sam, "50.00").await.unwrap();
+    assert!(!exchange.place_order(sam.user, sam.portfolio, command).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn names_of_orders_are_short_and_printable() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let place = async |id: &str| {
+        let command = called(id, order(Side::Buy, "AAPL", shares("0.1")));
+        exchange.place_order(sam.user, sam.portfolio, command).await
+    };
+    for bad in ["", "two words", "ümlaut", "line\n", &"x".repeat(65)] {
+        assert_eq!(fields(place(bad).await), ["client_order_id"], "{bad}");
+        let command = called(bad, order(Side::Buy, "AAPL", shares("0.1")));
+        let previewed = exchange.preview_order(sam.user, sam.portfolio, command).await;
+        assert_eq!(fields(previewed), ["client_order_id"], "{bad}");
+    }
+    for good in ["1", "~/a:b'--", &"x".repeat(64)] {
+        assert!(place(good).await.is_ok(), "{good}");
+    }
+}
+
+#[tokio::test]
+async fn orders_come_newest_first_in_pages_with_their_fills() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut placed = Vec::new();
+    for _ in 0..5 {
+        exchange.pass(TimeDelta::seconds(1));
+        placed.push(exchange.buy(sam, "AAPL", "1").await.unwrap().order);
+    }
+    placed.reverse();
+    let first = exchange.orders(sam.user, sam.portfolio, None, 2).await.unwrap();
+    assert_eq!((first.items.as_slice(), first.next), (&placed[..2], Some(placed[1].order.id)));
+    let rest = exchange.orders(sam.user, sam.portfolio, first.next, 3).await.unwrap();
+    assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
+    assert_not_found("order", exchange.order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await);
+}

@@ -1,0 +1,240 @@
+use chrono::NaiveDate;
+use domain::performance::Performance;
+use services::performance::Window;
+use services::stocks::HistoryRange;
+
+use crate::harness::{Exchange, Investor, close_to, day, fields, money};
+
+/// Ten shares at 50.00 and 500.00 in cash on Friday. Closes 55.00, 52.80, 60.00, 57.00; 200.00 paid in on Sunday,
+/// 300.00 taken out on Monday. It is Tuesday noon, and the price is 62.00:
+///
+/// | day | value | flow | return |
+/// |---|---|---|---|
+/// | Friday 20 | 1050 | 1000 | 1050/1000 |
+/// | Saturday 21 | 1028 | | 1028/1050 |
+/// | Sunday 22 | 1300 | 200 | 1300/1228 |
+/// | Monday 23 | 970 | −300 | 1270/1300 |
+/// | Tuesday 24 | 1020 | | 1020/970 |
+async fn five_days(exchange: &Exchange) -> Investor {
+    exchange.prices.set("AAPL", "50.00");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    for (date, close) in
+        [("2026-11-20", "55.00"), ("2026-11-21", "52.80"), ("2026-11-22", "60.00"), ("2026-11-23", "57.00")]
+    {
+        exchange.prices.set_close("AAPL", day(date), close);
+    }
+    exchange.at("2026-11-22T12:00:00Z");
+    exchange.deposit(sam, "200.00").await.unwrap();
+    exchange.at("2026-11-23T12:00:00Z");
+    exchange.withdraw(sam, "300.00").await.unwrap();
+    exchange.at("2026-11-24T17:00:00Z");
+    exchange.work().await;
+    exchange.prices.set("AAPL", "62.00");
+    sam
+}
+
+fn dates(from: Option<&str>, to: Option<&str>) -> Window {
+    Window::Dates { from: from.map(day), to: to.map(day) }
+}
+
+fn series(performance: &Performance) -> Vec<(String, String, String)> {
+    performance
+        .points
+        .iter()
+        .map(|point| {
+            let close = &point.close;
+            (close.date.to_string(), close.total_value.to_string(), close.net_flow.to_string())
+        })
+        .collect()
+}
+
+fn points(rows: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    rows.iter().map(|(date, value, flow)| (date.to_string(), value.to_string(), flow.to_string())).collect()
+}
+
+#[tokio::test]
+async fn the_whole_life_of_a_portfolio_by_hand() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(
+        series(&performance),
+        points(&[
+            ("2026-11-20", "1050.00", "1000.00"),
+            ("2026-11-21", "1028.00", "0.00"),
+            ("2026-11-22", "1300.00", "200.00"),
+            ("2026-11-23", "970.00", "-300.00"),
+            ("2026-11-24", "1020.00", "0.00"),
+        ])
+    );
+    assert_eq!((performance.start_value, performance.net_flow), (money("0"), money("900")));
+    assert_eq!(performance.gain, money("120"));
+    let growth = [1050.0 / 1000.0, 1028.0 / 1050.0, 1300.0 / 1228.0, 1270.0 / 1300.0, 1020.0 / 970.0];
+    let mut index = 1.0;
+    for (point, day) in performance.points.iter().zip(growth) {
+        index *= day;
+        assert!(close_to(point.twr, index - 1.0), "{point:?}");
+    }
+    assert!(close_to(performance.twr.unwrap(), index - 1.0));
+    // Monday, after the withdrawal is taken for what it is, is deeper than Saturday.
+    let drawdown = performance.max_drawdown.unwrap();
+    assert!(close_to(drawdown.depth, 1270.0 / 1300.0 - 1.0), "{drawdown:?}");
+    assert_eq!(drawdown.peak_on, Some(day("2026-11-22")));
+    assert_eq!((drawdown.trough_on, drawdown.recovered_on), (day("2026-11-23"), Some(day("2026-11-24"))));
+}
+
+#[tokio::test]
+async fn a_window_begins_with_the_value_before_it() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    let performance = exchange.measured(sam, dates(Some("2026-11-22"), Some("2026-11-23"))).await;
+    assert_eq!(
+        series(&performance),
+        points(&[("2026-11-22", "1300.00", "200.00"), ("2026-11-23", "970.00", "-300.00")])
+    );
+    assert_eq!((performance.start_value, performance.net_flow), (money("1028"), money("-100")));
+    // 970 − 1028 + 100
+    assert_eq!(performance.gain, money("42"));
+    assert!(close_to(performance.twr.unwrap(), 1300.0 / 1228.0 * (1270.0 / 1300.0) - 1.0));
+}
+
+#[tokio::test]
+async fn the_gains_of_windows_side_by_side_add_up() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    let gain = async |from, to| exchange.measured(sam, dates(from, to)).await.gain;
+    let first = gain(None, Some("2026-11-21")).await;
+    let rest = gain(Some("2026-11-22"), None).await;
+    assert_eq!((first.clone(), rest.clone()), (money("28"), money("92")));
+    assert_eq!(first + rest, gain(None, None).await);
+}
+
+#[tokio::test]
+async fn the_last_point_is_this_moment() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    exchange.deposit(sam, "50.00").await.unwrap();
+    exchange.prices.set("AAPL", "61.00");
+    // A provisional row of the day is older than this moment.
+    exchange.take_snapshots(day("2026-11-24"), services::snapshots::IdRange::ALL, |_| true).await.unwrap();
+    exchange.prices.set("AAPL", "63.00");
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(series(&performance)[4..], points(&[("2026-11-24", "1080.00", "50.00")]));
+    // A window into the future ends today, one that ends before has no such point.
+    let ahead = exchange.measured(sam, dates(None, Some("2027-01-01"))).await;
+    assert_eq!(ahead, performance);
+    let before = exchange.measured(sam, dates(None, Some("2026-11-23"))).await;
+    assert_eq!(series(&before), series(&performance)[..4]);
+}
+
+#[tokio::test]
+async fn periods_reach_back_from_today() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    for date in day("2026-11-24").iter_days().take(40) {
+        exchange.prices.set_close("AAPL", date, "57.00");
+    }
+    exchange.at("2026-11-29T17:00:00Z");
+    exchange.work().await;
+    let first = async |range| {
+        let performance = exchange.measured(sam, Window::Range(range)).await;
+        (performance.points[0].close.date.to_string(), performance.start_value.to_string())
+    };
+    assert_eq!(first(HistoryRange::Week).await, ("2026-11-22".into(), "1028.00".into()));
+    for range in [HistoryRange::Month, HistoryRange::YearToDate, HistoryRange::FiveYears, HistoryRange::All] {
+        assert_eq!(first(range).await, ("2026-11-20".into(), "0.00".into()), "{range:?}");
+    }
+    exchange.at("2027-01-02T17:00:00Z");
+    exchange.work().await;
+    assert_eq!(first(HistoryRange::YearToDate).await, ("2027-01-01".into(), "970.00".into()));
+    assert_eq!(first(HistoryRange::Month).await, ("2026-12-02".into(), "970.00".into()));
+}
+
+#[tokio::test]
+async fn windows_that_end_before_they_begin_are_refused() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    for (from, to) in [("2026-11-23", Some("2026-11-22")), ("2026-11-25", None)] {
+        let refused = exchange.performance(sam.user, sam.portfolio, dates(Some(from), to)).await;
+        assert_eq!(fields(refused), ["from"]);
+    }
+}
+
+#[tokio::test]
+async fn a_window_before_the_portfolio_is_empty() {
+    let exchange = Exchange::new().await;
+    let sam = five_days(&exchange).await;
+    for window in [
+        dates(Some("2025-01-01"), Some("2025-12-31")),
+        dates(None, Some("1850-01-01")),
+        Window::Dates { from: Some(NaiveDate::MIN), to: Some(day("2025-12-31")) },
+        Window::Dates { from: NaiveDate::from_ymd_opt(-500, 1, 1), to: Some(day("2025-12-31")) },
+    ] {
+        let performance = exchange.measured(sam, window).await;
+        assert_eq!((performance.points.len(), performance.gain), (0, money("0")));
+        assert_eq!((performance.twr, performance.max_drawdown), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_portfolio_gained_and_lost_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "0").await;
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(series(&performance), points(&[("2026-11-20", "0.00", "0.00")]));
+    assert_eq!((performance.gain, performance.twr), (money("0"), Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_portfolio_opened_today_has_gained_nothing_yet() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(series(&performance), points(&[("2026-11-20", "1000.00", "1000.00")]));
+    assert_eq!((performance.gain, performance.twr), (money("0"), Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_deposit_is_no_gain_while_the_snapshot_after_it_is_still_to_come() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.at("2026-11-21T05:05:00Z");
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(series(&performance), points(&[("2026-11-21", "1000.00", "1000.00")]));
+    assert_eq!((performance.gain, performance.twr), (money("0"), Some(0.0)));
+
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    exchange.deposit(sam, "500.00").await.unwrap();
+    // Nobody took snapshots for three days.
+    exchange.at("2026-11-24T12:00:00Z");
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(
+        series(&performance),
+        points(&[("2026-11-20", "1000.00", "1000.00"), ("2026-11-24", "1500.00", "500.00")])
+    );
+    assert_eq!((performance.gain, performance.twr), (money("0"), Some(0.0)));
+    let week = exchange.measured(sam, dates(Some("2026-11-23"), None)).await;
+    assert_eq!((week.gain, week.start_value), (money("0"), money("1000")));
+}
+
+/// 1000.00 becomes 1100.00, and all of it is taken out.
+#[tokio::test]
+async fn taking_everything_out_is_no_loss() {
+    let exchange = Exchange::new().await;
+    exchange.prices.set("AAPL", "100.00");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "100.00");
+    exchange.at("2026-11-21T12:00:00Z");
+    exchange.prices.set("AAPL", "110.00");
+    exchange.sell(sam, "AAPL", "10").await.unwrap();
+    exchange.withdraw(sam, "1100.00").await.unwrap();
+    exchange.at("2026-11-23T12:00:00Z");
+    exchange.work().await;
+    let performance = exchange.measured(sam, Window::default()).await;
+    assert_eq!(performance.gain, money("100"));
+    assert!(close_to(performance.twr.unwrap(), 0.1), "{performance:?}");
+    assert!(close_to(performance.max_drawdown.unwrap().depth, 0.0));
+}

@@ -1,0 +1,196 @@
+use chrono::TimeDelta;
+use domain::{PortfolioId, Side, TransactionType, UserId};
+use services::Error;
+use services::performance::Window;
+use services::portfolios::{CashDirection, OpenPortfolio};
+use services::transactions::Filter;
+
+use crate::harness::{Exchange, Investor, assert_not_found, fields, money, named, order, shares};
+
+#[tokio::test]
+async fn starting_cash_is_the_first_deposit() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "2500.50").await;
+    let journal = exchange.journal(sam).await;
+    assert_eq!(exchange.cash(sam).await, "2500.50");
+    assert_eq!(journal.len(), 1);
+    assert_eq!(journal[0].transaction_type, TransactionType::Deposit);
+    assert_eq!((journal[0].amount.clone(), journal[0].timestamp), (money("2500.50"), exchange.now()));
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_portfolio_may_start_with_nothing_or_with_the_usual_sum() {
+    let exchange = Exchange::new().await;
+    let user = exchange.user("sam").await;
+    let empty = Investor { user, portfolio: exchange.open(user, "0").await };
+    assert_eq!(exchange.cash(empty).await, "0.00");
+    assert_eq!(exchange.journal(empty).await, []);
+    let usual = exchange.open_portfolio(user, named("Usual", None)).await.unwrap();
+    assert_eq!(&usual.cash_balance, exchange.starting_cash());
+    assert_eq!(usual.cash_balance.to_string(), "100000.00");
+}
+
+#[tokio::test]
+async fn opening_tells_all_that_is_wrong_at_once() {
+    let exchange = Exchange::new().await;
+    let user = exchange.user("sam").await;
+    let refused =
+        OpenPortfolio { name: " ".into(), description: "x".repeat(501), cash_balance: Some(money("-0.01")) };
+    assert_eq!(fields(exchange.open_portfolio(user, refused).await), ["name", "description", "cash_balance"]);
+    assert_eq!(fields(exchange.open_portfolio(user, named("two\nlines", None)).await), ["name"]);
+    assert_eq!(fields(exchange.open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
+    assert_not_found("user", exchange.open_portfolio(UserId(99), named("Growth", None)).await);
+    assert_eq!(exchange.portfolios(user, None, 10).await.unwrap().items, []);
+}
+
+#[tokio::test]
+async fn a_user_has_a_hundred_portfolios_at_most() {
+    let exchange = Exchange::new().await;
+    let user = exchange.user("sam").await;
+    for _ in 0..100 {
+        exchange.open(user, "0").await;
+    }
+    let one_more = exchange.open_portfolio(user, named("Growth", None)).await;
+    assert!(matches!(one_more, Err(Error::TooManyPortfolios(100))));
+    let first = exchange.portfolios(user, None, 1).await.unwrap().items.remove(0);
+    exchange.delete_portfolio(user, first.id).await.unwrap();
+    assert!(exchange.open_portfolio(user, named("Growth", None)).await.is_ok());
+}
+
+#[tokio::test]
+async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
+    let exchange = Exchange::new().await;
+    let user = exchange.user("sam").await;
+    exchange.investor("mia", "1").await;
+    let mut opened = Vec::new();
+    for _ in 0..5 {
+        opened.push(exchange.open(user, "0").await);
+    }
+    let ids = |page: &services::Page<services::portfolios::PortfolioSummary, PortfolioId>| {
+        page.items.iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let first = exchange.portfolios(user, None, 2).await.unwrap();
+    assert_eq!((ids(&first), first.next), (opened[..2].to_vec(), Some(opened[1])));
+    let rest = exchange.portfolios(user, first.next, 3).await.unwrap();
+    assert_eq!((ids(&rest), rest.next), (opened[2..].to_vec(), None));
+}
+
+#[tokio::test]
+async fn a_portfolio_is_renamed_and_described_and_keeps_the_rest() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10").await;
+    exchange.pass(TimeDelta::hours(1));
+    let rename = async |name: Option<&str>, text: Option<&str>| {
+        let (name, text) = (name.map(str::to_owned), text.map(str::to_owned));
+        exchange.update_portfolio(sam.user, sam.portfolio, name, text).await
+    };
+    let renamed = rename(Some(" Income "), None).await.unwrap();
+    assert_eq!((renamed.name.as_str(), renamed.description.as_str()), ("Income", ""));
+    assert_eq!((renamed.updated_at, renamed.cash_balance.clone()), (exchange.now(), money("10")));
+    let described = rename(None, Some("Dividends")).await.unwrap();
+    assert_eq!((described.name.as_str(), described.description.as_str()), ("Income", "Dividends"));
+    assert_eq!(fields(rename(Some(""), Some(&"x".repeat(501))).await), ["name", "description"]);
+    assert_eq!(exchange.portfolio(sam.user, sam.portfolio).await.unwrap(), described);
+}
+
+#[tokio::test]
+async fn a_deleted_portfolio_is_gone_with_all_that_is_in_it() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000").await;
+    let kept = Investor { portfolio: exchange.open(sam.user, "1000").await, ..sam };
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.buy(kept, "AAPL", "1").await.unwrap();
+    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    assert_not_found("portfolio", exchange.portfolio(sam.user, sam.portfolio).await);
+    assert_not_found("portfolio", exchange.delete_portfolio(sam.user, sam.portfolio).await);
+    assert_eq!(exchange.read(persistence::transactions::count).await, 2);
+    assert_eq!(exchange.cash(kept).await, "850.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn cash_goes_in_and_out() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100.00").await;
+    exchange.pass(TimeDelta::seconds(1));
+    let paid_in = exchange.deposit(sam, "0.01").await.unwrap();
+    assert_eq!(
+        (paid_in.transaction_type, paid_in.amount, paid_in.timestamp),
+        (TransactionType::Deposit, money("0.01"), exchange.now())
+    );
+    let paid_out = exchange.withdraw(sam, "100.01").await.unwrap();
+    assert_eq!((paid_out.transaction_type, paid_out.amount), (TransactionType::Withdrawal, money("-100.01")));
+    assert_eq!(exchange.cash(sam).await, "0.00");
+    assert_eq!(exchange.journal(sam).await.len(), 3);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn cash_that_is_not_there_cannot_go_out() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100.00").await;
+    match exchange.withdraw(sam, "100.01").await {
+        Err(Error::InsufficientCash { required, available }) => {
+            assert_eq!((required, available), (money("100.01"), money("100.00")));
+        }
+        other => panic!("{other:?}"),
+    }
+    for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
+        for amount in ["0", "-5"] {
+            let refused = exchange.move_cash(sam.user, sam.portfolio, direction, money(amount)).await;
+            assert_eq!(fields(refused), ["amount"]);
+        }
+    }
+    assert_eq!(exchange.journal(sam).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_account_holds_a_quadrillion_and_not_a_cent_more() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "0").await;
+    exchange.deposit(sam, "999999999999999.99").await.unwrap();
+    assert_eq!(fields(exchange.deposit(sam, "0.02").await), ["amount"]);
+    exchange.deposit(sam, "0.01").await.unwrap();
+    assert_eq!(exchange.cash(sam).await, "1000000000000000.00");
+    exchange.assert_books_balance().await;
+}
+
+/// Everything that takes a portfolio's id.
+#[tokio::test]
+async fn somebody_elses_portfolio_does_not_exist() {
+    let exchange = Exchange::new().await;
+    let mia = exchange.investor("mia", "1000").await;
+    let placed = exchange.buy(mia, "AAPL", "1").await.unwrap().order.order;
+    let books = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
+    let calls = exchange.prices.calls();
+
+    let sam = exchange.user("sam").await;
+    for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
+        let missing = "portfolio";
+        let buy = || order(Side::Buy, "AAPL", shares("1"));
+        assert_not_found(missing, exchange.portfolio(sam, id).await);
+        assert_not_found(missing, exchange.update_portfolio(sam, id, Some("Mine".into()), None).await);
+        assert_not_found(missing, exchange.delete_portfolio(sam, id).await);
+        for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
+            assert_not_found(missing, exchange.move_cash(sam, id, direction, money("1")).await);
+        }
+        assert_not_found(missing, exchange.place_order(sam, id, buy()).await);
+        assert_not_found(missing, exchange.preview_order(sam, id, buy()).await);
+        assert_not_found(missing, exchange.order(sam, id, placed.id).await);
+        assert_not_found(missing, exchange.orders(sam, id, None, 10).await);
+        assert_not_found(missing, exchange.valuation(sam, id).await);
+        assert_not_found(missing, exchange.composition(sam, id).await);
+        assert_not_found(missing, exchange.transactions(sam, id, Filter::default(), None, 10).await);
+        assert_not_found(missing, exchange.snapshots(sam, id, None, None).await);
+        assert_not_found(missing, exchange.performance(sam, id, Window::default()).await);
+        assert_not_found(missing, exchange.external_flows(sam, id).await);
+    }
+    // Nor is somebody else's order in one's own portfolio.
+    let own = exchange.open(sam, "1000").await;
+    assert_not_found("order", exchange.order(sam, own, placed.id).await);
+
+    assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
+    let after = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
+    assert_eq!(after, books);
+}

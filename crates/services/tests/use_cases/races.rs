@@ -1,0 +1,124 @@
+//! Orders that arrive at the same time, in one process and in two.
+
+use chrono::TimeDelta;
+use domain::{OrderRejected, PlaceOrder, Side};
+use services::orders::PlacedOrder;
+use services::{Error, Result, Services};
+use tokio::task::JoinSet;
+
+use crate::harness::{Exchange, Investor, order, shares};
+
+/// Places the same order everywhere at once, in a task for each.
+async fn at_once(places: Vec<Services>, who: Investor, command: &PlaceOrder) -> Vec<Result<PlacedOrder>> {
+    let mut tasks = JoinSet::new();
+    for services in places {
+        let command = command.clone();
+        tasks.spawn(async move { services.place_order(who.user, who.portfolio, command).await });
+    }
+    tasks.join_all().await
+}
+
+fn succeeded(results: &[Result<PlacedOrder>]) -> usize {
+    results.iter().filter(|result| result.is_ok()).count()
+}
+
+fn only_cash_was_missing(results: &[Result<PlacedOrder>]) -> bool {
+    results.iter().all(|result| {
+        matches!(result, Ok(_) | Err(Error::OrderRejected(OrderRejected::InsufficientBuyingPower { .. })))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_buys_that_exceed_the_cash_together_one_succeeds() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "200.00").await;
+    let buy = order(Side::Buy, "AAPL", shares("1"));
+    let results = at_once(vec![(*exchange).clone(); 2], sam, &buy).await;
+    assert_eq!(succeeded(&results), 1, "{results:?}");
+    assert!(only_cash_was_missing(&results), "{results:?}");
+    assert_eq!(exchange.cash(sam).await, "50.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_buys_through_two_processes_one_succeeds() {
+    let exchange = Exchange::new().await;
+    for round in 0..5 {
+        let sam = exchange.investor(&format!("sam{round}"), "200.00").await;
+        let buy = order(Side::Buy, "AAPL", shares("1"));
+        let places = vec![(*exchange).clone(), exchange.another_process()];
+        let results = at_once(places, sam, &buy).await;
+        assert_eq!(succeeded(&results), 1, "{results:?}");
+        assert!(only_cash_was_missing(&results), "{results:?}");
+        assert_eq!(exchange.cash(sam).await, "50.00");
+    }
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_parallel_buys_as_many_succeed_as_there_is_cash_for() {
+    const PAID_FOR: usize = 4;
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "600.00").await;
+    let buy = order(Side::Buy, "AAPL", shares("1"));
+    let other = exchange.another_process();
+    let places = [(*exchange).clone(), other].into_iter().cycle().take(10 * PAID_FOR).collect();
+    let results = at_once(places, sam, &buy).await;
+    assert_eq!(succeeded(&results), PAID_FOR, "{results:?}");
+    assert!(only_cash_was_missing(&results), "{results:?}");
+    assert_eq!(exchange.cash(sam).await, "0.00");
+    assert_eq!(exchange.orders(sam.user, sam.portfolio, None, 100).await.unwrap().items.len(), PAID_FOR);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_are_sold_once() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "300.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    let places = vec![(*exchange).clone(), exchange.another_process(), (*exchange).clone()];
+    let results = at_once(places, sam, &order(Side::Sell, "AAPL", shares("1"))).await;
+    assert_eq!(succeeded(&results), 2, "{results:?}");
+    assert_eq!(exchange.cash(sam).await, "300.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_sent_many_times_at_once_is_one_order() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let buy = PlaceOrder { client_order_id: Some("once".into()), ..order(Side::Buy, "AAPL", shares("1")) };
+    let places = vec![(*exchange).clone(), exchange.another_process(), (*exchange).clone()];
+    let results: Vec<PlacedOrder> =
+        at_once(places, sam, &buy).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results.iter().filter(|placed| !placed.replayed).count(), 1, "{results:?}");
+    assert!(results.iter().all(|placed| placed.order == results[0].order), "{results:?}");
+    assert_eq!(exchange.cash(sam).await, "850.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_and_a_buy_cannot_spend_the_same_cash() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "200.00").await;
+    exchange.pass(TimeDelta::seconds(1));
+    let (bought, paid_out) = tokio::join!(exchange.buy(sam, "AAPL", "1"), exchange.withdraw(sam, "200.00"));
+    assert!(bought.is_ok() != paid_out.is_ok(), "{bought:?} {paid_out:?}");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portfolios_do_not_stand_in_each_others_way() {
+    let exchange = Exchange::new().await;
+    let mut tasks = JoinSet::new();
+    for number in 0..8 {
+        let who = exchange.investor(&format!("user{number}"), "300.00").await;
+        for services in [(*exchange).clone(), exchange.another_process()] {
+            let buy = order(Side::Buy, "AAPL", shares("1"));
+            tasks.spawn(async move { services.place_order(who.user, who.portfolio, buy).await });
+        }
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(succeeded(&results), 16, "{results:?}");
+    exchange.assert_books_balance().await;
+}

@@ -1,0 +1,439 @@
+use chrono::{NaiveDate, TimeDelta};
+use domain::{Calendar, Freshness, PortfolioId, Snapshot};
+use market_data::QuoteError;
+use services::jobs::{JobKind, Status};
+use services::performance::Window;
+use services::snapshots::{IdRange, SnapshotCount};
+use services::testing::FixedPrices;
+use services::{Error, Result};
+
+use crate::harness::{Exchange, Investor, amounts, day, fields};
+
+/// A real market's calendar and prices of the moment.
+fn new_york() -> FixedPrices {
+    FixedPrices::of(Freshness::Realtime, Calendar::Xnys)
+}
+
+async fn take(exchange: &Exchange, date: &str) -> Result<SnapshotCount> {
+    exchange.take_snapshots(day(date), IdRange::ALL, |_| true).await
+}
+
+async fn only_row(exchange: &Exchange, who: Investor) -> Snapshot {
+    let mut rows = exchange.rows(who).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+fn dates(rows: &[Snapshot]) -> Vec<String> {
+    rows.iter().map(|row| row.date.to_string()).collect()
+}
+
+/// 1000.00 on Friday afternoon, two shares at 150.00; at midnight they are worth 155.00 each.
+async fn two_shares(exchange: &Exchange) -> Investor {
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "155.00");
+    sam
+}
+
+#[tokio::test]
+async fn a_session_is_due_a_quarter_of_an_hour_after_its_close() {
+    let exchange = Exchange::new().await;
+    two_shares(&exchange).await;
+    exchange.at("2026-11-21T05:14:59.999999Z");
+    exchange.work().await;
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, [""; 0]);
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-20"]);
+}
+
+#[tokio::test]
+async fn a_row_is_the_portfolio_at_the_close_whatever_came_after() {
+    let exchange = Exchange::new().await;
+    let sam = two_shares(&exchange).await;
+    exchange.at("2026-11-21T05:00:00Z");
+    exchange.prices.set("AAPL", "170.00");
+    exchange.sell(sam, "AAPL", "2").await.unwrap();
+    exchange.at("2026-11-21T05:05:00Z");
+    exchange.buy(sam, "MSFT", "1").await.unwrap();
+    exchange.deposit(sam, "77.00").await.unwrap();
+    exchange.open(sam.user, "5.00").await;
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+
+    let row = only_row(&exchange, sam).await;
+    assert_eq!((row.date, row.provisional), (day("2026-11-20"), false));
+    assert_eq!(amounts(&row), ["1010.00", "700.00", "310.00", "1000.00"]);
+    assert_eq!(
+        exchange.read(persistence::snapshots::count).await,
+        1,
+        "the other portfolio was not there yet"
+    );
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn net_flow_is_what_came_and_went_since_the_close_before() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.at("2026-11-21T04:59:59.999999Z");
+    exchange.withdraw(sam, "100.00").await.unwrap();
+    exchange.at("2026-11-21T05:00:00Z");
+    exchange.deposit(sam, "30.00").await.unwrap();
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    exchange.deposit(sam, "7.00").await.unwrap();
+    exchange.at("2026-11-22T05:15:00Z");
+    exchange.work().await;
+    exchange.at("2026-11-23T05:15:00Z");
+    exchange.work().await;
+    let rows: Vec<_> = exchange.rows(sam).await.iter().map(amounts).collect();
+    assert_eq!(
+        rows,
+        [
+            ["900.00", "900.00", "0.00", "900.00"],
+            ["937.00", "937.00", "0.00", "37.00"],
+            ["937.00", "937.00", "0.00", "0.00"]
+        ]
+    );
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn taking_a_snapshot_again_changes_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = two_shares(&exchange).await;
+    exchange.at("2026-11-21T05:15:00Z");
+    assert_eq!(take(&exchange, "2026-11-20").await.unwrap(), SnapshotCount { portfolios: 1, provisional: 0 });
+    let rows = exchange.rows(sam).await;
+    exchange.at("2026-11-25T12:00:00Z");
+    exchange.sell(sam, "AAPL", "1").await.unwrap();
+    exchange.withdraw(sam, "800.00").await.unwrap();
+    // Neither a source that has changed its mind nor one that is silent changes what was settled.
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "99.00");
+    take(&exchange, "2026-11-20").await.unwrap();
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    take(&exchange, "2026-11-20").await.unwrap();
+    assert_eq!(exchange.rows(sam).await, rows);
+    exchange.assert_books_balance().await;
+}
+
+/// Five days of trading; `each_day` is called a quarter of an hour after each close.
+async fn five_days(exchange: &Exchange, each_day: impl AsyncFn()) -> Investor {
+    let sam = exchange.investor("sam", "1000.00").await;
+    for (number, (price, close)) in [
+        ("150.00", "151.11"),
+        ("149.90", "148.00"),
+        ("152.50", "153.33"),
+        ("140.00", "139.99"),
+        ("141.00", "160.00"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let date = day("2026-11-20") + TimeDelta::days(i64::try_from(number).unwrap());
+        exchange.prices.set("AAPL", price);
+        exchange.prices.set_close("AAPL", date, close);
+        match number {
+            0 | 2 => drop(exchange.buy(sam, "AAPL", "1.5").await.unwrap()),
+            1 => drop(exchange.deposit(sam, "250.00").await.unwrap()),
+            3 => drop(exchange.sell(sam, "AAPL", "3").await.unwrap()),
+            _ => drop(exchange.withdraw(sam, "33.33").await.unwrap()),
+        }
+        let midnight = Calendar::AroundTheClock.session(date).unwrap().closes_at;
+        exchange.clock.set(midnight + TimeDelta::minutes(15));
+        each_day().await;
+        exchange.clock.set(midnight + TimeDelta::hours(14));
+    }
+    sam
+}
+
+#[tokio::test]
+async fn missed_sessions_are_caught_up_with_the_same_rows_as_on_time() {
+    let punctual = Exchange::new().await;
+    let sam = five_days(&punctual, async || drop(punctual.work().await)).await;
+    let on_time = punctual.rows(sam).await;
+    assert_eq!(dates(&on_time), ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24"]);
+    // 1000.00 − 225.00 + 1.5 × 151.11
+    assert_eq!(amounts(&on_time[0]), ["1001.66", "775.00", "226.66", "1000.00"]);
+
+    let late = Exchange::new().await;
+    let same_sam = five_days(&late, async || ()).await;
+    assert_eq!(late.rows(same_sam).await, []);
+    late.work().await;
+    assert_eq!(late.rows(same_sam).await, on_time);
+    for exchange in [punctual, late] {
+        assert_eq!(exchange.rows(sam).await.iter().filter(|row| row.provisional).count(), 0);
+        exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn a_portfolio_opened_on_a_sunday_begins_with_mondays_row() {
+    let exchange = Exchange::with(new_york()).await;
+    exchange.at("2026-11-22T17:00:00Z");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.at("2026-11-23T15:00:00Z");
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.prices.set_close("AAPL", day("2026-11-23"), "152.00");
+    exchange.at("2026-11-23T21:14:59Z");
+    exchange.work().await;
+    assert_eq!(exchange.rows(sam).await, []);
+    exchange.at("2026-11-23T21:15:00Z");
+    exchange.work().await;
+    let row = only_row(&exchange, sam).await;
+    assert_eq!(row.date, day("2026-11-23"));
+    assert_eq!(amounts(&row), ["1002.00", "850.00", "152.00", "1000.00"]);
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-23"]);
+    exchange.assert_books_balance().await;
+}
+
+/// Thanksgiving 2026 is Thursday, 26 November; the market closes at 13:00 on the Friday after it.
+#[tokio::test]
+async fn holidays_have_no_row_and_early_closes_are_due_early() {
+    let exchange = Exchange::with(new_york()).await;
+    exchange.at("2026-11-25T19:00:00Z");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.at("2026-11-27T18:14:59Z");
+    exchange.work().await;
+    assert_eq!(dates(&exchange.rows(sam).await), ["2026-11-25"]);
+    exchange.at("2026-11-27T18:15:00Z");
+    exchange.work().await;
+    exchange.at("2026-11-30T21:00:00Z");
+    exchange.work().await;
+    assert_eq!(dates(&exchange.rows(sam).await), ["2026-11-25", "2026-11-27"]);
+    // A deposit on the weekend is Monday's.
+    exchange.at("2026-11-28T12:00:00Z");
+    exchange.deposit(sam, "5.00").await.unwrap();
+    exchange.at("2026-11-30T21:15:00Z");
+    exchange.work().await;
+    assert_eq!(amounts(&exchange.rows(sam).await[2])[3], "5.00");
+}
+
+#[tokio::test]
+async fn the_session_under_way_is_provisional_until_its_close() {
+    let exchange = Exchange::new().await;
+    let sam = two_shares(&exchange).await;
+    // Also for a portfolio that was opened this very moment.
+    exchange.prices.set("AAPL", "152.00");
+    exchange.request_run(JobKind::SnapshotPortfolios).await.unwrap();
+    exchange.work().await;
+    let row = only_row(&exchange, sam).await;
+    assert_eq!((row.date, row.provisional), (day("2026-11-20"), true));
+    assert_eq!(amounts(&row), ["1004.00", "700.00", "304.00", "1000.00"]);
+    assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, [""; 0]);
+
+    exchange.pass(TimeDelta::hours(1));
+    exchange.prices.set("AAPL", "153.00");
+    exchange.deposit(sam, "1.00").await.unwrap();
+    assert_eq!(take(&exchange, "2026-11-20").await.unwrap(), SnapshotCount { portfolios: 1, provisional: 1 });
+    assert_eq!(amounts(&only_row(&exchange, sam).await), ["1007.00", "701.00", "306.00", "1001.00"]);
+
+    exchange.at("2026-11-21T05:15:00Z");
+    exchange.work().await;
+    let row = only_row(&exchange, sam).await;
+    assert!(!row.provisional);
+    assert_eq!(amounts(&row), ["1011.00", "701.00", "310.00", "1001.00"]);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn days_without_a_session_and_days_ahead_have_no_snapshot() {
+    let exchange = Exchange::with(new_york()).await;
+    exchange.investor("sam", "1000.00").await;
+    assert_eq!(fields(take(&exchange, "2026-11-21").await), ["date"]);
+    assert_eq!(fields(take(&exchange, "2026-11-23").await), ["date"]);
+    assert_eq!(fields(take(&exchange, "2999-01-02").await), ["date"]);
+    // On Saturday Monday's session is the one that is booked to.
+    exchange.at("2026-11-21T12:00:00Z");
+    assert_eq!(take(&exchange, "2026-11-23").await.unwrap().provisional, 1);
+    // Before the portfolio was there it has no row.
+    assert_eq!(take(&exchange, "2026-11-19").await.unwrap(), SnapshotCount::default());
+}
+
+/// An end-of-day source on Friday, 20 November; two shares at 150.00.
+async fn end_of_day() -> (Exchange, Investor) {
+    let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    exchange.at("2026-11-20T21:29:59Z");
+    exchange.work().await;
+    assert_eq!(
+        exchange.keys(JobKind::SnapshotPortfolios).await,
+        [""; 0],
+        "its prices are due half an hour later"
+    );
+    exchange.at("2026-11-20T21:30:00Z");
+    (exchange, sam)
+}
+
+async fn snapshot_status(exchange: &Exchange) -> Vec<Status> {
+    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
+    runs.iter().map(|run| run.status()).collect()
+}
+
+#[tokio::test]
+async fn a_missing_close_is_asked_for_again() {
+    let (exchange, sam) = end_of_day().await;
+    exchange.work().await;
+    let row = only_row(&exchange, sam).await;
+    assert!(row.provisional, "valued at the last price before");
+    assert_eq!(amounts(&row), ["1000.00", "700.00", "300.00", "1000.00"]);
+    assert_eq!(snapshot_status(&exchange).await, [Status::Queued]);
+    exchange.assert_books_balance().await;
+
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+    exchange.pass(TimeDelta::minutes(30));
+    let snapshot = |runs: &[services::jobs::JobRun]| {
+        runs.iter().any(|run| run.kind == JobKind::SnapshotPortfolios.as_str())
+    };
+    assert!(!snapshot(&exchange.work().await), "half an hour has to pass");
+    // The gateway asks a source that is late every two hours.
+    exchange.at("2026-11-20T23:30:00Z");
+    assert!(snapshot(&exchange.work().await));
+    let row = only_row(&exchange, sam).await;
+    assert!(!row.provisional);
+    assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
+    assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_close_that_never_comes_is_waited_for_until_the_morning() {
+    let (exchange, sam) = end_of_day().await;
+    let mut nights = 0;
+    while snapshot_status(&exchange).await != [Status::Done] {
+        exchange.work().await;
+        exchange.pass(TimeDelta::minutes(31));
+        nights += 1;
+        assert!(nights < 40, "it never ends: {:?}", exchange.job_runs(None, None, 100).await);
+    }
+    // 6:00 in New York is 11:00 UTC.
+    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
+    let finished = runs[0].finished_at.unwrap().to_rfc3339();
+    assert!(finished.starts_with("2026-11-21T11:"), "{finished}");
+    assert!(only_row(&exchange, sam).await.provisional);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_final_row_is_not_replaced_by_a_provisional_one() {
+    let (exchange, sam) = end_of_day().await;
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+    exchange.work().await;
+    let rows = exchange.rows(sam).await;
+    assert!(!rows[0].provisional);
+    // A portfolio with another stock, whose close is missing, makes the same session provisional for itself.
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    take(&exchange, "2026-11-20").await.unwrap();
+    assert_eq!(exchange.rows(sam).await, rows);
+}
+
+#[tokio::test]
+async fn one_missing_close_concerns_only_those_who_hold_the_stock() {
+    let exchange = Exchange::new().await;
+    let sam = two_shares(&exchange).await;
+    let mia = exchange.investor("mia", "1000.00").await;
+    exchange.buy(mia, "MSFT", "1").await.unwrap();
+    exchange.at("2026-11-21T05:15:00Z");
+    assert_eq!(take(&exchange, "2026-11-20").await.unwrap(), SnapshotCount { portfolios: 2, provisional: 1 });
+    assert!(!only_row(&exchange, sam).await.provisional);
+    assert!(only_row(&exchange, mia).await.provisional);
+    exchange.prices.set_close("MSFT", day("2026-11-20"), "401.00");
+    assert_eq!(take(&exchange, "2026-11-20").await.unwrap(), SnapshotCount { portfolios: 2, provisional: 0 });
+    assert_eq!(amounts(&only_row(&exchange, mia).await)[0], "1001.00");
+}
+
+/// The clocks of New York go back on 1 November 2026, whose session lasts 25 hours, and forward on 14 March
+/// 2027, whose session lasts 23.
+#[tokio::test]
+async fn sessions_of_the_days_on_which_clocks_change_are_due_after_their_own_close() {
+    for (opened, early, closed) in [
+        ("2026-11-01T12:00:00Z", "2026-11-02T04:15:00Z", "2026-11-02T05:15:00Z"),
+        ("2027-03-14T12:00:00Z", "2027-03-15T04:14:59Z", "2027-03-15T04:15:00Z"),
+    ] {
+        let exchange = Exchange::new().await;
+        exchange.at(opened);
+        let sam = exchange.investor("sam", "1000.00").await;
+        exchange.at(early);
+        exchange.work().await;
+        assert_eq!(exchange.rows(sam).await, [], "{opened}");
+        exchange.at(closed);
+        exchange.work().await;
+        assert_eq!(only_row(&exchange, sam).await.date.to_string(), opened[..10], "{opened}");
+    }
+}
+
+#[tokio::test]
+async fn the_hour_that_comes_twice_belongs_to_its_day() {
+    let exchange = Exchange::new().await;
+    exchange.at("2026-11-01T03:00:00Z");
+    let sam = exchange.investor("sam", "1000.00").await;
+    // 23:30 in New York on 1 November; on any summer day it would be half past midnight.
+    exchange.at("2026-11-02T04:30:00Z");
+    exchange.deposit(sam, "10.00").await.unwrap();
+    exchange.at("2026-11-02T05:30:00Z");
+    exchange.deposit(sam, "20.00").await.unwrap();
+    exchange.at("2026-11-03T06:00:00Z");
+    exchange.work().await;
+    let rows = exchange.rows(sam).await;
+    assert_eq!(dates(&rows), ["2026-10-31", "2026-11-01", "2026-11-02"]);
+    assert_eq!(
+        [&rows[0], &rows[1], &rows[2]].map(|row| row.net_flow.to_string()),
+        ["1000.00", "10.00", "20.00"]
+    );
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_share_of_the_portfolios_can_be_taken_and_stopped() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    let mia = exchange.investor("mia", "2.00").await;
+    exchange.at("2026-11-21T05:15:00Z");
+    let range = IdRange { after: sam.portfolio, last: mia.portfolio };
+    let mut told = Vec::new();
+    let progress = |done| {
+        told.push(done);
+        false
+    };
+    let count = exchange.take_snapshots(day("2026-11-20"), range, progress).await.unwrap();
+    assert_eq!((count.portfolios, told), (1, vec![1]));
+    assert_eq!((exchange.rows(sam).await.len(), exchange.rows(mia).await.len()), (0, 1));
+    let nobody = IdRange { after: mia.portfolio, last: PortfolioId(i64::MAX) };
+    let count = exchange.take_snapshots(day("2026-11-20"), nobody, |_| true).await.unwrap();
+    assert_eq!(count, SnapshotCount::default());
+}
+
+#[tokio::test]
+async fn rows_are_asked_for_by_date() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    exchange.at("2026-11-24T12:00:00Z");
+    exchange.work().await;
+    let asked = async |from: Option<&str>, to: Option<&str>| {
+        let (from, to): (Option<NaiveDate>, Option<NaiveDate>) = (from.map(day), to.map(day));
+        dates(&exchange.snapshots(sam.user, sam.portfolio, from, to).await.unwrap())
+    };
+    assert_eq!(asked(None, None).await.len(), 4);
+    assert_eq!(asked(Some("2026-11-21"), Some("2026-11-22")).await, ["2026-11-21", "2026-11-22"]);
+    assert_eq!(asked(Some("2026-11-23"), None).await, ["2026-11-23"]);
+    assert_eq!(asked(None, Some("2026-11-20")).await, ["2026-11-20"]);
+    assert_eq!(asked(Some("2026-11-22"), Some("2026-11-21")).await, [""; 0]);
+    let all = exchange.snapshots(sam.user, sam.portfolio, Some(NaiveDate::MIN), Some(NaiveDate::MAX)).await;
+    assert_eq!(all.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn without_any_price_the_snapshot_fails_and_writes_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1.00").await;
+    crate::jobs::hold_without_a_price(&exchange, sam).await;
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.pass(TimeDelta::seconds(1));
+    assert!(matches!(take(&exchange, "2026-11-20").await, Err(Error::NoPrice { .. })));
+    assert_eq!(exchange.rows(sam).await, []);
+    let window = exchange.performance(sam.user, sam.portfolio, Window::default()).await;
+    assert!(matches!(window, Err(Error::NoPrice { .. })));
+}

@@ -1,0 +1,111 @@
+use chrono::TimeDelta;
+use domain::TransactionType;
+use services::transactions::{Cursor, Filter, NamedEntry};
+
+use crate::harness::{Exchange, Investor, symbol};
+
+/// Deposit, buy AAPL, buy MSFT, sell AAPL and a withdrawal, a minute apart, then two deposits at one instant.
+async fn busy(exchange: &Exchange) -> Investor {
+    let sam = exchange.investor("sam", "10000.00").await;
+    let minute = TimeDelta::minutes(1);
+    exchange.pass(minute);
+    exchange.buy(sam, "AAPL", "3").await.unwrap();
+    exchange.pass(minute);
+    exchange.buy(sam, "MSFT", "2").await.unwrap();
+    exchange.pass(minute);
+    exchange.sell(sam, "AAPL", "1").await.unwrap();
+    exchange.pass(minute);
+    exchange.withdraw(sam, "5.00").await.unwrap();
+    exchange.pass(minute);
+    exchange.deposit(sam, "6.00").await.unwrap();
+    exchange.deposit(sam, "7.00").await.unwrap();
+    sam
+}
+
+async fn found(exchange: &Exchange, who: Investor, filter: Filter) -> Vec<String> {
+    let page = exchange.transactions(who.user, who.portfolio, filter, None, 100).await.unwrap();
+    assert_eq!(page.next, None);
+    page.items.iter().map(named).collect()
+}
+
+fn named(row: &NamedEntry) -> String {
+    let symbol = row.symbol.as_ref().map_or(String::new(), |symbol| format!(" {symbol}"));
+    format!("{}{symbol} {}", row.entry.transaction_type, row.entry.amount)
+}
+
+#[tokio::test]
+async fn the_journal_comes_newest_first() {
+    let exchange = Exchange::new().await;
+    let sam = busy(&exchange).await;
+    exchange.investor("mia", "1.00").await;
+    assert_eq!(
+        found(&exchange, sam, Filter::default()).await,
+        [
+            "deposit 7.00",
+            "deposit 6.00",
+            "withdrawal -5.00",
+            "sell AAPL 150.00",
+            "buy MSFT -800.00",
+            "buy AAPL -450.00",
+            "deposit 10000.00"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn pages_fit_together_also_within_one_instant() {
+    let exchange = Exchange::new().await;
+    let sam = busy(&exchange).await;
+    let whole = exchange.journal(sam).await;
+    for limit in [1, 2, 3, 7] {
+        let mut read = Vec::new();
+        let mut cursor: Option<Cursor> = None;
+        loop {
+            let page = exchange
+                .transactions(sam.user, sam.portfolio, Filter::default(), cursor, limit)
+                .await
+                .unwrap();
+            assert!(page.items.len() == limit || page.next.is_none());
+            read.extend(page.items.into_iter().map(|row| row.entry));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(read, whole, "in pages of {limit}");
+    }
+}
+
+#[tokio::test]
+async fn filters_by_symbol_type_and_time_add_up() {
+    let exchange = Exchange::new().await;
+    let opened = exchange.now();
+    let sam = busy(&exchange).await;
+    let of = |minutes| Some(opened + TimeDelta::minutes(minutes));
+    let aapl = || Filter { symbol: Some(symbol("AAPL")), ..Filter::default() };
+    assert_eq!(found(&exchange, sam, aapl()).await, ["sell AAPL 150.00", "buy AAPL -450.00"]);
+    let buys = || Filter { transaction_type: Some(TransactionType::Buy), ..Filter::default() };
+    assert_eq!(found(&exchange, sam, buys()).await, ["buy MSFT -800.00", "buy AAPL -450.00"]);
+    assert_eq!(
+        found(&exchange, sam, Filter { symbol: Some(symbol("AAPL")), ..buys() }).await,
+        ["buy AAPL -450.00"]
+    );
+    // The first instant counts, the last does not.
+    let between = Filter { from: of(1), until: of(3), ..Filter::default() };
+    assert_eq!(found(&exchange, sam, between).await, ["buy MSFT -800.00", "buy AAPL -450.00"]);
+    assert_eq!(found(&exchange, sam, Filter { from: of(2), ..aapl() }).await, ["sell AAPL 150.00"]);
+    let unknown = Filter { symbol: Some(symbol("NOSUCH")), ..Filter::default() };
+    assert_eq!(found(&exchange, sam, unknown).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn external_flows_are_deposits_and_withdrawals_alone() {
+    let exchange = Exchange::new().await;
+    let opened = exchange.now();
+    let sam = busy(&exchange).await;
+    let flows = exchange.external_flows(sam.user, sam.portfolio).await.unwrap();
+    let flows: Vec<(i64, String)> =
+        flows.into_iter().map(|(at, amount)| ((at - opened).num_minutes(), amount.to_string())).collect();
+    let expected = [(0, "10000.00"), (4, "-5.00"), (5, "6.00"), (5, "7.00")];
+    assert_eq!(flows, expected.map(|(minute, amount)| (minute, amount.to_owned())));
+}
