@@ -1,0 +1,106 @@
+//! The queue in Redis: wake-ups for runs that are due, and who takes which.
+
+use std::time::Duration;
+
+use apalis::prelude::{BoxDynError, TaskSink};
+use apalis_redis::{Config, RedisStorage};
+use redis::Client;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::WorkerError;
+
+/// Asks for a run of the record to be done.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct RunJob {
+    pub(crate) run_id: i64,
+}
+
+/// A worker that misses three of these in a row is dead to Redis, and others take what it had taken.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const MISSED_HEARTBEATS: usize = 3;
+/// The client's own default of half a second would end the worker at every hiccup.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// Finished tasks that are forgotten in one go.
+const SWEEP: usize = 1000;
+
+/// Whether it can be understood; nothing is asked of the network.
+///
+/// # Errors
+/// [`WorkerError::InvalidRedisUrl`].
+pub fn check_redis_url(url: &str) -> Result<(), WorkerError> {
+    open(url).map(drop)
+}
+
+fn open(url: &str) -> Result<Client, WorkerError> {
+    Client::open(url).map_err(WorkerError::InvalidRedisUrl)
+}
+
+#[derive(Clone)]
+pub(crate) struct Queue {
+    connection: ConnectionManager,
+    config: Config,
+}
+
+impl Queue {
+    /// # Errors
+    /// [`WorkerError`] when the address is wrong or nobody answers there.
+    pub(crate) async fn connect(url: &SecretString, name: &str) -> Result<Self, WorkerError> {
+        let client = open(url.expose_secret())?;
+        let address = client.get_connection_info().addr().to_string();
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let refused = |source| WorkerError::Redis { address: address.clone(), source };
+        let mut connection = client.get_connection_manager_with_config(config).await.map_err(refused)?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await.map_err(refused)?;
+        let config = Config::default()
+            .queue(name)
+            .heartbeat_interval(HEARTBEAT)
+            .missed_heartbeats(MISSED_HEARTBEATS)
+            // A worker takes what it does at once and leaves the rest to others.
+            .batch_size(1)
+            // Who works on a run stands in the record of runs, and nobody listens to the events.
+            .lock_tasks(false)
+            .emit_events(false);
+        Ok(Self { connection, config })
+    }
+
+    pub(crate) fn storage(&self) -> RedisStorage<RunJob> {
+        RedisStorage::new(self.connection.clone()).with_config(self.config.clone())
+    }
+
+    pub(crate) async fn push(&self, runs: impl Iterator<Item = i64>) -> Result<(), BoxDynError> {
+        let jobs = runs.map(|run_id| RunJob { run_id }).collect();
+        Ok(self.storage().push_bulk(jobs).await?)
+    }
+
+    /// Deletes what apalis keeps of finished tasks for ever: its `vacuum` deletes their data but not the lists of
+    /// their names.
+    pub(crate) async fn forget_finished(&self) -> Result<(), redis::RedisError> {
+        let mut connection = self.connection.clone();
+        let (data, meta) = (self.config.job_data_hash(), self.config.job_meta_hash());
+        for finished in [self.config.done_jobs_set(), self.config.dead_jobs_set()] {
+            let tasks: Vec<String> =
+                redis::cmd("SPOP").arg(finished).arg(SWEEP).query_async(&mut connection).await?;
+            if tasks.is_empty() {
+                continue;
+            }
+            let keys: Vec<String> = tasks.iter().map(|task| format!("{meta}:{task}")).collect();
+            redis::pipe()
+                .cmd("HDEL")
+                .arg(&data)
+                .arg(tasks)
+                .ignore()
+                .cmd("UNLINK")
+                .arg(keys)
+                .ignore()
+                .query_async::<()>(&mut connection)
+                .await?;
+        }
+        Ok(())
+    }
+}

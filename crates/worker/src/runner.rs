@@ -1,0 +1,128 @@
+//! Handing out what is due, and doing it.
+
+use std::sync::Arc;
+
+use apalis::prelude::{AbortError, BoxDynError};
+use futures::StreamExt;
+use services::Services;
+use tokio::sync::{Semaphore, watch};
+
+use crate::queue::Queue;
+
+/// Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Runner(Arc<Shared>);
+
+struct Shared {
+    services: Services,
+    /// Who does the runs, in the record of runs.
+    name: String,
+    concurrency: u16,
+    /// One for each run that may be under way.
+    slots: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    queue: Option<Queue>,
+}
+
+impl Runner {
+    pub(crate) fn new(services: Services, concurrency: u16, queue: Option<Queue>) -> Self {
+        let slots = Arc::new(Semaphore::new(usize::from(concurrency)));
+        let (name, stopping) = (unique_name(), watch::Sender::new(false));
+        Self(Arc::new(Shared { services, name, concurrency, slots, stopping, queue }))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// From now on no run is begun.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.0.stopping.borrow()
+    }
+
+    /// Returns when the worker is to stop.
+    pub(crate) async fn stopped(&self) {
+        let _ = self.0.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Returns when no run is under way.
+    pub(crate) async fn idle(&self) {
+        let _all = self.0.slots.acquire_many(u32::from(self.0.concurrency)).await;
+    }
+
+    /// Hands out the runs that are due: to the queue, or one after the other to this process.
+    pub(crate) async fn tick(&self) -> Result<(), BoxDynError> {
+        if self.is_stopping() {
+            return Ok(());
+        }
+        let handed_out = match &self.0.queue {
+            Some(queue) => self.hand_to(queue).await,
+            None => self.hand_to_self().await,
+        };
+        if let Err(error) = &handed_out {
+            tracing::warn!(%error, "due runs were not handed out; the next tick tries again");
+        }
+        handed_out
+    }
+
+    async fn hand_to(&self, queue: &Queue) -> Result<(), BoxDynError> {
+        // First, because it also shows whether Redis is there: a run that is taken from the record and then not
+        // pushed has to wait until it counts as lost.
+        queue.forget_finished().await?;
+        let due = self.0.services.due_runs().await?;
+        if !due.is_empty() {
+            queue.push(due.iter().map(|run| run.id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_to_self(&self) -> Result<(), BoxDynError> {
+        if self.0.slots.available_permits() == 0 {
+            return Ok(());
+        }
+        let due = self.0.services.due_runs().await?;
+        futures::stream::iter(due)
+            .for_each_concurrent(usize::from(self.0.concurrency), async |run| {
+                // It is logged, and the record has it.
+                let _ = self.do_run(run.id).await;
+            })
+            .await;
+        Ok(())
+    }
+
+    /// Does a run in a task of its own: it ends properly even when the connection to Redis, and with it the apalis
+    /// worker that took it, ends earlier. A failure is final for Redis: whether to try again is decided by the record
+    /// of runs.
+    pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
+        let slot = self.0.slots.clone().acquire_owned().await?;
+        if self.is_stopping() {
+            return Err("the worker is stopping: the run is left to another".into());
+        }
+        let shared = self.0.clone();
+        let run = tokio::spawn(async move {
+            let _slot = slot;
+            shared.services.run_job(id, &shared.name).await
+        });
+        let error: BoxDynError = match run.await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error.into(),
+            Err(panic) => panic.into(),
+        };
+        tracing::warn!(job.id = id, %error, "job failed");
+        Err(AbortError::new(error).into())
+    }
+}
+
+/// Host, process and something unique, as two containers may be called alike.
+pub(crate) fn unique_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "localhost",
+        host => host,
+    };
+    format!("{host}-{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())
+}

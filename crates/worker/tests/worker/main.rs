@@ -1,0 +1,9 @@
+//! The worker as its hosts use it: on a fresh database, on a clock that the test moves, beside a real Redis.
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod embedded;
+mod firm;
+mod outages;
+mod queued;
+mod redis_server;
+mod source;

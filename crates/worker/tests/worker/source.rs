@@ -1,0 +1,103 @@
+//! The simulated market behind a gate, so that a test decides how long a snapshot takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
+use tokio::sync::watch;
+
+/// Closing prices pass only while it is open.
+pub struct Gate {
+    open: watch::Sender<bool>,
+    somebody_waits: watch::Sender<bool>,
+    trapped: AtomicBool,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    pub fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// The next one who passes panics.
+    pub fn set_trap(&self) {
+        self.trapped.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns when a snapshot stands before the gate.
+    pub async fn reached(&self) {
+        self.somebody_waits.subscribe().wait_for(|waits| *waits).await.unwrap();
+    }
+
+    async fn pass(&self) {
+        if !*self.open.borrow() {
+            self.somebody_waits.send_replace(true);
+            self.open.subscribe().wait_for(|open| *open).await.unwrap();
+        }
+        assert!(!self.trapped.swap(false, Ordering::SeqCst), "the trap that the test has set");
+    }
+}
+
+pub struct GatedSource {
+    market: Simulated,
+    gate: Arc<Gate>,
+}
+
+/// The market, and its gate, which is open.
+pub fn gated_market() -> (Arc<GatedSource>, Arc<Gate>) {
+    let gate = Arc::new(Gate {
+        open: watch::Sender::new(true),
+        somebody_waits: watch::Sender::new(false),
+        trapped: AtomicBool::new(false),
+    });
+    (Arc::new(GatedSource { market: Simulated::new(DEFAULT_SEED), gate: gate.clone() }), gate)
+}
+
+#[async_trait]
+impl QuoteSource for GatedSource {
+    fn source(&self) -> PriceSource {
+        self.market.source()
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.market.freshness()
+    }
+
+    fn calendar(&self) -> Calendar {
+        self.market.calendar()
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        self.market.catalogue()
+    }
+
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        self.market.quotes(symbols, at).await
+    }
+
+    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+        self.market.search(query, limit).await
+    }
+
+    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+        self.market.listing(symbol).await
+    }
+
+    async fn daily_bars(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        self.gate.pass().await;
+        self.market.daily_bars(symbol, first, last, at).await
+    }
+}
