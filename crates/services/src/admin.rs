@@ -45,6 +45,11 @@ pub struct SnapshotRow {
     pub portfolio: String,
 }
 
+/// No name holds control characters, and PostgreSQL's texts cannot hold a NUL.
+fn searchable(search: &str) -> String {
+    search.trim().chars().filter(|c| !c.is_control()).collect()
+}
+
 impl Services {
     /// # Errors
     /// Only when the database fails; the same for all lists here.
@@ -69,7 +74,7 @@ impl Services {
         before: Option<UserId>,
         limit: usize,
     ) -> Result<Page<AccountRow, UserId>> {
-        let search = search.trim().to_owned();
+        let search = searchable(search);
         let rows = self
             .store
             .read(move |tx| users::page(tx, &search, before, one_more(limit)).map_err(Error::from))
@@ -120,7 +125,7 @@ impl Services {
         after: Option<Symbol>,
         limit: usize,
     ) -> Result<Page<Stock, Symbol>> {
-        let search = search.trim().to_owned();
+        let search = searchable(search);
         let rows = self
             .store
             .read(move |tx| stocks::page(tx, &search, after.as_ref(), one_more(limit)).map_err(Error::from))
@@ -135,7 +140,7 @@ impl Services {
         before: Option<PortfolioId>,
         limit: usize,
     ) -> Result<Page<PortfolioRow, PortfolioId>> {
-        let search = search.trim().to_owned();
+        let search = searchable(search);
         let rows = self
             .store
             .read(move |tx| portfolios::page(tx, &search, before, one_more(limit)).map_err(Error::from))
@@ -151,7 +156,7 @@ impl Services {
         before: Option<TransactionId>,
         limit: usize,
     ) -> Result<Page<TransactionRow, TransactionId>> {
-        let search = search.trim().to_owned();
+        let search = searchable(search);
         let rows = self
             .store
             .read(move |tx| {

@@ -1,0 +1,219 @@
+//! For administrators; for everybody else these addresses do not exist.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Path, Query};
+use domain::{Price, Symbol, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+use services::admin::AccountRow;
+use services::jobs::{JobKind, JobRun};
+use utoipa::{IntoParams, ToSchema};
+
+use super::users::User;
+use super::{Items, Reader, limit, parse};
+use crate::AppState;
+use crate::extract::AdminUser;
+use crate::problem::{Problem, ProblemBody};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// A part of a name.
+    #[serde(default)]
+    search: String,
+    /// How many items, 1 to 200; 50 unless said otherwise.
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+const CURSOR: &str = "send `next_cursor` of the page before";
+
+#[derive(Serialize, ToSchema)]
+pub struct AdminView {
+    #[serde(flatten)]
+    user: User,
+    is_active: bool,
+    portfolios: i64,
+}
+
+impl From<AccountRow> for AdminView {
+    fn from(row: AccountRow) -> Self {
+        Self { is_active: row.account.is_active, portfolios: row.portfolios, user: row.account.into() }
+    }
+}
+
+/// Users, newest first.
+#[utoipa::path(get, path = "/api/v1/admin/users", tag = "admin", params(Listing), responses(
+    (status = 200, body = Items<AdminView>), (status = 404, body = ProblemBody)))]
+pub async fn users(
+    _: AdminUser,
+    wanted: Query<Listing>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let before = parse("cursor", wanted.cursor.as_deref(), CURSOR)?.map(UserId);
+    let page = state.services.all_users(&wanted.search, before, limit(wanted.limit.as_deref())?).await?;
+    Ok(HttpResponse::Ok().json(Items {
+        next_cursor: page.next.map(|id| id.to_string()),
+        items: page.items.into_iter().map(AdminView::from).collect(),
+    }))
+}
+
+/// One user.
+#[utoipa::path(get, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
+    (status = 200, body = User), (status = 404, body = ProblemBody)))]
+pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(User::from(state.services.any_user(UserId(*id)).await?)))
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flags {
+    /// A closed account cannot log in; its sessions and tokens end.
+    is_active: Option<bool>,
+    is_admin: Option<bool>,
+}
+
+/// Open or close an account, make or unmake an administrator.
+#[utoipa::path(patch, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)),
+    request_body = Flags, responses(
+    (status = 200, body = User), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub async fn update_user(
+    _: AdminUser,
+    id: Path<i64>,
+    body: Json<Flags>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let account = state.services.set_user_flags(UserId(*id), body.is_active, body.is_admin).await?;
+    Ok(HttpResponse::Ok().json(User::from(account)))
+}
+
+/// Delete a user with everything that is theirs.
+#[utoipa::path(delete, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
+    (status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub async fn delete_user(
+    _: AdminUser,
+    id: Path<i64>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    state.services.remove_user(UserId(*id)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct KnownStock {
+    symbol: Symbol,
+    company_name: String,
+    exchange: String,
+    sector: String,
+    last_price: Option<Price>,
+    /// Market time of the price.
+    last_updated: Option<Timestamp>,
+    price_source: Option<String>,
+}
+
+/// Stocks that are known here, by symbol.
+#[utoipa::path(get, path = "/api/v1/admin/stocks", tag = "admin", params(Listing), responses(
+    (status = 200, body = Items<KnownStock>), (status = 404, body = ProblemBody)))]
+pub async fn stocks(
+    _: AdminUser,
+    wanted: Query<Listing>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let after: Option<Symbol> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
+    let page = state.services.all_stocks(&wanted.search, after, limit(wanted.limit.as_deref())?).await?;
+    let items = page.items.into_iter().map(|stock| KnownStock {
+        symbol: stock.listing.symbol,
+        company_name: stock.listing.company_name,
+        exchange: stock.listing.exchange,
+        sector: stock.listing.sector,
+        last_updated: stock.last.as_ref().map(|last| last.as_of),
+        price_source: stock.last.as_ref().map(|last| last.source.clone()),
+        last_price: stock.last.map(|last| last.price),
+    });
+    Ok(HttpResponse::Ok()
+        .json(Items { items: items.collect(), next_cursor: page.next.map(|symbol| symbol.to_string()) }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Run {
+    id: i64,
+    kind: String,
+    /// What made it due: a session's date, a minute.
+    key: String,
+    partition: i64,
+    /// `queued`, `running`, `done` or `failed`
+    status: String,
+    attempts: i32,
+    worker: Option<String>,
+    queued_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    /// What it did, or why it failed.
+    outcome: Option<String>,
+}
+
+impl From<JobRun> for Run {
+    fn from(run: JobRun) -> Self {
+        Self {
+            id: run.id,
+            kind: run.kind,
+            key: run.key,
+            partition: run.partition,
+            status: run.status,
+            attempts: run.attempts,
+            worker: run.worker,
+            queued_at: run.queued_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            outcome: run.outcome,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Runs {
+    /// Only this job's.
+    kind: Option<String>,
+    /// How many items, 1 to 200; 50 unless said otherwise.
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Runs of the background jobs, newest first.
+#[utoipa::path(get, path = "/api/v1/admin/jobs", tag = "admin", params(Runs), responses(
+    (status = 200, body = Items<Run>), (status = 404, body = ProblemBody)))]
+pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "no job is called that")?;
+    let before: Option<i64> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
+    let page = state.services.job_runs(kind, before, limit(wanted.limit.as_deref())?).await?;
+    Ok(HttpResponse::Ok().json(Items {
+        next_cursor: page.next.map(|id| id.to_string()),
+        items: page.items.into_iter().map(Run::from).collect(),
+    }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// `snapshot_portfolios` (the session under way, provisional), `refresh_quotes` or `prune`
+    kind: String,
+}
+
+/// Ask for a run beside the schedule. A worker picks it up within seconds.
+#[utoipa::path(post, path = "/api/v1/admin/jobs", tag = "admin", request_body = Request, responses(
+    (status = 202), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn run_job(
+    _: AdminUser,
+    body: Json<Request>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let mut reader = Reader::default();
+    let kind = reader.read("kind", &body.kind);
+    state.services.request_run(reader.finish(kind)?).await?;
+    Ok(HttpResponse::Accepted().finish())
+}

@@ -1,0 +1,168 @@
+//! Registration, login and API tokens.
+
+use actix_web::web::{Data, Json, Path};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use domain::{Timestamp, TokenId, UserId};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use services::accounts::Registration;
+use services::tokens::TokenInfo;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::users::User;
+use super::{Items, Reader};
+use crate::extract::{ClientAddress, CurrentUser};
+use crate::problem::{Problem, ProblemBody};
+use crate::{AppState, session};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// 3 to 32 letters, digits, dots, hyphens or underscores.
+    username: String,
+    email: String,
+    /// 8 to 256 characters.
+    #[schema(value_type = String)]
+    password: SecretString,
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+}
+
+/// Open an account.
+#[utoipa::path(post, path = "/api/v1/auth/register", tag = "account", request_body = NewUser, security(()), responses(
+    (status = 201, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn register(body: Json<NewUser>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let NewUser { username, email, password, first_name, last_name } = body.into_inner();
+    let registration = Registration { username, email, password, first_name, last_name };
+    let account = state.services.register(registration).await?;
+    Ok(HttpResponse::Created().insert_header(("Location", "/api/v1/users/me")).json(User::from(account)))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// The name or the e-mail address.
+    username: String,
+    #[schema(value_type = String)]
+    password: SecretString,
+}
+
+/// Log in: sets the session cookie.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "account", request_body = Credentials, security(()), responses(
+    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody)))]
+pub async fn log_in(
+    request: HttpRequest,
+    body: Json<Credentials>,
+    ClientAddress(address): ClientAddress,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Credentials { username, password } = body.into_inner();
+    let account = state.services.authenticate(&username, password, &address).await?;
+    session::log_in(&request, &account)?;
+    Ok(HttpResponse::Ok().json(User::from(account)))
+}
+
+/// Log out: ends the session.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "account", responses((status = 204)))]
+pub async fn log_out(request: HttpRequest, _user: CurrentUser) -> HttpResponse {
+    session::log_out(&request);
+    HttpResponse::NoContent().finish()
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Token {
+    #[schema(value_type = String, format = "uuid")]
+    id: TokenId,
+    name: String,
+    /// `trade`: everything but account security; `read`: only reading.
+    scope: &'static str,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+}
+
+impl From<TokenInfo> for Token {
+    fn from(info: TokenInfo) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            scope: info.scope.as_str(),
+            created_at: info.created_at,
+            expires_at: info.expires_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct NewTokenSecret {
+    #[serde(flatten)]
+    info: Token,
+    /// Shown this once; only its hash is kept.
+    token: String,
+}
+
+/// API tokens, newest first.
+#[utoipa::path(get, path = "/api/v1/auth/tokens", tag = "account", responses((status = 200, body = Items<Token>)))]
+pub async fn tokens(user: CurrentUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let tokens = state.services.tokens(user.account.id).await?;
+    Ok(HttpResponse::Ok().json(Items::all(tokens.into_iter().map(Token::from).collect())))
+}
+
+/// Name and password serve instead of a session.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    name: String,
+    /// `trade` (unless said otherwise) or `read`.
+    scope: Option<String>,
+    expires_at: Option<Timestamp>,
+    username: Option<String>,
+    #[schema(value_type = Option<String>)]
+    password: Option<SecretString>,
+}
+
+/// Make an API token, with a session or with name and password.
+#[utoipa::path(post, path = "/api/v1/auth/tokens", tag = "account", request_body = NewToken,
+    security((), ("session" = [])), responses(
+    (status = 201, body = NewTokenSecret), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn create_token(
+    request: HttpRequest,
+    body: Json<NewToken>,
+    ClientAddress(address): ClientAddress,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let NewToken { name, scope, expires_at, username, password } = body.into_inner();
+    let mut reader = Reader::default();
+    let scope = reader.read("scope", scope.as_deref().unwrap_or("trade"));
+    if username.is_some() != password.is_some() {
+        reader.refuse("password", "send username and password together, or neither");
+    }
+    let scope = reader.finish(scope)?;
+    let user: UserId = match username.zip(password) {
+        Some((username, password)) => state.services.authenticate(&username, password, &address).await?.id,
+        None => {
+            let user = CurrentUser::extract(&request).await?;
+            user.require_session()?;
+            user.account.id
+        }
+    };
+    let (info, token) = state.services.create_token(user, &name, scope, expires_at).await?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Location", format!("/api/v1/auth/tokens/{}", info.id)))
+        .json(NewTokenSecret { info: info.into(), token }))
+}
+
+/// Revoke a token.
+#[utoipa::path(delete, path = "/api/v1/auth/tokens/{id}", tag = "account", params(("id" = String, Path)), responses(
+    (status = 204), (status = 404, body = ProblemBody)))]
+pub async fn revoke_token(
+    user: CurrentUser,
+    id: Path<Uuid>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    user.require_session()?;
+    state.services.revoke_token(user.account.id, TokenId(id.into_inner())).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

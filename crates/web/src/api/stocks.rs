@@ -1,0 +1,184 @@
+//! Finding stocks, their prices and histories. Open to everybody who is logged in.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use chrono::NaiveDate;
+use domain::money::PriceChange;
+use domain::{Bar as Session, Listing, Price, Quote as Priced, Symbol, Timestamp};
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use services::stocks::HistoryRange;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Items, limit};
+use crate::AppState;
+use crate::extract::CurrentUser;
+use crate::problem::{Problem, ProblemBody};
+
+#[derive(Serialize, ToSchema)]
+pub struct Stock {
+    symbol: Symbol,
+    company_name: String,
+    exchange: String,
+    sector: String,
+    currency: &'static str,
+}
+
+impl From<Listing> for Stock {
+    fn from(listing: Listing) -> Self {
+        Self {
+            symbol: listing.symbol,
+            company_name: listing.company_name,
+            exchange: listing.exchange,
+            sector: listing.sector,
+            currency: listing.currency.code(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Quote {
+    symbol: Symbol,
+    /// The last trade.
+    price: Price,
+    bid: Option<Price>,
+    ask: Option<Price>,
+    previous_close: Option<Price>,
+    /// Price − previous close.
+    change: Option<PriceChange>,
+    /// In percent: 1.25 is +1.25 %.
+    change_percent: Option<f64>,
+    /// Shares traded in the session so far.
+    volume: Option<u64>,
+    /// Market time of the price.
+    as_of: Timestamp,
+    /// `simulated/sim-v1`, `alpha_vantage`, …
+    source: String,
+    /// `simulated`, `realtime`, `delayed` or `end_of_day`
+    freshness: &'static str,
+    /// No newer price could be had although one was due.
+    stale: bool,
+}
+
+impl From<Priced> for Quote {
+    fn from(quote: Priced) -> Self {
+        Self {
+            change: quote.change(),
+            change_percent: quote.change_ratio().map(|ratio| ratio * 100.0),
+            symbol: quote.symbol,
+            price: quote.price,
+            bid: quote.bid,
+            ask: quote.ask,
+            previous_close: quote.previous_close,
+            volume: quote.volume,
+            as_of: quote.as_of,
+            source: quote.source.0,
+            freshness: quote.freshness.as_str(),
+            stale: quote.stale,
+        }
+    }
+}
+
+/// A symbol of an address; one that cannot be is simply not found.
+pub fn symbol(text: &str) -> Result<Symbol, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    /// The beginning of a symbol or of a word of the company's name, from one character.
+    search: String,
+    /// How many items, 1 to 200; 50 unless said otherwise.
+    limit: Option<String>,
+}
+
+/// Find stocks, best match first.
+#[utoipa::path(get, path = "/api/v1/stocks", tag = "stocks", params(Search), responses(
+    (status = 200, body = Items<Stock>), (status = 503, body = ProblemBody)))]
+pub async fn search(
+    _: CurrentUser,
+    query: Query<Search>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let found = state.services.search_stocks(&query.search, limit(query.limit.as_deref())?).await?;
+    Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())))
+}
+
+/// Name, exchange and sector.
+#[utoipa::path(get, path = "/api/v1/stocks/{symbol}", tag = "stocks", params(("symbol" = String, Path)), responses(
+    (status = 200, body = Stock), (status = 404, body = ProblemBody)))]
+pub async fn show(
+    _: CurrentUser,
+    path: Path<String>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let stock = state.services.stock(&symbol(&path)?).await?;
+    Ok(HttpResponse::Ok().json(Stock::from(stock.listing)))
+}
+
+/// The newest price.
+#[utoipa::path(get, path = "/api/v1/stocks/{symbol}/quote", tag = "stocks", params(("symbol" = String, Path)),
+    responses((status = 200, body = Quote), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn quote(
+    _: CurrentUser,
+    path: Path<String>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let quote = state.services.quote(&symbol(&path)?).await?;
+    Ok(HttpResponse::Ok().json(Quote::from(quote)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct History {
+    /// `1W 1M 3M YTD 1Y 5Y ALL`; 1Y unless said otherwise.
+    range: Option<String>,
+    /// `1d`, the only one there is.
+    interval: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Bar {
+    date: NaiveDate,
+    open: Price,
+    high: Price,
+    low: Price,
+    close: Price,
+    volume: u64,
+}
+
+impl From<Session> for Bar {
+    fn from(bar: Session) -> Self {
+        Self {
+            date: bar.date,
+            open: bar.open,
+            high: bar.high,
+            low: bar.low,
+            close: bar.close,
+            volume: bar.volume,
+        }
+    }
+}
+
+/// Daily bars of finished sessions, oldest first.
+#[utoipa::path(get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks",
+    params(("symbol" = String, Path), History), responses(
+    (status = 200, body = Items<Bar>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn history(
+    _: CurrentUser,
+    path: Path<String>,
+    wanted: Query<History>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let refused = |field, message: &str| Problem::invalid(vec![FieldError::new(field, message)]);
+    let range = HistoryRange::parse(wanted.range.as_deref().unwrap_or("1Y"))
+        .ok_or_else(|| refused("range", "must be 1W, 1M, 3M, YTD, 1Y, 5Y or ALL"))?;
+    if wanted.interval.as_deref().is_some_and(|interval| interval != "1d") {
+        return Err(refused("interval", "must be 1d"));
+    }
+    let bars = state.services.history(&symbol(&path)?, range).await?;
+    Ok(HttpResponse::Ok().json(Items::all(bars.into_iter().map(Bar::from).collect())))
+}

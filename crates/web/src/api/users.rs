@@ -1,0 +1,115 @@
+//! One's own account.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json};
+use actix_web::{HttpRequest, Result};
+use domain::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use services::accounts::{Account, ProfileChanges};
+use utoipa::ToSchema;
+
+use crate::extract::CurrentUser;
+use crate::problem::{Problem, ProblemBody};
+use crate::{AppState, session};
+
+#[derive(Serialize, ToSchema)]
+pub struct User {
+    id: i64,
+    username: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+    date_joined: Timestamp,
+    is_admin: bool,
+}
+
+impl From<Account> for User {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id.0,
+            username: account.username,
+            email: account.email,
+            first_name: account.first_name,
+            last_name: account.last_name,
+            date_joined: account.date_joined,
+            is_admin: account.is_admin,
+        }
+    }
+}
+
+/// The account.
+#[utoipa::path(get, path = "/api/v1/users/me", tag = "account", responses(
+    (status = 200, body = User), (status = 401, body = ProblemBody)))]
+pub async fn me(user: CurrentUser) -> HttpResponse {
+    HttpResponse::Ok().json(User::from(user.account))
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserChanges {
+    username: Option<String>,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+}
+
+/// Change name or address.
+#[utoipa::path(patch, path = "/api/v1/users/me", tag = "account", request_body = UserChanges, responses(
+    (status = 200, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn update(
+    user: CurrentUser,
+    body: Json<UserChanges>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let UserChanges { username, email, first_name, last_name } = body.into_inner();
+    // Whoever holds the address or the name can log in with it: as good as the password's user.
+    if username.is_some() || email.is_some() {
+        user.require_session()?;
+    }
+    let changes = ProfileChanges { username, email, first_name, last_name };
+    let account = state.services.update_profile(user.account.id, changes).await?;
+    Ok(HttpResponse::Ok().json(User::from(account)))
+}
+
+/// Delete the account with everything in it. Only for a logged-in browser session.
+#[utoipa::path(delete, path = "/api/v1/users/me", tag = "account", responses(
+    (status = 204), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub async fn delete(
+    request: HttpRequest,
+    user: CurrentUser,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    user.require_session()?;
+    state.services.remove_user(user.account.id).await?;
+    session::log_out(&request);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    #[schema(value_type = String)]
+    current_password: SecretString,
+    /// 8 to 256 characters.
+    #[schema(value_type = String)]
+    new_password: SecretString,
+}
+
+/// Change the password. Ends all other sessions and all tokens.
+#[utoipa::path(post, path = "/api/v1/users/me/password", tag = "account", request_body = PasswordChange, responses(
+    (status = 204), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn change_password(
+    request: HttpRequest,
+    user: CurrentUser,
+    body: Json<PasswordChange>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    user.require_session()?;
+    let PasswordChange { current_password, new_password } = body.into_inner();
+    let kept = session::key(&request, &state.config);
+    state.services.change_password(user.account.id, current_password, new_password, kept).await?;
+    session::renew(&request);
+    Ok(HttpResponse::NoContent().finish())
+}

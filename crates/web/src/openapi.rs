@@ -1,0 +1,40 @@
+//! The API's description, generated from the handlers.
+
+use actix_web::HttpResponse;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::routes;
+
+pub const PATH: &str = "/api/v1/openapi.json";
+
+/// Adds what is the same for all routes.
+pub struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token.")).build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie = ApiKeyValue::with_description("session", "The browser's login.");
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// The OpenAPI document.
+pub fn document() -> Document {
+    routes::ApiDoc::openapi()
+}
+
+pub async fn json() -> HttpResponse {
+    HttpResponse::Ok().json(document())
+}
+
+/// The page that shows the document and tries requests.
+pub fn page() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}")
+        .config(Config::from(PATH).try_it_out_enabled(true).persist_authorization(true))
+}

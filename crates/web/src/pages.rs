@@ -1,0 +1,105 @@
+//! The pages: HTML over the same use cases as the API. Forms are answered with a redirect, or shown again with
+//! what was wrong.
+
+mod accounts;
+mod admin;
+mod composition;
+mod home;
+mod orders;
+mod performance;
+mod portfolios;
+mod settings;
+mod stocks;
+mod transactions;
+mod watchlists;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
+
+pub use crate::render::error_page;
+
+use crate::problem::{PageError, Problem};
+use crate::render::Shell;
+
+/// Every page and every form's target.
+pub fn configure(config: &mut ServiceConfig) {
+    let page = web::resource::<&'static str>;
+    config
+        .service(page("/").get(home::index))
+        .service(page("/register").get(accounts::register_form).post(accounts::register))
+        .service(page("/login").get(accounts::log_in_form).post(accounts::log_in))
+        .service(page("/logout").get(accounts::log_out_form).post(accounts::log_out))
+        .service(page("/portfolios").get(portfolios::list).post(portfolios::open))
+        .service(page("/portfolios/{id}").get(portfolios::show))
+        .service(page("/portfolios/{id}/settings").get(portfolios::settings).post(portfolios::rename))
+        .service(page("/portfolios/{id}/cash").post(portfolios::move_cash))
+        .service(page("/portfolios/{id}/delete").post(portfolios::delete))
+        .service(page("/portfolios/{id}/orders").post(orders::place))
+        .service(page("/portfolios/{id}/orders/preview").post(orders::preview))
+        .service(page("/portfolios/{id}/orders/{order_id}").get(orders::receipt))
+        .service(page("/portfolios/{id}/transactions").get(transactions::list))
+        .service(page("/portfolios/{id}/transactions.csv").get(transactions::csv))
+        .service(page("/portfolios/{id}/performance").get(performance::show))
+        .service(page("/portfolios/{id}/composition").get(composition::show))
+        .service(page("/watchlist").get(watchlists::show).post(watchlists::create))
+        .service(page("/watchlist/{id}").post(watchlists::rename))
+        .service(page("/watchlist/{id}/add").post(watchlists::add))
+        .service(page("/watchlist/{id}/remove").post(watchlists::remove))
+        .service(page("/watchlist/{id}/delete").post(watchlists::delete))
+        .service(page("/stocks").get(stocks::search))
+        .service(page("/stocks/{symbol}").get(stocks::show))
+        .service(page("/stocks/{symbol}/watch").post(watchlists::watch))
+        .service(page("/settings").get(settings::show))
+        .service(page("/settings/profile").post(settings::update_profile))
+        .service(page("/settings/display").post(settings::update_display))
+        .service(page("/settings/password").post(settings::change_password))
+        .service(page("/settings/sessions").post(settings::end_session))
+        .service(page("/settings/tokens").post(settings::create_token))
+        .service(page("/settings/tokens/revoke").post(settings::revoke_token))
+        .service(page("/settings/delete").post(settings::delete_account))
+        .service(page("/admin").get(admin::overview))
+        .service(page("/admin/users").get(admin::users))
+        .service(page("/admin/users/{id}").get(admin::user).post(admin::update_user))
+        .service(page("/admin/users/{id}/delete").post(admin::delete_user))
+        .service(page("/admin/portfolios").get(admin::portfolios))
+        .service(page("/admin/stocks").get(admin::stocks))
+        .service(page("/admin/transactions").get(admin::transactions))
+        .service(page("/admin/snapshots").get(admin::snapshots))
+        .service(page("/admin/jobs").get(admin::jobs).post(admin::run_job))
+        // In the frame of whoever looks for it.
+        .default_service(web::to(not_found));
+}
+
+async fn not_found(_: Shell) -> Result<HttpResponse, PageError> {
+    Err(Problem::not_found().into())
+}
+
+/// An amount as people type it: thousands may be separated by commas, blanks around it do not matter.
+fn typed_number(text: &str) -> String {
+    let text = text.trim();
+    let whole = text.split('.').next().unwrap_or_default();
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    let grouped =
+        whole.contains(',') && (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
+    if grouped { text.replace(',', "") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::typed_number;
+
+    #[test]
+    fn thousands_may_be_separated() {
+        for (typed, read) in [
+            (" 100,000.00 ", "100000.00"),
+            ("1,234,567", "1234567"),
+            ("10,5", "10,5"),
+            ("1,0000", "1,0000"),
+            (",100", ",100"),
+            ("12.50", "12.50"),
+        ] {
+            assert_eq!(typed_number(typed), read);
+        }
+    }
+}

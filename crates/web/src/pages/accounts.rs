@@ -1,0 +1,177 @@
+//! Opening an account, logging in and out.
+
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use services::accounts::Registration;
+
+use crate::extract::{ClientAddress, Form, Visitor};
+use crate::problem::{PageError, Problem};
+use crate::render::{FormView, Nav, PageResult, Shell, see_other};
+use crate::{AppState, format, session};
+
+/// Where everybody goes who was not on the way to somewhere else.
+const START: &str = "/portfolios";
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    form: FormView,
+    next: &'a str,
+    starting_cash: String,
+}
+
+/// Only an address of this installation: a path, and no `//host` or `/\host` that browsers read as another.
+fn own_address(next: &str) -> &str {
+    let own = next.starts_with('/')
+        && !next[1..].starts_with(['/', '\\'])
+        && !next.contains(|c: char| c.is_control() || c == '\\');
+    if own && next != "/logout" { next } else { START }
+}
+
+#[derive(Deserialize)]
+pub struct NewAccount {
+    username: String,
+    email: String,
+    password: SecretString,
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+    #[serde(default)]
+    next: String,
+}
+
+fn view<'a>(state: &AppState, form: FormView, next: &'a str) -> View<'a> {
+    View { form, next, starting_cash: format::money(state.services.starting_cash()) }
+}
+
+pub async fn register_form(
+    shell: Shell,
+    Visitor(user): Visitor,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> PageResult {
+    if user.is_some() {
+        return Ok(see_other(START));
+    }
+    let view = view(&state, FormView::new("register"), &wanted.next);
+    shell.show("register.html", Nav::Elsewhere, "Open an account", &view)
+}
+
+pub async fn register(
+    shell: Shell,
+    request: HttpRequest,
+    state: Data<AppState>,
+    Form(posted): Form<NewAccount>,
+) -> PageResult {
+    let NewAccount { username, email, password, first_name, last_name, next } = posted;
+    let form = FormView::new("register")
+        .with("username", &username)
+        .with("email", &email)
+        .with("first_name", &first_name)
+        .with("last_name", &last_name);
+    let registration = Registration { username, email, password, first_name, last_name };
+    match state.services.register(registration).await {
+        Ok(account) => {
+            session::log_in(&request, &account)?;
+            Ok(see_other(own_address(&next)))
+        }
+        Err(error) => {
+            let problem = refusal(error)?;
+            let view = view(&state, form.refused(&problem), &next);
+            shell.refuse(&problem, "register.html", Nav::Elsewhere, "Open an account", &view)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Login {
+    username: String,
+    password: SecretString,
+    #[serde(default)]
+    next: String,
+}
+
+pub async fn log_in_form(
+    shell: Shell,
+    Visitor(user): Visitor,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> PageResult {
+    if user.is_some() {
+        return Ok(see_other(own_address(&wanted.next)));
+    }
+    let view = view(&state, FormView::new("login"), &wanted.next);
+    shell.show("login.html", Nav::Elsewhere, "Log in", &view)
+}
+
+pub async fn log_in(
+    shell: Shell,
+    request: HttpRequest,
+    ClientAddress(address): ClientAddress,
+    state: Data<AppState>,
+    Form(posted): Form<Login>,
+) -> PageResult {
+    let Login { username, password, next } = posted;
+    match state.services.authenticate(&username, password, &address).await {
+        Ok(account) => {
+            session::log_in(&request, &account)?;
+            Ok(see_other(own_address(&next)))
+        }
+        Err(error) => {
+            let problem = refusal(error)?;
+            let form = FormView::new("login").with("username", username).refused(&problem);
+            let view = view(&state, form, &next);
+            shell.refuse(&problem, "login.html", Nav::Elsewhere, "Log in", &view)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+/// For those who come by the address; the menu posts directly.
+pub async fn log_out_form(shell: Shell) -> PageResult {
+    shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
+}
+
+#[derive(Deserialize)]
+pub struct Empty {}
+
+pub async fn log_out(request: HttpRequest, _: Form<Empty>) -> HttpResponse {
+    session::log_out(&request);
+    see_other("/")
+}
+
+/// What a form can be shown again with; anything else is an error page.
+pub(super) fn refusal(error: services::Error) -> Result<Problem, PageError> {
+    let problem = Problem::from(error);
+    if problem.is_refusal() { Ok(problem) } else { Err(problem.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_only_to_addresses_of_this_installation() {
+        assert_eq!(own_address("/portfolios/7?range=1y"), "/portfolios/7?range=1y");
+        for other in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nSet-Cookie: x",
+            "/logout",
+        ] {
+            assert_eq!(own_address(other), START, "{other}");
+        }
+    }
+}

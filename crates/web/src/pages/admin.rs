@@ -1,0 +1,559 @@
+//! What an operator sees: users, portfolios, stocks, transactions, snapshots, jobs.
+
+use actix_web::web::{Data, Path, Query};
+use domain::{PortfolioId, TransactionId, UserId};
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use services::accounts::Account;
+use services::admin::AccountRow;
+use services::jobs::{JobKind, JobRun, Status};
+
+use crate::AppState;
+use crate::extract::{Admin, Form};
+use crate::format::{self, Moment};
+use crate::problem::Problem;
+use crate::render::{
+    Badge, Choice, FormView, Nav, PageResult, Paging, Shell, done, not_done, query, source_name,
+};
+
+const PAGE: usize = 50;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tab {
+    Overview,
+    Users,
+    Portfolios,
+    Stocks,
+    Transactions,
+    Snapshots,
+    Jobs,
+}
+
+fn tabs(current: Tab) -> Vec<Choice> {
+    [
+        (Tab::Overview, "Overview", "/admin"),
+        (Tab::Users, "Users", "/admin/users"),
+        (Tab::Portfolios, "Portfolios", "/admin/portfolios"),
+        (Tab::Stocks, "Stocks", "/admin/stocks"),
+        (Tab::Transactions, "Transactions", "/admin/transactions"),
+        (Tab::Snapshots, "Snapshots", "/admin/snapshots"),
+        (Tab::Jobs, "Jobs", "/admin/jobs"),
+    ]
+    .into_iter()
+    .map(|(tab, label, href)| Choice {
+        label: label.to_owned(),
+        href: href.to_owned(),
+        current: tab == current,
+    })
+    .collect()
+}
+
+/// A part of the administration with its rows.
+#[derive(Serialize)]
+struct ListView<R> {
+    tabs: Vec<Choice>,
+    query: String,
+    rows: Vec<R>,
+    paging: Paging,
+}
+
+/// Which page of a list, and what was searched for.
+#[derive(Debug, Default, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    search: String,
+    #[serde(default)]
+    cursor: String,
+}
+
+impl Asked {
+    fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
+        match self.cursor.as_str() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| Problem::not_found()),
+        }
+    }
+
+    fn view<R>(self, tab: Tab, path: &str, rows: Vec<R>, next: Option<String>) -> ListView<R> {
+        let search = self.search.trim().to_owned();
+        let page = |cursor: &str| format!("{path}{}", query(&[("search", &search), ("cursor", cursor)]));
+        ListView {
+            tabs: tabs(tab),
+            paging: Paging {
+                shown: rows.len(),
+                older: next.map(|next| page(&next)),
+                newest: (!self.cursor.is_empty()).then(|| page("")),
+            },
+            query: search,
+            rows,
+        }
+    }
+}
+
+fn show(shell: Shell, template: &str, title: &str, view: &impl Serialize) -> PageResult {
+    shell.show(template, Nav::Admin, format!("Admin: {title}"), view)
+}
+
+#[derive(Serialize)]
+struct OverviewView {
+    tabs: Vec<Choice>,
+    source: String,
+    totals: Vec<Total>,
+    jobs: Vec<Job>,
+    users: Vec<UserRow>,
+}
+
+#[derive(Serialize)]
+struct Total {
+    label: &'static str,
+    value: String,
+    href: &'static str,
+}
+
+#[derive(Serialize)]
+struct Job {
+    kind: &'static str,
+    requestable: bool,
+    run: Option<RunRow>,
+}
+
+#[derive(Serialize)]
+struct RunRow {
+    kind: String,
+    badge: Badge,
+    key: String,
+    partition: i64,
+    queued: Moment,
+    took: String,
+    attempts: i32,
+    worker: String,
+    outcome: String,
+}
+
+impl From<JobRun> for RunRow {
+    fn from(run: JobRun) -> Self {
+        let tone = match run.status() {
+            Status::Done => "live",
+            Status::Failed => "bad",
+            Status::Running => "warn",
+            Status::Queued => "",
+        };
+        Self {
+            badge: Badge { tone, text: run.status().as_str().to_owned() },
+            took: match (run.started_at, run.finished_at) {
+                (Some(started), Some(finished)) => format::age(finished - started),
+                _ => String::new(),
+            },
+            queued: format::day_and_second(run.queued_at),
+            kind: run.kind,
+            key: run.key,
+            partition: run.partition,
+            attempts: run.attempts,
+            worker: run.worker.as_deref().map(worker_name).unwrap_or_default().to_owned(),
+            outcome: run.outcome.unwrap_or_default(),
+        }
+    }
+}
+
+/// Host and process, without the random part that tells restarts apart.
+fn worker_name(worker: &str) -> &str {
+    worker.rsplit_once('-').filter(|(_, random)| random.len() == 32).map_or(worker, |(name, _)| name)
+}
+
+/// A provisional snapshot is what asking for a snapshot gives.
+fn requestable(kind: JobKind) -> bool {
+    kind != JobKind::ProvisionalSnapshots
+}
+
+#[derive(Serialize)]
+struct UserRow {
+    id: UserId,
+    username: String,
+    email: String,
+    name: String,
+    joined: Moment,
+    portfolios: String,
+    active: bool,
+    admin: bool,
+}
+
+impl UserRow {
+    fn new(account: Account, portfolios: String) -> Self {
+        Self {
+            id: account.id,
+            name: format!("{} {}", account.first_name, account.last_name).trim().to_owned(),
+            username: account.username,
+            email: account.email,
+            joined: format::day(account.date_joined),
+            portfolios,
+            active: account.is_active,
+            admin: account.is_admin,
+        }
+    }
+}
+
+impl From<AccountRow> for UserRow {
+    fn from(row: AccountRow) -> Self {
+        Self::new(row.account, format::count(row.portfolios))
+    }
+}
+
+pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
+    let services = &state.services;
+    let totals = services.totals().await?;
+    let mut jobs = Vec::new();
+    for kind in JobKind::ALL {
+        let newest = services.job_runs(Some(kind), None, 1).await?.items.pop();
+        jobs.push(Job { kind: kind.as_str(), requestable: requestable(kind), run: newest.map(RunRow::from) });
+    }
+    let total = |label, count: i64, href| Total { label, value: format::count(count), href };
+    let source = services.market().quotes.source();
+    let view = OverviewView {
+        tabs: tabs(Tab::Overview),
+        source: format!("{} ({source})", source_name(&source.0)),
+        totals: vec![
+            total("Users", totals.users, "/admin/users"),
+            total("Portfolios", totals.portfolios, "/admin/portfolios"),
+            total("Stocks", totals.stocks, "/admin/stocks"),
+            total("Transactions", totals.transactions, "/admin/transactions"),
+            total("Snapshots", totals.snapshots, "/admin/snapshots"),
+        ],
+        jobs,
+        users: services.all_users("", None, 5).await?.items.into_iter().map(UserRow::from).collect(),
+    };
+    show(shell, "admin/overview.html", "overview", &view)
+}
+
+pub async fn users(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let before = asked.cursor()?.map(UserId);
+    let page = state.services.all_users(&asked.search, before, PAGE).await?;
+    let rows: Vec<UserRow> = page.items.into_iter().map(UserRow::from).collect();
+    let next = page.next.map(|id| id.to_string());
+    let view = asked.into_inner().view(Tab::Users, "/admin/users", rows, next);
+    show(shell, "admin/users.html", "users", &view)
+}
+
+#[derive(Serialize)]
+struct UserView {
+    tabs: Vec<Choice>,
+    user: UserRow,
+    form: FormView,
+    delete_hint: String,
+}
+
+impl UserView {
+    fn new(account: Account) -> Self {
+        Self {
+            tabs: tabs(Tab::Users),
+            form: FormView::new("remove"),
+            delete_hint: format!(
+                "Type {} to confirm. All portfolios and their history go with it, at once and for good.",
+                account.username
+            ),
+            user: UserRow::new(account, String::new()),
+        }
+    }
+}
+
+pub async fn user(shell: Shell, _: Admin, id: Path<UserId>, state: Data<AppState>) -> PageResult {
+    let view = UserView::new(state.services.any_user(*id).await?);
+    show(shell, "admin/user.html", &view.user.username, &view)
+}
+
+#[derive(Deserialize)]
+pub struct Flags {
+    is_active: Option<bool>,
+    is_admin: Option<bool>,
+}
+
+pub async fn update_user(
+    shell: Shell,
+    _: Admin,
+    id: Path<UserId>,
+    state: Data<AppState>,
+    Form(posted): Form<Flags>,
+) -> PageResult {
+    let back = format!("/admin/users/{id}");
+    match state.services.set_user_flags(*id, posted.is_active, posted.is_admin).await {
+        Ok(account) => {
+            let name = &account.username;
+            let text = match (posted.is_active, posted.is_admin) {
+                (Some(true), _) => format!("The account of {name} is open."),
+                (Some(false), _) => format!("The account of {name} is closed."),
+                (None, Some(true)) => format!("{name} is an administrator now."),
+                (None, Some(false)) => format!("{name} is no administrator any more."),
+                (None, None) => "Nothing was changed.".to_owned(),
+            };
+            Ok(done(shell.config(), back, text))
+        }
+        Err(error @ services::Error::LastAdmin) => {
+            Ok(not_done(shell.config(), back, format::sentence(&error.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Confirmation {
+    #[serde(default)]
+    confirm: String,
+}
+
+pub async fn delete_user(
+    shell: Shell,
+    _: Admin,
+    id: Path<UserId>,
+    state: Data<AppState>,
+    Form(posted): Form<Confirmation>,
+) -> PageResult {
+    let account = state.services.any_user(*id).await?;
+    if posted.confirm.trim() != account.username {
+        let text = format!("write {} exactly as it stands here", account.username);
+        let problem = Problem::invalid(vec![FieldError::new("confirm", text)]);
+        let mut view = UserView::new(account);
+        view.form = view.form.with("confirm", posted.confirm).refused(&problem);
+        let title = format!("Admin: {}", view.user.username);
+        return shell.refuse(&problem, "admin/user.html", Nav::Admin, title, &view);
+    }
+    match state.services.remove_user(*id).await {
+        Ok(()) => Ok(done(shell.config(), "/admin/users", format!("{} is deleted.", account.username))),
+        Err(error @ services::Error::LastAdmin) => {
+            let back = format!("/admin/users/{id}");
+            Ok(not_done(shell.config(), back, format::sentence(&error.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Serialize)]
+struct PortfolioRow {
+    id: PortfolioId,
+    name: String,
+    description: String,
+    owner: String,
+    opened: Moment,
+    changed: Moment,
+    cash: String,
+}
+
+pub async fn portfolios(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let before = asked.cursor()?.map(PortfolioId);
+    let page = state.services.all_portfolios(&asked.search, before, PAGE).await?;
+    let rows: Vec<PortfolioRow> = page
+        .items
+        .into_iter()
+        .map(|row| PortfolioRow {
+            id: row.portfolio.id,
+            opened: format::day(row.portfolio.created_at),
+            changed: format::day_and_minute(row.portfolio.updated_at),
+            cash: format::money(&row.portfolio.cash_balance),
+            name: row.portfolio.name,
+            description: row.portfolio.description,
+            owner: row.username,
+        })
+        .collect();
+    let next = page.next.map(|id| id.to_string());
+    let view = asked.into_inner().view(Tab::Portfolios, "/admin/portfolios", rows, next);
+    show(shell, "admin/portfolios.html", "portfolios", &view)
+}
+
+#[derive(Serialize)]
+struct StockRow {
+    symbol: String,
+    name: String,
+    exchange: String,
+    sector: String,
+    last: String,
+    previous: String,
+    as_of: Option<Moment>,
+    source: String,
+}
+
+pub async fn stocks(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let page = state.services.all_stocks(&asked.search, asked.cursor()?, PAGE).await?;
+    let rows: Vec<StockRow> = page
+        .items
+        .into_iter()
+        .map(|stock| {
+            let last = stock.last.as_ref();
+            let unknown = || format::UNKNOWN.to_owned();
+            StockRow {
+                symbol: stock.listing.symbol.to_string(),
+                last: last.map_or_else(unknown, |last| format::price(&last.price)),
+                previous: last
+                    .and_then(|last| last.previous_close.as_ref())
+                    .map_or_else(unknown, format::price),
+                as_of: last.map(|last| format::day_and_second(last.as_of)),
+                source: last.map_or_else(String::new, |last| last.source.clone()),
+                name: stock.listing.company_name,
+                exchange: stock.listing.exchange,
+                sector: stock.listing.sector,
+            }
+        })
+        .collect();
+    let next = page.next.map(|symbol| symbol.to_string());
+    let view = asked.into_inner().view(Tab::Stocks, "/admin/stocks", rows, next);
+    show(shell, "admin/stocks.html", "stocks", &view)
+}
+
+#[derive(Serialize)]
+struct TransactionRow {
+    id: i64,
+    at: Moment,
+    owner: String,
+    portfolio: String,
+    kind: String,
+    symbol: Option<String>,
+    quantity: String,
+    price: String,
+    amount: String,
+}
+
+pub async fn transactions(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let before = asked.cursor()?.map(TransactionId);
+    let page = state.services.all_transactions(&asked.search, before, PAGE).await?;
+    let rows: Vec<TransactionRow> = page
+        .items
+        .into_iter()
+        .map(|row| TransactionRow {
+            id: row.entry.id.map_or(0, |id| id.0),
+            at: format::day_and_second(row.entry.timestamp),
+            owner: row.username,
+            portfolio: row.portfolio,
+            kind: format::capitalised(row.entry.transaction_type.as_str()),
+            symbol: row.symbol.map(|symbol| symbol.to_string()),
+            quantity: row.entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
+            price: row.entry.price.as_ref().map(format::price).unwrap_or_default(),
+            amount: format::money(&row.entry.amount),
+        })
+        .collect();
+    let next = page.next.map(|id| id.to_string());
+    let view = asked.into_inner().view(Tab::Transactions, "/admin/transactions", rows, next);
+    show(shell, "admin/transactions.html", "transactions", &view)
+}
+
+#[derive(Serialize)]
+struct SnapshotRow {
+    date: String,
+    portfolio: String,
+    value: String,
+    cash: String,
+    positions: String,
+    flow: String,
+    provisional: bool,
+}
+
+pub async fn snapshots(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let page = state.services.all_snapshots(asked.cursor()?, PAGE).await?;
+    let rows: Vec<SnapshotRow> = page
+        .items
+        .into_iter()
+        .map(|row| SnapshotRow {
+            date: format::date(row.snapshot.date),
+            portfolio: row.portfolio,
+            value: format::money(&row.snapshot.total_value),
+            cash: format::money(&row.snapshot.cash_balance),
+            positions: format::money(&row.snapshot.positions_value),
+            flow: match row.snapshot.net_flow {
+                flow if flow.is_zero() => String::new(),
+                flow => format::money(&flow),
+            },
+            provisional: row.snapshot.provisional,
+        })
+        .collect();
+    let next = page.next.map(|id| id.to_string());
+    let view = asked.into_inner().view(Tab::Snapshots, "/admin/snapshots", rows, next);
+    show(shell, "admin/snapshots.html", "snapshots", &view)
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct AskedRuns {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    cursor: String,
+}
+
+#[derive(Serialize)]
+struct JobsView {
+    tabs: Vec<Choice>,
+    jobs: Vec<Runnable>,
+    kinds: Vec<Choice>,
+    rows: Vec<RunRow>,
+    paging: Paging,
+}
+
+#[derive(Serialize)]
+struct Runnable {
+    value: &'static str,
+    label: &'static str,
+}
+
+fn job_label(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::SnapshotPortfolios => "Snapshots",
+        JobKind::ProvisionalSnapshots => "Provisional snapshots",
+        JobKind::RefreshQuotes => "Refresh quotes",
+        JobKind::Prune => "Prune",
+    }
+}
+
+pub async fn jobs(shell: Shell, _: Admin, asked: Query<AskedRuns>, state: Data<AppState>) -> PageResult {
+    let kind = match asked.kind.as_str() {
+        "" => None,
+        text => Some(text.parse::<JobKind>().map_err(|_| Problem::not_found())?),
+    };
+    let before = match asked.cursor.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| Problem::not_found())?),
+    };
+    let page = state.services.job_runs(kind, before, PAGE).await?;
+    let address =
+        |kind: &str, cursor: &str| format!("/admin/jobs{}", query(&[("kind", kind), ("cursor", cursor)]));
+    let mut kinds = vec![Choice { label: "All".to_owned(), href: address("", ""), current: kind.is_none() }];
+    kinds.extend(JobKind::ALL.into_iter().map(|one| Choice {
+        label: job_label(one).to_owned(),
+        href: address(one.as_str(), ""),
+        current: kind == Some(one),
+    }));
+    let rows: Vec<RunRow> = page.items.into_iter().map(RunRow::from).collect();
+    let view = JobsView {
+        tabs: tabs(Tab::Jobs),
+        jobs: JobKind::ALL
+            .into_iter()
+            .filter(|kind| requestable(*kind))
+            .map(|kind| Runnable { value: kind.as_str(), label: job_label(kind) })
+            .collect(),
+        kinds,
+        paging: Paging {
+            shown: rows.len(),
+            older: page.next.map(|next| address(&asked.kind, &next.to_string())),
+            newest: (!asked.cursor.is_empty()).then(|| address(&asked.kind, "")),
+        },
+        rows,
+    };
+    show(shell, "admin/jobs.html", "jobs", &view)
+}
+
+#[derive(Deserialize)]
+pub struct Run {
+    run: String,
+}
+
+pub async fn run_job(shell: Shell, _: Admin, state: Data<AppState>, Form(posted): Form<Run>) -> PageResult {
+    let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
+    state.services.request_run(kind).await?;
+    let text = format!("{} is in the queue; a worker picks it up within seconds.", job_label(kind));
+    Ok(done(shell.config(), "/admin/jobs", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worker_name;
+
+    #[test]
+    fn workers_are_shown_by_host_and_process() {
+        assert_eq!(worker_name("vm-1435-01a204d09c73749caab9d9b45fea7f88"), "vm-1435");
+        assert_eq!(worker_name("worker-2"), "worker-2");
+    }
+}

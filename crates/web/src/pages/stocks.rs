@@ -1,0 +1,471 @@
+//! Finding a stock, and the page of one.
+
+use actix_web::web::{Data, Path, Query};
+use chrono::NaiveDate;
+use domain::calendar::exchange_date;
+use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
+use serde::{Deserialize, Serialize};
+use services::portfolios::PortfolioSummary;
+use services::stocks::HistoryRange;
+use services::transactions::{Filter, NamedEntry};
+use services::valuation::ValuedPortfolio;
+use services::{Error, Services};
+
+use crate::AppState;
+use crate::chart::{self, Chart, Deal, Line};
+use crate::extract::Signed;
+use crate::format::{self, Delta, Figure, Moment};
+use crate::problem::{PageError, Problem};
+use crate::render::{Badge, Choice, Nav, PageResult, Shell, range_choices, see_other, source_name};
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    search: String,
+}
+
+#[derive(Serialize)]
+struct FoundView {
+    query: String,
+    found: String,
+    unavailable: String,
+    priced: bool,
+    rows: Vec<FoundRow>,
+}
+
+#[derive(Serialize)]
+struct FoundRow {
+    symbol: Symbol,
+    name: String,
+    exchange: String,
+    sector: String,
+    price: String,
+    percent: Option<Delta>,
+}
+
+const MOST_FOUND: usize = 30;
+
+pub async fn search(shell: Shell, _: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let services = &state.services;
+    let text = asked.search.trim();
+    let (listings, unavailable) = match services.search_stocks(text, MOST_FOUND).await {
+        Ok(listings) => (listings, String::new()),
+        Err(error @ Error::SourceUnavailable { .. }) => (
+            Vec::new(),
+            format!(
+                "{} A symbol can still be opened as /stocks/SYMBOL.",
+                format::sentence(&error.to_string())
+            ),
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    // A whole symbol was typed, or chosen from the suggestions.
+    if let (Some(first), Ok(symbol)) = (listings.first(), text.parse::<Symbol>())
+        && first.symbol == symbol
+    {
+        return Ok(see_other(format!("/stocks/{symbol}")));
+    }
+    // Prices only where asking for many costs nothing.
+    let priced = services.freshness() == Freshness::Simulated;
+    let mut rows = Vec::with_capacity(listings.len());
+    for listing in listings {
+        let quote = if priced { services.quote(&listing.symbol).await.ok() } else { None };
+        rows.push(FoundRow {
+            price: quote
+                .as_ref()
+                .map_or_else(|| format::UNKNOWN.to_owned(), |quote| format::price(&quote.price)),
+            percent: quote.and_then(|quote| quote.change_ratio()).map(format::percent_gain),
+            symbol: listing.symbol,
+            name: listing.company_name,
+            exchange: listing.exchange,
+            sector: listing.sector,
+        });
+    }
+    let view = FoundView {
+        query: text.to_owned(),
+        found: format::plural(rows.len(), "stock", "stocks"),
+        unavailable,
+        priced,
+        rows,
+    };
+    let title = if text.is_empty() { "Find a stock".to_owned() } else { format!("Stocks for {text}") };
+    shell.searching(text).show("stocks.html", Nav::Elsewhere, title, &view)
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct AskedRange {
+    #[serde(default)]
+    range: String,
+}
+
+#[derive(Serialize)]
+struct StockView {
+    symbol: Symbol,
+    name: String,
+    identity: String,
+    quote: Option<QuoteView>,
+    /// Why there is none.
+    no_price: String,
+    watching: Option<Choice>,
+    /// Lists it is not on.
+    lists: Vec<Option_>,
+    ranges: Vec<Choice>,
+    chart: Option<Chart>,
+    average: String,
+    positions: Vec<Held>,
+    others: Vec<Other>,
+    facts: Vec<Fact>,
+    year: Option<Extremes>,
+    provenance: Vec<String>,
+    transactions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct QuoteView {
+    price: Figure,
+    change: Option<Delta>,
+    percent: Option<Delta>,
+    badge: Badge,
+    as_of: Moment,
+}
+
+/// An entry of a select.
+#[derive(Serialize)]
+struct Option_ {
+    value: String,
+    label: String,
+}
+
+#[derive(Serialize)]
+struct Held {
+    id: PortfolioId,
+    portfolio: String,
+    quantity: String,
+    average: String,
+    cost: String,
+    value: String,
+    today: Option<Delta>,
+    gain: Delta,
+    gain_percent: Option<Delta>,
+    realized: Delta,
+    together: Delta,
+    weight: String,
+}
+
+/// A portfolio without this stock.
+#[derive(Serialize)]
+struct Other {
+    id: PortfolioId,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    label: &'static str,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct Extremes {
+    low: String,
+    high: String,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    kind: String,
+    at: Moment,
+    portfolio_id: PortfolioId,
+    portfolio: String,
+    quantity: String,
+    price: String,
+    since: Option<Delta>,
+    amount: String,
+}
+
+/// Own trades of this stock that are looked at in each portfolio.
+const MOST_TRADES: usize = 50;
+/// And rows shown of them.
+const MOST_ROWS: usize = 12;
+/// More portfolios than this are not each given a button.
+const MOST_OTHERS: usize = 4;
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    symbol: Path<String>,
+    asked: Query<AskedRange>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (user, services) = (signed.account.id, &state.services);
+    let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
+    let listing = services.stock(&symbol).await?.listing;
+    let (quote, no_price) = match services.quote(&symbol).await {
+        Ok(quote) => (Some(quote), String::new()),
+        Err(error @ Error::NoPrice { .. }) => (None, format::sentence(&error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
+    let history = bars_of(services, &symbol, range).await?;
+    let year = match range {
+        HistoryRange::Year => history.clone(),
+        _ => bars_of(services, &symbol, HistoryRange::Year).await?,
+    };
+    let valued = services.valuations(user).await?;
+    let trades = own_trades(services, user, &valued, &symbol).await?;
+    let lists = services.watchlists(user).await?;
+    let (on, off): (Vec<_>, Vec<_>) =
+        lists.into_iter().partition(|list| list.items.iter().any(|item| item.stock.listing.symbol == symbol));
+
+    let positions: Vec<Held> = valued.iter().filter_map(|valued| held(valued, &symbol)).collect();
+    let mut others: Vec<Other> = valued
+        .iter()
+        .filter(|valued| positions.iter().all(|held| held.id != valued.portfolio.id))
+        .map(|valued| Other { id: valued.portfolio.id, name: valued.portfolio.name.clone() })
+        .collect();
+    others.truncate(MOST_OTHERS);
+    let single =
+        match valued.iter().filter_map(|valued| holding(valued, &symbol)).collect::<Vec<_>>().as_slice() {
+            [only] => only.average_buy_price(),
+            _ => None,
+        };
+    let points = price_points(&history, quote.as_ref());
+    let average = single.as_ref().map_or_else(String::new, format::average);
+    let chart = chart::line(Line {
+        id: "price",
+        title: format!("{symbol}, price"),
+        desc: description(&points),
+        points: &points,
+        level: single.as_ref().and_then(|average| average.to_string().parse().ok()),
+        trades: trades.iter().filter_map(|trade| deal(&trade.line)).collect(),
+        ..Line::default()
+    });
+    let view = StockView {
+        name: listing.company_name.clone(),
+        identity: identity(&listing),
+        no_price,
+        watching: on.first().map(|list| Choice {
+            label: list.name.clone(),
+            href: format!("/watchlist?list={}", list.id),
+            current: true,
+        }),
+        lists: off.into_iter().map(|list| Option_ { value: list.id.to_string(), label: list.name }).collect(),
+        ranges: range_choices(Some(range), |name| format!("/stocks/{symbol}?range={name}")),
+        chart,
+        average,
+        positions,
+        others,
+        facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
+        year: quote.as_ref().and_then(|quote| extremes(&year, quote)),
+        provenance: provenance(services, quote.as_ref()),
+        transactions: trades.iter().take(MOST_ROWS).map(|trade| row(trade, quote.as_ref())).collect(),
+        quote: quote.map(|quote| QuoteView {
+            price: format::figure(&quote.price),
+            change: quote.change().as_ref().map(format::change),
+            percent: quote.change_ratio().map(format::percent_gain),
+            badge: Badge::of_quote(&quote),
+            as_of: format::second_seen_at(quote.as_of, shell.now()),
+        }),
+        symbol,
+    };
+    let title = format!("{}, {}", view.symbol, view.name);
+    shell.show("stock.html", Nav::Elsewhere, title, &view)
+}
+
+/// No history is no reason to have no page.
+async fn bars_of(services: &Services, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>, PageError> {
+    match services.history(symbol, range).await {
+        Ok(bars) => Ok(bars),
+        Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The closes, and the newest price as today's.
+pub(super) fn price_points(bars: &[Bar], quote: Option<&Quote>) -> Vec<(NaiveDate, f64)> {
+    let mut points: Vec<(NaiveDate, f64)> = bars.iter().map(|bar| (bar.date, bar.close.to_f64())).collect();
+    if let Some(quote) = quote {
+        let day = exchange_date(quote.as_of);
+        if points.last().is_none_or(|(last, _)| *last < day) {
+            points.push((day, quote.price.to_f64()));
+        }
+    }
+    points
+}
+
+/// What the line shows, for those who do not see it.
+pub(super) fn description(points: &[(NaiveDate, f64)]) -> String {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
+    let (low, high) = points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| {
+        (low.min(*value), high.max(*value))
+    });
+    format!(
+        "From {:.2} on {} to {:.2} on {}; low {low:.2}, high {high:.2}.",
+        first.1,
+        format::date(first.0),
+        last.1,
+        format::date(last.0)
+    )
+}
+
+fn identity(listing: &Listing) -> String {
+    [listing.symbol.as_str(), &listing.exchange, &listing.sector, listing.currency.code()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+fn holding<'a>(valued: &'a ValuedPortfolio, symbol: &Symbol) -> Option<&'a domain::Holding> {
+    valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == *symbol)
+}
+
+fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<Held> {
+    let holding = holding(valued, symbol)?;
+    let realized = &holding.position.realized_pnl;
+    Some(Held {
+        id: valued.portfolio.id,
+        portfolio: valued.portfolio.name.clone(),
+        quantity: format::quantity(&holding.position.quantity),
+        average: holding.average_buy_price().as_ref().map_or_else(String::new, format::average_exact),
+        cost: format::money(&holding.position.cost_basis),
+        value: format::money(&holding.market_value),
+        today: holding.day_change.as_ref().map(format::gain),
+        gain: format::gain(&holding.unrealized_pnl),
+        gain_percent: holding.unrealized_ratio().map(format::percent_gain),
+        realized: format::gain(realized),
+        together: format::gain(&(holding.unrealized_pnl.clone() + realized)),
+        weight: format::share(valued.valuation.weight(&holding.market_value)),
+    })
+}
+
+struct OwnTrade<'a> {
+    portfolio: &'a PortfolioSummary,
+    line: NamedEntry,
+}
+
+/// Newest first, over all portfolios.
+async fn own_trades<'a>(
+    services: &Services,
+    user: UserId,
+    valued: &'a [ValuedPortfolio],
+    symbol: &Symbol,
+) -> Result<Vec<OwnTrade<'a>>, Error> {
+    let mut trades = Vec::new();
+    for ValuedPortfolio { portfolio, .. } in valued {
+        let filter = Filter { symbol: Some(symbol.clone()), ..Filter::default() };
+        let page = services.transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
+        trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
+    }
+    trades.sort_by_key(|trade| std::cmp::Reverse((trade.line.entry.timestamp, trade.line.entry.id)));
+    Ok(trades)
+}
+
+fn deal(NamedEntry { entry, .. }: &NamedEntry) -> Option<Deal> {
+    let (price, quantity) = (entry.price.as_ref()?, entry.quantity.as_ref()?);
+    let bought = entry.transaction_type == TransactionType::Buy;
+    Some(Deal {
+        date: exchange_date(entry.timestamp),
+        price: price.to_f64(),
+        bought,
+        title: format!(
+            "{} {} at {}, {}",
+            if bought { "Bought" } else { "Sold" },
+            format::quantity(quantity),
+            format::price(price),
+            format::day(entry.timestamp).text
+        ),
+    })
+}
+
+fn row(OwnTrade { portfolio, line }: &OwnTrade<'_>, quote: Option<&Quote>) -> Row {
+    let entry = &line.entry;
+    // What the price did after a buy; after a sell it is no longer one's own.
+    let since = match (entry.transaction_type, quote, &entry.price) {
+        (TransactionType::Buy, Some(quote), Some(price)) => quote.price.change_ratio(price),
+        _ => None,
+    };
+    Row {
+        kind: format::capitalised(entry.transaction_type.as_str()),
+        at: format::day_and_minute(entry.timestamp),
+        portfolio_id: portfolio.id,
+        portfolio: portfolio.name.clone(),
+        quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
+        price: entry.price.as_ref().map(format::price).unwrap_or_default(),
+        since: since.map(format::percent_gain),
+        amount: format::money(&entry.amount),
+    }
+}
+
+fn facts(quote: &Quote, last_session: Option<&Bar>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut tell = |label, value: String| facts.push(Fact { label, value });
+    if let (Some(bid), Some(ask)) = (&quote.bid, &quote.ask) {
+        tell("Bid / ask", format!("{} / {}", format::price(bid), format::price(ask)));
+    }
+    if let Some(close) = &quote.previous_close {
+        tell("Previous close", format::price(close));
+    }
+    if let Some(volume) = quote.volume {
+        tell("Volume today", format::count(volume));
+    }
+    if let Some(bar) = last_session {
+        let extremes = format!("{} / {}", format::price(&bar.low), format::price(&bar.high));
+        tell("Low / high of the last session", extremes);
+        tell("Volume of the last session", format::count(bar.volume));
+    }
+    facts
+}
+
+/// Low and high of the closes and extremes of a year, the newest price among them.
+fn extremes(year: &[Bar], quote: &Quote) -> Option<Extremes> {
+    let low = year.iter().map(|bar| &bar.low).min()?.min(&quote.price);
+    let high = year.iter().map(|bar| &bar.high).max()?.max(&quote.price);
+    Some(Extremes {
+        low: format::price(low),
+        high: format::price(high),
+        at: chart::position_between(quote.price.to_f64(), low.to_f64(), high.to_f64()),
+    })
+}
+
+fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
+    let source = quote.map_or_else(|| services.market().quotes.source().0, |quote| quote.source.0.clone());
+    let mut lines = match services.freshness() {
+        Freshness::Simulated => vec![
+            format!("The built-in market, {source}."),
+            "It computes every price from a seed, the symbol and the time, so the same moment always gives the same \
+             price. It resembles the real market; it is not a copy of it."
+                .to_owned(),
+        ],
+        Freshness::Realtime => vec![format!("{}, as trades happen.", source_name(&source))],
+        Freshness::Delayed => vec![format!("{}, up to 20 minutes behind the market.", source_name(&source))],
+        Freshness::EndOfDay => vec![
+            format!("{}, the close of each session.", source_name(&source)),
+            "Orders fill at the newest close that is published; the receipt names its day.".to_owned(),
+        ],
+    };
+    if quote.is_some_and(|quote| quote.stale) {
+        lines.push(
+            "This price is older than it should be: the source did not give a newer one. Orders wait for it."
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_where_it_begins_and_ends() {
+        let day = |n| NaiveDate::from_ymd_opt(2026, 11, n).unwrap();
+        let points = [(day(1), 139.46), (day(2), 189.84), (day(3), 151.68)];
+        assert_eq!(
+            description(&points),
+            "From 139.46 on 1 Nov 2026 to 151.68 on 3 Nov 2026; low 139.46, high 189.84."
+        );
+        assert_eq!(description(&[]), "");
+    }
+}

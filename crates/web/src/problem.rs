@@ -1,0 +1,420 @@
+//! Errors as the outside sees them: RFC 9457 problem documents for the API, pages for people.
+//! The only place that knows which refusal has which status.
+
+use std::fmt;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderValue, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use domain::{OrderRejected, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use services::{Error, FieldError, StoreError};
+use utoipa::ToSchema;
+
+/// An error answer. Internal causes are logged where it is made and never shown.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    /// Numbers and names behind the refusal, under the names of the field.
+    facts: Map<String, Value>,
+    retry_after_s: Option<i64>,
+}
+
+/// The wire form, for the API's description.
+#[derive(Serialize, ToSchema)]
+#[schema(title = "Problem")]
+pub struct ProblemBody {
+    /// Names the kind of problem.
+    #[schema(example = "urn:stockyard:problem:insufficient_buying_power")]
+    r#type: String,
+    title: String,
+    status: u16,
+    /// What happened and what to do, for people.
+    detail: String,
+    /// What happened, for programs.
+    code: String,
+    /// What is wrong with single fields of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<ProblemField>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ProblemField {
+    field: String,
+    message: String,
+}
+
+impl Problem {
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            facts: Map::new(),
+            retry_after_s: None,
+        }
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            "There is nothing at this address, or it is not yours.",
+        )
+    }
+
+    pub fn unauthorized() -> Self {
+        let detail = "Log in, or send an API token as `Authorization: Bearer …`.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not logged in", detail)
+    }
+
+    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, "Not allowed", detail)
+    }
+
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, "The request cannot be read", detail)
+    }
+
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => format!("{}: {}.", only.field, only.message),
+            _ => "Some fields need another value; see `errors`.".into(),
+        };
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Invalid fields", detail);
+        Self { errors, ..problem }
+    }
+
+    pub fn too_many_requests(retry_after_s: i64) -> Self {
+        let detail = "Too many requests: slow down.";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many requests", detail);
+        Self { retry_after_s: Some(retry_after_s.max(1)), ..problem }
+    }
+
+    fn fact(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.facts.insert(name.into(), Value::String(value.to_string()));
+        self
+    }
+
+    pub fn internal() -> Self {
+        let detail = "Something went wrong on our side. It is in the log; trying again may help.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    pub fn database_unavailable() -> Self {
+        Self::unavailable("database_unavailable", "The database does not answer at the moment.", None)
+    }
+
+    fn unavailable(code: &'static str, detail: impl Into<String>, retry_at: Option<Timestamp>) -> Self {
+        let seconds = retry_at.map_or(30, seconds_until);
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Not available at the moment", detail);
+        Self { retry_after_s: Some(seconds.clamp(1, 86_400)), ..problem }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub fn fields(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Whether it is the input's fault, so that a form can be shown again with it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT)
+            || matches!(self.code, "bad_credentials" | "wrong_password" | "too_many_attempts")
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:stockyard:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(self.facts.clone());
+            if !self.errors.is_empty() {
+                let errors =
+                    self.errors.iter().map(|error| json!({"field": error.field, "message": error.message}));
+                members.insert("errors".into(), errors.collect());
+            }
+        }
+        body
+    }
+
+    pub fn set_headers(&self, response: &mut HttpResponse) {
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status)
+            .content_type("application/problem+json")
+            .body(self.body().to_string());
+        self.set_headers(&mut response);
+        response
+    }
+}
+
+/// Seconds from now on; `retry_at` of a source is wall time.
+fn seconds_until(at: Timestamp) -> i64 {
+    (at - services::Clock::system().wall()).num_seconds()
+}
+
+/// A sentence: first letter large, a stop at the end.
+fn sentence(text: &impl ToString) -> String {
+    let text = text.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(letters).collect();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = sentence(&error);
+        let unprocessable =
+            |code, title| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail.clone());
+        match error {
+            Error::NotFound(_) => Self { detail, ..Self::not_found() },
+            Error::Invalid(errors) => Self::invalid(errors),
+            Error::Taken(errors) => {
+                Self { errors, ..Self::new(StatusCode::CONFLICT, "taken", "Already taken", detail) }
+            }
+            Error::OrderRejected(reason) => order_rejected(&reason, &detail),
+            Error::ClientOrderIdReused => unprocessable("client_order_id_reused", "Order id used before"),
+            Error::InsufficientCash { required, available } => {
+                unprocessable("insufficient_cash", "Not enough cash")
+                    .fact("required", required)
+                    .fact("available", available)
+            }
+            Error::UnknownSymbol(symbol) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_symbol", "Unknown symbol", detail)
+                    .fact("symbol", symbol)
+            }
+            Error::NotTradable { symbol, .. } => {
+                unprocessable("not_tradable", "Not tradable").fact("symbol", symbol)
+            }
+            Error::NoPrice { symbol, retry_at } => {
+                Self::unavailable("no_price", detail, retry_at).fact("symbol", symbol)
+            }
+            Error::SourceUnavailable { retry_at } => {
+                Self::unavailable("source_unavailable", detail, retry_at)
+            }
+            Error::BadCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, "bad_credentials", "Login failed", detail)
+            }
+            Error::TooManyAttempts { retry_after } => Self {
+                retry_after_s: Some(retry_after.num_seconds() + 1),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", "Too many attempts", detail)
+            },
+            Error::WrongPassword => {
+                Self::new(StatusCode::FORBIDDEN, "wrong_password", "Wrong password", detail)
+            }
+            Error::LastAdmin => Self::new(StatusCode::CONFLICT, "last_admin", "Last administrator", detail),
+            Error::TooManyPortfolios(_) => {
+                Self::new(StatusCode::CONFLICT, "too_many_portfolios", "Too many", detail)
+            }
+            Error::Store(cause @ StoreError::Unavailable(_)) => {
+                tracing::error!(error = &cause as &dyn std::error::Error, "database");
+                Self::database_unavailable()
+            }
+            Error::Store(cause) => {
+                tracing::error!(error = &cause as &dyn std::error::Error, "database");
+                Self::internal()
+            }
+            Error::Internal(cause) => {
+                tracing::error!(error = &*cause as &dyn std::error::Error, "internal error");
+                Self::internal()
+            }
+        }
+    }
+}
+
+fn order_rejected(reason: &OrderRejected, detail: &str) -> Problem {
+    let problem = |code, title| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, detail);
+    match reason {
+        OrderRejected::InsufficientBuyingPower { required, available } => {
+            problem("insufficient_buying_power", "Not enough buying power")
+                .fact("required", required)
+                .fact("available", available)
+        }
+        OrderRejected::InsufficientShares { required, available } => {
+            problem("insufficient_shares", "Not enough shares")
+                .fact("required", required)
+                .fact("available", available)
+        }
+        OrderRejected::TooSmall => problem("order_too_small", "Order too small"),
+        OrderRejected::TooLarge => problem("order_too_large", "Order too large"),
+        OrderRejected::NoFreshPrice { as_of } => {
+            problem("no_fresh_price", "No fresh price").fact("as_of", as_of)
+        }
+    }
+}
+
+/// Whether the path belongs to programs and not to people.
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/metrics"
+}
+
+/// Marks an answer whose body is a page already.
+pub struct Rendered;
+
+/// Gives every error answer its form: what the framework says in plain text becomes a problem document under
+/// `/api`, and a page elsewhere.
+pub async fn shape_errors(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let status = answered.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return Ok(answered);
+    }
+    let api = is_api(answered.request().path());
+    let is_problem = answered
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let rendered = answered.response().extensions().get::<Rendered>().is_some();
+    if rendered || (api && is_problem) {
+        return Ok(answered);
+    }
+    let (request, response) = answered.into_parts();
+    let problem = response.error().and_then(problem_of).unwrap_or_else(|| framework_problem(status));
+    let mut shaped = match api {
+        true => problem.error_response(),
+        false => crate::pages::error_page(&request, &problem),
+    };
+    for name in [header::ALLOW, header::SET_COOKIE] {
+        for value in response.headers().get_all(&name) {
+            shaped.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    Ok(ServiceResponse::new(request, shaped))
+}
+
+/// What a handler of ours refused with, of a page or of the API.
+fn problem_of(error: &actix_web::Error) -> Option<Problem> {
+    let page = error.as_error::<PageError>().map(|PageError(problem)| problem);
+    page.or_else(|| error.as_error::<Problem>()).cloned()
+}
+
+fn framework_problem(status: StatusCode) -> Problem {
+    match status {
+        StatusCode::NOT_FOUND => Problem::not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            status,
+            "method_not_allowed",
+            "Method not allowed",
+            "See `Allow` for the methods of this address.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "payload_too_large", "Too large", "The request's body is too large.")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            status,
+            "unsupported_media_type",
+            "Unsupported media type",
+            "Send the body as JSON, with `Content-Type: application/json`.",
+        ),
+        status if status.is_client_error() => {
+            Problem::new(status, "bad_request", "Bad request", "The request cannot be read.")
+        }
+        _ => Problem::internal(),
+    }
+}
+
+/// A refusal for a person: a page instead of a document.
+#[derive(Debug)]
+pub struct PageError(pub Problem);
+
+impl From<Error> for PageError {
+    fn from(error: Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Problem> for PageError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for PageError {
+    fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// `shape_errors` makes the page; it has the request, which a page needs.
+    fn error_response(&self) -> HttpResponse {
+        self.0.error_response()
+    }
+}
+
+/// Sends an anonymous visitor of a page to the login, and back afterwards. The target of a form is no page to come
+/// back to.
+pub fn to_login(request: &HttpRequest) -> HttpResponse {
+    let wanted = request.uri().path_and_query().filter(|_| *request.method() == Method::GET);
+    let address = wanted.map_or_else(
+        || "/login".to_owned(),
+        |wanted| {
+            let next = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("next", wanted.as_str())
+                .finish();
+            format!("/login?{next}")
+        },
+    );
+    HttpResponse::SeeOther().insert_header((header::LOCATION, address)).finish()
+}

@@ -1,0 +1,644 @@
+//! Pages out of templates: what every page shows around its own part, and the forms in it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::dev::Payload;
+use actix_web::http::header::HeaderValue;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use domain::{Calendar, Freshness, PortfolioId, Timestamp};
+use futures::FutureExt;
+use serde::Serialize;
+use services::accounts::Account;
+use services::portfolios::PortfolioSummary;
+use services::{FieldError, Market};
+use tera::{Context, Kwargs, State, Tera};
+
+use crate::assets::{self, Templates};
+use crate::extract::Visitor;
+use crate::format::{self, Moment};
+use crate::problem::{PageError, Problem, Rendered};
+use crate::session::cookie_name;
+use crate::{AppState, WebConfig, csrf};
+
+pub type PageResult = Result<HttpResponse, PageError>;
+
+/// All templates, parsed.
+pub struct Pages {
+    tera: Tera,
+}
+
+impl Pages {
+    /// # Panics
+    /// When a template is wrong: they are compiled in, and a test makes this.
+    pub fn new() -> Self {
+        let mut tera = Tera::default();
+        tera.autoescape_on([".html"]);
+        tera.register_function("asset", |arguments: Kwargs, _: &State| -> Result<String, tera::Error> {
+            Ok(assets::address(arguments.must_get::<&str>("path")?))
+        });
+        let sources: Vec<(String, String)> = Templates::iter()
+            .filter_map(|name| {
+                let file = Templates::get(&name)?;
+                Some((name.into_owned(), String::from_utf8_lossy(&file.data).into_owned()))
+            })
+            .collect();
+        if let Err(error) = tera.add_raw_templates(sources) {
+            panic!("Invariant: the templates are well-formed: {error}");
+        }
+        Self { tera }
+    }
+
+    fn render(&self, template: &str, page: &Page, view: &impl Serialize) -> Result<String, tera::Error> {
+        let mut context = Context::from_serialize(view)?;
+        context.insert("page", page);
+        context.insert("csrf", &page.csrf);
+        self.tera.render(template, &context)
+    }
+}
+
+/// Which entry of the navigation is the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nav {
+    Portfolio,
+    Performance,
+    Composition,
+    Transactions,
+    Watchlist,
+    Portfolios,
+    Settings,
+    Admin,
+    /// None of them.
+    Elsewhere,
+}
+
+/// What every page shows around its own part.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page {
+    title: String,
+    nav: Nav,
+    user: Option<User>,
+    portfolio: Option<NavPortfolio>,
+    clock: MarketClock,
+    csrf: String,
+    /// What stands in the search field.
+    search: String,
+    flash: Option<Flash>,
+    theme: String,
+    gain: String,
+    source_line: String,
+    version: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct User {
+    name: String,
+    is_admin: bool,
+}
+
+/// The portfolio that the navigation leads into.
+#[derive(Debug, Clone, Serialize)]
+struct NavPortfolio {
+    id: PortfolioId,
+    name: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct MarketClock {
+    open: bool,
+    /// `Market open`, `New York closed`.
+    state: String,
+    /// `until 24:00`.
+    until: String,
+    now: Moment,
+    badge: Badge,
+}
+
+/// The state of a price in a word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Badge {
+    /// The class: `simulated`, `live`, `stale`, or empty.
+    pub tone: &'static str,
+    pub text: String,
+}
+
+impl Badge {
+    pub fn of(freshness: Freshness) -> Self {
+        let (tone, text) = match freshness {
+            Freshness::Simulated => ("simulated", "Simulated"),
+            Freshness::Realtime => ("live", "Live"),
+            Freshness::Delayed => ("", "Delayed"),
+            Freshness::EndOfDay => ("", "End of day"),
+        };
+        Self { tone, text: text.to_owned() }
+    }
+
+    pub fn of_quote(quote: &domain::Quote) -> Self {
+        if quote.stale { Self { tone: "stale", text: "Stale".to_owned() } } else { Self::of(quote.freshness) }
+    }
+}
+
+/// A message that survives one redirect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Flash {
+    /// `good` or `bad`.
+    tone: String,
+    text: String,
+}
+
+/// A price source in words: `Alpha Vantage` for `alpha_vantage`, `the built-in market` for `simulated/sim-v1`.
+pub fn source_name(source: &str) -> String {
+    match source.split('/').next().unwrap_or(source) {
+        "simulated" => "the built-in market".to_owned(),
+        other => other.split('_').map(format::capitalised).collect::<Vec<_>>().join(" "),
+    }
+}
+
+impl MarketClock {
+    fn at(market: &Market, now: Timestamp) -> Self {
+        let calendar = market.calendar;
+        let place = match calendar {
+            Calendar::AroundTheClock => "Market",
+            Calendar::Xnys => "New York",
+        };
+        let session = calendar.session_at(now);
+        let until = match &session {
+            Some(session) => format!("until {}", format::closing_time(session.closes_at)),
+            None => {
+                let opening = calendar.next_open(now);
+                let today = domain::calendar::exchange_date(now);
+                let time = format::time_of_day(opening.opens_at);
+                match opening.date == today {
+                    true => format!("until {time}"),
+                    false => format!("until {}, {time}", format::weekday(opening.date, today)),
+                }
+            }
+        };
+        let mut shown = format::minute(now);
+        // Whoever moved the market's clock wants to see its day as well.
+        if market.clock.is_moved() {
+            shown.text = format!("{}, {}", format::day(now).text, shown.text);
+        }
+        Self {
+            open: session.is_some(),
+            state: format!("{place} {}", if session.is_some() { "open" } else { "closed" }),
+            until,
+            now: shown,
+            badge: Badge::of(market.quotes.freshness()),
+        }
+    }
+}
+
+const FLASH: &str = "flash";
+const THEME: &str = "theme";
+const GAIN: &str = "gain";
+const LAST_PORTFOLIO: &str = "portfolio";
+pub const THEMES: [&str; 3] = ["auto", "light", "dark"];
+pub const GAINS: [&str; 3] = ["green", "red-up", "blue-orange"];
+
+/// Reads one of a few words out of a cookie.
+fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static str {
+    let cookie = request.cookie(name);
+    let wanted = cookie.as_ref().map_or("", Cookie::value);
+    words.iter().find(|word| **word == wanted).copied().unwrap_or(words[0])
+}
+
+impl Page {
+    fn new(request: &HttpRequest, state: &AppState, user: Option<&Account>) -> Self {
+        let market = state.services.market();
+        let source = market.quotes.source();
+        let source_line = match market.quotes.freshness() {
+            Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
+            Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(&source.0)),
+            Freshness::Delayed => format!("Prices: {}, delayed. Money is not real.", source_name(&source.0)),
+            Freshness::EndOfDay => {
+                format!("Prices: {}, end of day. Money is not real.", source_name(&source.0))
+            }
+        };
+        let flash = request.cookie(&cookie_name(&state.config, FLASH)).and_then(|cookie| {
+            let (tone, text) = cookie.value().split_once(' ')?;
+            Some(Flash { tone: tone.to_owned(), text: text.chars().take(300).collect() })
+        });
+        Self {
+            title: String::new(),
+            nav: Nav::Elsewhere,
+            user: user.map(|user| User { name: user.username.clone(), is_admin: user.is_admin }),
+            portfolio: None,
+            clock: MarketClock::at(market, market.now()),
+            csrf: csrf::token(request, &state.config),
+            search: String::new(),
+            flash: flash.filter(|flash| matches!(flash.tone.as_str(), "good" | "bad")),
+            theme: chosen(request, THEME, &THEMES).to_owned(),
+            gain: chosen(request, GAIN, &GAINS).to_owned(),
+            source_line,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// The frame of the page being asked for; every page handler takes one and shows its part in it.
+pub struct Shell {
+    state: Data<AppState>,
+    page: Page,
+    /// To be remembered as the one the navigation leads into.
+    entered: Option<PortfolioId>,
+}
+
+impl FromRequest for Shell {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visitor = Visitor::from_request(request, payload);
+        let request = request.clone();
+        async move {
+            let Visitor(user) = visitor.await?;
+            let state = request
+                .app_data::<Data<AppState>>()
+                .expect("Invariant: the state is part of every app")
+                .clone();
+            let mut page = Page::new(&request, &state, user.as_ref());
+            let mut entered = None;
+            if let Some(user) = user {
+                let shown = portfolio_of_path(&request);
+                let last = request.cookie(LAST_PORTFOLIO).and_then(|cookie| cookie.value().parse().ok());
+                let last = last.map(PortfolioId);
+                let found = current_portfolio(&state, &user, [shown, last]).await?;
+                entered =
+                    found.as_ref().map(|found| found.id).filter(|id| Some(*id) == shown && shown != last);
+                page.portfolio = found.map(|found| NavPortfolio { id: found.id, name: found.name });
+            }
+            // For the page that tells of an error.
+            request.extensions_mut().insert(page.clone());
+            Ok(Self { state, page, entered })
+        }
+        .boxed_local()
+    }
+}
+
+/// The portfolio of an address like `/portfolios/7/performance`.
+fn portfolio_of_path(request: &HttpRequest) -> Option<PortfolioId> {
+    let id = request.path().strip_prefix("/portfolios/")?.split('/').next()?;
+    id.parse().ok().map(PortfolioId)
+}
+
+/// The first of the wanted ones that is the user's, or the user's first.
+async fn current_portfolio(
+    state: &AppState,
+    user: &Account,
+    wanted: [Option<PortfolioId>; 2],
+) -> Result<Option<PortfolioSummary>, services::Error> {
+    for id in wanted.into_iter().flatten() {
+        match state.services.portfolio(user.id, id).await {
+            Err(services::Error::NotFound(_)) => {}
+            found => return found.map(Some),
+        }
+    }
+    Ok(state.services.portfolios(user.id, None, 1).await?.items.pop())
+}
+
+impl Shell {
+    pub fn now(&self) -> Timestamp {
+        self.state.services.market().now()
+    }
+
+    pub fn config(&self) -> &WebConfig {
+        &self.state.config
+    }
+
+    /// Keeps what was searched for in the search field.
+    pub fn searching(mut self, text: &str) -> Self {
+        self.page.search = text.to_owned();
+        self
+    }
+
+    pub fn show(
+        self,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        self.answer(StatusCode::OK, template, nav, title, view)
+    }
+
+    /// The same page again, because its form was refused.
+    pub fn refuse(
+        self,
+        problem: &Problem,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        let status = match problem.status() {
+            StatusCode::TOO_MANY_REQUESTS => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let mut response = self.answer(status, template, nav, title, view)?;
+        problem.set_headers(&mut response);
+        Ok(response)
+    }
+
+    fn answer(
+        mut self,
+        status: StatusCode,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        (self.page.nav, self.page.title) = (nav, title.into());
+        let html = self.state.pages.render(template, &self.page, view).map_err(|error| {
+            tracing::error!(template, error = &error as &dyn std::error::Error, "the template failed");
+            PageError(Problem::internal())
+        })?;
+        let mut response = html_response(status, html);
+        let config = &self.state.config;
+        if self.page.flash.is_some() {
+            set_cookie(&mut response, short_lived(config, FLASH, String::new(), Duration::ZERO));
+        }
+        if let Some(id) = self.entered {
+            set_cookie(&mut response, lasting(config, LAST_PORTFOLIO, id.to_string()));
+        }
+        Ok(response)
+    }
+}
+
+fn html_response(status: StatusCode, html: String) -> HttpResponse {
+    let mut response = HttpResponse::build(status).content_type("text/html; charset=utf-8").body(html);
+    response.extensions_mut().insert(Rendered);
+    response
+}
+
+fn set_cookie(response: &mut HttpResponse, cookie: Cookie<'static>) {
+    // Encoded, unlike by `add_cookie`: a value may hold what people typed.
+    if let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string()) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+fn short_lived(config: &WebConfig, name: &str, value: String, age: Duration) -> Cookie<'static> {
+    Cookie::build(cookie_name(config, name), value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(config.is_https())
+        .max_age(age)
+        .finish()
+}
+
+/// Choices that are no secret and are read from the cookie alone.
+fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
+    Cookie::build(name, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(config.is_https())
+        .max_age(Duration::days(365))
+        .finish()
+}
+
+/// After a post: look at that page.
+pub fn see_other(location: impl Into<String>) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, location.into())).finish()
+}
+
+/// After a post: look at that page, which says what was done.
+pub fn done(config: &WebConfig, location: impl Into<String>, text: impl AsRef<str>) -> HttpResponse {
+    flashed(config, location, "good", text.as_ref())
+}
+
+/// As [`done`], for what could not be done and has no form to be marked.
+pub fn not_done(config: &WebConfig, location: impl Into<String>, text: impl AsRef<str>) -> HttpResponse {
+    flashed(config, location, "bad", text.as_ref())
+}
+
+fn flashed(config: &WebConfig, location: impl Into<String>, tone: &str, text: &str) -> HttpResponse {
+    let mut response = see_other(location);
+    set_cookie(&mut response, short_lived(config, FLASH, format!("{tone} {text}"), Duration::minutes(1)));
+    response
+}
+
+/// Keeps how the pages shall look.
+pub fn with_display(mut response: HttpResponse, config: &WebConfig, theme: &str, gain: &str) -> HttpResponse {
+    for (name, words, wanted) in [(THEME, &THEMES, theme), (GAIN, &GAINS, gain)] {
+        if let Some(word) = words.iter().find(|word| **word == wanted) {
+            set_cookie(&mut response, lasting(config, name, (*word).to_owned()));
+        }
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct ErrorView {
+    status: u16,
+    heading: String,
+    text: String,
+    /// A request that was refused may succeed later.
+    again: bool,
+}
+
+/// A page for an error, in the frame that the handler had made, or a plain one.
+pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    let state = request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app");
+    let page = request.extensions().get::<Page>().cloned();
+    let mut page = page.unwrap_or_else(|| Page::new(request, state, None));
+    let heading = match problem.status() {
+        StatusCode::NOT_FOUND => "There is nothing at this address".to_owned(),
+        StatusCode::INTERNAL_SERVER_ERROR => "Something went wrong on our side".to_owned(),
+        _ => problem.title().to_owned(),
+    };
+    let text = match problem.status() {
+        StatusCode::NOT_FOUND => {
+            "It may have moved, or it may belong to someone else; the answer is the same for both. Nothing you did \
+             was lost."
+                .to_owned()
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            "Nothing was changed halfway. What happened is in the log; trying again may help.".to_owned()
+        }
+        _ => problem.detail().to_owned(),
+    };
+    (page.title, page.flash) = (problem.title().to_owned(), None);
+    let view = ErrorView {
+        status: problem.status().as_u16(),
+        heading,
+        text,
+        again: problem.status().is_server_error(),
+    };
+    let html = state.pages.render("error.html", &page, &view).unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "the error page failed");
+        format!("<!doctype html><title>{0}</title><h1>{0}</h1>", problem.status())
+    });
+    let mut response = html_response(problem.status(), html);
+    problem.set_headers(&mut response);
+    response
+}
+
+/// A form as it is shown: what was filled in, and what is wrong with it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FormView {
+    /// Tells the fields of several forms on a page apart.
+    pub id: &'static str,
+    pub values: BTreeMap<&'static str, String>,
+    /// By field.
+    pub errors: BTreeMap<&'static str, String>,
+    /// For the summary above the form.
+    pub summary: Vec<SummaryLine>,
+    pub heading: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SummaryLine {
+    /// `None` when it is about the form as a whole.
+    pub field: Option<&'static str>,
+    pub text: String,
+}
+
+impl FormView {
+    pub fn new(id: &'static str) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        self.values.insert(field, value.into());
+        self
+    }
+
+    /// Marks what was refused.
+    pub fn refused(self, problem: &Problem) -> Self {
+        match problem.fields() {
+            [] => self.refused_as_a_whole(problem.detail()),
+            fields => self.refused_fields(fields),
+        }
+    }
+
+    pub fn refused_as_a_whole(mut self, text: &str) -> Self {
+        self.heading = "That was refused".to_owned();
+        self.summary.push(SummaryLine { field: None, text: format::sentence(text) });
+        self
+    }
+
+    /// Marks one field.
+    pub fn refused_at(self, field: &'static str, message: impl Into<String>) -> Self {
+        self.refused_fields(&[FieldError::new(field, message)])
+    }
+
+    pub fn refused_fields(mut self, fields: &[FieldError]) -> Self {
+        for FieldError { field, message } in fields {
+            let message = format::sentence(message);
+            self.summary.push(SummaryLine {
+                field: Some(field),
+                text: format!("{}: {}", label(field), message.trim_end_matches('.')),
+            });
+            let told = self.errors.entry(field).or_default();
+            if !told.is_empty() {
+                told.push(' ');
+            }
+            told.push_str(&message);
+        }
+        self.heading = match self.summary.len() {
+            1 => "One thing needs another look".to_owned(),
+            number => format!("{number} things need another look"),
+        };
+        self
+    }
+}
+
+/// What a field is called on the pages.
+fn label(field: &str) -> String {
+    match field {
+        "email" => "E-mail".to_owned(),
+        "cash_balance" => "Starting cash".to_owned(),
+        "confirm" => "Confirmation".to_owned(),
+        "current_password" => "Password now".to_owned(),
+        "expires_at" | "expires_on" => "Ends".to_owned(),
+        other => format::capitalised(&other.replace('_', " ")),
+    }
+}
+
+/// A link out of several of which one is the current.
+#[derive(Debug, Clone, Serialize)]
+pub struct Choice {
+    pub label: String,
+    pub href: String,
+    pub current: bool,
+}
+
+/// The ranges of a chart as links; `href` makes an address from the name in lower case.
+pub fn range_choices(
+    current: Option<services::stocks::HistoryRange>,
+    href: impl Fn(&str) -> String,
+) -> Vec<Choice> {
+    services::stocks::HistoryRange::ALL
+        .into_iter()
+        .map(|(range, name)| Choice {
+            label: if name == "ALL" { "All".to_owned() } else { name.to_owned() },
+            href: href(&name.to_ascii_lowercase()),
+            current: current == Some(range),
+        })
+        .collect()
+}
+
+/// Where a list goes on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Paging {
+    /// How many are shown.
+    pub shown: usize,
+    pub older: Option<String>,
+    /// Back to the first page, when this is a later one.
+    pub newest: Option<String>,
+}
+
+/// Writes a query string; empty values are left out.
+pub fn query(pairs: &[(&str, &str)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    match query.finish() {
+        empty if empty.is_empty() => empty,
+        query => format!("?{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_well_formed() {
+        Pages::new();
+    }
+
+    #[test]
+    fn sources_have_names() {
+        assert_eq!(source_name("simulated/sim-v1"), "the built-in market");
+        assert_eq!(source_name("alpha_vantage"), "Alpha Vantage");
+    }
+
+    #[test]
+    fn a_query_leaves_out_what_is_empty() {
+        assert_eq!(query(&[("symbol", "BRK.B"), ("type", "")]), "?symbol=BRK.B");
+        assert_eq!(query(&[("name", "")]), "");
+        assert_eq!(query(&[("q", "a&b c")]), "?q=a%26b+c");
+    }
+
+    #[test]
+    fn a_refused_form_keeps_its_values_and_names_its_fields() {
+        let fields = [
+            FieldError::new("email", "write an e-mail address like sam@example.org"),
+            FieldError::new("username", "use 3 to 32 characters"),
+        ];
+        let form = FormView::new("register").with("email", "sam").refused_fields(&fields);
+        assert_eq!(form.values["email"], "sam");
+        assert_eq!(form.errors["username"], "Use 3 to 32 characters.");
+        assert_eq!(form.heading, "2 things need another look");
+        assert_eq!(form.summary[0].text, "E-mail: Write an e-mail address like sam@example.org");
+    }
+}

@@ -1,0 +1,276 @@
+//! Opening an account, one's own account, the password, the end.
+
+use insta::assert_json_snapshot;
+use serde_json::json;
+use services::tokens::Scope;
+
+use crate::harness::{PASSWORD, TestApp};
+
+const REGISTER: &str = "/api/v1/auth/register";
+const ME: &str = "/api/v1/users/me";
+
+#[tokio::test]
+async fn an_account_is_opened_and_can_log_in() {
+    let app = TestApp::spawn().await;
+    let account = json!({
+        "username": " mara ", "email": " Mara@example.org ", "password": PASSWORD,
+        "first_name": "Mara", "last_name": "Ek",
+    });
+    let answer = app.anonymous().post(REGISTER, account).await.is(201);
+    assert_eq!(answer.header("location"), Some(ME));
+    assert_eq!(answer.set_cookie("session"), None);
+    assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
+    {
+      "date_joined": "2026-11-20T19:12:00Z",
+      "email": "Mara@example.org",
+      "first_name": "Mara",
+      "id": "[id]",
+      "is_admin": false,
+      "last_name": "Ek",
+      "username": "mara"
+    }
+    "#);
+
+    let browser = app.log_in("mara").await;
+    assert_eq!(*browser.get(ME).await.is(200).json(), *answer.json());
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_an_account_is_told_at_once() {
+    let app = TestApp::spawn().await;
+    let account = json!({
+        "username": "m!", "email": "nobody", "password": "short", "first_name": "x".repeat(81), "last_name": "a\nb",
+    });
+    let answer = app.anonymous().post(REGISTER, account).await;
+    assert_json_snapshot!(answer.is_refused(422, "invalid_fields"), @r#"
+    {
+      "code": "invalid_fields",
+      "detail": "Some fields need another value; see `errors`.",
+      "errors": [
+        {
+          "field": "username",
+          "message": "use 3 to 32 characters"
+        },
+        {
+          "field": "username",
+          "message": "use letters, digits, dots, hyphens and underscores"
+        },
+        {
+          "field": "email",
+          "message": "write an e-mail address like sam@example.org"
+        },
+        {
+          "field": "first_name",
+          "message": "use 80 characters at most, on one line"
+        },
+        {
+          "field": "last_name",
+          "message": "use 80 characters at most, on one line"
+        },
+        {
+          "field": "password",
+          "message": "use 8 characters or more"
+        }
+      ],
+      "status": 422,
+      "title": "Invalid fields",
+      "type": "urn:stockyard:problem:invalid_fields"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_common_or_endless_password_is_refused() {
+    let app = TestApp::spawn().await;
+    for password in ["password", "PASSWORD1", &"x".repeat(257)] {
+        let account = json!({"username": "mara", "email": "mara@example.org", "password": password});
+        app.anonymous().post(REGISTER, account).await.is_about("password");
+    }
+}
+
+#[tokio::test]
+async fn a_name_and_an_address_belong_to_one_person_in_any_case() {
+    let app = TestApp::spawn().await;
+    app.register("mara").await;
+    let account = json!({"username": "MARA", "email": "Mara@Example.org", "password": PASSWORD});
+    let problem = app.anonymous().post(REGISTER, account).await.is_refused(409, "taken");
+    assert_json_snapshot!(problem, @r#"
+    {
+      "code": "taken",
+      "detail": "Somebody else has that username and email.",
+      "errors": [
+        {
+          "field": "username",
+          "message": "somebody has that name already"
+        },
+        {
+          "field": "email",
+          "message": "somebody has that address already"
+        }
+      ],
+      "status": 409,
+      "title": "Already taken",
+      "type": "urn:stockyard:problem:taken"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn nobody_registers_as_administrator() {
+    let app = TestApp::spawn().await;
+    let account =
+        json!({"username": "mara", "email": "m@example.org", "password": PASSWORD, "is_admin": true});
+    app.anonymous().post(REGISTER, account).await.is_about("body");
+}
+
+#[tokio::test]
+async fn a_profile_is_changed_field_by_field() {
+    let app = TestApp::spawn().await;
+    app.register("mara").await;
+    let browser = app.log_in("mara").await;
+    let answer = browser.patch(ME, json!({"first_name": " Mara ", "email": "new@example.org"})).await.is(200);
+    assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
+    {
+      "date_joined": "2026-11-20T19:12:00Z",
+      "email": "new@example.org",
+      "first_name": "Mara",
+      "id": "[id]",
+      "is_admin": false,
+      "last_name": "",
+      "username": "mara"
+    }
+    "#);
+    let answer = browser.patch(ME, json!({})).await.is(200);
+    assert_eq!(answer.json()["email"], "new@example.org");
+}
+
+#[tokio::test]
+async fn a_profile_keeps_to_the_rules_of_registration() {
+    let app = TestApp::spawn().await;
+    app.register("mara").await;
+    app.register("sam").await;
+    let browser = app.log_in("mara").await;
+    browser.patch(ME, json!({"username": "sam"})).await.is_refused(409, "taken");
+    browser.patch(ME, json!({"email": "SAM@example.org"})).await.is_refused(409, "taken");
+    browser.patch(ME, json!({"username": "m"})).await.is_about("username");
+    browser.patch(ME, json!({"email": ""})).await.is_about("email");
+    for change in [json!({"id": 7}), json!({"is_admin": true}), json!({"password": "new password"})] {
+        browser.patch(ME, change).await.is_about("body");
+    }
+    assert_eq!(browser.get(ME).await.is(200).json()["username"], "mara");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_other_sessions_and_all_tokens() {
+    let app = TestApp::spawn().await;
+    let program = app.register("mara").await;
+    let (here, elsewhere) = (app.log_in("mara").await, app.log_in("mara").await);
+    let change = json!({"current_password": PASSWORD, "new_password": "another fence entirely"});
+    here.post("/api/v1/users/me/password", change).await.is(204);
+
+    here.get(ME).await.is(200);
+    elsewhere.get(ME).await.is_refused(401, "unauthorized");
+    program.get(ME).await.is_refused(401, "unauthorized");
+    app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
+    app.browser().log_in("mara", "another fence entirely").await.is(200);
+}
+
+#[tokio::test]
+async fn a_new_password_needs_the_current_one_and_keeps_the_rules() {
+    let app = TestApp::spawn().await;
+    app.register("mara").await;
+    let browser = app.log_in("mara").await;
+    let path = "/api/v1/users/me/password";
+    let wrong = json!({"current_password": "a guess or two", "new_password": "another fence entirely"});
+    assert_json_snapshot!(browser.post(path, wrong).await.is_refused(403, "wrong_password"), @r#"
+    {
+      "code": "wrong_password",
+      "detail": "That is not the current password.",
+      "status": 403,
+      "title": "Wrong password",
+      "type": "urn:stockyard:problem:wrong_password"
+    }
+    "#);
+    let short = json!({"current_password": PASSWORD, "new_password": "short"});
+    browser.post(path, short).await.is_about("new_password");
+    browser.post(path, json!({"new_password": "another fence entirely"})).await.is_about("body");
+    app.log_in("mara").await;
+}
+
+#[tokio::test]
+async fn an_account_goes_with_everything_in_it() {
+    let app = TestApp::spawn().await;
+    let program = app.register("mara").await;
+    let portfolio = program.open("1000.00").await;
+    program.buy(portfolio, "AAPL", "1").await.is(201);
+    let (here, elsewhere) = (app.log_in("mara").await, app.log_in("mara").await);
+    here.delete(ME).await.is(204);
+
+    for caller in [&here, &elsewhere, &*program] {
+        caller.get(ME).await.is_refused(401, "unauthorized");
+    }
+    app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
+    assert_eq!(app.services.totals().await.unwrap().transactions, 0);
+}
+
+#[tokio::test]
+async fn the_last_administrator_stays() {
+    let app = TestApp::spawn().await;
+    app.register_admin("ada").await;
+    let browser = app.log_in("ada").await;
+    assert_json_snapshot!(browser.delete(ME).await.is_refused(409, "last_admin"), @r#"
+    {
+      "code": "last_admin",
+      "detail": "The last administrator cannot be removed: name another one first.",
+      "status": 409,
+      "title": "Last administrator",
+      "type": "urn:stockyard:problem:last_admin"
+    }
+    "#);
+    browser.get(ME).await.is(200);
+}
+
+#[tokio::test]
+async fn sessions_and_tokens_of_a_closed_account_end() {
+    let app = TestApp::spawn().await;
+    let program = app.register("mara").await;
+    let browser = app.log_in("mara").await;
+    app.services.set_user_flags(program.id, Some(false), None).await.unwrap();
+    browser.get(ME).await.is_refused(401, "unauthorized");
+    program.get(ME).await.is_refused(401, "unauthorized");
+    app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
+
+    app.services.set_user_flags(program.id, Some(true), None).await.unwrap();
+    browser.get(ME).await.is_refused(401, "unauthorized");
+    program.get(ME).await.is_refused(401, "unauthorized");
+    app.log_in("mara").await;
+}
+
+#[tokio::test]
+async fn a_token_leaves_the_account_s_security_alone() {
+    let app = TestApp::spawn().await;
+    let program = app.register("mara").await;
+    let change = json!({"current_password": PASSWORD, "new_password": "another fence entirely"});
+    let problem = program.post("/api/v1/users/me/password", change).await.is_refused(403, "session_required");
+    assert_json_snapshot!(problem, @r#"
+    {
+      "code": "session_required",
+      "detail": "An API token cannot do this: log in with the password.",
+      "status": 403,
+      "title": "Not allowed",
+      "type": "urn:stockyard:problem:session_required"
+    }
+    "#);
+    program.delete(ME).await.is_refused(403, "session_required");
+    program.patch(ME, json!({"username": "mallory"})).await.is_refused(403, "session_required");
+    program.patch(ME, json!({"email": "mallory@example.org"})).await.is_refused(403, "session_required");
+    program.post("/api/v1/auth/tokens", json!({"name": "second"})).await.is_refused(403, "session_required");
+    let tokens = program.get("/api/v1/auth/tokens").await.is(200).items();
+    let token = format!("/api/v1/auth/tokens/{}", tokens[0]["id"].as_str().unwrap());
+    program.delete(&token).await.is_refused(403, "session_required");
+
+    let answer = program.patch(ME, json!({"first_name": "Mara"})).await.is(200);
+    assert_eq!(answer.json()["first_name"], "Mara");
+    let reader = app.with_token(&app.token(program.id, Scope::Read).await);
+    reader.patch(ME, json!({"first_name": "M."})).await.is_refused(403, "read_only_token");
+}

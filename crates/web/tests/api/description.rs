@@ -1,0 +1,106 @@
+//! The OpenAPI document: whether it hangs together. (That it has every route is tested beside the routes.)
+
+use serde_json::Value;
+
+use crate::harness::TestApp;
+
+fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a str, &'a Value)) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                visit(name, member);
+                walk(member, visit);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
+
+async fn document(app: &TestApp) -> Value {
+    app.anonymous().get("/api/v1/openapi.json").await.is(200).json().0.clone()
+}
+
+#[tokio::test]
+async fn every_reference_leads_somewhere() {
+    let app = TestApp::spawn().await;
+    let document = document(&app).await;
+    let mut count = 0;
+    walk(&document, &mut |name, value| {
+        if let ("$ref", Some(reference)) = (name, value.as_str()) {
+            let pointer = reference.strip_prefix('#').expect("a reference within the document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+            count += 1;
+        }
+    });
+    assert!(count > 50, "{count}");
+}
+
+#[tokio::test]
+async fn every_operation_says_what_it_takes_and_what_it_answers() {
+    let app = TestApp::spawn().await;
+    let document = document(&app).await;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let at = format!("{method} {path}");
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{at}");
+            let declared: Vec<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "path")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            let named: Vec<&str> =
+                path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+            assert_eq!(declared, named, "{at}");
+            assert_eq!(operation.get("requestBody").is_some(), needs_body(method, path), "{at}");
+
+            let responses = operation["responses"].as_object().unwrap();
+            let statuses: Vec<u16> = responses.keys().map(|status| status.parse().unwrap()).collect();
+            assert_eq!(statuses.iter().filter(|status| (200..300).contains(*status)).count(), 1, "{at}");
+            for (status, response) in responses {
+                assert!((200..=503).contains(&status.parse::<u16>().unwrap()), "{at} {status}");
+                let has_body = response.get("content").is_some();
+                assert_eq!(has_body, !matches!(status.as_str(), "204" | "202"), "{at} {status}");
+            }
+        }
+    }
+}
+
+fn needs_body(method: &str, path: &str) -> bool {
+    matches!(method, "post" | "patch") && !path.ends_with("/logout")
+}
+
+#[tokio::test]
+async fn decimals_are_described_as_strings() {
+    let app = TestApp::spawn().await;
+    let document = document(&app).await;
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (schema, field) in
+        [("Order", "amount"), ("Order", "filled_price"), ("Position", "quantity"), ("Quote", "price")]
+    {
+        let mut described = &schemas[schema]["properties"][field];
+        if let Some(reference) = described["$ref"].as_str() {
+            described = document.pointer(&reference[1..]).unwrap();
+        }
+        assert_eq!(described["type"], "string", "{schema}.{field}: {described}");
+    }
+    assert_eq!(schemas["Position"]["properties"]["weight"]["type"], "number");
+}
+
+#[tokio::test]
+async fn the_description_is_readable_as_a_page() {
+    let app = TestApp::spawn().await;
+    let page = app.anonymous().get("/docs/").await.is(200);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    let html = page.text();
+    let files: Vec<&str> = html
+        .split(['"', '\''])
+        .filter(|part| (part.ends_with(".js") || part.ends_with(".css")) && !part.contains("://"))
+        .collect();
+    assert!(files.len() >= 3, "{html}");
+    for file in files {
+        app.anonymous().get(&format!("/docs/{}", file.trim_start_matches("./"))).await.is(200);
+    }
+}

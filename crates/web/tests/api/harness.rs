@@ -1,0 +1,464 @@
+//! A running server with prices and a clock that the test sets, and people and programs who use it.
+
+use std::net::TcpListener;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::thread;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::{Timestamp, UserId};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use services::accounts::Registration;
+use services::jobs::JobRun;
+use services::testing::{FixedPrices, TestServices};
+use services::tokens::Scope;
+use services::{Clock, Services, ServicesConfig};
+use tokio::sync::oneshot;
+use web::WebConfig;
+
+/// Everybody's.
+pub const PASSWORD: &str = "a fence around the yard";
+
+/// A server with its database; both end with it.
+///
+/// The market is open around the clock, and it is Friday, 20 November 2026, 14:12 in New York.
+pub struct TestApp {
+    pub services: Services,
+    pub prices: FixedPrices,
+    pub clock: Clock,
+    base: String,
+    http: Client,
+    _test: TestServices,
+    /// Ends the server when it is dropped.
+    _running: oneshot::Sender<()>,
+}
+
+impl TestApp {
+    pub async fn spawn() -> Self {
+        Self::spawn_with(|_| ()).await
+    }
+
+    /// With another configuration than the usual one, which has no limits, proxies or foreign origins.
+    pub async fn spawn_with(change: impl FnOnce(&mut WebConfig)) -> Self {
+        Self::spawn_on(FixedPrices::new(), change).await
+    }
+
+    pub async fn spawn_on(prices: FixedPrices, change: impl FnOnce(&mut WebConfig)) -> Self {
+        let test = TestServices::with(Arc::new(prices.clone()), ServicesConfig::default()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let mut config = WebConfig {
+            public_url: base.parse().unwrap(),
+            secret_key: "0123456789abcdef".repeat(4).into(),
+            cors_allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rate_limits: false,
+        };
+        change(&mut config);
+        let (running, ended) = oneshot::channel::<()>();
+        let services = test.services.clone();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let shutdown = async { drop(ended.await) };
+            runtime.block_on(web::run(services, config, listener, shutdown)).unwrap();
+        });
+        Self {
+            services: test.services.clone(),
+            clock: test.clock.clone(),
+            prices,
+            base,
+            http: client(false),
+            _test: test,
+            _running: running,
+        }
+    }
+
+    /// Somebody without any login.
+    pub fn anonymous(&self) -> Caller {
+        Caller { http: self.http.clone(), base: self.base.clone(), headers: HeaderMap::new() }
+    }
+
+    /// A new browser: keeps cookies, does not follow redirects.
+    pub fn browser(&self) -> Caller {
+        Caller { http: client(true), ..self.anonymous() }
+    }
+
+    /// A program with that token.
+    pub fn with_token(&self, token: &str) -> Caller {
+        self.anonymous().with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// A new user, as a program that has their token.
+    pub async fn register(&self, name: &str) -> Person {
+        self.create(name, false).await
+    }
+
+    pub async fn register_admin(&self, name: &str) -> Person {
+        self.create(name, true).await
+    }
+
+    /// An administrator's browser.
+    pub async fn admin(&self) -> Caller {
+        self.create("ada", true).await;
+        self.log_in("ada").await
+    }
+
+    async fn create(&self, name: &str, is_admin: bool) -> Person {
+        let registration = Registration {
+            username: name.into(),
+            email: format!("{name}@example.org"),
+            password: PASSWORD.into(),
+            first_name: String::new(),
+            last_name: String::new(),
+        };
+        let id = self.services.create_user(registration, is_admin).await.unwrap().id;
+        let caller = self.with_token(&self.token(id, Scope::Trade).await);
+        Person { id, caller }
+    }
+
+    /// A new token of that user.
+    pub async fn token(&self, user: UserId, scope: Scope) -> String {
+        self.services.create_token(user, "test", scope, None).await.unwrap().1
+    }
+
+    /// A new browser in which that user has logged in.
+    pub async fn log_in(&self, name: &str) -> Caller {
+        let browser = self.browser();
+        browser.log_in(name, PASSWORD).await.is(200);
+        browser
+    }
+
+    /// The address of the server.
+    pub fn origin(&self) -> &str {
+        &self.base
+    }
+
+    /// Sets the clock to an instant like `2026-11-20T19:12:00Z`.
+    pub fn at(&self, instant: &str) {
+        self.clock.set(instant.parse::<DateTime<Utc>>().unwrap().into());
+    }
+
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock.set(self.now() + time);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn close(&self, symbol: &str, date: &str, price: &str) {
+        self.prices.set_close(symbol, day(date), price);
+    }
+
+    /// Does what is due, as a worker would.
+    pub async fn work(&self) -> Vec<JobRun> {
+        let due = self.services.due_runs().await.unwrap();
+        for run in &due {
+            assert!(self.services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        }
+        due
+    }
+}
+
+/// A user, and a program that acts for them.
+pub struct Person {
+    pub id: UserId,
+    caller: Caller,
+}
+
+impl Deref for Person {
+    type Target = Caller;
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+fn client(cookies: bool) -> Client {
+    // Nothing here speaks TLS: without roots the client is made in no time.
+    Client::builder()
+        .cookie_store(cookies)
+        .redirect(Policy::none())
+        .tls_certs_only([])
+        .no_proxy()
+        .build()
+        .unwrap()
+}
+
+/// Somebody who asks the server, with what they send along each time.
+#[derive(Clone)]
+pub struct Caller {
+    http: Client,
+    base: String,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    /// The same caller with one more header.
+    pub fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut other = self.clone();
+        other.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        other
+    }
+
+    pub fn with_cookie(&self, name: &str, value: &str) -> Self {
+        self.with("cookie", &format!("{name}={value}"))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path).await
+    }
+
+    pub async fn head(&self, path: &str) -> Answer {
+        self.ask(Method::HEAD, path).await
+    }
+
+    pub async fn put(&self, path: &str) -> Answer {
+        self.ask(Method::PUT, path).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.tell(Method::POST, path, "application/json", body.to_string()).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.tell(Method::PATCH, path, "application/json", body.to_string()).await
+    }
+
+    /// A body that is sent exactly as it stands.
+    pub async fn post_text(&self, path: &str, body: &str) -> Answer {
+        self.tell(Method::POST, path, "application/json", body.to_owned()).await
+    }
+
+    pub async fn ask(&self, method: Method, path: &str) -> Answer {
+        let request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        Answer::to(request.headers(self.headers.clone()), &method, path).await
+    }
+
+    pub async fn tell(&self, method: Method, path: &str, content_type: &str, body: String) -> Answer {
+        let request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        let request = request.headers(self.headers.clone()).header(CONTENT_TYPE, content_type).body(body);
+        Answer::to(request, &method, path).await
+    }
+
+    /// Posts a form as a browser does.
+    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.base)).headers(self.headers.clone());
+        Answer::to(request.form(fields), &Method::POST, path).await
+    }
+
+    /// Fills in the form with that target on a page and sends it, with the page's token.
+    pub async fn submit(&self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let shown = self.get(page).await.is(200).text();
+        // After a refusal the page is to be shown from there on.
+        let has_form = ['"', '#'].iter().any(|end| shown.contains(&format!("action=\"{target}{end}")));
+        assert!(has_form, "{page} has no form that goes to {target}");
+        let token = csrf_token(&shown);
+        let mut all = vec![("csrf", token.as_str())];
+        all.extend(fields);
+        self.post_form(target, &all).await
+    }
+
+    pub async fn log_in(&self, name: &str, password: &str) -> Answer {
+        self.post("/api/v1/auth/login", json!({"username": name, "password": password})).await
+    }
+
+    /// Opens a portfolio with that much cash and answers its id.
+    pub async fn open(&self, cash: &str) -> i64 {
+        let body = json!({"name": "Growth", "cash_balance": cash});
+        self.post("/api/v1/portfolios", body).await.is(201).json()["id"].as_i64().unwrap()
+    }
+
+    pub async fn buy(&self, portfolio: i64, symbol: &str, quantity: &str) -> Answer {
+        self.order(portfolio, trade("buy", symbol, quantity)).await
+    }
+
+    pub async fn sell(&self, portfolio: i64, symbol: &str, quantity: &str) -> Answer {
+        self.order(portfolio, trade("sell", symbol, quantity)).await
+    }
+
+    pub async fn order(&self, portfolio: i64, order: Value) -> Answer {
+        self.post(&format!("/api/v1/portfolios/{portfolio}/orders"), order).await
+    }
+
+    pub async fn deposit(&self, portfolio: i64, amount: &str) -> Answer {
+        self.move_cash(portfolio, "deposit", amount).await
+    }
+
+    pub async fn withdraw(&self, portfolio: i64, amount: &str) -> Answer {
+        self.move_cash(portfolio, "withdrawal", amount).await
+    }
+
+    async fn move_cash(&self, portfolio: i64, kind: &str, amount: &str) -> Answer {
+        let body = json!({"type": kind, "amount": amount});
+        self.post(&format!("/api/v1/portfolios/{portfolio}/cash"), body).await
+    }
+
+    pub async fn cash(&self, portfolio: i64) -> String {
+        let answer = self.get(&format!("/api/v1/portfolios/{portfolio}")).await.is(200);
+        answer.json()["cash_balance"].as_str().unwrap().to_owned()
+    }
+
+    /// Follows `next_cursor` from page to page and answers what the pages hold.
+    pub async fn pages(&self, path: &str, limit: usize) -> Vec<Vec<Value>> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut pages = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}{joint}limit={limit}{cursor}")).await.is(200).json();
+            pages.push(page["items"].as_array().unwrap().clone());
+            match &page["next_cursor"] {
+                Value::Null => return pages,
+                next => cursor = format!("&cursor={}", next.as_str().unwrap()),
+            }
+            assert!(pages.len() < 100, "{path} has no last page");
+        }
+    }
+}
+
+pub fn trade(side: &str, symbol: &str, quantity: &str) -> Value {
+    json!({"symbol": symbol, "side": side, "type": "market", "quantity": quantity})
+}
+
+pub fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// The hidden field that every form of a page carries.
+pub fn csrf_token(page: &str) -> String {
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("the page has a form");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// What the server said.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    body: Vec<u8>,
+    question: String,
+}
+
+impl Answer {
+    async fn to(request: reqwest::RequestBuilder, method: &Method, path: &str) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.unwrap().to_vec();
+        Self { status, headers, body, question: format!("{method} {path}") }
+    }
+
+    /// # Panics
+    /// When the status is another one.
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}: {}", self.question, self.text());
+        self
+    }
+
+    /// The problem document, after a look at what all of them have in common.
+    ///
+    /// # Panics
+    /// When it is no refusal of that status and code.
+    #[track_caller]
+    pub fn is_refused(&self, status: u16, code: &str) -> Json {
+        let question = &self.question;
+        assert_eq!(self.status, status, "{question}: {}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{question}");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{question}: {}", *problem);
+        assert_eq!(problem["status"].as_u64(), Some(u64::from(status)), "{question}");
+        assert_eq!(problem["type"], format!("urn:stockyard:problem:{code}"), "{question}");
+        for text in ["title", "detail"] {
+            assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{question}: {}", *problem);
+        }
+        problem
+    }
+
+    /// Which fields a body or query was refused for, as `field: message`.
+    ///
+    /// # Panics
+    /// When it was not refused for its fields.
+    #[track_caller]
+    pub fn fields(&self) -> Vec<String> {
+        let problem = self.is_refused(422, "invalid_fields");
+        let errors = problem["errors"].as_array().unwrap();
+        let text = |error: &Value, key: &str| error[key].as_str().unwrap().to_owned();
+        errors.iter().map(|error| format!("{}: {}", text(error, "field"), text(error, "message"))).collect()
+    }
+
+    /// # Panics
+    /// When it was not refused for just that field.
+    #[track_caller]
+    pub fn is_about(&self, field: &str) {
+        let fields = self.fields();
+        let named: Vec<&str> = fields.iter().map(|line| line.split(':').next().unwrap()).collect();
+        assert_eq!(named, [field], "{}: {fields:?}", self.question);
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Json {
+        let json = serde_json::from_slice(&self.body);
+        Json(json.unwrap_or_else(|error| panic!("{}: {error}: {}", self.question, self.text())))
+    }
+
+    pub fn items(&self) -> Vec<Value> {
+        self.json()["items"].as_array().unwrap().clone()
+    }
+
+    /// The whole line with which a cookie was set.
+    pub fn set_cookie(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+        lines.into_iter().find(|line| line.starts_with(&format!("{name}=")))
+    }
+
+    /// The value of a cookie that was set.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        let line = self.set_cookie(name)?;
+        let (_, value) = line.split(';').next()?.split_once('=')?;
+        Some(value.to_owned())
+    }
+}
+
+/// A JSON document whose numbers snapshots show as numbers. (They are kept digit for digit, which `insta` would
+/// print as what `serde_json` makes of them inside.)
+pub struct Json(pub Value);
+
+impl Deref for Json {
+    type Target = Value;
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => serializer.serialize_i64(whole),
+                None => serializer.serialize_f64(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => serializer.serialize_str(text),
+            Value::Array(values) => serializer.collect_seq(values.iter().cloned().map(Self)),
+            Value::Object(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, Self(value.clone()))))
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The HTTP interface from outside: a real server on a fresh database, asked as programs and browsers ask it.
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod harness;
+
+mod accounts;
+mod admin;
+mod cors;
+mod decimals;
+mod description;
+mod health;
+mod idempotency;
+mod logins;
+mod orders;
+mod pages;
+mod performance;
+mod portfolios;
+mod protocol;
+mod rate_limits;
+mod security_headers;
+mod stocks;
+mod throttle;
+mod tokens;
+mod transactions;
+mod valuation;
+mod watchlists;

@@ -1,0 +1,295 @@
+//! Portfolios and the cash that goes in and out.
+
+use chrono::TimeDelta;
+use insta::assert_json_snapshot;
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+const PORTFOLIOS: &str = "/api/v1/portfolios";
+
+#[tokio::test]
+async fn a_portfolio_opens_with_its_starting_cash_as_first_deposit() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let body = json!({"name": " Growth ", "description": "For the long run", "cash_balance": "2500.50"});
+    let answer = mara.post(PORTFOLIOS, body).await.is(201);
+    assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
+    {
+      "cash_balance": "2500.50",
+      "created_at": "2026-11-20T19:12:00Z",
+      "description": "For the long run",
+      "id": "[id]",
+      "name": "Growth",
+      "updated_at": "2026-11-20T19:12:00Z"
+    }
+    "#);
+    let own = answer.header("location").unwrap().to_owned();
+    assert_eq!(own, format!("{PORTFOLIOS}/{}", answer.json()["id"]));
+    assert_eq!(*mara.get(&own).await.is(200).json(), *answer.json());
+
+    let journal = mara.get(&format!("{own}/transactions")).await.is(200);
+    assert_json_snapshot!(journal.json(), { ".items[].id" => "[id]" }, @r#"
+    {
+      "items": [
+        {
+          "amount": "2500.50",
+          "commission": "0.00",
+          "id": "[id]",
+          "order_id": null,
+          "price": null,
+          "quantity": null,
+          "realized_pnl": null,
+          "receipt": null,
+          "side": null,
+          "symbol": null,
+          "timestamp": "2026-11-20T19:12:00Z",
+          "transaction_type": "deposit"
+        }
+      ],
+      "next_cursor": null
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_the_usual() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let opened = mara.post(PORTFOLIOS, json!({"name": "Growth"})).await.is(201).json();
+    assert_eq!((&opened["description"], &opened["cash_balance"]), (&json!(""), &json!("100000.00")));
+    let empty = mara.post(PORTFOLIOS, json!({"name": "Empty", "cash_balance": "0"})).await.is(201).json();
+    assert_eq!(empty["cash_balance"], "0.00");
+    let journal = mara.get(&format!("{PORTFOLIOS}/{}/transactions", empty["id"])).await.is(200);
+    assert!(journal.items().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_portfolio_may_not_be_like() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    for (field, body) in [
+        ("name", json!({"name": ""})),
+        ("name", json!({"name": "x".repeat(81)})),
+        ("name", json!({"name": "a\nb"})),
+        ("description", json!({"name": "a", "description": "x".repeat(501)})),
+        ("cash_balance", json!({"name": "a", "cash_balance": "-1"})),
+        ("cash_balance", json!({"name": "a", "cash_balance": "0.001"})),
+        ("cash_balance", json!({"name": "a", "cash_balance": ""})),
+        ("body", json!({"name": "a", "cash_balance": true})),
+        ("body", json!({"name": "a", "cash": "1"})),
+        ("body", json!({"name": 7})),
+        ("body", json!({})),
+    ] {
+        mara.post(PORTFOLIOS, body).await.is_about(field);
+    }
+    assert!(mara.get(PORTFOLIOS).await.items().is_empty());
+}
+
+#[tokio::test]
+async fn a_hundred_portfolios_are_enough() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    for _ in 0..100 {
+        mara.open("0").await;
+    }
+    let problem =
+        mara.post(PORTFOLIOS, json!({"name": "One more"})).await.is_refused(409, "too_many_portfolios");
+    assert_json_snapshot!(problem, @r#"
+    {
+      "code": "too_many_portfolios",
+      "detail": "A user can have up to 100 portfolios.",
+      "status": 409,
+      "title": "Too many",
+      "type": "urn:stockyard:problem:too_many_portfolios"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn portfolios_are_listed_page_by_page_in_the_order_they_were_opened() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    app.register("sam").await.open("1").await;
+    let mut opened = Vec::new();
+    for _ in 0..5 {
+        opened.push(mara.open("1").await);
+    }
+    let ids = |items: &[Value]| items.iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>();
+    let pages: Vec<Vec<i64>> = mara.pages(PORTFOLIOS, 2).await.iter().map(|page| ids(page)).collect();
+    assert_eq!(pages, [&opened[..2], &opened[2..4], &opened[4..]]);
+    assert_eq!(mara.pages(PORTFOLIOS, 5).await.len(), 1);
+    let all = mara.get(PORTFOLIOS).await.is(200);
+    assert_eq!(ids(&all.items()), opened);
+    assert_eq!(all.json()["next_cursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_page_has_1_to_200_items() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    mara.get(&format!("{PORTFOLIOS}?limit=200")).await.is(200);
+    for limit in ["0", "201", "-1", "1.5", "many", ""] {
+        let fields = mara.get(&format!("{PORTFOLIOS}?limit={limit}")).await.fields();
+        assert_eq!(fields, ["limit: must be a whole number from 1 to 200"], "{limit}");
+    }
+    mara.get(&format!("{PORTFOLIOS}?cursor=nonsense")).await.is_about("cursor");
+    mara.get(&format!("{PORTFOLIOS}?page=2")).await.is_about("query");
+}
+
+#[tokio::test]
+async fn a_portfolio_is_renamed_and_described() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let own = format!("{PORTFOLIOS}/{}", mara.open("100").await);
+    app.pass(TimeDelta::minutes(1));
+    let changed = mara.patch(&own, json!({"name": "Income"})).await.is(200);
+    assert_json_snapshot!(changed.json(), { ".id" => "[id]" }, @r#"
+    {
+      "cash_balance": "100.00",
+      "created_at": "2026-11-20T19:12:00Z",
+      "description": "",
+      "id": "[id]",
+      "name": "Income",
+      "updated_at": "2026-11-20T19:13:00Z"
+    }
+    "#);
+    let changed = mara.patch(&own, json!({"description": "Dividends"})).await.is(200).json();
+    assert_eq!((&changed["name"], &changed["description"]), (&json!("Income"), &json!("Dividends")));
+    mara.patch(&own, json!({"name": " "})).await.is_about("name");
+    mara.patch(&own, json!({"cash_balance": "1000000"})).await.is_about("body");
+    assert_eq!(*mara.get(&own).await.json(), *changed);
+}
+
+#[tokio::test]
+async fn a_deleted_portfolio_is_gone() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let (gone, stays) = (mara.open("1000").await, mara.open("1000").await);
+    for portfolio in [gone, stays] {
+        mara.buy(portfolio, "AAPL", "1").await.is(201);
+    }
+    let own = format!("{PORTFOLIOS}/{gone}");
+    assert_eq!(mara.delete(&own).await.is(204).text(), "");
+    mara.get(&own).await.is_refused(404, "not_found");
+    mara.delete(&own).await.is_refused(404, "not_found");
+    assert_eq!(mara.cash(stays).await, "850.00");
+    assert_eq!(app.services.totals().await.unwrap().transactions, 2);
+}
+
+#[tokio::test]
+async fn cash_goes_in_and_out() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("100.00").await;
+    let paid_in = mara.deposit(portfolio, "50.25").await.is(201);
+    assert_json_snapshot!(paid_in.json(), { ".id" => "[id]" }, @r#"
+    {
+      "amount": "50.25",
+      "commission": "0.00",
+      "id": "[id]",
+      "order_id": null,
+      "price": null,
+      "quantity": null,
+      "realized_pnl": null,
+      "receipt": null,
+      "side": null,
+      "symbol": null,
+      "timestamp": "2026-11-20T19:12:00Z",
+      "transaction_type": "deposit"
+    }
+    "#);
+    let taken_out = mara.withdraw(portfolio, "150.25").await.is(201).json();
+    assert_eq!(
+        (&taken_out["transaction_type"], &taken_out["amount"]),
+        (&json!("withdrawal"), &json!("-150.25"))
+    );
+    assert_eq!(mara.cash(portfolio).await, "0.00");
+}
+
+#[tokio::test]
+async fn more_than_there_is_cannot_be_taken_out() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("100.00").await;
+    let problem = mara.withdraw(portfolio, "100.01").await.is_refused(422, "insufficient_cash");
+    assert_json_snapshot!(problem, @r#"
+    {
+      "available": "100.00",
+      "code": "insufficient_cash",
+      "detail": "100.01 cannot be withdrawn, 100.00 is available.",
+      "required": "100.01",
+      "status": 422,
+      "title": "Not enough cash",
+      "type": "urn:stockyard:problem:insufficient_cash"
+    }
+    "#);
+    assert_eq!(mara.cash(portfolio).await, "100.00");
+}
+
+#[tokio::test]
+async fn what_a_movement_of_cash_may_not_be_like() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let path = format!("{PORTFOLIOS}/{}/cash", mara.open("100.00").await);
+    for (field, body) in [
+        ("amount", json!({"type": "deposit", "amount": "0"})),
+        ("amount", json!({"type": "deposit", "amount": "-5"})),
+        ("amount", json!({"type": "withdrawal", "amount": "0.00"})),
+        ("amount", json!({"type": "deposit", "amount": "1000000000000000"})),
+        ("amount", json!({"type": "deposit", "amount": "1000000000000000.01"})),
+        ("type", json!({"type": "buy", "amount": "1"})),
+        ("type", json!({"type": "Deposit", "amount": "1"})),
+        ("body", json!({"type": "deposit"})),
+        ("body", json!({"type": "deposit", "amount": "1", "currency": "EUR"})),
+    ] {
+        mara.post(&path, body).await.is_about(field);
+    }
+    let both = mara.post(&path, json!({"type": "gift", "amount": "lots"})).await.fields();
+    assert_eq!(both.len(), 2, "{both:?}");
+}
+
+#[tokio::test]
+async fn to_strangers_a_portfolio_does_not_exist() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("1000.00").await;
+    let order = mara.buy(portfolio, "AAPL", "1").await.is(201).json()["id"].as_str().unwrap().to_owned();
+    let mallory = app.register("mallory").await;
+    let own = format!("{PORTFOLIOS}/{portfolio}");
+    let missing = format!("{PORTFOLIOS}/{}", portfolio + 1000);
+    for rest in [
+        "",
+        "/orders",
+        &format!("/orders/{order}"),
+        "/positions",
+        "/positions/AAPL",
+        "/valuation",
+        "/composition",
+        "/transactions",
+        "/transactions.csv",
+        "/snapshots",
+        "/performance",
+    ] {
+        let foreign = mallory.get(&format!("{own}{rest}")).await;
+        foreign.is_refused(404, "not_found");
+        // Nothing tells it from one that is not there.
+        assert_eq!(foreign.text(), mallory.get(&format!("{missing}{rest}")).await.text());
+    }
+    mallory.patch(&own, json!({"name": "Mine"})).await.is_refused(404, "not_found");
+    mallory.delete(&own).await.is_refused(404, "not_found");
+    mallory.withdraw(portfolio, "1").await.is_refused(404, "not_found");
+    mallory.buy(portfolio, "AAPL", "1").await.is_refused(404, "not_found");
+    let order = json!({"symbol": "AAPL", "side": "sell", "type": "market", "quantity": "1"});
+    mallory.post(&format!("{own}/orders/preview"), order).await.is_refused(404, "not_found");
+    assert_eq!(mara.cash(portfolio).await, "850.00");
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_is_not_found() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    for id in ["0", "-1", "abc", "1.5", "99999999999999999999", "%20", "1%00"] {
+        mara.get(&format!("{PORTFOLIOS}/{id}")).await.is_refused(404, "not_found");
+    }
+}

@@ -1,0 +1,236 @@
+//! Finding stocks, their prices and histories.
+
+use insta::assert_json_snapshot;
+use market_data::QuoteError;
+use serde_json::Value;
+
+use crate::harness::{Caller, TestApp};
+
+async fn found(caller: &Caller, search: &str) -> Vec<String> {
+    let items = caller.get(&format!("/api/v1/stocks?search={search}")).await.is(200).items();
+    items.iter().map(|row| row["symbol"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_stock_is_found_by_symbol_and_by_name() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let answer = mara.get("/api/v1/stocks?search=app").await.is(200);
+    assert_json_snapshot!(answer.json(), @r#"
+    {
+      "items": [
+        {
+          "company_name": "Apple Inc.",
+          "currency": "USD",
+          "exchange": "NASDAQ",
+          "sector": "Technology",
+          "symbol": "AAPL"
+        }
+      ],
+      "next_cursor": null
+    }
+    "#);
+    assert_eq!(found(&mara, "a").await, ["AAPL"]);
+    assert_eq!(found(&mara, "MICROSOFT%20c").await, ["MSFT"]);
+    assert_eq!(found(&mara, "%20jpm%20").await, ["JPM"]);
+    for nothing in ["zzz", "", "%20", "%25", "_", "%27%20OR%201=1"] {
+        assert!(found(&mara, nothing).await.is_empty(), "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_needs_its_word_and_a_sensible_limit() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    assert_eq!(mara.get("/api/v1/stocks?search=s&limit=1").await.is(200).items().len(), 1);
+    mara.get("/api/v1/stocks").await.is_about("query");
+    mara.get("/api/v1/stocks?search=a&limit=0").await.is_about("limit");
+    mara.get("/api/v1/stocks?search=a&limit=201").await.is_about("limit");
+    mara.get("/api/v1/stocks?search=a&sector=Tech").await.is_about("query");
+}
+
+#[tokio::test]
+async fn a_stock_has_a_profile() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    for symbol in ["JPM", "jpm"] {
+        let answer = mara.get(&format!("/api/v1/stocks/{symbol}")).await.is(200);
+        insta::allow_duplicates! { assert_json_snapshot!(answer.json(), @r#"
+        {
+          "company_name": "JPMorgan Chase & Co.",
+          "currency": "USD",
+          "exchange": "NASDAQ",
+          "sector": "Financials",
+          "symbol": "JPM"
+        }
+        "#); }
+    }
+}
+
+#[tokio::test]
+async fn a_quote_tells_price_change_and_origin() {
+    let app = TestApp::spawn().await;
+    app.close("AAPL", "2026-11-19", "120.00");
+    app.prices.set_bid_and_ask("AAPL", "149.95", "150.05");
+    let mara = app.register("mara").await;
+    assert_json_snapshot!(mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json(), @r#"
+    {
+      "as_of": "2026-11-20T19:12:00Z",
+      "ask": "150.05",
+      "bid": "149.95",
+      "change": "30.00",
+      "change_percent": 25.0,
+      "freshness": "simulated",
+      "previous_close": "120.00",
+      "price": "150.00",
+      "source": "fixed",
+      "stale": false,
+      "symbol": "AAPL",
+      "volume": null
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn what_a_quote_does_not_know_is_null() {
+    let app = TestApp::spawn().await;
+    app.prices.list("PENNY", "Penny Mills", "Materials", "0.0125");
+    let mara = app.register("mara").await;
+    assert_json_snapshot!(mara.get("/api/v1/stocks/PENNY/quote").await.is(200).json(), @r#"
+    {
+      "as_of": "2026-11-20T19:12:00Z",
+      "ask": null,
+      "bid": null,
+      "change": null,
+      "change_percent": null,
+      "freshness": "simulated",
+      "previous_close": null,
+      "price": "0.0125",
+      "source": "fixed",
+      "stale": false,
+      "symbol": "PENNY",
+      "volume": null
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn a_symbol_that_nothing_has_or_can_have_is_not_found() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    for rest in ["", "/quote", "/history"] {
+        let unknown = mara.get(&format!("/api/v1/stocks/NOPE{rest}")).await;
+        insta::allow_duplicates! {
+            assert_json_snapshot!(unknown.is_refused(404, "unknown_symbol"), @r#"
+            {
+              "code": "unknown_symbol",
+              "detail": "No stock has the symbol NOPE.",
+              "status": 404,
+              "symbol": "NOPE",
+              "title": "Unknown symbol",
+              "type": "urn:stockyard:problem:unknown_symbol"
+            }
+            "#);
+        }
+        for symbol in ["A%20B", "ABCDEFGHIJKLM", "%3Cb%3E", "-", "%C3%84"] {
+            mara.get(&format!("/api/v1/stocks/{symbol}{rest}")).await.is_refused(404, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_its_source_a_quote_is_the_last_known_one() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    app.prices.fail_with(QuoteError::Unreachable);
+    let answer = mara.get("/api/v1/stocks/AAPL/quote").await;
+    assert_json_snapshot!(answer.is_refused(503, "no_price"), @r#"
+    {
+      "code": "no_price",
+      "detail": "There is no price for AAPL at the moment.",
+      "status": 503,
+      "symbol": "AAPL",
+      "title": "Not available at the moment",
+      "type": "urn:stockyard:problem:no_price"
+    }
+    "#);
+    assert!(answer.header("retry-after").is_some());
+    mara.get("/api/v1/stocks/AAPL/history").await.is_refused(503, "no_price");
+    let search = mara.get("/api/v1/stocks?search=app").await;
+    assert_json_snapshot!(search.is_refused(503, "source_unavailable"), @r#"
+    {
+      "code": "source_unavailable",
+      "detail": "The price source does not answer at the moment.",
+      "status": 503,
+      "title": "Not available at the moment",
+      "type": "urn:stockyard:problem:source_unavailable"
+    }
+    "#);
+    // The profile needs no source.
+    mara.get("/api/v1/stocks/AAPL").await.is(200);
+
+    app.prices.recover();
+    mara.buy(mara.open("1000").await, "AAPL", "1").await.is(201);
+    app.prices.fail_with(QuoteError::Unreachable);
+    let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
+    assert_eq!((&quote["price"], &quote["stale"]), (&Value::from("150.00"), &Value::Bool(true)));
+}
+
+#[tokio::test]
+async fn a_history_goes_as_far_back_as_its_range() {
+    let app = TestApp::spawn().await;
+    for (date, close) in [
+        ("2007-01-03", "1.00"),
+        ("2022-01-03", "2.00"),
+        ("2026-01-02", "3.00"),
+        ("2026-09-01", "4.00"),
+        ("2026-11-01", "5.00"),
+        ("2026-11-18", "6.00"),
+        // Not over yet.
+        ("2026-11-20", "7.00"),
+    ] {
+        app.close("AAPL", date, close);
+    }
+    let mara = app.register("mara").await;
+    for (range, first, bars) in [
+        ("1W", "2026-11-18", 1),
+        ("1M", "2026-11-01", 2),
+        ("3M", "2026-09-01", 3),
+        ("YTD", "2026-01-02", 4),
+        ("1Y", "2026-01-02", 4),
+        ("5Y", "2022-01-03", 5),
+        ("ALL", "2007-01-03", 6),
+        ("all", "2007-01-03", 6),
+    ] {
+        let items = mara.get(&format!("/api/v1/stocks/AAPL/history?range={range}")).await.is(200).items();
+        assert_eq!((items[0]["date"].as_str().unwrap(), items.len()), (first, bars), "{range}");
+    }
+    let usual = mara.get("/api/v1/stocks/AAPL/history").await.is(200);
+    assert_eq!(usual.items().len(), 4);
+    let week = mara.get("/api/v1/stocks/AAPL/history?range=1W&interval=1d").await.is(200);
+    assert_json_snapshot!(week.json(), @r#"
+    {
+      "items": [
+        {
+          "close": "6.00",
+          "date": "2026-11-18",
+          "high": "6.00",
+          "low": "6.00",
+          "open": "6.00",
+          "volume": 1000
+        }
+      ],
+      "next_cursor": null
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn what_a_history_may_not_be_asked_for() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    mara.get("/api/v1/stocks/AAPL/history?range=10Y").await.is_about("range");
+    mara.get("/api/v1/stocks/AAPL/history?range=").await.is_about("range");
+    mara.get("/api/v1/stocks/AAPL/history?interval=1h").await.is_about("interval");
+    mara.get("/api/v1/stocks/AAPL/history?from=2026-01-01").await.is_about("query");
+}
