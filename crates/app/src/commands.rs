@@ -1,0 +1,213 @@
+//! What each command does.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::NaiveDate;
+use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::{ExposeSecret, SecretString};
+use services::accounts::Registration;
+use services::snapshots::IdRange;
+use services::{Error, Services};
+use web::WebConfig;
+use worker::WorkerConfig;
+
+use crate::config::{BadConfig, Config};
+use crate::wiring::{self, Role};
+
+/// Pages and API, and the jobs unless Redis hands them to others.
+pub async fn serve(config: &Config) -> Result<ExitCode> {
+    let secret_key = config.signing_key()?;
+    let listener = TcpListener::bind((config.host.as_str(), config.port)).with_context(|| {
+        format!(
+            "HOST and PORT: cannot listen on {}:{}; choose another PORT or end what uses it",
+            config.host, config.port
+        )
+    })?;
+    listener.set_nonblocking(true)?;
+    let services = wiring::services(config, Role::Process).await?;
+    let web_config = WebConfig {
+        public_url: config.public_url.clone(),
+        secret_key,
+        cors_allowed_origins: config.cors_allowed_origins.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        rate_limits: config.rate_limits,
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        wiring::shutdown_signal().await;
+        let _ = stop.send(true);
+    });
+    let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let jobs = match &config.redis_url {
+        Some(_) => None,
+        None => {
+            Some(tokio::spawn(worker::run(services.clone(), WorkerConfig::default(), wait(stopped.clone()))))
+        }
+    };
+    let address = listener.local_addr()?;
+    tracing::info!(%address, database = %config.database_url, source = %services.market().quotes.source(), "listening");
+    println!("Stockyard is at {}", config.public_url);
+    web::run(services, web_config, listener, wait(stopped)).await?;
+    if let Some(jobs) = jobs {
+        jobs.await??;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Jobs only.
+pub async fn worker(config: &Config) -> Result<ExitCode> {
+    let Some(redis_url) = &config.redis_url else {
+        let why =
+            "REDIS_URL is not set: without Redis the jobs run in `stockyard serve`, and no worker is needed";
+        return Err(BadConfig(vec![why.into()]).into());
+    };
+    let services = wiring::services(config, Role::Process).await?;
+    let worker_config = WorkerConfig { redis_url: Some(redis_url.clone()), ..WorkerConfig::default() };
+    worker::run(services, worker_config, wiring::shutdown_signal()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn migrate(config: &Config) -> Result<ExitCode> {
+    let ran = wiring::open_store(config)?.migrate().await?;
+    match ran.as_slice() {
+        [] => println!("The tables of {} are up to date.", config.database_url),
+        names => println!("Migrated {}: {}.", config.database_url, names.join(", ")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {pos} {msg}, {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCode> {
+    wiring::require_database(config)?;
+    let services = wiring::services(config, Role::Command).await?;
+    let market = services.market();
+    let date = date.unwrap_or_else(|| market.calendar.booking_session(market.now()).date);
+    let bar = progress_bar("portfolios");
+    let count = services
+        .take_snapshots(date, IdRange::ALL, |done| {
+            bar.set_position(done as u64);
+            true
+        })
+        .await
+        .map_err(|error| told(error, "--date"))?;
+    bar.finish_and_clear();
+    let kind = match count.provisional {
+        0 => "final".to_owned(),
+        all if all == count.portfolios => "provisional".to_owned(),
+        some => format!("{some} of them provisional"),
+    };
+    println!("{} snapshots of {date}, {kind}.", count.portfolios);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A refusal with its fields, which the error's own text leaves out.
+fn told(error: Error, option: &str) -> anyhow::Error {
+    match error {
+        Error::Invalid(fields) | Error::Taken(fields) => {
+            let lines: Vec<String> = fields
+                .iter()
+                .map(|error| match error.field {
+                    "date" => format!("{option}: {}", error.message),
+                    field => format!("{field}: {}", error.message),
+                })
+                .collect();
+            anyhow::anyhow!(lines.join("\n"))
+        }
+        other => other.into(),
+    }
+}
+
+pub async fn verify(config: &Config) -> Result<ExitCode> {
+    wiring::require_database(config)?;
+    let services: Services = wiring::services(config, Role::Command).await?;
+    let bar = progress_bar("portfolios");
+    let report = services.verify(|done| bar.set_position(done as u64)).await?;
+    bar.finish_and_clear();
+    for difference in &report.differences {
+        println!("portfolio {}: {}", difference.portfolio_id, difference.what);
+    }
+    println!(
+        "{} portfolios, {} journal entries, {} final snapshots: {}",
+        report.portfolios,
+        report.entries,
+        report.snapshots,
+        match report.differences.len() {
+            0 => "the books balance.".to_owned(),
+            1 => "1 difference.".to_owned(),
+            n => format!("{n} differences."),
+        }
+    );
+    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub async fn create_user(config: &Config, username: String, email: String, admin: bool) -> Result<ExitCode> {
+    let services = wiring::services(config, Role::Command).await?;
+    let password = read_password()?;
+    let registration =
+        Registration { username, email, password, first_name: String::new(), last_name: String::new() };
+    let account = services.create_user(registration, admin).await.map_err(|error| told(error, ""))?;
+    println!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_password() -> Result<SecretString> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned().into());
+    }
+    let password: SecretString = rpassword::prompt_password("Password: ")?.into();
+    let again: SecretString = rpassword::prompt_password("Again: ")?.into();
+    if password.expose_secret() != again.expose_secret() {
+        bail!("the two passwords differ");
+    }
+    Ok(password)
+}
+
+pub async fn backup(config: &Config, file: PathBuf) -> Result<ExitCode> {
+    if config.is_full() {
+        bail!("`backup` copies a SQLite database; for PostgreSQL use its own `pg_dump`");
+    }
+    wiring::require_database(config)?;
+    if file.exists() {
+        bail!("{} exists already: name a new file", file.display());
+    }
+    let path = file.to_str().context("the file's name is not valid UTF-8")?.to_owned();
+    wiring::ready_store(config).await?.backup(path).await.context("the copy could not be written")?;
+    println!("Copied {} to {}.", config.database_url, file.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One request by hand, so that an image needs no other program for its health check.
+pub fn healthcheck(config: &Config) -> Result<ExitCode> {
+    let host = match config.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    let mut stream = TcpStream::connect((host, config.port)).context("no server answers")?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(
+        format!("GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let ready = answer.starts_with("HTTP/1.1 200");
+    println!("{}", if ready { "ready" } else { "not ready" });
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

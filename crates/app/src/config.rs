@@ -1,0 +1,440 @@
+//! The environment, read once: the only place that does.
+
+use std::fmt::Display;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, Utc};
+use domain::{Money, Timestamp};
+use ipnet::IpNet;
+use persistence::{BadDatabaseUrl, DatabaseUrl};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+/// Where prices come from.
+#[derive(Debug, Clone)]
+pub enum MarketData {
+    Simulated { seed: u64 },
+    AlphaVantage { api_key: SecretString, base_url: Url },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// All settings of a process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `HOST`: the address to listen on. Default 127.0.0.1.
+    pub host: String,
+    /// `PORT`. Default 8080.
+    pub port: u16,
+    /// `PUBLIC_URL`: where browsers reach the installation. Default `http://HOST:PORT`.
+    pub public_url: Url,
+    /// `DATABASE_URL`: `sqlite://…` or `postgres://…`. Default the file `stockyard.db` in `DATA_DIR`.
+    pub database_url: DatabaseUrl,
+    /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: in the server.
+    pub redis_url: Option<SecretString>,
+    /// `SECRET_KEY`: at least 64 characters. `None` when it is to be kept in `DATA_DIR`.
+    pub secret_key: Option<SecretString>,
+    /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
+    pub data_dir: PathBuf,
+    /// `MARKET_DATA` with `SIMULATION_SEED`, or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`.
+    pub market_data: MarketData,
+    /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
+    pub starting_cash: Money,
+    /// `CORS_ALLOWED_ORIGINS`: separated by commas. Default none.
+    pub cors_allowed_origins: Vec<String>,
+    /// `TRUSTED_PROXIES`: addresses or networks, separated by commas. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `RATE_LIMITS`: on or off. Default on.
+    pub rate_limits: bool,
+    /// `LOG_FORMAT`: text or json. Default text.
+    pub log_format: LogFormat,
+    /// `CLOCK_START`: RFC 3339. Default none. Simulated market only, like the next.
+    pub clock_start: Option<Timestamp>,
+    /// `CLOCK_SPEED`: market seconds per second. Default 1.
+    pub clock_speed: f64,
+}
+
+/// Everything that is wrong with the environment, one line each.
+#[derive(Debug)]
+pub struct BadConfig(pub Vec<String>);
+
+impl Display for BadConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl std::error::Error for BadConfig {}
+
+impl Config {
+    /// `needs_key` says whether the command signs anything.
+    ///
+    /// # Errors
+    /// [`BadConfig`] with all bad values at once.
+    pub fn from_env(needs_key: bool) -> Result<Self, BadConfig> {
+        #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+        Self::read(needs_key, |name| std::env::var(name).ok())
+    }
+
+    fn read(needs_key: bool, variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        // An empty value is none: compose files and hosts' forms like to send them.
+        let mut env = Env {
+            variable: |name: &str| variable(name).filter(|value| !value.trim().is_empty()),
+            bad: Vec::new(),
+        };
+
+        let host = env.text("HOST").unwrap_or_else(|| "127.0.0.1".into());
+        let port = env.parsed("PORT", "a port from 1 to 65535, like 8080").map_or(8080, NonZeroU16::get);
+        let shown_host = match host.as_str() {
+            "0.0.0.0" | "::" => "127.0.0.1".to_owned(),
+            v6 if v6.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{v6}]"),
+            host => host.to_owned(),
+        };
+        let public_url = match (&env.text("PUBLIC_URL"), Url::parse(&format!("http://{shown_host}:{port}"))) {
+            (Some(_), _) => env.web_address("PUBLIC_URL"),
+            (None, Ok(url)) => Some(url),
+            (None, Err(_)) => env.refuse("HOST", &format!("is {host:?}: expected an address like 127.0.0.1")),
+        };
+        let data_dir = PathBuf::from(env.text("DATA_DIR").unwrap_or_else(|| "data".into()));
+        let database_url: Option<DatabaseUrl> = match env.text("DATABASE_URL") {
+            None => Some(DatabaseUrl::Sqlite(data_dir.join("stockyard.db").display().to_string())),
+            Some(text) => match text.parse() {
+                Ok(url) => Some(url),
+                Err::<_, BadDatabaseUrl>(error) => env.refuse("DATABASE_URL", &error),
+            },
+        };
+        let on_postgres = matches!(database_url, Some(DatabaseUrl::Postgres(_)));
+        let redis_url = env.text("REDIS_URL");
+        if let Some(url) = &redis_url {
+            if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+                env.refuse::<()>(
+                    "REDIS_URL",
+                    &"must begin with redis:// or rediss://, like redis://127.0.0.1:6379",
+                );
+            } else if database_url.is_some() && !on_postgres {
+                env.refuse::<()>(
+                    "REDIS_URL",
+                    &"needs DATABASE_URL to name a PostgreSQL database: several processes cannot share a SQLite file. \
+                      Without REDIS_URL the worker runs in the server",
+                );
+            }
+        }
+        let secret_key = env.text("SECRET_KEY");
+        match &secret_key {
+            Some(key) if key.chars().count() < 64 => {
+                env.refuse::<()>(
+                    "SECRET_KEY",
+                    &"must have at least 64 characters: make one with `openssl rand -hex 48`",
+                );
+            }
+            None if needs_key && on_postgres => {
+                env.refuse::<()>(
+                    "SECRET_KEY",
+                    &"is not set: with PostgreSQL it must be, and be the same for all processes. Make one with \
+                      `openssl rand -hex 48`",
+                );
+            }
+            _ => {}
+        }
+        let market_data = env.market_data();
+        let starting_cash: Option<Money> = match env.text("STARTING_CASH") {
+            None => Some(Money::from_cents(10_000_000)),
+            Some(text) => match text.parse::<Money>() {
+                Ok(cash) if !cash.is_negative() => Some(cash),
+                Ok(_) => env.refuse("STARTING_CASH", &"must be zero or more"),
+                Err(error) => env.refuse("STARTING_CASH", &error),
+            },
+        };
+        let cors_allowed_origins =
+            env.list("CORS_ALLOWED_ORIGINS", "an origin like https://app.example.com", |text| {
+                let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+                let origin = url.origin().ascii_serialization();
+                (text.trim_end_matches('/') == origin).then_some(origin)
+            });
+        let trusted_proxies =
+            env.list("TRUSTED_PROXIES", "an address or a network like 10.0.0.0/8", |text| {
+                text.parse()
+                    .ok()
+                    .or_else(|| text.parse().ok().map(|address: std::net::IpAddr| address.into()))
+            });
+        let rate_limits = env.choice("RATE_LIMITS", &[("on", true), ("off", false)]).unwrap_or(true);
+        let log_format = env
+            .choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+            .unwrap_or(LogFormat::Text);
+        let clock_start: Option<DateTime<Utc>> =
+            env.parsed("CLOCK_START", "an instant like 2026-01-05T14:30:00Z");
+        let clock_speed: Option<f64> = env.parsed("CLOCK_SPEED", "a number above zero, like 60");
+        if clock_speed.is_some_and(|speed| !(speed > 0.0 && speed <= FASTEST)) {
+            env.refuse::<()>("CLOCK_SPEED", &format!("must be above zero and at most {FASTEST}"));
+        }
+        if clock_start.is_some_and(|at| !SIMULATED_YEARS.contains(&at.year())) {
+            env.refuse::<()>(
+                "CLOCK_START",
+                &"must lie in the years 1981 to 2060, which the simulated market knows",
+            );
+        }
+        if let Some(other) = env.text("TRADING").filter(|mode| mode != "practice") {
+            env.refuse::<()>("TRADING", &format!("is {other:?}: this version knows practice alone"));
+        }
+        if matches!(market_data, Some(MarketData::AlphaVantage { .. }))
+            && (clock_start.is_some() || clock_speed.is_some())
+        {
+            env.refuse::<()>(
+                "CLOCK_START",
+                &"and CLOCK_SPEED work with the simulated market only: real prices keep real time",
+            );
+        }
+
+        match (public_url, database_url, market_data, starting_cash) {
+            (Some(public_url), Some(database_url), Some(market_data), Some(starting_cash))
+                if env.bad.is_empty() =>
+            {
+                Ok(Self {
+                    host,
+                    port,
+                    public_url,
+                    database_url,
+                    redis_url: redis_url.map(SecretString::from),
+                    secret_key: secret_key.map(SecretString::from),
+                    data_dir,
+                    market_data,
+                    starting_cash,
+                    cors_allowed_origins,
+                    trusted_proxies,
+                    rate_limits,
+                    log_format,
+                    clock_start: clock_start.map(Timestamp::from),
+                    clock_speed: clock_speed.unwrap_or(1.0),
+                })
+            }
+            _ => Err(BadConfig(env.bad)),
+        }
+    }
+
+    /// Full mode: facts on PostgreSQL, nothing written to the data folder.
+    pub fn is_full(&self) -> bool {
+        matches!(self.database_url, DatabaseUrl::Postgres(_))
+    }
+
+    /// The key that signs cookies: the configured one, or the one kept in the data folder, made the first time.
+    ///
+    /// # Errors
+    /// [`BadConfig`] when the folder cannot be written.
+    pub fn signing_key(&self) -> Result<SecretString, BadConfig> {
+        match &self.secret_key {
+            Some(key) => Ok(key.clone()),
+            None => kept_key(&self.data_dir)
+                .map_err(|error| BadConfig(vec![format!("DATA_DIR: {}: {error}", self.data_dir.display())])),
+        }
+    }
+}
+
+/// Market seconds per second: a day in less than ten seconds, so that each session's jobs keep up.
+const FASTEST: f64 = 10_000.0;
+const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
+
+/// Makes the folder, for its owner alone: it holds password hashes and the key.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn kept_key(folder: &Path) -> std::io::Result<SecretString> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    private_folder(folder)?;
+    let path = folder.join("secret_key");
+    match std::fs::read_to_string(&path) {
+        Ok(key) if key.trim().len() >= 64 => return Ok(key.trim().to_owned().into()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let key: SecretString = rand::random::<[u128; 3]>().map(|part| format!("{part:032x}")).concat().into();
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(key.expose_secret().as_bytes())?;
+    file.sync_all()?;
+    Ok(key)
+}
+
+/// Reads variables and collects what is wrong with them.
+struct Env<F> {
+    variable: F,
+    bad: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Env<F> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.variable)(name).map(|value| value.trim().to_owned())
+    }
+
+    fn refuse<T>(&mut self, name: &str, why: &impl Display) -> Option<T> {
+        self.bad.push(format!("{name} {why}"));
+        None
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let text = self.text(name)?;
+        text.parse().ok().or_else(|| self.refuse(name, &format!("is {text:?}: expected {expected}")))
+    }
+
+    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name)?;
+        let found =
+            choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text)).map(|(_, value)| *value);
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        found.or_else(|| self.refuse(name, &format!("is {text:?}: expected {}", words.join(" or "))))
+    }
+
+    fn list<T>(&mut self, name: &str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let text = self.text(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts
+            .filter_map(|part| {
+                read(part).or_else(|| {
+                    self.refuse(name, &format!("has {part:?}: expected {expected}, separated by commas"))
+                })
+            })
+            .collect()
+    }
+
+    fn web_address(&mut self, name: &str) -> Option<Url> {
+        let text = self.text(name)?;
+        let url =
+            Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        url.or_else(|| {
+            self.refuse(name, &format!("is {text:?}: expected an address like https://stockyard.example.org"))
+        })
+    }
+
+    fn market_data(&mut self) -> Option<MarketData> {
+        let api_key = self.text("ALPHAVANTAGE_API_KEY");
+        let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
+        let chosen = self.text("MARKET_DATA").unwrap_or_else(|| default.into());
+        match chosen.as_str() {
+            "simulated" => {
+                let seed = self.parsed("SIMULATION_SEED", "a whole number from 0 on");
+                Some(MarketData::Simulated { seed: seed.unwrap_or(market_data::DEFAULT_SEED) })
+            }
+            "alphavantage" => {
+                let base_url = self
+                    .web_address("ALPHAVANTAGE_BASE_URL")
+                    .or_else(|| Url::parse(market_data::AlphaVantageConfig::BASE_URL).ok())?;
+                match api_key {
+                    Some(key) => Some(MarketData::AlphaVantage { api_key: key.into(), base_url }),
+                    None => self
+                        .refuse("ALPHAVANTAGE_API_KEY", &"is not set, and MARKET_DATA=alphavantage needs it"),
+                }
+            }
+            other => self.refuse("MARKET_DATA", &format!("is {other:?}: expected simulated or alphavantage")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, BadConfig> {
+        Config::read(true, |name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn complaints(variables: &[(&str, &str)]) -> Vec<String> {
+        read(variables).unwrap_err().0
+    }
+
+    #[test]
+    fn nothing_configured_is_embedded() {
+        let config = read(&[("SECRET_KEY", ""), ("REDIS_URL", " ")]).unwrap();
+        assert_eq!(config.database_url.to_string(), "sqlite://data/stockyard.db");
+        assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
+        assert_eq!(config.starting_cash.to_string(), "100000.00");
+        assert!(!config.is_full() && config.redis_url.is_none() && config.rate_limits);
+        assert!(matches!(config.market_data, MarketData::Simulated { .. }));
+    }
+
+    #[test]
+    fn all_bad_values_are_told_at_once_with_what_is_expected() {
+        let told = complaints(&[
+            ("PORT", "eighty"),
+            ("DATABASE_URL", "mysql://root@db/x"),
+            ("REDIS_URL", "localhost:6379"),
+            ("SECRET_KEY", "short"),
+            ("MARKET_DATA", "bloomberg"),
+            ("STARTING_CASH", "1e5"),
+            ("CORS_ALLOWED_ORIGINS", "https://good.example, nonsense"),
+            ("TRUSTED_PROXIES", "10.0.0.0/99"),
+            ("RATE_LIMITS", "maybe"),
+            ("LOG_FORMAT", "xml"),
+            ("CLOCK_START", "tomorrow"),
+            ("CLOCK_SPEED", "-1"),
+        ]);
+        for name in [
+            "PORT",
+            "DATABASE_URL",
+            "REDIS_URL",
+            "SECRET_KEY",
+            "MARKET_DATA",
+            "STARTING_CASH",
+            "CORS_ALLOWED_ORIGINS",
+            "TRUSTED_PROXIES",
+            "RATE_LIMITS",
+            "LOG_FORMAT",
+            "CLOCK_START",
+            "CLOCK_SPEED",
+        ] {
+            assert_eq!(told.iter().filter(|line| line.starts_with(name)).count(), 1, "{name}: {told:#?}");
+        }
+        assert!(told.iter().any(|line| line.contains("postgres://")), "{told:#?}");
+    }
+
+    #[test]
+    fn redis_needs_postgres() {
+        let told = complaints(&[("REDIS_URL", "redis://localhost")]);
+        assert!(told[0].starts_with("REDIS_URL needs DATABASE_URL"), "{told:?}");
+        let (url, key) = (("REDIS_URL", "rediss://:pw@h:1/#insecure"), "k".repeat(64));
+        assert!(read(&[url, ("DATABASE_URL", "postgres://h/x"), ("SECRET_KEY", &key)]).is_ok());
+    }
+
+    #[test]
+    fn a_key_switches_to_alpha_vantage_and_real_prices_keep_real_time() {
+        let config = read(&[("ALPHAVANTAGE_API_KEY", "demo-key")]).unwrap();
+        assert!(matches!(config.market_data, MarketData::AlphaVantage { .. }));
+        assert!(!format!("{config:?}").contains("demo-key"));
+        let told = complaints(&[("ALPHAVANTAGE_API_KEY", "k"), ("CLOCK_SPEED", "60")]);
+        assert!(
+            told[0].starts_with("CLOCK_START and CLOCK_SPEED work with the simulated market only"),
+            "{told:?}"
+        );
+        assert!(
+            complaints(&[("MARKET_DATA", "alphavantage")])[0].starts_with("ALPHAVANTAGE_API_KEY is not set")
+        );
+    }
+
+    #[test]
+    fn the_generated_key_is_kept_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("new").display().to_string();
+        let config = read(&[("DATA_DIR", &dir)]).unwrap();
+        let key = config.signing_key().unwrap();
+        assert!(key.expose_secret().len() >= 64);
+        assert_eq!(config.signing_key().unwrap().expose_secret(), key.expose_secret());
+        let mode = std::fs::metadata(folder.path().join("new/secret_key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(complaints(&[("DATABASE_URL", "postgres://h/x")])[0].starts_with("SECRET_KEY is not set"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The program `stockyard`: reads the configuration, wires the parts, runs one command.
+
+mod commands;
+mod config;
+mod telemetry;
+mod wiring;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::NaiveDate;
+use clap::{Parser, Subcommand};
+
+use config::Config;
+
+/// Practice trading on a market that behaves like the real one.
+#[derive(Parser)]
+#[command(name = "stockyard", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve pages and API; without REDIS_URL the jobs run in here too
+    Serve,
+    /// Run the jobs, distributed over Redis
+    Worker,
+    /// Bring the database's tables up to date
+    Migrate,
+    /// Write the portfolios' snapshots of a session now
+    Snapshot {
+        /// The session's day, like 2026-11-20; without it the session in progress, provisionally
+        #[arg(long)]
+        date: Option<NaiveDate>,
+    },
+    /// Rebuild the books from the journal and report every difference
+    Verify,
+    /// Accounts
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Copy the SQLite database into a file while it is in use
+    Backup { file: PathBuf },
+    /// Print the API's OpenAPI description
+    Openapi,
+    /// Ask the server on this machine whether it is ready
+    Healthcheck,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Open an account; the password is asked for, or read from standard input
+    Create {
+        #[arg(long)]
+        username: String,
+        #[arg(long)]
+        email: String,
+        /// Make the user an administrator
+        #[arg(long)]
+        admin: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("stockyard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Openapi = command {
+        println!("{}", serde_json::to_string_pretty(&web::openapi_document())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let needs_key = matches!(command, Command::Serve);
+    let config = Config::from_env(needs_key)?;
+    telemetry::init(config.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => commands::serve(&config).await,
+            Command::Worker => commands::worker(&config).await,
+            Command::Migrate => commands::migrate(&config).await,
+            Command::Snapshot { date } => commands::snapshot(&config, date).await,
+            Command::Verify => commands::verify(&config).await,
+            Command::User(UserCommand::Create { username, email, admin }) => {
+                commands::create_user(&config, username, email, admin).await
+            }
+            Command::Backup { file } => commands::backup(&config, file).await,
+            Command::Healthcheck => commands::healthcheck(&config),
+            Command::Openapi => Ok(ExitCode::SUCCESS),
+        }
+    })
+}

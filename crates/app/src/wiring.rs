@@ -1,0 +1,118 @@
+//! Puts the parts together as the configuration says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use market_data::{AlphaVantage, AlphaVantageConfig, QuoteSource, Simulated};
+use persistence::{DatabaseUrl, Store};
+use services::{Clock, Market, Services, ServicesConfig};
+
+use crate::config::{Config, MarketData, private_folder};
+
+/// Enough for the web server's threads and the desk; PostgreSQL's own default allows 100 for all processes.
+const POSTGRES_CONNECTIONS: u32 = 16;
+const SQLITE_CONNECTIONS: u32 = 8;
+
+/// For commands that look at what is there: in the wrong folder they are not to make an empty database.
+///
+/// # Errors
+/// When the SQLite file does not exist.
+pub fn require_database(config: &Config) -> Result<()> {
+    match &config.database_url {
+        DatabaseUrl::Sqlite(path) if !std::path::Path::new(path).exists() => Err(anyhow!(
+            "DATABASE_URL: there is no database at {path}; expected the file that `stockyard serve` uses"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the database, creating the folder of a SQLite file.
+pub fn open_store(config: &Config) -> Result<Store> {
+    let connections = match &config.database_url {
+        DatabaseUrl::Postgres(_) => POSTGRES_CONNECTIONS,
+        DatabaseUrl::Sqlite(path) => {
+            if let Some(folder) = std::path::Path::new(path).parent() {
+                private_folder(folder).with_context(|| {
+                    format!("DATABASE_URL: the folder {} cannot be made", folder.display())
+                })?;
+            }
+            SQLITE_CONNECTIONS
+        }
+    };
+    Store::open(config.database_url.clone(), connections).with_context(|| {
+        let expected = "expected a database that can be reached, like sqlite://data/stockyard.db or postgres://user:password@host/name";
+        format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
+    })
+}
+
+/// SQLite is migrated on the way; on PostgreSQL that is `stockyard migrate`'s to do, once for all processes.
+pub async fn ready_store(config: &Config) -> Result<Store> {
+    let store = open_store(config)?;
+    match &config.database_url {
+        DatabaseUrl::Sqlite(_) => {
+            for name in store.migrate().await? {
+                tracing::info!(migration = name, "migrated");
+            }
+        }
+        DatabaseUrl::Postgres(_) => store.check_migrated().await?,
+    }
+    Ok(store)
+}
+
+/// Who asks for the use cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `serve` and `worker`: they set the market's clock.
+    Process,
+    /// Commands beside them: they take the clock as it is.
+    Command,
+}
+
+/// The use cases on the configured database and market.
+pub async fn services(config: &Config, role: Role) -> Result<Services> {
+    let store = ready_store(config).await?;
+    let (source, clock): (Arc<dyn QuoteSource>, Clock) = match &config.market_data {
+        MarketData::Simulated { seed } => {
+            let clock = match role {
+                Role::Process => Clock::open(&store, config.clock_start, config.clock_speed).await?,
+                Role::Command => Clock::stored(&store).await?,
+            };
+            (Arc::new(Simulated::new(*seed)), clock)
+        }
+        MarketData::AlphaVantage { api_key, base_url } => {
+            let clock = Clock::system();
+            let now = clock.clone();
+            let source = AlphaVantage::new(AlphaVantageConfig {
+                api_key: api_key.clone(),
+                base_url: base_url.clone(),
+                min_gap: AlphaVantageConfig::MIN_GAP,
+                now: Arc::new(move || now.wall().utc()),
+            })
+            .map_err(|error| anyhow!("ALPHAVANTAGE_BASE_URL: {error}"))?;
+            (Arc::new(source), clock)
+        }
+    };
+    let services_config =
+        ServicesConfig { starting_cash: config.starting_cash.clone(), ..ServicesConfig::default() };
+    let services = Services::new(store, Market::new(source, clock), services_config);
+    services.import_catalogue().await?;
+    Ok(services)
+}
+
+/// Ready on SIGTERM or Ctrl-C. When it has been heard once, the process has to end within ten seconds.
+pub async fn shutdown_signal() {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .expect("the process can listen to SIGTERM");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("shutting down");
+    // A thread, because the runtime itself waits for what hangs.
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(9500));
+        tracing::error!("some requests or jobs did not end in time");
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,233 @@
+//! Accounts: registration, the browser's login, tokens, password, the end.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{PASSWORD, items};
+use crate::stack::Stack;
+
+const ME: &str = "/api/v1/users/me";
+
+pub async fn registration_refuses_what_cannot_be(stack: &Stack) {
+    let visitor = stack.visitor();
+    let sam = visitor.register().await;
+    let register = async |username: &str, email: &str, password: &str| {
+        let body = json!({"username": username, "email": email, "password": password});
+        visitor.post("/api/v1/auth/register", &body).await
+    };
+    let other = format!("{}x", sam.username);
+    let taken = register(&sam.username.to_uppercase(), &format!("{other}@example.org"), PASSWORD).await;
+    assert_eq!(taken.refused_fields(409, "taken"), ["username"]);
+    let taken = register(&other, &sam.email.to_uppercase(), PASSWORD).await;
+    assert_eq!(taken.refused_fields(409, "taken"), ["email"]);
+    let bad = register("a b", "nobody", "short").await.refused_fields(422, "invalid_fields");
+    assert_eq!(bad, ["username", "email", "password"]);
+    let common = register(&other, &format!("{other}@example.org"), "password1").await;
+    assert_eq!(common.refused_fields(422, "invalid_fields"), ["password"]);
+    let me = sam.client.get(ME).await.expect(200);
+    assert_eq!(
+        (&me["username"], &me["email"], &me["is_admin"]),
+        (&json!(sam.username), &json!(sam.email), &json!(false))
+    );
+    assert!(me.as_object().unwrap().keys().all(|key| !key.contains("password")), "{me}");
+}
+
+pub async fn a_browser_logs_in_and_out(stack: &Stack) {
+    let sam = stack.trader().await;
+    let browser = stack.visitor();
+    browser.log_in(&sam.username, "not the password").await.problem(401, "bad_credentials");
+    browser.log_in("nobody-of-that-name", PASSWORD).await.problem(401, "bad_credentials");
+    browser.get(ME).await.problem(401, "unauthorized");
+
+    let login = browser.log_in(&sam.username, PASSWORD).await;
+    assert_eq!(login.expect(200)["username"], json!(sam.username));
+    let cookie = login.header("set-cookie").unwrap().to_owned();
+    for attribute in ["session=", "HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    // Whichever process is asked.
+    for _ in 0..4 {
+        browser.get(ME).await.expect(200);
+    }
+    let changed = browser.patch(ME, &json!({"first_name": "Sam", "last_name": "Grün"})).await.expect(200);
+    assert_eq!((&changed["first_name"], &changed["last_name"]), (&json!("Sam"), &json!("Grün")));
+    assert_eq!(browser.get(ME).await.expect(200), changed);
+
+    // With a token, cookies count for nothing.
+    browser.with_token("sy_nonsense").get(ME).await.problem(401, "unauthorized");
+    let unsaid = browser.ask(Method::GET, ME, |request| request.basic_auth("sam", Some("x"))).await;
+    unsaid.problem(401, "unauthorized");
+
+    // The cookie as it was, kept by somebody else.
+    let (pair, _) = cookie.split_once(';').unwrap();
+    let with_copy =
+        async || stack.visitor().ask(Method::GET, ME, |request| request.header("Cookie", pair)).await;
+    with_copy().await.expect(200);
+    browser.post("/api/v1/auth/logout", &json!({})).await.expect(204);
+    with_copy().await.problem(401, "unauthorized");
+    let after = browser.get(ME).await;
+    after.problem(401, "unauthorized");
+    assert_eq!(after.header("www-authenticate"), Some("Bearer"));
+    let by_address = browser.log_in(&sam.email, PASSWORD).await;
+    assert_eq!(by_address.expect(200)["username"], json!(sam.username));
+}
+
+/// A browser says where a request comes from, in one of two headers; a page elsewhere cannot change that.
+pub async fn other_sites_cannot_use_a_browsers_login(stack: &Stack) {
+    let sam = stack.trader().await;
+    let browser = stack.visitor().only(0);
+    browser.log_in(&sam.username, PASSWORD).await.expect(200);
+    let own = stack.urls[0].as_str();
+    let open = async |headers: &[(&str, &str)]| {
+        let body = json!({"name": "From a browser", "cash_balance": "1.00"});
+        browser
+            .ask(Method::POST, "/api/v1/portfolios", |request| {
+                headers
+                    .iter()
+                    .fold(request, |request, (name, value)| request.header(*name, *value))
+                    .json(&body)
+            })
+            .await
+    };
+    let elsewhere = "https://evil.example";
+    for headers in [
+        &[("Origin", elsewhere)][..],
+        &[("Origin", "null")],
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Sec-Fetch-Site", "cross-site"), ("Origin", own)],
+    ] {
+        open(headers).await.problem(403, "cross_origin");
+    }
+    for headers in [&[("Origin", own)][..], &[("Sec-Fetch-Site", "same-origin"), ("Origin", own)], &[]] {
+        open(headers).await.expect(201);
+    }
+    let delete = async |header: (&str, &str)| {
+        browser.ask(Method::DELETE, ME, |request| request.header(header.0, header.1)).await
+    };
+    delete(("Origin", elsewhere)).await.problem(403, "cross_origin");
+    let reading = browser.ask(Method::GET, ME, |request| request.header("Origin", elsewhere)).await;
+    reading.expect(200);
+    // No browser adds a token by itself.
+    let with_token = sam
+        .client
+        .ask(Method::POST, "/api/v1/watchlists", |request| {
+            request.header("Origin", elsewhere).json(&json!({"name": "Mine"}))
+        })
+        .await;
+    with_token.expect(201);
+}
+
+pub async fn tokens_are_shown_once_and_revoked(stack: &Stack) {
+    let sam = stack.trader().await;
+    let browser = stack.visitor();
+    browser.log_in(&sam.username, PASSWORD).await.expect(200);
+    let made = browser.post("/api/v1/auth/tokens", &json!({"name": "notebook"})).await.expect(201);
+    let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+    assert_eq!((&made["scope"], &made["expires_at"]), (&json!("trade"), &json!(null)));
+    let listed = browser.get("/api/v1/auth/tokens").await;
+    assert!(!listed.text.contains(token) && !listed.text.contains(&sam.token), "{}", listed.text);
+    let listed = listed.expect(200);
+    let names: Vec<&str> = items(&listed).iter().map(|token| token["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["notebook", "test"], "newest first");
+
+    let notebook = browser.with_token(token);
+    notebook.get(ME).await.expect(200);
+    // A token cannot make, or end, ways in.
+    let path = format!("/api/v1/auth/tokens/{id}");
+    notebook.post("/api/v1/auth/tokens", &json!({"name": "more"})).await.problem(403, "session_required");
+    notebook.delete(&path).await.problem(403, "session_required");
+    notebook.patch(ME, &json!({"email": "other@example.org"})).await.problem(403, "session_required");
+    notebook.delete(ME).await.problem(403, "session_required");
+    let passwords = json!({"current_password": PASSWORD, "new_password": "another long secret"});
+    notebook.post("/api/v1/users/me/password", &passwords).await.problem(403, "session_required");
+
+    browser.delete(&path).await.expect(204);
+    notebook.get(ME).await.problem(401, "unauthorized");
+    browser.delete(&path).await.problem(404, "not_found");
+    sam.client.get(ME).await.expect(200);
+
+    let make = async |body: serde_json::Value| browser.post("/api/v1/auth/tokens", &body).await;
+    assert_eq!(
+        make(json!({"name": "x", "scope": "all"})).await.refused_fields(422, "invalid_fields"),
+        ["scope"]
+    );
+    assert_eq!(make(json!({"name": ""})).await.refused_fields(422, "invalid_fields"), ["name"]);
+    let half = make(json!({"name": "x", "username": sam.username})).await;
+    assert_eq!(half.refused_fields(422, "invalid_fields"), ["password"]);
+    let past = make(json!({"name": "x", "expires_at": "2001-01-01T00:00:00Z"})).await;
+    assert_eq!(past.refused_fields(422, "invalid_fields"), ["expires_at"]);
+    let wrong = json!({"name": "x", "username": sam.username, "password": "not the password"});
+    stack.visitor().post("/api/v1/auth/tokens", &wrong).await.problem(401, "bad_credentials");
+}
+
+pub async fn a_read_token_only_reads(stack: &Stack) {
+    let sam = stack.trader().await;
+    let id = sam.open_portfolio("1000.00").await;
+    let body = json!({"name": "reader", "scope": "read", "username": sam.username, "password": PASSWORD});
+    let made = stack.visitor().post("/api/v1/auth/tokens", &body).await.expect(201);
+    let reader = stack.visitor().with_token(made["token"].as_str().unwrap());
+    for path in
+        [ME, "/api/v1/portfolios", &format!("/api/v1/portfolios/{id}/valuation"), "/api/v1/auth/tokens"]
+    {
+        reader.get(path).await.expect(200);
+    }
+    let order = json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"});
+    let list = format!("/api/v1/portfolios/{id}");
+    for answer in [
+        reader.post(&format!("{list}/orders"), &order).await,
+        reader.post(&format!("{list}/cash"), &json!({"type": "deposit", "amount": "1.00"})).await,
+        reader.patch(&list, &json!({"name": "Taken"})).await,
+        reader.delete(&list).await,
+        reader.post("/api/v1/portfolios", &json!({"name": "More"})).await,
+        reader.post("/api/v1/watchlists", &json!({"name": "More"})).await,
+    ] {
+        answer.problem(403, "read_only_token");
+    }
+    assert_eq!(sam.portfolio(id, "").await["name"], "Growth");
+}
+
+pub async fn a_new_password_ends_other_logins_and_tokens(stack: &Stack) {
+    let sam = stack.trader().await;
+    let (here, elsewhere) = (stack.visitor(), stack.visitor());
+    for browser in [&here, &elsewhere] {
+        browser.log_in(&sam.username, PASSWORD).await.expect(200);
+    }
+    let change = async |current: &str, new: &str| {
+        let body = json!({"current_password": current, "new_password": new});
+        here.post("/api/v1/users/me/password", &body).await
+    };
+    let new = "quite another secret";
+    change("not the password", new).await.problem(403, "wrong_password");
+    assert_eq!(change(PASSWORD, "short").await.refused_fields(422, "invalid_fields"), ["new_password"]);
+    elsewhere.get(ME).await.expect(200);
+
+    change(PASSWORD, new).await.expect(204);
+    here.get(ME).await.expect(200);
+    elsewhere.get(ME).await.problem(401, "unauthorized");
+    sam.client.get(ME).await.problem(401, "unauthorized");
+    elsewhere.log_in(&sam.username, PASSWORD).await.problem(401, "bad_credentials");
+    elsewhere.log_in(&sam.username, new).await.expect(200);
+}
+
+pub async fn a_deleted_account_is_gone(stack: &Stack) {
+    let sam = stack.trader().await;
+    let id = sam.open_portfolio("1000.00").await;
+    sam.buy(id, "AAPL", "1").await;
+    sam.client.post("/api/v1/watchlists", &json!({"name": "Mine"})).await.expect(201);
+    let (browser, elsewhere) = (stack.visitor(), stack.visitor());
+    for login in [&browser, &elsewhere] {
+        login.log_in(&sam.username, PASSWORD).await.expect(200);
+    }
+    browser.delete(ME).await.expect(204);
+    for client in [&browser, &elsewhere, &sam.client] {
+        client.get(ME).await.problem(401, "unauthorized");
+    }
+    browser.log_in(&sam.username, PASSWORD).await.problem(401, "bad_credentials");
+    // The name is free again, and comes with nothing of what was.
+    let body = json!({"username": sam.username, "email": sam.email, "password": PASSWORD});
+    browser.post("/api/v1/auth/register", &body).await.expect(201);
+    browser.log_in(&sam.username, PASSWORD).await.expect(200);
+    assert_eq!(items(&browser.get("/api/v1/portfolios").await.expect(200)).len(), 0);
+    browser.get(&format!("/api/v1/portfolios/{id}")).await.problem(404, "not_found");
+}

@@ -1,0 +1,60 @@
+//! The database, looked into and changed behind the program's back.
+
+use std::path::Path;
+
+use chrono::NaiveDate;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+
+pub enum Books {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+impl Books {
+    pub fn at(url: &str) -> Self {
+        Self::Postgres(PgConnection::establish(url).expect("the database of the installation answers"))
+    }
+
+    pub fn sqlite(file: &Path) -> Self {
+        let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        Self::Sqlite(connection)
+    }
+
+    pub fn execute(&mut self, statements: &str) {
+        match self {
+            Self::Postgres(connection) => connection.batch_execute(statements).unwrap(),
+            Self::Sqlite(connection) => connection.batch_execute(statements).unwrap(),
+        }
+    }
+
+    /// How many rows: `rows` is a table and what may follow it.
+    pub fn count(&mut self, rows: &str) -> i64 {
+        let query = sql_query(format!("SELECT count(*) AS number FROM {rows}"));
+        let found: Number = match self {
+            Self::Postgres(connection) => query.get_result(connection).unwrap(),
+            Self::Sqlite(connection) => query.get_result(connection).unwrap(),
+        };
+        found.number
+    }
+
+    pub fn snapshots(&mut self, date: NaiveDate) -> i64 {
+        self.count(&format!("portfolio_snapshots WHERE date = '{date}'"))
+    }
+
+    /// How many runs of the snapshot of that session have this status.
+    pub fn snapshot_runs(&mut self, date: NaiveDate, status: &str) -> i64 {
+        self.count(&format!(
+            "job_runs WHERE kind = 'snapshot_portfolios' AND key = '{date}' AND status = '{status}'"
+        ))
+    }
+}

@@ -1,0 +1,316 @@
+//! The pages in a real headless Chromium, driven as a person would.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::{Client as Page, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use crate::client::PASSWORD;
+use crate::installation::{Installation, free_port};
+use crate::process::{Process, eventually};
+use crate::stack::Stack;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const DESKTOP: (u32, u32) = (1280, 900);
+const PHONE: (u32, u32) = (390, 844);
+
+/// Chromium with an empty profile, and the driver in front of it.
+struct Browser {
+    page: Page,
+    base: String,
+    _driver: Process,
+}
+
+/// A command of Chromium's own protocol.
+#[derive(Debug)]
+struct Chromium(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Chromium {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
+    }
+}
+
+/// The browser's own log: refused scripts and styles, errors in ours.
+#[derive(Debug)]
+struct ReadLog;
+
+impl WebDriverCompatibleCommand for ReadLog {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
+
+impl Browser {
+    async fn open(stack: &Stack, (width, height): (u32, u32), javascript: bool) -> Self {
+        let folder = stack.installation().folder();
+        let port = free_port();
+        let driver = start_driver(folder, port);
+        let profile = folder.join(format!("profile-{port}"));
+        let mut capabilities = Capabilities::new();
+        let options = json!({
+            "args": [
+                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--disable-dev-shm-usage", "--hide-scrollbars",
+                format!("--user-data-dir={}", profile.display()),
+            ],
+            // The window's own size cannot be as narrow as a phone's.
+            "mobileEmulation": {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600}},
+        });
+        capabilities.insert("goog:chromeOptions".into(), options);
+        capabilities.insert("goog:loggingPrefs".into(), json!({"browser": "ALL"}));
+        let address = format!("http://127.0.0.1:{port}");
+        let page = eventually("a browser", Duration::from_secs(60), async || {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            builder.capabilities(capabilities.clone()).connect(&address).await.ok()
+        })
+        .await;
+        if !javascript {
+            // The driver itself needs scripts, so ours are kept from loading instead.
+            page.issue_cmd(Chromium("Network.enable", json!({}))).await.unwrap();
+            page.issue_cmd(Chromium("Network.setBlockedURLs", json!({"urls": ["*.js*"]}))).await.unwrap();
+        }
+        Self { page, base: stack.urls[0].clone(), _driver: driver }
+    }
+
+    async fn go(&self, path: &str) {
+        self.page.goto(&format!("{}{path}", self.base)).await.unwrap();
+    }
+
+    async fn path(&self) -> String {
+        self.page.current_url().await.unwrap().path().to_owned()
+    }
+
+    async fn fill(&self, selector: &str, text: &str) {
+        let field = self.page.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
+        let field = field.unwrap_or_else(|error| panic!("no {selector}: {error}"));
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    async fn press(&self, locator: Locator<'_>) {
+        let element = self.page.wait().at_most(PATIENCE).for_element(locator).await;
+        let element = element.unwrap_or_else(|error| panic!("no {locator:?}: {error}"));
+        // Out from under the bar at the bottom, as a thumb would move it.
+        let place = vec![serde_json::to_value(&element).unwrap()];
+        self.page.execute("arguments[0].scrollIntoView({block: 'center'});", place).await.unwrap();
+        element.click().await.unwrap();
+    }
+
+    /// The button with that text; XPath, because CSS knows no texts.
+    async fn button(&self, text: &str) {
+        self.press(Locator::XPath(&format!("//main//button[normalize-space()='{text}']"))).await;
+    }
+
+    /// What the page says once it says `needle`.
+    async fn says(&self, needle: &str) -> String {
+        eventually(&format!("the page says {needle:?}"), PATIENCE, async || {
+            let main = self.page.find(Locator::Css("main")).await.ok()?;
+            let text = main.text().await.ok()?;
+            text.contains(needle).then_some(text)
+        })
+        .await
+    }
+
+    async fn text(&self, selector: &str) -> String {
+        let element = self.page.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
+        element.unwrap_or_else(|error| panic!("no {selector}: {error}")).text().await.unwrap()
+    }
+
+    async fn register(&self, name: &str) {
+        self.go("/register").await;
+        self.fill("main [name=username]", name).await;
+        self.fill("main [name=email]", &format!("{name}@example.org")).await;
+        self.fill("main [name=password]", PASSWORD).await;
+        self.button("Open account").await;
+        self.says("Open your first portfolio").await;
+    }
+
+    /// Opens a portfolio and answers its page's path.
+    async fn open_portfolio(&self, name: &str) -> String {
+        self.go("/portfolios").await;
+        self.fill("main form [name=name]", name).await;
+        self.fill("main form [name=cash_balance]", "100000.00").await;
+        self.button("Open portfolio").await;
+        self.says("Trade").await;
+        self.path().await
+    }
+
+    /// Through the ticket, its preview and the confirmation. Answers the receipt.
+    async fn buy(&self, portfolio: &str, symbol: &str, quantity: &str) -> String {
+        self.go(portfolio).await;
+        self.fill("#ticket [name=symbol]", symbol).await;
+        self.fill("#ticket [name=quantity]", quantity).await;
+        self.button("Preview order").await;
+        self.says("nothing is sent yet").await;
+        self.press(Locator::Css("main form.ticket button")).await;
+        self.says("Bought").await
+    }
+
+    /// Problems that the browser had with our pages; a missing page is what the test asked for.
+    async fn complaints(&self) -> Vec<String> {
+        let log: Value = self.page.issue_cmd(ReadLog).await.unwrap();
+        let lines = log.as_array().cloned().unwrap_or_default();
+        let severe = lines.iter().filter(|line| line["level"] == "SEVERE");
+        severe.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    async fn close(self) {
+        self.page.clone().close().await.unwrap();
+    }
+}
+
+fn start_driver(folder: &Path, port: u16) -> Process {
+    let mut command = Command::new("chromedriver");
+    command.arg(format!("--port={port}"));
+    Process::start(&format!("chromedriver-{port}"), folder, command)
+}
+
+#[tokio::test]
+async fn a_person_registers_buys_and_sees_the_position() {
+    // A minute in a second: even a quiet stock's price moves while the test looks.
+    let stack = Stack::of(Installation::embedded().with("CLOCK_SPEED", "60"), 1, 0).await;
+    let browser = Browser::open(&stack, DESKTOP, true).await;
+    browser.register("mara").await;
+    let portfolio = browser.open_portfolio("Long run").await;
+    browser.says("100,000").await;
+
+    // Search (with the Enter key) finds Apple, whose price moves by itself.
+    browser.fill("header [name=search]", "app\u{e007}").await;
+    browser.says("AAPL").await;
+    browser.press(Locator::XPath("//main//a[normalize-space()='AAPL']")).await;
+    browser.says("Apple").await;
+    let price = browser.text("main .price").await;
+    eventually("the price moves on the open page", Duration::from_secs(60), async || {
+        let now = browser.page.find(Locator::Css("main .price")).await.ok()?.text().await.ok()?;
+        (now != price && !now.is_empty()).then_some(())
+    })
+    .await;
+
+    let receipt = browser.buy(&portfolio, "AAPL", "10").await;
+    assert!(receipt.contains("Bought 10 AAPL at "), "{receipt}");
+    assert!(receipt.contains("the ask of"), "{receipt}");
+
+    browser.go(&portfolio).await;
+    let page = browser.says("Holdings").await;
+    assert!(page.contains("AAPL"), "{page}");
+    let row = browser.text("main table tbody tr").await;
+    assert!(row.contains("AAPL") && row.contains("10"), "{row}");
+
+    for (part, expected) in [
+        ("transactions", "Deposit"),
+        ("performance", "Time-weighted return"),
+        ("composition", "Technology"),
+        ("settings", "Long run"),
+    ] {
+        browser.go(&format!("{portfolio}/{part}")).await;
+        browser.says(expected).await;
+    }
+    browser.go("/watchlist").await;
+    browser.says("Watchlist").await;
+
+    // Selling more than is held is refused on the page, and what was typed stays.
+    browser.go(&portfolio).await;
+    browser.press(Locator::Css("#ticket label:has([value=sell])")).await;
+    browser.fill("#ticket [name=symbol]", "AAPL").await;
+    browser.fill("#ticket [name=quantity]", "11").await;
+    browser.button("Preview order").await;
+    browser.says("you hold 10, and this would sell 11").await;
+    let typed = browser.page.find(Locator::Css("#ticket [name=quantity]")).await.unwrap();
+    assert_eq!(typed.prop("value").await.unwrap().as_deref(), Some("11"));
+
+    let complaints = browser.complaints().await;
+    let ours: Vec<&String> = complaints.iter().filter(|line| !line.contains("422")).collect();
+    assert!(ours.is_empty(), "the browser complained: {ours:#?}");
+
+    browser.press(Locator::Css("details.menu summary")).await;
+    browser.press(Locator::XPath("//header//button[normalize-space()='Log out']")).await;
+    eventually("logged out", PATIENCE, async || {
+        browser.go(&portfolio).await;
+        (browser.path().await == "/login").then_some(())
+    })
+    .await;
+    browser.close().await;
+    stack.ends_well().await;
+}
+
+#[tokio::test]
+async fn everything_works_without_scripts() {
+    let stack = Stack::embedded().await;
+    let browser = Browser::open(&stack, PHONE, false).await;
+    browser.register("ines").await;
+    let portfolio = browser.open_portfolio("No scripts").await;
+    let receipt = browser.buy(&portfolio, "KO", "2.5").await;
+    assert!(receipt.contains("Bought 2.5 KO at "), "{receipt}");
+    browser.close().await;
+}
+
+/// Every page of a user with data, light and dark, on a phone and on a desk: no sideways scrolling, no complaint.
+#[tokio::test]
+async fn pages_fit_phones_and_desks() {
+    let installation = Installation::embedded();
+    let stack = Stack::of(installation, 1, 0).await;
+    let made = stack.installation();
+    let admin = ["user", "create", "--username", "root", "--email", "root@example.org", "--admin"];
+    made.run_with_input(&admin, PASSWORD).await.succeeded();
+    for size in [PHONE, DESKTOP] {
+        let browser = Browser::open(&stack, size, true).await;
+        browser.go("/login").await;
+        browser.fill("main [name=username]", "root").await;
+        browser.fill("main [name=password]", PASSWORD).await;
+        browser.button("Log in").await;
+        browser.says("ortfolio").await;
+        let portfolio =
+            browser.open_portfolio("A portfolio with quite a long name, as people give them").await;
+        browser.buy(&portfolio, "BRK.B", "12.345678901").await;
+        browser.buy(&portfolio, "XPENY", "12345").await;
+        made.run(&["snapshot"]).await.succeeded();
+        let own = ["", "/transactions", "/performance", "/composition", "/settings"]
+            .map(|part| format!("{portfolio}{part}"));
+        let others = [
+            "/",
+            "/portfolios",
+            "/watchlist",
+            "/stocks?search=a",
+            "/stocks/AAPL",
+            "/settings",
+            "/admin",
+            "/admin/users",
+            "/admin/stocks",
+            "/admin/portfolios",
+            "/admin/transactions",
+            "/admin/snapshots",
+            "/admin/jobs",
+        ];
+        for path in own.iter().map(String::as_str).chain(others) {
+            browser.go(path).await;
+            let measured = browser
+                .page
+                .execute(
+                    "const e = document.documentElement; return [e.scrollWidth, e.clientWidth];",
+                    Vec::new(),
+                )
+                .await
+                .unwrap();
+            assert!(
+                measured[0].as_i64() <= measured[1].as_i64(),
+                "{path} at {size:?} scrolls sideways: {measured}"
+            );
+            assert_eq!(browser.complaints().await, Vec::<String>::new(), "{path}");
+        }
+        browser.close().await;
+    }
+}

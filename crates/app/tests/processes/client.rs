@@ -1,0 +1,224 @@
+//! A user's program: sends requests to all web processes in turn and reads the answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bigdecimal::BigDecimal;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+pub const PASSWORD: &str = "a long enough secret";
+
+/// Cheap to clone; clones share cookies and token.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    bases: Arc<[String]>,
+    next: Arc<AtomicUsize>,
+    token: Option<String>,
+}
+
+impl Client {
+    /// With a cookie jar, as a browser has, and without a token.
+    pub fn new(bases: &[String]) -> Self {
+        let http = reqwest::Client::builder()
+            .cookie_store(true)
+            .no_proxy()
+            // Nothing here is https: an empty list spares the search for the system's certificates.
+            .tls_certs_only([])
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self { http, bases: bases.into(), next: Arc::default(), token: None }
+    }
+
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same user, asking only one of the web processes.
+    pub fn only(&self, process: usize) -> Self {
+        let base = self.bases[process % self.bases.len()].clone();
+        Self { bases: [base].into(), ..self.clone() }
+    }
+
+    fn next_base(&self) -> &str {
+        &self.bases[self.next.fetch_add(1, Ordering::Relaxed) % self.bases.len()]
+    }
+
+    /// `with` adds what the request needs. `None` when the connection breaks before the answer is there.
+    pub async fn ask_once(
+        &self,
+        method: Method,
+        path: &str,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Option<Answer> {
+        let name = format!("{method} {path}");
+        let request = self.http.request(method, format!("{}{path}", self.next_base()));
+        let request = self.token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let response = with(request).send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Answer { request: name, status, headers, text: response.text().await.ok()? })
+    }
+
+    /// Whoever is told to slow down does so and asks again.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        with: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Answer {
+        for _ in 0..60 {
+            let answer = self.ask_once(method.clone(), path, &with).await;
+            let answer = answer.unwrap_or_else(|| panic!("{method} {path}: no answer"));
+            if answer.status != 429 || !answer.text.contains("\"rate_limited\"") {
+                return answer;
+            }
+            let seconds = answer.header("retry-after").unwrap().parse().unwrap();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+        panic!("{method} {path}: told to slow down again and again");
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, |request| request).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask(Method::POST, path, |request| request.json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.ask(Method::PATCH, path, |request| request.json(body)).await
+    }
+
+    pub async fn put(&self, path: &str) -> Answer {
+        self.ask(Method::PUT, path, |request| request).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, |request| request).await
+    }
+
+    /// A new account with a token that may trade.
+    pub async fn register(&self) -> Trader {
+        let username = format!("sam-{:016x}", rand::random::<u64>());
+        let email = format!("{username}@example.org");
+        let body = json!({"username": username, "email": email, "password": PASSWORD});
+        self.post("/api/v1/auth/register", &body).await.expect(201);
+        let body = json!({"name": "test", "username": username, "password": PASSWORD});
+        let made = self.post("/api/v1/auth/tokens", &body).await.expect(201);
+        let token = made["token"].as_str().unwrap().to_owned();
+        Trader { client: self.with_token(&token), username, email, token }
+    }
+
+    /// Puts the session cookie of a login into the jar.
+    pub async fn log_in(&self, username: &str, password: &str) -> Answer {
+        self.post("/api/v1/auth/login", &json!({"username": username, "password": password})).await
+    }
+}
+
+/// Somebody with an account.
+#[derive(Clone)]
+pub struct Trader {
+    /// Sends the token.
+    pub client: Client,
+    pub username: String,
+    pub email: String,
+    pub token: String,
+}
+
+impl Trader {
+    /// The id of a new portfolio.
+    pub async fn open_portfolio(&self, cash: &str) -> i64 {
+        let body = json!({"name": "Growth", "cash_balance": cash});
+        self.client.post("/api/v1/portfolios", &body).await.expect(201)["id"].as_i64().unwrap()
+    }
+
+    pub async fn order(&self, portfolio: i64, body: &Value) -> Answer {
+        self.client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), body).await
+    }
+
+    /// The order.
+    pub async fn buy(&self, portfolio: i64, symbol: &str, quantity: &str) -> Value {
+        let body = json!({"symbol": symbol, "side": "buy", "quantity": quantity, "type": "market"});
+        self.order(portfolio, &body).await.expect(201)
+    }
+
+    /// What there is below a portfolio: `"/valuation"`, or `""` for itself.
+    pub async fn portfolio(&self, id: i64, part: &str) -> Value {
+        self.client.get(&format!("/api/v1/portfolios/{id}{part}")).await.expect(200)
+    }
+}
+
+pub struct Answer {
+    request: String,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body, null when there is none.
+    ///
+    /// # Panics
+    /// When it has another status.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}: {}", self.request, self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// The problem document.
+    ///
+    /// # Panics
+    /// When it is another one, or lacks a part.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let body = self.expect(status);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.request);
+        assert_eq!(body["code"], code, "{}: {body}", self.request);
+        assert_eq!(body["status"].as_u64(), Some(u64::from(status)), "{}: {body}", self.request);
+        for member in ["type", "title", "detail"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{}: {body}", self.request);
+        }
+        body
+    }
+
+    /// The fields that a 422 or 409 names.
+    #[track_caller]
+    pub fn refused_fields(&self, status: u16, code: &str) -> Vec<String> {
+        let problem = self.problem(status, code);
+        let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors: {problem}"));
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{}: {error}: {}", self.request, self.text))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// An amount of an answer.
+///
+/// # Panics
+/// When it is not a string in plain notation.
+#[track_caller]
+pub fn amount(value: &Value) -> BigDecimal {
+    let text = value.as_str().unwrap_or_else(|| panic!("not a string: {value}"));
+    let plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '.'));
+    assert!(plain, "not in plain notation: {text}");
+    text.parse().unwrap()
+}
+
+pub fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().unwrap_or_else(|| panic!("no list: {list}"))
+}

@@ -1,0 +1,297 @@
+//! An installation of Stockyard: a folder, settings and a database of its own, on which commands are run and
+//! processes started.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tempfile::TempDir;
+
+use crate::books::Books;
+use crate::process::{Process, eventually};
+
+/// Until a process serves, or a command has ended. Much longer than it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Listed in `CORS_ALLOWED_ORIGINS`.
+pub const ALLOWED_ORIGIN: &str = "https://app.example.com";
+
+/// What the test command says of the servers that it has started.
+///
+/// # Panics
+/// When it says nothing: a missing service is a failure, never a skip.
+pub fn service(variable: &str) -> String {
+    setting(variable).unwrap_or_else(|| {
+        panic!("{variable} is not set: run this through `make test` or scripts/with-services")
+    })
+}
+
+/// A variable of the test's own environment.
+pub fn setting(variable: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the test command says here what there is to test with")]
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+pub struct Installation {
+    folder: TempDir,
+    environment: BTreeMap<String, String>,
+    binary: PathBuf,
+    started: AtomicU32,
+}
+
+impl Installation {
+    /// SQLite below the folder, the worker inside the server. Nothing is configured but what tests need.
+    pub fn embedded() -> Self {
+        let installation = Self {
+            folder: tempfile::tempdir().unwrap(),
+            environment: BTreeMap::new(),
+            binary: env!("CARGO_BIN_EXE_stockyard").into(),
+            started: AtomicU32::new(0),
+        };
+        installation.with("RATE_LIMITS", "off").with("CORS_ALLOWED_ORIGINS", ALLOWED_ORIGIN)
+    }
+
+    /// A new, empty database on the PostgreSQL server; the worker inside the server.
+    pub fn on_postgres() -> Self {
+        Self::embedded().with("DATABASE_URL", &new_postgres_database()).with("SECRET_KEY", &"k".repeat(64))
+    }
+
+    /// PostgreSQL and Redis: web and worker processes of their own.
+    pub fn full() -> Self {
+        Self::on_postgres().with("REDIS_URL", &empty_redis_database(&service("TEST_REDIS_URL")))
+    }
+
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.set(variable, value);
+        self
+    }
+
+    pub fn without(mut self, variable: &str) -> Self {
+        self.environment.remove(variable);
+        self
+    }
+
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.environment.insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// Another build of the program.
+    pub fn with_binary(mut self, binary: &str) -> Self {
+        self.binary = binary.into();
+        self
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn is_on_postgres(&self) -> bool {
+        self.environment.get("DATABASE_URL").is_some_and(|url| url.starts_with("postgres"))
+    }
+
+    /// The database, to be looked into behind the program's back.
+    pub fn books(&self) -> Books {
+        match self.environment.get("DATABASE_URL") {
+            None => Books::sqlite(&self.folder().join("data/stockyard.db")),
+            Some(url) => Books::at(url),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).env_clear().envs(&self.environment).current_dir(self.folder());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with_input(arguments, "").await
+    }
+
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
+        let file = || tempfile::tempfile_in(self.folder()).unwrap();
+        let (mut given, mut stdout, mut stderr) = (file(), file(), file());
+        given.write_all(input.as_bytes()).unwrap();
+        given.rewind().unwrap();
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::from(given))
+            .stdout(stdout.try_clone().unwrap())
+            .stderr(stderr.try_clone().unwrap());
+        let mut child = KilledOnDrop(command.spawn().unwrap());
+        let what = format!("`stockyard {}` ends", arguments.join(" "));
+        let status = eventually(&what, PATIENCE, async || child.0.try_wait().unwrap()).await;
+        let text = |file: &mut std::fs::File| {
+            let mut text = String::new();
+            file.rewind().unwrap();
+            file.read_to_string(&mut text).unwrap();
+            text
+        };
+        let command = format!("stockyard {}", arguments.join(" "));
+        Finished { command, code: status.code(), stdout: text(&mut stdout), stderr: text(&mut stderr) }
+    }
+
+    /// Brings PostgreSQL's tables up to date.
+    pub async fn migrate(&self) {
+        self.run(&["migrate"]).await.succeeded();
+    }
+
+    /// Recomputes everything from the journal.
+    ///
+    /// # Panics
+    /// When a difference is found.
+    pub async fn verify(&self) {
+        let verified = self.run(&["verify"]).await;
+        assert!(verified.succeeded().contains("the books balance"), "{verified:?}");
+    }
+
+    /// Starts a server on a free port, and returns when it is ready.
+    pub async fn serve(&self) -> Server {
+        let port = free_port();
+        self.serve_on(port).await
+    }
+
+    pub async fn serve_on(&self, port: u16) -> Server {
+        let mut command = self.command(&["serve"]);
+        command.env("PORT", port.to_string());
+        let mut process = Process::start(&self.next_name("serve"), self.folder(), command);
+        let url = format!("http://127.0.0.1:{port}");
+        eventually("the server is ready", PATIENCE, async || {
+            if let Some(status) = process.has_ended() {
+                panic!("`stockyard serve` ended with {status}");
+            }
+            is_ready(port).then_some(())
+        })
+        .await;
+        Server { process, url, port }
+    }
+
+    /// Starts a worker process, and returns when it works.
+    pub async fn worker(&self) -> Process {
+        let mut process = Process::start(&self.next_name("worker"), self.folder(), self.command(&["worker"]));
+        eventually("the worker has started", PATIENCE, async || {
+            if let Some(status) = process.has_ended() {
+                panic!("`stockyard worker` ended with {status}");
+            }
+            process.log().contains("worker started").then_some(())
+        })
+        .await;
+        process
+    }
+
+    fn next_name(&self, command: &str) -> String {
+        format!("{command}-{}", self.started.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+struct KilledOnDrop(std::process::Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub struct Finished {
+    command: String,
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// What it wrote to standard output.
+    #[track_caller]
+    pub fn succeeded(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{}\n{}{}", self.command, self.stdout, self.stderr);
+        &self.stdout
+    }
+
+    /// What it wrote to standard error.
+    #[track_caller]
+    pub fn failed(&self) -> &str {
+        assert_eq!(self.code, Some(1), "{}\n{}{}", self.command, self.stdout, self.stderr);
+        &self.stderr
+    }
+}
+
+pub struct Server {
+    pub process: Process,
+    pub url: String,
+    pub port: u16,
+}
+
+/// One request by hand, so that the test needs no client for it.
+fn is_ready(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let request = b"GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let mut answer = String::new();
+    stream.write_all(request).is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
+}
+
+/// A port of loopback that nobody listens on, from a range out of which the system takes none for outgoing
+/// connections. Each test process looks elsewhere first.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 900).unwrap_or(0) * 10;
+    loop {
+        let port = 10_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 9000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A new database on the throw-away server, and its URL.
+pub fn new_postgres_database() -> String {
+    let server = service("TEST_DATABASE_URL");
+    let name = format!("processes_{:016x}", rand::random::<u64>());
+    let mut connection =
+        PgConnection::establish(&server).expect("the PostgreSQL of TEST_DATABASE_URL answers");
+    connection.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+    on_database(&server, &name)
+}
+
+/// The same server's URL with another database's name.
+pub fn on_database(server: &str, name: &str) -> String {
+    let (address, parameters) = server.split_once('?').unwrap_or((server, ""));
+    let (base, _) = address.rsplit_once('/').expect("a database URL ends in a database's name");
+    match parameters {
+        "" => format!("{base}/{name}"),
+        parameters => format!("{base}/{name}?{parameters}"),
+    }
+}
+
+/// The name of the database at the end of a URL.
+pub fn database_name(url: &str) -> &str {
+    let address = url.split('?').next().unwrap_or(url);
+    address.rsplit('/').next().unwrap_or(address)
+}
+
+/// Stockyard's queue has one name; installations that share a Redis are kept apart by its numbered databases.
+/// Tests that run at the same time have different slots, see `.config/nextest.toml`.
+pub fn empty_redis_database(server: &str) -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let slot: u16 = setting("NEXTEST_TEST_GROUP_SLOT").and_then(|slot| slot.parse().ok()).unwrap_or(0);
+    let number = 1 + (slot * 5 + NEXT.fetch_add(1, Ordering::Relaxed) % 5) % 15;
+    let plain = service("TEST_REDIS_URL");
+    let address = plain.strip_prefix("redis://").expect("TEST_REDIS_URL begins with redis://");
+    let mut stream = TcpStream::connect(address).expect("the Redis of TEST_REDIS_URL answers");
+    stream.write_all(format!("SELECT {number}\r\nFLUSHDB\r\nQUIT\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("+OK\r\n+OK"), "{answer}");
+    format!("{server}/{number}")
+}

@@ -1,0 +1,16 @@
+//! The real program as its users run it: whole processes on real databases, started, asked, killed and started again.
+#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod api;
+mod books;
+mod browser;
+mod client;
+mod commands;
+mod concurrency;
+mod configuration;
+mod crash;
+mod installation;
+mod process;
+mod readme;
+mod stack;
+mod tls;

@@ -1,0 +1,113 @@
+//! One running process, which ends with the test.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The pause between two looks at something that is awaited.
+const LOOK: Duration = Duration::from_millis(50);
+/// How much of a log is shown when a test fails.
+const LAST_LINES: usize = 40;
+
+/// Looks again and again until there is something.
+///
+/// # Panics
+/// When there still is nothing `within` that time.
+#[track_caller]
+pub fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{caller}: not within {within:?}: {what}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Its output goes into a file; dropping it ends it.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// `folder` receives the log.
+    pub fn start(name: &str, folder: &Path, mut command: Command) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        Self { name: name.to_owned(), child, log }
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// `kill -9`: it gets no chance to do anything any more.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, as a supervisor sends it.
+    pub fn terminate(&self) {
+        let told = self.signal("TERM").unwrap();
+        assert!(told.success(), "{} (process {}) is not there any more", self.name, self.child.id());
+    }
+
+    fn signal(&self, name: &str) -> std::io::Result<ExitStatus> {
+        let pid = self.child.id().to_string();
+        Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status()
+    }
+
+    /// SIGTERM, then its end with status 0, for which ten seconds are allowed. Answers how long it took.
+    pub async fn ends_well(&mut self) -> Duration {
+        let start = Instant::now();
+        self.terminate();
+        let what = format!("{} ends after SIGTERM", self.name);
+        let status = eventually(&what, Duration::from_secs(10), async || self.has_ended()).await;
+        assert!(status.success(), "{} ended with {status}", self.name);
+        start.elapsed()
+    }
+}
+
+impl Drop for Process {
+    /// Not at once by force: chromedriver, for one, has to take its browser with it.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.signal("TERM");
+        }
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            eprintln!("--- last lines of {}\n{}", self.name, last.join("\n"));
+        }
+    }
+}
