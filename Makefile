@@ -1,0 +1,28 @@
+# The commands of this project. Each installs what it needs and does not find, or says what to install.
+
+SHELL := /bin/sh
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(PATH):$(CARGO_HOME)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start Stockyard on this machine: SQLite, worker inside, no services needed
+	@scripts/ensure cc
+	cargo run --locked --bin stockyard -- serve
+
+test: ## Run everything that CI runs: both databases, Redis, browser, TLS, deployment
+	@scripts/test
+
+check: ## The fast loop: formatting, lints, unit tests
+	@scripts/ensure cc lint nextest
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo nextest run --workspace --locked --lib --bins
+
+fmt: ## Format the code
+	@scripts/ensure lint
+	cargo fmt --all
