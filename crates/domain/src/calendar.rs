@@ -83,14 +83,6 @@ impl Calendar {
         self.forwards(first).take_while(move |session| session.date <= last)
     }
 
-    /// How many sessions a year has, for annualising: 365 or 252.
-    pub fn sessions_per_year(self) -> u16 {
-        match self {
-            Self::AroundTheClock => 365,
-            Self::Xnys => 252,
-        }
-    }
-
     fn forwards(self, from: NaiveDate) -> impl Iterator<Item = Session> {
         from.iter_days().filter_map(move |date| self.session(date))
     }

@@ -196,10 +196,6 @@ impl Quantity {
     pub fn in_bounds(&self) -> bool {
         self.0 <= 1_000_000_000
     }
-
-    pub fn to_f64(&self) -> f64 {
-        to_f64(&self.0)
-    }
 }
 
 /// What a share cost on average: `cost / quantity`, half-even to six decimals. `None` for nothing held.

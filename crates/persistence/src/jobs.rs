@@ -92,12 +92,6 @@ pub fn plan(
     Ok(inserted > 0)
 }
 
-/// Whether runs of that kind and key are recorded.
-pub fn is_planned(tx: &mut Tx<'_>, kind: &str, key: &str) -> Result<bool, StoreError> {
-    let found = job_runs::table.filter(job_runs::kind.eq(kind).and(job_runs::key.eq(key)));
-    Ok(diesel::select(diesel::dsl::exists(found)).get_result(tx.conn)?)
-}
-
 /// The greatest key of that kind.
 pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreError> {
     Ok(job_runs::table

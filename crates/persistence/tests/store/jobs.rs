@@ -51,8 +51,6 @@ async fn a_run_planned_twice_is_one_run() {
     assert!(db.write(|tx| jobs::plan(tx, "prune", "2026-11-20", 0, moment(0))).await, "another kind");
     assert_eq!(db.count("job_runs"), 3);
 
-    assert!(db.read(|tx| jobs::is_planned(tx, "prune", "2026-11-20")).await);
-    assert!(!db.read(|tx| jobs::is_planned(tx, "prune", "2026-11-21")).await);
     assert!(plan(&db, "2026-11-19", 6).await);
     assert_eq!(db.read(|tx| jobs::newest_key(tx, "snapshot")).await, Some("2026-11-20".into()));
     assert_eq!(db.read(|tx| jobs::newest_key(tx, "unknown")).await, None);
