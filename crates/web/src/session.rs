@@ -11,13 +11,13 @@ use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpMessage, HttpRequest};
 use chrono::TimeDelta;
 use domain::UserId;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use services::Services;
 use services::accounts::Account;
 use sha2::{Digest, Sha512};
 
-use crate::WebConfig;
 use crate::problem::Problem;
+use crate::{AppState, WebConfig};
 
 const LIFETIME: Duration = Duration::days(30);
 /// Where actix-identity keeps the user's id in the session.
@@ -143,9 +143,20 @@ pub fn log_in(request: &HttpRequest, account: &Account) -> Result<(), Problem> {
     }
 }
 
-/// Gives the session a new key, as after every change of what it may do.
-pub fn renew(request: &HttpRequest) {
+/// Sets a new password from a browser: all other logins and all tokens end, and this one goes on under a new key.
+///
+/// # Errors
+/// Those of [`Services::change_password`].
+pub async fn change_password(
+    request: &HttpRequest,
+    state: &AppState,
+    user: UserId,
+    current: SecretString,
+    new: SecretString,
+) -> services::Result<()> {
+    state.services.change_password(user, current, new, key(request, &state.config)).await?;
     request.get_session().renew();
+    Ok(())
 }
 
 /// Ends the browser's session.

@@ -108,8 +108,6 @@ pub async fn change_password(
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
     let PasswordChange { current_password, new_password } = body.into_inner();
-    let kept = session::key(&request, &state.config);
-    state.services.change_password(user.account.id, current_password, new_password, kept).await?;
-    session::renew(&request);
+    session::change_password(&request, &state, user.account.id, current_password, new_password).await?;
     Ok(HttpResponse::NoContent().finish())
 }

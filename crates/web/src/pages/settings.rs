@@ -208,18 +208,15 @@ pub struct Passwords {
 }
 
 pub async fn change_password(
+    request: HttpRequest,
     shell: Shell,
     signed: Signed,
     state: Data<AppState>,
     Form(posted): Form<Passwords>,
 ) -> PageResult {
-    let session = signed.session_key.clone();
-    let changed = state.services.change_password(
-        signed.account.id,
-        posted.current_password,
-        posted.new_password,
-        session,
-    );
+    let Passwords { current_password, new_password } = posted;
+    let changed =
+        session::change_password(&request, &state, signed.account.id, current_password, new_password);
     match changed.await {
         Ok(()) => {
             let text = "The password is changed. All other logins and all API tokens have ended.";

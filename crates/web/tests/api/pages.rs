@@ -460,6 +460,26 @@ async fn settings_change_the_password_and_end_other_sessions() {
 }
 
 #[tokio::test]
+async fn a_changed_password_ends_the_old_cookie_of_the_same_login_too() {
+    let app = TestApp::spawn().await;
+    app.register("mara").await;
+    let new = "another fence entirely";
+    for (from_a_page, current, next) in [(true, PASSWORD, new), (false, new, PASSWORD)] {
+        let browser = app.browser();
+        let cookie = browser.log_in("mara", current).await.is(200).cookie("session").unwrap();
+        let fields = [("current_password", current), ("new_password", next)];
+        if from_a_page {
+            browser.submit("/settings", "/settings/password", &fields).await.is(303);
+        } else {
+            let body = json!({"current_password": current, "new_password": next});
+            browser.post("/api/v1/users/me/password", body).await.is(204);
+        }
+        browser.get("/settings").await.is(200);
+        app.anonymous().with_cookie("session", &cookie).get("/settings").await.is(303);
+    }
+}
+
+#[tokio::test]
 async fn settings_make_a_token_that_is_shown_once() {
     let app = TestApp::spawn().await;
     app.register("mara").await;
