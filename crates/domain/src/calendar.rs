@@ -16,7 +16,8 @@ pub const EXCHANGE_ZONE: Tz = New_York;
 pub enum Calendar {
     /// Every New York calendar day is a session from 0:00 to 24:00. The simulated market's.
     AroundTheClock,
-    /// New York Stock Exchange and Nasdaq: weekdays without holidays, 9:30 to 16:00 or 13:00.
+    /// New York Stock Exchange and Nasdaq, which share them: weekdays without holidays, 9:30 to 16:00, on the eves of
+    /// some holidays to 13:00. By the rules since 1995.
     Xnys,
 }
 
@@ -109,7 +110,8 @@ fn at(date: NaiveDate, hour: u32, minute: u32) -> Timestamp {
     local.with_timezone(&Utc).into()
 }
 
-/// The holiday rules of the New York Stock Exchange since 1995 (its Rule 7.2), and unscheduled closures.
+/// The holiday rules of the New York Stock Exchange since 1995 (its Rule 7.2), and special closures. For 2010 to 2030
+/// a test compares them with `exchange_calendars`.
 fn is_xnys_holiday(date: NaiveDate) -> bool {
     let (year, month, day, weekday) = (date.year(), date.month(), date.day(), date.weekday());
     let nth = |n: u32, of: Weekday| weekday == of && (day - 1) / 7 + 1 == n;
@@ -137,22 +139,27 @@ fn is_xnys_holiday(date: NaiveDate) -> bool {
         || (month == 9 && nth(1, Weekday::Mon))
         || (month == 11 && nth(4, Weekday::Thu))
         || observed(12, 25)
-        || UNSCHEDULED.iter().any(|&(y, m, d)| (y, m, d) == (year, month, day))
+        || SPECIAL_CLOSURES.iter().any(|(closed, _)| *closed == date)
 }
 
-/// 11 September 2001, presidents' funerals, Hurricane Sandy.
-const UNSCHEDULED: [(i32, u32, u32); 10] = [
-    (2001, 9, 11),
-    (2001, 9, 12),
-    (2001, 9, 13),
-    (2001, 9, 14),
-    (2004, 6, 11),
-    (2007, 1, 2),
-    (2012, 10, 29),
-    (2012, 10, 30),
-    (2018, 12, 5),
-    (2025, 1, 9),
+/// Days on which the exchange stayed closed that no rule foresees. A new one is a new row.
+#[rustfmt::skip]
+const SPECIAL_CLOSURES: [(NaiveDate, &str); 10] = [
+    (closed_on(2001, 9, 11), "attacks of 11 September"),
+    (closed_on(2001, 9, 12), "attacks of 11 September"),
+    (closed_on(2001, 9, 13), "attacks of 11 September"),
+    (closed_on(2001, 9, 14), "attacks of 11 September"),
+    (closed_on(2004, 6, 11), "funeral of President Reagan"),
+    (closed_on(2007, 1, 2), "funeral of President Ford"),
+    (closed_on(2012, 10, 29), "Hurricane Sandy"),
+    (closed_on(2012, 10, 30), "Hurricane Sandy"),
+    (closed_on(2018, 12, 5), "funeral of President Bush"),
+    (closed_on(2025, 1, 9), "funeral of President Carter"),
 ];
+
+const fn closed_on(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).expect("a date")
+}
 
 /// 13:00 on the day after Thanksgiving, on 3 July before a holiday on Tuesday to Friday, on 24 December from
 /// Monday to Thursday.

@@ -4,39 +4,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::PriceChange;
+use crate::order::keywords;
 use crate::{Money, Price, PriceSource, Quantity, Side, Timestamp};
 
-/// Which price of the quote a fill took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
-#[cfg_attr(feature = "diesel", diesel(sql_type = diesel::sql_types::Text))]
-pub enum FillRule {
-    /// A buy at what the market asked.
-    Ask,
-    /// A sell at what the market bid.
-    Bid,
-    /// The last trade, because the source gives no bid and ask.
-    Last,
-}
-
-impl FillRule {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ask => "ask",
-            Self::Bid => "bid",
-            Self::Last => "last",
-        }
-    }
-}
-
-impl FromStr for FillRule {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Ask, Self::Bid, Self::Last]
-            .into_iter()
-            .find(|rule| rule.as_str() == text)
-            .ok_or_else(|| format!("no fill rule is called {text:?}"))
+keywords! {
+    /// Which price of the quote a fill took.
+    FillRule {
+        /// A buy at what the market asked.
+        Ask = "ask",
+        /// A sell at what the market bid.
+        Bid = "bid",
+        /// The last trade, because the source gives no bid and ask.
+        Last = "last",
+        /// The first price of a session, for an order at the opening.
+        Open = "open",
+        /// The last price of a session, for an order at the close.
+        Close = "close",
     }
 }
 
@@ -47,6 +31,18 @@ pub struct Receipt {
     /// Market time of the quote.
     pub quoted_at: Timestamp,
     pub rule: FillRule,
+    /// The quote's price that the rule names, before slippage.
+    pub quoted_price: Price,
+}
+
+impl Receipt {
+    /// What the trader lost per share against the quoted price: positive is worse, for buys and sells alike.
+    pub fn slippage(&self, side: Side, price: &Price) -> PriceChange {
+        match side {
+            Side::Buy => price.minus(&self.quoted_price),
+            Side::Sell => self.quoted_price.minus(price),
+        }
+    }
 }
 
 /// One execution: what changed hands, at what price, when.

@@ -9,14 +9,17 @@ pub mod fill;
 pub mod id;
 pub mod instrument;
 pub mod journal;
+pub mod matching;
 pub mod money;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod order;
+pub mod order_group;
 pub mod performance;
 pub mod portfolio;
 pub mod position;
 pub mod quote;
+pub mod rules;
 #[cfg(feature = "diesel")]
 pub mod sql;
 mod timestamp;
@@ -28,10 +31,15 @@ pub use fill::{Fill, FillRule, Receipt};
 pub use id::{OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
 pub use instrument::{Currency, Listing, Stock, Symbol};
 pub use journal::{JournalEntry, TransactionType};
-pub use money::{DecimalError, Money, Price, Quantity};
-pub use order::{Order, OrderSize, OrderStatus, OrderType, PlaceOrder, Side, TimeInForce};
-pub use portfolio::{OrderRejected, Placed, Portfolio};
+pub use money::{DecimalError, Money, Percent, Price, Quantity, Rate};
+pub use order::{
+    Attached, Order, OrderClass, OrderSize, OrderStatus, OrderTerms, OrderType, PlaceOrder, ReplaceOrder,
+    Side, StopLoss, TimeInForce, Trail,
+};
+pub use order_group::OrderGroup;
+pub use portfolio::{Look, OrderRejected, Placed, Portfolio, Reserved};
 pub use position::Position;
-pub use quote::{Bar, Freshness, PriceSource, Quote};
+pub use quote::{Bar, Freshness, PriceMove, PriceSource, Quote};
+pub use rules::{Commission, TradingMode, TradingRules};
 pub use timestamp::Timestamp;
 pub use valuation::{Holding, Snapshot, Valuation};

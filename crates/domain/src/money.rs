@@ -42,8 +42,20 @@ pub struct Price(pub(crate) BigDecimal);
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
 pub struct Quantity(pub(crate) BigDecimal);
 
+/// A share in hundredths, above 0 and at most 100, with up to four decimals: 2.5 is 2.5 %.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Percent(pub(crate) BigDecimal);
+
+/// An amount per share or a share in hundredths that a fee is reckoned by: zero or more, with up to six decimals.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate(pub(crate) BigDecimal);
+
 const CENTS: i64 = 2;
 const QUANTITY_SCALE: i64 = 9;
+const PERCENT_SCALE: i64 = 4;
+const RATE_SCALE: i64 = 6;
 
 impl Money {
     /// The largest amount the books hold, in either direction: 10^15.
@@ -140,6 +152,27 @@ impl Price {
         self.0.is_zero()
     }
 
+    /// `self + other`.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self::rounded(&(&self.0 + &other.0))
+    }
+
+    /// `self − other`, or `None` when nothing would be left.
+    pub fn less(&self, other: &Self) -> Option<Self> {
+        (self > other).then(|| Self::rounded(&(&self.0 - &other.0)))
+    }
+
+    /// `self × (1 + percent/100)`, half-even to the tick.
+    pub fn raised(&self, percent: &Percent) -> Self {
+        Self::rounded(&(&self.0 + &self.0 * &percent.0 * hundredth()))
+    }
+
+    /// `self × (1 − percent/100)`, half-even to the tick; `None` when nothing would be left.
+    pub fn lowered(&self, percent: &Percent) -> Option<Self> {
+        let lowered = Self::rounded(&(&self.0 - &self.0 * &percent.0 * hundredth()));
+        (!lowered.is_zero()).then_some(lowered)
+    }
+
     /// What `quantity` shares are worth at this price, half-even to the cent.
     pub fn times(&self, quantity: &Quantity) -> Money {
         Money::rounded(&(&self.0 * &quantity.0))
@@ -192,6 +225,12 @@ impl Quantity {
         (self >= other).then(|| Self(&self.0 - &other.0))
     }
 
+    /// So many percent of `volume` shares, rounded down to whole ones.
+    pub fn share_of(volume: u64, percent: &Percent) -> Self {
+        let exact = BigDecimal::from(volume) * &percent.0 * hundredth();
+        Self(exact.with_scale_round(0, bigdecimal::RoundingMode::Down))
+    }
+
     /// Whether the books can hold it: at most 10^9 shares.
     pub fn in_bounds(&self) -> bool {
         self.0 <= 1_000_000_000
@@ -205,12 +244,64 @@ pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> 
 
 /// A price per share that came out of a division, to six decimals.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AveragePrice(BigDecimal);
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct AveragePrice(pub(crate) BigDecimal);
+
+impl AveragePrice {
+    /// The average over `before` shares at `self` and `quantity` more at `price`, half-even to six decimals.
+    pub fn with(&self, before: &Quantity, price: &Price, quantity: &Quantity) -> Self {
+        let (total, shares) = (&self.0 * &before.0 + &price.0 * &quantity.0, &before.0 + &quantity.0);
+        if shares.is_zero() { self.clone() } else { Self(decimal::round(&(total / shares), 6)) }
+    }
+
+    /// As a price is written where it lies on the tick, else with the decimals it needs: `189.42`, `189.423333`.
+    pub fn to_shortest(&self) -> String {
+        let shortest = self.0.normalized();
+        let scale = shortest.fractional_digit_count().max(tick_scale(&shortest));
+        shortest.with_scale(scale).to_plain_string()
+    }
+}
+
+impl From<Price> for AveragePrice {
+    fn from(price: Price) -> Self {
+        Self(price.0)
+    }
+}
+
+impl Rate {
+    pub fn zero() -> Self {
+        Self(BigDecimal::zero())
+    }
+
+    /// `self × quantity`, half-even to the cent.
+    pub fn per_share(&self, quantity: &Quantity) -> Money {
+        Money::rounded(&(&self.0 * &quantity.0))
+    }
+
+    /// So many percent of `amount`, half-even to the cent.
+    pub fn percent_of(&self, amount: &Money) -> Money {
+        Money::rounded(&(&self.0 * &amount.0 * hundredth()))
+    }
+}
+
+fn hundredth() -> BigDecimal {
+    BigDecimal::new(BigInt::from(1), 2)
+}
 
 impl Add<&Quantity> for Quantity {
     type Output = Self;
     fn add(self, other: &Quantity) -> Self {
         Self(self.0 + &other.0)
+    }
+}
+
+impl Sub<&Quantity> for Quantity {
+    type Output = Self;
+    /// For shares that are known to be there.
+    fn sub(self, other: &Quantity) -> Self {
+        debug_assert!(self >= *other, "Invariant: a quantity is never negative");
+        Self(self.0 - &other.0)
     }
 }
 
@@ -308,6 +399,30 @@ impl FromStr for Quantity {
     }
 }
 
+impl FromStr for Percent {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        at_most(&exact, PERCENT_SCALE)?;
+        match exact.is_positive() && exact <= 100 {
+            true => Ok(Self(exact.normalized())),
+            false => Err(DecimalError::OutOfRange { least: "0.0001", most: "100" }),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        at_most(&exact, RATE_SCALE)?;
+        match !exact.is_negative() && exact <= 100 {
+            true => Ok(Self(exact.normalized())),
+            false => Err(DecimalError::OutOfRange { least: "0", most: "100" }),
+        }
+    }
+}
+
 /// 2 decimals from 1.00 upwards, 4 below.
 fn tick_scale(price: &BigDecimal) -> i64 {
     if *price < 1 { 4 } else { 2 }
@@ -352,13 +467,18 @@ impl fmt::Display for AveragePrice {
     }
 }
 
-impl fmt::Display for Quantity {
-    /// Without trailing zeros.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shortest = self.0.normalized();
-        f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(0)).to_plain_string())
-    }
+macro_rules! without_trailing_zeros {
+    ($($name:ty),+) => { $(
+        impl fmt::Display for $name {
+            /// Without trailing zeros.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let shortest = self.0.normalized();
+                f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(0)).to_plain_string())
+            }
+        }
+    )+ };
 }
+without_trailing_zeros!(Quantity, Percent, Rate);
 
 macro_rules! plain_text {
     ($($name:ty),+) => { $(
@@ -374,7 +494,7 @@ macro_rules! plain_text {
         }
     )+ };
 }
-plain_text!(Money, Price, Quantity, PriceChange, AveragePrice);
+plain_text!(Money, Price, Quantity, PriceChange, AveragePrice, Percent, Rate);
 
 macro_rules! read_text {
     ($($name:ty),+) => { $(
@@ -385,7 +505,7 @@ macro_rules! read_text {
         }
     )+ };
 }
-read_text!(Money, Price, Quantity);
+read_text!(Money, Price, Quantity, Percent);
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use crate::{Money, OrderId, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
+use crate::money::AveragePrice;
+use crate::{Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
 
 macro_rules! keywords {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? })+) => { $(
@@ -51,22 +53,219 @@ keywords! {
     Side { Buy = "buy", Sell = "sell" }
 
     OrderType {
-        /// Fills at once at the market's price.
+        /// Fills at the market's price.
         Market = "market",
+        /// Fills at its limit or better.
+        Limit = "limit",
+        /// Becomes a market order when the market reaches its stop.
+        Stop = "stop",
+        /// Becomes a limit order when the market reaches its stop.
+        StopLimit = "stop_limit",
+        /// A stop that follows the market's best price at a distance.
+        TrailingStop = "trailing_stop",
     }
 
-    /// How long an order works. A market order fills when it is placed, so all of these mean the same for it.
-    TimeInForce { Day = "day", Gtc = "gtc", Ioc = "ioc", Fok = "fok" }
+    /// How long an order works.
+    TimeInForce {
+        /// Until the session's close.
+        Day = "day",
+        /// Until it is canceled.
+        Gtc = "gtc",
+        /// Fills what it can at once; the rest is canceled.
+        Ioc = "ioc",
+        /// Fills in full at once or is canceled.
+        Fok = "fok",
+        /// At the first price of the next session, or not at all.
+        Opg = "opg",
+        /// At the session's closing price, or not at all.
+        Cls = "cls",
+    }
 
-    OrderStatus { Filled = "filled" }
+    /// How orders belong together.
+    OrderClass {
+        Simple = "simple",
+        /// An entry with two exits: a take-profit and a stop-loss. They work once the entry has ended, for what it
+        /// bought; one cancels the other.
+        Bracket = "bracket",
+        /// Two exits for shares already held; one cancels the other.
+        Oco = "oco",
+        /// An entry with one exit.
+        Oto = "oto",
+    }
+
+    OrderStatus {
+        /// An exit that waits for its entry.
+        Held = "held",
+        Accepted = "accepted",
+        PartiallyFilled = "partially_filled",
+        Filled = "filled",
+        Canceled = "canceled",
+        Expired = "expired",
+        /// Accepted, and later found impossible to fill: cash or shares did not suffice at the price.
+        Rejected = "rejected",
+        Replaced = "replaced",
+    }
+}
+
+impl OrderStatus {
+    /// Whether something can still become of it.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Held | Self::Accepted | Self::PartiallyFilled)
+    }
+
+    /// Whether prices fill it.
+    pub fn is_working(self) -> bool {
+        matches!(self, Self::Accepted | Self::PartiallyFilled)
+    }
+
+    /// Whether a status may follow another. What has ended stays as it is; what has filled in part is not accepted
+    /// again; an exit that waits can begin to work or end without a fill.
+    pub fn may_become(self, next: Self) -> bool {
+        use OrderStatus::{Accepted, Canceled, Expired, Filled, Held, PartiallyFilled, Rejected, Replaced};
+        match self {
+            Held => matches!(next, Accepted | Canceled | Expired | Replaced),
+            Accepted | PartiallyFilled => {
+                matches!(next, PartiallyFilled | Filled | Canceled | Expired | Rejected | Replaced)
+            }
+            Filled | Canceled | Expired | Rejected | Replaced => false,
+        }
+    }
 }
 
 /// How much to trade: shares, or the money to spend or to raise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderSize {
     Quantity(Quantity),
-    /// Positive; becomes a quantity at the fill's price, rounded down to nine decimals.
+    /// Positive; becomes a quantity at the fill's price, rounded down to nine decimals. Commission comes on top.
     Notional(Money),
+}
+
+/// How far a trailing stop stays behind the best price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trail {
+    /// Per share.
+    Price(Price),
+    Percent(Percent),
+}
+
+/// The type of an order with the prices it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderTerms {
+    Market,
+    Limit { limit: Price },
+    Stop { stop: Price },
+    StopLimit { stop: Price, limit: Price },
+    TrailingStop { trail: Trail },
+}
+
+impl OrderTerms {
+    pub fn order_type(&self) -> OrderType {
+        match self {
+            Self::Market => OrderType::Market,
+            Self::Limit { .. } => OrderType::Limit,
+            Self::Stop { .. } => OrderType::Stop,
+            Self::StopLimit { .. } => OrderType::StopLimit,
+            Self::TrailingStop { .. } => OrderType::TrailingStop,
+        }
+    }
+
+    pub fn limit_price(&self) -> Option<&Price> {
+        match self {
+            Self::Limit { limit } | Self::StopLimit { limit, .. } => Some(limit),
+            Self::Market | Self::Stop { .. } | Self::TrailingStop { .. } => None,
+        }
+    }
+
+    /// The fixed stop; a trailing one depends on the order's `high_water_price`.
+    pub fn stop_price(&self) -> Option<&Price> {
+        match self {
+            Self::Stop { stop } | Self::StopLimit { stop, .. } => Some(stop),
+            Self::Market | Self::Limit { .. } | Self::TrailingStop { .. } => None,
+        }
+    }
+
+    pub fn trail(&self) -> Option<&Trail> {
+        match self {
+            Self::TrailingStop { trail } => Some(trail),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits for the market to reach a stop first.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Stop { .. } | Self::StopLimit { .. } | Self::TrailingStop { .. })
+    }
+
+    fn canonical(&self) -> String {
+        let or_none = |price: Option<&Price>| price.map_or_else(|| "-".to_owned(), ToString::to_string);
+        let trail = match self.trail() {
+            Some(Trail::Price(price)) => format!(" trail={price}"),
+            Some(Trail::Percent(percent)) => format!(" trail={percent}%"),
+            None => String::new(),
+        };
+        let (limit, stop) = (or_none(self.limit_price()), or_none(self.stop_price()));
+        format!("{} limit={limit} stop={stop}{trail}", self.order_type())
+    }
+}
+
+/// An exit that limits a loss: a stop, or a stop with a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopLoss {
+    pub stop: Price,
+    pub limit: Option<Price>,
+}
+
+impl StopLoss {
+    fn terms(&self) -> OrderTerms {
+        let stop = self.stop.clone();
+        match self.limit.clone() {
+            Some(limit) => OrderTerms::StopLimit { stop, limit },
+            None => OrderTerms::Stop { stop },
+        }
+    }
+}
+
+/// The orders that come with an order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Attached {
+    #[default]
+    Nothing,
+    Bracket {
+        take_profit: Price,
+        stop_loss: StopLoss,
+    },
+    /// Beside a limit order, which is the take-profit.
+    Oco {
+        stop_loss: StopLoss,
+    },
+    OtoTakeProfit {
+        take_profit: Price,
+    },
+    OtoStopLoss {
+        stop_loss: StopLoss,
+    },
+}
+
+impl Attached {
+    pub fn class(&self) -> OrderClass {
+        match self {
+            Self::Nothing => OrderClass::Simple,
+            Self::Bracket { .. } => OrderClass::Bracket,
+            Self::Oco { .. } => OrderClass::Oco,
+            Self::OtoTakeProfit { .. } | Self::OtoStopLoss { .. } => OrderClass::Oto,
+        }
+    }
+
+    /// What the legs are, the take-profit first.
+    pub(crate) fn legs(&self) -> Vec<OrderTerms> {
+        let limit = |limit: &Price| OrderTerms::Limit { limit: limit.clone() };
+        match self {
+            Self::Nothing => vec![],
+            Self::Bracket { take_profit, stop_loss } => vec![limit(take_profit), stop_loss.terms()],
+            Self::Oco { stop_loss } | Self::OtoStopLoss { stop_loss } => vec![stop_loss.terms()],
+            Self::OtoTakeProfit { take_profit } => vec![limit(take_profit)],
+        }
+    }
 }
 
 /// The command to place an order, already well-formed.
@@ -75,8 +274,9 @@ pub struct PlaceOrder {
     pub symbol: Symbol,
     pub side: Side,
     pub size: OrderSize,
-    pub order_type: OrderType,
+    pub terms: OrderTerms,
     pub time_in_force: TimeInForce,
+    pub attached: Attached,
     /// Names the order within its portfolio, so that a retried request is answered and not repeated.
     pub client_order_id: Option<String>,
 }
@@ -88,8 +288,111 @@ impl PlaceOrder {
             OrderSize::Quantity(quantity) => format!("quantity={quantity}"),
             OrderSize::Notional(notional) => format!("notional={notional}"),
         };
-        format!("{} {} {size} {} {}", self.side, self.symbol, self.order_type, self.time_in_force)
+        let mut line =
+            format!("{} {} {size} {} {}", self.side, self.symbol, self.terms.canonical(), self.time_in_force);
+        for leg in self.attached.legs() {
+            line.push_str(&format!(" {}({})", self.attached.class(), leg.canonical()));
+        }
+        line
     }
+
+    /// What does not go together, by field, in words for the person who ordered. Empty when all is well.
+    pub fn flaws(&self) -> Vec<(&'static str, &'static str)> {
+        let mut flaws = Vec::new();
+        let mut check = |ok: bool, field, message| {
+            if !ok {
+                flaws.push((field, message));
+            }
+        };
+        let plain = matches!(self.terms, OrderTerms::Market | OrderTerms::Limit { .. });
+        let patient = matches!(self.time_in_force, TimeInForce::Day | TimeInForce::Gtc);
+        check(plain || patient, "time_in_force", "a stop waits for its price: use day or gtc");
+        let by_money = matches!(self.size, OrderSize::Notional(_));
+        check(plain || !by_money, "notional", "a stop order is sized in shares: use quantity");
+        let class = self.attached.class();
+        if class != OrderClass::Simple {
+            check(patient, "time_in_force", "orders that belong together are day or gtc");
+            check(!by_money, "notional", "orders that belong together are sized in shares: use quantity");
+        }
+        let stop_below = |profit: &Price, loss: &StopLoss| loss.stop < *profit;
+        match &self.attached {
+            Attached::Nothing => {}
+            Attached::Oco { stop_loss } => {
+                check(self.side == Side::Sell, "side", "oco is a pair of exits: sell");
+                match &self.terms {
+                    OrderTerms::Limit { limit } => {
+                        check(stop_below(limit, stop_loss), "stop_loss", EXITS_APART)
+                    }
+                    _ => check(false, "type", "the order of an oco is the take-profit: use limit"),
+                }
+            }
+            Attached::Bracket { .. } | Attached::OtoTakeProfit { .. } | Attached::OtoStopLoss { .. } => {
+                check(self.side == Side::Buy, "side", "an entry with exits is a buy");
+            }
+        }
+        if let Attached::Bracket { take_profit, stop_loss } = &self.attached {
+            check(stop_below(take_profit, stop_loss), "stop_loss", EXITS_APART);
+        }
+        flaws
+    }
+}
+
+/// What two exits for the same shares have to be.
+pub(crate) const EXITS_APART: &str = "the stop-loss must lie below the take-profit";
+
+/// What a replacement changes; `None` leaves it as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplaceOrder {
+    /// The shares still to be traded; what has filled stays with the order that is replaced.
+    pub quantity: Option<Quantity>,
+    pub limit_price: Option<Price>,
+    pub stop_price: Option<Price>,
+    pub trail: Option<Trail>,
+    pub time_in_force: Option<TimeInForce>,
+    pub client_order_id: Option<String>,
+}
+
+impl ReplaceOrder {
+    /// In one canonical line, as [`PlaceOrder::canonical`].
+    pub fn canonical(&self, id: OrderId) -> String {
+        format!("replace {id} {self:?}")
+    }
+
+    /// The order's terms with the changes.
+    ///
+    /// # Errors
+    /// By field, when the order's type has no such price.
+    pub fn terms(&self, old: &OrderTerms) -> Result<OrderTerms, Vec<(&'static str, &'static str)>> {
+        let mut terms = old.clone();
+        let mut flaws = Vec::new();
+        if let Some(new) = &self.limit_price {
+            match &mut terms {
+                OrderTerms::Limit { limit } | OrderTerms::StopLimit { limit, .. } => *limit = new.clone(),
+                _ => flaws.push(("limit_price", "an order of this type has no limit")),
+            }
+        }
+        if let Some(new) = &self.stop_price {
+            match &mut terms {
+                OrderTerms::Stop { stop } | OrderTerms::StopLimit { stop, .. } => *stop = new.clone(),
+                _ => flaws.push(("stop_price", "an order of this type has no stop")),
+            }
+        }
+        if let Some(new) = &self.trail {
+            match &mut terms {
+                OrderTerms::TrailingStop { trail } => *trail = new.clone(),
+                _ => flaws.push(("trail_price", "only a trailing stop has a trail")),
+            }
+        }
+        if flaws.is_empty() { Ok(terms) } else { Err(flaws) }
+    }
+}
+
+/// A change of status that cannot be: a fault of the program, never of its user.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("an order that is {from} cannot become {to}")]
+pub struct IllegalTransition {
+    pub from: OrderStatus,
+    pub to: OrderStatus,
 }
 
 /// An order in the books.
@@ -102,12 +405,188 @@ pub struct Order {
     pub client_order_id: Option<String>,
     pub side: Side,
     pub size: OrderSize,
-    pub order_type: OrderType,
+    pub terms: OrderTerms,
     pub time_in_force: TimeInForce,
+    pub order_class: OrderClass,
+    /// Of a leg: the order it came with.
+    pub parent_order_id: Option<OrderId>,
+    /// The order whose place this one took.
+    pub replaces: Option<OrderId>,
     pub status: OrderStatus,
+    /// When the market reached the stop.
+    pub triggered_at: Option<Timestamp>,
+    /// Of a trailing stop: the best price seen, the highest for a sell and the lowest for a buy.
+    pub high_water_price: Option<Price>,
+    /// Cash kept for the fills to come; zero for sells and for what has ended.
+    pub reserved_cash: Money,
+    /// Shares kept for the fills to come. Of two exits for the same shares only the first keeps them.
+    pub reserved_quantity: Quantity,
     pub filled_quantity: Quantity,
-    /// Per share, the average of its fills.
-    pub filled_price: Price,
+    /// The sum of quantity × price over its fills, each rounded to the cent; positive for both sides.
+    pub filled_amount: Money,
+    /// Per share, the average of its fills; `None` before the first.
+    pub filled_price: Option<AveragePrice>,
+    /// Of all its fills.
+    pub commission: Money,
     pub submitted_at: Timestamp,
-    pub filled_at: Timestamp,
+    /// Prices up to here have been looked at.
+    pub last_matched_at: Timestamp,
+    /// When it was filled in full.
+    pub filled_at: Option<Timestamp>,
+    /// When it ended without being filled in full: canceled, expired, rejected or replaced.
+    pub canceled_at: Option<Timestamp>,
+    /// When a `day` order ends. Of `opg` and `cls` the instant of the opening or the close they are for.
+    pub expires_at: Option<Timestamp>,
+    /// Why it was rejected, a sentence.
+    pub reject_reason: Option<String>,
+}
+
+impl Order {
+    /// The one place where a status changes.
+    ///
+    /// # Errors
+    /// When the status may not follow; the order is unchanged then.
+    pub fn become_status(&mut self, to: OrderStatus, at: Timestamp) -> Result<(), IllegalTransition> {
+        if !self.status.may_become(to) {
+            return Err(IllegalTransition { from: self.status, to });
+        }
+        self.status = to;
+        match to {
+            OrderStatus::Filled => self.filled_at = Some(at),
+            OrderStatus::Held | OrderStatus::Accepted | OrderStatus::PartiallyFilled => {}
+            OrderStatus::Canceled | OrderStatus::Expired | OrderStatus::Rejected | OrderStatus::Replaced => {
+                self.canceled_at = Some(at);
+            }
+        }
+        if !to.is_open() {
+            self.reserved_cash = Money::zero();
+            self.reserved_quantity = Quantity::zero();
+        }
+        Ok(())
+    }
+
+    pub fn order_type(&self) -> OrderType {
+        self.terms.order_type()
+    }
+
+    /// Shares still to be traded, at `price` where the order is by money.
+    pub fn remaining(&self, price: &Price) -> Quantity {
+        match &self.size {
+            OrderSize::Quantity(_) => self.unfilled(),
+            OrderSize::Notional(notional) => (notional.clone() - &self.filled_amount).buys(price),
+        }
+    }
+
+    /// Shares still to be traded of an order that is sized in shares; of one by money the price would decide.
+    pub fn unfilled(&self) -> Quantity {
+        match &self.size {
+            OrderSize::Quantity(quantity) => {
+                quantity.checked_sub(&self.filled_quantity).unwrap_or_else(Quantity::zero)
+            }
+            OrderSize::Notional(_) => Quantity::zero(),
+        }
+    }
+
+    /// Where a stop triggers: fixed, or behind the best price seen so far. `None` for orders without a stop, and for
+    /// a trailing one that has seen no price yet.
+    pub fn stop_price(&self) -> Option<Price> {
+        if let Some(stop) = self.terms.stop_price() {
+            return Some(stop.clone());
+        }
+        let (trail, water) = (self.terms.trail()?, self.high_water_price.as_ref()?);
+        match (self.side, trail) {
+            (Side::Sell, Trail::Price(distance)) => water.less(distance),
+            (Side::Sell, Trail::Percent(percent)) => water.lowered(percent),
+            (Side::Buy, Trail::Price(distance)) => Some(water.plus(distance)),
+            (Side::Buy, Trail::Percent(percent)) => Some(water.raised(percent)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_stays_as_it_is() {
+        for from in OrderStatus::ALL.iter().filter(|status| !status.is_open()) {
+            for to in OrderStatus::ALL {
+                assert!(!from.may_become(*to), "{from} became {to}");
+            }
+        }
+        for from in OrderStatus::ALL.iter().filter(|status| status.is_open()) {
+            assert!(from.may_become(OrderStatus::Canceled) && from.may_become(OrderStatus::Replaced));
+            assert!(!from.may_become(OrderStatus::Held));
+        }
+        assert!(!OrderStatus::PartiallyFilled.may_become(OrderStatus::Accepted));
+        assert!(!OrderStatus::Held.may_become(OrderStatus::Filled));
+    }
+
+    fn command() -> PlaceOrder {
+        PlaceOrder {
+            symbol: "AAPL".parse().unwrap(),
+            side: Side::Buy,
+            size: OrderSize::Quantity("1".parse().unwrap()),
+            terms: OrderTerms::Market,
+            time_in_force: TimeInForce::Day,
+            attached: Attached::Nothing,
+            client_order_id: None,
+        }
+    }
+
+    fn price(text: &str) -> Price {
+        text.parse().unwrap()
+    }
+
+    fn loss(stop: &str) -> StopLoss {
+        StopLoss { stop: price(stop), limit: None }
+    }
+
+    fn fields(command: &PlaceOrder) -> Vec<&'static str> {
+        command.flaws().into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told_by_field() {
+        assert!(command().flaws().is_empty());
+        let stop = OrderTerms::Stop { stop: price("10") };
+        let ioc = PlaceOrder { terms: stop.clone(), time_in_force: TimeInForce::Ioc, ..command() };
+        assert_eq!(fields(&ioc), ["time_in_force"]);
+        let by_money =
+            PlaceOrder { terms: stop, size: OrderSize::Notional("5".parse().unwrap()), ..command() };
+        assert_eq!(fields(&by_money), ["notional"]);
+        let oco = PlaceOrder { attached: Attached::Oco { stop_loss: loss("10") }, ..command() };
+        assert_eq!(fields(&oco), ["side", "type"]);
+        let bracket = Attached::Bracket { take_profit: price("10"), stop_loss: loss("10") };
+        let crossed = PlaceOrder { side: Side::Sell, attached: bracket, ..command() };
+        assert_eq!(fields(&crossed), ["side", "stop_loss"]);
+    }
+
+    #[test]
+    fn two_requests_are_the_same_exactly_when_their_lines_are() {
+        let limit = |text: &str| OrderTerms::Limit { limit: price(text) };
+        let bracket = |stop: &str| Attached::Bracket { take_profit: price("20"), stop_loss: loss(stop) };
+        let different = [
+            command(),
+            PlaceOrder { terms: limit("10"), ..command() },
+            PlaceOrder { terms: limit("10.01"), ..command() },
+            PlaceOrder { terms: OrderTerms::Stop { stop: price("10") }, ..command() },
+            PlaceOrder { terms: OrderTerms::TrailingStop { trail: Trail::Price(price("10")) }, ..command() },
+            PlaceOrder {
+                terms: OrderTerms::TrailingStop { trail: Trail::Percent("10".parse().unwrap()) },
+                ..command()
+            },
+            PlaceOrder { time_in_force: TimeInForce::Gtc, ..command() },
+            PlaceOrder { attached: bracket("5"), ..command() },
+            PlaceOrder { attached: bracket("6"), ..command() },
+            PlaceOrder { attached: Attached::OtoStopLoss { stop_loss: loss("5") }, ..command() },
+        ];
+        for (i, one) in different.iter().enumerate() {
+            for (j, other) in different.iter().enumerate() {
+                assert_eq!(one.canonical() == other.canonical(), i == j, "{}", one.canonical());
+            }
+        }
+        let spelled_otherwise = PlaceOrder { terms: limit("10.00"), ..command() };
+        assert_eq!(spelled_otherwise.canonical(), different[1].canonical());
+    }
 }

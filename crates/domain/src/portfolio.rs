@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::matching::{Execution, meets, react};
+use crate::order::{EXITS_APART, IllegalTransition};
+use crate::order_group::is_over;
 use crate::position::PositionError;
 use crate::{
-    Fill, JournalEntry, Money, Order, OrderId, OrderSize, OrderStatus, PlaceOrder, PortfolioId, Position,
-    Quantity, Quote, Receipt, Side, StockId, Timestamp, TransactionType,
+    Attached, Fill, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize, OrderStatus,
+    OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, Quantity, Receipt, ReplaceOrder, Side, StockId,
+    TimeInForce, Timestamp, TradingMode, TradingRules, TransactionType,
 };
 
 /// Cash and positions, with at least the positions that a command touches.
@@ -16,15 +20,37 @@ pub struct Portfolio {
     pub id: PortfolioId,
     pub cash_balance: Money,
     pub positions: BTreeMap<StockId, Position>,
+    pub reserved: Reserved,
 }
 
-/// What placing an order did.
+/// What open orders keep for their fills. Buying power is cash less this, sellable are shares less these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    pub cash: Money,
+    pub shares: BTreeMap<StockId, Quantity>,
+}
+
+impl Default for Reserved {
+    fn default() -> Self {
+        Self { cash: Money::zero(), shares: BTreeMap::new() }
+    }
+}
+
+/// What placing or replacing an order did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    pub order: Order,
-    pub fills: Vec<Fill>,
+    pub group: OrderGroup,
     /// One entry per fill, to be appended to the journal.
     pub entries: Vec<JournalEntry>,
+}
+
+/// The newest price at the moment of an order.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The quote, with what was traded in the minute before.
+    pub newest: &'a PriceMove,
+    /// The market time for which it was asked.
+    pub asked_at: Timestamp,
 }
 
 /// Why an order was refused. Nothing has changed then.
@@ -40,65 +66,436 @@ pub enum OrderRejected {
     TooLarge,
     #[error("the newest price is of {as_of}, too old to trade on: try again when there is a newer one")]
     NoFreshPrice { as_of: Timestamp },
+    #[error("the trail is wider than the price: make it narrower")]
+    TrailTooWide,
+    /// Only an open order can be canceled or replaced.
+    #[error("the order is {status} already")]
+    NotOpen { status: OrderStatus },
+    /// What a replacement asks for does not go together, by field.
+    #[error("some changes do not fit the order")]
+    Unfit(Vec<(&'static str, &'static str)>),
+    #[error("the order's state does not allow that")]
+    Transition(#[from] IllegalTransition),
 }
 
 impl Portfolio {
-    /// Decides a market order at the touch of `quote` and carries it out: cash and position are changed, and
-    /// the answer says what to write down. A buy fills at the ask and a sell at the bid, or at the last price
-    /// when the source gives no bid and ask.
+    pub fn new(id: PortfolioId, cash_balance: Money) -> Self {
+        Self { id, cash_balance, positions: BTreeMap::new(), reserved: Reserved::default() }
+    }
+
+    /// Cash that a new order may spend.
+    pub fn buying_power(&self) -> Money {
+        self.cash_balance.clone() - &self.reserved.cash
+    }
+
+    /// Shares that a new order may sell.
+    pub fn sellable(&self, stock: StockId) -> Quantity {
+        let held = self.positions.get(&stock).map_or_else(Quantity::zero, |held| held.quantity.clone());
+        match self.reserved.shares.get(&stock) {
+            Some(reserved) => held.checked_sub(reserved).unwrap_or_else(Quantity::zero),
+            None => held,
+        }
+    }
+
+    /// Takes an order in. In practice mode it meets the newest price at once: a buy fills at the ask and a sell at
+    /// the bid, or at the last price when the source gives no bid and ask. What does not fill works on, with cash or
+    /// shares reserved for it; of `ioc` and `fok` it is canceled. In realistic mode every order waits for a later
+    /// price.
     ///
-    /// `asked_at` is the market time for which the quote was asked, `now` the time of the fill.
+    /// `ids` are those of the order and of up to two legs, `now` is the time of the order and of its first fill.
     ///
     /// # Errors
     /// [`OrderRejected`]; the portfolio is unchanged then.
     pub fn place(
         &mut self,
-        id: OrderId,
+        ids: [OrderId; 3],
         stock_id: StockId,
         command: PlaceOrder,
-        quote: &Quote,
-        asked_at: Timestamp,
+        look: Look<'_>,
         now: Timestamp,
+        rules: &TradingRules,
     ) -> Result<Placed, OrderRejected> {
-        if quote.stale || asked_at - quote.as_of > quote.freshness.fill_limit() {
-            return Err(OrderRejected::NoFreshPrice { as_of: quote.as_of });
-        }
-        let (price, rule) = quote.touch(command.side);
-        let quantity = match &command.size {
-            OrderSize::Quantity(quantity) => quantity.clone(),
-            OrderSize::Notional(notional) => notional.buys(price),
-        };
-        let receipt = Receipt { source: quote.source.clone(), quoted_at: quote.as_of, rule };
-        let fill = Fill { side: command.side, quantity, price: price.clone(), at: now, receipt };
-        let entry = self.apply(id, stock_id, &fill)?;
-        let order = Order {
-            id,
+        let root = Order {
+            id: ids[0],
             portfolio_id: self.id,
             stock_id,
             symbol: command.symbol,
             client_order_id: command.client_order_id,
             side: command.side,
             size: command.size,
-            order_type: command.order_type,
+            terms: command.terms,
             time_in_force: command.time_in_force,
-            status: OrderStatus::Filled,
-            filled_quantity: fill.quantity.clone(),
-            filled_price: fill.price.clone(),
+            order_class: command.attached.class(),
+            parent_order_id: None,
+            replaces: None,
+            status: OrderStatus::Accepted,
+            triggered_at: None,
+            high_water_price: None,
+            reserved_cash: Money::zero(),
+            reserved_quantity: Quantity::zero(),
+            filled_quantity: Quantity::zero(),
+            filled_amount: Money::zero(),
+            filled_price: None,
+            commission: Money::zero(),
             submitted_at: now,
-            filled_at: now,
+            last_matched_at: now,
+            filled_at: None,
+            canceled_at: None,
+            expires_at: end_of(command.time_in_force, now, rules),
+            reject_reason: None,
         };
-        Ok(Placed { order, fills: vec![fill], entries: vec![entry] })
+        let leg_status = match command.attached {
+            Attached::Oco { .. } => OrderStatus::Accepted,
+            _ => OrderStatus::Held,
+        };
+        let legs = command.attached.legs().into_iter().zip(ids.into_iter().skip(1));
+        let legs = legs.map(|(terms, id)| Order {
+            id,
+            client_order_id: None,
+            side: Side::Sell,
+            terms,
+            parent_order_id: Some(root.id),
+            status: leg_status,
+            ..root.clone()
+        });
+        let mut group = OrderGroup { orders: legs.collect() };
+        group.orders.insert(0, root);
+        let mut draft = self.clone();
+        let entries = draft.enter(&mut group, 0, look, now, rules)?;
+        *self = draft;
+        Ok(Placed { group, entries })
+    }
+
+    /// Puts another order into the place of an open one; that one is answered first in the group's stead, replaced.
+    ///
+    /// # Errors
+    /// [`OrderRejected`]; nothing has changed then.
+    pub fn replace(
+        &mut self,
+        group: &mut OrderGroup,
+        (old, new): (OrderId, OrderId),
+        changes: &ReplaceOrder,
+        look: Look<'_>,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<(Order, Vec<JournalEntry>), OrderRejected> {
+        let (mut draft, mut changed) = (self.clone(), group.clone());
+        let index = changed.position_of(old).expect("Invariant: an order is part of its group");
+        draft.release(&changed);
+        let order = &mut changed.orders[index];
+        if order.status.is_open() && is_over(order, now) {
+            return Err(OrderRejected::NotOpen { status: OrderStatus::Expired });
+        }
+        let terms = changes.terms(&order.terms).map_err(OrderRejected::Unfit)?;
+        let unfilled = order.unfilled();
+        let size = match (&changes.quantity, &order.size) {
+            (Some(quantity), _) => OrderSize::Quantity(quantity.clone()),
+            (None, OrderSize::Notional(notional)) => {
+                OrderSize::Notional(notional.clone() - &order.filled_amount)
+            }
+            (None, OrderSize::Quantity(_)) => OrderSize::Quantity(unfilled.clone()),
+        };
+        let time_in_force = changes.time_in_force.unwrap_or(order.time_in_force);
+        let same_trigger =
+            (terms.stop_price(), terms.trail()) == (order.terms.stop_price(), order.terms.trail());
+        let mut retired = order.clone();
+        let held = order.status == OrderStatus::Held;
+        retired
+            .become_status(OrderStatus::Replaced, now)
+            .map_err(|refused| OrderRejected::NotOpen { status: refused.from })?;
+        *order = Order {
+            id: new,
+            client_order_id: changes.client_order_id.clone(),
+            replaces: Some(old),
+            triggered_at: order.triggered_at.filter(|_| same_trigger),
+            status: if held { OrderStatus::Held } else { OrderStatus::Accepted },
+            reserved_cash: Money::zero(),
+            reserved_quantity: Quantity::zero(),
+            filled_quantity: Quantity::zero(),
+            filled_amount: Money::zero(),
+            filled_price: None,
+            commission: Money::zero(),
+            submitted_at: now,
+            last_matched_at: now,
+            expires_at: end_of(time_in_force, now, rules),
+            size: size.clone(),
+            terms: terms.clone(),
+            time_in_force,
+            ..order.clone()
+        };
+        let as_placed = PlaceOrder {
+            symbol: order.symbol.clone(),
+            side: order.side,
+            size: size.clone(),
+            terms,
+            time_in_force,
+            attached: Attached::Nothing,
+            client_order_id: None,
+        };
+        let mut flaws = as_placed.flaws();
+        if held && changes.quantity.is_some() {
+            flaws.push(("quantity", "an exit that waits is for what its entry will have bought"));
+        }
+        if changed.orders.len() > 1 && time_in_force != retired.time_in_force {
+            flaws.push((
+                "time_in_force",
+                "orders that belong together end together: cancel them and order anew",
+            ));
+        }
+        if !changed.exits_are_apart() {
+            let field = if changes.stop_price.is_some() { "stop_price" } else { "limit_price" };
+            flaws.push((field, EXITS_APART));
+        }
+        if !flaws.is_empty() {
+            return Err(OrderRejected::Unfit(flaws));
+        }
+        if index == 0 {
+            changed.orders[1..].iter_mut().for_each(|leg| leg.parent_order_id = Some(new));
+        }
+        if let OrderSize::Quantity(quantity) = &size {
+            changed.resize_siblings(index, &unfilled, quantity);
+        }
+        let entries = match held {
+            true => {
+                draft.hold(&changed);
+                Vec::new()
+            }
+            false => draft.enter(&mut changed, index, look, now, rules)?,
+        };
+        (*self, *group) = (draft, changed);
+        Ok((retired, entries))
+    }
+
+    /// Cancels an open order, and those that cannot be without it.
+    ///
+    /// # Errors
+    /// [`OrderRejected::NotOpen`].
+    pub fn cancel(
+        &mut self,
+        group: &mut OrderGroup,
+        id: OrderId,
+        now: Timestamp,
+    ) -> Result<(), OrderRejected> {
+        let index = group.position_of(id).expect("Invariant: an order is part of its group");
+        let status = group.orders[index].status;
+        if !status.is_open() {
+            return Err(OrderRejected::NotOpen { status });
+        }
+        self.release(group);
+        group.orders[index].become_status(OrderStatus::Canceled, now)?;
+        self.settle(group, now)
+    }
+
+    /// Lets the prices up to `until`, oldest first, meet the working orders of a group: triggers, fills, expires.
+    /// An order that cannot be filled for want of cash or shares is rejected. Answers the journal entries.
+    ///
+    /// Fills are booked at `now`, whenever their price was, so that the journal does not run backwards; the receipt
+    /// tells the price's time.
+    ///
+    /// # Errors
+    /// Only a fault of the program: a status that may not follow.
+    pub fn work(
+        &mut self,
+        group: &mut OrderGroup,
+        moves: &[PriceMove],
+        until: Timestamp,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<Vec<JournalEntry>, OrderRejected> {
+        self.release(group);
+        let mut entries = Vec::new();
+        for price_move in moves.iter().filter(|price_move| !price_move.quote.stale) {
+            let at = price_move.quote.as_of;
+            for index in 0..group.orders.len() {
+                let order = &group.orders[index];
+                if !order.status.is_working() || !meets(order, at, rules) {
+                    continue;
+                }
+                match self.advance(group, index, price_move, now, rules) {
+                    Ok(entry) => entries.extend(entry),
+                    Err(OrderRejected::Transition(fault)) => return Err(fault.into()),
+                    Err(refused) => {
+                        let order = &mut group.orders[index];
+                        order.reject_reason = Some(refused.to_string());
+                        order.become_status(OrderStatus::Rejected, now)?;
+                    }
+                }
+                group.orders[index].last_matched_at = at;
+                group.settle(now)?;
+            }
+        }
+        for order in group.orders.iter_mut().filter(|order| order.status.is_working()) {
+            order.last_matched_at = order.last_matched_at.max(until);
+        }
+        group.expire(until, now)?;
+        self.settle(group, now)?;
+        Ok(entries)
+    }
+
+    /// A fresh order, or one that takes another's place, meets the newest price and gets its reservation.
+    fn enter(
+        &mut self,
+        group: &mut OrderGroup,
+        index: usize,
+        look: Look<'_>,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<Vec<JournalEntry>, OrderRejected> {
+        let quote = &look.newest.quote;
+        let order = &group.orders[index];
+        let fresh = !quote.stale && look.asked_at - quote.as_of <= quote.freshness.fill_limit();
+        let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
+        let at_once = rules.mode == TradingMode::Practice && !auction;
+        let impatient = matches!(order.terms, OrderTerms::Market)
+            || matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        if at_once && impatient && !fresh {
+            return Err(OrderRejected::NoFreshPrice { as_of: quote.as_of });
+        }
+        if order.terms.trail().is_some() {
+            let best = order.high_water_price.clone().or_else(|| Some(quote.price.clone()));
+            let stop = Order { high_water_price: best, ..order.clone() }.stop_price();
+            if stop.is_none() {
+                return Err(OrderRejected::TrailTooWide);
+            }
+        }
+        let mut entries = Vec::new();
+        if at_once && fresh {
+            // The legs of an entry begin with the next price; those of a new pair meet this one together.
+            let together = group.root().order_class == OrderClass::Oco && order.replaces.is_none();
+            let last = if together { group.orders.len() - 1 } else { index };
+            for index in index..=last {
+                if group.orders[index].status.is_working() {
+                    entries.extend(self.advance(group, index, look.newest, now, rules)?);
+                    group.settle(now)?;
+                }
+            }
+        }
+        let order = &mut group.orders[index];
+        if order.status.is_working() {
+            let (cash, shares) = reservation(order, look.newest, rules)?;
+            match order.side {
+                Side::Buy => order.reserved_cash = cash,
+                Side::Sell => order.reserved_quantity = shares,
+            }
+        }
+        group.settle(now)?;
+        let cash: Money = group.orders.iter().map(|order| &order.reserved_cash).sum();
+        if cash > self.buying_power() {
+            return Err(OrderRejected::InsufficientBuyingPower {
+                required: cash,
+                available: self.buying_power(),
+            });
+        }
+        let sellable = self.sellable(group.root().stock_id);
+        if index == 0 && group.root().side == Side::Buy {
+            // Of what an entry bought before it was replaced, some may be sold already.
+            self.settle(group, now)?;
+            return Ok(entries);
+        }
+        let shares = reserved_shares(group);
+        if shares > sellable {
+            return Err(OrderRejected::InsufficientShares { required: shares, available: sellable });
+        }
+        self.hold(group);
+        Ok(entries)
+    }
+
+    /// Lets one price meet one order. The group's reservations are released while this runs.
+    fn advance(
+        &mut self,
+        group: &mut OrderGroup,
+        index: usize,
+        price_move: &PriceMove,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<Option<JournalEntry>, OrderRejected> {
+        let order = &mut group.orders[index];
+        let reaction = react(order, price_move, rules);
+        if reaction.high_water.is_some() {
+            order.high_water_price = reaction.high_water;
+        }
+        if reaction.triggers {
+            order.triggered_at = Some(price_move.quote.as_of);
+        }
+        let entry = match reaction.execution {
+            Some(execution) => self.execute(order, execution, price_move, now, rules)?,
+            None => None,
+        };
+        if reaction.ends && order.status.is_open() {
+            let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
+            order.become_status(if auction { OrderStatus::Expired } else { OrderStatus::Canceled }, now)?;
+        }
+        if let Some(sold) = entry.as_ref().and_then(|entry| entry.quantity.as_ref()) {
+            group.share_fill(index, sold);
+        }
+        Ok(entry)
+    }
+
+    fn execute(
+        &mut self,
+        order: &mut Order,
+        execution: Execution,
+        price_move: &PriceMove,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<Option<JournalEntry>, OrderRejected> {
+        let Execution { price, quoted_price, rule, at_most } = execution;
+        let wanted = order.remaining(&price);
+        // A rest worth less than a cent could not be traded alone: it goes with the part before it.
+        let is_part = |most: &Quantity| {
+            *most < wanted && (most.is_zero() || !price.times(&(wanted.clone() - most)).is_zero())
+        };
+        let (quantity, whole) = match at_most {
+            Some(most) if is_part(&most) => (most, false),
+            _ => (wanted.clone(), true),
+        };
+        if !whole && price.times(&quantity).is_zero() {
+            return Ok(None);
+        }
+        let quote = &price_move.quote;
+        let receipt = Receipt { source: quote.source.clone(), quoted_at: quote.as_of, rule, quoted_price };
+        let fill = Fill { side: order.side, quantity, price, at: now, receipt };
+        let filled_quantity = order.filled_quantity.clone() + &fill.quantity;
+        let filled_amount = order.filled_amount.clone() + fill.gross();
+        let commission = still_due(order, &filled_quantity, &filled_amount, rules);
+        let entry = self.apply(order.id, order.stock_id, &fill, &commission)?;
+        order.filled_price = Some(match &order.filled_price {
+            Some(average) => average.with(&order.filled_quantity, &fill.price, &fill.quantity),
+            None => fill.price.clone().into(),
+        });
+        // What is kept shrinks with what is left to fill.
+        match &order.size {
+            OrderSize::Quantity(_) => {
+                let left = wanted - &fill.quantity;
+                order.reserved_cash = match left.is_zero() {
+                    true => Money::zero(),
+                    false => order.reserved_cash.prorate(&left, &(left.clone() + &fill.quantity)),
+                };
+            }
+            OrderSize::Notional(_) => {
+                let spent = fill.gross() + &commission;
+                order.reserved_cash = (order.reserved_cash.clone() - &spent).max(Money::zero());
+                order.reserved_quantity =
+                    order.reserved_quantity.checked_sub(&fill.quantity).unwrap_or_else(Quantity::zero);
+            }
+        }
+        order.filled_quantity = filled_quantity;
+        order.filled_amount = filled_amount;
+        order.commission += &commission;
+        order.become_status(if whole { OrderStatus::Filled } else { OrderStatus::PartiallyFilled }, now)?;
+        Ok(Some(entry))
     }
 
     /// Books one execution: moves cash and shares, and answers the journal entry.
     ///
     /// # Errors
     /// When cash or shares do not suffice or the result is beyond what the books hold; nothing changes then.
-    pub fn apply(
+    fn apply(
         &mut self,
         order: OrderId,
         stock_id: StockId,
         fill: &Fill,
+        commission: &Money,
     ) -> Result<JournalEntry, OrderRejected> {
         if fill.quantity.is_zero() {
             return Err(OrderRejected::TooSmall);
@@ -110,21 +507,32 @@ impl Portfolio {
                 if gross.is_zero() {
                     return Err(OrderRejected::TooSmall);
                 }
-                if gross > self.cash_balance {
-                    let available = self.cash_balance.clone();
-                    return Err(OrderRejected::InsufficientBuyingPower { required: gross, available });
-                }
-                position.buy(&fill.quantity, &gross);
-                (TransactionType::Buy, -gross, None)
+                let cost = gross + commission;
+                position.buy(&fill.quantity, &cost);
+                (TransactionType::Buy, -cost, None)
             }
             Side::Sell => {
-                let realized =
-                    position.sell(&fill.quantity, &gross).map_err(|PositionError::NotHeld { held }| {
-                        OrderRejected::InsufficientShares { required: fill.quantity.clone(), available: held }
-                    })?;
-                (TransactionType::Sell, gross, Some(realized))
+                let available = self.sellable(stock_id);
+                let short = |available| OrderRejected::InsufficientShares {
+                    required: fill.quantity.clone(),
+                    available,
+                };
+                if fill.quantity > available {
+                    return Err(short(available));
+                }
+                let proceeds = gross - commission;
+                let realized = position
+                    .sell(&fill.quantity, &proceeds)
+                    .map_err(|PositionError::NotHeld { held }| short(held))?;
+                (TransactionType::Sell, proceeds, Some(realized))
             }
         };
+        if amount.is_negative() && -amount.clone() > self.buying_power() {
+            return Err(OrderRejected::InsufficientBuyingPower {
+                required: -amount,
+                available: self.buying_power(),
+            });
+        }
         let cash_balance = self.cash_balance.clone() + &amount;
         if !cash_balance.in_bounds() || !position.quantity.in_bounds() || !position.cost_basis.in_bounds() {
             return Err(OrderRejected::TooLarge);
@@ -139,20 +547,100 @@ impl Portfolio {
             transaction_type,
             quantity: Some(fill.quantity.clone()),
             price: Some(fill.price.clone()),
-            commission: Money::zero(),
+            commission: commission.clone(),
             amount,
             realized_pnl,
             timestamp: fill.at,
             receipt: Some(fill.receipt.clone()),
         })
     }
+
+    /// Gives back what a group keeps, while it is worked on.
+    fn release(&mut self, group: &OrderGroup) {
+        for order in &group.orders {
+            self.reserved.cash -= &order.reserved_cash;
+        }
+        if let Some(shares) = self.reserved.shares.get_mut(&group.root().stock_id) {
+            *shares = shares.checked_sub(&reserved_shares(group)).unwrap_or_else(Quantity::zero);
+        }
+    }
+
+    fn hold(&mut self, group: &OrderGroup) {
+        for order in &group.orders {
+            self.reserved.cash += &order.reserved_cash;
+        }
+        let shares = reserved_shares(group);
+        let reserved = self.reserved.shares.entry(group.root().stock_id).or_insert_with(Quantity::zero);
+        *reserved = reserved.clone() + &shares;
+    }
+
+    /// The consequences within the group, and its reservation, which shares sold otherwise, or a part that was dearer
+    /// than estimated, may have made smaller.
+    fn settle(&mut self, group: &mut OrderGroup, now: Timestamp) -> Result<(), OrderRejected> {
+        group.settle(now)?;
+        for order in &mut group.orders {
+            order.reserved_cash = order.reserved_cash.clone().min(self.buying_power());
+        }
+        let sellable = self.sellable(group.root().stock_id);
+        if reserved_shares(group) > sellable {
+            group.limit_exits(&sellable, now)?;
+        }
+        self.hold(group);
+        Ok(())
+    }
+}
+
+fn reserved_shares(group: &OrderGroup) -> Quantity {
+    group.orders.iter().fold(Quantity::zero(), |sum, order| sum + &order.reserved_quantity)
+}
+
+/// When an order of that kind, placed now, ends or meets its auction.
+fn end_of(time_in_force: TimeInForce, now: Timestamp, rules: &TradingRules) -> Option<Timestamp> {
+    match time_in_force {
+        TimeInForce::Day | TimeInForce::Cls => Some(rules.calendar.booking_session(now).closes_at),
+        TimeInForce::Opg => Some(rules.calendar.next_open(now).opens_at),
+        TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => None,
+    }
+}
+
+/// What a working order has to keep: cash for a buy, shares for a sell. A limit is the most a buy can cost; of a
+/// market order and a stop the cost is an estimate, the quote's price or the stop, with slippage. Commission is
+/// part of it.
+fn reservation(
+    order: &Order,
+    newest: &PriceMove,
+    rules: &TradingRules,
+) -> Result<(Money, Quantity), OrderRejected> {
+    let stop = order.stop_price().filter(|_| order.triggered_at.is_none());
+    let price = match (order.terms.limit_price(), stop) {
+        (Some(limit), _) => limit.clone(),
+        (None, Some(stop)) => rules.slipped(order.side, &stop),
+        (None, None) => rules.slipped(order.side, newest.quote.touch(order.side).0),
+    };
+    let quantity = order.remaining(&price);
+    let amount = match &order.size {
+        OrderSize::Quantity(_) => price.times(&quantity),
+        OrderSize::Notional(notional) => notional.clone() - &order.filled_amount,
+    };
+    if quantity.is_zero() || (order.side == Side::Buy && amount.is_zero()) {
+        return Err(OrderRejected::TooSmall);
+    }
+    let total = (order.filled_quantity.clone() + &quantity, order.filled_amount.clone() + &amount);
+    let commission = still_due(order, &total.0, &total.1, rules);
+    Ok((amount + commission, quantity))
+}
+
+/// The commission of an order that will have filled `quantity` for `amount`, less what it has been charged. Nothing is
+/// given back when the house has become cheaper meanwhile.
+fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &TradingRules) -> Money {
+    (rules.commission.of(quantity, amount) - &order.commission).max(Money::zero())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::journal::Books;
-    use crate::{FillRule, Freshness, OrderType, PriceSource, Symbol, TimeInForce};
+    use crate::{Calendar, FillRule, Freshness, PriceSource, Quote, Symbol};
     use chrono::{TimeDelta, TimeZone, Utc};
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -187,8 +675,9 @@ mod tests {
             symbol: symbol(),
             side,
             size,
-            order_type: OrderType::Market,
+            terms: OrderTerms::Market,
             time_in_force: TimeInForce::Day,
+            attached: Attached::Nothing,
             client_order_id: None,
         }
     }
@@ -198,7 +687,7 @@ mod tests {
     }
 
     fn with_cash(cash: &str) -> Portfolio {
-        Portfolio { id: PortfolioId(1), cash_balance: cash.parse().unwrap(), positions: BTreeMap::new() }
+        Portfolio::new(PortfolioId(1), cash.parse().unwrap())
     }
 
     fn place(
@@ -207,7 +696,14 @@ mod tests {
         size: OrderSize,
         quote: &Quote,
     ) -> Result<Placed, OrderRejected> {
-        portfolio.place(OrderId(Uuid::nil()), STOCK, order(side, size), quote, now(), now())
+        let newest = PriceMove { quote: quote.clone(), volume: None };
+        let look = Look { newest: &newest, asked_at: now() };
+        let rules = TradingRules::practice(Calendar::AroundTheClock);
+        portfolio.place([OrderId(Uuid::nil()); 3], STOCK, order(side, size), look, now(), &rules)
+    }
+
+    fn receipt(placed: &Placed) -> &Receipt {
+        placed.entries[0].receipt.as_ref().unwrap()
     }
 
     #[test]
@@ -215,11 +711,11 @@ mod tests {
         let mut portfolio = with_cash("10000");
         let quote = quote("100.00", Some("99.98"), Some("100.02"));
         let bought = place(&mut portfolio, Side::Buy, shares("10"), &quote).unwrap();
-        assert_eq!(bought.order.filled_price.to_string(), "100.02");
-        assert_eq!(bought.fills[0].receipt.rule, FillRule::Ask);
+        assert_eq!(bought.group.root().filled_price.as_ref().unwrap().to_shortest(), "100.02");
+        assert_eq!(receipt(&bought).rule, FillRule::Ask);
         assert_eq!(portfolio.cash_balance.to_string(), "8999.80");
         let sold = place(&mut portfolio, Side::Sell, shares("4"), &quote).unwrap();
-        assert_eq!(sold.fills[0].receipt.rule, FillRule::Bid);
+        assert_eq!(receipt(&sold).rule, FillRule::Bid);
         assert_eq!(sold.entries[0].realized_pnl.as_ref().unwrap().to_string(), "-0.16");
         assert_eq!(portfolio.positions[&STOCK].quantity.to_string(), "6");
     }
@@ -229,7 +725,7 @@ mod tests {
         let placed =
             place(&mut with_cash("100"), Side::Buy, shares("1"), &quote("99.00", None, None)).unwrap();
         assert_eq!(
-            (placed.fills[0].receipt.rule, placed.order.filled_price.to_string()),
+            (receipt(&placed).rule, placed.entries[0].price.as_ref().unwrap().to_string()),
             (FillRule::Last, "99.00".into())
         );
     }
@@ -239,7 +735,7 @@ mod tests {
         let mut portfolio = with_cash("100");
         let size = OrderSize::Notional("100".parse().unwrap());
         let placed = place(&mut portfolio, Side::Buy, size, &quote("3.00", None, None)).unwrap();
-        assert_eq!(placed.order.filled_quantity.to_string(), "33.333333333");
+        assert_eq!(placed.group.root().filled_quantity.to_string(), "33.333333333");
         assert_eq!(portfolio.cash_balance.to_string(), "0.00");
     }
 

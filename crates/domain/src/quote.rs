@@ -106,6 +106,14 @@ impl Quote {
     }
 }
 
+/// One step of the market: the quote that holds from its `as_of` on, and what was traded on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceMove {
+    pub quote: Quote,
+    /// Shares traded in the move, since the one before. `None` where the source does not say.
+    pub volume: Option<u64>,
+}
+
 /// Open, high, low, close and volume of one session. Prices as traded that day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bar {

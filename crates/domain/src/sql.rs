@@ -15,10 +15,11 @@ use diesel::sql_types::{BigInt, Numeric, SqlOrd, SqlType, Text, Timestamptz};
 use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
-use crate::order::{OrderStatus, OrderType, Side, TimeInForce};
+use crate::money::AveragePrice;
+use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
-    FillRule, Freshness, Money, OrderId, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp, TokenId,
-    TransactionId, TransactionType, UserId, WatchlistId,
+    FillRule, Freshness, Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp,
+    TokenId, TransactionId, TransactionType, UserId, WatchlistId,
 };
 
 /// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. Summed and compared in Rust only.
@@ -61,7 +62,7 @@ macro_rules! exact {
         }
     )+ };
 }
-exact!(Money, Price, Quantity);
+exact!(Money, Price, Quantity, AveragePrice, Percent);
 
 impl FromSql<Moment, Pg> for Timestamp {
     fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
@@ -132,7 +133,7 @@ macro_rules! words {
         }
     )+ };
 }
-words!(Side, OrderType, TimeInForce, OrderStatus, TransactionType, FillRule, Freshness, Symbol);
+words!(Side, OrderType, TimeInForce, OrderClass, OrderStatus, TransactionType, FillRule, Freshness, Symbol);
 
 macro_rules! uuids {
     ($($name:ident),+) => { $(

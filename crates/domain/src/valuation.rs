@@ -15,6 +15,8 @@ pub struct Holding {
     pub stock_id: StockId,
     pub listing: Listing,
     pub position: Position,
+    /// Shares that open orders keep; the others can be sold.
+    pub reserved: Quantity,
     pub quote: Quote,
     /// `quantity × price`, half-even to the cent.
     pub market_value: Money,
@@ -37,10 +39,27 @@ impl Holding {
     }
 }
 
+/// Cash, and what of it orders may spend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cash {
+    pub balance: Money,
+    /// The balance less what open orders keep.
+    pub buying_power: Money,
+}
+
+impl From<Money> for Cash {
+    /// Nothing is kept.
+    fn from(balance: Money) -> Self {
+        Self { buying_power: balance.clone(), balance }
+    }
+}
+
 /// A portfolio at current prices. Totals are sums of rounded parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Valuation {
     pub cash_balance: Money,
+    /// `cash_balance` less what open orders keep.
+    pub buying_power: Money,
     pub positions_value: Money,
     /// `cash_balance + positions_value`.
     pub total_value: Money,
@@ -60,23 +79,27 @@ pub struct Priced {
     pub stock_id: StockId,
     pub listing: Listing,
     pub position: Position,
+    /// Shares that open orders keep.
+    pub reserved: Quantity,
     pub quote: Quote,
 }
 
 impl Valuation {
     /// Values cash and positions; `today` are the journal entries since the previous close.
-    pub fn new(cash_balance: Money, positions: Vec<Priced>, today: &[JournalEntry]) -> Self {
+    pub fn new(cash: impl Into<Cash>, positions: Vec<Priced>, today: &[JournalEntry]) -> Self {
         let trades = Trades::of(today);
+        let Cash { balance, buying_power } = cash.into();
         let mut valuation = Self {
-            total_value: cash_balance.clone(),
-            cash_balance,
+            total_value: balance.clone(),
+            cash_balance: balance,
+            buying_power,
             positions_value: Money::zero(),
             day_change: Money::zero(),
             unrealized_pnl: Money::zero(),
             realized_pnl: Money::zero(),
             holdings: Vec::new(),
         };
-        for Priced { stock_id, listing, position, quote } in positions {
+        for Priced { stock_id, listing, position, reserved, quote } in positions {
             let market_value = quote.price.times(&position.quantity);
             let unrealized_pnl = market_value.clone() - &position.cost_basis;
             let day_change =
@@ -94,6 +117,7 @@ impl Valuation {
                 stock_id,
                 listing,
                 position,
+                reserved,
                 quote,
                 market_value,
                 unrealized_pnl,
@@ -116,11 +140,6 @@ impl Valuation {
     pub fn day_change_ratio(&self) -> Option<f64> {
         let base = self.total_value.clone() - &self.day_change;
         base.is_positive().then(|| self.day_change.to_f64() / base.to_f64())
-    }
-
-    /// Cash that orders may spend. Nothing is reserved: market orders fill when they are placed.
-    pub fn buying_power(&self) -> &Money {
-        &self.cash_balance
     }
 }
 
@@ -206,6 +225,7 @@ mod tests {
                 currency: Currency::Usd,
             },
             position: Position { quantity, cost_basis: money(cost), realized_pnl: Money::zero() },
+            reserved: Quantity::zero(),
             quote: Quote {
                 symbol,
                 price: price.parse().unwrap(),

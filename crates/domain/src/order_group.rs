@@ -1,0 +1,161 @@
+//! Orders that live and end together: one alone, an entry with its exits, or two exits for the same shares.
+
+use std::ops::Range;
+
+use crate::matching::{Reaction, meets, react};
+use crate::order::IllegalTransition;
+use crate::{
+    Order, OrderClass, OrderId, OrderSize, OrderStatus, PriceMove, Quantity, Side, Timestamp, TradingRules,
+};
+
+/// The first is the order that was placed, the others are its legs: the take-profit, the stop-loss.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderGroup {
+    pub orders: Vec<Order>,
+}
+
+impl OrderGroup {
+    pub fn root(&self) -> &Order {
+        &self.orders[0]
+    }
+
+    pub fn position_of(&self, id: OrderId) -> Option<usize> {
+        self.orders.iter().position(|order| order.id == id)
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.orders.iter().any(|order| order.status.is_open())
+    }
+
+    /// Whether these prices, or the time alone, change anything about the orders.
+    pub fn stirs(&self, moves: &[PriceMove], until: Timestamp, rules: &TradingRules) -> bool {
+        self.orders.iter().filter(|order| order.status.is_working()).any(|order| {
+            is_over(order, until)
+                || moves.iter().any(|price_move| {
+                    !price_move.quote.stale
+                        && meets(order, price_move.quote.as_of, rules)
+                        && react(order, price_move, rules) != Reaction::default()
+                })
+        })
+    }
+
+    /// The exits, of which one cancels the other.
+    fn exits(&self) -> Range<usize> {
+        match self.root().order_class {
+            OrderClass::Simple => 0..0,
+            OrderClass::Oco => 0..self.orders.len(),
+            OrderClass::Bracket | OrderClass::Oto => 1..self.orders.len(),
+        }
+    }
+
+    /// Whether the take-profit lies above the stop-loss, where there are both.
+    pub(crate) fn exits_are_apart(&self) -> bool {
+        match &self.orders[self.exits()] {
+            [profit, loss] => loss.terms.stop_price() < profit.terms.limit_price(),
+            _ => true,
+        }
+    }
+
+    /// The order at `index` is for `after` shares still to come where it was for `before`, and so are the others that
+    /// are for the same shares.
+    pub(crate) fn resize_siblings(&mut self, index: usize, before: &Quantity, after: &Quantity) {
+        for other in (self.exits().start..self.orders.len()).filter(|other| *other != index) {
+            let order = &mut self.orders[other];
+            if let (OrderSize::Quantity(quantity), true) = (&order.size, order.status.is_open()) {
+                let rest = quantity.checked_sub(before).unwrap_or_else(Quantity::zero);
+                order.size = OrderSize::Quantity(rest + after);
+            }
+        }
+    }
+
+    /// An exit has sold some of the shares: the other one is for the rest. Where nothing is left it ends as it was.
+    pub(crate) fn share_fill(&mut self, index: usize, sold: &Quantity) {
+        let exits = self.exits();
+        if !exits.contains(&index) || !self.orders[index].status.is_open() {
+            return;
+        }
+        for other in exits.filter(|other| *other != index) {
+            let order = &mut self.orders[other];
+            if let (OrderSize::Quantity(quantity), true) = (&order.size, order.status.is_open()) {
+                order.size = OrderSize::Quantity(quantity.checked_sub(sold).unwrap_or_else(Quantity::zero));
+            }
+        }
+    }
+
+    /// Draws the consequences of what has happened to one of the orders. An entry that has ended lets its exits
+    /// work for what it bought; an exit that has ended cancels the other; and who keeps the shares is said anew.
+    pub(crate) fn settle(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
+        let root = self.root();
+        if matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) && !root.status.is_open() {
+            // An exit that waits is for all that its entry may buy, and for what one that was replaced has bought.
+            let unbought = root.unfilled();
+            for leg in self.orders[1..].iter_mut().filter(|leg| leg.status == OrderStatus::Held) {
+                let bought = leg.unfilled().checked_sub(&unbought).unwrap_or_else(Quantity::zero);
+                if bought.is_zero() {
+                    leg.become_status(OrderStatus::Canceled, now)?;
+                } else {
+                    leg.size = OrderSize::Quantity(bought);
+                    leg.last_matched_at = now;
+                    leg.become_status(OrderStatus::Accepted, now)?;
+                }
+            }
+        }
+        let exits = self.exits();
+        let exits = &mut self.orders[exits];
+        if exits.iter().any(|exit| !exit.status.is_open()) {
+            for exit in exits.iter_mut().filter(|exit| exit.status.is_open()) {
+                exit.become_status(OrderStatus::Canceled, now)?;
+            }
+        }
+        let mut kept = false;
+        for order in self.orders.iter_mut().filter(|order| order.side == Side::Sell) {
+            // What an order by money keeps was reckoned when it was placed.
+            if matches!(order.size, OrderSize::Notional(_)) {
+                continue;
+            }
+            order.reserved_quantity = match order.status.is_working() && !kept {
+                true => order.unfilled(),
+                false => Quantity::zero(),
+            };
+            kept |= order.status.is_working();
+        }
+        Ok(())
+    }
+
+    /// No more shares are there to sell than these: exits for more are for these.
+    pub(crate) fn limit_exits(
+        &mut self,
+        sellable: &Quantity,
+        now: Timestamp,
+    ) -> Result<(), IllegalTransition> {
+        for order in self.orders.iter_mut().filter(|o| o.side == Side::Sell && o.status.is_working()) {
+            let OrderSize::Quantity(quantity) = &order.size else { continue };
+            let most = order.filled_quantity.clone() + sellable;
+            if sellable.is_zero() {
+                order.become_status(OrderStatus::Canceled, now)?;
+            } else if *quantity > most {
+                order.size = OrderSize::Quantity(most);
+            }
+        }
+        self.settle(now)
+    }
+
+    /// Ends what is over by `until`: with an entry that has bought only a part also its exits, which are for the same
+    /// session.
+    pub(crate) fn expire(&mut self, until: Timestamp, now: Timestamp) -> Result<(), IllegalTransition> {
+        let due = |order: &Order| order.status.is_working() && is_over(order, until);
+        while self.orders.iter().any(due) {
+            for order in self.orders.iter_mut().filter(|order| due(order)) {
+                order.become_status(OrderStatus::Expired, now)?;
+            }
+            self.settle(now)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the order's time has run out by `until`. An auction is over only when its price has come.
+pub(crate) fn is_over(order: &Order, until: Timestamp) -> bool {
+    use crate::TimeInForce::{Cls, Opg};
+    !matches!(order.time_in_force, Opg | Cls) && order.expires_at.is_some_and(|end| end <= until)
+}

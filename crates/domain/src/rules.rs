@@ -1,0 +1,141 @@
+//! The house's rules of trading: hours, commission, slippage, liquidity. Configuration; the same for everybody.
+
+use crate::calendar::exchange_date;
+use crate::order::keywords;
+use crate::{Calendar, Money, Percent, Price, Quantity, Rate, Side, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+keywords! {
+    TradingMode {
+        /// Orders at any time; a market order fills at once at the newest fresh price.
+        Practice = "practice",
+        /// Exchange hours hold, and an order fills only on a price that is later than the order.
+        Realistic = "realistic",
+    }
+}
+
+/// What the house charges for a trade. Nothing, unless configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commission {
+    /// Once for an order that fills.
+    pub per_order: Money,
+    /// Per share, in the account's currency.
+    pub per_share: Rate,
+    /// Of quantity × price.
+    pub percent: Rate,
+    /// The least for an order that fills.
+    pub minimum: Money,
+}
+
+impl Default for Commission {
+    fn default() -> Self {
+        Self {
+            per_order: Money::zero(),
+            per_share: Rate::zero(),
+            percent: Rate::zero(),
+            minimum: Money::zero(),
+        }
+    }
+}
+
+impl Commission {
+    /// Of an order that has filled `quantity` for `amount` so far, all its fills together. Each part is rounded
+    /// half-even to the cent.
+    pub fn of(&self, quantity: &Quantity, amount: &Money) -> Money {
+        if quantity.is_zero() {
+            return Money::zero();
+        }
+        let charged =
+            self.per_order.clone() + self.per_share.per_share(quantity) + self.percent.percent_of(amount);
+        charged.max(self.minimum.clone())
+    }
+
+    pub fn is_free(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradingRules {
+    pub mode: TradingMode,
+    /// Whose sessions `day`, `opg` and `cls` mean, and in realistic mode whose hours hold.
+    pub calendar: Calendar,
+    pub commission: Commission,
+    /// How much worse than the quote a market order fills; limit orders never do.
+    pub slippage: Option<Percent>,
+    /// The share of the traded volume that a fill may take; without it every fill is whole.
+    pub liquidity: Option<Percent>,
+}
+
+impl TradingRules {
+    /// Practice, no commission, no slippage, unlimited liquidity.
+    pub fn practice(calendar: Calendar) -> Self {
+        Self {
+            mode: TradingMode::Practice,
+            calendar,
+            commission: Commission::default(),
+            slippage: None,
+            liquidity: None,
+        }
+    }
+
+    /// Whether a price of that instant may fill an order. That of the close may: an end-of-day source has no other.
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        match self.mode {
+            TradingMode::Practice => true,
+            TradingMode::Realistic => {
+                let session = self.calendar.session(exchange_date(at));
+                session.is_some_and(|session| session.contains(at) || session.closes_at == at)
+            }
+        }
+    }
+
+    /// What a market order fills at when the quote says `price`.
+    pub fn slipped(&self, side: Side, price: &Price) -> Price {
+        let Some(percent) = &self.slippage else { return price.clone() };
+        match side {
+            Side::Buy => price.raised(percent),
+            Side::Sell => price.lowered(percent).unwrap_or_else(|| price.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn commission_by_hand() {
+        let quantity: Quantity = "100".parse().unwrap();
+        assert_eq!(Commission::default().of(&quantity, &money("5000")), money("0"));
+        let broker = Commission {
+            per_order: money("1.00"),
+            per_share: "0.0035".parse().unwrap(),
+            percent: "0.02".parse().unwrap(),
+            minimum: money("2.00"),
+        };
+        // 1.00 + 0.35 + 1.00
+        assert_eq!(broker.of(&quantity, &money("5000")), money("2.35"));
+        // 1.00 + 0.00 + 0.01, so the minimum
+        assert_eq!(broker.of(&"1".parse().unwrap(), &money("50")), money("2.00"));
+        assert_eq!(broker.of(&Quantity::zero(), &money("0")), money("0"));
+    }
+
+    #[test]
+    fn slippage_is_against_the_trader() {
+        let rules = TradingRules {
+            slippage: Some("0.05".parse().unwrap()),
+            ..TradingRules::practice(Calendar::AroundTheClock)
+        };
+        let price: Price = "200.00".parse().unwrap();
+        assert_eq!(rules.slipped(Side::Buy, &price).to_string(), "200.10");
+        assert_eq!(rules.slipped(Side::Sell, &price).to_string(), "199.90");
+        assert_eq!(TradingRules::practice(Calendar::Xnys).slipped(Side::Buy, &price), price);
+    }
+}
