@@ -3,32 +3,44 @@
 //! A free key has the close of each session, 25 calls a day and one a second. This file asks, its modules
 //! carry the call, tell refusals apart and read the answers; nothing of the provider's shapes leaves here.
 
-mod pace;
+mod actions;
+mod bulk;
+mod listing_status;
+mod profile;
 mod refusal;
 mod ticker;
 mod transport;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::calendar::exchange_date;
 use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
 use secrecy::SecretString;
-use thiserror::Error;
 use url::Url;
 
+use crate::capability::Capability;
+use crate::corporate::{Dividend, Split};
+use crate::plausible::{ends_in_a_jump, in_shares_of, jumps, unusable, without_lone_jumps};
+use crate::source::{InvalidSetup, Now};
 use crate::{Catalogue, QuoteError, QuoteSource};
-use transport::Transport;
+pub use listing_status::{ListedStock, ListingState};
+pub use profile::CompanyProfile;
+use refusal::Refusal;
+use transport::{Failure, Transport};
+use wire::Object;
 
 const SOURCE: &str = "alpha_vantage";
-const FOREIGN: &str = "it is not listed in the United States";
-const NOT_IN_DOLLARS: &str = "it is not quoted in US dollars";
-
-/// Tells the time by which a provider's dates are judged.
-pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+/// Sessions a series has that is not asked for in full, in days of the calendar.
+const COMPACT: TimeDelta = TimeDelta::days(130);
+/// How long what was refused to the key is not tried again.
+const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(24);
+/// How long the splits of a symbol that jumps are good for.
+const SPLITS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// How Alpha Vantage is reached.
 pub struct AlphaVantageConfig {
@@ -46,35 +58,228 @@ impl AlphaVantageConfig {
     pub const MIN_GAP: Duration = Duration::from_millis(1500);
 }
 
-/// Why the client cannot be set up.
-#[derive(Debug, Error)]
-pub enum InvalidSetup {
-    #[error("the base URL of Alpha Vantage must be like {}", AlphaVantageConfig::BASE_URL)]
-    BaseUrl,
-    #[error("the HTTP client cannot be set up")]
-    Client(#[source] reqwest::Error),
+/// The prices of US markets that a paid key may have, by an agreement of its owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entitlement {
+    /// 15 minutes behind.
+    Delayed,
+    Realtime,
+}
+
+impl Entitlement {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delayed => "delayed",
+            Self::Realtime => "realtime",
+        }
+    }
+
+    fn freshness(self) -> Freshness {
+        match self {
+            Self::Delayed => Freshness::Delayed,
+            Self::Realtime => Freshness::Realtime,
+        }
+    }
 }
 
 /// Alpha Vantage as a source of prices.
 pub struct AlphaVantage {
     transport: Transport,
+    entitlement: Option<Entitlement>,
+    entitled: Capability,
+    bulk: Capability,
+    full_series: Capability,
+    /// Of symbols whose price has jumped.
+    splits: Mutex<HashMap<Symbol, KnownSplits>>,
+}
+
+#[derive(Clone)]
+struct KnownSplits {
+    asked_at: DateTime<Utc>,
+    splits: Vec<Split>,
 }
 
 impl AlphaVantage {
+    /// With what a free key has.
+    ///
     /// # Errors
     /// If the base URL cannot have a path, or there is no TLS.
     pub fn new(config: AlphaVantageConfig) -> Result<Self, InvalidSetup> {
-        Ok(Self { transport: Transport::new(config)? })
+        Ok(Self {
+            transport: Transport::new(config)?,
+            entitlement: None,
+            entitled: Capability::lost_for(AFTER_REFUSAL),
+            bulk: Capability::lost_for(AFTER_REFUSAL),
+            full_series: Capability::lost_for(AFTER_REFUSAL),
+            splits: Mutex::default(),
+        })
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        (self.transport.now)()
+    /// With what a paid key has: newer prices, many in one call, long series. Where a call shows that the key does
+    /// not cover it, it goes on with what a free key has, and tries again a day later.
+    #[must_use]
+    pub fn with_entitlement(mut self, entitlement: Entitlement) -> Self {
+        self.entitlement = Some(entitlement);
+        self
+    }
+
+    /// The most time a call may take, instead of 8 seconds.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.transport.set_deadline(deadline);
+        self
+    }
+
+    /// The profile of a company. Funds have none.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`] when there is no profile, or that the provider cannot be asked.
+    pub async fn profile(&self, symbol: &Symbol) -> Result<CompanyProfile, QuoteError> {
+        let answer = self.about(symbol, "OVERVIEW").await?;
+        profile::profile(&answer, symbol)?.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
+    }
+
+    /// All splits, oldest first.
+    ///
+    /// # Errors
+    /// That the provider cannot be asked, or what it said of the symbol.
+    pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
+        actions::splits(&self.about(symbol, "SPLITS").await?, symbol)
+    }
+
+    /// All cash dividends, oldest first, with those that are declared and yet to come. Amounts are as paid, not
+    /// adjusted for later splits.
+    ///
+    /// # Errors
+    /// That the provider cannot be asked, or what it said of the symbol.
+    pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
+        actions::dividends(&self.about(symbol, "DIVIDENDS").await?, symbol)
+    }
+
+    /// All stocks and funds that are listed now, or were once: some ten thousand.
+    ///
+    /// # Errors
+    /// That the provider cannot be asked, or that the table is not what it should be.
+    pub async fn listings(&self, state: ListingState) -> Result<Vec<ListedStock>, QuoteError> {
+        let table = self.transport.call_for_csv("LISTING_STATUS", &[("state", state.as_str())]).await;
+        listing_status::listings(&table.map_err(|failure| self.transport.told(failure, None))?, state)
+    }
+
+    /// The answer of a function whose one parameter is the symbol.
+    async fn about(&self, symbol: &Symbol, function: &str) -> Result<Object, QuoteError> {
+        let ticker = ticker::asked_as(symbol)?;
+        let answer = self.transport.call(function, &[("symbol", &ticker)]).await;
+        answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
+    }
+
+    /// Asks with the entitlement, and without it when the key turns out to have none.
+    async fn entitled_call(&self, function: &str, parameters: &[(&str, &str)]) -> Result<Object, Failure> {
+        let now = self.transport.now();
+        if let Some(entitlement) = self.entitlement
+            && self.entitled.may_be_there(now)
+        {
+            let parameters = [parameters, &[("entitlement", entitlement.as_str())]].concat();
+            match self.transport.call(function, &parameters).await {
+                Err(Failure::Refused(Refusal::Premium)) => {
+                    tracing::warn!(entitlement = entitlement.as_str(), "the API key has no such entitlement");
+                    self.entitled.lost(now);
+                }
+                answer => return answer,
+            }
+        }
+        self.transport.call(function, parameters).await
     }
 
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
-        let answer = self.transport.call("GLOBAL_QUOTE", &[("symbol", &ticker)], Some(symbol)).await?;
-        wire::quote(&answer, symbol, self.now())
+        let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)]).await;
+        let answer = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
+        self.without_jump(wire::quote(&answer, symbol, self.transport.now())?).await
+    }
+
+    /// Holds a quote back that is more than 40 % from the previous close, unless a split of that session explains
+    /// it. The previous close then becomes one in today's shares.
+    async fn without_jump(&self, mut quote: Quote) -> Result<Quote, QuoteError> {
+        let Some(before) = quote.previous_close.clone().filter(|before| jumps(before, &quote.price)) else {
+            return Ok(quote);
+        };
+        let date = exchange_date(quote.as_of);
+        let splits = self.splits_of_a_jump(&quote.symbol).await?;
+        let before = in_shares_of(&before, Calendar::Xnys.before(date).date, date, &splits);
+        if jumps(&before, &quote.price) {
+            tracing::warn!(symbol = quote.symbol.as_str(), "held back a quote that jumps");
+            return Err(unusable("a price more than 40 % from the last close, without a split"));
+        }
+        quote.previous_close = Some(before);
+        Ok(quote)
+    }
+
+    /// Asked for once an hour: a jump is looked at again and again until it is explained.
+    async fn splits_of_a_jump(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
+        let now = self.transport.now();
+        let known = || self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        known().retain(|_, known| now < known.asked_at + SPLITS_KEPT);
+        if let Some(known) = known().get(symbol) {
+            return Ok(known.splits.clone());
+        }
+        let splits = self.splits(symbol).await?;
+        known().insert(symbol.clone(), KnownSplits { asked_at: now, splits: splits.clone() });
+        Ok(splits)
+    }
+
+    /// Quotes of many symbols in few calls. `None` when the key does not cover that.
+    async fn bulk_quotes(&self, symbols: &[Symbol]) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
+        let entitlement = self.entitlement?;
+        let now = self.transport.now();
+        let mut quotes = HashMap::with_capacity(symbols.len());
+        for chunk in symbols.chunks(bulk::MOST_SYMBOLS) {
+            if !self.bulk.may_be_there(now) {
+                return None;
+            }
+            let tickers: Vec<String> =
+                chunk.iter().filter_map(|symbol| ticker::asked_as(symbol).ok()).collect();
+            let parameters =
+                [("symbol", tickers.join(",")), ("entitlement", entitlement.as_str().to_owned())];
+            let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let answer = match self.transport.call("REALTIME_BULK_QUOTES", &parameters).await {
+                Err(Failure::Refused(Refusal::Premium)) => {
+                    tracing::warn!("the API key does not cover bulk quotes");
+                    self.bulk.lost(now);
+                    return None;
+                }
+                answer => answer.map_err(|failure| self.transport.told(failure, None)),
+            };
+            match answer.and_then(|answer| bulk::quotes(&answer, chunk, entitlement.freshness(), now)) {
+                Ok(found) => quotes.extend(found),
+                Err(error) => {
+                    for symbol in symbols {
+                        quotes.entry(symbol.clone()).or_insert_with(|| Err(error.clone()));
+                    }
+                    break;
+                }
+            }
+        }
+        for answer in quotes.values_mut() {
+            if let Ok(quote) = answer {
+                *answer = self.without_jump(quote.clone()).await;
+            }
+        }
+        Some(quotes)
+    }
+
+    async fn series(&self, symbol: &Symbol, in_full: bool) -> Result<Object, QuoteError> {
+        let ticker = ticker::asked_as(symbol)?;
+        let now = self.transport.now();
+        if in_full && self.entitlement.is_some() && self.full_series.may_be_there(now) {
+            let parameters = [("symbol", ticker.as_str()), ("outputsize", "full")];
+            match self.transport.call("TIME_SERIES_DAILY", &parameters).await {
+                Err(Failure::Refused(Refusal::Premium)) => self.full_series.lost(now),
+                answer => return answer.map_err(|failure| self.transport.told(failure, Some(symbol))),
+            }
+        }
+        let parameters = [("symbol", ticker.as_str()), ("outputsize", "compact")];
+        let answer = self.transport.call("TIME_SERIES_DAILY", &parameters).await;
+        answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 }
 
@@ -85,7 +290,7 @@ impl QuoteSource for AlphaVantage {
     }
 
     fn freshness(&self) -> Freshness {
-        Freshness::EndOfDay
+        self.entitlement.map_or(Freshness::EndOfDay, Entitlement::freshness)
     }
 
     fn calendar(&self) -> Calendar {
@@ -96,18 +301,27 @@ impl QuoteSource for AlphaVantage {
         Catalogue::OnDemand
     }
 
-    /// One call for each symbol. After a refusal for too many calls no more are made: they would count too.
+    fn quotes_at_once(&self) -> usize {
+        let has_bulk = self.entitlement.is_some() && self.bulk.may_be_there(self.transport.now());
+        if has_bulk { bulk::MOST_SYMBOLS } else { 1 }
+    }
+
+    /// One call for each symbol, or for up to 100 with a key that is entitled to it. After a refusal for too many
+    /// calls no more are made: they would count too.
     async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let mut answers = HashMap::with_capacity(symbols.len());
-        let mut refused = None;
+        let in_bulk = if symbols.len() > 1 { self.bulk_quotes(symbols).await } else { None };
+        let mut answers = in_bulk.unwrap_or_default();
+        let is_limit = |error: &&QuoteError| matches!(error, QuoteError::RateLimited { .. });
+        let mut refused = answers.values().filter_map(|answer| answer.as_ref().err()).find(is_limit).cloned();
         for symbol in symbols {
+            if answers.contains_key(symbol) {
+                continue;
+            }
             let answer = match &refused {
                 Some(refusal) => Err(QuoteError::clone(refusal)),
                 None => self.quote(symbol).await,
             };
-            if let Err(refusal @ QuoteError::RateLimited { .. }) = &answer {
-                refused = Some(refusal.clone());
-            }
+            refused = refused.or_else(|| answer.as_ref().err().filter(is_limit).cloned());
             answers.insert(symbol.clone(), answer);
         }
         answers
@@ -118,24 +332,24 @@ impl QuoteSource for AlphaVantage {
         if keywords.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", keywords)], None).await?;
-        let mut found = wire::search(&answer)?;
+        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", keywords)]).await;
+        let mut found = wire::search(&answer.map_err(|failure| self.transport.told(failure, None))?)?;
         found.truncate(limit);
         Ok(found)
     }
 
     /// Funds have no profile: for them a second call searches the symbol.
     async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
-        let answer = self.transport.call("OVERVIEW", &[("symbol", &ticker)], Some(symbol)).await?;
+        let answer = self.about(symbol, "OVERVIEW").await?;
         if let Some(listing) = wire::overview(&answer, symbol)? {
             return Ok(listing);
         }
-        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)], Some(symbol)).await?;
-        wire::exact_match(&answer, symbol)
+        let ticker = ticker::asked_as(symbol)?;
+        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)]).await;
+        wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
     }
 
-    /// At most the last 100 sessions: longer series need a paid key.
+    /// As traded. At most the last 100 sessions: longer series need a paid key.
     async fn daily_bars(
         &self,
         symbol: &Symbol,
@@ -143,10 +357,17 @@ impl QuoteSource for AlphaVantage {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
-        let ticker = ticker::asked_as(symbol)?;
-        let parameters = [("symbol", ticker.as_str()), ("outputsize", "compact")];
-        let answer = self.transport.call("TIME_SERIES_DAILY", &parameters, Some(symbol)).await?;
-        let mut bars = wire::daily_bars(&answer, symbol, at, self.now())?;
+        let in_full = first < exchange_date(at - COMPACT);
+        let answer = self.series(symbol, in_full).await?;
+        let bars = wire::daily_bars(&answer, symbol, at, self.transport.now())?;
+        let mut splits = Vec::new();
+        if ends_in_a_jump(&bars, &splits) {
+            splits = self.splits_of_a_jump(symbol).await.unwrap_or_else(|error| {
+                tracing::warn!(symbol = symbol.as_str(), %error, "whether a jump is a split is not known");
+                Vec::new()
+            });
+        }
+        let mut bars = without_lone_jumps(symbol, bars, &splits);
         bars.retain(|bar| (first..=last).contains(&bar.date));
         Ok(bars)
     }

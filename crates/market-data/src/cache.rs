@@ -12,6 +12,8 @@ use crate::QuoteError;
 pub(crate) struct Kept<T> {
     pub(crate) answer: Result<T, QuoteError>,
     pub(crate) until: Timestamp,
+    /// Failures one after the other, this one included.
+    pub(crate) failures: u32,
 }
 
 /// Answers by symbol. Time is the caller's: nothing here looks at a clock.
@@ -30,20 +32,23 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)
     }
 
-    /// The answer that holds at `at`; if there is none, `fetch` gets one, once for all who are waiting.
+    /// The answer that holds at `at`; if there is none, `fetch` gets one, once for all who are waiting. It is told
+    /// how many times in a row it has failed so far.
     ///
     /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
-    pub(crate) async fn get_or_fetch(
+    pub(crate) async fn get_or_fetch<F: Future<Output = Kept<T>> + Send + 'static>(
         &self,
         symbol: &Symbol,
         at: Timestamp,
-        fetch: impl Future<Output = Kept<T>> + Send + 'static,
+        fetch: impl FnOnce(u32) -> F + Send + 'static,
     ) -> Result<T, QuoteError> {
         if let Some(answer) = self.get(symbol, at).await {
             return answer;
         }
         let (entries, symbol) = (self.entries.clone(), symbol.clone());
         let call = async move {
+            let failures = entries.get(&symbol).await.map_or(0, |kept| kept.failures);
+            let fetch = async move { fetch(failures).await };
             let entry = entries.entry(symbol).or_insert_with_if(fetch, |kept| kept.until <= at).await;
             entry.into_value().answer
         };

@@ -13,7 +13,8 @@ pub enum QuoteError {
     /// The instrument exists but is not traded here, with the reason.
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
-    /// The source refuses to answer for now.
+    /// The source is not asked for now: it refuses, the calls it may be sent are used up, or it is left alone
+    /// after failures.
     #[error("the price source allows no more requests for now")]
     RateLimited { retry_at: Option<DateTime<Utc>> },
     /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
@@ -22,4 +23,11 @@ pub enum QuoteError {
     /// No answer came in time, or no connection.
     #[error("the price source cannot be reached")]
     Unreachable,
+}
+
+impl QuoteError {
+    /// A source has left out what it was asked for.
+    pub(crate) fn unanswered() -> Self {
+        Self::Upstream("an answer without the symbol asked for".to_owned())
+    }
 }

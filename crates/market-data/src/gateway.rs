@@ -1,15 +1,21 @@
 //! What stands between the use cases and a source of prices: no question is asked twice for the same answer.
 
+mod asking;
 mod lifetime;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
+use tokio::sync::OnceCell;
 
+use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
+use crate::limits::{Asked, Limits, Outcome};
+use crate::source::newest_move;
 use crate::{Catalogue, QuoteError, QuoteSource};
+use asking::{Asking, kept_error};
 use lifetime::Lifetime;
 
 /// Symbols whose answers are kept.
@@ -24,15 +30,37 @@ const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date"
 /// The simulated market is asked directly: it computes, costs nothing, and moves all the time. Of any other
 /// source answers are kept until it can have a new one, by the sessions of its calendar, and those who ask at
 /// the same time share one call. Time comes with each question as `at`.
+///
+/// With limits, a source that fails is left alone for a while, each call to its provider is paid for from the
+/// pot that its purpose allows, and quotes are shared with the other processes of a deployment.
 pub struct Gateway {
     source: Arc<dyn QuoteSource>,
+    limits: Option<Arc<Limits>>,
     quotes: Cache<Quote>,
     bars: Cache<Arc<[Bar]>>,
+    listings: Cache<Listing>,
 }
 
 impl Gateway {
+    /// Without limits: for the simulated market, and for tests.
     pub fn new(source: Arc<dyn QuoteSource>) -> Self {
-        Self { source, quotes: Cache::new(QUOTES_KEPT), bars: Cache::new(SERIES_KEPT) }
+        Self {
+            source,
+            limits: None,
+            quotes: Cache::new(QUOTES_KEPT),
+            bars: Cache::new(SERIES_KEPT),
+            listings: Cache::new(QUOTES_KEPT),
+        }
+    }
+
+    /// The simulated market has no use for them and is asked as ever.
+    pub fn with_limits(source: Arc<dyn QuoteSource>, limits: Limits) -> Self {
+        Self { limits: Some(Arc::new(limits)), ..Self::new(source) }
+    }
+
+    /// What an operator wants to see of them.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limits.as_deref()
     }
 
     pub fn source(&self) -> PriceSource {
@@ -51,11 +79,21 @@ impl Gateway {
         self.source.catalogue()
     }
 
+    /// [`Gateway::quotes_for`] somebody who waits.
+    pub async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        self.quotes_for(Purpose::Interactive, symbols, at).await
+    }
+
     /// The newest price of each symbol. A quote is marked stale when its source should have had a newer one.
     ///
     /// Once the source refuses because of too many calls, the symbols still to be asked for get that answer.
-    pub async fn quotes(
+    pub async fn quotes_for(
         &self,
+        purpose: Purpose,
         symbols: &[Symbol],
         at: Timestamp,
     ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
@@ -63,21 +101,38 @@ impl Gateway {
             return self.source.quotes(symbols, at).await;
         };
         let mut answers = HashMap::with_capacity(symbols.len());
-        let mut refused = None;
+        let mut open: Vec<Symbol> = Vec::new();
         for symbol in symbols {
-            if answers.contains_key(symbol) {
-                continue;
+            match self.quotes.get(symbol, at).await {
+                Some(kept) => _ = answers.insert(symbol.clone(), kept),
+                None if !open.contains(symbol) => open.push(symbol.clone()),
+                None => {}
             }
-            let answer = match (self.quotes.get(symbol, at).await, &refused) {
-                (Some(kept), _) => kept,
-                (None, Some(refusal)) => Err(QuoteError::clone(refusal)),
-                (None, None) => {
-                    let answer = self.fetch_quote(symbol, at, lifetime).await;
-                    refused = answer.as_ref().err().filter(|error| is_rate_limit(error)).cloned();
-                    answer
-                }
-            };
-            answers.insert(symbol.clone(), answer);
+        }
+        let mut refused = None;
+        for together in open.chunks(self.source.quotes_at_once().max(1)) {
+            let asking = Arc::new(Asking {
+                source: Arc::clone(&self.source),
+                limits: self.limits.clone(),
+                lifetime,
+                purpose,
+                at,
+                symbols: together.to_vec(),
+                found: OnceCell::new(),
+            });
+            for symbol in together {
+                let answer = match &refused {
+                    Some(refusal) => Err(QuoteError::clone(refusal)),
+                    None => {
+                        let (asking, asked) = (Arc::clone(&asking), symbol.clone());
+                        let fetch = move |failures| async move { asking.about(&asked, failures).await };
+                        self.quotes.get_or_fetch(symbol, at, fetch).await
+                    }
+                };
+                refused =
+                    refused.or_else(|| answer.as_ref().err().filter(|error| is_rate_limit(error)).cloned());
+                answers.insert(symbol.clone(), answer);
+            }
         }
         answers
     }
@@ -88,7 +143,23 @@ impl Gateway {
     /// Whatever keeps the source from having one.
     pub async fn quote(&self, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
         let answer = self.quotes(std::slice::from_ref(symbol), at).await.remove(symbol);
-        answer.unwrap_or_else(|| Err(unanswered()))
+        answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
+    }
+
+    /// See [`QuoteSource::moves`]. Of a source whose answers are kept it is the newest price, if that is new.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from having a price.
+    pub async fn moves(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>, QuoteError> {
+        match self.lifetime() {
+            Some(_) => Ok(newest_move(self.quote(symbol, until).await?, after, until)),
+            None => self.source.moves(symbol, after, until).await,
+        }
     }
 
     /// See [`QuoteSource::search`].
@@ -96,18 +167,40 @@ impl Gateway {
     /// # Errors
     /// When the source cannot be asked.
     pub async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
-        self.source.search(query, limit).await
+        let question = self.source.search(query, limit);
+        match self.effective_limits() {
+            Some(limits) => limits.ask(Purpose::Interactive, None, Outcome::of, question).await?.answer,
+            None => question.await,
+        }
     }
 
-    /// See [`QuoteSource::listing`].
+    /// [`Gateway::listing_for`] somebody unknown.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
     pub async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
-        self.source.listing(symbol).await
+        self.listing_for(Purpose::FirstSight { user: None }, symbol).await
     }
 
-    /// See [`QuoteSource::daily_bars`].
+    /// See [`QuoteSource::listing`]. With limits, what is known of a symbol is kept for a day, also that it does not
+    /// exist.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
+    pub async fn listing_for(&self, purpose: Purpose, symbol: &Symbol) -> Result<Listing, QuoteError> {
+        let Some(limits) = self.effective_limits() else {
+            return self.source.listing(symbol).await;
+        };
+        let (source, limits, asked, at) =
+            (Arc::clone(&self.source), Arc::clone(limits), symbol.clone(), limits.now());
+        let fetch = move |failures| async move {
+            let found = limits.ask(purpose, Some(&asked), Outcome::of, source.listing(&asked)).await;
+            kept(found, failures, at, |_| at + lifetime::OF_LISTING)
+        };
+        self.listings.get_or_fetch(symbol, at, fetch).await
+    }
+
+    /// [`Gateway::daily_bars_for`] somebody who waits.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
@@ -118,41 +211,48 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
+        self.daily_bars_for(Purpose::Interactive, symbol, first, last, at).await
+    }
+
+    /// See [`QuoteSource::daily_bars`].
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    pub async fn daily_bars_for(
+        &self,
+        purpose: Purpose,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
         let Some(lifetime) = self.lifetime() else {
             return self.source.daily_bars(symbol, first, last, at).await;
         };
-        let all = self.fetch_bars(symbol, at, lifetime).await?;
+        let all = self.fetch_bars(purpose, symbol, at, lifetime).await?;
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
-    }
-
-    async fn fetch_quote(&self, symbol: &Symbol, at: Timestamp, life: Lifetime) -> Result<Quote, QuoteError> {
-        let (source, asked) = (Arc::clone(&self.source), symbol.clone());
-        let fetch = async move {
-            let mut answers = source.quotes(std::slice::from_ref(&asked), at).await;
-            match answers.remove(&asked).unwrap_or_else(|| Err(unanswered())) {
-                Ok(mut quote) => {
-                    quote.stale |= life.is_late(quote.as_of, at);
-                    Kept { until: life.of_price(quote.as_of, at), answer: Ok(quote) }
-                }
-                Err(error) => Kept { until: lifetime::of_error(&error, at), answer: Err(error) },
-            }
-        };
-        self.quotes.get_or_fetch(symbol, at, fetch).await
     }
 
     async fn fetch_bars(
         &self,
+        purpose: Purpose,
         symbol: &Symbol,
         at: Timestamp,
         life: Lifetime,
     ) -> Result<Arc<[Bar]>, QuoteError> {
-        let (source, asked) = (Arc::clone(&self.source), symbol.clone());
-        let fetch = async move {
+        let (source, limits, asked) = (Arc::clone(&self.source), self.limits.clone(), symbol.clone());
+        let fetch = move |failures| async move {
             let last = life.calendar.last_closed(at).date;
-            match source.daily_bars(&asked, FIRST_BAR, last, at).await {
-                Ok(bars) => Kept { until: life.of_bars(bars.last(), at), answer: Ok(bars.into()) },
-                Err(error) => Kept { until: lifetime::of_error(&error, at), answer: Err(error) },
-            }
+            let question = source.daily_bars(&asked, FIRST_BAR, last, at);
+            let found = match limits {
+                Some(limits) => limits.ask(purpose, Some(&asked), Outcome::of, question).await,
+                None => Ok(Asked { answer: question.await, kept_back: false }),
+            };
+            let found = found.map(|asked| Asked {
+                answer: asked.answer.map(Arc::<[Bar]>::from),
+                kept_back: asked.kept_back,
+            });
+            kept(found, failures, at, |bars| life.of_bars(bars.last(), at))
         };
         self.bars.get_or_fetch(symbol, at, fetch).await
     }
@@ -161,14 +261,33 @@ impl Gateway {
     fn lifetime(&self) -> Option<Lifetime> {
         Lifetime::of(self.source.freshness(), self.source.calendar())
     }
+
+    fn effective_limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref().filter(|_| self.lifetime().is_some())
+    }
+}
+
+/// How long an answer is kept. One that only says that the source was not asked is not: the next may have another
+/// purpose.
+fn kept<T>(
+    found: Result<Asked<Result<T, QuoteError>>, QuoteError>,
+    failures: u32,
+    at: Timestamp,
+    until: impl FnOnce(&T) -> Timestamp,
+) -> Kept<T> {
+    match found {
+        Ok(Asked { answer: Ok(answer), .. }) => {
+            Kept { until: until(&answer), answer: Ok(answer), failures: 0 }
+        }
+        Ok(Asked { answer: Err(error), kept_back: false }) => kept_error(error, failures, at),
+        Ok(Asked { answer: Err(error), kept_back: true }) | Err(error) => {
+            Kept { answer: Err(error), until: at, failures }
+        }
+    }
 }
 
 fn is_rate_limit(error: &QuoteError) -> bool {
     matches!(error, QuoteError::RateLimited { .. })
-}
-
-fn unanswered() -> QuoteError {
-    QuoteError::Upstream("an answer without the symbol asked for".to_owned())
 }
 
 #[cfg(test)]

@@ -1,15 +1,34 @@
 //! Where prices come from: one trait, one file per source, and the gateway in front of them.
 
 mod alpha_vantage;
+mod breaker;
+mod budget;
 mod cache;
+mod capability;
+mod corporate;
 mod error;
 mod gateway;
+mod http;
+mod limits;
+mod pace;
+mod plausible;
 mod search;
 mod simulated;
 mod source;
+mod yahoo;
 
-pub use alpha_vantage::{AlphaVantage, AlphaVantageConfig, InvalidSetup, Now};
+pub use alpha_vantage::{
+    AlphaVantage, AlphaVantageConfig, CompanyProfile, Entitlement, ListedStock, ListingState,
+};
+pub use breaker::{Breaker, BreakerRules, BreakerState};
+pub use budget::{
+    Budget, BudgetStatus, BudgetStore, InMemoryBudget, Pot, Published, Purpose, Rules, Slot, StoreFailed,
+    Window,
+};
+pub use corporate::{Dividend, Split};
 pub use error::QuoteError;
 pub use gateway::Gateway;
+pub use limits::{Limits, before_call};
 pub use simulated::{DEFAULT_SEED, Simulated};
-pub use source::{Catalogue, QuoteSource};
+pub use source::{Catalogue, InvalidSetup, Now, QuoteSource};
+pub use yahoo::{History, Yahoo, YahooConfig};

@@ -7,7 +7,9 @@
 mod catalogue;
 mod chance;
 mod clock;
+mod day;
 mod mix;
+mod moves;
 mod normal;
 mod path;
 mod paths;
@@ -18,21 +20,18 @@ mod recent;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::{Days, NaiveDate, TimeDelta};
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use chrono::NaiveDate;
+use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
 
 use crate::{Catalogue, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
-use clock::StepWay;
-use paths::Paths;
+use day::{Day, FIRST_DATE, LAST_DATE};
+use paths::{Paths, Reading};
 
 /// The market everybody gets who does not ask for another.
 pub const DEFAULT_SEED: u64 = 2026;
 
 const SOURCE: &str = "simulated/sim-v1";
-/// The market's first session. It has 2^15 sessions, one on each New York calendar day.
-const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2069, 9, 17).expect("a date");
 /// The session of 1 November 2026, at whose open prices are the catalogue's.
 const ANCHOR_SESSION: u16 = 17_106;
 /// How many bars are computed before other tasks of the thread get their turn.
@@ -62,11 +61,10 @@ impl Simulated {
         self.by_symbol.get(symbol).copied().ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
     }
 
-    /// A quote of the instrument at that place of the catalogue, `inside` smaller steps into a step.
-    fn quote(&self, index: usize, moment: &Moment, way: &StepWay, inside: usize) -> Quote {
+    /// The instrument at that place of the catalogue, at one of the prices of a reading of it.
+    fn quote(&self, index: usize, reading: &Reading, price: f64, volume: u64, at: Timestamp) -> Quote {
         let instrument = &INSTRUMENTS[index];
-        let reading = self.paths.reading(index, way, inside, moment.share);
-        let price = price::on_tick(reading.price);
+        let price = price::on_tick(price);
         let half_spread = price::half_spread_ratio(instrument.price, instrument.average_volume);
         let (bid, ask) = price::bid_and_ask(&price, half_spread);
         Quote {
@@ -75,8 +73,8 @@ impl Simulated {
             bid: Some(bid),
             ask: Some(ask),
             previous_close: Some(price::on_tick(reading.previous_close)),
-            volume: Some(reading.volume),
-            as_of: moment.at,
+            volume: Some(volume),
+            as_of: at,
             source: self.source(),
             freshness: Freshness::Simulated,
             stale: false,
@@ -115,17 +113,27 @@ impl QuoteSource for Simulated {
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let moment = Moment::of(at);
-        // One way, or two while some of the symbols have come to the next step and others have not.
+        let day = Day::at(at);
+        // One way, or two while some of the symbols have come to the next tick and others have not.
         let mut ways = HashMap::new();
         let mut quote = |symbol: &Symbol| {
-            let moment = moment.as_ref().map_err(Clone::clone)?;
+            let day = day.as_ref().map_err(Clone::clone)?;
             let index = self.index(symbol)?;
-            let (step, inside) = self.paths.steps(index, moment.share);
-            let way = ways.entry(step).or_insert_with(|| self.paths.way_to_step(moment.session, step));
-            Ok(self.quote(index, moment, way, inside))
+            let (tick, inside) = profile::tick_and_rest(day.quote_step(at, self.paths.delay(index)));
+            let way = ways.entry(tick).or_insert_with(|| self.paths.way_to_step(day.number, tick));
+            let reading = self.paths.reading(index, way);
+            Ok(self.quote(index, &reading, reading.price(inside), reading.volume(day.share(at)), at))
         };
         symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+    }
+
+    async fn moves(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>, QuoteError> {
+        self.moves_of(self.index(symbol)?, after, until).await
     }
 
     async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
@@ -149,47 +157,13 @@ impl QuoteSource for Simulated {
             if session.closes_at > at {
                 break;
             }
-            bars.extend(session_on(session.date).map(|number| self.bar(index, session.date, number)));
+            bars.extend(day::session_on(session.date).map(|number| self.bar(index, session.date, number)));
             if bars.len() % BARS_AT_A_TIME == 0 {
                 tokio::task::yield_now().await;
             }
         }
         Ok(bars)
     }
-}
-
-/// A place in the market's time.
-#[derive(Debug)]
-struct Moment {
-    at: Timestamp,
-    session: u16,
-    /// The share of the session's activity that has passed, from 0 to 1.
-    share: f64,
-}
-
-impl Moment {
-    /// # Errors
-    /// Before the market's first session and after its last.
-    fn of(at: Timestamp) -> Result<Self, QuoteError> {
-        let outside =
-            || QuoteError::Upstream(format!("the simulated market reaches from {FIRST_DATE} to {LAST_DATE}"));
-        // Looked at before the calendar is, which cannot tell New York's time at the ends of chrono's.
-        let near = FIRST_DATE..=LAST_DATE + Days::new(1);
-        if !near.contains(&at.utc().date_naive()) {
-            return Err(outside());
-        }
-        let session = Calendar::AroundTheClock.session_at(at).ok_or_else(outside)?;
-        let number = session_on(session.date).ok_or_else(outside)?;
-        let seconds = |span: TimeDelta| span.as_seconds_f64();
-        let elapsed = seconds(at - session.opens_at) / seconds(session.closes_at - session.opens_at);
-        let share = profile::elapsed_share(elapsed);
-        Ok(Self { at, session: number, share })
-    }
-}
-
-/// The number of a day's session, from 0.
-fn session_on(date: NaiveDate) -> Option<u16> {
-    u16::try_from((date - FIRST_DATE).num_days()).ok().filter(|session| *session < clock::SESSIONS)
 }
 
 #[cfg(test)]

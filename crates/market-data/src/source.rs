@@ -1,12 +1,31 @@
 //! The trait every source of prices fulfils.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::NaiveDate;
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
+use thiserror::Error;
 
 use crate::QuoteError;
+
+/// Why a client cannot be set up.
+#[derive(Debug, Error)]
+pub enum InvalidSetup {
+    #[error("the provider's base URL must be an address with a path, like https://www.example.org/")]
+    BaseUrl,
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Tells the time by which a provider's dates are judged.
+pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+// Why an instrument is not traded here.
+pub(crate) const FOREIGN: &str = "it is not listed in the United States";
+pub(crate) const NOT_IN_DOLLARS: &str = "it is not quoted in US dollars";
+pub(crate) const NO_STOCK: &str = "it is neither a stock nor an exchange-traded fund";
 
 /// Which symbols a source can list without being asked one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +50,35 @@ pub trait QuoteSource: Send + Sync {
 
     fn catalogue(&self) -> Catalogue;
 
+    /// How many symbols [`QuoteSource::quotes`] gets with one call to the provider.
+    fn quotes_at_once(&self) -> usize {
+        1
+    }
+
     /// The newest price of each symbol at market time `at`; real sources answer with what they have now.
     /// The answer has an entry for each symbol asked.
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;
+
+    /// How the price went after `after` and up to `until`, itself included: each new price there was, oldest first.
+    /// Working orders are matched against it.
+    ///
+    /// The simulated market knows each move, and so tells the same whether an interval is asked for at once or in
+    /// parts. Real sources know the newest price only, and publish it later than its `as_of`: with them ask from the
+    /// last move seen, not from the last time of asking, or what was published in between is missed.
+    ///
+    /// An answer has an entry for every few seconds: ask for some hours at a time.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    async fn moves(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>, QuoteError> {
+        let answer = self.quotes(std::slice::from_ref(symbol), until).await.remove(symbol);
+        Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
+    }
 
     /// Up to `limit` instruments whose symbol or a word of whose name begins with `query`, best match first.
     ///
@@ -59,4 +104,10 @@ pub trait QuoteSource: Send + Sync {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError>;
+}
+
+/// What a newest price tells of an interval: one move if it began to hold there, else none.
+pub(crate) fn newest_move(quote: Quote, after: Timestamp, until: Timestamp) -> Vec<PriceMove> {
+    let inside = after < quote.as_of && quote.as_of <= until;
+    inside.then_some(PriceMove { quote, volume: None }).into_iter().collect()
 }

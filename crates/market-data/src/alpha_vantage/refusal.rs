@@ -3,17 +3,20 @@
 //! Their texts tell them apart, not the key they are under nor the status (MARKET-DATA.md, a.4).
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::calendar::exchange_date;
-use domain::{Calendar, Symbol};
+use domain::Symbol;
 use serde_json::{Map, Value};
 
 use crate::QuoteError;
+use crate::budget::new_day;
 
 /// Why there is no data in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
+    /// A free key's one call a second.
     PerSecond,
+    /// A paid key's, or too many at once; until 2023 a free key's.
     PerMinute,
+    /// A free key's calls of the day.
     PerDay,
     /// The key is a demonstration's, missing or wrong.
     Key,
@@ -21,27 +24,31 @@ pub(super) enum Refusal {
     Premium,
     /// Sent for unknown symbols, and for wrong parameters.
     InvalidCall,
+    /// There is no such function: ours is out of date.
+    BadFunction,
     /// Anything else, in the provider's words.
     Other(String),
 }
 
-/// The keys a refusal may be under.
+/// The keys a refusal may be under, in any case.
 const NOTICES: [&str; 3] = ["Information", "Note", "Error Message"];
 /// Beside rows that are made up.
 const MESSAGE: &str = "message";
 /// How much of the provider's own words is passed on.
 const MOST_WORDS: usize = 200;
 
-/// After midnight in New York, when a new day's calls are counted, with some minutes for their clock.
-const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
-
 impl Refusal {
-    /// The refusal in an answer, if it is one.
+    /// The refusal in an answer, if it is one. Of several, the first that is told apart.
     pub(super) fn of(answer: &Map<String, Value>) -> Option<Self> {
-        let text = |key: &str| answer.get(key).and_then(Value::as_str);
-        let notice = NOTICES.iter().find_map(|key| text(key));
-        let premium_message = || text(MESSAGE).filter(|message| Self::read(message) == Self::Premium);
-        notice.or_else(premium_message).map(Self::read)
+        let is_notice = |key: &str| NOTICES.iter().any(|notice| notice.eq_ignore_ascii_case(key));
+        let texts = answer.iter().filter(|(key, _)| is_notice(key)).filter_map(|(_, text)| text.as_str());
+        let mut refusals: Vec<Self> = texts.map(Self::read).collect();
+        refusals.sort_by_key(|refusal| matches!(refusal, Self::Other(_)));
+        let premium_message = || {
+            let message = answer.get(MESSAGE).and_then(Value::as_str).map(Self::read);
+            message.filter(|message| *message == Self::Premium)
+        };
+        refusals.into_iter().next().or_else(premium_message)
     }
 
     /// The order matters: the text on the limit per second names the one per day too, and a text on a paid
@@ -61,18 +68,15 @@ impl Refusal {
             Self::Premium
         } else if has(&["invalid api call"]) {
             Self::InvalidCall
+        } else if has(&["this api function"]) && has(&["does not exist"]) {
+            Self::BadFunction
         } else {
             Self::Other(text.to_owned())
         }
     }
 
-    /// What a caller is told. `about` is the symbol the call was for, `redact` takes out what is secret.
-    pub(super) fn into_error(
-        self,
-        about: Option<&Symbol>,
-        now: DateTime<Utc>,
-        redact: impl Fn(&str) -> String,
-    ) -> QuoteError {
+    /// What a caller is told. `about` is the symbol the call was for.
+    pub(super) fn into_error(self, about: Option<&Symbol>, now: DateTime<Utc>) -> QuoteError {
         let limited = |retry_at| QuoteError::RateLimited { retry_at: Some(retry_at) };
         match self {
             Self::PerSecond => limited(now + TimeDelta::seconds(2)),
@@ -84,27 +88,20 @@ impl Refusal {
                 Some(symbol) => QuoteError::UnknownSymbol(symbol.clone()),
                 None => QuoteError::Upstream("the call was refused as invalid".to_owned()),
             },
-            Self::Other(text) => {
-                QuoteError::Upstream(redact(&text).chars().take(MOST_WORDS).collect::<String>())
-            }
+            Self::BadFunction => QuoteError::Upstream("the provider no longer has this function".to_owned()),
+            Self::Other(text) => QuoteError::Upstream(text.chars().take(MOST_WORDS).collect::<String>()),
         }
     }
-}
-
-/// When the provider's next day begins, as far as is known: the day is taken to be New York's.
-fn new_day(now: DateTime<Utc>) -> DateTime<Utc> {
-    let today = exchange_date(now.into());
-    let midnight = Calendar::AroundTheClock.session(today).map_or(now, |day| day.closes_at.utc());
-    midnight + NEW_DAY_MARGIN
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The texts of MARKET-DATA.md, section a.4, as recorded or documented.
-    const TEXTS: &[(&str, Refusal)] = &[
+    /// The envelopes of MARKET-DATA.md, section a.4, by name, as recorded or documented.
+    const ENVELOPES: &[(&str, &str, Refusal)] = &[
         (
+            "per_second",
             "Thank you for using Alpha Vantage! Please consider spreading out your free API requests more \
              sparingly (1 request per second). You may subscribe to any of the premium plans to lift the free \
              key rate limit (25 requests per day), raise the per-second burst limit, and instantly unlock all \
@@ -112,44 +109,62 @@ mod tests {
             Refusal::PerSecond,
         ),
         (
+            "per_minute, until 2023",
             "Thank you for using Alpha Vantage! Our standard API call frequency is 5 calls per minute and 500 \
              calls per day. Please visit https://www.alphavantage.co/premium/",
             Refusal::PerMinute,
         ),
         (
+            "per_minute of a paid key",
             "Minute-level rate limit exceed. Please reach out for your premium subscription plan.",
             Refusal::PerMinute,
         ),
-        ("Burst pattern detected. Please spread your requests evenly.", Refusal::PerMinute),
+        ("burst", "Burst pattern detected. Please spread your premium requests evenly.", Refusal::PerMinute),
         (
+            "per_day",
             "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per \
              day. Please subscribe to any of the premium plans to instantly remove all daily rate limits.",
             Refusal::PerDay,
         ),
         (
+            "per_day without the key",
             "Thank you for using Alpha Vantage! Our standard API rate limit is 25 requests per day.",
             Refusal::PerDay,
         ),
         (
+            "per_day of a key with the word demo in it",
+            "We have detected your API key as DEMO1234 and our standard API rate limit is 25 requests per day.",
+            Refusal::PerDay,
+        ),
+        (
+            "bad_api_key, the demonstration's",
             "The **demo** API key is for demo purposes only. Please claim your free API key at \
              (https://www.alphavantage.co/support/#api-key) to explore our full API offerings.",
             Refusal::Key,
         ),
-        ("the parameter apikey is invalid or missing. Please claim your free API key.", Refusal::Key),
         (
+            "bad_api_key, invalid or missing",
+            "the parameter apikey is invalid or missing. Please claim your free API key.",
+            Refusal::Key,
+        ),
+        (
+            "premium_required, the function",
             "Thank you for using Alpha Vantage! This is a premium endpoint. You may subscribe.",
             Refusal::Premium,
         ),
         (
+            "premium_required, a parameter",
             "Thank you! The outputsize=full parameter value is a premium feature for the TIME_SERIES_DAILY \
              endpoint.",
             Refusal::Premium,
         ),
         (
+            "invalid_api_call",
             "Invalid API call. Please retry or visit the documentation \
              (https://www.alphavantage.co/documentation/) for TIME_SERIES_DAILY.",
             Refusal::InvalidCall,
         ),
+        ("bad_function", "This API function (X) does not exist.", Refusal::BadFunction),
     ];
 
     fn answer(key: &str, text: &str) -> Map<String, Value> {
@@ -157,19 +172,26 @@ mod tests {
     }
 
     #[test]
-    fn each_text_is_told_apart_under_each_key() {
-        for (text, expected) in TEXTS {
-            for key in NOTICES {
-                assert_eq!(Refusal::of(&answer(key, text)).as_ref(), Some(expected), "{key}: {text}");
+    fn each_envelope_is_told_apart_under_each_key() {
+        for (name, text, expected) in ENVELOPES {
+            for key in NOTICES.into_iter().chain(["information", "ERROR MESSAGE"]) {
+                assert_eq!(Refusal::of(&answer(key, text)).as_ref(), Some(expected), "{name} under {key}");
             }
         }
     }
 
     #[test]
     fn what_nobody_has_seen_yet_is_a_refusal_too() {
-        for text in ["This API function (X) does not exist.", "Something new"] {
+        for text in ["Something new", ""] {
             assert_eq!(Refusal::of(&answer("Information", text)), Some(Refusal::Other(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn of_two_notices_the_one_that_says_something_counts() {
+        let mut both = answer("Information", "Welcome to our new site");
+        both.insert("Note".to_owned(), Value::from("Our standard API rate limit is 25 requests per day."));
+        assert_eq!(Refusal::of(&both), Some(Refusal::PerDay));
     }
 
     #[test]
@@ -183,7 +205,7 @@ mod tests {
     #[test]
     fn limits_say_when_to_come_back() {
         let now: DateTime<Utc> = "2026-11-22T18:00:00Z".parse().unwrap();
-        let retry = |refusal: Refusal| match refusal.into_error(None, now, str::to_owned) {
+        let retry = |refusal: Refusal| match refusal.into_error(None, now) {
             QuoteError::RateLimited { retry_at: Some(at) } => at.to_rfc3339(),
             other => panic!("{other}"),
         };
@@ -195,7 +217,7 @@ mod tests {
     #[test]
     fn an_invalid_call_for_a_symbol_means_that_it_is_unknown() {
         let symbol: Symbol = "NOSUCH".parse().unwrap();
-        let told = |about| Refusal::InvalidCall.into_error(about, DateTime::<Utc>::MIN_UTC, str::to_owned);
+        let told = |about| Refusal::InvalidCall.into_error(about, DateTime::<Utc>::MIN_UTC);
         assert_eq!(told(Some(&symbol)), QuoteError::UnknownSymbol(symbol.clone()));
         assert!(matches!(told(None), QuoteError::Upstream(_)));
     }

@@ -3,6 +3,7 @@
 use domain::Symbol;
 
 use crate::QuoteError;
+use crate::source::FOREIGN;
 
 /// How Alpha Vantage calls a symbol of ours: `BRK.B` is `BRK-B` there.
 ///
@@ -12,7 +13,7 @@ use crate::QuoteError;
 pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     let suffix = symbol.as_str().rsplit_once('.').map_or("", |(_, suffix)| suffix);
     if suffix.len() >= 3 {
-        return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: super::FOREIGN });
+        return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: FOREIGN });
     }
     Ok(symbol.as_str().replace('.', "-"))
 }

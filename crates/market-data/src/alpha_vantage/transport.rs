@@ -1,117 +1,187 @@
-//! One HTTP call: paced, bounded in time and size, its answer a JSON object that is no refusal.
+//! A call of one of the provider's functions, its answer told apart from a refusal.
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::Symbol;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::pace::Pace;
+use super::AlphaVantageConfig;
 use super::refusal::Refusal;
-use super::{AlphaVantageConfig, InvalidSetup, Now};
 use crate::QuoteError;
+use crate::capability::Capability;
+use crate::http::{Answer, Http};
+use crate::plausible::unusable;
+use crate::source::{InvalidSetup, Now};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(8);
-const MOST_REDIRECTS: usize = 3;
-/// Of the body, unpacked: 2 MiB.
-const MOST_BYTES: usize = 2 * 1024 * 1024;
+/// How long nothing is sent after the key was refused: it will not get better by itself.
+const AFTER_BAD_KEY: TimeDelta = TimeDelta::hours(1);
 
 pub(super) struct Transport {
-    client: Client,
+    http: Http,
     /// With the path, without the query.
     endpoint: Url,
     api_key: SecretString,
-    pace: Pace,
-    pub(super) now: Now,
+    key_works: Capability,
+    now: Now,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The provider says no.
+    Refused(Refusal),
+    /// There was no answer, or none that can be read.
+    Failed(QuoteError),
+}
+
+impl From<QuoteError> for Failure {
+    fn from(error: QuoteError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Transport {
     pub(super) fn new(config: AlphaVantageConfig) -> Result<Self, InvalidSetup> {
         let AlphaVantageConfig { api_key, base_url: mut endpoint, min_gap, now } = config;
         endpoint.path_segments_mut().map_err(|()| InvalidSetup::BaseUrl)?.pop_if_empty().push("query");
-        // Without the referer, which would hand the URL and the key in it to whom a redirect leads to.
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .redirect(Policy::limited(MOST_REDIRECTS))
-            .referer(false)
-            .user_agent(concat!("stockyard/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(InvalidSetup::Client)?;
-        Ok(Self { client, endpoint, api_key, pace: Pace::new(min_gap), now })
+        let user_agent = concat!("stockyard/", env!("CARGO_PKG_VERSION"));
+        let http = Http::new(user_agent, min_gap).map_err(InvalidSetup::Client)?;
+        Ok(Self { http, endpoint, api_key, key_works: Capability::lost_for(AFTER_BAD_KEY), now })
     }
 
-    /// Calls a function of the provider. `about` is the symbol it is called for, if for one.
+    pub(super) fn set_deadline(&mut self, deadline: Duration) {
+        self.http.set_deadline(deadline);
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        (self.now)()
+    }
+
+    /// Calls a function that answers with a JSON object.
     pub(super) async fn call(
         &self,
         function: &str,
         parameters: &[(&str, &str)],
-        about: Option<&Symbol>,
-    ) -> Result<Map<String, Value>, QuoteError> {
-        self.pace.turn().await;
+    ) -> Result<Map<String, Value>, Failure> {
+        let answer = self.get(function, parameters).await?;
+        self.read_object(answer)
+    }
+
+    /// Calls a function that answers with CSV. Its refusals are JSON all the same.
+    pub(super) async fn call_for_csv(
+        &self,
+        function: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Vec<u8>, Failure> {
+        let answer = self.get(function, parameters).await?;
+        match answer.body.trim_ascii_start().first() {
+            Some(b'{') => match self.read_object(answer) {
+                Ok(_) => Err(unusable("a JSON object in place of a table").into()),
+                Err(failure) => Err(failure),
+            },
+            _ if !answer.status.is_success() => Err(self.bad_status(answer.status)),
+            None => Err(unusable("an empty answer").into()),
+            Some(_) if answer.is_page() => Err(unusable("a web page in place of a table").into()),
+            Some(_) => Ok(answer.body),
+        }
+    }
+
+    /// What a caller is told. `about` is the symbol the call was for, if for one.
+    pub(super) fn told(&self, failure: Failure, about: Option<&Symbol>) -> QuoteError {
+        match failure {
+            Failure::Refused(refusal) => refusal.into_error(about, self.now()),
+            Failure::Failed(error) => error,
+        }
+    }
+
+    async fn get(&self, function: &str, parameters: &[(&str, &str)]) -> Result<Answer, Failure> {
+        if !self.key_works.may_be_there(self.now()) {
+            return Err(Failure::Refused(Refusal::Key));
+        }
         let mut url = self.endpoint.clone();
         url.query_pairs_mut()
             .append_pair("function", function)
             .extend_pairs(parameters)
             .append_pair("apikey", self.api_key.expose_secret());
-        let response = self.client.get(url).send().await.map_err(failure)?;
-        let status = response.status();
-        let body = bounded_body(response).await?;
-        tracing::debug!(function, status = status.as_u16(), bytes = body.len(), "Alpha Vantage answered");
-        match serde_json::from_slice::<Value>(&body) {
-            Ok(Value::Object(answer)) => match Refusal::of(&answer) {
-                Some(refusal) => Err(refusal.into_error(about, (self.now)(), |text| self.without_key(text))),
-                None if status.is_success() => Ok(answer),
-                None => Err(self.bad_status(status)),
+        let answer = self.http.get(url, None).await?;
+        let (status, bytes) = (answer.status.as_u16(), answer.body.len());
+        tracing::debug!(function, status, bytes, "Alpha Vantage answered");
+        Ok(answer)
+    }
+
+    fn read_object(&self, answer: Answer) -> Result<Map<String, Value>, Failure> {
+        match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(Value::Object(object)) => match Refusal::of(&object) {
+                Some(refusal) => Err(self.noted(refusal)),
+                None if answer.status.is_success() => Ok(object),
+                None => Err(self.bad_status(answer.status)),
             },
-            _ if !status.is_success() => Err(self.bad_status(status)),
-            Ok(_) | Err(_) if body.trim_ascii().is_empty() => Err(unusable("an empty answer")),
-            Ok(_) | Err(_) => Err(unusable("something else than a JSON object")),
+            _ if !answer.status.is_success() => Err(self.bad_status(answer.status)),
+            Ok(_) | Err(_) if answer.body.trim_ascii().is_empty() => Err(unusable("an empty answer").into()),
+            Ok(_) | Err(_) if answer.is_page() => Err(unusable("a web page in place of data").into()),
+            Ok(_) | Err(_) => Err(unusable("something else than a JSON object").into()),
         }
     }
 
-    fn bad_status(&self, status: StatusCode) -> QuoteError {
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            return Refusal::PerMinute.into_error(None, (self.now)(), str::to_owned);
+    /// Says what only the operator can mend, and takes the key out of the provider's words.
+    fn noted(&self, refusal: Refusal) -> Failure {
+        match &refusal {
+            Refusal::Key => {
+                self.key_works.lost(self.now());
+                tracing::error!("Alpha Vantage does not accept the API key; no calls are made for an hour");
+            }
+            Refusal::BadFunction => tracing::error!("Alpha Vantage no longer knows a function it had"),
+            _ => {}
         }
-        unusable(&format!("HTTP status {}", status.as_u16()))
+        Failure::Refused(match refusal {
+            Refusal::Other(text) => Refusal::Other(self.without_key(&text)),
+            told_apart => told_apart,
+        })
     }
 
-    /// The provider likes to quote the key in its texts.
+    fn bad_status(&self, status: StatusCode) -> Failure {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Failure::Refused(Refusal::PerMinute),
+            _ => unusable(&format!("HTTP status {}", status.as_u16())).into(),
+        }
+    }
+
+    /// The provider likes to quote the key in its texts, as it is or as it stands in an address.
     fn without_key(&self, text: &str) -> String {
-        match self.api_key.expose_secret() {
-            "" => text.to_owned(),
-            key => text.replace(key, "***"),
-        }
+        let key = self.api_key.expose_secret();
+        let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        [key, &encoded].into_iter().fold(text.to_owned(), |text, secret| redacted(&text, secret))
     }
 }
 
-pub(super) fn unusable(what: &str) -> QuoteError {
-    QuoteError::Upstream(what.to_owned())
+/// The text with each occurrence of the secret replaced, in whatever case.
+fn redacted(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let (mut rest, mut clean) = (text, String::with_capacity(text.len()));
+    while let Some(letter) = rest.chars().next() {
+        let hit = rest.get(..secret.len()).is_some_and(|part| part.eq_ignore_ascii_case(secret));
+        let skipped = if hit { secret.len() } else { letter.len_utf8() };
+        clean.push_str(if hit { "***" } else { &rest[..skipped] });
+        rest = &rest[skipped..];
+    }
+    clean
 }
 
-/// `reqwest`'s errors carry the URL, and with it the key: only their kind is told.
-fn failure(error: reqwest::Error) -> QuoteError {
-    if error.is_redirect() {
-        unusable("too many redirects")
-    } else if error.is_decode() && !error.is_timeout() {
-        unusable("a body that is cut off or cannot be unpacked")
-    } else {
-        QuoteError::Unreachable
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn bounded_body(mut response: Response) -> Result<Vec<u8>, QuoteError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > MOST_BYTES {
-            return Err(unusable("more than 2 MiB"));
-        }
-        body.extend_from_slice(&chunk);
+    #[test]
+    fn the_key_is_taken_out_in_any_case_and_nothing_else_is() {
+        assert_eq!(redacted("key ABC123 or abc123, not AB", "ABC123"), "key *** or ***, not AB");
+        assert_eq!(redacted("Schlüssel ä", "ä"), "Schlüssel ***");
+        assert_eq!(redacted("ABCABCABC", "ABC"), "*********");
+        assert_eq!(redacted("anything", ""), "anything");
     }
-    Ok(body)
 }

@@ -3,28 +3,33 @@
 //! Each answer is an object of texts whose keys are numbered (`05. price`). The numbers move from function to
 //! function, so fields are found by their name, and nothing depends on their order.
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use domain::calendar::exchange_date;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Symbol, Timestamp};
 use serde_json::{Map, Value};
 
-use super::transport::unusable;
-use super::{FOREIGN, NOT_IN_DOLLARS, SOURCE, ticker};
+use super::{SOURCE, ticker};
 use crate::QuoteError;
+use crate::plausible::{DayPrices, past_session, unusable};
+use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
+
+/// How far a delayed price is behind the market.
+const DELAY: TimeDelta = TimeDelta::minutes(15);
 
 /// Reads a `GLOBAL_QUOTE`. Its price is the close of a session, or so far the last price of the one under way.
 pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
-    // A paid key's quote is called `Global Quote - DATA DELAYED BY 15 MINUTES`.
-    let fields = section(answer, "Global Quote").ok_or_else(|| unusable("an answer without a quote"))?;
+    let (heading, fields) =
+        section(answer, "Global Quote").ok_or_else(|| unusable("an answer without a quote"))?;
     if fields.is_empty() {
         return Err(QuoteError::UnknownSymbol(asked.clone()));
     }
     check_symbol(&text(fields, "symbol"), asked)?;
     let date = parse_date(&text(fields, "latest trading day"))?;
     let session = past_session(date, now).ok_or_else(|| unusable("a quote of a day without trading"))?;
-    let day = DayPrices::read(fields, "price")?;
+    let day = day_prices(fields, "price")?;
+    let freshness = freshness_of(heading);
+    let newest = if freshness == Freshness::Delayed { now - DELAY } else { now };
     Ok(Quote {
         symbol: asked.clone(),
         price: day.close,
@@ -32,11 +37,24 @@ pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Resu
         ask: None,
         previous_close: Price::from_provider(&text(fields, "previous close")).ok(),
         volume: text(fields, "volume").parse().ok(),
-        as_of: session.closes_at.min(now.into()),
+        as_of: session.closes_at.min(newest.into()),
         source: PriceSource(SOURCE.to_owned()),
-        freshness: Freshness::EndOfDay,
+        freshness,
         stale: false,
     })
+}
+
+/// A quote says in its heading what a paid key is entitled to: `Global Quote - DATA DELAYED BY 15 MINUTES`.
+/// Without such words it is the last close.
+fn freshness_of(heading: &str) -> Freshness {
+    let heading = heading.to_uppercase();
+    if heading.contains("DELAYED") {
+        Freshness::Delayed
+    } else if heading.contains("REALTIME") || heading.contains("REAL-TIME") {
+        Freshness::Realtime
+    } else {
+        Freshness::EndOfDay
+    }
 }
 
 /// Reads a `TIME_SERIES_DAILY`: the sessions that are over at `at`, oldest first. Days whose values cannot be
@@ -47,9 +65,9 @@ pub(super) fn daily_bars(
     at: Timestamp,
     now: DateTime<Utc>,
 ) -> Result<Vec<Bar>, QuoteError> {
-    let about = section(answer, "Meta Data").ok_or_else(|| unusable("a series without a heading"))?;
+    let (_, about) = section(answer, "Meta Data").ok_or_else(|| unusable("a series without a heading"))?;
     check_symbol(&text(about, "Symbol"), asked)?;
-    let rows = section(answer, "Time Series").ok_or_else(|| unusable("an answer without a series"))?;
+    let (_, rows) = section(answer, "Time Series").ok_or_else(|| unusable("an answer without a series"))?;
     let mut bars = Vec::with_capacity(rows.len());
     let mut refused = 0_usize;
     for (date, row) in rows {
@@ -72,7 +90,7 @@ pub(super) fn daily_bars(
 fn bar(date: NaiveDate, row: &Value, now: DateTime<Utc>) -> Result<Bar, QuoteError> {
     past_session(date, now).ok_or_else(|| unusable("a bar of a day without trading"))?;
     let fields = row.as_object().ok_or_else(|| unusable("a bar that is no object"))?;
-    let DayPrices { open, high, low, close } = DayPrices::read(fields, "close")?;
+    let DayPrices { open, high, low, close } = day_prices(fields, "close")?;
     let volume = text(fields, "volume").parse().map_err(|_| unusable("a volume that is no whole number"))?;
     Ok(Bar { date, open, high, low, close, volume })
 }
@@ -130,7 +148,7 @@ impl Match {
         let sector = match self.kind.as_str() {
             "Equity" => "Other",
             "ETF" => "Fund",
-            _ => return Err("it is neither a stock nor an exchange-traded fund"),
+            _ => return Err(NO_STOCK),
         };
         let symbol = ticker::symbol_of(&self.ticker).ok_or("its symbol has an unknown form")?;
         Ok(Listing {
@@ -156,37 +174,23 @@ fn matches(answer: &Object) -> Result<Vec<Match>, QuoteError> {
     Ok(entries.iter().filter_map(Value::as_object).map(read).collect())
 }
 
-/// The prices of a day, each above zero and each between the low and the high.
-struct DayPrices {
-    open: Price,
-    high: Price,
-    low: Price,
-    close: Price,
+/// `last` is what the closing price is called.
+pub(super) fn day_prices(fields: &Object, last: &str) -> Result<DayPrices, QuoteError> {
+    let price = |name: &str| {
+        Price::from_provider(&text(fields, name)).map_err(|_| unusable("a price that cannot be"))
+    };
+    DayPrices { open: price("open")?, high: price("high")?, low: price("low")?, close: price(last)? }
+        .checked()
 }
 
-impl DayPrices {
-    /// `last` is what the closing price is called.
-    fn read(fields: &Object, last: &str) -> Result<Self, QuoteError> {
-        let price = |name: &str| {
-            Price::from_provider(&text(fields, name)).map_err(|_| unusable("a price that cannot be"))
-        };
-        let day =
-            Self { open: price("open")?, high: price("high")?, low: price("low")?, close: price(last)? };
-        let range = &day.low..=&day.high;
-        match range.contains(&&day.open) && range.contains(&&day.close) {
-            true => Ok(day),
-            false => Err(unusable("a price outside the day's low and high")),
-        }
-    }
-}
-
-/// The part of an answer whose key begins like this.
-fn section<'a>(answer: &'a Object, prefix: &str) -> Option<&'a Object> {
-    answer.iter().find(|(key, _)| key.starts_with(prefix)).and_then(|(_, value)| value.as_object())
+/// The part of an answer whose key begins like this, with the whole key.
+fn section<'a>(answer: &'a Object, prefix: &str) -> Option<(&'a str, &'a Object)> {
+    let (key, value) = answer.iter().find(|(key, _)| key.starts_with(prefix))?;
+    Some((key, value.as_object()?))
 }
 
 /// A field's text by its name without the number, a number's digits as they were sent; else empty.
-fn text(fields: &Object, name: &str) -> String {
+pub(super) fn text(fields: &Object, name: &str) -> String {
     let is_named = |key: &str| key == name || key.split_once(". ").is_some_and(|(_, label)| label == name);
     match fields.iter().find(|(key, _)| is_named(key)) {
         Some((_, Value::String(text))) => text.trim().to_owned(),
@@ -196,11 +200,11 @@ fn text(fields: &Object, name: &str) -> String {
 }
 
 /// Missing values are written as words.
-fn known(text: String) -> Option<String> {
+pub(super) fn known(text: String) -> Option<String> {
     (!matches!(text.as_str(), "" | "None" | "-" | "null")).then_some(text)
 }
 
-fn in_title_case(shouted: &str) -> String {
+pub(super) fn in_title_case(shouted: &str) -> String {
     if shouted.chars().any(char::is_lowercase) {
         return shouted.to_owned();
     }
@@ -211,22 +215,13 @@ fn in_title_case(shouted: &str) -> String {
     shouted.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn check_symbol(answered: &str, asked: &Symbol) -> Result<(), QuoteError> {
+pub(super) fn check_symbol(answered: &str, asked: &Symbol) -> Result<(), QuoteError> {
     match ticker::is_about(answered, asked) {
         true => Ok(()),
         false => Err(unusable("an answer about another symbol")),
     }
 }
 
-fn parse_date(text: &str) -> Result<NaiveDate, QuoteError> {
+pub(super) fn parse_date(text: &str) -> Result<NaiveDate, QuoteError> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| unusable("a date that is none"))
-}
-
-/// The exchange's session of that day, unless there is none or it has not opened yet. Series begin in 1999;
-/// a date long before is none.
-fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<domain::Session> {
-    if date.year() < 1990 || date > exchange_date(now.into()) {
-        return None;
-    }
-    Calendar::Xnys.session(date).filter(|session| session.opens_at <= now.into())
 }

@@ -11,9 +11,13 @@ const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
 /// How long a price of the running session is kept.
 const IN_SESSION: TimeDelta = TimeDelta::seconds(60);
+/// How long an error is kept: doubled each time it comes again, up to the longest.
 const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
+const AFTER_MANY_ERRORS: TimeDelta = TimeDelta::minutes(5);
 /// A symbol that does not exist today will not this afternoon.
 const AFTER_UNKNOWN: TimeDelta = TimeDelta::hours(24);
+/// How long the name of a company is kept.
+pub(super) const OF_LISTING: TimeDelta = TimeDelta::hours(24);
 
 /// The rule for one kind of source.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +42,11 @@ impl Lifetime {
         if !self.intraday {
             return self.until_next_publication(as_of, at);
         }
-        match self.calendar.session_at(at) {
-            Some(_) => at + IN_SESSION,
-            None => self.calendar.next_open(at).opens_at,
+        // The last prices of a session are published after its close.
+        let session = self.calendar.session_at(at).or_else(|| self.calendar.session_at(at - PUBLICATION));
+        match session {
+            Some(session) if as_of < session.closes_at => at + IN_SESSION,
+            _ => self.calendar.next_open(at).opens_at,
         }
     }
 
@@ -66,13 +72,24 @@ impl Lifetime {
     }
 }
 
-/// Until when an error is kept. A source that says when to come back is taken at its word.
-pub(super) fn of_error(error: &QuoteError, at: Timestamp) -> Timestamp {
+/// Whether an error says nothing about the symbol, and may be over soon.
+pub(super) fn is_failure(error: &QuoteError) -> bool {
+    match error {
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => false,
+        QuoteError::RateLimited { retry_at } => retry_at.is_none(),
+        QuoteError::Upstream(_) | QuoteError::Unreachable => true,
+    }
+}
+
+/// Until when an error is kept that is the `failures`-th in a row. A source that says when to come back is taken
+/// at its word.
+pub(super) fn of_error(error: &QuoteError, failures: u32, at: Timestamp) -> Timestamp {
     match error {
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => at + AFTER_UNKNOWN,
         QuoteError::RateLimited { retry_at: Some(retry_at) } => Timestamp::from(*retry_at).max(at),
         QuoteError::RateLimited { retry_at: None } | QuoteError::Upstream(_) | QuoteError::Unreachable => {
-            at + AFTER_ERROR
+            let doublings = failures.saturating_sub(1).min(8);
+            at + (AFTER_ERROR * (1 << doublings)).min(AFTER_MANY_ERRORS)
         }
     }
 }
@@ -118,6 +135,10 @@ mod tests {
         let delayed = |at| kept(Freshness::Delayed, "2026-11-20T15:00:00Z", at);
         assert_eq!(delayed("2026-11-20T15:00:00Z"), "2026-11-20T15:01:00Z");
         assert_eq!(delayed("2026-11-20T22:00:00Z"), "2026-11-23T14:30:00Z");
+        // A quarter of an hour behind: at 16:05 in New York the close is still to come, and then nothing is.
+        let late = |as_of| kept(Freshness::Delayed, as_of, "2026-11-20T21:05:00Z");
+        assert_eq!(late("2026-11-20T20:50:00Z"), "2026-11-20T21:06:00Z");
+        assert_eq!(late("2026-11-20T21:00:00Z"), "2026-11-23T14:30:00Z");
         assert!(Lifetime::of(Freshness::Simulated, Calendar::AroundTheClock).is_none());
     }
 
@@ -127,9 +148,21 @@ mod tests {
         let unknown = QuoteError::UnknownSymbol("NOSUCH".parse().unwrap());
         let limited = |retry_at: Timestamp| QuoteError::RateLimited { retry_at: Some(retry_at.utc()) };
         let tomorrow = instant("2026-11-21T05:05:00Z");
-        assert_eq!(of_error(&unknown, at), at + TimeDelta::hours(24));
-        assert_eq!(of_error(&QuoteError::Unreachable, at), at + TimeDelta::seconds(30));
-        assert_eq!(of_error(&limited(tomorrow), at), tomorrow);
-        assert_eq!(of_error(&limited(at - TimeDelta::hours(1)), at), at);
+        assert_eq!(of_error(&unknown, 0, at), at + TimeDelta::hours(24));
+        assert_eq!(of_error(&limited(tomorrow), 0, at), tomorrow);
+        assert_eq!(of_error(&limited(at - TimeDelta::hours(1)), 0, at), at);
+        assert!(!is_failure(&unknown) && !is_failure(&limited(tomorrow)));
+    }
+
+    #[test]
+    fn a_failure_is_kept_longer_each_time_up_to_five_minutes() {
+        let at = instant("2026-11-20T15:00:00Z");
+        for (failures, seconds) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
+            for error in [QuoteError::Unreachable, QuoteError::Upstream("a price that cannot be".to_owned())]
+            {
+                assert!(is_failure(&error));
+                assert_eq!(of_error(&error, failures, at), at + TimeDelta::seconds(seconds), "{failures}");
+            }
+        }
     }
 }

@@ -262,6 +262,25 @@ async fn one_call_serves_charts_of_any_length() {
 }
 
 #[tokio::test]
+async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
+    let source = Counting::new();
+    let gateway = Gateway::new(source.clone());
+    let aapl = symbol("AAPL");
+    let close = instant("2026-11-19T21:00:00Z");
+    let before = close - TimeDelta::microseconds(1);
+    let moves = async |after, until| gateway.moves(&aapl, after, instant(until)).await.unwrap();
+    let quote = gateway.quote(&aapl, instant(FRIDAY_MORNING)).await.unwrap();
+    assert_eq!(moves(before, FRIDAY_MORNING).await, [PriceMove { quote, volume: None }]);
+    assert_eq!(moves(close, FRIDAY_MORNING).await, []);
+    assert_eq!(source.calls(), 1);
+    // What the gateway does with its memory, a source does of itself.
+    assert_eq!(source.moves(&aapl, before, instant(FRIDAY_MORNING)).await.unwrap().len(), 1);
+    assert_eq!(source.moves(&aapl, close, instant(FRIDAY_MORNING)).await.unwrap(), []);
+    source.refuse(Some(QuoteError::Unreachable));
+    assert_eq!(source.moves(&aapl, before, close).await, Err(QuoteError::Unreachable));
+}
+
+#[tokio::test]
 async fn the_simulated_market_is_asked_each_time() {
     let gateway = Gateway::new(Arc::new(Simulated::new(DEFAULT_SEED)));
     let quote = async |at| gateway.quote(&symbol("AAPL"), instant(at)).await.unwrap();
@@ -269,4 +288,6 @@ async fn the_simulated_market_is_asked_each_time() {
     assert_ne!(morning.price, noon.price);
     assert_eq!((gateway.freshness(), gateway.calendar()), (Freshness::Simulated, Calendar::AroundTheClock));
     assert!(matches!(gateway.catalogue(), Catalogue::Complete(_)));
+    let (after, until) = (instant("2026-11-20T15:00:00Z"), instant("2026-11-20T15:10:00Z"));
+    assert!(gateway.moves(&symbol("AAPL"), after, until).await.unwrap().len() > 100);
 }

@@ -118,7 +118,7 @@ impl Clock {
         // Variance of the interval that begins at each place; every round halves all intervals.
         let mut masses = vec![0.0; STEPS];
         masses[0] = way.mass;
-        for (half, middles) in halvings() {
+        for (half, middles) in halvings(STEPS) {
             for middle in middles {
                 let mass = masses[middle - half];
                 let split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, middle));
@@ -155,12 +155,12 @@ pub(super) fn turns(levels: u32, place: usize) -> impl Iterator<Item = Turn> {
     })
 }
 
-/// From the widest to the narrowest: half the width of the intervals, and where their middles are.
-pub(super) fn halvings() -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
-    (0..TICK_LEVELS).map(|level| {
-        let half = STEPS >> (level + 1);
-        (half, (half..STEPS).step_by(2 * half))
-    })
+/// How an interval of so many places, a power of two, is halved until there is nothing between them. From the
+/// widest to the narrowest: half the width of the intervals, and where their middles are.
+pub(super) fn halvings(places: usize) -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
+    std::iter::successors(Some(places / 2), |half| Some(half / 2))
+        .take_while(|half| *half > 0)
+        .map(move |half| (half, (half..places).step_by(2 * half)))
 }
 
 /// The place of step `j` of a session among all ticks there are.
@@ -195,7 +195,7 @@ mod tests {
         let mut known = vec![false; STEPS + 1];
         known[0] = true;
         known[STEPS] = true;
-        for (half, middles) in halvings() {
+        for (half, middles) in halvings(STEPS) {
             for middle in middles {
                 assert!(known[middle - half] && known[middle + half] && !known[middle]);
                 known[middle] = true;

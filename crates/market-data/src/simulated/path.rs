@@ -66,7 +66,7 @@ impl Path {
     pub(super) fn ticks(&self, clock: &SessionClock) -> Box<[f64]> {
         let mut values = vec![0.0; STEPS + 1].into_boxed_slice();
         (values[0], values[STEPS]) = self.ends(clock.session, &clock.way);
-        for (half, middles) in clock::halvings() {
+        for (half, middles) in clock::halvings(STEPS) {
             for middle in middles {
                 let z = self.ticks.normal(clock::tick_place(clock.session, middle));
                 values[middle] =
@@ -95,6 +95,26 @@ pub(super) fn inside(way: &StepWay, i: usize, (from, to): (f64, f64), mut mass: 
     }
     let here = if i == QUOTE_STEPS { to } else { a };
     here.clamp(from.min(to), from.max(to))
+}
+
+/// The values at all smaller steps of a step, from its beginning to its end: those of [`inside`], to the bit.
+pub(super) fn all_inside(
+    way: &StepWay,
+    (from, to): (f64, f64),
+    mut mass: f64,
+    draws: Draws,
+) -> [f64; QUOTE_STEPS + 1] {
+    let mut values = [from; QUOTE_STEPS + 1];
+    values[QUOTE_STEPS] = to;
+    for (half, middles) in clock::halvings(QUOTE_STEPS) {
+        let split = Split::at(0.5, mass);
+        for middle in middles {
+            let z = draws.normal(clock::quote_place(way.session, way.step, middle));
+            values[middle] = between(values[middle - half], values[middle + half], split, z);
+        }
+        mass /= 2.0;
+    }
+    values.map(|value| value.clamp(from.min(to), from.max(to)))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use super::chance::{Draws, Purpose};
 use super::clock::{Clock, QUOTE_STEPS, STEPS, SessionClock, StepWay};
 use super::mix::{self, Mix};
 use super::path::{self, Path, Values};
-use super::profile;
 use super::recent::Recent;
 
 /// What bars are computed from is remembered so that a year's bars of one instrument after the other find the
@@ -53,14 +52,17 @@ struct Course {
     average_volume: f64,
 }
 
-/// An instrument at one smaller step, with prices that are not on their own tick yet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reading {
-    pub(super) price: f64,
+/// An instrument on one step, with prices that are not on their own tick yet.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    course: &'a Course,
+    way: &'a StepWay,
+    /// Logs of price over anchor price at the ticks at which the step begins and ends.
+    ends: (f64, f64),
     /// The close of the session before, which is the open of this one.
     pub(super) previous_close: f64,
-    /// Shares traded in the session so far.
-    pub(super) volume: u64,
+    /// Shares traded in the whole session.
+    day_volume: f64,
 }
 
 /// A session's bar with prices that are not on the tick yet.
@@ -112,17 +114,13 @@ impl Paths {
         self.clock.way_to_step(session, step)
     }
 
-    /// The step, and the smaller one in it, on which the instrument at that place of the catalogue is when that
-    /// share of a session's activity has passed. The close is where the last step ends.
-    pub(super) fn steps(&self, index: usize, share: f64) -> (usize, usize) {
-        let number = profile::quote_step(share, self.courses[index].delay);
-        let step = (number / QUOTE_STEPS).min(STEPS - 1);
-        (step, number - step * QUOTE_STEPS)
+    /// By how much of their length the smaller steps of the instrument at that place of the catalogue come late.
+    pub(super) fn delay(&self, index: usize) -> f64 {
+        self.courses[index].delay
     }
 
-    /// The instrument at that place of the catalogue, `inside` smaller steps after the beginning of a step;
-    /// `share` of the session's activity has passed.
-    pub(super) fn reading(&self, index: usize, way: &StepWay, inside: usize, share: f64) -> Reading {
+    /// The instrument at that place of the catalogue on one step.
+    pub(super) fn reading<'a>(&'a self, index: usize, way: &'a StepWay) -> Reading<'a> {
         let course = &self.courses[index];
         let sector = course.sector.map_or_else(Values::default, |sector| self.sectors[&sector].at(way));
         let (market, own) = (self.market.at(way), course.own.at(way));
@@ -130,11 +128,12 @@ impl Paths {
             course.log(way.session, tick, value(&market), value(&sector), value(&own))
         };
         let (open, close) = (log(0, |values| values.open), log(STEPS, |values| values.close));
-        let (from, to) = (log(way.step, |values| values.from), log(way.step + 1, |values| values.to));
         Reading {
-            price: course.price(course.log_inside(way, inside, from, to)),
+            course,
+            way,
+            ends: (log(way.step, |values| values.from), log(way.step + 1, |values| values.to)),
             previous_close: course.price(open),
-            volume: whole(course.day_volume(way.session, close - open) * share),
+            day_volume: course.day_volume(way.session, close - open),
         }
     }
 
@@ -194,13 +193,6 @@ impl Course {
         self.mix.log_price(t, market, sector, own) - self.anchor_log
     }
 
-    /// The log of price over anchor price inside a step that leads it `from` one tick's `to` the next one's. Here
-    /// the instrument goes its own way; with market and sector it meets again at the tick.
-    fn log_inside(&self, way: &StepWay, inside: usize, from: f64, to: f64) -> f64 {
-        let variance = way.mass * self.mix.session_volatility * self.mix.session_volatility;
-        path::inside(way, inside, (from, to), variance, self.quotes)
-    }
-
     /// `A · exp(X(τ) − X(τ_a))`. Dividends and splits, once there are any, are two more factors here,
     /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`.
     fn price(&self, log: f64) -> f64 {
@@ -211,6 +203,30 @@ impl Course {
     fn day_volume(&self, session: u16, log_return: f64) -> f64 {
         let mood = libm::exp(0.35 * self.volume.normal(session.into()) - 0.06);
         self.average_volume * mood * (0.7 + 0.6 * log_return.abs() / self.mix.session_volatility)
+    }
+}
+
+impl Reading<'_> {
+    /// The price so many smaller steps after the beginning of the step. Here the instrument goes its own way; with
+    /// market and sector it meets again at the tick.
+    pub(super) fn price(&self, inside: usize) -> f64 {
+        self.course.price(path::inside(self.way, inside, self.ends, self.variance(), self.course.quotes))
+    }
+
+    /// The prices at all smaller steps, from the beginning of the step to its end.
+    pub(super) fn prices(&self) -> [f64; QUOTE_STEPS + 1] {
+        path::all_inside(self.way, self.ends, self.variance(), self.course.quotes)
+            .map(|log| self.course.price(log))
+    }
+
+    /// Shares traded in the session when that share of its activity has passed.
+    pub(super) fn volume(&self, share: f64) -> u64 {
+        whole(self.day_volume * share)
+    }
+
+    fn variance(&self) -> f64 {
+        let volatility = self.course.mix.session_volatility;
+        self.way.mass * volatility * volatility
     }
 }
 
@@ -296,28 +312,35 @@ mod tests {
         let paths = Paths::new(9, 17_106);
         for index in [3, INSTRUMENTS.len() - 1] {
             let bar = paths.bar(index, 17_000);
-            let readings: Vec<Reading> = (0..STEPS)
-                .flat_map(|step| {
-                    let way = paths.way_to_step(17_000, step);
-                    [0, 1, 7, 16, 31, QUOTE_STEPS].map(|inside| paths.reading(index, &way, inside, 1.0))
-                })
-                .collect();
-            let prices = || readings.iter().map(|reading| reading.price);
+            let ways: Vec<StepWay> = (0..STEPS).map(|step| paths.way_to_step(17_000, step)).collect();
+            let readings: Vec<Reading> = ways.iter().map(|way| paths.reading(index, way)).collect();
+            let prices = || readings.iter().flat_map(|reading| reading.prices());
             assert_eq!((prices().next(), prices().next_back()), (Some(bar.open), Some(bar.close)));
             assert_eq!(prices().fold(f64::NEG_INFINITY, f64::max), bar.high);
             assert_eq!(prices().fold(f64::INFINITY, f64::min), bar.low);
-            assert!(readings.iter().all(|r| (r.previous_close, r.volume) == (bar.open, bar.volume)));
+            assert!(readings.iter().all(|r| (r.previous_close, r.volume(1.0)) == (bar.open, bar.volume)));
         }
     }
 
     #[test]
     fn a_step_begins_and_ends_at_its_ticks_and_stays_between_them() {
         let paths = Paths::new(9, 17_106);
-        let price = |step, inside| paths.reading(3, &paths.way_to_step(17_000, step), inside, 1.0).price;
+        let price = |step, inside| paths.reading(3, &paths.way_to_step(17_000, step)).price(inside);
         for step in 0..50 {
             let (from, to) = (price(step, 0), price(step + 1, 0));
             assert_eq!(price(step, QUOTE_STEPS).to_bits(), to.to_bits());
             assert!((1..QUOTE_STEPS).all(|i| (from.min(to)..=from.max(to)).contains(&price(step, i))));
+        }
+    }
+
+    #[test]
+    fn a_smaller_step_found_alone_equals_the_one_met_in_order() {
+        let paths = Paths::new(9, 17_106);
+        for step in [0, 511, STEPS - 1] {
+            let way = paths.way_to_step(17_000, step);
+            let reading = paths.reading(3, &way);
+            let alone: [f64; QUOTE_STEPS + 1] = std::array::from_fn(|inside| reading.price(inside));
+            assert_eq!(alone.map(f64::to_bits), reading.prices().map(f64::to_bits), "{step}");
         }
     }
 

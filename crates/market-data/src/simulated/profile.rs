@@ -9,29 +9,61 @@ use super::clock::{QUOTE_STEPS, STEPS};
 const ACTIVITY: [u16; 24] =
     [7, 7, 7, 7, 8, 8, 9, 10, 12, 20, 18, 14, 12, 12, 14, 18, 14, 10, 9, 8, 8, 7, 7, 7];
 
+const TOTAL: u16 = {
+    let (mut total, mut cell) = (0, 0);
+    while cell < 24 {
+        total += ACTIVITY[cell];
+        cell += 1;
+    }
+    total
+};
+
+/// The number of the smaller step that shows the close. There are 2^15 before it.
+pub(super) const LAST_QUOTE_STEP: usize = STEPS * QUOTE_STEPS;
+
 /// The share of a session's activity that lies before the fraction `u` of its time; both from 0 to 1.
 #[expect(clippy::cast_possible_truncation, reason = "the number of the cell is between 0 and 23")]
 pub(super) fn elapsed_share(u: f64) -> f64 {
     let cells = u.clamp(0.0, 1.0) * 24.0;
     let cell = (cells as usize).min(23);
     let before: u16 = ACTIVITY[..cell].iter().sum();
-    let total: u16 = ACTIVITY.iter().sum();
-    (f64::from(before) + f64::from(ACTIVITY[cell]) * (cells - cell as f64)) / f64::from(total)
+    (f64::from(before) + f64::from(ACTIVITY[cell]) * (cells - cell as f64)) / f64::from(TOTAL)
+}
+
+/// The fraction of a session's time in which that share of its activity passes, but for rounding.
+pub(super) fn elapsed_time(share: f64) -> f64 {
+    let mut activity = share * f64::from(TOTAL);
+    for (cell, of_cell) in ACTIVITY.into_iter().map(f64::from).enumerate() {
+        if activity < of_cell {
+            return (cell as f64 + activity / of_cell) / 24.0;
+        }
+        activity -= of_cell;
+    }
+    1.0
 }
 
 /// The number of smaller steps since the open whose price holds at that share of a session's activity, from 0 to
 /// 2^15. Each comes `delay` of its length late, less than 1, so that the close is shown too.
 #[expect(clippy::cast_possible_truncation, reason = "between 0 and the number of smaller steps and one")]
 pub(super) fn quote_step(share: f64, delay: f64) -> usize {
-    const LAST: usize = STEPS * QUOTE_STEPS;
-    ((share * (LAST + 1) as f64 - delay).max(0.0) as usize).min(LAST)
+    ((share * (LAST_QUOTE_STEP + 1) as f64 - delay).max(0.0) as usize).min(LAST_QUOTE_STEP)
+}
+
+/// The share of a session's activity at which the price of a smaller step other than the first begins to hold.
+pub(super) fn quote_step_begins(number: usize, delay: f64) -> f64 {
+    (number as f64 + delay) / (LAST_QUOTE_STEP + 1) as f64
+}
+
+/// The tick that a smaller step since the open follows, and how many it is after that. The close is where the step
+/// from the last tick ends.
+pub(super) fn tick_and_rest(number: usize) -> (usize, usize) {
+    let tick = (number / QUOTE_STEPS).min(STEPS - 1);
+    (tick, number - tick * QUOTE_STEPS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LAST: usize = STEPS * QUOTE_STEPS;
 
     #[test]
     fn the_day_elapses_from_first_to_last_step_without_going_back() {
@@ -41,8 +73,15 @@ mod tests {
             assert!(now == last || now == last + 1, "{last} to {now}");
             last = now;
         }
-        assert_eq!(last, LAST);
+        assert_eq!(last, LAST_QUOTE_STEP);
         assert_eq!(elapsed_share(1.0), 1.0);
+    }
+
+    #[test]
+    fn time_is_found_back_from_activity() {
+        for u in (0..=1000).map(|i| f64::from(i) / 1000.0) {
+            assert!((elapsed_time(elapsed_share(u)) - u).abs() < 1e-12, "{u}");
+        }
     }
 
     #[test]
@@ -50,7 +89,7 @@ mod tests {
         let microsecond = 1.0 / (86_400.0 * 1e6);
         for delay in [0.0, 0.5, 0.9] {
             assert_eq!(quote_step(elapsed_share(0.0), delay), 0);
-            assert_eq!(quote_step(elapsed_share(1.0 - microsecond), delay), LAST);
+            assert_eq!(quote_step(elapsed_share(1.0 - microsecond), delay), LAST_QUOTE_STEP);
         }
     }
 }

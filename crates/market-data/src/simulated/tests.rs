@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
 
@@ -123,6 +123,113 @@ async fn prices_do_not_all_change_at_the_same_instants() {
     assert!(!msft.is_empty() && !aapl.iter().any(|tenth| msft.contains(tenth)), "{aapl:?} and {msft:?}");
 }
 
+async fn moves(market: &Simulated, of: &str, after: Timestamp, until: Timestamp) -> Vec<PriceMove> {
+    market.moves(&symbol(of), after, until).await.unwrap()
+}
+
+#[tokio::test]
+async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() {
+    let market = Simulated::new(DEFAULT_SEED);
+    // At noon, over midnight, and over the night in which the clocks change.
+    for begins in ["2026-11-20T17:00:00Z", "2026-11-21T04:45:00Z", "2026-11-01T05:50:00Z"] {
+        for of in ["AAPL", "XPENY", "SPY"] {
+            let (after, until) = (instant(begins), instant(begins) + TimeDelta::minutes(30));
+            let moves = moves(&market, of, after, until).await;
+            assert!((300..1300).contains(&moves.len()), "{} moves of {of} from {begins}", moves.len());
+            for PriceMove { quote: moved, .. } in &moves {
+                assert!(after < moved.as_of && moved.as_of <= until);
+                assert_eq!(moved, &quote(&market, of, moved.as_of).await.unwrap());
+            }
+            // Until the next one begins, the price of a move holds.
+            for pair in moves.windows(2) {
+                let last = pair[1].quote.as_of - TimeDelta::microseconds(1);
+                assert!(pair[0].quote.as_of < last);
+                assert_eq!(pair[0].quote.price, quote(&market, of, last).await.unwrap().price);
+            }
+            let first = quote(&market, of, moves[0].quote.as_of - TimeDelta::microseconds(1)).await.unwrap();
+            assert_eq!(first.price, quote(&market, of, after).await.unwrap().price);
+            let last = &moves[moves.len() - 1].quote.price;
+            assert_eq!(last, &quote(&market, of, until).await.unwrap().price);
+        }
+    }
+}
+
+#[tokio::test]
+async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let (after, until) = (instant("2026-11-21T03:00:00.5Z"), instant("2026-11-21T06:00:00Z"));
+    let at_once = moves(&market, "NVDA", after, until).await;
+    let a_move = at_once[1000].quote.as_of;
+    for parts in [
+        vec![instant("2026-11-21T05:00:00Z")],
+        vec![a_move - TimeDelta::microseconds(1), a_move, a_move + TimeDelta::microseconds(1)],
+        (1..1000).map(|i| after + TimeDelta::microseconds(10_777_777 * i)).collect(),
+    ] {
+        // As another process would, which has computed nothing before.
+        let market = Simulated::new(DEFAULT_SEED);
+        let (mut in_parts, mut begins) = (Vec::new(), after);
+        for ends in parts.into_iter().chain([until]) {
+            in_parts.extend(moves(&market, "NVDA", begins, ends).await);
+            begins = ends;
+        }
+        assert_eq!(in_parts, at_once);
+    }
+}
+
+#[tokio::test]
+async fn the_moves_of_a_session_are_in_its_bar() {
+    let market = Simulated::new(DEFAULT_SEED);
+    for (of, date) in [("NVDA", "2026-11-20"), ("XPENY", "2026-03-08"), ("SPY", "2026-11-01")] {
+        let bar = bars(&market, of, date, date).await.remove(0);
+        let session = Calendar::AroundTheClock.session(day(date)).unwrap();
+        let last_instant = session.closes_at - TimeDelta::microseconds(1);
+        let moves = moves(&market, of, session.opens_at - TimeDelta::microseconds(1), last_instant).await;
+        assert_eq!(moves.len(), 32_769);
+        let prices = || moves.iter().map(|moved| &moved.quote.price);
+        assert_eq!((prices().next(), prices().next_back()), (Some(&bar.open), Some(&bar.close)));
+        assert_eq!((prices().max(), prices().min()), (Some(&bar.high), Some(&bar.low)), "{of} {date}");
+    }
+}
+
+#[tokio::test]
+async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let session = Calendar::AroundTheClock.session(day("2026-11-20")).unwrap();
+    let moves = moves(&market, "KO", session.opens_at, session.closes_at).await;
+    let total: u64 = moves.iter().map(|moved| moved.volume.unwrap()).sum();
+    assert_eq!(total, bars(&market, "KO", "2026-11-20", "2026-11-20").await[0].volume);
+    let largest = moves.iter().map(|moved| moved.volume.unwrap()).max().unwrap();
+    assert!(largest < total / 10_000, "{largest} of {total} in one move");
+    // In the session, what a quote says is what has moved since the open.
+    let half: u64 = moves[..16_000].iter().map(|moved| moved.volume.unwrap()).sum();
+    assert_eq!(Some(half), moves[15_999].quote.volume);
+}
+
+#[tokio::test]
+async fn there_are_no_moves_where_there_is_no_time() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let aapl = symbol("AAPL");
+    let ask = |after: Timestamp, until: Timestamp| market.moves(&aapl, after, until);
+    let noon = instant("2026-11-20T17:00:00Z");
+    let (least, most) = (DateTime::<Utc>::MIN_UTC.into(), DateTime::<Utc>::MAX_UTC.into());
+    for (after, until) in [(noon, noon), (noon, noon - TimeDelta::hours(1)), (most, least)] {
+        assert_eq!(ask(after, until).await, Ok(Vec::new()));
+    }
+    // Nor before the market began, and none can be told after its end.
+    let opening = instant("1980-01-01T05:00:00Z");
+    let early = ask(opening - TimeDelta::hours(30), opening + TimeDelta::seconds(10)).await.unwrap();
+    assert_eq!((early[0].quote.as_of, early[0].volume), (opening, Some(0)));
+    let outside = ask(instant("2069-09-18T03:00:00Z"), instant("2069-09-18T04:00:00Z")).await;
+    assert!(matches!(outside, Err(QuoteError::Upstream(why)) if why.contains("1980-01-01 to 2069-09-17")));
+    for (after, until) in [(least, noon), (least, most), (noon, most), (noon - TimeDelta::days(8), noon)] {
+        assert!(matches!(ask(after, until).await, Err(QuoteError::Upstream(why)) if why.contains("7 days")));
+    }
+    assert_eq!(
+        market.moves(&symbol("NOSUCH"), noon, noon + TimeDelta::hours(1)).await,
+        Err(QuoteError::UnknownSymbol(symbol("NOSUCH")))
+    );
+}
+
 #[tokio::test]
 async fn order_of_asking_does_not_matter() {
     let instants = ["2026-11-22T15:30:00Z", "1985-01-02T09:00:00Z", "2026-11-21T04:00:00Z"];
@@ -143,8 +250,8 @@ async fn order_of_asking_does_not_matter() {
 #[tokio::test]
 async fn history_reaches_from_1980_to_2069_and_no_further() {
     let market = Simulated::new(DEFAULT_SEED);
-    assert_eq!(session_on(LAST_DATE), Some(clock::SESSIONS - 1));
-    assert_eq!(session_on(day("2026-11-01")), Some(ANCHOR_SESSION));
+    assert_eq!(day::session_on(LAST_DATE), Some(clock::SESSIONS - 1));
+    assert_eq!(day::session_on(day("2026-11-01")), Some(ANCHOR_SESSION));
     for outside in [
         instant("1980-01-01T04:59:59Z"),
         instant("2069-09-18T04:00:00Z"),

@@ -1,47 +1,46 @@
 //! The Alpha Vantage client against a stand-in that gives recorded and made-up answers.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic like the tests")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use domain::{Bar, Freshness, Listing, Price, Quote, Symbol, Timestamp};
+use domain::{Bar, Freshness, Listing, Quote};
 use market_data::{AlphaVantage, AlphaVantageConfig, InvalidSetup, QuoteError, QuoteSource};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-const KEY: &str = "TESTKEY0000";
+use super::{day, described, instant, price, recorded, said, symbol};
+
+pub(super) const KEY: &str = "TESTKEY0000";
 /// A Sunday.
-const NOW: &str = "2026-11-22T18:00:00Z";
+pub(super) const NOW: &str = "2026-11-22T18:00:00Z";
 
 /// The client and the provider it talks to.
-struct Provider {
-    server: MockServer,
-    client: AlphaVantage,
+pub(super) struct Provider {
+    pub(super) server: MockServer,
+    pub(super) client: AlphaVantage,
 }
 
 impl Provider {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let server = MockServer::start().await;
         let client = client_for(&server.uri());
         Self { server, client }
     }
 
     /// One that gives this answer to everything.
-    async fn that_says(answer: ResponseTemplate) -> Self {
+    pub(super) async fn that_says(answer: ResponseTemplate) -> Self {
         let provider = Self::start().await;
         Mock::given(method("GET")).respond_with(answer).mount(&provider.server).await;
         provider
     }
 
-    async fn that_says_json(body: Value) -> Self {
+    pub(super) async fn that_says_json(body: Value) -> Self {
         Self::that_says(ResponseTemplate::new(200).set_body_json(body)).await
     }
 
-    async fn answers(&self, function: &str, body: Value) {
+    pub(super) async fn answers(&self, function: &str, body: Value) {
         Mock::given(method("GET"))
             .and(path("/query"))
             .and(query_param("function", function))
@@ -51,22 +50,22 @@ impl Provider {
             .await;
     }
 
-    async fn quote(&self, of: &str) -> Result<Quote, QuoteError> {
+    pub(super) async fn quote(&self, of: &str) -> Result<Quote, QuoteError> {
         self.client.quotes(&[symbol(of)], instant(NOW)).await.remove(&symbol(of)).unwrap()
     }
 
     /// All the bars of AAPL there are at that instant.
-    async fn bars(&self, at: &str) -> Result<Vec<Bar>, QuoteError> {
+    pub(super) async fn bars(&self, at: &str) -> Result<Vec<Bar>, QuoteError> {
         let (first, last) = (day("2026-01-01"), day("2026-12-31"));
         self.client.daily_bars(&symbol("AAPL"), first, last, instant(at)).await
     }
 
-    async fn calls(&self) -> usize {
+    pub(super) async fn calls(&self) -> usize {
         self.server.received_requests().await.unwrap().len()
     }
 }
 
-fn client_for(base_url: &str) -> AlphaVantage {
+pub(super) fn client_for(base_url: &str) -> AlphaVantage {
     AlphaVantage::new(AlphaVantageConfig {
         api_key: SecretString::from(KEY),
         base_url: base_url.parse().unwrap(),
@@ -76,36 +75,10 @@ fn client_for(base_url: &str) -> AlphaVantage {
     .unwrap()
 }
 
-fn instant(text: &str) -> Timestamp {
-    text.parse::<DateTime<Utc>>().unwrap().into()
-}
-
-fn day(text: &str) -> NaiveDate {
-    text.parse().unwrap()
-}
-
-fn symbol(text: &str) -> Symbol {
-    text.parse().unwrap()
-}
-
-fn price(text: &str) -> Price {
-    Price::from_provider(text).unwrap()
-}
-
-fn recorded(file: &str) -> Value {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/alpha_vantage/");
-    serde_json::from_str(&std::fs::read_to_string(format!("{folder}{file}")).unwrap()).unwrap()
-}
-
 /// The recorded answer, and what the index says of it.
-fn case(id: &str) -> (Value, Value) {
-    let index = recorded("index.json");
-    let case = index["cases"].as_array().unwrap().iter().find(|case| case["id"] == id).unwrap();
-    (recorded(case["file"].as_str().unwrap()), case["expected"].clone())
-}
-
-fn said(expected: &Value, field: &str) -> String {
-    expected[field].as_str().unwrap().to_owned()
+pub(super) fn case(id: &str) -> (Value, Value) {
+    let case = described("alpha_vantage", id);
+    (recorded("alpha_vantage", case["file"].as_str().unwrap()), case["expected"].clone())
 }
 
 #[tokio::test]
@@ -190,7 +163,7 @@ async fn a_recorded_series_is_read_whatever_the_numbers_of_its_fields() {
 }
 
 /// A quote with some fields replaced.
-fn quote_with(changes: &[(&str, Value)]) -> Value {
+pub(super) fn quote_with(changes: &[(&str, Value)]) -> Value {
     let mut fields = json!({
         "01. symbol": "AAPL", "02. open": "225.5400", "03. high": "226.1900", "04. low": "223.8900",
         "05. price": "225.9700", "06. volume": "9226278", "07. latest trading day": "2026-11-20",
@@ -322,7 +295,7 @@ async fn a_profile_in_another_currency_is_refused_and_a_bare_one_filled_up() {
     assert_eq!(loud.sector, "Real Estate & Construction");
 }
 
-fn row(open: &str, high: &str, low: &str, close: &str, volume: &str) -> Value {
+pub(super) fn row(open: &str, high: &str, low: &str, close: &str, volume: &str) -> Value {
     json!({ "1. open": open, "2. high": high, "3. low": low, "4. close": close, "5. volume": volume })
 }
 
@@ -403,7 +376,7 @@ async fn refusals_become_what_the_caller_can_act_on() {
         ),
         (
             "This API function (GLOBAL_QUOTE) does not exist.",
-            QuoteError::Upstream("This API function (GLOBAL_QUOTE) does not exist.".to_owned()),
+            QuoteError::Upstream("the provider no longer has this function".to_owned()),
         ),
     ] {
         for key in ["Information", "Note", "Error Message"] {

@@ -1,4 +1,4 @@
-//! Keeps calls apart: a free key is allowed one a second.
+//! Keeps the calls of one process apart.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use tokio::time::{Instant, sleep_until};
 
 /// Lets calls out one by one, at least `gap` after each other, in the order they came.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     gap: Duration,
     /// When the last call goes out that has its place.
     last: Mutex<Option<Instant>>,
 }
 
 impl Pace {
-    pub(super) fn new(gap: Duration) -> Self {
+    pub(crate) fn new(gap: Duration) -> Self {
         Self { gap, last: Mutex::new(None) }
     }
 
     /// Returns when it is the caller's turn.
-    pub(super) async fn turn(&self) {
+    pub(crate) async fn turn(&self) {
         sleep_until(self.place(Instant::now())).await;
     }
 

@@ -1,0 +1,69 @@
+//! Splits and dividends as Alpha Vantage tells them.
+
+use bigdecimal::BigDecimal;
+use chrono::{Datelike, NaiveDate};
+use domain::Symbol;
+use serde_json::Value;
+
+use super::wire::{Object, check_symbol, known, parse_date, text};
+use crate::QuoteError;
+use crate::corporate::{Dividend, Split};
+use crate::plausible::unusable;
+
+/// Decimals of a provider's number are at most so many digits: there is nothing to be had from more.
+const MOST_DIGITS: usize = 24;
+
+/// Reads a `SPLITS`, oldest first.
+pub(super) fn splits(answer: &Object, asked: &Symbol) -> Result<Vec<Split>, QuoteError> {
+    let mut splits = rows(answer, asked, |row| {
+        let effective_on = date(row, "effective_date")?;
+        let factor = number(&text(row, "split_factor"))?;
+        // A factor of one is written for what changes nothing.
+        if factor == 1 { Some(None) } else { Split::of_factor(effective_on, &factor).map(Some) }
+    })?;
+    splits.sort_by_key(|split| split.as_ref().map(|split| split.effective_on));
+    Ok(splits.into_iter().flatten().collect())
+}
+
+/// Reads a `DIVIDENDS`, oldest first; those that are declared and not yet due are among them.
+pub(super) fn dividends(answer: &Object, asked: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
+    let mut dividends = rows(answer, asked, |row| {
+        let pays_on = match known(text(row, "payment_date")) {
+            Some(_) => Some(date(row, "payment_date")?),
+            None => None,
+        };
+        Dividend::new(date(row, "ex_dividend_date")?, pays_on, number(&text(row, "amount"))?)
+    })?;
+    dividends.sort_by_key(|dividend| dividend.ex_on);
+    Ok(dividends)
+}
+
+/// The rows of an answer's table as `read` has them. Rows that cannot be are left out; a table of nothing else is
+/// an error.
+fn rows<T>(
+    answer: &Object,
+    asked: &Symbol,
+    read: impl Fn(&Object) -> Option<T>,
+) -> Result<Vec<T>, QuoteError> {
+    check_symbol(&text(answer, "symbol"), asked)?;
+    let rows = answer.get("data").and_then(Value::as_array);
+    let rows = rows.ok_or_else(|| unusable("an answer without a table"))?;
+    let good: Vec<T> = rows.iter().filter_map(|row| read(row.as_object()?)).collect();
+    if good.is_empty() && !rows.is_empty() {
+        return Err(unusable("a table without a usable row"));
+    }
+    if good.len() < rows.len() {
+        let left_out = rows.len() - good.len();
+        tracing::warn!(symbol = asked.as_str(), left_out, "left out splits or dividends that cannot be");
+    }
+    Ok(good)
+}
+
+fn date(row: &Object, field: &str) -> Option<NaiveDate> {
+    parse_date(&text(row, field)).ok().filter(|date| (1900..2200).contains(&date.year()))
+}
+
+fn number(text: &str) -> Option<BigDecimal> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    (plain && text.len() <= MOST_DIGITS).then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,67 @@
+//! Quotes of many symbols in one answer, for keys that are entitled to them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use domain::calendar::EXCHANGE_ZONE;
+use domain::{Calendar, Freshness, Price, PriceSource, Quote, Symbol, Timestamp};
+use serde_json::Value;
+
+use super::wire::{Object, day_prices, text};
+use super::{SOURCE, ticker};
+use crate::QuoteError;
+use crate::plausible::{past_session, unusable};
+
+/// Symbols one call may name.
+pub(super) const MOST_SYMBOLS: usize = 100;
+/// How far the provider's clock may be ahead of ours.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// Reads a `REALTIME_BULK_QUOTES`: what it says of each of the symbols asked; those it is silent about are left
+/// out. The price is the regular session's; its time is the provider's stamp, which goes on after the close.
+pub(super) fn quotes(
+    answer: &Object,
+    asked: &[Symbol],
+    freshness: Freshness,
+    now: DateTime<Utc>,
+) -> Result<HashMap<Symbol, Result<Quote, QuoteError>>, QuoteError> {
+    let rows = answer.get("data").and_then(Value::as_array);
+    let rows = rows.ok_or_else(|| unusable("an answer without bulk quotes"))?;
+    let mut quotes = HashMap::with_capacity(asked.len());
+    for row in rows.iter().filter_map(Value::as_object) {
+        let named = text(row, "symbol");
+        if let Some(symbol) = asked.iter().find(|symbol| ticker::is_about(&named, symbol)) {
+            quotes.insert(symbol.clone(), quote(row, symbol, freshness, now));
+        }
+    }
+    Ok(quotes)
+}
+
+fn quote(
+    row: &Object,
+    symbol: &Symbol,
+    freshness: Freshness,
+    now: DateTime<Utc>,
+) -> Result<Quote, QuoteError> {
+    let stamp = NaiveDateTime::parse_from_str(&text(row, "timestamp"), "%Y-%m-%d %H:%M:%S%.f")
+        .map_err(|_| unusable("a time that is none"))?;
+    let as_of = EXCHANGE_ZONE.from_local_datetime(&stamp).earliest();
+    let as_of = as_of.ok_or_else(|| unusable("a time that is none"))?.with_timezone(&Utc);
+    let session = past_session(stamp.date(), now);
+    if as_of > now + CLOCK_MARGIN || session.is_none_or(|session| as_of < session.opens_at.utc()) {
+        return Err(unusable("a quote of a time without trading"));
+    }
+    let day = day_prices(row, "close")?;
+    Ok(Quote {
+        symbol: symbol.clone(),
+        price: day.close,
+        bid: None,
+        ask: None,
+        previous_close: Price::from_provider(&text(row, "previous_close")).ok(),
+        volume: text(row, "volume").parse().ok(),
+        as_of: Timestamp::from(as_of.min(now)),
+        source: PriceSource(SOURCE.to_owned()),
+        freshness,
+        stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
+    })
+}

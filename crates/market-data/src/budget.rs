@@ -1,0 +1,213 @@
+//! How many calls a provider is sent, and for whom: counted before each call, for all processes together.
+
+mod memory;
+mod rules;
+mod store;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
+use domain::calendar::exchange_date;
+use domain::{Calendar, Timestamp, UserId};
+
+use crate::QuoteError;
+pub use memory::InMemoryBudget;
+pub use rules::{Pot, Rules};
+pub use store::{BudgetStore, Published, Slot, StoreFailed, Window};
+
+/// After midnight in New York, when a new day's calls are counted, with some minutes for the provider's clock.
+const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// How long somebody who looks at a page waits for a call's turn, and how long a job does.
+const PATIENCE: TimeDelta = TimeDelta::seconds(8);
+const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
+
+/// What a call is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A job keeps up to date what is known already. Never takes from the reserve.
+    Scheduled,
+    /// Somebody asks for a symbol that nothing is known of yet. One user has a few of these a day.
+    FirstSight { user: Option<UserId> },
+    /// Somebody waits for anything else.
+    Interactive,
+}
+
+impl Purpose {
+    /// The pots a call may be paid from, in order.
+    fn pots(self) -> &'static [Pot] {
+        match self {
+            Self::Scheduled => &[Pot::Scheduled],
+            Self::FirstSight { .. } => &[Pot::FirstSight, Pot::Reserve],
+            Self::Interactive => &[Pot::Reserve],
+        }
+    }
+
+    fn patience(self) -> TimeDelta {
+        match self {
+            Self::Scheduled => PATIENCE_OF_JOBS,
+            Self::FirstSight { .. } | Self::Interactive => PATIENCE,
+        }
+    }
+}
+
+/// The calls one provider may be sent.
+///
+/// What is spent stays spent, also when the call fails: the provider counts it too. What this process has seen
+/// used up it remembers, so that refusing costs nothing.
+pub struct Budget {
+    provider: String,
+    rules: Rules,
+    store: Arc<dyn BudgetStore>,
+    /// Windows known to be used up, by their keys, and when they end.
+    used_up: Mutex<HashMap<String, Timestamp>>,
+}
+
+/// What has been spent of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetStatus {
+    /// New York's day.
+    pub day: NaiveDate,
+    /// Calls used and allowed by pot; empty when the day has no limit.
+    pub pots: Vec<(Pot, u32, u32)>,
+    /// No call goes out before, when that is later than now.
+    pub held_until: Option<Timestamp>,
+}
+
+impl BudgetStatus {
+    /// Calls the day has left, or `None` when it has no limit.
+    pub fn left(&self) -> Option<u32> {
+        (!self.pots.is_empty())
+            .then(|| self.pots.iter().map(|(_, used, limit)| limit.saturating_sub(*used)).sum())
+    }
+}
+
+impl Budget {
+    /// `provider` begins the names of all that is kept in the store.
+    pub fn new(provider: &str, rules: Rules, store: Arc<dyn BudgetStore>) -> Self {
+        Self { provider: provider.to_owned(), rules, store, used_up: Mutex::default() }
+    }
+
+    /// Pays for one call and says when it may go out, `now` or soon after.
+    ///
+    /// # Errors
+    /// [`QuoteError::RateLimited`] with when to come back: nothing may be sent. Also when the store fails.
+    pub async fn spend(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, QuoteError> {
+        // What is known to be used up is refused first: whoever gets nothing does not keep others waiting.
+        self.check_remembered(purpose, now)?;
+        let latest = now + purpose.patience();
+        let sends_at = match self.store.take_slot(&self.provider, now, self.rules.min_gap, latest).await? {
+            Slot::At(at) => at,
+            Slot::NotBefore(at) => return Err(refusal(at)),
+        };
+        // The windows are those of the time at which it goes out. The scarcer, the later.
+        if let Some(limit) = self.rules.per_minute {
+            let minute = self.minute(sends_at);
+            let ends_at = minute.ends_at;
+            if !self.take(minute, limit).await? {
+                return Err(refusal(ends_at));
+            }
+        }
+        let tomorrow = || refusal(new_day(sends_at.utc()).into());
+        if let Some((window, limit)) = self.of_user(purpose, sends_at)
+            && !self.take(window, limit).await?
+        {
+            return Err(tomorrow());
+        }
+        if let Some(per_day) = self.rules.per_day {
+            let mut paid = false;
+            for pot in purpose.pots() {
+                paid =
+                    paid || self.take(self.day(*pot, sends_at), self.rules.limit_of(*pot, per_day)).await?;
+            }
+            if !paid {
+                return Err(tomorrow());
+            }
+        }
+        Ok(sends_at)
+    }
+
+    /// Lets no call out before `until`: the provider has said so.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn hold(&self, until: Timestamp) -> Result<(), StoreFailed> {
+        self.store.hold(&self.provider, until).await
+    }
+
+    /// # Errors
+    /// When the store fails.
+    pub async fn status(&self, now: Timestamp) -> Result<BudgetStatus, StoreFailed> {
+        let mut pots = Vec::new();
+        if let Some(per_day) = self.rules.per_day {
+            for pot in Pot::ALL {
+                let used = self.store.spent(&self.day(pot, now)).await?;
+                pots.push((pot, used, self.rules.limit_of(pot, per_day)));
+            }
+        }
+        let held_until = self.store.next_slot(&self.provider).await?.filter(|next| *next > now);
+        Ok(BudgetStatus { day: exchange_date(now), pots, held_until })
+    }
+
+    fn check_remembered(&self, purpose: Purpose, now: Timestamp) -> Result<(), QuoteError> {
+        let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
+        used_up.retain(|_, ends_at| *ends_at > now);
+        let is_used_up = |window: &Window| used_up.contains_key(&window.key);
+        let minute = self.minute(now);
+        if is_used_up(&minute) {
+            return Err(refusal(minute.ends_at));
+        }
+        let user_has_none = self.of_user(purpose, now).is_some_and(|(window, _)| is_used_up(&window));
+        if user_has_none || purpose.pots().iter().all(|pot| is_used_up(&self.day(*pot, now))) {
+            return Err(refusal(new_day(now.utc()).into()));
+        }
+        Ok(())
+    }
+
+    async fn take(&self, window: Window, limit: u32) -> Result<bool, StoreFailed> {
+        let taken = self.store.try_spend(&window, limit).await?;
+        if !taken {
+            let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
+            used_up.insert(window.key, window.ends_at);
+        }
+        Ok(taken)
+    }
+
+    fn minute(&self, at: Timestamp) -> Window {
+        let start = at.utc().with_second(0).and_then(|start| start.with_nanosecond(0)).unwrap_or(at.utc());
+        let key = format!("{}/minute/{}", self.provider, start.format("%Y-%m-%dT%H:%MZ"));
+        Window { key, ends_at: Timestamp::from(start) + TimeDelta::minutes(1) }
+    }
+
+    fn day(&self, pot: Pot, at: Timestamp) -> Window {
+        self.day_of(pot.as_str(), at)
+    }
+
+    fn of_user(&self, purpose: Purpose, at: Timestamp) -> Option<(Window, u32)> {
+        let Purpose::FirstSight { user: Some(user) } = purpose else { return None };
+        let limit = self.rules.first_sights_per_user?;
+        Some((self.day_of(&format!("user/{user}"), at), limit))
+    }
+
+    fn day_of(&self, what: &str, at: Timestamp) -> Window {
+        let key = format!("{}/day/{}/{what}", self.provider, exchange_date(at));
+        Window { key, ends_at: midnight_after(at.utc()).into() }
+    }
+}
+
+/// When the next day's calls may be made, as far as is known: the day is taken to be New York's.
+pub(crate) fn new_day(now: DateTime<Utc>) -> DateTime<Utc> {
+    midnight_after(now) + NEW_DAY_MARGIN
+}
+
+fn midnight_after(now: DateTime<Utc>) -> DateTime<Utc> {
+    let today = exchange_date(now.into());
+    Calendar::AroundTheClock.session(today).map_or(now, |day| day.closes_at.utc())
+}
+
+fn refusal(retry_at: Timestamp) -> QuoteError {
+    QuoteError::RateLimited { retry_at: Some(retry_at.utc()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A store for one process, and for tests: what it knows dies with it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use domain::{Symbol, Timestamp};
+
+use super::store::{BudgetStore, Published, Slot, StoreFailed, Window};
+
+/// A [`BudgetStore`] in memory. Several gateways may share one.
+#[derive(Debug, Default)]
+pub struct InMemoryBudget {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    spent: HashMap<String, u32>,
+    next_slots: HashMap<String, Timestamp>,
+    leases: HashMap<String, (String, Timestamp)>,
+    published: HashMap<Symbol, Published>,
+}
+
+impl InMemoryBudget {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl BudgetStore for InMemoryBudget {
+    async fn try_spend(&self, window: &Window, limit: u32) -> Result<bool, StoreFailed> {
+        let mut state = self.state();
+        let spent = state.spent.entry(window.key.clone()).or_default();
+        let allowed = *spent < limit;
+        *spent += u32::from(allowed);
+        Ok(allowed)
+    }
+
+    async fn spent(&self, window: &Window) -> Result<u32, StoreFailed> {
+        Ok(self.state().spent.get(&window.key).copied().unwrap_or(0))
+    }
+
+    async fn take_slot(
+        &self,
+        provider: &str,
+        now: Timestamp,
+        gap: TimeDelta,
+        latest: Timestamp,
+    ) -> Result<Slot, StoreFailed> {
+        let mut state = self.state();
+        let next = state.next_slots.get(provider).map_or(now, |next| now.max(*next));
+        if next > latest {
+            return Ok(Slot::NotBefore(next));
+        }
+        state.next_slots.insert(provider.to_owned(), next + gap);
+        Ok(Slot::At(next))
+    }
+
+    async fn next_slot(&self, provider: &str) -> Result<Option<Timestamp>, StoreFailed> {
+        Ok(self.state().next_slots.get(provider).copied())
+    }
+
+    async fn hold(&self, provider: &str, until: Timestamp) -> Result<(), StoreFailed> {
+        let mut state = self.state();
+        let next = state.next_slots.entry(provider.to_owned()).or_insert(until);
+        *next = until.max(*next);
+        Ok(())
+    }
+
+    async fn try_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<bool, StoreFailed> {
+        let mut state = self.state();
+        let is_free = state.leases.get(name).is_none_or(|(by, ends_at)| by == holder || *ends_at <= now);
+        if is_free {
+            state.leases.insert(name.to_owned(), (holder.to_owned(), until));
+        }
+        Ok(is_free)
+    }
+
+    async fn release(&self, name: &str, holder: &str) -> Result<(), StoreFailed> {
+        let mut state = self.state();
+        if state.leases.get(name).is_some_and(|(by, _)| by == holder) {
+            state.leases.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed> {
+        let mut state = self.state();
+        for published in quotes {
+            state.published.insert(published.quote.symbol.clone(), published.clone());
+        }
+        Ok(())
+    }
+
+    async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {
+        let state = self.state();
+        let found = symbols.iter().filter_map(|symbol| state.published.get_key_value(symbol));
+        Ok(found.map(|(symbol, published)| (symbol.clone(), published.clone())).collect())
+    }
+}

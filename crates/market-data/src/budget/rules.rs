@@ -1,0 +1,107 @@
+//! How many calls, and how they are shared out.
+
+use chrono::TimeDelta;
+
+/// A day's calls are put into pots, so that one kind of need cannot use up the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pot {
+    Scheduled,
+    FirstSight,
+    /// For people who wait, when the pot of their own is empty.
+    Reserve,
+}
+
+impl Pot {
+    pub const ALL: [Self; 3] = [Self::Scheduled, Self::FirstSight, Self::Reserve];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::FirstSight => "first_sight",
+            Self::Reserve => "reserve",
+        }
+    }
+}
+
+/// The calls a provider allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// From one call to the next.
+    pub min_gap: TimeDelta,
+    /// By UTC's minutes.
+    pub per_minute: Option<u32>,
+    /// By New York's days.
+    pub per_day: Option<u32>,
+    /// Of a day's calls, in percent, rounded down; the rest are scheduled ones'.
+    pub first_sight_percent: u32,
+    pub reserve_percent: u32,
+    /// A day, for each user.
+    pub first_sights_per_user: Option<u32>,
+}
+
+impl Rules {
+    /// What a free key of Alpha Vantage is allowed: 25 calls a day, one a second. 15 of them are for jobs, 5 for
+    /// symbols seen for the first time, and 5 the reserve.
+    pub const ALPHA_VANTAGE_FREE: Self = Self {
+        min_gap: TimeDelta::milliseconds(1500),
+        per_minute: Some(5),
+        per_day: Some(25),
+        first_sight_percent: 20,
+        reserve_percent: 20,
+        first_sights_per_user: Some(3),
+    };
+
+    /// A paid key of Alpha Vantage has a number of calls a minute and no limit for the day.
+    pub const fn alpha_vantage_paid(per_minute: u32) -> Self {
+        Self {
+            min_gap: TimeDelta::milliseconds(200),
+            per_minute: Some(per_minute),
+            per_day: None,
+            first_sights_per_user: None,
+            ..Self::ALPHA_VANTAGE_FREE
+        }
+    }
+
+    /// What Yahoo is asked at most. It publishes no limit; prices move, so most calls are for people who wait.
+    pub const YAHOO: Self = Self {
+        min_gap: TimeDelta::seconds(1),
+        per_minute: None,
+        per_day: Some(2000),
+        first_sight_percent: 10,
+        reserve_percent: 60,
+        first_sights_per_user: Some(50),
+    };
+
+    /// The calls of a day in one pot. All pots together are the day's calls, neither more nor fewer.
+    pub(super) fn limit_of(&self, pot: Pot, per_day: u32) -> u32 {
+        let share = |percent: u32| {
+            let exact = u64::from(per_day) * u64::from(percent.min(100)) / 100;
+            u32::try_from(exact).unwrap_or(per_day)
+        };
+        let first_sight = share(self.first_sight_percent);
+        let reserve = share(self.reserve_percent).min(per_day - first_sight);
+        match pot {
+            Pot::FirstSight => first_sight,
+            Pot::Reserve => reserve,
+            Pot::Scheduled => per_day - first_sight - reserve,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pots_hold_the_days_calls_and_no_more() {
+        let free = Rules::ALPHA_VANTAGE_FREE;
+        assert_eq!(Pot::ALL.map(|pot| free.limit_of(pot, 25)), [15, 5, 5]);
+        assert_eq!(Pot::ALL.map(|pot| Rules::YAHOO.limit_of(pot, 2000)), [600, 200, 1200]);
+        let greedy = Rules { first_sight_percent: 80, reserve_percent: 80, ..free.clone() };
+        for per_day in 0..200 {
+            for rules in [&free, &Rules::YAHOO, &greedy] {
+                assert_eq!(Pot::ALL.map(|pot| rules.limit_of(pot, per_day)).iter().sum::<u32>(), per_day);
+            }
+        }
+    }
+}

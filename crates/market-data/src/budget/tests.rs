@@ -1,0 +1,245 @@
+use super::*;
+
+fn instant(text: &str) -> Timestamp {
+    text.parse::<DateTime<Utc>>().unwrap().into()
+}
+
+/// A Friday, 10:00 in New York.
+fn morning() -> Timestamp {
+    instant("2026-11-20T15:00:00Z")
+}
+
+fn seconds(n: i64) -> TimeDelta {
+    TimeDelta::seconds(n)
+}
+
+/// Without limits by time, so that only the day's count.
+fn by_the_day() -> Rules {
+    Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
+}
+
+fn budget(rules: Rules) -> Budget {
+    Budget::new("alpha_vantage", rules, Arc::new(InMemoryBudget::default()))
+}
+
+fn retry_at(answer: Result<Timestamp, QuoteError>) -> Timestamp {
+    match answer {
+        Err(QuoteError::RateLimited { retry_at: Some(at) }) => at.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const ANYBODY: Purpose = Purpose::FirstSight { user: None };
+
+async fn granted(budget: &Budget, purpose: Purpose, now: Timestamp) -> usize {
+    let mut granted = 0;
+    for _ in 0..100 {
+        granted += usize::from(budget.spend(purpose, now).await.is_ok());
+    }
+    granted
+}
+
+#[tokio::test]
+async fn jobs_never_touch_the_reserve_and_people_may() {
+    let budget = budget(by_the_day());
+    assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 15);
+    assert_eq!(granted(&budget, ANYBODY, morning()).await, 10, "their own five, then the reserve");
+    assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 0);
+    assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 0);
+}
+
+#[tokio::test]
+async fn people_cannot_take_what_is_for_jobs() {
+    let budget = budget(by_the_day());
+    assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 5);
+    assert_eq!(granted(&budget, ANYBODY, morning()).await, 5);
+    assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 15);
+}
+
+#[tokio::test]
+async fn the_twenty_sixth_call_of_a_day_is_refused_also_after_a_restart_and_with_two_processes() {
+    let store = Arc::new(InMemoryBudget::default());
+    let process = || Budget::new("alpha_vantage", by_the_day(), store.clone());
+    let (one, other) = (process(), process());
+    let mut sent = 0;
+    for purpose in [Purpose::Scheduled, ANYBODY, Purpose::Interactive] {
+        for _ in 0..20 {
+            sent += usize::from(one.spend(purpose, morning()).await.is_ok());
+            sent += usize::from(other.spend(purpose, morning()).await.is_ok());
+        }
+    }
+    assert_eq!(sent, 25);
+    let restarted = process();
+    for purpose in [Purpose::Scheduled, ANYBODY, Purpose::Interactive] {
+        assert_eq!(granted(&restarted, purpose, morning() + TimeDelta::hours(13)).await, 0);
+    }
+    let status = restarted.status(morning()).await.unwrap();
+    assert_eq!(status.pots, [(Pot::Scheduled, 15, 15), (Pot::FirstSight, 5, 5), (Pot::Reserve, 5, 5)]);
+    assert_eq!(status.left(), Some(0));
+}
+
+#[tokio::test]
+async fn a_new_day_begins_at_midnight_in_new_york() {
+    let budget = budget(by_the_day());
+    assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 5);
+    let refused = budget.spend(Purpose::Interactive, morning()).await;
+    assert_eq!(retry_at(refused), instant("2026-11-21T05:05:00Z"));
+    assert_eq!(granted(&budget, Purpose::Interactive, instant("2026-11-21T04:59:59Z")).await, 0);
+    assert_eq!(granted(&budget, Purpose::Interactive, instant("2026-11-21T05:00:00Z")).await, 5);
+    // Over the summer it is an hour earlier.
+    let summer = new_day("2026-07-10T12:00:00Z".parse().unwrap());
+    assert_eq!(summer.to_rfc3339(), "2026-07-11T04:05:00+00:00");
+}
+
+#[tokio::test]
+async fn one_user_has_three_first_sights_a_day_and_leaves_the_others_theirs() {
+    let budget = budget(by_the_day());
+    let user = |id| Purpose::FirstSight { user: Some(UserId(id)) };
+    assert_eq!(granted(&budget, user(1), morning()).await, 3);
+    assert_eq!(retry_at(budget.spend(user(1), morning()).await), instant("2026-11-21T05:05:00Z"));
+    assert_eq!(granted(&budget, user(2), morning()).await, 3);
+    assert_eq!(budget.status(morning()).await.unwrap().left(), Some(19));
+    assert_eq!(granted(&budget, user(1), morning() + TimeDelta::days(1)).await, 3);
+}
+
+#[tokio::test]
+async fn calls_keep_their_distance_also_those_of_two_processes() {
+    let store = Arc::new(InMemoryBudget::default());
+    let rules = Rules { per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
+    let process = || Budget::new("alpha_vantage", rules.clone(), store.clone());
+    let (one, other) = (process(), process());
+    let gap = TimeDelta::milliseconds(1500);
+    for (place, budget) in [&one, &other, &one, &other].into_iter().enumerate() {
+        let sends_at = budget.spend(Purpose::Scheduled, morning()).await.unwrap();
+        assert_eq!(sends_at, morning() + gap * i32::try_from(place).unwrap());
+    }
+    let later = morning() + seconds(100);
+    assert_eq!(one.spend(Purpose::Scheduled, later).await, Ok(later));
+}
+
+#[tokio::test]
+async fn people_do_not_wait_long_for_their_turn_and_lose_nothing() {
+    let rules = Rules { min_gap: seconds(5), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
+    let budget = budget(rules);
+    for place in [0, 5] {
+        assert_eq!(budget.spend(Purpose::Interactive, morning()).await, Ok(morning() + seconds(place)));
+    }
+    let refused = budget.spend(Purpose::Interactive, morning()).await;
+    assert_eq!(retry_at(refused), morning() + seconds(10));
+    assert_eq!(budget.status(morning()).await.unwrap().left(), Some(23));
+    assert!(budget.spend(Purpose::Scheduled, morning()).await.is_ok(), "a job has more patience");
+}
+
+#[tokio::test]
+async fn a_minute_has_its_limit_and_the_next_one_its_own() {
+    let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::ALPHA_VANTAGE_FREE };
+    let budget = budget(rules);
+    let now = morning() + seconds(42);
+    assert_eq!(granted(&budget, Purpose::Scheduled, now).await, 5);
+    let refused = budget.spend(Purpose::Scheduled, now).await;
+    assert_eq!(retry_at(refused), morning() + seconds(60));
+    assert_eq!(granted(&budget, Purpose::Scheduled, morning() + seconds(60)).await, 5);
+    assert_eq!(budget.status(now).await.unwrap().left(), Some(15), "refusals cost nothing of the day");
+}
+
+#[tokio::test]
+async fn a_call_counts_in_the_minute_in_which_it_goes_out() {
+    let rules = Rules { min_gap: seconds(4), per_minute: Some(1), ..Rules::ALPHA_VANTAGE_FREE };
+    let budget = budget(rules);
+    let now = morning() + seconds(58);
+    assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(now));
+    // Its place is four seconds later, which is in the next minute; the one after that is in the same.
+    assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(morning() + seconds(62)));
+    assert_eq!(retry_at(budget.spend(Purpose::Scheduled, now).await), morning() + seconds(120));
+}
+
+#[tokio::test]
+async fn after_a_refusal_for_the_day_nothing_is_sent_until_the_next() {
+    let store = Arc::new(InMemoryBudget::default());
+    let process = || Budget::new("alpha_vantage", by_the_day(), store.clone());
+    let tomorrow = instant("2026-11-21T05:05:00Z");
+    process().hold(tomorrow).await.unwrap();
+    process().hold(morning()).await.unwrap();
+    let other = process();
+    for now in [morning(), instant("2026-11-21T04:59:00Z")] {
+        for purpose in [Purpose::Scheduled, ANYBODY, Purpose::Interactive] {
+            assert_eq!(retry_at(other.spend(purpose, now).await), tomorrow);
+        }
+    }
+    let status = other.status(morning()).await.unwrap();
+    assert_eq!((status.left(), status.held_until), (Some(25), Some(tomorrow)));
+    assert!(other.spend(Purpose::Interactive, tomorrow).await.is_ok());
+    assert_eq!(other.status(tomorrow).await.unwrap().held_until, None);
+}
+
+#[tokio::test]
+async fn a_key_without_a_limit_for_the_day_has_none_here() {
+    let budget = budget(Rules { min_gap: TimeDelta::zero(), ..Rules::alpha_vantage_paid(75) });
+    assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 75);
+    assert_eq!(granted(&budget, Purpose::Interactive, morning() + seconds(60)).await, 75);
+    assert_eq!(budget.status(morning()).await.unwrap().left(), None);
+}
+
+#[tokio::test]
+async fn leases_are_one_holders_until_they_end() {
+    let store = InMemoryBudget::default();
+    let (now, end) = (morning(), morning() + seconds(30));
+    assert!(store.try_lease("quote/AAPL", "one", now, end).await.unwrap());
+    assert!(!store.try_lease("quote/AAPL", "other", now, end).await.unwrap());
+    assert!(store.try_lease("quote/MSFT", "other", now, end).await.unwrap());
+    store.release("quote/AAPL", "other").await.unwrap();
+    assert!(!store.try_lease("quote/AAPL", "other", now, end).await.unwrap());
+    assert!(store.try_lease("quote/AAPL", "other", end, end + seconds(30)).await.unwrap());
+    store.release("quote/AAPL", "other").await.unwrap();
+    assert!(store.try_lease("quote/AAPL", "one", now, end).await.unwrap());
+}
+
+/// A database that is away.
+struct Away;
+
+#[async_trait::async_trait]
+impl BudgetStore for Away {
+    async fn try_spend(&self, _: &Window, _: u32) -> Result<bool, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn spent(&self, _: &Window) -> Result<u32, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn take_slot(
+        &self,
+        _: &str,
+        now: Timestamp,
+        _: TimeDelta,
+        _: Timestamp,
+    ) -> Result<Slot, StoreFailed> {
+        Ok(Slot::At(now))
+    }
+    async fn next_slot(&self, _: &str) -> Result<Option<Timestamp>, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn hold(&self, _: &str, _: Timestamp) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn try_lease(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<bool, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn release(&self, _: &str, _: &str) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn publish(&self, _: &[Published]) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn published(
+        &self,
+        _: &[domain::Symbol],
+    ) -> Result<HashMap<domain::Symbol, Published>, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn without_a_record_nothing_is_sent() {
+    let budget = Budget::new("alpha_vantage", by_the_day(), Arc::new(Away));
+    let refused = budget.spend(Purpose::Interactive, morning()).await;
+    assert!(matches!(refused, Err(QuoteError::Upstream(_))), "{refused:?}");
+}

@@ -1,0 +1,44 @@
+//! What a provider turned out not to give us: not asked for again for a while.
+
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Something that may or may not be allowed. It is taken to be there until a refusal, and again after a while:
+/// plans are upgraded.
+#[derive(Debug)]
+pub(crate) struct Capability {
+    lost_until: Mutex<Option<DateTime<Utc>>>,
+    span: TimeDelta,
+}
+
+impl Capability {
+    /// One that is not tried for `span` after it was refused.
+    pub(crate) fn lost_for(span: TimeDelta) -> Self {
+        Self { lost_until: Mutex::new(None), span }
+    }
+
+    pub(crate) fn may_be_there(&self, now: DateTime<Utc>) -> bool {
+        self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= now)
+    }
+
+    /// It was refused.
+    pub(crate) fn lost(&self, now: DateTime<Utc>) {
+        *self.lost_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + self.span);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_tried_again_after_its_time() {
+        let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
+        let bulk = Capability::lost_for(TimeDelta::hours(24));
+        assert!(bulk.may_be_there(now));
+        bulk.lost(now);
+        assert!(!bulk.may_be_there(now + TimeDelta::hours(23)));
+        assert!(bulk.may_be_there(now + TimeDelta::hours(24)));
+    }
+}

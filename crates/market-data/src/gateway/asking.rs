@@ -1,0 +1,168 @@
+//! One question to the source for the quotes of some symbols: what others have found already is taken from them,
+//! the rest is asked for together, and what comes of it is left for others to find.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::{Quote, Symbol, Timestamp};
+use tokio::sync::OnceCell;
+
+use super::lifetime::{self, Lifetime};
+use crate::budget::{Published, Purpose};
+use crate::cache::Kept;
+use crate::limits::{Limits, Outcome};
+use crate::{QuoteError, QuoteSource};
+
+/// How often one looks whether another process has got the price it is asking for, and how long apart: a second
+/// in all.
+const LOOKS: usize = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How far another process may be ahead: its clock, or because it asked after us and was first.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// Symbols whose quotes are asked for together, at most once. Whoever waits for one of them may start it.
+pub(super) struct Asking {
+    pub(super) source: Arc<dyn QuoteSource>,
+    pub(super) limits: Option<Arc<Limits>>,
+    pub(super) lifetime: Lifetime,
+    pub(super) purpose: Purpose,
+    pub(super) at: Timestamp,
+    pub(super) symbols: Vec<Symbol>,
+    pub(super) found: OnceCell<HashMap<Symbol, Found>>,
+}
+
+/// What came of it for one symbol.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    answer: Result<Quote, QuoteError>,
+    /// When the source was asked; `None` if it was not, so that the answer says nothing about it.
+    asked_at: Option<Timestamp>,
+}
+
+impl Asking {
+    /// The symbol's answer, and how long it is kept after so many failures in a row.
+    pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> Kept<Quote> {
+        let found = self.found.get_or_init(|| self.ask()).await.get(symbol).cloned();
+        let Found { answer, asked_at } =
+            found.unwrap_or_else(|| Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at) });
+        match (answer, asked_at) {
+            (Ok(mut quote), asked_at) => {
+                quote.stale |= self.lifetime.is_late(quote.as_of, self.at);
+                let until = self.lifetime.of_price(quote.as_of, asked_at.unwrap_or(self.at));
+                Kept { answer: Ok(quote), until, failures: 0 }
+            }
+            (Err(error), Some(_)) => kept_error(error, failures, self.at),
+            (Err(error), None) => Kept { answer: Err(error), until: self.at, failures },
+        }
+    }
+
+    async fn ask(&self) -> HashMap<Symbol, Found> {
+        let mut found = self.found_by_others().await;
+        let open: Vec<Symbol> =
+            self.symbols.iter().filter(|symbol| !found.contains_key(*symbol)).cloned().collect();
+        match open.as_slice() {
+            [] => {}
+            [one] => {
+                let answer = self.ask_for_one(one).await;
+                found.insert(one.clone(), answer);
+            }
+            many => found.extend(self.ask_source(many).await),
+        }
+        found
+    }
+
+    /// One process asks; the others wait a moment for what it finds.
+    async fn ask_for_one(&self, symbol: &Symbol) -> Found {
+        let Some(limits) = &self.limits else { return self.ask_source_for_one(symbol).await };
+        let lease = format!("{}/quote/{symbol}", self.source.source());
+        for look in 0..=LOOKS {
+            let is_mine = limits.try_lease(&lease).await;
+            // Somebody may have got it just now, before the lease was free.
+            if let Some(found) = self.found_by_others().await.remove(symbol) {
+                if is_mine {
+                    limits.release(&lease).await;
+                }
+                return found;
+            }
+            if is_mine {
+                let found = self.ask_source_for_one(symbol).await;
+                limits.release(&lease).await;
+                return found;
+            }
+            if look < LOOKS {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+        }
+        let busy = "another process is still asking for it".to_owned();
+        Found { answer: Err(QuoteError::Upstream(busy)), asked_at: None }
+    }
+
+    async fn ask_source_for_one(&self, symbol: &Symbol) -> Found {
+        let found = self.ask_source(std::slice::from_ref(symbol)).await.remove(symbol);
+        found.unwrap_or_else(|| Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at) })
+    }
+
+    async fn ask_source(&self, symbols: &[Symbol]) -> HashMap<Symbol, Found> {
+        let question = self.source.quotes(symbols, self.at);
+        let about = if let [one] = symbols { Some(one) } else { None };
+        let (answers, was_asked) = match &self.limits {
+            None => (question.await, true),
+            Some(limits) => match limits.ask(self.purpose, about, outcome, question).await {
+                Ok(asked) => (asked.answer, !asked.kept_back),
+                Err(error) => {
+                    (symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(), false)
+                }
+            },
+        };
+        if let Some(limits) = &self.limits {
+            let quotes = answers.values().filter_map(|answer| answer.as_ref().ok());
+            let published = quotes.map(|quote| Published { quote: quote.clone(), fetched_at: self.at });
+            let published: Vec<Published> = published.collect();
+            if !published.is_empty()
+                && let Err(error) = limits.store.publish(&published).await
+            {
+                tracing::warn!(%error, "other processes will ask for the same quotes again");
+            }
+        }
+        let asked_at = was_asked.then_some(self.at);
+        let found = |(symbol, answer)| (symbol, Found { answer, asked_at });
+        answers.into_iter().map(found).collect()
+    }
+
+    /// Quotes that another process, or this one before it was started anew, got so lately that the source would
+    /// have no newer ones.
+    async fn found_by_others(&self) -> HashMap<Symbol, Found> {
+        let Some(limits) = &self.limits else { return HashMap::new() };
+        let published = limits.store.published(&self.symbols).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what other processes found is not known");
+            HashMap::new()
+        });
+        let source = self.source.source();
+        let is_good = |published: &Published| {
+            published.quote.source == source
+                && published.fetched_at <= self.at + CLOCK_MARGIN
+                && self.at < self.lifetime.of_price(published.quote.as_of, published.fetched_at)
+        };
+        let good = published.into_iter().filter(|(_, published)| is_good(published));
+        good.map(|(symbol, Published { quote, fetched_at })| {
+            (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at) })
+        })
+        .collect()
+    }
+}
+
+/// How a question for several symbols went: one that is answered speaks for the source.
+fn outcome(answers: &HashMap<Symbol, Result<Quote, QuoteError>>) -> Outcome {
+    let outcomes = || answers.values().map(Outcome::of);
+    let refusal = outcomes().find(|outcome| matches!(outcome, Outcome::Refused(_)));
+    let answered = || outcomes().find(|outcome| *outcome == Outcome::Answered);
+    refusal.or_else(answered).or_else(|| outcomes().next()).unwrap_or(Outcome::Failed)
+}
+
+/// Keeps an error, longer each time.
+pub(super) fn kept_error<T>(error: QuoteError, failures: u32, at: Timestamp) -> Kept<T> {
+    let failures = if lifetime::is_failure(&error) { failures.saturating_add(1) } else { 0 };
+    Kept { until: lifetime::of_error(&error, failures, at), answer: Err(error), failures }
+}

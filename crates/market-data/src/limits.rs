@@ -1,0 +1,189 @@
+//! What a question to a real source must get past: the breaker before it, the budget before each of its calls.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::{PriceSource, Symbol, Timestamp};
+
+use crate::QuoteError;
+use crate::breaker::{Breaker, BreakerRules, BreakerState};
+use crate::budget::{Budget, BudgetStatus, BudgetStore, Purpose, Rules, StoreFailed};
+use crate::source::Now;
+
+/// How long a process may take to ask for a symbol before another one may.
+const LEASE: TimeDelta = TimeDelta::seconds(90);
+
+/// The limits of one source, for all its questions in this process.
+pub struct Limits {
+    budget: Budget,
+    breaker: Breaker,
+    pub(crate) store: Arc<dyn BudgetStore>,
+    now: Now,
+    /// Tells the leases of this process from those of others.
+    holder: String,
+    /// What the last unusable answer was about, if none has been usable since.
+    last_unusable: Mutex<Option<Symbol>>,
+}
+
+/// How a question went, for the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    /// It did not answer.
+    Failed,
+    /// It answered what cannot be used.
+    Unusable,
+    /// Not before that time.
+    Refused(Timestamp),
+}
+
+impl Outcome {
+    pub(crate) fn of<T>(answer: &Result<T, QuoteError>) -> Self {
+        match answer {
+            Ok(_) | Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) => Self::Answered,
+            Err(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
+            Err(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,
+            Err(QuoteError::Upstream(_)) => Self::Unusable,
+        }
+    }
+}
+
+/// An answer, and whether the budget has kept back a call that it needed: then it says nothing of the source.
+pub(crate) struct Asked<T> {
+    pub(crate) answer: T,
+    pub(crate) kept_back: bool,
+}
+
+impl Limits {
+    /// `source` is whose limits they are; `now` must be the clock that the source goes by.
+    pub fn new(
+        source: &PriceSource,
+        rules: Rules,
+        breaker: BreakerRules,
+        store: Arc<dyn BudgetStore>,
+        now: Now,
+    ) -> Self {
+        Self {
+            budget: Budget::new(&source.0, rules, Arc::clone(&store)),
+            breaker: Breaker::new(breaker),
+            store,
+            now,
+            holder: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            last_unusable: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.now)().into()
+    }
+
+    /// # Errors
+    /// When the store fails.
+    pub async fn budget(&self) -> Result<BudgetStatus, StoreFailed> {
+        self.budget.status(self.now()).await
+    }
+
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.current(self.now())
+    }
+
+    /// Puts a question to the source, `about` one symbol if it is. Each call it makes is paid for by
+    /// [`before_call`].
+    ///
+    /// # Errors
+    /// When the source is being left alone; it was not asked.
+    pub(crate) async fn ask<T>(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        about: Option<&Symbol>,
+        outcome: impl FnOnce(&T) -> Outcome,
+        question: impl Future<Output = T>,
+    ) -> Result<Asked<T>, QuoteError> {
+        let pause = |until: Timestamp| QuoteError::RateLimited { retry_at: Some(until.utc()) };
+        self.breaker.admit(self.now()).map_err(pause)?;
+        let payer = Payer { limits: Arc::clone(self), purpose, kept_back: Arc::default() };
+        let kept_back = Arc::clone(&payer.kept_back);
+        let answer = PAYER.scope(payer, question).await;
+        if kept_back.load(Ordering::SeqCst) {
+            self.breaker.abandoned(self.now());
+            return Ok(Asked { answer, kept_back: true });
+        }
+        let now = self.now();
+        match outcome(&answer) {
+            Outcome::Answered => {
+                self.is_repeated_trouble(None);
+                self.breaker.succeeded();
+            }
+            Outcome::Failed => self.breaker.failed(now),
+            // One symbol with something wrong about it says nothing of the others.
+            Outcome::Unusable if self.is_repeated_trouble(about) => self.breaker.abandoned(now),
+            Outcome::Unusable => self.breaker.failed(now),
+            Outcome::Refused(until) => {
+                self.breaker.refused(until);
+                if let Err(error) = self.budget.hold(until).await {
+                    tracing::warn!(%error, "other processes do not know yet that the source refuses");
+                }
+            }
+        }
+        Ok(Asked { answer, kept_back: false })
+    }
+
+    /// Whether the unusable answer before this one was about the same symbol.
+    fn is_repeated_trouble(&self, about: Option<&Symbol>) -> bool {
+        let mut last = self.last_unusable.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_repeated = about.is_some() && last.as_ref() == about;
+        *last = about.cloned();
+        is_repeated
+    }
+
+    /// Whether this process is now the one that asks for what `name` stands for. A store that fails has no say:
+    /// the budget is going to refuse the call.
+    pub(crate) async fn try_lease(&self, name: &str) -> bool {
+        let now = self.now();
+        self.store.try_lease(name, &self.holder, now, now + LEASE).await.unwrap_or(true)
+    }
+
+    pub(crate) async fn release(&self, name: &str) {
+        if let Err(error) = self.store.release(name, &self.holder).await {
+            tracing::debug!(%error, name, "a lease runs out by itself");
+        }
+    }
+}
+
+tokio::task_local! {
+    /// Who pays for the calls of the question that is being answered.
+    static PAYER: Payer;
+}
+
+struct Payer {
+    limits: Arc<Limits>,
+    purpose: Purpose,
+    kept_back: Arc<AtomicBool>,
+}
+
+/// A source awaits this before each single call to its provider, also before a repeated one: it pays, and waits
+/// for the call's turn. Asked outside of a gateway with limits, it lets everything through.
+///
+/// # Errors
+/// The call must not be made, and the error is the answer.
+pub async fn before_call() -> Result<(), QuoteError> {
+    let payer = |payer: &Payer| (Arc::clone(&payer.limits), payer.purpose, Arc::clone(&payer.kept_back));
+    let Ok((limits, purpose, kept_back)) = PAYER.try_with(payer) else { return Ok(()) };
+    let now = limits.now();
+    match limits.budget.spend(purpose, now).await {
+        Ok(sends_at) => {
+            let wait = (sends_at - now).to_std().unwrap_or(Duration::ZERO);
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+        Err(error) => {
+            kept_back.store(true, Ordering::SeqCst);
+            Err(error)
+        }
+    }
+}

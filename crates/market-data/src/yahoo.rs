@@ -1,0 +1,293 @@
+//! Prices of US stocks and funds from Yahoo Finance, for an operator who has opted in.
+//!
+//! There is no contract and no key: it may stop working any day, and is for personal use. This file asks, its
+//! modules carry the call and read the answers; nothing of the provider's shapes leaves here.
+
+mod bulk;
+mod chart;
+mod crumb;
+mod number;
+mod search;
+mod ticker;
+mod transport;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use reqwest::StatusCode;
+use serde_json::Value;
+use url::Url;
+
+use crate::capability::Capability;
+use crate::corporate::{Dividend, Split};
+use crate::plausible::{jumps, without_lone_jumps};
+use crate::source::{InvalidSetup, Now};
+use crate::{Catalogue, QuoteError, QuoteSource};
+use crumb::Crumbs;
+use transport::{Reply, Transport};
+
+const SOURCE: &str = "yahoo";
+/// Symbols asked for in one call.
+const MOST_AT_ONCE: usize = 50;
+/// How long quotes are asked for one by one after the way to many at once was closed.
+const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(1);
+/// Splits and dividends come with a series as `events`.
+const EVENTS: (&str, &str) = ("events", "div|split");
+
+/// How Yahoo is reached.
+pub struct YahooConfig {
+    /// [`YahooConfig::BASE_URL`], or a stand-in's.
+    pub base_url: Url,
+    /// Where a visitor gets the cookie that quotes of many symbols need; see [`YahooConfig::COOKIE_URL`].
+    pub cookie_url: Url,
+    /// The least time from one call to the next; see [`YahooConfig::MIN_GAP`].
+    pub min_gap: Duration,
+    pub now: Now,
+}
+
+impl YahooConfig {
+    pub const BASE_URL: &'static str = "https://query1.finance.yahoo.com/";
+    pub const COOKIE_URL: &'static str = "https://fc.yahoo.com/";
+    /// It says nothing about its limits; one call a second is what visitors are seen to get away with.
+    pub const MIN_GAP: Duration = Duration::from_secs(1);
+}
+
+/// Yahoo Finance as a source of prices.
+pub struct Yahoo {
+    transport: Transport,
+    crumbs: Crumbs,
+    bulk: Capability,
+}
+
+/// A series and what happened to the share meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Oldest first. Prices and volumes are in today's shares: all splits are applied already, and to apply those
+    /// in `splits` would do it twice. Dividends are not taken out.
+    pub bars: Vec<Bar>,
+    /// Oldest first.
+    pub splits: Vec<Split>,
+    /// Oldest first. Amounts are for today's shares, like the bars; when they were paid is not told.
+    pub dividends: Vec<Dividend>,
+}
+
+impl Yahoo {
+    /// # Errors
+    /// If the base URL cannot have a path, or there is no TLS.
+    pub fn new(config: YahooConfig) -> Result<Self, InvalidSetup> {
+        Ok(Self {
+            transport: Transport::new(config)?,
+            crumbs: Crumbs::default(),
+            bulk: Capability::lost_for(AFTER_REFUSAL),
+        })
+    }
+
+    /// The most time a call may take, instead of 8 seconds.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.transport.set_deadline(deadline);
+        self
+    }
+
+    /// The finished sessions from `first` to `last` with the splits and dividends in that time and since, by one
+    /// call.
+    ///
+    /// # Errors
+    /// As [`QuoteSource::daily_bars`].
+    pub async fn history(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<History, QuoteError> {
+        // Up to now and not to `last`: the bars are in today's shares, and later splits belong to them.
+        let mut history = self.series(symbol, "1d", first, at).await?;
+        history.bars.retain(|bar| bar.date <= last);
+        history.bars = without_lone_jumps(symbol, history.bars, &history.splits);
+        history.bars.retain(|bar| first <= bar.date);
+        Ok(history)
+    }
+
+    /// All splits, oldest first.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the provider cannot be asked.
+    pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
+        Ok(self.events(symbol).await?.splits)
+    }
+
+    /// All cash dividends so far, oldest first. Amounts are for today's shares: a dividend of 4 dollars before a
+    /// four-for-one split is 1 dollar here.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the provider cannot be asked.
+    pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
+        Ok(self.events(symbol).await?.dividends)
+    }
+
+    /// Events come with series of any interval; a bar for three months makes the smallest.
+    async fn events(&self, symbol: &Symbol) -> Result<History, QuoteError> {
+        self.series(symbol, "3mo", NaiveDate::default(), self.transport.now().into()).await
+    }
+
+    async fn series(
+        &self,
+        symbol: &Symbol,
+        interval: &str,
+        first: NaiveDate,
+        at: Timestamp,
+    ) -> Result<History, QuoteError> {
+        let now = self.transport.now();
+        let from = first.and_time(NaiveTime::MIN).and_utc().timestamp().max(0).to_string();
+        let until = (now + TimeDelta::days(1)).timestamp().to_string();
+        let span = [("interval", interval), ("period1", &from), ("period2", &until), EVENTS];
+        let reply = self.chart(symbol, &span).await?;
+        match chart::result(&reply, symbol)? {
+            Some(result) => chart::history(result, symbol, at.min(now.into()), now),
+            None => Ok(History { bars: Vec::new(), splits: Vec::new(), dividends: Vec::new() }),
+        }
+    }
+
+    /// With the close before the range's first day, which is yesterday's for a range of one day.
+    async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
+        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS]).await?;
+        let result = chart::result(&reply, symbol)?;
+        let result = result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?;
+        chart::quote(result, symbol, self.transport.now())
+    }
+
+    async fn chart(&self, symbol: &Symbol, parameters: &[(&str, &str)]) -> Result<Reply, QuoteError> {
+        let ticker = ticker::asked_as(symbol)?;
+        self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None).await
+    }
+
+    /// Quotes of up to [`MOST_AT_ONCE`] symbols. A crumb that is no longer accepted is replaced once.
+    async fn quotes_in_bulk(
+        &self,
+        symbols: &[Symbol],
+    ) -> Result<HashMap<Symbol, Result<Quote, QuoteError>>, QuoteError> {
+        let tickers: Vec<String> =
+            symbols.iter().filter_map(|symbol| ticker::asked_as(symbol).ok()).collect();
+        let tickers = tickers.join(",");
+        let mut is_second_try = false;
+        loop {
+            let crumb = self.crumbs.get(&self.transport).await?;
+            let parameters = [("symbols", tickers.as_str()), ("crumb", crumb.text())];
+            let reply =
+                self.transport.get(&["v7", "finance", "quote"], &parameters, Some(crumb.cookie())).await?;
+            if reply.status == StatusCode::UNAUTHORIZED && bulk::is_invalid_crumb(&reply) && !is_second_try {
+                self.crumbs.forget(&crumb).await;
+                is_second_try = true;
+                continue;
+            }
+            return bulk::quotes(&reply, symbols, self.transport.now());
+        }
+    }
+}
+
+#[async_trait]
+impl QuoteSource for Yahoo {
+    fn source(&self) -> PriceSource {
+        PriceSource(SOURCE.to_owned())
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::Delayed
+    }
+
+    fn calendar(&self) -> Calendar {
+        Calendar::Xnys
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::OnDemand
+    }
+
+    fn quotes_at_once(&self) -> usize {
+        if self.bulk.may_be_there(self.transport.now()) { MOST_AT_ONCE } else { 1 }
+    }
+
+    /// One call for 50 symbols while Yahoo lets us, else one for each. After a refusal for too many calls no more
+    /// are made.
+    async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        let mut answers = HashMap::with_capacity(symbols.len());
+        let mut refused: Option<QuoteError> = None;
+        for chunk in symbols.chunks(self.quotes_at_once()) {
+            if chunk.len() > 1 && refused.is_none() {
+                match self.quotes_in_bulk(chunk).await {
+                    // What has jumped is asked for by itself: a series tells of splits.
+                    Ok(found) => answers.extend(found.into_iter().filter(|(_, answer)| !has_jumped(answer))),
+                    Err(error) => {
+                        if !matches!(error, QuoteError::RateLimited { .. } | QuoteError::Unreachable) {
+                            tracing::warn!(%error, "quotes are asked for one by one for an hour");
+                            self.bulk.lost(self.transport.now());
+                        }
+                        refused = Some(error);
+                    }
+                }
+            }
+            for symbol in chunk {
+                if answers.contains_key(symbol) {
+                    continue;
+                }
+                let answer = match &refused {
+                    Some(refusal) => Err(refusal.clone()),
+                    None => self.quote(symbol).await,
+                };
+                if let Err(refusal @ QuoteError::RateLimited { .. }) = &answer {
+                    refused = Some(refusal.clone());
+                }
+                answers.insert(symbol.clone(), answer);
+            }
+        }
+        answers
+    }
+
+    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+        let query = query.trim();
+        if query.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = search::listings(&self.search_for(query).await?)?;
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// A search knows the sector; what it does not find, a series may.
+    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+        let ticker = ticker::asked_as(symbol)?;
+        if let Some(found) = search::exact_match(&self.search_for(&ticker).await?, symbol)? {
+            return Ok(found);
+        }
+        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d")]).await?;
+        let result = chart::result(&reply, symbol)?;
+        chart::listing(result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?, symbol)
+    }
+
+    /// Adjusted for splits, unlike other sources' bars: in today's shares, not as traded. See [`History`].
+    async fn daily_bars(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        Ok(self.history(symbol, first, last, at).await?.bars)
+    }
+}
+
+impl Yahoo {
+    async fn search_for(&self, query: &str) -> Result<Value, QuoteError> {
+        let parameters = [("q", query), ("quotesCount", "20"), ("newsCount", "0")];
+        self.transport.get(&["v1", "finance", "search"], &parameters, None).await?.successful()
+    }
+}
+
+fn has_jumped(answer: &Result<Quote, QuoteError>) -> bool {
+    let quote = answer.as_ref().ok();
+    quote.is_some_and(|quote| quote.previous_close.as_ref().is_some_and(|before| jumps(before, &quote.price)))
+}

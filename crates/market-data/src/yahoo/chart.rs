@@ -1,0 +1,280 @@
+//! The chart of one symbol: its newest price, its days, its splits and dividends.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::calendar::exchange_date;
+use domain::{Bar, Calendar, Currency, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::transport::Reply;
+use super::{History, SOURCE, number, ticker};
+use crate::QuoteError;
+use crate::corporate::{Dividend, Split};
+use crate::plausible::{DayPrices, in_shares_of, jumps, past_session, unusable};
+use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
+
+/// How far the provider's clock may be ahead of ours.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
+/// Whose last trade is older than that is not traded any more.
+const DEAD: TimeDelta = TimeDelta::days(30);
+const NEW_YORK: &str = "America/New_York";
+
+/// The chart in an answer; `None` when there is no data for the time asked.
+pub(super) fn result<'a>(reply: &'a Reply, asked: &Symbol) -> Result<Option<&'a Value>, QuoteError> {
+    let chart = &reply.body["chart"];
+    let says = |part: &str, text: &str| chart["error"][part].as_str().is_some_and(|said| said.contains(text));
+    match reply.status {
+        StatusCode::NOT_FOUND if says("code", "Not Found") => Err(QuoteError::UnknownSymbol(asked.clone())),
+        StatusCode::BAD_REQUEST if says("description", "Data doesn't exist") => Ok(None),
+        StatusCode::UNPROCESSABLE_ENTITY => Err(unusable("a span of time that the provider does not have")),
+        status if !status.is_success() => Err(reply.failure()),
+        _ if says("code", "Not Found") => Err(QuoteError::UnknownSymbol(asked.clone())),
+        _ => match &chart["result"][0] {
+            result @ Value::Object(_) => Ok(Some(result)),
+            _ => Err(unusable("an answer without a chart")),
+        },
+    }
+}
+
+/// Reads the newest price. Its previous close is the close before the chart's first day, so it is taken from a
+/// chart of one day alone; from longer ones it is that of the day before.
+pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
+    let meta = &result["meta"];
+    check_instrument(meta, asked)?;
+    let facts = Facts {
+        price: &meta["regularMarketPrice"],
+        time: &meta["regularMarketTime"],
+        high: &meta["regularMarketDayHigh"],
+        low: &meta["regularMarketDayLow"],
+        volume: &meta["regularMarketVolume"],
+    };
+    let mut quote = facts.quote(asked, now)?;
+    let date = exchange_date(quote.as_of);
+    let day_before = Calendar::Xnys.before(date).date;
+    let before = match meta["range"].as_str() {
+        Some("1d") => {
+            number::price(&meta["previousClose"]).or_else(|| number::price(&meta["chartPreviousClose"]))
+        }
+        _ => days(result).find(|day| day.date == day_before).and_then(|day| number::price(day.close)),
+    };
+    if let Some(before) = before {
+        let in_new_shares = in_shares_of(&before, day_before, date, &splits(result));
+        let is_new = jumps(&before, &quote.price);
+        if is_new && jumps(&in_new_shares, &quote.price) {
+            tracing::warn!(symbol = asked.as_str(), "held back a quote that jumps");
+            return Err(unusable("a price more than 40 % from the last close, without a split"));
+        }
+        quote.previous_close = Some(if is_new { in_new_shares } else { before });
+    }
+    Ok(quote)
+}
+
+/// What tells the newest price, in whichever answer.
+pub(super) struct Facts<'a> {
+    pub(super) price: &'a Value,
+    pub(super) time: &'a Value,
+    pub(super) high: &'a Value,
+    pub(super) low: &'a Value,
+    pub(super) volume: &'a Value,
+}
+
+impl Facts<'_> {
+    pub(super) fn quote(&self, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
+        let price = number::price(self.price).ok_or_else(|| unusable("a price that cannot be"))?;
+        let is_above = |limit: &Value| number::price(limit).is_some_and(|limit| price > limit);
+        let is_below = |limit: &Value| number::price(limit).is_some_and(|limit| price < limit);
+        if is_above(self.high) || is_below(self.low) {
+            return Err(unusable("a price outside the day's low and high"));
+        }
+        let as_of = number::instant(self.time).ok_or_else(|| unusable("a time that is none"))?;
+        if as_of < now - DEAD {
+            return Err(QuoteError::UnknownSymbol(asked.clone()));
+        }
+        let session = past_session(exchange_date(as_of.into()), now);
+        if as_of > now + CLOCK_MARGIN || session.is_none() {
+            return Err(unusable("a quote of a time without trading"));
+        }
+        Ok(Quote {
+            symbol: asked.clone(),
+            price,
+            bid: None,
+            ask: None,
+            previous_close: None,
+            volume: number::whole(self.volume),
+            as_of: as_of.min(now).into(),
+            source: PriceSource(SOURCE.to_owned()),
+            freshness: Freshness::Delayed,
+            stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
+        })
+    }
+}
+
+/// Reads the sessions that are over at `at`, oldest first, and all that happened meanwhile. Days whose values
+/// cannot be are left out; a series of nothing else is an error.
+pub(super) fn history(
+    result: &Value,
+    asked: &Symbol,
+    at: Timestamp,
+    now: DateTime<Utc>,
+) -> Result<History, QuoteError> {
+    check_instrument(&result["meta"], asked)?;
+    let is_daily = result["meta"]["dataGranularity"].as_str() == Some("1d");
+    let bars = if is_daily { bars(result, asked, at, now)? } else { Vec::new() };
+    let dividends = events(result, "dividends");
+    let dividends = dividends.filter_map(|event| {
+        let ex_on = exchange_date(number::instant(&event["date"])?.into());
+        Dividend::new(ex_on, None, number::dividend(&event["amount"])?)
+    });
+    let mut dividends: Vec<Dividend> = dividends.collect();
+    dividends.sort_by_key(|dividend| dividend.ex_on);
+    Ok(History { bars, splits: splits(result), dividends })
+}
+
+fn bars(result: &Value, asked: &Symbol, at: Timestamp, now: DateTime<Utc>) -> Result<Vec<Bar>, QuoteError> {
+    let mut bars: BTreeMap<NaiveDate, (bool, Bar)> = BTreeMap::new();
+    let mut refused = 0_usize;
+    for day in days(result) {
+        if day.is_empty() {
+            continue;
+        }
+        let Some(session) = past_session(day.date, now) else {
+            refused += 1;
+            continue;
+        };
+        // The last element of a running session is not at its opening, and has not all its trades.
+        let is_live = day.starts_at != session.opens_at;
+        if session.closes_at > at || (is_live && day.starts_at < session.closes_at) {
+            continue;
+        }
+        match day.bar() {
+            Ok(bar) => match bars.get(&day.date) {
+                Some((false, _)) => {}
+                Some((true, _)) | None => {
+                    bars.insert(day.date, (is_live, bar));
+                }
+            },
+            Err(reason) => {
+                refused += 1;
+                tracing::warn!(symbol = asked.as_str(), date = %day.date, %reason, "left out a daily bar");
+            }
+        }
+    }
+    if bars.is_empty() && refused > 0 {
+        return Err(unusable("a series without a usable day"));
+    }
+    Ok(bars.into_values().map(|(_, bar)| bar).collect())
+}
+
+/// Name and exchange of the symbol; its sector is not told here.
+pub(super) fn listing(result: &Value, asked: &Symbol) -> Result<Listing, QuoteError> {
+    let meta = &result["meta"];
+    check_instrument(meta, asked)?;
+    let text = |name: &str| meta[name].as_str().map(str::trim).filter(|text| !text.is_empty());
+    let name = text("longName").or_else(|| text("shortName")).unwrap_or(asked.as_str());
+    let is_fund = meta["instrumentType"] == "ETF";
+    Ok(Listing {
+        symbol: asked.clone(),
+        company_name: name.to_owned(),
+        exchange: text("fullExchangeName").unwrap_or_default().to_owned(),
+        sector: if is_fund { "Fund" } else { "Other" }.to_owned(),
+        currency: Currency::Usd,
+    })
+}
+
+/// Whether the chart is about the symbol asked, and about something that is traded here. Some made-up symbols
+/// have a chart without a price.
+fn check_instrument(meta: &Value, asked: &Symbol) -> Result<(), QuoteError> {
+    if !ticker::is_about(meta["symbol"].as_str().unwrap_or_default(), asked) {
+        return Err(unusable("an answer about another symbol"));
+    }
+    if meta["instrumentType"] == "ECNQUOTE" || meta["regularMarketPrice"].is_null() {
+        return Err(QuoteError::UnknownSymbol(asked.clone()));
+    }
+    check_tradable(asked, &meta["instrumentType"], &meta["currency"], &meta["exchangeTimezoneName"])
+}
+
+/// Stocks and funds that trade in New York's hours and in dollars. Currencies are compared to the letter: `GBp`
+/// are pence.
+pub(super) fn check_tradable(
+    asked: &Symbol,
+    kind: &Value,
+    currency: &Value,
+    zone: &Value,
+) -> Result<(), QuoteError> {
+    let refuse = |reason| Err(QuoteError::NotTradable { symbol: asked.clone(), reason });
+    if !matches!(kind.as_str(), Some("EQUITY" | "ETF")) {
+        refuse(NO_STOCK)
+    } else if currency.as_str() != Some(Currency::Usd.code()) {
+        refuse(NOT_IN_DOLLARS)
+    } else if zone.as_str().is_some_and(|zone| zone != NEW_YORK) {
+        refuse(FOREIGN)
+    } else {
+        Ok(())
+    }
+}
+
+/// One slot of the parallel lists of a chart; any value may be missing.
+struct Day<'a> {
+    date: NaiveDate,
+    starts_at: Timestamp,
+    open: &'a Value,
+    high: &'a Value,
+    low: &'a Value,
+    close: &'a Value,
+    volume: &'a Value,
+}
+
+impl Day<'_> {
+    fn is_empty(&self) -> bool {
+        [self.open, self.high, self.low, self.close].into_iter().any(Value::is_null)
+    }
+
+    fn bar(&self) -> Result<Bar, QuoteError> {
+        let price = |value: &Value| number::price(value).ok_or_else(|| unusable("a price that cannot be"));
+        let prices = DayPrices {
+            open: price(self.open)?,
+            high: price(self.high)?,
+            low: price(self.low)?,
+            close: price(self.close)?,
+        };
+        let DayPrices { open, high, low, close } = prices.checked()?;
+        let volume = if self.volume.is_null() { Some(0) } else { number::whole(self.volume) };
+        let volume = volume.ok_or_else(|| unusable("a volume that is no whole number"))?;
+        Ok(Bar { date: self.date, open, high, low, close, volume })
+    }
+}
+
+fn days(result: &Value) -> impl Iterator<Item = Day<'_>> {
+    let prices = &result["indicators"]["quote"][0];
+    let starts = result["timestamp"].as_array().map(Vec::as_slice).unwrap_or_default();
+    starts.iter().enumerate().filter_map(move |(at, start)| {
+        let starts_at = Timestamp::from(number::instant(start)?);
+        Some(Day {
+            date: exchange_date(starts_at),
+            starts_at,
+            open: &prices["open"][at],
+            high: &prices["high"][at],
+            low: &prices["low"][at],
+            close: &prices["close"][at],
+            volume: &prices["volume"][at],
+        })
+    })
+}
+
+/// Oldest first.
+fn splits(result: &Value) -> Vec<Split> {
+    let splits = events(result, "splits").filter_map(|event| {
+        let effective_on = exchange_date(number::instant(&event["date"])?.into());
+        let side = |name: &str| number::side_of_ratio(&event[name]);
+        Split::new(effective_on, side("numerator")?, side("denominator")?)
+    });
+    let mut splits: Vec<Split> = splits.collect();
+    splits.sort_by_key(|split| split.effective_on);
+    splits
+}
+
+fn events<'a>(result: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    result["events"][kind].as_object().into_iter().flat_map(|events| events.values())
+}

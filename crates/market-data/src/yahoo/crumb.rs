@@ -1,0 +1,73 @@
+//! The cookie and the crumb without which quotes of many symbols are refused.
+
+use tokio::sync::Mutex;
+
+use super::transport::Transport;
+use crate::QuoteError;
+use crate::plausible::unusable;
+
+/// A crumb is some eleven characters; a text much longer is something else.
+const LONGEST: usize = 64;
+
+/// A visitor's two tokens, which belong together. Kept out of logs and errors.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Crumb {
+    cookie: String,
+    text: String,
+}
+
+impl Crumb {
+    pub(super) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The crumb in use. One at a time gets a new one; the others wait for it.
+#[derive(Default)]
+pub(super) struct Crumbs {
+    current: Mutex<Option<Crumb>>,
+}
+
+impl Crumbs {
+    pub(super) async fn get(&self, transport: &Transport) -> Result<Crumb, QuoteError> {
+        let mut current = self.current.lock().await;
+        if let Some(crumb) = current.as_ref() {
+            return Ok(crumb.clone());
+        }
+        let crumb = fetch(transport).await?;
+        *current = Some(crumb.clone());
+        Ok(crumb)
+    }
+
+    /// It was refused. If another one is in use by now, that stays.
+    pub(super) async fn forget(&self, refused: &Crumb) {
+        let mut current = self.current.lock().await;
+        if current.as_ref() == Some(refused) {
+            *current = None;
+        }
+    }
+}
+
+/// The page that sets the cookie answers 404; in some countries a form for consent comes instead.
+async fn fetch(transport: &Transport) -> Result<Crumb, QuoteError> {
+    let page = transport.get_cookies().await?;
+    let cookie = page.cookies().collect::<Vec<_>>().join("; ");
+    if cookie.is_empty() {
+        return Err(unusable("no cookie, perhaps for want of consent"));
+    }
+    let answer = transport.get_text(&["v1", "test", "getcrumb"], &[], Some(&cookie)).await?;
+    if !answer.status.is_success() {
+        return Err(unusable(&format!("HTTP status {} in place of a crumb", answer.status.as_u16())));
+    }
+    let text = std::str::from_utf8(answer.body.trim_ascii()).unwrap_or_default();
+    let is_crumb = (1..=LONGEST).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>{}\"".contains(&byte));
+    match is_crumb {
+        true => Ok(Crumb { cookie, text: text.to_owned() }),
+        false => Err(unusable("something else in place of a crumb")),
+    }
+}

@@ -1,0 +1,110 @@
+//! Yahoo's numbers: single-precision floats written out in full (205.35000610351562 for 205.35).
+
+use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
+use chrono::{DateTime, Utc};
+use domain::Price;
+use serde_json::Value;
+
+/// Of a price; single precision has no more.
+const DECIMALS: i64 = 4;
+/// Dividends are divided by splits, and small.
+const DECIMALS_OF_DIVIDENDS: i64 = 6;
+const LONGEST: usize = 40;
+const LARGEST_EXPONENT: u32 = 20;
+
+/// A price above zero and within bounds, read digit by digit, half-even to four decimals and then to its tick.
+pub(super) fn price(value: &Value) -> Option<Price> {
+    Price::from_provider(&decimal(value, DECIMALS)?.to_plain_string()).ok()
+}
+
+pub(super) fn dividend(value: &Value) -> Option<BigDecimal> {
+    decimal(value, DECIMALS_OF_DIVIDENDS)
+}
+
+/// A count of shares.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    decimal(value, 0)?.to_u64()
+}
+
+/// One side of a split's ratio, in ten-thousandths: `1.5` for `1` happens.
+pub(super) fn side_of_ratio(value: &Value) -> Option<u64> {
+    (decimal(value, DECIMALS)? * BigDecimal::from(10_000)).to_u64()
+}
+
+/// Seconds since 1970.
+pub(super) fn instant(value: &Value) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(decimal(value, 0)?.to_i64()?, 0)
+}
+
+/// Numbers so long or with such exponents that computing with them would take for ever are none.
+fn decimal(value: &Value, decimals: i64) -> Option<BigDecimal> {
+    let text = value.as_number()?.to_string();
+    let exponent = match text.split_once(['e', 'E']) {
+        Some((_, exponent)) => exponent.parse::<i32>().ok()?,
+        None => 0,
+    };
+    if text.len() > LONGEST || exponent.unsigned_abs() > LARGEST_EXPONENT {
+        return None;
+    }
+    Some(text.parse::<BigDecimal>().ok()?.with_scale_round(decimals, RoundingMode::HalfEven))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn floats_become_the_prices_they_stand_for() {
+        for (text, expected) in [
+            ("205.35000610351562", "205.35"),
+            ("229.35000610351562", "229.35"),
+            ("269.70001220703125", "269.70"),
+            ("0.12340000271797180", "0.1234"),
+            ("125", "125.00"),
+            ("2.6934999E2", "269.35"),
+            // From two decimals a float has, through four: 0.98765 is not rounded twice the wrong way.
+            ("0.9876499772071838", "0.9876"),
+        ] {
+            assert_eq!(
+                price(&json(text)).map(|price| price.to_string()).as_deref(),
+                Some(expected),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_price_is_none() {
+        for text in [
+            "0",
+            "-1.5",
+            "1e12",
+            "1000000000000",
+            "1e999999999",
+            "1e-999999999",
+            "0.00001",
+            "null",
+            "\"269.7\"",
+            "\"None\"",
+            "[269.7]",
+            "{\"raw\":269.7}",
+            "true",
+            "1.00000000000000000000000000000000000000000000001",
+        ] {
+            assert_eq!(price(&json(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_times_are_whole() {
+        assert_eq!(whole(&json("664696000")), Some(664_696_000));
+        assert_eq!(whole(&json("6.64696E8")), Some(664_696_000));
+        assert_eq!((whole(&json("-1")), whole(&json("null"))), (None, None));
+        assert_eq!(instant(&json("1761768001")).unwrap().to_rfc3339(), "2025-10-29T20:00:01+00:00");
+        assert_eq!(instant(&json("99999999999999999")), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Symbols as Yahoo writes them: class shares with a hyphen, foreign listings with a dot and the exchange.
+
+use domain::Symbol;
+
+use crate::QuoteError;
+use crate::source::FOREIGN;
+
+/// How Yahoo calls a symbol of ours: `BRK.B` is `BRK-B` there.
+///
+/// # Errors
+/// [`QuoteError::NotTradable`] for a foreign listing (`GS2C.DE`, `TSCO.L` is one too, but looks like a class
+/// share and is asked for as one, in vain).
+pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
+    match symbol.as_str().rsplit_once('.') {
+        None => Ok(symbol.to_string()),
+        Some((stem, class)) if class.len() == 1 => Ok(format!("{}-{class}", stem.replace('.', "-"))),
+        Some(_) => Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: FOREIGN }),
+    }
+}
+
+/// Our symbol for one of Yahoo's, if it can be one. A dot is an exchange's there, and a single letter after a
+/// hyphen a class.
+pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
+    if ticker.contains('.') {
+        return None;
+    }
+    match ticker.rsplit_once('-') {
+        Some((stem, class)) if class.len() == 1 => format!("{stem}.{class}").parse().ok(),
+        _ => ticker.parse().ok(),
+    }
+}
+
+/// Whether an answer is about the symbol that was asked for.
+pub(super) fn is_about(answered: &str, asked: &Symbol) -> bool {
+    let fold = |text: &str| text.trim().to_ascii_uppercase().replace('-', ".");
+    fold(answered) == fold(asked.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(text: &str) -> Symbol {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn class_shares_change_their_dot_for_a_hyphen_and_back() {
+        for (ours, theirs) in [("BRK.B", "BRK-B"), ("AAPL", "AAPL"), ("BAC-PM", "BAC-PM")] {
+            assert_eq!(asked_as(&symbol(ours)).unwrap(), theirs);
+            assert_eq!(symbol_of(theirs), Some(symbol(ours)));
+        }
+        assert!(is_about("brk-b", &symbol("BRK.B")) && !is_about("BRK-A", &symbol("BRK.B")));
+    }
+
+    #[test]
+    fn foreign_listings_are_none_of_ours() {
+        for foreign in ["GS2C.DE", "AAPL.VI", "0700.HK"] {
+            assert!(matches!(asked_as(&symbol(foreign)), Err(QuoteError::NotTradable { .. })), "{foreign}");
+            assert_eq!(symbol_of(foreign), None);
+        }
+        assert_eq!((symbol_of("APC.F"), symbol_of("^GSPC"), symbol_of("EURUSD=X")), (None, None, None));
+    }
+}

@@ -1,0 +1,145 @@
+//! A call to Yahoo, with a visitor's manners: slow, and gone for a while when the door is shut.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Timestamp;
+use reqwest::StatusCode;
+use serde_json::Value;
+use url::Url;
+
+use super::YahooConfig;
+use crate::QuoteError;
+use crate::breaker::{Breaker, BreakerRules, BreakerState};
+use crate::http::{Answer, Http};
+use crate::plausible::unusable;
+use crate::source::{InvalidSetup, Now};
+
+/// A library's own name is refused at the first call, whatever its manners.
+const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; stockyard/", env!("CARGO_PKG_VERSION"), ")");
+/// An address that is refused stays so for a quarter of an hour at least, and knocking prolongs it.
+const SHUT: BreakerRules =
+    BreakerRules { failures: 1, first_pause: TimeDelta::minutes(15), longest_pause: TimeDelta::hours(4) };
+const TOO_MANY: &str = "Too Many Requests";
+
+pub(super) struct Transport {
+    http: Http,
+    base_url: Url,
+    cookie_url: Url,
+    door: Breaker,
+    now: Now,
+}
+
+/// An answer in JSON, whatever its status.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+impl Reply {
+    pub(super) fn successful(self) -> Result<Value, QuoteError> {
+        if self.status.is_success() { Ok(self.body) } else { Err(self.failure()) }
+    }
+
+    pub(super) fn failure(&self) -> QuoteError {
+        unusable(&format!("HTTP status {}", self.status.as_u16()))
+    }
+}
+
+impl Transport {
+    pub(super) fn new(config: YahooConfig) -> Result<Self, InvalidSetup> {
+        let YahooConfig { base_url, cookie_url, min_gap, now } = config;
+        if base_url.cannot_be_a_base() || cookie_url.cannot_be_a_base() {
+            return Err(InvalidSetup::BaseUrl);
+        }
+        let http = Http::new(USER_AGENT, min_gap).map_err(InvalidSetup::Client)?;
+        Ok(Self { http, base_url, cookie_url, door: Breaker::new(SHUT), now })
+    }
+
+    pub(super) fn set_deadline(&mut self, deadline: Duration) {
+        self.http.set_deadline(deadline);
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        (self.now)()
+    }
+
+    pub(super) async fn get(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+        cookie: Option<&str>,
+    ) -> Result<Reply, QuoteError> {
+        let answer = self.get_text(path, parameters, cookie).await?;
+        if answer.is_page() {
+            return Err(unusable("a web page in place of data"));
+        }
+        match serde_json::from_slice(&answer.body) {
+            Ok(body @ Value::Object(_)) => Ok(Reply { status: answer.status, body }),
+            _ if !answer.status.is_success() => {
+                Err(unusable(&format!("HTTP status {}", answer.status.as_u16())))
+            }
+            Ok(_) | Err(_) => Err(unusable("something else than a JSON object")),
+        }
+    }
+
+    /// An error of the server's own is tried again once.
+    pub(super) async fn get_text(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+        cookie: Option<&str>,
+    ) -> Result<Answer, QuoteError> {
+        let mut url = self.base_url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
+        let answer = self.fetch(url.clone(), cookie).await?;
+        if answer.status.is_server_error() {
+            return self.fetch(url, cookie).await;
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn get_cookies(&self) -> Result<Answer, QuoteError> {
+        self.fetch(self.cookie_url.clone(), None).await
+    }
+
+    async fn fetch(&self, url: Url, cookie: Option<&str>) -> Result<Answer, QuoteError> {
+        let now = || Timestamp::from(self.now());
+        self.door.admit(now()).map_err(refusal)?;
+        let path = url.path().to_owned();
+        let answer = match self.http.get(url, cookie).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.door.abandoned(now());
+                return Err(error);
+            }
+        };
+        let (status, bytes) = (answer.status.as_u16(), answer.body.len());
+        tracing::debug!(path, status, bytes, "Yahoo answered");
+        if answer.status == StatusCode::TOO_MANY_REQUESTS || says_too_many(&answer.body) {
+            self.door.failed(now());
+            tracing::warn!("Yahoo refuses this address for now");
+            return Err(match self.door.current(now()) {
+                BreakerState::Open { until } => refusal(until),
+                BreakerState::Closed | BreakerState::HalfOpen => QuoteError::RateLimited { retry_at: None },
+            });
+        }
+        self.door.succeeded();
+        Ok(answer)
+    }
+}
+
+/// The refusal is a bare line, and comes with status 200 where a crumb is asked for.
+fn says_too_many(body: &[u8]) -> bool {
+    body.len() < 200 && String::from_utf8_lossy(body).contains(TOO_MANY)
+}
+
+fn refusal(retry_at: Timestamp) -> QuoteError {
+    QuoteError::RateLimited { retry_at: Some(retry_at.utc()) }
+}

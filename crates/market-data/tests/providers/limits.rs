@@ -1,0 +1,473 @@
+//! The gateway with limits in front of real clients: how many calls reach the provider, whatever is asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta};
+use domain::{Symbol, Timestamp, UserId};
+use market_data::{
+    AlphaVantage, AlphaVantageConfig, BreakerRules, BreakerState, Gateway, InMemoryBudget, Limits, Pot,
+    Purpose, QuoteError, QuoteSource, Rules, Yahoo, YahooConfig,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use wiremock::matchers::{path, query_param};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use super::alpha_vantage::{KEY, quote_with};
+use super::symbol;
+
+/// A Friday, 10:00 in New York: the last close was on the 19th.
+const MORNING: &str = "2026-11-20T15:00:00Z";
+
+/// No limits by time, so that only the day's count.
+fn by_the_day() -> Rules {
+    Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
+}
+
+/// A clock for all who are to agree.
+#[derive(Clone)]
+struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    fn at(text: &str) -> Self {
+        let at: DateTime<chrono::Utc> = text.parse().unwrap();
+        Self(Arc::new(AtomicI64::new(at.timestamp())))
+    }
+
+    fn now(&self) -> Timestamp {
+        DateTime::from_timestamp(self.0.load(Ordering::SeqCst), 0).unwrap().into()
+    }
+
+    fn pass(&self, span: TimeDelta) {
+        self.0.fetch_add(span.num_seconds(), Ordering::SeqCst);
+    }
+
+    fn as_fn(&self) -> market_data::Now {
+        let clock = self.clone();
+        Arc::new(move || clock.now().utc())
+    }
+}
+
+/// Answers each symbol with its own close of the 19th, with something changed.
+struct EachItsOwn(&'static [(&'static str, &'static str)]);
+
+const SOUND: EachItsOwn = EachItsOwn(&[]);
+
+impl Respond for EachItsOwn {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let asked = request.url.query_pairs().find(|(name, _)| name == "symbol");
+        let asked = asked.map_or_else(String::new, |(_, value)| value.into_owned());
+        let mut fields = vec![("01. symbol", json!(asked)), ("07. latest trading day", json!("2026-11-19"))];
+        fields.extend(self.0.iter().map(|(field, value)| (*field, json!(value))));
+        // Slow enough that all who ask at once are there before the answer is.
+        let delay = Duration::from_millis(if self.0.is_empty() { 50 } else { 0 });
+        ResponseTemplate::new(200).set_body_json(quote_with(&fields)).set_delay(delay)
+    }
+}
+
+/// A provider, the counters its processes share, and the clock they go by.
+struct Deployment {
+    server: MockServer,
+    store: Arc<InMemoryBudget>,
+    clock: Clock,
+    rules: Rules,
+}
+
+impl Deployment {
+    async fn with_rules(rules: Rules) -> Self {
+        let server = MockServer::start().await;
+        Self { server, store: Arc::default(), clock: Clock::at(MORNING), rules }
+    }
+
+    async fn that_answers(rules: Rules, answer: impl Respond + 'static) -> Self {
+        let deployment = Self::with_rules(rules).await;
+        deployment.now_answers(answer).await;
+        deployment
+    }
+
+    async fn now_answers(&self, answer: impl Respond + 'static) {
+        self.server.reset().await;
+        Mock::given(path("/query")).respond_with(answer).mount(&self.server).await;
+    }
+
+    /// A process of the deployment, started now.
+    fn process(&self) -> Arc<Gateway> {
+        let source = AlphaVantage::new(AlphaVantageConfig {
+            api_key: SecretString::from(KEY),
+            base_url: self.server.uri().parse().unwrap(),
+            min_gap: Duration::ZERO,
+            now: self.clock.as_fn(),
+        });
+        let source = source.unwrap();
+        let breaker = BreakerRules::SCARCE_CALLS;
+        let store = self.store.clone();
+        let limits = Limits::new(&source.source(), self.rules.clone(), breaker, store, self.clock.as_fn());
+        Arc::new(Gateway::with_limits(Arc::new(source), limits))
+    }
+
+    async fn calls(&self) -> usize {
+        self.server.received_requests().await.unwrap().len()
+    }
+}
+
+fn numbered(n: usize) -> Symbol {
+    symbol(&format!("S{n}"))
+}
+
+fn is_limited<T>(answer: &Result<T, QuoteError>) -> bool {
+    matches!(answer, Err(QuoteError::RateLimited { retry_at: Some(_) }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_who_ask_for_one_cold_symbol_make_one_call() {
+    let deployment = Deployment::that_answers(Rules::ALPHA_VANTAGE_FREE, SOUND).await;
+    let gateway = deployment.process();
+    let at = deployment.clock.now();
+    let ask = |gateway: Arc<Gateway>| async move { gateway.quote(&symbol("AAPL"), at).await };
+    let asking: Vec<_> = (0..200).map(|_| tokio::spawn(ask(Arc::clone(&gateway)))).collect();
+    for answer in asking {
+        assert_eq!(answer.await.unwrap().unwrap().price.to_string(), "225.97");
+    }
+    assert_eq!(deployment.calls().await, 1);
+    assert_eq!(gateway.limits().unwrap().budget().await.unwrap().left(), Some(24));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_that_ask_for_one_cold_symbol_make_one_call_and_a_third_started_later_none() {
+    let deployment = Deployment::that_answers(Rules::ALPHA_VANTAGE_FREE, SOUND).await;
+    let now = deployment.clock.now();
+    let processes = [deployment.process(), deployment.process()];
+    let ask = |gateway: Arc<Gateway>, at: Timestamp| async move { gateway.quote(&symbol("AAPL"), at).await };
+    // Their clocks differ by a second.
+    let asking: Vec<_> = (0..200)
+        .map(|n| (Arc::clone(&processes[n % 2]), now - TimeDelta::seconds(i64::from(n % 2 == 0))))
+        .map(|(process, at)| tokio::spawn(ask(process, at)))
+        .collect();
+    for answer in asking {
+        assert!(answer.await.unwrap().is_ok());
+    }
+    deployment.clock.pass(TimeDelta::hours(2));
+    assert!(ask(deployment.process(), deployment.clock.now()).await.is_ok());
+    assert_eq!(deployment.calls().await, 1);
+}
+
+#[tokio::test]
+async fn the_twenty_sixth_call_of_a_day_is_never_sent() {
+    let deployment = Deployment::that_answers(by_the_day(), SOUND).await;
+    let at = deployment.clock.now();
+    let mut n = 0;
+    for _restart in 0..3 {
+        let processes = [deployment.process(), deployment.process()];
+        for purpose in [Purpose::FirstSight { user: None }, Purpose::Scheduled, Purpose::Interactive] {
+            for _ in 0..10 {
+                for gateway in &processes {
+                    let cold = [numbered(n)];
+                    gateway.quotes_for(purpose, &cold, at).await;
+                    n += 1;
+                }
+            }
+        }
+        assert!(deployment.calls().await <= 25);
+    }
+    assert_eq!(deployment.calls().await, 25);
+    // Not by another door either.
+    let gateway = deployment.process();
+    assert!(is_limited(&gateway.search("apple", 5).await));
+    assert!(is_limited(&gateway.listing(&symbol("AAPL")).await));
+    let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
+    assert!(is_limited(&gateway.daily_bars(&symbol("AAPL"), first, last, at).await));
+    assert_eq!(deployment.calls().await, 25);
+    // The next day has its own.
+    deployment.clock.pass(TimeDelta::hours(14));
+    assert!(gateway.quote(&symbol("AAPL"), deployment.clock.now()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_question_that_takes_two_calls_is_charged_for_two() {
+    let deployment = Deployment::with_rules(by_the_day()).await;
+    let answer = |function: &str, body: Value| {
+        let answer = ResponseTemplate::new(200).set_body_json(body);
+        Mock::given(query_param("function", function)).respond_with(answer)
+    };
+    answer("OVERVIEW", json!({})).mount(&deployment.server).await;
+    answer("SYMBOL_SEARCH", json!({ "bestMatches": [] })).mount(&deployment.server).await;
+    let gateway = deployment.process();
+    for n in 0..5 {
+        let unknown = gateway.listing(&numbered(n)).await;
+        assert_eq!(unknown, Err(QuoteError::UnknownSymbol(numbered(n))));
+    }
+    let left = gateway.limits().unwrap().budget().await.unwrap();
+    assert_eq!(left.pots, [(Pot::Scheduled, 0, 15), (Pot::FirstSight, 5, 5), (Pot::Reserve, 5, 5)]);
+    assert!(is_limited(&gateway.listing(&numbered(9)).await));
+    assert_eq!(gateway.listing(&numbered(1)).await, Err(QuoteError::UnknownSymbol(numbered(1))), "is kept");
+    assert_eq!(deployment.calls().await, 10);
+}
+
+#[tokio::test]
+async fn one_user_cannot_use_up_the_calls_for_new_symbols() {
+    let deployment = Deployment::that_answers(by_the_day(), SOUND).await;
+    let gateway = deployment.process();
+    let at = deployment.clock.now();
+    let looks = async |user, n| {
+        let purpose = Purpose::FirstSight { user: Some(UserId(user)) };
+        gateway.quotes_for(purpose, &[numbered(n)], at).await.remove(&numbered(n)).unwrap()
+    };
+    for n in 0..10 {
+        assert_eq!(looks(1, n).await.is_ok(), n < 3, "{n}");
+    }
+    assert!(looks(2, 10).await.is_ok());
+    assert!(looks(1, 0).await.is_ok(), "what is known costs nothing");
+    assert_eq!(deployment.calls().await, 4);
+}
+
+#[tokio::test]
+async fn what_one_purpose_may_not_ask_another_may() {
+    let deployment = Deployment::that_answers(by_the_day(), SOUND).await;
+    let gateway = deployment.process();
+    let at = deployment.clock.now();
+    let asked: Vec<Symbol> = (0..8).map(numbered).collect();
+    let answers = gateway.quotes(&asked, at).await;
+    assert_eq!(answers.values().filter(|answer| answer.is_ok()).count(), 5);
+    let answers = gateway.quotes_for(Purpose::Scheduled, &asked, at).await;
+    assert!(answers.values().all(Result::is_ok));
+    assert_eq!(deployment.calls().await, 8);
+}
+
+#[tokio::test]
+async fn calls_go_out_one_after_the_other_with_their_gap() {
+    let gap = TimeDelta::milliseconds(30);
+    let rules = Rules { min_gap: gap, per_minute: None, ..Rules::ALPHA_VANTAGE_FREE };
+    let deployment = Deployment::that_answers(rules, ResponseTemplate::new(200)).await;
+    let gateways = [deployment.process(), deployment.process()];
+    let at = deployment.clock.now();
+    let started = Instant::now();
+    let ask = |n: usize| {
+        let gateway = Arc::clone(&gateways[n % 2]);
+        tokio::spawn(async move { gateway.quotes_for(Purpose::Scheduled, &[numbered(n)], at).await })
+    };
+    for answer in (0..4).map(ask).collect::<Vec<_>>() {
+        answer.await.unwrap();
+    }
+    assert_eq!(deployment.calls().await, 4);
+    assert!(started.elapsed() >= (gap * 3).to_std().unwrap(), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_refusal_for_the_day_stops_all_processes_until_the_next() {
+    let note = "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.";
+    let refusal = ResponseTemplate::new(200).set_body_json(json!({ "Information": note }));
+    let deployment = Deployment::that_answers(by_the_day(), refusal).await;
+    let tomorrow = QuoteError::RateLimited { retry_at: Some("2026-11-21T05:05:00Z".parse().unwrap()) };
+    let at = deployment.clock.now();
+    let one = deployment.process();
+    assert_eq!(one.quote(&symbol("AAPL"), at).await, Err(tomorrow.clone()));
+    assert_eq!(one.quote(&symbol("MSFT"), at).await, Err(tomorrow.clone()));
+    let other = deployment.process();
+    for purpose in [Purpose::Scheduled, Purpose::Interactive, Purpose::FirstSight { user: None }] {
+        let answers = other.quotes_for(purpose, &[symbol("KO")], at).await;
+        assert_eq!(answers[&symbol("KO")], Err(tomorrow.clone()));
+    }
+    assert_eq!(deployment.calls().await, 1);
+    deployment.now_answers(SOUND).await;
+    deployment.clock.pass(TimeDelta::minutes(14 * 60 + 5));
+    let at = deployment.clock.now();
+    for gateway in [&one, &other] {
+        assert!(gateway.quote(&symbol("KO"), at).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn the_breaker_opens_on_failures_and_one_call_tries_again() {
+    let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(500)).await;
+    let gateway = deployment.process();
+    let ask = async |n| {
+        gateway
+            .quotes_for(Purpose::Scheduled, &[numbered(n)], deployment.clock.now())
+            .await
+            .remove(&numbered(n))
+            .unwrap()
+    };
+    for n in 0..3 {
+        assert!(matches!(ask(n).await, Err(QuoteError::Upstream(_))));
+    }
+    let reopens = deployment.clock.now() + TimeDelta::seconds(60);
+    let limits = gateway.limits().unwrap();
+    assert_eq!(limits.breaker(), BreakerState::Open { until: reopens });
+    for n in 3..20 {
+        assert_eq!(ask(n).await, Err(QuoteError::RateLimited { retry_at: Some(reopens.utc()) }));
+    }
+    assert_eq!(deployment.calls().await, 3);
+    assert_eq!(limits.budget().await.unwrap().left(), Some(22), "what is not sent is not paid for");
+
+    deployment.clock.pass(TimeDelta::seconds(60));
+    assert!(matches!(ask(20).await, Err(QuoteError::Upstream(_))), "the trial fails");
+    assert!(is_limited(&ask(21).await));
+    assert_eq!(deployment.calls().await, 4);
+
+    deployment.now_answers(SOUND).await;
+    deployment.clock.pass(TimeDelta::seconds(120));
+    for n in 22..25 {
+        assert!(ask(n).await.is_ok());
+    }
+    assert_eq!(limits.breaker(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn unknown_symbols_are_answers_and_open_nothing() {
+    let empty = ResponseTemplate::new(200).set_body_json(json!({ "Global Quote": {} }));
+    let deployment = Deployment::that_answers(by_the_day(), empty).await;
+    let gateway = deployment.process();
+    for n in 0..5 {
+        let unknown = gateway.quote(&numbered(n), deployment.clock.now()).await;
+        assert_eq!(unknown, Err(QuoteError::UnknownSymbol(numbered(n))));
+    }
+    assert_eq!(gateway.limits().unwrap().breaker(), BreakerState::Closed);
+    deployment.clock.pass(TimeDelta::hours(23));
+    let again = gateway.quote(&numbered(0), deployment.clock.now()).await;
+    assert_eq!(again, Err(QuoteError::UnknownSymbol(numbered(0))));
+    assert_eq!(deployment.calls().await, 5);
+}
+
+/// Asks three times, each time for another symbol and when what failed is no longer kept: no price comes of it, the
+/// breaker opens, and the other processes find nothing.
+async fn never_becomes_a_price(name: &str, answer: impl Respond + 'static) {
+    let deployment = Deployment::that_answers(by_the_day(), answer).await;
+    let gateway = deployment.process();
+    let ask = async |gateway: &Gateway, n| {
+        let asked = [numbered(n)];
+        let mut answers = gateway.quotes_for(Purpose::Scheduled, &asked, deployment.clock.now()).await;
+        answers.remove(&asked[0]).unwrap()
+    };
+    for n in 0..3 {
+        let answer = ask(&gateway, n).await;
+        assert!(matches!(answer, Err(QuoteError::Upstream(_))), "{name}: {answer:?}");
+    }
+    let state = gateway.limits().unwrap().breaker();
+    assert!(matches!(state, BreakerState::Open { .. }), "{name}: {state:?}");
+    for n in 0..3 {
+        assert!(ask(&deployment.process(), n).await.is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn absurd_values_never_become_a_price_and_open_the_breaker() {
+    for (name, changes) in [
+        ("zero", &[("05. price", "0")]),
+        ("negative", &[("05. price", "-1")]),
+        ("None", &[("05. price", "None")]),
+        ("1e12", &[("05. price", "1e12")]),
+        ("a million million", &[("05. price", "1000000000000")]),
+        ("another symbol", &[("01. symbol", "MSFT")]),
+        ("a date to come", &[("07. latest trading day", "2026-11-23")]),
+        ("a jump of 400 %", &[("08. previous close", "45.00")]),
+    ] {
+        never_becomes_a_price(name, EachItsOwn(changes)).await;
+    }
+}
+
+#[tokio::test]
+async fn absurd_bodies_never_become_a_price_and_open_the_breaker() {
+    let body = |text: String| ResponseTemplate::new(200).set_body_string(text);
+    for (name, answer) in [
+        ("HTML", body("<html></html>".to_owned())),
+        ("cut", body("{ \"Global Quote\": {".to_owned())),
+        ("too large", body("x".repeat(2 * 1024 * 1024 + 1))),
+        ("a circle", ResponseTemplate::new(302).insert_header("location", "/query")),
+        ("an error of the server's", ResponseTemplate::new(503)),
+    ] {
+        never_becomes_a_price(name, answer).await;
+    }
+}
+
+#[tokio::test]
+async fn one_symbol_with_something_wrong_about_it_does_not_shut_the_source() {
+    let deployment = Deployment::that_answers(by_the_day(), absurd_price()).await;
+    let gateway = deployment.process();
+    let ask = async |of: Symbol| {
+        let asked = [of];
+        let mut answers = gateway.quotes_for(Purpose::Scheduled, &asked, deployment.clock.now()).await;
+        answers.remove(&asked[0]).unwrap()
+    };
+    for _ in 0..6 {
+        assert!(ask(symbol("AAPL")).await.is_err());
+        deployment.clock.pass(TimeDelta::minutes(5));
+    }
+    assert_eq!(deployment.calls().await, 6);
+    assert_eq!(gateway.limits().unwrap().breaker(), BreakerState::Closed);
+    // When it is the one that tries again, the next symbol tries as well.
+    for n in 0..2 {
+        assert!(ask(numbered(n)).await.is_err());
+    }
+    assert!(matches!(gateway.limits().unwrap().breaker(), BreakerState::Open { .. }));
+    deployment.clock.pass(TimeDelta::seconds(60));
+    assert!(matches!(ask(numbered(1)).await, Err(QuoteError::Upstream(_))));
+    deployment.now_answers(SOUND).await;
+    assert!(ask(symbol("MSFT")).await.is_ok());
+    assert_eq!(gateway.limits().unwrap().breaker(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn a_failing_symbol_is_asked_for_ever_more_seldom() {
+    let deployment = Deployment::that_answers(by_the_day(), absurd_price()).await;
+    let gateway = Gateway::new(Arc::new(alpha_vantage(&deployment)));
+    let start = deployment.clock.now();
+    let mut asked_at = Vec::new();
+    for second in (0..1500).step_by(10) {
+        let before = deployment.calls().await;
+        assert!(gateway.quote(&symbol("AAPL"), start + TimeDelta::seconds(second)).await.is_err());
+        if deployment.calls().await > before {
+            asked_at.push(second);
+        }
+    }
+    assert_eq!(asked_at, [0, 30, 90, 210, 450, 750, 1050, 1350]);
+}
+
+fn absurd_price() -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(quote_with(&[("05. price", json!("0"))]))
+}
+
+fn alpha_vantage(deployment: &Deployment) -> AlphaVantage {
+    AlphaVantage::new(AlphaVantageConfig {
+        api_key: SecretString::from(KEY),
+        base_url: deployment.server.uri().parse().unwrap(),
+        min_gap: Duration::ZERO,
+        now: deployment.clock.as_fn(),
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn many_symbols_of_a_source_that_has_them_together_are_one_call() {
+    let server = MockServer::start().await;
+    let clock = Clock::at("2025-10-30T12:00:00Z");
+    let page = ResponseTemplate::new(404).insert_header("set-cookie", "A3=token");
+    Mock::given(path("/cookie")).respond_with(page).mount(&server).await;
+    let crumb = ResponseTemplate::new(200).set_body_string("crumb");
+    Mock::given(path("/v1/test/getcrumb")).respond_with(crumb).mount(&server).await;
+    let recorded = super::recorded("yahoo", "quote_v7_aapl_msft.json");
+    let quotes = ResponseTemplate::new(200).set_body_json(recorded);
+    Mock::given(path("/v7/finance/quote")).respond_with(quotes).mount(&server).await;
+    let source = Yahoo::new(YahooConfig {
+        base_url: server.uri().parse().unwrap(),
+        cookie_url: format!("{}/cookie", server.uri()).parse().unwrap(),
+        min_gap: Duration::ZERO,
+        now: clock.as_fn(),
+    });
+    let source = source.unwrap();
+    let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO };
+    let store: Arc<InMemoryBudget> = Arc::default();
+    let limits = Limits::new(&source.source(), rules, BreakerRules::SCARCE_CALLS, store, clock.as_fn());
+    let gateway = Gateway::with_limits(Arc::new(source), limits);
+    let asked = [symbol("AAPL"), symbol("MSFT"), symbol("AAPL"), symbol("NOSUCH")];
+    for _ in 0..2 {
+        let answers = gateway.quotes(&asked, clock.now()).await;
+        assert_eq!(answers.values().filter(|answer| answer.is_ok()).count(), 2);
+        assert_eq!(answers[&symbol("NOSUCH")], Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
+    }
+    let calls = server.received_requests().await.unwrap();
+    assert_eq!(calls.len(), 3, "a cookie, a crumb, the quotes");
+    let status = gateway.limits().unwrap().budget().await.unwrap();
+    assert_eq!(status.pots[2], (Pot::Reserve, 3, 1200));
+}

@@ -1,0 +1,49 @@
+//! The clients of real providers, and the gateway in front of them, against stand-ins that give recorded and
+//! made-up answers.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may panic like the tests")]
+
+mod alpha_vantage;
+mod alpha_vantage_data;
+mod bodies;
+mod limits;
+mod yahoo;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{Price, Symbol, Timestamp};
+use serde_json::Value;
+
+fn instant(text: &str) -> Timestamp {
+    text.parse::<DateTime<Utc>>().unwrap().into()
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn symbol(text: &str) -> Symbol {
+    text.parse().unwrap()
+}
+
+fn price(text: &str) -> Price {
+    Price::from_provider(text).unwrap()
+}
+
+fn text_of(provider: &str, file: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    std::fs::read_to_string(format!("{folder}/{provider}/{file}")).unwrap()
+}
+
+fn recorded(provider: &str, file: &str) -> Value {
+    serde_json::from_str(&text_of(provider, file)).unwrap()
+}
+
+/// What the index says of a recorded answer.
+fn described(provider: &str, id: &str) -> Value {
+    let index = recorded(provider, "index.json");
+    index["cases"].as_array().unwrap().iter().find(|case| case["id"] == id).unwrap().clone()
+}
+
+fn said(expected: &Value, field: &str) -> String {
+    expected[field].as_str().unwrap().to_owned()
+}
