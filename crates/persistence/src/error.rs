@@ -17,6 +17,8 @@ pub enum StoreError {
     PendingMigrations,
     #[error("a migration failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the database holds what it should not: {0}")]
+    Corrupt(String),
     #[error("a query failed")]
     Query(#[source] DieselError),
 }

@@ -3,6 +3,7 @@
 //! Repository functions take a [`Tx`], so nothing is written outside a transaction. One file per aggregate
 //! holds its row types and its queries.
 
+mod bulk;
 mod columns;
 mod connection;
 mod error;
@@ -11,6 +12,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub mod holdings;
 pub mod installation;
 pub mod jobs;
 pub mod login_attempts;
@@ -27,4 +29,4 @@ pub mod watchlists;
 
 pub use connection::{BadDatabaseUrl, DatabaseUrl};
 pub use error::StoreError;
-pub use store::{Store, Tx};
+pub use store::{Lane, Statement, Store, Tx};

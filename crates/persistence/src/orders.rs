@@ -1,16 +1,25 @@
 //! Orders as they were placed and what became of them.
 
+use std::collections::BTreeMap;
+
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use domain::money::AveragePrice;
+use domain::sql::{Exact, Moment};
 use domain::{
-    Money, Order, OrderId, OrderSize, OrderStatus, OrderType, PortfolioId, Price, Quantity, Side, StockId,
-    Symbol, TimeInForce, Timestamp,
+    Money, Order, OrderClass, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, OrderType, Percent,
+    PortfolioId, Price, Quantity, Side, StockId, Symbol, TimeInForce, Timestamp, Trail,
 };
 
+use crate::bulk::Unnest;
+use crate::connection::Conn;
 use crate::schema::{orders, stocks};
 use crate::{StoreError, Tx};
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = orders)]
+#[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = orders, treat_none_as_default_value = false, treat_none_as_null = true)]
 struct OrderRow {
     id: OrderId,
     portfolio_id: PortfolioId,
@@ -23,75 +32,303 @@ struct OrderRow {
     notional: Option<Money>,
     status: OrderStatus,
     filled_quantity: Quantity,
-    filled_price: Price,
+    filled_price: Option<AveragePrice>,
     submitted_at: Timestamp,
-    filled_at: Timestamp,
+    filled_at: Option<Timestamp>,
+    order_class: OrderClass,
+    parent_order_id: Option<OrderId>,
+    replaces: Option<OrderId>,
+    limit_price: Option<Price>,
+    stop_price: Option<Price>,
+    trail_price: Option<Price>,
+    trail_percent: Option<Percent>,
+    triggered_at: Option<Timestamp>,
+    high_water_price: Option<Price>,
+    reserved_cash: Money,
+    reserved_quantity: Quantity,
+    filled_amount: Money,
+    commission: Money,
+    last_matched_at: Timestamp,
+    canceled_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    reject_reason: Option<String>,
 }
 
-fn order((row, symbol): (OrderRow, Symbol)) -> Order {
-    Order {
+impl From<&Order> for OrderRow {
+    fn from(order: &Order) -> Self {
+        let (quantity, notional) = match order.size.clone() {
+            OrderSize::Quantity(quantity) => (Some(quantity), None),
+            OrderSize::Notional(notional) => (None, Some(notional)),
+        };
+        let (trail_price, trail_percent) = match order.terms.trail().cloned() {
+            Some(Trail::Price(price)) => (Some(price), None),
+            Some(Trail::Percent(percent)) => (None, Some(percent)),
+            None => (None, None),
+        };
+        Self {
+            id: order.id,
+            portfolio_id: order.portfolio_id,
+            stock_id: order.stock_id,
+            client_order_id: order.client_order_id.clone(),
+            side: order.side,
+            order_type: order.order_type(),
+            time_in_force: order.time_in_force,
+            quantity,
+            notional,
+            status: order.status,
+            filled_quantity: order.filled_quantity.clone(),
+            filled_price: order.filled_price.clone(),
+            submitted_at: order.submitted_at,
+            filled_at: order.filled_at,
+            order_class: order.order_class,
+            parent_order_id: order.parent_order_id,
+            replaces: order.replaces,
+            limit_price: order.terms.limit_price().cloned(),
+            stop_price: order.terms.stop_price().cloned(),
+            trail_price,
+            trail_percent,
+            triggered_at: order.triggered_at,
+            high_water_price: order.high_water_price.clone(),
+            reserved_cash: order.reserved_cash.clone(),
+            reserved_quantity: order.reserved_quantity.clone(),
+            filled_amount: order.filled_amount.clone(),
+            commission: order.commission.clone(),
+            last_matched_at: order.last_matched_at,
+            canceled_at: order.canceled_at,
+            expires_at: order.expires_at,
+            reject_reason: order.reject_reason.clone(),
+        }
+    }
+}
+
+/// The table has checks that size and prices are there.
+fn order((row, symbol): (OrderRow, Symbol)) -> Result<Order, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("order {} lacks its size or its prices", row.id));
+    let size = match (row.quantity, row.notional) {
+        (Some(quantity), _) => OrderSize::Quantity(quantity),
+        (None, notional) => OrderSize::Notional(notional.ok_or_else(corrupt)?),
+    };
+    let (limit, stop) = (row.limit_price.ok_or_else(corrupt), row.stop_price.ok_or_else(corrupt));
+    let terms = match row.order_type {
+        OrderType::Market => OrderTerms::Market,
+        OrderType::Limit => OrderTerms::Limit { limit: limit? },
+        OrderType::Stop => OrderTerms::Stop { stop: stop? },
+        OrderType::StopLimit => OrderTerms::StopLimit { stop: stop?, limit: limit? },
+        OrderType::TrailingStop => OrderTerms::TrailingStop {
+            trail: match (row.trail_price, row.trail_percent) {
+                (Some(price), _) => Trail::Price(price),
+                (None, percent) => Trail::Percent(percent.ok_or_else(corrupt)?),
+            },
+        },
+    };
+    Ok(Order {
         id: row.id,
         portfolio_id: row.portfolio_id,
         stock_id: row.stock_id,
         symbol,
         client_order_id: row.client_order_id,
         side: row.side,
-        size: match (row.quantity, row.notional) {
-            (Some(quantity), _) => OrderSize::Quantity(quantity),
-            // The table has a check that one of the two is there.
-            (None, notional) => OrderSize::Notional(notional.unwrap_or_else(Money::zero)),
-        },
-        order_type: row.order_type,
+        size,
+        terms,
         time_in_force: row.time_in_force,
+        order_class: row.order_class,
+        parent_order_id: row.parent_order_id,
+        replaces: row.replaces,
         status: row.status,
+        triggered_at: row.triggered_at,
+        high_water_price: row.high_water_price,
+        reserved_cash: row.reserved_cash,
+        reserved_quantity: row.reserved_quantity,
         filled_quantity: row.filled_quantity,
+        filled_amount: row.filled_amount,
         filled_price: row.filled_price,
+        commission: row.commission,
         submitted_at: row.submitted_at,
+        last_matched_at: row.last_matched_at,
         filled_at: row.filled_at,
-    }
+        canceled_at: row.canceled_at,
+        expires_at: row.expires_at,
+        reject_reason: row.reject_reason,
+    })
 }
 
-/// `request` is the command's canonical line, by which a repeated request is told from another one.
-pub fn insert(tx: &mut Tx<'_>, order: &Order, request: &str) -> Result<(), StoreError> {
-    let (quantity, notional) = match &order.size {
-        OrderSize::Quantity(quantity) => (Some(quantity), None),
-        OrderSize::Notional(notional) => (None, Some(notional)),
-    };
-    diesel::insert_into(orders::table)
-        .values((
-            orders::id.eq(order.id),
-            orders::portfolio_id.eq(order.portfolio_id),
-            orders::stock_id.eq(order.stock_id),
-            orders::client_order_id.eq(&order.client_order_id),
-            orders::request.eq(request),
-            orders::side.eq(order.side),
-            orders::order_type.eq(order.order_type),
-            orders::time_in_force.eq(order.time_in_force),
-            orders::quantity.eq(quantity),
-            orders::notional.eq(notional),
-            orders::status.eq(order.status),
-            orders::filled_quantity.eq(&order.filled_quantity),
-            orders::filled_price.eq(&order.filled_price),
-            orders::submitted_at.eq(order.submitted_at),
-            orders::filled_at.eq(order.filled_at),
-        ))
+fn orders_of(rows: Vec<(OrderRow, Symbol)>) -> Result<Vec<Order>, StoreError> {
+    rows.into_iter().map(order).collect()
+}
+
+/// Adds orders, parents before their legs. Each comes with its command's canonical line, by which a repeated request
+/// is told from another one.
+pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<OrderRow> = new.iter().map(|(order, _)| OrderRow::from(*order)).collect();
+    match tx.conn {
+        Conn::Sqlite(c) => {
+            for (row, (_, request)) in rows.into_iter().zip(new) {
+                diesel::insert_into(orders::table).values((row, orders::request.eq(request))).execute(c)?;
+            }
+        }
+        Conn::Postgres(c) => {
+            let rows = &rows;
+            Unnest::<()>::new(
+                "INSERT INTO orders (id, portfolio_id, stock_id, client_order_id, request, side, order_type, \
+                 time_in_force, quantity, notional, status, filled_quantity, filled_price, submitted_at, filled_at, \
+                 order_class, parent_order_id, replaces, limit_price, stop_price, trail_price, trail_percent, \
+                 triggered_at, high_water_price, reserved_cash, reserved_quantity, filled_amount, commission, \
+                 last_matched_at, canceled_at, expires_at, reject_reason) SELECT * FROM",
+                "",
+            )
+            .column::<Text, _>(rows.iter().map(|row| row.id))
+            .column::<BigInt, _>(rows.iter().map(|row| row.portfolio_id))
+            .column::<BigInt, _>(rows.iter().map(|row| row.stock_id))
+            .column::<Nullable<Text>, _>(rows.iter().map(|row| row.client_order_id.as_deref()))
+            .column::<Text, _>(new.iter().map(|(_, request)| *request))
+            .column::<Text, _>(rows.iter().map(|row| row.side))
+            .column::<Text, _>(rows.iter().map(|row| row.order_type))
+            .column::<Text, _>(rows.iter().map(|row| row.time_in_force))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.quantity.as_ref()))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.notional.as_ref()))
+            .column::<Text, _>(rows.iter().map(|row| row.status))
+            .column::<Exact, _>(rows.iter().map(|row| &row.filled_quantity))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.filled_price.as_ref()))
+            .column::<Moment, _>(rows.iter().map(|row| row.submitted_at))
+            .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.filled_at))
+            .column::<Text, _>(rows.iter().map(|row| row.order_class))
+            .column::<Nullable<Text>, _>(rows.iter().map(|row| row.parent_order_id))
+            .column::<Nullable<Text>, _>(rows.iter().map(|row| row.replaces))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.limit_price.as_ref()))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.stop_price.as_ref()))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.trail_price.as_ref()))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.trail_percent.as_ref()))
+            .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.triggered_at))
+            .column::<Nullable<Exact>, _>(rows.iter().map(|row| row.high_water_price.as_ref()))
+            .column::<Exact, _>(rows.iter().map(|row| &row.reserved_cash))
+            .column::<Exact, _>(rows.iter().map(|row| &row.reserved_quantity))
+            .column::<Exact, _>(rows.iter().map(|row| &row.filled_amount))
+            .column::<Exact, _>(rows.iter().map(|row| &row.commission))
+            .column::<Moment, _>(rows.iter().map(|row| row.last_matched_at))
+            .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.canceled_at))
+            .column::<Nullable<Moment>, _>(rows.iter().map(|row| row.expires_at))
+            .column::<Nullable<Text>, _>(rows.iter().map(|row| row.reject_reason.as_deref()))
+            .execute(c)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what has become of orders that were there before.
+pub fn update(tx: &mut Tx<'_>, changed: &[&Order]) -> Result<(), StoreError> {
+    for order in changed {
+        diesel::update(orders::table.find(order.id)).set(OrderRow::from(*order)).execute(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Notes that prices up to `until` have been looked at for these working orders.
+pub fn set_last_matched(tx: &mut Tx<'_>, ids: &[OrderId], until: Timestamp) -> Result<(), StoreError> {
+    diesel::update(orders::table.filter(orders::id.eq_any(ids).and(orders::last_matched_at.lt(until))))
+        .set(orders::last_matched_at.eq(until))
         .execute(tx.conn)?;
     Ok(())
 }
 
-/// The order of that name in the portfolio, with the canonical line of its request.
-pub fn by_client_order_id(
+/// The orders of those names in their portfolios, each with the canonical line of its request.
+pub fn by_client_order_ids(
     tx: &mut Tx<'_>,
-    portfolio: PortfolioId,
-    client_order_id: &str,
-) -> Result<Option<(Order, String)>, StoreError> {
-    let found: Option<(OrderRow, Symbol, String)> = orders::table
+    names: &[(PortfolioId, &str)],
+) -> Result<Vec<(Order, String)>, StoreError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<OrderId> = match tx.conn {
+        Conn::Sqlite(c) => {
+            let mut ids = Vec::new();
+            for (portfolio, name) in names {
+                let id: Option<OrderId> = orders::table
+                    .filter(orders::portfolio_id.eq(portfolio).and(orders::client_order_id.eq(name)))
+                    .select(orders::id)
+                    .first(c)
+                    .optional()?;
+                ids.extend(id);
+            }
+            ids
+        }
+        Conn::Postgres(c) => Unnest::<Text>::new(
+            "SELECT o.id FROM",
+            "AS n (portfolio_id, client_order_id) JOIN orders o USING (portfolio_id, client_order_id)",
+        )
+        .column::<BigInt, _>(names.iter().map(|(portfolio, _)| *portfolio))
+        .column::<Text, _>(names.iter().map(|(_, name)| *name))
+        .load(c)?,
+    };
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Vec<(OrderRow, Symbol, String)> = orders::table
         .inner_join(stocks::table)
-        .filter(orders::portfolio_id.eq(portfolio).and(orders::client_order_id.eq(client_order_id)))
+        .filter(orders::id.eq_any(ids))
+        .order(orders::id)
         .select((OrderRow::as_select(), stocks::symbol, orders::request))
-        .first(tx.conn)
-        .optional()?;
-    Ok(found.map(|(row, symbol, request)| (order((row, symbol)), request)))
+        .load(tx.conn)?;
+    found.into_iter().map(|(row, symbol, request)| Ok((order((row, symbol))?, request))).collect()
+}
+
+/// The groups that the given orders are part of, in order of their roots' ids. Legs that were replaced are left out.
+pub fn groups(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<OrderGroup>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named: Vec<(OrderId, Option<OrderId>)> = orders::table
+        .filter(orders::id.eq_any(ids))
+        .select((orders::id, orders::parent_order_id))
+        .load(tx.conn)?;
+    let roots: Vec<OrderId> = named.into_iter().map(|(id, parent)| parent.unwrap_or(id)).collect();
+    let rows: Vec<(OrderRow, Symbol)> = orders::table
+        .inner_join(stocks::table)
+        .filter(orders::id.eq_any(&roots).or(orders::parent_order_id.eq_any(roots.iter().map(Some))))
+        .order(orders::id)
+        .select((OrderRow::as_select(), stocks::symbol))
+        .load(tx.conn)?;
+    let mut groups: BTreeMap<OrderId, OrderGroup> = BTreeMap::new();
+    for order in orders_of(rows)? {
+        match order.parent_order_id {
+            None => {
+                groups.entry(order.id).or_insert(OrderGroup { orders: Vec::new() }).orders.insert(0, order)
+            }
+            Some(_) if order.status == OrderStatus::Replaced => {}
+            Some(root) => {
+                groups.entry(root).or_insert(OrderGroup { orders: Vec::new() }).orders.push(order);
+            }
+        }
+    }
+    Ok(groups.into_values().collect())
+}
+
+/// Up to `limit` ids of orders that prices can fill, above `after`.
+pub fn working(tx: &mut Tx<'_>, after: Option<OrderId>, limit: i64) -> Result<Vec<OrderId>, StoreError> {
+    let mut query = orders::table
+        .filter(is_open().and(orders::status.ne(OrderStatus::Held)))
+        .select(orders::id)
+        .into_boxed();
+    if let Some(after) = after {
+        query = query.filter(orders::id.gt(after));
+    }
+    Ok(query.order(orders::id).limit(limit).load(tx.conn)?)
+}
+
+/// The ids of a portfolio's open orders, roots before their legs.
+pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>, StoreError> {
+    Ok(orders::table
+        .filter(orders::portfolio_id.eq(portfolio).and(is_open()))
+        .order(orders::id)
+        .select(orders::id)
+        .load(tx.conn)?)
+}
+
+/// Spelled as in the index, which a planner recognises only so.
+fn is_open() -> SqlLiteral<Bool> {
+    sql("orders.status IN ('held', 'accepted', 'partially_filled')")
 }
 
 pub fn of_portfolio(
@@ -99,37 +336,129 @@ pub fn of_portfolio(
     portfolio: PortfolioId,
     id: OrderId,
 ) -> Result<Option<Order>, StoreError> {
-    Ok(orders::table
+    orders::table
         .inner_join(stocks::table)
         .filter(orders::portfolio_id.eq(portfolio).and(orders::id.eq(id)))
         .select((OrderRow::as_select(), stocks::symbol))
         .first(tx.conn)
         .optional()?
-        .map(order))
+        .map(order)
+        .transpose()
 }
 
-/// A portfolio's orders from the first on: up to `limit` with ids above `after`.
-pub fn replay(
+/// The order that took the place of that one.
+pub fn successor(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
-    after: Option<OrderId>,
-    limit: i64,
-) -> Result<Vec<Order>, StoreError> {
-    let mut query = orders::table
-        .inner_join(stocks::table)
-        .filter(orders::portfolio_id.eq(portfolio))
-        .select((OrderRow::as_select(), stocks::symbol))
-        .into_boxed();
-    if let Some(after) = after {
-        query = query.filter(orders::id.gt(after));
+    id: OrderId,
+) -> Result<Option<OrderId>, StoreError> {
+    Ok(orders::table
+        .filter(orders::portfolio_id.eq(portfolio).and(orders::replaces.eq(id)))
+        .select(orders::id)
+        .first(tx.conn)
+        .optional()?)
+}
+
+/// The orders of those ids, be they part of a group or replaced.
+pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(query.order(orders::id).limit(limit).load(tx.conn)?.into_iter().map(order).collect())
+    orders_of(
+        orders::table
+            .inner_join(stocks::table)
+            .filter(orders::id.eq_any(ids))
+            .order(orders::id)
+            .select((OrderRow::as_select(), stocks::symbol))
+            .load(tx.conn)?,
+    )
+}
+
+/// The legs of the given orders, in order of id; replaced ones are left out.
+pub fn legs(tx: &mut Tx<'_>, parents: &[OrderId]) -> Result<Vec<Order>, StoreError> {
+    orders_of(
+        orders::table
+            .inner_join(stocks::table)
+            .filter(orders::parent_order_id.eq_any(parents.iter().map(Some)))
+            .filter(orders::status.ne(OrderStatus::Replaced))
+            .order(orders::id)
+            .select((OrderRow::as_select(), stocks::symbol))
+            .load(tx.conn)?,
+    )
+}
+
+/// What an order has done to the books, and keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = orders)]
+pub struct Booked {
+    pub id: OrderId,
+    pub portfolio_id: PortfolioId,
+    pub stock_id: StockId,
+    pub side: Side,
+    pub status: OrderStatus,
+    pub quantity: Option<Quantity>,
+    pub reserved_cash: Money,
+    pub reserved_quantity: Quantity,
+    pub filled_quantity: Quantity,
+    pub filled_amount: Money,
+    pub filled_price: Option<AveragePrice>,
+    pub commission: Money,
+}
+
+/// How many orders the portfolios with ids in `(after, last]` have; those without any are left out.
+pub fn sizes(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<(PortfolioId, i64)>, StoreError> {
+    Ok(orders::table
+        .filter(orders::portfolio_id.gt(after).and(orders::portfolio_id.le(last)))
+        .group_by(orders::portfolio_id)
+        .select((orders::portfolio_id, diesel::dsl::count_star()))
+        .load(tx.conn)?)
+}
+
+/// Those of the portfolios with ids in `(after, last]`, one portfolio after the other.
+pub fn booked_in_range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<Booked>, StoreError> {
+    Ok(orders::table
+        .filter(orders::portfolio_id.gt(after).and(orders::portfolio_id.le(last)))
+        // As the index has them.
+        .order((orders::portfolio_id, orders::id.desc()))
+        .select(Booked::as_select())
+        .load(tx.conn)?)
+}
+
+/// Up to `limit` orders of one portfolio with ids below `before`, newest first.
+pub fn booked(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    before: Option<OrderId>,
+    limit: i64,
+) -> Result<Vec<Booked>, StoreError> {
+    let mut query =
+        orders::table.filter(orders::portfolio_id.eq(portfolio)).select(Booked::as_select()).into_boxed();
+    if let Some(before) = before {
+        query = query.filter(orders::id.lt(before));
+    }
+    Ok(query.order(orders::id.desc()).limit(limit).load(tx.conn)?)
+}
+
+/// Which orders of a portfolio are wanted; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub open: Option<bool>,
+    pub symbol: Option<Symbol>,
 }
 
 /// Newest first; ids sort by time of submission.
 pub fn page(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
+    filter: &Filter,
     before: Option<OrderId>,
     limit: i64,
 ) -> Result<Vec<Order>, StoreError> {
@@ -138,8 +467,16 @@ pub fn page(
         .filter(orders::portfolio_id.eq(portfolio))
         .select((OrderRow::as_select(), stocks::symbol))
         .into_boxed();
+    match filter.open {
+        Some(true) => query = query.filter(is_open()),
+        Some(false) => query = query.filter(diesel::dsl::not(is_open())),
+        None => {}
+    }
+    if let Some(symbol) = &filter.symbol {
+        query = query.filter(stocks::symbol.eq(symbol));
+    }
     if let Some(before) = before {
         query = query.filter(orders::id.lt(before));
     }
-    Ok(query.order(orders::id.desc()).limit(limit).load(tx.conn)?.into_iter().map(order).collect())
+    orders_of(query.order(orders::id.desc()).limit(limit).load(tx.conn)?)
 }

@@ -1,11 +1,12 @@
 //! Portfolios: what they are called, whose they are, and their cash.
 
-use std::collections::BTreeMap;
-
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use domain::sql::{Exact, Moment};
 use domain::{Money, Portfolio, PortfolioId, Timestamp, UserId};
 
-use crate::connection::Locked;
+use crate::bulk::Unnest;
+use crate::connection::{Conn, Locked};
 use crate::schema::{portfolios, users};
 use crate::users::lower;
 use crate::{StoreError, Tx};
@@ -21,6 +22,10 @@ pub struct PortfolioRecord {
     pub cash_balance: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Kept by open orders.
+    pub reserved_cash: Money,
+    /// Since when it is over and can only be looked at.
+    pub archived_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -49,24 +54,26 @@ pub fn insert(tx: &mut Tx<'_>, new: NewPortfolio) -> Result<PortfolioRecord, Sto
         .get_result(tx.conn)?)
 }
 
-/// In the order they were made.
+/// Those that are traded in, in the order they were made.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
-        .filter(portfolios::user_id.eq(user))
+        .filter(portfolios::user_id.eq(user).and(portfolios::archived_at.is_null()))
         .order(portfolios::id)
         .select(PortfolioRecord::as_select())
         .load(tx.conn)?)
 }
 
-/// Up to `limit` of a user's portfolios in the order they were made, those after `after`.
+/// Up to `limit` of a user's portfolios in the order they were made, those after `after`: archived ones, or the others.
 pub fn page_of_user(
     tx: &mut Tx<'_>,
     user: UserId,
+    archived: bool,
     after: Option<PortfolioId>,
     limit: i64,
 ) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::user_id.eq(user).and(portfolios::id.gt(after.map_or(0, |id| id.0))))
+        .filter(portfolios::archived_at.is_not_null().eq(archived))
         .order(portfolios::id)
         .limit(limit)
         .select(PortfolioRecord::as_select())
@@ -83,22 +90,39 @@ pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<Po
         .optional()?)
 }
 
-/// Locks the row, so that orders and cash movements of one portfolio follow one another, and answers the time of
-/// the last one. The positions are still to be loaded.
-pub fn lock_owned(
-    tx: &mut Tx<'_>,
-    id: PortfolioId,
-    user: UserId,
-) -> Result<Option<(Portfolio, Timestamp)>, StoreError> {
-    let row: Option<(PortfolioId, Money, Timestamp)> =
-        Locked(portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user))).select((
-            portfolios::id,
-            portfolios::cash_balance,
-            portfolios::updated_at,
-        )))
-        .get_result(tx.conn)
-        .optional()?;
-    Ok(row.map(|(id, cash_balance, last)| (Portfolio { id, cash_balance, positions: BTreeMap::new() }, last)))
+/// A portfolio's row, locked. The positions are still to be loaded.
+#[derive(Debug)]
+pub struct LockedPortfolio {
+    pub portfolio: Portfolio,
+    pub user_id: UserId,
+    /// The time of the last order or movement of cash.
+    pub last: Timestamp,
+    pub archived: bool,
+}
+
+/// Locks the rows in the order of their ids, so that orders and cash movements of one portfolio follow one another and
+/// nobody waits in a circle.
+pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>, StoreError> {
+    let rows: Vec<PortfolioRecord> = Locked(
+        portfolios::table
+            .filter(portfolios::id.eq_any(ids))
+            .order(portfolios::id)
+            .select(PortfolioRecord::as_select()),
+    )
+    .load(tx.conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let mut portfolio = Portfolio::new(row.id, row.cash_balance);
+            portfolio.reserved.cash = row.reserved_cash;
+            LockedPortfolio {
+                portfolio,
+                user_id: row.user_id,
+                last: row.updated_at,
+                archived: row.archived_at.is_some(),
+            }
+        })
+        .collect())
 }
 
 pub fn update(
@@ -116,10 +140,42 @@ pub fn update(
     }
 }
 
-pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &Money, now: Timestamp) -> Result<(), StoreError> {
-    diesel::update(portfolios::table.find(id))
-        .set((portfolios::cash_balance.eq(cash), portfolios::updated_at.eq(now)))
-        .execute(tx.conn)?;
+/// Writes cash, what of it is kept, and the time of the change.
+pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    match tx.conn {
+        Conn::Sqlite(c) => {
+            for (portfolio, now) in changed {
+                diesel::update(portfolios::table.find(portfolio.id))
+                    .set((
+                        portfolios::cash_balance.eq(&portfolio.cash_balance),
+                        portfolios::reserved_cash.eq(&portfolio.reserved.cash),
+                        portfolios::updated_at.eq(now),
+                    ))
+                    .execute(c)?;
+            }
+        }
+        Conn::Postgres(c) => {
+            Unnest::<()>::new(
+                "UPDATE portfolios p SET cash_balance = v.cash_balance, reserved_cash = v.reserved_cash, \
+                 updated_at = v.updated_at FROM",
+                "AS v (id, cash_balance, reserved_cash, updated_at) WHERE p.id = v.id",
+            )
+            .column::<BigInt, _>(changed.iter().map(|(portfolio, _)| portfolio.id))
+            .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.cash_balance))
+            .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.reserved.cash))
+            .column::<Moment, _>(changed.iter().map(|(_, now)| *now))
+            .execute(c)?;
+        }
+    }
+    Ok(())
+}
+
+/// From now on the portfolio can only be looked at.
+pub fn archive(tx: &mut Tx<'_>, id: PortfolioId, now: Timestamp) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.find(id)).set(portfolios::archived_at.eq(now)).execute(tx.conn)?;
     Ok(())
 }
 
@@ -129,17 +185,33 @@ pub fn delete(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<bool, St
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
 }
 
-/// Up to `limit` portfolios with ids in `(after, last]` that existed at `created_before`, in order of id.
+/// Up to `limit` portfolios with ids in `(after, last]`, in order of id.
 pub fn range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
     last: PortfolioId,
-    created_before: Timestamp,
     limit: i64,
 ) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::id.gt(after).and(portfolios::id.le(last)))
-        .filter(portfolios::created_at.lt(created_before))
+        .order(portfolios::id)
+        .limit(limit)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
+}
+
+/// Those of them that had been opened before `at` and were not archived then.
+pub fn active_range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+    at: Timestamp,
+    limit: i64,
+) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::id.gt(after).and(portfolios::id.le(last)))
+        .filter(portfolios::created_at.lt(at))
+        .filter(portfolios::archived_at.is_null().or(portfolios::archived_at.ge(at)))
         .order(portfolios::id)
         .limit(limit)
         .select(PortfolioRecord::as_select())

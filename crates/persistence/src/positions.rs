@@ -1,12 +1,14 @@
 //! Shares held, one row per portfolio and stock. A row stays when all is sold: it keeps the realised result.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
-use diesel::upsert::excluded;
+use diesel::sql_types::BigInt;
+use domain::sql::Exact;
 use domain::{Money, PortfolioId, Position, Quantity, Stock, StockId};
 
-use crate::connection::each;
+use crate::bulk::Unnest;
+use crate::connection::Conn;
 use crate::schema::{positions, stocks};
 use crate::stocks::StockRow;
 use crate::{StoreError, Tx};
@@ -18,28 +20,21 @@ fn position((quantity, cost_basis, realized_pnl): (Quantity, Money, Money)) -> P
     Position { quantity, cost_basis, realized_pnl }
 }
 
-pub fn of_stock(
+/// With their stocks and the shares that open orders keep, in order of symbol; sold-out ones included.
+pub fn of_portfolio(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
-    stock: StockId,
-) -> Result<Option<Position>, StoreError> {
-    Ok(positions::table
-        .filter(positions::portfolio_id.eq(portfolio).and(positions::stock_id.eq(stock)))
-        .select(COLUMNS)
-        .first(tx.conn)
-        .optional()?
-        .map(position))
-}
-
-/// With their stocks, in order of symbol; sold-out ones included.
-pub fn of_portfolio(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<(Stock, Position)>, StoreError> {
-    let rows: Vec<(StockRow, (Quantity, Money, Money))> = positions::table
+) -> Result<Vec<(Stock, Position, Quantity)>, StoreError> {
+    let rows: Vec<(StockRow, (Quantity, Money, Money), Quantity)> = positions::table
         .inner_join(stocks::table)
         .filter(positions::portfolio_id.eq(portfolio))
         .order(stocks::symbol)
-        .select((StockRow::as_select(), COLUMNS))
+        .select((StockRow::as_select(), COLUMNS, positions::reserved_quantity))
         .load(tx.conn)?;
-    Ok(rows.into_iter().map(|(stock, columns)| (stock.into(), position(columns))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(stock, columns, reserved)| (stock.into(), position(columns), reserved))
+        .collect())
 }
 
 /// Of several portfolios at once.
@@ -59,27 +54,119 @@ pub fn of_portfolios(
     Ok(found)
 }
 
-pub fn save(
+/// A position with the shares that open orders keep.
+pub type Kept = (Position, Quantity);
+
+/// Of the portfolios with ids in `(after, last]`.
+pub fn of_range(
     tx: &mut Tx<'_>,
-    portfolio: PortfolioId,
-    stock: StockId,
-    position: &Position,
-) -> Result<(), StoreError> {
-    each!(&mut *tx.conn, c => diesel::insert_into(positions::table)
-        .values((
-            positions::portfolio_id.eq(portfolio),
-            positions::stock_id.eq(stock),
-            positions::quantity.eq(&position.quantity),
-            positions::cost_basis.eq(&position.cost_basis),
-            positions::realized_pnl.eq(&position.realized_pnl),
-        ))
-        .on_conflict((positions::portfolio_id, positions::stock_id))
-        .do_update()
-        .set((
-            positions::quantity.eq(excluded(positions::quantity)),
-            positions::cost_basis.eq(excluded(positions::cost_basis)),
-            positions::realized_pnl.eq(excluded(positions::realized_pnl)),
-        ))
-        .execute(c))?;
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<HashMap<PortfolioId, BTreeMap<StockId, Kept>>, StoreError> {
+    type Row = (PortfolioId, StockId, (Quantity, Money, Money), Quantity);
+    let rows: Vec<Row> = positions::table
+        .filter(positions::portfolio_id.gt(after).and(positions::portfolio_id.le(last)))
+        .order((positions::portfolio_id, positions::stock_id))
+        .select((positions::portfolio_id, positions::stock_id, COLUMNS, positions::reserved_quantity))
+        .load(tx.conn)?;
+    let mut found: HashMap<PortfolioId, BTreeMap<StockId, Kept>> = HashMap::new();
+    for (portfolio, stock, columns, reserved) in rows {
+        found.entry(portfolio).or_default().insert(stock, (position(columns), reserved));
+    }
+    Ok(found)
+}
+
+/// The given positions; pairs without a row are left out.
+pub fn of_pairs(
+    tx: &mut Tx<'_>,
+    pairs: &[(PortfolioId, StockId)],
+) -> Result<HashMap<(PortfolioId, StockId), Kept>, StoreError> {
+    if pairs.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(PortfolioId, StockId, Quantity, Money, Money, Quantity)> = match tx.conn {
+        Conn::Sqlite(c) => {
+            let mut rows = Vec::new();
+            for (portfolio, stock) in pairs {
+                rows.extend(
+                    positions::table
+                        .filter(positions::portfolio_id.eq(portfolio).and(positions::stock_id.eq(stock)))
+                        .select((
+                            positions::portfolio_id,
+                            positions::stock_id,
+                            positions::quantity,
+                            positions::cost_basis,
+                            positions::realized_pnl,
+                            positions::reserved_quantity,
+                        ))
+                        .first(c)
+                        .optional()?,
+                );
+            }
+            rows
+        }
+        Conn::Postgres(c) => Unnest::<(BigInt, BigInt, Exact, Exact, Exact, Exact)>::new(
+            "SELECT p.portfolio_id, p.stock_id, p.quantity, p.cost_basis, p.realized_pnl, p.reserved_quantity FROM",
+            "AS n (portfolio_id, stock_id) JOIN positions p USING (portfolio_id, stock_id)",
+        )
+        .column::<BigInt, _>(pairs.iter().map(|(portfolio, _)| *portfolio))
+        .column::<BigInt, _>(pairs.iter().map(|(_, stock)| *stock))
+        .load(c)?,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|(portfolio, stock, quantity, cost_basis, realized_pnl, reserved)| {
+            ((portfolio, stock), (position((quantity, cost_basis, realized_pnl)), reserved))
+        })
+        .collect())
+}
+
+/// A position as it is to be, with the shares that open orders keep.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    pub portfolio: PortfolioId,
+    pub stock: StockId,
+    pub position: &'a Position,
+    pub reserved: &'a Quantity,
+}
+
+pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    match tx.conn {
+        Conn::Sqlite(c) => {
+            for Changed { portfolio, stock, position, reserved } in changed {
+                let values = (
+                    positions::quantity.eq(&position.quantity),
+                    positions::cost_basis.eq(&position.cost_basis),
+                    positions::realized_pnl.eq(&position.realized_pnl),
+                    positions::reserved_quantity.eq(reserved),
+                );
+                diesel::insert_into(positions::table)
+                    .values((positions::portfolio_id.eq(portfolio), positions::stock_id.eq(stock), values))
+                    .on_conflict((positions::portfolio_id, positions::stock_id))
+                    .do_update()
+                    .set(values)
+                    .execute(c)?;
+            }
+        }
+        Conn::Postgres(c) => {
+            Unnest::<()>::new(
+                "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
+                 reserved_quantity) SELECT * FROM",
+                "ON CONFLICT (portfolio_id, stock_id) DO UPDATE SET quantity = excluded.quantity, \
+                 cost_basis = excluded.cost_basis, realized_pnl = excluded.realized_pnl, \
+                 reserved_quantity = excluded.reserved_quantity",
+            )
+            .column::<BigInt, _>(changed.iter().map(|row| row.portfolio))
+            .column::<BigInt, _>(changed.iter().map(|row| row.stock))
+            .column::<Exact, _>(changed.iter().map(|row| &row.position.quantity))
+            .column::<Exact, _>(changed.iter().map(|row| &row.position.cost_basis))
+            .column::<Exact, _>(changed.iter().map(|row| &row.position.realized_pnl))
+            .column::<Exact, _>(changed.iter().map(|row| row.reserved))
+            .execute(c)?;
+        }
+    }
     Ok(())
 }

@@ -56,7 +56,7 @@ table! {
     use domain::sql::{Exact, Moment};
     portfolios (id) {
         id -> BigInt, user_id -> BigInt, name -> Text, description -> Text, cash_balance -> Exact,
-        created_at -> Moment, updated_at -> Moment,
+        created_at -> Moment, updated_at -> Moment, reserved_cash -> Exact, archived_at -> Nullable<Moment>,
     }
 }
 table! {
@@ -64,7 +64,7 @@ table! {
     use domain::sql::Exact;
     positions (id) {
         id -> BigInt, portfolio_id -> BigInt, stock_id -> BigInt, quantity -> Exact, cost_basis -> Exact,
-        realized_pnl -> Exact,
+        realized_pnl -> Exact, reserved_quantity -> Exact,
     }
 }
 table! {
@@ -73,8 +73,13 @@ table! {
     orders (id) {
         id -> Text, portfolio_id -> BigInt, stock_id -> BigInt, client_order_id -> Nullable<Text>, request -> Text,
         side -> Text, order_type -> Text, time_in_force -> Text, quantity -> Nullable<Exact>,
-        notional -> Nullable<Exact>, status -> Text, filled_quantity -> Exact, filled_price -> Exact,
-        submitted_at -> Moment, filled_at -> Moment,
+        notional -> Nullable<Exact>, status -> Text, filled_quantity -> Exact,
+        filled_price -> Nullable<Exact>, submitted_at -> Moment, filled_at -> Nullable<Moment>, order_class -> Text,
+        parent_order_id -> Nullable<Text>, replaces -> Nullable<Text>, limit_price -> Nullable<Exact>,
+        stop_price -> Nullable<Exact>, trail_price -> Nullable<Exact>, trail_percent -> Nullable<Exact>,
+        triggered_at -> Nullable<Moment>, high_water_price -> Nullable<Exact>, reserved_cash -> Exact,
+        reserved_quantity -> Exact, filled_amount -> Exact, commission -> Exact, last_matched_at -> Moment,
+        canceled_at -> Nullable<Moment>, expires_at -> Nullable<Moment>, reject_reason -> Nullable<Text>,
     }
 }
 table! {
@@ -84,7 +89,7 @@ table! {
         id -> BigInt, portfolio_id -> BigInt, stock_id -> Nullable<BigInt>, order_id -> Nullable<Text>,
         transaction_type -> Text, quantity -> Nullable<Exact>, price -> Nullable<Exact>, commission -> Exact,
         amount -> Exact, realized_pnl -> Nullable<Exact>, timestamp -> Moment, quote_source -> Nullable<Text>,
-        quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>,
+        quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
     }
 }
 table! {
@@ -119,6 +124,7 @@ joinable!(api_tokens -> users (user_id));
 joinable!(orders -> stocks (stock_id));
 joinable!(portfolio_snapshots -> portfolios (portfolio_id));
 joinable!(portfolios -> users (user_id));
+joinable!(positions -> portfolios (portfolio_id));
 joinable!(positions -> stocks (stock_id));
 joinable!(transactions -> stocks (stock_id));
 joinable!(transactions -> portfolios (portfolio_id));

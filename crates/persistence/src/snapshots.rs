@@ -107,6 +107,35 @@ pub fn window(
     Ok(rows.into_iter().map(Snapshot::from).collect())
 }
 
+/// How many final rows the portfolios with ids in `(after, last]` have; those without any are left out.
+pub fn sizes(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<(PortfolioId, i64)>, StoreError> {
+    Ok(portfolio_snapshots::table
+        .filter(portfolio_snapshots::portfolio_id.gt(after).and(portfolio_snapshots::portfolio_id.le(last)))
+        .filter(portfolio_snapshots::provisional.eq(false))
+        .group_by(portfolio_snapshots::portfolio_id)
+        .select((portfolio_snapshots::portfolio_id, diesel::dsl::count_star()))
+        .load(tx.conn)?)
+}
+
+/// The final rows of the portfolios with ids in `(after, last]`, one portfolio after the other, oldest first.
+pub fn finals_in_range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<Snapshot>, StoreError> {
+    let rows: Vec<SnapshotRow> = portfolio_snapshots::table
+        .filter(portfolio_snapshots::portfolio_id.gt(after).and(portfolio_snapshots::portfolio_id.le(last)))
+        .filter(portfolio_snapshots::provisional.eq(false))
+        .order((portfolio_snapshots::portfolio_id, portfolio_snapshots::date))
+        .select(SnapshotRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Snapshot::from).collect())
+}
+
 /// The newest final row before that day.
 pub fn last_before(
     tx: &mut Tx<'_>,

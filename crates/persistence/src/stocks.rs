@@ -2,11 +2,14 @@
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date};
 use diesel::upsert::excluded;
 use domain::instrument::LastPrice;
+use domain::sql::Exact;
 use domain::{Bar, Currency, Freshness, Listing, Price, Quote, Stock, StockId, Symbol, Timestamp};
 
-use crate::connection::each;
+use crate::bulk::Unnest;
+use crate::connection::{Conn, each};
 use crate::schema::{positions, price_bars, stocks, watchlist_items};
 use crate::users::lower;
 use crate::{StoreError, Tx};
@@ -213,6 +216,34 @@ pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> 
             volume: u64::try_from(row.volume).unwrap_or(0),
         })
         .collect())
+}
+
+/// The closes of those sessions, where they are stored.
+pub fn closes(
+    tx: &mut Tx<'_>,
+    wanted: &[(StockId, NaiveDate)],
+) -> Result<Vec<(StockId, NaiveDate, Price)>, StoreError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    match tx.conn {
+        Conn::Sqlite(c) => {
+            let mut found = Vec::new();
+            for (id, date) in wanted {
+                let close =
+                    price_bars::table.find((id, date)).select(price_bars::close).first(c).optional()?;
+                found.extend(close.map(|close| (*id, *date, close)));
+            }
+            Ok(found)
+        }
+        Conn::Postgres(c) => Ok(Unnest::<(BigInt, Date, Exact)>::new(
+            "SELECT b.stock_id, b.date, b.close FROM",
+            "AS n (stock_id, date) JOIN price_bars b USING (stock_id, date)",
+        )
+        .column::<BigInt, _>(wanted.iter().map(|(id, _)| *id))
+        .column::<Date, _>(wanted.iter().map(|(_, date)| *date))
+        .load(c)?),
+    }
 }
 
 /// The newest close of each stock on or before `date`, with its session.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use diesel::r2d2::{ManageConnection, Pool};
+use diesel::r2d2::{CustomizeConnection, ManageConnection, NopConnectionCustomizer, Pool};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::connection::{Conn, DatabaseUrl, Manager};
@@ -12,6 +12,7 @@ use crate::error::StoreError;
 /// The database. Cheap to clone; clones share the pool.
 #[derive(Clone)]
 pub struct Store {
+    url: DatabaseUrl,
     pool: Pool<Manager>,
     /// As many as the pool has connections, so that waiting costs a task and not a thread.
     permits: Arc<Semaphore>,
@@ -19,8 +20,48 @@ pub struct Store {
     writer: Option<Arc<Mutex<()>>>,
 }
 
+/// A connection of its own for a thread that writes one transaction after the other: it waits for no pool, and its
+/// statements stay prepared.
+pub struct Lane {
+    manager: Manager,
+    conn: Option<Conn>,
+    writer: Option<Arc<Mutex<()>>>,
+}
+
+impl Lane {
+    /// Runs `work` in a transaction that may write, on this thread; an error rolls all of it back.
+    ///
+    /// # Errors
+    /// Those of `work`, and of the database. After one of the database the next call connects anew.
+    ///
+    /// # Panics
+    /// On a thread of the async runtime, whose tasks it would hold up.
+    pub fn write<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.manager.connect().map_err(|error| StoreError::Unavailable(Box::new(error)))?,
+        };
+        let turn = self.writer.as_ref().map(|writer| writer.blocking_lock());
+        let result = conn.write(|conn| work(&mut Tx { conn }).map_err(Failure::Work));
+        drop(turn);
+        if matches!(&result, Ok(_) | Err(Failure::Work(_))) && !self.manager.has_broken(&mut conn) {
+            self.conn = Some(conn);
+        }
+        result.map_err(Failure::into)
+    }
+}
+
 /// An open transaction. Repository functions take one.
 pub struct Tx<'c> {
+    pub(crate) conn: &'c mut Conn,
+}
+
+/// The right to run one statement outside a transaction. Alone it sees one state of the database by itself, without
+/// the round trips of BEGIN and COMMIT; functions take it by value, so that it stays alone.
+pub struct Statement<'c> {
     pub(crate) conn: &'c mut Conn,
 }
 
@@ -31,6 +72,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] with the reason when no connection can be made within five seconds.
     pub fn open(url: DatabaseUrl, connections: u32) -> Result<Self, StoreError> {
+        Self::open_with(url, connections, Box::new(NopConnectionCustomizer))
+    }
+
+    /// With something done to each connection when it is made.
+    pub(crate) fn open_with(
+        url: DatabaseUrl,
+        connections: u32,
+        customizer: Box<dyn CustomizeConnection<Conn, diesel::r2d2::Error>>,
+    ) -> Result<Self, StoreError> {
         let writer = matches!(url, DatabaseUrl::Sqlite(_)).then(Arc::default);
         try_to_connect(url.clone())?;
         let pool = Pool::builder()
@@ -39,10 +89,33 @@ impl Store {
             .connection_timeout(CONNECTION_TIMEOUT)
             .test_on_check_out(false)
             .error_handler(Box::new(LogConnectionErrors))
-            .build(Manager(url))
+            .connection_customizer(customizer)
+            .build(Manager(url.clone()))
             .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         let permits = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
-        Ok(Self { pool, permits, writer })
+        Ok(Self { url, pool, permits, writer })
+    }
+
+    /// Whether writing transactions follow one another anyway, so that a second writer would only wait.
+    pub fn has_one_writer(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Makes all connections now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fill(&self) {
+        let all: Vec<_> = (0..self.pool.max_size()).map(|_| self.pool.get()).collect();
+        assert!(all.iter().all(Result::is_ok), "the database lets {} connect", all.len());
+    }
+
+    /// How many transactions there can be at once.
+    pub fn connections(&self) -> usize {
+        usize::try_from(self.pool.max_size()).unwrap_or(1)
+    }
+
+    /// A connection beside the pool, made when it is first used.
+    pub fn lane(&self) -> Lane {
+        Lane { manager: Manager(self.url.clone()), conn: None, writer: self.writer.clone() }
     }
 
     /// Brings the tables up to date and answers the names of the migrations that ran.
@@ -86,6 +159,21 @@ impl Store {
             conn.read(|conn| work(&mut Tx { conn }).map_err(Failure::Work)).map_err(Failure::into)
         })
         .await
+    }
+
+    /// Runs a single statement that reads.
+    ///
+    /// # Errors
+    /// Those of `work`, and of the database.
+    pub async fn query<T, E>(
+        &self,
+        work: impl FnOnce(Statement<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.blocking(move |conn| work(Statement { conn })).await
     }
 
     /// Runs `work` in a transaction that may write; an error rolls all of it back.

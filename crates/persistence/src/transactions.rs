@@ -1,14 +1,18 @@
 //! The journal: rows are added and never changed.
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use domain::sql::{Exact, Moment};
 use domain::{
     FillRule, JournalEntry, Money, OrderId, PortfolioId, Price, PriceSource, Quantity, Receipt, StockId,
-    Symbol, Timestamp, TransactionId, TransactionType,
+    Symbol, Timestamp, TransactionId, TransactionType, UserId,
 };
 
+use crate::bulk::Unnest;
+use crate::connection::Conn;
 use crate::schema::{portfolios, stocks, transactions, users};
 use crate::users::lower;
-use crate::{StoreError, Tx};
+use crate::{Statement, StoreError, Tx};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = transactions)]
@@ -27,13 +31,14 @@ struct TransactionRow {
     quote_source: Option<String>,
     quoted_at: Option<Timestamp>,
     fill_rule: Option<FillRule>,
+    quoted_price: Option<Price>,
 }
 
 impl From<TransactionRow> for JournalEntry {
     fn from(row: TransactionRow) -> Self {
-        let receipt = match (row.quote_source, row.quoted_at, row.fill_rule) {
-            (Some(source), Some(quoted_at), Some(rule)) => {
-                Some(Receipt { source: PriceSource(source), quoted_at, rule })
+        let receipt = match (row.quote_source, row.quoted_at, row.fill_rule, row.quoted_price) {
+            (Some(source), Some(quoted_at), Some(rule), Some(quoted_price)) => {
+                Some(Receipt { source: PriceSource(source), quoted_at, rule, quoted_price })
             }
             _ => None,
         };
@@ -54,28 +59,62 @@ impl From<TransactionRow> for JournalEntry {
     }
 }
 
-/// Appends an entry and answers it with its id.
-pub fn append(tx: &mut Tx<'_>, entry: &JournalEntry) -> Result<JournalEntry, StoreError> {
-    let receipt = entry.receipt.as_ref();
-    let id = diesel::insert_into(transactions::table)
-        .values((
-            transactions::portfolio_id.eq(entry.portfolio_id),
-            transactions::stock_id.eq(entry.stock_id),
-            transactions::order_id.eq(entry.order_id),
-            transactions::transaction_type.eq(entry.transaction_type),
-            transactions::quantity.eq(&entry.quantity),
-            transactions::price.eq(&entry.price),
-            transactions::commission.eq(&entry.commission),
-            transactions::amount.eq(&entry.amount),
-            transactions::realized_pnl.eq(&entry.realized_pnl),
-            transactions::timestamp.eq(entry.timestamp),
-            transactions::quote_source.eq(receipt.map(|receipt| receipt.source.0.as_str())),
-            transactions::quoted_at.eq(receipt.map(|receipt| receipt.quoted_at)),
-            transactions::fill_rule.eq(receipt.map(|receipt| receipt.rule)),
-        ))
-        .returning(transactions::id)
-        .get_result(tx.conn)?;
-    Ok(JournalEntry { id: Some(id), ..entry.clone() })
+/// Appends entries and answers them with their ids, which rise in the order given.
+pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
+    let ids: Vec<TransactionId> = match tx.conn {
+        Conn::Sqlite(c) => {
+            let mut ids = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let receipt = entry.receipt.as_ref();
+                let id = diesel::insert_into(transactions::table)
+                    .values((
+                        transactions::portfolio_id.eq(entry.portfolio_id),
+                        transactions::stock_id.eq(entry.stock_id),
+                        transactions::order_id.eq(entry.order_id),
+                        transactions::transaction_type.eq(entry.transaction_type),
+                        transactions::quantity.eq(&entry.quantity),
+                        transactions::price.eq(&entry.price),
+                        transactions::commission.eq(&entry.commission),
+                        transactions::amount.eq(&entry.amount),
+                        transactions::realized_pnl.eq(&entry.realized_pnl),
+                        transactions::timestamp.eq(entry.timestamp),
+                        transactions::quote_source.eq(receipt.map(|receipt| receipt.source.0.as_str())),
+                        transactions::quoted_at.eq(receipt.map(|receipt| receipt.quoted_at)),
+                        transactions::fill_rule.eq(receipt.map(|receipt| receipt.rule)),
+                        transactions::quoted_price.eq(receipt.map(|receipt| &receipt.quoted_price)),
+                    ))
+                    .returning(transactions::id)
+                    .get_result(c)?;
+                ids.push(id);
+            }
+            ids
+        }
+        Conn::Postgres(c) => Unnest::<BigInt>::new(
+            "INSERT INTO transactions (portfolio_id, stock_id, order_id, transaction_type, quantity, price, commission, \
+             amount, realized_pnl, timestamp, quote_source, quoted_at, fill_rule, quoted_price) SELECT * FROM",
+            "RETURNING id",
+        )
+        .column::<BigInt, _>(entries.iter().map(|entry| entry.portfolio_id))
+        .column::<Nullable<BigInt>, _>(entries.iter().map(|entry| entry.stock_id))
+        .column::<Nullable<Text>, _>(entries.iter().map(|entry| entry.order_id))
+        .column::<Text, _>(entries.iter().map(|entry| entry.transaction_type))
+        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.quantity.as_ref()))
+        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.price.as_ref()))
+        .column::<Exact, _>(entries.iter().map(|entry| &entry.commission))
+        .column::<Exact, _>(entries.iter().map(|entry| &entry.amount))
+        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.realized_pnl.as_ref()))
+        .column::<Moment, _>(entries.iter().map(|entry| entry.timestamp))
+        .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.source.0.as_str())))
+        .column::<Nullable<Moment>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.quoted_at)))
+        .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rule)))
+        .column::<Nullable<Exact>, _>(receipts().map(|receipt| receipt.map(|receipt| &receipt.quoted_price)))
+        .load(c)?,
+    };
+    Ok(entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect())
 }
 
 /// Which entries of a journal are wanted; the default is all of them.
@@ -89,17 +128,19 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
-/// Newest first, those before the entry with that time and id.
+/// Of a portfolio of that user, newest first, those before the entry with that time and id.
 pub fn page(
-    tx: &mut Tx<'_>,
+    statement: Statement<'_>,
+    user: UserId,
     portfolio: PortfolioId,
     filter: &Filter,
     before: Option<(Timestamp, TransactionId)>,
     limit: i64,
 ) -> Result<Vec<(JournalEntry, Option<Symbol>)>, StoreError> {
     let mut query = transactions::table
+        .inner_join(portfolios::table)
         .left_join(stocks::table)
-        .filter(transactions::portfolio_id.eq(portfolio))
+        .filter(transactions::portfolio_id.eq(portfolio).and(portfolios::user_id.eq(user)))
         .select((TransactionRow::as_select(), stocks::symbol.nullable()))
         .into_boxed();
     if let Some(symbol) = &filter.symbol {
@@ -119,8 +160,8 @@ pub fn page(
             transactions::timestamp.lt(at).or(transactions::timestamp.eq(at).and(transactions::id.lt(id))),
         );
     }
-    let rows: Vec<(TransactionRow, Option<Symbol>)> =
-        query.order((transactions::timestamp.desc(), transactions::id.desc())).limit(limit).load(tx.conn)?;
+    let query = query.order((transactions::timestamp.desc(), transactions::id.desc())).limit(limit);
+    let rows: Vec<(TransactionRow, Option<Symbol>)> = query.load(statement.conn)?;
     Ok(rows.into_iter().map(|(row, symbol)| (row.into(), symbol)).collect())
 }
 
@@ -148,17 +189,45 @@ pub fn since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The journal of one portfolio from its beginning: up to `limit` entries with ids above `after`.
-pub fn replay(
-    tx: &mut Tx<'_>,
+/// The entries of one portfolio at or after an instant and up to `last`, in order of id.
+pub fn since_up_to(
+    statement: Statement<'_>,
     portfolio: PortfolioId,
-    after: TransactionId,
-    limit: i64,
+    from: Timestamp,
+    last: TransactionId,
 ) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
-        .filter(transactions::portfolio_id.eq(portfolio).and(transactions::id.gt(after)))
+        .filter(transactions::portfolio_id.eq(portfolio))
+        .filter(transactions::timestamp.ge(from).and(transactions::id.le(last)))
         .order(transactions::id)
-        .limit(limit)
+        .select(TransactionRow::as_select())
+        .load(statement.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// How many entries the portfolios with ids in `(after, last]` have; those without any are left out.
+pub fn sizes(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<(PortfolioId, i64)>, StoreError> {
+    Ok(transactions::table
+        .filter(transactions::portfolio_id.gt(after).and(transactions::portfolio_id.le(last)))
+        .group_by(transactions::portfolio_id)
+        .select((transactions::portfolio_id, diesel::dsl::count_star()))
+        .load(tx.conn)?)
+}
+
+/// The journals of the portfolios with ids in `(after, last]`, one after the other, each in the order of time.
+pub fn of_range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.gt(after).and(transactions::portfolio_id.le(last)))
+        // The way in which the index can be read without sorting.
+        .order((transactions::portfolio_id.desc(), transactions::timestamp, transactions::id))
         .select(TransactionRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(JournalEntry::from).collect())
@@ -176,7 +245,8 @@ pub fn in_time_order(
         .select(TransactionRow::as_select())
         .into_boxed();
     if let Some((at, id)) = after {
-        query = query.filter(
+        // The first condition says again what the second does, for the index to begin there.
+        query = query.filter(transactions::timestamp.ge(at)).filter(
             transactions::timestamp.gt(at).or(transactions::timestamp.eq(at).and(transactions::id.gt(id))),
         );
     }

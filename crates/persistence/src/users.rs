@@ -1,7 +1,7 @@
 //! People and their accounts.
 
 use diesel::prelude::*;
-use domain::{Timestamp, UserId};
+use domain::{PortfolioId, Timestamp, UserId};
 
 use crate::connection::Locked;
 use crate::schema::{portfolios, users};
@@ -104,6 +104,16 @@ pub fn update(tx: &mut Tx<'_>, id: UserId, changes: UserChanges) -> Result<Optio
 
 /// Removes the user with everything that is theirs.
 pub fn delete(tx: &mut Tx<'_>, id: UserId) -> Result<bool, StoreError> {
+    // In the order in which everybody locks portfolios, and before the user's own row, to which a new portfolio refers:
+    // so nobody waits in a circle.
+    let owned: Vec<PortfolioId> = portfolios::table
+        .filter(portfolios::user_id.eq(id))
+        .order(portfolios::id)
+        .select(portfolios::id)
+        .load(tx.conn)?;
+    for portfolio in owned {
+        diesel::delete(portfolios::table.find(portfolio)).execute(tx.conn)?;
+    }
     Ok(diesel::delete(users::table.find(id)).execute(tx.conn)? > 0)
 }
 

@@ -5,14 +5,14 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use domain::{
-    Currency, FillRule, Freshness, JournalEntry, Listing, Money, Order, OrderId, OrderSize, OrderStatus,
-    OrderType, PortfolioId, Price, PriceSource, Quantity, Quote, Receipt, Side, StockId, Symbol, TimeInForce,
-    Timestamp, TransactionType, UserId,
+    Currency, FillRule, Freshness, JournalEntry, Listing, Money, Order, OrderClass, OrderId, OrderSize,
+    OrderStatus, OrderTerms, Portfolio, PortfolioId, Position, Price, PriceSource, Quantity, Quote, Receipt,
+    Side, StockId, Symbol, TimeInForce, Timestamp, TransactionType, UserId,
 };
 use persistence::portfolios::{self, NewPortfolio, PortfolioRecord};
 use persistence::testing::TestStore;
 use persistence::users::{self, NewUser, User};
-use persistence::{DatabaseUrl, Store, StoreError, Tx, orders, stocks, transactions};
+use persistence::{DatabaseUrl, Statement, Store, StoreError, Tx, orders, positions, stocks, transactions};
 use uuid::Uuid;
 
 pub struct Db {
@@ -42,6 +42,18 @@ impl Db {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> T {
         self.test.store.read(work).await.unwrap()
+    }
+
+    pub async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Statement<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> T {
+        self.test.store.query(work).await.unwrap()
+    }
+
+    /// How many statements the store has sent so far.
+    pub fn statements(&self) -> usize {
+        self.test.statements()
     }
 
     pub async fn write<T: Send + 'static>(
@@ -87,8 +99,8 @@ impl Db {
     pub async fn filled(&self, order: &Order) -> JournalEntry {
         let (order, entry) = (order.clone(), entry_of(order));
         self.write(move |tx| {
-            orders::insert(tx, &order, "request")?;
-            transactions::append(tx, &entry)
+            orders::insert(tx, &[(&order, "request")])?;
+            append(tx, entry)
         })
         .await
     }
@@ -234,6 +246,36 @@ pub fn quote(ticker: &str, last: &str, as_of: Timestamp) -> Quote {
     }
 }
 
+/// Appends one entry.
+pub fn append(tx: &mut Tx<'_>, entry: JournalEntry) -> Result<JournalEntry, StoreError> {
+    Ok(transactions::append(tx, &[entry])?.remove(0))
+}
+
+/// Saves cash of which nothing is kept by orders.
+pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &str, now: Timestamp) -> Result<(), StoreError> {
+    portfolios::save_cash(tx, &[(&Portfolio::new(id, money(cash)), now)])
+}
+
+/// Saves a position of which nothing is kept by orders.
+pub fn save_position(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    stock: StockId,
+    position: &Position,
+) -> Result<(), StoreError> {
+    let reserved = &Quantity::zero();
+    positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
+}
+
+/// The position with the shares that orders keep.
+pub fn position_of(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    stock: StockId,
+) -> Result<Option<(Position, Quantity)>, StoreError> {
+    Ok(positions::of_pairs(tx, &[(portfolio, stock)])?.remove(&(portfolio, stock)))
+}
+
 /// A filled order for one share at 10.00; ids rise with `number`.
 pub fn buy(number: u128, portfolio_id: PortfolioId, stock_id: StockId, ticker: &str) -> Order {
     Order {
@@ -244,19 +286,34 @@ pub fn buy(number: u128, portfolio_id: PortfolioId, stock_id: StockId, ticker: &
         client_order_id: None,
         side: Side::Buy,
         size: OrderSize::Quantity(shares("1")),
-        order_type: OrderType::Market,
+        terms: OrderTerms::Market,
         time_in_force: TimeInForce::Day,
+        order_class: OrderClass::Simple,
+        parent_order_id: None,
+        replaces: None,
         status: OrderStatus::Filled,
+        triggered_at: None,
+        high_water_price: None,
+        reserved_cash: Money::zero(),
+        reserved_quantity: Quantity::zero(),
         filled_quantity: shares("1"),
-        filled_price: price("10.00"),
+        filled_amount: money("10.00"),
+        filled_price: Some(price("10.00").into()),
+        commission: Money::zero(),
         submitted_at: moment(0),
-        filled_at: moment(0),
+        last_matched_at: moment(0),
+        filled_at: Some(moment(0)),
+        canceled_at: None,
+        expires_at: Some(moment(9000)),
+        reject_reason: None,
     }
 }
 
 /// The journal entry of an order's only fill.
 pub fn entry_of(order: &Order) -> JournalEntry {
-    let gross = order.filled_price.times(&order.filled_quantity);
+    let gross = order.filled_amount.clone();
+    let price: Price = order.filled_price.as_ref().unwrap().to_string().parse().unwrap();
+    let filled_at = order.filled_at.unwrap();
     let (transaction_type, amount, realized_pnl) = match order.side {
         Side::Buy => (TransactionType::Buy, -gross, None),
         Side::Sell => (TransactionType::Sell, gross, Some(money("-0.01"))),
@@ -268,15 +325,16 @@ pub fn entry_of(order: &Order) -> JournalEntry {
         order_id: Some(order.id),
         transaction_type,
         quantity: Some(order.filled_quantity.clone()),
-        price: Some(order.filled_price.clone()),
+        price: Some(price.clone()),
         commission: Money::zero(),
         amount,
         realized_pnl,
-        timestamp: order.filled_at,
+        timestamp: filled_at,
         receipt: Some(Receipt {
             source: PriceSource("simulated/sim-v1".into()),
-            quoted_at: order.filled_at - TimeDelta::microseconds(1),
+            quoted_at: filled_at - TimeDelta::microseconds(1),
             rule: FillRule::Last,
+            quoted_price: price,
         }),
     }
 }

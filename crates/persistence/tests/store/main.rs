@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod harness;
+mod holdings;
 mod installation;
 mod jobs;
+mod lane;
 mod login_attempts;
 mod migrations;
 mod orders;
@@ -17,3 +19,4 @@ mod tokens;
 mod transactions;
 mod users;
 mod watchlists;
+mod working_orders;

@@ -1,13 +1,18 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use diesel::migration::MigrationSource;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
-use persistence::{DatabaseUrl, StoreError};
+use domain::{
+    FillRule, JournalEntry, OrderClass, OrderId, OrderSize, OrderStatus, OrderTerms, PortfolioId, Side,
+    TransactionId, TransactionType,
+};
+use persistence::{DatabaseUrl, StoreError, orders, portfolios, positions, transactions};
+use uuid::Uuid;
 
-use crate::harness::{Db, Shell, connect};
+use crate::harness::{Db, Shell, append, connect, moment, money, price, shares};
 
 fn folder(backend: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations").join(backend)
@@ -121,7 +126,8 @@ fn both_databases_have_the_same_indexes() {
         let scripts: String = scripts.map(|path| std::fs::read_to_string(path).unwrap()).collect();
         let of_indexes =
             |line: &&str| line.starts_with("CREATE INDEX") || line.starts_with("CREATE UNIQUE INDEX");
-        scripts.lines().filter(of_indexes).map(ToOwned::to_owned).collect::<Vec<_>>()
+        // As sets: SQLite makes a table anew where PostgreSQL changes it, and then its indexes again.
+        scripts.lines().filter(of_indexes).map(ToOwned::to_owned).collect::<BTreeSet<_>>()
     };
     assert!(indexes("sqlite").len() > 10);
     assert_eq!(indexes("sqlite"), indexes("postgres"));
@@ -197,4 +203,133 @@ async fn processes_that_migrate_at_once_do_not_disturb_each_other() {
     }
     ran.sort_unstable();
     assert_eq!(ran, [0, 0, 0, names("sqlite").len()]);
+}
+
+/// Runs the migrations before the one of that name.
+fn migrate_before(db: &Db, name: &str) {
+    fn run<DB: diesel::backend::Backend>(
+        conn: &mut impl MigrationHarness<DB>,
+        migrations: &FileBasedMigrations,
+        count: usize,
+    ) {
+        for _ in 0..count {
+            conn.run_next_migration(migrations.clone()).unwrap();
+        }
+    }
+    let count = names("sqlite").iter().position(|migration| migration == name).unwrap();
+    let migrations = |backend| FileBasedMigrations::from_path(folder(backend)).unwrap();
+    match connect(&db.url()) {
+        Shell::Postgres(mut conn) => run(&mut conn, &migrations("postgres"), count),
+        Shell::Sqlite(mut conn) => run(&mut conn, &migrations("sqlite"), count),
+    }
+}
+
+pub fn revert_last(db: &Db) {
+    let migrations = |backend| FileBasedMigrations::from_path(folder(backend)).unwrap();
+    match connect(&db.url()) {
+        Shell::Postgres(mut conn) => drop(conn.revert_last_migration(migrations("postgres")).unwrap()),
+        Shell::Sqlite(mut conn) => drop(conn.revert_last_migration(migrations("sqlite")).unwrap()),
+    }
+}
+
+/// What there was when every order filled at once: a portfolio that bought three and sold one by money, and another
+/// one that only has cash.
+const FILLED_ORDERS: &str = "
+    INSERT INTO users (username, email, password_hash, first_name, last_name, date_joined, is_active, is_admin,
+        password_changed_at)
+    VALUES ('sam', 'sam@example.com', '', '', '', 'T0', true, false, 'T0');
+    INSERT INTO stocks (symbol, company_name, exchange, sector, currency)
+    VALUES ('AAPL', 'Apple Inc.', 'NASDAQ', 'Technology', 'USD');
+    INSERT INTO portfolios (user_id, name, description, cash_balance, created_at, updated_at)
+    VALUES (1, 'Growth', '', '740.00', 'T0', 'T1'), (1, 'Savings', '', '5.00', 'T0', 'T0');
+    INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl)
+    VALUES (1, 1, '2.6', '260.00', '0.00');
+    INSERT INTO orders (id, portfolio_id, stock_id, client_order_id, request, side, order_type, time_in_force, quantity,
+        notional, status, filled_quantity, filled_price, submitted_at, filled_at)
+    VALUES ('00000000-0000-0000-0000-000000000001', 1, 1, 'first', 'buy AAPL quantity=3', 'buy', 'market', 'day', '3',
+            NULL, 'filled', '3', '100.00', 'T0', 'T0'),
+        ('00000000-0000-0000-0000-000000000002', 1, 1, NULL, 'sell AAPL notional=40.00', 'sell', 'market', 'gtc', NULL,
+            '40.00', 'filled', '0.4', '100.00', 'T1', 'T1');
+    INSERT INTO transactions (portfolio_id, stock_id, order_id, transaction_type, quantity, price, commission, amount,
+        realized_pnl, timestamp, quote_source, quoted_at, fill_rule)
+    VALUES (1, NULL, NULL, 'deposit', NULL, NULL, '0.00', '1000.00', NULL, 'T0', NULL, NULL, NULL),
+        (2, NULL, NULL, 'deposit', NULL, NULL, '0.00', '5.00', NULL, 'T0', NULL, NULL, NULL),
+        (1, 1, '00000000-0000-0000-0000-000000000001', 'buy', '3', '100.00', '0.00', '-300.00', NULL, 'T0', 'fixed',
+            'T0', 'ask'),
+        (1, 1, '00000000-0000-0000-0000-000000000002', 'sell', '0.4', '100.00', '0.00', '40.00', '0.00', 'T1', 'fixed',
+            'T1', 'last');
+    INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow,
+        provisional)
+    VALUES (1, '2026-11-20', '1000.00', '740.00', '260.00', '1000.00', false);";
+
+/// `FILLED_ORDERS` at two moments.
+fn filled_orders() -> String {
+    FILLED_ORDERS
+        .replace("'T0'", "'2026-11-20T14:30:00.000000Z'")
+        .replace("'T1'", "'2026-11-20T14:30:01.000000Z'")
+}
+
+#[tokio::test]
+async fn orders_and_journal_of_before_orders_could_wait_are_kept() {
+    let db = Db::empty();
+    migrate_before(&db, "2026-11-26-000000_orders");
+    db.sql(&filled_orders()).unwrap();
+    // The newest line of all is gone with its portfolio.
+    let gone = |sql: &str| db.sql(&sql.replace("T0", "2026-11-20T14:30:00.000000Z")).unwrap();
+    gone(
+        "INSERT INTO portfolios (user_id, name, description, cash_balance, created_at, updated_at) \
+         VALUES (1, 'Gone', '', '1.00', 'T0', 'T0')",
+    );
+    gone(
+        "INSERT INTO transactions (portfolio_id, transaction_type, commission, amount, timestamp) \
+         VALUES (3, 'deposit', '0.00', '1.00', 'T0')",
+    );
+    gone("DELETE FROM portfolios WHERE id = 3");
+    db.store().migrate().await.unwrap();
+
+    let portfolio = PortfolioId(1);
+    let kept = db.read(move |tx| orders::page(tx, portfolio, &orders::Filter::default(), None, 10)).await;
+    let [sold, bought] = kept.as_slice() else { panic!("two orders: {kept:?}") };
+    for (order, side, size, filled, amount, at) in [
+        (bought, Side::Buy, OrderSize::Quantity(shares("3")), "3", "300.00", moment(0)),
+        (sold, Side::Sell, OrderSize::Notional(money("40.00")), "0.4", "40.00", moment(1)),
+    ] {
+        assert_eq!((order.side, &order.size, &order.terms), (side, &size, &OrderTerms::Market));
+        assert_eq!((order.status, order.order_class), (OrderStatus::Filled, OrderClass::Simple));
+        assert_eq!((&order.filled_quantity, &order.filled_amount), (&shares(filled), &money(amount)));
+        assert_eq!(order.filled_price, Some(price("100.00").into()));
+        assert_eq!((order.submitted_at, order.last_matched_at, order.filled_at), (at, at, Some(at)));
+        assert_eq!((&order.commission, &order.reserved_cash), (&money("0"), &money("0")));
+        assert!(order.reserved_quantity.is_zero());
+        assert_eq!((order.canceled_at, order.expires_at, order.parent_order_id), (None, None, None));
+    }
+    let named = db.read(move |tx| orders::by_client_order_ids(tx, &[(portfolio, "first")])).await;
+    assert_eq!(named, [(bought.clone(), "buy AAPL quantity=3".into())]);
+
+    let journal = db.read(move |tx| transactions::in_time_order(tx, portfolio, None, 10)).await;
+    assert_eq!(journal.iter().map(|entry| entry.id.unwrap().0).collect::<Vec<_>>(), [1, 3, 4]);
+    let types: Vec<_> = journal.iter().map(|entry| entry.transaction_type).collect();
+    assert_eq!(types, [TransactionType::Deposit, TransactionType::Buy, TransactionType::Sell]);
+    assert_eq!(journal[0].receipt, None);
+    assert_eq!(journal[1].order_id, Some(OrderId(Uuid::from_u128(1))));
+    let receipt = journal[2].receipt.as_ref().unwrap();
+    assert_eq!((receipt.rule, &receipt.quoted_price), (FillRule::Last, &price("100.00")));
+    assert_eq!((journal[2].amount.to_string(), receipt.quoted_at), ("40.00".into(), moment(1)));
+
+    let record = db.read(move |tx| portfolios::range(tx, PortfolioId(0), portfolio, 1)).await.remove(0);
+    assert_eq!((record.cash_balance, record.reserved_cash), (money("740"), money("0")));
+    assert_eq!(record.archived_at, None);
+    let held = db.read(move |tx| positions::of_portfolio(tx, portfolio)).await.remove(0);
+    assert_eq!((held.1.quantity, held.2.is_zero()), (shares("2.6"), true));
+    assert_eq!(db.count("portfolio_snapshots"), 1);
+
+    // What protects them is there again.
+    let refused = db.sql("UPDATE transactions SET amount = '500'").unwrap_err();
+    assert!(refused.to_string().contains("the journal is append-only"), "{refused}");
+    assert!(db.sql("UPDATE orders SET client_order_id = 'first'").is_err(), "a name is unique still");
+    db.sql("DELETE FROM portfolios WHERE id = 1").unwrap();
+    assert_eq!((db.count("orders"), db.count("transactions")), (0, 1));
+    let entry = JournalEntry::cash(PortfolioId(2), money("1"), moment(2));
+    let next = db.write(move |tx| append(tx, entry)).await;
+    assert_eq!(next.id, Some(TransactionId(6)), "the last one's was 5, and is not given again");
 }

@@ -1,12 +1,12 @@
-use domain::{PortfolioId, UserId};
+use domain::{Portfolio, PortfolioId, UserId};
 use persistence::portfolios::{self, PortfolioChanges, PortfolioRecord};
 use persistence::sessions::NewSession;
 use persistence::tokens::Token;
-use persistence::{
-    StoreError, positions, sessions, snapshots, stocks, tokens, transactions, users, watchlists,
-};
+use persistence::{StoreError, sessions, snapshots, stocks, tokens, transactions, users, watchlists};
 
-use crate::harness::{Db, buy, moment, money, new_portfolio, new_user, november, quote};
+use crate::harness::{
+    Db, buy, moment, money, new_portfolio, new_user, november, quote, save_cash, save_position,
+};
 
 #[tokio::test]
 async fn cash_is_exact_to_the_last_cent() {
@@ -22,7 +22,7 @@ async fn cash_is_exact_to_the_last_cent() {
         "999999999999999.99",
         "1000000000000000",
     ] {
-        db.write(move |tx| portfolios::save_cash(tx, id, &money(cash), moment(1))).await;
+        db.write(move |tx| save_cash(tx, id, cash, moment(1))).await;
         let stored = db.read(move |tx| portfolios::owned(tx, id, sam)).await.unwrap();
         assert_eq!(stored.cash_balance, money(cash));
         assert_eq!(stored.cash_balance.to_string(), money(cash).to_string());
@@ -49,7 +49,7 @@ async fn the_database_itself_refuses_negative_cash() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let id = db.portfolio(sam, "5").await.id;
-    let refused = db.try_write(move |tx| portfolios::save_cash(tx, id, &money("-0.01"), moment(1))).await;
+    let refused = db.try_write(move |tx| save_cash(tx, id, "-0.01", moment(1))).await;
     assert!(matches!(refused, Err(StoreError::Query(_))), "{refused:?}");
     assert!(db.sql("UPDATE portfolios SET cash_balance = '-1'").is_err());
     assert_eq!(db.read(move |tx| portfolios::owned(tx, id, sam)).await.unwrap().cash_balance, money("5"));
@@ -63,7 +63,6 @@ async fn somebody_elses_portfolio_is_not_found() {
     let id = record.id;
     let changes = || PortfolioChanges { name: Some("Mine".into()), ..PortfolioChanges::default() };
     assert_eq!(db.read(move |tx| portfolios::owned(tx, id, eve)).await, None);
-    assert_eq!(db.write(move |tx| portfolios::lock_owned(tx, id, eve)).await, None);
     assert_eq!(db.write(move |tx| portfolios::update(tx, id, eve, changes())).await, None);
     assert_eq!(db.write(move |tx| portfolios::update(tx, id, eve, PortfolioChanges::default())).await, None);
     assert!(!db.write(move |tx| portfolios::delete(tx, id, eve)).await);
@@ -97,8 +96,9 @@ async fn the_locked_portfolio_has_its_cash_and_no_positions_yet() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let id = db.portfolio(sam, "123.45").await.id;
-    let (locked, _) = db.write(move |tx| portfolios::lock_owned(tx, id, sam)).await.unwrap();
-    assert_eq!((locked.id, locked.cash_balance, locked.positions.len()), (id, money("123.45"), 0));
+    let locked = db.write(move |tx| portfolios::lock(tx, &[id])).await.remove(0);
+    assert_eq!((locked.user_id, locked.last, locked.archived), (sam, moment(0), false));
+    assert_eq!(locked.portfolio, Portfolio::new(id, money("123.45")));
 }
 
 #[tokio::test]
@@ -112,9 +112,9 @@ async fn a_users_portfolios_come_in_the_order_they_were_made() {
     let sams: Vec<PortfolioId> = made.iter().filter(|(owner, _)| *owner == sam).map(|(_, id)| *id).collect();
     let ids = |page: Vec<PortfolioRecord>| page.iter().map(|record| record.id).collect::<Vec<_>>();
     assert_eq!(ids(db.read(move |tx| portfolios::of_user(tx, sam)).await), sams);
-    let first = ids(db.read(move |tx| portfolios::page_of_user(tx, sam, None, 2)).await);
+    let first = ids(db.read(move |tx| portfolios::page_of_user(tx, sam, false, None, 2)).await);
     assert_eq!(first, sams[..2]);
-    let rest = db.read(move |tx| portfolios::page_of_user(tx, sam, first.last().copied(), 2)).await;
+    let rest = db.read(move |tx| portfolios::page_of_user(tx, sam, false, first.last().copied(), 2)).await;
     assert_eq!(ids(rest), sams[2..]);
 }
 
@@ -131,7 +131,7 @@ async fn a_range_leaves_out_what_was_made_later() {
     let last = ids[3];
     assert_eq!(db.read(portfolios::extent).await, Some((last, moment(0))));
     let range = |after: i64, until: PortfolioId, limit| {
-        db.read(move |tx| portfolios::range(tx, PortfolioId(after), until, moment(30), limit))
+        db.read(move |tx| portfolios::active_range(tx, PortfolioId(after), until, moment(30), limit))
     };
     let of = |records: Vec<PortfolioRecord>| records.iter().map(|record| record.id).collect::<Vec<_>>();
     assert_eq!(of(range(0, last, 10).await), ids[1..]);
@@ -180,7 +180,7 @@ async fn settle(db: &Db, name: &'static str, number: u128) -> (UserId, Portfolio
     db.filled(&buy(number, portfolio, stock, "AAPL")).await;
     db.write(move |tx| {
         stocks::save_last_price(tx, stock, &quote("AAPL", "10.00", moment(0)))?;
-        positions::save(tx, portfolio, stock, &domain::Position::default())?;
+        save_position(tx, portfolio, stock, &domain::Position::default())?;
         snapshots::save(tx, &[crate::snapshots::snapshot(portfolio, november(20), "100", false)])?;
         let list = watchlists::insert(tx, user, "Tech", moment(0))?;
         watchlists::add_item(tx, list.id, stock, moment(0))?;

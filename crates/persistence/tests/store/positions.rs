@@ -1,7 +1,7 @@
 use domain::{Position, Quantity};
 use persistence::{StoreError, positions};
 
-use crate::harness::{Db, money, shares};
+use crate::harness::{Db, money, position_of, save_position, shares};
 
 fn position(quantity: Quantity, cost_basis: &str, realized_pnl: &str) -> Position {
     Position { quantity, cost_basis: money(cost_basis), realized_pnl: money(realized_pnl) }
@@ -13,7 +13,7 @@ async fn quantities_and_costs_are_exact() {
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "5").await.id;
     let stock = db.stock("AAPL").await;
-    assert_eq!(db.read(move |tx| positions::of_stock(tx, portfolio, stock)).await, None);
+    assert_eq!(db.read(move |tx| position_of(tx, portfolio, stock)).await, None);
     for expected in [
         position(shares("0.000000001"), "0.01", "-0.01"),
         position(shares("999999999.999999999"), "999999999999999.99", "-999999999999999.99"),
@@ -22,8 +22,8 @@ async fn quantities_and_costs_are_exact() {
         position(shares("10.5"), "0.10", "0"),
     ] {
         let saved = expected.clone();
-        db.write(move |tx| positions::save(tx, portfolio, stock, &saved)).await;
-        let stored = db.read(move |tx| positions::of_stock(tx, portfolio, stock)).await.unwrap();
+        db.write(move |tx| save_position(tx, portfolio, stock, &saved)).await;
+        let stored = db.read(move |tx| position_of(tx, portfolio, stock)).await.unwrap().0;
         assert_eq!(stored.quantity.to_string(), expected.quantity.to_string());
         assert_eq!(stored.cost_basis.to_string(), expected.cost_basis.to_string());
         assert_eq!(stored, expected);
@@ -37,9 +37,9 @@ async fn the_database_itself_refuses_negative_shares_and_costs() {
     let sam = db.user("sam").await.id;
     let portfolio = db.portfolio(sam, "5").await.id;
     let stock = db.stock("AAPL").await;
-    db.write(move |tx| positions::save(tx, portfolio, stock, &position(shares("1"), "5", "0"))).await;
+    db.write(move |tx| save_position(tx, portfolio, stock, &position(shares("1"), "5", "0"))).await;
     let refused = db
-        .try_write(move |tx| positions::save(tx, portfolio, stock, &position(shares("1"), "-0.01", "0")))
+        .try_write(move |tx| save_position(tx, portfolio, stock, &position(shares("1"), "-0.01", "0")))
         .await;
     assert!(matches!(refused, Err(StoreError::Query(_))), "{refused:?}");
     assert!(db.sql("UPDATE positions SET quantity = '-0.000000001'").is_err());
@@ -55,14 +55,14 @@ async fn holdings_come_with_their_stocks_in_order_of_symbol() {
     let (held, sold) = (position(shares("2"), "20", "0"), position(Quantity::zero(), "0", "7"));
     let (first, second) = (held.clone(), sold.clone());
     db.write(move |tx| {
-        positions::save(tx, one, tesla, &first)?;
-        positions::save(tx, one, apple, &second)?;
-        positions::save(tx, two, apple, &first)
+        save_position(tx, one, tesla, &first)?;
+        save_position(tx, one, apple, &second)?;
+        save_position(tx, two, apple, &first)
     })
     .await;
     let listed = db.read(move |tx| positions::of_portfolio(tx, one)).await;
     let listed: Vec<_> =
-        listed.into_iter().map(|(stock, position)| (stock.listing.symbol.to_string(), position)).collect();
+        listed.into_iter().map(|(stock, position, _)| (stock.listing.symbol.to_string(), position)).collect();
     assert_eq!(listed, [("AAPL".to_owned(), sold.clone()), ("TSLA".to_owned(), held.clone())]);
 
     let several = db.read(move |tx| positions::of_portfolios(tx, &[two, one, none])).await;

@@ -4,15 +4,17 @@ use std::time::{Duration, Instant};
 
 use domain::journal::Books;
 use domain::{
-    JournalEntry, OrderId, OrderRejected, OrderSize, OrderType, PlaceOrder, PortfolioId, Side, StockId,
-    TimeInForce, TransactionId, UserId,
+    Attached, Calendar, JournalEntry, Look, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder,
+    PortfolioId, PriceMove, Side, StockId, TimeInForce, TradingRules,
 };
 use persistence::{
-    DatabaseUrl, Store, StoreError, Tx, installation, orders, portfolios, positions, transactions, users,
+    DatabaseUrl, Store, StoreError, Tx, installation, orders, portfolios, transactions, users,
 };
 use uuid::Uuid;
 
-use crate::harness::{Db, moment, money, new_user, quote, shares, symbol};
+use crate::harness::{
+    Db, append, moment, money, new_user, position_of, quote, save_cash, save_position, shares, symbol,
+};
 
 enum BuyError {
     Store(StoreError),
@@ -32,32 +34,27 @@ impl From<OrderRejected> for BuyError {
 }
 
 /// Buys one share at 10.00 as the use case does: lock, decide, save.
-fn buy_one(
-    tx: &mut Tx<'_>,
-    number: u128,
-    user: UserId,
-    portfolio: PortfolioId,
-    stock: StockId,
-) -> Result<(), BuyError> {
-    let (mut books, _) = portfolios::lock_owned(tx, portfolio, user)?.unwrap();
-    books.positions.extend(positions::of_stock(tx, portfolio, stock)?.map(|position| (stock, position)));
+fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId) -> Result<(), BuyError> {
+    let mut books = portfolios::lock(tx, &[portfolio])?.remove(0).portfolio;
+    books.positions.extend(position_of(tx, portfolio, stock)?.map(|(position, _)| (stock, position)));
     let command = PlaceOrder {
         symbol: symbol("AAPL"),
         side: Side::Buy,
         size: OrderSize::Quantity(shares("1")),
-        order_type: OrderType::Market,
+        terms: OrderTerms::Market,
         time_in_force: TimeInForce::Day,
+        attached: Attached::Nothing,
         client_order_id: None,
     };
-    let quote = quote("AAPL", "10.00", moment(0));
-    let id = OrderId(Uuid::from_u128(number));
-    let placed = books.place(id, stock, command, &quote, moment(0), moment(0))?;
-    orders::insert(tx, &placed.order, "request")?;
-    for entry in &placed.entries {
-        transactions::append(tx, entry)?;
-    }
-    positions::save(tx, portfolio, stock, &books.positions[&stock])?;
-    Ok(portfolios::save_cash(tx, portfolio, &books.cash_balance, moment(0))?)
+    let newest = PriceMove { quote: quote("AAPL", "10.00", moment(0)), volume: None };
+    let look = Look { newest: &newest, asked_at: moment(0) };
+    let ids = [OrderId(Uuid::from_u128(number)); 3];
+    let rules = TradingRules::practice(Calendar::AroundTheClock);
+    let placed = books.place(ids, stock, command, look, moment(0), &rules)?;
+    orders::insert(tx, &[(placed.group.root(), "request")])?;
+    transactions::append(tx, &placed.entries)?;
+    save_position(tx, portfolio, stock, &books.positions[&stock])?;
+    Ok(portfolios::save_cash(tx, &[(&books, moment(0))])?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +64,7 @@ async fn racing_orders_never_spend_more_than_there_is() {
     let portfolio = db.portfolio(sam, "1000.00").await.id;
     let stock = db.stock("AAPL").await;
     let cash = JournalEntry::cash(portfolio, money("1000.00"), moment(0));
-    db.write(move |tx| transactions::append(tx, &cash)).await;
+    db.write(move |tx| append(tx, cash)).await;
 
     let tasks: Vec<_> = (0..8_u128)
         .map(|task| {
@@ -76,7 +73,7 @@ async fn racing_orders_never_spend_more_than_there_is() {
                 let (mut filled, mut refused) = (0, 0);
                 for order in 0..20 {
                     let number = task * 100 + order + 1;
-                    match store.write(move |tx| buy_one(tx, number, sam, portfolio, stock)).await {
+                    match store.write(move |tx| buy_one(tx, number, portfolio, stock)).await {
                         Ok(()) => filled += 1,
                         Err(BuyError::Rejected(OrderRejected::InsufficientBuyingPower { .. })) => {
                             refused += 1
@@ -98,12 +95,12 @@ async fn racing_orders_never_spend_more_than_there_is() {
     assert_eq!((filled, refused), (100, 60));
 
     let record = db.read(move |tx| portfolios::owned(tx, portfolio, sam)).await.unwrap();
-    let position = db.read(move |tx| positions::of_stock(tx, portfolio, stock)).await.unwrap();
+    let (position, _) = db.read(move |tx| position_of(tx, portfolio, stock)).await.unwrap();
     assert_eq!(record.cash_balance, money("0.00"));
     assert_eq!((position.quantity.clone(), position.cost_basis.clone()), (shares("100"), money("1000.00")));
     assert_eq!(db.count("orders"), 100);
     let mut replayed = Books::default();
-    for entry in db.read(move |tx| transactions::replay(tx, portfolio, TransactionId(0), 1_000)).await {
+    for entry in db.read(move |tx| transactions::in_time_order(tx, portfolio, None, 1_000)).await {
         replayed.apply(&entry).unwrap();
     }
     assert_eq!((replayed.cash_balance, replayed.positions[&stock].clone()), (money("0.00"), position));
@@ -119,18 +116,18 @@ async fn a_second_order_waits_for_the_first_and_sees_what_it_left() {
     let first = tokio::spawn(async move {
         store
             .write(move |tx| {
-                portfolios::lock_owned(tx, id, sam)?;
+                portfolios::lock(tx, &[id])?;
                 locked.send(()).unwrap();
                 Db::until_somebody_waits(&url);
-                portfolios::save_cash(tx, id, &money("3"), moment(1))
+                save_cash(tx, id, "3", moment(1))
             })
             .await
     });
     is_locked.await.unwrap();
-    let (second, last) = db.write(move |tx| portfolios::lock_owned(tx, id, sam)).await.unwrap();
+    let second = db.write(move |tx| portfolios::lock(tx, &[id])).await.remove(0);
     let first: Result<(), StoreError> = first.await.unwrap();
     first.unwrap();
-    assert_eq!((second.cash_balance, last), (money("3"), moment(1)));
+    assert_eq!((second.portfolio.cash_balance, second.last), (money("3"), moment(1)));
 }
 
 #[tokio::test]
@@ -155,8 +152,8 @@ async fn a_reader_sees_one_state_while_a_writer_commits() {
     });
     has_looked.await.unwrap();
     db.write(move |tx| {
-        transactions::append(tx, &JournalEntry::cash(id, money("5"), moment(1)))?;
-        portfolios::save_cash(tx, id, &money("15"), moment(1))
+        append(tx, JournalEntry::cash(id, money("5"), moment(1)))?;
+        save_cash(tx, id, "15", moment(1))
     })
     .await;
     committed.send(()).unwrap();

@@ -18,18 +18,22 @@ fn token(number: u128, user_id: UserId, expires_at: Option<Timestamp>) -> Token 
 }
 
 #[tokio::test]
-async fn a_token_is_found_with_its_owner_until_it_expires() {
+async fn tokens_are_found_with_their_owners_by_one_statement() {
     let db = Db::new().await;
-    let sam = db.user("sam").await;
-    let (lasting, expiring) = (token(1, sam.id, None), token(2, sam.id, Some(moment(60))));
-    for token in [lasting.clone(), expiring.clone()] {
+    let (sam, eve) = (db.user("sam").await, db.user("eve").await);
+    let (lasting, expired) = (token(1, sam.id, None), token(2, eve.id, Some(moment(-1))));
+    for token in [lasting.clone(), expired.clone(), token(3, eve.id, None)] {
         db.write(move |tx| tokens::insert(tx, token)).await;
     }
-    let found = |hash: &'static str, at| db.read(move |tx| tokens::by_hash(tx, hash, moment(at)));
-    assert_eq!(found("hash 1", 1_000_000).await, Some((lasting, sam.clone())));
-    assert_eq!(found("hash 2", 59).await, Some((expiring, sam)));
-    assert_eq!(found("hash 2", 60).await, None);
-    assert_eq!(found("hash 3", 0).await, None);
+    let found = |hashes: Vec<String>| db.query(move |statement| tokens::by_hashes(statement, &hashes));
+    assert_eq!(found(vec!["hash 1".into()]).await, [(lasting.clone(), sam.clone())]);
+    assert_eq!(found(vec!["hash 4".into()]).await, []);
+    assert_eq!(found(Vec::new()).await, []);
+    let mut many: Vec<String> = (10..10_000).map(|number| format!("hash {number}")).collect();
+    many.extend(["hash 2".into(), "hash 1".into()]);
+    let before = db.statements();
+    assert_eq!(found(many).await, [(lasting, sam), (expired, eve)]);
+    assert_eq!(db.statements() - before, 1);
 }
 
 #[tokio::test]

@@ -1,23 +1,32 @@
 use domain::{
-    JournalEntry, Money, Order, OrderId, PortfolioId, Side, Symbol, TransactionId, TransactionType,
+    JournalEntry, Money, Order, OrderId, PortfolioId, Side, Symbol, TransactionId, TransactionType, UserId,
 };
-use persistence::StoreError;
 use persistence::transactions::{self, Filter};
+use persistence::{StoreError, portfolios};
 
-use crate::harness::{Db, buy, entry_of, moment, money, price, shares, symbol};
+use crate::harness::{Db, append, buy, entry_of, moment, money, price, shares, symbol};
 
 async fn portfolio(db: &Db) -> PortfolioId {
     let sam = db.user("sam").await.id;
     db.portfolio(sam, "5").await.id
 }
 
+/// The user whose portfolio it is.
+async fn owner(db: &Db, portfolio: PortfolioId) -> UserId {
+    let all = db.read(|tx| portfolios::page(tx, "", None, 100)).await;
+    all.into_iter().find(|(row, _)| row.id == portfolio).unwrap().0.user_id
+}
+
 /// All pages of three, one after the other.
 async fn pages(db: &Db, portfolio: PortfolioId, filter: Filter) -> Vec<(JournalEntry, Option<Symbol>)> {
+    let user = owner(db, portfolio).await;
     let mut seen: Vec<(JournalEntry, Option<Symbol>)> = Vec::new();
     loop {
         let before = seen.last().map(|(entry, _)| (entry.timestamp, entry.id.unwrap()));
         let filter = filter.clone();
-        let page = db.read(move |tx| transactions::page(tx, portfolio, &filter, before, 3)).await;
+        let page = db
+            .query(move |statement| transactions::page(statement, user, portfolio, &filter, before, 3))
+            .await;
         if page.is_empty() {
             return seen;
         }
@@ -33,17 +42,18 @@ async fn entries_come_back_as_appended_with_rising_ids() {
     let order = Order {
         side: Side::Sell,
         filled_quantity: shares("999999999.999999999"),
-        filled_price: price("0.0001"),
-        filled_at: moment(0) + chrono::TimeDelta::microseconds(123_456),
+        filled_amount: money("100000.00"),
+        filled_price: Some(price("0.0001").into()),
+        filled_at: Some(moment(0) + chrono::TimeDelta::microseconds(123_456)),
         ..buy(1, portfolio, stock, "AAPL")
     };
     let sold = db.filled(&order).await;
     assert_eq!(sold, JournalEntry { id: sold.id, ..entry_of(&order) });
     let cash = JournalEntry::cash(portfolio, money("-999999999999999.99"), moment(1));
-    let withdrawn = db.write(move |tx| transactions::append(tx, &cash)).await;
+    let withdrawn = db.write(move |tx| append(tx, cash)).await;
     assert!(withdrawn.id > sold.id);
 
-    let stored = db.read(move |tx| transactions::replay(tx, portfolio, TransactionId(0), 10)).await;
+    let stored = db.read(move |tx| transactions::in_time_order(tx, portfolio, None, 10)).await;
     assert_eq!(stored, [sold, withdrawn]);
     assert_eq!(stored[1].amount.to_string(), "-999999999999999.99");
 }
@@ -53,7 +63,7 @@ async fn the_journal_refuses_changes() {
     let db = Db::new().await;
     let portfolio = portfolio(&db).await;
     let cash = JournalEntry::cash(portfolio, money("5"), moment(0));
-    db.write(move |tx| transactions::append(tx, &cash)).await;
+    db.write(move |tx| append(tx, cash)).await;
     let refused = db.sql("UPDATE transactions SET amount = '500'").unwrap_err();
     assert!(refused.to_string().contains("the journal is append-only"), "{refused}");
     assert_eq!(db.read(move |tx| transactions::flows(tx, portfolio)).await, [(moment(0), money("5"))]);
@@ -76,11 +86,11 @@ async fn a_trade_without_its_receipt_is_refused_by_the_database() {
         JournalEntry { realized_pnl: Some(money("1")), ..entry.clone() },
         JournalEntry { transaction_type: TransactionType::Sell, ..entry.clone() },
     ] {
-        let refused = db.try_write(move |tx| transactions::append(tx, &broken)).await;
+        let refused = db.try_write(move |tx| append(tx, broken)).await;
         assert!(matches!(refused, Err(StoreError::Query(_))), "{refused:?}");
     }
     let elsewhere = JournalEntry { portfolio_id: PortfolioId(99), ..entry };
-    let refused = db.try_write(move |tx| transactions::append(tx, &elsewhere)).await;
+    let refused = db.try_write(move |tx| append(tx, elsewhere)).await;
     assert!(matches!(refused, Err(StoreError::MissingReference(_))), "{refused:?}");
 }
 
@@ -92,7 +102,7 @@ async fn pages_over_equal_times_have_no_gap_and_no_repeat() {
     // Forty entries at one instant between two others, written out of order in time.
     for second in std::iter::once(2).chain(std::iter::repeat_n(1, 40)).chain([0, 1]) {
         let cash = JournalEntry::cash(portfolio, money("1"), moment(second));
-        expected.push(db.write(move |tx| transactions::append(tx, &cash)).await);
+        expected.push(db.write(move |tx| append(tx, cash)).await);
     }
     expected.sort_by_key(|entry| (entry.timestamp, entry.id));
     let mut seen: Vec<JournalEntry> = Vec::new();
@@ -117,9 +127,9 @@ async fn pages_can_be_narrowed() {
     let sam = db.user("sam").await.id;
     let (own, other) = (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
     let (apple, tesla) = (db.stock("AAPL").await, db.stock("TSLA").await);
-    let at = |order: Order, second| Order { filled_at: moment(second), ..order };
+    let at = |order: Order, second| Order { filled_at: Some(moment(second)), ..order };
     let cash = JournalEntry::cash(own, money("5"), moment(0));
-    db.write(move |tx| transactions::append(tx, &cash)).await;
+    db.write(move |tx| append(tx, cash)).await;
     db.filled(&at(buy(1, own, apple, "AAPL"), 1)).await;
     db.filled(&at(buy(2, own, tesla, "TSLA"), 2)).await;
     db.filled(&at(Order { side: Side::Sell, ..buy(3, own, apple, "AAPL") }, 3)).await;
@@ -153,14 +163,14 @@ async fn pages_can_be_narrowed() {
 }
 
 #[tokio::test]
-async fn entries_are_found_by_order_by_time_and_in_replay() {
+async fn entries_are_found_by_order_by_time_and_by_portfolio() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     let (one, two) = (db.portfolio(sam, "5").await.id, db.portfolio(sam, "5").await.id);
     let stock = db.stock("AAPL").await;
     let mut entries = Vec::new();
     for (number, portfolio, second) in [(1, one, 0), (2, two, 1), (3, one, 2)] {
-        let order = Order { filled_at: moment(second), ..buy(number, portfolio, stock, "AAPL") };
+        let order = Order { filled_at: Some(moment(second)), ..buy(number, portfolio, stock, "AAPL") };
         entries.push(db.filled(&order).await);
     }
     let orders: Vec<OrderId> = [&entries[2], &entries[1]].map(|entry| entry.order_id.unwrap()).into();
@@ -172,10 +182,16 @@ async fn entries_are_found_by_order_by_time_and_in_replay() {
     assert_eq!(since(3).await, []);
     assert_eq!(db.read(move |tx| transactions::since(tx, &[two], moment(0))).await, entries[1..2]);
 
-    let first = entries[0].id.unwrap();
-    let replay = |after, limit| db.read(move |tx| transactions::replay(tx, one, after, limit));
-    assert_eq!(replay(TransactionId(0), 1).await, entries[..1]);
-    assert_eq!(replay(first, 10).await, entries[2..]);
+    let range = |after: i64, last| db.read(move |tx| transactions::of_range(tx, PortfolioId(after), last));
+    let [a, b, c] = entries.as_slice() else { panic!("three: {entries:?}") };
+    assert_eq!(range(0, one).await, [a.clone(), c.clone()]);
+    assert_eq!(range(one.0, two).await, entries[1..2]);
+    assert_eq!(range(0, two).await, [b.clone(), a.clone(), c.clone()], "one portfolio after the other");
+    assert_eq!(range(two.0, PortfolioId(i64::MAX)).await, []);
+    let mut sizes = db.read(move |tx| transactions::sizes(tx, PortfolioId(0), two)).await;
+    sizes.sort_unstable();
+    assert_eq!(sizes, [(one, 2), (two, 1)]);
+    assert_eq!(db.read(move |tx| transactions::sizes(tx, one, two)).await, [(two, 1)]);
 }
 
 #[tokio::test]
@@ -185,7 +201,7 @@ async fn flows_are_deposits_and_withdrawals_alone() {
     let stock = db.stock("AAPL").await;
     for (amount, second) in [("100", 0), ("-40.50", 2)] {
         let cash = JournalEntry::cash(portfolio, money(amount), moment(second));
-        db.write(move |tx| transactions::append(tx, &cash)).await;
+        db.write(move |tx| append(tx, cash)).await;
     }
     db.filled(&buy(1, portfolio, stock, "AAPL")).await;
     let flows: Vec<(_, Money)> = db.read(move |tx| transactions::flows(tx, portfolio)).await;
@@ -199,7 +215,7 @@ async fn the_overview_names_owners_and_searches_them_and_symbols() {
     let (sams, eves) = (db.portfolio(sam, "5").await.id, db.portfolio(eve, "5").await.id);
     let (apple, tesla) = (db.stock("AAPL").await, db.stock("TSLA").await);
     let cash = JournalEntry::cash(sams, money("5"), moment(9));
-    db.write(move |tx| transactions::append(tx, &cash)).await;
+    db.write(move |tx| append(tx, cash)).await;
     db.filled(&buy(1, sams, apple, "AAPL")).await;
     db.filled(&buy(2, eves, apple, "AAPL")).await;
     db.filled(&buy(3, eves, tesla, "TSLA")).await;
@@ -221,4 +237,43 @@ async fn the_overview_names_owners_and_searches_them_and_symbols() {
     assert_eq!(found("aapl", None, 9).await.0, ["eve AAPL", "Sam_1 AAPL"]);
     assert_eq!(found("%", None, 9).await.0, [""; 0]);
     assert_eq!(db.read(transactions::count).await, 4);
+}
+
+#[tokio::test]
+async fn a_page_is_of_the_owner_s_portfolio_alone() {
+    let db = Db::new().await;
+    let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
+    let (own, other) = (db.portfolio(sam, "5").await.id, db.portfolio(eve, "5").await.id);
+    for id in [own, other] {
+        let cash = JournalEntry::cash(id, money("5"), moment(0));
+        db.write(move |tx| append(tx, cash)).await;
+    }
+    let found = |user, portfolio| {
+        db.query(move |statement| {
+            transactions::page(statement, user, portfolio, &Filter::default(), None, 10)
+        })
+    };
+    assert_eq!(found(sam, own).await.len(), 1);
+    assert_eq!(found(eve, own).await, []);
+    assert_eq!(found(sam, other).await, []);
+}
+
+#[tokio::test]
+async fn the_entries_of_a_day_end_with_the_last_one_wanted() {
+    let db = Db::new().await;
+    let portfolio = portfolio(&db).await;
+    let sam = owner(&db, portfolio).await;
+    let other = db.portfolio(sam, "5").await.id;
+    let mut ids = Vec::new();
+    for (portfolio, at) in
+        [(portfolio, 1), (portfolio, 2), (other, 2), (portfolio, 2), (portfolio, 3), (portfolio, 3)]
+    {
+        let cash = JournalEntry::cash(portfolio, money("5"), moment(at));
+        ids.push(db.write(move |tx| append(tx, cash)).await.id.unwrap());
+    }
+    let last = ids[4];
+    let found =
+        db.query(move |statement| transactions::since_up_to(statement, portfolio, moment(2), last)).await;
+    let found: Vec<TransactionId> = found.into_iter().map(|entry| entry.id.unwrap()).collect();
+    assert_eq!(found, [ids[1], ids[3], ids[4]]);
 }

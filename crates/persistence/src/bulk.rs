@@ -1,0 +1,84 @@
+//! Statements over many rows at once for PostgreSQL, where a round trip costs more than the row. SQLite is in the
+//! same process: there a prepared statement per row is as fast, and plain diesel is used.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, HasSqlType, SingleValue};
+use std::marker::PhantomData;
+
+/// `before unnest($1, $2, …) after`: one array a column makes the rows. The text is the same however many rows there
+/// are, so the database plans it once for each connection. `ST` is what it answers, `()` for nothing.
+pub struct Unnest<'a, ST> {
+    before: &'static str,
+    columns: Vec<Box<dyn Column + 'a>>,
+    after: &'static str,
+    answers: PhantomData<ST>,
+}
+
+impl<'a, ST> Unnest<'a, ST> {
+    pub fn new(before: &'static str, after: &'static str) -> Self {
+        Self { before, columns: Vec::new(), after, answers: PhantomData }
+    }
+
+    /// Adds a column of SQL type `S`, which may be `Nullable`.
+    pub fn column<S, T>(mut self, values: impl Iterator<Item = T>) -> Self
+    where
+        S: SingleValue + 'static,
+        Pg: HasSqlType<Array<S>>,
+        T: 'a,
+        Vec<T>: ToSql<Array<S>, Pg>,
+    {
+        self.columns.push(Box::new(Values::<S, T> { values: values.collect(), sql_type: PhantomData }));
+        self
+    }
+}
+
+trait Column {
+    fn bind<'b>(&'b self, pass: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
+}
+
+struct Values<S, T> {
+    values: Vec<T>,
+    sql_type: PhantomData<S>,
+}
+
+impl<S, T> Column for Values<S, T>
+where
+    S: SingleValue,
+    Pg: HasSqlType<Array<S>>,
+    Vec<T>: ToSql<Array<S>, Pg>,
+{
+    fn bind<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_bind_param::<Array<S>, Vec<T>>(&self.values)
+    }
+}
+
+impl<ST> QueryFragment<Pg> for Unnest<'_, ST> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(self.before);
+        pass.push_sql(" unnest(");
+        for (index, column) in self.columns.iter().enumerate() {
+            if index > 0 {
+                pass.push_sql(", ");
+            }
+            column.bind(pass.reborrow())?;
+        }
+        pass.push_sql(") ");
+        pass.push_sql(self.after);
+        Ok(())
+    }
+}
+
+impl<ST> QueryId for Unnest<'_, ST> {
+    type QueryId = ();
+    // Known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST> Query for Unnest<'_, ST> {
+    type SqlType = ST;
+}
+
+impl<ST> RunQueryDsl<PgConnection> for Unnest<'_, ST> {}
