@@ -203,7 +203,8 @@ impl Services {
         first_name.iter().for_each(|name| check_name(&mut fields, "first_name", name));
         last_name.iter().for_each(|name| check_name(&mut fields, "last_name", name));
         fields.done()?;
-        self.store
+        let changed = self
+            .store
             .write(move |tx| {
                 let current = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
                 let name = username.as_deref().unwrap_or(&current.username);
@@ -215,7 +216,9 @@ impl Services {
                 users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))
             })
             .await
-            .map_err(taken_meanwhile)
+            .map_err(taken_meanwhile);
+        self.token_cache.forget_user(id);
+        changed
     }
 
     /// Sets a new password and ends all other sessions and all API tokens. `session` is the key of the session
@@ -236,7 +239,8 @@ impl Services {
         self.confirm_password(id, current).await?;
         let password_hash = self.hasher.hash(new).await?;
         let now = self.market.clock.wall();
-        self.store
+        let changed = self
+            .store
             .write(move |tx| {
                 let changes = UserChanges {
                     password_hash: Some(password_hash),
@@ -249,7 +253,9 @@ impl Services {
                 tokens::delete_all(tx, id)?;
                 Ok(())
             })
-            .await
+            .await;
+        self.token_cache.forget_user(id);
+        changed
     }
 
     /// Removes the account with everything that is its owner's.
@@ -266,7 +272,8 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`].
     pub async fn remove_user(&self, id: UserId) -> Result<()> {
-        self.store
+        let removed = self
+            .store
             .write(move |tx| {
                 let user = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
                 if user.is_admin && user.is_active && users::lock_admins(tx)? <= 1 {
@@ -275,7 +282,9 @@ impl Services {
                 users::delete(tx, id)?;
                 Ok(())
             })
-            .await
+            .await;
+        self.token_cache.forget_user(id);
+        removed
     }
 
     async fn confirm_password(&self, id: UserId, password: SecretString) -> Result<()> {

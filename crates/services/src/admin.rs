@@ -101,7 +101,8 @@ impl Services {
         is_active: Option<bool>,
         is_admin: Option<bool>,
     ) -> Result<Account> {
-        self.store
+        let changed = self
+            .store
             .write(move |tx| {
                 let user = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
                 let stays = is_active.unwrap_or(user.is_active) && is_admin.unwrap_or(user.is_admin);
@@ -115,7 +116,9 @@ impl Services {
                 let changes = UserChanges { is_active, is_admin, ..UserChanges::default() };
                 users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))
             })
-            .await
+            .await;
+        self.token_cache.forget_user(id);
+        changed
     }
 
     /// In order of symbol.

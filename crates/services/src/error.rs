@@ -1,7 +1,7 @@
 //! Why a use case was refused or failed.
 
 use chrono::TimeDelta;
-use domain::{Money, OrderRejected, Symbol, Timestamp};
+use domain::{Money, OrderRejected, OrderStatus, Symbol, Timestamp};
 use market_data::QuoteError;
 use persistence::StoreError;
 use thiserror::Error;
@@ -32,10 +32,19 @@ pub enum Error {
     #[error("somebody else has that {}", .0.iter().map(|error| error.field).collect::<Vec<_>>().join(" and "))]
     Taken(Vec<FieldError>),
     #[error(transparent)]
-    OrderRejected(#[from] OrderRejected),
+    OrderRejected(OrderRejected),
     /// The same `client_order_id` came with another order before.
     #[error("that client_order_id was used for another order: choose a new one")]
     ClientOrderIdReused,
+    /// Only an open order can be canceled or replaced.
+    #[error("the order is {status} already")]
+    OrderNotOpen { status: OrderStatus },
+    /// The portfolio was reset; what there was can only be looked at.
+    #[error("the portfolio is archived: it can only be looked at")]
+    Archived,
+    /// More orders wait than can be taken in.
+    #[error("too many orders are waiting: try again in a moment")]
+    Busy,
     #[error("{required} cannot be withdrawn, {available} is available")]
     InsufficientCash { required: Money, available: Money },
     #[error("no stock has the symbol {0}")]
@@ -64,6 +73,19 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error("a background task ended unexpectedly")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<OrderRejected> for Error {
+    fn from(refused: OrderRejected) -> Self {
+        match refused {
+            OrderRejected::NotOpen { status } => Self::OrderNotOpen { status },
+            OrderRejected::Unfit(flaws) => {
+                Self::Invalid(flaws.into_iter().map(|(field, text)| FieldError::new(field, text)).collect())
+            }
+            OrderRejected::Transition(fault) => Self::internal(fault),
+            other => Self::OrderRejected(other),
+        }
+    }
 }
 
 impl Error {

@@ -5,10 +5,12 @@
 pub mod accounts;
 pub mod admin;
 pub mod clock;
+mod desk;
 mod error;
 pub mod jobs;
 mod login_throttle;
 mod market;
+pub mod matching;
 pub mod orders;
 mod password;
 pub mod performance;
@@ -19,7 +21,9 @@ pub mod snapshots;
 pub mod stocks;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token_cache;
 pub mod tokens;
+mod trading;
 pub mod transactions;
 pub mod valuation;
 pub mod verify;
@@ -27,15 +31,18 @@ pub mod watchlists;
 
 use std::sync::Arc;
 
-use domain::Money;
+use domain::{Money, TradingRules};
 use persistence::Store;
 
 pub use clock::Clock;
 pub use error::{Error, FieldError, Result};
 pub use market::Market;
 pub use persistence::StoreError;
+pub use trading::TradingConfig;
 
+use desk::Desk;
 use password::Hasher;
+use token_cache::TokenCache;
 
 /// What the use cases need to know of the deployment.
 #[derive(Debug, Clone)]
@@ -44,11 +51,16 @@ pub struct ServicesConfig {
     pub starting_cash: Money,
     /// How long a running job may be silent before another worker takes it over.
     pub job_silence: chrono::TimeDelta,
+    pub trading: TradingConfig,
 }
 
 impl Default for ServicesConfig {
     fn default() -> Self {
-        Self { starting_cash: Money::from_cents(10_000_000), job_silence: chrono::TimeDelta::seconds(30) }
+        Self {
+            starting_cash: Money::from_cents(10_000_000),
+            job_silence: chrono::TimeDelta::seconds(30),
+            trading: TradingConfig::default(),
+        }
     }
 }
 
@@ -58,12 +70,27 @@ pub struct Services {
     store: Store,
     market: Arc<Market>,
     hasher: Hasher,
+    token_cache: Arc<TokenCache>,
     config: Arc<ServicesConfig>,
+    rules: Arc<TradingRules>,
+    desk: Arc<Desk>,
+    known_stocks: stocks::Known,
 }
 
 impl Services {
     pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
-        Self { store, market: Arc::new(market), hasher: Hasher::new(), config: Arc::new(config) }
+        let rules = Arc::new(config.trading.rules(market.calendar));
+        let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), &config.trading);
+        Self {
+            store,
+            market: Arc::new(market),
+            hasher: Hasher::new(),
+            token_cache: Arc::default(),
+            config: Arc::new(config),
+            rules,
+            desk: Arc::new(desk),
+            known_stocks: stocks::Known::default(),
+        }
     }
 
     pub fn market(&self) -> &Market {

@@ -1,21 +1,26 @@
-//! Placing orders, previewing them, looking at them.
+//! Placing orders, changing and canceling them, previewing them, looking at them.
 
 use domain::money::AveragePrice;
 use domain::{
-    Fill, JournalEntry, Money, Order, OrderId, PlaceOrder, Placed, PortfolioId, Quantity, Quote, Stock,
-    Timestamp, UserId,
+    JournalEntry, Look, Money, Order, OrderId, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Placed,
+    PortfolioId, Price, PriceMove, Quantity, Quote, ReplaceOrder, Side, Stock, Symbol, TimeInForce,
+    Timestamp, TradingMode, UserId,
 };
-use persistence::{Tx, orders, portfolios, positions, stocks, transactions};
+use persistence::{Tx, orders, positions, transactions};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+pub use persistence::orders::Filter;
+
+use crate::desk::{Command, Seen};
+use crate::error::{Error, FieldError, Result};
 use crate::{Page, Services, one_more};
 
-/// An order with the journal entries of its fills.
+/// An order with the journal entries of its fills, and the orders that came with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderWithFills {
     pub order: Order,
     pub fills: Vec<JournalEntry>,
+    pub legs: Vec<OrderWithFills>,
 }
 
 /// The answer to placing an order.
@@ -30,12 +35,29 @@ pub struct PlacedOrder {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderPreview {
     pub stock: Stock,
-    pub fill: Fill,
-    /// The signed effect on cash.
-    pub amount: Money,
+    /// As it would be in the books, legs included.
+    pub order: Order,
+    pub legs: Vec<Order>,
+    /// The newest price, which the estimate is made from.
+    pub quote: Quote,
+    /// What fills at once.
+    pub fill: Option<JournalEntry>,
+    /// What the estimate is made at: the fill's price, the limit, the stop, or the newest price.
+    pub price: Price,
+    /// The shares of the whole order, filled or not, and what they cost or bring: at the fill's price, the limit, the
+    /// stop or the newest price. Without commission; positive.
+    pub quantity: Quantity,
+    pub gross: Money,
+    /// Of the whole order.
     pub commission: Money,
+    /// The signed effect of the whole order on cash.
+    pub amount: Money,
     pub cash_before: Money,
+    /// When all of it has filled.
     pub cash_after: Money,
+    pub buying_power_before: Money,
+    /// At once, with what the order reserves.
+    pub buying_power_after: Money,
     pub quantity_before: Quantity,
     pub quantity_after: Quantity,
     /// Per share after the order; `None` when nothing is held then.
@@ -44,11 +66,70 @@ pub struct OrderPreview {
     pub realized_pnl: Option<Money>,
     /// Share of the position in total value after the order: a ratio.
     pub weight_after: f64,
+    /// Whether the exchange, whose hours hold, is closed.
+    pub waits_for_open: bool,
+}
+
+/// More of a portfolio than this in one stock is worth a remark.
+const HEAVY: f64 = 0.5;
+
+impl OrderPreview {
+    /// What the person who orders should know before it is sent, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |when: bool, text: String| {
+            if when {
+                warnings.push(text);
+            }
+        };
+        let (order, symbol) = (&self.order, &self.stock.listing.symbol);
+        let filled = !order.filled_quantity.is_zero();
+        let buys = order.side == Side::Buy;
+        warn(
+            buys && self.weight_after > HEAVY,
+            format!("{symbol} would be {:.0} % of the portfolio.", self.weight_after * 100.0),
+        );
+        warn(!buys && self.quantity_after.is_zero(), format!("This sells all {symbol} there is."));
+        warn(
+            order.terms.limit_price().is_some() && filled,
+            "The market is at the limit or better already: the order fills at once.".to_owned(),
+        );
+        warn(
+            order.triggered_at.is_some(),
+            "The market has reached the stop already: the order begins at once.".to_owned(),
+        );
+        warn(
+            filled && order.status.is_open(),
+            format!("{} fill at once; the rest waits for more to be traded.", order.filled_quantity),
+        );
+        warn(
+            order.status == OrderStatus::Canceled,
+            "At the newest price nothing more would fill at once: the rest would be canceled.".to_owned(),
+        );
+        warn(self.waits_for_open, "The exchange is closed: the order waits for its next session.".to_owned());
+        warn(
+            self.quote.bid.is_none(),
+            "The price source gives no bid and ask; orders fill at its last price, which may be a past close."
+                .to_owned(),
+        );
+        for leg in &self.legs {
+            let at_once = match (&leg.terms, leg.stop_price()) {
+                (OrderTerms::Limit { limit }, _) => *limit <= self.quote.price,
+                (_, Some(stop)) => stop >= self.quote.price,
+                (_, None) => false,
+            };
+            warn(
+                at_once,
+                format!("The {} exit has its price already: it would sell at once.", leg.order_type()),
+            );
+        }
+        warnings
+    }
 }
 
 /// `client_order_id`s are 1 to 64 printable ASCII characters.
-fn check(command: &PlaceOrder) -> Result<()> {
-    match &command.client_order_id {
+fn check_name(name: Option<&str>) -> Result<()> {
+    match name {
         Some(id) if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) => {
             Err(Error::invalid(
                 "client_order_id",
@@ -59,16 +140,53 @@ fn check(command: &PlaceOrder) -> Result<()> {
     }
 }
 
-fn replay(tx: &mut Tx<'_>, id: PortfolioId, command: &PlaceOrder) -> Result<Option<PlacedOrder>> {
-    let Some(client_order_id) = &command.client_order_id else { return Ok(None) };
-    let Some((order, request)) = orders::by_client_order_id(tx, id, client_order_id)? else {
+fn check(command: &PlaceOrder) -> Result<()> {
+    check_name(command.client_order_id.as_deref())?;
+    let flaws: Vec<FieldError> =
+        command.flaws().into_iter().map(|(field, message)| FieldError::new(field, message)).collect();
+    if flaws.is_empty() { Ok(()) } else { Err(Error::Invalid(flaws)) }
+}
+
+/// The order that was placed before under the same name.
+fn replay(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    name: Option<&str>,
+    request: &str,
+) -> Result<Option<PlacedOrder>> {
+    let Some(name) = name else { return Ok(None) };
+    let Some((order, earlier)) = orders::by_client_order_ids(tx, &[(id, name)])?.pop() else {
         return Ok(None);
     };
-    if request != command.canonical() {
+    if earlier != request {
         return Err(Error::ClientOrderIdReused);
     }
-    let fills = transactions::of_orders(tx, &[order.id])?;
-    Ok(Some(PlacedOrder { order: OrderWithFills { order, fills }, replayed: true }))
+    let order = with_fills(tx, vec![order])?.swap_remove(0);
+    Ok(Some(PlacedOrder { order, replayed: true }))
+}
+
+/// Orders with their fills and legs.
+fn with_fills(tx: &mut Tx<'_>, found: Vec<Order>) -> Result<Vec<OrderWithFills>> {
+    let parents: Vec<OrderId> = found
+        .iter()
+        .filter(|order| order.order_class != domain::OrderClass::Simple && order.parent_order_id.is_none())
+        .map(|order| order.id)
+        .collect();
+    let mut legs = if parents.is_empty() { Vec::new() } else { orders::legs(tx, &parents)? };
+    let ids: Vec<OrderId> = found.iter().chain(&legs).map(|order| order.id).collect();
+    let mut fills = transactions::of_orders(tx, &ids)?;
+    let mut one = |order: Order, legs: Vec<OrderWithFills>| {
+        let own = fills.extract_if(.., |fill| fill.order_id == Some(order.id)).collect();
+        OrderWithFills { order, fills: own, legs }
+    };
+    Ok(found
+        .into_iter()
+        .map(|order| {
+            let own: Vec<Order> = legs.extract_if(.., |leg| leg.parent_order_id == Some(order.id)).collect();
+            let own = own.into_iter().map(|leg| one(leg, Vec::new())).collect();
+            one(order, own)
+        })
+        .collect())
 }
 
 impl Services {
@@ -76,54 +194,94 @@ impl Services {
     /// that order.
     ///
     /// # Errors
-    /// [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the portfolio, and
-    /// those of [`Services::quote`]. A refused order leaves nothing behind.
+    /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
+    /// portfolio, [`Error::Archived`], [`Error::Busy`], and those of [`Services::quote`]. A refused order leaves
+    /// nothing behind.
     pub async fn place_order(
         &self,
         user: UserId,
-        id: PortfolioId,
-        command: PlaceOrder,
+        portfolio: PortfolioId,
+        order: PlaceOrder,
     ) -> Result<PlacedOrder> {
-        check(&command)?;
-        // Before the network, so that a stranger's portfolio costs no request and a retry needs no price.
-        let earlier = command.clone();
-        let replayed = self
-            .store
-            .read(move |tx| {
-                crate::portfolios::owned(tx, id, user)?;
-                replay(tx, id, &earlier)
-            })
-            .await?;
-        if let Some(placed) = replayed {
-            return Ok(placed);
+        check(&order)?;
+        // Network first: nothing waits for it while it holds a lock.
+        let seen = match self.look_at(&order.symbol).await {
+            Ok(seen) => seen,
+            Err(refused) => {
+                // A stranger's portfolio tells nothing, and a retry needs no price.
+                let (name, request) = (order.client_order_id.clone(), order.canonical());
+                return self.replayed_or(refused, user, portfolio, name, request).await;
+            }
+        };
+        self.check_auction(order.time_in_force)?;
+        let ids = std::array::from_fn(|_| OrderId(Uuid::now_v7()));
+        self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await
+    }
+
+    /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
+    /// that has bought nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio or the order, [`Error::OrderNotOpen`], [`Error::Archived`],
+    /// [`Error::Busy`].
+    pub async fn cancel_order(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+    ) -> Result<OrderWithFills> {
+        Ok(self.desk().submit(Command::Cancel { user, portfolio, order }).await?.order)
+    }
+
+    /// Puts another order into the place of an open one, which is replaced; what it has filled stays with it.
+    ///
+    /// # Errors
+    /// Those of [`Services::place_order`] and [`Services::cancel_order`].
+    pub async fn replace_order(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        changes: ReplaceOrder,
+    ) -> Result<PlacedOrder> {
+        check_name(changes.client_order_id.as_deref())?;
+        changes.time_in_force.map_or(Ok(()), |time_in_force| self.check_auction(time_in_force))?;
+        let symbol = self.order(user, portfolio, order).await?.order.symbol;
+        let seen = match self.look_at(&symbol).await {
+            Ok(seen) => seen,
+            Err(refused) => {
+                let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
+                return self.replayed_or(refused, user, portfolio, name, request).await;
+            }
+        };
+        let new = OrderId(Uuid::now_v7());
+        self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await
+    }
+
+    async fn replayed_or(
+        &self,
+        refused: Error,
+        user: UserId,
+        portfolio: PortfolioId,
+        name: Option<String>,
+        request: String,
+    ) -> Result<PlacedOrder> {
+        let replayed = self.store.read(move |tx| {
+            crate::portfolios::owned(tx, portfolio, user)?;
+            replay(tx, portfolio, name.as_deref(), &request)
+        });
+        replayed.await?.ok_or(refused)
+    }
+
+    /// A source that publishes closing prices alone has no opening price to fill at.
+    fn check_auction(&self, time_in_force: TimeInForce) -> Result<()> {
+        match (time_in_force, self.freshness()) {
+            (TimeInForce::Opg, domain::Freshness::EndOfDay) => Err(Error::invalid(
+                "time_in_force",
+                "the price source publishes closing prices alone: use cls, day or gtc",
+            )),
+            _ => Ok(()),
         }
-        let (stock, quote, asked_at) = self.stock_and_quote(&command).await?;
-        let order_id = OrderId(Uuid::now_v7());
-        let clock = self.market.clock.clone();
-        self.store
-            .write(move |tx| {
-                let (mut portfolio, last) =
-                    portfolios::lock_owned(tx, id, user)?.ok_or(Error::NotFound("portfolio"))?;
-                if let Some(placed) = replay(tx, id, &command)? {
-                    return Ok(placed);
-                }
-                if let Some(position) = positions::of_stock(tx, id, stock.id)? {
-                    portfolio.positions.insert(stock.id, position);
-                }
-                let request = command.canonical();
-                // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
-                let now = clock.now().max(last);
-                let Placed { order, entries, .. } =
-                    portfolio.place(order_id, stock.id, command, &quote, asked_at, now)?;
-                orders::insert(tx, &order, &request)?;
-                let fills: Result<Vec<JournalEntry>> =
-                    entries.iter().map(|entry| Ok(transactions::append(tx, entry)?)).collect();
-                positions::save(tx, id, stock.id, &portfolio.positions[&stock.id])?;
-                portfolios::save_cash(tx, id, &portfolio.cash_balance, order.submitted_at)?;
-                stocks::save_last_price(tx, stock.id, &quote)?;
-                Ok(PlacedOrder { order: OrderWithFills { order, fills: fills? }, replayed: false })
-            })
-            .await
     }
 
     /// What the order would do now.
@@ -137,60 +295,124 @@ impl Services {
         command: PlaceOrder,
     ) -> Result<OrderPreview> {
         check(&command)?;
+        self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
-        let (stock, quote, asked_at) = self.stock_and_quote(&command).await?;
+        let seen = self.look_at(&command.symbol).await?;
+        let Seen { stock, newest, asked_at } = seen;
         let stock_id = stock.id;
         let mut portfolio = self
             .store
             .read(move |tx| {
                 let record = crate::portfolios::owned(tx, id, user)?;
-                let position = positions::of_stock(tx, id, stock_id)?;
-                let positions = position.map(|position| (stock_id, position)).into_iter().collect();
-                Ok::<_, Error>(domain::Portfolio { id, cash_balance: record.cash_balance, positions })
+                if record.archived_at.is_some() {
+                    return Err(Error::Archived);
+                }
+                let mut portfolio = domain::Portfolio::new(id, record.cash_balance);
+                portfolio.reserved.cash = record.reserved_cash;
+                if let Some((position, reserved)) =
+                    positions::of_pairs(tx, &[(id, stock_id)])?.remove(&(id, stock_id))
+                {
+                    portfolio.positions.insert(stock_id, position);
+                    portfolio.reserved.shares.insert(stock_id, reserved);
+                }
+                Ok(portfolio)
             })
             .await?;
-        let cash_before = portfolio.cash_balance.clone();
-        let quantity_before =
-            portfolio.positions.get(&stock_id).map_or_else(Quantity::zero, |held| held.quantity.clone());
-        let placed =
-            portfolio.place(OrderId(Uuid::nil()), stock_id, command, &quote, asked_at, self.market.now())?;
-        let (Some(fill), Some(entry)) = (placed.fills.into_iter().next(), placed.entries.into_iter().next())
-        else {
-            return Err(Error::internal("a market order without a fill"));
+        let rules = self.rules();
+        let now = self.market.now();
+        let held = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
+        let (cash_before, buying_power_before) = (portfolio.cash_balance.clone(), portfolio.buying_power());
+        let look = Look { newest: &newest, asked_at };
+        let Placed { mut group, entries } =
+            portfolio.place([OrderId(Uuid::nil()); 3], stock_id, command, look, now, rules)?;
+        let legs = group.orders.split_off(1);
+        let order = group.orders.swap_remove(0);
+        let fill = entries.into_iter().next();
+
+        // What has not filled is reckoned at the price that is the least favourable for a limit, else the likely one.
+        let likely = match (order.terms.limit_price(), order.stop_price()) {
+            (Some(limit), _) => limit.clone(),
+            (None, Some(stop)) => rules.slipped(order.side, &stop),
+            (None, None) => rules.slipped(order.side, newest.quote.touch(order.side).0),
         };
-        let position = &portfolio.positions[&stock_id];
+        let rest = order.remaining(&likely);
+        let rest_gross = match &order.size {
+            OrderSize::Notional(notional) if order.side == Side::Buy && !rest.is_zero() => {
+                notional.clone() - &order.filled_amount
+            }
+            _ => likely.times(&rest),
+        };
+        let quantity = order.filled_quantity.clone() + &rest;
+        let gross = order.filled_amount.clone() + &rest_gross;
+        let commission = rules.commission.of(&quantity, &gross);
+        let mut position = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
+        let rest_commission = commission.clone() - &order.commission;
+        let (amount, realized_pnl) = match order.side {
+            Side::Buy => {
+                position.buy(&rest, &(rest_gross + rest_commission));
+                (-(gross.clone() + &commission), None)
+            }
+            Side::Sell => {
+                let earlier = position.realized_pnl.clone() - &held.realized_pnl;
+                let later = position.sell(&rest, &(rest_gross - rest_commission)).ok();
+                (gross.clone() - &commission, later.map(|later| later + earlier))
+            }
+        };
         // What the rest of the portfolio is worth does not change; the position is valued at the last price.
+        let quote = newest.quote;
         let value_before = before
             .holdings
             .iter()
             .find(|holding| holding.stock_id == stock_id)
             .map_or_else(Money::zero, |holding| holding.market_value.clone());
         let value_after = quote.price.times(&position.quantity);
-        let total_after = before.total_value - &value_before + &value_after + &entry.amount;
+        let total_after = before.total_value - &value_before + &value_after + &amount;
         let weight_after =
             if total_after.is_zero() { 0.0 } else { value_after.to_f64() / total_after.to_f64() };
+        let price = fill.as_ref().and_then(|fill| fill.price.clone()).unwrap_or(likely);
         Ok(OrderPreview {
             stock,
+            price,
+            legs,
+            quote,
             fill,
-            amount: entry.amount,
-            commission: entry.commission,
+            quantity,
+            gross,
+            commission,
+            cash_after: cash_before.clone() + &amount,
+            amount,
             cash_before,
-            cash_after: portfolio.cash_balance.clone(),
-            quantity_before,
+            buying_power_before,
+            buying_power_after: portfolio.buying_power(),
+            quantity_before: held.quantity,
             quantity_after: position.quantity.clone(),
             average_buy_price_after: position.average_buy_price(),
-            realized_pnl: entry.realized_pnl,
+            realized_pnl,
             weight_after,
+            waits_for_open: rules.mode == TradingMode::Realistic && !rules.is_open(now),
+            order,
         })
     }
 
-    async fn stock_and_quote(&self, command: &PlaceOrder) -> Result<(Stock, Quote, Timestamp)> {
-        let stock = self.stock(&command.symbol).await?;
+    /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
+    async fn look_at(&self, symbol: &Symbol) -> Result<Seen> {
+        let stock = self.known_stock(symbol).await?;
         let asked_at = self.market.now();
-        let found = self.quotes_of(std::slice::from_ref(&stock), asked_at).await.remove(&stock.id);
-        let quote = found
-            .unwrap_or_else(|| Err(Error::NoPrice { symbol: command.symbol.clone(), retry_at: None }))?;
-        Ok((stock, quote, asked_at))
+        let quote = match self.market.quotes.quote(symbol, asked_at).await {
+            Ok(quote) => quote,
+            Err(_) => self.quote(symbol).await?,
+        };
+        let volume = match self.rules().liquidity {
+            Some(_) => self.volume_before(symbol, asked_at).await,
+            None => None,
+        };
+        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at })
+    }
+
+    /// Shares traded in the minute before; `None` where the source does not say.
+    async fn volume_before(&self, symbol: &Symbol, at: Timestamp) -> Option<u64> {
+        let moves = self.market.quotes.moves(symbol, at - chrono::TimeDelta::minutes(1), at).await.ok()?;
+        moves.iter().map(|price_move| price_move.volume).sum()
     }
 
     /// # Errors
@@ -200,13 +422,30 @@ impl Services {
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
                 let order = orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound("order"))?;
-                let fills = transactions::of_orders(tx, &[id])?;
-                Ok(OrderWithFills { order, fills })
+                Ok(with_fills(tx, vec![order])?.swap_remove(0))
             })
             .await
     }
 
-    /// Newest first.
+    /// The order that took the place of this one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn successor(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        id: OrderId,
+    ) -> Result<Option<OrderId>> {
+        self.store
+            .read(move |tx| {
+                crate::portfolios::owned(tx, portfolio, user)?;
+                Ok(orders::successor(tx, portfolio, id)?)
+            })
+            .await
+    }
+
+    /// Newest first; legs are orders of their own here.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -214,20 +453,16 @@ impl Services {
         &self,
         user: UserId,
         portfolio: PortfolioId,
+        filter: Filter,
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
         self.store
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
-                let found = orders::page(tx, portfolio, before, one_more(limit))?;
+                let found = orders::page(tx, portfolio, &filter, before, one_more(limit))?;
                 let page = Page::of(found, limit, |order| order.id);
-                let ids: Vec<OrderId> = page.items.iter().map(|order| order.id).collect();
-                let mut fills = transactions::of_orders(tx, &ids)?;
-                Ok(page.map(|order| {
-                    let own = fills.extract_if(.., |fill| fill.order_id == Some(order.id)).collect();
-                    OrderWithFills { order, fills: own }
-                }))
+                Ok(Page { items: with_fills(tx, page.items)?, next: page.next })
             })
             .await
     }

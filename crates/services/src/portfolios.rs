@@ -1,8 +1,8 @@
 //! Portfolios: opening, naming, paying in and out, closing.
 
-use domain::{JournalEntry, Money, PortfolioId, Timestamp, TransactionType, UserId};
-use persistence::portfolios::{NewPortfolio, PortfolioChanges, PortfolioRecord};
-use persistence::{StoreError, Tx, portfolios, transactions};
+use domain::{JournalEntry, Money, Portfolio, PortfolioId, Timestamp, TransactionType, UserId};
+use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
+use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
 use crate::error::{Error, Fields, Result};
 use crate::{Page, Services, one_more};
@@ -17,8 +17,12 @@ pub struct PortfolioSummary {
     pub name: String,
     pub description: String,
     pub cash_balance: Money,
+    /// Cash less what open orders keep.
+    pub buying_power: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Since when it is over and can only be looked at.
+    pub archived_at: Option<Timestamp>,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -27,9 +31,11 @@ impl From<PortfolioRecord> for PortfolioSummary {
             id: row.id,
             name: row.name,
             description: row.description,
+            buying_power: row.cash_balance.clone() - &row.reserved_cash,
             cash_balance: row.cash_balance,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            archived_at: row.archived_at,
         }
     }
 }
@@ -58,6 +64,65 @@ pub(crate) fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Po
     portfolios::owned(tx, id, user)?.ok_or(Error::NotFound("portfolio"))
 }
 
+/// Locks a portfolio of that user that can still be traded in.
+fn lock_active(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
+    let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
+    let locked = locked.ok_or(Error::NotFound("portfolio"))?;
+    if locked.archived { Err(Error::Archived) } else { Ok(locked) }
+}
+
+fn open(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    (name, description): (String, String),
+    cash_balance: Money,
+    now: Timestamp,
+) -> Result<PortfolioSummary> {
+    let new = NewPortfolio {
+        user_id: user,
+        name,
+        description,
+        cash_balance: cash_balance.clone(),
+        created_at: now,
+        updated_at: now,
+    };
+    let row = portfolios::insert(tx, new).map_err(|error| match error {
+        StoreError::MissingReference(_) => Error::NotFound("user"),
+        other => other.into(),
+    })?;
+    if cash_balance.is_positive() {
+        transactions::append(tx, &[JournalEntry::cash(row.id, cash_balance, now)])?;
+    }
+    Ok(row.into())
+}
+
+/// Cancels all open orders of a locked portfolio; its row is still to be saved.
+fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Result<()> {
+    let ids = orders::open_ids(tx, portfolio.id)?;
+    let mut groups = orders::groups(tx, &ids)?;
+    let pairs: Vec<_> = groups.iter().map(|group| (portfolio.id, group.root().stock_id)).collect();
+    for ((_, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+        portfolio.positions.insert(stock, position);
+        portfolio.reserved.shares.insert(stock, reserved);
+    }
+    for group in &mut groups {
+        while let Some(open) = group.orders.iter().find(|order| order.status.is_open()).map(|order| order.id)
+        {
+            portfolio.cancel(group, open, now)?;
+        }
+        orders::update(tx, &group.orders.iter().collect::<Vec<_>>())?;
+    }
+    let changed: Vec<positions::Changed<'_>> = portfolio
+        .positions
+        .iter()
+        .filter_map(|(stock, position)| {
+            let reserved = portfolio.reserved.shares.get(stock)?;
+            Some(positions::Changed { portfolio: portfolio.id, stock: *stock, position, reserved })
+        })
+        .collect();
+    Ok(positions::save(tx, &changed)?)
+}
+
 impl Services {
     /// # Errors
     /// [`Error::Invalid`], [`Error::TooManyPortfolios`].
@@ -75,40 +140,27 @@ impl Services {
                 if portfolios::of_user(tx, user)?.len() >= MOST_PORTFOLIOS {
                     return Err(Error::TooManyPortfolios(MOST_PORTFOLIOS));
                 }
-                let now = clock.now();
-                let new = NewPortfolio {
-                    user_id: user,
-                    name,
-                    description,
-                    cash_balance: cash_balance.clone(),
-                    created_at: now,
-                    updated_at: now,
-                };
-                let row = portfolios::insert(tx, new).map_err(|error| match error {
-                    StoreError::MissingReference(_) => Error::NotFound("user"),
-                    other => other.into(),
-                })?;
-                if cash_balance.is_positive() {
-                    transactions::append(tx, &JournalEntry::cash(row.id, cash_balance, now))?;
-                }
-                Ok(row.into())
+                open(tx, user, (name, description), cash_balance, clock.now())
             })
             .await
     }
 
-    /// A user's portfolios in the order they were opened.
+    /// A user's portfolios in the order they were opened: those that are traded in, or those that were archived.
     ///
     /// # Errors
     /// Only when the database fails.
     pub async fn portfolios(
         &self,
         user: UserId,
+        archived: bool,
         after: Option<PortfolioId>,
         limit: usize,
     ) -> Result<Page<PortfolioSummary, PortfolioId>> {
         let rows = self
             .store
-            .read(move |tx| portfolios::page_of_user(tx, user, after, one_more(limit)).map_err(Error::from))
+            .read(move |tx| {
+                portfolios::page_of_user(tx, user, archived, after, one_more(limit)).map_err(Error::from)
+            })
             .await?;
         Ok(Page::of(rows, limit, |row| row.id).map(PortfolioSummary::from))
     }
@@ -122,7 +174,7 @@ impl Services {
     /// Renames or redescribes; `None` leaves a text as it is.
     ///
     /// # Errors
-    /// [`Error::Invalid`] as well.
+    /// [`Error::Invalid`] and [`Error::Archived`] as well.
     pub async fn update_portfolio(
         &self,
         user: UserId,
@@ -136,12 +188,43 @@ impl Services {
         name.iter().for_each(|name| check_name(&mut fields, name));
         description.iter().for_each(|text| check_description(&mut fields, text));
         fields.done()?;
-        let now = self.market.now();
+        let clock = self.market.clock.clone();
         self.store
             .write(move |tx| {
+                // The next line of the journal is not to be of before the last one, whichever process's clock it is by.
+                let now = clock.now().max(lock_active(tx, id, user)?.last);
                 let changes = PortfolioChanges { name, description, updated_at: Some(now) };
                 let row = portfolios::update(tx, id, user, changes)?;
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound("portfolio"))
+            })
+            .await
+    }
+
+    /// Begins anew: cancels the open orders, archives the portfolio with its history, and opens one of the same name
+    /// with `cash_balance`, else the deployment's starting cash.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for cash below zero, [`Error::Archived`] when that has been done already.
+    pub async fn reset_portfolio(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        cash_balance: Option<Money>,
+    ) -> Result<PortfolioSummary> {
+        let cash_balance = cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
+        if cash_balance.is_negative() {
+            return Err(Error::invalid("cash_balance", "must be zero or more"));
+        }
+        let clock = self.market.clock.clone();
+        self.store
+            .write(move |tx| {
+                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
+                let now = clock.now().max(last);
+                cancel_all(tx, &mut portfolio, now)?;
+                portfolios::save_cash(tx, &[(&portfolio, now)])?;
+                portfolios::archive(tx, id, now)?;
+                let old = owned(tx, id, user)?;
+                open(tx, user, (old.name, old.description), cash_balance, now)
             })
             .await
     }
@@ -172,25 +255,24 @@ impl Services {
         let clock = self.market.clock.clone();
         self.store
             .write(move |tx| {
-                let (portfolio, last) =
-                    portfolios::lock_owned(tx, id, user)?.ok_or(Error::NotFound("portfolio"))?;
+                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
                 let signed = match direction {
                     CashDirection::Deposit => amount,
-                    CashDirection::Withdrawal if amount > portfolio.cash_balance => {
+                    CashDirection::Withdrawal if amount > portfolio.buying_power() => {
                         return Err(Error::InsufficientCash {
                             required: amount,
-                            available: portfolio.cash_balance,
+                            available: portfolio.buying_power(),
                         });
                     }
                     CashDirection::Withdrawal => -amount,
                 };
-                let balance = portfolio.cash_balance + &signed;
-                if !balance.in_bounds() {
+                portfolio.cash_balance += &signed;
+                if !portfolio.cash_balance.in_bounds() {
                     return Err(Error::invalid("amount", "is more than an account can hold"));
                 }
                 let now = clock.now().max(last);
-                let entry = transactions::append(tx, &JournalEntry::cash(id, signed, now))?;
-                portfolios::save_cash(tx, id, &balance, now)?;
+                let entry = transactions::append(tx, &[JournalEntry::cash(id, signed, now)])?.swap_remove(0);
+                portfolios::save_cash(tx, &[(&portfolio, now)])?;
                 Ok(entry)
             })
             .await

@@ -1,7 +1,5 @@
 //! Random secrets that are shown once and kept as hashes.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 /// 32 random bytes in hex.
@@ -15,8 +13,18 @@ pub(crate) fn hash(secret: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_kept_as_hex_of_its_sha_256() {
+        // The test vector of FIPS 180-2 for "abc".
+        assert_eq!(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(random().len(), 64);
+    }
 }

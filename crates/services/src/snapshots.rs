@@ -85,7 +85,7 @@ impl Services {
             let batch = self
                 .store
                 .read(move |tx| {
-                    let rows = portfolios::range(tx, after, range.last, until, batch_size)?;
+                    let rows = portfolios::active_range(tx, after, range.last, until, batch_size)?;
                     let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
                     let held = positions::of_portfolios(tx, &ids)?;
                     let entries = transactions::since(tx, &ids, previous_close)?;

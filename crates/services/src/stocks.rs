@@ -1,6 +1,7 @@
 //! Stocks: finding them, their profile, price and history.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{Days, Months, NaiveDate};
 use domain::calendar::exchange_date;
@@ -63,6 +64,23 @@ impl HistoryRange {
 /// What the whole history of an instrument means where the source has decades of it.
 const ALL_YEARS: Months = Months::new(20 * 12);
 
+/// Stocks by symbol, without their last prices: what does not change once it is in the database.
+#[derive(Clone, Default)]
+pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, (StockId, Listing)>>>);
+
+impl Known {
+    fn get(&self, symbol: &Symbol) -> Option<Stock> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (id, listing) = known.get(symbol)?;
+        Some(Stock { id: *id, listing: listing.clone(), last: None })
+    }
+
+    fn insert(&self, stock: &Stock) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(stock.listing.symbol.clone(), (stock.id, stock.listing.clone()));
+    }
+}
+
 impl Services {
     /// Makes the instruments of a source that lists them all known to the database. Safe to repeat.
     ///
@@ -117,6 +135,16 @@ impl Services {
                 Ok(Stock { id, listing, last: None })
             })
             .await
+    }
+
+    /// As [`Services::stock`], from memory where it is there: without the last price.
+    pub(crate) async fn known_stock(&self, symbol: &Symbol) -> Result<Stock> {
+        if let Some(stock) = self.known_stocks.get(symbol) {
+            return Ok(stock);
+        }
+        let stock = self.stock(symbol).await?;
+        self.known_stocks.insert(&stock);
+        Ok(stock)
     }
 
     /// The newest price of a symbol. When the source fails, the last known one, marked stale.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use domain::{
-    Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Session, Symbol, Timestamp,
+    Bar, Calendar, Currency, Freshness, Listing, Price, PriceMove, PriceSource, Quote, Session, Symbol,
+    Timestamp,
 };
 use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
 use persistence::testing::TestStore;
@@ -63,6 +64,8 @@ pub struct Calls {
 #[derive(Default)]
 struct State {
     listed: BTreeMap<Symbol, Listed>,
+    /// Prices that hold from an instant on.
+    path: BTreeMap<(Symbol, Timestamp), (Price, Option<u64>)>,
     closes: BTreeMap<(Symbol, NaiveDate), Price>,
     failure: Option<QuoteError>,
     calls: Calls,
@@ -73,6 +76,7 @@ struct Listed {
     price: Price,
     touch: Option<(Price, Price)>,
     as_of: Option<Timestamp>,
+    volume: Option<u64>,
 }
 
 impl FixedPrices {
@@ -99,7 +103,7 @@ impl FixedPrices {
             sector: sector.to_owned(),
             currency: Currency::Usd,
         };
-        let listed = Listed { listing, price: parse_price(price), touch: None, as_of: None };
+        let listed = Listed { listing, price: parse_price(price), touch: None, as_of: None, volume: None };
         self.state().listed.insert(symbol, listed);
     }
 
@@ -112,9 +116,24 @@ impl FixedPrices {
         self.change(symbol, |listed| listed.touch = Some((parse_price(bid), parse_price(ask))));
     }
 
+    /// At that instant the price becomes this one, and stays it until the next: how a price goes.
+    pub fn set_from(&self, at: Timestamp, symbol: &str, price: &str) {
+        self.state().path.insert((parse_symbol(symbol), at), (parse_price(price), None));
+    }
+
+    /// With so many shares traded on the way to it.
+    pub fn trade(&self, at: Timestamp, symbol: &str, price: &str, volume: u64) {
+        self.state().path.insert((parse_symbol(symbol), at), (parse_price(price), Some(volume)));
+    }
+
     /// The market time that the price claims to be of; `None` for the newest its freshness allows.
     pub fn set_as_of(&self, symbol: &str, as_of: Option<Timestamp>) {
         self.change(symbol, |listed| listed.as_of = as_of);
+    }
+
+    /// So many shares were traded in each interval that is asked for; `None` when the source does not say.
+    pub fn set_volume(&self, symbol: &str, volume: Option<u64>) {
+        self.change(symbol, |listed| listed.volume = volume);
     }
 
     /// The bar of a session has this close, once the session is over.
@@ -205,9 +224,11 @@ impl QuoteSource for FixedPrices {
             let listed = state.listed(symbol)?;
             let as_of = listed.as_of.unwrap_or_else(|| self.newest(at));
             let day_before = self.calendar.before(self.session_of(as_of).date).date;
+            let step = state.path.range(..=(symbol.clone(), as_of)).next_back();
+            let step = step.filter(|((of, _), _)| of == symbol).map(|(_, (price, _))| price.clone());
             Ok(Quote {
                 symbol: symbol.clone(),
-                price: listed.price.clone(),
+                price: step.unwrap_or_else(|| listed.price.clone()),
                 bid: listed.touch.as_ref().map(|(bid, _)| bid.clone()),
                 ask: listed.touch.as_ref().map(|(_, ask)| ask.clone()),
                 previous_close: state.closes.get(&(symbol.clone(), day_before)).cloned(),
@@ -219,6 +240,32 @@ impl QuoteSource for FixedPrices {
             })
         };
         symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+    }
+
+    /// Each step of the way there was, and the newest price.
+    async fn moves(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>, QuoteError> {
+        let steady = self.state().listed.get(symbol).and_then(|listed| listed.volume);
+        let steps: BTreeMap<Timestamp, Option<u64>> = {
+            let state = self.state();
+            let traded = state.path.iter().any(|((of, _), (_, volume))| of == symbol && volume.is_some());
+            let steps = state.path.range((symbol.clone(), after)..=(symbol.clone(), until));
+            let steps = steps.map(|((_, at), (_, volume))| (*at, *volume));
+            [(until, traded.then_some(0))].into_iter().chain(steps).collect()
+        };
+        let mut moves = Vec::new();
+        for (at, volume) in steps {
+            let mut answer = self.quotes(std::slice::from_ref(symbol), at).await;
+            let quote = answer.remove(symbol).unwrap_or(Err(QuoteError::Unreachable))?;
+            if after < quote.as_of && quote.as_of <= until {
+                moves.push(PriceMove { quote, volume: volume.or(steady) });
+            }
+        }
+        Ok(moves)
     }
 
     async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {

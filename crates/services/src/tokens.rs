@@ -1,14 +1,18 @@
 //! API tokens: shown once, kept as hashes.
 
+use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::Datelike;
 use domain::{Timestamp, TokenId, UserId};
 use persistence::tokens::{self, Token};
+use persistence::users::User;
 use uuid::Uuid;
 
 use crate::accounts::Account;
 use crate::error::{Error, Fields, Result};
+use crate::token_cache::Known;
 use crate::{Services, secret};
 
 /// What a token may do.
@@ -105,18 +109,47 @@ impl Services {
     }
 
     /// Who a token belongs to and what it may do; `None` for one that is unknown, expired or of a closed account.
+    /// What other processes do to token and account shows within two seconds, what this one does at once.
     ///
     /// # Errors
     /// Only when the database fails.
-    pub async fn token_owner(&self, token: &str) -> Result<Option<(Account, Scope)>> {
+    pub async fn token_owner(&self, token: &str) -> Result<Option<(Arc<Account>, Scope)>> {
         if !token.starts_with(PREFIX) {
             return Ok(None);
         }
         let (hash, now) = (secret::hash(token), self.market.clock.wall());
-        let found = self.store.read(move |tx| tokens::by_hash(tx, &hash, now).map_err(Error::from)).await?;
-        Ok(found
-            .filter(|(_, user)| user.is_active)
-            .map(|(token, user)| (Account::from(user), TokenInfo::from(token).scope)))
+        if let Some(known) = self.token_cache.get(&hash, now) {
+            self.confirm_tokens(now);
+            return Ok(Some((known.account, known.scope)));
+        }
+        let question = self.token_cache.question(now);
+        let Some((hash, known)) = self.ask_about_tokens(vec![hash]).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        self.token_cache.remember(hash, known.clone(), question);
+        Ok(known.lives_at(now).then_some((known.account, known.scope)))
+    }
+
+    /// Asks the database about the tokens in use, when it is time to, without anybody waiting for it.
+    fn confirm_tokens(&self, now: Timestamp) {
+        let Some(confirmation) = self.token_cache.due(now) else { return };
+        let services = self.clone();
+        tokio::spawn(async move {
+            match services.ask_about_tokens(confirmation.hashes.clone()).await {
+                Ok(found) => services.token_cache.confirm(confirmation, found),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "tokens cannot be confirmed");
+                }
+            }
+        });
+    }
+
+    async fn ask_about_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, Known>> {
+        let found = self
+            .store
+            .query(move |statement| tokens::by_hashes(statement, &hashes).map_err(Error::from))
+            .await?;
+        Ok(found.into_iter().filter_map(known).collect())
     }
 
     /// Newest first.
@@ -131,9 +164,19 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
     pub async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<()> {
-        match self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await? {
-            true => Ok(()),
-            false => Err(Error::NotFound("token")),
-        }
+        let found = self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await?;
+        self.token_cache.forget_token(id);
+        if found { Ok(()) } else { Err(Error::NotFound("token")) }
     }
+}
+
+/// What is remembered of a token, by its hash; nothing of a closed account's.
+fn known((token, user): (Token, User)) -> Option<(String, Known)> {
+    if !user.is_active {
+        return None;
+    }
+    let hash = token.token_hash.clone();
+    let info = TokenInfo::from(token);
+    let account = Arc::new(Account::from(user));
+    Some((hash, Known { id: info.id, account, scope: info.scope, expires_at: info.expires_at }))
 }

@@ -31,15 +31,20 @@ impl Services {
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<NamedEntry, Cursor>> {
-        self.store
-            .read(move |tx| {
-                crate::portfolios::owned(tx, portfolio, user)?;
-                let rows = transactions::page(tx, portfolio, &filter, before, one_more(limit))?;
-                let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
-                Ok::<_, Error>(Page::of(rows, limit, |row: &NamedEntry| {
-                    (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
-                }))
+        let rows = self
+            .store
+            .query(move |statement| {
+                transactions::page(statement, user, portfolio, &filter, before, one_more(limit))
+                    .map_err(Error::from)
             })
-            .await
+            .await?;
+        if rows.is_empty() {
+            // Nothing there, or nothing that is theirs.
+            self.portfolio(user, portfolio).await?;
+        }
+        let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
+        Ok(Page::of(rows, limit, |row: &NamedEntry| {
+            (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
+        }))
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 
 use domain::composition::Composition;
-use domain::valuation::Priced;
-use domain::{JournalEntry, PortfolioId, Position, Quote, Stock, StockId, Timestamp, UserId, Valuation};
+use domain::valuation::{Cash, Priced};
+use domain::{
+    JournalEntry, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp, UserId, Valuation,
+};
+use persistence::holdings::{self, Holdings};
 use persistence::{Tx, portfolios, positions, transactions};
 
 use crate::Services;
@@ -22,7 +25,7 @@ pub struct ValuedPortfolio {
 /// What has to be read for one portfolio before prices are asked.
 struct Loaded {
     portfolio: PortfolioSummary,
-    positions: Vec<(Stock, Position)>,
+    positions: Vec<(Stock, Position, Quantity)>,
     today: Vec<JournalEntry>,
 }
 
@@ -36,7 +39,40 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
     pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
-        Ok(self.valuation_with(user, id, |_| Ok(())).await?.0)
+        let now = self.market.now();
+        match self.load_quickly(user, id, self.market.previous_close_at(now)).await? {
+            Some(loaded) => self.value_one(loaded, now).await,
+            None => Ok(self.valuation_with(user, id, |_| Ok(())).await?.0),
+        }
+    }
+
+    /// What a valuation needs without a transaction: cash and positions by one statement. The journal of the day, if
+    /// there is one, comes by another, up to the entry that the first one saw last: entries are never changed, so it
+    /// is what the first one would have read. `None` when that entry is not found: the portfolio may be gone.
+    async fn load_quickly(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Option<Loaded>> {
+        let found = self
+            .store
+            .query(move |statement| holdings::of_portfolio(statement, id, user).map_err(Error::from))
+            .await?;
+        let Holdings { portfolio, newest_entry, positions } = found.ok_or(Error::NotFound("portfolio"))?;
+        let today = match newest_entry {
+            // Whatever happens in a portfolio moves this time.
+            _ if portfolio.updated_at < since => Vec::new(),
+            None => return Ok(None),
+            Some(newest) => {
+                let today = self
+                    .store
+                    .query(move |statement| {
+                        transactions::since_up_to(statement, id, since, newest).map_err(Error::from)
+                    })
+                    .await?;
+                if today.last().and_then(|entry| entry.id) != Some(newest) {
+                    return Ok(None);
+                }
+                today
+            }
+        };
+        Ok(Some(Loaded { portfolio: portfolio.into(), positions, today }))
     }
 
     /// With something else that is read of the same state of the books.
@@ -55,8 +91,7 @@ impl Services {
                 Ok::<_, Error>((load(tx, portfolio, since)?, also(tx)?))
             })
             .await?;
-        let valued = self.value(vec![loaded], now).await?.pop().ok_or(Error::NotFound("portfolio"))?;
-        Ok((valued, other))
+        Ok((self.value_one(loaded, now).await?, other))
     }
 
     /// All portfolios of a user, in the order they were opened.
@@ -82,11 +117,15 @@ impl Services {
         Ok(Composition::of(&self.valuation(user, id).await?.valuation))
     }
 
+    async fn value_one(&self, loaded: Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
+        self.value(vec![loaded], now).await?.pop().ok_or(Error::NotFound("portfolio"))
+    }
+
     async fn value(&self, loaded: Vec<Loaded>, now: Timestamp) -> Result<Vec<ValuedPortfolio>> {
         // Prices of what is held, and of what was sold today and still counts for the day.
         let mut wanted: HashMap<StockId, Stock> = HashMap::new();
         for Loaded { positions, today, .. } in &loaded {
-            for (stock, position) in positions {
+            for (stock, position, _) in positions {
                 if !position.quantity.is_zero() || today.iter().any(|entry| entry.stock_id == Some(stock.id))
                 {
                     wanted.entry(stock.id).or_insert_with(|| stock.clone());
@@ -99,8 +138,12 @@ impl Services {
             .into_iter()
             .map(|Loaded { portfolio, positions, today }| {
                 let priced: Result<Vec<Priced>> =
-                    positions.into_iter().map(|(stock, position)| priced(stock, position, &quotes)).collect();
-                let valuation = Valuation::new(portfolio.cash_balance.clone(), priced?, &today);
+                    positions.into_iter().map(|position| priced(position, &quotes)).collect();
+                let cash = Cash {
+                    balance: portfolio.cash_balance.clone(),
+                    buying_power: portfolio.buying_power.clone(),
+                };
+                let valuation = Valuation::new(cash, priced?, &today);
                 Ok(ValuedPortfolio { portfolio, valuation, valued_at: now })
             })
             .collect()
@@ -108,11 +151,14 @@ impl Services {
 }
 
 /// Every position was bought at a price that was kept, so there is always one: the quote, or that.
-fn priced(stock: Stock, position: Position, quotes: &HashMap<StockId, Result<Quote>>) -> Result<Priced> {
+fn priced(
+    (stock, position, reserved): (Stock, Position, Quantity),
+    quotes: &HashMap<StockId, Result<Quote>>,
+) -> Result<Priced> {
     let quote = match quotes.get(&stock.id) {
         Some(Ok(quote)) => quote.clone(),
         _ => crate::stocks::last_known(&stock)
             .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })?,
     };
-    Ok(Priced { stock_id: stock.id, listing: stock.listing, position, quote })
+    Ok(Priced { stock_id: stock.id, listing: stock.listing, position, reserved, quote })
 }

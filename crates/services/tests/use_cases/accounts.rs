@@ -310,7 +310,8 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
     assert_eq!(exchange.read(portfolios::count).await, 1);
     assert_eq!(exchange.read(transactions::count).await, 2);
     assert_eq!(exchange.read(snapshots::count).await, 1);
-    let orders = exchange.read(move |tx| orders::page(tx, own.portfolio, None, 10)).await;
+    let orders =
+        exchange.read(move |tx| orders::page(tx, own.portfolio, &orders::Filter::default(), None, 10)).await;
     assert_eq!(orders, []);
     assert_eq!(exchange.sessions(sam, None).await.unwrap(), []);
     assert_eq!(exchange.tokens(sam).await.unwrap(), []);

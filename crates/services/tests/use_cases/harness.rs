@@ -1,23 +1,26 @@
 //! A stock exchange in a box: use cases, prices and a clock that the test sets, and people who trade.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
-    JournalEntry, Money, OrderRejected, OrderSize, OrderType, PlaceOrder, PortfolioId, Quantity, Side,
-    Snapshot, Symbol, TimeInForce, Timestamp, UserId,
+    Attached, JournalEntry, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
+    PlaceOrder, Portfolio, PortfolioId, Position, Price, Quantity, Side, Snapshot, StockId, Symbol,
+    TimeInForce, Timestamp, UserId,
 };
 use persistence::testing::TestStore;
 use persistence::users::{self, NewUser};
-use persistence::{Store, StoreError, Tx};
+use persistence::{DatabaseUrl, Store, StoreError, Tx, portfolios, positions};
 use services::jobs::{JobKind, JobRun};
-use services::orders::PlacedOrder;
+use services::orders::{self, PlacedOrder};
 use services::performance::Window;
 use services::portfolios::{CashDirection, OpenPortfolio};
 use services::testing::{FixedPrices, TestServices};
 use services::transactions::Filter;
-use services::{Clock, Error, FieldError, Market, Result, Services, ServicesConfig};
+use services::{Clock, Error, FieldError, Market, Result, Services, ServicesConfig, TradingConfig};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// What the functions of `persistence` answer.
 type Stored<T> = std::result::Result<T, StoreError>;
@@ -26,6 +29,7 @@ pub struct Exchange {
     pub prices: FixedPrices,
     pub clock: Clock,
     services: Services,
+    config: ServicesConfig,
     test: TestStore,
 }
 
@@ -34,6 +38,19 @@ impl Deref for Exchange {
     type Target = Services;
     fn deref(&self) -> &Services {
         &self.services
+    }
+}
+
+/// See [`Exchange::hold`].
+pub struct Hold {
+    let_go: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Hold {
+    pub async fn end(self) {
+        self.let_go.send(()).unwrap();
+        self.task.await.unwrap();
     }
 }
 
@@ -51,15 +68,68 @@ impl Exchange {
     }
 
     pub async fn with(prices: FixedPrices) -> Self {
-        let test = TestServices::with(Arc::new(prices.clone()), ServicesConfig::default()).await;
-        Self { prices, clock: test.clock, services: test.services, test: test.store }
+        Self::configured(prices, ServicesConfig::default()).await
+    }
+
+    /// With other rules of trading.
+    pub async fn trading(prices: FixedPrices, trading: TradingConfig) -> Self {
+        Self::configured(prices, ServicesConfig { trading, ..ServicesConfig::default() }).await
+    }
+
+    async fn configured(prices: FixedPrices, mut config: ServicesConfig) -> Self {
+        // What waits is one batch then, whichever portfolios it is for.
+        config.trading.order_clerks = 1;
+        let test = TestServices::with(Arc::new(prices.clone()), config.clone()).await;
+        Self { prices, clock: test.clock, services: test.services, config, test: test.store }
     }
 
     /// The same database, clock and prices as another process has them.
     pub fn another_process(&self) -> Services {
-        let store = Store::open(self.test.url.clone(), 8).unwrap();
+        self.process_on(self.test.url.clone())
+    }
+
+    /// A process that reaches the database by another way.
+    pub fn process_on(&self, url: DatabaseUrl) -> Services {
+        self.process_with(persistence::testing::open(url, 8))
+    }
+
+    /// Another process that has only one connection, and that connection.
+    pub fn process_with_one_connection(&self) -> (Services, Store) {
+        let store = Store::open(self.test.url.clone(), 1).unwrap();
+        (self.process_with(store.clone()), store)
+    }
+
+    fn process_with(&self, store: Store) -> Services {
         let market = Market::new(Arc::new(self.prices.clone()), self.clock.clone());
-        Services::new(store, market, ServicesConfig::default())
+        Services::new(store, market, self.config.clone())
+    }
+
+    pub fn database(&self) -> &TestStore {
+        &self.test
+    }
+
+    pub fn on_postgres(&self) -> bool {
+        matches!(self.test.url, DatabaseUrl::Postgres(_))
+    }
+
+    /// Keeps everybody from writing into that portfolio, on SQLite into any, until it is let go.
+    pub async fn hold(&self, portfolio: PortfolioId) -> Hold {
+        let (locked, is_locked) = oneshot::channel();
+        let (let_go, may_go) = mpsc::channel::<()>();
+        let store = self.store().clone();
+        let task = tokio::spawn(async move {
+            let held: Stored<()> = store
+                .write(move |tx| {
+                    portfolios::lock(tx, &[portfolio])?;
+                    locked.send(()).unwrap();
+                    may_go.recv().unwrap();
+                    Ok(())
+                })
+                .await;
+            held.unwrap();
+        });
+        is_locked.await.unwrap();
+        Hold { let_go, task }
     }
 
     pub fn store(&self) -> &Store {
@@ -80,6 +150,11 @@ impl Exchange {
         work: impl FnOnce(&mut Tx<'_>) -> Stored<T> + Send + 'static,
     ) -> T {
         self.store().write(work).await.unwrap()
+    }
+
+    /// How many statements the use cases have sent to the database so far.
+    pub fn statements(&self) -> usize {
+        self.test.statements()
     }
 
     pub fn now(&self) -> Timestamp {
@@ -137,6 +212,25 @@ impl Exchange {
         self.move_cash(who.user, who.portfolio, CashDirection::Withdrawal, money(amount)).await
     }
 
+    pub async fn place(&self, who: Investor, command: PlaceOrder) -> Result<PlacedOrder> {
+        self.place_order(who.user, who.portfolio, command).await
+    }
+
+    /// The order as it is now.
+    pub async fn look(&self, who: Investor, id: OrderId) -> Order {
+        self.order(who.user, who.portfolio, id).await.unwrap().order
+    }
+
+    /// Places an order that is to be accepted; answers its id.
+    pub async fn accepted(&self, who: Investor, command: PlaceOrder) -> OrderId {
+        self.place(who, command).await.unwrap().order.order.id
+    }
+
+    /// Cash less what open orders keep.
+    pub async fn buying_power(&self, who: Investor) -> String {
+        self.portfolio(who.user, who.portfolio).await.unwrap().buying_power.to_string()
+    }
+
     pub async fn cash(&self, who: Investor) -> String {
         self.portfolio(who.user, who.portfolio).await.unwrap().cash_balance.to_string()
     }
@@ -145,6 +239,11 @@ impl Exchange {
     pub async fn journal(&self, who: Investor) -> Vec<JournalEntry> {
         let page = self.transactions(who.user, who.portfolio, Filter::default(), None, 1000).await.unwrap();
         page.items.into_iter().map(|row| row.entry).collect()
+    }
+
+    /// All orders, newest first.
+    pub async fn all_orders(&self, who: Investor) -> Vec<orders::OrderWithFills> {
+        self.orders(who.user, who.portfolio, orders::Filter::default(), None, 1000).await.unwrap().items
     }
 
     pub async fn rows(&self, who: Investor) -> Vec<Snapshot> {
@@ -174,8 +273,24 @@ impl Exchange {
     /// # Panics
     /// When stored balances are not what the journal gives.
     pub async fn assert_books_balance(&self) {
-        assert_eq!(self.verify(|_| ()).await.unwrap().differences, []);
+        assert_eq!(self.verify(|_, _| ()).await.unwrap().differences, []);
     }
+}
+
+/// Saves cash of which nothing is kept by orders.
+pub fn save_cash(tx: &mut Tx<'_>, id: PortfolioId, cash: &str, now: Timestamp) -> Stored<()> {
+    portfolios::save_cash(tx, &[(&Portfolio::new(id, money(cash)), now)])
+}
+
+/// Saves a position of which nothing is kept by orders.
+pub fn save_position(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    stock: StockId,
+    position: &Position,
+) -> Stored<()> {
+    let reserved = &Quantity::zero();
+    positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
 }
 
 /// An instant like `2026-11-20T19:12:00Z`.
@@ -212,9 +327,42 @@ pub fn order(side: Side, ticker: &str, size: OrderSize) -> PlaceOrder {
         symbol: symbol(ticker),
         side,
         size,
-        order_type: OrderType::Market,
+        terms: OrderTerms::Market,
         time_in_force: TimeInForce::Day,
+        attached: Attached::Nothing,
         client_order_id: None,
+    }
+}
+
+pub fn price(text: &str) -> Price {
+    text.parse().unwrap()
+}
+
+/// Until it is canceled.
+pub fn gtc(side: Side, ticker: &str, size: &str, terms: OrderTerms) -> PlaceOrder {
+    PlaceOrder { terms, time_in_force: TimeInForce::Gtc, ..order(side, ticker, shares(size)) }
+}
+
+pub fn limit(text: &str) -> OrderTerms {
+    OrderTerms::Limit { limit: price(text) }
+}
+
+pub fn stop(text: &str) -> OrderTerms {
+    OrderTerms::Stop { stop: price(text) }
+}
+
+pub fn called(id: &str, command: PlaceOrder) -> PlaceOrder {
+    PlaceOrder { client_order_id: Some(id.into()), ..command }
+}
+
+/// The status of an order that was refused because it has ended.
+///
+/// # Panics
+/// When it was not.
+pub fn ended<T: std::fmt::Debug>(result: Result<T>) -> OrderStatus {
+    match result {
+        Err(Error::OrderNotOpen { status }) => status,
+        other => panic!("not refused because it has ended: {other:?}"),
     }
 }
 

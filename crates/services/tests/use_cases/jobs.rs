@@ -1,12 +1,12 @@
 use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Position};
 use market_data::QuoteError;
-use persistence::{jobs, login_attempts, positions, sessions, stocks};
+use persistence::{jobs, login_attempts, sessions, stocks};
 use services::jobs::{JobKind, JobRun, Status};
 use services::testing::FixedPrices;
 use services::{Error, Services};
 
-use crate::harness::{Exchange, Investor, day, money, quantity, symbol};
+use crate::harness::{Exchange, Investor, day, money, quantity, save_position, symbol};
 
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
 
@@ -24,7 +24,7 @@ pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
     let stock = exchange.stock(&symbol("SPY")).await.unwrap();
     let position =
         Position { quantity: quantity("1"), cost_basis: money("1.00"), realized_pnl: money("0.00") };
-    exchange.write(move |tx| positions::save(tx, who.portfolio, stock.id, &position)).await;
+    exchange.write(move |tx| save_position(tx, who.portfolio, stock.id, &position)).await;
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@ use domain::{
 };
 use market_data::QuoteError;
 use services::Error;
+use services::orders::Filter;
 use services::testing::FixedPrices;
 use uuid::Uuid;
 
 use crate::harness::{
-    Exchange, Investor, assert_not_found, fields, money, notional, order, quantity, rejection, shares, symbol,
+    Exchange, Investor, assert_not_found, called, fields, money, notional, order, quantity, rejection,
+    shares, symbol,
 };
 
 async fn position(exchange: &Exchange, who: Investor) -> (String, String, String) {
@@ -35,10 +37,10 @@ async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
         (OrderStatus::Filled, Side::Buy, sam.portfolio)
     );
     assert_eq!(
-        (order.filled_quantity.to_string(), order.filled_price.to_string()),
-        ("10".into(), "150.03".into())
+        (order.filled_quantity.to_string(), order.filled_price.as_ref().unwrap().to_string()),
+        ("10".into(), "150.030000".into())
     );
-    assert_eq!((order.submitted_at, order.filled_at), (exchange.now(), exchange.now()));
+    assert_eq!((order.submitted_at, order.filled_at), (exchange.now(), Some(exchange.now())));
     let [fill] = placed.order.fills.as_slice() else { panic!("one fill: {placed:?}") };
     assert_eq!((fill.order_id, fill.transaction_type), (Some(order.id), TransactionType::Buy));
     assert_eq!((fill.amount.to_string(), fill.commission.to_string()), ("-1500.30".into(), "0.00".into()));
@@ -157,7 +159,7 @@ async fn refusals_carry_the_numbers_and_leave_nothing() {
     assert_eq!(rejection(refused), OrderRejected::TooSmall);
 
     assert_eq!(exchange.portfolio(sam.user, sam.portfolio).await.unwrap(), before);
-    assert_eq!(exchange.orders(sam.user, sam.portfolio, None, 10).await.unwrap().items, []);
+    assert_eq!(exchange.all_orders(sam).await, []);
     assert_eq!(exchange.journal(sam).await.len(), 1);
     let positions = exchange.read(move |tx| persistence::positions::of_portfolio(tx, sam.portfolio)).await;
     assert_eq!(positions, []);
@@ -236,10 +238,6 @@ async fn while_the_source_is_silent_the_last_price_is_shown_and_fills_nothing() 
     exchange.sell(sam, "AAPL", "2").await.unwrap();
     assert_eq!(exchange.cash(sam).await, "1020.00");
     exchange.assert_books_balance().await;
-}
-
-fn called(id: &str, command: PlaceOrder) -> PlaceOrder {
-    PlaceOrder { client_order_id: Some(id.into()), ..command }
 }
 
 #[tokio::test]
@@ -323,9 +321,9 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
         placed.push(exchange.buy(sam, "AAPL", "1").await.unwrap().order);
     }
     placed.reverse();
-    let first = exchange.orders(sam.user, sam.portfolio, None, 2).await.unwrap();
+    let first = exchange.orders(sam.user, sam.portfolio, Filter::default(), None, 2).await.unwrap();
     assert_eq!((first.items.as_slice(), first.next), (&placed[..2], Some(placed[1].order.id)));
-    let rest = exchange.orders(sam.user, sam.portfolio, first.next, 3).await.unwrap();
+    let rest = exchange.orders(sam.user, sam.portfolio, Filter::default(), first.next, 3).await.unwrap();
     assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
     assert_not_found("order", exchange.order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await);
 }

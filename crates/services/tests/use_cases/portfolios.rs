@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use domain::{PortfolioId, Side, TransactionType, UserId};
 use services::Error;
+use services::orders;
 use services::performance::Window;
 use services::portfolios::{CashDirection, OpenPortfolio};
 use services::transactions::Filter;
@@ -41,7 +42,7 @@ async fn opening_tells_all_that_is_wrong_at_once() {
     assert_eq!(fields(exchange.open_portfolio(user, named("two\nlines", None)).await), ["name"]);
     assert_eq!(fields(exchange.open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
     assert_not_found("user", exchange.open_portfolio(UserId(99), named("Growth", None)).await);
-    assert_eq!(exchange.portfolios(user, None, 10).await.unwrap().items, []);
+    assert_eq!(exchange.portfolios(user, false, None, 10).await.unwrap().items, []);
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn a_user_has_a_hundred_portfolios_at_most() {
     }
     let one_more = exchange.open_portfolio(user, named("Growth", None)).await;
     assert!(matches!(one_more, Err(Error::TooManyPortfolios(100))));
-    let first = exchange.portfolios(user, None, 1).await.unwrap().items.remove(0);
+    let first = exchange.portfolios(user, false, None, 1).await.unwrap().items.remove(0);
     exchange.delete_portfolio(user, first.id).await.unwrap();
     assert!(exchange.open_portfolio(user, named("Growth", None)).await.is_ok());
 }
@@ -70,9 +71,9 @@ async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
     let ids = |page: &services::Page<services::portfolios::PortfolioSummary, PortfolioId>| {
         page.items.iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    let first = exchange.portfolios(user, None, 2).await.unwrap();
+    let first = exchange.portfolios(user, false, None, 2).await.unwrap();
     assert_eq!((ids(&first), first.next), (opened[..2].to_vec(), Some(opened[1])));
-    let rest = exchange.portfolios(user, first.next, 3).await.unwrap();
+    let rest = exchange.portfolios(user, false, first.next, 3).await.unwrap();
     assert_eq!((ids(&rest), rest.next), (opened[2..].to_vec(), None));
 }
 
@@ -175,10 +176,9 @@ async fn somebody_elses_portfolio_does_not_exist() {
         for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
             assert_not_found(missing, exchange.move_cash(sam, id, direction, money("1")).await);
         }
-        assert_not_found(missing, exchange.place_order(sam, id, buy()).await);
         assert_not_found(missing, exchange.preview_order(sam, id, buy()).await);
         assert_not_found(missing, exchange.order(sam, id, placed.id).await);
-        assert_not_found(missing, exchange.orders(sam, id, None, 10).await);
+        assert_not_found(missing, exchange.orders(sam, id, orders::Filter::default(), None, 10).await);
         assert_not_found(missing, exchange.valuation(sam, id).await);
         assert_not_found(missing, exchange.composition(sam, id).await);
         assert_not_found(missing, exchange.transactions(sam, id, Filter::default(), None, 10).await);
@@ -191,6 +191,17 @@ async fn somebody_elses_portfolio_does_not_exist() {
     assert_not_found("order", exchange.order(sam, own, placed.id).await);
 
     assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
+    // The desk, which has the rows, says so for orders; a price that anybody may ask for has been seen by then.
+    for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
+        let buy = |symbol| order(Side::Buy, symbol, shares("1"));
+        assert_not_found("portfolio", exchange.place_order(sam, id, buy("AAPL")).await);
+        assert_not_found("portfolio", exchange.place_order(sam, id, buy("NOSUCH")).await);
+        assert_not_found("portfolio", exchange.cancel_order(sam, id, placed.id).await);
+        let changes = domain::ReplaceOrder::default();
+        assert_not_found("portfolio", exchange.replace_order(sam, id, placed.id, changes).await);
+        assert_not_found("portfolio", exchange.reset_portfolio(sam, id, None).await);
+    }
+    assert_not_found("order", exchange.cancel_order(sam, own, placed.id).await);
     let after = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
     assert_eq!(after, books);
 }

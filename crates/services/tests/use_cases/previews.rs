@@ -1,9 +1,14 @@
 use chrono::TimeDelta;
-use domain::{OrderRejected, PlaceOrder, Side};
+use domain::{
+    Attached, Commission, JournalEntry, Order, OrderRejected, OrderTerms, PlaceOrder, Side, StopLoss, Trail,
+};
 use market_data::QuoteError;
-use services::Error;
+use services::testing::FixedPrices;
+use services::{Error, TradingConfig};
 
-use crate::harness::{Exchange, Investor, close_to, money, notional, order, rejection, shares, symbol};
+use crate::harness::{
+    Exchange, Investor, close_to, gtc, limit, money, notional, order, price, rejection, shares, stop, symbol,
+};
 
 /// Previews an order, places it, and compares what came out with what was foretold.
 async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder) {
@@ -18,9 +23,13 @@ async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder
 
     let placed = exchange.place_order(who.user, who.portfolio, command).await.unwrap().order;
     let fill = &placed.fills[0];
-    assert_eq!(foretold.fill.quantity, placed.order.filled_quantity);
-    assert_eq!(foretold.fill.price, placed.order.filled_price);
-    assert_eq!(Some(&foretold.fill.receipt), fill.receipt.as_ref());
+    let foretold_fill = foretold.fill.as_ref().unwrap();
+    assert_eq!(foretold_fill, &JournalEntry { id: None, order_id: foretold_fill.order_id, ..fill.clone() });
+    assert_eq!(
+        (&foretold.quantity, &foretold.gross),
+        (&placed.order.filled_quantity, &placed.order.filled_amount)
+    );
+    assert_eq!(Some(&foretold.price), fill.price.as_ref());
     assert_eq!((&foretold.amount, &foretold.commission), (&fill.amount, &fill.commission));
     assert_eq!(foretold.realized_pnl, fill.realized_pnl);
     let after = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
@@ -68,7 +77,7 @@ async fn a_preview_by_hand() {
     assert!(close_to(preview.weight_after, 0.3), "{}", preview.weight_after);
     // Nothing is stored.
     assert_eq!(exchange.cash(sam).await, "600.00");
-    assert_eq!(exchange.orders(sam.user, sam.portfolio, None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(exchange.all_orders(sam).await.len(), 1);
     assert_eq!(exchange.journal(sam).await.len(), 2);
     assert_eq!(exchange.stock(&symbol("AAPL")).await.unwrap().last, None);
 }
@@ -91,4 +100,82 @@ async fn a_preview_is_refused_as_the_order_would_be() {
     exchange.prices.fail_with(QuoteError::Unreachable);
     let silent = preview(order(Side::Buy, "AAPL", shares("1"))).await;
     assert!(matches!(silent, Err(Error::NoPrice { .. })));
+}
+
+/// Orders that wait, of every type, with commission and slippage: what the preview says of their order and of buying
+/// power is what placing makes of them.
+#[tokio::test]
+async fn a_preview_foretells_orders_that_wait() {
+    let trading = TradingConfig {
+        commission: Commission { per_order: money("1.00"), ..Commission::default() },
+        slippage: Some("0.1".parse().unwrap()),
+        ..TradingConfig::default()
+    };
+    let exchange = Exchange::trading(FixedPrices::new(), trading).await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    let trail = OrderTerms::TrailingStop { trail: Trail::Price(price("5")) };
+    let stop_limit = OrderTerms::StopLimit { stop: price("160"), limit: price("161") };
+    let stop_loss = StopLoss { stop: price("120"), limit: None };
+    let bracket = Attached::Bracket { take_profit: price("180"), stop_loss: stop_loss.clone() };
+    for (command, cost) in [
+        (gtc(Side::Buy, "AAPL", "1", limit("140")), "-141.00"),
+        (PlaceOrder { size: notional("70"), ..gtc(Side::Buy, "AAPL", "1", limit("140")) }, "-71.00"),
+        // 160 and a thousandth.
+        (gtc(Side::Buy, "AAPL", "2", stop("160")), "-321.32"),
+        (gtc(Side::Buy, "AAPL", "1", stop_limit), "-162.00"),
+        (gtc(Side::Sell, "AAPL", "1", limit("170")), "169.00"),
+        (gtc(Side::Sell, "AAPL", "1", stop("140")), "138.86"),
+        (gtc(Side::Sell, "AAPL", "1", trail), "143.86"),
+        (PlaceOrder { attached: bracket, ..gtc(Side::Buy, "AAPL", "1", limit("130")) }, "-131.00"),
+        (
+            PlaceOrder {
+                attached: Attached::Oco { stop_loss },
+                ..gtc(Side::Sell, "AAPL", "1", limit("175"))
+            },
+            "174.00",
+        ),
+    ] {
+        let foretold = exchange.preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+        assert_eq!(foretold.amount, money(cost), "{command:?}");
+        assert_eq!(foretold.commission, money("1.00"));
+        assert_eq!(foretold.cash_after, foretold.cash_before.clone() + &foretold.amount);
+        assert_eq!(foretold.buying_power_before.to_string(), exchange.buying_power(sam).await);
+        let placed = exchange.place(sam, command).await.unwrap().order;
+        assert_eq!(foretold.buying_power_after.to_string(), exchange.buying_power(sam).await);
+        let unnamed = |order: &Order| Order {
+            id: foretold.order.id,
+            parent_order_id: order.parent_order_id.map(|_| foretold.order.id),
+            ..order.clone()
+        };
+        assert_eq!(foretold.order, unnamed(&placed.order));
+        let legs: Vec<Order> = placed.legs.iter().map(|leg| unnamed(&leg.order)).collect();
+        assert_eq!(foretold.legs, legs);
+        assert_eq!((foretold.fill, placed.fills.len()), (None, 0));
+    }
+    exchange.assert_books_balance().await;
+}
+
+/// With what is kept for other orders taken into account, and with what is worth a remark.
+#[tokio::test]
+async fn a_preview_says_what_one_should_know() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.prices.set_bid_and_ask("AAPL", "149.90", "150.10");
+    let warnings =
+        async |command| exchange.preview_order(sam.user, sam.portfolio, command).await.unwrap().warnings();
+    let at_once = warnings(gtc(Side::Buy, "AAPL", "1", limit("151"))).await;
+    assert_eq!(at_once, ["The market is at the limit or better already: the order fills at once."]);
+    let heavy = warnings(order(Side::Buy, "AAPL", shares("6"))).await;
+    assert_eq!(heavy, ["AAPL would be 90 % of the portfolio."]);
+    assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", stop("150"))).await.len(), 1);
+    assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", limit("140"))).await, [""; 0]);
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    assert_eq!(warnings(order(Side::Sell, "AAPL", shares("1"))).await, ["This sells all AAPL there is."]);
+
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "5", limit("140"))).await;
+    let too_much =
+        exchange.preview_order(sam.user, sam.portfolio, gtc(Side::Buy, "AAPL", "2", limit("100"))).await;
+    assert!(matches!(rejection(too_much), OrderRejected::InsufficientBuyingPower { available, .. }
+        if available == money("149.90")));
 }

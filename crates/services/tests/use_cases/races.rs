@@ -67,7 +67,7 @@ async fn of_many_parallel_buys_as_many_succeed_as_there_is_cash_for() {
     assert_eq!(succeeded(&results), PAID_FOR, "{results:?}");
     assert!(only_cash_was_missing(&results), "{results:?}");
     assert_eq!(exchange.cash(sam).await, "0.00");
-    assert_eq!(exchange.orders(sam.user, sam.portfolio, None, 100).await.unwrap().items.len(), PAID_FOR);
+    assert_eq!(exchange.all_orders(sam).await.len(), PAID_FOR);
     exchange.assert_books_balance().await;
 }
 
@@ -120,5 +120,46 @@ async fn portfolios_do_not_stand_in_each_others_way() {
     }
     let results = tasks.join_all().await;
     assert_eq!(succeeded(&results), 16, "{results:?}");
+    exchange.assert_books_balance().await;
+}
+
+/// What waits keeps its cash: of bids below the market as many are accepted as are paid for.
+#[tokio::test(flavor = "multi_thread")]
+async fn cash_for_exactly_some_of_many_bids_accepts_exactly_those() {
+    const PAID_FOR: usize = 5;
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "700.00").await;
+    let bid = crate::harness::gtc(Side::Buy, "AAPL", "1", crate::harness::limit("140"));
+    let other = exchange.another_process();
+    let places = [(*exchange).clone(), other].into_iter().cycle().take(10 * PAID_FOR).collect();
+    let results = at_once(places, sam, &bid).await;
+    assert_eq!(succeeded(&results), PAID_FOR, "{results:?}");
+    assert!(only_cash_was_missing(&results), "{results:?}");
+    assert_eq!(
+        (exchange.cash(sam).await, exchange.buying_power(sam).await),
+        ("700.00".into(), "0.00".into())
+    );
+    exchange.assert_books_balance().await;
+    exchange.prices.set("AAPL", "139.00");
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.cash(sam).await, "5.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_different_body_under_the_same_name_is_refused_by_every_process() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    for round in 0..5 {
+        let sam = exchange.investor(&format!("sam{round}"), "1000.00").await;
+        let buy = |quantity| crate::harness::called("once", order(Side::Buy, "AAPL", shares(quantity)));
+        let (first, second) =
+            tokio::join!(exchange.place(sam, buy("1")), other.place_order(sam.user, sam.portfolio, buy("2")));
+        assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+        let refused = first.err().or(second.err()).unwrap();
+        assert!(matches!(refused, Error::ClientOrderIdReused), "{refused:?}");
+        assert_eq!(exchange.all_orders(sam).await.len(), 1);
+    }
     exchange.assert_books_balance().await;
 }

@@ -1,8 +1,41 @@
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
 use chrono::TimeDelta;
-use persistence::tokens;
+use domain::UserId;
+use persistence::users::{self, UserChanges};
+use persistence::{StoreError, tokens};
+use services::Services;
+use services::accounts::{Account, ProfileChanges};
 use services::tokens::Scope;
 
 use crate::harness::{Exchange, assert_not_found, fields};
+
+const SECOND: TimeDelta = TimeDelta::seconds(1);
+const MOMENT: TimeDelta = TimeDelta::microseconds(1);
+
+async fn owner(services: &Services, token: &str) -> Option<Arc<Account>> {
+    services.token_owner(token).await.unwrap().map(|(account, _)| account)
+}
+
+/// Uses the token, without time passing on the clock, until its owner is as wanted.
+async fn used_until(services: &Services, token: &str, wanted: impl Fn(Option<&Account>) -> bool) {
+    let start = Instant::now();
+    while !wanted(owner(services, token).await.as_deref()) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the owner never is as wanted");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Changes an account without a use case, as another program would.
+async fn change(exchange: &Exchange, user: UserId, changes: UserChanges) {
+    exchange.write(move |tx| users::update(tx, user, changes)).await.unwrap();
+}
+
+fn first_name(name: &str) -> UserChanges {
+    UserChanges { first_name: Some(name.into()), ..UserChanges::default() }
+}
 
 #[tokio::test]
 async fn a_token_stands_for_its_owner_with_its_scope() {
@@ -68,4 +101,167 @@ async fn a_user_sees_and_revokes_their_own_tokens() {
     assert_not_found("token", exchange.revoke_token(sam, newer.id).await);
     assert_eq!(exchange.token_owner(&secret).await.unwrap(), None);
     assert_eq!(exchange.tokens(sam).await.unwrap(), [older]);
+}
+
+/// What a question costs: one statement.
+const QUESTION: usize = 1;
+
+#[tokio::test]
+async fn tokens_in_use_cost_one_question_a_second_and_requests_none() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
+    let (_, first) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, second) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    owner(&exchange, &first).await.unwrap();
+    owner(&exchange, &second).await.unwrap();
+    exchange.pass(SECOND - MOMENT);
+    for round in 0..5 {
+        let name = format!("Sam {round}");
+        change(&exchange, sam, first_name(&name)).await;
+        exchange.pass(MOMENT);
+        let before = exchange.statements();
+        for _ in 0..100 {
+            assert!(owner(&exchange, &second).await.is_some());
+        }
+        // That the answer has come is seen by what it says.
+        used_until(&exchange, &first, |sam| sam.unwrap().first_name == name).await;
+        exchange.pass(SECOND - MOMENT);
+        for _ in 0..100 {
+            assert!(owner(&exchange, &first).await.is_some() && owner(&exchange, &second).await.is_some());
+        }
+        assert_eq!(exchange.statements() - before, QUESTION, "{round}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_revoked_elsewhere_ends_within_two_seconds() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let (info, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let other = exchange.another_process();
+    assert!(owner(&exchange, &token).await.is_some() && owner(&other, &token).await.is_some());
+    exchange.revoke_token(sam, info.id).await.unwrap();
+    assert_eq!(owner(&exchange, &token).await, None, "at once where it was revoked");
+    assert!(owner(&other, &token).await.is_some(), "the other process has not asked yet");
+    exchange.pass(SECOND * 2);
+    assert_eq!(owner(&other, &token).await, None);
+}
+
+#[tokio::test]
+async fn one_that_is_used_all_the_time_ends_when_the_database_is_asked_again() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let (info, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let other = exchange.another_process();
+    owner(&other, &token).await.unwrap();
+    exchange.revoke_token(sam, info.id).await.unwrap();
+    exchange.pass(SECOND);
+    used_until(&other, &token, |sam| sam.is_none()).await;
+}
+
+#[tokio::test]
+async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
+    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, other_token) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    let other = exchange.another_process();
+    let both = [&*exchange, &other];
+    for services in both {
+        owner(services, &token).await.unwrap();
+        owner(services, &other_token).await.unwrap();
+    }
+    let named = ProfileChanges { first_name: Some("Samuel".into()), ..ProfileChanges::default() };
+    exchange.update_profile(sam, named).await.unwrap();
+    assert_eq!(owner(&exchange, &token).await.unwrap().first_name, "Samuel");
+    exchange.set_user_flags(sam, None, Some(true)).await.unwrap();
+    assert!(owner(&exchange, &token).await.unwrap().is_admin);
+    exchange.pass(SECOND * 2);
+    let seen = owner(&other, &token).await.unwrap();
+    assert!(seen.is_admin && seen.first_name == "Samuel", "{seen:?}");
+
+    exchange.set_user_flags(sam, Some(true), Some(false)).await.unwrap_err();
+    exchange.set_user_flags(mia, Some(false), None).await.unwrap();
+    assert_eq!(owner(&exchange, &other_token).await, None);
+    exchange.pass(SECOND * 2);
+    assert_eq!(owner(&other, &other_token).await, None);
+}
+
+#[tokio::test]
+async fn the_tokens_of_an_account_end_with_it() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
+    let (_, closed) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, removed) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    owner(&exchange, &closed).await.unwrap();
+    owner(&exchange, &removed).await.unwrap();
+    exchange.remove_user(mia).await.unwrap();
+    assert_eq!(owner(&exchange, &removed).await, None);
+    // The token itself stays: the account alone decides.
+    change(&exchange, sam, UserChanges { is_active: Some(false), ..UserChanges::default() }).await;
+    exchange.pass(SECOND);
+    used_until(&exchange, &closed, |sam| sam.is_none()).await;
+    assert_eq!(exchange.tokens(sam).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_token_needs_no_question() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let end = exchange.clock.wall() + SECOND;
+    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, Some(end)).await.unwrap();
+    owner(&exchange, &token).await.unwrap();
+    exchange.pass(SECOND - MOMENT);
+    assert!(owner(&exchange, &token).await.is_some());
+    exchange.pass(MOMENT);
+    assert_eq!(owner(&exchange, &token).await, None);
+}
+
+#[tokio::test]
+async fn a_token_that_was_unknown_works_as_soon_as_it_exists() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let row = exchange.read(move |tx| tokens::of_user(tx, sam)).await.remove(0);
+    let id = row.id;
+    exchange.write(move |tx| tokens::delete(tx, sam, id)).await;
+    for _ in 0..2 {
+        let before = exchange.statements();
+        assert_eq!(owner(&exchange, &token).await, None);
+        assert_eq!(exchange.statements() - before, QUESTION, "nothing is kept of it");
+    }
+    exchange.write(move |tx| tokens::insert(tx, row)).await;
+    assert!(owner(&exchange, &token).await.is_some());
+}
+
+#[tokio::test]
+async fn a_silent_database_is_not_taken_for_a_yes() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (other, connection) = exchange.process_with_one_connection();
+    owner(&other, &token).await.unwrap();
+    exchange.pass(SECOND - MOMENT);
+    let (taken, is_taken) = tokio::sync::oneshot::channel();
+    let (speak, silence) = mpsc::channel::<()>();
+    let silent = tokio::spawn(async move {
+        let read: Result<(), StoreError> = connection
+            .read(move |_| {
+                taken.send(()).unwrap();
+                silence.recv().unwrap();
+                Ok(())
+            })
+            .await;
+        read.unwrap();
+    });
+    is_taken.await.unwrap();
+    assert!(owner(&other, &token).await.is_some());
+    exchange.pass(SECOND);
+    assert!(owner(&other, &token).await.is_some(), "asked for in the background");
+    exchange.pass(MOMENT);
+    let late = tokio::time::timeout(Duration::from_millis(50), owner(&other, &token)).await;
+    assert!(late.is_err(), "accepted without an answer: {late:?}");
+    speak.send(()).unwrap();
+    silent.await.unwrap();
+    assert!(owner(&other, &token).await.is_some());
 }

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use domain::TransactionType;
 use services::transactions::{Cursor, Filter, NamedEntry};
 
-use crate::harness::{Exchange, Investor, symbol};
+use crate::harness::{Exchange, Investor, assert_not_found, symbol};
 
 /// Deposit, buy AAPL, buy MSFT, sell AAPL and a withdrawal, a minute apart, then two deposits at one instant.
 async fn busy(exchange: &Exchange) -> Investor {
@@ -108,4 +108,19 @@ async fn external_flows_are_deposits_and_withdrawals_alone() {
         flows.into_iter().map(|(at, amount)| ((at - opened).num_minutes(), amount.to_string())).collect();
     let expected = [(0, "10000.00"), (4, "-5.00"), (5, "6.00"), (5, "7.00")];
     assert_eq!(flows, expected.map(|(minute, amount)| (minute, amount.to_owned())));
+}
+
+#[tokio::test]
+async fn a_page_costs_one_statement_and_an_empty_one_tells_nothing_from_nobody_s() {
+    let exchange = Exchange::new().await;
+    let sam = busy(&exchange).await;
+    let mia = exchange.investor("mia", "0").await;
+    let before = exchange.statements();
+    assert_eq!(exchange.journal(sam).await.len(), 7);
+    assert_eq!(exchange.statements() - before, 1);
+    assert_eq!(exchange.journal(mia).await, []);
+    for filter in [Filter::default(), Filter { symbol: Some(symbol("AAPL")), ..Filter::default() }] {
+        let stolen = exchange.transactions(mia.user, sam.portfolio, filter, None, 10).await;
+        assert_not_found("portfolio", stolen);
+    }
 }

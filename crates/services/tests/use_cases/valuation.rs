@@ -1,8 +1,13 @@
-use domain::{Calendar, Freshness, Valuation};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::TimeDelta;
+use domain::{Calendar, Freshness, PortfolioId, Valuation};
 use market_data::QuoteError;
 use services::testing::FixedPrices;
 
-use crate::harness::{Exchange, Investor, close_to, day, money};
+use crate::harness::{Exchange, Investor, assert_not_found, close_to, day, money};
 
 async fn valued(exchange: &Exchange, who: Investor) -> Valuation {
     exchange.valuation(who.user, who.portfolio).await.unwrap().valuation
@@ -26,7 +31,7 @@ async fn a_portfolio_by_hand() {
     let sam = three_holdings(&exchange).await;
     let valuation = valued(&exchange, sam).await;
     assert_eq!(valuation.cash_balance, money("7300.00"));
-    assert_eq!(valuation.buying_power(), &money("7300.00"));
+    assert_eq!(valuation.buying_power, money("7300.00"));
     assert_eq!(valuation.positions_value, money("2775.50"));
     assert_eq!(valuation.total_value, money("10075.50"));
     assert_eq!(valuation.unrealized_pnl, money("75.50"));
@@ -192,4 +197,93 @@ async fn all_portfolios_of_a_user_are_valued_with_one_question() {
     assert_eq!(values, [(sam.portfolio, "10075.50".to_owned()), (second.portfolio, "500.00".to_owned())]);
     assert_eq!(exchange.prices.calls().quotes, calls + 1);
     assert_eq!(all[0].valued_at, exchange.now());
+}
+
+#[tokio::test]
+async fn a_valuation_costs_one_statement_and_one_more_on_a_day_with_trades() {
+    let exchange = Exchange::new().await;
+    let sam = three_holdings(&exchange).await;
+    let today = exchange.statements();
+    valued(&exchange, sam).await;
+    assert_eq!(exchange.statements() - today, 2);
+    exchange.at("2026-11-21T05:00:00Z");
+    let next_day = exchange.statements();
+    valued(&exchange, sam).await;
+    assert_eq!(exchange.statements() - next_day, 1);
+}
+
+/// The list of valuations is read in one transaction.
+#[tokio::test]
+async fn a_valuation_without_a_transaction_is_the_same() {
+    let exchange = Exchange::new().await;
+    let sam = three_holdings(&exchange).await;
+    let empty = Investor { portfolio: exchange.open(sam.user, "0").await, ..sam };
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "152.00");
+    exchange.prices.set_close("MSFT", day("2026-11-20"), "391.00");
+    let same = async || {
+        let all = exchange.valuations(sam.user).await.unwrap();
+        for (who, expected) in [sam, empty].into_iter().zip(all) {
+            assert_eq!(exchange.valuation(who.user, who.portfolio).await.unwrap(), expected);
+        }
+    };
+    same().await;
+    exchange.at("2026-11-21T05:00:00Z");
+    same().await;
+    exchange.sell(sam, "AAPL", "10").await.unwrap();
+    same().await;
+    exchange.deposit(sam, "10.00").await.unwrap();
+    exchange.pass(TimeDelta::hours(3));
+    exchange.buy(sam, "MSFT", "1").await.unwrap();
+    same().await;
+    exchange.at("2026-11-22T12:00:00Z");
+    // The name changed that day, and nothing else did.
+    exchange.update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
+    same().await;
+    assert_not_found("portfolio", exchange.valuation(sam.user, PortfolioId(sam.portfolio.0 + 100)).await);
+}
+
+#[tokio::test]
+async fn a_new_name_does_not_hide_trades_that_a_faster_clock_made() {
+    let exchange = Exchange::new().await;
+    exchange.at("2026-11-21T05:00:00.5Z");
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "140.00");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.at("2026-11-21T04:59:59Z");
+    exchange.update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
+    exchange.at("2026-11-21T05:00:01Z");
+    exchange.prices.set("AAPL", "151.00");
+    assert_eq!(valued(&exchange, sam).await.day_change, money("1.00"));
+}
+
+/// Everything is bought at 150.00, which is still the price: whatever one state of the books is read, the day has
+/// brought nothing. A position without its trade, or a trade without its position, would bring 10.00 a share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_valuation_beside_trading_is_of_one_state() {
+    let exchange = Exchange::new().await;
+    exchange.prices.set_close("AAPL", day("2026-11-19"), "140.00");
+    let sam = exchange.investor("sam", "15000.00").await;
+    let (services, trading) = ((*exchange).clone(), Arc::new(AtomicBool::new(true)));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (services, trading) = (services.clone(), trading.clone());
+            tokio::spawn(async move {
+                let mut seen = HashSet::new();
+                while trading.load(Ordering::Relaxed) {
+                    let valuation = services.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+                    assert_eq!(valuation.total_value, money("15000.00"));
+                    assert_eq!(valuation.day_change, money("0.00"), "{valuation:?}");
+                    seen.insert(valuation.cash_balance);
+                }
+                seen.len()
+            })
+        })
+        .collect();
+    for _ in 0..60 {
+        exchange.buy(sam, "AAPL", "1").await.unwrap();
+    }
+    trading.store(false, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 1);
+    }
 }

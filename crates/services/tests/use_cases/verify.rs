@@ -1,12 +1,14 @@
 use chrono::TimeDelta;
 use domain::{
-    Calendar, FillRule, JournalEntry, Money, Position, PriceSource, Receipt, Snapshot, Timestamp,
-    TransactionType,
+    Calendar, FillRule, JournalEntry, Money, OrderStatus, Position, PriceSource, Receipt, Side, Snapshot,
+    Timestamp, TransactionType,
 };
-use persistence::{StoreError, Tx, portfolios, positions, snapshots, transactions};
+use persistence::{StoreError, Tx, snapshots, transactions};
 use services::testing::FixedPrices;
 
-use crate::harness::{Exchange, Investor, day, money, quantity, symbol};
+use crate::harness::{
+    Exchange, Investor, day, gtc, limit, money, quantity, save_cash, save_position, stop, symbol,
+};
 
 /// Three people trade for two weeks, with prices, sizes and pauses by a simple rule, while snapshots are taken
 /// irregularly.
@@ -53,17 +55,17 @@ async fn honest_books_are_clean() {
     let exchange = Exchange::new().await;
     two_busy_weeks(&exchange).await;
     let mut told = Vec::new();
-    let report = exchange.verify(|done| told.push(done)).await.unwrap();
+    let report = exchange.verify(|done, total| told.push((done, total))).await.unwrap();
     assert_eq!(report.differences, []);
     assert_eq!((report.portfolios, report.snapshots), (3, 3 * 14));
     assert!(report.entries > 60, "{report:?}");
-    assert_eq!(told, [1, 2, 3]);
+    assert_eq!(told, [(1, 3), (2, 3), (3, 3)]);
 }
 
 #[tokio::test]
 async fn there_may_be_nothing_to_check() {
     let exchange = Exchange::new().await;
-    let report = exchange.verify(|_| ()).await.unwrap();
+    let report = exchange.verify(|_, _| ()).await.unwrap();
     assert_eq!(report, services::verify::Report::default());
 }
 
@@ -81,7 +83,7 @@ async fn settled(exchange: &Exchange) -> Investor {
 }
 
 async fn complaints(exchange: &Exchange) -> Vec<String> {
-    let report = exchange.verify(|_| ()).await.unwrap();
+    let report = exchange.verify(|_, _| ()).await.unwrap();
     report.differences.into_iter().map(|difference| difference.what).collect()
 }
 
@@ -100,10 +102,9 @@ async fn cash_that_the_journal_does_not_give_is_found() {
     let sam = settled(&exchange).await;
     exchange.investor("mia", "1.00").await;
     let now = exchange.now();
-    let found =
-        after(&exchange, move |tx| portfolios::save_cash(tx, sam.portfolio, &money("860.01"), now)).await;
+    let found = after(&exchange, move |tx| save_cash(tx, sam.portfolio, "860.01", now)).await;
     assert_eq!(found, ["cash_balance is 860.01, the journal gives 860.00"]);
-    let report = exchange.verify(|_| ()).await.unwrap();
+    let report = exchange.verify(|_, _| ()).await.unwrap();
     assert_eq!((report.differences[0].portfolio_id, report.portfolios), (sam.portfolio, 2));
 }
 
@@ -114,8 +115,7 @@ async fn positions_that_the_journal_does_not_give_are_found() {
     let stock = exchange.stock(&symbol("AAPL")).await.unwrap().id;
     let honest =
         Position { quantity: quantity("1"), cost_basis: money("150.00"), realized_pnl: money("10.00") };
-    let save =
-        |position: Position| move |tx: &mut Tx<'_>| positions::save(tx, sam.portfolio, stock, &position);
+    let save = |position: Position| move |tx: &mut Tx<'_>| save_position(tx, sam.portfolio, stock, &position);
     for (tampered, name) in [
         (Position { quantity: quantity("1.000000001"), ..honest.clone() }, "quantity"),
         (Position { cost_basis: money("149.99"), ..honest.clone() }, "cost_basis"),
@@ -129,7 +129,7 @@ async fn positions_that_the_journal_does_not_give_are_found() {
 
     let other = exchange.stock(&symbol("MSFT")).await.unwrap().id;
     let invented = Position { quantity: quantity("1"), ..Position::default() };
-    let found = after(&exchange, move |tx| positions::save(tx, sam.portfolio, other, &invented)).await;
+    let found = after(&exchange, move |tx| save_position(tx, sam.portfolio, other, &invented)).await;
     assert!(found.len() == 1 && found[0].ends_with("the journal knows nothing of it"), "{found:?}");
 }
 
@@ -197,10 +197,15 @@ async fn forged(change: impl FnOnce(&mut JournalEntry) + Send + 'static) -> Vec<
     let sell = exchange.journal(sam).await.remove(0);
     assert_eq!(sell.transaction_type, TransactionType::Sell);
     let now: Timestamp = exchange.now();
-    let receipt = Receipt { source: PriceSource("forged".into()), quoted_at: now, rule: FillRule::Last };
+    let receipt = Receipt {
+        source: PriceSource("forged".into()),
+        quoted_at: now,
+        rule: FillRule::Last,
+        quoted_price: "160.00".parse().unwrap(),
+    };
     let mut entry = JournalEntry { timestamp: now, receipt: Some(receipt), ..sell };
     change(&mut entry);
-    after(&exchange, move |tx| transactions::append(tx, &entry).map(drop)).await
+    after(&exchange, move |tx| transactions::append(tx, &[entry]).map(drop)).await
 }
 
 #[tokio::test]
@@ -233,8 +238,8 @@ async fn an_entry_slipped_in_before_a_snapshot_is_found() {
     let earlier = JournalEntry::cash(sam.portfolio, money("5.00"), exchange.now() - TimeDelta::hours(2));
     let now = exchange.now();
     let found = after(&exchange, move |tx| {
-        transactions::append(tx, &earlier)?;
-        portfolios::save_cash(tx, sam.portfolio, &money("865.00"), now)
+        transactions::append(tx, &[earlier])?;
+        save_cash(tx, sam.portfolio, "865.00", now)
     })
     .await;
     assert_eq!(
@@ -245,4 +250,244 @@ async fn an_entry_slipped_in_before_a_snapshot_is_found() {
             "snapshot of 2026-11-20: total_value is 1015.00, the journal gives 1020.00"
         ]
     );
+}
+
+/// One who has traded, with a bid and a stop that wait.
+async fn waiting(exchange: &Exchange) -> Investor {
+    let sam = settled(exchange).await;
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("100"))).await;
+    exchange.accepted(sam, gtc(Side::Sell, "AAPL", "0.5", stop("120"))).await;
+    exchange.assert_books_balance().await;
+    sam
+}
+
+/// Runs SQL, answers what the check says, and takes it back with other SQL.
+async fn tampered(exchange: &Exchange, change: &str, back: &str) -> Vec<String> {
+    exchange.database().sql(change).unwrap();
+    let found = complaints(exchange).await;
+    exchange.database().sql(back).unwrap();
+    exchange.assert_books_balance().await;
+    found
+}
+
+#[tokio::test]
+async fn what_is_kept_for_no_order_is_found() {
+    let exchange = Exchange::new().await;
+    let sam = waiting(&exchange).await;
+    let stock = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let orders = exchange.all_orders(sam).await;
+    let id = |status, side| {
+        orders.iter().find(|one| one.order.status == status && one.order.side == side).unwrap().order.id
+    };
+    let (filled, bid) = (id(OrderStatus::Filled, Side::Buy), id(OrderStatus::Accepted, Side::Buy));
+    let cash = |amount: &str| format!("UPDATE portfolios SET reserved_cash = '{amount}'");
+    assert_eq!(
+        tampered(&exchange, &cash("200.01"), &cash("200.00")).await,
+        ["reserved_cash is 200.01, the orders keep 200.00"]
+    );
+    let shares = |amount: &str| format!("UPDATE positions SET reserved_quantity = '{amount}'");
+    assert_eq!(
+        tampered(&exchange, &shares("0.4"), &shares("0.5")).await,
+        [format!("reserved_quantity of stock {stock} is 0.4, the orders keep 0.5")]
+    );
+    let keeps = |id, amount: &str| format!("UPDATE orders SET reserved_cash = '{amount}' WHERE id = '{id}'");
+    assert_eq!(
+        tampered(&exchange, &keeps(bid, "150.00"), &keeps(bid, "200.00")).await,
+        ["reserved_cash is 200.00, the orders keep 150.00"]
+    );
+    assert_eq!(
+        tampered(&exchange, &keeps(filled, "1.00"), &keeps(filled, "0.00")).await,
+        [
+            format!("order {filled}: has ended and keeps cash or shares"),
+            "reserved_cash is 200.00, the orders keep 201.00".to_owned()
+        ]
+    );
+    let other = "UPDATE orders SET stock_id = stock_id + 1 WHERE status = 'accepted' AND side = 'sell'";
+    let back = "UPDATE orders SET stock_id = stock_id - 1 WHERE status = 'accepted' AND side = 'sell'";
+    let found = tampered(&exchange, other, back).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[1].starts_with("orders keep 0.5 shares of stock "), "{found:?}");
+}
+
+#[tokio::test]
+async fn orders_that_are_not_what_their_fills_are_are_found() {
+    let exchange = Exchange::new().await;
+    let sam = waiting(&exchange).await;
+    let orders = exchange.all_orders(sam).await;
+    let bought = orders.iter().rev().find(|one| !one.fills.is_empty()).unwrap().order.id;
+    let bid = orders.iter().find(|one| one.order.status == OrderStatus::Accepted).unwrap().order.id;
+    let says = format!("order {bought}: its fills in the journal say something else");
+    let set = |id, what: &str| format!("UPDATE orders SET {what} WHERE id = '{id}'");
+    for (wrong, right) in [
+        ("filled_amount = '300.01'", "filled_amount = '300.00'"),
+        ("filled_price = '151'", "filled_price = '150.00'"),
+        ("commission = '0.01'", "commission = '0.00'"),
+        ("side = 'sell'", "side = 'buy'"),
+        ("stock_id = stock_id + 1", "stock_id = stock_id - 1"),
+    ] {
+        assert_eq!(
+            tampered(&exchange, &set(bought, wrong), &set(bought, right)).await,
+            std::slice::from_ref(&says),
+            "{wrong}"
+        );
+    }
+    let found =
+        tampered(&exchange, &set(bought, "filled_quantity = '1'"), &set(bought, "filled_quantity = '2'"))
+            .await;
+    assert_eq!(found, [says, format!("order {bought}: is filled with 1 shares filled")]);
+    for (id, wrong, right, what) in [
+        (
+            bought,
+            "status = 'accepted', filled_at = NULL",
+            "status = 'filled', filled_at = submitted_at",
+            "accepted with 2",
+        ),
+        (bought, "quantity = '3'", "quantity = '2'", "filled with 2"),
+        (bid, "status = 'partially_filled'", "status = 'accepted'", "partially_filled with 0"),
+    ] {
+        assert_eq!(
+            tampered(&exchange, &set(id, wrong), &set(id, right)).await,
+            [format!("order {id}: is {what} shares filled")]
+        );
+    }
+    let found = tampered(
+        &exchange,
+        "UPDATE portfolios SET archived_at = created_at",
+        "UPDATE portfolios SET archived_at = NULL",
+    )
+    .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|what| what.ends_with("is open in an archived portfolio")), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_fill_of_somebody_elses_order_is_found_on_both_sides() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.investor("sam", "1000.00").await, exchange.investor("mia", "1000.00").await);
+    let order = exchange.buy(sam, "AAPL", "1").await.unwrap().order;
+    let entry = JournalEntry { portfolio_id: mia.portfolio, ..order.fills[0].clone() };
+    let stock = entry.stock_id.unwrap();
+    let now = exchange.now();
+    let found = after(&exchange, move |tx| {
+        transactions::append(tx, &[entry])?;
+        let held = Position { quantity: quantity("1"), cost_basis: money("150"), realized_pnl: money("0") };
+        save_position(tx, mia.portfolio, stock, &held)?;
+        save_cash(tx, mia.portfolio, "850.00", now)
+    })
+    .await;
+    assert_eq!(found, [format!("the journal has fills of order {}, which is not there", order.order.id)]);
+}
+
+/// More rows than are held at once, so that the portfolio is read in pages; nothing else changes.
+#[tokio::test]
+async fn a_long_journal_is_checked_as_a_short_one() {
+    const MORE: i64 = 25_000;
+    let exchange = Exchange::new().await;
+    exchange.investor("mia", "1.00").await;
+    let sam = waiting(&exchange).await;
+    exchange.investor("kim", "1.00").await;
+    let numbers = if exchange.on_postgres() {
+        format!("generate_series(1, {MORE})")
+    } else {
+        format!(
+            "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MORE}) SELECT i FROM n)"
+        )
+    };
+    // As old as the youngest: whole pages are of one instant.
+    let id = sam.portfolio;
+    let deposits = format!(
+        "INSERT INTO transactions (portfolio_id, transaction_type, commission, amount, timestamp) \
+         SELECT {id}, 'deposit', '0.00', '0.01', (SELECT max(timestamp) FROM transactions WHERE portfolio_id = {id}) FROM {numbers} AS numbers"
+    );
+    exchange.database().sql(&deposits).unwrap();
+    let deposited = complaints(&exchange).await;
+    // The snapshot's day is not over at the time of the trades.
+    assert!(
+        deposited.iter().any(|what| what == "cash_balance is 860.00, the journal gives 1110.00"),
+        "{deposited:?}"
+    );
+    exchange
+        .database()
+        .sql(&format!("UPDATE portfolios SET cash_balance = '1110.00' WHERE id = {id}"))
+        .unwrap();
+    exchange
+        .write(move |tx| {
+            let row = snapshots::window(tx, id, day("2026-11-20"), day("2026-11-20"))?.remove(0);
+            let more = |amount: &Money| amount.clone() + &money("250.00");
+            let (total_value, cash_balance, net_flow) =
+                (more(&row.total_value), more(&row.cash_balance), more(&row.net_flow));
+            snapshots::save(tx, &[Snapshot { total_value, cash_balance, net_flow, ..row }])
+        })
+        .await;
+    let report = exchange.verify(|_, _| ()).await.unwrap();
+    assert_eq!(report.differences, []);
+    assert_eq!((report.portfolios, report.orders, report.snapshots), (3, 4, 2));
+    assert_eq!(report.entries, usize::try_from(MORE).unwrap() + 5);
+
+    for (change, back, complaint) in [
+        (
+            "UPDATE orders SET filled_amount = '1' WHERE status = 'filled' AND side = 'buy'",
+            "UPDATE orders SET filled_amount = '300.00' WHERE status = 'filled' AND side = 'buy'",
+            "its fills in the journal say something else",
+        ),
+        (
+            "UPDATE orders SET reserved_quantity = '0.25' WHERE reserved_quantity = '0.5'",
+            "UPDATE orders SET reserved_quantity = '0.5' WHERE reserved_quantity = '0.25'",
+            "is 0.5, the orders keep 0.25",
+        ),
+        (
+            "UPDATE portfolio_snapshots SET positions_value = '155.01' WHERE positions_value = '155.00'",
+            "UPDATE portfolio_snapshots SET positions_value = '155.00' WHERE positions_value = '155.01'",
+            "positions_value is 155.01, the journal gives 155.00",
+        ),
+    ] {
+        let found = tampered(&exchange, change, back).await;
+        assert!(found.len() == 1 && found[0].ends_with(complaint), "{complaint}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_balance_at_every_moment_while_others_trade() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    let mut people = Vec::new();
+    for number in 0..12 {
+        people.push(exchange.investor(&format!("user{number}"), "10000.00").await);
+    }
+    let trade = async |services: &services::Services, salt: usize| {
+        for (number, who) in people.iter().cycle().take(120).enumerate() {
+            let command = match (number + salt) % 3 {
+                0 => gtc(Side::Buy, "AAPL", "1", limit("140")),
+                1 => gtc(Side::Buy, "AAPL", "1", limit("160")),
+                _ => gtc(Side::Sell, "AAPL", "0.5", stop("120")),
+            };
+            let _ = services.place_order(who.user, who.portfolio, command).await;
+        }
+    };
+    let check = async || {
+        for _ in 0..15 {
+            exchange.assert_books_balance().await;
+        }
+    };
+    tokio::join!(trade(&exchange, 0), trade(&other, 1), check());
+    let mut told = Vec::new();
+    let report = exchange.verify(|done, total| told.push((done, total))).await.unwrap();
+    assert_eq!((report.portfolios, report.differences.len()), (12, 0));
+    assert!(told.is_sorted() && told.last() == Some(&(12, 12)), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_journal_that_runs_backwards_is_found() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.pass(TimeDelta::seconds(10));
+    exchange.deposit(sam, "1.00").await.unwrap();
+    let earlier = JournalEntry::cash(sam.portfolio, money("5.00"), exchange.now() - TimeDelta::seconds(1));
+    let now = exchange.now();
+    let found = after(&exchange, move |tx| {
+        transactions::append(tx, &[earlier])?;
+        save_cash(tx, sam.portfolio, "1006.00", now)
+    })
+    .await;
+    assert_eq!(found, ["transaction 3 is dated before transaction 2, which came first"]);
 }

@@ -1,0 +1,209 @@
+//! The order desk: threads that write orders to the database, many in one transaction.
+//!
+//! Orders that arrive while a transaction commits form the next batch; an idle desk begins at once. For a batch the
+//! rows of all its portfolios are locked, the pure decisions are made in the order of arrival, and what came of them
+//! is written with a handful of statements. A refused order leaves nothing and disturbs no other. When the database
+//! refuses a batch, it is rolled back and its orders run again one by one.
+//!
+//! A clerk decides while the database waits, and waits while it writes. So where the database can write two
+//! transactions at once there are two clerks, each for half of the portfolios.
+
+mod batch;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use domain::{
+    OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
+    UserId,
+};
+use persistence::{Lane, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Result};
+use crate::orders::PlacedOrder;
+use crate::{Clock, Services, TradingConfig};
+
+use batch::Batch;
+
+/// Orders that may wait for a clerk; more are told to come back.
+const WAITING: usize = 4096;
+
+/// The newest price of a stock, as it was seen before the order reached the desk.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub stock: Stock,
+    /// With what was traded in the minute before, where fills depend on it.
+    pub newest: PriceMove,
+    pub asked_at: Timestamp,
+}
+
+/// What the desk is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Place {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: PlaceOrder,
+        ids: [OrderId; 3],
+        seen: Seen,
+    },
+    Replace {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        new: OrderId,
+        changes: ReplaceOrder,
+        seen: Seen,
+    },
+    Cancel {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+    },
+    /// Prices have come for a working order.
+    Work {
+        portfolio: PortfolioId,
+        order: OrderId,
+        moves: Arc<[PriceMove]>,
+        until: Timestamp,
+    },
+}
+
+impl Command {
+    fn portfolio(&self) -> PortfolioId {
+        match self {
+            Self::Place { portfolio, .. }
+            | Self::Replace { portfolio, .. }
+            | Self::Cancel { portfolio, .. }
+            | Self::Work { portfolio, .. } => *portfolio,
+        }
+    }
+}
+
+struct Waiting {
+    command: Command,
+    answer: oneshot::Sender<Result<PlacedOrder>>,
+}
+
+/// The way to the desk. A clerk's thread begins with his first order and ends when nobody can send one any more.
+pub(crate) struct Desk {
+    store: Store,
+    clock: Clock,
+    rules: Arc<TradingRules>,
+    /// The most orders in one transaction; 1 is one by one.
+    most: usize,
+    clerks: Vec<OnceLock<mpsc::Sender<Waiting>>>,
+}
+
+impl Desk {
+    pub fn new(store: Store, clock: Clock, rules: Arc<TradingRules>, trading: &TradingConfig) -> Self {
+        let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
+        let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
+        Self { store, clock, rules, most: trading.order_batch.max(1), clerks }
+    }
+
+    /// Hands a command to the desk and waits for what came of it. Who stops waiting does not stop the order.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the queue is full, else why the order was refused.
+    pub async fn submit(&self, command: Command) -> Result<PlacedOrder> {
+        let (answer, answered) = oneshot::channel();
+        let clerk = command.portfolio().0.unsigned_abs() % self.clerks.len() as u64;
+        let clerk = &self.clerks[usize::try_from(clerk).unwrap_or(0)];
+        clerk.get_or_init(|| self.open()).try_send(Waiting { command, answer }).map_err(|refused| {
+            match refused {
+                mpsc::error::TrySendError::Full(_) => Error::Busy,
+                mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
+            }
+        })?;
+        answered.await.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order")))
+    }
+
+    fn open(&self) -> mpsc::Sender<Waiting> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let clerk = Clerk {
+            lane: self.store.lane(),
+            clock: self.clock.clone(),
+            rules: self.rules.clone(),
+            kept: HashMap::new(),
+        };
+        let most = self.most;
+        std::thread::Builder::new()
+            .name("order-desk".to_owned())
+            .spawn(move || clerk.work(receiver, most))
+            .expect("the system can start a thread");
+        sender
+    }
+}
+
+/// Who sits at the desk.
+struct Clerk {
+    lane: Lane,
+    clock: Clock,
+    rules: Arc<TradingRules>,
+    /// The market time of the last price kept in the database, by stock.
+    kept: HashMap<StockId, Timestamp>,
+}
+
+impl Clerk {
+    fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize) {
+        let mut waiting = Vec::with_capacity(most);
+        while receiver.blocking_recv_many(&mut waiting, most) > 0 {
+            let (commands, answers): (Vec<_>, Vec<_>) =
+                waiting.drain(..).map(|Waiting { command, answer }| (command, answer)).unzip();
+            for (answer, result) in answers.into_iter().zip(self.serve(&commands)) {
+                // Nobody may wait any more.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    /// An answer for each command.
+    fn serve(&mut self, commands: &[Command]) -> Vec<Result<PlacedOrder>> {
+        match self.transact(commands, false) {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::warn!(%error, orders = commands.len(), "orders run again one by one");
+                let alone = |command| {
+                    let answers = self.transact(std::slice::from_ref(command), true);
+                    answers
+                        .map(|mut answers| answers.swap_remove(0))
+                        .unwrap_or_else(|error| Err(error.into()))
+                };
+                commands.iter().map(alone).collect()
+            }
+        }
+    }
+
+    /// All commands in one transaction. `again` is after an error, when it is not known whether the transaction
+    /// before was committed.
+    fn transact(
+        &mut self,
+        commands: &[Command],
+        again: bool,
+    ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
+        let Self { lane, clock, rules, kept } = self;
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            lane.write(|tx| {
+                let mut batch = Batch::load(tx, commands, again)?;
+                let outcomes = commands.iter().map(|command| batch.decide(command, clock, rules)).collect();
+                batch.save(tx, outcomes, kept)
+            })
+        }));
+        let served =
+            served.unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
+        if served.is_err() {
+            // Some of them may have been kept in this transaction.
+            kept.clear();
+        }
+        served
+    }
+}
+
+impl Services {
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+}

@@ -1,0 +1,342 @@
+//! One transaction of the desk: what it loads, decides and writes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::TimeDelta;
+use domain::{
+    JournalEntry, Look, Order, OrderGroup, OrderId, OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol,
+    Timestamp, TradingRules, UserId,
+};
+use persistence::portfolios::LockedPortfolio;
+use persistence::{StoreError, Tx, orders, portfolios, positions, stocks, transactions};
+
+use super::Command;
+use crate::Clock;
+use crate::error::{Error, Result};
+use crate::orders::{OrderWithFills, PlacedOrder};
+
+/// How old the price kept with a stock may become before an order renews it.
+const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// What only the database can make fail.
+type Stored<T> = std::result::Result<T, StoreError>;
+
+/// What a command came to, before it is written.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    order: OrderId,
+    replayed: bool,
+}
+
+/// The rows of a batch. The portfolios are locked.
+#[derive(Default)]
+pub(super) struct Batch {
+    portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
+    groups: HashMap<OrderId, OrderGroup>,
+    /// The group an order is in, by its root's id.
+    root_of: HashMap<OrderId, OrderId>,
+    /// Orders by the name their owner gave them, with the line of their request.
+    named: HashMap<(PortfolioId, String), (OrderId, String)>,
+    /// Orders of before the batch, as they were: those of them that were there already, and such as belong to no group
+    /// any more because others have taken their place.
+    before: HashMap<OrderId, Order>,
+    /// The commands run again, and may have been carried out before.
+    again: bool,
+    /// The fills of orders that were there before.
+    fills: Vec<JournalEntry>,
+    /// The line of the request of each new order, in the order in which they are written.
+    new: Vec<(OrderId, String)>,
+    /// Groups that were there before and have changed, by their roots.
+    changed: BTreeSet<OrderId>,
+    /// Orders whose place others took.
+    retired: Vec<Order>,
+    entries: Vec<JournalEntry>,
+    touched: BTreeSet<(PortfolioId, StockId)>,
+    /// Prices of orders that were taken in, to be kept with the stocks: in order of symbol, as everybody writes them.
+    prices: BTreeMap<Symbol, (StockId, Quote)>,
+}
+
+impl Batch {
+    pub fn load(tx: &mut Tx<'_>, commands: &[Command], again: bool) -> Stored<Self> {
+        let mut batch = Self { again, ..Self::default() };
+        let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
+        let locked = portfolios::lock(tx, &ids.into_iter().collect::<Vec<_>>())?;
+        batch.portfolios = locked.into_iter().map(|locked| (locked.portfolio.id, locked)).collect();
+
+        let names: Vec<(PortfolioId, &str)> = commands
+            .iter()
+            .filter_map(|command| match command {
+                Command::Place { portfolio, order, .. } => {
+                    Some((*portfolio, order.client_order_id.as_deref()?))
+                }
+                Command::Replace { portfolio, changes, .. } => {
+                    Some((*portfolio, changes.client_order_id.as_deref()?))
+                }
+                Command::Cancel { .. } | Command::Work { .. } => None,
+            })
+            .collect();
+        let mut wanted: Vec<OrderId> = Vec::new();
+        for (order, request) in orders::by_client_order_ids(tx, &names)? {
+            wanted.push(order.id);
+            if let Some(name) = order.client_order_id.clone() {
+                batch.named.insert((order.portfolio_id, name), (order.id, request));
+            }
+            batch.before.insert(order.id, order);
+        }
+        for command in commands {
+            match command {
+                Command::Place { ids, .. } => wanted.extend(again.then_some(ids[0])),
+                Command::Replace { order, new, .. } => {
+                    wanted.push(*order);
+                    wanted.extend(again.then_some(*new));
+                }
+                Command::Cancel { order, .. } | Command::Work { order, .. } => wanted.push(*order),
+            }
+        }
+        for group in orders::groups(tx, &wanted)? {
+            batch.add(group);
+        }
+        wanted.retain(|id| !batch.root_of.contains_key(id) && !batch.before.contains_key(id));
+        batch.before.extend(orders::of_ids(tx, &wanted)?.into_iter().map(|order| (order.id, order)));
+        let known: BTreeSet<OrderId> = batch.root_of.keys().chain(batch.before.keys()).copied().collect();
+        if !known.is_empty() {
+            batch.fills = transactions::of_orders(tx, &known.into_iter().collect::<Vec<_>>())?;
+        }
+
+        let placed = commands.iter().filter_map(|command| match command {
+            Command::Place { portfolio, seen, .. } => Some((*portfolio, seen.stock.id)),
+            _ => None,
+        });
+        let known = batch.groups.values().map(|group| (group.root().portfolio_id, group.root().stock_id));
+        let pairs: BTreeSet<(PortfolioId, StockId)> = placed.chain(known).collect();
+        let pairs: Vec<(PortfolioId, StockId)> = pairs.into_iter().collect();
+        for ((portfolio, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            if let Some(locked) = batch.portfolios.get_mut(&portfolio) {
+                locked.portfolio.positions.insert(stock, position);
+                locked.portfolio.reserved.shares.insert(stock, reserved);
+            }
+        }
+        Ok(batch)
+    }
+
+    fn add(&mut self, group: OrderGroup) -> OrderId {
+        let root = group.root().id;
+        self.root_of.extend(group.orders.iter().map(|order| (order.id, root)));
+        self.groups.insert(root, group);
+        root
+    }
+
+    /// What comes of a command. A refused one changes nothing.
+    pub fn decide(&mut self, command: &Command, clock: &Clock, rules: &TradingRules) -> Result<Outcome> {
+        let id = command.portfolio();
+        // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
+        let locked = self.portfolios.get(&id).ok_or(Error::NotFound("portfolio"))?;
+        let now = clock.now().max(locked.last);
+        match command {
+            Command::Place { user, order, ids, seen, .. } => {
+                self.check_owner(id, *user)?;
+                if self.find(ids[0]).is_some() {
+                    // It was committed after all, and only the answer got lost.
+                    return Ok(Outcome { order: ids[0], replayed: false });
+                }
+                let request = order.canonical();
+                if let Some(outcome) = self.replay(id, order.client_order_id.as_deref(), &request)? {
+                    return Ok(outcome);
+                }
+                let locked = self.active(id)?;
+                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                let Placed { group, entries } =
+                    locked.portfolio.place(*ids, seen.stock.id, order.clone(), look, now, rules)?;
+                locked.last = now;
+                for placed in &group.orders {
+                    // Legs belong to the request of the order that they came with.
+                    let line =
+                        if placed.id == ids[0] { request.clone() } else { format!("leg of {}", ids[0]) };
+                    self.new.push((placed.id, line));
+                }
+                self.remember(id, order.client_order_id.as_deref(), ids[0], request);
+                self.touched.insert((id, seen.stock.id));
+                let quote = seen.newest.quote.clone();
+                self.prices.insert(quote.symbol.clone(), (seen.stock.id, quote));
+                self.add(group);
+                self.entries.extend(entries);
+                Ok(Outcome { order: ids[0], replayed: false })
+            }
+            Command::Replace { user, order, new, changes, seen, .. } => {
+                self.check_owner(id, *user)?;
+                if self.find(*new).is_some() {
+                    return Ok(Outcome { order: *new, replayed: false });
+                }
+                let request = changes.canonical(*order);
+                if let Some(outcome) = self.replay(id, changes.client_order_id.as_deref(), &request)? {
+                    return Ok(outcome);
+                }
+                let mut group = self.group_of(id, *order)?;
+                let locked = self.active(id)?;
+                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                let (retired, entries) =
+                    locked.portfolio.replace(&mut group, (*order, *new), changes, look, now, rules)?;
+                locked.last = now;
+                let root = self.root_of.get(order).copied().unwrap_or(*order);
+                self.groups.remove(&root);
+                self.changed.remove(&root);
+                self.retired.push(retired);
+                self.new.push((*new, request.clone()));
+                self.remember(id, changes.client_order_id.as_deref(), *new, request);
+                self.save_group(group, entries);
+                Ok(Outcome { order: *new, replayed: false })
+            }
+            Command::Cancel { user, order, .. } => {
+                self.check_owner(id, *user)?;
+                let mut group = self.group_of(id, *order)?;
+                let canceled = |order: &Order| order.status == OrderStatus::Canceled;
+                if self.again && group.orders.iter().any(|one| one.id == *order && canceled(one)) {
+                    return Ok(Outcome { order: *order, replayed: false });
+                }
+                let locked = self.active(id)?;
+                locked.portfolio.cancel(&mut group, *order, now)?;
+                locked.last = now;
+                self.save_group(group, Vec::new());
+                Ok(Outcome { order: *order, replayed: false })
+            }
+            Command::Work { order, moves, until, .. } => {
+                let mut group = self.group_of(id, *order)?;
+                let outcome = Outcome { order: *order, replayed: false };
+                if !group.stirs(moves, *until, rules) {
+                    return Ok(outcome);
+                }
+                let locked = self.active(id)?;
+                let mut draft = locked.portfolio.clone();
+                let entries = draft.work(&mut group, moves, *until, now, rules)?;
+                locked.portfolio = draft;
+                locked.last = now;
+                self.save_group(group, entries);
+                Ok(outcome)
+            }
+        }
+    }
+
+    fn check_owner(&self, id: PortfolioId, user: UserId) -> Result<()> {
+        let owner = self.portfolios.get(&id).map(|locked| locked.user_id);
+        if owner == Some(user) { Ok(()) } else { Err(Error::NotFound("portfolio")) }
+    }
+
+    /// A portfolio that can still be traded in.
+    fn active(&mut self, id: PortfolioId) -> Result<&mut LockedPortfolio> {
+        let locked = self.portfolios.get_mut(&id).ok_or(Error::NotFound("portfolio"))?;
+        if locked.archived { Err(Error::Archived) } else { Ok(locked) }
+    }
+
+    fn replay(&self, id: PortfolioId, name: Option<&str>, request: &str) -> Result<Option<Outcome>> {
+        let Some((order, earlier)) = name.and_then(|name| self.named.get(&(id, name.to_owned()))) else {
+            return Ok(None);
+        };
+        match earlier == request {
+            true => Ok(Some(Outcome { order: *order, replayed: true })),
+            false => Err(Error::ClientOrderIdReused),
+        }
+    }
+
+    fn remember(&mut self, id: PortfolioId, name: Option<&str>, order: OrderId, request: String) {
+        if let Some(name) = name {
+            self.named.insert((id, name.to_owned()), (order, request));
+        }
+    }
+
+    /// A copy of the group that an order of that portfolio is in. One whose place another has taken is in none.
+    fn group_of(&self, id: PortfolioId, order: OrderId) -> Result<OrderGroup> {
+        let found =
+            self.find(order).filter(|found| found.portfolio_id == id).ok_or(Error::NotFound("order"))?;
+        let group = self.root_of.get(&order).and_then(|root| self.groups.get(root));
+        let group = group.filter(|group| group.position_of(order).is_some());
+        group.cloned().ok_or(Error::OrderNotOpen { status: found.status })
+    }
+
+    /// An order as it is now.
+    fn find(&self, id: OrderId) -> Option<&Order> {
+        let group = self.root_of.get(&id).and_then(|root| self.groups.get(root));
+        let grouped = group.and_then(|group| group.orders.iter().find(|order| order.id == id));
+        grouped.or_else(|| self.retired.iter().find(|order| order.id == id)).or_else(|| self.before.get(&id))
+    }
+
+    fn save_group(&mut self, group: OrderGroup, entries: Vec<JournalEntry>) {
+        self.touched.insert((group.root().portfolio_id, group.root().stock_id));
+        self.entries.extend(entries);
+        let root = self.add(group);
+        self.changed.insert(root);
+    }
+
+    /// Writes what was decided and answers the orders as they are now.
+    pub fn save(
+        self,
+        tx: &mut Tx<'_>,
+        outcomes: Vec<Result<Outcome>>,
+        kept: &mut HashMap<StockId, Timestamp>,
+    ) -> Stored<Vec<Result<PlacedOrder>>> {
+        let new: Vec<(&Order, &str)> =
+            self.new.iter().filter_map(|(id, request)| Some((self.find(*id)?, request.as_str()))).collect();
+        let is_new = |order: &Order| self.new.iter().any(|(id, _)| *id == order.id);
+        let changed: Vec<&Order> = self
+            .changed
+            .iter()
+            .filter_map(|root| self.groups.get(root))
+            .flat_map(|group| &group.orders)
+            .chain(&self.retired)
+            .filter(|order| !is_new(order))
+            .collect();
+        orders::insert(tx, &new)?;
+        orders::update(tx, &changed)?;
+        let entries = transactions::append(tx, &self.entries)?;
+        let positions: Vec<positions::Changed<'_>> = self
+            .touched
+            .iter()
+            .filter_map(|(portfolio, stock)| {
+                let books = &self.portfolios.get(portfolio)?.portfolio;
+                Some(positions::Changed {
+                    portfolio: *portfolio,
+                    stock: *stock,
+                    position: books.positions.get(stock)?,
+                    reserved: books.reserved.shares.get(stock)?,
+                })
+            })
+            .collect();
+        positions::save(tx, &positions)?;
+        let books: BTreeSet<PortfolioId> = self.touched.iter().map(|(portfolio, _)| *portfolio).collect();
+        let books: Vec<_> = books
+            .iter()
+            .filter_map(|id| self.portfolios.get(id))
+            .map(|locked| (&locked.portfolio, locked.last))
+            .collect();
+        portfolios::save_cash(tx, &books)?;
+        for (stock, quote) in self.prices.values() {
+            if kept.get(stock).is_none_or(|at| quote.as_of - *at > KEEP_PRICE_AFTER) {
+                stocks::save_last_price(tx, *stock, quote)?;
+                kept.insert(*stock, quote.as_of);
+            }
+        }
+
+        let mut fills: HashMap<OrderId, Vec<JournalEntry>> = HashMap::new();
+        for entry in self.fills.iter().cloned().chain(entries) {
+            if let Some(order) = entry.order_id {
+                fills.entry(order).or_default().push(entry);
+            }
+        }
+        let with_fills = |order: &Order| OrderWithFills {
+            order: order.clone(),
+            fills: fills.get(&order.id).cloned().unwrap_or_default(),
+            legs: Vec::new(),
+        };
+        let answer = |outcome: Outcome| {
+            let order = self.find(outcome.order).ok_or(Error::NotFound("order"))?;
+            let legs = match order.parent_order_id {
+                None => self.groups.get(&order.id).map_or(&[][..], |group| &group.orders[1..]),
+                Some(_) => &[],
+            };
+            let legs =
+                legs.iter().filter(|leg| leg.status != OrderStatus::Replaced).map(with_fills).collect();
+            let order = OrderWithFills { legs, ..with_fills(order) };
+            Ok(PlacedOrder { order, replayed: outcome.replayed })
+        };
+        Ok(outcomes.into_iter().map(|outcome| outcome.and_then(answer)).collect())
+    }
+}

@@ -1,0 +1,197 @@
+//! Working orders meet the prices that have come since they were last looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::{Freshness, OrderGroup, OrderId, PortfolioId, PriceMove, StockId, Symbol, Timestamp};
+use futures::future::join_all;
+use persistence::{Tx, installation, orders, portfolios};
+use serde::{Deserialize, Serialize};
+
+use crate::Services;
+use crate::desk::Command;
+use crate::error::{Error, Result};
+
+/// Groups that are read at once.
+const AT_ONCE: i64 = 1000;
+/// How much of a price's way is looked at in one go.
+const STRETCH: TimeDelta = TimeDelta::hours(6);
+/// After how much market time it is noted how far prices have been looked at. Until then the way is simply looked at
+/// again: it is the same.
+const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// What a pass through the working orders came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// Orders that prices can fill.
+    pub working: usize,
+    /// Groups of orders for which something happened: a fill, a trigger, a new best price, an end.
+    pub stirred: usize,
+}
+
+/// The name of the lease, in `installation`.
+const LEASE: &str = "match_orders";
+/// How long a lease holds, and after how much of that its holder renews it.
+const LEASE_FOR: TimeDelta = TimeDelta::seconds(15);
+const RENEW_AFTER: TimeDelta = TimeDelta::seconds(5);
+
+/// Who matches orders, and until when nobody else needs to. Wall time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Lease {
+    holder: String,
+    until: Timestamp,
+}
+
+impl Services {
+    /// [`Services::match_orders`], unless another process did it within the last seconds. Where no order works,
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn match_orders_as(&self, worker: &str) -> Result<Matched> {
+        let wall = self.market.clock.wall();
+        let (any, lease) = self
+            .store
+            .read(|tx| Ok::<_, Error>((!orders::working(tx, None, 1)?.is_empty(), lease(tx)?)))
+            .await?;
+        let mine = match &lease {
+            _ if !any => false,
+            Some(lease) if lease.holder == worker && lease.until - wall > LEASE_FOR - RENEW_AFTER => true,
+            Some(lease) if lease.holder != worker && lease.until > wall => false,
+            _ => self.take_lease(worker.to_owned(), wall).await?,
+        };
+        if mine { self.match_orders().await } else { Ok(Matched::default()) }
+    }
+
+    /// Answers whether the worker has the lease now.
+    async fn take_lease(&self, holder: String, wall: Timestamp) -> Result<bool> {
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                if lease(tx)?.is_some_and(|lease| lease.holder != holder && lease.until > wall) {
+                    return Ok(false);
+                }
+                let lease = Lease { holder, until: wall + LEASE_FOR };
+                installation::set(tx, LEASE, &serde_json::to_string(&lease).map_err(Error::internal)?)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Lets all working orders meet the prices up to now. Several processes may do it at once, and any of them again:
+    /// the desk decides on the order as it is, and what a price has done to it before it does not do twice.
+    ///
+    /// # Errors
+    /// Only when the database fails. An order that the desk could not serve is met again in the next pass.
+    pub async fn match_orders(&self) -> Result<Matched> {
+        let mut matched = Matched::default();
+        let mut after = None;
+        loop {
+            let (ids, groups) = self
+                .store
+                .read(move |tx| {
+                    let ids = orders::working(tx, after, AT_ONCE)?;
+                    let groups = orders::groups(tx, &ids)?;
+                    Ok::<_, Error>((ids, groups))
+                })
+                .await?;
+            let Some(last) = ids.last() else { return Ok(matched) };
+            after = Some(*last);
+            matched.working += ids.len();
+            let mut by_stock: BTreeMap<StockId, (Symbol, Vec<OrderGroup>)> = BTreeMap::new();
+            for group in groups {
+                let (stock, symbol) = (group.root().stock_id, group.root().symbol.clone());
+                by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
+            }
+            for (symbol, groups) in by_stock.into_values() {
+                matched.stirred += self.match_stock(&symbol, groups).await?;
+            }
+        }
+    }
+
+    async fn match_stock(&self, symbol: &Symbol, mut groups: Vec<OrderGroup>) -> Result<usize> {
+        let now = self.market.now();
+        let lag = publication_lag(self.freshness());
+        let mut stirred = 0;
+        let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
+        let (mut seen, mut complete) = (from, true);
+        while from < now {
+            let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
+            let moves: Arc<[PriceMove]> = match self.market.quotes.moves(symbol, from, to).await {
+                Ok(moves) => moves.into(),
+                Err(error) => {
+                    // Time goes on all the same: an order of the day ends.
+                    complete = false;
+                    tracing::debug!(%symbol, %error, "no prices for working orders");
+                    [].into()
+                }
+            };
+            let newest = moves.last().map_or(from, |newest| newest.quote.as_of);
+            let until = if lag.is_zero() { to } else { newest.max(now - lag) };
+            let (touched, quiet): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|group| group.stirs(&moves, until, self.rules()));
+            groups = quiet;
+            let work = touched.iter().map(|group| {
+                let root = group.root();
+                let (portfolio, order, moves) = (root.portfolio_id, root.id, moves.clone());
+                self.desk().submit(Command::Work { portfolio, order, moves, until })
+            });
+            for result in join_all(work).await {
+                match result {
+                    Ok(_) => stirred += 1,
+                    Err(error) => tracing::debug!(%symbol, %error, "a working order waits for the next pass"),
+                }
+            }
+            (from, seen) = (to, until);
+        }
+        // What was missed may still come: a closing price that is published late, say.
+        if complete {
+            self.note_seen(&groups, seen).await?;
+        }
+        Ok(stirred)
+    }
+
+    /// For groups for which nothing happened.
+    async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
+        let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= NOTE_AFTER);
+        let working = groups.iter().filter(late).flat_map(|group| &group.orders);
+        let (ids, mut owners): (Vec<OrderId>, Vec<PortfolioId>) = working
+            .filter(|order| order.status.is_working())
+            .map(|order| (order.id, order.portfolio_id))
+            .unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        owners.sort_unstable();
+        owners.dedup();
+        self.store
+            .write(move |tx| {
+                // As the desk does, so that nobody waits in a circle.
+                portfolios::lock(tx, &owners)?;
+                orders::set_last_matched(tx, &ids, until).map_err(Error::from)
+            })
+            .await
+    }
+}
+
+/// How late a source's prices may come. Until then a price of before may still fill an order, and an order of the day
+/// does not end.
+fn publication_lag(freshness: Freshness) -> TimeDelta {
+    match freshness {
+        Freshness::Simulated | Freshness::Realtime => TimeDelta::zero(),
+        Freshness::Delayed => TimeDelta::minutes(20),
+        // The close, published by the next morning.
+        Freshness::EndOfDay => TimeDelta::hours(14),
+    }
+}
+
+/// What cannot be read counts as no lease.
+fn lease(tx: &mut Tx<'_>) -> Result<Option<Lease>> {
+    Ok(installation::get(tx, LEASE)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Up to when all of a group's working orders have met the prices.
+fn seen_until(group: &OrderGroup) -> Option<Timestamp> {
+    group.orders.iter().filter(|order| order.status.is_working()).map(|order| order.last_matched_at).min()
+}

@@ -1,0 +1,589 @@
+//! Orders that wait for their price: each type, groups, the end of the day, exchange hours, late prices, and who
+//! matches.
+
+use chrono::TimeDelta;
+use domain::{
+    Attached, Calendar, FillRule, Freshness, Money, Order, OrderId, OrderRejected, OrderStatus, OrderTerms,
+    PlaceOrder, ReplaceOrder, Side, StopLoss, TimeInForce, TradingMode, Trail,
+};
+use market_data::QuoteError;
+use services::matching::Matched;
+use services::testing::FixedPrices;
+use services::{Error, TradingConfig};
+
+use crate::harness::{
+    Exchange, Investor, assert_not_found, called, fields, gtc, limit, moment, money, notional, order, price,
+    quantity, rejection, shares, stop,
+};
+
+/// Sets a price, lets five seconds pass and the orders meet it.
+async fn goes_to(exchange: &Exchange, ticker: &str, to: &str) -> Matched {
+    exchange.prices.set(ticker, to);
+    exchange.pass(TimeDelta::seconds(5));
+    exchange.match_orders().await.unwrap()
+}
+
+async fn status(exchange: &Exchange, who: Investor, id: OrderId) -> OrderStatus {
+    exchange.look(who, id).await.status
+}
+
+fn filled_at(order: &Order) -> String {
+    order.filled_price.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
+#[tokio::test]
+async fn a_limit_buy_keeps_its_cash_and_fills_at_the_better_price() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("149.50"))).await;
+    let accepted = exchange.look(sam, id).await;
+    assert_eq!((accepted.status, &accepted.reserved_cash), (OrderStatus::Accepted, &money("299.00")));
+    assert_eq!(
+        (exchange.cash(sam).await, exchange.buying_power(sam).await),
+        ("1000.00".into(), "701.00".into())
+    );
+    assert_eq!(goes_to(&exchange, "AAPL", "149.51").await, Matched { working: 1, stirred: 0 });
+    assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
+    // The market jumps through the limit.
+    assert_eq!(goes_to(&exchange, "AAPL", "148.00").await, Matched { working: 1, stirred: 1 });
+    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
+    assert_eq!(order.order.filled_at, Some(exchange.now()));
+    let receipt = order.fills[0].receipt.as_ref().unwrap();
+    assert_eq!((receipt.rule, receipt.quoted_at), (FillRule::Last, exchange.now()));
+    assert_eq!(
+        (exchange.cash(sam).await, exchange.buying_power(sam).await),
+        ("704.00".into(), "704.00".into())
+    );
+    assert_eq!(goes_to(&exchange, "AAPL", "140.00").await, Matched::default());
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_limit_sell_keeps_its_shares_and_fills_at_the_bid() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "3").await.unwrap();
+    let id = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "2", limit("160"))).await;
+    assert_eq!(
+        rejection(exchange.sell(sam, "AAPL", "1.5").await),
+        OrderRejected::InsufficientShares { required: quantity("1.5"), available: quantity("1") }
+    );
+    exchange.sell(sam, "AAPL", "1").await.unwrap();
+    exchange.prices.set_bid_and_ask("AAPL", "159.99", "160.10");
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
+    exchange.prices.set_bid_and_ask("AAPL", "160.01", "160.10");
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(filled_at(&exchange.look(sam, id).await), "160.010000");
+    assert_eq!(exchange.cash(sam).await, "1020.02");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_stop_triggers_and_fills_at_what_the_market_gives() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    let sell = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "2", stop("145"))).await;
+    let buy = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", stop("410"))).await;
+    assert_eq!(exchange.buying_power(sam).await, "290.00");
+    goes_to(&exchange, "AAPL", "145.01").await;
+    goes_to(&exchange, "MSFT", "409.99").await;
+    for id in [sell, buy] {
+        assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
+    }
+    goes_to(&exchange, "AAPL", "141.00").await;
+    let sold = exchange.look(sam, sell).await;
+    assert_eq!((filled_at(&sold).as_str(), sold.triggered_at), ("141.000000", Some(exchange.now())));
+    goes_to(&exchange, "MSFT", "412.00").await;
+    assert_eq!(filled_at(&exchange.look(sam, buy).await), "412.000000");
+    exchange.assert_books_balance().await;
+}
+
+/// The stop's cash was an estimate; the market is dearer than all there is.
+#[tokio::test]
+async fn an_order_that_cannot_be_paid_for_is_rejected_with_the_reason() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "410.00").await;
+    let id = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", stop("410"))).await;
+    goes_to(&exchange, "MSFT", "410.01").await;
+    let order = exchange.look(sam, id).await;
+    assert_eq!((order.status, order.canceled_at), (OrderStatus::Rejected, Some(exchange.now())));
+    assert_eq!(order.reject_reason.unwrap(), "the order costs 410.01 and 410.00 is available");
+    assert_eq!(exchange.buying_power(sam).await, "410.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_stop_limit_waits_for_its_limit_after_the_stop() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let terms = OrderTerms::StopLimit { stop: price("145"), limit: price("144") };
+    let id = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", terms)).await;
+    goes_to(&exchange, "AAPL", "143.00").await;
+    let order = exchange.look(sam, id).await;
+    assert_eq!((order.status, order.triggered_at), (OrderStatus::Accepted, Some(exchange.now())));
+    goes_to(&exchange, "AAPL", "146.00").await;
+    assert_eq!(filled_at(&exchange.look(sam, id).await), "146.000000");
+    exchange.assert_books_balance().await;
+}
+
+/// The way of the price between two looks counts: up to 170 and down to 160 within a minute.
+#[tokio::test]
+async fn a_trailing_stop_follows_the_best_price_on_the_way() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let trail = OrderTerms::TrailingStop { trail: Trail::Percent("5".parse().unwrap()) };
+    let id = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", trail)).await;
+    assert_eq!(exchange.look(sam, id).await.high_water_price, Some(price("150")));
+    goes_to(&exchange, "AAPL", "152.00").await;
+    let order = exchange.look(sam, id).await;
+    assert_eq!(
+        (order.high_water_price.clone(), order.stop_price()),
+        (Some(price("152")), Some(price("144.40")))
+    );
+    for (seconds, price) in [(1, "155.00"), (2, "170.00"), (3, "165.00"), (4, "161.50"), (5, "160.00")] {
+        exchange.prices.set_from(exchange.now() + TimeDelta::seconds(seconds), "AAPL", price);
+    }
+    exchange.pass(TimeDelta::seconds(60));
+    exchange.match_orders().await.unwrap();
+    let order = exchange.look(sam, id).await;
+    assert_eq!(order.high_water_price, Some(price("170")));
+    assert_eq!(
+        (order.status, filled_at(&order).as_str()),
+        (OrderStatus::Filled, "161.500000"),
+        "at 95 % of 170"
+    );
+    let receipt = exchange.journal(sam).await[0].receipt.clone().unwrap();
+    assert_eq!(
+        receipt.quoted_at,
+        exchange.now() - TimeDelta::seconds(56),
+        "the fill is booked now, its price is older"
+    );
+    exchange.assert_books_balance().await;
+}
+
+fn bracket(size: &str, entry: OrderTerms) -> PlaceOrder {
+    let stop_loss = StopLoss { stop: price("140"), limit: None };
+    PlaceOrder {
+        attached: Attached::Bracket { take_profit: price("160"), stop_loss },
+        ..gtc(Side::Buy, "AAPL", size, entry)
+    }
+}
+
+#[tokio::test]
+async fn a_bracket_takes_its_profit_and_lets_go_of_the_stop() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
+    let [profit, loss] = placed.legs.as_slice() else { panic!("two legs: {placed:?}") };
+    let (profit, loss) = (profit.order.id, loss.order.id);
+    for id in [profit, loss] {
+        assert_eq!(status(&exchange, sam, id).await, OrderStatus::Held);
+    }
+    // What the exits wait for has no effect while the entry works.
+    goes_to(&exchange, "AAPL", "161.00").await;
+    goes_to(&exchange, "AAPL", "149.00").await;
+    assert_eq!(status(&exchange, sam, placed.order.id).await, OrderStatus::Filled);
+    assert_eq!(exchange.look(sam, profit).await.reserved_quantity, quantity("2"));
+    assert!(exchange.look(sam, loss).await.reserved_quantity.is_zero(), "the same shares are kept once");
+    goes_to(&exchange, "AAPL", "162.00").await;
+    assert_eq!(filled_at(&exchange.look(sam, profit).await), "162.000000");
+    assert_eq!(status(&exchange, sam, loss).await, OrderStatus::Canceled);
+    assert_eq!(exchange.cash(sam).await, "1026.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_bracket_whose_entry_is_canceled_ends_whole() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
+    let canceled = exchange.cancel_order(sam.user, sam.portfolio, placed.order.id).await.unwrap();
+    assert!(canceled.legs.iter().all(|leg| leg.order.status == OrderStatus::Canceled), "{canceled:?}");
+    assert_eq!(exchange.buying_power(sam).await, "1000.00");
+    goes_to(&exchange, "AAPL", "130.00").await;
+    assert_eq!(exchange.cash(sam).await, "1000.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn of_an_oco_pair_the_one_that_fills_cancels_the_other() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "3").await.unwrap();
+    let attached = Attached::Oco { stop_loss: StopLoss { stop: price("140"), limit: Some(price("139")) } };
+    let pair = PlaceOrder { attached, ..gtc(Side::Sell, "AAPL", "3", limit("160")) };
+    let placed = exchange.place(sam, pair).await.unwrap().order;
+    assert!(matches!(
+        rejection(exchange.sell(sam, "AAPL", "1").await),
+        OrderRejected::InsufficientShares { .. }
+    ));
+    goes_to(&exchange, "AAPL", "139.50").await;
+    assert_eq!(status(&exchange, sam, placed.order.id).await, OrderStatus::Canceled);
+    assert_eq!(filled_at(&exchange.look(sam, placed.legs[0].order.id).await), "139.500000");
+    assert_eq!(exchange.cash(sam).await, "968.50");
+    exchange.assert_books_balance().await;
+}
+
+/// On the market that is open around the clock a day ends at midnight in New York.
+#[tokio::test]
+async fn a_day_order_ends_with_the_day_and_others_live_on() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let day = exchange
+        .accepted(sam, PlaceOrder { terms: limit("140"), ..order(Side::Buy, "AAPL", shares("1")) })
+        .await;
+    let gtc = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("130"))).await;
+    assert_eq!(exchange.look(sam, day).await.expires_at, Some(moment("2026-11-21T05:00:00Z")));
+    exchange.at("2026-11-21T04:59:59Z");
+    assert_eq!(exchange.match_orders().await.unwrap(), Matched { working: 2, stirred: 0 });
+    // A price that comes after the close is not for it.
+    exchange.prices.set("AAPL", "139.00");
+    exchange.at("2026-11-21T05:00:01Z");
+    assert_eq!(exchange.match_orders().await.unwrap(), Matched { working: 2, stirred: 1 });
+    let ended = exchange.look(sam, day).await;
+    assert_eq!((ended.status, ended.canceled_at), (OrderStatus::Expired, Some(exchange.now())));
+    assert_eq!(status(&exchange, sam, gtc).await, OrderStatus::Accepted);
+    assert_eq!(exchange.buying_power(sam).await, "870.00");
+    exchange.at("2027-02-01T15:00:00Z");
+    goes_to(&exchange, "AAPL", "129.00").await;
+    assert_eq!(status(&exchange, sam, gtc).await, OrderStatus::Filled);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_replacement_takes_the_place_the_cash_and_the_fate_of_an_order() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let old = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("140"))).await;
+    let replace = async |id, changes| exchange.replace_order(sam.user, sam.portfolio, id, changes).await;
+    let more = ReplaceOrder { quantity: Some(quantity("7")), ..ReplaceOrder::default() };
+    let unfit = ReplaceOrder { stop_price: Some(price("1")), ..ReplaceOrder::default() };
+    assert_eq!(fields(replace(old, unfit).await), ["stop_price"]);
+    let too_many = ReplaceOrder { quantity: Some(quantity("8")), ..ReplaceOrder::default() };
+    assert!(matches!(rejection(replace(old, too_many).await), OrderRejected::InsufficientBuyingPower { .. }));
+    assert_eq!(exchange.buying_power(sam).await, "720.00", "a refused change leaves the order as it was");
+    let new = replace(old, more).await.unwrap().order.order;
+    assert_eq!(
+        (new.replaces, new.status, &new.reserved_cash),
+        (Some(old), OrderStatus::Accepted, &money("980"))
+    );
+    assert_eq!(exchange.buying_power(sam).await, "20.00");
+    let at_once = ReplaceOrder {
+        limit_price: Some(price("151")),
+        quantity: Some(quantity("1")),
+        ..ReplaceOrder::default()
+    };
+    let filled = replace(new.id, at_once).await.unwrap().order;
+    assert_eq!((filled.order.status, filled.fills.len()), (OrderStatus::Filled, 1));
+    assert_eq!(
+        (exchange.cash(sam).await, exchange.buying_power(sam).await),
+        ("850.00".into(), "850.00".into())
+    );
+    for id in [old, new.id] {
+        let order = exchange.look(sam, id).await;
+        assert_eq!((order.status, order.reserved_cash), (OrderStatus::Replaced, Money::zero()));
+    }
+    exchange.assert_books_balance().await;
+}
+
+fn realistic() -> TradingConfig {
+    TradingConfig { mode: TradingMode::Realistic, ..TradingConfig::default() }
+}
+
+/// Friday 19:12 UTC; the exchange closes at 21:00 and opens on Monday at 14:30.
+#[tokio::test]
+async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_hours() {
+    let exchange = Exchange::trading(FixedPrices::new(), realistic()).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let placed = exchange.place(sam, order(Side::Buy, "AAPL", shares("1"))).await.unwrap().order;
+    assert_eq!((placed.order.status, placed.fills.len()), (OrderStatus::Accepted, 0));
+    assert_eq!(exchange.buying_power(sam).await, "850.00");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(
+        status(&exchange, sam, placed.order.id).await,
+        OrderStatus::Accepted,
+        "not at the price of its moment"
+    );
+    goes_to(&exchange, "AAPL", "151.00").await;
+    assert_eq!(filled_at(&exchange.look(sam, placed.order.id).await), "151.000000");
+
+    // Over the weekend the simulated market goes on, and the exchange does not.
+    exchange.at("2026-11-20T21:00:01Z");
+    let waits = exchange.accepted(sam, order(Side::Buy, "AAPL", shares("1"))).await;
+    let preview =
+        exchange.preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1"))).await.unwrap();
+    assert!(preview.waits_for_open && preview.fill.is_none());
+    assert_eq!(exchange.look(sam, waits).await.expires_at, Some(moment("2026-11-23T21:00:00Z")));
+    for instant in ["2026-11-21T15:00:00Z", "2026-11-23T14:29:59Z"] {
+        exchange.prices.set("AAPL", "100.00");
+        exchange.at(instant);
+        exchange.match_orders().await.unwrap();
+        assert_eq!(status(&exchange, sam, waits).await, OrderStatus::Accepted, "{instant}");
+    }
+    exchange.at("2026-11-23T14:30:00Z");
+    goes_to(&exchange, "AAPL", "149.00").await;
+    assert_eq!(filled_at(&exchange.look(sam, waits).await), "149.000000");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn orders_for_the_auctions_fill_at_the_first_and_the_last_price_of_the_session() {
+    let exchange = Exchange::trading(FixedPrices::new(), realistic()).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let kind = |time_in_force| PlaceOrder { time_in_force, ..order(Side::Buy, "AAPL", shares("1")) };
+    let close = exchange.accepted(sam, kind(TimeInForce::Cls)).await;
+    let open = exchange.accepted(sam, kind(TimeInForce::Opg)).await;
+    goes_to(&exchange, "AAPL", "155.00").await;
+    for (at, price) in [("2026-11-20T21:00:00Z", "156.00"), ("2026-11-23T14:30:00Z", "161.00")] {
+        exchange.prices.set_from(moment(at), "AAPL", price);
+    }
+    exchange.prices.set_from(moment("2026-11-23T14:29:00Z"), "AAPL", "159.00");
+    exchange.at("2026-11-20T21:00:02Z");
+    exchange.match_orders().await.unwrap();
+    let order = exchange.order(sam.user, sam.portfolio, close).await.unwrap();
+    assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "156.000000"));
+    assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Close);
+    assert_eq!(status(&exchange, sam, open).await, OrderStatus::Accepted);
+    exchange.at("2026-11-23T14:30:05Z");
+    exchange.match_orders().await.unwrap();
+    let order = exchange.order(sam.user, sam.portfolio, open).await.unwrap();
+    assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "161.000000"));
+    assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Open);
+    exchange.assert_books_balance().await;
+}
+
+/// Prices are published a quarter of an hour late. One of before the close still fills, and no order of the day ends
+/// before that price could come.
+#[tokio::test]
+async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() {
+    let exchange = Exchange::trading(FixedPrices::of(Freshness::Delayed, Calendar::Xnys), realistic()).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.at("2026-11-20T20:58:00Z");
+    let bid = PlaceOrder { terms: limit("149"), ..order(Side::Buy, "AAPL", shares("1")) };
+    let (first, second) = (
+        exchange.accepted(sam, bid.clone()).await,
+        exchange.accepted(sam, PlaceOrder { terms: limit("120"), ..bid }).await,
+    );
+    // Of 20:50, of before the orders.
+    exchange.prices.set("AAPL", "140.00");
+    exchange.at("2026-11-20T21:05:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(
+        status(&exchange, sam, first).await,
+        OrderStatus::Accepted,
+        "its price is of before the order"
+    );
+    // Of 20:59:30.
+    exchange.at("2026-11-20T21:14:30Z");
+    exchange.prices.set("AAPL", "148.00");
+    exchange.match_orders().await.unwrap();
+    let order = exchange.order(sam.user, sam.portfolio, first).await.unwrap();
+    assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
+    assert_eq!(order.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-20T20:59:30Z"));
+    assert_eq!(status(&exchange, sam, second).await, OrderStatus::Accepted, "the close has not come yet");
+    // After the close no new price comes; the source says the last one again and again.
+    exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
+    exchange.at("2026-11-20T21:19:59Z");
+    exchange.match_orders().await.unwrap();
+    exchange.at("2026-11-20T21:20:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, second).await, OrderStatus::Expired);
+    exchange.assert_books_balance().await;
+}
+
+/// A closing price that is published in the evening, or even the next day because the source was silent, still fills.
+#[tokio::test]
+async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
+    let exchange = Exchange::trading(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys), realistic()).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let thursday = moment("2026-11-19T21:00:00Z");
+    exchange.prices.set_as_of("AAPL", Some(thursday));
+    let day = exchange.accepted(sam, order(Side::Buy, "AAPL", shares("1"))).await;
+    let patient = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("145"))).await;
+    let opening = PlaceOrder { time_in_force: TimeInForce::Opg, ..order(Side::Buy, "AAPL", shares("1")) };
+    assert_eq!(fields(exchange.place(sam, opening).await), ["time_in_force"]);
+    exchange.at("2026-11-20T22:00:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted);
+    exchange.prices.set("AAPL", "144.00");
+    exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.at("2026-11-21T10:00:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted, "its close may still come");
+    exchange.at("2026-11-21T12:00:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Expired);
+    // The source recovers after everybody has given up waiting; who waits on gets the close all the same.
+    exchange.prices.recover();
+    exchange.at("2026-11-21T13:00:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(filled_at(&exchange.look(sam, patient).await), "144.000000");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_share_of_the_traded_volume_fills_at_a_time() {
+    let trading = TradingConfig { liquidity: Some("10".parse().unwrap()), ..TradingConfig::default() };
+    let exchange = Exchange::trading(FixedPrices::new(), trading).await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let start = exchange.now();
+    exchange.prices.trade(start - TimeDelta::seconds(10), "AAPL", "150.00", 100);
+    let ioc = PlaceOrder { time_in_force: TimeInForce::Ioc, ..order(Side::Buy, "AAPL", shares("15")) };
+    let done = exchange.place(sam, ioc).await.unwrap().order.order;
+    assert_eq!((done.status, done.filled_quantity), (OrderStatus::Canceled, quantity("10")));
+    let fok = PlaceOrder { time_in_force: TimeInForce::Fok, ..order(Side::Buy, "AAPL", shares("15")) };
+    let done = exchange.place(sam, fok).await.unwrap().order.order;
+    assert_eq!((done.status, done.filled_quantity.is_zero()), (OrderStatus::Canceled, true));
+    exchange.pass(TimeDelta::minutes(5));
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "15", limit("150"))).await;
+    for (volume, filled, now) in [
+        (40, "4", OrderStatus::PartiallyFilled),
+        (100, "14", OrderStatus::PartiallyFilled),
+        (50, "15", OrderStatus::Filled),
+    ] {
+        exchange.prices.trade(exchange.now() + TimeDelta::seconds(1), "AAPL", "149.00", volume);
+        exchange.pass(TimeDelta::seconds(2));
+        exchange.match_orders().await.unwrap();
+        let order = exchange.look(sam, id).await;
+        assert_eq!((order.status, order.filled_quantity), (now, quantity(filled)));
+        exchange.assert_books_balance().await;
+    }
+    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    assert_eq!((order.fills.len(), filled_at(&order.order).as_str()), (3, "149.000000"));
+}
+
+/// Matching again, by anybody, changes nothing; only where orders have looked far ahead is that noted.
+#[tokio::test]
+async fn a_price_does_its_work_once() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    let sam = exchange.investor("sam", "1000.00").await;
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
+    exchange.pass(TimeDelta::seconds(59));
+    exchange.match_orders().await.unwrap();
+    let placed_at = exchange.look(sam, id).await.submitted_at;
+    assert_eq!(exchange.look(sam, id).await.last_matched_at, placed_at);
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.look(sam, id).await.last_matched_at, exchange.now());
+    exchange.prices.set("AAPL", "139.00");
+    exchange.pass(TimeDelta::seconds(1));
+    let (first, second) = tokio::join!(exchange.match_orders(), other.match_orders());
+    assert!(first.unwrap().stirred + second.unwrap().stirred >= 1);
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.order(sam.user, sam.portfolio, id).await.unwrap().fills.len(), 1);
+    assert_eq!(exchange.cash(sam).await, "861.00");
+    exchange.assert_books_balance().await;
+}
+
+/// The price went there while the source could not be asked, and that was not noted as seen.
+#[tokio::test]
+async fn what_a_silent_source_did_not_tell_is_looked_at_later() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
+    for (seconds, price) in [(30, "139.00"), (60, "150.00")] {
+        exchange.prices.set_from(exchange.now() + TimeDelta::seconds(seconds), "AAPL", price);
+    }
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    exchange.pass(TimeDelta::minutes(10));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
+    exchange.prices.recover();
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(filled_at(&exchange.look(sam, id).await), "139.000000");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn of_two_workers_one_matches_until_it_falls_silent() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    let sam = exchange.investor("sam", "1000.00").await;
+    assert_eq!(
+        exchange.match_orders_as("one").await.unwrap(),
+        Matched::default(),
+        "there is nothing to match"
+    );
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
+    let looked = Matched { working: 1, stirred: 0 };
+    assert_eq!(exchange.match_orders_as("one").await.unwrap(), looked);
+    assert_eq!(other.match_orders_as("two").await.unwrap(), Matched::default());
+    exchange.pass(TimeDelta::seconds(14));
+    assert_eq!(exchange.match_orders_as("one").await.unwrap(), looked, "renewed");
+    exchange.pass(TimeDelta::seconds(14));
+    assert_eq!(other.match_orders_as("two").await.unwrap(), Matched::default());
+    exchange.pass(TimeDelta::seconds(2));
+    assert_eq!(other.match_orders_as("two").await.unwrap(), looked, "it was silent for too long");
+    assert_eq!(exchange.match_orders_as("one").await.unwrap(), Matched::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_that_begin_at_once_one_matches() {
+    let exchange = Exchange::new().await;
+    let other = exchange.another_process();
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
+    for _ in 0..5 {
+        exchange.pass(TimeDelta::minutes(1));
+        let (first, second) = tokio::join!(exchange.match_orders_as("one"), other.match_orders_as("two"));
+        assert_eq!(first.unwrap().working + second.unwrap().working, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_is_told_by_field() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let ioc_stop = PlaceOrder { time_in_force: TimeInForce::Ioc, ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
+    assert_eq!(fields(exchange.place(sam, ioc_stop.clone()).await), ["time_in_force"]);
+    assert_eq!(fields(exchange.preview_order(sam.user, sam.portfolio, ioc_stop).await), ["time_in_force"]);
+    let by_money = PlaceOrder { size: notional("10"), ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
+    assert_eq!(fields(exchange.place(sam, by_money).await), ["notional"]);
+    let wide = OrderTerms::TrailingStop { trail: Trail::Price(price("150")) };
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    assert_eq!(
+        rejection(exchange.place(sam, gtc(Side::Sell, "AAPL", "1", wide)).await),
+        OrderRejected::TrailTooWide
+    );
+    assert_eq!(exchange.all_orders(sam).await.len(), 1);
+}
+
+/// A limit order waits for a price all the same; a market order does not.
+#[tokio::test]
+async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.pass(TimeDelta::minutes(5));
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    assert!(matches!(rejection(exchange.buy(sam, "AAPL", "1").await), OrderRejected::NoFreshPrice { .. }));
+    let id = exchange.accepted(sam, called("x", gtc(Side::Buy, "AAPL", "1", limit("200")))).await;
+    assert_eq!(
+        status(&exchange, sam, id).await,
+        OrderStatus::Accepted,
+        "not even at a limit above the old price"
+    );
+    exchange.prices.recover();
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(filled_at(&exchange.look(sam, id).await), "150.000000");
+    assert_not_found(
+        "order",
+        exchange.cancel_order(sam.user, sam.portfolio, OrderId(uuid::Uuid::nil())).await,
+    );
+    assert!(matches!(
+        exchange.cancel_order(sam.user, sam.portfolio, id).await,
+        Err(Error::OrderNotOpen { .. })
+    ));
+    exchange.assert_books_balance().await;
+}
