@@ -34,6 +34,8 @@ pub struct WorkerConfig {
     pub tick: Duration,
     /// How many runs are done at the same time.
     pub concurrency: u16,
+    /// How often working orders meet the newest prices.
+    pub matching: Duration,
 }
 
 impl Default for WorkerConfig {
@@ -43,6 +45,7 @@ impl Default for WorkerConfig {
             queue: "stockyard:runs".to_owned(),
             tick: Duration::from_secs(5),
             concurrency: 4,
+            matching: Duration::from_secs(1),
         }
     }
 }
@@ -111,11 +114,14 @@ pub async fn run(
             })
         }));
     }
+    let mut matching = JoinSet::new();
+    matching.spawn(keep_matching(runner.clone(), config.matching));
     tracing::info!(worker.name = runner.name(), worker.redis = config.redis_url.is_some(), "worker started");
 
     shutdown.await;
     runner.stop();
     let ending = async {
+        while matching.join_next().await.is_some() {}
         runner.idle().await;
         while workers.join_next().await.is_some() {}
     };
@@ -129,6 +135,27 @@ pub async fn run(
 /// Hands out the runs that are due.
 async fn tick(_: Tick, runner: Data<Runner>) -> Result<(), BoxDynError> {
     runner.tick().await
+}
+
+/// Lets working orders meet the newest prices, again and again. One worker process at a time does it; that is for
+/// economy, and not needed for the books to be right.
+async fn keep_matching(runner: Runner, pause: Duration) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = runner.stopped() => return,
+        }
+        match runner.match_orders().await {
+            Ok(()) => failing = false,
+            // Once, and not each second of an outage.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(%error, "working orders did not meet their prices; the next pass tries again");
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// Does a run that was handed out by way of Redis.

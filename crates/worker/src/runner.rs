@@ -94,6 +94,11 @@ impl Runner {
         Ok(())
     }
 
+    /// A pass through the working orders, unless another worker process is at it.
+    pub(crate) async fn match_orders(&self) -> services::Result<()> {
+        self.0.services.match_orders_as(&self.0.name).await.map(drop)
+    }
+
     /// Does a run in a task of its own: it ends properly even when the connection to Redis, and with it the apalis
     /// worker that took it, ends earlier. A failure is final for Redis: whether to try again is decided by the record
     /// of runs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
-use domain::{OrderSize, OrderType, PlaceOrder, PortfolioId, Side, Snapshot, TimeInForce, UserId};
+use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, Snapshot, TimeInForce, UserId};
 use services::accounts::Registration;
 use services::jobs::{JobKind, JobRun, Status};
 use services::portfolios::OpenPortfolio;
@@ -53,8 +53,9 @@ impl Firm {
                 symbol: "AAPL".parse().unwrap(),
                 side: Side::Buy,
                 size: OrderSize::Quantity("1".parse().unwrap()),
-                order_type: OrderType::Market,
+                terms: OrderTerms::Market,
                 time_in_force: TimeInForce::Day,
+                attached: Attached::Nothing,
                 client_order_id: None,
             };
             test.services.place_order(owner, id, order).await.unwrap();
