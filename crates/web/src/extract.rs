@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_session::SessionExt;
 use actix_web::body::{BoxBody, MessageBody};
@@ -73,7 +74,7 @@ enum Proof {
 }
 
 /// `Authorization: Bearer …` first; a cookie counts only without it.
-async fn identify(request: &HttpRequest) -> Result<Option<(Account, Proof)>, Problem> {
+async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
     let services = &state(request).services;
     if let Some(authorization) = request.headers().get(header::AUTHORIZATION) {
         let token = authorization.to_str().ok().and_then(|text| text.split_once(' '));
@@ -84,7 +85,7 @@ async fn identify(request: &HttpRequest) -> Result<Option<(Account, Proof)>, Pro
         return Ok(owner.map(|(account, scope)| (account, Proof::Token(scope))));
     }
     match session::user(&request.get_session())? {
-        Some(id) => Ok(services.account(id).await?.map(|account| (account, Proof::Session))),
+        Some(id) => Ok(services.account(id).await?.map(|account| (account.into(), Proof::Session))),
         None => Ok(None),
     }
 }
@@ -109,7 +110,7 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, own: &str) -> bool {
 /// The user of an API request, allowed to do what the method says.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
-    pub account: Account,
+    pub account: Arc<Account>,
     proof: Proof,
 }
 
@@ -143,6 +144,17 @@ impl CurrentUser {
             )),
         }
     }
+}
+
+/// Who sends `Authorization` is asking by it alone: no session is read, prolonged or written for them.
+pub async fn authorization_alone(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        request.headers_mut().remove(header::COOKIE);
+    }
+    next.call(request).await
 }
 
 /// Finds out who asks. To whom an address is closed it says only that, and nothing of what it takes: the parts of a

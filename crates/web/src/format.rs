@@ -205,6 +205,12 @@ pub fn second_seen_at(at: Timestamp, now: Timestamp) -> Moment {
     }
 }
 
+/// `at 14:12:07 New York`, with the day when it is not `now`'s: `on 20 Nov 2026, 14:12:07 New York`.
+pub fn at_second(at: Timestamp, now: Timestamp) -> String {
+    let word = if exchange_date(at) == exchange_date(now) { "at" } else { "on" };
+    format!("{word} {}", second_seen_at(at, now).text)
+}
+
 /// `20 Nov 2026`.
 pub fn day(at: Timestamp) -> Moment {
     moment(at, "%-d %b %Y")
@@ -249,6 +255,31 @@ pub fn weekday(date: NaiveDate, today: NaiveDate) -> String {
     date.format(pattern).to_string()
 }
 
+/// `09:30 today`, `09:30 on Mon, 23 Nov`: an instant to come.
+pub fn instant_ahead(at: Timestamp, now: Timestamp) -> String {
+    ahead(&time_of_day(at), exchange_date(at), exchange_date(now))
+}
+
+/// The same for the close of a session: `24:00 today`.
+pub fn close_ahead(at: Timestamp, now: Timestamp) -> String {
+    ahead(&closing_time(at), closing_day(at), exchange_date(now))
+}
+
+/// The day of the session that closes then: `today`, `Mon, 23 Nov`.
+pub fn session_ahead(closes_at: Timestamp, now: Timestamp) -> String {
+    let (day, today) = (closing_day(closes_at), exchange_date(now));
+    if day == today { "today".to_owned() } else { weekday(day, today) }
+}
+
+/// Midnight belongs to the day that ends.
+fn closing_day(at: Timestamp) -> NaiveDate {
+    exchange_date(at - TimeDelta::microseconds(1))
+}
+
+fn ahead(time: &str, day: NaiveDate, today: NaiveDate) -> String {
+    if day == today { format!("{time} today") } else { format!("{time} on {}", weekday(day, today)) }
+}
+
 /// `0.8 s`, `42 s`, `5 min`, `3 h`, `2 days`.
 pub fn age(span: TimeDelta) -> String {
     let tenths = (span.num_milliseconds().max(0) + 50) / 100;
@@ -269,8 +300,12 @@ pub fn plural(number: usize, one: &str, many: &str) -> String {
 
 /// A sentence out of what an error says: first letter large, a stop at the end.
 pub fn sentence(text: &str) -> String {
-    let text = capitalised(text);
-    if text.ends_with(['.', '!', '?']) { text } else { format!("{text}.") }
+    stopped(&capitalised(text))
+}
+
+/// With a stop at the end.
+pub fn stopped(text: &str) -> String {
+    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
 pub fn capitalised(text: &str) -> String {
@@ -368,6 +403,19 @@ mod tests {
             second_seen_at(at, instant("2026-11-21T19:12:07Z")).text,
             "20 Nov 2026, 14:12:07 New York"
         );
+    }
+
+    #[test]
+    fn what_is_to_come_names_its_day() {
+        let now = instant("2026-11-20T19:12:07Z");
+        assert_eq!(instant_ahead(instant("2026-11-23T14:30:00Z"), now), "09:30 on Mon, 23 Nov");
+        assert_eq!(instant_ahead(instant("2026-11-20T21:00:00Z"), now), "16:00 today");
+        // Midnight in New York, the end of the 20th.
+        assert_eq!(close_ahead(instant("2026-11-21T05:00:00Z"), now), "24:00 today");
+        assert_eq!(close_ahead(instant("2026-11-22T05:00:00Z"), now), "24:00 on Sat, 21 Nov");
+        assert_eq!(session_ahead(instant("2026-11-21T05:00:00Z"), now), "today");
+        assert_eq!(at_second(now, now), "at 14:12:07 New York");
+        assert_eq!(at_second(now, instant("2026-11-21T19:00:00Z")), "on 20 Nov 2026, 14:12:07 New York");
     }
 
     #[test]

@@ -7,9 +7,12 @@ mod composition;
 mod home;
 mod orders;
 mod performance;
+mod portfolio;
+mod portfolio_settings;
 mod portfolios;
 mod settings;
 mod stocks;
+mod ticket;
 mod transactions;
 mod watchlists;
 
@@ -30,13 +33,20 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/login").get(accounts::log_in_form).post(accounts::log_in))
         .service(page("/logout").get(accounts::log_out_form).post(accounts::log_out))
         .service(page("/portfolios").get(portfolios::list).post(portfolios::open))
-        .service(page("/portfolios/{id}").get(portfolios::show))
-        .service(page("/portfolios/{id}/settings").get(portfolios::settings).post(portfolios::rename))
-        .service(page("/portfolios/{id}/cash").post(portfolios::move_cash))
-        .service(page("/portfolios/{id}/delete").post(portfolios::delete))
-        .service(page("/portfolios/{id}/orders").post(orders::place))
+        .service(page("/portfolios/{id}").get(portfolio::show))
+        .service(
+            page("/portfolios/{id}/settings")
+                .get(portfolio_settings::settings)
+                .post(portfolio_settings::rename),
+        )
+        .service(page("/portfolios/{id}/cash").post(portfolio_settings::move_cash))
+        .service(page("/portfolios/{id}/reset").post(portfolio_settings::reset))
+        .service(page("/portfolios/{id}/delete").post(portfolio_settings::delete))
+        .service(page("/portfolios/{id}/orders").get(orders::list).post(orders::place))
         .service(page("/portfolios/{id}/orders/preview").post(orders::preview))
-        .service(page("/portfolios/{id}/orders/{order_id}").get(orders::receipt))
+        .service(page("/portfolios/{id}/orders/cancel").post(orders::cancel))
+        .service(page("/portfolios/{id}/orders/{order_id}").get(orders::show))
+        .service(page("/portfolios/{id}/orders/{order_id}/replace").post(orders::replace))
         .service(page("/portfolios/{id}/transactions").get(transactions::list))
         .service(page("/portfolios/{id}/transactions.csv").get(transactions::csv))
         .service(page("/portfolios/{id}/performance").get(performance::show))

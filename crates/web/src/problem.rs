@@ -108,6 +108,10 @@ impl Problem {
     }
 
     fn fact(mut self, name: &str, value: impl fmt::Display) -> Self {
+        debug_assert!(
+            !["type", "title", "status", "detail", "code", "errors"].contains(&name),
+            "Invariant: {name} is every problem's"
+        );
         self.facts.insert(name.into(), Value::String(value.to_string()));
         self
     }
@@ -125,6 +129,15 @@ impl Problem {
         let seconds = retry_at.map_or(30, seconds_until);
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Not available at the moment", detail);
         Self { retry_after_s: Some(seconds.clamp(1, 86_400)), ..problem }
+    }
+
+    /// A refusal of fields with the fields under other names.
+    pub fn renamed(self, name: impl Fn(&'static str) -> &'static str) -> Self {
+        if self.errors.is_empty() {
+            return self;
+        }
+        let errors = self.errors.into_iter().map(|error| FieldError { field: name(error.field), ..error });
+        Self::invalid(errors.collect())
     }
 
     pub fn status(&self) -> StatusCode {
@@ -228,6 +241,15 @@ impl From<Error> for Problem {
             }
             Error::OrderRejected(reason) => order_rejected(&reason, &detail),
             Error::ClientOrderIdReused => unprocessable("client_order_id_reused", "Order id used before"),
+            Error::OrderNotOpen { status } => {
+                Self::new(StatusCode::CONFLICT, "order_not_open", "Order not open", detail)
+                    .fact("order_status", status)
+            }
+            Error::Archived => Self::new(StatusCode::CONFLICT, "portfolio_archived", "Archived", detail),
+            Error::Busy => {
+                let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
+                Self { retry_after_s: Some(1), ..busy }
+            }
             Error::InsufficientCash { required, available } => {
                 unprocessable("insufficient_cash", "Not enough cash")
                     .fact("required", required)
@@ -293,6 +315,10 @@ fn order_rejected(reason: &OrderRejected, detail: &str) -> Problem {
         OrderRejected::TooLarge => problem("order_too_large", "Order too large"),
         OrderRejected::NoFreshPrice { as_of } => {
             problem("no_fresh_price", "No fresh price").fact("as_of", as_of)
+        }
+        OrderRejected::TrailTooWide => problem("trail_too_wide", "Trail too wide"),
+        OrderRejected::NotOpen { .. } | OrderRejected::Unfit(_) | OrderRejected::Transition(_) => {
+            unreachable!("Invariant: these are errors of their own")
         }
     }
 }
@@ -417,4 +443,16 @@ pub fn to_login(request: &HttpRequest) -> HttpResponse {
         },
     );
     HttpResponse::SeeOther().insert_header((header::LOCATION, address)).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_the_order_desk_full_is_told_when_to_come_back() {
+        let response = Problem::from(Error::Busy).error_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "1");
+    }
 }

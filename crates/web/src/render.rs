@@ -1,6 +1,5 @@
 //! Pages out of templates: what every page shows around its own part, and the forms in it.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
@@ -14,7 +13,7 @@ use futures::FutureExt;
 use serde::Serialize;
 use services::accounts::Account;
 use services::portfolios::PortfolioSummary;
-use services::{FieldError, Market};
+use services::{Market, Services};
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::assets::{self, Templates};
@@ -83,6 +82,8 @@ pub struct Page {
     nav: Nav,
     user: Option<User>,
     portfolio: Option<NavPortfolio>,
+    /// Since when the portfolio that the page is about can only be looked at.
+    archived: Option<Moment>,
     clock: MarketClock,
     csrf: String,
     /// What stands in the search field.
@@ -159,8 +160,10 @@ pub fn source_name(source: &str) -> String {
 }
 
 impl MarketClock {
-    fn at(market: &Market, now: Timestamp) -> Self {
-        let calendar = market.calendar;
+    /// The hours are those that trading keeps to.
+    fn at(services: &Services) -> Self {
+        let (market, calendar) = (services.market(), services.rules().calendar);
+        let now = market.now();
         let place = match calendar {
             Calendar::AroundTheClock => "Market",
             Calendar::Xnys => "New York",
@@ -209,7 +212,7 @@ fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static
 
 impl Page {
     fn new(request: &HttpRequest, state: &AppState, user: Option<&Account>) -> Self {
-        let market = state.services.market();
+        let market: &Market = state.services.market();
         let source = market.quotes.source();
         let source_line = match market.quotes.freshness() {
             Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
@@ -228,7 +231,8 @@ impl Page {
             nav: Nav::Elsewhere,
             user: user.map(|user| User { name: user.username.clone(), is_admin: user.is_admin }),
             portfolio: None,
-            clock: MarketClock::at(market, market.now()),
+            archived: None,
+            clock: MarketClock::at(&state.services),
             csrf: csrf::token(request, &state.config),
             search: String::new(),
             flash: flash.filter(|flash| matches!(flash.tone.as_str(), "good" | "bad")),
@@ -267,9 +271,10 @@ impl FromRequest for Shell {
                 let shown = portfolio_of_path(&request);
                 let last = request.cookie(LAST_PORTFOLIO).and_then(|cookie| cookie.value().parse().ok());
                 let last = last.map(PortfolioId);
-                let found = current_portfolio(&state, &user, [shown, last]).await?;
-                entered =
-                    found.as_ref().map(|found| found.id).filter(|id| Some(*id) == shown && shown != last);
+                let found = current_portfolio(&state, &user, shown, last).await?;
+                let here = found.as_ref().filter(|found| Some(found.id) == shown);
+                page.archived = here.and_then(|found| found.archived_at).map(format::day);
+                entered = here.map(|found| found.id).filter(|_| page.archived.is_none() && shown != last);
                 page.portfolio = found.map(|found| NavPortfolio { id: found.id, name: found.name });
             }
             // For the page that tells of an error.
@@ -286,19 +291,21 @@ fn portfolio_of_path(request: &HttpRequest) -> Option<PortfolioId> {
     id.parse().ok().map(PortfolioId)
 }
 
-/// The first of the wanted ones that is the user's, or the user's first.
+/// The one shown if it is the user's, the last one if it is still traded in, or the user's first.
 async fn current_portfolio(
     state: &AppState,
     user: &Account,
-    wanted: [Option<PortfolioId>; 2],
+    shown: Option<PortfolioId>,
+    last: Option<PortfolioId>,
 ) -> Result<Option<PortfolioSummary>, services::Error> {
-    for id in wanted.into_iter().flatten() {
+    for id in [shown, last].into_iter().flatten() {
         match state.services.portfolio(user.id, id).await {
             Err(services::Error::NotFound(_)) => {}
+            Ok(found) if found.archived_at.is_some() && Some(id) != shown => {}
             found => return found.map(Some),
         }
     }
-    Ok(state.services.portfolios(user.id, None, 1).await?.items.pop())
+    Ok(state.services.portfolios(user.id, false, None, 1).await?.items.pop())
 }
 
 impl Shell {
@@ -480,88 +487,6 @@ pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     response
 }
 
-/// A form as it is shown: what was filled in, and what is wrong with it.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct FormView {
-    /// Tells the fields of several forms on a page apart.
-    pub id: &'static str,
-    pub values: BTreeMap<&'static str, String>,
-    /// By field.
-    pub errors: BTreeMap<&'static str, String>,
-    /// For the summary above the form.
-    pub summary: Vec<SummaryLine>,
-    pub heading: String,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct SummaryLine {
-    /// `None` when it is about the form as a whole.
-    pub field: Option<&'static str>,
-    pub text: String,
-}
-
-impl FormView {
-    pub fn new(id: &'static str) -> Self {
-        Self { id, ..Self::default() }
-    }
-
-    pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Self {
-        self.values.insert(field, value.into());
-        self
-    }
-
-    /// Marks what was refused.
-    pub fn refused(self, problem: &Problem) -> Self {
-        match problem.fields() {
-            [] => self.refused_as_a_whole(problem.detail()),
-            fields => self.refused_fields(fields),
-        }
-    }
-
-    pub fn refused_as_a_whole(mut self, text: &str) -> Self {
-        self.heading = "That was refused".to_owned();
-        self.summary.push(SummaryLine { field: None, text: format::sentence(text) });
-        self
-    }
-
-    /// Marks one field.
-    pub fn refused_at(self, field: &'static str, message: impl Into<String>) -> Self {
-        self.refused_fields(&[FieldError::new(field, message)])
-    }
-
-    pub fn refused_fields(mut self, fields: &[FieldError]) -> Self {
-        for FieldError { field, message } in fields {
-            let message = format::sentence(message);
-            self.summary.push(SummaryLine {
-                field: Some(field),
-                text: format!("{}: {}", label(field), message.trim_end_matches('.')),
-            });
-            let told = self.errors.entry(field).or_default();
-            if !told.is_empty() {
-                told.push(' ');
-            }
-            told.push_str(&message);
-        }
-        self.heading = match self.summary.len() {
-            1 => "One thing needs another look".to_owned(),
-            number => format!("{number} things need another look"),
-        };
-        self
-    }
-}
-
-/// What a field is called on the pages.
-fn label(field: &str) -> String {
-    match field {
-        "email" => "E-mail".to_owned(),
-        "cash_balance" => "Starting cash".to_owned(),
-        "confirm" => "Confirmation".to_owned(),
-        "current_password" => "Password now".to_owned(),
-        "expires_at" | "expires_on" => "Ends".to_owned(),
-        other => format::capitalised(&other.replace('_', " ")),
-    }
-}
-
 /// A link out of several of which one is the current.
 #[derive(Debug, Clone, Serialize)]
 pub struct Choice {
@@ -627,18 +552,5 @@ mod tests {
         assert_eq!(query(&[("symbol", "BRK.B"), ("type", "")]), "?symbol=BRK.B");
         assert_eq!(query(&[("name", "")]), "");
         assert_eq!(query(&[("q", "a&b c")]), "?q=a%26b+c");
-    }
-
-    #[test]
-    fn a_refused_form_keeps_its_values_and_names_its_fields() {
-        let fields = [
-            FieldError::new("email", "write an e-mail address like sam@example.org"),
-            FieldError::new("username", "use 3 to 32 characters"),
-        ];
-        let form = FormView::new("register").with("email", "sam").refused_fields(&fields);
-        assert_eq!(form.values["email"], "sam");
-        assert_eq!(form.errors["username"], "Use 3 to 32 characters.");
-        assert_eq!(form.heading, "2 things need another look");
-        assert_eq!(form.summary[0].text, "E-mail: Write an e-mail address like sam@example.org");
     }
 }

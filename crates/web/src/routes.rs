@@ -41,6 +41,10 @@ macro_rules! api {
 }
 
 api! {
+    // One after the other is compared with a request's path: first what is asked most.
+    "/portfolios/{id}/orders" { get: api::orders::list, post: api::orders::place }
+    "/portfolios/{id}/valuation" { get: api::valuation::show }
+    "/portfolios/{id}/transactions" { get: api::transactions::list }
     "/auth/register" { post: api::auth::register }
     "/auth/login" { post: api::auth::log_in }
     "/auth/logout" { post: api::auth::log_out }
@@ -51,14 +55,14 @@ api! {
     "/portfolios" { get: api::portfolios::list, post: api::portfolios::open }
     "/portfolios/{id}" { get: api::portfolios::show, patch: api::portfolios::update, delete: api::portfolios::delete }
     "/portfolios/{id}/cash" { post: api::portfolios::move_cash }
-    "/portfolios/{id}/orders" { get: api::orders::list, post: api::orders::place }
+    "/portfolios/{id}/reset" { post: api::portfolios::reset }
     "/portfolios/{id}/orders/preview" { post: api::orders::preview }
-    "/portfolios/{id}/orders/{order_id}" { get: api::orders::show }
+    "/portfolios/{id}/orders/{order_id}" {
+        get: api::orders::show, patch: api::orders::replace, delete: api::orders::cancel
+    }
     "/portfolios/{id}/positions" { get: api::valuation::positions }
     "/portfolios/{id}/positions/{symbol}" { get: api::valuation::position }
-    "/portfolios/{id}/valuation" { get: api::valuation::show }
     "/portfolios/{id}/composition" { get: api::valuation::composition }
-    "/portfolios/{id}/transactions" { get: api::transactions::list }
     "/portfolios/{id}/transactions.csv" { get: api::transactions::csv }
     "/portfolios/{id}/snapshots" { get: api::performance::snapshots }
     "/portfolios/{id}/performance" { get: api::performance::show }
@@ -103,6 +107,7 @@ pub fn configure(config: &mut ServiceConfig, state: &AppState) {
                 .wrap(from_fn(extract::authenticate))
                 .wrap(session::identity())
                 .wrap(sessions())
+                .wrap(from_fn(extract::authorization_alone))
                 .configure(api_routes)
                 .default_service(not_found()),
         )

@@ -1,23 +1,24 @@
-//! Placing orders and looking at them.
+//! Placing orders, changing and canceling them, looking at them.
 
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use domain::money::AveragePrice;
+use domain::money::{AveragePrice, PriceChange};
 use domain::{
-    DecimalText, FillRule, JournalEntry, Money, OrderId, OrderSize, OrderStatus, OrderType, PlaceOrder,
-    PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp,
+    DecimalText, FillRule, JournalEntry, Money, OrderClass, OrderId, OrderSize, OrderStatus, OrderType,
+    Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
 };
 use serde::{Deserialize, Serialize};
-use services::orders::{OrderPreview, OrderWithFills};
-use utoipa::ToSchema;
+use services::orders::{Filter, OrderPreview, OrderWithFills, PlacedOrder};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Items, Paging, Reader};
+use super::{Items, Paging, Reader, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
+use crate::order_fields::{OrderFields, ReplaceFields};
 use crate::problem::{Problem, ProblemBody};
 
-/// Where a fill's price is from.
+/// Where a fill's price is from, and what came on top.
 #[derive(Serialize, ToSchema)]
 pub struct Receipt {
     /// The price's source, `simulated/sim-v1` for one.
@@ -26,9 +27,14 @@ pub struct Receipt {
     quoted_at: Timestamp,
     /// How old the quote was at the fill, in seconds.
     age_s: f64,
-    /// `ask`, `bid`, or `last` where the source gives neither.
+    /// `ask`, `bid`, `last` where the source gives neither; `open` or `close` for an order at an auction.
     #[schema(value_type = String)]
     rule: FillRule,
+    /// The quote's price by that rule.
+    quoted_price: Price,
+    /// What the fill was worse than the quoted price, per share.
+    slippage: PriceChange,
+    commission: Money,
 }
 
 impl Receipt {
@@ -37,12 +43,44 @@ impl Receipt {
         let age_ms = (entry.timestamp - receipt.quoted_at).num_milliseconds();
         #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^53")]
         let age_s = age_ms as f64 / 1000.0;
+        let side = if entry.transaction_type == TransactionType::Sell { Side::Sell } else { Side::Buy };
         Some(Self {
             source: receipt.source.0.clone(),
             quoted_at: receipt.quoted_at,
             age_s,
             rule: receipt.rule,
+            quoted_price: receipt.quoted_price.clone(),
+            slippage: receipt.slippage(side, entry.price.as_ref()?),
+            commission: entry.commission.clone(),
         })
+    }
+}
+
+/// One execution of an order.
+#[derive(Serialize, ToSchema)]
+pub struct Fill {
+    quantity: Option<Quantity>,
+    price: Option<Price>,
+    commission: Money,
+    /// The signed effect on cash, commission included.
+    amount: Money,
+    /// Of a sell: proceeds less the cost that left.
+    realized_pnl: Option<Money>,
+    timestamp: Timestamp,
+    receipt: Option<Receipt>,
+}
+
+impl From<&JournalEntry> for Fill {
+    fn from(entry: &JournalEntry) -> Self {
+        Self {
+            quantity: entry.quantity.clone(),
+            price: entry.price.clone(),
+            commission: entry.commission.clone(),
+            amount: entry.amount.clone(),
+            realized_pnl: entry.realized_pnl.clone(),
+            timestamp: entry.timestamp,
+            receipt: Receipt::of(entry),
+        }
     }
 }
 
@@ -58,50 +96,120 @@ pub struct Order {
     r#type: OrderType,
     #[schema(value_type = String)]
     time_in_force: TimeInForce,
+    #[schema(value_type = String)]
+    order_class: OrderClass,
+    /// Of a leg: the order it came with.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    parent_order_id: Option<OrderId>,
+    /// The order whose place this one took.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    replaces: Option<OrderId>,
     /// As ordered; null for an order by money.
     quantity: Option<Quantity>,
     notional: Option<Money>,
+    limit_price: Option<Price>,
+    /// Where a stop triggers; of a trailing stop where it stands now.
+    stop_price: Option<Price>,
+    trail_price: Option<Price>,
+    #[schema(value_type = Option<String>)]
+    trail_percent: Option<Percent>,
+    /// The best price a trailing stop has seen.
+    high_water_price: Option<Price>,
     #[schema(value_type = String)]
     status: OrderStatus,
+    /// Why it was rejected.
+    reject_reason: Option<String>,
     filled_quantity: Quantity,
-    /// The average of its fills.
-    filled_price: Price,
+    /// The average of its fills; null before the first.
+    filled_price: Option<String>,
     commission: Money,
     /// The signed effect on cash, commission included.
     amount: Money,
     /// Of a sell: proceeds less the cost that left.
     realized_pnl: Option<Money>,
+    /// Cash and shares kept for the fills to come.
+    reserved_cash: Money,
+    reserved_quantity: Quantity,
     submitted_at: Timestamp,
-    filled_at: Timestamp,
+    /// When the market reached the stop.
+    triggered_at: Option<Timestamp>,
+    /// When it was filled in full.
+    filled_at: Option<Timestamp>,
+    /// When it ended otherwise: canceled, expired, rejected, replaced.
+    canceled_at: Option<Timestamp>,
+    /// When a `day` order ends; of `opg` and `cls` the auction they are for.
+    expires_at: Option<Timestamp>,
+    /// Of the first fill.
     receipt: Option<Receipt>,
+    fills: Vec<Fill>,
+    /// The orders that came with it.
+    #[schema(no_recursion)]
+    legs: Vec<Order>,
 }
 
 impl From<OrderWithFills> for Order {
-    fn from(OrderWithFills { order, fills }: OrderWithFills) -> Self {
-        let (quantity, notional) = match order.size {
-            OrderSize::Quantity(quantity) => (Some(quantity), None),
-            OrderSize::Notional(notional) => (None, Some(notional)),
+    fn from(OrderWithFills { order, fills, legs }: OrderWithFills) -> Self {
+        let (quantity, notional) = match &order.size {
+            OrderSize::Quantity(quantity) => (Some(quantity.clone()), None),
+            OrderSize::Notional(notional) => (None, Some(notional.clone())),
         };
+        let (trail_price, trail_percent) = match order.terms.trail().cloned() {
+            Some(domain::Trail::Price(price)) => (Some(price), None),
+            Some(domain::Trail::Percent(percent)) => (None, Some(percent)),
+            None => (None, None),
+        };
+        let realized: Vec<&Money> = fills.iter().filter_map(|fill| fill.realized_pnl.as_ref()).collect();
         Self {
             id: order.id,
+            r#type: order.order_type(),
+            limit_price: order.terms.limit_price().cloned(),
+            stop_price: order.stop_price(),
             client_order_id: order.client_order_id,
             symbol: order.symbol,
             side: order.side,
-            r#type: order.order_type,
             time_in_force: order.time_in_force,
+            order_class: order.order_class,
+            parent_order_id: order.parent_order_id,
+            replaces: order.replaces,
             quantity,
             notional,
+            trail_price,
+            trail_percent,
+            high_water_price: order.high_water_price,
             status: order.status,
+            reject_reason: order.reject_reason,
             filled_quantity: order.filled_quantity,
-            filled_price: order.filled_price,
-            commission: fills.iter().map(|fill| &fill.commission).sum(),
+            filled_price: order.filled_price.as_ref().map(AveragePrice::to_shortest),
+            commission: order.commission,
             amount: fills.iter().map(|fill| &fill.amount).sum(),
-            realized_pnl: fills.iter().map(|fill| fill.realized_pnl.clone()).sum::<Option<Money>>(),
+            realized_pnl: (!realized.is_empty()).then(|| realized.into_iter().sum()),
+            reserved_cash: order.reserved_cash,
+            reserved_quantity: order.reserved_quantity,
             submitted_at: order.submitted_at,
+            triggered_at: order.triggered_at,
             filled_at: order.filled_at,
+            canceled_at: order.canceled_at,
+            expires_at: order.expires_at,
             receipt: fills.first().and_then(Receipt::of),
+            fills: fills.iter().map(Fill::from).collect(),
+            legs: legs.into_iter().map(Self::from).collect(),
         }
     }
+}
+
+/// The exit that takes a gain.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TakeProfit {
+    pub limit_price: DecimalText,
+}
+
+/// The exit that limits a loss: a stop, or with a limit a stop_limit.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopLoss {
+    pub stop_price: DecimalText,
+    pub limit_price: Option<DecimalText>,
 }
 
 /// Either `quantity` or `notional`.
@@ -113,80 +221,123 @@ pub struct NewOrder {
     pub side: String,
     /// Shares, up to nine decimals.
     pub quantity: Option<DecimalText>,
-    /// Money to spend or to raise; becomes shares at the fill's price, rounded down.
+    /// Money to spend or to raise; becomes shares at the fill's price, rounded down. Market and limit orders only.
     pub notional: Option<DecimalText>,
-    /// `market`
+    /// `market`, `limit`, `stop`, `stop_limit` or `trailing_stop`
     pub r#type: String,
-    /// `day` (unless said otherwise), `gtc`, `ioc` or `fok`; a market order fills at once in any case.
+    /// `day` (unless said otherwise), `gtc`, `ioc`, `fok`, `opg` or `cls`
     pub time_in_force: Option<String>,
+    /// Of limit and stop_limit: the worst price.
+    pub limit_price: Option<DecimalText>,
+    /// Of stop and stop_limit: the price at which it begins.
+    pub stop_price: Option<DecimalText>,
+    /// Of trailing_stop: how far it stays behind the best price, per share; or `trail_percent`.
+    pub trail_price: Option<DecimalText>,
+    pub trail_percent: Option<DecimalText>,
+    /// `simple` (unless said otherwise), `bracket`, `oco` or `oto`
+    pub order_class: Option<String>,
+    pub take_profit: Option<TakeProfit>,
+    pub stop_loss: Option<StopLoss>,
     /// Names the order within the portfolio, 1 to 64 characters: sending the same order again under the same
     /// name answers the first one. The header `Idempotency-Key` does the same.
     pub client_order_id: Option<String>,
+}
+
+fn text(decimal: Option<&DecimalText>) -> Option<&str> {
+    decimal.map(|decimal| decimal.0.as_str())
 }
 
 impl NewOrder {
     /// # Errors
     /// All that is wrong with the fields at once.
     pub fn read(&self) -> Result<PlaceOrder, Problem> {
-        let mut reader = Reader::default();
-        let symbol = reader.read("symbol", &self.symbol);
-        let side = reader.read("side", &self.side);
-        let order_type = reader.read("type", &self.r#type);
-        let time_in_force = reader.read("time_in_force", self.time_in_force.as_deref().unwrap_or("day"));
-        let size = match (&self.quantity, &self.notional) {
-            (Some(quantity), None) => reader.read("quantity", &quantity.0).map(OrderSize::Quantity),
-            (None, Some(notional)) => match reader.read::<Money>("notional", &notional.0) {
-                Some(money) if !money.is_positive() => {
-                    reader.refuse("notional", "must be more than zero");
-                    None
-                }
-                money => money.map(OrderSize::Notional),
-            },
-            (None, None) => {
-                reader.refuse("quantity", "say how many shares (quantity) or how much money (notional)");
-                None
-            }
-            (Some(_), Some(_)) => {
-                reader.refuse("notional", "send quantity or notional, not both");
-                None
-            }
-        };
-        let command = (|| {
-            Some(PlaceOrder {
-                symbol: symbol?,
-                side: side?,
-                size: size?,
-                order_type: order_type?,
-                time_in_force: time_in_force?,
-                client_order_id: self.client_order_id.clone(),
-            })
-        })();
-        reader.finish(command)
+        let stop_loss = self.stop_loss.as_ref();
+        OrderFields {
+            symbol: &self.symbol,
+            side: &self.side,
+            order_type: &self.r#type,
+            quantity: text(self.quantity.as_ref()),
+            notional: text(self.notional.as_ref()),
+            time_in_force: self.time_in_force.as_deref(),
+            limit_price: text(self.limit_price.as_ref()),
+            stop_price: text(self.stop_price.as_ref()),
+            trail_price: text(self.trail_price.as_ref()),
+            trail_percent: text(self.trail_percent.as_ref()),
+            order_class: self.order_class.as_deref(),
+            take_profit: self.take_profit.as_ref().map(|exit| exit.limit_price.0.as_str()),
+            stop_loss: stop_loss.map(|exit| exit.stop_price.0.as_str()),
+            stop_loss_limit: stop_loss.and_then(|exit| text(exit.limit_price.as_ref())),
+            client_order_id: self.client_order_id.as_deref(),
+        }
+        .read()
+        .map_err(|problem| {
+            // Here it is a member of the stop-loss.
+            problem.renamed(|field| if field == "stop_loss_limit" { "stop_loss" } else { field })
+        })
+    }
+}
+
+/// What to change; what is left out stays as it is.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderChanges {
+    /// The shares still to be traded.
+    pub quantity: Option<DecimalText>,
+    pub limit_price: Option<DecimalText>,
+    pub stop_price: Option<DecimalText>,
+    pub trail_price: Option<DecimalText>,
+    pub trail_percent: Option<DecimalText>,
+    pub time_in_force: Option<String>,
+    pub client_order_id: Option<String>,
+}
+
+impl OrderChanges {
+    fn read(&self) -> Result<domain::ReplaceOrder, Problem> {
+        ReplaceFields {
+            quantity: text(self.quantity.as_ref()),
+            limit_price: text(self.limit_price.as_ref()),
+            stop_price: text(self.stop_price.as_ref()),
+            trail_price: text(self.trail_price.as_ref()),
+            trail_percent: text(self.trail_percent.as_ref()),
+            time_in_force: self.time_in_force.as_deref(),
+            client_order_id: self.client_order_id.as_deref(),
+        }
+        .read()
     }
 }
 
 /// The header `Idempotency-Key` is another way to send `client_order_id`.
-fn with_key(request: &HttpRequest, mut order: NewOrder) -> Result<NewOrder, Problem> {
-    let Some(key) = request.headers().get("idempotency-key") else { return Ok(order) };
+fn with_key(request: &HttpRequest, client_order_id: &mut Option<String>) -> Result<(), Problem> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(()) };
     let key = key.to_str().unwrap_or_default().to_owned();
-    match &order.client_order_id {
+    match client_order_id {
         Some(id) if *id != key => {
             let mut reader = Reader::default();
             reader.refuse("client_order_id", "differs from the header Idempotency-Key: send one of them");
             reader.finish(None)
         }
         _ => {
-            order.client_order_id = Some(key);
-            Ok(order)
+            *client_order_id = Some(key);
+            Ok(())
         }
     }
+}
+
+fn created(portfolio: i64, placed: PlacedOrder) -> HttpResponse {
+    let location = format!("/api/v1/portfolios/{portfolio}/orders/{}", placed.order.order.id);
+    let mut response = HttpResponse::Created();
+    response.insert_header(("Location", location));
+    if placed.replayed {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    response.json(Order::from(placed.order))
 }
 
 /// Place an order. A repeated one is answered with `Idempotent-Replayed: true`.
 #[utoipa::path(post, path = "/api/v1/portfolios/{id}/orders", tag = "orders",
     params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NewOrder, responses(
-    (status = 201, body = Order), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
-    (status = 503, body = ProblemBody)))]
+    (status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn place(
     request: HttpRequest,
     user: CurrentUser,
@@ -194,27 +345,67 @@ pub async fn place(
     body: Json<NewOrder>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let command = with_key(&request, body.into_inner())?.read()?;
-    let placed = state.services.place_order(user.account.id, PortfolioId(*id), command).await?;
-    let location = format!("/api/v1/portfolios/{id}/orders/{}", placed.order.order.id);
-    let mut response = HttpResponse::Created();
-    response.insert_header(("Location", location));
-    if placed.replayed {
-        response.insert_header(("Idempotent-Replayed", "true"));
-    }
-    Ok(response.json(Order::from(placed.order)))
+    let mut order = body.into_inner();
+    with_key(&request, &mut order.client_order_id)?;
+    let placed = state.services.place_order(user.account.id, PortfolioId(*id), order.read()?).await?;
+    Ok(created(*id, placed))
 }
 
-/// What an order would do at this moment.
+/// Replace an open order by another one, with what the body changes. The old one is `replaced`.
+#[utoipa::path(patch, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders",
+    params(("id" = i64, Path), ("order_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = OrderChanges, responses(
+    (status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn replace(
+    request: HttpRequest,
+    user: CurrentUser,
+    path: Path<(i64, Uuid)>,
+    body: Json<OrderChanges>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (portfolio, order) = path.into_inner();
+    let mut changes = body.into_inner();
+    with_key(&request, &mut changes.client_order_id)?;
+    let (user, changes) = (user.account.id, changes.read()?);
+    let placed = state.services.replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
+    Ok(created(portfolio, placed))
+}
+
+/// Cancel an open order. The other exit of a pair, and exits whose entry bought nothing, are canceled with it.
+#[utoipa::path(delete, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders",
+    params(("id" = i64, Path), ("order_id" = String, Path)), responses(
+    (status = 200, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 503, body = ProblemBody)))]
+pub async fn cancel(
+    user: CurrentUser,
+    path: Path<(i64, Uuid)>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (portfolio, order) = path.into_inner();
+    let order = state.services.cancel_order(user.account.id, PortfolioId(portfolio), OrderId(order)).await?;
+    Ok(HttpResponse::Ok().json(Order::from(order)))
+}
+
+/// What an order would do at this moment, all of it filled.
 #[derive(Serialize, ToSchema)]
 pub struct Preview {
     symbol: Symbol,
     #[schema(value_type = String)]
     side: Side,
-    quantity: Quantity,
-    price: Price,
     #[schema(value_type = String)]
-    rule: FillRule,
+    r#type: OrderType,
+    /// What it would be at once: `filled`, or `accepted` when it waits for its price.
+    #[schema(value_type = String)]
+    status: OrderStatus,
+    quantity: Quantity,
+    /// What the estimate is made at: the fill's price, the limit, the stop or the newest price.
+    price: Price,
+    /// The rule of a fill at once.
+    #[schema(value_type = Option<String>)]
+    rule: Option<FillRule>,
+    /// Per share, of a fill at once.
+    slippage: Option<PriceChange>,
     /// Quantity × price, without commission; positive.
     cost: Money,
     commission: Money,
@@ -222,44 +413,46 @@ pub struct Preview {
     amount: Money,
     cash_before: Money,
     cash_after: Money,
+    buying_power_before: Money,
+    /// At once, with what the order keeps.
+    buying_power_after: Money,
     quantity_before: Quantity,
     quantity_after: Quantity,
     average_buy_price_after: Option<AveragePrice>,
     realized_pnl: Option<Money>,
     /// Share of the position in total value after the order: a ratio.
     weight_after: f64,
+    expires_at: Option<Timestamp>,
     warnings: Vec<String>,
 }
 
-/// More of the portfolio in one stock than this gets a warning.
-const HEAVY: f64 = 0.5;
-
 impl From<OrderPreview> for Preview {
     fn from(preview: OrderPreview) -> Self {
-        let mut warnings = Vec::new();
-        if preview.fill.side == Side::Buy && preview.weight_after > HEAVY {
-            warnings.push(format!(
-                "{} would be {:.0} % of the portfolio.",
-                preview.stock.listing.symbol,
-                preview.weight_after * 100.0
-            ));
-        }
+        let warnings = preview.warnings();
+        let price = preview.price.clone();
+        let fill = preview.fill.as_ref().and_then(Receipt::of);
         Self {
             symbol: preview.stock.listing.symbol,
-            side: preview.fill.side,
-            cost: preview.fill.gross(),
-            quantity: preview.fill.quantity,
-            price: preview.fill.price,
-            rule: preview.fill.receipt.rule,
+            side: preview.order.side,
+            r#type: preview.order.order_type(),
+            status: preview.order.status,
+            cost: preview.gross,
+            quantity: preview.quantity,
+            price,
+            rule: fill.as_ref().map(|receipt| receipt.rule),
+            slippage: fill.map(|receipt| receipt.slippage),
             commission: preview.commission,
             amount: preview.amount,
             cash_before: preview.cash_before,
             cash_after: preview.cash_after,
+            buying_power_before: preview.buying_power_before,
+            buying_power_after: preview.buying_power_after,
             quantity_before: preview.quantity_before,
             quantity_after: preview.quantity_after,
             average_buy_price_after: preview.average_buy_price_after,
             realized_pnl: preview.realized_pnl,
             weight_after: preview.weight_after,
+            expires_at: preview.order.expires_at,
             warnings,
         }
     }
@@ -279,17 +472,49 @@ pub async fn preview(
     Ok(HttpResponse::Ok().json(Preview::from(preview)))
 }
 
-/// Orders, newest first.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", params(("id" = i64, Path), Paging),
+/// Which orders of a portfolio.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// `open`, `closed` or `all` (unless said otherwise)
+    status: Option<String>,
+    symbol: Option<String>,
+    /// How many items, 1 to 200; 50 unless said otherwise.
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl Asked {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let open = match self.status.as_deref() {
+            None | Some("all") => None,
+            Some("open") => Some(true),
+            Some("closed") => Some(false),
+            Some(_) => {
+                let mut reader = Reader::default();
+                reader.refuse("status", "must be open or closed or all");
+                return reader.finish(None);
+            }
+        };
+        let symbol = parse("symbol", self.symbol.as_deref(), "must be a symbol, like AAPL")?;
+        Ok(Filter { open, symbol })
+    }
+}
+
+/// Orders, newest first. Legs are orders of their own here.
+#[utoipa::path(get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", params(("id" = i64, Path), Asked),
     responses((status = 200, body = Items<Order>), (status = 404, body = ProblemBody)))]
 pub async fn list(
     user: CurrentUser,
     id: Path<i64>,
-    paging: Query<Paging>,
+    asked: Query<Asked>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let before = paging.cursor()?.map(OrderId);
-    let page = state.services.orders(user.account.id, PortfolioId(*id), before, paging.limit()?).await?;
+    let paging = Paging { limit: asked.limit.clone(), cursor: asked.cursor.clone() };
+    let (before, limit, filter) = (paging.cursor()?.map(OrderId), paging.limit()?, asked.filter()?);
+    let page = state.services.orders(user.account.id, PortfolioId(*id), filter, before, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Order::from).collect(),

@@ -6,10 +6,10 @@ use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
 use serde::{Deserialize, Serialize};
 use services::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
 use services::transactions::NamedEntry;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::transactions::Transaction;
-use super::{Items, Paging, Reader};
+use super::{Items, Paging, Reader, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
@@ -20,8 +20,12 @@ pub struct Portfolio {
     name: String,
     description: String,
     cash_balance: Money,
+    /// Cash less what open orders keep.
+    buying_power: Money,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Since when it is over and can only be looked at.
+    archived_at: Option<Timestamp>,
 }
 
 impl From<PortfolioSummary> for Portfolio {
@@ -31,22 +35,40 @@ impl From<PortfolioSummary> for Portfolio {
             name: portfolio.name,
             description: portfolio.description,
             cash_balance: portfolio.cash_balance,
+            buying_power: portfolio.buying_power,
             created_at: portfolio.created_at,
             updated_at: portfolio.updated_at,
+            archived_at: portfolio.archived_at,
         }
     }
 }
 
+/// Which of a user's portfolios.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// `true` for those that were archived; `false`, the others, unless said otherwise.
+    archived: Option<String>,
+    /// How many items, 1 to 200; 50 unless said otherwise.
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// The user's portfolios in the order they were opened.
-#[utoipa::path(get, path = "/api/v1/portfolios", tag = "portfolios", params(Paging), responses(
+#[utoipa::path(get, path = "/api/v1/portfolios", tag = "portfolios", params(Asked), responses(
     (status = 200, body = Items<Portfolio>)))]
 pub async fn list(
     user: CurrentUser,
-    paging: Query<Paging>,
+    asked: Query<Asked>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    let Asked { archived, limit, cursor } = asked.into_inner();
+    let paging = Paging { limit, cursor };
+    let archived = parse("archived", archived.as_deref(), "must be true or false")?.unwrap_or(false);
     let after = paging.cursor()?.map(PortfolioId);
-    let page = state.services.portfolios(user.account.id, after, paging.limit()?).await?;
+    let page = state.services.portfolios(user.account.id, archived, after, paging.limit()?).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Portfolio::from).collect(),
@@ -63,6 +85,13 @@ pub struct NewPortfolio {
     cash_balance: Option<DecimalText>,
 }
 
+fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let mut reader = Reader::default();
+    let money = reader.read("cash_balance", &text.0);
+    reader.finish(money).map(Some)
+}
+
 /// Open a portfolio.
 #[utoipa::path(post, path = "/api/v1/portfolios", tag = "portfolios", request_body = NewPortfolio, responses(
     (status = 201, body = Portfolio), (status = 422, body = ProblemBody)))]
@@ -72,19 +101,43 @@ pub async fn open(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let NewPortfolio { name, description, cash_balance } = body.into_inner();
-    let mut reader = Reader::default();
-    let cash_balance = cash_balance.map(|text| reader.read("cash_balance", &text.0));
-    let cash_balance = reader.finish(match cash_balance {
-        None => Some(None),
-        Some(read) => read.map(Some),
-    })?;
+    let cash_balance = starting_cash(cash_balance)?;
     let portfolio = state
         .services
         .open_portfolio(user.account.id, OpenPortfolio { name, description, cash_balance })
         .await?;
-    Ok(HttpResponse::Created()
+    Ok(opened(portfolio))
+}
+
+/// With what a portfolio begins anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// The installation's starting cash unless said otherwise.
+    cash_balance: Option<DecimalText>,
+}
+
+/// Begin anew: the portfolio is archived with its history, its open orders are canceled, and a new one of the same
+/// name takes its place.
+#[utoipa::path(post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", params(("id" = i64, Path)),
+    request_body = Reset, responses(
+    (status = 201, body = Portfolio), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+pub async fn reset(
+    user: CurrentUser,
+    id: Path<i64>,
+    body: Json<Reset>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let cash_balance = starting_cash(body.into_inner().cash_balance)?;
+    let portfolio = state.services.reset_portfolio(user.account.id, PortfolioId(*id), cash_balance).await?;
+    Ok(opened(portfolio))
+}
+
+fn opened(portfolio: PortfolioSummary) -> HttpResponse {
+    HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/portfolios/{}", portfolio.id)))
-        .json(Portfolio::from(portfolio)))
+        .json(Portfolio::from(portfolio))
 }
 
 /// One portfolio.

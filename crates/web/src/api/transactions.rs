@@ -6,7 +6,8 @@ use actix_web::web::{Data, Path, Query};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::{
-    Money, OrderId, PortfolioId, Price, Quantity, Symbol, Timestamp, TransactionId, TransactionType, UserId,
+    Money, OrderId, PortfolioId, Price, Quantity, Side, Symbol, Timestamp, TransactionId, TransactionType,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
@@ -177,7 +178,7 @@ pub async fn csv(
     export(&state, user.account.id, PortfolioId(*id), &wanted).await
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "id",
     "timestamp",
     "transaction_type",
@@ -191,6 +192,8 @@ const COLUMNS: [&str; 13] = [
     "source",
     "quoted_at",
     "rule",
+    "quoted_price",
+    "slippage",
 ];
 
 /// All pages of the journal in one file; also behind the page's own link.
@@ -224,11 +227,15 @@ pub async fn export(
         .body(table))
 }
 
-fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 13] {
+fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 15] {
     fn text(value: Option<&impl ToString>) -> String {
         value.map(ToString::to_string).unwrap_or_default()
     }
     let receipt = entry.receipt.as_ref();
+    let slippage = receipt.zip(entry.price.as_ref()).map(|(receipt, price)| {
+        let sold = entry.transaction_type == TransactionType::Sell;
+        receipt.slippage(if sold { Side::Sell } else { Side::Buy }, price)
+    });
     [
         text(entry.id.as_ref()),
         entry.timestamp.to_rfc3339(),
@@ -243,5 +250,7 @@ fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 13] {
         text(receipt.map(|receipt| &receipt.source)),
         text(receipt.map(|receipt| &receipt.quoted_at)),
         receipt.map(|receipt| receipt.rule.as_str().to_owned()).unwrap_or_default(),
+        text(receipt.map(|receipt| &receipt.quoted_price)),
+        text(slippage.as_ref()),
     ]
 }

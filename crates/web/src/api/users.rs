@@ -42,7 +42,7 @@ impl From<Account> for User {
 #[utoipa::path(get, path = "/api/v1/users/me", tag = "account", responses(
     (status = 200, body = User), (status = 401, body = ProblemBody)))]
 pub async fn me(user: CurrentUser) -> HttpResponse {
-    HttpResponse::Ok().json(User::from(user.account))
+    HttpResponse::Ok().json(User::from(Account::clone(&user.account)))
 }
 
 /// What is to be changed; what is left out stays.

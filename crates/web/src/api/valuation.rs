@@ -86,7 +86,7 @@ impl From<ValuedPortfolio> for Valuation {
         let valuation = valued.valuation;
         Self {
             positions: positions_of(&valuation),
-            buying_power: valuation.buying_power().clone(),
+            buying_power: valuation.buying_power,
             cash_balance: valuation.cash_balance,
             positions_value: valuation.positions_value,
             total_value: valuation.total_value,

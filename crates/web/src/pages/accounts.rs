@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use services::accounts::Registration;
 
 use crate::extract::{ClientAddress, Form, Visitor};
+use crate::form::FormView;
 use crate::problem::{PageError, Problem};
-use crate::render::{FormView, Nav, PageResult, Shell, see_other};
+use crate::render::{Nav, PageResult, Shell, see_other};
 use crate::{AppState, format, session};
 
 /// Where everybody goes who was not on the way to somewhere else.

@@ -10,11 +10,10 @@ use services::jobs::{JobKind, JobRun, Status};
 
 use crate::AppState;
 use crate::extract::{Admin, Form};
+use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::Problem;
-use crate::render::{
-    Badge, Choice, FormView, Nav, PageResult, Paging, Shell, done, not_done, query, source_name,
-};
+use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, done, not_done, query, source_name};
 
 const PAGE: usize = 50;
 

@@ -1,271 +1,102 @@
-//! The two steps of the trade ticket, and the receipt.
+//! Orders: the list of them, the page of one, placing, changing and canceling by form.
 
-use actix_web::web::{Data, Path};
+pub mod change;
+mod preview;
+pub mod rows;
+pub mod told;
+
+use actix_web::web::{Data, Path, Query};
 use domain::{
-    DecimalError, FillRule, JournalEntry, Money, OrderId, OrderSize, OrderType, PlaceOrder, PortfolioId,
-    Receipt, Side, Symbol, TimeInForce, Timestamp, TransactionType,
+    Freshness, JournalEntry, Money, Order, OrderId, OrderSize, OrderStatus, PortfolioId, Symbol, Timestamp,
+    TradingMode, UserId,
 };
 use serde::{Deserialize, Serialize};
-use services::FieldError;
-use services::orders::{OrderPreview, OrderWithFills};
-use uuid::Uuid;
+use services::orders::{Filter, OrderWithFills};
+use services::portfolios::PortfolioSummary;
+use services::{Error, Services};
 
-use super::accounts::refusal;
-use super::portfolios::{Named, TicketFields, ticket_refused};
-use super::typed_number;
+use super::portfolio::ticket_refused;
+use super::portfolios::Named;
+use super::ticket::{TicketFields, at_its_field};
 use crate::AppState;
-use crate::chart;
 use crate::extract::{Form, Signed};
-use crate::format::{self, Delta, Moment};
-use crate::problem::{PageError, Problem};
-use crate::render::{Badge, Nav, PageResult, Shell, query, see_other, source_name};
+use crate::format::{self, Delta};
+use crate::problem::Problem;
+use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, done, not_done, query, see_other};
 
-/// Reads the ticket, or tells all that is wrong with it.
-fn command(fields: &TicketFields, client_order_id: Option<String>) -> Result<PlaceOrder, Problem> {
-    let mut wrong = Vec::new();
-    let mut refuse = |field, message: String| wrong.push(FieldError::new(field, message));
-    let symbol = fields.symbol.parse::<Symbol>().map_err(|error| refuse("symbol", error.to_string())).ok();
-    let side = fields.side.parse::<Side>().map_err(|error| refuse("side", error)).ok();
-    let number = typed_number(&fields.quantity);
-    let size = match fields.unit.as_str() {
-        "notional" => match number.parse::<Money>() {
-            Ok(notional) if notional.is_positive() => Ok(OrderSize::Notional(notional)),
-            Ok(_) => Err("must be more than zero".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
-        _ => number.parse().map(OrderSize::Quantity).map_err(|error| match error {
-            DecimalError::OutOfRange { .. } => "must be more than zero and at most 1,000,000,000".to_owned(),
-            other => other.to_string(),
-        }),
-    };
-    let size = size.map_err(|message| refuse("quantity", message)).ok();
-    match (symbol, side, size) {
-        (Some(symbol), Some(side), Some(size)) => Ok(PlaceOrder {
-            symbol,
-            side,
-            size,
-            order_type: OrderType::Market,
-            time_in_force: TimeInForce::Day,
-            client_order_id,
-        }),
-        _ => Err(Problem::invalid(wrong)),
-    }
-}
+pub use preview::preview;
 
-/// A refusal of an order at the field of the ticket that it is about.
-fn at_its_field(error: services::Error) -> Result<Problem, PageError> {
-    use services::Error;
-    let field = match &error {
-        Error::UnknownSymbol(_) | Error::NotTradable { .. } | Error::NoPrice { .. } => "symbol",
-        Error::OrderRejected(domain::OrderRejected::NoFreshPrice { as_of }) => {
-            let text = format!(
-                "the newest price is of {} and too old to trade on: try again when there is a newer one",
-                format::day_and_minute(*as_of).text
-            );
-            return Ok(Problem::invalid(vec![FieldError::new("symbol", text)]));
-        }
-        Error::OrderRejected(domain::OrderRejected::InsufficientBuyingPower { required, available }) => {
-            let missing = required.clone() - available;
-            let text = format!(
-                "this costs {} and {} is there to spend: {} is missing",
-                format::money(required),
-                format::money(available),
-                format::money(&missing)
-            );
-            return Ok(Problem::invalid(vec![FieldError::new("quantity", text)]));
-        }
-        Error::OrderRejected(domain::OrderRejected::InsufficientShares { required, available }) => {
-            let text = format!(
-                "you hold {}, and this would sell {}",
-                format::quantity(available),
-                format::quantity(required)
-            );
-            return Ok(Problem::invalid(vec![FieldError::new("quantity", text)]));
-        }
-        Error::OrderRejected(_) => "quantity",
-        _ => return refusal(error),
-    };
-    Ok(Problem::invalid(vec![FieldError::new(field, error.to_string())]))
+use change::{ChangeFields, ChangeView};
+use rows::{OrderRow, address, order_rows};
+
+const PAGE: usize = 50;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    status: String,
+    symbol: String,
+    cursor: String,
 }
 
 #[derive(Serialize)]
-struct PreviewView {
+struct ListView {
     portfolio: Named,
-    side: String,
-    buys: bool,
-    symbol: Symbol,
-    company: String,
-    quantity: String,
-    /// As ordered, when by money.
-    notional: String,
-    /// `6 COST`, or `COST for 500.00`.
-    what: String,
-    price: String,
-    gross: String,
-    commission: String,
-    /// Without sign: to pay, or to receive.
-    amount: String,
-    realized: Option<Delta>,
-    cash_before: String,
-    cash_after: String,
-    quantity_before: String,
-    quantity_after: String,
-    weight_before: String,
-    weight_after: String,
-    bar_before: String,
-    bar_after: String,
-    average_after: String,
-    sentence: String,
-    notes: Vec<String>,
-    hidden: Vec<Hidden>,
-    change_href: String,
+    tabs: Vec<Choice>,
+    /// Of which stock, where it is of one.
+    symbol: Option<Symbol>,
+    all_href: String,
+    rows: Vec<OrderRow>,
+    cancelable: bool,
+    paging: Paging,
 }
 
-#[derive(Serialize)]
-struct Hidden {
-    name: &'static str,
-    value: String,
-}
-
-/// More of the portfolio than this in one stock is worth a remark.
-const HEAVY: f64 = 0.5;
-
-pub async fn preview(
+pub async fn list(
     shell: Shell,
     signed: Signed,
     id: Path<PortfolioId>,
+    asked: Query<Asked>,
     state: Data<AppState>,
-    Form(fields): Form<TicketFields>,
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
-    let previewed = match command(&fields, None) {
-        Ok(command) => {
-            let size = command.size.clone();
-            services
-                .preview_order(user, id, command)
-                .await
-                .map_err(at_its_field)
-                .map(|preview| (preview, size))
-        }
-        Err(problem) => Err(Ok(problem)),
-    };
-    let (preview, size) = match previewed {
-        Ok(previewed) => previewed,
-        Err(refused) => return ticket_refused(shell, services, user, id, &fields, &refused?).await,
-    };
     let portfolio = services.portfolio(user, id).await?;
-    let valuation = services.valuation(user, id).await?.valuation;
-    let weight_before = valuation
-        .holdings
-        .iter()
-        .find(|holding| holding.stock_id == preview.stock.id)
-        .map_or(0.0, |holding| valuation.weight(&holding.market_value));
-    let view = preview_view(&shell, Named::from(&portfolio), &preview, &size, weight_before, &fields);
-    let title = format!("Preview: {} {}", view.side.to_lowercase(), view.what);
-    shell.show("order-preview.html", Nav::Portfolio, title, &view)
-}
-
-fn preview_view(
-    shell: &Shell,
-    portfolio: Named,
-    preview: &OrderPreview,
-    size: &OrderSize,
-    weight_before: f64,
-    fields: &TicketFields,
-) -> PreviewView {
-    let OrderPreview { stock, fill, .. } = preview;
-    let buys = fill.side == Side::Buy;
-    let symbol = &stock.listing.symbol;
-    let quantity = format::quantity(&fill.quantity);
-    let amount = format::money(&preview.amount.abs());
-    let price = format::price(&fill.price);
-    let origin = price_origin(&fill.receipt, shell.now());
-    let sentence = match buys {
-        true => format!(
-            "You would buy {quantity} {symbol} at about {price}, {origin}, for {amount}. {} of cash would stay.",
-            format::money(&preview.cash_after)
-        ),
-        false => format!(
-            "You would sell {quantity} {symbol} at about {price}, {origin}, for {amount}. You would have {} of \
-             cash then.",
-            format::money(&preview.cash_after)
-        ),
+    let open = match asked.status.as_str() {
+        "open" => Some(true),
+        "closed" => Some(false),
+        _ => None,
     };
-    let mut notes = Vec::new();
-    if buys && preview.weight_after > HEAVY {
-        notes.push(format!("{symbol} would be {} of the portfolio.", format::share(preview.weight_after)));
-    }
-    if fill.receipt.rule == FillRule::Last {
-        notes.push(
-            "The price source gives no bid and ask; the order fills at its last price, which may be a past close."
-                .to_owned(),
-        );
-    }
-    if !buys && preview.quantity_after.is_zero() {
-        notes.push(format!("This sells all {symbol} there is."));
-    }
-    let (notional, what) = match size {
-        OrderSize::Quantity(_) => (String::new(), format!("{quantity} {symbol}")),
-        OrderSize::Notional(notional) => {
-            (format::money(notional), format!("{symbol} for {}", format::money(notional)))
-        }
+    // What cannot be a symbol or a cursor leads to the list without it.
+    let symbol: Option<Symbol> = asked.symbol.parse().ok();
+    let before = asked.cursor.parse().ok().map(OrderId);
+    let filter = Filter { open, symbol: symbol.clone() };
+    let page = services.orders(user, id, filter, before, PAGE).await?;
+    let base = format!("/portfolios/{id}/orders");
+    let named = symbol.as_ref().map_or("", Symbol::as_str);
+    let status = open.map_or("", |open| if open { "open" } else { "closed" });
+    let link = |status: &str, symbol: &str, cursor: &str| {
+        format!("{base}{}", query(&[("status", status), ("symbol", symbol), ("cursor", cursor)]))
     };
-    let hidden = |name, value: &str| Hidden { name, value: value.to_owned() };
-    // The longer of both bars fills three quarters, so that a full portfolio does not look like half of one.
-    let bar = |weight: f64| chart::percent(weight.clamp(0.0, 1.0) * 100.0);
-    PreviewView {
-        side: format::capitalised(fill.side.as_str()),
-        buys,
-        company: stock.listing.company_name.clone(),
-        notional,
-        what,
-        price,
-        gross: format::money(&fill.gross()),
-        commission: format::money(&preview.commission),
-        amount,
-        realized: preview.realized_pnl.as_ref().map(format::gain),
-        cash_before: format::money(&preview.cash_before),
-        cash_after: format::money(&preview.cash_after),
-        quantity_before: format::quantity(&preview.quantity_before),
-        quantity_after: format::quantity(&preview.quantity_after),
-        weight_before: format::share(weight_before),
-        weight_after: format::share(preview.weight_after),
-        bar_before: bar(weight_before.min(preview.weight_after)),
-        bar_after: bar(preview.weight_after.max(weight_before)),
-        average_after: preview.average_buy_price_after.as_ref().map_or_else(String::new, format::average),
-        sentence,
-        notes,
-        hidden: vec![
-            hidden("symbol", symbol.as_str()),
-            hidden("side", fill.side.as_str()),
-            hidden("quantity", &fields.quantity),
-            hidden("unit", if matches!(size, OrderSize::Notional(_)) { "notional" } else { "shares" }),
-            hidden("client_order_id", &Uuid::now_v7().to_string()),
-        ],
-        change_href: format!(
-            "/portfolios/{}{}#ticket",
-            portfolio.id,
-            query(&[
-                ("symbol", symbol.as_str()),
-                ("side", fill.side.as_str()),
-                ("quantity", &fields.quantity),
-                ("unit", &fields.unit)
-            ])
-        ),
-        quantity,
-        symbol: symbol.clone(),
-        portfolio,
-    }
-}
-
-/// `the ask of 15:31:07 New York`.
-pub(super) fn price_origin(receipt: &Receipt, now: Timestamp) -> String {
-    let rule = match receipt.rule {
-        FillRule::Ask => "ask",
-        FillRule::Bid => "bid",
-        FillRule::Last => "last price",
+    let tabs = [("All", ""), ("Open", "open"), ("Closed", "closed")].map(|(label, value)| Choice {
+        label: label.to_owned(),
+        href: link(value, named, ""),
+        current: value == status,
+    });
+    let rows = order_rows(&page.items, |leg| open.is_none_or(|open| leg.status.is_open() == open));
+    let view = ListView {
+        tabs: tabs.into(),
+        all_href: link(status, "", ""),
+        cancelable: portfolio.archived_at.is_none(),
+        paging: Paging {
+            shown: rows.len(),
+            older: page.next.map(|next| link(status, named, &next.to_string())),
+            newest: before.map(|_| link(status, named, "")),
+        },
+        rows,
+        symbol,
+        portfolio: Named::from(&portfolio),
     };
-    format!("the {rule} of {}", format::second_seen_at(receipt.quoted_at, now).text)
+    let title = format!("Orders of {}", view.portfolio.name);
+    shell.show("orders.html", Nav::Portfolio, title, &view)
 }
 
 #[derive(Deserialize)]
@@ -283,18 +114,18 @@ pub async fn place(
     Form(Confirmed { fields, client_order_id }): Form<Confirmed>,
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
-    let placed = match command(&fields, Some(client_order_id)) {
+    let placed = match fields.read(Some(&client_order_id)) {
         Ok(command) => services.place_order(user, id, command).await.map_err(at_its_field),
         Err(problem) => Err(Ok(problem)),
     };
     match placed {
-        Ok(placed) => Ok(see_other(format!("/portfolios/{id}/orders/{}", placed.order.order.id))),
+        Ok(placed) => Ok(see_other(address(id, placed.order.order.id))),
         Err(refused) => ticket_refused(shell, services, user, id, &fields, &refused?).await,
     }
 }
 
 #[derive(Serialize)]
-struct ReceiptView {
+struct OrderView {
     portfolio: Named,
     status: String,
     heading: String,
@@ -302,8 +133,11 @@ struct ReceiptView {
     sentences: Vec<String>,
     facts: Vec<Fact>,
     realized: Option<Delta>,
-    filled: Moment,
     id: String,
+    legs: Vec<OrderRow>,
+    links: Vec<Link>,
+    cancelable: bool,
+    change: Option<ChangeView>,
 }
 
 #[derive(Serialize)]
@@ -313,171 +147,212 @@ struct Fact {
     badge: Option<Badge>,
 }
 
-pub async fn receipt(
+/// To another order: `It took the place of` `another order`.
+#[derive(Serialize)]
+struct Link {
+    text: &'static str,
+    label: String,
+    href: String,
+}
+
+const TEMPLATE: &str = "order.html";
+
+pub async fn show(
     shell: Shell,
     signed: Signed,
     path: Path<(PortfolioId, String)>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (portfolio_id, order_id) = path.into_inner();
+    let (portfolio, order) = path.into_inner();
     let (user, services) = (signed.account.id, &state.services);
-    let order_id = order_id.parse().map(OrderId).map_err(|_| Problem::not_found())?;
-    let found = services.order(user, portfolio_id, order_id).await?;
-    let portfolio = services.portfolio(user, portfolio_id).await?;
-    let stock = services.stock(&found.order.symbol).await?;
-    let view = receipt_view(Named::from(&portfolio), &stock.listing.company_name, &found);
-    let title = format!("Receipt: {}", view.heading.to_lowercase());
-    shell.show("order-receipt.html", Nav::Portfolio, title, &view)
+    let found = services.order(user, portfolio, order_id(&order)?).await?;
+    let summary = services.portfolio(user, portfolio).await?;
+    let view = order_view(services, user, &summary, &found, None, shell.now()).await?;
+    let title = title(&view);
+    shell.show(TEMPLATE, Nav::Portfolio, title, &view)
 }
 
-fn receipt_view(portfolio: Named, company: &str, found: &OrderWithFills) -> ReceiptView {
-    let OrderWithFills { order, fills } = found;
-    let verb = past(order.side);
-    let quantity = format::quantity(&order.filled_quantity);
-    let mut facts = vec![
-        fact("Status", format!("{}, {quantity}", format::capitalised(order.status.as_str()))),
-        fact("Order type", "Market".to_owned()),
-    ];
-    if let OrderSize::Notional(notional) = &order.size {
-        facts.push(fact("Ordered", format!("for {} USD", format::money(notional))));
-    }
-    if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
-        facts.push(fact("Rule", rule(order.side, receipt.rule).to_owned()));
-        let badge =
-            receipt.source.0.starts_with("simulated").then(|| Badge::of(domain::Freshness::Simulated));
-        facts.push(Fact { label: "Source", value: receipt.source.0.clone(), badge });
-        facts.push(fact("Quote time", format::second_seen_at(receipt.quoted_at, order.filled_at).text));
-    }
-    let commission: Money = fills.iter().map(|fill| &fill.commission).sum();
-    facts.push(fact("Commission", format::money(&commission)));
-    ReceiptView {
-        portfolio,
-        status: order.status.as_str().to_owned(),
-        heading: format!("{verb} {quantity} {company}"),
-        symbol: order.symbol.clone(),
-        sentences: fills.iter().map(|fill| fill_sentence(fill, order.symbol.as_str())).collect(),
-        facts,
-        realized: fills
-            .iter()
-            .map(|fill| fill.realized_pnl.clone())
-            .sum::<Option<Money>>()
-            .as_ref()
-            .map(format::gain),
-        filled: format::day_and_second(order.filled_at),
-        id: order.id.to_string(),
-    }
+fn order_id(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map(OrderId).map_err(|_| Problem::not_found())
 }
 
-fn fact(label: &'static str, value: String) -> Fact {
-    Fact { label, value, badge: None }
+fn title(view: &OrderView) -> String {
+    format!("Order: {}", view.heading)
 }
 
-fn past(side: Side) -> &'static str {
-    match side {
-        Side::Buy => "Bought",
-        Side::Sell => "Sold",
-    }
-}
-
-fn side_of(entry: &JournalEntry) -> Side {
-    if entry.transaction_type == TransactionType::Sell { Side::Sell } else { Side::Buy }
-}
-
-/// The rule of a fill in words.
-pub(super) fn rule(side: Side, rule: FillRule) -> &'static str {
-    match (side, rule) {
-        (Side::Buy, FillRule::Ask) => "market buy at the ask",
-        (Side::Buy, _) => "market buy at the last price",
-        (Side::Sell, FillRule::Bid) => "market sell at the bid",
-        (Side::Sell, _) => "market sell at the last price",
-    }
-}
-
-/// “Bought 10 AAPL at 189.42, the ask of 15:31:07 New York, 0.8 s old.” and where the money went.
-pub(super) fn fill_sentence(entry: &JournalEntry, symbol: &str) -> String {
-    let side = side_of(entry);
-    let quantity = entry.quantity.as_ref().map(format::quantity).unwrap_or_default();
-    let price = entry.price.as_ref().map(format::price).unwrap_or_default();
-    let origin = entry.receipt.as_ref().map_or_else(String::new, |receipt| {
-        let age = format::age(entry.timestamp - receipt.quoted_at);
-        format!(", {}, {age} old", price_origin(receipt, entry.timestamp))
-    });
-    let amount = format::money(&entry.amount.abs());
-    let cash = match side {
-        Side::Buy => format!("{amount} left your cash."),
-        Side::Sell => format!("{amount} came into your cash."),
+/// Changes an open order: another one takes its place.
+pub async fn replace(
+    shell: Shell,
+    signed: Signed,
+    path: Path<(PortfolioId, String)>,
+    state: Data<AppState>,
+    Form(posted): Form<ChangeFields>,
+) -> PageResult {
+    let (portfolio, order) = path.into_inner();
+    let (user, services, order) = (signed.account.id, &state.services, order_id(&order)?);
+    let found = services.order(user, portfolio, order).await?;
+    let replaced = match posted.read(&found.order) {
+        Ok(changes) => match services.replace_order(user, portfolio, order, changes).await {
+            Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
+                let text = format::sentence(&gone.to_string());
+                return Ok(not_done(shell.config(), address(portfolio, order), text));
+            }
+            replaced => replaced.map_err(at_its_field),
+        },
+        Err(problem) => Err(Ok(problem)),
     };
-    format!("{} {quantity} {symbol} at {price}{origin}. {cash}", past(side))
+    let problem = match replaced {
+        Ok(replaced) => {
+            let new = address(portfolio, replaced.order.order.id);
+            return Ok(done(shell.config(), new, "The order is changed: this one took its place."));
+        }
+        Err(refused) => refused?,
+    };
+    let summary = services.portfolio(user, portfolio).await?;
+    let view = order_view(services, user, &summary, &found, Some((&posted, &problem)), shell.now()).await?;
+    let title = title(&view);
+    shell.refuse(&problem, TEMPLATE, Nav::Portfolio, title, &view)
 }
 
-/// `Rule: market buy at the ask. Source: the built-in market (simulated/sim-v1). Commission 0.00.`
-pub(super) fn provenance(entry: &JournalEntry) -> String {
-    let side = side_of(entry);
-    entry.receipt.as_ref().map_or_else(String::new, |receipt| {
-        format!(
-            "Rule: {}. Source: {} ({}). Commission {}.",
-            rule(side, receipt.rule),
-            source_name(&receipt.source.0),
-            receipt.source,
-            format::money(&entry.commission)
-        )
+#[derive(Debug, Deserialize)]
+pub struct Cancellation {
+    /// The order's id.
+    cancel: String,
+    /// The list that the button stood in, to go back to.
+    #[serde(default)]
+    back: String,
+}
+
+pub async fn cancel(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(Cancellation { cancel, back }): Form<Cancellation>,
+) -> PageResult {
+    let (user, id, order) = (signed.account.id, *id, order_id(&cancel)?);
+    let back = match back.as_str() {
+        "portfolio" => format!("/portfolios/{id}"),
+        "orders" => format!("/portfolios/{id}/orders?status=open"),
+        _ => address(id, order),
+    };
+    match state.services.cancel_order(user, id, order).await {
+        Ok(canceled) => {
+            let order = &canceled.order;
+            let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
+            Ok(done(shell.config(), back, text))
+        }
+        Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
+            Ok(not_done(shell.config(), back, format::sentence(&gone.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn order_view(
+    services: &Services,
+    user: UserId,
+    portfolio: &PortfolioSummary,
+    found: &OrderWithFills,
+    posted: Option<(&ChangeFields, &Problem)>,
+    now: Timestamp,
+) -> Result<OrderView, Error> {
+    let OrderWithFills { order, fills, legs } = found;
+    let company = services.stock(&order.symbol).await?.listing.company_name;
+    let successor = match order.status {
+        OrderStatus::Replaced => services.successor(user, portfolio.id, order.id).await?,
+        _ => None,
+    };
+    let link = |text, label: &str, id: Option<OrderId>| {
+        id.map(|id| Link { text, label: label.to_owned(), href: address(portfolio.id, id) })
+    };
+    let links = [
+        link("It came with", "its entry", order.parent_order_id),
+        link("It took the place of", "an order before it", order.replaces),
+        link("Its place was taken by", "another order", successor),
+    ];
+    let can_change = order.status.is_open() && portfolio.archived_at.is_none();
+    let mut sentences: Vec<String> =
+        fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
+    sentences.extend(told::standing(order, now));
+    if order.status.is_open()
+        && services.rules().mode == TradingMode::Realistic
+        && let Some(opening) = next_opening(services, now)
+    {
+        sentences.push(format!("The exchange is closed; it opens {opening}."));
+    }
+    Ok(OrderView {
+        portfolio: Named::from(portfolio),
+        status: told::status(order.status).to_lowercase(),
+        heading: told::heading(order, &company),
+        symbol: order.symbol.clone(),
+        sentences,
+        facts: facts(order, fills, now),
+        realized: realized(fills).as_ref().map(format::gain),
+        id: order.id.to_string(),
+        legs: legs.iter().map(|leg| OrderRow::of(leg, true)).collect(),
+        links: links.into_iter().flatten().collect(),
+        cancelable: can_change,
+        change: ChangeView::of(portfolio.id, order, posted).filter(|_| can_change),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::PriceSource;
+fn next_opening(services: &Services, now: Timestamp) -> Option<String> {
+    let calendar = services.rules().calendar;
+    let closed = calendar.session_at(now).is_none();
+    closed.then(|| format::instant_ahead(calendar.next_open(now).opens_at, now))
+}
 
-    fn fields(symbol: &str, side: &str, quantity: &str, unit: &str) -> TicketFields {
-        TicketFields {
-            symbol: symbol.into(),
-            side: side.into(),
-            quantity: quantity.into(),
-            unit: unit.into(),
-        }
-    }
+fn realized(fills: &[JournalEntry]) -> Option<Money> {
+    let results: Vec<&Money> = fills.iter().filter_map(|fill| fill.realized_pnl.as_ref()).collect();
+    (!results.is_empty()).then(|| results.into_iter().sum())
+}
 
-    #[test]
-    fn a_ticket_is_read_in_shares_or_in_money() {
-        let shares = command(&fields(" aapl ", "buy", "1,000", "shares"), None).unwrap();
-        assert_eq!(
-            (shares.symbol.as_str(), shares.size),
-            ("AAPL", OrderSize::Quantity("1000".parse().unwrap()))
-        );
-        let money = command(&fields("KO", "sell", "500.00", "notional"), None).unwrap();
-        assert_eq!(money.size, OrderSize::Notional("500".parse().unwrap()));
+fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut tell = |label, value: String, badge| facts.push(Fact { label, value, badge });
+    let whole = match &order.size {
+        OrderSize::Quantity(whole) => format::quantity(whole),
+        OrderSize::Notional(notional) => format!("{} USD", format::money(notional)),
+    };
+    let filled = format::quantity(&order.filled_quantity);
+    let status = match order.filled_quantity.is_zero() {
+        true => told::status(order.status).to_owned(),
+        false => format!("{}, {filled} of {whole}", told::status(order.status)),
+    };
+    tell("Status", status, None);
+    let (label, condition) = told::condition(order);
+    let good = told::good(order.time_in_force).to_lowercase();
+    tell("Order type", format!("{}, {good}", told::type_name(order.order_type())), None);
+    if !condition.is_empty() {
+        tell(label, condition, None);
     }
-
-    #[test]
-    fn all_that_is_wrong_with_a_ticket_is_told() {
-        let problem = command(&fields("", "hold", "0", "shares"), None).unwrap_err();
-        let wrong: Vec<&str> = problem.fields().iter().map(|error| error.field).collect();
-        assert_eq!(wrong, ["symbol", "side", "quantity"]);
-        assert!(command(&fields("KO", "buy", "-5", "notional"), None).is_err());
+    if let OrderSize::Notional(_) = &order.size {
+        tell("Ordered", format!("for {whole}"), None);
     }
-
-    #[test]
-    fn a_fill_is_told_in_a_sentence() {
-        let at = |text: &str| -> Timestamp { text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().into() };
-        let entry = JournalEntry {
-            transaction_type: TransactionType::Buy,
-            quantity: Some("10".parse().unwrap()),
-            price: Some("189.42".parse().unwrap()),
-            receipt: Some(Receipt {
-                source: PriceSource("simulated/sim-v1".into()),
-                quoted_at: at("2026-11-20T20:31:07Z"),
-                rule: FillRule::Ask,
-            }),
-            ..JournalEntry::cash(PortfolioId(1), "-1894.20".parse().unwrap(), at("2026-11-20T20:31:07.840Z"))
-        };
-        assert_eq!(
-            fill_sentence(&entry, "AAPL"),
-            "Bought 10 AAPL at 189.42, the ask of 15:31:07 New York, 0.8 s old. 1,894.20 left your cash."
-        );
-        assert_eq!(
-            provenance(&entry),
-            "Rule: market buy at the ask. Source: the built-in market (simulated/sim-v1). Commission 0.00."
-        );
+    if let (Some(price), true) = (&order.filled_price, fills.len() > 1) {
+        tell("Average price", format::average_exact(price), None);
     }
+    if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
+        tell("Rule", told::rule(order.side, receipt.rule), None);
+        let badge = receipt.source.0.starts_with("simulated").then(|| Badge::of(Freshness::Simulated));
+        tell("Source", receipt.source.0.clone(), badge);
+        tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
+    }
+    if !fills.is_empty() {
+        tell("Commission", format::money(&order.commission), None);
+    }
+    let reserved = told::reserved(order);
+    if !reserved.is_empty() {
+        tell("Reserved", reserved, None);
+    }
+    tell("Placed", format::day_and_second(order.submitted_at).text, None);
+    let ended = order.filled_at.map(|at| ("Filled", at)).or(order.canceled_at.map(|at| ("Ended", at)));
+    if let Some((label, at)) = ended {
+        tell(label, format::day_and_second(at).text, None);
+    } else if let Some(end) = order.expires_at {
+        let label = if order.time_in_force == domain::TimeInForce::Day { "Good until" } else { "Auction" };
+        tell(label, format::close_ahead(end, now), None);
+    }
+    facts
 }

@@ -16,9 +16,10 @@ use super::portfolios::Named;
 use crate::AppState;
 use crate::chart::{self, Chart, Line};
 use crate::extract::Signed;
+use crate::form::FormView;
 use crate::format::{self, Delta};
 use crate::problem::Problem;
-use crate::render::{Choice, FormView, Nav, PageResult, Shell, range_choices};
+use crate::render::{Choice, Nav, PageResult, Shell, range_choices};
 
 /// Days in the table.
 const MOST_DAYS: usize = 30;

@@ -16,9 +16,10 @@ use services::{FieldError, Services};
 
 use super::accounts::refusal;
 use crate::extract::{Form, Signed};
+use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::{PageError, Problem};
-use crate::render::{FormView, Nav, PageResult, Shell, done, see_other, with_display};
+use crate::render::{Nav, PageResult, Shell, done, see_other, with_display};
 use crate::{AppState, session};
 
 #[derive(Serialize)]

@@ -6,14 +6,15 @@ use domain::{PortfolioId, Symbol, TransactionType};
 use serde::Serialize;
 use services::transactions::{Filter, NamedEntry};
 
-use super::orders::{fill_sentence, provenance};
+use super::orders::told::{fill_sentence, provenance};
 use super::portfolios::Named;
 use crate::AppState;
 use crate::api::transactions::{Wanted, cursor_text, export};
 use crate::extract::Signed;
+use crate::form::FormView;
 use crate::format::{self, Delta, Moment};
 use crate::problem::PageError;
-use crate::render::{FormView, Nav, PageResult, Paging, Shell, query};
+use crate::render::{Nav, PageResult, Paging, Shell, query};
 
 const PAGE: usize = 50;
 

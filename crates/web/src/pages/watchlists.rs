@@ -8,13 +8,14 @@ use services::watchlists::{WatchedList, WatchedStock};
 use services::{FieldError, Services};
 
 use super::accounts::{Empty, refusal};
-use super::portfolios::month_sparks;
+use super::portfolio::month_sparks;
 use crate::AppState;
 use crate::chart::Spark;
 use crate::extract::{Form, Signed};
+use crate::form::FormView;
 use crate::format::{self, Delta, Moment};
 use crate::problem::Problem;
-use crate::render::{Badge, Choice, FormView, Nav, PageResult, Shell, done, not_done, see_other};
+use crate::render::{Badge, Choice, Nav, PageResult, Shell, done, not_done, see_other};
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {

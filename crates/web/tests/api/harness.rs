@@ -16,7 +16,7 @@ use services::accounts::Registration;
 use services::jobs::JobRun;
 use services::testing::{FixedPrices, TestServices};
 use services::tokens::Scope;
-use services::{Clock, Services, ServicesConfig};
+use services::{Clock, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
 use web::WebConfig;
 
@@ -32,7 +32,7 @@ pub struct TestApp {
     pub clock: Clock,
     base: String,
     http: Client,
-    _test: TestServices,
+    test: TestServices,
     /// Ends the server when it is dropped.
     _running: oneshot::Sender<()>,
 }
@@ -48,7 +48,18 @@ impl TestApp {
     }
 
     pub async fn spawn_on(prices: FixedPrices, change: impl FnOnce(&mut WebConfig)) -> Self {
-        let test = TestServices::with(Arc::new(prices.clone()), ServicesConfig::default()).await;
+        Self::start(prices, ServicesConfig::default(), change).await
+    }
+
+    /// A house with other rules of trading than the usual ones: practice, all fills whole and free of charge.
+    pub async fn spawn_trading(change: impl FnOnce(&mut TradingConfig)) -> Self {
+        let mut config = ServicesConfig::default();
+        change(&mut config.trading);
+        Self::start(FixedPrices::new(), config, |_| ()).await
+    }
+
+    async fn start(prices: FixedPrices, rules: ServicesConfig, change: impl FnOnce(&mut WebConfig)) -> Self {
+        let test = TestServices::with(Arc::new(prices.clone()), rules).await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -73,7 +84,7 @@ impl TestApp {
             prices,
             base,
             http: client(false),
-            _test: test,
+            test,
             _running: running,
         }
     }
@@ -133,6 +144,11 @@ impl TestApp {
         browser
     }
 
+    /// How many statements the server has sent to its database so far.
+    pub fn statements(&self) -> usize {
+        self.test.store.statements()
+    }
+
     /// The address of the server.
     pub fn origin(&self) -> &str {
         &self.base
@@ -153,6 +169,18 @@ impl TestApp {
 
     pub fn close(&self, symbol: &str, date: &str, price: &str) {
         self.prices.set_close(symbol, day(date), price);
+    }
+
+    /// Lets working orders meet the prices up to now, as a worker does all the time.
+    pub async fn match_orders(&self) {
+        self.services.match_orders().await.unwrap();
+    }
+
+    /// A second later the stock trades at another price, and working orders meet it.
+    pub async fn trades_at(&self, symbol: &str, price: &str) {
+        self.pass(TimeDelta::seconds(1));
+        self.prices.set(symbol, price);
+        self.match_orders().await;
     }
 
     /// Does what is due, as a worker would.
@@ -203,6 +231,11 @@ impl Caller {
         let mut other = self.clone();
         other.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         other
+    }
+
+    /// What this caller sends as `Authorization`.
+    pub fn authorization(&self) -> String {
+        self.headers["authorization"].to_str().unwrap().to_owned()
     }
 
     pub fn with_cookie(&self, name: &str, value: &str) -> Self {
@@ -289,6 +322,28 @@ impl Caller {
         self.post(&format!("/api/v1/portfolios/{portfolio}/orders"), order).await
     }
 
+    /// Places an order that is taken in and answers it.
+    pub async fn place(&self, portfolio: i64, order: Value) -> Value {
+        self.order(portfolio, order).await.is(201).json().0
+    }
+
+    pub async fn preview(&self, portfolio: i64, order: Value) -> Answer {
+        self.post(&format!("/api/v1/portfolios/{portfolio}/orders/preview"), order).await
+    }
+
+    /// The order as it is now.
+    pub async fn see(&self, portfolio: i64, order: &Value) -> Value {
+        self.get(&address(portfolio, order)).await.is(200).json().0
+    }
+
+    pub async fn cancel(&self, portfolio: i64, order: &Value) -> Answer {
+        self.delete(&address(portfolio, order)).await
+    }
+
+    pub async fn replace(&self, portfolio: i64, order: &Value, changes: Value) -> Answer {
+        self.patch(&address(portfolio, order), changes).await
+    }
+
     pub async fn deposit(&self, portfolio: i64, amount: &str) -> Answer {
         self.move_cash(portfolio, "deposit", amount).await
     }
@@ -305,6 +360,11 @@ impl Caller {
     pub async fn cash(&self, portfolio: i64) -> String {
         let answer = self.get(&format!("/api/v1/portfolios/{portfolio}")).await.is(200);
         answer.json()["cash_balance"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn buying_power(&self, portfolio: i64) -> String {
+        let answer = self.get(&format!("/api/v1/portfolios/{portfolio}")).await.is(200);
+        answer.json()["buying_power"].as_str().unwrap().to_owned()
     }
 
     /// Follows `next_cursor` from page to page and answers what the pages hold.
@@ -326,6 +386,27 @@ impl Caller {
 
 pub fn trade(side: &str, symbol: &str, quantity: &str) -> Value {
     json!({"symbol": symbol, "side": side, "type": "market", "quantity": quantity})
+}
+
+/// An order with more to it than a market order, or with something else in its place.
+pub fn with(mut order: Value, more: Value) -> Value {
+    order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    order
+}
+
+/// Where an order is to be seen, changed and canceled.
+pub fn address(portfolio: i64, order: &Value) -> String {
+    format!("/api/v1/portfolios/{portfolio}/orders/{}", order["id"].as_str().unwrap())
+}
+
+/// Some members of a document as one line, `-` for null.
+pub fn line(document: &Value, members: &[&str]) -> String {
+    let text = |member: &&str| match &document[*member] {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    members.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 pub fn day(text: &str) -> NaiveDate {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use serde_json::json;
 
-use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token};
+use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token, trade, with};
 
 fn location(answer: &Answer) -> &str {
     answer.header("location").expect("a redirect")
@@ -338,6 +338,7 @@ async fn to_strangers_the_pages_of_a_portfolio_do_not_exist() {
         "/settings",
         "/transactions",
         "/transactions.csv",
+        "/orders",
         "/performance",
         "/composition",
         &format!("/orders/{order}"),
@@ -685,6 +686,16 @@ async fn an_investor_and_an_administrator_find_every_page_in_order() {
     app.prices.set("AAPL", "155.10");
     ada.sell(portfolio, "AAPL", "4").await.is(201);
     ada.sell(portfolio, "MSFT", "1").await.is(201);
+    let limit = json!({"type": "limit", "limit_price": "100", "time_in_force": "gtc"});
+    let exits = json!({"order_class": "bracket", "take_profit": {"limit_price": "200"}, "stop_loss": {"stop_price": "90"}});
+    ada.place(portfolio, with(with(trade("buy", "AAPL", "2"), limit.clone()), exits)).await;
+    let order = ada.place(portfolio, with(trade("buy", "AAPL", "1"), limit.clone())).await;
+    ada.replace(portfolio, &order, json!({"limit_price": "101"})).await.is(201);
+    let order = ada.place(portfolio, with(trade("buy", "JPM", "1"), limit)).await;
+    ada.cancel(portfolio, &order).await.is(200);
+    let before = ada.open("1000").await;
+    ada.buy(before, "AAPL", "1").await.is(201);
+    ada.post(&format!("/api/v1/portfolios/{before}/reset"), json!({})).await.is(201);
     app.at("2026-11-21T19:00:00Z");
     ada.withdraw(portfolio, "500").await.is(201);
     app.at("2026-11-22T19:00:00Z");
@@ -706,8 +717,8 @@ async fn an_investor_and_an_administrator_find_every_page_in_order() {
     let start =
         ["/", "/portfolios", "/stocks?search=a", "/stocks?search=zzz", "/stocks/PENNY", &filtered, &dates];
     let seen = walk(&ada, &start).await;
-    let expected =
-        ["", "/performance", "/composition", "/transactions", "/settings"].map(|page| format!("{own}{page}"));
+    let expected = ["", "/performance", "/composition", "/transactions", "/orders", "/settings"]
+        .map(|page| format!("{own}{page}"));
     for page in expected.iter().map(String::as_str).chain(ADMIN_PAGES).chain(["/watchlist", "/settings"]) {
         assert!(seen.contains(page), "no link leads to {page}: {seen:#?}");
     }
@@ -731,6 +742,8 @@ async fn a_page_s_questions_that_make_no_sense_are_answered_with_a_page() {
         format!("{own}/performance?from=2026-11-21&to=2026-11-20"),
         format!("{own}/transactions?from=nonsense"),
         format!("{own}/transactions?cursor=nonsense"),
+        format!("{own}/orders?cursor=nonsense&status=x&symbol=%3Cb%3E"),
+        format!("{own}?type=x&time_in_force=y&trail_unit=z&limit_price=%3Cb%3E"),
         format!("{own}/transactions?type=nonsense&symbol=%20x%20y"),
         format!("{own}/composition?colour=nonsense"),
         "/stocks/AAPL?range=nonsense".to_owned(),

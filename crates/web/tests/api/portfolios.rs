@@ -16,6 +16,8 @@ async fn a_portfolio_opens_with_its_starting_cash_as_first_deposit() {
     let answer = mara.post(PORTFOLIOS, body).await.is(201);
     assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
     {
+      "archived_at": null,
+      "buying_power": "2500.50",
       "cash_balance": "2500.50",
       "created_at": "2026-11-20T19:12:00Z",
       "description": "For the long run",
@@ -146,6 +148,8 @@ async fn a_portfolio_is_renamed_and_described() {
     let changed = mara.patch(&own, json!({"name": "Income"})).await.is(200);
     assert_json_snapshot!(changed.json(), { ".id" => "[id]" }, @r#"
     {
+      "archived_at": null,
+      "buying_power": "100.00",
       "cash_balance": "100.00",
       "created_at": "2026-11-20T19:12:00Z",
       "description": "",

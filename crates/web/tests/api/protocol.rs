@@ -86,7 +86,7 @@ async fn other_methods_are_refused_with_those_there_are() {
         (Method::GET, "/api/v1/auth/login", "POST"),
         (Method::POST, "/api/v1/users/me", "GET, PATCH, DELETE"),
         (Method::POST, "/api/v1/portfolios/1", "GET, PATCH, DELETE"),
-        (Method::PUT, "/api/v1/portfolios/1/orders/5", "GET"),
+        (Method::PUT, "/api/v1/portfolios/1/orders/5", "GET, PATCH, DELETE"),
         (Method::GET, "/api/v1/portfolios/1/orders/preview", "POST"),
         (Method::GET, "/api/v1/watchlists/1/items/AAPL", "PUT, DELETE"),
         (Method::TRACE, "/api/v1/stocks/AAPL", "GET"),
@@ -236,11 +236,11 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(query.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "query: unknown field `colour`, expected `limit` or `cursor`.",
+      "detail": "query: unknown field `colour`, expected one of `archived`, `limit`, `cursor`.",
       "errors": [
         {
           "field": "query",
-          "message": "unknown field `colour`, expected `limit` or `cursor`"
+          "message": "unknown field `colour`, expected one of `archived`, `limit`, `cursor`"
         }
       ],
       "status": 422,

@@ -196,3 +196,29 @@ async fn a_token_for_reading_reads_and_nothing_else() {
     reader.delete(&format!("/api/v1/watchlists/{list}")).await.is_refused(403, "read_only_token");
     assert_eq!(mara.cash(portfolio).await, "1000.00");
 }
+
+#[tokio::test]
+async fn a_token_in_use_costs_no_statement_and_no_session_is_touched_beside_it() {
+    let app = TestApp::spawn().await;
+    let program = app.register("mara").await;
+    let browser = app.log_in("mara").await;
+    program.get(ME).await.is(200);
+    // The first use after a pause also makes the server ask about all tokens in use, beside the request.
+    program.get(ME).await.is(200);
+    let mixed = browser.with("authorization", &program.authorization());
+    let start = std::time::Instant::now();
+    loop {
+        let before = app.statements();
+        for _ in 0..10 {
+            mixed.get(ME).await.is(200);
+            program.get(ME).await.is(200);
+        }
+        if app.statements() == before {
+            break;
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "each round costs statements");
+    }
+    // Logging out by token leaves the browser's session alone.
+    mixed.post("/api/v1/auth/logout", json!({})).await.is(204);
+    browser.get(ME).await.is(200);
+}

@@ -64,8 +64,11 @@ async fn the_journal_tells_what_happened_newest_first() {
           "realized_pnl": "2.50",
           "receipt": {
             "age_s": 1.5,
+            "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:29Z",
+            "quoted_price": "155.00",
             "rule": "bid",
+            "slippage": "0.00",
             "source": "fixed"
           },
           "side": "sell",
@@ -83,8 +86,11 @@ async fn the_journal_tells_what_happened_newest_first() {
           "realized_pnl": null,
           "receipt": {
             "age_s": 0.0,
+            "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:00Z",
+            "quoted_price": "150.00",
             "rule": "last",
+            "slippage": "0.00",
             "source": "fixed"
           },
           "side": "buy",
@@ -247,7 +253,7 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
     let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     assert_eq!(
         columns.join(","),
-        "id,timestamp,transaction_type,symbol,quantity,price,commission,amount,realized_pnl,order_id,source,quoted_at,rule"
+        "id,timestamp,transaction_type,symbol,quantity,price,commission,amount,realized_pnl,order_id,source,quoted_at,rule,quoted_price,slippage"
     );
     let rows: Vec<Vec<String>> =
         reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
@@ -256,10 +262,10 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
     assert_eq!(
         shown,
         [
-            "2026-11-20T19:12:00Z,withdrawal,,,,0.00,-5.00,,,,",
-            "2026-11-20T19:12:00Z,sell,AAPL,0.5,149.95,0.00,74.98,-0.04,fixed,2026-11-20T19:12:00Z,bid",
-            "2026-11-20T19:12:00Z,buy,AAPL,1,150.05,0.00,-150.05,,fixed,2026-11-20T19:12:00Z,ask",
-            "2026-11-20T19:12:00Z,deposit,,,,0.00,1000.00,,,,",
+            "2026-11-20T19:12:00Z,withdrawal,,,,0.00,-5.00,,,,,,",
+            "2026-11-20T19:12:00Z,sell,AAPL,0.5,149.95,0.00,74.98,-0.04,fixed,2026-11-20T19:12:00Z,bid,149.95,0.00",
+            "2026-11-20T19:12:00Z,buy,AAPL,1,150.05,0.00,-150.05,,fixed,2026-11-20T19:12:00Z,ask,150.05,0.00",
+            "2026-11-20T19:12:00Z,deposit,,,,0.00,1000.00,,,,,,",
         ]
     );
     assert_eq!(rows[2][9], order);

@@ -134,13 +134,15 @@ async fn an_empty_portfolio_is_worth_its_cash() {
 async fn a_valuation_survives_its_price_source() {
     let app = TestApp::spawn().await;
     let (mara, portfolio) = invested(&app).await;
+    // Orders keep the price they saw, once a minute at most.
+    app.pass(TimeDelta::seconds(61));
+    mara.buy(portfolio, "AAPL", "1").await.is(201);
     app.prices.fail_with(QuoteError::Unreachable);
     let valued = mara.get(&format!("/api/v1/portfolios/{portfolio}/valuation")).await.is(200).json();
     for position in valued["positions"].as_array().unwrap() {
         assert_eq!(position["stale"], true);
     }
-    // The last price that the books know is that of the last order.
-    assert_eq!(valued["positions"][0]["last_price"], "160.00");
+    assert_eq!(valued["positions"][0]["last_price"], "165.00");
 }
 
 #[tokio::test]

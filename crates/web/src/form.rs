@@ -1,0 +1,113 @@
+//! Forms as they are shown: what was filled in, and what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use services::FieldError;
+
+use crate::format;
+use crate::problem::Problem;
+
+/// A form as it is shown: what was filled in, and what is wrong with it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FormView {
+    /// Tells the fields of several forms on a page apart.
+    pub id: &'static str,
+    pub values: BTreeMap<&'static str, String>,
+    /// By field.
+    pub errors: BTreeMap<&'static str, String>,
+    /// For the summary above the form.
+    pub summary: Vec<SummaryLine>,
+    pub heading: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SummaryLine {
+    /// `None` when it is about the form as a whole.
+    pub field: Option<&'static str>,
+    pub text: String,
+}
+
+impl FormView {
+    pub fn new(id: &'static str) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Self {
+        self.values.insert(field, value.into());
+        self
+    }
+
+    /// Marks what was refused.
+    pub fn refused(self, problem: &Problem) -> Self {
+        match problem.fields() {
+            [] => self.refused_as_a_whole(problem.detail()),
+            fields => self.refused_fields(fields),
+        }
+    }
+
+    pub fn refused_as_a_whole(mut self, text: &str) -> Self {
+        self.heading = "That was refused".to_owned();
+        self.summary.push(SummaryLine { field: None, text: format::sentence(text) });
+        self
+    }
+
+    /// Marks one field.
+    pub fn refused_at(self, field: &'static str, message: impl Into<String>) -> Self {
+        self.refused_fields(&[FieldError::new(field, message)])
+    }
+
+    pub fn refused_fields(mut self, fields: &[FieldError]) -> Self {
+        for FieldError { field, message } in fields {
+            let message = format::sentence(message);
+            self.summary.push(SummaryLine {
+                field: Some(field),
+                text: format!("{}: {}", label(field), message.trim_end_matches('.')),
+            });
+            let told = self.errors.entry(field).or_default();
+            if !told.is_empty() {
+                told.push(' ');
+            }
+            told.push_str(&message);
+        }
+        self.heading = match self.summary.len() {
+            1 => "One thing needs another look".to_owned(),
+            number => format!("{number} things need another look"),
+        };
+        self
+    }
+}
+
+/// What a field is called on the pages.
+fn label(field: &str) -> String {
+    match field {
+        "email" => "E-mail".to_owned(),
+        "cash_balance" => "Starting cash".to_owned(),
+        "confirm" => "Confirmation".to_owned(),
+        "current_password" => "Password now".to_owned(),
+        "expires_at" | "expires_on" => "Ends".to_owned(),
+        "time_in_force" => "Good".to_owned(),
+        "stop_loss" => "Stop-loss".to_owned(),
+        "stop_loss_limit" => "Its limit".to_owned(),
+        "take_profit" => "Take-profit".to_owned(),
+        other => format::capitalised(&other.replace('_', " ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_form_keeps_its_values_and_names_its_fields() {
+        let fields = [
+            FieldError::new("email", "write an e-mail address like sam@example.org"),
+            FieldError::new("username", "use 3 to 32 characters"),
+        ];
+        let form = FormView::new("register").with("email", "sam").refused_fields(&fields);
+        assert_eq!(form.values["email"], "sam");
+        assert_eq!(form.errors["username"], "Use 3 to 32 characters.");
+        assert_eq!(form.heading, "2 things need another look");
+        assert_eq!(form.summary[0].text, "E-mail: Write an e-mail address like sam@example.org");
+    }
+}
