@@ -92,6 +92,16 @@ fn progress_bar(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// For what has an end that is known beforehand.
+fn measured_bar(what: &'static str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{spinner} [{bar:30}] {pos} of {len} {msg}, {elapsed}, {eta} to go")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(0).with_style(style).with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
 pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCode> {
     wiring::require_database(config)?;
     let services = wiring::services(config, Role::Command).await?;
@@ -135,16 +145,22 @@ fn told(error: Error, option: &str) -> anyhow::Error {
 pub async fn verify(config: &Config) -> Result<ExitCode> {
     wiring::require_database(config)?;
     let services: Services = wiring::services(config, Role::Command).await?;
-    let bar = progress_bar("portfolios");
-    let report = services.verify(|done| bar.set_position(done as u64)).await?;
+    let bar = measured_bar("portfolios");
+    let report = services
+        .verify(|done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })
+        .await?;
     bar.finish_and_clear();
     for difference in &report.differences {
         println!("portfolio {}: {}", difference.portfolio_id, difference.what);
     }
     println!(
-        "{} portfolios, {} journal entries, {} final snapshots: {}",
+        "{} portfolios, {} journal entries, {} orders, {} final snapshots: {}",
         report.portfolios,
         report.entries,
+        report.orders,
         report.snapshots,
         match report.differences.len() {
             0 => "the books balance.".to_owned(),

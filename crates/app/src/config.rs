@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Utc};
-use domain::{Money, Timestamp};
+use domain::{Commission, DecimalError, Money, Rate, Timestamp, TradingMode};
 use ipnet::IpNet;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
 use secrecy::{ExposeSecret, SecretString};
+use services::TradingConfig;
 use url::Url;
 
 /// Where prices come from.
@@ -36,6 +37,9 @@ pub struct Config {
     pub public_url: Url,
     /// `DATABASE_URL`: `sqlite://…` or `postgres://…`. Default the file `stockyard.db` in `DATA_DIR`.
     pub database_url: DatabaseUrl,
+    /// `DATABASE_POOL`: connections that a process keeps to the database; the order desk has one more of its own.
+    /// Default 8 on SQLite, 16 on PostgreSQL.
+    pub database_pool: u32,
     /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: in the server.
     pub redis_url: Option<SecretString>,
     /// `SECRET_KEY`: at least 64 characters. `None` when it is to be kept in `DATA_DIR`.
@@ -46,6 +50,9 @@ pub struct Config {
     pub market_data: MarketData,
     /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
     pub starting_cash: Money,
+    /// `TRADING`, `COMMISSION_PER_ORDER`, `COMMISSION_PER_SHARE`, `COMMISSION_PERCENT`, `COMMISSION_MINIMUM`,
+    /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default practice, nothing charged, all filled at once.
+    pub trading: TradingConfig,
     /// `CORS_ALLOWED_ORIGINS`: separated by commas. Default none.
     pub cors_allowed_origins: Vec<String>,
     /// `TRUSTED_PROXIES`: addresses or networks, separated by commas. Default none.
@@ -111,6 +118,11 @@ impl Config {
             },
         };
         let on_postgres = matches!(database_url, Some(DatabaseUrl::Postgres(_)));
+        let database_pool =
+            env.parsed("DATABASE_POOL", "a number of connections from 1 to 65535, like 16").map_or(
+                if on_postgres { POSTGRES_CONNECTIONS } else { SQLITE_CONNECTIONS },
+                |most: NonZeroU16| most.get().into(),
+            );
         let redis_url = env.text("REDIS_URL");
         if let Some(url) = &redis_url {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
@@ -180,9 +192,7 @@ impl Config {
                 &"must lie in the years 1981 to 2060, which the simulated market knows",
             );
         }
-        if let Some(other) = env.text("TRADING").filter(|mode| mode != "practice") {
-            env.refuse::<()>("TRADING", &format!("is {other:?}: this version knows practice alone"));
-        }
+        let trading = env.trading();
         if matches!(market_data, Some(MarketData::AlphaVantage { .. }))
             && (clock_start.is_some() || clock_speed.is_some())
         {
@@ -201,11 +211,13 @@ impl Config {
                     port,
                     public_url,
                     database_url,
+                    database_pool,
                     redis_url: redis_url.map(SecretString::from),
                     secret_key: secret_key.map(SecretString::from),
                     data_dir,
                     market_data,
                     starting_cash,
+                    trading,
                     cors_allowed_origins,
                     trusted_proxies,
                     rate_limits,
@@ -236,6 +248,9 @@ impl Config {
     }
 }
 
+/// Enough for the web server's threads; PostgreSQL's own default allows 100 for all processes.
+const POSTGRES_CONNECTIONS: u32 = 16;
+const SQLITE_CONNECTIONS: u32 = 8;
 /// Market seconds per second: a day in less than ten seconds, so that each session's jobs keep up.
 const FASTEST: f64 = 10_000.0;
 const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
@@ -318,6 +333,42 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
+    /// An amount, rate or share with its own words for what is wrong with it.
+    fn decimal<T: FromStr<Err = DecimalError>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text(name)?;
+        text.parse().map_err(|error| self.refuse::<()>(name, &format!("is {text:?}: {error}"))).ok()
+    }
+
+    fn charge(&mut self, name: &str) -> Money {
+        match self.decimal::<Money>(name) {
+            Some(money) if money.is_negative() => {
+                self.refuse::<()>(name, &"must be zero or more");
+                Money::zero()
+            }
+            money => money.unwrap_or_else(Money::zero),
+        }
+    }
+
+    fn trading(&mut self) -> TradingConfig {
+        let default = TradingConfig::default();
+        let modes = [("practice", TradingMode::Practice), ("realistic", TradingMode::Realistic)];
+        TradingConfig {
+            mode: self.choice("TRADING", &modes).unwrap_or(default.mode),
+            commission: Commission {
+                per_order: self.charge("COMMISSION_PER_ORDER"),
+                per_share: self.decimal("COMMISSION_PER_SHARE").unwrap_or_else(Rate::zero),
+                percent: self.decimal("COMMISSION_PERCENT").unwrap_or_else(Rate::zero),
+                minimum: self.charge("COMMISSION_MINIMUM"),
+            },
+            slippage: self.decimal("SLIPPAGE_PERCENT"),
+            liquidity: self.decimal("LIQUIDITY_PERCENT"),
+            order_batch: self
+                .parsed("ORDER_BATCH", "a number of orders from 1 to 65535, like 256")
+                .map_or(default.order_batch, |most: NonZeroU16| most.get().into()),
+            order_clerks: default.order_clerks,
+        }
+    }
+
     fn market_data(&mut self) -> Option<MarketData> {
         let api_key = self.text("ALPHAVANTAGE_API_KEY");
         let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
@@ -360,6 +411,7 @@ mod tests {
     fn nothing_configured_is_embedded() {
         let config = read(&[("SECRET_KEY", ""), ("REDIS_URL", " ")]).unwrap();
         assert_eq!(config.database_url.to_string(), "sqlite://data/stockyard.db");
+        assert_eq!(config.database_pool, SQLITE_CONNECTIONS);
         assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
         assert_eq!(config.starting_cash.to_string(), "100000.00");
         assert!(!config.is_full() && config.redis_url.is_none() && config.rate_limits);
@@ -371,6 +423,7 @@ mod tests {
         let told = complaints(&[
             ("PORT", "eighty"),
             ("DATABASE_URL", "mysql://root@db/x"),
+            ("DATABASE_POOL", "0"),
             ("REDIS_URL", "localhost:6379"),
             ("SECRET_KEY", "short"),
             ("MARKET_DATA", "bloomberg"),
@@ -385,6 +438,7 @@ mod tests {
         for name in [
             "PORT",
             "DATABASE_URL",
+            "DATABASE_POOL",
             "REDIS_URL",
             "SECRET_KEY",
             "MARKET_DATA",

@@ -10,10 +10,6 @@ use services::{Clock, Market, Services, ServicesConfig};
 
 use crate::config::{Config, MarketData, private_folder};
 
-/// Enough for the web server's threads and the desk; PostgreSQL's own default allows 100 for all processes.
-const POSTGRES_CONNECTIONS: u32 = 16;
-const SQLITE_CONNECTIONS: u32 = 8;
-
 /// For commands that look at what is there: in the wrong folder they are not to make an empty database.
 ///
 /// # Errors
@@ -29,18 +25,13 @@ pub fn require_database(config: &Config) -> Result<()> {
 
 /// Opens the database, creating the folder of a SQLite file.
 pub fn open_store(config: &Config) -> Result<Store> {
-    let connections = match &config.database_url {
-        DatabaseUrl::Postgres(_) => POSTGRES_CONNECTIONS,
-        DatabaseUrl::Sqlite(path) => {
-            if let Some(folder) = std::path::Path::new(path).parent() {
-                private_folder(folder).with_context(|| {
-                    format!("DATABASE_URL: the folder {} cannot be made", folder.display())
-                })?;
-            }
-            SQLITE_CONNECTIONS
-        }
-    };
-    Store::open(config.database_url.clone(), connections).with_context(|| {
+    if let DatabaseUrl::Sqlite(path) = &config.database_url
+        && let Some(folder) = std::path::Path::new(path).parent()
+    {
+        private_folder(folder)
+            .with_context(|| format!("DATABASE_URL: the folder {} cannot be made", folder.display()))?;
+    }
+    Store::open(config.database_url.clone(), config.database_pool).with_context(|| {
         let expected = "expected a database that can be reached, like sqlite://data/stockyard.db or postgres://user:password@host/name";
         format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
     })
@@ -93,8 +84,11 @@ pub async fn services(config: &Config, role: Role) -> Result<Services> {
             (Arc::new(source), clock)
         }
     };
-    let services_config =
-        ServicesConfig { starting_cash: config.starting_cash.clone(), ..ServicesConfig::default() };
+    let services_config = ServicesConfig {
+        starting_cash: config.starting_cash.clone(),
+        trading: config.trading.clone(),
+        ..ServicesConfig::default()
+    };
     let services = Services::new(store, Market::new(source, clock), services_config);
     services.import_catalogue().await?;
     Ok(services)

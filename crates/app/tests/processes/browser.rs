@@ -202,7 +202,7 @@ async fn a_person_registers_buys_and_sees_the_position() {
 
     let receipt = browser.buy(&portfolio, "AAPL", "10").await;
     assert!(receipt.contains("Bought 10 AAPL at "), "{receipt}");
-    assert!(receipt.contains("the ask of"), "{receipt}");
+    assert!(receipt.contains(": ask ") && receipt.contains(" slippage."), "{receipt}");
 
     browser.go(&portfolio).await;
     let page = browser.says("Holdings").await;
@@ -278,7 +278,7 @@ async fn pages_fit_phones_and_desks() {
         browser.buy(&portfolio, "BRK.B", "12.345678901").await;
         browser.buy(&portfolio, "XPENY", "12345").await;
         made.run(&["snapshot"]).await.succeeded();
-        let own = ["", "/transactions", "/performance", "/composition", "/settings"]
+        let own = ["", "/orders", "/transactions", "/performance", "/composition", "/settings"]
             .map(|part| format!("{portfolio}{part}"));
         let others = [
             "/",

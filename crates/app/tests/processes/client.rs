@@ -1,5 +1,7 @@
 //! A user's program: sends requests to all web processes in turn and reads the answers.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -39,6 +41,11 @@ impl Client {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The same user, with new connections.
+    pub fn reconnected(&self) -> Self {
+        Self { token: self.token.clone(), ..Self::new(&self.bases) }
+    }
+
     /// The same user, asking only one of the web processes.
     pub fn only(&self, process: usize) -> Self {
         let base = self.bases[process % self.bases.len()].clone();
@@ -62,6 +69,21 @@ impl Client {
         let response = with(request).send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Some(Answer { request: name, status, headers, text: response.text().await.ok()? })
+    }
+
+    /// Sends a request on a connection of its own. Dropping that hangs up, whether the answer has come or not; there
+    /// is none when nobody listens.
+    pub fn send(&self, method: &Method, path: &str, key: &str, body: &str) -> Option<TcpStream> {
+        let address = self.next_base().trim_start_matches("http://");
+        let token = self.token.as_deref().unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Idempotency-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        Some(stream)
     }
 
     /// Whoever is told to slow down does so and asks again.
@@ -151,6 +173,20 @@ impl Trader {
     /// What there is below a portfolio: `"/valuation"`, or `""` for itself.
     pub async fn portfolio(&self, id: i64, part: &str) -> Value {
         self.client.get(&format!("/api/v1/portfolios/{id}{part}")).await.expect(200)
+    }
+
+    /// All items of a list below a portfolio, page by page. `list` ends in a query.
+    pub async fn all(&self, id: i64, list: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.portfolio(id, &format!("{list}&limit=200{cursor}")).await;
+            all.extend_from_slice(items(&page));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
     }
 }
 

@@ -100,6 +100,33 @@ async fn one_key_sent_twice(stack: &Stack) {
     assert_eq!(items(&sam.portfolio(id, "/orders").await).len(), ROUNDS);
 }
 
+/// Two changes of one order, and a third that comes too late. Of an exit as of an order alone.
+async fn one_order_replaced_twice(stack: &Stack) {
+    let sam = stack.trader().await;
+    let [one, other] = at_two(stack, &sam);
+    let id = sam.open_portfolio("100000.00").await;
+    let alone =
+        json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "limit", "limit_price": "1.00"});
+    let entry = json!({
+        "symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market", "order_class": "oto",
+        "take_profit": {"limit_price": "10000.00"},
+    });
+    for round in 0..ROUNDS {
+        let order = match round % 2 {
+            0 => sam.order(id, &alone).await.expect(201),
+            _ => sam.order(id, &entry).await.expect(201)["legs"][0].clone(),
+        };
+        let path = format!("/api/v1/portfolios/{id}/orders/{}", order["id"].as_str().unwrap());
+        let body = json!({"quantity": "0.5"});
+        let (a, b) = tokio::join!(one.client.patch(&path, &body), other.client.patch(&path, &body));
+        let late = [a, b].into_iter().filter(|answer| answer.status != 201).collect::<Vec<_>>();
+        assert_eq!(late.len(), 1, "round {round}");
+        for answer in [&late[0], &one.client.patch(&path, &body).await, &other.client.delete(&path).await] {
+            answer.problem(409, "order_not_open");
+        }
+    }
+}
+
 /// Two people want the same name.
 async fn one_name_registered_twice(stack: &Stack) {
     let clients = [0, 1].map(|process| stack.visitor().only(process));
@@ -120,6 +147,7 @@ async fn all_races(stack: &Stack) {
     many_buys_beyond_the_cash(stack).await;
     two_sells_beyond_the_shares(stack).await;
     one_key_sent_twice(stack).await;
+    one_order_replaced_twice(stack).await;
     one_name_registered_twice(stack).await;
 }
 

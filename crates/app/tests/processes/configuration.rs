@@ -34,8 +34,7 @@ fn hides_the_secret(finished: &Finished) {
 
 /// The message of `serve` with these settings; it holds all of `expected`.
 async fn serve_refuses(settings: &[(&str, &str)], expected: &[&str]) {
-    let installation =
-        settings.iter().fold(Installation::embedded(), |it, (name, value)| it.with(name, value));
+    let installation = Installation::embedded().with_all(settings);
     let message = refused(&installation, "serve").await;
     for part in expected {
         assert!(message.contains(part), "{settings:?}: {part:?} is not in {message}");
@@ -59,6 +58,7 @@ async fn malformed_values_are_refused() {
     for (name, value, expected) in [
         ("PORT", "eighty", "65535"),
         ("PORT", "65536", "65535"),
+        ("DATABASE_POOL", "0", "number of connections"),
         ("STARTING_CASH", "1e5", "STARTING_CASH"),
         ("STARTING_CASH", "-1", "zero or more"),
         ("SIMULATION_SEED", "-3", "whole number"),

@@ -2,75 +2,59 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use reqwest::Method;
 use serde_json::json;
 
-use crate::client::{Client, PASSWORD, Trader, items};
+use crate::bank::{Bank, Prices, soaking};
+use crate::client::{Client, PASSWORD};
 use crate::installation::Installation;
 use crate::process::eventually;
 use crate::stack::Stack;
 
-/// How often a server is killed.
-const ROUNDS: usize = 4;
+/// How long a start may take after a crash.
+const START_AFTER_CRASH: Duration = Duration::from_secs(2);
 
-/// Orders are under way all the time; the server dies as soon as the first of them is answered.
+/// Customers trade all the time, and prices move; the server dies at any moment.
 async fn orders_survive(installation: Installation) {
-    let mut confirmed: Vec<String> = Vec::new();
-    let mut account: Option<(Trader, i64)> = None;
-    for round in 0..ROUNDS {
-        let mut server = installation.serve().await;
-        let client = Client::new(std::slice::from_ref(&server.url));
-        let (sam, id) = match &account {
-            Some((sam, id)) => (Trader { client: client.with_token(&sam.token), ..sam.clone() }, *id),
-            None => {
-                let sam = client.register().await;
-                let id = sam.open_portfolio("100000.00").await;
-                (sam, id)
-            }
-        };
-        assert_all_there(&sam, id, &confirmed, round).await;
-
-        let mut placing = tokio::task::JoinSet::new();
-        for number in 0..6 {
-            let (sam, key) = (sam.clone(), format!("round-{round}-{number}"));
-            let body = json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market", "client_order_id": key});
-            let path = format!("/api/v1/portfolios/{id}/orders");
-            placing.spawn(async move {
-                // Whether an order is placed that is not answered any more, nobody can know.
-                let answer = sam.client.ask_once(Method::POST, &path, |request| request.json(&body)).await?;
-                Some(answer.expect(201)["id"].as_str().unwrap().to_owned())
-            });
-        }
-        confirmed.push(placing.join_next().await.unwrap().unwrap().expect("the first order is answered"));
-        server.process.kill();
-        while let Some(answered) = placing.join_next().await {
-            confirmed.extend(answered.unwrap());
-        }
-        account = Some((sam, id));
-    }
-
+    let rounds = if soaking() { 50 } else { 4 };
+    let installation =
+        installation.with("CLOCK_START", "2026-03-02T15:00:00Z").with_all(&Prices::Move.settings());
     let mut server = installation.serve().await;
-    let (sam, id) = account.unwrap();
-    let sam = Trader { client: Client::new(std::slice::from_ref(&server.url)).with_token(&sam.token), ..sam };
-    assert_all_there(&sam, id, &confirmed, ROUNDS).await;
-    // The next order finds everything in order.
-    sam.buy(id, "AAPL", "1").await;
+    let trader = Client::new(std::slice::from_ref(&server.url)).register().await;
+    let mut bank = Bank::open(trader, 2).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..rounds {
+        bank = bank.reconnected();
+        let forever = Instant::now() + Duration::from_secs(600);
+        let customers = bank.customers(6, Prices::Move, forever);
+        let enough = bank.acknowledged() + rand::random_range(1..40);
+        eventually("orders are acknowledged", Duration::from_secs(60), async || {
+            (bank.acknowledged() >= enough).then_some(())
+        })
+        .await;
+        server.process.kill();
+        let answered = customers.join_all().await;
+        assert!(!answered.contains(&true), "a customer was answered by a server that is dead");
+
+        let start = Instant::now();
+        server = installation.serve_on(server.port).await;
+        slowest = slowest.max(start.elapsed());
+        bank = bank.reconnected();
+        bank.orders_are_there().await;
+    }
+    eprintln!("{} orders in {rounds} rounds, the slowest start took {slowest:?}", bank.acknowledged());
+    // Only the long form has the machine for itself, and can say something about time.
+    assert!(!soaking() || slowest < START_AFTER_CRASH, "a start after a crash took {slowest:?}");
     server.process.kill();
     installation.verify().await;
-}
-
-async fn assert_all_there(sam: &Trader, id: i64, confirmed: &[String], round: usize) {
-    let orders = sam.portfolio(id, "/orders?limit=200").await;
-    for order in confirmed {
-        let found = items(&orders).iter().find(|found| found["id"] == json!(order));
-        let found = found.unwrap_or_else(|| panic!("order {order} is lost, round {round}"));
-        assert_eq!(found["status"], "filled", "round {round}");
-    }
-    let bought = items(&sam.portfolio(id, "/transactions?type=buy&limit=200").await).len();
-    assert_eq!(bought, items(&orders).len(), "each order has its line in the journal, round {round}");
+    // The next one finds everything in order.
+    let installation = installation.with_all(&Prices::Stand.settings());
+    let mut server = installation.serve_on(server.port).await;
+    bank.reconnected().audit().await;
+    server.process.kill();
+    installation.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +64,7 @@ async fn an_answered_order_survives_kill_9_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answered_order_survives_kill_9_on_postgres() {
-    let installation = Installation::full();
+    let installation = Installation::on_postgres();
     installation.migrate().await;
     orders_survive(installation).await;
 }

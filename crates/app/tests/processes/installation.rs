@@ -71,6 +71,10 @@ impl Installation {
         self
     }
 
+    pub fn with_all(self, settings: &[(&str, &str)]) -> Self {
+        settings.iter().fold(self, |it, (variable, value)| it.with(variable, value))
+    }
+
     pub fn without(mut self, variable: &str) -> Self {
         self.environment.remove(variable);
         self

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod api;
+mod bank;
 mod books;
 mod browser;
 mod client;
@@ -14,3 +15,4 @@ mod process;
 mod readme;
 mod stack;
 mod tls;
+mod working_orders;

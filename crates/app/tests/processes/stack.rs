@@ -78,9 +78,29 @@ impl Stack {
         self.visitor().register().await
     }
 
+    /// Ends all processes and starts as many again at the same addresses, with other settings.
+    pub async fn restart(&mut self, settings: &[(&str, &str)]) {
+        self.end().await;
+        let installation = self.installation.as_mut().expect("a stack that was started here");
+        for (variable, value) in settings {
+            installation.set(variable, value);
+        }
+        for server in &mut self.servers {
+            *server = installation.serve_on(server.port).await;
+        }
+        for worker in &mut self.workers {
+            *worker = installation.worker().await;
+        }
+    }
+
     /// Ends all processes as a supervisor does, and checks that they end well, that their logs tell of no error of
     /// theirs and no secret, and that the books balance.
     pub async fn ends_well(mut self) {
+        self.end().await;
+        self.installation().verify().await;
+    }
+
+    async fn end(&mut self) {
         for process in self.servers.iter_mut().map(|server| &mut server.process).chain(&mut self.workers) {
             process.ends_well().await;
             for line in process.log().lines() {
@@ -88,6 +108,5 @@ impl Stack {
                 assert!(!reveals && !line.contains(" ERROR "), "{line}");
             }
         }
-        self.installation().verify().await;
     }
 }

@@ -37,6 +37,8 @@ fn body_for(path: &str) -> Value {
         "/api/v1/portfolios/{id}/orders" | "/api/v1/portfolios/{id}/orders/preview" => {
             json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"})
         }
+        "/api/v1/portfolios/{id}/orders/{order_id}" => json!({"limit_price": "1.00"}),
+        "/api/v1/portfolios/{id}/reset" => json!({}),
         "/api/v1/portfolios/{id}"
         | "/api/v1/portfolios"
         | "/api/v1/watchlists/{id}"

@@ -177,7 +177,7 @@ pub async fn refused_orders_change_nothing(stack: &Stack) {
     let fields = async |body: Value| sam.order(id, &body).await.refused_fields(422, "invalid_fields");
     assert_eq!(
         fields(json!({"symbol": "", "side": "hold", "quantity": "-1", "type": "guess"})).await,
-        ["symbol", "side", "type", "quantity"]
+        ["symbol", "side", "quantity", "type"]
     );
     let both =
         json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "notional": "5.00", "type": "market"});
