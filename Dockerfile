@@ -7,10 +7,11 @@ FROM rust:1.95-bookworm AS manifests
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
+COPY benches/Cargo.toml benches/
 RUN mkdir /manifests \
- && cp --parents Cargo.toml Cargo.lock crates/*/Cargo.toml /manifests \
+ && cp --parents Cargo.toml Cargo.lock crates/*/Cargo.toml benches/Cargo.toml /manifests \
  && cd /manifests \
- && for crate in crates/*; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
+ && for crate in crates/* benches; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
  && rm crates/app/src/lib.rs \
  && echo 'fn main() {}' > crates/app/src/main.rs
 

@@ -5,7 +5,7 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt
+.PHONY: help run test check bench soak fmt
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ check: ## The fast loop: formatting, lints, unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo nextest run --workspace --locked --lib --bins
+
+bench: ## Measure orders, reads and quotes beside pgbench; ARGS="--quick orders" for less
+	@scripts/bench $(ARGS)
+
+soak: ## Trade under load and through crashes, for a quarter of an hour
+	@scripts/soak
 
 fmt: ## Format the code
 	@scripts/ensure lint

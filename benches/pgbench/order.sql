@@ -1,0 +1,14 @@
+-- One order in one transaction of seven round trips, as an application does it that reads, decides and writes.
+-- :first and :last say among which portfolios.
+\set portfolio random(:first, :last)
+\set stock (:portfolio + 13 * random(0, 4)) % :stocks
+\set quantity random(1, 10)
+\set price random(10, 500)
+\set amount :quantity * :price
+begin;
+select cash_balance from portfolio where id = :portfolio for update;
+select quantity, average_buy_price from position where portfolio_id = :portfolio and stock_id = :stock for update;
+insert into tx (portfolio_id, stock_id, transaction_type, quantity, price, amount) values (:portfolio, :stock, 'buy', :quantity, :price, :amount) returning id;
+insert into position (portfolio_id, stock_id, quantity, average_buy_price) values (:portfolio, :stock, :quantity, :price) on conflict (portfolio_id, stock_id) do update set quantity = position.quantity + excluded.quantity, average_buy_price = excluded.average_buy_price;
+update portfolio set cash_balance = cash_balance - :amount where id = :portfolio;
+commit;

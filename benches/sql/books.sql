@@ -1,0 +1,44 @@
+-- Our books at the start, for PostgreSQL and SQLite alike; the tables and the stocks are there already. :portfolios
+-- trade, each with five positions; :readers more, on PostgreSQL, are only read (readers.sql fills their journal).
+-- Columns that are not named here take their defaults. :now is the present, as a literal both databases read.
+--
+-- These are not books that `stockyard verify` accepts: the positions came from nowhere.
+
+BEGIN;
+
+CREATE TEMPORARY TABLE numbers AS
+    WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :portfolios + :readers)
+    SELECT n FROM numbers;
+CREATE TEMPORARY TABLE held AS SELECT n AS k FROM numbers WHERE n < :held;
+
+-- In a fresh database the ids have the order in which the catalogue was imported: that of the symbols.
+CREATE TEMPORARY TABLE listed AS
+    SELECT row_number() OVER (ORDER BY id) - 1 AS place, id FROM stocks;
+
+INSERT INTO users (id, username, email, password_hash, first_name, last_name, date_joined, is_active, is_admin,
+        password_changed_at)
+    SELECT n, 'bench' || n, 'bench' || n || '@example.org', 'no password', '', '', :now, TRUE, FALSE, :now
+    FROM numbers WHERE n BETWEEN 1 AND :users;
+
+INSERT INTO portfolios (id, user_id, name, description, cash_balance, created_at, updated_at)
+    SELECT n, n % :users + 1, 'Bench', '', '1000000000.00', :now, :now
+    FROM numbers WHERE n > 0;
+
+-- The k-th stock that portfolio p holds is (p + 13 k) modulo the number of stocks.
+INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl)
+    SELECT p.n, listed.id, '100000', '10000000.00', '0.00'
+    FROM numbers p
+        JOIN held ON held.k < 5 OR p.n > :portfolios
+        JOIN listed ON listed.place = (p.n + 13 * held.k) % :stocks
+    WHERE p.n > 0
+    ORDER BY p.n, held.k;
+
+INSERT INTO transactions (portfolio_id, transaction_type, commission, amount, timestamp)
+    SELECT n, 'deposit', '0.00', '1000000000.00', :now
+    FROM numbers WHERE n > 0;
+
+DROP TABLE numbers;
+DROP TABLE held;
+DROP TABLE listed;
+
+COMMIT;

@@ -1,0 +1,141 @@
+//! What Stockyard's database holds when a measurement begins, and the orders that fit it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use domain::{
+    Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Quantity, Side, Symbol, TimeInForce, UserId,
+};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
+use persistence::{DatabaseUrl, Store};
+use services::tokens::Scope;
+use services::{Clock, Market, Services, ServicesConfig};
+use tokio::runtime::Runtime;
+
+const BOOKS: &str = include_str!("../sql/books.sql");
+const READERS_JOURNAL: &str = include_str!("../sql/readers.sql");
+
+/// Portfolios that trade, with five positions each.
+pub const PORTFOLIOS: i64 = 200_000;
+/// More portfolios, which are only read.
+pub const READERS: i64 = 1_000;
+const USERS: i64 = 128;
+/// Of the simulated market.
+const STOCKS: i64 = 63;
+
+/// What the scripts of both sides call `:name`. `held` and `journal`: positions and transactions of a reader.
+pub const SIZES: [(&str, i64); 6] = [
+    ("portfolios", PORTFOLIOS),
+    ("readers", READERS),
+    ("users", USERS),
+    ("stocks", STOCKS),
+    ("held", 20),
+    ("journal", 200),
+];
+
+pub fn with_sizes(script: &str) -> String {
+    SIZES
+        .iter()
+        .fold(script.to_owned(), |sql, (name, size)| sql.replace(&format!(":{name}"), &size.to_string()))
+}
+
+/// The filled database, reached as the program itself reaches it.
+pub struct Books {
+    pub services: Services,
+    /// By user, from the first.
+    tokens: Vec<String>,
+    /// In the order of their ids.
+    symbols: Vec<Symbol>,
+    one_share: Quantity,
+}
+
+impl Books {
+    pub fn on_postgres(runtime: &Runtime, url: &str) -> Result<Self> {
+        let mut conn = diesel::PgConnection::establish(url)?;
+        Self::fill(runtime, DatabaseUrl::Postgres(url.to_owned()), |now| {
+            // The rows refer to one another as they should: checking each of a million takes most of the time.
+            conn.batch_execute("SET session_replication_role = replica")?;
+            conn.batch_execute(&with_sizes(BOOKS).replace(":now", now))?;
+            conn.batch_execute(&with_sizes(READERS_JOURNAL).replace(":now", now))
+        })
+    }
+
+    pub fn on_sqlite(runtime: &Runtime, path: &str) -> Result<Self> {
+        Self::fill(runtime, DatabaseUrl::Sqlite(path.to_owned()), |now| {
+            let mut conn = diesel::SqliteConnection::establish(path)
+                .map_err(|error| diesel::result::Error::QueryBuilderError(Box::new(error)))?;
+            conn.batch_execute(&with_sizes(BOOKS).replace(":now", now))
+        })
+    }
+
+    fn fill(
+        runtime: &Runtime,
+        url: DatabaseUrl,
+        fill: impl FnOnce(&str) -> diesel::QueryResult<()>,
+    ) -> Result<Self> {
+        let source = Simulated::new(DEFAULT_SEED);
+        let Catalogue::Complete(listings) = source.catalogue() else {
+            bail!("the simulated market lists all")
+        };
+        let mut symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();
+        symbols.sort();
+        if i64::try_from(symbols.len()) != Ok(STOCKS) {
+            bail!("the simulated market has {} stocks: correct STOCKS", symbols.len());
+        }
+        runtime.block_on(async {
+            // As many connections as `stockyard serve` opens.
+            let store = Store::open(url, 16)?;
+            store.migrate().await?;
+            let market = Market::new(Arc::new(source), Clock::system());
+            let services = Services::new(store, market, ServicesConfig::default());
+            services.import_catalogue().await?;
+            // Fixed width, as SQLite keeps it.
+            let now = services.market().now().utc().format("'%Y-%m-%dT%H:%M:%S%.6fZ'").to_string();
+            fill(&now).context("the books cannot be filled: do the files in benches/sql fit the tables?")?;
+            let mut tokens = Vec::new();
+            for user in 1..=USERS {
+                tokens.push(services.create_token(UserId(user), "bench", Scope::Trade, None).await?.1);
+            }
+            Ok(Self { services, tokens, symbols, one_share: "1".parse()? })
+        })
+    }
+
+    /// As in `books.sql`.
+    pub fn owner(portfolio: PortfolioId) -> UserId {
+        UserId(portfolio.0 % USERS + 1)
+    }
+
+    pub fn token(&self, portfolio: PortfolioId) -> &str {
+        &self.tokens[index(Self::owner(portfolio).0 - 1)]
+    }
+
+    /// A market order for one share of a stock that the portfolio holds.
+    pub fn random_order(&self, portfolio: PortfolioId) -> PlaceOrder {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let place = (portfolio.0 + 13 * rand::random_range(0..5)) % STOCKS;
+        PlaceOrder {
+            symbol: self.symbols[index(place)].clone(),
+            side: if rand::random() { Side::Buy } else { Side::Sell },
+            size: OrderSize::Quantity(self.one_share.clone()),
+            terms: OrderTerms::Market,
+            attached: Attached::Nothing,
+            time_in_force: TimeInForce::Day,
+            client_order_id: Some(format!("bench-{}", COUNT.fetch_add(1, Ordering::Relaxed))),
+        }
+    }
+}
+
+pub fn random_portfolio() -> PortfolioId {
+    PortfolioId(rand::random_range(1..=PORTFOLIOS))
+}
+
+pub fn random_reader() -> PortfolioId {
+    PortfolioId(PORTFOLIOS + rand::random_range(1..=READERS))
+}
+
+fn index(place: i64) -> usize {
+    usize::try_from(place).unwrap_or_default()
+}

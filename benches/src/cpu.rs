@@ -1,0 +1,64 @@
+//! Who used the processors: on a shared machine a figure is worth as much as the others were quiet.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Linux counts processor time for programs in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What `/proc/PID/stat` says, times in ticks.
+struct Process {
+    id: u64,
+    parent: u64,
+    own: u64,
+    /// Of children that have ended.
+    children: u64,
+}
+
+fn process(id: &str) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name in parentheses may hold blanks.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |place: usize| fields.get(place)?.parse::<u64>().ok();
+    Some(Process {
+        id: stat.split_whitespace().next()?.parse().ok()?,
+        parent: field(1)?,
+        own: field(11)? + field(12)?,
+        children: field(13)? + field(14)?,
+    })
+}
+
+/// Tells the time that this program, its children and the PostgreSQL server use from that of everybody else.
+pub struct Meter {
+    this: u64,
+    postmaster: u64,
+}
+
+impl Meter {
+    /// `backend` is the id of a PostgreSQL process that serves a connection.
+    pub fn new(backend: i32) -> Result<Self> {
+        let of = |id: &str| process(id).with_context(|| format!("/proc/{id}/stat cannot be read"));
+        Ok(Self { this: of("self")?.id, postmaster: of(&backend.to_string())?.parent })
+    }
+
+    /// Seconds that others have used until now.
+    #[expect(clippy::cast_precision_loss, reason = "ticks of years are below 2^53")]
+    pub fn others_s(&self) -> Result<f64> {
+        let all = fs::read_to_string("/proc/stat")?;
+        // user nice system idle iowait irq softirq
+        let fields: Vec<u64> =
+            all.lines().next().unwrap_or_default().split_whitespace().flat_map(str::parse).collect();
+        let busy: u64 = [0, 1, 2, 5, 6].iter().filter_map(|place| fields.get(*place)).sum();
+        let mut ours = 0;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(process) = entry.file_name().to_str().and_then(process) else { continue };
+            if [self.this, self.postmaster].contains(&process.id) {
+                ours += process.own + process.children;
+            } else if [self.this, self.postmaster].contains(&process.parent) {
+                ours += process.own;
+            }
+        }
+        Ok(busy.saturating_sub(ours) as f64 / TICKS_PER_SECOND)
+    }
+}

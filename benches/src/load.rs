@@ -1,0 +1,168 @@
+//! HTTP load: connections that each send a request, wait for its answer and send the next one.
+//!
+//! It shares two cores with what it measures, so it does as little as possible, on one thread.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use domain::{PlaceOrder, PortfolioId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::books::{self, Books};
+use crate::report::Sample;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Orders for all portfolios.
+    Spread,
+    /// Orders for a single one.
+    OnePortfolio,
+    /// The valuation of a portfolio with many positions.
+    Valuation,
+    /// The 50 newest lines of a journal.
+    Transactions,
+}
+
+impl Target {
+    /// Of an answer that is none of a refusal.
+    fn wanted_status(self) -> u16 {
+        match self {
+            Self::Spread | Self::OnePortfolio => 201,
+            Self::Valuation | Self::Transactions => 200,
+        }
+    }
+
+    fn write_request(self, books: &Books, request: &mut Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Self::Spread => write_order(books, books::random_portfolio(), request),
+            Self::OnePortfolio => write_order(books, PortfolioId(1), request),
+            Self::Valuation => write_get(books, "valuation", request),
+            Self::Transactions => write_get(books, "transactions?limit=50", request),
+        }
+    }
+}
+
+fn write_order(books: &Books, portfolio: PortfolioId, request: &mut Vec<u8>) -> std::io::Result<()> {
+    let PlaceOrder { symbol, side, client_order_id, .. } = books.random_order(portfolio);
+    let body = format!(
+        r#"{{"symbol":"{symbol}","side":"{side}","quantity":"1","type":"market","client_order_id":"{}"}}"#,
+        client_order_id.unwrap_or_default()
+    );
+    write!(
+        request,
+        "POST /api/v1/portfolios/{portfolio}/orders HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        books.token(portfolio),
+        body.len()
+    )
+}
+
+fn write_get(books: &Books, what: &str, request: &mut Vec<u8>) -> std::io::Result<()> {
+    let portfolio = books::random_reader();
+    write!(
+        request,
+        "GET /api/v1/portfolios/{portfolio}/{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        books.token(portfolio)
+    )
+}
+
+/// Keeps that many connections busy for that time.
+pub fn run(
+    address: SocketAddr,
+    connections: usize,
+    time: Duration,
+    books: &Books,
+    target: Target,
+) -> Result<Sample> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let start = Instant::now();
+        let all = (0..connections).map(|_| connection(address, start + time, books, target));
+        let samples = tokio::time::timeout(time + PATIENCE, futures::future::try_join_all(all))
+            .await
+            .context("an answer does not come")??;
+        let mut sum = Sample::new()?;
+        for sample in samples {
+            sum.add(&sample)?;
+        }
+        sum.took = start.elapsed();
+        Ok(sum)
+    })
+}
+
+/// For the last answers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn connection(address: SocketAddr, end: Instant, books: &Books, target: Target) -> Result<Sample> {
+    let mut stream = TcpStream::connect(address).await.context("no connection to the server")?;
+    stream.set_nodelay(true)?;
+    let (mut request, mut answer) = (Vec::with_capacity(1024), Vec::with_capacity(64 * 1024));
+    let mut sample = Sample::new()?;
+    while Instant::now() < end {
+        request.clear();
+        target.write_request(books, &mut request)?;
+        let sent = Instant::now();
+        match exchange(&mut stream, &request, &mut answer).await {
+            Ok((status, _)) if status == target.wanted_status() => sample.record(sent.elapsed()),
+            Ok((status, body)) => sample.refuse(|| format!("{status} {}", String::from_utf8_lossy(body))),
+            Err(error) => {
+                sample.refuse(|| format!("{error:#}"));
+                break;
+            }
+        }
+    }
+    Ok(sample)
+}
+
+/// Status and body of the answer.
+async fn exchange<'a>(
+    stream: &mut TcpStream,
+    request: &[u8],
+    answer: &'a mut Vec<u8>,
+) -> Result<(u16, &'a [u8])> {
+    stream.write_all(request).await?;
+    answer.clear();
+    let mut whole = None;
+    loop {
+        ensure!(stream.read_buf(answer).await? > 0, "the server closed a connection");
+        if whole.is_none()
+            && let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")
+        {
+            let (status, length) = read_head(&answer[..end])?;
+            whole = Some((status, end + 4, end + 4 + length));
+        }
+        if let Some((status, head, all)) = whole
+            && answer.len() >= all
+        {
+            return Ok((status, &answer[head..all]));
+        }
+    }
+}
+
+/// Status and length of the body.
+fn read_head(head: &[u8]) -> Result<(u16, usize)> {
+    let head = std::str::from_utf8(head)?;
+    let status = head.get(9..12).and_then(|digits| digits.parse().ok());
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.parse().ok());
+    status.zip(length).with_context(|| format!("an answer without status or length: {head}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_status_and_length() {
+        let head = b"HTTP/1.1 201 Created\r\nContent-Length: 17\r\ndate: today";
+        assert_eq!(read_head(head).unwrap(), (201, 17));
+        assert!(read_head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked").is_err());
+    }
+}

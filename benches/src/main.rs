@@ -1,0 +1,212 @@
+//! Benchmarks: Stockyard against what its database does with one order per transaction, and against itself.
+//!
+//! `scripts/bench` starts the services and this program. It prints figures and their ratios; only a refused or failed
+//! request makes it fail.
+
+mod books;
+mod cpu;
+mod desk;
+mod load;
+mod opponent;
+mod quotes;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use tokio::runtime::Runtime;
+
+use books::Books;
+use load::Target;
+use opponent::{Opponent, Script};
+use report::Report;
+use server::Server;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Orders on PostgreSQL, over HTTP and at the desk, beside pgbench
+    Orders,
+    /// Valuations and transactions on PostgreSQL, beside pgbench
+    Reads,
+    /// Orders on SQLite
+    Sqlite,
+    /// The simulated market's quotes and daily bars
+    Quotes,
+}
+
+/// Measures Stockyard beside PostgreSQL's own pgbench.
+#[derive(Parser)]
+struct Args {
+    /// What to measure; without names everything
+    parts: Vec<Part>,
+    /// One short round: shows that everything works, the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// How often everything is measured, one thing after the other; the medians count
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long each measurement takes, in seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// The PostgreSQL server: a superuser's URL that ends in a database's name
+    #[arg(long)]
+    postgres: String,
+    /// With it no server does jobs during a measurement
+    #[arg(long)]
+    redis: String,
+}
+
+/// Of `ORDER_BATCH`: the default, and one order per transaction.
+const BATCHING: &str = "256";
+const ONE_BY_ONE: &str = "1";
+const PGBENCH_CLIENTS: [usize; 2] = [16, 32];
+const READERS: usize = 32;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(refused) => {
+            eprintln!("bench: {refused} requests were refused or failed, see above");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: Args) -> Result<u64> {
+    if args.quick {
+        (args.rounds, args.seconds) = (1, 2);
+    }
+    let bench = Bench {
+        runtime: Runtime::new()?,
+        // Built into the same folder.
+        stockyard: std::env::current_exe()?.with_file_name("stockyard"),
+        time: Duration::from_secs(args.seconds),
+        report: Report::new(&args.postgres)?,
+        args,
+    };
+    bench.run()
+}
+
+struct Bench {
+    args: Args,
+    /// For the desk, and for preparing the books. HTTP load has a runtime of its own.
+    runtime: Runtime,
+    stockyard: PathBuf,
+    time: Duration,
+    report: Report,
+}
+
+impl Bench {
+    fn wants(&self, part: Part) -> bool {
+        self.args.parts.is_empty() || self.args.parts.contains(&part)
+    }
+
+    fn run(mut self) -> Result<u64> {
+        println!("{}", opponent::conditions(&self.args.postgres)?);
+        if self.wants(Part::Quotes) {
+            quotes::measure(self.args.rounds)?;
+        }
+        if self.wants(Part::Orders) || self.wants(Part::Reads) {
+            self.on_postgres().context("on PostgreSQL")?;
+        }
+        if self.wants(Part::Sqlite) {
+            self.on_sqlite().context("on SQLite")?;
+        }
+        print!("{}", self.report);
+        Ok(self.report.refused)
+    }
+
+    fn on_postgres(&mut self) -> Result<()> {
+        eprintln!("filling two databases");
+        let opponent = Opponent::fill(&self.args.postgres)?;
+        let url = opponent::create_database(&self.args.postgres, "stockyard")?;
+        let books = Arc::new(Books::on_postgres(&self.runtime, &url)?);
+        opponent::settle(&[&opponent.url, &url])?;
+        let redis = Some(self.args.redis.as_str());
+        let batching = Server::start(&self.stockyard, &url, redis, BATCHING)?;
+        let one_by_one = Server::start(&self.stockyard, &url, redis, ONE_BY_ONE)?;
+        for round in 1..=self.args.rounds {
+            eprintln!("round {round} of {} on PostgreSQL", self.args.rounds);
+            if self.wants(Part::Orders) {
+                self.orders(&opponent, &books, &batching, &one_by_one)?;
+            }
+            if self.wants(Part::Reads) {
+                self.reads(&opponent, &books, &batching)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn orders(
+        &mut self,
+        opponent: &Opponent,
+        books: &Arc<Books>,
+        batching: &Server,
+        one_by_one: &Server,
+    ) -> Result<()> {
+        let time = self.time;
+        self.pgbench(report::PGBENCH, opponent, Script::Order, time)?;
+        self.load(report::ORDERS, batching, books, &[1, 8, 32, 128], Target::Spread)?;
+        self.load(report::ONE_PORTFOLIO, batching, books, &[128], Target::OnePortfolio)?;
+        self.pgbench(report::PGBENCH_ONE_ROW, opponent, Script::OrderOnOneRow, time)?;
+        self.load(report::UNBATCHED, one_by_one, books, &[1, 128], Target::Spread)?;
+        self.report.measure(report::DESK, desk::IN_FLIGHT, || desk::run(&self.runtime, books, time))
+    }
+
+    fn reads(&mut self, opponent: &Opponent, books: &Books, server: &Server) -> Result<()> {
+        // It is steady: half the time tells as much.
+        let time = self.time / 2;
+        self.pgbench(report::PGBENCH_POSITIONS, opponent, Script::Positions, time)?;
+        self.load(report::VALUATION, server, books, &[READERS], Target::Valuation)?;
+        self.pgbench(report::PGBENCH_TRANSACTIONS, opponent, Script::Transactions, time)?;
+        self.load(report::TRANSACTIONS, server, books, &[READERS], Target::Transactions)
+    }
+
+    fn on_sqlite(&mut self) -> Result<()> {
+        eprintln!("filling a SQLite file");
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("bench.db").display().to_string();
+        let books = Books::on_sqlite(&self.runtime, &path)?;
+        let url = format!("sqlite://{path}");
+        for round in 1..=self.args.rounds {
+            eprintln!("round {round} of {} on SQLite", self.args.rounds);
+            // One after the other: a SQLite file has one writer.
+            let server = Server::start(&self.stockyard, &url, None, BATCHING)?;
+            self.load(report::SQLITE, &server, &books, &[1, 8, 32, 128], Target::Spread)?;
+            self.load(report::SQLITE_ONE_PORTFOLIO, &server, &books, &[128], Target::OnePortfolio)?;
+            drop(server);
+            let server = Server::start(&self.stockyard, &url, None, ONE_BY_ONE)?;
+            self.load(report::SQLITE_UNBATCHED, &server, &books, &[1, 128], Target::Spread)?;
+        }
+        Ok(())
+    }
+
+    fn pgbench(&mut self, what: &str, opponent: &Opponent, script: Script, time: Duration) -> Result<()> {
+        PGBENCH_CLIENTS.into_iter().try_for_each(|clients| {
+            self.report.measure(what, clients, || opponent.pgbench(script, clients, time))
+        })
+    }
+
+    fn load(
+        &mut self,
+        what: &str,
+        server: &Server,
+        books: &Books,
+        connections: &[usize],
+        target: Target,
+    ) -> Result<()> {
+        let time = self.time;
+        connections.iter().try_for_each(|count| {
+            self.report.measure(what, *count, || load::run(server.address, *count, time, books, target))
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! `stockyard serve` as a process of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Ends with this value.
+pub struct Server {
+    pub address: SocketAddr,
+    process: Child,
+    /// Of its log, which is written as in earnest: one line per request.
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one on a free port and waits until it is ready.
+    pub fn start(binary: &Path, database: &str, redis: Option<&str>, order_batch: &str) -> Result<Self> {
+        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("server.log");
+        let process = Command::new(binary)
+            .arg("serve")
+            .env_clear()
+            .env("DATABASE_URL", database)
+            .envs(redis.map(|url| ("REDIS_URL", url)))
+            .env("DATA_DIR", folder.path())
+            .env("PORT", address.port().to_string())
+            .env("SECRET_KEY", "bench".repeat(13))
+            .env("RATE_LIMITS", "off")
+            .env("ORDER_BATCH", order_batch)
+            .stdout(File::create(&log)?)
+            .stderr(File::options().append(true).open(&log)?)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", binary.display()))?;
+        let mut server = Self { address, process, _folder: folder };
+        let start = Instant::now();
+        while !server.is_ready() {
+            if server.process.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(30) {
+                bail!("stockyard serve does not come up: {}", std::fs::read_to_string(log)?);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    fn is_ready(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream
+                .write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
