@@ -26,7 +26,7 @@ pub fn of_portfolio(
     type Columns = (Quantity, Money, Money, Quantity);
     type Row = (PortfolioRecord, Option<TransactionId>, Option<StockRow>, Option<Columns>);
     let newest_entry = transactions::table
-        .filter(transactions::portfolio_id.eq(portfolios::id))
+        .filter(transactions::portfolio_id.eq(id))
         .order((transactions::timestamp.desc(), transactions::id.desc()))
         .select(transactions::id)
         .limit(1)
