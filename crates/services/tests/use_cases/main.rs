@@ -21,7 +21,6 @@ mod tokens;
 mod transactions;
 mod valuation;
 mod verify;
-mod verify_speed;
 mod watchlists;
 mod wire;
 mod working_orders;
