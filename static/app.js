@@ -77,12 +77,8 @@
     }
   }
 
-  // Sums of amounts in cents: exact up to what a page can show.
+  // Amounts in cents: exact up to what a page can show.
   const cents = (text) => BigInt(text.replace(".", ""));
-  function amount(sum) {
-    const digits = (sum < 0n ? -sum : sum).toString().padStart(3, "0");
-    return (sum < 0n ? "-" : "") + digits.slice(0, -2) + "." + digits.slice(-2);
-  }
   const ratio = (part, whole) => (whole > 0n ? (Number(part) / Number(whole)) * 100 : undefined);
 
   function ofPortfolio(valuation) {
@@ -94,7 +90,6 @@
     const change = cents(valuation.day_change);
     return {
       ...valuation,
-      total_gain: amount(cents(valuation.unrealized_pnl) + cents(valuation.realized_pnl)),
       day_change_percent: ratio(change, cents(valuation.total_value) - change),
       unrealized_percent: ratio(cents(valuation.unrealized_pnl), cost),
       as_of: newest(positions),

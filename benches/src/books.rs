@@ -77,7 +77,7 @@ impl Books {
         fill: impl FnOnce(&str) -> diesel::QueryResult<()>,
     ) -> Result<Self> {
         let source = Simulated::new(DEFAULT_SEED);
-        let Catalogue::Complete(listings) = source.catalogue() else {
+        let Catalogue::Complete(listings) = source.catalogue(Clock::system().now()) else {
             bail!("the simulated market lists all")
         };
         let mut symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();

@@ -26,7 +26,7 @@ pub fn measure(rounds: usize) -> Result<()> {
     let noon: Timestamp = last.and_hms_opt(17, 0, 0).context("a time")?.and_utc().into();
     for _ in 0..rounds {
         let market = Simulated::new(DEFAULT_SEED);
-        let Catalogue::Complete(listings) = market.catalogue() else {
+        let Catalogue::Complete(listings) = market.catalogue(noon) else {
             bail!("the simulated market lists all")
         };
         let symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();

@@ -74,7 +74,8 @@ impl Composition {
             .collect();
         Self {
             total_value: valuation.total_value.clone(),
-            cash: slice(valuation, (), valuation.cash_balance.clone()),
+            // Dividends that are owed will be cash.
+            cash: slice(valuation, (), valuation.cash_balance.clone() + &valuation.dividends_receivable),
             stocks,
             sectors,
             concentration: Concentration::of(valuation),

@@ -20,7 +20,15 @@ macro_rules! integer_id {
         }
     )+ };
 }
-integer_id!(UserId, PortfolioId, StockId, TransactionId, WatchlistId);
+integer_id!(
+    UserId,
+    PortfolioId,
+    StockId,
+    TransactionId,
+    WatchlistId,
+    /// Of a corporate action in the books.
+    ActionId,
+);
 
 macro_rules! uuid_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => { $(

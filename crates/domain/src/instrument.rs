@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
@@ -84,6 +85,8 @@ pub struct Stock {
     pub id: StockId,
     pub listing: Listing,
     pub last: Option<LastPrice>,
+    /// The first day on which it is traded no more, once that has come.
+    pub delisted_on: Option<NaiveDate>,
 }
 
 /// The newest price the books know, kept so that a page has one when the source is silent.

@@ -4,6 +4,7 @@
 
 pub mod calendar;
 pub mod composition;
+pub mod corporate_action;
 mod decimal;
 pub mod fill;
 pub mod id;
@@ -26,11 +27,14 @@ mod timestamp;
 pub mod valuation;
 
 pub use calendar::{Calendar, Session};
+pub use corporate_action::{
+    CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, PerShare, SplitRatio,
+};
 pub use decimal::DecimalText;
 pub use fill::{Fill, FillRule, Receipt};
-pub use id::{OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
+pub use id::{ActionId, OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
 pub use instrument::{Currency, Listing, Stock, Symbol};
-pub use journal::{JournalEntry, TransactionType};
+pub use journal::{BookedAction, JournalEntry, TransactionType};
 pub use money::{DecimalError, Money, Percent, Price, Quantity, Rate};
 pub use order::{
     Attached, Order, OrderClass, OrderSize, OrderStatus, OrderTerms, OrderType, PlaceOrder, ReplaceOrder,

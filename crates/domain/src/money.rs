@@ -140,6 +140,11 @@ impl Price {
         Self::rounded(&exact).checked()
     }
 
+    /// To the tick, the way that is asked for. `None` beyond what a price can be.
+    pub(crate) fn on_tick(exact: &BigDecimal, mode: bigdecimal::RoundingMode) -> Option<Self> {
+        Self(exact.with_scale_round(tick_scale(exact), mode)).checked().ok()
+    }
+
     fn checked(self) -> Result<Self, DecimalError> {
         if self.0.is_positive() && self.0 <= 10_000_000 {
             Ok(self)
@@ -229,6 +234,11 @@ impl Quantity {
     pub fn share_of(volume: u64, percent: &Percent) -> Self {
         let exact = BigDecimal::from(volume) * &percent.0 * hundredth();
         Self(exact.with_scale_round(0, bigdecimal::RoundingMode::Down))
+    }
+
+    /// Down to nine decimals.
+    pub(crate) fn rounded_down(exact: &BigDecimal) -> Self {
+        Self(exact.with_scale_round(QUANTITY_SCALE, bigdecimal::RoundingMode::Down).normalized())
     }
 
     /// Whether the books can hold it: at most 10^9 shares.

@@ -1,5 +1,7 @@
 //! The rules of trading: what a portfolio does with an order.
 
+pub mod actions;
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
@@ -552,6 +554,7 @@ impl Portfolio {
             realized_pnl,
             timestamp: fill.at,
             receipt: Some(fill.receipt.clone()),
+            action: None,
         })
     }
 

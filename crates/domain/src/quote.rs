@@ -74,6 +74,7 @@ pub struct Quote {
     pub price: Price,
     pub bid: Option<Price>,
     pub ask: Option<Price>,
+    /// In shares of this price's session: after a split on that day it is the adjusted one.
     pub previous_close: Option<Price>,
     /// Shares traded in the session so far.
     pub volume: Option<u64>,

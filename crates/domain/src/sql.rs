@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::money::AveragePrice;
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
-    FillRule, Freshness, Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp,
-    TokenId, TransactionId, TransactionType, UserId, WatchlistId,
+    ActionId, FillRule, Freshness, Money, OrderId, PerShare, Percent, PortfolioId, Price, Quantity, StockId,
+    Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, WatchlistId,
 };
 
 /// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. Summed and compared in Rust only.
@@ -62,7 +62,7 @@ macro_rules! exact {
         }
     )+ };
 }
-exact!(Money, Price, Quantity, AveragePrice, Percent);
+exact!(Money, Price, Quantity, AveragePrice, Percent, PerShare);
 
 impl FromSql<Moment, Pg> for Timestamp {
     fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
@@ -110,7 +110,7 @@ macro_rules! integers {
         }
     )+ };
 }
-integers!(UserId, PortfolioId, StockId, TransactionId, WatchlistId);
+integers!(ActionId, UserId, PortfolioId, StockId, TransactionId, WatchlistId);
 
 /// Words of a fixed list, stored as they are written.
 macro_rules! words {

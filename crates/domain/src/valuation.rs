@@ -39,18 +39,36 @@ impl Holding {
     }
 }
 
-/// Cash, and what of it orders may spend.
+/// Cash, what of it orders may spend, and what is still to come of dividends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cash {
     pub balance: Money,
     /// The balance less what open orders keep.
     pub buying_power: Money,
+    pub dividends: Dividends,
+}
+
+/// What shares have brought beside their price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dividends {
+    /// Of the portfolio's life, paid or not.
+    pub total: Money,
+    /// Owed since a stock trades without it, and not paid yet.
+    pub receivable: Money,
+    /// Those that stocks trade without since the previous close: their prices have fallen for it.
+    pub today: Vec<(StockId, Money)>,
+}
+
+impl Default for Dividends {
+    fn default() -> Self {
+        Self { total: Money::zero(), receivable: Money::zero(), today: Vec::new() }
+    }
 }
 
 impl From<Money> for Cash {
     /// Nothing is kept.
     fn from(balance: Money) -> Self {
-        Self { buying_power: balance.clone(), balance }
+        Self { buying_power: balance.clone(), balance, dividends: Dividends::default() }
     }
 }
 
@@ -69,6 +87,10 @@ pub struct Valuation {
     pub unrealized_pnl: Money,
     /// Of all sells of the portfolio's life.
     pub realized_pnl: Money,
+    /// Of the portfolio's life, paid or receivable.
+    pub dividends: Money,
+    /// Owed and not paid yet: part of the total value.
+    pub dividends_receivable: Money,
     /// What is held now, largest market value first.
     pub holdings: Vec<Holding>,
 }
@@ -88,15 +110,17 @@ impl Valuation {
     /// Values cash and positions; `today` are the journal entries since the previous close.
     pub fn new(cash: impl Into<Cash>, positions: Vec<Priced>, today: &[JournalEntry]) -> Self {
         let trades = Trades::of(today);
-        let Cash { balance, buying_power } = cash.into();
+        let Cash { balance, buying_power, dividends } = cash.into();
         let mut valuation = Self {
-            total_value: balance.clone(),
+            total_value: balance.clone() + &dividends.receivable,
             cash_balance: balance,
             buying_power,
             positions_value: Money::zero(),
             day_change: Money::zero(),
             unrealized_pnl: Money::zero(),
             realized_pnl: Money::zero(),
+            dividends: dividends.total,
+            dividends_receivable: dividends.receivable,
             holdings: Vec::new(),
         };
         for Priced { stock_id, listing, position, reserved, quote } in positions {
@@ -104,6 +128,9 @@ impl Valuation {
             let unrealized_pnl = market_value.clone() - &position.cost_basis;
             let day_change =
                 trades.day_change(stock_id, &position.quantity, &market_value, quote.previous_close.as_ref());
+            let without: Money =
+                dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due).sum();
+            let day_change = day_change.map(|change| change + without);
             valuation.realized_pnl += &position.realized_pnl;
             if let Some(change) = &day_change {
                 valuation.day_change += change;
@@ -131,6 +158,12 @@ impl Valuation {
         valuation
     }
 
+    /// What the portfolio has earned: realised, unrealised and dividends. Commissions are in the cost of shares and in
+    /// what they brought.
+    pub fn total_gain(&self) -> Money {
+        self.realized_pnl.clone() + &self.unrealized_pnl + &self.dividends
+    }
+
     /// `amount / total_value`, a ratio; zero when the portfolio is empty.
     pub fn weight(&self, amount: &Money) -> f64 {
         if self.total_value.is_zero() { 0.0 } else { amount.to_f64() / self.total_value.to_f64() }
@@ -156,7 +189,13 @@ impl Trades {
             match entry.transaction_type {
                 TransactionType::Buy => *bought = bought.clone() + quantity,
                 TransactionType::Sell => *sold = sold.clone() + quantity,
-                TransactionType::Deposit | TransactionType::Withdrawal => {}
+                // Prices of before a split are told in shares of after it: it moves nothing.
+                TransactionType::Split
+                | TransactionType::Deposit
+                | TransactionType::Withdrawal
+                | TransactionType::Dividend
+                | TransactionType::Fee
+                | TransactionType::Reversal => continue,
             }
             *cash += &entry.amount;
         }
@@ -192,6 +231,8 @@ pub struct Snapshot {
     pub total_value: Money,
     pub cash_balance: Money,
     pub positions_value: Money,
+    /// Dividends owed at the close and paid later.
+    pub dividends_receivable: Money,
     /// Deposits less withdrawals since the previous session's close.
     pub net_flow: Money,
     /// Taken before the close or at older prices; a later run replaces it.

@@ -297,7 +297,7 @@ impl QuoteSource for AlphaVantage {
         Calendar::Xnys
     }
 
-    fn catalogue(&self) -> Catalogue {
+    fn catalogue(&self, _: Timestamp) -> Catalogue {
         Catalogue::OnDemand
     }
 
@@ -327,7 +327,7 @@ impl QuoteSource for AlphaVantage {
         answers
     }
 
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         let keywords = query.trim();
         if keywords.is_empty() {
             return Ok(Vec::new());
@@ -339,7 +339,7 @@ impl QuoteSource for AlphaVantage {
     }
 
     /// Funds have no profile: for them a second call searches the symbol.
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         let answer = self.about(symbol, "OVERVIEW").await?;
         if let Some(listing) = wire::overview(&answer, symbol)? {
             return Ok(listing);

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
+use domain::{
+    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+};
 use tokio::sync::OnceCell;
 
 use crate::budget::Purpose;
@@ -75,8 +77,9 @@ impl Gateway {
         self.source.calendar()
     }
 
-    pub fn catalogue(&self) -> Catalogue {
-        self.source.catalogue()
+    /// See [`QuoteSource::catalogue`].
+    pub fn catalogue(&self, at: Timestamp) -> Catalogue {
+        self.source.catalogue(at)
     }
 
     /// [`Gateway::quotes_for`] somebody who waits.
@@ -166,8 +169,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When the source cannot be asked.
-    pub async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
-        let question = self.source.search(query, limit);
+    pub async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+        let question = self.source.search(query, limit, at);
         match self.effective_limits() {
             Some(limits) => limits.ask(Purpose::Interactive, None, Outcome::of, question).await?.answer,
             None => question.await,
@@ -178,8 +181,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
-    pub async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
-        self.listing_for(Purpose::FirstSight { user: None }, symbol).await
+    pub async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
+        self.listing_for(Purpose::FirstSight { user: None }, symbol, at).await
     }
 
     /// See [`QuoteSource::listing`]. With limits, what is known of a symbol is kept for a day, also that it does not
@@ -187,17 +190,22 @@ impl Gateway {
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
-    pub async fn listing_for(&self, purpose: Purpose, symbol: &Symbol) -> Result<Listing, QuoteError> {
+    pub async fn listing_for(
+        &self,
+        purpose: Purpose,
+        symbol: &Symbol,
+        at: Timestamp,
+    ) -> Result<Listing, QuoteError> {
         let Some(limits) = self.effective_limits() else {
-            return self.source.listing(symbol).await;
+            return self.source.listing(symbol, at).await;
         };
-        let (source, limits, asked, at) =
+        let (source, limits, asked, now) =
             (Arc::clone(&self.source), Arc::clone(limits), symbol.clone(), limits.now());
         let fetch = move |failures| async move {
-            let found = limits.ask(purpose, Some(&asked), Outcome::of, source.listing(&asked)).await;
-            kept(found, failures, at, |_| at + lifetime::OF_LISTING)
+            let found = limits.ask(purpose, Some(&asked), Outcome::of, source.listing(&asked, at)).await;
+            kept(found, failures, now, |_| now + lifetime::OF_LISTING)
         };
-        self.listings.get_or_fetch(symbol, at, fetch).await
+        self.listings.get_or_fetch(symbol, now, fetch).await
     }
 
     /// [`Gateway::daily_bars_for`] somebody who waits.
@@ -231,6 +239,20 @@ impl Gateway {
         };
         let all = self.fetch_bars(purpose, symbol, at, lifetime).await?;
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
+    }
+
+    /// See [`QuoteSource::corporate_actions`].
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    pub async fn corporate_actions(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        self.source.corporate_actions(symbol, first, last, at).await
     }
 
     async fn fetch_bars(

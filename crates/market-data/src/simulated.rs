@@ -4,10 +4,12 @@
 //! (basic arithmetic is exact by IEEE 754, and the rest is `libm`). The version in the name of the source
 //! changes with anything that changes a price.
 
+mod actions;
 mod catalogue;
 mod chance;
 mod clock;
 mod day;
+mod events;
 mod mix;
 mod moves;
 mod normal;
@@ -21,10 +23,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
+use domain::{
+    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+};
 
 use crate::{Catalogue, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
+use clock::StepWay;
 use day::{Day, FIRST_DATE, LAST_DATE};
 use paths::{Paths, Reading};
 
@@ -42,33 +47,104 @@ const BARS_AT_A_TIME: usize = 32;
 /// At the open of 1 November 2026 each price is that of the catalogue; from there they go their ways into the
 /// future and into the past. A price holds for some seconds, and is the current one at each instant of them: so a
 /// quote's `as_of` is the instant that was asked for. There is no overnight gap, because there is no night: a
-/// session's first price is the close of the one before.
+/// session's first price is the close of the one before, but for a dividend or a split.
 ///
 /// Bars are made of 1025 ticks a session. Quotes move in smaller steps, but from one tick to the next they stay
 /// between the prices of the two: so no quote is outside its day's bar.
+///
+/// All prices are as traded. Dividends and splits take place at the open of their session; a new symbol is known from
+/// there on, and the old one goes on meaning the same stock. A delisted stock keeps its last price, marked stale.
 pub struct Simulated {
     paths: Paths,
+    /// In the order of the catalogue.
+    names: Vec<Names>,
     by_symbol: HashMap<Symbol, usize>,
+}
+
+/// What an instrument is called, and what else is needed for each quote of it.
+struct Names {
+    symbol: Symbol,
+    /// From a session on.
+    renamed: Option<(u16, Symbol)>,
+    half_spread: f64,
 }
 
 impl Simulated {
     pub fn new(seed: u64) -> Self {
-        let by_symbol = INSTRUMENTS.iter().enumerate().map(|(index, row)| (row.symbol(), index)).collect();
-        Self { paths: Paths::new(seed, ANCHOR_SESSION), by_symbol }
+        let paths = Paths::new(seed, ANCHOR_SESSION);
+        let symbol =
+            |text: &str| -> Symbol { text.parse().expect("the catalogue's symbols are well formed") };
+        let names = |(index, row): (usize, &Instrument)| Names {
+            symbol: symbol(row.symbol),
+            renamed: paths.events(index).renaming.map(|(session, renaming)| (session, symbol(renaming.to))),
+            half_spread: price::half_spread_ratio(row.price, row.average_volume),
+        };
+        let names: Vec<Names> = INSTRUMENTS.iter().enumerate().map(names).collect();
+        let mut by_symbol = HashMap::new();
+        for (index, Names { symbol, renamed, .. }) in names.iter().enumerate() {
+            let later = renamed.as_ref().map(|(_, symbol)| symbol);
+            by_symbol.extend([symbol].into_iter().chain(later).map(|symbol| (symbol.clone(), index)));
+        }
+        Self { paths, names, by_symbol }
     }
 
-    fn index(&self, symbol: &Symbol) -> Result<usize, QuoteError> {
-        self.by_symbol.get(symbol).copied().ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
+    /// The place in the catalogue of what is called so in that session, or was before.
+    fn index(&self, symbol: &Symbol, session: u16) -> Result<usize, QuoteError> {
+        let index = self.by_symbol.get(symbol).copied();
+        let is_known = |index: &usize| match &self.names[*index].renamed {
+            Some((begins, later)) => symbol != later || session >= *begins,
+            None => true,
+        };
+        index.filter(is_known).ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
+    }
+
+    /// What the instrument at that place of the catalogue is called in a session.
+    fn symbol(&self, index: usize, session: u16) -> &Symbol {
+        let Names { symbol, renamed, .. } = &self.names[index];
+        renamed.as_ref().filter(|(begins, _)| session >= *begins).map_or(symbol, |(_, later)| later)
+    }
+
+    fn listing_in(&self, index: usize, session: u16) -> Listing {
+        let instrument = &INSTRUMENTS[index];
+        let renaming = self.paths.events(index).renaming.filter(|(begins, _)| session >= *begins);
+        let company_name = renaming.map_or(instrument.company_name, |(_, renaming)| renaming.company_name);
+        instrument.listing(self.symbol(index, session).clone(), company_name)
+    }
+
+    /// What is traded in a session.
+    fn listings_in(&self, session: u16) -> impl Iterator<Item = Listing> {
+        (0..INSTRUMENTS.len())
+            .filter(move |index| self.paths.events(*index).is_traded(session))
+            .map(move |index| self.listing_in(index, session))
+    }
+
+    /// The newest quote of the instrument at that place of the catalogue; of a delisted one its last.
+    fn newest_quote(
+        &self,
+        index: usize,
+        day: &Day,
+        at: Timestamp,
+        ways: &mut HashMap<(u16, usize), StepWay>,
+    ) -> Quote {
+        let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
+        let last_day = last_day.and_then(|end| Day::numbered(end.saturating_sub(1)));
+        let (day, at) = last_day.as_ref().map_or((day, at), |last| (last, last.last_instant()));
+        let (tick, inside) = profile::tick_and_rest(day.quote_step(at, self.paths.delay(index)));
+        let way = ways.entry((day.number, tick)).or_insert_with(|| self.paths.way_to_step(day.number, tick));
+        let reading = self.paths.reading(index, way);
+        let quote = self.quote(index, &reading, reading.price(inside), reading.volume(day.share(at)), at);
+        match last_day {
+            Some(_) => Quote { bid: None, ask: None, stale: true, ..quote },
+            None => quote,
+        }
     }
 
     /// The instrument at that place of the catalogue, at one of the prices of a reading of it.
     fn quote(&self, index: usize, reading: &Reading, price: f64, volume: u64, at: Timestamp) -> Quote {
-        let instrument = &INSTRUMENTS[index];
         let price = price::on_tick(price);
-        let half_spread = price::half_spread_ratio(instrument.price, instrument.average_volume);
-        let (bid, ask) = price::bid_and_ask(&price, half_spread);
+        let (bid, ask) = price::bid_and_ask(&price, self.names[index].half_spread);
         Quote {
-            symbol: instrument.symbol(),
+            symbol: self.symbol(index, reading.session()).clone(),
             price,
             bid: Some(bid),
             ask: Some(ask),
@@ -108,8 +184,8 @@ impl QuoteSource for Simulated {
         Calendar::AroundTheClock
     }
 
-    fn catalogue(&self) -> Catalogue {
-        Catalogue::Complete(INSTRUMENTS.iter().map(Instrument::listing).collect())
+    fn catalogue(&self, at: Timestamp) -> Catalogue {
+        Catalogue::Complete(self.listings_in(session_near(at)).collect())
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
@@ -118,11 +194,7 @@ impl QuoteSource for Simulated {
         let mut ways = HashMap::new();
         let mut quote = |symbol: &Symbol| {
             let day = day.as_ref().map_err(Clone::clone)?;
-            let index = self.index(symbol)?;
-            let (tick, inside) = profile::tick_and_rest(day.quote_step(at, self.paths.delay(index)));
-            let way = ways.entry(tick).or_insert_with(|| self.paths.way_to_step(day.number, tick));
-            let reading = self.paths.reading(index, way);
-            Ok(self.quote(index, &reading, reading.price(inside), reading.volume(day.share(at)), at))
+            Ok(self.newest_quote(self.index(symbol, day.number)?, day, at, &mut ways))
         };
         symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
     }
@@ -133,15 +205,20 @@ impl QuoteSource for Simulated {
         after: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<PriceMove>, QuoteError> {
-        self.moves_of(self.index(symbol)?, after, until).await
+        self.moves_of(self.index(symbol, session_near(until))?, after, until).await
     }
 
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
-        Ok(search::best_matches(query, INSTRUMENTS.iter().map(Instrument::listing), limit))
+    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+        Ok(search::best_matches(query, self.listings_in(session_near(at)), limit))
     }
 
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
-        self.index(symbol).map(|index| INSTRUMENTS[index].listing())
+    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
+        let session = session_near(at);
+        let index = self.index(symbol, session)?;
+        if !self.paths.events(index).is_traded(session) {
+            return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: "its listing has ended" });
+        }
+        Ok(self.listing_in(index, session))
     }
 
     async fn daily_bars(
@@ -151,18 +228,42 @@ impl QuoteSource for Simulated {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
-        let index = self.index(symbol)?;
+        let index = self.index(symbol, session_near(at))?;
         let mut bars = Vec::new();
         for session in self.calendar().sessions(first.max(FIRST_DATE), last.min(LAST_DATE)) {
+            let number = day::session_on(session.date);
+            let Some(number) = number.filter(|number| self.paths.events(index).is_traded(*number)) else {
+                break;
+            };
             if session.closes_at > at {
                 break;
             }
-            bars.extend(day::session_on(session.date).map(|number| self.bar(index, session.date, number)));
-            if bars.len() % BARS_AT_A_TIME == 0 {
+            bars.push(self.bar(index, session.date, number));
+            if bars.len().is_multiple_of(BARS_AT_A_TIME) {
                 tokio::task::yield_now().await;
             }
         }
         Ok(bars)
+    }
+
+    async fn corporate_actions(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        let session = session_near(at);
+        Ok(self.actions_of(self.index(symbol, session)?, first, last, session))
+    }
+}
+
+/// The session under way at an instant; before the first it is that, and after the last the last.
+fn session_near(at: Timestamp) -> u16 {
+    match Day::at(at) {
+        Ok(day) => day.number,
+        Err(_) if at.utc().date_naive() <= FIRST_DATE => 0,
+        Err(_) => clock::SESSIONS - 1,
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{Bar, Calendar, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp};
+use domain::{
+    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+};
 use thiserror::Error;
 
 use crate::QuoteError;
@@ -48,7 +50,8 @@ pub trait QuoteSource: Send + Sync {
     /// The sessions its prices follow.
     fn calendar(&self) -> Calendar;
 
-    fn catalogue(&self) -> Catalogue;
+    /// The symbols traded at market time `at`.
+    fn catalogue(&self, at: Timestamp) -> Catalogue;
 
     /// How many symbols [`QuoteSource::quotes`] gets with one call to the provider.
     fn quotes_at_once(&self) -> usize {
@@ -56,7 +59,7 @@ pub trait QuoteSource: Send + Sync {
     }
 
     /// The newest price of each symbol at market time `at`; real sources answer with what they have now.
-    /// The answer has an entry for each symbol asked.
+    /// The answer has an entry for each symbol asked; the quote of one that is out of use has the new one.
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;
 
     /// How the price went after `after` and up to `until`, itself included: each new price there was, oldest first.
@@ -80,20 +83,22 @@ pub trait QuoteSource: Send + Sync {
         Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
     }
 
-    /// Up to `limit` instruments whose symbol or a word of whose name begins with `query`, best match first.
+    /// Up to `limit` instruments traded at market time `at` whose symbol or a word of whose name begins with `query`,
+    /// best match first.
     ///
     /// # Errors
     /// When the source cannot be asked; finding nothing is an empty list.
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError>;
+    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError>;
 
-    /// Name, exchange and sector of one symbol.
+    /// Symbol, name, exchange and sector at market time `at` of one symbol. It may be one that the stock had before.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError>;
+    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError>;
 
-    /// The finished sessions from `first` to `last`, both included, oldest first. Sessions that have not
-    /// closed at market time `at` are left out, as are days the source has no bar for.
+    /// The finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as traded;
+    /// [`domain::corporate_action::split_adjusted`] makes a chart of them. Sessions that have not closed at market
+    /// time `at` are left out, as are days the source has no bar for.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
@@ -104,6 +109,21 @@ pub trait QuoteSource: Send + Sync {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError>;
+
+    /// What happens to the stock on the days from `first` to `last`, both included, as far as it is known at market
+    /// time `at`: those of the past, and what is announced. In order of `ex_on`; empty for a source that does not tell.
+    ///
+    /// # Errors
+    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    async fn corporate_actions(
+        &self,
+        _symbol: &Symbol,
+        _first: NaiveDate,
+        _last: NaiveDate,
+        _at: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a newest price tells of an interval: one move if it began to hold there, else none.

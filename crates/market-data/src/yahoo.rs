@@ -203,7 +203,7 @@ impl QuoteSource for Yahoo {
         Calendar::Xnys
     }
 
-    fn catalogue(&self) -> Catalogue {
+    fn catalogue(&self, _: Timestamp) -> Catalogue {
         Catalogue::OnDemand
     }
 
@@ -247,7 +247,7 @@ impl QuoteSource for Yahoo {
         answers
     }
 
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         let query = query.trim();
         if query.is_empty() {
             return Ok(Vec::new());
@@ -258,7 +258,7 @@ impl QuoteSource for Yahoo {
     }
 
     /// A search knows the sector; what it does not find, a series may.
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         if let Some(found) = search::exact_match(&self.search_for(&ticker).await?, symbol)? {
             return Ok(found);

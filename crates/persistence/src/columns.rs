@@ -6,7 +6,7 @@ use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{HasSqlType, Text};
 use domain::money::AveragePrice;
 use domain::sql::{Exact, Moment};
-use domain::{Money, OrderId, Percent, Price, Quantity, Timestamp, TokenId};
+use domain::{Money, OrderId, PerShare, Percent, Price, Quantity, Timestamp, TokenId};
 
 use crate::connection::MultiBackend;
 
@@ -30,7 +30,7 @@ macro_rules! read {
         }
     )+)+ };
 }
-read!(Exact => [Money, Price, Quantity, AveragePrice, Percent], Moment => [Timestamp]);
+read!(Exact => [Money, Price, Quantity, AveragePrice, Percent, PerShare], Moment => [Timestamp]);
 
 macro_rules! write {
     ($($sql_type:ty => [$($name:ty),+]),+) => { $($(
@@ -42,7 +42,7 @@ macro_rules! write {
         }
     )+)+ };
 }
-write!(Exact => [Money, Price, Quantity, AveragePrice, Percent], Moment => [Timestamp]);
+write!(Exact => [Money, Price, Quantity, AveragePrice, Percent, PerShare], Moment => [Timestamp]);
 
 /// Ids that are stored as text.
 macro_rules! text {

@@ -326,8 +326,21 @@ pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>,
         .load(tx.conn)?)
 }
 
+/// The ids of those portfolios' open orders for one stock, roots before their legs.
+pub fn open_ids_of_stock(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    stock: StockId,
+) -> Result<Vec<OrderId>, StoreError> {
+    Ok(orders::table
+        .filter(orders::portfolio_id.eq_any(portfolios).and(orders::stock_id.eq(stock)).and(is_open()))
+        .order(orders::id)
+        .select(orders::id)
+        .load(tx.conn)?)
+}
+
 /// Spelled as in the index, which a planner recognises only so.
-fn is_open() -> SqlLiteral<Bool> {
+pub(crate) fn is_open() -> SqlLiteral<Bool> {
     sql("orders.status IN ('held', 'accepted', 'partially_filled')")
 }
 

@@ -26,6 +26,9 @@ pub struct PortfolioRecord {
     pub reserved_cash: Money,
     /// Since when it is over and can only be looked at.
     pub archived_at: Option<Timestamp>,
+    /// Of the portfolio's life, paid or owed.
+    pub dividends: Money,
+    pub dividends_receivable: Money,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -171,6 +174,28 @@ pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result
         }
     }
     Ok(())
+}
+
+/// Writes what dividends there have been, and what is owed of them.
+pub fn save_dividends(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    total: &Money,
+    receivable: &Money,
+) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.find(id))
+        .set((portfolios::dividends.eq(total), portfolios::dividends_receivable.eq(receivable)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The rows of those portfolios, in order of id.
+pub fn by_ids(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::id.eq_any(ids))
+        .order(portfolios::id)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
 }
 
 /// From now on the portfolio can only be looked at.

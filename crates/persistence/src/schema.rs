@@ -40,7 +40,7 @@ table! {
     stocks (id) {
         id -> BigInt, symbol -> Text, company_name -> Text, exchange -> Text, sector -> Text, currency -> Text,
         last_price -> Nullable<Exact>, previous_close -> Nullable<Exact>, last_updated -> Nullable<Moment>,
-        price_source -> Nullable<Text>, freshness -> Nullable<Text>,
+        price_source -> Nullable<Text>, freshness -> Nullable<Text>, delisted_on -> Nullable<Date>,
     }
 }
 table! {
@@ -57,6 +57,7 @@ table! {
     portfolios (id) {
         id -> BigInt, user_id -> BigInt, name -> Text, description -> Text, cash_balance -> Exact,
         created_at -> Moment, updated_at -> Moment, reserved_cash -> Exact, archived_at -> Nullable<Moment>,
+        dividends -> Exact, dividends_receivable -> Exact,
     }
 }
 table! {
@@ -90,6 +91,8 @@ table! {
         transaction_type -> Text, quantity -> Nullable<Exact>, price -> Nullable<Exact>, commission -> Exact,
         amount -> Exact, realized_pnl -> Nullable<Exact>, timestamp -> Moment, quote_source -> Nullable<Text>,
         quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
+        action_id -> Nullable<BigInt>, effective_at -> Nullable<Moment>, split_ratio -> Nullable<Text>,
+        quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>,
     }
 }
 table! {
@@ -98,6 +101,7 @@ table! {
     portfolio_snapshots (id) {
         id -> BigInt, portfolio_id -> BigInt, date -> Date, total_value -> Exact, cash_balance -> Exact,
         positions_value -> Exact, net_flow -> Exact, provisional -> Bool,
+        dividends_receivable -> Exact,
     }
 }
 table! {
@@ -119,8 +123,32 @@ table! {
         finished_at -> Nullable<Moment>, outcome -> Nullable<Text>,
     }
 }
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    corporate_actions (id) {
+        id -> BigInt, stock_id -> BigInt, action_key -> Text, kind -> Text, symbol -> Text, ex_on -> Date,
+        effective_at -> Moment, split_ratio -> Nullable<Text>, per_share -> Nullable<Exact>,
+        pays_on -> Nullable<Date>, pays_at -> Nullable<Moment>, new_symbol -> Nullable<Text>, known_at -> Moment,
+        applied_at -> Nullable<Moment>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    portfolio_actions (portfolio_id, action_id) {
+        portfolio_id -> BigInt, action_id -> BigInt, quantity -> Exact, amount -> Exact, booked_at -> Moment,
+        paid_at -> Nullable<Moment>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    former_symbols (symbol, until_on) { symbol -> Text, stock_id -> BigInt, until_on -> Date, }
+}
 
 joinable!(api_tokens -> users (user_id));
+joinable!(former_symbols -> stocks (stock_id));
+joinable!(portfolio_actions -> corporate_actions (action_id));
 joinable!(orders -> stocks (stock_id));
 joinable!(portfolio_snapshots -> portfolios (portfolio_id));
 joinable!(portfolios -> users (user_id));
@@ -132,7 +160,10 @@ joinable!(watchlist_items -> stocks (stock_id));
 joinable!(watchlist_items -> watchlists (watchlist_id));
 allow_tables_to_appear_in_same_query!(
     api_tokens,
+    corporate_actions,
+    former_symbols,
     orders,
+    portfolio_actions,
     portfolio_snapshots,
     portfolios,
     positions,

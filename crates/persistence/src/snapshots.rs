@@ -20,6 +20,7 @@ struct SnapshotRow {
     positions_value: Money,
     net_flow: Money,
     provisional: bool,
+    dividends_receivable: Money,
 }
 
 impl From<SnapshotRow> for Snapshot {
@@ -32,6 +33,7 @@ impl From<SnapshotRow> for Snapshot {
             positions_value: row.positions_value,
             net_flow: row.net_flow,
             provisional: row.provisional,
+            dividends_receivable: row.dividends_receivable,
         }
     }
 }
@@ -46,6 +48,7 @@ impl From<&Snapshot> for SnapshotRow {
             positions_value: snapshot.positions_value.clone(),
             net_flow: snapshot.net_flow.clone(),
             provisional: snapshot.provisional,
+            dividends_receivable: snapshot.dividends_receivable.clone(),
         }
     }
 }
@@ -54,7 +57,8 @@ impl From<&Snapshot> for SnapshotRow {
 pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
     use diesel::query_dsl::methods::FilterDsl;
     use portfolio_snapshots::{
-        cash_balance, date, net_flow, portfolio_id, positions_value, provisional, total_value,
+        cash_balance, date, dividends_receivable, net_flow, portfolio_id, positions_value, provisional,
+        total_value,
     };
     macro_rules! upsert {
         ($conn:expr, $rows:expr) => {
@@ -67,6 +71,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
                     cash_balance.eq(excluded(cash_balance)),
                     positions_value.eq(excluded(positions_value)),
                     net_flow.eq(excluded(net_flow)),
+                    dividends_receivable.eq(excluded(dividends_receivable)),
                     provisional.eq(excluded(provisional)),
                 ))
                 // The database decides: a final row that another process is just writing counts too.

@@ -10,7 +10,9 @@ use domain::{Bar, Currency, Freshness, Listing, Price, Quote, Stock, StockId, Sy
 
 use crate::bulk::Unnest;
 use crate::connection::{Conn, each};
-use crate::schema::{positions, price_bars, stocks, watchlist_items};
+use crate::schema::{
+    corporate_actions, former_symbols, orders, positions, price_bars, stocks, watchlist_items,
+};
 use crate::users::lower;
 use crate::{StoreError, Tx};
 
@@ -27,6 +29,7 @@ pub(crate) struct StockRow {
     last_updated: Option<Timestamp>,
     price_source: Option<String>,
     freshness: Option<Freshness>,
+    delisted_on: Option<NaiveDate>,
 }
 
 impl From<StockRow> for Stock {
@@ -44,7 +47,7 @@ impl From<StockRow> for Stock {
             sector: row.sector,
             currency: Currency::Usd,
         };
-        Self { id: row.id, listing, last }
+        Self { id: row.id, listing, last, delisted_on: row.delisted_on }
     }
 }
 
@@ -74,13 +77,77 @@ pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError>
     Ok(stocks::table.filter(stocks::symbol.eq(&listing.symbol)).select(stocks::id).first(tx.conn)?)
 }
 
+/// The stock that is called so now, else the one that was last called so before.
 pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
-    Ok(stocks::table
+    let found: Option<StockRow> = stocks::table
         .filter(stocks::symbol.eq(symbol))
         .select(StockRow::as_select())
         .first(tx.conn)
-        .optional()?
-        .map(Stock::from))
+        .optional()?;
+    let found = match found {
+        Some(row) => Some(row),
+        None => former_symbols::table
+            .inner_join(stocks::table)
+            .filter(former_symbols::symbol.eq(symbol))
+            .order(former_symbols::until_on.desc())
+            .select(StockRow::as_select())
+            .first(tx.conn)
+            .optional()?,
+    };
+    Ok(found.map(Stock::from))
+}
+
+/// Gives a stock another symbol and name from that day on; the old one is remembered. `false`, and nothing is changed,
+/// when another stock that is in use has the new symbol.
+pub fn rename(
+    tx: &mut Tx<'_>,
+    id: StockId,
+    (old, new): (&Symbol, &Symbol),
+    company_name: Option<&str>,
+    on: NaiveDate,
+) -> Result<bool, StoreError> {
+    let holder: Option<StockId> =
+        stocks::table.filter(stocks::symbol.eq(new)).select(stocks::id).first(tx.conn).optional()?;
+    if let Some(other) = holder.filter(|other| *other != id) {
+        let used = diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(other)))
+            .or(diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(other))))
+            .or(diesel::dsl::exists(orders::table.filter(orders::stock_id.eq(other))))
+            .or(diesel::dsl::exists(corporate_actions::table.filter(corporate_actions::stock_id.eq(other))));
+        let used: bool = diesel::select(used).get_result(tx.conn)?;
+        if used {
+            return Ok(false);
+        }
+        // It was listed anew before anybody knew that it is the same.
+        diesel::delete(stocks::table.find(other)).execute(tx.conn)?;
+    }
+    diesel::update(stocks::table.find(id)).set(stocks::symbol.eq(new)).execute(tx.conn)?;
+    if let Some(name) = company_name {
+        diesel::update(stocks::table.find(id)).set(stocks::company_name.eq(name)).execute(tx.conn)?;
+    }
+    let known = former_symbols::table.find((old, on)).count().get_result::<i64>(tx.conn)?;
+    if known == 0 {
+        diesel::insert_into(former_symbols::table)
+            .values((
+                former_symbols::symbol.eq(old),
+                former_symbols::stock_id.eq(id),
+                former_symbols::until_on.eq(on),
+            ))
+            .execute(tx.conn)?;
+    }
+    Ok(true)
+}
+
+/// From that day on it is traded no more.
+pub fn delist(tx: &mut Tx<'_>, id: StockId, on: NaiveDate) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id)).set(stocks::delisted_on.eq(on)).execute(tx.conn)?;
+    Ok(())
+}
+
+/// All of them, in order of symbol.
+pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> =
+        stocks::table.order(stocks::symbol).select(StockRow::as_select()).load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
 }
 
 /// In order of symbol.
@@ -116,6 +183,24 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
         ))
         .execute(tx.conn)?;
     Ok(())
+}
+
+/// Stocks that somebody holds, held, has ordered or watches, in order of symbol: those whose actions concern somebody.
+pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> = stocks::table
+        .filter(
+            diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(stocks::id)))
+                .or(diesel::dsl::exists(
+                    watchlist_items::table.filter(watchlist_items::stock_id.eq(stocks::id)),
+                ))
+                .or(diesel::dsl::exists(
+                    orders::table.filter(orders::stock_id.eq(stocks::id).and(crate::orders::is_open())),
+                )),
+        )
+        .order(stocks::symbol)
+        .select(StockRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
 }
 
 /// Stocks that somebody holds, held or watches, in order of symbol: those worth keeping a price for.

@@ -2,10 +2,11 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use domain::journal::BookedTerms;
 use domain::sql::{Exact, Moment};
 use domain::{
-    FillRule, JournalEntry, Money, OrderId, PortfolioId, Price, PriceSource, Quantity, Receipt, StockId,
-    Symbol, Timestamp, TransactionId, TransactionType, UserId,
+    ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, Price,
+    PriceSource, Quantity, Receipt, StockId, Symbol, Timestamp, TransactionId, TransactionType, UserId,
 };
 
 use crate::bulk::Unnest;
@@ -32,10 +33,30 @@ struct TransactionRow {
     quoted_at: Option<Timestamp>,
     fill_rule: Option<FillRule>,
     quoted_price: Option<Price>,
+    action_id: Option<ActionId>,
+    effective_at: Option<Timestamp>,
+    split_ratio: Option<String>,
+    quantity_before: Option<Quantity>,
+    per_share: Option<PerShare>,
+}
+
+impl TransactionRow {
+    /// What the table's checks and [`append`] have seen to: a ratio that can be read, and all of a split or a dividend.
+    fn action(&mut self) -> Option<BookedAction> {
+        let (id, effective_at) = self.action_id.zip(self.effective_at)?;
+        let ratio = self.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok());
+        let terms = match (ratio, self.quantity_before.take(), self.per_share.take()) {
+            (Some(ratio), Some(before), _) => BookedTerms::Split { ratio, before },
+            (_, _, Some(per_share)) => BookedTerms::Dividend { per_share },
+            _ => return None,
+        };
+        Some(BookedAction { id, effective_at, terms })
+    }
 }
 
 impl From<TransactionRow> for JournalEntry {
-    fn from(row: TransactionRow) -> Self {
+    fn from(mut row: TransactionRow) -> Self {
+        let action = row.action();
         let receipt = match (row.quote_source, row.quoted_at, row.fill_rule, row.quoted_price) {
             (Some(source), Some(quoted_at), Some(rule), Some(quoted_price)) => {
                 Some(Receipt { source: PriceSource(source), quoted_at, rule, quoted_price })
@@ -55,6 +76,7 @@ impl From<TransactionRow> for JournalEntry {
             realized_pnl: row.realized_pnl,
             timestamp: row.timestamp,
             receipt,
+            action,
         }
     }
 }
@@ -63,6 +85,10 @@ impl From<TransactionRow> for JournalEntry {
 pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
     if entries.is_empty() {
         return Ok(Vec::new());
+    }
+    // Trades are many and have none of the columns of actions.
+    if entries.iter().any(|entry| entry.action.is_some()) {
+        return append_one_by_one(tx, entries);
     }
     let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
     let ids: Vec<TransactionId> = match tx.conn {
@@ -115,6 +141,37 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
         .load(c)?,
     };
     Ok(entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect())
+}
+
+fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
+    let mut appended = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let (ratio, before, per_share) = match entry.action.as_ref().map(|action| &action.terms) {
+            Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before), None),
+            Some(BookedTerms::Dividend { per_share }) => (None, None, Some(per_share)),
+            None => (None, None, None),
+        };
+        let id = diesel::insert_into(transactions::table)
+            .values((
+                transactions::portfolio_id.eq(entry.portfolio_id),
+                transactions::stock_id.eq(entry.stock_id),
+                transactions::transaction_type.eq(entry.transaction_type),
+                transactions::quantity.eq(entry.quantity.as_ref()),
+                transactions::commission.eq(&entry.commission),
+                transactions::amount.eq(&entry.amount),
+                transactions::realized_pnl.eq(entry.realized_pnl.as_ref()),
+                transactions::timestamp.eq(entry.timestamp),
+                transactions::action_id.eq(entry.action.as_ref().map(|action| action.id)),
+                transactions::effective_at.eq(entry.action.as_ref().map(|action| action.effective_at)),
+                transactions::split_ratio.eq(ratio),
+                transactions::quantity_before.eq(before),
+                transactions::per_share.eq(per_share),
+            ))
+            .returning(transactions::id)
+            .get_result(tx.conn)?;
+        appended.push(JournalEntry { id: Some(id), ..entry.clone() });
+    }
+    Ok(appended)
 }
 
 /// Which entries of a journal are wanted; the default is all of them.
@@ -202,6 +259,33 @@ pub fn since_up_to(
         .order(transactions::id)
         .select(TransactionRow::as_select())
         .load(statement.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// The entries of one stock in several portfolios at or after an instant, in order of id.
+pub fn of_stock_since(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    stock: StockId,
+    from: Timestamp,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::timestamp.ge(from)))
+        .filter(transactions::stock_id.eq(stock))
+        .order(transactions::id)
+        .select(TransactionRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// The splits of a portfolio, in order of id.
+pub fn splits(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.eq(portfolio))
+        .filter(transactions::transaction_type.eq(TransactionType::Split))
+        .order(transactions::id)
+        .select(TransactionRow::as_select())
+        .load(tx.conn)?;
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 

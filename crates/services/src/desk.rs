@@ -68,10 +68,21 @@ pub(crate) enum Command {
         order: OrderId,
         moves: Arc<[PriceMove]>,
         until: Timestamp,
+        /// The prices are for shares as they were then.
+        in_shares_of: Timestamp,
     },
 }
 
 impl Command {
+    /// Up to when its prices know of splits and ends of listings; a cancellation has no prices.
+    fn priced_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Place { seen, .. } | Self::Replace { seen, .. } => Some(seen.asked_at),
+            Self::Work { in_shares_of, .. } => Some(*in_shares_of),
+            Self::Cancel { .. } => None,
+        }
+    }
+
     fn portfolio(&self) -> PortfolioId {
         match self {
             Self::Place { portfolio, .. }
@@ -187,8 +198,8 @@ impl Clerk {
         let Self { lane, clock, rules, kept } = self;
         let served = catch_unwind(AssertUnwindSafe(|| {
             lane.write(|tx| {
-                let mut batch = Batch::load(tx, commands, again)?;
-                let outcomes = commands.iter().map(|command| batch.decide(command, clock, rules)).collect();
+                let mut batch = Batch::load(tx, commands, again, clock, rules)?;
+                let outcomes = commands.iter().map(|command| batch.decide(command, rules)).collect();
                 batch.save(tx, outcomes, kept)
             })
         }));

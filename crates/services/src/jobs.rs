@@ -25,19 +25,28 @@ pub enum JobKind {
     ProvisionalSnapshots,
     /// Last prices of everything held or watched.
     RefreshQuotes,
+    /// Learns what happens to stocks, and gives portfolios what is theirs of it; when a session is next, and once it has
+    /// opened.
+    CorporateActions,
     /// Forgets expired logins and old records of runs.
     Prune,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 4] =
-        [Self::SnapshotPortfolios, Self::ProvisionalSnapshots, Self::RefreshQuotes, Self::Prune];
+    pub const ALL: [Self; 5] = [
+        Self::SnapshotPortfolios,
+        Self::ProvisionalSnapshots,
+        Self::RefreshQuotes,
+        Self::CorporateActions,
+        Self::Prune,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SnapshotPortfolios => "snapshot_portfolios",
             Self::ProvisionalSnapshots => "provisional_snapshots",
             Self::RefreshQuotes => "refresh_quotes",
+            Self::CorporateActions => "corporate_actions",
             Self::Prune => "prune",
         }
     }
@@ -45,7 +54,9 @@ impl JobKind {
     /// How long finished runs stay on record.
     fn remembered(self) -> TimeDelta {
         match self {
-            Self::SnapshotPortfolios | Self::ProvisionalSnapshots | Self::Prune => TimeDelta::days(400),
+            Self::SnapshotPortfolios | Self::ProvisionalSnapshots | Self::CorporateActions | Self::Prune => {
+                TimeDelta::days(400)
+            }
             Self::RefreshQuotes => TimeDelta::days(1),
         }
     }
@@ -89,6 +100,7 @@ impl Services {
         self.store
             .write(move |tx| {
                 let wall = market.clock.wall();
+                plan_actions(tx, &market, wall)?;
                 plan_snapshots(tx, &market, wall)?;
                 plan_refresh(tx, &market, wall)?;
                 let day = exchange_date(wall).to_string();
@@ -206,6 +218,9 @@ impl Services {
                 };
                 self.refresh_quotes(limit).await.map(Outcome::Done)
             }
+            JobKind::CorporateActions => {
+                self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)
+            }
             JobKind::Prune => self.prune().await.map(Outcome::Done),
         }
     }
@@ -278,6 +293,19 @@ fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> R
             jobs::plan(tx, kind, &session.date.to_string(), partition, wall)?;
         }
     }
+    Ok(())
+}
+
+/// Once when a session is the next, and once when it has opened: what is announced late is there before the others
+/// trade on it. Where sessions follow one another without a pause that is one run.
+fn plan_actions(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+    let now = market.clock.at_wall(wall);
+    let session = market.calendar.booking_session(now);
+    let key = match session.opens_at <= now {
+        true => session.date.to_string(),
+        false => format!("{} before open", session.date),
+    };
+    jobs::plan(tx, JobKind::CorporateActions.as_str(), &key, 0, wall)?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod clock;
+pub mod corporate_actions;
 mod desk;
 mod error;
 pub mod jobs;

@@ -34,6 +34,11 @@ impl Market {
         under_way.unwrap_or_else(|| self.calendar.last_closed(at))
     }
 
+    /// When the session under way at `at` has opened; while there is none, `at`.
+    pub fn opened_at(&self, at: Timestamp) -> Timestamp {
+        self.calendar.session_at(at).map_or(at, |session| session.opens_at)
+    }
+
     /// The close before the newest prices: from there "today" counts.
     pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.before(self.priced_session(at).date).closes_at

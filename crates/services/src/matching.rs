@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::{Freshness, OrderGroup, OrderId, PortfolioId, PriceMove, StockId, Symbol, Timestamp};
+use domain::{
+    Freshness, KnownAction, OrderGroup, OrderId, PortfolioId, PriceMove, StockId, Symbol, Timestamp,
+};
 use futures::future::join_all;
-use persistence::{Tx, installation, orders, portfolios};
+use persistence::{Tx, corporate_actions, installation, orders, portfolios};
 use serde::{Deserialize, Serialize};
 
 use crate::Services;
@@ -86,16 +88,26 @@ impl Services {
     /// Only when the database fails. An order that the desk could not serve is met again in the next pass.
     pub async fn match_orders(&self) -> Result<Matched> {
         let mut matched = Matched::default();
+        // Orders meet prices up to here, and both are in the shares there are then.
+        let now = self.market.now();
+        self.apply_due_actions().await?;
         let mut after = None;
         loop {
-            let (ids, groups) = self
+            let clock = self.market.clock.clone();
+            let (ids, groups, splits) = self
                 .store
                 .read(move |tx| {
                     let ids = orders::working(tx, after, AT_ONCE)?;
                     let groups = orders::groups(tx, &ids)?;
-                    Ok::<_, Error>((ids, groups))
+                    let from = groups.iter().filter_map(seen_until).min().unwrap_or(now);
+                    let splits = corporate_actions::taken_effect(tx, from, clock.now().max(now))?;
+                    Ok::<_, Error>((ids, groups, splits))
                 })
                 .await?;
+            if splits.iter().any(|known| known.effective_at > now) {
+                // Somebody may have applied it already: the next pass begins after it.
+                return Ok(matched);
+            }
             let Some(last) = ids.last() else { return Ok(matched) };
             after = Some(*last);
             matched.working += ids.len();
@@ -105,13 +117,21 @@ impl Services {
                 by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
             }
             for (symbol, groups) in by_stock.into_values() {
-                matched.stirred += self.match_stock(&symbol, groups).await?;
+                let stock = groups[0].root().stock_id;
+                let splits: Vec<&KnownAction> =
+                    splits.iter().filter(|known| known.stock_id == stock).collect();
+                matched.stirred += self.match_stock(&symbol, groups, &splits, now).await?;
             }
         }
     }
 
-    async fn match_stock(&self, symbol: &Symbol, mut groups: Vec<OrderGroup>) -> Result<usize> {
-        let now = self.market.now();
+    async fn match_stock(
+        &self,
+        symbol: &Symbol,
+        mut groups: Vec<OrderGroup>,
+        splits: &[&KnownAction],
+        now: Timestamp,
+    ) -> Result<usize> {
         let lag = publication_lag(self.freshness());
         let mut stirred = 0;
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
@@ -119,7 +139,7 @@ impl Services {
         while from < now {
             let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
             let moves: Arc<[PriceMove]> = match self.market.quotes.moves(symbol, from, to).await {
-                Ok(moves) => moves.into(),
+                Ok(moves) => moves.into_iter().map(|price_move| in_new_shares(price_move, splits)).collect(),
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.
                     complete = false;
@@ -135,7 +155,7 @@ impl Services {
             let work = touched.iter().map(|group| {
                 let root = group.root();
                 let (portfolio, order, moves) = (root.portfolio_id, root.id, moves.clone());
-                self.desk().submit(Command::Work { portfolio, order, moves, until })
+                self.desk().submit(Command::Work { portfolio, order, moves, until, in_shares_of: now })
             });
             for result in join_all(work).await {
                 match result {
@@ -184,6 +204,13 @@ fn publication_lag(freshness: Freshness) -> TimeDelta {
         // The close, published by the next morning.
         Freshness::EndOfDay => TimeDelta::hours(14),
     }
+}
+
+/// A price of before splits, told in shares of after them.
+fn in_new_shares(price_move: PriceMove, splits: &[&KnownAction]) -> PriceMove {
+    let at = price_move.quote.as_of;
+    let later = splits.iter().filter(|known| at < known.effective_at);
+    later.filter_map(|known| known.action.ratio()).fold(price_move, |told, ratio| ratio.price_move(told))
 }
 
 /// What cannot be read counts as no lease.

@@ -1,5 +1,7 @@
 //! Placing orders, changing and canceling them, previewing them, looking at them.
 
+use std::collections::HashMap;
+
 use domain::money::AveragePrice;
 use domain::{
     JournalEntry, Look, Money, Order, OrderId, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Placed,
@@ -396,12 +398,24 @@ impl Services {
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
     async fn look_at(&self, symbol: &Symbol) -> Result<Seen> {
-        let stock = self.known_stock(symbol).await?;
+        let mut stock = self.known_stock(symbol).await?;
         let asked_at = self.market.now();
         let quote = match self.market.quotes.quote(symbol, asked_at).await {
             Ok(quote) => quote,
             Err(_) => self.quote(symbol).await?,
         };
+        // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
+        let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
+        if old || quote.symbol != stock.listing.symbol {
+            stock = self.known_anew(symbol).await?;
+        }
+        if stock.delisted_on.is_some() {
+            let symbol = stock.listing.symbol;
+            return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
+        }
+        let mut quotes = HashMap::from([(stock.id, Ok(quote))]);
+        self.in_new_shares(&mut quotes, asked_at).await;
+        let quote = quotes.remove(&stock.id).unwrap_or_else(|| Err(Error::NotFound("price")))?;
         let volume = match self.rules().liquidity {
             Some(_) => self.volume_before(symbol, asked_at).await,
             None => None,
@@ -453,13 +467,14 @@ impl Services {
         &self,
         user: UserId,
         portfolio: PortfolioId,
-        filter: Filter,
+        mut filter: Filter,
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
         self.store
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
+                filter.symbol = crate::stocks::symbol_now(tx, filter.symbol)?;
                 let found = orders::page(tx, portfolio, &filter, before, one_more(limit))?;
                 let page = Page::of(found, limit, |order| order.id);
                 Ok(Page { items: with_fills(tx, page.items)?, next: page.next })

@@ -23,6 +23,10 @@ pub struct PortfolioSummary {
     pub updated_at: Timestamp,
     /// Since when it is over and can only be looked at.
     pub archived_at: Option<Timestamp>,
+    /// Dividends of the portfolio's life, paid or owed.
+    pub dividends: Money,
+    /// Owed since the stock trades without it, and not paid yet.
+    pub dividends_receivable: Money,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -36,6 +40,8 @@ impl From<PortfolioRecord> for PortfolioSummary {
             created_at: row.created_at,
             updated_at: row.updated_at,
             archived_at: row.archived_at,
+            dividends: row.dividends,
+            dividends_receivable: row.dividends_receivable,
         }
     }
 }
@@ -291,7 +297,12 @@ impl CashDirection {
         match transaction_type {
             TransactionType::Deposit => Some(Self::Deposit),
             TransactionType::Withdrawal => Some(Self::Withdrawal),
-            TransactionType::Buy | TransactionType::Sell => None,
+            TransactionType::Buy
+            | TransactionType::Sell
+            | TransactionType::Dividend
+            | TransactionType::Split
+            | TransactionType::Fee
+            | TransactionType::Reversal => None,
         }
     }
 }

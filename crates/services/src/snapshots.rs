@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use chrono::{NaiveDate, TimeDelta};
 use domain::{
-    JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot, Stock, StockId,
-    Timestamp, TransactionType,
+    JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot, Stock, StockId, Timestamp,
 };
+use persistence::corporate_actions::Owed;
 use persistence::portfolios::PortfolioRecord;
-use persistence::{StoreError, portfolios, positions, snapshots, stocks, transactions};
+use persistence::{StoreError, corporate_actions, portfolios, positions, snapshots, stocks, transactions};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -76,6 +76,9 @@ impl Services {
         // Before the close all there is counts, also what happened this very moment.
         let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
         let previous_close = self.market.calendar.before(date).closes_at;
+        if !in_progress {
+            self.catch_up_actions(session.opens_at).await?;
+        }
         let mut prices = Prices { session, in_progress, asked_at: now, known: HashMap::new() };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
@@ -89,7 +92,8 @@ impl Services {
                     let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
                     let held = positions::of_portfolios(tx, &ids)?;
                     let entries = transactions::since(tx, &ids, previous_close)?;
-                    Ok::<_, Error>(states_at(rows, held, entries, until))
+                    let owed = corporate_actions::owed_since(tx, &ids, until)?;
+                    Ok::<_, Error>(states_at(rows, held, entries, owed, until))
                 })
                 .await?;
             let Some(last) = batch.last() else { return Ok(count) };
@@ -142,6 +146,8 @@ impl Services {
         for stock in stocks {
             let price = match stored.get(&stock.id) {
                 Some((day, close)) if *day == date => (close.clone(), false),
+                // It has no close of that day and will get none: the last one stays.
+                Some((_, close)) if stock.delisted_on.is_some_and(|on| on <= date) => (close.clone(), false),
                 older => match self.fetch_close(&stock, date, prices.asked_at).await? {
                     Some(close) => (close, false),
                     None => (older_price(&stock, older)?, true),
@@ -188,6 +194,7 @@ struct State {
     /// Only what was held.
     quantities: HashMap<StockId, Quantity>,
     net_flow: Money,
+    dividends_receivable: Money,
 }
 
 impl State {
@@ -202,9 +209,10 @@ impl State {
         Snapshot {
             portfolio_id: self.id,
             date: prices.session.date,
-            total_value: positions_value.clone() + &self.cash_balance,
+            total_value: positions_value.clone() + &self.cash_balance + &self.dividends_receivable,
             cash_balance: self.cash_balance,
             positions_value,
+            dividends_receivable: self.dividends_receivable,
             net_flow: self.net_flow,
             provisional,
         }
@@ -216,8 +224,13 @@ fn states_at(
     rows: Vec<PortfolioRecord>,
     mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
     entries: Vec<JournalEntry>,
+    owed: Vec<Owed>,
     until: Timestamp,
 ) -> Vec<State> {
+    let mut receivable: HashMap<PortfolioId, Money> = HashMap::new();
+    for owed in owed.iter().filter(|owed| owed.at(until)) {
+        *receivable.entry(owed.portfolio_id).or_insert_with(Money::zero) += &owed.amount;
+    }
     let mut by_portfolio: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
     for entry in entries {
         by_portfolio.entry(entry.portfolio_id).or_default().push(entry);
@@ -241,17 +254,16 @@ fn states_at(
                     continue;
                 }
                 cash_balance -= &entry.amount;
-                if let (Some(stock), Some(quantity)) = (entry.stock_id, &entry.quantity) {
-                    let now = quantities.remove(&stock).unwrap_or_else(Quantity::zero);
-                    let before = match entry.transaction_type {
-                        TransactionType::Sell => now + quantity,
-                        _ => now.checked_sub(quantity).unwrap_or_else(Quantity::zero),
-                    };
-                    quantities.insert(stock, before);
+                // A split that became known later was in effect all the same.
+                if let Some(stock) = entry.stock_id.filter(|_| entry.shares_since() >= until) {
+                    let (added, taken) = entry.shares();
+                    let now = quantities.remove(&stock).unwrap_or_else(Quantity::zero) + &taken;
+                    quantities.insert(stock, now.checked_sub(&added).unwrap_or_else(Quantity::zero));
                 }
             }
             quantities.retain(|_, quantity| !quantity.is_zero());
-            State { id: row.id, cash_balance, quantities, net_flow }
+            let dividends_receivable = receivable.remove(&row.id).unwrap_or_else(Money::zero);
+            State { id: row.id, cash_balance, quantities, net_flow, dividends_receivable }
         })
         .collect()
 }

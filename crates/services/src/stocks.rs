@@ -5,9 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{Days, Months, NaiveDate};
 use domain::calendar::exchange_date;
-use domain::{Bar, Freshness, Listing, PriceSource, Quote, Stock, StockId, Symbol, Timestamp};
+use domain::corporate_action::split_adjusted;
+use domain::{
+    Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceSource, Quote, Stock, StockId,
+    Symbol, Timestamp,
+};
 use market_data::{Catalogue, QuoteError};
-use persistence::stocks;
+use persistence::{Tx, stocks};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -72,7 +76,11 @@ impl Known {
     fn get(&self, symbol: &Symbol) -> Option<Stock> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (id, listing) = known.get(symbol)?;
-        Some(Stock { id: *id, listing: listing.clone(), last: None })
+        Some(Stock { id: *id, listing: listing.clone(), last: None, delisted_on: None })
+    }
+
+    fn forget(&self, symbol: &Symbol) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(symbol);
     }
 
     fn insert(&self, stock: &Stock) {
@@ -87,11 +95,17 @@ impl Services {
     /// # Errors
     /// Only when the database fails.
     pub async fn import_catalogue(&self) -> Result<()> {
-        let Catalogue::Complete(mut listings) = self.market.quotes.catalogue() else { return Ok(()) };
+        let Catalogue::Complete(mut listings) = self.market.quotes.catalogue(self.market.now()) else {
+            return Ok(());
+        };
+        let renamed = self.renamed(&listings).await?;
         // Rows of several stocks are always written in the order of their symbols: nobody waits in a circle.
         listings.sort_by(|a, b| a.symbol.cmp(&b.symbol));
         self.store
             .write(move |tx| {
+                for (stock, action, listing) in &renamed {
+                    crate::corporate_actions::rename(tx, *stock, action, Some(listing))?;
+                }
                 let symbols: Vec<Symbol> = listings.iter().map(|listing| listing.symbol.clone()).collect();
                 let known = stocks::by_symbols(tx, &symbols)?;
                 for listing in
@@ -104,6 +118,35 @@ impl Services {
             .await
     }
 
+    /// Of symbols that the database does not have: stocks that it knows by another one, with how that came.
+    async fn renamed(&self, listings: &[Listing]) -> Result<Vec<(StockId, CorporateAction, Listing)>> {
+        let now = self.market.now();
+        let known = self.store.read(|tx| stocks::all(tx).map_err(Error::from)).await?;
+        let id_of = |symbol: &Symbol| {
+            known.iter().find(|stock| stock.listing.symbol == *symbol).map(|stock| stock.id)
+        };
+        let mut renamed = Vec::new();
+        if known.is_empty() {
+            return Ok(renamed);
+        }
+        for listing in listings.iter().filter(|listing| id_of(&listing.symbol).is_none()) {
+            let first = crate::performance::EARLIEST;
+            let actions = self
+                .market
+                .quotes
+                .corporate_actions(&listing.symbol, first, exchange_date(now), now)
+                .await
+                .unwrap_or_default();
+            renamed.extend(actions.into_iter().filter_map(|action| match &action.kind {
+                CorporateActionKind::SymbolChange { to } if *to == listing.symbol => {
+                    Some((id_of(&action.symbol)?, action, listing.clone()))
+                }
+                _ => None,
+            }));
+        }
+        Ok(renamed)
+    }
+
     /// Instruments whose symbol or name matches, best match first.
     ///
     /// # Errors
@@ -113,7 +156,7 @@ impl Services {
         if query.is_empty() {
             return Ok(Vec::new());
         }
-        self.market.quotes.search(query, limit).await.map_err(Error::from_search)
+        self.market.quotes.search(query, limit, self.market.now()).await.map_err(Error::from_search)
     }
 
     /// The instrument of that symbol; asks the source the first time.
@@ -127,12 +170,12 @@ impl Services {
         {
             return Ok(stock);
         }
-        let listing =
-            self.market.quotes.listing(symbol).await.map_err(|error| Error::from_quote(symbol, error))?;
+        let listing = self.market.quotes.listing(symbol, self.market.now()).await;
+        let listing = listing.map_err(|error| Error::from_quote(symbol, error))?;
         self.store
             .write(move |tx| {
                 let id = stocks::upsert(tx, &listing)?;
-                Ok(Stock { id, listing, last: None })
+                Ok(Stock { id, listing, last: None, delisted_on: None })
             })
             .await
     }
@@ -145,6 +188,22 @@ impl Services {
         let stock = self.stock(symbol).await?;
         self.known_stocks.insert(&stock);
         Ok(stock)
+    }
+
+    /// What a stock is called now that may be asked for by a symbol it had before.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn symbol_now(&self, symbol: &Symbol) -> Result<Symbol> {
+        let asked = symbol.clone();
+        let found = self.store.read(move |tx| symbol_now(tx, Some(asked))).await?;
+        Ok(found.unwrap_or_else(|| symbol.clone()))
+    }
+
+    /// What was kept in memory of a symbol is read anew: its stock has got another one, or is traded no more.
+    pub(crate) async fn known_anew(&self, symbol: &Symbol) -> Result<Stock> {
+        self.known_stocks.forget(symbol);
+        self.stock(symbol).await
     }
 
     /// The newest price of a symbol. When the source fails, the last known one, marked stale.
@@ -165,7 +224,7 @@ impl Services {
         }
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let mut found = self.market.quotes.quotes(&symbols, at).await;
-        stocks
+        let mut quotes = stocks
             .iter()
             .map(|stock| {
                 let symbol = &stock.listing.symbol;
@@ -181,10 +240,12 @@ impl Services {
                 };
                 (stock.id, quote)
             })
-            .collect()
+            .collect();
+        self.in_new_shares(&mut quotes, at).await;
+        quotes
     }
 
-    /// Daily bars of finished sessions, oldest first.
+    /// Daily bars of finished sessions, oldest first, told in the shares there are now: a split is no fall.
     ///
     /// # Errors
     /// As [`Services::stock`]; [`Error::NoPrice`] when the source fails and no bar is stored.
@@ -194,7 +255,9 @@ impl Services {
         let today = exchange_date(now);
         let first =
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
-        self.bars(&stock, first, today, now).await
+        let bars = self.bars(&stock, first, today, now).await?;
+        let actions = self.actions_of(&stock, now).await?;
+        Ok(split_adjusted(bars, &actions, today))
     }
 
     /// From the source; where that fails, what is stored.
@@ -265,4 +328,11 @@ pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
         freshness: last.freshness,
         stale: true,
     })
+}
+
+/// What a stock is called now that may be asked for by the symbol it had before. One that nobody has stays as it is.
+pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Option<Symbol>> {
+    let Some(symbol) = symbol else { return Ok(None) };
+    let found = stocks::by_symbol(tx, &symbol)?;
+    Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol)))
 }

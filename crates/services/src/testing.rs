@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use domain::{
-    Bar, Calendar, Currency, Freshness, Listing, Price, PriceMove, PriceSource, Quote, Session, Symbol,
-    Timestamp,
+    Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource, Quote,
+    Session, Symbol, Timestamp,
 };
 use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
 use persistence::testing::TestStore;
@@ -67,6 +67,8 @@ struct State {
     /// Prices that hold from an instant on.
     path: BTreeMap<(Symbol, Timestamp), (Price, Option<u64>)>,
     closes: BTreeMap<(Symbol, NaiveDate), Price>,
+    /// Each with the moment from which on it is told.
+    actions: Vec<(Timestamp, CorporateAction)>,
     failure: Option<QuoteError>,
     calls: Calls,
 }
@@ -141,6 +143,11 @@ impl FixedPrices {
         self.state().closes.insert((parse_symbol(symbol), date), parse_price(close));
     }
 
+    /// From that moment on the source tells of what happens to a stock.
+    pub fn announce(&self, from: Timestamp, action: CorporateAction) {
+        self.state().actions.push((from, action));
+    }
+
     /// From now on every question is answered with this error.
     pub fn fail_with(&self, error: QuoteError) {
         self.state().failure = Some(error);
@@ -206,7 +213,7 @@ impl QuoteSource for FixedPrices {
     }
 
     /// Complete where the simulated market's is; others have to be asked.
-    fn catalogue(&self) -> Catalogue {
+    fn catalogue(&self, _: Timestamp) -> Catalogue {
         match self.freshness {
             Freshness::Simulated => {
                 Catalogue::Complete(self.state().listed.values().map(|row| row.listing.clone()).collect())
@@ -226,7 +233,8 @@ impl QuoteSource for FixedPrices {
             let day_before = self.calendar.before(self.session_of(as_of).date).date;
             let step = state.path.range(..=(symbol.clone(), as_of)).next_back();
             let step = step.filter(|((of, _), _)| of == symbol).map(|(_, (price, _))| price.clone());
-            Ok(Quote {
+            let session = self.session_of(as_of).date;
+            let quote = Quote {
                 symbol: symbol.clone(),
                 price: step.unwrap_or_else(|| listed.price.clone()),
                 bid: listed.touch.as_ref().map(|(bid, _)| bid.clone()),
@@ -237,7 +245,14 @@ impl QuoteSource for FixedPrices {
                 source: self.source(),
                 freshness: self.freshness,
                 stale: false,
-            })
+            };
+            // The previous close is told in the shares of the session.
+            let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
+            let today = today.filter(|(_, action)| action.ex_on == session);
+            let previous_close = today
+                .filter_map(|(_, action)| action.ratio())
+                .fold(quote.clone(), |quote, ratio| ratio.quote(quote));
+            Ok(Quote { previous_close: previous_close.previous_close, ..quote })
         };
         symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
     }
@@ -268,7 +283,7 @@ impl QuoteSource for FixedPrices {
         Ok(moves)
     }
 
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         let query = query.to_lowercase();
         let fits = |listing: &Listing| {
             [listing.symbol.as_str(), &listing.company_name]
@@ -280,7 +295,7 @@ impl QuoteSource for FixedPrices {
         Ok(listings.filter(fits).take(limit).collect())
     }
 
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         let state = self.ask(|calls| calls.listings += 1)?;
         state.listed(symbol).map(|row| row.listing.clone())
     }
@@ -301,6 +316,20 @@ impl QuoteSource for FixedPrices {
             Some(Bar { date: session.date, open, high, low, close, volume: 1000 })
         };
         Ok(sessions.filter_map(bar).collect())
+    }
+
+    async fn corporate_actions(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        let state = self.ask(|_| ())?;
+        let told = state.actions.iter().filter(|(from, action)| {
+            *from <= at && action.symbol == *symbol && (first..=last).contains(&action.ex_on)
+        });
+        Ok(told.map(|(_, action)| action.clone()).collect())
     }
 }
 

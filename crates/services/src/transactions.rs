@@ -27,10 +27,14 @@ impl Services {
         &self,
         user: UserId,
         portfolio: PortfolioId,
-        filter: Filter,
+        mut filter: Filter,
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<NamedEntry, Cursor>> {
+        if filter.symbol.is_some() {
+            let asked = filter.symbol.take();
+            filter.symbol = self.store.read(move |tx| crate::stocks::symbol_now(tx, asked)).await?;
+        }
         let rows = self
             .store
             .query(move |statement| {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use domain::composition::Composition;
-use domain::valuation::{Cash, Priced};
+use domain::valuation::{Cash, Dividends, Priced};
 use domain::{
-    JournalEntry, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp, UserId, Valuation,
+    JournalEntry, Money, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp, UserId, Valuation,
 };
 use persistence::holdings::{self, Holdings};
-use persistence::{Tx, portfolios, positions, transactions};
+use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -27,12 +27,28 @@ struct Loaded {
     portfolio: PortfolioSummary,
     positions: Vec<(Stock, Position, Quantity)>,
     today: Vec<JournalEntry>,
+    /// What is owed for stocks that have begun to trade without their dividend since the previous close.
+    dividends_today: Vec<(StockId, Money)>,
 }
 
 fn load(tx: &mut Tx<'_>, portfolio: PortfolioSummary, since: Timestamp) -> Result<Loaded> {
     let positions = positions::of_portfolio(tx, portfolio.id)?;
     let today = transactions::since(tx, &[portfolio.id], since)?;
-    Ok(Loaded { portfolio, positions, today })
+    let dividends_today = dividends_since(tx, &portfolio, since)?;
+    Ok(Loaded { portfolio, positions, today, dividends_today })
+}
+
+/// Of what is owed. A dividend is paid weeks later, so that of a day is.
+fn dividends_since(
+    tx: &mut Tx<'_>,
+    portfolio: &PortfolioSummary,
+    since: Timestamp,
+) -> Result<Vec<(StockId, Money)>> {
+    if portfolio.dividends_receivable.is_zero() {
+        return Ok(Vec::new());
+    }
+    let owed = corporate_actions::owed_since(tx, &[portfolio.id], since)?;
+    Ok(owed.into_iter().filter(|owed| owed.since >= since).map(|owed| (owed.stock_id, owed.amount)).collect())
 }
 
 impl Services {
@@ -72,7 +88,15 @@ impl Services {
                 today
             }
         };
-        Ok(Some(Loaded { portfolio: portfolio.into(), positions, today }))
+        let portfolio: PortfolioSummary = portfolio.into();
+        let dividends_today = match portfolio.dividends_receivable.is_zero() {
+            true => Vec::new(),
+            false => {
+                let portfolio = portfolio.clone();
+                self.store.read(move |tx| dividends_since(tx, &portfolio, since)).await?
+            }
+        };
+        Ok(Some(Loaded { portfolio, positions, today, dividends_today }))
     }
 
     /// With something else that is read of the same state of the books.
@@ -136,12 +160,17 @@ impl Services {
         let quotes = self.quotes_of(&wanted, now).await;
         loaded
             .into_iter()
-            .map(|Loaded { portfolio, positions, today }| {
+            .map(|Loaded { portfolio, positions, today, dividends_today }| {
                 let priced: Result<Vec<Priced>> =
                     positions.into_iter().map(|position| priced(position, &quotes)).collect();
                 let cash = Cash {
                     balance: portfolio.cash_balance.clone(),
                     buying_power: portfolio.buying_power.clone(),
+                    dividends: Dividends {
+                        total: portfolio.dividends.clone(),
+                        receivable: portfolio.dividends_receivable.clone(),
+                        today: dividends_today,
+                    },
                 };
                 let valuation = Valuation::new(cash, priced?, &today);
                 Ok(ValuedPortfolio { portfolio, valuation, valued_at: now })

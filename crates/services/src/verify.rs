@@ -10,14 +10,16 @@ use chrono::NaiveDate;
 use domain::journal::Books;
 use domain::money::AveragePrice;
 use domain::{
-    Calendar, JournalEntry, Money, OrderId, OrderStatus, PortfolioId, Position, Price, Quantity, Session,
-    Side, Snapshot, StockId, Timestamp, TransactionId, TransactionType,
+    ActionId, Calendar, CorporateActionKind, JournalEntry, KnownAction, Money, OrderId, OrderStatus,
+    PortfolioId, Position, Price, Quantity, Session, Side, Snapshot, StockId, Timestamp, TransactionId,
+    TransactionType,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
+use persistence::corporate_actions::Applied;
 use persistence::orders::Booked;
 use persistence::portfolios::PortfolioRecord;
 use persistence::positions::Kept;
-use persistence::{Tx, orders, portfolios, positions, snapshots, stocks, transactions};
+use persistence::{Tx, corporate_actions, orders, portfolios, positions, snapshots, stocks, transactions};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -117,28 +119,34 @@ fn check_range(tx: &mut Tx<'_>, after: PortfolioId, last: PortfolioId, calendar:
     for (id, rows) in counted {
         *sizes.entry(id).or_default() += rows;
     }
+    let known = Known::load(tx)?;
     let mut report = Report::default();
     let mut window: Vec<PortfolioRecord> = Vec::new();
     let mut rows = 0;
     for row in portfolios::range(tx, after, last, i64::MAX)? {
         let own = sizes.get(&row.id).copied().unwrap_or(0);
         if rows + own > MOST_ROWS {
-            report.add(check_window(tx, std::mem::take(&mut window), calendar)?);
+            report.add(check_window(tx, std::mem::take(&mut window), calendar, &known)?);
             rows = 0;
         }
         if own > MOST_ROWS {
-            report.add(check_large(tx, &row, calendar)?);
+            report.add(check_large(tx, &row, calendar, &known)?);
         } else {
             rows += own;
             window.push(row);
         }
     }
-    report.add(check_window(tx, window, calendar)?);
+    report.add(check_window(tx, window, calendar, &known)?);
     Ok(report)
 }
 
 /// Portfolios with ids that follow one another, with few statements.
-fn check_window(tx: &mut Tx<'_>, rows: Vec<PortfolioRecord>, calendar: Calendar) -> Result<Report> {
+fn check_window(
+    tx: &mut Tx<'_>,
+    rows: Vec<PortfolioRecord>,
+    calendar: Calendar,
+    known: &Known,
+) -> Result<Report> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Report::default()) };
     let (after, last) = (PortfolioId(first.id.0 - 1), last.id);
     let mut held = positions::of_range(tx, after, last)?;
@@ -148,15 +156,24 @@ fn check_window(tx: &mut Tx<'_>, rows: Vec<PortfolioRecord>, calendar: Calendar)
     let orders = by_portfolio(&orders, |order| order.portfolio_id);
     let finals = snapshots::finals_in_range(tx, after, last)?;
     let finals = by_portfolio(&finals, |snapshot| snapshot.portfolio_id);
+    let had = corporate_actions::applied_in_range(tx, after, last)?;
+    let had = by_portfolio(&had, |applied| applied.portfolio_id);
 
     let mut report = Report::default();
     let mut unpriced = Unpriced::default();
     for row in rows {
         let (entries, finals) = (of(&journal, row.id), of(&finals, row.id));
-        let mut check = Check::new(&row, finals, calendar);
+        let held = held.remove(&row.id).unwrap_or_default();
+        let splits = entries.iter().filter(|entry| entry.transaction_type == TransactionType::Split);
+        let actions = Actions::new(known, held.keys(), of(&had, row.id), splits.cloned().collect());
+        let mut check = Check::new(&row, finals, calendar, actions);
         let mut fills: HashMap<OrderId, Fills> = HashMap::new();
-        for entry in entries {
-            check.entry(entry, &mut unpriced);
+        for (index, entry) in entries.iter().enumerate() {
+            let since = match entry.transaction_type {
+                TransactionType::Split => booked_since(entry, &entries[..index]),
+                _ => Vec::new(),
+            };
+            check.entry(entry, &since, &mut unpriced);
             if let Some(order) = entry.order_id {
                 fills.entry(order).or_default().add(entry);
             }
@@ -167,7 +184,7 @@ fn check_window(tx: &mut Tx<'_>, rows: Vec<PortfolioRecord>, calendar: Calendar)
         for order in fills.into_keys().collect::<BTreeSet<_>>() {
             check.differ(format!("the journal has fills of order {order}, which is not there"));
         }
-        report.add(check.end(held.remove(&row.id).unwrap_or_default(), &mut unpriced));
+        report.add(check.end(held, &mut unpriced));
         if unpriced.is_full() {
             report.differences.extend(unpriced.price(tx)?);
         }
@@ -177,13 +194,16 @@ fn check_window(tx: &mut Tx<'_>, rows: Vec<PortfolioRecord>, calendar: Calendar)
 }
 
 /// One portfolio in pages.
-fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar) -> Result<Report> {
+fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar, known: &Known) -> Result<Report> {
     let after = PortfolioId(row.id.0 - 1);
     let finals = snapshots::window(tx, row.id, EARLIEST, LATEST)?;
     let finals: Vec<Snapshot> = finals.into_iter().filter(|row| !row.provisional).collect();
     let mut unpriced = Unpriced::default();
     let mut differences = Vec::new();
-    let mut check = Check::new(row, &finals, calendar);
+    let held = positions::of_range(tx, after, row.id)?.remove(&row.id).unwrap_or_default();
+    let had = corporate_actions::applied_in_range(tx, after, row.id)?;
+    let splits = transactions::splits(tx, row.id)?;
+    let mut check = Check::new(row, &finals, calendar, Actions::new(known, held.keys(), &had, splits));
     let mut trades = 0;
     let mut seen = None;
     loop {
@@ -191,7 +211,16 @@ fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar) -> Re
         let Some(last) = entries.last() else { break };
         seen = last.id.map(|id| (last.timestamp, id));
         for entry in &entries {
-            check.entry(entry, &mut unpriced);
+            let since = match (entry.transaction_type, entry.stock_id) {
+                (TransactionType::Split, Some(stock)) => {
+                    let from = entry.shares_since();
+                    let mut since = transactions::of_stock_since(tx, &[row.id], stock, from)?;
+                    since.retain(|earlier| earlier.id < entry.id);
+                    booked_since(entry, &since)
+                }
+                _ => Vec::new(),
+            };
+            check.entry(entry, &since, &mut unpriced);
             trades += usize::from(entry.order_id.is_some());
         }
         if unpriced.is_full() {
@@ -219,7 +248,6 @@ fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar) -> Re
     if filled != trades {
         check.differ(format!("the journal has {trades} trades, the orders {filled} fills"));
     }
-    let held = positions::of_range(tx, after, row.id)?.remove(&row.id).unwrap_or_default();
     let mut report = check.end(held, &mut unpriced);
     report.differences.extend(differences);
     report.differences.extend(unpriced.price(tx)?);
@@ -244,6 +272,7 @@ struct Check<'a> {
     /// The next of them, with its session and the close before that.
     next: Option<(&'a Snapshot, Session, Timestamp)>,
     books: Books,
+    actions: Actions<'a>,
     /// Since the close before the next snapshot.
     net_flow: Money,
     last: Option<TransactionId>,
@@ -253,13 +282,19 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(row: &'a PortfolioRecord, finals: &'a [Snapshot], calendar: Calendar) -> Self {
+    fn new(
+        row: &'a PortfolioRecord,
+        finals: &'a [Snapshot],
+        calendar: Calendar,
+        actions: Actions<'a>,
+    ) -> Self {
         let mut check = Self {
             row,
             calendar,
             finals: finals.iter(),
             next: None,
             books: Books::default(),
+            actions,
             net_flow: Money::zero(),
             last: None,
             reserved_cash: Money::zero(),
@@ -302,15 +337,29 @@ impl<'a> Check<'a> {
             for (name, stored, computed) in [
                 ("cash_balance", &snapshot.cash_balance, self.books.cash_balance.clone()),
                 ("net_flow", &snapshot.net_flow, self.net_flow.clone()),
+                (
+                    "dividends_receivable",
+                    &snapshot.dividends_receivable,
+                    self.actions.receivable_at(session.closes_at),
+                ),
             ] {
                 self.report.differences.extend(amount_differs(self.row.id, date, name, stored, &computed));
             }
-            unpriced.add(snapshot, &self.books);
+            unpriced.add(snapshot, &self.books, |stock| self.actions.splits_at(stock, session.closes_at));
             self.turn_page();
         }
     }
 
-    fn entry(&mut self, entry: &JournalEntry, unpriced: &mut Unpriced) {
+    /// Looks at what actions that take effect until then, or all that are left, have done.
+    fn act_until(&mut self, at: Option<Timestamp>) {
+        let held =
+            |stock: StockId| self.books.positions.get(&stock).map(|position| position.quantity.clone());
+        let differences = self.actions.until(at, held);
+        differences.into_iter().for_each(|what| self.differ(what));
+    }
+
+    /// `since` are, of a split, the entries that were booked since it took effect.
+    fn entry(&mut self, entry: &JournalEntry, since: &[JournalEntry], unpriced: &mut Unpriced) {
         self.report.entries += 1;
         let id = entry.id.unwrap_or(TransactionId(0));
         if let Some(last) = self.last.filter(|last| *last > id) {
@@ -321,13 +370,15 @@ impl<'a> Check<'a> {
         }
         self.last = Some(id);
         self.settle_until(Some(entry.timestamp), unpriced);
+        self.act_until(Some(entry.timestamp));
+        self.actions.book(entry);
         if let Some((_, _, from)) = &self.next
             && entry.transaction_type.is_external_flow()
             && entry.timestamp >= *from
         {
             self.net_flow += &entry.amount;
         }
-        if let Err(what) = self.books.apply(entry) {
+        if let Err(what) = self.books.apply_after(entry, since) {
             self.differ(format!("transaction {}: {what}", id.0));
         }
     }
@@ -373,7 +424,11 @@ impl<'a> Check<'a> {
     /// Compares what is left with what is stored.
     fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
+        self.act_until(None);
         let row = self.row;
+        for what in self.actions.end(row) {
+            self.differ(what);
+        }
         let books = std::mem::take(&mut self.books);
         if row.cash_balance != books.cash_balance {
             self.differ(format!(
@@ -426,6 +481,174 @@ impl<'a> Check<'a> {
     }
 }
 
+/// The entries of before it that were booked after a split had taken effect.
+fn booked_since(split: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
+    let from = split.shares_since();
+    let since = earlier.iter().filter(|entry| {
+        entry.stock_id == split.stock_id
+            && entry.timestamp >= from
+            && (entry.action.is_none() || entry.shares_since() > from)
+    });
+    since.cloned().collect()
+}
+
+/// The corporate actions there are.
+struct Known {
+    by_id: HashMap<ActionId, KnownAction>,
+    by_stock: HashMap<StockId, Vec<ActionId>>,
+}
+
+impl Known {
+    fn load(tx: &mut Tx<'_>) -> Result<Self> {
+        let mut known = Self { by_id: HashMap::new(), by_stock: HashMap::new() };
+        for action in corporate_actions::all(tx)? {
+            known.by_stock.entry(action.stock_id).or_default().push(action.id);
+            known.by_id.insert(action.id, action);
+        }
+        Ok(known)
+    }
+}
+
+/// What corporate actions have done to one portfolio, and what they should have.
+struct Actions<'a> {
+    /// Of its stocks, those still to be looked at, the first to take effect last.
+    to_come: Vec<&'a KnownAction>,
+    had: BTreeMap<ActionId, &'a Applied>,
+    known: &'a Known,
+    splits: Vec<JournalEntry>,
+    /// Lines of the journal that are still to be found among what it has had.
+    lines: BTreeMap<ActionId, Vec<(TransactionType, Money, Timestamp)>>,
+}
+
+impl<'a> Actions<'a> {
+    fn new<'s>(
+        known: &'a Known,
+        stocks: impl Iterator<Item = &'s StockId>,
+        had: &'a [Applied],
+        splits: Vec<JournalEntry>,
+    ) -> Self {
+        let of_stocks = stocks.filter_map(|stock| known.by_stock.get(stock)).flatten();
+        let mut to_come: Vec<&KnownAction> = of_stocks.filter_map(|id| known.by_id.get(id)).collect();
+        to_come.sort_by_key(|action| std::cmp::Reverse((action.effective_at, action.id)));
+        let had = had.iter().map(|applied| (applied.action_id, applied)).collect();
+        Self { to_come, had, known, splits, lines: BTreeMap::new() }
+    }
+
+    fn book(&mut self, entry: &JournalEntry) {
+        if let Some(action) = &entry.action {
+            let line = (entry.transaction_type, entry.amount.clone(), entry.timestamp);
+            self.lines.entry(action.id).or_default().push(line);
+        }
+    }
+
+    /// Shares that splits of a stock had added and taken away by `at` which the journal has only later.
+    fn splits_at(&self, stock: StockId, at: Timestamp) -> (Quantity, Quantity) {
+        self.splits_by(stock, at, |effective_at| effective_at < at)
+    }
+
+    fn splits_by(
+        &self,
+        stock: StockId,
+        at: Timestamp,
+        counts: impl Fn(Timestamp) -> bool,
+    ) -> (Quantity, Quantity) {
+        let late = self.splits.iter().filter(|split| {
+            split.stock_id == Some(stock) && split.timestamp >= at && counts(split.shares_since())
+        });
+        late.fold((Quantity::zero(), Quantity::zero()), |(added, taken), split| {
+            let (more, less) = split.shares();
+            (added + &more, taken + &less)
+        })
+    }
+
+    fn receivable_at(&self, at: Timestamp) -> Money {
+        let owed = self.had.values().filter(|applied| {
+            let known = self.known.by_id.get(&applied.action_id);
+            known.is_some_and(|known| known.effective_at < at)
+                && applied.paid_at.is_none_or(|paid| paid >= at)
+        });
+        owed.map(|applied| &applied.amount).sum()
+    }
+
+    /// Compares what was held when actions took effect with what they were applied to.
+    fn until(&mut self, at: Option<Timestamp>, held: impl Fn(StockId) -> Option<Quantity>) -> Vec<String> {
+        let mut differences = Vec::new();
+        while let Some(known) = self.to_come.pop_if(|known| at.is_none_or(|at| known.effective_at <= at)) {
+            let (stock, effective_at) = (known.stock_id, known.effective_at);
+            let dividend = match &known.action.kind {
+                CorporateActionKind::Split { .. } => None,
+                CorporateActionKind::CashDividend { amount, .. } => Some(amount),
+                CorporateActionKind::SymbolChange { .. } | CorporateActionKind::Delisting => continue,
+            };
+            // A dividend is for shares of after a split of the same opening.
+            let (added, taken) = self.splits_by(stock, effective_at, |at| {
+                at < effective_at || (dividend.is_some() && at == effective_at)
+            });
+            let quantity = held(stock).unwrap_or_else(Quantity::zero) + &added;
+            let quantity = quantity.checked_sub(&taken).unwrap_or_else(Quantity::zero);
+            let action = &known.action.id;
+            match self.had.get(&known.id) {
+                None if quantity.is_zero() || known.applied_at.is_none() => {}
+                None => differences.push(format!("{action} was not applied to the {quantity} shares held")),
+                Some(had) if had.quantity != quantity => differences
+                    .push(format!("{action} was applied to {} shares, {quantity} were held", had.quantity)),
+                Some(had) => {
+                    let amount = dividend.map_or_else(Money::zero, |each| each.times(&quantity));
+                    if had.amount != amount {
+                        differences.push(format!("{action} pays {}, computed {amount}", had.amount));
+                    }
+                }
+            }
+        }
+        differences
+    }
+
+    /// Compares what the portfolio has had with its journal and its totals.
+    fn end(&mut self, row: &PortfolioRecord) -> Vec<String> {
+        let mut differences = Vec::new();
+        let (mut total, mut receivable) = (Money::zero(), Money::zero());
+        for had in self.had.values() {
+            let lines = self.lines.remove(&had.action_id).unwrap_or_default();
+            let Some(known) = self.known.by_id.get(&had.action_id) else {
+                differences.push(format!("it has had action {}, which is not known", had.action_id));
+                continue;
+            };
+            total += &had.amount;
+            let expected = match (&known.action.kind, had.paid_at) {
+                (CorporateActionKind::CashDividend { .. }, None) => {
+                    receivable += &had.amount;
+                    None
+                }
+                (CorporateActionKind::CashDividend { .. }, Some(paid_at)) => (!had.amount.is_zero())
+                    .then(|| (TransactionType::Dividend, had.amount.clone(), Some(paid_at))),
+                _ => (!had.quantity.is_zero()).then(|| (TransactionType::Split, Money::zero(), None)),
+            };
+            let as_expected = match (expected, lines.as_slice()) {
+                (None, []) => true,
+                (Some((kind, amount, at)), [(of, paid, when)]) => {
+                    kind == *of && amount == *paid && at.is_none_or(|at| at == *when)
+                }
+                _ => false,
+            };
+            if !as_expected {
+                differences.push(format!("{}: the journal says something else", known.action.id));
+            }
+        }
+        for (action, _) in std::mem::take(&mut self.lines) {
+            differences.push(format!("the journal has action {action}, which was not applied"));
+        }
+        for (name, stored, computed) in [
+            ("dividends", &row.dividends, total),
+            ("dividends_receivable", &row.dividends_receivable, receivable),
+        ] {
+            if *stored != computed {
+                differences.push(format!("{name} is {stored}, its actions give {computed}"));
+            }
+        }
+        differences
+    }
+}
+
 fn amount_differs(
     portfolio_id: PortfolioId,
     date: NaiveDate,
@@ -449,9 +672,14 @@ struct Unpriced {
 }
 
 impl Unpriced {
-    fn add(&mut self, snapshot: &Snapshot, books: &Books) {
-        let held = books.positions.iter().filter(|(_, position)| !position.quantity.is_zero());
-        let held: Vec<_> = held.map(|(stock, position)| (*stock, position.quantity.clone())).collect();
+    /// `late` is what splits had done by the snapshot's close that the books have only later.
+    fn add(&mut self, snapshot: &Snapshot, books: &Books, late: impl Fn(StockId) -> (Quantity, Quantity)) {
+        let held = books.positions.iter().map(|(stock, position)| {
+            let (added, taken) = late(*stock);
+            let quantity = position.quantity.clone() + &added;
+            (*stock, quantity.checked_sub(&taken).unwrap_or_else(Quantity::zero))
+        });
+        let held: Vec<_> = held.filter(|(_, quantity)| !quantity.is_zero()).collect();
         self.holdings += 1 + held.len();
         self.snapshots.push((snapshot.clone(), books.cash_balance.clone(), held));
     }
@@ -468,8 +696,18 @@ impl Unpriced {
             .collect();
         let wanted: Vec<_> = wanted.into_iter().collect();
         let closes = stocks::closes(tx, &wanted)?.into_iter();
-        let closes: HashMap<(StockId, NaiveDate), Price> =
+        let mut closes: HashMap<(StockId, NaiveDate), Price> =
             closes.map(|(stock, date, close)| ((stock, date), close)).collect();
+        // What is traded no more is worth what it was worth last.
+        let missing: BTreeSet<StockId> =
+            wanted.iter().filter(|of| !closes.contains_key(of)).map(|(stock, _)| *stock).collect();
+        for stock in stocks::by_ids(tx, &missing.into_iter().collect::<Vec<_>>())? {
+            let Some(on) = stock.delisted_on else { continue };
+            if let Some((_, _, last)) = stocks::closes_on(tx, &[stock.id], on)?.pop() {
+                let dates = wanted.iter().filter(|(id, date)| *id == stock.id && *date >= on);
+                closes.extend(dates.map(|of| (*of, last.clone())));
+            }
+        }
         let mut differences = Vec::new();
         for (snapshot, cash, held) in std::mem::take(self).snapshots {
             let (id, date) = (snapshot.portfolio_id, snapshot.date);
@@ -481,7 +719,7 @@ impl Unpriced {
                     None => missing += 1,
                 }
             }
-            let total = value.clone() + &cash;
+            let total = value.clone() + &cash + &snapshot.dividends_receivable;
             differences.extend(amount_differs(
                 id,
                 date,

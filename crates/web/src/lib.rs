@@ -4,6 +4,7 @@ mod access_log;
 mod api;
 mod assets;
 mod chart;
+mod corporate_actions;
 mod csrf;
 mod extract;
 mod form;

@@ -55,7 +55,7 @@ impl QuoteSource for Counting {
         Calendar::Xnys
     }
 
-    fn catalogue(&self) -> Catalogue {
+    fn catalogue(&self, _: Timestamp) -> Catalogue {
         Catalogue::OnDemand
     }
 
@@ -79,11 +79,11 @@ impl QuoteSource for Counting {
         answers
     }
 
-    async fn search(&self, _: &str, _: usize) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, _: &str, _: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         Ok(Vec::new())
     }
 
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         Ok(Listing {
             symbol: symbol.clone(),
             company_name: String::new(),
@@ -287,7 +287,7 @@ async fn the_simulated_market_is_asked_each_time() {
     let (morning, noon) = (quote("2026-11-20T15:00:00Z").await, quote("2026-11-20T17:00:00Z").await);
     assert_ne!(morning.price, noon.price);
     assert_eq!((gateway.freshness(), gateway.calendar()), (Freshness::Simulated, Calendar::AroundTheClock));
-    assert!(matches!(gateway.catalogue(), Catalogue::Complete(_)));
+    assert!(matches!(gateway.catalogue(instant(FRIDAY_MORNING)), Catalogue::Complete(_)));
     let (after, until) = (instant("2026-11-20T15:00:00Z"), instant("2026-11-20T15:10:00Z"));
     assert!(gateway.moves(&symbol("AAPL"), after, until).await.unwrap().len() > 100);
 }

@@ -1,5 +1,5 @@
 //! What is traded on the simulated market: well-known tickers with magnitudes near the public ones of early
-//! 2025, and three companies that exist nowhere else.
+//! 2025, and five companies that exist nowhere else.
 
 use domain::{Currency, Listing, Symbol};
 
@@ -61,32 +61,27 @@ pub(super) struct Instrument {
     pub(super) company_name: &'static str,
     exchange: &'static str,
     pub(super) follows: Follows,
-    /// US dollars at the anchor, the open of 1 November 2026.
+    /// US dollars at the anchor, the open of 1 November 2026; splits by then are behind it.
     pub(super) price: f64,
     /// Standard deviation of a year's log return: 0.27 is 27 %.
     pub(super) volatility: f64,
     pub(super) beta: f64,
-    /// Per cent of the price a year. It slows the price; dividends are not paid.
+    /// Per cent of the price a year, paid in four dividends.
     pub(super) dividend_yield_percent: f64,
-    /// Shares on an average day.
+    /// Shares on an average day about the anchor.
     pub(super) average_volume: u32,
 }
 
 impl Instrument {
-    /// # Panics
-    /// Not for the rows below: a test parses each symbol.
-    pub(super) fn symbol(&self) -> Symbol {
-        self.symbol.parse().expect("the catalogue's symbols are well formed")
-    }
-
-    pub(super) fn listing(&self) -> Listing {
+    /// What is known of it under a symbol and a name that it has at a time.
+    pub(super) fn listing(&self, symbol: Symbol, company_name: &str) -> Listing {
         let sector = match self.follows {
             Follows::Company(sector) => sector.name(),
             Follows::Market | Follows::Sector(_) | Follows::Itself => "Fund",
         };
         Listing {
-            symbol: self.symbol(),
-            company_name: self.company_name.to_owned(),
+            symbol,
+            company_name: company_name.to_owned(),
             exchange: self.exchange.to_owned(),
             sector: sector.to_owned(),
             currency: Currency::Usd,
@@ -212,10 +207,12 @@ pub(super) const INSTRUMENTS: &[Instrument] = &[
     fund("DIA", "SPDR Dow Jones Industrial Average ETF Trust", ARCA, Follows::Itself, 424.0, 0.14, 0.9, 1.6, 3_500_000),
     fund("IWM", "iShares Russell 2000 ETF", ARCA, Follows::Itself, 222.0, 0.22, 1.2, 1.2, 30_000_000),
     fund("VTI", "Vanguard Total Stock Market ETF", ARCA, Follows::Itself, 289.0, 0.165, 1.02, 1.3, 3_500_000),
-    // Invented, for prices below 1.00, thin trading, and a calm life.
+    // Invented, for prices below 1.00, thin trading, a calm life, a listing that ends, and a new name: see `events`.
     stock("XPENY", "Pennywhistle Mining (invented)", NASDAQ, Materials, 0.42, 0.85, 1.4, 0.0, 900_000),
     stock("XTINY", "Tumbledown Robotics (invented)", NASDAQ, Industrials, 12.4, 0.55, 1.5, 0.0, 150_000),
     stock("XWATT", "Steadfast Water & Light (invented)", NYSE, Utilities, 58.0, 0.12, 0.35, 3.8, 1_200_000),
+    stock("XLAST", "Last Orders Brewing (invented)", NYSE, ConsumerStaples, 8.4, 0.4, 0.8, 0.0, 600_000),
+    stock("XCOAX", "Coaxial Games (invented)", NASDAQ, Communication, 34.0, 0.45, 1.2, 0.5, 2_500_000),
 ];
 
 #[cfg(test)]
@@ -235,6 +232,6 @@ mod tests {
             assert!((0.05..1.0).contains(&row.volatility), "{}", row.symbol);
             assert!(row.average_volume > 0 && !row.company_name.is_empty(), "{}", row.symbol);
         }
-        assert_eq!(seen.len(), 63);
+        assert_eq!(seen.len(), 65);
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Purpose {
     Volume = 5,
     PathOfQuotes = 6,
     Stagger = 7,
+    ExDates = 8,
 }
 
 /// The numbers drawn for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.
@@ -28,6 +29,12 @@ impl Draws {
     /// A standard normal number.
     pub(super) fn normal(self, place: u64) -> f64 {
         inverse_normal(self.uniform(place))
+    }
+
+    /// A number from 0 up to, and without, `many`, each as likely as the other.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than `many`")]
+    pub(super) fn one_of(self, place: u64, many: u32) -> u32 {
+        (self.uniform(place) * f64::from(many)) as u32
     }
 
     /// A number strictly between 0 and 1, each as likely as the other.

@@ -43,6 +43,16 @@ impl Day {
         Calendar::AroundTheClock.session(date).map(|session| Self { number, session })
     }
 
+    /// The session of that number, less than 2^15.
+    pub(super) fn numbered(number: u16) -> Option<Self> {
+        Self::on(date_of(number))
+    }
+
+    /// Its last microsecond.
+    pub(super) fn last_instant(&self) -> Timestamp {
+        self.session.closes_at - MICROSECOND
+    }
+
     pub(super) fn next(&self) -> Option<Self> {
         Self::on(self.session.date + Days::new(1))
     }
@@ -96,6 +106,11 @@ impl Day {
 /// The number of a day's session, from 0.
 pub(super) fn session_on(date: NaiveDate) -> Option<u16> {
     u16::try_from((date - FIRST_DATE).num_days()).ok().filter(|session| *session < SESSIONS)
+}
+
+/// The day of a session.
+pub(super) fn date_of(session: u16) -> NaiveDate {
+    FIRST_DATE + Days::new(session.into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! How an instrument's price follows from the paths of the market, its sector and itself.
+//! How an instrument's total return, its price with dividends put back into it, follows from the paths of the market,
+//! its sector and itself.
 
 use super::catalogue::{Follows, Instrument, Sector};
 
@@ -15,11 +16,10 @@ const FUND_MARKET_LIMIT: f64 = 0.99;
 /// The share of the rest of a company's variance that is its sector's.
 const SECTOR_SHARE: f64 = 0.35;
 
-/// `X(t) = drift·t + market·M(t) + sector·S(t) + own·I(t)`, the log of the price, with t in sessions.
+/// `X(t) = drift·t + market·M(t) + sector·S(t) + own·I(t)`, the log of the total return, with t in sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mix {
-    /// Per session. The expected growth of the price itself: half the variance is taken off, and so is the
-    /// dividend yield.
+    /// Per session. The expected growth with dividends reinvested, less half the variance.
     pub(super) drift: f64,
     /// Weights of the three paths, each of variance 1 per session.
     pub(super) market: f64,
@@ -31,8 +31,8 @@ pub(super) struct Mix {
 
 impl Mix {
     pub(super) fn of(instrument: &Instrument) -> Self {
-        let Instrument { volatility, beta, dividend_yield_percent, .. } = *instrument;
-        let expected = BASE_RETURN + RETURN_PER_BETA * beta - dividend_yield_percent / 100.0;
+        let Instrument { volatility, beta, .. } = *instrument;
+        let expected = BASE_RETURN + RETURN_PER_BETA * beta;
         let session_volatility = volatility / libm::sqrt(SESSIONS_PER_YEAR);
         let shares = Shares::of(instrument);
         Self {
@@ -44,8 +44,8 @@ impl Mix {
         }
     }
 
-    /// The log of the price, up to a constant, at session time `t` with the paths at these values.
-    pub(super) fn log_price(&self, t: f64, market: f64, sector: f64, own: f64) -> f64 {
+    /// The log of the total return, up to a constant, at session time `t` with the paths at these values.
+    pub(super) fn log_return(&self, t: f64, market: f64, sector: f64, own: f64) -> f64 {
         self.drift * t + self.market * market + self.sector * sector + self.own * own
     }
 }

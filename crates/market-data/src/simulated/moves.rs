@@ -35,7 +35,8 @@ impl Simulated {
         let delay = self.paths.delay(index);
         let mut moves = Vec::new();
         let mut next_day = Day::at(after).ok().or_else(|| Day::on(FIRST_DATE));
-        while let Some(day) = next_day.filter(|day| !day.opens_after(until)) {
+        let is_traded = |day: &Day| self.paths.events(index).is_traded(day.number);
+        while let Some(day) = next_day.filter(|day| is_traded(day) && !day.opens_after(until)) {
             let begins = if day.opens_after(after) { 0 } else { day.quote_step(after, delay) + 1 };
             let ends = if day.contains(until) { day.quote_step(until, delay) } else { LAST_QUOTE_STEP };
             let mut next = begins;

@@ -1,4 +1,6 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, TimeDelta, Utc};
+use domain::CorporateActionKind;
+use domain::corporate_action::split_adjusted;
 
 use super::*;
 
@@ -47,19 +49,86 @@ async fn prices_are_the_same_for_ever() {
     // Computed a second time by a separate program, in Python with its own mathematics.
     let market = Simulated::new(DEFAULT_SEED);
     for (of, at, expected) in [
-        ("AAPL", "2026-11-22T15:30:00Z", "243.60"),
-        ("SPY", "2026-11-22T15:30:00Z", "581.68"),
+        ("AAPL", "2026-11-22T15:30:00Z", "243.42"),
+        ("SPY", "2026-11-22T15:30:00Z", "580.35"),
         ("BRK.B", "2026-11-22T15:30:00.123456Z", "450.41"),
         ("XPENY", "2026-11-22T15:30:00Z", "0.3643"),
-        ("QQQ", "2020-03-16T12:00:00Z", "425.64"),
-        ("KO", "1985-07-04T00:00:00Z", "47.99"),
+        ("QQQ", "2020-03-16T12:00:00Z", "425.94"),
+        ("KO", "1985-07-04T00:00:00Z", "47.83"),
         ("TSLA", "2060-02-29T23:59:59Z", "0.9171"),
-        ("XOM", "1980-01-01T05:00:00Z", "75.41"),
-        ("XWATT", "2069-09-18T03:59:59.999999Z", "86.06"),
+        ("XOM", "1980-01-01T05:00:00Z", "75.09"),
+        ("AAPL", "2020-08-31T03:59:59Z", "603.54"),
+        ("AAPL", "2020-08-31T04:00:00Z", "150.88"),
+        ("NFLX", "2026-12-07T04:59:59.999999Z", "878.15"),
+        ("NFLX", "2026-12-07T05:00:00Z", "87.81"),
+        ("XWATT", "2069-09-18T03:59:59.999999Z", "57.72"),
     ] {
         assert_eq!(price(&market, of, at).await, expected, "{of} at {at}");
     }
-    assert_ne!(price(&Simulated::new(1), "AAPL", "2026-11-22T15:30:00Z").await, "243.60");
+    assert_ne!(price(&Simulated::new(1), "AAPL", "2026-11-22T15:30:00Z").await, "243.42");
+}
+
+/// FNV-1a, 64 bits.
+fn digest(texts: impl IntoIterator<Item = String>) -> u64 {
+    texts
+        .into_iter()
+        .flat_map(String::into_bytes)
+        .fold(0xCBF2_9CE4_8422_2325, |key, byte| (key ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+}
+
+fn quote_text(quote: &Quote) -> String {
+    let Quote { symbol, price, bid, ask, previous_close, volume, as_of, stale, .. } = quote;
+    format!("{symbol} {price} {bid:?} {ask:?} {previous_close:?} {volume:?} {as_of} {stale}\n")
+}
+
+fn bar_text(Bar { date, open, high, low, close, volume }: &Bar) -> String {
+    format!("{date} {open} {high} {low} {close} {volume}\n")
+}
+
+fn action_text(CorporateAction { id, kind, .. }: &CorporateAction) -> String {
+    let what = match kind {
+        CorporateActionKind::Split { numerator, denominator } => format!("{numerator}:{denominator}"),
+        CorporateActionKind::CashDividend { amount, pays_on } => format!("{amount} on {pays_on}"),
+        CorporateActionKind::SymbolChange { to } => to.to_string(),
+        CorporateActionKind::Delisting => String::new(),
+    };
+    format!("{id} {what}\n")
+}
+
+#[tokio::test]
+async fn nothing_of_the_market_has_changed() {
+    // Every instrument over all of time. Whoever changes one of these on purpose changes the version in the name of
+    // the source as well.
+    let market = Simulated::new(DEFAULT_SEED);
+    let (mut quotes, mut all_bars, mut all_moves, mut all_actions) = (vec![], vec![], vec![], vec![]);
+    for (number, row) in (0_u32..).zip(INSTRUMENTS) {
+        for step in 0..60 {
+            let seconds = TimeDelta::seconds(45_000_000 * step + 1_234_567 * i64::from(number));
+            let at = instant("1980-01-01T05:00:00Z") + seconds;
+            quotes.push(quote_text(&quote(&market, row.symbol, at).await.unwrap()));
+        }
+        let date = day("1980-01-01") + Days::new(u64::from(number) * 499);
+        let [first, last, later] = [date, date + Days::new(3), date + Days::new(1000)].map(|d| d.to_string());
+        all_bars.extend(bars(&market, row.symbol, &first, &last).await.iter().map(bar_text));
+        let after = instant("2026-12-06T05:00:00Z") + TimeDelta::hours(number.into());
+        for PriceMove { quote, volume } in
+            moves(&market, row.symbol, after, after + TimeDelta::minutes(5)).await
+        {
+            all_moves.push(format!("{volume:?} {}", quote_text(&quote)));
+        }
+        let found = actions(&market, row.symbol, [&first, &later], "2069-09-17T12:00:00Z").await;
+        all_actions.extend(found.iter().map(action_text));
+    }
+    let digests = [digest(quotes), digest(all_bars), digest(all_moves), digest(all_actions)];
+    assert_eq!(
+        digests,
+        [
+            11_909_814_243_746_172_567,
+            4_281_349_040_003_433_726,
+            10_725_315_734_995_943_880,
+            8_860_248_340_136_385_919,
+        ]
+    );
 }
 
 #[tokio::test]
@@ -81,7 +150,7 @@ async fn a_quote_has_both_sides_volume_and_the_close_before() {
 #[tokio::test]
 async fn bars_agree_with_the_quotes_of_their_day() {
     let market = Simulated::new(DEFAULT_SEED);
-    for (of, date) in [("NVDA", "2026-11-20"), ("XPENY", "2026-03-08"), ("SPY", "2026-11-01")] {
+    for (of, date) in [("NVDA", "2024-06-10"), ("XPENY", "2026-03-08"), ("SPY", "2026-11-01")] {
         let bar = bars(&market, of, date, date).await.remove(0);
         let session = Calendar::AroundTheClock.session(day(date)).unwrap();
         let (mut seen, mut volume) = (Vec::new(), 0);
@@ -132,7 +201,7 @@ async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() 
     let market = Simulated::new(DEFAULT_SEED);
     // At noon, over midnight, and over the night in which the clocks change.
     for begins in ["2026-11-20T17:00:00Z", "2026-11-21T04:45:00Z", "2026-11-01T05:50:00Z"] {
-        for of in ["AAPL", "XPENY", "SPY"] {
+        for of in ["AAPL", "XPENY", "SPY", "XLAST"] {
             let (after, until) = (instant(begins), instant(begins) + TimeDelta::minutes(30));
             let moves = moves(&market, of, after, until).await;
             assert!((300..1300).contains(&moves.len()), "{} moves of {of} from {begins}", moves.len());
@@ -289,6 +358,193 @@ async fn catalogue_prices_hold_at_the_anchor() {
     }
 }
 
+async fn actions(market: &Simulated, of: &str, [first, last]: [&str; 2], at: &str) -> Vec<CorporateAction> {
+    market.corporate_actions(&symbol(of), day(first), day(last), instant(at)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_dividend_leaves_the_price_when_its_session_opens() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let year = ["2026-11-01", "2027-10-31"];
+    let found = actions(&market, "KO", year, "2027-11-01T12:00:00Z").await;
+    let told: Vec<_> = found.iter().map(|action| (action.id.as_str(), action.ex_on.to_string())).collect();
+    let expected = ["2026-11-16", "2027-02-16", "2027-05-16", "2027-08-16"];
+    assert_eq!(told.len(), expected.len());
+    for (action, ex_on) in found.iter().zip(expected) {
+        assert_eq!(action.id.as_str(), format!("KO/{ex_on}/cash_dividend"));
+        let CorporateActionKind::CashDividend { amount, pays_on } = &action.kind else {
+            panic!("{action:?}")
+        };
+        assert_eq!(*pays_on, day(ex_on) + Days::new(15));
+        let opens_at = Calendar::AroundTheClock.session(day(ex_on)).unwrap().opens_at;
+        let before = quote(&market, "KO", opens_at - TimeDelta::microseconds(1)).await.unwrap();
+        let after = quote(&market, "KO", opens_at).await.unwrap();
+        let fallen = before.price.to_f64() - after.price.to_f64();
+        assert!((fallen - amount.to_f64()).abs() <= 0.01, "{fallen} for {amount}");
+        // A fourth of 3.1 %.
+        assert!((amount.to_f64() / before.price.to_f64() - 0.00775).abs() < 0.0002, "{amount}");
+        assert_eq!(after.previous_close, Some(before.price));
+    }
+    assert_eq!(actions(&market, "NVDA", year, "2027-11-01T12:00:00Z").await, []);
+}
+
+#[tokio::test]
+async fn dividends_put_back_into_the_stock_make_up_the_total_return() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let (first, last) = ("2006-11-01", "2026-10-31");
+    for of in ["KO", "F", "WMT", "GE", "SPY"] {
+        let (mut shares, mut ex_dates) = (1.0, 0);
+        for action in actions(&market, of, [first, last], "2026-11-01T12:00:00Z").await {
+            let before = action.ex_on.pred_opt().unwrap().to_string();
+            match &action.kind {
+                CorporateActionKind::Split { numerator, denominator } => {
+                    shares *= f64::from(numerator.get()) / f64::from(denominator.get());
+                }
+                CorporateActionKind::CashDividend { amount, .. } => {
+                    ex_dates += 1;
+                    let open =
+                        bars(&market, of, &before, &before).await.remove(0).close.to_f64() - amount.to_f64();
+                    shares *= 1.0 + amount.to_f64() / open;
+                }
+                other => panic!("{of}: {other:?}"),
+            }
+        }
+        assert_eq!(ex_dates, 80, "{of}");
+        let price = async |date| bars(&market, of, date, date).await.remove(0).open.to_f64();
+        let reinvested = shares * price(last).await / price(first).await;
+        let index = market.index(&symbol(of), 0).unwrap();
+        let [begin, end] = [first, last].map(|date| day::session_on(day(date)).unwrap());
+        let total = market.paths.total_return(index, begin, end);
+        assert!((reinvested / total - 1.0).abs() < 0.005, "{of}: {reinvested} instead of {total}");
+    }
+}
+
+#[tokio::test]
+async fn a_split_divides_the_price_and_multiplies_the_volume() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let opens_at = instant("2026-12-07T05:00:00Z");
+    let before = quote(&market, "NFLX", opens_at - TimeDelta::microseconds(1)).await.unwrap();
+    let after = quote(&market, "NFLX", opens_at).await.unwrap();
+    assert_eq!(
+        (before.price.to_string(), after.price.to_string()),
+        ("878.15".to_owned(), "87.81".to_owned())
+    );
+    // In the new shares, so that the day's change is that of the market.
+    assert_eq!(after.previous_close, Some(after.price));
+    let raw = bars(&market, "NFLX", "2026-11-23", "2026-12-20").await;
+    let volume = |bars: &[Bar]| bars.iter().map(|bar| bar.volume).sum::<u64>() / bars.len() as u64;
+    let ratio = volume(&raw[14..]) as f64 / volume(&raw[..14]) as f64;
+    assert!((5.0..20.0).contains(&ratio), "{ratio}");
+
+    let found = actions(&market, "NFLX", ["2026-11-01", "2026-12-31"], "2026-12-31T12:00:00Z").await;
+    assert_eq!(found.iter().map(|action| action.id.as_str()).collect::<Vec<_>>(), ["NFLX/2026-12-07/split"]);
+    let adjusted = split_adjusted(raw, &found, day("2026-12-20"));
+    for pair in adjusted.windows(2) {
+        let gap = pair[0].close.to_f64() - pair[1].open.to_f64();
+        assert!(gap.abs() < 0.011, "{} after {}", pair[1].open, pair[0].close);
+    }
+}
+
+#[tokio::test]
+async fn shares_of_the_past_are_those_of_before_all_splits() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let found = actions(&market, "AAPL", ["2014-01-01", "2021-12-31"], "2026-11-01T12:00:00Z").await;
+    let splits: Vec<CorporateAction> =
+        found.into_iter().filter(|action| matches!(action.kind, CorporateActionKind::Split { .. })).collect();
+    assert_eq!(
+        splits.iter().map(|action| action.id.as_str()).collect::<Vec<_>>(),
+        ["AAPL/2014-06-09/split", "AAPL/2020-08-31/split"]
+    );
+    let raw = bars(&market, "AAPL", "2014-06-08", "2014-06-08").await;
+    let adjusted = split_adjusted(raw.clone(), &splits, day("2026-11-01"));
+    let ratio = raw[0].close.to_f64() / adjusted[0].close.to_f64();
+    assert!((ratio - 28.0).abs() < 0.05, "{ratio}");
+}
+
+#[tokio::test]
+async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_there() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let (old, new) = (symbol("XCOAX"), symbol("XFIBR"));
+    let (eve, morning) = (instant("2026-12-14T04:59:59Z"), instant("2026-12-14T05:00:00Z"));
+    let asked = [old.clone(), new.clone()];
+    let before = market.quotes(&asked, eve).await;
+    assert_eq!(before[&old].as_ref().unwrap().symbol, old);
+    assert_eq!(before[&new], Err(QuoteError::UnknownSymbol(new.clone())));
+    let after = market.quotes(&asked, morning).await;
+    assert_eq!(after[&old].as_ref().unwrap(), after[&new].as_ref().unwrap());
+    assert_eq!(after[&new].as_ref().unwrap().symbol, new);
+    // The history of the stock is that of both names.
+    let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at);
+    assert_eq!(history(&new, morning).await.unwrap(), history(&old, morning).await.unwrap());
+    assert_eq!(history(&new, morning).await.unwrap().len(), 13);
+    assert!(history(&new, eve).await.is_err());
+    let symbols =
+        |moves: Vec<PriceMove>| moves.into_iter().map(|moved| moved.quote.symbol).collect::<Vec<_>>();
+    let night = [eve - TimeDelta::minutes(1), morning + TimeDelta::minutes(1)];
+    let mut names = symbols(market.moves(&new, night[0], night[1]).await.unwrap());
+    names.dedup();
+    assert_eq!(names, asked);
+
+    let names = async |of: &Symbol, at| market.listing(of, at).await.map(|listing| listing.company_name);
+    assert_eq!(names(&old, eve).await.unwrap(), "Coaxial Games (invented)");
+    assert_eq!(names(&old, morning).await.unwrap(), "Fibre Optic Games (invented)");
+    assert_eq!(market.search("fibre optic", 5, morning).await.unwrap()[0].symbol, new);
+    assert_eq!(market.search("fibre optic", 5, eve).await.unwrap(), []);
+
+    let told = actions(&market, "XFIBR", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await;
+    let change = CorporateActionKind::SymbolChange { to: new.clone() };
+    assert_eq!(told, [CorporateAction::new(old.clone(), day("2026-12-14"), change)]);
+    assert_eq!(told, actions(&market, "XCOAX", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await);
+}
+
+#[tokio::test]
+async fn a_delisted_stock_keeps_its_last_price_and_moves_no_more() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let ends_at = instant("2027-01-11T05:00:00Z");
+    let last_instant = ends_at - TimeDelta::microseconds(1);
+    let last = quote(&market, "XLAST", last_instant).await.unwrap();
+    assert!(!last.stale && last.bid.is_some());
+    for later in [ends_at, ends_at + TimeDelta::days(10_000)] {
+        let quote = quote(&market, "XLAST", later).await.unwrap();
+        assert_eq!((quote.price, quote.as_of, quote.stale), (last.price.clone(), last_instant, true));
+        assert_eq!((quote.bid, quote.ask), (None, None));
+    }
+    let days = bars(&market, "XLAST", "2027-01-08", "2027-02-01").await;
+    assert_eq!(
+        days.iter().map(|bar| bar.date).collect::<Vec<_>>(),
+        ["2027-01-08", "2027-01-09", "2027-01-10"].map(day)
+    );
+    assert_eq!(days[2].close, last.price);
+    let moved = moves(&market, "XLAST", ends_at - TimeDelta::minutes(5), ends_at + TimeDelta::days(1)).await;
+    assert_eq!(moved.last().unwrap().quote.price, last.price);
+    assert!(moved.last().unwrap().quote.as_of < ends_at && moved.len() > 50);
+
+    let listed = async |at| {
+        let Catalogue::Complete(all) = market.catalogue(at) else { panic!("the catalogue is complete") };
+        all.iter().any(|listing| listing.symbol == symbol("XLAST"))
+    };
+    assert!(listed(last_instant).await && !listed(ends_at).await);
+    assert!(matches!(market.listing(&symbol("XLAST"), ends_at).await, Err(QuoteError::NotTradable { .. })));
+    assert_eq!(market.search("XLAST", 5, ends_at).await.unwrap(), []);
+    let told = actions(&market, "XLAST", ["2027-01-01", "2069-01-01"], "2068-12-20T12:00:00Z").await;
+    assert_eq!(
+        told,
+        [CorporateAction::new(symbol("XLAST"), day("2027-01-11"), CorporateActionKind::Delisting)]
+    );
+}
+
+#[tokio::test]
+async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
+    let market = Simulated::new(DEFAULT_SEED);
+    let year = ["2026-11-01", "2027-10-31"];
+    let told = async |of, at| actions(&market, of, year, at).await.len();
+    assert_eq!(told("NFLX", "2026-11-23T04:59:59Z").await, 0);
+    assert_eq!(told("NFLX", "2026-11-23T05:00:00Z").await, 1);
+    // Its amount would tell tomorrow's price.
+    assert_eq!(told("KO", "2026-11-16T04:59:59Z").await, 0);
+    assert_eq!(told("KO", "2026-11-16T05:00:00Z").await, 1);
+}
+
 #[tokio::test]
 async fn unknown_symbols_are_told_from_known_ones() {
     let market = Simulated::new(DEFAULT_SEED);
@@ -296,7 +552,9 @@ async fn unknown_symbols_are_told_from_known_ones() {
     let answers = market.quotes(&asked, instant("2026-11-22T12:00:00Z")).await;
     assert!(answers[&asked[0]].is_ok());
     assert_eq!(answers[&asked[1]], Err(QuoteError::UnknownSymbol(asked[1].clone())));
-    assert!(market.listing(&asked[1]).await.is_err());
+    let at = instant("2026-11-22T12:00:00Z");
+    assert!(market.listing(&asked[1], at).await.is_err());
+    assert!(market.corporate_actions(&asked[1], day("2026-01-01"), day("2026-02-01"), at).await.is_err());
     let nothing =
         market.daily_bars(&asked[1], day("2026-01-01"), day("2026-02-01"), instant("2026-11-22T12:00:00Z"));
     assert!(nothing.await.is_err());
@@ -305,9 +563,10 @@ async fn unknown_symbols_are_told_from_known_ones() {
 #[tokio::test]
 async fn typing_app_finds_apple_first() {
     let market = Simulated::new(DEFAULT_SEED);
-    let found = market.search("app", 5).await.unwrap();
+    let at = instant("2026-11-22T12:00:00Z");
+    let found = market.search("app", 5, at).await.unwrap();
     assert_eq!(found[0].symbol, symbol("AAPL"));
-    assert_eq!(found[0], market.listing(&symbol("AAPL")).await.unwrap());
-    let Catalogue::Complete(all) = market.catalogue() else { panic!("the catalogue is complete") };
+    assert_eq!(found[0], market.listing(&symbol("AAPL"), at).await.unwrap());
+    let Catalogue::Complete(all) = market.catalogue(at) else { panic!("the catalogue is complete") };
     assert_eq!(all.len(), INSTRUMENTS.len());
 }

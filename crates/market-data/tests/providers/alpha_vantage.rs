@@ -119,14 +119,14 @@ async fn a_recorded_search_is_read_and_keeps_what_trades_in_the_united_states() 
         let (answer, expected) = case(id);
         let provider = Provider::start().await;
         provider.answers("SYMBOL_SEARCH", answer).await;
-        let found = provider.client.search(keywords, 20).await.unwrap();
+        let found = provider.client.search(keywords, 20, instant(NOW)).await.unwrap();
         let symbols: Vec<&str> = found.iter().map(|listing| listing.symbol.as_str()).collect();
         let all = expected["symbols"].as_array().unwrap().iter().map(|symbol| symbol.as_str().unwrap());
         assert_eq!(symbols, all.filter(|symbol| !foreign.contains(symbol)).collect::<Vec<_>>(), "{id}");
         if found[0].symbol.as_str() == said(&expected["first"], "symbol") {
             assert_eq!(found[0].company_name, said(&expected["first"], "name"), "{id}");
         }
-        assert_eq!(provider.client.search(keywords, 1).await.unwrap().len(), 1);
+        assert_eq!(provider.client.search(keywords, 1, instant(NOW)).await.unwrap().len(), 1);
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_recorded_profile_is_read() {
     let provider = Provider::start().await;
     provider.answers("OVERVIEW", answer).await;
     let Listing { symbol: found, company_name, exchange, sector, currency } =
-        provider.client.listing(&symbol("IBM")).await.unwrap();
+        provider.client.listing(&symbol("IBM"), instant(NOW)).await.unwrap();
     assert_eq!(
         [found.to_string(), company_name, exchange, sector, currency.code().to_owned()],
         ["symbol", "name", "exchange", "sector", "currency"].map(|field| said(&expected, field))
@@ -249,7 +249,7 @@ async fn foreign_listings_are_refused_without_a_call() {
     let tesco = symbol("TSCO.LON");
     let refused = |answer| matches!(answer, Err(QuoteError::NotTradable { .. }));
     assert!(refused(provider.quote("TSCO.LON").await.map(drop)));
-    assert!(refused(provider.client.listing(&tesco).await.map(drop)));
+    assert!(refused(provider.client.listing(&tesco, instant(NOW)).await.map(drop)));
     let bars = provider.client.daily_bars(&tesco, day("2026-11-01"), day("2026-11-20"), instant(NOW)).await;
     assert!(refused(bars.map(drop)));
     assert_eq!(provider.calls().await, 0);
@@ -271,22 +271,23 @@ async fn a_fund_has_no_profile_and_is_found_by_search() {
         entry("HK", "Equity", "United States", "HKD"),
     ]});
     provider.answers("SYMBOL_SEARCH", found).await;
-    let spy = provider.client.listing(&symbol("SPY")).await.unwrap();
+    let spy = provider.client.listing(&symbol("SPY"), instant(NOW)).await.unwrap();
     assert_eq!((spy.symbol, spy.sector.as_str()), (symbol("SPY"), "Fund"));
     for other in ["BP.A", "VFIAX", "HK"] {
-        let answer = provider.client.listing(&symbol(other)).await;
+        let answer = provider.client.listing(&symbol(other), instant(NOW)).await;
         assert!(matches!(answer, Err(QuoteError::NotTradable { .. })), "{other}: {answer:?}");
     }
-    let answer = provider.client.listing(&symbol("NOSUCH")).await;
+    let answer = provider.client.listing(&symbol("NOSUCH"), instant(NOW)).await;
     assert_eq!(answer, Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
-    assert_eq!(provider.client.search("spy", 10).await.unwrap().len(), 2);
+    assert_eq!(provider.client.search("spy", 10, instant(NOW)).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_profile_in_another_currency_is_refused_and_a_bare_one_filled_up() {
     let profile = |currency: &str, name: &str, sector: &str| json!({ "Symbol": "XYZ", "Name": name, "Exchange": "NYSE", "Currency": currency, "Sector": sector });
-    let listing =
-        async |profile| Provider::that_says_json(profile).await.client.listing(&symbol("XYZ")).await;
+    let listing = async |profile| {
+        Provider::that_says_json(profile).await.client.listing(&symbol("XYZ"), instant(NOW)).await
+    };
     let foreign = listing(profile("CAD", "Name", "TECHNOLOGY")).await;
     assert!(matches!(foreign, Err(QuoteError::NotTradable { .. })));
     let bare = listing(profile("USD", "None", "-")).await.unwrap();
@@ -382,8 +383,8 @@ async fn refusals_become_what_the_caller_can_act_on() {
         for key in ["Information", "Note", "Error Message"] {
             let provider = Provider::that_says_json(json!({ key: text })).await;
             assert_eq!(provider.quote("AAPL").await, Err(expected.clone()), "{key}: {text}");
-            assert!(provider.client.search("apple", 5).await.is_err(), "{key}: {text}");
-            assert!(provider.client.listing(&aapl).await.is_err(), "{key}: {text}");
+            assert!(provider.client.search("apple", 5, instant(NOW)).await.is_err(), "{key}: {text}");
+            assert!(provider.client.listing(&aapl, instant(NOW)).await.is_err(), "{key}: {text}");
         }
     }
 }
@@ -429,7 +430,7 @@ async fn bodies_that_are_no_answers_are_refused() {
         let provider = Provider::that_says(answer).await;
         let quote = provider.quote("AAPL").await;
         assert!(matches!(quote, Err(QuoteError::Upstream(_))), "{name}: {quote:?}");
-        assert!(provider.client.search("apple", 5).await.is_err(), "{name}");
+        assert!(provider.client.search("apple", 5, instant(NOW)).await.is_err(), "{name}");
     }
 }
 
@@ -507,6 +508,6 @@ async fn a_base_url_may_have_a_path_but_must_be_able_to() {
 #[tokio::test]
 async fn a_search_for_nothing_is_not_sent() {
     let provider = Provider::start().await;
-    assert_eq!(provider.client.search("  ", 5).await, Ok(Vec::new()));
+    assert_eq!(provider.client.search("  ", 5, instant(NOW)).await, Ok(Vec::new()));
     assert_eq!(provider.calls().await, 0);
 }

@@ -141,7 +141,7 @@ async fn the_key_is_in_no_line_of_the_log_and_in_no_error() {
         let provider = Provider::that_says(answer).await;
         let errors = [
             provider.quote("AAPL").await.unwrap_err(),
-            provider.client.search("apple", 5).await.unwrap_err(),
+            provider.client.search("apple", 5, instant(NOW)).await.unwrap_err(),
             provider.client.listings(ListingState::Active).await.unwrap_err(),
             provider.client.splits(&symbol("AAPL")).await.unwrap_err(),
         ];
@@ -150,7 +150,7 @@ async fn the_key_is_in_no_line_of_the_log_and_in_no_error() {
         }
     }
     let unreachable = super::alpha_vantage::client_for("http://127.0.0.1:1");
-    told.push_str(&format!("{:?}", unreachable.search("apple", 5).await));
+    told.push_str(&format!("{:?}", unreachable.search("apple", 5, instant(NOW)).await));
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("Alpha Vantage answered"), "something is logged");
     for text in [told.to_uppercase(), log.to_uppercase()] {

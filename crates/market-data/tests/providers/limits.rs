@@ -174,8 +174,8 @@ async fn the_twenty_sixth_call_of_a_day_is_never_sent() {
     assert_eq!(deployment.calls().await, 25);
     // Not by another door either.
     let gateway = deployment.process();
-    assert!(is_limited(&gateway.search("apple", 5).await));
-    assert!(is_limited(&gateway.listing(&symbol("AAPL")).await));
+    assert!(is_limited(&gateway.search("apple", 5, deployment.clock.now()).await));
+    assert!(is_limited(&gateway.listing(&symbol("AAPL"), deployment.clock.now()).await));
     let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
     assert!(is_limited(&gateway.daily_bars(&symbol("AAPL"), first, last, at).await));
     assert_eq!(deployment.calls().await, 25);
@@ -195,13 +195,17 @@ async fn a_question_that_takes_two_calls_is_charged_for_two() {
     answer("SYMBOL_SEARCH", json!({ "bestMatches": [] })).mount(&deployment.server).await;
     let gateway = deployment.process();
     for n in 0..5 {
-        let unknown = gateway.listing(&numbered(n)).await;
+        let unknown = gateway.listing(&numbered(n), deployment.clock.now()).await;
         assert_eq!(unknown, Err(QuoteError::UnknownSymbol(numbered(n))));
     }
     let left = gateway.limits().unwrap().budget().await.unwrap();
     assert_eq!(left.pots, [(Pot::Scheduled, 0, 15), (Pot::FirstSight, 5, 5), (Pot::Reserve, 5, 5)]);
-    assert!(is_limited(&gateway.listing(&numbered(9)).await));
-    assert_eq!(gateway.listing(&numbered(1)).await, Err(QuoteError::UnknownSymbol(numbered(1))), "is kept");
+    assert!(is_limited(&gateway.listing(&numbered(9), deployment.clock.now()).await));
+    assert_eq!(
+        gateway.listing(&numbered(1), deployment.clock.now()).await,
+        Err(QuoteError::UnknownSymbol(numbered(1))),
+        "is kept"
+    );
     assert_eq!(deployment.calls().await, 10);
 }
 

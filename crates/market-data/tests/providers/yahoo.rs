@@ -444,7 +444,13 @@ async fn bodies_that_are_no_answers_are_refused() {
         let provider = Provider::that_says(answer).await;
         let quote = provider.quote("AAPL").await;
         assert!(matches!(quote, Err(QuoteError::Upstream(_))), "{name}: {quote:?}");
-        assert!(matches!(provider.client.search("apple", 5).await, Err(QuoteError::Upstream(_))), "{name}");
+        assert!(
+            matches!(
+                provider.client.search("apple", 5, provider.now().into()).await,
+                Err(QuoteError::Upstream(_))
+            ),
+            "{name}"
+        );
         let many = provider.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
         assert!(many.len() == 2 && many.values().all(Result::is_err), "{name}");
     }
@@ -477,7 +483,10 @@ async fn a_shut_door_is_left_alone_for_a_quarter_of_an_hour_then_twice_as_long()
         let limited = Err(QuoteError::RateLimited { retry_at: Some(provider.now() + minutes(pause)) });
         assert_eq!(provider.quote("AAPL").await, limited);
         provider.pass(minutes(pause) - TimeDelta::seconds(1));
-        assert!(provider.quote("MSFT").await.is_err() && provider.client.search("a", 5).await.is_err());
+        assert!(
+            provider.quote("MSFT").await.is_err()
+                && provider.client.search("a", 5, provider.now().into()).await.is_err()
+        );
         assert_eq!(provider.calls().await, calls, "not before its time");
         provider.pass(TimeDelta::seconds(1));
     }
@@ -506,7 +515,7 @@ async fn calls_keep_their_distance() {
     let client = client.unwrap();
     let started = Instant::now();
     for _ in 0..3 {
-        let _ = client.search("apple", 5).await;
+        let _ = client.search("apple", 5, NOW.parse::<DateTime<Utc>>().unwrap().into()).await;
     }
     assert!(started.elapsed() >= gap * 2, "{:?}", started.elapsed());
     assert_eq!(YahooConfig::MIN_GAP, Duration::from_secs(1));
@@ -750,13 +759,13 @@ async fn a_recorded_search_keeps_what_trades_in_the_united_states() {
     assert_eq!(answer["quotes"].as_array().map(Vec::len), expected["symbols"].as_array().map(Vec::len));
     let provider = Provider::start().await;
     provider.answers("/v1/finance/search", answer).await;
-    let found = provider.client.search(" apple ", 20).await.unwrap();
+    let found = provider.client.search(" apple ", 20, provider.now().into()).await.unwrap();
     let symbols: Vec<&str> = found.iter().map(|listing| listing.symbol.as_str()).collect();
     assert_eq!(symbols, ["AAPL", "APLE", "AAPI"]);
     assert_eq!(found[0].company_name, said(&expected["first"], "name"));
     assert_eq!((found[0].exchange.as_str(), found[0].sector.as_str()), ("NASDAQ", "Technology"));
-    assert_eq!(provider.client.search("apple", 1).await.unwrap().len(), 1);
-    assert_eq!(provider.client.search("  ", 5).await, Ok(Vec::new()));
+    assert_eq!(provider.client.search("apple", 1, provider.now().into()).await.unwrap().len(), 1);
+    assert_eq!(provider.client.search("  ", 5, provider.now().into()).await, Ok(Vec::new()));
     assert_eq!(provider.calls().await, 2);
 }
 
@@ -769,7 +778,7 @@ async fn a_listing_comes_from_a_search_and_else_from_a_chart() {
     let not_found = chart_error("Not Found", "No data found, symbol may be delisted");
     let missing = ResponseTemplate::new(404).set_body_json(not_found);
     provider.answers_with("/v8/finance/chart/NOSUCH", missing).await;
-    let listing = async |of: &str| provider.client.listing(&symbol(of)).await;
+    let listing = async |of: &str| provider.client.listing(&symbol(of), provider.now().into()).await;
     assert_eq!(listing("AAPL").await.unwrap().sector, "Technology");
     assert_eq!(provider.calls().await, 1);
     let by_chart = listing("GME").await.unwrap();
@@ -793,7 +802,7 @@ async fn options_coins_and_firms_without_a_symbol_are_not_found() {
         json!("nothing"),
     ]});
     provider.answers("/v1/finance/search", body).await;
-    let found = provider.client.search("x", 20).await.unwrap();
+    let found = provider.client.search("x", 20, provider.now().into()).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].symbol.as_str(), found[0].sector.as_str()), ("SPY", "Fund"));
 }

@@ -319,6 +319,7 @@ pub fn entry_of(order: &Order) -> JournalEntry {
         Side::Sell => (TransactionType::Sell, gross, Some(money("-0.01"))),
     };
     JournalEntry {
+        action: None,
         id: None,
         portfolio_id: order.portfolio_id,
         stock_id: Some(order.stock_id),

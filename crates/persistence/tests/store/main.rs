@@ -1,6 +1,7 @@
 //! Every query against a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+mod corporate_actions;
 mod harness;
 mod holdings;
 mod installation;

@@ -6,6 +6,7 @@ use crate::harness::{Db, money, november};
 
 pub fn snapshot(portfolio_id: PortfolioId, date: NaiveDate, total: &str, provisional: bool) -> Snapshot {
     Snapshot {
+        dividends_receivable: "0".parse().unwrap(),
         portfolio_id,
         date,
         total_value: money(total),

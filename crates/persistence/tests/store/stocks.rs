@@ -19,7 +19,10 @@ async fn a_listing_is_added_once_and_renewed() {
     let again = db.write(|tx| stocks::upsert(tx, &listing("BRK.B", "Berkshire Hathaway"))).await;
     assert_eq!(first, again);
     let stock = db.read(|tx| stocks::by_symbol(tx, &symbol("brk.b"))).await.unwrap();
-    assert_eq!(stock, Stock { id: first, listing: listing("BRK.B", "Berkshire Hathaway"), last: None });
+    assert_eq!(
+        stock,
+        Stock { id: first, listing: listing("BRK.B", "Berkshire Hathaway"), last: None, delisted_on: None }
+    );
     assert_eq!(db.read(|tx| stocks::by_symbol(tx, &symbol("BRK"))).await, None);
     assert_eq!(db.read(stocks::count).await, 1);
 }

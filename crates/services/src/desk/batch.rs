@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use domain::{
-    JournalEntry, Look, Order, OrderGroup, OrderId, OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol,
-    Timestamp, TradingRules, UserId,
+    CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
+    OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingRules, UserId,
 };
 use persistence::portfolios::LockedPortfolio;
-use persistence::{StoreError, Tx, orders, portfolios, positions, stocks, transactions};
+use persistence::{StoreError, Tx, corporate_actions, orders, portfolios, positions, stocks, transactions};
 
-use super::Command;
+use super::{Command, Seen};
 use crate::Clock;
 use crate::error::{Error, Result};
 use crate::orders::{OrderWithFills, PlacedOrder};
@@ -29,8 +29,11 @@ pub(super) struct Outcome {
 }
 
 /// The rows of a batch. The portfolios are locked.
-#[derive(Default)]
 pub(super) struct Batch {
+    /// When the decisions are made. All that takes effect by then has been applied to the portfolios.
+    now: Timestamp,
+    /// What has happened to stocks since the prices of the batch were looked at.
+    actions: Vec<KnownAction>,
     portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
     groups: HashMap<OrderId, OrderGroup>,
     /// The group an order is in, by its root's id.
@@ -57,10 +60,25 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub fn load(tx: &mut Tx<'_>, commands: &[Command], again: bool) -> Stored<Self> {
-        let mut batch = Self { again, ..Self::default() };
+    pub fn load(
+        tx: &mut Tx<'_>,
+        commands: &[Command],
+        again: bool,
+        clock: &Clock,
+        rules: &TradingRules,
+    ) -> Stored<Self> {
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
-        let locked = portfolios::lock(tx, &ids.into_iter().collect::<Vec<_>>())?;
+        let ids: Vec<PortfolioId> = ids.into_iter().collect();
+        let mut locked = portfolios::lock(tx, &ids)?;
+        // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
+        let now = locked.iter().map(|locked| locked.last).fold(clock.now(), Timestamp::max);
+        let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
+        let actions = corporate_actions::at_hand(tx, priced_at, now)?;
+        // No order meets prices in new shares before it and what it sells are in new shares too.
+        if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
+            locked = portfolios::lock(tx, &ids)?;
+        }
+        let mut batch = Self::at(now, actions, again);
         batch.portfolios = locked.into_iter().map(|locked| (locked.portfolio.id, locked)).collect();
 
         let names: Vec<(PortfolioId, &str)> = commands
@@ -119,6 +137,45 @@ impl Batch {
         Ok(batch)
     }
 
+    fn at(now: Timestamp, actions: Vec<KnownAction>, again: bool) -> Self {
+        Self {
+            now,
+            actions,
+            portfolios: BTreeMap::new(),
+            groups: HashMap::new(),
+            root_of: HashMap::new(),
+            named: HashMap::new(),
+            before: HashMap::new(),
+            again,
+            fills: Vec::new(),
+            new: Vec::new(),
+            changed: BTreeSet::new(),
+            retired: Vec::new(),
+            entries: Vec::new(),
+            touched: BTreeSet::new(),
+            prices: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses what was looked at before the stock's shares became others, or were traded no more.
+    fn check_stock(&self, seen: &Seen) -> Result<()> {
+        let since =
+            |known: &&KnownAction| known.stock_id == seen.stock.id && known.effective_at > seen.asked_at;
+        for known in self.actions.iter().filter(since) {
+            match known.action.kind {
+                CorporateActionKind::Split { .. } => {
+                    return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
+                }
+                CorporateActionKind::Delisting => {
+                    let symbol = seen.stock.listing.symbol.clone();
+                    return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
+                }
+                CorporateActionKind::CashDividend { .. } | CorporateActionKind::SymbolChange { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, group: OrderGroup) -> OrderId {
         let root = group.root().id;
         self.root_of.extend(group.orders.iter().map(|order| (order.id, root)));
@@ -127,11 +184,10 @@ impl Batch {
     }
 
     /// What comes of a command. A refused one changes nothing.
-    pub fn decide(&mut self, command: &Command, clock: &Clock, rules: &TradingRules) -> Result<Outcome> {
+    pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
         let id = command.portfolio();
-        // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
         let locked = self.portfolios.get(&id).ok_or(Error::NotFound("portfolio"))?;
-        let now = clock.now().max(locked.last);
+        let now = self.now.max(locked.last);
         match command {
             Command::Place { user, order, ids, seen, .. } => {
                 self.check_owner(id, *user)?;
@@ -143,6 +199,7 @@ impl Batch {
                 if let Some(outcome) = self.replay(id, order.client_order_id.as_deref(), &request)? {
                     return Ok(outcome);
                 }
+                self.check_stock(seen)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 let Placed { group, entries } =
@@ -172,6 +229,7 @@ impl Batch {
                     return Ok(outcome);
                 }
                 let mut group = self.group_of(id, *order)?;
+                self.check_stock(seen)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 let (retired, entries) =
@@ -199,10 +257,17 @@ impl Batch {
                 self.save_group(group, Vec::new());
                 Ok(Outcome { order: *order, replayed: false })
             }
-            Command::Work { order, moves, until, .. } => {
+            Command::Work { order, moves, until, in_shares_of, .. } => {
                 let mut group = self.group_of(id, *order)?;
                 let outcome = Outcome { order: *order, replayed: false };
-                if !group.stirs(moves, *until, rules) {
+                let stock = group.root().stock_id;
+                // Prices and orders are not in the same shares: the next pass has both anew.
+                let split_since = self.actions.iter().any(|known| {
+                    known.stock_id == stock
+                        && known.effective_at > *in_shares_of
+                        && known.action.ratio().is_some()
+                });
+                if split_since || !group.stirs(moves, *until, rules) {
                     return Ok(outcome);
                 }
                 let locked = self.active(id)?;

@@ -31,10 +31,10 @@ pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
 async fn each_due_run_is_handed_out_once() {
     let exchange = Exchange::new().await;
     let first = exchange.due_runs().await.unwrap();
-    assert_eq!(kinds(&first), ["refresh_quotes", "prune"]);
+    assert_eq!(kinds(&first), ["corporate_actions", "refresh_quotes", "prune"]);
     assert_eq!(
         first.iter().map(|run| run.key.as_str()).collect::<Vec<_>>(),
-        ["2026-11-20T19:12", "2026-11-20"]
+        ["2026-11-20", "2026-11-20T19:12", "2026-11-20"]
     );
     assert_eq!(exchange.due_runs().await.unwrap(), []);
     // Nobody has picked them up.
@@ -69,9 +69,9 @@ async fn workers_of_several_processes_do_each_run_once() {
     done.extend(others);
     done.sort_unstable();
     let runs = exchange.job_runs(None, None, 100).await.unwrap().items;
-    assert_eq!(done.len(), 7, "five sessions, one refresh, one prune");
+    assert_eq!(done.len(), 8, "five sessions, one refresh, one look for actions, one prune");
     done.dedup();
-    assert_eq!((done.len(), runs.len()), (7, 7));
+    assert_eq!((done.len(), runs.len()), (8, 8));
     assert!(runs.iter().all(|run| run.status() == Status::Done && run.attempts == 1), "{runs:?}");
 }
 
@@ -165,7 +165,7 @@ async fn many_missed_sessions_are_planned_fifty_at_a_time() {
 async fn without_portfolios_there_is_nothing_to_snapshot() {
     let exchange = Exchange::new().await;
     exchange.at("2026-12-24T12:00:00Z");
-    assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
+    assert_eq!(kinds(&exchange.work().await), ["corporate_actions", "refresh_quotes", "prune"]);
     // The first portfolio does not bring back the days before it.
     exchange.investor("sam", "1.00").await;
     exchange.at("2026-12-25T12:00:00Z");
@@ -181,7 +181,11 @@ async fn a_run_on_request_comes_beside_the_schedule() {
     exchange.request_run(JobKind::Prune).await.unwrap();
     assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
     exchange.pass(TimeDelta::days(1));
-    assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"], "as every day");
+    assert_eq!(
+        kinds(&exchange.work().await),
+        ["corporate_actions", "refresh_quotes", "prune"],
+        "as every day"
+    );
 }
 
 #[tokio::test]
@@ -289,7 +293,7 @@ async fn runs_are_listed_newest_first_by_kind() {
     let all = exchange.job_runs(None, None, 2).await.unwrap();
     assert_eq!(kinds(&all.items), ["refresh_quotes", "prune"]);
     let rest = exchange.job_runs(None, all.next, 2).await.unwrap();
-    assert_eq!((kinds(&rest.items), rest.next), (vec!["refresh_quotes"], None));
+    assert_eq!((kinds(&rest.items), rest.next), (vec!["refresh_quotes", "corporate_actions"], None));
     assert_eq!(exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items.len(), 1);
     for kind in JobKind::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));

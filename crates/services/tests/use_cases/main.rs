@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod clock;
 mod composition;
+mod corporate_actions;
 mod desk;
 mod harness;
 mod jobs;

@@ -176,6 +176,7 @@ async fn a_snapshot_of_a_day_without_a_session_is_found() {
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "1.00").await;
     let saturday = Snapshot {
+        dividends_receivable: money("0"),
         portfolio_id: sam.portfolio,
         date: day("2026-11-21"),
         total_value: money("1.00"),

@@ -22,6 +22,8 @@ pub struct Snapshot {
     total_value: Money,
     cash_balance: Money,
     positions_value: Money,
+    /// Dividends owed at the close and paid later.
+    dividends_receivable: Money,
     /// Deposits less withdrawals since the previous session's close.
     net_flow: Money,
     /// Taken before the close or at older prices; a later run replaces it.
@@ -35,6 +37,7 @@ impl From<Stored> for Snapshot {
             total_value: stored.total_value,
             cash_balance: stored.cash_balance,
             positions_value: stored.positions_value,
+            dividends_receivable: stored.dividends_receivable,
             net_flow: stored.net_flow,
             provisional: stored.provisional,
         }

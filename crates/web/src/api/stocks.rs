@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
+use domain::calendar::exchange_date;
 use domain::money::PriceChange;
 use domain::{Bar as Session, Listing, Price, Quote as Priced, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Items, limit};
 use crate::AppState;
+use crate::corporate_actions::Action;
 use crate::extract::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 
@@ -34,6 +36,17 @@ impl From<Listing> for Stock {
             currency: listing.currency.code(),
         }
     }
+}
+
+/// A stock with what happens to it.
+#[derive(Serialize, ToSchema)]
+pub struct Profile {
+    #[serde(flatten)]
+    stock: Stock,
+    /// The first day on which it is traded no more, once that has come.
+    delisted_on: Option<NaiveDate>,
+    /// Splits, dividends, new symbols and the end of the listing, past and announced, oldest first.
+    corporate_actions: Vec<Action>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -106,16 +119,22 @@ pub async fn search(
     Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())))
 }
 
-/// Name, exchange and sector.
+/// Name, exchange and sector, and what happens to its shares. A symbol that a stock had before answers its present one.
 #[utoipa::path(get, path = "/api/v1/stocks/{symbol}", tag = "stocks", params(("symbol" = String, Path)), responses(
-    (status = 200, body = Stock), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Profile), (status = 404, body = ProblemBody)))]
 pub async fn show(
     _: CurrentUser,
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let stock = state.services.stock(&symbol(&path)?).await?;
-    Ok(HttpResponse::Ok().json(Stock::from(stock.listing)))
+    let today = exchange_date(state.services.market().now());
+    let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
+    Ok(HttpResponse::Ok().json(Profile {
+        delisted_on: stock.delisted_on,
+        stock: Stock::from(stock.listing),
+        corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
+    }))
 }
 
 /// The newest price.
@@ -163,7 +182,8 @@ impl From<Session> for Bar {
     }
 }
 
-/// Daily bars of finished sessions, oldest first.
+/// Daily bars of finished sessions, oldest first, in the shares there are today: prices of before a split are divided
+/// by it, so that it is no fall. Dividends stay in the prices.
 #[utoipa::path(get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks",
     params(("symbol" = String, Path), History), responses(
     (status = 200, body = Items<Bar>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]

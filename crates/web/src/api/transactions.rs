@@ -5,9 +5,10 @@ use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Data, Path, Query};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::calendar::EXCHANGE_ZONE;
+use domain::journal::BookedTerms;
 use domain::{
-    Money, OrderId, PortfolioId, Price, Quantity, Side, Symbol, Timestamp, TransactionId, TransactionType,
-    UserId,
+    Money, OrderId, PerShare, PortfolioId, Price, Quantity, Side, Symbol, Timestamp, TransactionId,
+    TransactionType, UserId,
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
@@ -17,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::orders::Receipt;
 use super::{Items, limit, parse};
 use crate::AppState;
+use crate::corporate_actions::sentence;
 use crate::extract::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 
@@ -31,7 +33,7 @@ pub struct Transaction {
     transaction_type: TransactionType,
     /// `buy` or `sell` of a trade.
     side: Option<&'static str>,
-    /// Positive for both sides.
+    /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for.
     quantity: Option<Quantity>,
     price: Option<Price>,
     commission: Money,
@@ -40,17 +42,43 @@ pub struct Transaction {
     realized_pnl: Option<Money>,
     timestamp: Timestamp,
     receipt: Option<Receipt>,
+    /// Of a split, `3:2`: three new shares for each two.
+    split_ratio: Option<String>,
+    /// Of a split.
+    quantity_before: Option<Quantity>,
+    /// Of a dividend, US dollars.
+    #[schema(value_type = Option<String>)]
+    per_share: Option<PerShare>,
+    /// Of dividends and splits: when they took effect.
+    effective_at: Option<Timestamp>,
+    /// Of dividends and splits: in a sentence.
+    description: Option<String>,
 }
 
 impl From<NamedEntry> for Transaction {
     fn from(NamedEntry { entry, symbol }: NamedEntry) -> Self {
+        let terms = entry.action.as_ref().map(|action| &action.terms);
+        let (split_ratio, quantity_before) = match terms {
+            Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before.clone())),
+            _ => (None, None),
+        };
+        let per_share = match terms {
+            Some(BookedTerms::Dividend { per_share }) => Some(per_share.clone()),
+            _ => None,
+        };
+        let is_trade = matches!(entry.transaction_type, TransactionType::Buy | TransactionType::Sell);
         Self {
+            split_ratio,
+            quantity_before,
+            per_share,
+            effective_at: entry.action.as_ref().map(|action| action.effective_at),
+            description: sentence(&entry),
             receipt: Receipt::of(&entry),
             id: entry.id.map_or(0, |id| id.0),
             order_id: entry.order_id,
             symbol,
             transaction_type: entry.transaction_type,
-            side: (!entry.transaction_type.is_external_flow()).then(|| entry.transaction_type.as_str()),
+            side: is_trade.then(|| entry.transaction_type.as_str()),
             quantity: entry.quantity,
             price: entry.price,
             commission: entry.commission,
@@ -68,7 +96,7 @@ impl From<NamedEntry> for Transaction {
 pub struct Wanted {
     /// Only this stock's.
     pub symbol: Option<String>,
-    /// `deposit`, `withdrawal`, `buy` or `sell`
+    /// `deposit`, `withdrawal`, `buy`, `sell`, `dividend`, `split`, `fee` or `reversal`
     pub r#type: Option<String>,
     /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
     pub from: Option<String>,
@@ -119,7 +147,7 @@ impl Wanted {
             transaction_type: parse(
                 "type",
                 given(self.r#type.as_ref()),
-                "must be deposit, withdrawal, buy or sell",
+                "must be deposit, withdrawal, buy, sell, dividend, split, fee or reversal",
             )?,
             from: moment("from", given(self.from.as_ref()), false)?,
             until: moment("to", given(self.to.as_ref()), true)?,
@@ -178,7 +206,7 @@ pub async fn csv(
     export(&state, user.account.id, PortfolioId(*id), &wanted).await
 }
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "id",
     "timestamp",
     "transaction_type",
@@ -194,6 +222,7 @@ const COLUMNS: [&str; 15] = [
     "rule",
     "quoted_price",
     "slippage",
+    "description",
 ];
 
 /// All pages of the journal in one file; also behind the page's own link.
@@ -227,7 +256,7 @@ pub async fn export(
         .body(table))
 }
 
-fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 15] {
+fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 16] {
     fn text(value: Option<&impl ToString>) -> String {
         value.map(ToString::to_string).unwrap_or_default()
     }
@@ -252,5 +281,6 @@ fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 15] {
         receipt.map(|receipt| receipt.rule.as_str().to_owned()).unwrap_or_default(),
         text(receipt.map(|receipt| &receipt.quoted_price)),
         text(slippage.as_ref()),
+        sentence(entry).unwrap_or_default(),
     ]
 }

@@ -75,6 +75,12 @@ pub struct Valuation {
     day_change: Money,
     unrealized_pnl: Money,
     realized_pnl: Money,
+    /// Of the portfolio's life, paid or receivable.
+    dividends: Money,
+    /// Owed from the day a stock trades without it until it is paid; part of the total value.
+    dividends_receivable: Money,
+    /// Realised, unrealised and dividends. Commissions are in the cost of shares and in what they brought.
+    total_gain: Money,
     /// The market time for which prices were asked.
     valued_at: Timestamp,
     /// Largest market value first.
@@ -86,6 +92,9 @@ impl From<ValuedPortfolio> for Valuation {
         let valuation = valued.valuation;
         Self {
             positions: positions_of(&valuation),
+            total_gain: valuation.total_gain(),
+            dividends: valuation.dividends,
+            dividends_receivable: valuation.dividends_receivable,
             buying_power: valuation.buying_power,
             cash_balance: valuation.cash_balance,
             positions_value: valuation.positions_value,
@@ -129,10 +138,18 @@ pub async fn position(
 ) -> Result<HttpResponse, Problem> {
     let (id, symbol) = path.into_inner();
     let valuation = state.services.valuation(user.account.id, PortfolioId(id)).await?.valuation;
-    let held = valuation
-        .holdings
-        .iter()
-        .find(|holding| holding.listing.symbol.as_str().eq_ignore_ascii_case(&symbol));
+    let of = |symbol: &str| {
+        let mut holdings = valuation.holdings.iter();
+        holdings.find(|holding| holding.listing.symbol.as_str().eq_ignore_ascii_case(symbol))
+    };
+    let held = match of(&symbol) {
+        Some(held) => Some(held),
+        // It may be one that the stock had before.
+        None => match symbol.parse() {
+            Ok(symbol) => of(state.services.symbol_now(&symbol).await?.as_str()),
+            Err(_) => None,
+        },
+    };
     let position = held.map(|holding| Position::of(holding, &valuation)).ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::Ok().json(position))
 }

@@ -493,6 +493,7 @@ fn job_label(kind: JobKind) -> &'static str {
         JobKind::SnapshotPortfolios => "Snapshots",
         JobKind::ProvisionalSnapshots => "Provisional snapshots",
         JobKind::RefreshQuotes => "Refresh quotes",
+        JobKind::CorporateActions => "Corporate actions",
         JobKind::Prune => "Prune",
     }
 }

@@ -209,7 +209,7 @@ fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
         symbol: String::new(),
         name: "Cash".to_owned(),
         sector: String::new(),
-        value: format::money(&valuation.cash_balance),
+        value: format::money(&(valuation.cash_balance.clone() + &valuation.dividends_receivable)),
         gain: None,
         weight: format::weight(tenths[cash]),
         bar: bar(cash),

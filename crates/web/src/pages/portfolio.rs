@@ -55,6 +55,9 @@ struct PortfolioView {
     unrealized: Delta,
     unrealized_percent: Option<Delta>,
     realized: Delta,
+    /// Of its life, with what is owed; empty when there were none.
+    dividends: String,
+    receivable: String,
     ranges: Vec<Choice>,
     chart: Option<Chart>,
     positions: String,
@@ -149,7 +152,9 @@ async fn page_view(
 
     let mut weights: Vec<f64> =
         valuation.holdings.iter().map(|holding| valuation.weight(&holding.market_value)).collect();
-    weights.push(valuation.weight(&valuation.cash_balance));
+    // Dividends that are owed will be cash.
+    let cash = valuation.cash_balance.clone() + &valuation.dividends_receivable;
+    weights.push(valuation.weight(&cash));
     let tenths = tenths_of_percent(&weights);
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let bar = |weight: f64| chart::percent(if largest > 0.0 { weight / largest * 100.0 } else { 0.0 });
@@ -190,10 +195,12 @@ async fn page_view(
         cash_weight: tenths.last().map_or_else(String::new, |tenths| format::weight(*tenths)),
         cash_bar: bar(weights.last().copied().unwrap_or(0.0)),
         buying_power: format::money(&valuation.buying_power),
-        reserved: if reserved.is_zero() { String::new() } else { format::money(&reserved) },
+        reserved: some_money(&reserved),
         unrealized: format::gain(&valuation.unrealized_pnl),
         unrealized_percent: ratio(&valuation.unrealized_pnl, &cost).map(format::percent_gain),
         realized: format::gain(&valuation.realized_pnl),
+        dividends: some_money(&valuation.dividends),
+        receivable: some_money(&valuation.dividends_receivable),
         ranges: range_choices(Some(range), |name| format!("/portfolios/{id}?range={name}")),
         chart,
         positions: format::plural(holdings.len(), "position", "positions"),
@@ -210,6 +217,11 @@ async fn page_view(
         ticket,
         portfolio: Named::from(&portfolio),
     })
+}
+
+/// Empty for nothing.
+fn some_money(amount: &Money) -> String {
+    if amount.is_zero() { String::new() } else { format::money(amount) }
 }
 
 /// The last prices of what open orders are for: what is held has one, others are asked for where that costs nothing.

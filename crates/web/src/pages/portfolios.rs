@@ -41,9 +41,9 @@ impl From<&PortfolioSummary> for Named {
     }
 }
 
-/// Gain since the portfolio was opened: all results, realised or not.
+/// Gain since the portfolio was opened: all results, realised or not, and dividends.
 pub(super) fn total_gain(valuation: &Valuation) -> Money {
-    valuation.unrealized_pnl.clone() + &valuation.realized_pnl
+    valuation.total_gain()
 }
 
 /// What was paid in, whatever was taken out later.
@@ -137,7 +137,9 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
     let value = sum(|valuation| &valuation.total_value);
     let today = sum(|valuation| &valuation.day_change);
     let cash = sum(|valuation| &valuation.cash_balance);
-    let gain = sum(|valuation| &valuation.unrealized_pnl) + sum(|valuation| &valuation.realized_pnl);
+    let gain = sum(|valuation| &valuation.unrealized_pnl)
+        + sum(|valuation| &valuation.realized_pnl)
+        + sum(|valuation| &valuation.dividends);
     let total = Total {
         figure: format::figure(&value),
         value: format::money(&value),

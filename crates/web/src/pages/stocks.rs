@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
+use domain::corporate_action::CorporateAction;
 use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
 use serde::{Deserialize, Serialize};
 use services::portfolios::PortfolioSummary;
@@ -13,6 +14,7 @@ use services::{Error, Services};
 
 use crate::AppState;
 use crate::chart::{self, Chart, Deal, Line};
+use crate::corporate_actions::{describe, price_factor, sentence};
 use crate::extract::Signed;
 use crate::format::{self, Delta, Figure, Moment};
 use crate::problem::{PageError, Problem};
@@ -117,6 +119,11 @@ struct StockView {
     facts: Vec<Fact>,
     year: Option<Extremes>,
     provenance: Vec<String>,
+    /// Announced ones first, then the newest.
+    actions: Vec<ActionRow>,
+    /// The history has a split in it.
+    adjusted: bool,
+    delisted: Option<String>,
     transactions: Vec<Row>,
 }
 
@@ -166,6 +173,13 @@ struct Fact {
 }
 
 #[derive(Serialize)]
+struct ActionRow {
+    day: String,
+    what: String,
+    upcoming: bool,
+}
+
+#[derive(Serialize)]
 struct Extremes {
     low: String,
     high: String,
@@ -182,6 +196,8 @@ struct Row {
     price: String,
     since: Option<Delta>,
     amount: String,
+    /// What a dividend or a split was.
+    action: Option<String>,
 }
 
 /// Own trades of this stock that are looked at in each portfolio.
@@ -190,6 +206,8 @@ const MOST_TRADES: usize = 50;
 const MOST_ROWS: usize = 12;
 /// More portfolios than this are not each given a button.
 const MOST_OTHERS: usize = 4;
+/// Past splits, dividends and the like that are listed.
+const MOST_ACTIONS: usize = 8;
 
 pub async fn show(
     shell: Shell,
@@ -200,7 +218,14 @@ pub async fn show(
 ) -> PageResult {
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    let listing = services.stock(&symbol).await?.listing;
+    let stock = services.stock(&symbol).await?;
+    if stock.listing.symbol != symbol {
+        // It is called otherwise now.
+        return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
+    }
+    let (listing, delisted_on) = (stock.listing, stock.delisted_on);
+    let actions = services.corporate_actions(&symbol).await?;
+    let today = exchange_date(shell.now());
     let (quote, no_price) = match services.quote(&symbol).await {
         Ok(quote) => (Some(quote), String::new()),
         Err(error @ Error::NoPrice { .. }) => (None, format::sentence(&error.to_string())),
@@ -238,7 +263,7 @@ pub async fn show(
         desc: description(&points),
         points: &points,
         level: single.as_ref().and_then(|average| average.to_string().parse().ok()),
-        trades: trades.iter().filter_map(|trade| deal(&trade.line)).collect(),
+        trades: trades.iter().filter_map(|trade| deal(&trade.line, &actions, today)).collect(),
         ..Line::default()
     });
     let view = StockView {
@@ -259,7 +284,18 @@ pub async fn show(
         facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
         year: quote.as_ref().and_then(|quote| extremes(&year, quote)),
         provenance: provenance(services, quote.as_ref()),
-        transactions: trades.iter().take(MOST_ROWS).map(|trade| row(trade, quote.as_ref())).collect(),
+        transactions: trades
+            .iter()
+            .take(MOST_ROWS)
+            .map(|trade| row(trade, quote.as_ref(), &actions, today))
+            .collect(),
+        adjusted: history.first().is_some_and(|bar| {
+            actions
+                .iter()
+                .any(|action| action.ratio().is_some() && bar.date < action.ex_on && action.ex_on <= today)
+        }),
+        delisted: delisted_on.map(format::date),
+        actions: action_rows(&actions, today),
         quote: quote.map(|quote| QuoteView {
             price: format::figure(&quote.price),
             change: quote.change().as_ref().map(format::change),
@@ -362,12 +398,28 @@ async fn own_trades<'a>(
     Ok(trades)
 }
 
-fn deal(NamedEntry { entry, .. }: &NamedEntry) -> Option<Deal> {
+/// What is announced and the newest of what has been, newest first.
+fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> {
+    let row = |action: &CorporateAction| ActionRow {
+        day: format::date(action.ex_on),
+        what: describe(action),
+        upcoming: action.ex_on > today,
+    };
+    let past = actions.iter().rev().filter(|action| action.ex_on <= today).take(MOST_ACTIONS);
+    actions.iter().rev().filter(|action| action.ex_on > today).chain(past).map(row).collect()
+}
+
+/// On the chart, in today's shares.
+fn deal(
+    NamedEntry { entry, .. }: &NamedEntry,
+    actions: &[CorporateAction],
+    today: NaiveDate,
+) -> Option<Deal> {
     let (price, quantity) = (entry.price.as_ref()?, entry.quantity.as_ref()?);
     let bought = entry.transaction_type == TransactionType::Buy;
     Some(Deal {
         date: exchange_date(entry.timestamp),
-        price: price.to_f64(),
+        price: price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today),
         bought,
         title: format!(
             "{} {} at {}, {}",
@@ -379,11 +431,19 @@ fn deal(NamedEntry { entry, .. }: &NamedEntry) -> Option<Deal> {
     })
 }
 
-fn row(OwnTrade { portfolio, line }: &OwnTrade<'_>, quote: Option<&Quote>) -> Row {
+fn row(
+    OwnTrade { portfolio, line }: &OwnTrade<'_>,
+    quote: Option<&Quote>,
+    actions: &[CorporateAction],
+    today: NaiveDate,
+) -> Row {
     let entry = &line.entry;
     // What the price did after a buy; after a sell it is no longer one's own.
     let since = match (entry.transaction_type, quote, &entry.price) {
-        (TransactionType::Buy, Some(quote), Some(price)) => quote.price.change_ratio(price),
+        (TransactionType::Buy, Some(quote), Some(price)) => {
+            let then = price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today);
+            (then > 0.0).then(|| quote.price.to_f64() / then - 1.0)
+        }
         _ => None,
     };
     Row {
@@ -395,6 +455,7 @@ fn row(OwnTrade { portfolio, line }: &OwnTrade<'_>, quote: Option<&Quote>) -> Ro
         price: entry.price.as_ref().map(format::price).unwrap_or_default(),
         since: since.map(format::percent_gain),
         amount: format::money(&entry.amount),
+        action: sentence(entry),
     }
 }
 

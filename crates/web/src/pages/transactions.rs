@@ -10,6 +10,7 @@ use super::orders::told::{fill_sentence, provenance};
 use super::portfolios::Named;
 use crate::AppState;
 use crate::api::transactions::{Wanted, cursor_text, export};
+use crate::corporate_actions::sentence;
 use crate::extract::Signed;
 use crate::form::FormView;
 use crate::format::{self, Delta, Moment};
@@ -47,6 +48,8 @@ struct Row {
     commission: String,
     realized: Option<Delta>,
     amount: String,
+    /// What a dividend or a split was.
+    action: Option<String>,
     /// The sentence; empty for cash.
     receipt: String,
     provenance: String,
@@ -56,11 +59,13 @@ struct Row {
 fn row(portfolio: PortfolioId, NamedEntry { entry, symbol }: &NamedEntry) -> Row {
     let text = symbol.as_ref().map_or("", Symbol::as_str);
     let receipt = if entry.receipt.is_some() { fill_sentence(entry, text) } else { String::new() };
+    let action = sentence(entry);
     Row {
         id: entry.id.map_or(0, |id| id.0),
         at: format::day_and_minute(entry.timestamp),
         kind: format::capitalised(entry.transaction_type.as_str()),
         symbol: symbol.clone(),
+        action,
         quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
         price: entry.price.as_ref().map(format::price).unwrap_or_default(),
         commission: if entry.receipt.is_some() { format::money(&entry.commission) } else { String::new() },

@@ -224,7 +224,7 @@ async fn runs_of_jobs_are_listed_newest_first() {
     app.work().await;
     let runs = ada.get(JOBS).await.is(200).items();
     let kinds = texts(&runs, "kind");
-    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
     assert!(texts(&runs, "status").iter().all(|status| status == "done"));
     let pages = ada.pages(JOBS, 1).await;
     assert_eq!(pages.concat(), runs);

@@ -5,6 +5,7 @@ mod harness;
 
 mod accounts;
 mod admin;
+mod corporate_actions;
 mod cors;
 mod decimals;
 mod description;

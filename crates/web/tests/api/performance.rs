@@ -33,6 +33,7 @@ async fn each_close_leaves_a_snapshot() {
         {
           "cash_balance": "500.00",
           "date": "2026-11-20",
+          "dividends_receivable": "0.00",
           "net_flow": "2000.00",
           "positions_value": "1600.00",
           "provisional": false,
@@ -41,6 +42,7 @@ async fn each_close_leaves_a_snapshot() {
         {
           "cash_balance": "1000.00",
           "date": "2026-11-21",
+          "dividends_receivable": "0.00",
           "net_flow": "500.00",
           "positions_value": "1400.00",
           "provisional": false,

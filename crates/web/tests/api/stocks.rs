@@ -58,7 +58,9 @@ async fn a_stock_has_a_profile() {
         insta::allow_duplicates! { assert_json_snapshot!(answer.json(), @r#"
         {
           "company_name": "JPMorgan Chase & Co.",
+          "corporate_actions": [],
           "currency": "USD",
+          "delisted_on": null,
           "exchange": "NASDAQ",
           "sector": "Financials",
           "symbol": "JPM"

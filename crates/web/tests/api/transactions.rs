@@ -43,13 +43,18 @@ async fn the_journal_tells_what_happened_newest_first() {
         {
           "amount": "-10.00",
           "commission": "0.00",
+          "description": null,
+          "effective_at": null,
           "id": "[id]",
           "order_id": null,
+          "per_share": null,
           "price": null,
           "quantity": null,
+          "quantity_before": null,
           "realized_pnl": null,
           "receipt": null,
           "side": null,
+          "split_ratio": null,
           "symbol": null,
           "timestamp": "2026-11-20T19:12:30.500Z",
           "transaction_type": "withdrawal"
@@ -57,10 +62,14 @@ async fn the_journal_tells_what_happened_newest_first() {
         {
           "amount": "77.50",
           "commission": "0.00",
+          "description": null,
+          "effective_at": null,
           "id": "[id]",
           "order_id": "[uuid]",
+          "per_share": null,
           "price": "155.00",
           "quantity": "0.5",
+          "quantity_before": null,
           "realized_pnl": "2.50",
           "receipt": {
             "age_s": 1.5,
@@ -72,6 +81,7 @@ async fn the_journal_tells_what_happened_newest_first() {
             "source": "fixed"
           },
           "side": "sell",
+          "split_ratio": null,
           "symbol": "AAPL",
           "timestamp": "2026-11-20T19:12:30.500Z",
           "transaction_type": "sell"
@@ -79,10 +89,14 @@ async fn the_journal_tells_what_happened_newest_first() {
         {
           "amount": "-300.00",
           "commission": "0.00",
+          "description": null,
+          "effective_at": null,
           "id": "[id]",
           "order_id": "[uuid]",
+          "per_share": null,
           "price": "150.00",
           "quantity": "2",
+          "quantity_before": null,
           "realized_pnl": null,
           "receipt": {
             "age_s": 0.0,
@@ -94,6 +108,7 @@ async fn the_journal_tells_what_happened_newest_first() {
             "source": "fixed"
           },
           "side": "buy",
+          "split_ratio": null,
           "symbol": "AAPL",
           "timestamp": "2026-11-20T19:12:00Z",
           "transaction_type": "buy"
@@ -101,13 +116,18 @@ async fn the_journal_tells_what_happened_newest_first() {
         {
           "amount": "1000.00",
           "commission": "0.00",
+          "description": null,
+          "effective_at": null,
           "id": "[id]",
           "order_id": null,
+          "per_share": null,
           "price": null,
           "quantity": null,
+          "quantity_before": null,
           "realized_pnl": null,
           "receipt": null,
           "side": null,
+          "split_ratio": null,
           "symbol": null,
           "timestamp": "2026-11-20T19:12:00Z",
           "transaction_type": "deposit"
@@ -174,7 +194,7 @@ async fn what_a_filter_may_not_be_like() {
     let portfolio = mara.open("0").await;
     for (field, query) in [
         ("symbol", "?symbol=A%20B"),
-        ("type", "?type=dividend"),
+        ("type", "?type=interest"),
         ("from", "?from=yesterday"),
         ("from", "?from=2026-02-30"),
         ("to", "?to=20.11.2026"),
@@ -253,7 +273,7 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
     let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     assert_eq!(
         columns.join(","),
-        "id,timestamp,transaction_type,symbol,quantity,price,commission,amount,realized_pnl,order_id,source,quoted_at,rule,quoted_price,slippage"
+        "id,timestamp,transaction_type,symbol,quantity,price,commission,amount,realized_pnl,order_id,source,quoted_at,rule,quoted_price,slippage,description"
     );
     let rows: Vec<Vec<String>> =
         reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
@@ -262,10 +282,10 @@ async fn the_table_for_spreadsheets_holds_the_whole_journal() {
     assert_eq!(
         shown,
         [
-            "2026-11-20T19:12:00Z,withdrawal,,,,0.00,-5.00,,,,,,",
-            "2026-11-20T19:12:00Z,sell,AAPL,0.5,149.95,0.00,74.98,-0.04,fixed,2026-11-20T19:12:00Z,bid,149.95,0.00",
-            "2026-11-20T19:12:00Z,buy,AAPL,1,150.05,0.00,-150.05,,fixed,2026-11-20T19:12:00Z,ask,150.05,0.00",
-            "2026-11-20T19:12:00Z,deposit,,,,0.00,1000.00,,,,,,",
+            "2026-11-20T19:12:00Z,withdrawal,,,,0.00,-5.00,,,,,,,",
+            "2026-11-20T19:12:00Z,sell,AAPL,0.5,149.95,0.00,74.98,-0.04,fixed,2026-11-20T19:12:00Z,bid,149.95,0.00,",
+            "2026-11-20T19:12:00Z,buy,AAPL,1,150.05,0.00,-150.05,,fixed,2026-11-20T19:12:00Z,ask,150.05,0.00,",
+            "2026-11-20T19:12:00Z,deposit,,,,0.00,1000.00,,,,,,,",
         ]
     );
     assert_eq!(rows[2][9], order);

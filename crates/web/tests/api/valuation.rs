@@ -33,6 +33,8 @@ async fn a_portfolio_is_valued_at_the_newest_prices() {
       "buying_power": "7660.00",
       "cash_balance": "7660.00",
       "day_change": "95.00",
+      "dividends": "0.00",
+      "dividends_receivable": "0.00",
       "positions": [
         {
           "as_of": "2026-11-20T19:13:00Z",
@@ -71,6 +73,7 @@ async fn a_portfolio_is_valued_at_the_newest_prices() {
       ],
       "positions_value": "2435.00",
       "realized_pnl": "10.00",
+      "total_gain": "95.00",
       "total_value": "10095.00",
       "unrealized_pnl": "85.00",
       "valued_at": "2026-11-20T19:13:00Z"
@@ -119,9 +122,12 @@ async fn an_empty_portfolio_is_worth_its_cash() {
       "buying_power": "10.00",
       "cash_balance": "10.00",
       "day_change": "0.00",
+      "dividends": "0.00",
+      "dividends_receivable": "0.00",
       "positions": [],
       "positions_value": "0.00",
       "realized_pnl": "0.00",
+      "total_gain": "0.00",
       "total_value": "10.00",
       "unrealized_pnl": "0.00",
       "valued_at": "2026-11-20T19:12:00Z"

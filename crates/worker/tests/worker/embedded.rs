@@ -11,7 +11,7 @@ use crate::firm::{FRIDAY, Firm, embedded, eventually};
 async fn the_snapshot_is_taken_after_the_close() {
     let firm = Firm::open().await;
     let worker = firm.start(embedded());
-    eventually("prices are refreshed", async || firm.is_done(0).await && firm.runs().await.len() == 2).await;
+    eventually("prices are refreshed", async || firm.is_done(0).await && firm.runs().await.len() == 3).await;
     assert_eq!(firm.snapshots().await, vec![vec![]; 3]);
 
     firm.close_sessions(1);
@@ -55,7 +55,7 @@ async fn a_panic_in_a_run_ends_neither_the_worker_nor_the_run_for_good() {
     let worker = firm.start(embedded());
     eventually("everything but the snapshot is done", async || {
         let runs = firm.runs().await;
-        runs.len() == 3 && runs.iter().filter(|run| run.status() == Status::Done).count() == 2
+        runs.len() == 4 && runs.iter().filter(|run| run.status() == Status::Done).count() == 3
     })
     .await;
 

@@ -46,7 +46,7 @@ async fn work_goes_on_when_redis_is_back() {
     let firm = Firm::open().await;
     let mut redis = RedisServer::start().await;
     let mut worker = firm.start(on_redis(&redis.url()));
-    eventually("the worker works", async || firm.is_done(0).await && firm.runs().await.len() == 2).await;
+    eventually("the worker works", async || firm.is_done(0).await && firm.runs().await.len() == 3).await;
 
     redis.kill();
     firm.close_sessions(1);
@@ -66,7 +66,7 @@ async fn a_worker_stops_in_time_while_redis_is_away() {
     let firm = Firm::open().await;
     let mut redis = RedisServer::start().await;
     let worker = firm.start(on_redis(&redis.url()));
-    eventually("the worker works", async || firm.is_done(0).await && firm.runs().await.len() == 2).await;
+    eventually("the worker works", async || firm.is_done(0).await && firm.runs().await.len() == 3).await;
     redis.kill();
     let told = Instant::now();
     worker.stop().await;

@@ -74,20 +74,20 @@ impl QuoteSource for GatedSource {
         self.market.calendar()
     }
 
-    fn catalogue(&self) -> Catalogue {
-        self.market.catalogue()
+    fn catalogue(&self, at: Timestamp) -> Catalogue {
+        self.market.catalogue(at)
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         self.market.quotes(symbols, at).await
     }
 
-    async fn search(&self, query: &str, limit: usize) -> Result<Vec<Listing>, QuoteError> {
-        self.market.search(query, limit).await
+    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+        self.market.search(query, limit, at).await
     }
 
-    async fn listing(&self, symbol: &Symbol) -> Result<Listing, QuoteError> {
-        self.market.listing(symbol).await
+    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
+        self.market.listing(symbol, at).await
     }
 
     async fn daily_bars(

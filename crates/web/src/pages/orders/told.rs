@@ -197,7 +197,10 @@ pub fn standing(order: &Order, now: Timestamp) -> Vec<String> {
         OrderStatus::Canceled if at_once => {
             Some(format!("{rest} could not be filled at once and was canceled.{none}"))
         }
-        OrderStatus::Canceled => Some(format!("{rest} was canceled{ended}.{none}")),
+        OrderStatus::Canceled => Some(match order.reject_reason.as_deref() {
+            Some(reason) => format!("{rest} was canceled{ended}: {}", format::stopped(reason)),
+            None => format!("{rest} was canceled{ended}.{none}"),
+        }),
         OrderStatus::Expired => Some(format!("{rest} expired{ended}.{none}")),
         OrderStatus::Rejected => {
             let reason = order.reject_reason.as_deref().unwrap_or("it could not be filled");
@@ -316,6 +319,7 @@ mod tests {
 
     fn entry(side: TransactionType, price: &str, amount: &str, commission: &str) -> JournalEntry {
         JournalEntry {
+            action: None,
             transaction_type: side,
             quantity: Some("10".parse().unwrap()),
             price: Some(price.parse().unwrap()),

@@ -1,0 +1,82 @@
+//! What the simulated market costs: `cargo bench -p market-data`. Best of many short rounds, on one thread, so that
+//! it tells the same on a busy machine.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use domain::{Symbol, Timestamp};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
+
+const ROUNDS: u32 = 100;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let noon: Timestamp = "2026-11-25T17:00:00Z".parse::<DateTime<Utc>>()?.into();
+    let market = Simulated::new(DEFAULT_SEED);
+    let Catalogue::Complete(listings) = market.catalogue(noon) else { return Err("a catalogue".into()) };
+    let symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();
+    let first = symbols[0].clone();
+
+    best("a market is made", || {
+        Simulated::new(DEFAULT_SEED);
+        1
+    });
+    let mut at = noon;
+    best("a quote, each alone", || {
+        at = at + TimeDelta::milliseconds(1_700);
+        runtime.block_on(market.quotes(std::slice::from_ref(&first), at)).len()
+    });
+    best("a quote, all of an instant", || {
+        at = at + TimeDelta::milliseconds(1_700);
+        runtime.block_on(market.quotes(&symbols, at)).len()
+    });
+    best("a move, of the last ten seconds", || {
+        at = at + TimeDelta::seconds(10);
+        runtime.block_on(market.moves(&first, at - TimeDelta::seconds(10), at)).map_or(0, |moves| moves.len())
+    });
+    best("a move, of six hours", || {
+        at = at + TimeDelta::hours(6);
+        runtime.block_on(market.moves(&first, at - TimeDelta::hours(6), at)).map_or(0, |moves| moves.len())
+    });
+    let bars = |of: &Symbol, first: NaiveDate, days: u64| {
+        runtime
+            .block_on(market.daily_bars(of, first, first + Days::new(days - 1), noon))
+            .map_or(0, |b| b.len())
+    };
+    let mut day = NaiveDate::from_ymd_opt(1981, 1, 1).ok_or("a date")?;
+    best("a daily bar, never asked for", || {
+        day = day + Days::new(30);
+        bars(&first, day, 30)
+    });
+    // The paths of market and sectors are remembered, those of the others' own are not.
+    let (mut next, mut then) = (symbols.iter().cycle(), day);
+    best("a daily bar, of days known from others", || {
+        let symbol = next.next().unwrap_or(&first);
+        if *symbol == first {
+            then = then + Days::new(30);
+        }
+        bars(symbol, then, 30)
+    });
+    best("a daily bar, remembered", || bars(&first, day, 30));
+    let (from, to) = (NaiveDate::from_ymd_opt(2006, 11, 25), NaiveDate::from_ymd_opt(2026, 11, 25));
+    let (from, to) = from.zip(to).ok_or("dates")?;
+    best("an action, of twenty years", || {
+        let actions = runtime.block_on(market.corporate_actions(&first, from, to, noon));
+        actions.map_or(0, |actions| actions.len())
+    });
+    Ok(())
+}
+
+/// Calls for some milliseconds, many times, and tells what one of the things takes at best whose number a call
+/// returns.
+fn best(what: &str, mut call: impl FnMut() -> usize) {
+    let round = |call: &mut dyn FnMut() -> usize| {
+        let (begun, mut things) = (Instant::now(), 0);
+        while begun.elapsed() < Duration::from_millis(5) {
+            things += call();
+        }
+        begun.elapsed().as_secs_f64() / things as f64
+    };
+    let least = (0..ROUNDS).map(|_| round(&mut call)).fold(f64::INFINITY, f64::min);
+    println!("{:>12.0} ns  {what}", least * 1e9);
+}

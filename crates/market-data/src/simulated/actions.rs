@@ -1,0 +1,61 @@
+//! The events of the simulated market as they are told to others.
+
+use chrono::NaiveDate;
+use domain::{CorporateAction, CorporateActionKind, PerShare};
+
+use super::events::{Split, pays_on};
+use super::{Simulated, day};
+
+/// How many sessions before it takes place a split, a new name or the end of a listing is announced. A dividend is told
+/// when its session opens: its amount follows from the price then.
+const ANNOUNCED_BEFORE: u16 = 14;
+
+impl Simulated {
+    /// What is known in session `now` of the actions of those days, the first and the last included, in their order.
+    pub(super) fn actions_of(
+        &self,
+        index: usize,
+        first: NaiveDate,
+        last: NaiveDate,
+        now: u16,
+    ) -> Vec<CorporateAction> {
+        let events = self.paths.events(index);
+        let asked = |session: u16| (first..=last).contains(&day::date_of(session));
+        let announced = |session: u16| asked(session) && session <= now.saturating_add(ANNOUNCED_BEFORE);
+        let action = |session: u16, kind| {
+            // The name of the session before, which is no longer that of this one when it is renamed.
+            let symbol = self.symbol(index, session.saturating_sub(1)).clone();
+            CorporateAction::new(symbol, day::date_of(session), kind)
+        };
+        let split = |Split { session, numerator, denominator }| {
+            action(session, CorporateActionKind::Split { numerator, denominator })
+        };
+        let dividend = |session: u16| {
+            let amount = rounded(self.paths.dividend(index, session))?;
+            let pays_on = pays_on(day::date_of(session));
+            Some(action(session, CorporateActionKind::CashDividend { amount, pays_on }))
+        };
+        let renaming = events.renaming.filter(|(session, _)| announced(*session));
+        let renamed = |(session, _)| {
+            let to = self.symbol(index, session).clone();
+            action(session, CorporateActionKind::SymbolChange { to })
+        };
+        let delisted = events.delisted.filter(|session| announced(*session));
+        let mut actions: Vec<CorporateAction> = events
+            .splits()
+            .filter(|split| announced(split.session))
+            .map(split)
+            .chain(events.ex_dividends().filter(|ex| asked(*ex) && *ex <= now).filter_map(dividend))
+            .chain(renaming.map(renamed))
+            .chain(delisted.map(|session| action(session, CorporateActionKind::Delisting)))
+            .collect();
+        actions.sort_by_key(|action| action.ex_on);
+        actions
+    }
+}
+
+/// Half-even to a hundredth of a cent. `None` for a dividend that is less.
+fn rounded(amount: f64) -> Option<PerShare> {
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number up to 10^11")]
+    PerShare::from_scaled(libm::rint(amount * 10_000.0) as i64, 4)
+}

@@ -1,0 +1,257 @@
+//! What happens to instruments besides that their prices move: dividends by the catalogue's yields, and the splits,
+//! the renaming and the delisting that are planted here.
+
+use std::num::NonZeroU32;
+
+use chrono::{Datelike, Days, NaiveDate};
+
+use super::catalogue::Instrument;
+use super::chance::{Draws, Purpose};
+use super::day::{FIRST_DATE, session_on};
+
+/// Dividends are paid four times a year, each a fourth of the yield.
+const DIVIDENDS_PER_YEAR: f64 = 4.0;
+const MONTHS_BETWEEN_DIVIDENDS: u32 = 3;
+/// The last day of a month on which a share may trade without its dividend first.
+const LAST_EX_DAY: u32 = 20;
+/// Sessions from the ex-date of a dividend to its payment.
+const SESSIONS_TO_PAYMENT: u64 = 15;
+
+/// Symbol, first day in new shares, new shares, for so many old ones.
+///
+/// Those in the past happened to the companies of these names, too; those after 1 November 2026 are invented.
+#[rustfmt::skip]
+const SPLITS: &[(&str, NaiveDate, u32, u32)] = &[
+    ("AAPL", date(2014, 6, 9), 7, 1),
+    ("AAPL", date(2020, 8, 31), 4, 1),
+    ("TSLA", date(2020, 8, 31), 5, 1),
+    ("NVDA", date(2021, 7, 20), 4, 1),
+    ("GE", date(2021, 8, 2), 1, 8),
+    ("AMZN", date(2022, 6, 6), 20, 1),
+    ("GOOGL", date(2022, 7, 18), 20, 1),
+    ("TSLA", date(2022, 8, 25), 3, 1),
+    ("WMT", date(2024, 2, 26), 3, 1),
+    ("NVDA", date(2024, 6, 10), 10, 1),
+    ("AVGO", date(2024, 7, 15), 10, 1),
+    ("XWATT", date(2026, 12, 2), 3, 2),
+    ("NFLX", date(2026, 12, 7), 10, 1),
+    ("XPENY", date(2027, 1, 19), 1, 20),
+    ("XTINY", date(2027, 6, 14), 2, 1),
+    ("META", date(2027, 9, 13), 5, 1),
+    ("COST", date(2028, 3, 20), 2, 1),
+];
+
+const RENAMINGS: &[Renaming] = &[Renaming {
+    from: "XCOAX",
+    to: "XFIBR",
+    company_name: "Fibre Optic Games (invented)",
+    on: date(2026, 12, 14),
+}];
+
+/// Symbol, first day without trading.
+const DELISTINGS: &[(&str, NaiveDate)] = &[("XLAST", date(2027, 1, 11))];
+
+#[derive(Debug)]
+pub(super) struct Renaming {
+    from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) company_name: &'static str,
+    /// The first day of the new name.
+    on: NaiveDate,
+}
+
+/// All that happens to one instrument, in the order of sessions.
+#[derive(Debug)]
+pub(super) struct Events {
+    splits: Vec<Split>,
+    /// Sessions that trade without a dividend first.
+    ex_dividends: Vec<u16>,
+    /// `q/4`: by as much the log of the price falls for a dividend.
+    drop: f64,
+    pub(super) renaming: Option<(u16, &'static Renaming)>,
+    /// The first session without trading.
+    pub(super) delisted: Option<u16>,
+    /// What one share stands for, from a session on until the next entry; the first is of session 0.
+    shares: Vec<(u16, Share)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Split {
+    pub(super) session: u16,
+    pub(super) numerator: NonZeroU32,
+    pub(super) denominator: NonZeroU32,
+}
+
+/// How a share compares with one at the anchor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share {
+    /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`: by splits and dividends alone it costs so many times as much.
+    pub(super) price: f64,
+    /// `S(τ_a)/S(τ)`: there are so many times as many.
+    pub(super) number: f64,
+}
+
+impl Events {
+    /// Shares are compared with those of session `anchor`.
+    pub(super) fn of(seed: u64, instrument: &Instrument, anchor: u16) -> Self {
+        let symbol = instrument.symbol;
+        let session = |date| session_on(date).expect("a day of the market");
+        let splits = SPLITS.iter().filter(|(of, ..)| *of == symbol).map(|(_, on, new, old)| Split {
+            session: session(*on),
+            numerator: NonZeroU32::new(*new).expect("not zero"),
+            denominator: NonZeroU32::new(*old).expect("not zero"),
+        });
+        let renaming = RENAMINGS.iter().find(|renaming| renaming.from == symbol);
+        let delisting = DELISTINGS.iter().find(|(of, _)| *of == symbol);
+        let mut events = Self {
+            splits: splits.collect(),
+            ex_dividends: ex_dividends(seed, instrument),
+            drop: instrument.dividend_yield_percent / 100.0 / DIVIDENDS_PER_YEAR,
+            renaming: renaming.map(|renaming| (session(renaming.on), renaming)),
+            delisted: delisting.map(|(_, on)| session(*on)),
+            shares: Vec::new(),
+        };
+        events.shares = events.shares_compared_with(anchor);
+        events
+    }
+
+    pub(super) fn splits(&self) -> impl Iterator<Item = Split> {
+        self.splits.iter().copied().filter(|split| self.is_traded(split.session))
+    }
+
+    /// The sessions that trade without a dividend first.
+    pub(super) fn ex_dividends(&self) -> impl Iterator<Item = u16> {
+        self.ex_dividends.iter().copied().filter(|session| self.is_traded(*session))
+    }
+
+    pub(super) fn is_traded(&self, session: u16) -> bool {
+        self.delisted.is_none_or(|end| session < end)
+    }
+
+    /// What is paid for each share whose price is that much at the open of an ex-date: it has fallen to
+    /// `exp(−q/4)` of what it was, and that is the rest.
+    pub(super) fn dividend(&self, price_without: f64) -> f64 {
+        price_without * (libm::exp(self.drop) - 1.0)
+    }
+
+    pub(super) fn share(&self, session: u16) -> Share {
+        let later = self.shares.partition_point(|(begins, _)| *begins <= session);
+        self.shares[later - 1].1
+    }
+
+    /// As [`Share::price`] at the close of the session before, of a share of this session: splits count, the
+    /// dividend does not.
+    pub(super) fn price_before(&self, session: u16) -> f64 {
+        let (before, here) = (self.share(session.saturating_sub(1)), self.share(session));
+        before.price * (before.number / here.number)
+    }
+
+    fn shares_compared_with(&self, anchor: u16) -> Vec<(u16, Share)> {
+        // Shares for each one at the beginning, as a ratio, which stays exact; and dividends since then.
+        let number = |session: u16| {
+            let until = self.splits.iter().filter(|split| split.session <= session);
+            until.fold((1_u64, 1_u64), |(new, old), split| {
+                (new * u64::from(split.numerator.get()), old * u64::from(split.denominator.get()))
+            })
+        };
+        let dividends = |session: u16| self.ex_dividends.partition_point(|ex| *ex <= session) as f64;
+        let (anchor_new, anchor_old) = number(anchor);
+        let share = |session: u16| {
+            let (new, old) = number(session);
+            let (more, less) = ((new * anchor_old) as f64, (old * anchor_new) as f64);
+            let dropped = libm::exp(-self.drop * (dividends(session) - dividends(anchor)));
+            Share { price: dropped * (less / more), number: more / less }
+        };
+        let mut changes: Vec<u16> = self.splits.iter().map(|split| split.session).collect();
+        changes.extend([0].iter().chain(&self.ex_dividends));
+        changes.sort_unstable();
+        changes.dedup();
+        changes.into_iter().map(|session| (session, share(session))).collect()
+    }
+}
+
+/// The day on which a dividend of that ex-date is paid.
+pub(super) fn pays_on(ex_on: NaiveDate) -> NaiveDate {
+    ex_on + Days::new(SESSIONS_TO_PAYMENT)
+}
+
+/// On the same day of every third month; which ones, chance decides once for each instrument.
+fn ex_dividends(seed: u64, instrument: &Instrument) -> Vec<u16> {
+    if instrument.dividend_yield_percent == 0.0 {
+        return Vec::new();
+    }
+    let draws = Draws::new(seed, &format!("stock/{}", instrument.symbol), Purpose::ExDates);
+    let first_month = draws.one_of(0, MONTHS_BETWEEN_DIVIDENDS);
+    let day = 1 + draws.one_of(1, LAST_EX_DAY);
+    let months = (first_month..).step_by(MONTHS_BETWEEN_DIVIDENDS as usize);
+    let ex_on = |month: u32| {
+        let year = FIRST_DATE.year() + i32::try_from(month / 12).ok()?;
+        session_on(NaiveDate::from_ymd_opt(year, month % 12 + 1, day)?)
+    };
+    months.map_while(ex_on).collect()
+}
+
+const fn date(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).expect("a date")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::INSTRUMENTS;
+    use super::*;
+
+    fn events(symbol: &str) -> Events {
+        Events::of(1, INSTRUMENTS.iter().find(|row| row.symbol == symbol).unwrap(), 17_106)
+    }
+
+    #[test]
+    fn what_is_planted_is_of_the_catalogue_and_in_order() {
+        let known = |symbol: &str| INSTRUMENTS.iter().any(|row| row.symbol == symbol);
+        assert!(SPLITS.iter().all(|(of, _, new, old)| known(of) && *new > 0 && *old > 0 && new != old));
+        assert!(SPLITS.is_sorted_by_key(|(_, on, ..)| *on));
+        assert!(RENAMINGS.iter().all(|renaming| known(renaming.from) && !known(renaming.to)));
+        assert!(DELISTINGS.iter().all(|(of, _)| known(of)));
+    }
+
+    #[test]
+    fn a_share_is_worth_the_catalogues_price_at_the_anchor() {
+        for row in INSTRUMENTS {
+            assert_eq!(events(row.symbol).share(17_106), Share { price: 1.0, number: 1.0 }, "{}", row.symbol);
+        }
+    }
+
+    #[test]
+    fn splits_count_between_a_session_and_the_anchor() {
+        let nvidia = events("NVDA");
+        let at = |date: NaiveDate| nvidia.share(session_on(date).unwrap());
+        assert_eq!(at(date(2021, 7, 19)), Share { price: 40.0, number: 1.0 / 40.0 });
+        assert_eq!(at(date(2021, 7, 20)), Share { price: 10.0, number: 1.0 / 10.0 });
+        assert_eq!(at(date(2024, 6, 10)), Share { price: 1.0, number: 1.0 });
+        assert_eq!(events("XPENY").share(32_000), Share { price: 20.0, number: 1.0 / 20.0 });
+        assert_eq!(nvidia.price_before(session_on(date(2024, 6, 10)).unwrap()), 1.0);
+    }
+
+    #[test]
+    fn dividends_come_four_times_a_year_and_take_the_yield_out_of_the_price() {
+        let (coca_cola, days) = (events("KO"), [17_106, 17_106 + 3_652]);
+        let between = |ex: &u16| (days[0] + 1..=days[1]).contains(ex);
+        assert_eq!(coca_cola.ex_dividends().filter(between).count(), 40);
+        let years = libm::log(coca_cola.share(days[1]).price) / -0.031;
+        assert!((years - 10.0).abs() < 1e-9, "{years}");
+        // What is paid is what the price has lost.
+        let before = 60.0;
+        let without = before * libm::exp(-0.031 / 4.0);
+        assert!((coca_cola.dividend(without) - (before - without)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ex_dates_are_spread_over_the_quarter() {
+        let first = |symbol| events(symbol).ex_dividends().next().unwrap();
+        let firsts: std::collections::HashSet<u16> = INSTRUMENTS
+            .iter()
+            .filter(|row| row.dividend_yield_percent > 0.0)
+            .map(|row| first(row.symbol))
+            .collect();
+        assert!(firsts.len() > 25 && firsts.iter().all(|session| *session < 91), "{firsts:?}");
+    }
+}

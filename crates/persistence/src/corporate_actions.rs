@@ -1,0 +1,375 @@
+//! Corporate actions that are known, and which portfolio has had which of them.
+
+use std::collections::HashSet;
+
+use chrono::NaiveDate;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use domain::{
+    ActionId, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, PerShare,
+    PortfolioId, Quantity, StockId, Symbol, Timestamp,
+};
+
+use crate::connection::each;
+use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
+use crate::{StoreError, Tx};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = corporate_actions)]
+struct ActionRow {
+    id: ActionId,
+    stock_id: StockId,
+    action_key: String,
+    kind: String,
+    symbol: Symbol,
+    ex_on: NaiveDate,
+    effective_at: Timestamp,
+    split_ratio: Option<String>,
+    per_share: Option<PerShare>,
+    pays_on: Option<NaiveDate>,
+    pays_at: Option<Timestamp>,
+    new_symbol: Option<Symbol>,
+    known_at: Timestamp,
+    applied_at: Option<Timestamp>,
+}
+
+/// The table has checks that what a kind needs is there.
+fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("corporate action {} lacks its figures", row.action_key));
+    let kind = match row.kind.as_str() {
+        "split" => {
+            let ratio: domain::SplitRatio =
+                row.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok()).ok_or_else(corrupt)?;
+            CorporateActionKind::Split { numerator: ratio.numerator, denominator: ratio.denominator }
+        }
+        "cash_dividend" => CorporateActionKind::CashDividend {
+            amount: row.per_share.clone().ok_or_else(corrupt)?,
+            pays_on: row.pays_on.ok_or_else(corrupt)?,
+        },
+        "symbol_change" => {
+            CorporateActionKind::SymbolChange { to: row.new_symbol.clone().ok_or_else(corrupt)? }
+        }
+        "delisting" => CorporateActionKind::Delisting,
+        _ => return Err(corrupt()),
+    };
+    let id = CorporateActionId::stored(row.action_key);
+    Ok(KnownAction {
+        id: row.id,
+        stock_id: row.stock_id,
+        action: CorporateAction { id, symbol: row.symbol, ex_on: row.ex_on, kind },
+        effective_at: row.effective_at,
+        pays_at: row.pays_at,
+        known_at: row.known_at,
+        applied_at: row.applied_at,
+    })
+}
+
+fn actions(rows: Vec<ActionRow>) -> Result<Vec<KnownAction>, StoreError> {
+    rows.into_iter().map(action).collect()
+}
+
+/// An action that a source tells of a stock.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub stock_id: StockId,
+    pub action: CorporateAction,
+    pub effective_at: Timestamp,
+    pub pays_at: Option<Timestamp>,
+}
+
+/// Notes an action. One that is noted already gets the figures that are told now, as long as it lies ahead: afterwards
+/// it stays what it was when it was applied. Answers whether it is new.
+pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
+    use diesel::query_dsl::methods::FilterDsl;
+    let Told { stock_id, action, effective_at, pays_at } = told;
+    let (per_share, pays_on) = match &action.kind {
+        CorporateActionKind::CashDividend { amount, pays_on } => (Some(amount), Some(*pays_on)),
+        _ => (None, None),
+    };
+    let new_symbol = match &action.kind {
+        CorporateActionKind::SymbolChange { to } => Some(to),
+        _ => None,
+    };
+    let known: i64 =
+        QueryDsl::filter(corporate_actions::table, corporate_actions::action_key.eq(action.id.as_str()))
+            .count()
+            .get_result(tx.conn)?;
+    let ratio = action.ratio().map(|ratio| ratio.to_string());
+    let values = (
+        corporate_actions::stock_id.eq(stock_id),
+        corporate_actions::action_key.eq(action.id.as_str()),
+        corporate_actions::kind.eq(action.kind.as_str()),
+        corporate_actions::symbol.eq(&action.symbol),
+        corporate_actions::ex_on.eq(action.ex_on),
+        corporate_actions::effective_at.eq(effective_at),
+        corporate_actions::split_ratio.eq(ratio.as_deref()),
+        corporate_actions::per_share.eq(per_share),
+        corporate_actions::pays_on.eq(pays_on),
+        corporate_actions::pays_at.eq(*pays_at),
+        corporate_actions::new_symbol.eq(new_symbol),
+        corporate_actions::known_at.eq(now),
+    );
+    each!(&mut *tx.conn, c => diesel::insert_into(corporate_actions::table)
+        .values(values)
+        .on_conflict(corporate_actions::action_key)
+        .do_update()
+        .set((
+            corporate_actions::split_ratio.eq(excluded(corporate_actions::split_ratio)),
+            corporate_actions::per_share.eq(excluded(corporate_actions::per_share)),
+            corporate_actions::pays_on.eq(excluded(corporate_actions::pays_on)),
+            corporate_actions::pays_at.eq(excluded(corporate_actions::pays_at)),
+            corporate_actions::new_symbol.eq(excluded(corporate_actions::new_symbol)),
+        ))
+        .filter(corporate_actions::applied_at.is_null().and(corporate_actions::effective_at.gt(now)))
+        .execute(c))?;
+    Ok(known == 0)
+}
+
+/// Those that have taken effect by `now` and not everybody has had, in the order in which they are to be applied.
+pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
+    let rows: Vec<ActionRow> = corporate_actions::table
+        .filter(corporate_actions::effective_at.le(now).and(corporate_actions::applied_at.is_null()))
+        .order((corporate_actions::effective_at, corporate_actions::id))
+        .select(ActionRow::as_select())
+        .load(tx.conn)?;
+    let mut due = actions(rows)?;
+    due.sort_by_key(|known| (known.effective_at, known.action.precedence()));
+    Ok(due)
+}
+
+/// Those that are due, and all that have taken effect after `since`: what a decision at `now` has to know.
+pub fn at_hand(tx: &mut Tx<'_>, since: Timestamp, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
+    let rows: Vec<ActionRow> = corporate_actions::table
+        .filter(corporate_actions::effective_at.le(now))
+        .filter(corporate_actions::applied_at.is_null().or(corporate_actions::effective_at.gt(since)))
+        .order((corporate_actions::effective_at, corporate_actions::id))
+        .select(ActionRow::as_select())
+        .load(tx.conn)?;
+    let mut at_hand = actions(rows)?;
+    at_hand.sort_by_key(|known| (known.effective_at, known.action.precedence()));
+    Ok(at_hand)
+}
+
+/// Those that have taken effect after `after` and by `until`, oldest first.
+pub fn taken_effect(
+    tx: &mut Tx<'_>,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<KnownAction>, StoreError> {
+    actions(
+        corporate_actions::table
+            .filter(corporate_actions::effective_at.gt(after).and(corporate_actions::effective_at.le(until)))
+            .order((corporate_actions::effective_at, corporate_actions::id))
+            .select(ActionRow::as_select())
+            .load(tx.conn)?,
+    )
+}
+
+/// All of one stock that are known, oldest first.
+pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Vec<KnownAction>, StoreError> {
+    actions(
+        corporate_actions::table
+            .filter(corporate_actions::stock_id.eq(stock))
+            .order((corporate_actions::ex_on, corporate_actions::id))
+            .select(ActionRow::as_select())
+            .load(tx.conn)?,
+    )
+}
+
+/// All there are, in the order in which they take effect.
+pub fn all(tx: &mut Tx<'_>) -> Result<Vec<KnownAction>, StoreError> {
+    actions(
+        corporate_actions::table
+            .order((corporate_actions::effective_at, corporate_actions::id))
+            .select(ActionRow::as_select())
+            .load(tx.conn)?,
+    )
+}
+
+/// Notes that everybody has had an action.
+pub fn set_applied(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), StoreError> {
+    diesel::update(corporate_actions::table.find(id))
+        .filter(corporate_actions::applied_at.is_null())
+        .set(corporate_actions::applied_at.eq(now))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Up to `limit` portfolios with ids above `after` that have or had the stock, or an open order for it: in order of id.
+pub fn concerned(
+    tx: &mut Tx<'_>,
+    stock: StockId,
+    after: PortfolioId,
+    limit: i64,
+) -> Result<Vec<PortfolioId>, StoreError> {
+    let mut ids: Vec<PortfolioId> = positions::table
+        .filter(positions::stock_id.eq(stock).and(positions::portfolio_id.gt(after)))
+        .order(positions::portfolio_id)
+        .select(positions::portfolio_id)
+        .limit(limit)
+        .load(tx.conn)?;
+    let ordered: Vec<PortfolioId> = orders::table
+        .filter(orders::stock_id.eq(stock).and(orders::portfolio_id.gt(after)).and(crate::orders::is_open()))
+        .order(orders::portfolio_id)
+        .select(orders::portfolio_id)
+        .distinct()
+        .limit(limit)
+        .load(tx.conn)?;
+    ids.extend(ordered);
+    ids.sort_unstable();
+    ids.dedup();
+    ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(ids)
+}
+
+/// What an action has done to a portfolio.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = portfolio_actions)]
+#[diesel(treat_none_as_default_value = false)]
+pub struct Applied {
+    pub portfolio_id: PortfolioId,
+    pub action_id: ActionId,
+    /// Shares when it took effect; of a split those before it.
+    pub quantity: Quantity,
+    /// What a dividend pays.
+    pub amount: Money,
+    pub booked_at: Timestamp,
+    pub paid_at: Option<Timestamp>,
+}
+
+/// Which of those portfolios have had the action.
+pub fn have_had(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    portfolios: &[PortfolioId],
+) -> Result<HashSet<PortfolioId>, StoreError> {
+    let ids: Vec<PortfolioId> = portfolio_actions::table
+        .filter(portfolio_actions::action_id.eq(action))
+        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
+        .select(portfolio_actions::portfolio_id)
+        .load(tx.conn)?;
+    Ok(ids.into_iter().collect())
+}
+
+/// # Errors
+/// [`StoreError::Conflict`] when a portfolio has had the action: there is no second time.
+pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreError> {
+    for row in rows {
+        diesel::insert_into(portfolio_actions::table).values(row).execute(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// Up to `limit` dividends that are to be paid by `now`, in order of action and portfolio, after the given one.
+pub fn unpaid(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    after: (ActionId, PortfolioId),
+    limit: i64,
+) -> Result<Vec<(KnownAction, Applied)>, StoreError> {
+    let (action_id, portfolio) = after;
+    let rows: Vec<(ActionRow, Applied)> = corporate_actions::table
+        .inner_join(portfolio_actions::table)
+        .filter(portfolio_actions::paid_at.is_null())
+        .filter(corporate_actions::pays_at.le(now))
+        .filter(portfolio_actions::action_id.gt(action_id).or(
+            portfolio_actions::action_id.eq(action_id).and(portfolio_actions::portfolio_id.gt(portfolio)),
+        ))
+        .order((portfolio_actions::action_id, portfolio_actions::portfolio_id))
+        .limit(limit)
+        .select((ActionRow::as_select(), Applied::as_select()))
+        .load(tx.conn)?;
+    rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
+}
+
+/// Which of those are still to be paid.
+pub fn still_unpaid(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    portfolios: &[PortfolioId],
+) -> Result<HashSet<PortfolioId>, StoreError> {
+    let ids: Vec<PortfolioId> = portfolio_actions::table
+        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::paid_at.is_null()))
+        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
+        .select(portfolio_actions::portfolio_id)
+        .load(tx.conn)?;
+    Ok(ids.into_iter().collect())
+}
+
+pub fn set_paid(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    action: ActionId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    diesel::update(portfolio_actions::table.find((portfolio, action)))
+        .set(portfolio_actions::paid_at.eq(at))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// A dividend of a portfolio: from when to when it was owed, and how much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    pub portfolio_id: PortfolioId,
+    pub action_id: ActionId,
+    pub stock_id: StockId,
+    pub amount: Money,
+    pub since: Timestamp,
+    pub paid_at: Option<Timestamp>,
+}
+
+/// Dividends of those portfolios that were owed at `from` or later, in order of portfolio and action.
+pub fn owed_since(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    from: Timestamp,
+) -> Result<Vec<Owed>, StoreError> {
+    type Row = (PortfolioId, ActionId, StockId, Money, Timestamp, Option<Timestamp>);
+    let rows: Vec<Row> = portfolio_actions::table
+        .inner_join(corporate_actions::table)
+        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
+        .filter(corporate_actions::kind.eq("cash_dividend"))
+        .filter(portfolio_actions::paid_at.is_null().or(portfolio_actions::paid_at.ge(from)))
+        .order((portfolio_actions::portfolio_id, portfolio_actions::action_id))
+        .select((
+            portfolio_actions::portfolio_id,
+            portfolio_actions::action_id,
+            corporate_actions::stock_id,
+            portfolio_actions::amount,
+            corporate_actions::effective_at,
+            portfolio_actions::paid_at,
+        ))
+        .load(tx.conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(portfolio_id, action_id, stock_id, amount, since, paid_at)| Owed {
+            portfolio_id,
+            action_id,
+            stock_id,
+            amount,
+            since,
+            paid_at,
+        })
+        .collect())
+}
+
+impl Owed {
+    /// Whether it was owed and not paid at the end of what lies before `at`.
+    pub fn at(&self, at: Timestamp) -> bool {
+        self.since < at && self.paid_at.is_none_or(|paid| paid >= at)
+    }
+}
+
+/// What has been applied to the portfolios with ids in `(after, last]`, one portfolio after the other.
+pub fn applied_in_range(
+    tx: &mut Tx<'_>,
+    after: PortfolioId,
+    last: PortfolioId,
+) -> Result<Vec<Applied>, StoreError> {
+    Ok(portfolio_actions::table
+        .filter(portfolio_actions::portfolio_id.gt(after).and(portfolio_actions::portfolio_id.le(last)))
+        .order((portfolio_actions::portfolio_id, portfolio_actions::action_id))
+        .select(Applied::as_select())
+        .load(tx.conn)?)
+}

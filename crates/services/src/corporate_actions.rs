@@ -1,0 +1,565 @@
+//! Splits, dividends, new symbols and ends of listings: learning of them, and giving everybody what is theirs.
+//!
+//! An action is applied to portfolios in batches, each in one transaction, and once to each: the database keeps a row
+//! for every portfolio that has had it. So applying can be done again, late, by several processes and beside orders.
+//! The desk applies what is due to the portfolios of a batch before it decides on their orders.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::journal::JournalEntry;
+use domain::portfolio::actions::{Booking, LISTING_ENDED};
+use domain::{
+    ActionId, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money, OrderGroup,
+    PortfolioId, Quantity, Quote, Stock, StockId, Symbol, Timestamp,
+};
+use market_data::Catalogue;
+use persistence::corporate_actions::{self as actions, Applied, Told};
+use persistence::portfolios::LockedPortfolio;
+use persistence::{StoreError, Tx, installation, jobs, orders, portfolios, positions, stocks, transactions};
+
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::jobs::JobKind;
+use crate::snapshots::IdRange;
+
+/// What only the database can make fail.
+type Stored<T> = std::result::Result<T, StoreError>;
+
+/// News of actions is taken for as long after they took effect.
+const LATEST_NEWS: Days = Days::new(45);
+/// So far ahead announcements are asked for.
+const AHEAD: Days = Days::new(60);
+/// Portfolios that are locked and written in one transaction.
+const BATCH: i64 = 300;
+/// Why a stock whose listing has ended is not traded.
+pub(crate) const ENDED: &str = "its listing has ended";
+
+/// When a source was last asked about everything, market time.
+const ASKED: &str = "corporate_actions_asked";
+/// Since which session snapshots were taken without knowing all.
+const SNAPSHOTS_SINCE: &str = "snapshots_to_take_again";
+
+/// What applying due actions came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AppliedCount {
+    /// Actions that everybody has had now.
+    pub actions: usize,
+    /// Portfolios that have had one of them now.
+    pub portfolios: usize,
+    /// Dividends paid.
+    pub payments: usize,
+}
+
+impl Services {
+    /// Asks the source what happens to the stocks that concern somebody, and notes what is new. A source that lists
+    /// all its instruments is asked about each of them.
+    ///
+    /// # Errors
+    /// Only when the database fails. A source that does not answer is asked again next time.
+    pub async fn learn_corporate_actions(&self) -> Result<usize> {
+        let now = self.market.now();
+        let today = exchange_date(now);
+        let (first, last) = (
+            today.checked_sub_days(LATEST_NEWS).unwrap_or(today),
+            today.checked_add_days(AHEAD).unwrap_or(today),
+        );
+        let all = matches!(self.market.quotes.catalogue(now), Catalogue::Complete(_));
+        let asked = self.store.read(move |tx| {
+            let found = if all { stocks::all(tx)? } else { stocks::concerning(tx)? };
+            Ok::<_, Error>(found)
+        });
+        let calendar = self.market.calendar;
+        let mut told: Vec<Told> = Vec::new();
+        let mut complete = true;
+        for stock in asked.await? {
+            let symbol = &stock.listing.symbol;
+            match self.market.quotes.corporate_actions(symbol, first, last, now).await {
+                Ok(found) => told.extend(found.into_iter().map(|action| Told {
+                    stock_id: stock.id,
+                    effective_at: action.effective_at(calendar),
+                    pays_at: action.pays_at(calendar),
+                    action,
+                })),
+                Err(error) => {
+                    complete = false;
+                    tracing::debug!(%symbol, %error, "no news of corporate actions");
+                }
+            }
+        }
+        self.store
+            .write(move |tx| {
+                let mut new = 0;
+                for told in &told {
+                    new += usize::from(actions::note(tx, told, now)?);
+                }
+                if complete {
+                    installation::set(tx, ASKED, &serde_json::to_string(&now).map_err(Error::internal)?)?;
+                }
+                Ok(new)
+            })
+            .await
+    }
+
+    /// Applies what has taken effect to everybody who has not had it, and pays the dividends that are to be paid. Safe to
+    /// repeat and to do in several processes at once.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn apply_corporate_actions(&self) -> Result<AppliedCount> {
+        let mut count = AppliedCount::default();
+        let now = self.market.now();
+        for known in self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await? {
+            count.portfolios += self.apply_action(known, now).await?;
+            count.actions += 1;
+        }
+        count.payments = self.pay_dividends(now).await?;
+        Ok(count)
+    }
+
+    /// [`Services::apply_corporate_actions`] where something is due to be applied.
+    pub(crate) async fn apply_due_actions(&self) -> Result<()> {
+        let now = self.market.now();
+        let due = self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await?;
+        if !due.is_empty() {
+            self.apply_corporate_actions().await?;
+        }
+        Ok(())
+    }
+
+    /// Before a session is settled: what has happened up to its close has been applied.
+    pub(crate) async fn catch_up_actions(&self, opened_at: Timestamp) -> Result<()> {
+        let asked = self.store.read(|tx| last_asked(tx).map_err(Error::from)).await?;
+        let complete = matches!(self.market.quotes.catalogue(opened_at), Catalogue::Complete(_));
+        if complete && asked.is_none_or(|asked| asked < opened_at) {
+            self.learn_corporate_actions().await?;
+        }
+        self.apply_corporate_actions().await?;
+        Ok(())
+    }
+
+    async fn apply_action(&self, known: KnownAction, now: Timestamp) -> Result<usize> {
+        let calendar = self.market.calendar;
+        match &known.action.kind {
+            CorporateActionKind::SymbolChange { to } => {
+                let listing = self.market.quotes.listing(to, now).await.ok();
+                let known = known.clone();
+                self.store
+                    .write(move |tx| {
+                        rename(tx, known.stock_id, &known.action, listing.as_ref())?;
+                        actions::set_applied(tx, known.id, now).map_err(Error::from)
+                    })
+                    .await?;
+                return Ok(0);
+            }
+            CorporateActionKind::Delisting => {
+                let (stock, on) = (known.stock_id, known.action.ex_on);
+                self.store.write(move |tx| stocks::delist(tx, stock, on).map_err(Error::from)).await?;
+            }
+            CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {}
+        }
+        let (mut after, mut applied) = (PortfolioId(0), 0);
+        loop {
+            let known = known.clone();
+            let (last, done) = self
+                .store
+                .write(move |tx| {
+                    let ids = actions::concerned(tx, known.stock_id, after, BATCH)?;
+                    let done = apply_to(tx, &known, &ids, calendar, now)?;
+                    if ids.is_empty() {
+                        actions::set_applied(tx, known.id, now)?;
+                    }
+                    Ok::<_, Error>((ids.last().copied(), done))
+                })
+                .await?;
+            applied += done;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(applied),
+            }
+        }
+    }
+
+    async fn pay_dividends(&self, now: Timestamp) -> Result<usize> {
+        let calendar = self.market.calendar;
+        let (mut after, mut paid) = ((ActionId(0), PortfolioId(0)), 0);
+        loop {
+            let (last, done) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
+            paid += done;
+            match last {
+                Some(last) => after = last,
+                None => return Ok(paid),
+            }
+        }
+    }
+
+    /// The job: learn, apply, pay, and take the snapshots again that were taken before something became known.
+    pub(crate) async fn corporate_actions_job(
+        &self,
+        mut alive: impl FnMut() -> bool + Send,
+    ) -> Result<String> {
+        let new = self.learn_corporate_actions().await?;
+        let AppliedCount { actions, portfolios, payments } = self.apply_corporate_actions().await?;
+        let again = self.take_snapshots_again(&mut alive).await?;
+        let mut outcome =
+            format!("{new} new, {actions} applied to {portfolios} portfolios, {payments} dividends paid");
+        if again > 0 {
+            outcome.push_str(&format!(", {again} sessions valued again"));
+        }
+        Ok(outcome)
+    }
+
+    async fn take_snapshots_again(&self, alive: &mut (impl FnMut() -> bool + Send)) -> Result<usize> {
+        let (since, newest) = self
+            .store
+            .read(|tx| {
+                let newest = jobs::newest_key(tx, JobKind::SnapshotPortfolios.as_str())?;
+                Ok::<_, Error>((stale_since(tx)?, newest.and_then(|key| key.parse::<NaiveDate>().ok())))
+            })
+            .await?;
+        let Some(since) = since else { return Ok(0) };
+        let mut again = 0;
+        if let Some(newest) = newest {
+            let last = newest.min(self.market.calendar.last_closed(self.market.now()).date);
+            for session in self.market.calendar.sessions(since, last).collect::<Vec<_>>() {
+                let mut going = true;
+                let mut go_on = |_| {
+                    going = alive();
+                    going
+                };
+                self.take_snapshots(session.date, IdRange::ALL, &mut go_on).await?;
+                if !going {
+                    return Ok(again);
+                }
+                again += 1;
+            }
+        }
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                // Something older may have become known meanwhile.
+                if stale_since(tx)? == Some(since) {
+                    installation::set(tx, SNAPSHOTS_SINCE, "")?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        Ok(again)
+    }
+
+    /// What is known of a stock's actions: all of the past that the source tells, and what is announced. Oldest first.
+    ///
+    /// # Errors
+    /// As [`Services::stock`].
+    pub async fn corporate_actions(&self, symbol: &Symbol) -> Result<Vec<CorporateAction>> {
+        let stock = self.stock(symbol).await?;
+        self.actions_of(&stock, self.market.now()).await
+    }
+
+    pub(crate) async fn actions_of(&self, stock: &Stock, now: Timestamp) -> Result<Vec<CorporateAction>> {
+        let id = stock.id;
+        let known = self.store.read(move |tx| actions::of_stock(tx, id).map_err(Error::from)).await?;
+        let today = exchange_date(now);
+        let last = today.checked_add_days(AHEAD).unwrap_or(today);
+        let told = self.market.quotes.corporate_actions(
+            &stock.listing.symbol,
+            crate::performance::EARLIEST,
+            last,
+            now,
+        );
+        let told = told.await.unwrap_or_default();
+        // What was applied counts, should the source tell it otherwise today.
+        let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
+        for action in told.into_iter().chain(known.into_iter().map(|known| known.action)) {
+            all.insert(action.id.as_str().to_owned(), action);
+        }
+        let mut all: Vec<CorporateAction> = all.into_values().collect();
+        all.sort_by_key(|action| (action.ex_on, action.precedence()));
+        Ok(all)
+    }
+
+    /// Quotes of before a split that has taken effect by `at`, in shares of after it. Where all are of the session under
+    /// way, which is the rule, nothing is read.
+    pub(crate) async fn in_new_shares(&self, quotes: &mut HashMap<StockId, Result<Quote>>, at: Timestamp) {
+        let opened_at = self.market.opened_at(at);
+        let oldest = quotes.values().flatten().map(|quote| quote.as_of).min();
+        let Some(oldest) = oldest.filter(|oldest| *oldest < opened_at) else { return };
+        let splits = self.store.read(move |tx| actions::taken_effect(tx, oldest, at).map_err(Error::from));
+        for known in splits.await.unwrap_or_default() {
+            let Some(ratio) = known.action.ratio() else { continue };
+            if let Some(Ok(quote)) = quotes.get_mut(&known.stock_id)
+                && quote.as_of < known.effective_at
+            {
+                *quote = ratio.quote(quote.clone());
+            }
+        }
+    }
+}
+
+/// What has to be done before orders of these portfolios are decided on: shares and orders after splits, and no orders
+/// for what is traded no more. Answers whether anything was due; the rows are to be read again then.
+pub(crate) fn apply_before_orders(
+    tx: &mut Tx<'_>,
+    at_hand: &[KnownAction],
+    ids: &[PortfolioId],
+    calendar: Calendar,
+    now: Timestamp,
+) -> Stored<bool> {
+    let mut any = false;
+    for known in at_hand.iter().filter(|known| known.applied_at.is_none()) {
+        if matches!(known.action.kind, CorporateActionKind::Split { .. } | CorporateActionKind::Delisting) {
+            apply_to(tx, known, ids, calendar, now)?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+/// Applies an action to those of the portfolios that have not had it. Answers to how many.
+fn apply_to(
+    tx: &mut Tx<'_>,
+    known: &KnownAction,
+    ids: &[PortfolioId],
+    calendar: Calendar,
+    now: Timestamp,
+) -> Stored<usize> {
+    let locked = portfolios::lock(tx, ids)?;
+    let had = actions::have_had(tx, known.id, ids)?;
+    let open: Vec<PortfolioId> =
+        locked.iter().map(|locked| locked.portfolio.id).filter(|id| !had.contains(id)).collect();
+    if open.is_empty() {
+        return Ok(0);
+    }
+    let stock = known.stock_id;
+    let mut batch = Affected::load(tx, known, locked, &open)?;
+    let mut applied = Vec::new();
+    for (id, one) in &mut batch.portfolios {
+        let since = batch.since.get(id).map_or(&[][..], Vec::as_slice);
+        let groups = batch.groups.get_mut(id);
+        let booking = Booking {
+            id: known.id,
+            stock_id: stock,
+            effective_at: known.effective_at,
+            at: one.last.max(known.effective_at),
+        };
+        let mut none = Vec::new();
+        let groups = groups.unwrap_or(&mut none);
+        let portfolio = &mut one.portfolio;
+        let quantity = portfolio.entitled(stock, since);
+        let mut amount = Money::zero();
+        match &known.action.kind {
+            CorporateActionKind::Split { .. } => {
+                let Some(ratio) = known.action.ratio() else { continue };
+                let entry = portfolio.split(booking, ratio, since, groups).map_err(corrupt)?;
+                if entry.is_none() && groups.is_empty() {
+                    continue;
+                }
+                batch.entries.extend(entry);
+                batch.written.insert(*id);
+                one.last = booking.at;
+            }
+            CorporateActionKind::CashDividend { amount: per_share, .. } => {
+                amount = per_share.times(&quantity);
+                if quantity.is_zero() {
+                    continue;
+                }
+            }
+            CorporateActionKind::Delisting => {
+                if groups.is_empty() {
+                    continue;
+                }
+                for group in groups.iter_mut() {
+                    portfolio.cancel_for(group, LISTING_ENDED, booking.at).map_err(corrupt)?;
+                }
+                batch.written.insert(*id);
+                one.last = booking.at;
+                // Whoever comes later, between the others and the end of applying it, is to lose his orders too.
+                continue;
+            }
+            CorporateActionKind::SymbolChange { .. } => continue,
+        }
+        // A dividend of less than a cent is over with that.
+        let paid_at = amount.is_zero().then_some(now);
+        let (portfolio_id, action_id) = (*id, known.id);
+        applied.push(Applied { portfolio_id, action_id, quantity, amount, booked_at: now, paid_at });
+    }
+    let touched = batch.written.len().max(applied.len());
+    batch.save(tx, stock)?;
+    actions::insert_applied(tx, &applied)?;
+    owe(tx, &applied)?;
+    if !applied.is_empty() {
+        mark_snapshots(tx, known.effective_at, calendar, now)?;
+    }
+    Ok(touched)
+}
+
+/// The portfolios of a batch that an action is applied to, with what they have of its stock.
+struct Affected {
+    portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
+    groups: HashMap<PortfolioId, Vec<OrderGroup>>,
+    /// What was booked since it took effect.
+    since: HashMap<PortfolioId, Vec<JournalEntry>>,
+    entries: Vec<JournalEntry>,
+    written: BTreeSet<PortfolioId>,
+}
+
+impl Affected {
+    fn load(
+        tx: &mut Tx<'_>,
+        known: &KnownAction,
+        locked: Vec<LockedPortfolio>,
+        ids: &[PortfolioId],
+    ) -> Stored<Self> {
+        let stock = known.stock_id;
+        let wanted: HashSet<PortfolioId> = ids.iter().copied().collect();
+        let mut portfolios: BTreeMap<PortfolioId, LockedPortfolio> = locked
+            .into_iter()
+            .map(|locked| (locked.portfolio.id, locked))
+            .filter(|(id, _)| wanted.contains(id))
+            .collect();
+        let pairs: Vec<_> = ids.iter().map(|id| (*id, stock)).collect();
+        for ((id, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            if let Some(one) = portfolios.get_mut(&id) {
+                one.portfolio.positions.insert(stock, position);
+                one.portfolio.reserved.shares.insert(stock, reserved);
+            }
+        }
+        let mut groups: HashMap<PortfolioId, Vec<OrderGroup>> = HashMap::new();
+        if !matches!(known.action.kind, CorporateActionKind::CashDividend { .. }) {
+            let open = orders::open_ids_of_stock(tx, ids, stock)?;
+            for group in orders::groups(tx, &open)? {
+                groups.entry(group.root().portfolio_id).or_default().push(group);
+            }
+        }
+        let mut since: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
+        for entry in transactions::of_stock_since(tx, ids, stock, known.effective_at)? {
+            // A split of the same opening comes before a dividend.
+            if entry.shares_since() > known.effective_at || entry.action.is_none() {
+                since.entry(entry.portfolio_id).or_default().push(entry);
+            }
+        }
+        Ok(Self { portfolios, groups, since, entries: Vec::new(), written: BTreeSet::new() })
+    }
+
+    fn save(&self, tx: &mut Tx<'_>, stock: StockId) -> Stored<()> {
+        let groups = self.groups.iter().filter(|(id, _)| self.written.contains(id));
+        let changed: Vec<_> = groups.flat_map(|(_, groups)| groups).flat_map(|group| &group.orders).collect();
+        orders::update(tx, &changed)?;
+        transactions::append(tx, &self.entries)?;
+        let books = || self.written.iter().filter_map(|id| self.portfolios.get(id));
+        let none = Quantity::zero();
+        let changed: Vec<positions::Changed<'_>> = books()
+            .filter_map(|one| {
+                let position = one.portfolio.positions.get(&stock)?;
+                let reserved = one.portfolio.reserved.shares.get(&stock).unwrap_or(&none);
+                Some(positions::Changed { portfolio: one.portfolio.id, stock, position, reserved })
+            })
+            .collect();
+        positions::save(tx, &changed)?;
+        let cash: Vec<_> = books().map(|one| (&one.portfolio, one.last)).collect();
+        portfolios::save_cash(tx, &cash)
+    }
+}
+
+/// Adds what is owed now to the portfolios' totals.
+fn owe(tx: &mut Tx<'_>, applied: &[Applied]) -> Stored<()> {
+    let owed: HashMap<PortfolioId, &Money> = applied
+        .iter()
+        .filter(|row| !row.amount.is_zero())
+        .map(|row| (row.portfolio_id, &row.amount))
+        .collect();
+    let ids: Vec<PortfolioId> = owed.keys().copied().collect();
+    for row in portfolios::by_ids(tx, &ids)? {
+        let amount = owed[&row.id];
+        portfolios::save_dividends(
+            tx,
+            row.id,
+            &(row.dividends + amount),
+            &(row.dividends_receivable + amount),
+        )?;
+    }
+    Ok(())
+}
+
+/// Pays up to [`BATCH`] dividends of one action. Answers the last one looked at, and how many were paid.
+fn pay_batch(
+    tx: &mut Tx<'_>,
+    after: (ActionId, PortfolioId),
+    calendar: Calendar,
+    now: Timestamp,
+) -> Result<(Option<(ActionId, PortfolioId)>, usize)> {
+    let mut due = actions::unpaid(tx, now, after, BATCH)?;
+    let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, 0)) };
+    due.retain(|(other, _)| other.id == known.id);
+    let rows: Vec<Applied> = due.into_iter().map(|(_, row)| row).collect();
+    let last = rows.last().map(|row| (row.action_id, row.portfolio_id));
+    let ids: Vec<PortfolioId> = rows.iter().map(|row| row.portfolio_id).collect();
+    let mut locked: HashMap<PortfolioId, LockedPortfolio> =
+        portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
+    // Somebody else may have paid them until they were locked.
+    let unpaid = actions::still_unpaid(tx, known.id, &ids)?;
+    let records: HashMap<PortfolioId, _> =
+        portfolios::by_ids(tx, &ids)?.into_iter().map(|row| (row.id, row)).collect();
+    let (CorporateActionKind::CashDividend { amount: per_share, .. }, Some(pays_at)) =
+        (&known.action.kind, known.pays_at)
+    else {
+        return Ok((last, 0));
+    };
+    let mut paid = 0;
+    for row in rows.iter().filter(|row| unpaid.contains(&row.portfolio_id)) {
+        let Some(one) = locked.get_mut(&row.portfolio_id) else { continue };
+        let at = one.last.max(pays_at);
+        let booking =
+            Booking { id: known.id, stock_id: known.stock_id, effective_at: known.effective_at, at };
+        let entry = one.portfolio.receive(booking, per_share, &row.quantity, &row.amount);
+        transactions::append(tx, &[entry])?;
+        portfolios::save_cash(tx, &[(&one.portfolio, at)])?;
+        let record = &records[&row.portfolio_id];
+        let receivable = record.dividends_receivable.clone() - &row.amount;
+        portfolios::save_dividends(tx, row.portfolio_id, &record.dividends, &receivable)?;
+        actions::set_paid(tx, row.portfolio_id, known.id, at)?;
+        mark_snapshots(tx, at, calendar, now)?;
+        paid += 1;
+    }
+    Ok((last, paid))
+}
+
+/// What is booked for a session that has closed changes its snapshot, and the later ones.
+fn mark_snapshots(tx: &mut Tx<'_>, at: Timestamp, calendar: Calendar, now: Timestamp) -> Stored<()> {
+    let session = calendar.booking_session(at);
+    if session.closes_at > now || stale_since(tx)?.is_some_and(|since| since <= session.date) {
+        return Ok(());
+    }
+    installation::lock(tx)?;
+    let since = stale_since(tx)?.map_or(session.date, |since| since.min(session.date));
+    installation::set(tx, SNAPSHOTS_SINCE, &since.to_string())
+}
+
+fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
+    Ok(installation::get(tx, SNAPSHOTS_SINCE)?.and_then(|day| day.parse().ok()))
+}
+
+/// What cannot be read counts as never.
+fn last_asked(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
+    Ok(installation::get(tx, ASKED)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Gives a stock its new symbol, unless it has it already.
+pub(crate) fn rename(
+    tx: &mut Tx<'_>,
+    stock: StockId,
+    action: &CorporateAction,
+    listing: Option<&Listing>,
+) -> Stored<()> {
+    let CorporateActionKind::SymbolChange { to } = &action.kind else { return Ok(()) };
+    let company_name = listing.map(|listing| listing.company_name.as_str());
+    if !stocks::rename(tx, stock, (&action.symbol, to), company_name, action.ex_on)? {
+        tracing::error!(old = %action.symbol, new = %to, "another stock in use has the new symbol: not renamed");
+    }
+    Ok(())
+}
+
+fn corrupt(fault: domain::order::IllegalTransition) -> StoreError {
+    StoreError::Corrupt(fault.to_string())
+}
