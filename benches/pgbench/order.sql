@@ -1,7 +1,7 @@
 -- One order in one transaction of seven round trips, as an application does it that reads, decides and writes.
 -- :first and :last say among which portfolios.
 \set portfolio random(:first, :last)
-\set stock (:portfolio + 13 * random(0, 4)) % :stocks
+\set stock (:portfolio + 17 * random(0, 4)) % :stocks
 \set quantity random(1, 10)
 \set price random(10, 500)
 \set amount :quantity * :price

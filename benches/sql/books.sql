@@ -24,12 +24,12 @@ INSERT INTO portfolios (id, user_id, name, description, cash_balance, created_at
     SELECT n, n % :users + 1, 'Bench', '', '1000000000.00', :now, :now
     FROM numbers WHERE n > 0;
 
--- The k-th stock that portfolio p holds is (p + 13 k) modulo the number of stocks.
+-- The k-th stock that portfolio p holds is (p + 17 k) modulo the number of stocks.
 INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl)
     SELECT p.n, listed.id, '100000', '10000000.00', '0.00'
     FROM numbers p
         JOIN held ON held.k < 5 OR p.n > :portfolios
-        JOIN listed ON listed.place = (p.n + 13 * held.k) % :stocks
+        JOIN listed ON listed.place = (p.n + 17 * held.k) % :stocks
     WHERE p.n > 0
     ORDER BY p.n, held.k;
 

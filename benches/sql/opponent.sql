@@ -1,4 +1,4 @@
--- The opponent's tables, as issue 3 fixes them. Nobody is to make them slow: no constraint beyond the keys, no index
+-- The opponent's tables. Nobody is to make them slow: no constraint beyond the keys, no index
 -- beyond those named, plain defaults. :portfolios trade; :readers more are only read, with :held positions and
 -- :journal transactions each.
 
@@ -32,12 +32,12 @@ CREATE INDEX tx_portfolio ON tx (portfolio_id, id DESC);
 
 INSERT INTO stock SELECT s, 'SYM' || s, 'The Company of Number ' || s FROM generate_series(0, :stocks - 1) s;
 INSERT INTO portfolio SELECT p, 1000000000.00 FROM generate_series(1, :portfolios + :readers) p;
--- The k-th stock that portfolio p holds is (p + 13 k) modulo the number of stocks, here and on our side.
+-- The k-th stock that portfolio p holds is (p + 17 k) modulo the number of stocks, here and on our side.
 INSERT INTO position
-    SELECT p, (p + 13 * k) % :stocks, 100000, 100.00
+    SELECT p, (p + 17 * k) % :stocks, 100000, 100.00
     FROM generate_series(1, :portfolios + :readers) p, generate_series(0, :held - 1) k
     WHERE k < 5 OR p > :portfolios
     ORDER BY p, k;
 INSERT INTO tx (portfolio_id, stock_id, transaction_type, quantity, price, amount)
-    SELECT p, (p + 13 * (k % :held)) % :stocks, 'buy', 1, 100.00, -100.00
+    SELECT p, (p + 17 * (k % :held)) % :stocks, 'buy', 1, 100.00, -100.00
     FROM generate_series(0, :journal - 1) k, generate_series(:portfolios + 1, :portfolios + :readers) p;

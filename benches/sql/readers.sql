@@ -8,7 +8,7 @@ CREATE TEMPORARY TABLE filled AS
     FROM generate_series(0, :journal - 1) k
         CROSS JOIN generate_series(:portfolios + 1, :portfolios + :readers) p
         JOIN (SELECT row_number() OVER (ORDER BY id) - 1 AS place, id FROM stocks) s
-            ON s.place = (p + 13 * (k % :held)) % :stocks;
+            ON s.place = (p + 17 * (k % :held)) % :stocks;
 
 INSERT INTO orders (id, portfolio_id, stock_id, request, side, order_type, time_in_force, quantity, status,
         filled_quantity, filled_price, submitted_at, filled_at, order_class, filled_amount, last_matched_at)

@@ -24,7 +24,7 @@ pub const PORTFOLIOS: i64 = 200_000;
 pub const READERS: i64 = 1_000;
 const USERS: i64 = 128;
 /// Of the simulated market.
-const STOCKS: i64 = 63;
+const STOCKS: i64 = 65;
 
 /// What the scripts of both sides call `:name`. `held` and `journal`: positions and transactions of a reader.
 pub const SIZES: [(&str, i64); 6] = [
@@ -115,7 +115,7 @@ impl Books {
     /// A market order for one share of a stock that the portfolio holds.
     pub fn random_order(&self, portfolio: PortfolioId) -> PlaceOrder {
         static COUNT: AtomicU64 = AtomicU64::new(1);
-        let place = (portfolio.0 + 13 * rand::random_range(0..5)) % STOCKS;
+        let place = (portfolio.0 + 17 * rand::random_range(0..5)) % STOCKS;
         PlaceOrder {
             symbol: self.symbols[index(place)].clone(),
             side: if rand::random() { Side::Buy } else { Side::Sell },

@@ -137,7 +137,7 @@ impl Report {
         crate::PGBENCH_CLIENTS.iter().filter_map(|clients| self.rate(what, *clients)).reduce(f64::max)
     }
 
-    /// Those of which both sides were measured, with what issue 3 asks for.
+    /// Those of which both sides were measured, with what is asked of them.
     fn ratios(&self) -> String {
         let mut lines = String::new();
         let mut ratio = |what: &str, a: Option<f64>, b: Option<f64>, wanted: &str| {

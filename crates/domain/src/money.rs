@@ -8,10 +8,10 @@ use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 use std::str::FromStr;
 
 use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, Signed, Zero};
+use bigdecimal::{BigDecimal, RoundingMode, Signed, Zero};
 use thiserror::Error;
 
-use crate::decimal;
+use crate::decimal::{self, Plain, Shortest, to_f64};
 
 /// Why a text is not an amount. The sentence is meant for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -100,7 +100,8 @@ impl Money {
     /// # Panics
     /// If `whole` is zero, which a held position never is.
     pub fn prorate(&self, part: &Quantity, whole: &Quantity) -> Self {
-        Self::rounded(&(&self.0 * &part.0 / &whole.0))
+        let exact = &self.0 * &part.0;
+        Self(decimal::quotient(&exact, &whole.0, CENTS, RoundingMode::HalfEven))
     }
 
     /// How many shares the amount buys at `price`, rounded down to nine decimals.
@@ -109,7 +110,7 @@ impl Money {
         if price.0.is_zero() || !self.is_positive() {
             return Quantity::zero();
         }
-        Quantity((&self.0 / &price.0).with_scale_round(QUANTITY_SCALE, bigdecimal::RoundingMode::Down))
+        Quantity(decimal::quotient(&self.0, &price.0, QUANTITY_SCALE, RoundingMode::Down))
     }
 
     /// For statistics and drawings only; never comes back into the books.
@@ -249,7 +250,8 @@ impl Quantity {
 
 /// What a share cost on average: `cost / quantity`, half-even to six decimals. `None` for nothing held.
 pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> {
-    (!quantity.is_zero()).then(|| AveragePrice(decimal::round(&(&cost.0 / &quantity.0), 6)))
+    let average = || decimal::quotient(&cost.0, &quantity.0, 6, RoundingMode::HalfEven);
+    (!quantity.is_zero()).then(|| AveragePrice(average()))
 }
 
 /// A price per share that came out of a division, to six decimals.
@@ -262,14 +264,15 @@ impl AveragePrice {
     /// The average over `before` shares at `self` and `quantity` more at `price`, half-even to six decimals.
     pub fn with(&self, before: &Quantity, price: &Price, quantity: &Quantity) -> Self {
         let (total, shares) = (&self.0 * &before.0 + &price.0 * &quantity.0, &before.0 + &quantity.0);
-        if shares.is_zero() { self.clone() } else { Self(decimal::round(&(total / shares), 6)) }
+        if shares.is_zero() {
+            return self.clone();
+        }
+        Self(decimal::quotient(&total, &shares, 6, RoundingMode::HalfEven))
     }
 
     /// As a price is written where it lies on the tick, else with the decimals it needs: `189.42`, `189.423333`.
     pub fn to_shortest(&self) -> String {
-        let shortest = self.0.normalized();
-        let scale = shortest.fractional_digit_count().max(tick_scale(&shortest));
-        shortest.with_scale(scale).to_plain_string()
+        Shortest(&self.0, tick_scale(&self.0)).to_string()
     }
 }
 
@@ -445,35 +448,29 @@ fn at_most(value: &BigDecimal, scale: i64) -> Result<(), DecimalError> {
     }
 }
 
-fn to_f64(value: &BigDecimal) -> f64 {
-    use bigdecimal::ToPrimitive;
-    value.to_f64().unwrap_or(f64::NAN)
-}
-
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.with_scale(CENTS).to_plain_string())
+        Plain(&self.0, CENTS).fmt(f)
     }
 }
 
 impl fmt::Display for Price {
     /// Two decimals, four below 1.00.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.with_scale(tick_scale(&self.0)).to_plain_string())
+        Plain(&self.0, tick_scale(&self.0)).fmt(f)
     }
 }
 
 impl fmt::Display for PriceChange {
     /// At least two decimals, without further trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shortest = self.0.normalized();
-        f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(CENTS)).to_plain_string())
+        Shortest(&self.0, CENTS).fmt(f)
     }
 }
 
 impl fmt::Display for AveragePrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.with_scale(6).to_plain_string())
+        Plain(&self.0, 6).fmt(f)
     }
 }
 
@@ -482,8 +479,7 @@ macro_rules! without_trailing_zeros {
         impl fmt::Display for $name {
             /// Without trailing zeros.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let shortest = self.0.normalized();
-                f.write_str(&shortest.with_scale(shortest.fractional_digit_count().max(0)).to_plain_string())
+                Shortest(&self.0, 0).fmt(f)
             }
         }
     )+ };

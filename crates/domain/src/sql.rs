@@ -15,6 +15,7 @@ use diesel::sql_types::{BigInt, Numeric, SqlOrd, SqlType, Text, Timestamptz};
 use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
+use crate::decimal::{self, Small};
 use crate::money::AveragePrice;
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
@@ -40,7 +41,10 @@ macro_rules! exact {
     ($($name:ident),+) => { $(
         impl FromSql<Exact, Pg> for $name {
             fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-                <BigDecimal as FromSql<Numeric, Pg>>::from_sql(bytes).map(Self)
+                match small_numeric(bytes.as_bytes()) {
+                    Some(small) => Ok(Self(small.to_big())),
+                    None => <BigDecimal as FromSql<Numeric, Pg>>::from_sql(bytes).map(Self),
+                }
             }
         }
         impl ToSql<Exact, Pg> for $name {
@@ -51,7 +55,10 @@ macro_rules! exact {
         impl FromSql<Exact, Sqlite> for $name {
             fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
                 let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
-                Ok(Self(text.parse::<BigDecimal>()?))
+                match decimal::from_stored(&text) {
+                    Some(value) => Ok(Self(value)),
+                    None => Ok(Self(text.parse()?)),
+                }
             }
         }
         impl ToSql<Exact, Sqlite> for $name {
@@ -63,6 +70,27 @@ macro_rules! exact {
     )+ };
 }
 exact!(Money, Price, Quantity, AveragePrice, Percent, PerShare);
+
+/// Reads PostgreSQL's binary NUMERIC: how many groups of four digits, the place of the first group, sign, decimals, and
+/// the groups. `None` for what is no ordinary amount.
+fn small_numeric(bytes: &[u8]) -> Option<Small> {
+    let mut words = bytes.chunks_exact(2).map(|word| i16::from_be_bytes([word[0], word[1]]));
+    let (count, weight, sign, scale) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let mut mantissa: i128 = 0;
+    for _ in 0..count {
+        mantissa = mantissa.checked_mul(10_000)?.checked_add(words.next()?.into())?;
+    }
+    // The last group's place, in decimals: the groups may end before the decimals or behind them, then with zeros.
+    let missing = i32::from(scale) + 4 * (i32::from(weight) - i32::from(count) + 1);
+    let factor = 10_i128.checked_pow(missing.unsigned_abs())?;
+    mantissa = if missing < 0 { mantissa / factor } else { mantissa.checked_mul(factor)? };
+    let mantissa = match sign {
+        0 => mantissa,
+        0x4000 => -mantissa,
+        _ => return None,
+    };
+    (0..=i16::MAX).contains(&scale).then_some(Small { mantissa, scale: scale.into() })
+}
 
 impl FromSql<Moment, Pg> for Timestamp {
     fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
@@ -159,3 +187,65 @@ macro_rules! uuids {
     )+ };
 }
 uuids!(OrderId, TokenId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::data_types::PgNumeric;
+    use proptest::prelude::*;
+
+    /// Count, weight, sign, scale and groups as words of the wire.
+    fn wire(words: &[i32]) -> Vec<u8> {
+        words.iter().flat_map(|word| u16::try_from(*word & 0xFFFF).unwrap().to_be_bytes()).collect()
+    }
+
+    fn read(words: &[i32]) -> Option<String> {
+        small_numeric(&wire(words)).map(|small| small.to_big().to_plain_string())
+    }
+
+    /// As PostgreSQL sends them (`numeric_send`), or could: with zeros before and behind.
+    #[test]
+    fn the_wire_form_of_a_numeric_is_read() {
+        for (words, expected) in [
+            (&[0, 0, 0, 0][..], "0"),
+            (&[0, 0, 0, 2], "0.00"),
+            (&[1, 0, 0, 0, 5], "5"),
+            (&[2, 0, 0, 2, 189, 4200], "189.42"),
+            (&[1, 0, 0x4000, 2, 150], "-150.00"),
+            (&[1, 1, 0, 0, 3], "30000"),
+            (&[1, 3, 0, 2, 1000], "1000000000000000.00"),
+            (&[1, -3, 0x4000, 9, 1000], "-0.000000001"),
+            (&[3, -1, 0, 9, 1234, 5678, 9000], "0.123456789"),
+            (&[2, -1, 0, 9, 0, 1], "0.000000010"),
+            (&[3, 0, 0, 0, 7, 0, 0], "7"),
+        ] {
+            assert_eq!(read(words).as_deref(), Some(expected), "{words:?}");
+        }
+        // Not a number, too few groups, too large, nothing at all.
+        for words in [&[0, 0, 0xC000, 0][..], &[2, 0, 0, 2, 189], &[1, 60, 0, 0, 1], &[]] {
+            assert_eq!(read(words), None, "{words:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_numeric_is_read_as_diesel_reads_it(mantissa in any::<i128>(), cut in 0_u32..38, scale in 0_i64..12) {
+            let value = BigDecimal::new((mantissa / 10_i128.pow(cut)).into(), scale);
+            let numeric = PgNumeric::from(&value);
+            let (weight, sign, decimals, digits) = match &numeric {
+                PgNumeric::Positive { weight, scale, digits } => (weight, 0, scale, digits),
+                PgNumeric::Negative { weight, scale, digits } => (weight, 0x4000, scale, digits),
+                PgNumeric::NaN => unreachable!("a decimal is a number"),
+            };
+            let mut words = vec![i32::try_from(digits.len()).unwrap(), (*weight).into(), sign, (*decimals).into()];
+            words.extend(digits.iter().map(|digit| i32::from(*digit)));
+            let expected = BigDecimal::try_from(&numeric).unwrap();
+            if let Some(small) = small_numeric(&wire(&words)) {
+                prop_assert_eq!(small.to_big().to_plain_string(), expected.to_plain_string());
+                prop_assert_eq!(small.to_big(), value);
+            } else {
+                prop_assert!(mantissa.unsigned_abs() / 10_u128.pow(cut) > 10_u128.pow(30), "{}", value);
+            }
+        }
+    }
+}

@@ -31,7 +31,8 @@ use crate::{Catalogue, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
 use clock::StepWay;
 use day::{Day, FIRST_DATE, LAST_DATE};
-use paths::{Paths, Reading};
+use paths::{DayVolume, Paths, Reading};
+use recent::Recent;
 
 /// The market everybody gets who does not ask for another.
 pub const DEFAULT_SEED: u64 = 2026;
@@ -59,7 +60,19 @@ pub struct Simulated {
     /// In the order of the catalogue.
     names: Vec<Names>,
     by_symbol: HashMap<Symbol, usize>,
+    /// By place in the catalogue, session and smaller step: a price stands for seconds, and many ask for it.
+    standing: Recent<(usize, u16, usize), Standing>,
 }
+
+/// The quote of an instrument on one of its smaller steps; its time and its volume go on.
+#[derive(Debug, Clone)]
+struct Standing {
+    quote: Quote,
+    volume: DayVolume,
+}
+
+/// Standing quotes remembered: what all instruments had on their last steps.
+const STANDING_REMEMBERED: usize = 4 * INSTRUMENTS.len();
 
 /// What an instrument is called, and what else is needed for each quote of it.
 struct Names {
@@ -85,7 +98,7 @@ impl Simulated {
             let later = renamed.as_ref().map(|(_, symbol)| symbol);
             by_symbol.extend([symbol].into_iter().chain(later).map(|symbol| (symbol.clone(), index)));
         }
-        Self { paths, names, by_symbol }
+        Self { paths, names, by_symbol, standing: Recent::new(STANDING_REMEMBERED) }
     }
 
     /// The place in the catalogue of what is called so in that session, or was before.
@@ -129,14 +142,21 @@ impl Simulated {
         let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
         let last_day = last_day.and_then(|end| Day::numbered(end.saturating_sub(1)));
         let (day, at) = last_day.as_ref().map_or((day, at), |last| (last, last.last_instant()));
-        let (tick, inside) = profile::tick_and_rest(day.quote_step(at, self.paths.delay(index)));
-        let way = ways.entry((day.number, tick)).or_insert_with(|| self.paths.way_to_step(day.number, tick));
-        let reading = self.paths.reading(index, way);
-        let quote = self.quote(index, &reading, reading.price(inside), reading.volume(day.share(at)), at);
-        match last_day {
-            Some(_) => Quote { bid: None, ask: None, stale: true, ..quote },
-            None => quote,
+        let step = day.quote_step(at, self.paths.delay(index));
+        let Standing { mut quote, volume } = self.standing.get_or((index, day.number, step), || {
+            let (tick, inside) = profile::tick_and_rest(step);
+            let way =
+                ways.entry((day.number, tick)).or_insert_with(|| self.paths.way_to_step(day.number, tick));
+            let reading = self.paths.reading(index, way);
+            let quote = self.quote(index, &reading, reading.price(inside), 0, at);
+            Standing { quote, volume: reading.day_volume }
+        });
+        quote.as_of = at;
+        quote.volume = Some(volume.until(day.share(at)));
+        if last_day.is_some() {
+            (quote.bid, quote.ask, quote.stale) = (None, None, true);
         }
+        quote
     }
 
     /// The instrument at that place of the catalogue, at one of the prices of a reading of it.

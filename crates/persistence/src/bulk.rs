@@ -71,6 +71,36 @@ impl<ST> QueryFragment<Pg> for Unnest<'_, ST> {
     }
 }
 
+/// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. It answers what `last` answers.
+/// All of them see the tables as they were before it, so none may rely on what another one writes.
+pub struct Together<'a, ST> {
+    pub first: Vec<Unnest<'a, ()>>,
+    pub last: Unnest<'a, ST>,
+}
+
+impl<ST> QueryFragment<Pg> for Together<'_, ST> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (index, write) in self.first.iter().enumerate() {
+            pass.push_sql(if index == 0 { "WITH " } else { ", " });
+            pass.push_sql(&format!("w{index} AS ("));
+            write.walk_ast(pass.reborrow())?;
+            pass.push_sql(") ");
+        }
+        self.last.walk_ast(pass)
+    }
+}
+
+impl<ST> QueryId for Together<'_, ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST> Query for Together<'_, ST> {
+    type SqlType = ST;
+}
+
+impl<ST> RunQueryDsl<PgConnection> for Together<'_, ST> {}
+
 impl<ST> QueryId for Unnest<'_, ST> {
     type QueryId = ();
     // Known by its text.

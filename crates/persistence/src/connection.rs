@@ -169,6 +169,15 @@ impl Conn {
         }
     }
 
+    /// For a connection whose statements are few and always the same: PostgreSQL plans each of them once. Left to itself
+    /// it plans those that take an array for each execution anew, which costs more than to execute them.
+    pub fn keep_plans(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(c) => c.batch_execute("SET plan_cache_mode = force_generic_plan"),
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// A transaction that will write. SQLite takes its write lock at once: a transaction that reads first
     /// could not upgrade while another one writes.
     pub fn write<T, E: From<diesel::result::Error>>(

@@ -12,6 +12,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub mod books;
 pub mod corporate_actions;
 pub mod holdings;
 pub mod installation;

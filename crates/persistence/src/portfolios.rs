@@ -9,7 +9,7 @@ use crate::bulk::Unnest;
 use crate::connection::{Conn, Locked};
 use crate::schema::{portfolios, users};
 use crate::users::lower;
-use crate::{StoreError, Tx};
+use crate::{Statement, StoreError, Tx};
 
 /// The row, without the positions.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
@@ -29,6 +29,8 @@ pub struct PortfolioRecord {
     /// Of the portfolio's life, paid or owed.
     pub dividends: Money,
     pub dividends_receivable: Money,
+    /// Rises with every change of the row, of the positions, the orders and the journal.
+    pub version: i64,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -128,6 +130,17 @@ pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>
         .collect())
 }
 
+/// Whose portfolios these are, and their versions; those that do not exist are left out.
+pub fn versions(
+    statement: Statement<'_>,
+    ids: &[PortfolioId],
+) -> Result<Vec<(PortfolioId, UserId, i64)>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::id.eq_any(ids))
+        .select((portfolios::id, portfolios::user_id, portfolios::version))
+        .load(statement.conn)?)
+}
+
 pub fn update(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -135,12 +148,11 @@ pub fn update(
     changes: PortfolioChanges,
 ) -> Result<Option<PortfolioRecord>, StoreError> {
     let own = portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user)));
-    let changed = diesel::update(own).set(&changes).returning(portfolios::all_columns).get_result(tx.conn);
-    match changed.optional() {
-        // Nothing to change is no error here.
-        Err(diesel::result::Error::QueryBuilderError(_)) => owned(tx, id, user),
-        other => Ok(other?),
-    }
+    Ok(diesel::update(own)
+        .set((&changes, portfolios::version.eq(portfolios::version + 1)))
+        .returning(portfolios::all_columns)
+        .get_result(tx.conn)
+        .optional()?)
 }
 
 /// Writes cash, what of it is kept, and the time of the change.
@@ -156,21 +168,13 @@ pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result
                         portfolios::cash_balance.eq(&portfolio.cash_balance),
                         portfolios::reserved_cash.eq(&portfolio.reserved.cash),
                         portfolios::updated_at.eq(now),
+                        portfolios::version.eq(portfolios::version + 1),
                     ))
                     .execute(c)?;
             }
         }
         Conn::Postgres(c) => {
-            Unnest::<()>::new(
-                "UPDATE portfolios p SET cash_balance = v.cash_balance, reserved_cash = v.reserved_cash, \
-                 updated_at = v.updated_at FROM",
-                "AS v (id, cash_balance, reserved_cash, updated_at) WHERE p.id = v.id",
-            )
-            .column::<BigInt, _>(changed.iter().map(|(portfolio, _)| portfolio.id))
-            .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.cash_balance))
-            .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.reserved.cash))
-            .column::<Moment, _>(changed.iter().map(|(_, now)| *now))
-            .execute(c)?;
+            saving(changed).execute(c)?;
         }
     }
     Ok(())
@@ -184,7 +188,11 @@ pub fn save_dividends(
     receivable: &Money,
 ) -> Result<(), StoreError> {
     diesel::update(portfolios::table.find(id))
-        .set((portfolios::dividends.eq(total), portfolios::dividends_receivable.eq(receivable)))
+        .set((
+            portfolios::dividends.eq(total),
+            portfolios::dividends_receivable.eq(receivable),
+            portfolios::version.eq(portfolios::version + 1),
+        ))
         .execute(tx.conn)?;
     Ok(())
 }
@@ -198,9 +206,23 @@ pub fn by_ids(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<PortfolioRecor
         .load(tx.conn)?)
 }
 
+pub(crate) fn saving<'a>(changed: &'a [(&Portfolio, Timestamp)]) -> Unnest<'a, ()> {
+    Unnest::<()>::new(
+        "UPDATE portfolios p SET cash_balance = v.cash_balance, reserved_cash = v.reserved_cash, \
+         updated_at = v.updated_at, version = p.version + 1 FROM",
+        "AS v (id, cash_balance, reserved_cash, updated_at) WHERE p.id = v.id",
+    )
+    .column::<BigInt, _>(changed.iter().map(|(portfolio, _)| portfolio.id))
+    .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.cash_balance))
+    .column::<Exact, _>(changed.iter().map(|(portfolio, _)| &portfolio.reserved.cash))
+    .column::<Moment, _>(changed.iter().map(|(_, now)| *now))
+}
+
 /// From now on the portfolio can only be looked at.
 pub fn archive(tx: &mut Tx<'_>, id: PortfolioId, now: Timestamp) -> Result<(), StoreError> {
-    diesel::update(portfolios::table.find(id)).set(portfolios::archived_at.eq(now)).execute(tx.conn)?;
+    diesel::update(portfolios::table.find(id))
+        .set((portfolios::archived_at.eq(now), portfolios::version.eq(portfolios::version + 1)))
+        .execute(tx.conn)?;
     Ok(())
 }
 

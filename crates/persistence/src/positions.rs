@@ -152,21 +152,45 @@ pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> 
             }
         }
         Conn::Postgres(c) => {
-            Unnest::<()>::new(
-                "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
-                 reserved_quantity) SELECT * FROM",
-                "ON CONFLICT (portfolio_id, stock_id) DO UPDATE SET quantity = excluded.quantity, \
-                 cost_basis = excluded.cost_basis, realized_pnl = excluded.realized_pnl, \
-                 reserved_quantity = excluded.reserved_quantity",
-            )
-            .column::<BigInt, _>(changed.iter().map(|row| row.portfolio))
-            .column::<BigInt, _>(changed.iter().map(|row| row.stock))
-            .column::<Exact, _>(changed.iter().map(|row| &row.position.quantity))
-            .column::<Exact, _>(changed.iter().map(|row| &row.position.cost_basis))
-            .column::<Exact, _>(changed.iter().map(|row| &row.position.realized_pnl))
-            .column::<Exact, _>(changed.iter().map(|row| row.reserved))
-            .execute(c)?;
+            saving(changed).execute(c)?;
         }
     }
     Ok(())
+}
+
+/// Of positions that may have no row yet.
+pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+    with_columns(
+        Unnest::new(
+            "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
+             reserved_quantity) SELECT * FROM",
+            "ON CONFLICT (portfolio_id, stock_id) DO UPDATE SET quantity = excluded.quantity, \
+             cost_basis = excluded.cost_basis, realized_pnl = excluded.realized_pnl, \
+             reserved_quantity = excluded.reserved_quantity",
+        ),
+        changed,
+    )
+}
+
+/// Of positions that have a row: no id is used up, and no index is asked twice.
+pub(crate) fn updating<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+    with_columns(
+        Unnest::new(
+            "UPDATE positions p SET quantity = v.quantity, cost_basis = v.cost_basis, \
+             realized_pnl = v.realized_pnl, reserved_quantity = v.reserved_quantity FROM",
+            "AS v (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, reserved_quantity) \
+             WHERE p.portfolio_id = v.portfolio_id AND p.stock_id = v.stock_id",
+        ),
+        changed,
+    )
+}
+
+fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
+    statement
+        .column::<BigInt, _>(changed.iter().map(|row| row.portfolio))
+        .column::<BigInt, _>(changed.iter().map(|row| row.stock))
+        .column::<Exact, _>(changed.iter().map(|row| &row.position.quantity))
+        .column::<Exact, _>(changed.iter().map(|row| &row.position.cost_basis))
+        .column::<Exact, _>(changed.iter().map(|row| &row.position.realized_pnl))
+        .column::<Exact, _>(changed.iter().map(|row| row.reserved))
 }

@@ -20,7 +20,7 @@ pub struct Store {
     writer: Option<Arc<Mutex<()>>>,
 }
 
-/// A connection of its own for a thread that writes one transaction after the other: it waits for no pool, and its
+/// A connection of its own for a thread that asks the database one thing after the other: it waits for no pool, and its
 /// statements stay prepared.
 pub struct Lane {
     manager: Manager,
@@ -40,10 +40,7 @@ impl Lane {
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.manager.connect().map_err(|error| StoreError::Unavailable(Box::new(error)))?,
-        };
+        let mut conn = self.take()?;
         let turn = self.writer.as_ref().map(|writer| writer.blocking_lock());
         let result = conn.write(|conn| work(&mut Tx { conn }).map_err(Failure::Work));
         drop(turn);
@@ -51,6 +48,32 @@ impl Lane {
             self.conn = Some(conn);
         }
         result.map_err(Failure::into)
+    }
+
+    /// Runs a single statement that reads, on this thread.
+    ///
+    /// # Errors
+    /// Those of the database. After one the next call connects anew.
+    pub fn query<T>(
+        &mut self,
+        work: impl FnOnce(Statement<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut conn = self.take()?;
+        let result = work(Statement { conn: &mut conn });
+        if result.is_ok() {
+            self.conn = Some(conn);
+        }
+        result
+    }
+
+    fn take(&mut self) -> Result<Conn, StoreError> {
+        let connect = || {
+            let mut conn = self.manager.connect()?;
+            conn.keep_plans().map_err(diesel::r2d2::Error::QueryError)?;
+            Ok(conn)
+        };
+        let unavailable = |error: diesel::r2d2::Error| StoreError::Unavailable(Box::new(error));
+        self.conn.take().map_or_else(connect, Ok).map_err(unavailable)
     }
 }
 

@@ -90,7 +90,6 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
     if entries.iter().any(|entry| entry.action.is_some()) {
         return append_one_by_one(tx, entries);
     }
-    let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
     let ids: Vec<TransactionId> = match tx.conn {
         Conn::Sqlite(c) => {
             let mut ids = Vec::with_capacity(entries.len());
@@ -119,28 +118,37 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
             }
             ids
         }
-        Conn::Postgres(c) => Unnest::<BigInt>::new(
-            "INSERT INTO transactions (portfolio_id, stock_id, order_id, transaction_type, quantity, price, commission, \
-             amount, realized_pnl, timestamp, quote_source, quoted_at, fill_rule, quoted_price) SELECT * FROM",
-            "RETURNING id",
-        )
-        .column::<BigInt, _>(entries.iter().map(|entry| entry.portfolio_id))
-        .column::<Nullable<BigInt>, _>(entries.iter().map(|entry| entry.stock_id))
-        .column::<Nullable<Text>, _>(entries.iter().map(|entry| entry.order_id))
-        .column::<Text, _>(entries.iter().map(|entry| entry.transaction_type))
-        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.quantity.as_ref()))
-        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.price.as_ref()))
-        .column::<Exact, _>(entries.iter().map(|entry| &entry.commission))
-        .column::<Exact, _>(entries.iter().map(|entry| &entry.amount))
-        .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.realized_pnl.as_ref()))
-        .column::<Moment, _>(entries.iter().map(|entry| entry.timestamp))
-        .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.source.0.as_str())))
-        .column::<Nullable<Moment>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.quoted_at)))
-        .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rule)))
-        .column::<Nullable<Exact>, _>(receipts().map(|receipt| receipt.map(|receipt| &receipt.quoted_price)))
-        .load(c)?,
+        Conn::Postgres(c) => appending(entries).load(c)?,
     };
-    Ok(entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect())
+    Ok(with_ids(entries, ids))
+}
+
+pub(crate) fn with_ids(entries: &[JournalEntry], ids: Vec<TransactionId>) -> Vec<JournalEntry> {
+    entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect()
+}
+
+/// Answers the ids in the order of the entries.
+pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
+    let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
+    Unnest::<BigInt>::new(
+        "INSERT INTO transactions (portfolio_id, stock_id, order_id, transaction_type, quantity, price, commission, \
+         amount, realized_pnl, timestamp, quote_source, quoted_at, fill_rule, quoted_price) SELECT * FROM",
+        "RETURNING id",
+    )
+    .column::<BigInt, _>(entries.iter().map(|entry| entry.portfolio_id))
+    .column::<Nullable<BigInt>, _>(entries.iter().map(|entry| entry.stock_id))
+    .column::<Nullable<Text>, _>(entries.iter().map(|entry| entry.order_id))
+    .column::<Text, _>(entries.iter().map(|entry| entry.transaction_type))
+    .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.quantity.as_ref()))
+    .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.price.as_ref()))
+    .column::<Exact, _>(entries.iter().map(|entry| &entry.commission))
+    .column::<Exact, _>(entries.iter().map(|entry| &entry.amount))
+    .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.realized_pnl.as_ref()))
+    .column::<Moment, _>(entries.iter().map(|entry| entry.timestamp))
+    .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.source.0.as_str())))
+    .column::<Nullable<Moment>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.quoted_at)))
+    .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rule)))
+    .column::<Nullable<Exact>, _>(receipts().map(|receipt| receipt.map(|receipt| &receipt.quoted_price)))
 }
 
 fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
@@ -175,7 +183,7 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
 }
 
 /// Which entries of a journal are wanted; the default is all of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub symbol: Option<Symbol>,
     pub transaction_type: Option<TransactionType>,

@@ -18,7 +18,7 @@ use domain::{
     OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
     UserId,
 };
-use persistence::{Lane, Store, StoreError};
+use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
@@ -91,6 +91,16 @@ impl Command {
             | Self::Work { portfolio, .. } => *portfolio,
         }
     }
+
+    /// What its owner calls the order, within its portfolio.
+    fn name(&self) -> Option<(PortfolioId, &str)> {
+        let name = match self {
+            Self::Place { order, .. } => &order.client_order_id,
+            Self::Replace { changes, .. } => &changes.client_order_id,
+            Self::Cancel { .. } | Self::Work { .. } => &None,
+        };
+        Some((self.portfolio(), name.as_deref()?))
+    }
 }
 
 struct Waiting {
@@ -149,6 +159,18 @@ impl Desk {
     }
 }
 
+/// What is known of commands before they are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// They are taken for new. Should the database know the name of an order already, it refuses the transaction, or the
+    /// order was refused for what it did itself: then they are tried again.
+    First,
+    /// Some of them have been carried out before: the names of orders are looked up first.
+    Repeated,
+    /// As `Repeated`, after an error: whether the transaction before was committed is not known.
+    AfterError,
+}
+
 /// Who sits at the desk.
 struct Clerk {
     lane: Lane,
@@ -173,12 +195,16 @@ impl Clerk {
 
     /// An answer for each command.
     fn serve(&mut self, commands: &[Command]) -> Vec<Result<PlacedOrder>> {
-        match self.transact(commands, false) {
+        let mut served = self.transact(commands, Attempt::First);
+        if matches!(served, Err(StoreError::Duplicate(_))) {
+            served = self.transact(commands, Attempt::Repeated);
+        }
+        match served {
             Ok(answers) => answers,
             Err(error) => {
                 tracing::warn!(%error, orders = commands.len(), "orders run again one by one");
                 let alone = |command| {
-                    let answers = self.transact(std::slice::from_ref(command), true);
+                    let answers = self.transact(std::slice::from_ref(command), Attempt::AfterError);
                     answers
                         .map(|mut answers| answers.swap_remove(0))
                         .unwrap_or_else(|error| Err(error.into()))
@@ -188,18 +214,25 @@ impl Clerk {
         }
     }
 
-    /// All commands in one transaction. `again` is after an error, when it is not known whether the transaction
-    /// before was committed.
+    /// All commands in one transaction.
     fn transact(
         &mut self,
         commands: &[Command],
-        again: bool,
+        attempt: Attempt,
     ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
         let Self { lane, clock, rules, kept } = self;
         let served = catch_unwind(AssertUnwindSafe(|| {
             lane.write(|tx| {
-                let mut batch = Batch::load(tx, commands, again, clock, rules)?;
-                let outcomes = commands.iter().map(|command| batch.decide(command, rules)).collect();
+                let load = |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, clock, rules);
+                let decide = |batch: &mut Batch| -> Vec<_> {
+                    commands.iter().map(|command| batch.decide(command, rules)).collect()
+                };
+                let mut batch = load(tx, attempt)?;
+                let mut outcomes = decide(&mut batch);
+                if attempt == Attempt::First && Batch::was_placed_before(tx, commands, &outcomes)? {
+                    batch = load(tx, Attempt::Repeated)?;
+                    outcomes = decide(&mut batch);
+                }
                 batch.save(tx, outcomes, kept)
             })
         }));

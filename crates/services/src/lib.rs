@@ -9,6 +9,7 @@ pub mod corporate_actions;
 mod desk;
 mod error;
 pub mod jobs;
+mod kept_books;
 mod login_throttle;
 mod market;
 pub mod matching;
@@ -42,6 +43,7 @@ pub use persistence::StoreError;
 pub use trading::TradingConfig;
 
 use desk::Desk;
+use kept_books::{Kept, Versions};
 use password::Hasher;
 use token_cache::TokenCache;
 
@@ -76,6 +78,9 @@ pub struct Services {
     rules: Arc<TradingRules>,
     desk: Arc<Desk>,
     known_stocks: stocks::Known,
+    versions: Arc<Versions>,
+    kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
+    kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
 }
 
 impl Services {
@@ -83,6 +88,9 @@ impl Services {
         let rules = Arc::new(config.trading.rules(market.calendar));
         let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), &config.trading);
         Self {
+            versions: Arc::new(Versions::new(store.clone())),
+            kept_holdings: Arc::new(Kept::new()),
+            kept_pages: Arc::new(Kept::new()),
             store,
             market: Arc::new(market),
             hasher: Hasher::new(),

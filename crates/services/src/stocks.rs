@@ -1,5 +1,6 @@
 //! Stocks: finding them, their profile, price and history.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -218,15 +219,19 @@ impl Services {
 
     /// The newest prices of many stocks at market time `at`; of those the source fails for, the last known
     /// ones, marked stale.
-    pub(crate) async fn quotes_of(&self, stocks: &[Stock], at: Timestamp) -> HashMap<StockId, Result<Quote>> {
+    pub(crate) async fn quotes_of(
+        &self,
+        stocks: &[impl Borrow<Stock>],
+        at: Timestamp,
+    ) -> HashMap<StockId, Result<Quote>> {
         if stocks.is_empty() {
             return HashMap::new();
         }
-        let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
+        let stocks = stocks.iter().map(Borrow::borrow);
+        let symbols: Vec<Symbol> = stocks.clone().map(|stock| stock.listing.symbol.clone()).collect();
         let mut found = self.market.quotes.quotes(&symbols, at).await;
         let mut quotes = stocks
-            .iter()
-            .map(|stock| {
+            .map(|stock: &Stock| {
                 let symbol = &stock.listing.symbol;
                 let quote = match found.remove(symbol).unwrap_or(Err(QuoteError::Unreachable)) {
                     Ok(quote) => Ok(quote),

@@ -1,11 +1,14 @@
 //! Reading the journal.
 
+use std::sync::Arc;
+
 use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, UserId};
 use persistence::transactions;
 
 pub use persistence::transactions::Filter;
 
 use crate::error::{Error, Result};
+use crate::kept_books::Rows;
 use crate::{Page, Services, one_more};
 
 /// An entry with the symbol of its stock.
@@ -17,6 +20,18 @@ pub struct NamedEntry {
 
 /// Where a page of the journal ended.
 pub type Cursor = (Timestamp, TransactionId);
+
+/// The first page of a journal, and how many entries it was to have.
+pub(crate) struct NewestPage {
+    limit: usize,
+    page: Page<NamedEntry, Cursor>,
+}
+
+impl Rows for Arc<NewestPage> {
+    fn rows(&self) -> usize {
+        self.page.items.len()
+    }
+}
 
 impl Services {
     /// Newest first.
@@ -35,6 +50,17 @@ impl Services {
             let asked = filter.symbol.take();
             filter.symbol = self.store.read(move |tx| crate::stocks::symbol_now(tx, asked)).await?;
         }
+        // Whoever looks at a journal, looks at its newest page.
+        let version = match before.is_none() && filter == Filter::default() {
+            true => self.versions.of(user, portfolio).await,
+            false => None,
+        };
+        if let Some(version) = version
+            && let Some(newest) = self.kept_pages.get(portfolio, version).await
+            && newest.limit == limit
+        {
+            return Ok(newest.page.clone());
+        }
         let rows = self
             .store
             .query(move |statement| {
@@ -47,8 +73,13 @@ impl Services {
             self.portfolio(user, portfolio).await?;
         }
         let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
-        Ok(Page::of(rows, limit, |row: &NamedEntry| {
+        let page = Page::of(rows, limit, |row: &NamedEntry| {
             (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
-        }))
+        });
+        if let Some(version) = version {
+            let newest = NewestPage { limit, page: page.clone() };
+            self.kept_pages.insert(portfolio, version, Arc::new(newest)).await;
+        }
+        Ok(page)
     }
 }

@@ -1,17 +1,19 @@
 //! What portfolios are worth now.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::composition::Composition;
 use domain::valuation::{Cash, Dividends, Priced};
 use domain::{
-    JournalEntry, Money, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp, UserId, Valuation,
+    Freshness, JournalEntry, Money, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp,
+    UserId, Valuation,
 };
 use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
 use crate::Services;
 use crate::error::{Error, Result};
+use crate::kept_books::Rows;
 use crate::portfolios::PortfolioSummary;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,19 +25,75 @@ pub struct ValuedPortfolio {
 }
 
 /// What has to be read for one portfolio before prices are asked.
-struct Loaded {
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
     portfolio: PortfolioSummary,
     positions: Vec<(Stock, Position, Quantity)>,
+    /// The journal since an instant.
+    since: Timestamp,
     today: Vec<JournalEntry>,
     /// What is owed for stocks that have begun to trade without their dividend since the previous close.
     dividends_today: Vec<(StockId, Money)>,
+}
+
+impl Rows for Arc<Loaded> {
+    fn rows(&self) -> usize {
+        self.positions.len() + self.today.len()
+    }
+}
+
+impl Loaded {
+    /// Whose prices count: what is held, and what was sold today.
+    pub fn priced_stocks(&self) -> impl Iterator<Item = &Stock> {
+        let held = self.positions.iter().filter(|(stock, position, _)| {
+            !position.quantity.is_zero() || self.today.iter().any(|entry| entry.stock_id == Some(stock.id))
+        });
+        held.map(|(stock, ..)| stock)
+    }
+
+    /// # Errors
+    /// [`Error::NoPrice`] for a stock without any.
+    pub fn value(
+        self,
+        mut quote_of: impl FnMut(StockId) -> Option<Quote>,
+        valued_at: Timestamp,
+    ) -> Result<ValuedPortfolio> {
+        let Self { portfolio, positions, today, dividends_today, .. } = self;
+        let priced: Result<Vec<Priced>> = positions
+            .into_iter()
+            .map(|position| {
+                let quote = quote_of(position.0.id);
+                priced(position, quote)
+            })
+            .collect();
+        let cash = Cash {
+            balance: portfolio.cash_balance.clone(),
+            buying_power: portfolio.buying_power.clone(),
+            dividends: Dividends {
+                total: portfolio.dividends.clone(),
+                receivable: portfolio.dividends_receivable.clone(),
+                today: dividends_today,
+            },
+        };
+        let valuation = Valuation::new(cash, priced?, &today);
+        Ok(ValuedPortfolio { portfolio, valuation, valued_at })
+    }
+
+    /// The last prices known to the database change without the portfolio.
+    fn without_last_prices(&self) -> Self {
+        let mut kept = self.clone();
+        for (stock, _, _) in &mut kept.positions {
+            stock.last = None;
+        }
+        kept
+    }
 }
 
 fn load(tx: &mut Tx<'_>, portfolio: PortfolioSummary, since: Timestamp) -> Result<Loaded> {
     let positions = positions::of_portfolio(tx, portfolio.id)?;
     let today = transactions::since(tx, &[portfolio.id], since)?;
     let dividends_today = dividends_since(tx, &portfolio, since)?;
-    Ok(Loaded { portfolio, positions, today, dividends_today })
+    Ok(Loaded { portfolio, positions, since, today, dividends_today })
 }
 
 /// Of what is owed. A dividend is paid weeks later, so that of a day is.
@@ -56,10 +114,26 @@ impl Services {
     /// [`Error::NotFound`], also for somebody else's.
     pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
         let now = self.market.now();
-        match self.load_quickly(user, id, self.market.previous_close_at(now)).await? {
-            Some(loaded) => self.value_one(loaded, now).await,
-            None => Ok(self.valuation_with(user, id, |_| Ok(())).await?.0),
+        let since = self.market.previous_close_at(now);
+        // A real source's prices may be those of the database, which are read with the rest.
+        let version = match self.market.quotes.freshness() {
+            Freshness::Simulated => self.versions.of(user, id).await,
+            Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => None,
+        };
+        if let Some(version) = version
+            && let Some(kept) = self.kept_holdings.get(id, version).await
+            && kept.since == since
+            && let Ok(valued) = self.value_one(Loaded::clone(&kept), now).await
+        {
+            return Ok(valued);
         }
+        let Some(loaded) = self.load_quickly(user, id, since).await? else {
+            return Ok(self.valuation_with(user, id, |_| Ok(())).await?.0);
+        };
+        if let Some(version) = version {
+            self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
+        }
+        self.value_one(loaded, now).await
     }
 
     /// What a valuation needs without a transaction: cash and positions by one statement. The journal of the day, if
@@ -96,7 +170,7 @@ impl Services {
                 self.store.read(move |tx| dividends_since(tx, &portfolio, since)).await?
             }
         };
-        Ok(Some(Loaded { portfolio, positions, today, dividends_today }))
+        Ok(Some(Loaded { portfolio, positions, since, today, dividends_today }))
     }
 
     /// With something else that is read of the same state of the books.
@@ -146,47 +220,22 @@ impl Services {
     }
 
     async fn value(&self, loaded: Vec<Loaded>, now: Timestamp) -> Result<Vec<ValuedPortfolio>> {
-        // Prices of what is held, and of what was sold today and still counts for the day.
-        let mut wanted: HashMap<StockId, Stock> = HashMap::new();
-        for Loaded { positions, today, .. } in &loaded {
-            for (stock, position, _) in positions {
-                if !position.quantity.is_zero() || today.iter().any(|entry| entry.stock_id == Some(stock.id))
-                {
-                    wanted.entry(stock.id).or_insert_with(|| stock.clone());
-                }
-            }
+        let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
+        if loaded.len() > 1 {
+            wanted.sort_by_key(|stock| stock.id);
+            wanted.dedup_by_key(|stock| stock.id);
         }
-        let wanted: Vec<Stock> = wanted.into_values().collect();
         let quotes = self.quotes_of(&wanted, now).await;
-        loaded
-            .into_iter()
-            .map(|Loaded { portfolio, positions, today, dividends_today }| {
-                let priced: Result<Vec<Priced>> =
-                    positions.into_iter().map(|position| priced(position, &quotes)).collect();
-                let cash = Cash {
-                    balance: portfolio.cash_balance.clone(),
-                    buying_power: portfolio.buying_power.clone(),
-                    dividends: Dividends {
-                        total: portfolio.dividends.clone(),
-                        receivable: portfolio.dividends_receivable.clone(),
-                        today: dividends_today,
-                    },
-                };
-                let valuation = Valuation::new(cash, priced?, &today);
-                Ok(ValuedPortfolio { portfolio, valuation, valued_at: now })
-            })
-            .collect()
+        let quote_of = |id: StockId| quotes.get(&id)?.as_ref().ok().cloned();
+        loaded.into_iter().map(|loaded| loaded.value(quote_of, now)).collect()
     }
 }
 
 /// Every position was bought at a price that was kept, so there is always one: the quote, or that.
-fn priced(
-    (stock, position, reserved): (Stock, Position, Quantity),
-    quotes: &HashMap<StockId, Result<Quote>>,
-) -> Result<Priced> {
-    let quote = match quotes.get(&stock.id) {
-        Some(Ok(quote)) => quote.clone(),
-        _ => crate::stocks::last_known(&stock)
+fn priced((stock, position, reserved): (Stock, Position, Quantity), quote: Option<Quote>) -> Result<Priced> {
+    let quote = match quote {
+        Some(quote) => quote,
+        None => crate::stocks::last_known(&stock)
             .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })?,
     };
     Ok(Priced { stock_id: stock.id, listing: stock.listing, position, reserved, quote })

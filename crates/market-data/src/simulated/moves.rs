@@ -69,10 +69,11 @@ impl Simulated {
         let prices = reading.prices();
         // What was traded in the session until the step before, if that is in the session.
         let before = steps.start().checked_sub(1);
-        let mut traded = before.map(|step| reading.volume(day.share(day.first_instant(step, delay))));
+        let mut traded =
+            before.map(|step| reading.day_volume.until(day.share(day.first_instant(step, delay))));
         for step in steps {
             let at = day.first_instant(step, delay);
-            let until_now = reading.volume(day.share(at));
+            let until_now = reading.day_volume.until(day.share(at));
             let volume = match traded.replace(until_now) {
                 Some(before) => until_now.saturating_sub(before),
                 None => {
@@ -89,6 +90,6 @@ impl Simulated {
         let way = self.paths.way_to_step(day.number, STEPS - 1);
         let reading = self.paths.reading(index, &way);
         let last = day.first_instant(LAST_QUOTE_STEP, self.paths.delay(index));
-        reading.volume(1.0).saturating_sub(reading.volume(day.share(last)))
+        reading.day_volume.until(1.0).saturating_sub(reading.day_volume.until(day.share(last)))
     }
 }

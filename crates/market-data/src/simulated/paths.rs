@@ -65,8 +65,18 @@ pub(super) struct Reading<'a> {
     unit: f64,
     /// The close of the session before, of shares of this one. Without a dividend it is the open.
     pub(super) previous_close: f64,
-    /// Shares traded in the whole session.
-    day_volume: f64,
+    pub(super) day_volume: DayVolume,
+}
+
+/// Shares traded in a whole session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DayVolume(f64);
+
+impl DayVolume {
+    /// Those of them that were traded when that share of the session's activity has passed.
+    pub(super) fn until(self, share: f64) -> u64 {
+        whole(self.0 * share)
+    }
 }
 
 /// A session's bar with prices that are not on the tick yet.
@@ -155,7 +165,7 @@ impl Paths {
             ends: (log(way.step, |values| values.from), log(way.step + 1, |values| values.to)),
             unit: course.unit(way.session),
             previous_close: course.anchor_price * course.events.price_before(way.session) * libm::exp(open),
-            day_volume: course.day_volume(way.session, close - open),
+            day_volume: DayVolume(course.day_volume(way.session, close - open)),
         }
     }
 
@@ -247,11 +257,6 @@ impl Reading<'_> {
 
     pub(super) fn session(&self) -> u16 {
         self.way.session
-    }
-
-    /// Shares traded in the session when that share of its activity has passed.
-    pub(super) fn volume(&self, share: f64) -> u64 {
-        whole(self.day_volume * share)
     }
 
     fn variance(&self) -> f64 {
@@ -381,7 +386,11 @@ mod tests {
             assert_eq!((prices().next(), prices().next_back()), (Some(bar.open), Some(bar.close)));
             assert_eq!(prices().fold(f64::NEG_INFINITY, f64::max), bar.high);
             assert_eq!(prices().fold(f64::INFINITY, f64::min), bar.low);
-            assert!(readings.iter().all(|r| (r.previous_close, r.volume(1.0)) == (bar.open, bar.volume)));
+            assert!(
+                readings
+                    .iter()
+                    .all(|r| (r.previous_close, r.day_volume.until(1.0)) == (bar.open, bar.volume))
+            );
         }
     }
 

@@ -224,11 +224,19 @@ fn migrate_before(db: &Db, name: &str) {
     }
 }
 
-pub fn revert_last(db: &Db) {
+/// Takes back the migration of that version and all after it.
+pub fn revert_from(db: &Db, version: &str) {
+    fn revert<DB: diesel::backend::Backend>(
+        conn: &mut impl MigrationHarness<DB>,
+        migrations: &FileBasedMigrations,
+        version: &str,
+    ) {
+        while conn.revert_last_migration(migrations.clone()).unwrap().to_string() != version {}
+    }
     let migrations = |backend| FileBasedMigrations::from_path(folder(backend)).unwrap();
     match connect(&db.url()) {
-        Shell::Postgres(mut conn) => drop(conn.revert_last_migration(migrations("postgres")).unwrap()),
-        Shell::Sqlite(mut conn) => drop(conn.revert_last_migration(migrations("sqlite")).unwrap()),
+        Shell::Postgres(mut conn) => revert(&mut conn, &migrations("postgres"), version),
+        Shell::Sqlite(mut conn) => revert(&mut conn, &migrations("sqlite"), version),
     }
 }
 

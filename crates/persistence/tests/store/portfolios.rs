@@ -85,10 +85,10 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     let id = record.id;
     let changes = PortfolioChanges { description: Some(String::new()), ..PortfolioChanges::default() };
     let changed = db.write(move |tx| portfolios::update(tx, id, sam, changes)).await;
-    let expected = PortfolioRecord { description: String::new(), ..record };
+    let expected = PortfolioRecord { description: String::new(), version: record.version + 1, ..record };
     assert_eq!(changed.as_ref(), Some(&expected));
     let unchanged = db.write(move |tx| portfolios::update(tx, id, sam, PortfolioChanges::default())).await;
-    assert_eq!(unchanged, Some(expected));
+    assert_eq!(unchanged, Some(PortfolioRecord { version: expected.version + 1, ..expected }));
 }
 
 #[tokio::test]

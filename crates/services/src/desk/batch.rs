@@ -8,9 +8,11 @@ use domain::{
     OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingRules, UserId,
 };
 use persistence::portfolios::LockedPortfolio;
-use persistence::{StoreError, Tx, corporate_actions, orders, portfolios, positions, stocks, transactions};
+use persistence::{
+    StoreError, Tx, books, corporate_actions, orders, portfolios, positions, stocks, transactions,
+};
 
-use super::{Command, Seen};
+use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, Result};
 use crate::orders::{OrderWithFills, PlacedOrder};
@@ -55,6 +57,8 @@ pub(super) struct Batch {
     retired: Vec<Order>,
     entries: Vec<JournalEntry>,
     touched: BTreeSet<(PortfolioId, StockId)>,
+    /// Positions that have a row.
+    held: BTreeSet<(PortfolioId, StockId)>,
     /// Prices of orders that were taken in, to be kept with the stocks: in order of symbol, as everybody writes them.
     prices: BTreeMap<Symbol, (StockId, Quote)>,
 }
@@ -63,10 +67,11 @@ impl Batch {
     pub fn load(
         tx: &mut Tx<'_>,
         commands: &[Command],
-        again: bool,
+        attempt: Attempt,
         clock: &Clock,
         rules: &TradingRules,
     ) -> Stored<Self> {
+        let again = attempt == Attempt::AfterError;
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
         let ids: Vec<PortfolioId> = ids.into_iter().collect();
         let mut locked = portfolios::lock(tx, &ids)?;
@@ -81,18 +86,10 @@ impl Batch {
         let mut batch = Self::at(now, actions, again);
         batch.portfolios = locked.into_iter().map(|locked| (locked.portfolio.id, locked)).collect();
 
-        let names: Vec<(PortfolioId, &str)> = commands
-            .iter()
-            .filter_map(|command| match command {
-                Command::Place { portfolio, order, .. } => {
-                    Some((*portfolio, order.client_order_id.as_deref()?))
-                }
-                Command::Replace { portfolio, changes, .. } => {
-                    Some((*portfolio, changes.client_order_id.as_deref()?))
-                }
-                Command::Cancel { .. } | Command::Work { .. } => None,
-            })
-            .collect();
+        let names: Vec<_> = match attempt {
+            Attempt::First => Vec::new(),
+            Attempt::Repeated | Attempt::AfterError => commands.iter().filter_map(Command::name).collect(),
+        };
         let mut wanted: Vec<OrderId> = Vec::new();
         for (order, request) in orders::by_client_order_ids(tx, &names)? {
             wanted.push(order.id);
@@ -129,6 +126,7 @@ impl Batch {
         let pairs: BTreeSet<(PortfolioId, StockId)> = placed.chain(known).collect();
         let pairs: Vec<(PortfolioId, StockId)> = pairs.into_iter().collect();
         for ((portfolio, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            batch.held.insert((portfolio, stock));
             if let Some(locked) = batch.portfolios.get_mut(&portfolio) {
                 locked.portfolio.positions.insert(stock, position);
                 locked.portfolio.reserved.shares.insert(stock, reserved);
@@ -153,6 +151,7 @@ impl Batch {
             retired: Vec::new(),
             entries: Vec::new(),
             touched: BTreeSet::new(),
+            held: BTreeSet::new(),
             prices: BTreeMap::new(),
         }
     }
@@ -174,6 +173,17 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// Whether a refused command has the name of an order that is there: then that order may be why it was refused.
+    pub fn was_placed_before(
+        tx: &mut Tx<'_>,
+        commands: &[Command],
+        outcomes: &[Result<Outcome>],
+    ) -> Stored<bool> {
+        let refused = commands.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err());
+        let names: Vec<_> = refused.filter_map(|(command, _)| command.name()).collect();
+        Ok(!orders::by_client_order_ids(tx, &names)?.is_empty())
     }
 
     fn add(&mut self, group: OrderGroup) -> OrderId {
@@ -349,10 +359,7 @@ impl Batch {
             .chain(&self.retired)
             .filter(|order| !is_new(order))
             .collect();
-        orders::insert(tx, &new)?;
-        orders::update(tx, &changed)?;
-        let entries = transactions::append(tx, &self.entries)?;
-        let positions: Vec<positions::Changed<'_>> = self
+        let (positions, new_positions) = self
             .touched
             .iter()
             .filter_map(|(portfolio, stock)| {
@@ -364,15 +371,17 @@ impl Batch {
                     reserved: books.reserved.shares.get(stock)?,
                 })
             })
-            .collect();
-        positions::save(tx, &positions)?;
-        let books: BTreeSet<PortfolioId> = self.touched.iter().map(|(portfolio, _)| *portfolio).collect();
-        let books: Vec<_> = books
+            .partition(|changed| self.held.contains(&(changed.portfolio, changed.stock)));
+        let touched: BTreeSet<PortfolioId> = self.touched.iter().map(|(portfolio, _)| *portfolio).collect();
+        let portfolios = touched
             .iter()
             .filter_map(|id| self.portfolios.get(id))
             .map(|locked| (&locked.portfolio, locked.last))
             .collect();
-        portfolios::save_cash(tx, &books)?;
+        let changes =
+            books::Changes { new_orders: new, entries: &self.entries, positions, new_positions, portfolios };
+        let entries = books::save(tx, &changes)?;
+        orders::update(tx, &changed)?;
         for (stock, quote) in self.prices.values() {
             if kept.get(stock).is_none_or(|at| quote.as_of - *at > KEEP_PRICE_AFTER) {
                 stocks::save_last_price(tx, *stock, quote)?;

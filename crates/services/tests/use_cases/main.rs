@@ -9,6 +9,7 @@ mod corporate_actions;
 mod desk;
 mod harness;
 mod jobs;
+mod kept_books;
 mod orders;
 mod performance;
 mod portfolios;

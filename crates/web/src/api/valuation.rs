@@ -16,92 +16,92 @@ use crate::problem::{Problem, ProblemBody};
 
 /// A holding at the newest price.
 #[derive(Serialize, ToSchema)]
-pub struct Position {
-    symbol: Symbol,
-    company_name: String,
-    sector: String,
-    quantity: Quantity,
+pub struct Position<'a> {
+    symbol: &'a Symbol,
+    company_name: &'a str,
+    sector: &'a str,
+    quantity: &'a Quantity,
     average_buy_price: Option<AveragePrice>,
-    cost_basis: Money,
-    last_price: Price,
+    cost_basis: &'a Money,
+    last_price: &'a Price,
     /// Market time of the price.
     as_of: Timestamp,
     /// The price's source.
-    source: String,
+    source: &'a str,
     /// No newer price could be had although one was due.
     stale: bool,
-    market_value: Money,
-    unrealized_pnl: Money,
-    realized_pnl: Money,
+    market_value: &'a Money,
+    unrealized_pnl: &'a Money,
+    realized_pnl: &'a Money,
     /// Gain since the previous close; null when that is not known.
-    day_change: Option<Money>,
+    day_change: Option<&'a Money>,
     /// Share of total value, cash included: a ratio.
     weight: f64,
 }
 
-impl Position {
-    fn of(holding: &Holding, valuation: &Valued) -> Self {
+impl<'a> Position<'a> {
+    fn of(holding: &'a Holding, valuation: &Valued) -> Self {
         Self {
-            symbol: holding.listing.symbol.clone(),
-            company_name: holding.listing.company_name.clone(),
-            sector: holding.listing.sector.clone(),
-            quantity: holding.position.quantity.clone(),
+            symbol: &holding.listing.symbol,
+            company_name: &holding.listing.company_name,
+            sector: &holding.listing.sector,
+            quantity: &holding.position.quantity,
             average_buy_price: holding.average_buy_price(),
-            cost_basis: holding.position.cost_basis.clone(),
-            last_price: holding.quote.price.clone(),
+            cost_basis: &holding.position.cost_basis,
+            last_price: &holding.quote.price,
             as_of: holding.quote.as_of,
-            source: holding.quote.source.0.clone(),
+            source: &holding.quote.source.0,
             stale: holding.quote.stale,
-            market_value: holding.market_value.clone(),
-            unrealized_pnl: holding.unrealized_pnl.clone(),
-            realized_pnl: holding.position.realized_pnl.clone(),
-            day_change: holding.day_change.clone(),
+            market_value: &holding.market_value,
+            unrealized_pnl: &holding.unrealized_pnl,
+            realized_pnl: &holding.position.realized_pnl,
+            day_change: holding.day_change.as_ref(),
             weight: valuation.weight(&holding.market_value),
         }
     }
 }
 
-fn positions_of(valuation: &Valued) -> Vec<Position> {
+fn positions_of(valuation: &Valued) -> Vec<Position<'_>> {
     valuation.holdings.iter().map(|holding| Position::of(holding, valuation)).collect()
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct Valuation {
-    cash_balance: Money,
-    buying_power: Money,
-    positions_value: Money,
-    total_value: Money,
+pub struct Valuation<'a> {
+    cash_balance: &'a Money,
+    buying_power: &'a Money,
+    positions_value: &'a Money,
+    total_value: &'a Money,
     /// Gain since the previous close, deposits and withdrawals left out.
-    day_change: Money,
-    unrealized_pnl: Money,
-    realized_pnl: Money,
+    day_change: &'a Money,
+    unrealized_pnl: &'a Money,
+    realized_pnl: &'a Money,
     /// Of the portfolio's life, paid or receivable.
-    dividends: Money,
+    dividends: &'a Money,
     /// Owed from the day a stock trades without it until it is paid; part of the total value.
-    dividends_receivable: Money,
+    dividends_receivable: &'a Money,
     /// Realised, unrealised and dividends. Commissions are in the cost of shares and in what they brought.
     total_gain: Money,
     /// The market time for which prices were asked.
     valued_at: Timestamp,
     /// Largest market value first.
-    positions: Vec<Position>,
+    positions: Vec<Position<'a>>,
 }
 
-impl From<ValuedPortfolio> for Valuation {
-    fn from(valued: ValuedPortfolio) -> Self {
-        let valuation = valued.valuation;
+impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
+    fn from(valued: &'a ValuedPortfolio) -> Self {
+        let valuation = &valued.valuation;
         Self {
-            positions: positions_of(&valuation),
+            positions: positions_of(valuation),
+            buying_power: &valuation.buying_power,
+            cash_balance: &valuation.cash_balance,
+            positions_value: &valuation.positions_value,
+            total_value: &valuation.total_value,
+            day_change: &valuation.day_change,
+            unrealized_pnl: &valuation.unrealized_pnl,
+            realized_pnl: &valuation.realized_pnl,
             total_gain: valuation.total_gain(),
-            dividends: valuation.dividends,
-            dividends_receivable: valuation.dividends_receivable,
-            buying_power: valuation.buying_power,
-            cash_balance: valuation.cash_balance,
-            positions_value: valuation.positions_value,
-            total_value: valuation.total_value,
-            day_change: valuation.day_change,
-            unrealized_pnl: valuation.unrealized_pnl,
-            realized_pnl: valuation.realized_pnl,
+            dividends: &valuation.dividends,
+            dividends_receivable: &valuation.dividends_receivable,
             valued_at: valued.valued_at,
         }
     }
@@ -112,7 +112,7 @@ impl From<ValuedPortfolio> for Valuation {
     responses((status = 200, body = Valuation), (status = 404, body = ProblemBody)))]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let valued = state.services.valuation(user.account.id, PortfolioId(*id)).await?;
-    Ok(HttpResponse::Ok().json(Valuation::from(valued)))
+    Ok(HttpResponse::Ok().json(Valuation::from(&valued)))
 }
 
 /// What is held.

@@ -1,0 +1,122 @@
+//! What was read of portfolios, kept for the next one who asks.
+//!
+//! Every change of a portfolio raises its version in the same transaction. What is kept is used while the database says
+//! that the version is still the one it was read at; so nobody is ever told what is over, whichever process changed it,
+//! and a portfolio that is looked at again costs the reading of one number. The questions for versions that come while
+//! one is being asked are asked together.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use domain::{PortfolioId, UserId};
+use moka::future::Cache;
+use persistence::{Lane, Store, portfolios};
+use tokio::sync::{mpsc, oneshot};
+
+/// Positions and journal entries that are kept at most: some 50 MB of them.
+const MOST_ROWS: u64 = 100_000;
+/// How long they are kept: names of companies are no part of a portfolio, and change without its version.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+/// How many rows something holds.
+pub(crate) trait Rows: Clone + Send + Sync + 'static {
+    fn rows(&self) -> usize;
+}
+
+/// A version of somebody's portfolio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version {
+    owner: UserId,
+    number: i64,
+}
+
+/// What was read of portfolios, of one kind.
+pub(crate) struct Kept<T> {
+    values: Cache<PortfolioId, (Version, T)>,
+}
+
+impl<T: Rows> Kept<T> {
+    pub fn new() -> Self {
+        let weight = |_: &PortfolioId, (_, value): &(Version, T)| {
+            u32::try_from(value.rows()).unwrap_or(u32::MAX).saturating_add(1)
+        };
+        let values = Cache::builder().max_capacity(MOST_ROWS).weigher(weight).time_to_live(KEPT_FOR).build();
+        Self { values }
+    }
+
+    /// What was read of that version.
+    pub async fn get(&self, portfolio: PortfolioId, version: Version) -> Option<T> {
+        self.values.get(&portfolio).await.filter(|(of, _)| *of == version).map(|(_, value)| value)
+    }
+
+    /// Keeps what was read after that version had been asked for: it may be newer, never older.
+    pub async fn insert(&self, portfolio: PortfolioId, version: Version, value: T) {
+        self.values.insert(portfolio, (version, value)).await;
+    }
+}
+
+/// Questions that may wait; who comes then reads everything anew.
+const WAITING: usize = 4096;
+const MOST_AT_ONCE: usize = 512;
+/// A database that takes longer is not faster with the next question; that one has an error to tell.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+struct Question {
+    portfolio: PortfolioId,
+    answer: oneshot::Sender<Option<Version>>,
+}
+
+/// Asks the database for versions, on a thread of its own that begins with the first question.
+pub(crate) struct Versions {
+    store: Store,
+    questions: OnceLock<mpsc::Sender<Question>>,
+}
+
+impl Versions {
+    pub fn new(store: Store) -> Self {
+        Self { store, questions: OnceLock::new() }
+    }
+
+    /// The version that the portfolio of that user has now. `None` when it is not theirs, or cannot be told.
+    pub async fn of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
+        let (answer, answered) = oneshot::channel();
+        let questions = self.questions.get_or_init(|| open(self.store.lane()));
+        questions.try_send(Question { portfolio, answer }).ok()?;
+        let answered = tokio::time::timeout(PATIENCE, answered).await.ok()?;
+        answered.ok().flatten().filter(|version| version.owner == user)
+    }
+}
+
+fn open(lane: Lane) -> mpsc::Sender<Question> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    std::thread::Builder::new()
+        .name("versions".to_owned())
+        .spawn(move || answer(lane, receiver))
+        .expect("the system can start a thread");
+    sender
+}
+
+/// Until nobody can ask any more.
+fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
+    let mut questions = Vec::with_capacity(MOST_AT_ONCE);
+    while receiver.blocking_recv_many(&mut questions, MOST_AT_ONCE) > 0 {
+        let mut ids: Vec<PortfolioId> = questions.iter().map(|question| question.portfolio).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let found: HashMap<PortfolioId, Version> = match lane
+            .query(|statement| portfolios::versions(statement, &ids))
+        {
+            Ok(rows) => rows.into_iter().map(|(id, owner, number)| (id, Version { owner, number })).collect(),
+            Err(error) => {
+                // Whoever asked reads everything, and is told what is wrong with the database.
+                tracing::debug!(%error, "versions of portfolios cannot be read");
+                HashMap::new()
+            }
+        };
+        for Question { portfolio, answer } in questions.drain(..) {
+            // Nobody may wait any more.
+            let _ = answer.send(found.get(&portfolio).copied());
+        }
+    }
+}

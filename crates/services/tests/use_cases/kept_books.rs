@@ -1,0 +1,95 @@
+//! What is kept of portfolios in memory is never older than the database, whoever changed it.
+
+use domain::{PlaceOrder, Side};
+use services::portfolios::CashDirection;
+use services::transactions::Filter;
+use services::{Result, Services};
+
+use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};
+
+async fn seen(services: &Services, who: Investor) -> Result<impl PartialEq + std::fmt::Debug + use<>> {
+    let journal = services.transactions(who.user, who.portfolio, Filter::default(), None, 50).await?;
+    Ok((services.valuation(who.user, who.portfolio).await?, journal))
+}
+
+#[tokio::test]
+async fn what_one_process_changes_another_one_shows_at_once() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let other = exchange.another_process();
+    let mut before = seen(&other, sam).await.unwrap();
+    for step in 0..6 {
+        match step {
+            0 => drop(exchange.buy(sam, "AAPL", "10").await.unwrap()),
+            1 => drop(exchange.sell(sam, "AAPL", "4").await.unwrap()),
+            // Only the buying power changes.
+            2 => drop(exchange.accepted(sam, gtc(Side::Buy, "MSFT", "2", limit("100.00"))).await),
+            3 => {
+                let open = exchange.all_orders(sam).await.remove(0).order.id;
+                exchange.cancel_order(sam.user, sam.portfolio, open).await.unwrap();
+            }
+            4 => {
+                let deposit = exchange.move_cash(sam.user, sam.portfolio, CashDirection::Deposit, money("5"));
+                deposit.await.unwrap();
+            }
+            _ => {
+                let renamed =
+                    exchange.update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None);
+                renamed.await.unwrap();
+            }
+        }
+        let now = seen(&other, sam).await.unwrap();
+        assert_ne!(now, before, "step {step}");
+        assert_eq!(now, seen(&exchange.another_process(), sam).await.unwrap(), "step {step}");
+        assert_eq!(now, seen(&other, sam).await.unwrap(), "again, step {step}");
+        before = now;
+    }
+    exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    assert_ne!(seen(&other, sam).await.unwrap(), before, "it is archived");
+    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    assert_not_found("portfolio", seen(&other, sam).await);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_shown_to_its_owner_alone() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let mia = exchange.investor("mia", "1000.00").await;
+    for _ in 0..2 {
+        seen(&exchange, sam).await.unwrap();
+        assert_not_found("portfolio", seen(&exchange, Investor { user: mia.user, ..sam }).await);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_length_is_not_taken_for_the_kept_one() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    for length in [2, 1, 2] {
+        let page = exchange.transactions(sam.user, sam.portfolio, Filter::default(), None, length).await;
+        let page = page.unwrap();
+        assert_eq!((page.items.len(), page.next.is_some()), (length, length == 1));
+    }
+}
+
+/// The cash that the order took is what its repetition would be refused for.
+#[tokio::test]
+async fn a_repeated_order_that_took_all_cash_is_that_order() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1500.00").await;
+    let all =
+        PlaceOrder { client_order_id: Some("all".to_owned()), ..order(Side::Buy, "AAPL", shares("10")) };
+    let first = exchange.place(sam, all.clone()).await.unwrap();
+    assert_eq!(exchange.cash(sam).await, "0.00");
+    for process in [exchange.another_process(), exchange.another_process()] {
+        let again = process.place_order(sam.user, sam.portfolio, all.clone()).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(again.order.order.id, first.order.order.id);
+    }
+    let smaller = PlaceOrder { size: order(Side::Buy, "AAPL", shares("9")).size, ..all };
+    let refused = exchange.place(sam, smaller).await;
+    assert!(matches!(refused, Err(services::Error::ClientOrderIdReused)), "{refused:?}");
+    exchange.assert_books_balance().await;
+}
