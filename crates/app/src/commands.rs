@@ -20,7 +20,7 @@ use crate::config::{BadConfig, Config};
 use crate::wiring::{self, Role};
 
 /// Pages and API, and the jobs unless Redis hands them to others.
-pub async fn serve(config: &Config) -> Result<ExitCode> {
+pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<ExitCode> {
     let secret_key = config.signing_key()?;
     let listener = TcpListener::bind((config.host.as_str(), config.port)).with_context(|| {
         format!(
@@ -29,7 +29,7 @@ pub async fn serve(config: &Config) -> Result<ExitCode> {
         )
     })?;
     listener.set_nonblocking(true)?;
-    let services = wiring::services(config, Role::Process).await?;
+    let services = wiring::services(config, Role::Process { accept_price_source_change }).await?;
     let web_config = WebConfig {
         public_url: config.public_url.clone(),
         secret_key,
@@ -62,13 +62,13 @@ pub async fn serve(config: &Config) -> Result<ExitCode> {
 }
 
 /// Jobs only.
-pub async fn worker(config: &Config) -> Result<ExitCode> {
+pub async fn worker(config: &Config, accept_price_source_change: bool) -> Result<ExitCode> {
     let Some(redis_url) = &config.redis_url else {
         let why =
             "REDIS_URL is not set: without Redis the jobs run in `stockyard serve`, and no worker is needed";
         return Err(BadConfig(vec![why.into()]).into());
     };
-    let services = wiring::services(config, Role::Process).await?;
+    let services = wiring::services(config, Role::Process { accept_price_source_change }).await?;
     let worker_config = WorkerConfig { redis_url: Some(redis_url.clone()), ..WorkerConfig::default() };
     worker::run(services, worker_config, wiring::shutdown_signal()).await?;
     Ok(ExitCode::SUCCESS)
@@ -104,7 +104,7 @@ fn measured_bar(what: &'static str) -> ProgressBar {
 
 pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCode> {
     wiring::require_database(config)?;
-    let services = wiring::services(config, Role::Command).await?;
+    let services = wiring::services(config, Role::PricingCommand).await?;
     let market = services.market();
     let date = date.unwrap_or_else(|| market.calendar.booking_session(market.now()).date);
     let bar = progress_bar("portfolios");

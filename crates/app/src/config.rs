@@ -18,6 +18,7 @@ use url::Url;
 pub enum MarketData {
     Simulated { seed: u64 },
     AlphaVantage { api_key: SecretString, base_url: Url },
+    Yahoo { base_url: Url, cookie_url: Url },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,8 @@ pub struct Config {
     pub secret_key: Option<SecretString>,
     /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
     pub data_dir: PathBuf,
-    /// `MARKET_DATA` with `SIMULATION_SEED`, or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`.
+    /// `MARKET_DATA` with `SIMULATION_SEED`, or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`, or
+    /// `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default alphavantage when its key is set, else simulated.
     pub market_data: MarketData,
     /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
     pub starting_cash: Money,
@@ -193,7 +195,7 @@ impl Config {
             );
         }
         let trading = env.trading();
-        if matches!(market_data, Some(MarketData::AlphaVantage { .. }))
+        if matches!(market_data, Some(MarketData::AlphaVantage { .. } | MarketData::Yahoo { .. }))
             && (clock_start.is_some() || clock_speed.is_some())
         {
             env.refuse::<()>(
@@ -333,6 +335,23 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
+    /// Scheme and host alone: what comes after is ours to say.
+    fn host_address(&mut self, name: &str, default: &str) -> Option<Url> {
+        if self.text(name).is_none() {
+            return Url::parse(default).ok();
+        }
+        let url = self.web_address(name)?;
+        let is_bare = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        match is_bare {
+            true => Some(url),
+            false => self.refuse(name, &format!("must be scheme and host alone, like {default}")),
+        }
+    }
+
     /// An amount, rate or share with its own words for what is wrong with it.
     fn decimal<T: FromStr<Err = DecimalError>>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
@@ -388,7 +407,13 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                         .refuse("ALPHAVANTAGE_API_KEY", &"is not set, and MARKET_DATA=alphavantage needs it"),
                 }
             }
-            other => self.refuse("MARKET_DATA", &format!("is {other:?}: expected simulated or alphavantage")),
+            "yahoo" => {
+                let base_url = self.host_address("YAHOO_BASE_URL", market_data::YahooConfig::BASE_URL);
+                let cookie_url = self.host_address("YAHOO_COOKIE_URL", market_data::YahooConfig::COOKIE_URL);
+                Some(MarketData::Yahoo { base_url: base_url?, cookie_url: cookie_url? })
+            }
+            other => self
+                .refuse("MARKET_DATA", &format!("is {other:?}: expected simulated, alphavantage or yahoo")),
         }
     }
 }
@@ -476,6 +501,21 @@ mod tests {
         assert!(
             complaints(&[("MARKET_DATA", "alphavantage")])[0].starts_with("ALPHAVANTAGE_API_KEY is not set")
         );
+    }
+
+    #[test]
+    fn yahoo_has_to_be_chosen_and_is_named_by_scheme_and_host() {
+        let config = read(&[("MARKET_DATA", "yahoo")]).unwrap();
+        let MarketData::Yahoo { base_url, cookie_url } = config.market_data else { panic!("{config:?}") };
+        assert_eq!(base_url.as_str(), market_data::YahooConfig::BASE_URL);
+        assert_eq!(cookie_url.as_str(), market_data::YahooConfig::COOKIE_URL);
+        let (chosen, base) = (("MARKET_DATA", "yahoo"), "https://yahoo.example/v8?x=1");
+        let told = complaints(&[chosen, ("YAHOO_BASE_URL", base), ("YAHOO_COOKIE_URL", "nonsense")]);
+        assert!(told[0].starts_with("YAHOO_BASE_URL must be scheme and host alone"), "{told:?}");
+        assert!(told[1].starts_with("YAHOO_COOKIE_URL is \"nonsense\""), "{told:?}");
+        assert!(read(&[chosen, ("YAHOO_BASE_URL", "http://127.0.0.1:9000")]).is_ok());
+        let told = complaints(&[chosen, ("CLOCK_SPEED", "60")]);
+        assert!(told[0].contains("simulated market only"), "{told:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod provider_check;
 mod telemetry;
 mod wiring;
 
@@ -28,9 +29,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve pages and API; without REDIS_URL the jobs run in here too
-    Serve,
+    Serve(ProcessOptions),
     /// Run the jobs, distributed over Redis
-    Worker,
+    Worker(ProcessOptions),
     /// Bring the database's tables up to date
     Migrate,
     /// Write the portfolios' snapshots of a session now
@@ -44,12 +45,36 @@ enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
+    /// Where prices come from
+    #[command(subcommand)]
+    Providers(ProvidersCommand),
     /// Copy the SQLite database into a file while it is in use
     Backup { file: PathBuf },
     /// Print the API's OpenAPI description
     Openapi,
     /// Ask the server on this machine whether it is ready
     Healthcheck,
+}
+
+/// Of processes that keep running.
+#[derive(clap::Args)]
+struct ProcessOptions {
+    /// Go on with another price source although there are positions or working orders at the old one's prices
+    #[arg(long)]
+    accept_price_source_change: bool,
+}
+
+#[derive(Subcommand)]
+enum ProvidersCommand {
+    /// Ask the configured provider for one of each kind of thing, live, and say what came back
+    Check {
+        /// What to ask about
+        #[arg(long, default_value = "IBM")]
+        symbol: String,
+        /// Make the calls without asking first; they count against the day's
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -82,19 +107,22 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&web::openapi_document())?);
         return Ok(ExitCode::SUCCESS);
     }
-    let needs_key = matches!(command, Command::Serve);
+    let needs_key = matches!(command, Command::Serve(_));
     let config = Config::from_env(needs_key)?;
     telemetry::init(config.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Serve => commands::serve(&config).await,
-            Command::Worker => commands::worker(&config).await,
+            Command::Serve(options) => commands::serve(&config, options.accept_price_source_change).await,
+            Command::Worker(options) => commands::worker(&config, options.accept_price_source_change).await,
             Command::Migrate => commands::migrate(&config).await,
             Command::Snapshot { date } => commands::snapshot(&config, date).await,
             Command::Verify => commands::verify(&config).await,
             Command::User(UserCommand::Create { username, email, admin }) => {
                 commands::create_user(&config, username, email, admin).await
+            }
+            Command::Providers(ProvidersCommand::Check { symbol, yes }) => {
+                provider_check::run(&config, &symbol, yes).await
             }
             Command::Backup { file } => commands::backup(&config, file).await,
             Command::Healthcheck => commands::healthcheck(&config),

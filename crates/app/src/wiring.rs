@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use market_data::{AlphaVantage, AlphaVantageConfig, QuoteSource, Simulated};
+use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Simulated, Yahoo, YahooConfig};
 use persistence::{DatabaseUrl, Store};
-use services::{Clock, Market, Services, ServicesConfig};
+use services::{Clock, Market, Services, ServicesConfig, providers};
 
 use crate::config::{Config, MarketData, private_folder};
 
@@ -54,42 +54,96 @@ pub async fn ready_store(config: &Config) -> Result<Store> {
 /// Who asks for the use cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// `serve` and `worker`: they set the market's clock.
-    Process,
-    /// Commands beside them: they take the clock as it is.
+    /// `serve` and `worker`: they set the market's clock, and say whose prices the deployment has.
+    Process { accept_price_source_change: bool },
+    /// Commands beside them that write prices: they take clock and source as they are.
+    PricingCommand,
+    /// Other commands beside them.
     Command,
+}
+
+/// A provider of real prices.
+pub enum Provider {
+    AlphaVantage(Arc<AlphaVantage>),
+    Yahoo(Arc<Yahoo>),
+}
+
+impl Provider {
+    /// The configured one; `None` for the simulated market.
+    ///
+    /// # Errors
+    /// When its address cannot be used.
+    pub fn of(config: &Config) -> Result<Option<Self>> {
+        let clock = Clock::system();
+        let now: Now = Arc::new(move || clock.wall().utc());
+        match &config.market_data {
+            MarketData::Simulated { .. } => Ok(None),
+            MarketData::AlphaVantage { api_key, base_url } => {
+                let source = AlphaVantage::new(AlphaVantageConfig {
+                    api_key: api_key.clone(),
+                    base_url: base_url.clone(),
+                    min_gap: AlphaVantageConfig::MIN_GAP,
+                    now,
+                })
+                .map_err(|error| anyhow!("ALPHAVANTAGE_BASE_URL: {error}"))?;
+                Ok(Some(Self::AlphaVantage(Arc::new(source))))
+            }
+            MarketData::Yahoo { base_url, cookie_url } => {
+                let source = Yahoo::new(YahooConfig {
+                    base_url: base_url.clone(),
+                    cookie_url: cookie_url.clone(),
+                    min_gap: YahooConfig::MIN_GAP,
+                    now,
+                })
+                .map_err(|error| anyhow!("YAHOO_BASE_URL, YAHOO_COOKIE_URL: {error}"))?;
+                Ok(Some(Self::Yahoo(Arc::new(source))))
+            }
+        }
+    }
+
+    /// With the provider's limits in front of it.
+    pub fn market(&self, store: &Store) -> Market {
+        let (source, rules): (Arc<dyn QuoteSource>, Rules) = match self {
+            Self::AlphaVantage(source) => (source.clone(), Rules::ALPHA_VANTAGE_FREE),
+            Self::Yahoo(source) => (source.clone(), Rules::YAHOO),
+        };
+        Market::limited(source, rules, store, Clock::system())
+    }
 }
 
 /// The use cases on the configured database and market.
 pub async fn services(config: &Config, role: Role) -> Result<Services> {
     let store = ready_store(config).await?;
-    let (source, clock): (Arc<dyn QuoteSource>, Clock) = match &config.market_data {
-        MarketData::Simulated { seed } => {
+    let market = match (Provider::of(config)?, &config.market_data) {
+        (Some(provider), _) => provider.market(&store),
+        (None, MarketData::Simulated { seed }) => {
             let clock = match role {
-                Role::Process => Clock::open(&store, config.clock_start, config.clock_speed).await?,
-                Role::Command => Clock::stored(&store).await?,
+                Role::Process { .. } => Clock::open(&store, config.clock_start, config.clock_speed).await?,
+                Role::PricingCommand | Role::Command => Clock::stored(&store).await?,
             };
-            (Arc::new(Simulated::new(*seed)), clock)
+            Market::new(Arc::new(Simulated::new(*seed)), clock)
         }
-        MarketData::AlphaVantage { api_key, base_url } => {
-            let clock = Clock::system();
-            let now = clock.clone();
-            let source = AlphaVantage::new(AlphaVantageConfig {
-                api_key: api_key.clone(),
-                base_url: base_url.clone(),
-                min_gap: AlphaVantageConfig::MIN_GAP,
-                now: Arc::new(move || now.wall().utc()),
-            })
-            .map_err(|error| anyhow!("ALPHAVANTAGE_BASE_URL: {error}"))?;
-            (Arc::new(source), clock)
-        }
+        (None, _) => unreachable!("Invariant: every other market has a provider"),
     };
+    let source = market.quotes.source();
+    match role {
+        Role::Process { accept_price_source_change } => {
+            providers::claim_price_source(&store, &source, accept_price_source_change).await?;
+        }
+        Role::PricingCommand => providers::check_price_source(&store, &source).await?,
+        Role::Command => {}
+    }
+    Ok(on(config, store, market).await?)
+}
+
+/// The use cases on that store and market.
+pub async fn on(config: &Config, store: Store, market: Market) -> services::Result<Services> {
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
         trading: config.trading.clone(),
         ..ServicesConfig::default()
     };
-    let services = Services::new(store, Market::new(source, clock), services_config);
+    let services = Services::new(store, market, services_config);
     services.import_catalogue().await?;
     Ok(services)
 }

@@ -61,7 +61,7 @@ impl Composition {
     pub fn of(valuation: &Valuation) -> Self {
         let mut by_sector: BTreeMap<&str, Money> = BTreeMap::new();
         for holding in &valuation.holdings {
-            *by_sector.entry(holding.listing.sector.as_str()).or_insert_with(Money::zero) +=
+            *by_sector.entry(known(&holding.listing.sector)).or_insert_with(Money::zero) +=
                 &holding.market_value;
         }
         let mut sectors: Vec<Slice<String>> =
@@ -126,6 +126,11 @@ pub fn tenths_of_percent(ratios: &[f64]) -> Vec<i64> {
         tenths[index] += 1;
     }
     tenths
+}
+
+/// A sector by its name, `Other` where it has none.
+fn known(sector: &str) -> &str {
+    if sector.is_empty() { "Other" } else { sector }
 }
 
 #[cfg(test)]

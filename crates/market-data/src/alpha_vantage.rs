@@ -301,6 +301,10 @@ impl QuoteSource for AlphaVantage {
         Catalogue::OnDemand
     }
 
+    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.listings(ListingState::Active).await.map(Some)
+    }
+
     fn quotes_at_once(&self) -> usize {
         let has_bulk = self.entitlement.is_some() && self.bulk.may_be_there(self.transport.now());
         if has_bulk { bulk::MOST_SYMBOLS } else { 1 }

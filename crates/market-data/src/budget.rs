@@ -14,7 +14,7 @@ use domain::{Calendar, Timestamp, UserId};
 use crate::QuoteError;
 pub use memory::InMemoryBudget;
 pub use rules::{Pot, Rules};
-pub use store::{BudgetStore, Published, Slot, StoreFailed, Window};
+pub use store::{BudgetStore, Published, Series, Slot, StoreFailed, Window};
 
 /// After midnight in New York, when a new day's calls are counted, with some minutes for the provider's clock.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
@@ -31,6 +31,8 @@ pub enum Purpose {
     FirstSight { user: Option<UserId> },
     /// Somebody waits for anything else.
     Interactive,
+    /// The operator tries the provider. Takes from all pots.
+    Operator,
 }
 
 impl Purpose {
@@ -40,12 +42,13 @@ impl Purpose {
             Self::Scheduled => &[Pot::Scheduled],
             Self::FirstSight { .. } => &[Pot::FirstSight, Pot::Reserve],
             Self::Interactive => &[Pot::Reserve],
+            Self::Operator => &[Pot::Reserve, Pot::FirstSight, Pot::Scheduled],
         }
     }
 
     fn patience(self) -> TimeDelta {
         match self {
-            Self::Scheduled => PATIENCE_OF_JOBS,
+            Self::Scheduled | Self::Operator => PATIENCE_OF_JOBS,
             Self::FirstSight { .. } | Self::Interactive => PATIENCE,
         }
     }
@@ -86,6 +89,10 @@ impl Budget {
     /// `provider` begins the names of all that is kept in the store.
     pub fn new(provider: &str, rules: Rules, store: Arc<dyn BudgetStore>) -> Self {
         Self { provider: provider.to_owned(), rules, store, used_up: Mutex::default() }
+    }
+
+    pub(crate) fn per_day(&self) -> Option<u32> {
+        self.rules.per_day
     }
 
     /// Pays for one call and says when it may go out, `now` or soon after.
@@ -133,6 +140,13 @@ impl Budget {
     /// When the store fails.
     pub async fn hold(&self, until: Timestamp) -> Result<(), StoreFailed> {
         self.store.hold(&self.provider, until).await
+    }
+
+    /// Keeps for people to see how a question went.
+    pub(crate) async fn note(&self, at: Timestamp, failure: Option<&QuoteError>) {
+        if let Err(error) = self.store.note(&self.provider, at, failure).await {
+            tracing::warn!(%error, "how the price source answered is not on record");
+        }
     }
 
     /// # Errors

@@ -1,6 +1,7 @@
 //! Answers kept for as long as asking again could not better them, and one call at a time for each symbol.
 
 use std::future::Future;
+use std::hash::Hash;
 
 use domain::{Symbol, Timestamp};
 use tracing::Instrument;
@@ -16,19 +17,23 @@ pub(crate) struct Kept<T> {
     pub(crate) failures: u32,
 }
 
-/// Answers by symbol. Time is the caller's: nothing here looks at a clock.
-pub(crate) struct Cache<T> {
-    entries: moka::future::Cache<Symbol, Kept<T>>,
+/// Answers by symbol, or by another key. Time is the caller's: nothing here looks at a clock.
+pub(crate) struct Cache<T, K = Symbol> {
+    entries: moka::future::Cache<K, Kept<T>>,
 }
 
-impl<T: Clone + Send + Sync + 'static> Cache<T> {
+impl<T, K> Cache<T, K>
+where
+    T: Clone + Send + Sync + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
     /// Forgets the answers used least when there are more than `capacity`.
     pub(crate) fn new(capacity: u64) -> Self {
         Self { entries: moka::future::Cache::new(capacity) }
     }
 
     /// The answer kept for the symbol, if it still holds at `at`.
-    pub(crate) async fn get(&self, symbol: &Symbol, at: Timestamp) -> Option<Result<T, QuoteError>> {
+    pub(crate) async fn get(&self, symbol: &K, at: Timestamp) -> Option<Result<T, QuoteError>> {
         self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)
     }
 
@@ -38,7 +43,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
     pub(crate) async fn get_or_fetch<F: Future<Output = Kept<T>> + Send + 'static>(
         &self,
-        symbol: &Symbol,
+        symbol: &K,
         at: Timestamp,
         fetch: impl FnOnce(u32) -> F + Send + 'static,
     ) -> Result<T, QuoteError> {

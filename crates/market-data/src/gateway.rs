@@ -2,28 +2,33 @@
 
 mod asking;
 mod lifetime;
+mod series;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use domain::{
-    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Session, Symbol,
+    Timestamp,
 };
 use tokio::sync::OnceCell;
 
 use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
-use crate::limits::{Asked, Limits, Outcome};
+use crate::limits::{Asked, Limits};
 use crate::source::newest_move;
-use crate::{Catalogue, QuoteError, QuoteSource};
+use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
 use lifetime::Lifetime;
+use series::Fetching;
 
 /// Symbols whose answers are kept.
 const QUOTES_KEPT: u64 = 10_000;
 /// Symbols whose bars are kept, some 100 for each.
 const SERIES_KEPT: u64 = 1_000;
+/// What was searched for, each with its answer.
+const SEARCHES_KEPT: u64 = 2_000;
 /// From when on bars are asked for. All there are come at once, so that one call serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
 
@@ -41,6 +46,9 @@ pub struct Gateway {
     quotes: Cache<Quote>,
     bars: Cache<Arc<[Bar]>>,
     listings: Cache<Listing>,
+    searches: Cache<Arc<[Listing]>, (String, usize)>,
+    /// Symbols whose series the store has, until a new one can be had.
+    series: Cache<()>,
 }
 
 impl Gateway {
@@ -52,6 +60,8 @@ impl Gateway {
             quotes: Cache::new(QUOTES_KEPT),
             bars: Cache::new(SERIES_KEPT),
             listings: Cache::new(QUOTES_KEPT),
+            searches: Cache::new(SEARCHES_KEPT),
+            series: Cache::new(QUOTES_KEPT),
         }
     }
 
@@ -71,6 +81,22 @@ impl Gateway {
 
     pub fn freshness(&self) -> Freshness {
         self.source.freshness()
+    }
+
+    /// Whether the source has one price a session and calls that are counted. Such a source is asked for series,
+    /// whose last bar is the price, by [`Gateway::fetch_series`], and its prices are read from the store.
+    pub fn is_scarce(&self) -> bool {
+        self.limits.is_some() && self.freshness() == Freshness::EndOfDay
+    }
+
+    /// Whether a newer price than that of `as_of` should be there at `at`.
+    pub fn is_late(&self, as_of: Timestamp, at: Timestamp) -> bool {
+        self.lifetime().is_some_and(|life| life.is_late(as_of, at))
+    }
+
+    /// The newest session whose prices should be there at `at`.
+    pub fn published_session(&self, at: Timestamp) -> Session {
+        self.calendar().last_closed(at - lifetime::PUBLICATION)
     }
 
     pub fn calendar(&self) -> Calendar {
@@ -149,7 +175,8 @@ impl Gateway {
         answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
     }
 
-    /// See [`QuoteSource::moves`]. Of a source whose answers are kept it is the newest price, if that is new.
+    /// See [`QuoteSource::moves`], for a job. Of a source whose answers are kept it is the newest price, if that is
+    /// new.
     ///
     /// # Errors
     /// Whatever keeps the source from having a price.
@@ -160,7 +187,11 @@ impl Gateway {
         until: Timestamp,
     ) -> Result<Vec<PriceMove>, QuoteError> {
         match self.lifetime() {
-            Some(_) => Ok(newest_move(self.quote(symbol, until).await?, after, until)),
+            Some(_) => {
+                let asked = std::slice::from_ref(symbol);
+                let answer = self.quotes_for(Purpose::Scheduled, asked, until).await.remove(symbol);
+                Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
+            }
             None => self.source.moves(symbol, after, until).await,
         }
     }
@@ -170,11 +201,65 @@ impl Gateway {
     /// # Errors
     /// When the source cannot be asked.
     pub async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
-        let question = self.source.search(query, limit, at);
+        let Some(limits) = self.effective_limits() else {
+            return self.source.search(query, limit, at).await;
+        };
+        let key = (query.trim().to_lowercase(), limit);
+        let (source, limits, now) = (Arc::clone(&self.source), Arc::clone(limits), limits.now());
+        let query = key.0.clone();
+        let fetch = move |failures| async move {
+            let question = source.search(&query, limit, at);
+            let found = limits.ask(Purpose::Interactive, None, question).await;
+            let found = found.map(|asked| asked.map(Arc::<[Listing]>::from));
+            kept(found, failures, now, |_| now + lifetime::OF_LISTING)
+        };
+        self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
+    }
+
+    /// Puts a question of one's own to the source: paid for like all others, and never answered from what is kept.
+    ///
+    /// # Errors
+    /// Those of the question, or that it must not be put now.
+    pub async fn put<T>(
+        &self,
+        purpose: Purpose,
+        question: impl Future<Output = Result<T, QuoteError>>,
+    ) -> Result<T, QuoteError> {
         match self.effective_limits() {
-            Some(limits) => limits.ask(Purpose::Interactive, None, Outcome::of, question).await?.answer,
+            Some(limits) => limits.ask(purpose, None, question).await?.answer,
             None => question.await,
         }
+    }
+
+    /// See [`QuoteSource::listed`].
+    ///
+    /// # Errors
+    /// When the source cannot be asked, or its table is not what it should be.
+    pub async fn listed(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.put(purpose, self.source.listed()).await
+    }
+
+    /// Gets the newest series of a symbol into the store, and with it the price: one call for both. Who asks for one
+    /// that another process is asking for waits for a moment, and then finds it there or not.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from having one. What the store has may be newer all the same: others write to it.
+    pub async fn fetch_series(
+        &self,
+        purpose: Purpose,
+        symbol: &Symbol,
+        at: Timestamp,
+    ) -> Result<(), QuoteError> {
+        let (Some(life), Some(limits)) = (self.lifetime(), self.effective_limits()) else { return Ok(()) };
+        let fetching = Fetching {
+            source: Arc::clone(&self.source),
+            limits: Arc::clone(limits),
+            lifetime: life,
+            purpose,
+            at,
+            symbol: symbol.clone(),
+        };
+        self.series.get_or_fetch(symbol, at, move |failures| fetching.run(failures)).await
     }
 
     /// [`Gateway::listing_for`] somebody unknown.
@@ -202,7 +287,7 @@ impl Gateway {
         let (source, limits, asked, now) =
             (Arc::clone(&self.source), Arc::clone(limits), symbol.clone(), limits.now());
         let fetch = move |failures| async move {
-            let found = limits.ask(purpose, Some(&asked), Outcome::of, source.listing(&asked, at)).await;
+            let found = limits.ask(purpose, Some(&asked), source.listing(&asked, at)).await;
             kept(found, failures, now, |_| now + lifetime::OF_LISTING)
         };
         self.listings.get_or_fetch(symbol, now, fetch).await
@@ -252,7 +337,7 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        self.source.corporate_actions(symbol, first, last, at).await
+        self.put(Purpose::Scheduled, self.source.corporate_actions(symbol, first, last, at)).await
     }
 
     async fn fetch_bars(
@@ -267,13 +352,10 @@ impl Gateway {
             let last = life.calendar.last_closed(at).date;
             let question = source.daily_bars(&asked, FIRST_BAR, last, at);
             let found = match limits {
-                Some(limits) => limits.ask(purpose, Some(&asked), Outcome::of, question).await,
+                Some(limits) => limits.ask(purpose, Some(&asked), question).await,
                 None => Ok(Asked { answer: question.await, kept_back: false }),
             };
-            let found = found.map(|asked| Asked {
-                answer: asked.answer.map(Arc::<[Bar]>::from),
-                kept_back: asked.kept_back,
-            });
+            let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));
             kept(found, failures, at, |bars| life.of_bars(bars.last(), at))
         };
         self.bars.get_or_fetch(symbol, at, fetch).await

@@ -22,8 +22,8 @@ pub use alpha_vantage::{
 };
 pub use breaker::{Breaker, BreakerRules, BreakerState};
 pub use budget::{
-    Budget, BudgetStatus, BudgetStore, InMemoryBudget, Pot, Published, Purpose, Rules, Slot, StoreFailed,
-    Window,
+    Budget, BudgetStatus, BudgetStore, InMemoryBudget, Pot, Published, Purpose, Rules, Series, Slot,
+    StoreFailed, Window,
 };
 pub use corporate::{Dividend, Split};
 pub use error::QuoteError;

@@ -43,13 +43,25 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn of<T>(answer: &Result<T, QuoteError>) -> Self {
-        match answer {
-            Ok(_) | Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) => Self::Answered,
-            Err(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
-            Err(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,
-            Err(QuoteError::Upstream(_)) => Self::Unusable,
+    pub(crate) fn of(failure: Option<&QuoteError>) -> Self {
+        match failure {
+            None | Some(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) => Self::Answered,
+            Some(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
+            Some(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,
+            Some(QuoteError::Upstream(_)) => Self::Unusable,
         }
+    }
+}
+
+/// What a source says, as far as it tells how the source is.
+pub(crate) trait Answer {
+    /// The error that speaks for the answer; `None` when the source has answered.
+    fn failure(&self) -> Option<&QuoteError>;
+}
+
+impl<T> Answer for Result<T, QuoteError> {
+    fn failure(&self) -> Option<&QuoteError> {
+        self.as_ref().err()
     }
 }
 
@@ -57,6 +69,12 @@ impl Outcome {
 pub(crate) struct Asked<T> {
     pub(crate) answer: T,
     pub(crate) kept_back: bool,
+}
+
+impl<T> Asked<Result<T, QuoteError>> {
+    pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Asked<Result<U, QuoteError>> {
+        Asked { answer: self.answer.map(answer), kept_back: self.kept_back }
+    }
 }
 
 impl Limits {
@@ -76,6 +94,11 @@ impl Limits {
             holder: format!("{:016x}", RandomState::new().build_hasher().finish()),
             last_unusable: Mutex::default(),
         }
+    }
+
+    /// Calls that may be made in one day, if that is limited.
+    pub fn per_day(&self) -> Option<u32> {
+        self.budget.per_day()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -101,20 +124,30 @@ impl Limits {
         self: &Arc<Self>,
         purpose: Purpose,
         about: Option<&Symbol>,
-        outcome: impl FnOnce(&T) -> Outcome,
         question: impl Future<Output = T>,
-    ) -> Result<Asked<T>, QuoteError> {
+    ) -> Result<Asked<T>, QuoteError>
+    where
+        T: Answer,
+    {
         let pause = |until: Timestamp| QuoteError::RateLimited { retry_at: Some(until.utc()) };
         self.breaker.admit(self.now()).map_err(pause)?;
-        let payer = Payer { limits: Arc::clone(self), purpose, kept_back: Arc::default() };
-        let kept_back = Arc::clone(&payer.kept_back);
+        let payer =
+            Payer { limits: Arc::clone(self), purpose, kept_back: Arc::default(), was_sent: Arc::default() };
+        let (kept_back, was_sent) = (Arc::clone(&payer.kept_back), Arc::clone(&payer.was_sent));
         let answer = PAYER.scope(payer, question).await;
         if kept_back.load(Ordering::SeqCst) {
             self.breaker.abandoned(self.now());
             return Ok(Asked { answer, kept_back: true });
         }
         let now = self.now();
-        match outcome(&answer) {
+        let outcome = Outcome::of(answer.failure());
+        // What a source knows by itself says nothing of its provider.
+        if outcome == Outcome::Answered && !was_sent.load(Ordering::SeqCst) {
+            self.breaker.abandoned(now);
+            return Ok(Asked { answer, kept_back: false });
+        }
+        self.budget.note(now, answer.failure().filter(|_| outcome != Outcome::Answered)).await;
+        match outcome {
             Outcome::Answered => {
                 self.is_repeated_trouble(None);
                 self.breaker.succeeded();
@@ -123,12 +156,14 @@ impl Limits {
             // One symbol with something wrong about it says nothing of the others.
             Outcome::Unusable if self.is_repeated_trouble(about) => self.breaker.abandoned(now),
             Outcome::Unusable => self.breaker.failed(now),
-            Outcome::Refused(until) => {
-                self.breaker.refused(until);
-                if let Err(error) = self.budget.hold(until).await {
-                    tracing::warn!(%error, "other processes do not know yet that the source refuses");
-                }
-            }
+            Outcome::Refused(until) => self.breaker.refused(until),
+        }
+        // One process has seen enough for all.
+        if outcome != Outcome::Answered
+            && let BreakerState::Open { until } = self.breaker.current(now)
+            && let Err(error) = self.budget.hold(until).await
+        {
+            tracing::warn!(%error, "other processes do not know yet that the source is left alone");
         }
         Ok(Asked { answer, kept_back: false })
     }
@@ -160,10 +195,12 @@ tokio::task_local! {
     static PAYER: Payer;
 }
 
+#[derive(Clone)]
 struct Payer {
     limits: Arc<Limits>,
     purpose: Purpose,
     kept_back: Arc<AtomicBool>,
+    was_sent: Arc<AtomicBool>,
 }
 
 /// A source awaits this before each single call to its provider, also before a repeated one: it pays, and waits
@@ -172,13 +209,15 @@ struct Payer {
 /// # Errors
 /// The call must not be made, and the error is the answer.
 pub async fn before_call() -> Result<(), QuoteError> {
-    let payer = |payer: &Payer| (Arc::clone(&payer.limits), payer.purpose, Arc::clone(&payer.kept_back));
-    let Ok((limits, purpose, kept_back)) = PAYER.try_with(payer) else { return Ok(()) };
+    let Ok(Payer { limits, purpose, kept_back, was_sent }) = PAYER.try_with(Payer::clone) else {
+        return Ok(());
+    };
     let now = limits.now();
     match limits.budget.spend(purpose, now).await {
         Ok(sends_at) => {
             let wait = (sends_at - now).to_std().unwrap_or(Duration::ZERO);
             tokio::time::sleep(wait).await;
+            was_sent.store(true, Ordering::SeqCst);
             Ok(())
         }
         Err(error) => {

@@ -10,7 +10,7 @@ use domain::{
 };
 use thiserror::Error;
 
-use crate::QuoteError;
+use crate::{ListedStock, QuoteError};
 
 /// Why a client cannot be set up.
 #[derive(Debug, Error)]
@@ -56,6 +56,14 @@ pub trait QuoteSource: Send + Sync {
     /// How many symbols [`QuoteSource::quotes`] gets with one call to the provider.
     fn quotes_at_once(&self) -> usize {
         1
+    }
+
+    /// The table of all that is listed now, for a source that has one: some ten thousand rows in one call.
+    ///
+    /// # Errors
+    /// When the source cannot be asked, or its table is not what it should be.
+    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        Ok(None)
     }
 
     /// The newest price of each symbol at market time `at`; real sources answer with what they have now.

@@ -320,6 +320,16 @@ pub fn working(tx: &mut Tx<'_>, after: Option<OrderId>, limit: i64) -> Result<Ve
     Ok(query.order(orders::id).limit(limit).load(tx.conn)?)
 }
 
+/// Stocks that open orders are for, in order of id.
+pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
+    Ok(orders::table
+        .filter(is_open())
+        .select(orders::stock_id)
+        .distinct()
+        .order(orders::stock_id)
+        .load(tx.conn)?)
+}
+
 /// The ids of a portfolio's open orders, roots before their legs.
 pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table

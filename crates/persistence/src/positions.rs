@@ -194,3 +194,13 @@ fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [Changed<'_>]) -> Un
         .column::<Exact, _>(changed.iter().map(|row| &row.position.realized_pnl))
         .column::<Exact, _>(changed.iter().map(|row| row.reserved))
 }
+
+/// In how many portfolios each stock is held, in order of stock.
+pub fn holders(tx: &mut Tx<'_>) -> Result<Vec<(StockId, i64)>, StoreError> {
+    Ok(positions::table
+        .filter(positions::quantity.ne(Quantity::zero()))
+        .group_by(positions::stock_id)
+        .select((positions::stock_id, diesel::dsl::count_star()))
+        .order(positions::stock_id)
+        .load(tx.conn)?)
+}

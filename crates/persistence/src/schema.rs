@@ -146,6 +146,40 @@ table! {
     use diesel::sql_types::*;
     former_symbols (symbol, until_on) { symbol -> Text, stock_id -> BigInt, until_on -> Date, }
 }
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    provider_budget (key) { key -> Text, used -> BigInt, ends_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    providers (name) {
+        name -> Text, next_call_at -> Moment, parked_until -> Nullable<Moment>, last_answered_at -> Nullable<Moment>,
+        last_failed_at -> Nullable<Moment>, last_error -> Nullable<Text>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    provider_leases (name) { name -> Text, holder -> Text, ends_at -> Moment, }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    provider_quotes (symbol) {
+        symbol -> Text, source -> Text, price -> Exact, previous_close -> Nullable<Exact>, bid -> Nullable<Exact>,
+        ask -> Nullable<Exact>, volume -> Nullable<BigInt>, as_of -> Moment, freshness -> Text, fetched_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    listings (symbol) {
+        symbol -> Text, company_name -> Text, search_words -> Text, exchange -> Text, asset_type -> Text,
+        status -> Text, source -> Text, refreshed_at -> Moment,
+    }
+}
 
 joinable!(api_tokens -> users (user_id));
 joinable!(former_symbols -> stocks (stock_id));

@@ -170,10 +170,14 @@ pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Keeps a quote as the newest price of its stock, unless a newer one is there.
+/// Keeps a quote as the newest price of its stock, unless a newer one of the same source is there.
 pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<(), StoreError> {
+    let newer = stocks::last_updated
+        .is_null()
+        .or(stocks::last_updated.lt(quote.as_of))
+        .or(stocks::price_source.ne(&quote.source.0));
     diesel::update(stocks::table.find(id))
-        .filter(stocks::last_updated.is_null().or(stocks::last_updated.lt(quote.as_of)))
+        .filter(newer)
         .set((
             stocks::last_price.eq(&quote.price),
             stocks::previous_close.eq(&quote.previous_close),
@@ -258,6 +262,19 @@ struct BarRow {
     source: String,
 }
 
+impl From<BarRow> for Bar {
+    fn from(row: BarRow) -> Self {
+        Self {
+            date: row.date,
+            open: row.open,
+            high: row.high,
+            low: row.low,
+            close: row.close,
+            volume: u64::try_from(row.volume).unwrap_or(0),
+        }
+    }
+}
+
 /// Keeps finished sessions' bars. One that is there already stays: the books were valued with it.
 pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Result<(), StoreError> {
     let rows: Vec<BarRow> = bars
@@ -290,17 +307,24 @@ pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> 
         .order(price_bars::date)
         .select(BarRow::as_select())
         .load(tx.conn)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Bar {
-            date: row.date,
-            open: row.open,
-            high: row.high,
-            low: row.low,
-            close: row.close,
-            volume: u64::try_from(row.volume).unwrap_or(0),
-        })
-        .collect())
+    Ok(rows.into_iter().map(Bar::from).collect())
+}
+
+/// As [`bars`], only those that came from that source.
+pub fn bars_from(
+    tx: &mut Tx<'_>,
+    id: StockId,
+    source: &str,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> Result<Vec<Bar>, StoreError> {
+    let rows: Vec<BarRow> = price_bars::table
+        .filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(source)))
+        .filter(price_bars::date.between(first, last))
+        .order(price_bars::date)
+        .select(BarRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Bar::from).collect())
 }
 
 /// The closes of those sessions, where they are stored.

@@ -408,3 +408,14 @@ pub fn page_of_all(
         })
         .collect())
 }
+
+/// Whose price the newest fill was at; `None` where nothing was traded.
+pub fn newest_quote_source(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
+    let newest: Option<Option<String>> = transactions::table
+        .filter(transactions::quote_source.is_not_null())
+        .order(transactions::id.desc())
+        .select(transactions::quote_source)
+        .first(tx.conn)
+        .optional()?;
+    Ok(newest.flatten())
+}

@@ -281,17 +281,17 @@ impl Services {
 
     /// Quotes of before a split that has taken effect by `at`, in shares of after it. Where all are of the session under
     /// way, which is the rule, nothing is read.
-    pub(crate) async fn in_new_shares(&self, quotes: &mut HashMap<StockId, Result<Quote>>, at: Timestamp) {
+    pub(crate) async fn in_new_shares(&self, quotes: &mut [(StockId, &mut Quote)], at: Timestamp) {
         let opened_at = self.market.opened_at(at);
-        let oldest = quotes.values().flatten().map(|quote| quote.as_of).min();
+        let oldest = quotes.iter().map(|(_, quote)| quote.as_of).min();
         let Some(oldest) = oldest.filter(|oldest| *oldest < opened_at) else { return };
         let splits = self.store.read(move |tx| actions::taken_effect(tx, oldest, at).map_err(Error::from));
         for known in splits.await.unwrap_or_default() {
             let Some(ratio) = known.action.ratio() else { continue };
-            if let Some(Ok(quote)) = quotes.get_mut(&known.stock_id)
-                && quote.as_of < known.effective_at
-            {
-                *quote = ratio.quote(quote.clone());
+            for (stock, quote) in quotes.iter_mut() {
+                if *stock == known.stock_id && quote.as_of < known.effective_at {
+                    **quote = ratio.quote(quote.clone());
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use chrono::{NaiveDate, NaiveTime, SecondsFormat, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
 use domain::{Freshness, PortfolioId, Session, Timestamp};
 use persistence::jobs::{self, JobStatus};
-use persistence::{Tx, portfolios, sessions};
+use persistence::{Tx, portfolios, providers, sessions};
 
 pub use persistence::jobs::{JobRun, JobStatus as Status};
 
@@ -28,16 +28,19 @@ pub enum JobKind {
     /// Learns what happens to stocks, and gives portfolios what is theirs of it; when a session is next, and once it has
     /// opened.
     CorporateActions,
+    /// The table of all that is listed, which searches run on.
+    RefreshListings,
     /// Forgets expired logins and old records of runs.
     Prune,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::SnapshotPortfolios,
         Self::ProvisionalSnapshots,
         Self::RefreshQuotes,
         Self::CorporateActions,
+        Self::RefreshListings,
         Self::Prune,
     ];
 
@@ -47,6 +50,7 @@ impl JobKind {
             Self::ProvisionalSnapshots => "provisional_snapshots",
             Self::RefreshQuotes => "refresh_quotes",
             Self::CorporateActions => "corporate_actions",
+            Self::RefreshListings => "refresh_listings",
             Self::Prune => "prune",
         }
     }
@@ -54,9 +58,11 @@ impl JobKind {
     /// How long finished runs stay on record.
     fn remembered(self) -> TimeDelta {
         match self {
-            Self::SnapshotPortfolios | Self::ProvisionalSnapshots | Self::CorporateActions | Self::Prune => {
-                TimeDelta::days(400)
-            }
+            Self::SnapshotPortfolios
+            | Self::ProvisionalSnapshots
+            | Self::CorporateActions
+            | Self::RefreshListings
+            | Self::Prune => TimeDelta::days(400),
             Self::RefreshQuotes => TimeDelta::days(1),
         }
     }
@@ -84,8 +90,14 @@ const SIMULATED_DELAY: TimeDelta = TimeDelta::minutes(15);
 const PUBLISHED_DELAY: TimeDelta = TimeDelta::minutes(30);
 /// And by the wall clock, however fast the market's clock runs: until orders under way are written.
 const SETTLING: TimeDelta = TimeDelta::seconds(5);
-/// When an end-of-day source without the close is given up waiting for, next morning in New York.
-const GIVE_UP_AT: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
+/// An end-of-day source without the close is asked again, by New York's time: in the evening, and next morning.
+const EVENING: NaiveTime = NaiveTime::from_hms_opt(20, 30, 0).expect("a time of day");
+const NEXT_MORNING: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
+/// Then its close is waited for more patiently, and after some days no longer.
+const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
+const GIVE_UP_AFTER: chrono::Days = chrono::Days::new(4);
+/// How the keys of runs end that somebody has asked for.
+const ON_REQUEST: &str = " on request";
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
 
 impl Services {
@@ -103,6 +115,7 @@ impl Services {
                 plan_actions(tx, &market, wall)?;
                 plan_snapshots(tx, &market, wall)?;
                 plan_refresh(tx, &market, wall)?;
+                plan_listings(tx, &market, wall)?;
                 let day = exchange_date(wall).to_string();
                 jobs::plan(tx, JobKind::Prune.as_str(), &day, 0, wall)?;
                 jobs::take_due(tx, wall - silence, wall, 100).map_err(Error::from)
@@ -122,7 +135,7 @@ impl Services {
         };
         let wall = self.market.clock.wall();
         // Sorts after the scheduled keys of the same day or minute and does not stand in their way.
-        let key = format!("{} on request", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
+        let key = format!("{}{ON_REQUEST}", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
         self.store
             .write(move |tx| jobs::plan(tx, kind.as_str(), &key, 0, wall).map(drop).map_err(Error::from))
             .await
@@ -154,7 +167,7 @@ impl Services {
         drop(alive);
         let (status, outcome, put_off) = match &result {
             Ok(Outcome::Done(outcome)) => (JobStatus::Done, outcome.clone(), TimeDelta::zero()),
-            Ok(Outcome::Later(why)) => (JobStatus::Queued, (*why).to_owned(), PUBLISHED_DELAY),
+            Ok(Outcome::Later(why, pause)) => (JobStatus::Queued, why.clone(), *pause),
             Err(error) if run.attempts >= MOST_ATTEMPTS => {
                 (JobStatus::Failed, error.to_string(), TimeDelta::zero())
             }
@@ -198,8 +211,10 @@ impl Services {
                     last: PortfolioId((run.partition + 1) * PARTITION),
                 };
                 let count = self.take_snapshots(date, range, |_| alive.beats()).await?;
-                if count.provisional > 0 && self.close_may_still_come(date) {
-                    return Ok(Outcome::Later(ASK_AGAIN_AFTER));
+                if count.provisional > 0
+                    && let Some(pause) = self.close_may_still_come(date)
+                {
+                    return Ok(Outcome::Later(ASK_AGAIN_AFTER.to_owned(), pause));
                 }
                 Ok(Outcome::Done(format!(
                     "{} portfolios, {} of them provisional",
@@ -221,15 +236,25 @@ impl Services {
             JobKind::CorporateActions => {
                 self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)
             }
+            JobKind::RefreshListings => match self.refresh_listings(!run.key.ends_with(ON_REQUEST)).await? {
+                Ok(outcome) => Ok(Outcome::Done(outcome)),
+                Err(error) => Ok(Outcome::Later(error.to_string(), PUBLISHED_DELAY)),
+            },
             JobKind::Prune => self.prune().await.map(Outcome::Done),
         }
     }
 
-    /// Whether an end-of-day source may publish the session's close later.
-    fn close_may_still_come(&self, date: NaiveDate) -> bool {
+    /// When to look again, while an end-of-day source may publish the session's close.
+    fn close_may_still_come(&self, date: NaiveDate) -> Option<TimeDelta> {
+        if self.freshness() != Freshness::EndOfDay {
+            return None;
+        }
         let now = self.market.now().utc().with_timezone(&EXCHANGE_ZONE).naive_local();
-        let morning_after = date.succ_opt().map(|day| day.and_time(GIVE_UP_AT));
-        self.freshness() == Freshness::EndOfDay && morning_after.is_some_and(|give_up| now < give_up)
+        if now < date.succ_opt()?.and_time(NEXT_MORNING) {
+            return Some(PUBLISHED_DELAY);
+        }
+        let give_up = date.checked_add_days(GIVE_UP_AFTER)?.and_time(NEXT_MORNING);
+        (now < give_up).then_some(PATIENT_PAUSE)
     }
 
     async fn prune(&self) -> Result<String> {
@@ -238,6 +263,7 @@ impl Services {
             .write(move |tx| {
                 let logins = sessions::delete_expired(tx, wall)?;
                 login_throttle::prune(tx, wall)?;
+                providers::delete_ended(tx, wall - TimeDelta::days(1))?;
                 let mut runs = 0;
                 for kind in JobKind::ALL {
                     runs += jobs::delete_finished(tx, kind.as_str(), wall - kind.remembered())?;
@@ -269,8 +295,8 @@ impl Services {
 
 enum Outcome {
     Done(String),
-    /// Not now; the run goes back into the queue.
-    Later(&'static str),
+    /// Not now, but after a pause; the run goes back into the queue.
+    Later(String, TimeDelta),
 }
 
 /// Plans the sessions that have closed since the last planned one. The first is that of the oldest portfolio.
@@ -309,13 +335,35 @@ fn plan_actions(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
     Ok(())
 }
 
-/// Simulated prices once a minute, for the pages' sake; an end-of-day source once after each close.
+/// Prices that move once a minute, for the pages' sake; an end-of-day source after each close, and again in the evening
+/// and next morning for what was not published yet.
 fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
     let key = match market.quotes.freshness() {
-        Freshness::EndOfDay => market.calendar.last_closed(market.now() - PUBLISHED_DELAY).date.to_string(),
+        Freshness::EndOfDay => {
+            let date = market.calendar.last_closed(market.now() - PUBLISHED_DELAY).date;
+            let now = market.now().utc().with_timezone(&EXCHANGE_ZONE).naive_local();
+            if date.succ_opt().is_some_and(|next| now >= next.and_time(NEXT_MORNING)) {
+                // Days without a session have calls of their own: there is more time for more stocks.
+                let since_morning = now - NEXT_MORNING.signed_duration_since(NaiveTime::MIN);
+                format!("{date}, morning of {}", since_morning.date())
+            } else if now >= date.and_time(EVENING) {
+                format!("{date}, evening")
+            } else {
+                date.to_string()
+            }
+        }
         _ => wall.utc().format("%Y-%m-%dT%H:%M").to_string(),
     };
     jobs::plan(tx, JobKind::RefreshQuotes.as_str(), &key, 0, wall)?;
+    Ok(())
+}
+
+/// Once a week, from a source that is asked over the network.
+fn plan_listings(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+    if market.quotes.limits().is_some() {
+        let key = crate::providers::listings_key(&market.quotes.source(), wall);
+        jobs::plan(tx, JobKind::RefreshListings.as_str(), &key, 0, wall)?;
+    }
     Ok(())
 }
 

@@ -17,6 +17,8 @@ pub mod orders;
 mod password;
 pub mod performance;
 pub mod portfolios;
+mod provider_store;
+pub mod providers;
 mod secret;
 pub mod sessions;
 pub mod snapshots;

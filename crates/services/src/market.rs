@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use domain::{Calendar, Session, Timestamp};
-use market_data::{Gateway, QuoteSource};
+use market_data::{BreakerRules, Gateway, Limits, QuoteSource, Rules};
+use persistence::Store;
 
 use crate::Clock;
+use crate::provider_store::ProviderStore;
 
 /// The only way a use case reaches prices and time.
 pub struct Market {
@@ -18,6 +20,15 @@ impl Market {
     pub fn new(source: Arc<dyn QuoteSource>, clock: Clock) -> Self {
         let calendar = source.calendar();
         Self { quotes: Gateway::new(source), clock, calendar }
+    }
+
+    /// With the limits of a provider, whose record is kept in `store`.
+    pub fn limited(source: Arc<dyn QuoteSource>, rules: Rules, store: &Store, clock: Clock) -> Self {
+        let (calendar, wall) = (source.calendar(), clock.clone());
+        let now = Arc::new(move || wall.wall().utc());
+        let record = Arc::new(ProviderStore(store.clone()));
+        let limits = Limits::new(&source.source(), rules, BreakerRules::SCARCE_CALLS, record, now);
+        Self { quotes: Gateway::with_limits(source, limits), clock, calendar }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -8,6 +8,7 @@ use domain::{
     Freshness, KnownAction, OrderGroup, OrderId, PortfolioId, PriceMove, StockId, Symbol, Timestamp,
 };
 use futures::future::join_all;
+use market_data::Purpose;
 use persistence::{Tx, corporate_actions, installation, orders, portfolios};
 use serde::{Deserialize, Serialize};
 
@@ -116,12 +117,21 @@ impl Services {
                 let (stock, symbol) = (group.root().stock_id, group.root().symbol.clone());
                 by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
             }
+            self.warm(by_stock.values().map(|(symbol, _)| symbol.clone()).collect()).await;
             for (symbol, groups) in by_stock.into_values() {
                 let stock = groups[0].root().stock_id;
                 let splits: Vec<&KnownAction> =
                     splits.iter().filter(|known| known.stock_id == stock).collect();
                 matched.stirred += self.match_stock(&symbol, groups, &splits, now).await?;
             }
+        }
+    }
+
+    /// Asks for the prices of many symbols together where that saves calls.
+    async fn warm(&self, symbols: Vec<Symbol>) {
+        let quotes = &self.market.quotes;
+        if quotes.limits().is_some() && !quotes.is_scarce() {
+            quotes.quotes_for(Purpose::Scheduled, &symbols, self.market.now()).await;
         }
     }
 
@@ -138,7 +148,7 @@ impl Services {
         let (mut seen, mut complete) = (from, true);
         while from < now {
             let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
-            let moves: Arc<[PriceMove]> = match self.market.quotes.moves(symbol, from, to).await {
+            let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
                 Ok(moves) => moves.into_iter().map(|price_move| in_new_shares(price_move, splits)).collect(),
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.

@@ -1,7 +1,5 @@
 //! Placing orders, changing and canceling them, previewing them, looking at them.
 
-use std::collections::HashMap;
-
 use domain::money::AveragePrice;
 use domain::{
     JournalEntry, Look, Money, Order, OrderId, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Placed,
@@ -207,7 +205,7 @@ impl Services {
     ) -> Result<PlacedOrder> {
         check(&order)?;
         // Network first: nothing waits for it while it holds a lock.
-        let seen = match self.look_at(&order.symbol).await {
+        let seen = match self.look_at(user, &order.symbol).await {
             Ok(seen) => seen,
             Err(refused) => {
                 // A stranger's portfolio tells nothing, and a retry needs no price.
@@ -249,7 +247,7 @@ impl Services {
         check_name(changes.client_order_id.as_deref())?;
         changes.time_in_force.map_or(Ok(()), |time_in_force| self.check_auction(time_in_force))?;
         let symbol = self.order(user, portfolio, order).await?.order.symbol;
-        let seen = match self.look_at(&symbol).await {
+        let seen = match self.look_at(user, &symbol).await {
             Ok(seen) => seen,
             Err(refused) => {
                 let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
@@ -299,7 +297,7 @@ impl Services {
         check(&command)?;
         self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
-        let seen = self.look_at(&command.symbol).await?;
+        let seen = self.look_at(user, &command.symbol).await?;
         let Seen { stock, newest, asked_at } = seen;
         let stock_id = stock.id;
         let mut portfolio = self
@@ -397,12 +395,15 @@ impl Services {
     }
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
-    async fn look_at(&self, symbol: &Symbol) -> Result<Seen> {
-        let mut stock = self.known_stock(symbol).await?;
+    async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
+        let mut stock = self.known_stock(user, symbol).await?;
         let asked_at = self.market.now();
-        let quote = match self.market.quotes.quote(symbol, asked_at).await {
-            Ok(quote) => quote,
-            Err(_) => self.quote(symbol).await?,
+        let quote = match self.market.quotes.limits() {
+            Some(_) => self.quote_for(Some(user), symbol).await?.quote,
+            None => match self.market.quotes.quote(symbol, asked_at).await {
+                Ok(quote) => quote,
+                Err(_) => self.quote(symbol).await?,
+            },
         };
         // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
         let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
@@ -413,9 +414,8 @@ impl Services {
             let symbol = stock.listing.symbol;
             return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
         }
-        let mut quotes = HashMap::from([(stock.id, Ok(quote))]);
-        self.in_new_shares(&mut quotes, asked_at).await;
-        let quote = quotes.remove(&stock.id).unwrap_or_else(|| Err(Error::NotFound("price")))?;
+        let mut quote = quote;
+        self.in_new_shares(&mut [(stock.id, &mut quote)], asked_at).await;
         let volume = match self.rules().liquidity {
             Some(_) => self.volume_before(symbol, asked_at).await,
             None => None,

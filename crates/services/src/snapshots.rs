@@ -10,6 +10,7 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::{
     JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot, Stock, StockId, Timestamp,
 };
+use market_data::Purpose;
 use persistence::corporate_actions::Owed;
 use persistence::portfolios::PortfolioRecord;
 use persistence::{StoreError, corporate_actions, portfolios, positions, snapshots, stocks, transactions};
@@ -160,8 +161,12 @@ impl Services {
 
     /// The close of that session from the source, kept for later; `None` when the source does not have it.
     async fn fetch_close(&self, stock: &Stock, date: NaiveDate, at: Timestamp) -> Result<Option<Price>> {
+        // What such a source has published is stored: series are asked for by the refresh, and in its order.
+        if self.market.quotes.is_scarce() {
+            return Ok(None);
+        }
         let symbol = &stock.listing.symbol;
-        let bars = match self.market.quotes.daily_bars(symbol, date, date, at).await {
+        let bars = match self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, date, date, at).await {
             Ok(bars) => bars,
             Err(error) => {
                 tracing::warn!(%symbol, %date, %error, "no closing price for the snapshot");

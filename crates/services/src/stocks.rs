@@ -8,11 +8,11 @@ use chrono::{Days, Months, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::corporate_action::split_adjusted;
 use domain::{
-    Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceSource, Quote, Stock, StockId,
-    Symbol, Timestamp,
+    Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote, Stock,
+    StockId, Symbol, Timestamp, UserId,
 };
-use market_data::{Catalogue, QuoteError};
-use persistence::{Tx, stocks};
+use market_data::{Catalogue, Purpose, QuoteError};
+use persistence::{Tx, listings, stocks};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -157,22 +157,73 @@ impl Services {
         if query.is_empty() {
             return Ok(Vec::new());
         }
+        if self.market.quotes.limits().is_some()
+            && let Some(found) = self.search_locally(query.to_owned(), limit).await?
+        {
+            return Ok(found);
+        }
         self.market.quotes.search(query, limit, self.market.now()).await.map_err(Error::from_search)
     }
 
-    /// The instrument of that symbol; asks the source the first time.
+    /// In the table of listings; before it is filled, and where calls are few, among the stocks known here. `None`
+    /// when the source is to be asked.
+    async fn search_locally(&self, query: String, limit: usize) -> Result<Option<Vec<Listing>>> {
+        let (source, most) = (self.market.quotes.source(), i64::try_from(limit).unwrap_or(i64::MAX));
+        let is_scarce = self.market.quotes.is_scarce();
+        self.store
+            .read(move |tx| {
+                if listings::state(tx, &source.0)?.is_some() {
+                    return Ok(Some(listings::search(tx, &source.0, &query, most)?));
+                }
+                if !is_scarce {
+                    return Ok(None);
+                }
+                match stocks::page(tx, &query, None, most)? {
+                    // Not to be taken for an answer: the table is still to come.
+                    none if none.is_empty() => Err(Error::SourceUnavailable { retry_at: None }),
+                    known => Ok(Some(known.into_iter().map(|stock| stock.listing).collect())),
+                }
+            })
+            .await
+    }
+
+    /// [`Services::stock_for`] nobody in particular.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stock(&self, symbol: &Symbol) -> Result<Stock> {
+        self.stock_for(None, symbol).await
+    }
+
+    /// The instrument of that symbol. The first time it is looked up in the table of listings, or where there is
+    /// none, the source is asked; one user may make it be asked a few times a day.
     ///
     /// # Errors
     /// [`Error::UnknownSymbol`], [`Error::NotTradable`], [`Error::NoPrice`] when the source cannot be asked.
-    pub async fn stock(&self, symbol: &Symbol) -> Result<Stock> {
-        let wanted = symbol.clone();
-        if let Some(stock) =
-            self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?
-        {
-            return Ok(stock);
-        }
-        let listing = self.market.quotes.listing(symbol, self.market.now()).await;
-        let listing = listing.map_err(|error| Error::from_quote(symbol, error))?;
+    pub async fn stock_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Stock> {
+        let (wanted, source) = (symbol.clone(), self.market.quotes.source());
+        let has_table = self.market.quotes.limits().is_some();
+        let (known, listed) = self
+            .store
+            .read(move |tx| {
+                let known = stocks::by_symbol(tx, &wanted)?;
+                let listed = match known.is_none() && has_table && listings::state(tx, &source.0)?.is_some() {
+                    true => Some(listings::by_symbol(tx, &source.0, &wanted)?),
+                    false => None,
+                };
+                Ok::<_, Error>((known, listed))
+            })
+            .await?;
+        let listing = match (known, listed) {
+            (Some(stock), _) => return Ok(stock),
+            (None, Some(Some(listing))) => listing,
+            (None, Some(None)) => return Err(Error::UnknownSymbol(symbol.clone())),
+            (None, None) => {
+                let purpose = Purpose::FirstSight { user };
+                let listing = self.market.quotes.listing_for(purpose, symbol, self.market.now()).await;
+                listing.map_err(|error| Error::from_quote(symbol, error))?
+            }
+        };
         self.store
             .write(move |tx| {
                 let id = stocks::upsert(tx, &listing)?;
@@ -182,11 +233,11 @@ impl Services {
     }
 
     /// As [`Services::stock`], from memory where it is there: without the last price.
-    pub(crate) async fn known_stock(&self, symbol: &Symbol) -> Result<Stock> {
+    pub(crate) async fn known_stock(&self, user: UserId, symbol: &Symbol) -> Result<Stock> {
         if let Some(stock) = self.known_stocks.get(symbol) {
             return Ok(stock);
         }
-        let stock = self.stock(symbol).await?;
+        let stock = self.stock_for(Some(user), symbol).await?;
         self.known_stocks.insert(&stock);
         Ok(stock)
     }
@@ -207,47 +258,186 @@ impl Services {
         self.stock(symbol).await
     }
 
-    /// The newest price of a symbol. When the source fails, the last known one, marked stale.
+    /// [`Services::quote_for`] nobody in particular.
     ///
     /// # Errors
-    /// As [`Services::stock`], and [`Error::NoPrice`] when there has never been a price.
+    /// As there.
     pub async fn quote(&self, symbol: &Symbol) -> Result<Quote> {
-        let stock = self.stock(symbol).await?;
-        let found = self.quotes_of(std::slice::from_ref(&stock), self.market.now()).await.remove(&stock.id);
-        found.unwrap_or_else(|| Err(Error::NoPrice { symbol: symbol.clone(), retry_at: None }))
+        Ok(self.quote_for(None, symbol).await?.quote)
+    }
+
+    /// The newest price of a symbol. When the source fails, the last known one, marked stale, and why.
+    ///
+    /// # Errors
+    /// As [`Services::stock_for`], and [`Error::NoPrice`] when there has never been a price.
+    pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
+        let stock = self.stock_for(user, symbol).await?;
+        let now = self.market.now();
+        let mut found = self.latest_of(user, std::slice::from_ref(&stock), now, true).await;
+        found.remove(&stock.id).unwrap_or_else(|| Err(no_price(symbol)))
     }
 
     /// The newest prices of many stocks at market time `at`; of those the source fails for, the last known
-    /// ones, marked stale.
+    /// ones, marked stale. A source whose calls are few is not asked for what has a price, be it late: its turn comes.
     pub(crate) async fn quotes_of(
         &self,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
     ) -> HashMap<StockId, Result<Quote>> {
+        let found = self.latest_of(None, stocks, at, false).await;
+        found.into_iter().map(|(id, latest)| (id, latest.map(|latest| latest.quote))).collect()
+    }
+
+    async fn latest_of(
+        &self,
+        user: Option<UserId>,
+        stocks: &[impl Borrow<Stock>],
+        at: Timestamp,
+        asks_when_late: bool,
+    ) -> HashMap<StockId, Result<LatestQuote>> {
+        let mut latest = self.latest_as_told(user, stocks, at, asks_when_late).await;
+        let found =
+            latest.iter_mut().filter_map(|(id, latest)| Some((*id, &mut latest.as_mut().ok()?.quote)));
+        self.in_new_shares(&mut found.collect::<Vec<_>>(), at).await;
+        latest
+    }
+
+    /// In the shares that there were at the time of the price.
+    async fn latest_as_told(
+        &self,
+        user: Option<UserId>,
+        stocks: &[impl Borrow<Stock>],
+        at: Timestamp,
+        asks_when_late: bool,
+    ) -> HashMap<StockId, Result<LatestQuote>> {
         if stocks.is_empty() {
             return HashMap::new();
         }
         let stocks = stocks.iter().map(Borrow::borrow);
+        if self.market.quotes.is_scarce() {
+            let mut found = HashMap::new();
+            for stock in stocks {
+                found.insert(stock.id, self.scarce_quote(user, stock, at, asks_when_late).await);
+            }
+            return found;
+        }
         let symbols: Vec<Symbol> = stocks.clone().map(|stock| stock.listing.symbol.clone()).collect();
-        let mut found = self.market.quotes.quotes(&symbols, at).await;
-        let mut quotes = stocks
+        let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
+        let purpose = if is_new { Purpose::FirstSight { user } } else { Purpose::Interactive };
+        let mut found = self.market.quotes.quotes_for(purpose, &symbols, at).await;
+        stocks
             .map(|stock: &Stock| {
                 let symbol = &stock.listing.symbol;
-                let quote = match found.remove(symbol).unwrap_or(Err(QuoteError::Unreachable)) {
-                    Ok(quote) => Ok(quote),
-                    Err(error) => match last_known(stock) {
-                        Some(quote) => {
-                            tracing::debug!(%symbol, %error, "serving the last known price");
-                            Ok(quote)
-                        }
-                        None => Err(Error::from_quote(symbol, error)),
-                    },
+                let answer = found.remove(symbol).unwrap_or(Err(QuoteError::Unreachable));
+                (stock.id, self.or_last_known(stock, answer))
+            })
+            .collect()
+    }
+
+    /// The source's answer, or the last price with the reason why there is no newer one.
+    fn or_last_known(
+        &self,
+        stock: &Stock,
+        answer: std::result::Result<Quote, QuoteError>,
+    ) -> Result<LatestQuote> {
+        let symbol = &stock.listing.symbol;
+        match answer {
+            Ok(quote) => Ok(LatestQuote { why_stale: quote.stale.then_some(NOT_PUBLISHED.into()), quote }),
+            Err(error) => match self.last_known(stock) {
+                Some(quote) => {
+                    tracing::debug!(%symbol, %error, "serving the last known price");
+                    Ok(LatestQuote { quote, why_stale: Some(error.to_string()) })
+                }
+                None => Err(Error::from_quote(symbol, error)),
+            },
+        }
+    }
+
+    /// The price in the database, after asking for a series if there is none, or none of the last session.
+    async fn scarce_quote(
+        &self,
+        user: Option<UserId>,
+        stock: &Stock,
+        at: Timestamp,
+        asks_when_late: bool,
+    ) -> Result<LatestQuote> {
+        let kept = self.kept_price(stock, at);
+        if let Some(quote) = kept.as_ref().filter(|quote| !quote.stale || !asks_when_late) {
+            let why_stale = quote.stale.then(|| NOT_PUBLISHED.to_owned());
+            return Ok(LatestQuote { quote: quote.clone(), why_stale });
+        }
+        let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
+        let symbol = &stock.listing.symbol;
+        let fetched = self.market.quotes.fetch_series(purpose, symbol, at).await;
+        let id = stock.id;
+        let renewed = self.store.read(move |tx| Ok::<_, Error>(stocks::by_ids(tx, &[id])?.pop())).await?;
+        match (renewed.and_then(|stock| self.kept_price(&stock, at)), fetched) {
+            (Some(quote), fetched) => {
+                let why = fetched.err().map_or_else(|| NOT_PUBLISHED.to_owned(), |error| error.to_string());
+                Ok(LatestQuote { why_stale: quote.stale.then_some(why), quote })
+            }
+            (None, Err(error)) => Err(Error::from_quote(symbol, error)),
+            (None, Ok(())) => Err(no_price(symbol)),
+        }
+    }
+
+    /// The price in the database, stale if a newer one should be there.
+    fn kept_price(&self, stock: &Stock, at: Timestamp) -> Option<Quote> {
+        let quote = self.last_known(stock)?;
+        Some(Quote { stale: self.market.quotes.is_late(quote.as_of, at), ..quote })
+    }
+
+    /// The price kept in the database as a quote, marked stale. One of another source is none: the deployment has
+    /// changed over since, and its prices have nothing to do with these.
+    fn last_known(&self, stock: &Stock) -> Option<Quote> {
+        last_known(stock).filter(|quote| quote.source == self.market.quotes.source())
+    }
+
+    /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
+    /// come with [`Services::refresh_quotes`], which asks for these stocks first.
+    pub(crate) async fn moves_of(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>> {
+        if !self.market.quotes.is_scarce() {
+            let moves = self.market.quotes.moves(symbol, after, until).await;
+            return moves.map_err(|error| Error::from_quote(symbol, error));
+        }
+        let wanted = symbol.clone();
+        let stock = self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?;
+        let Some((stock, newest)) = stock
+            .and_then(|stock| Some((self.kept_price(&stock, until)?, stock)))
+            .map(|(quote, stock)| (stock, quote))
+        else {
+            return Err(no_price(symbol));
+        };
+        // Sessions that came late all come at once.
+        let (id, source) = (stock.id, newest.source.0.clone());
+        let (first, last) = (exchange_date(after), exchange_date(until));
+        let bars = self
+            .store
+            .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, &source, first, last)?))
+            .await?;
+        let moves: Vec<PriceMove> = bars
+            .into_iter()
+            .filter_map(|bar| {
+                let as_of = self.market.calendar.session(bar.date)?.closes_at;
+                let inside = after < as_of && as_of <= until;
+                let quote = Quote {
+                    price: bar.close,
+                    previous_close: None,
+                    volume: Some(bar.volume),
+                    as_of,
+                    stale: false,
+                    ..newest.clone()
                 };
-                (stock.id, quote)
+                inside.then_some(PriceMove { quote, volume: None })
             })
             .collect();
-        self.in_new_shares(&mut quotes, at).await;
-        quotes
+        // One that is late may still come.
+        if moves.is_empty() && newest.stale { Err(no_price(symbol)) } else { Ok(moves) }
     }
 
     /// Daily bars of finished sessions, oldest first, told in the shares there are now: a split is no fall.
@@ -255,47 +445,72 @@ impl Services {
     /// # Errors
     /// As [`Services::stock`]; [`Error::NoPrice`] when the source fails and no bar is stored.
     pub async fn history(&self, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>> {
-        let stock = self.stock(symbol).await?;
+        self.history_for(None, symbol, range).await
+    }
+
+    /// As [`Services::history`] for a user, who may make the source be asked a few times a day for what is new here.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn history_for(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        range: HistoryRange,
+    ) -> Result<Vec<Bar>> {
+        let stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
         let today = exchange_date(now);
         let first =
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
-        let bars = self.bars(&stock, first, today, now).await?;
+        let bars = self.bars(user, &stock, first, today, now).await?;
         let actions = self.actions_of(&stock, now).await?;
         Ok(split_adjusted(bars, &actions, today))
     }
 
-    /// From the source; where that fails, what is stored.
+    /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.
     pub(crate) async fn bars(
         &self,
+        user: Option<UserId>,
         stock: &Stock,
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>> {
-        let symbol = &stock.listing.symbol;
-        match self.market.quotes.daily_bars(symbol, first, last, at).await {
-            Ok(bars) => Ok(bars),
-            Err(error) => {
-                let id = stock.id;
-                let stored =
-                    self.store.read(move |tx| stocks::bars(tx, id, first, last).map_err(Error::from)).await?;
-                if stored.is_empty() { Err(Error::from_quote(symbol, error)) } else { Ok(stored) }
+        let (id, symbol, source) = (stock.id, &stock.listing.symbol, self.market.quotes.source());
+        let answer = match self.market.quotes.is_scarce() {
+            // The price comes with the series.
+            true => self.scarce_quote(user, stock, at, true).await.map(|_| None),
+            false => {
+                let answer = self.market.quotes.daily_bars(symbol, first, last, at).await;
+                answer.map(Some).map_err(|error| Error::from_quote(symbol, error))
             }
+        };
+        if let Ok(Some(bars)) = answer {
+            return Ok(bars);
+        }
+        let stored =
+            self.store.read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, &source.0, first, last)?));
+        match (stored.await?, answer) {
+            (stored, Err(error)) if stored.is_empty() => Err(error),
+            (stored, _) => Ok(stored),
         }
     }
 
-    /// The newest prices for everything somebody holds or watches, kept for when the source is silent.
-    /// An end-of-day source is asked for at most `limit` of them, longest not updated first.
+    /// The newest prices for everything somebody holds or watches or has an open order for, kept for when the source
+    /// is silent. A source whose calls are few is asked for `limit` series at most, the most urgent first.
     pub(crate) async fn refresh_quotes(&self, limit: usize) -> Result<String> {
         let now = self.market.now();
-        let mut stocks = self.store.read(|tx| stocks::in_use(tx).map_err(Error::from)).await?;
+        let mut stocks = self.store.read(crate::providers::stocks_in_use).await?;
         let in_use = stocks.len();
+        if self.market.quotes.is_scarce() {
+            return self.refresh_series(stocks, limit, now).await;
+        }
         stocks.sort_by_key(|stock| stock.last.as_ref().map(|last| last.as_of));
         stocks.truncate(limit);
         stocks.sort_by(|a, b| a.listing.symbol.cmp(&b.listing.symbol));
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
-        let mut found = self.market.quotes.quotes(&symbols, now).await;
+        let mut found = self.market.quotes.quotes_for(Purpose::Scheduled, &symbols, now).await;
         let quotes: Vec<(StockId, Quote)> = stocks
             .iter()
             .filter_map(|stock| Some((stock.id, found.remove(&stock.listing.symbol)?.ok()?)))
@@ -312,13 +527,77 @@ impl Services {
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
     }
 
+    /// The table of listings has no sectors: stocks in use get theirs a few at a time, with what calls are left.
+    async fn learn_sectors(&self, now: Timestamp) -> Result<()> {
+        let stocks = self.store.read(crate::providers::stocks_in_use).await?;
+        let nameless = stocks.into_iter().filter(|stock| stock.listing.sector.is_empty());
+        for stock in nameless.take(PROFILES_AT_ONCE) {
+            let known = stock.listing;
+            let found = self.market.quotes.listing_for(Purpose::Scheduled, &known.symbol, now).await;
+            let sector = match found {
+                Ok(found) if !found.sector.is_empty() => found.sector,
+                // It has none, and is not asked for one again.
+                Ok(_) | Err(QuoteError::UnknownSymbol(_)) => NO_SECTOR.to_owned(),
+                Err(error) => {
+                    tracing::debug!(symbol = %known.symbol, %error, "no profile");
+                    continue;
+                }
+            };
+            let listing = Listing { sector, ..known };
+            self.store.write(move |tx| stocks::upsert(tx, &listing).map(drop).map_err(Error::from)).await?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
+        let in_use = stocks.len();
+        let late: Vec<Stock> = stocks
+            .into_iter()
+            .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
+            .collect();
+        let (mut asked, mut refusal) = (0, None);
+        for stock in late.iter().take(limit) {
+            let fetched =
+                self.market.quotes.fetch_series(Purpose::Scheduled, &stock.listing.symbol, now).await;
+            match fetched {
+                Ok(()) => asked += 1,
+                // The others would be refused as well.
+                Err(error @ QuoteError::RateLimited { .. }) => {
+                    refusal = Some(error);
+                    break;
+                }
+                Err(error) => tracing::warn!(symbol = %stock.listing.symbol, %error, "no series"),
+            }
+        }
+        if refusal.is_none() {
+            self.learn_sectors(now).await?;
+        }
+        let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
+        let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
+        let still_late = renewed
+            .iter()
+            .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
+            .count();
+        let mut outcome =
+            format!("{} of {in_use} stocks have the last close, {asked} asked for", in_use - still_late);
+        if let Some(error) = refusal {
+            outcome = format!("{outcome}; {error}");
+        }
+        Ok(outcome)
+    }
+
     /// How close to the market this deployment's prices are at best.
     pub fn freshness(&self) -> Freshness {
         self.market.quotes.freshness()
     }
 }
 
-/// The price kept in the database as a quote, marked stale.
+/// Profiles that one refresh asks for.
+const PROFILES_AT_ONCE: usize = 2;
+/// The sector of what has none.
+const NO_SECTOR: &str = "Other";
+
+/// The price kept in the database as a quote, whatever source it is from, marked stale.
 pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
     let last = stock.last.clone()?;
     Some(Quote {
@@ -340,4 +619,17 @@ pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Opti
     let Some(symbol) = symbol else { return Ok(None) };
     let found = stocks::by_symbol(tx, &symbol)?;
     Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol)))
+}
+
+/// A price, and why there is no newer one if it is stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestQuote {
+    pub quote: Quote,
+    pub why_stale: Option<String>,
+}
+
+const NOT_PUBLISHED: &str = "the price source has not given a newer price yet";
+
+fn no_price(symbol: &Symbol) -> Error {
+    Error::NoPrice { symbol: symbol.clone(), retry_at: None }
 }

@@ -9,7 +9,8 @@ use domain::{
     Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource, Quote,
     Session, Symbol, Timestamp,
 };
-use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Rules, Simulated};
+use persistence::Store;
 use persistence::testing::TestStore;
 
 use crate::{Clock, Market, Services, ServicesConfig};
@@ -32,9 +33,19 @@ impl TestServices {
     }
 
     pub async fn with(source: Arc<dyn QuoteSource>, config: ServicesConfig) -> Self {
+        Self::on(config, |_, clock| Market::new(source, clock)).await
+    }
+
+    /// With the limits of a provider in front of the source.
+    pub async fn limited(source: Arc<dyn QuoteSource>, rules: Rules, config: ServicesConfig) -> Self {
+        Self::on(config, |store, clock| Market::limited(source, rules, store, clock)).await
+    }
+
+    async fn on(config: ServicesConfig, market: impl FnOnce(&Store, Clock) -> Market) -> Self {
         let store = TestStore::new().await;
         let clock = Clock::manual(friday_afternoon());
-        let services = Services::new(store.store.clone(), Market::new(source, clock.clone()), config);
+        let market = market(&store.store, clock.clone());
+        let services = Services::new(store.store.clone(), market, config);
         services.import_catalogue().await.expect("import the catalogue");
         Self { services, clock, store }
     }

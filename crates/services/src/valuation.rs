@@ -231,7 +231,8 @@ impl Services {
     }
 }
 
-/// Every position was bought at a price that was kept, so there is always one: the quote, or that.
+/// Every position was bought at a price that was kept, so there is always one: the quote, or that. After a change of
+/// source that was accepted it is the old one's until the new one answers, and no order fills at it.
 fn priced((stock, position, reserved): (Stock, Position, Quantity), quote: Option<Quote>) -> Result<Priced> {
     let quote = match quote {
         Some(quote) => quote,

@@ -118,7 +118,7 @@ impl Services {
     /// Those of [`Services::stock`]; [`Error::Invalid`] when the list is full.
     pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
         self.store.read(move |tx| owned(tx, id, user)).await?;
-        let stock = self.stock(symbol).await?;
+        let stock = self.stock_for(Some(user), symbol).await?;
         let now = self.market.clock.wall();
         self.store
             .write(move |tx| {

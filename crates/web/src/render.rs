@@ -155,6 +155,7 @@ struct Flash {
 pub fn source_name(source: &str) -> String {
     match source.split('/').next().unwrap_or(source) {
         "simulated" => "the built-in market".to_owned(),
+        "yahoo" => "Yahoo Finance".to_owned(),
         other => other.split('_').map(format::capitalised).collect::<Vec<_>>().join(" "),
     }
 }
@@ -217,7 +218,9 @@ impl Page {
         let source_line = match market.quotes.freshness() {
             Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
             Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(&source.0)),
-            Freshness::Delayed => format!("Prices: {}, delayed. Money is not real.", source_name(&source.0)),
+            Freshness::Delayed => {
+                format!("Prices: {}, may be delayed. Money is not real.", source_name(&source.0))
+            }
             Freshness::EndOfDay => {
                 format!("Prices: {}, end of day. Money is not real.", source_name(&source.0))
             }
@@ -545,6 +548,7 @@ mod tests {
     fn sources_have_names() {
         assert_eq!(source_name("simulated/sim-v1"), "the built-in market");
         assert_eq!(source_name("alpha_vantage"), "Alpha Vantage");
+        assert_eq!(source_name("yahoo"), "Yahoo Finance");
     }
 
     #[test]

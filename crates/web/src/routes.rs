@@ -76,6 +76,7 @@ api! {
     "/admin/users" { get: api::admin::users }
     "/admin/users/{id}" { get: api::admin::user, patch: api::admin::update_user, delete: api::admin::delete_user }
     "/admin/stocks" { get: api::admin::stocks }
+    "/admin/providers" { get: api::admin::providers }
     "/admin/jobs" { get: api::admin::jobs, post: api::admin::run_job }
 }
 

@@ -38,9 +38,18 @@ async fn log_in(server: &Server, name: &str) -> Client {
 async fn help_names_every_command() {
     let installation = Installation::embedded();
     let help = installation.run(&["--help"]).await;
-    for command in
-        ["serve", "worker", "migrate", "snapshot", "verify", "user", "backup", "openapi", "healthcheck"]
-    {
+    for command in [
+        "serve",
+        "worker",
+        "migrate",
+        "snapshot",
+        "verify",
+        "user",
+        "providers",
+        "backup",
+        "openapi",
+        "healthcheck",
+    ] {
         assert!(help.succeeded().contains(&format!("\n  {command}")), "{}", help.stdout);
     }
     let version = installation.run(&["--version"]).await;

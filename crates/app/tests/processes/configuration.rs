@@ -71,7 +71,7 @@ async fn malformed_values_are_refused() {
         ("TRUSTED_PROXIES", "10.0.0.0/99", "network like 10.0.0.0/8"),
         ("RATE_LIMITS", "maybe", "on or off"),
         ("LOG_FORMAT", "xml", "text or json"),
-        ("MARKET_DATA", "bloomberg", "simulated or alphavantage"),
+        ("MARKET_DATA", "bloomberg", "simulated, alphavantage or yahoo"),
         ("SECRET_KEY", SECRET, "64 characters"),
         ("HOST", "256.0.0.1", "127.0.0.1"),
     ] {

@@ -161,7 +161,12 @@ impl Installation {
     }
 
     pub async fn serve_on(&self, port: u16) -> Server {
-        let mut command = self.command(&["serve"]);
+        self.serve_with(port, &[]).await
+    }
+
+    /// With more arguments.
+    pub async fn serve_with(&self, port: u16, arguments: &[&str]) -> Server {
+        let mut command = self.command(&[&["serve"], arguments].concat());
         command.env("PORT", port.to_string());
         let mut process = Process::start(&self.next_name("serve"), self.folder(), command);
         let url = format!("http://127.0.0.1:{port}");

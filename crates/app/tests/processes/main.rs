@@ -12,6 +12,7 @@ mod configuration;
 mod crash;
 mod installation;
 mod process;
+mod providers;
 mod readme;
 mod stack;
 mod tls;

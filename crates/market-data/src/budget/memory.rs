@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{Symbol, Timestamp};
+use domain::{Bar, Symbol, Timestamp};
 
-use super::store::{BudgetStore, Published, Slot, StoreFailed, Window};
+use super::store::{BudgetStore, Published, Series, Slot, StoreFailed, Window};
+use crate::QuoteError;
 
 /// A [`BudgetStore`] in memory. Several gateways may share one.
 #[derive(Debug, Default)]
@@ -21,9 +22,21 @@ struct State {
     next_slots: HashMap<String, Timestamp>,
     leases: HashMap<String, (String, Timestamp)>,
     published: HashMap<Symbol, Published>,
+    series: HashMap<Symbol, Vec<Bar>>,
+    failures: HashMap<String, QuoteError>,
 }
 
 impl InMemoryBudget {
+    /// The bars last kept for a symbol.
+    pub fn series(&self, symbol: &Symbol) -> Option<Vec<Bar>> {
+        self.state().series.get(symbol).cloned()
+    }
+
+    /// With what the provider failed last.
+    pub fn last_failure(&self, provider: &str) -> Option<QuoteError> {
+        self.state().failures.get(provider).cloned()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,6 +83,18 @@ impl BudgetStore for InMemoryBudget {
         Ok(())
     }
 
+    async fn note(
+        &self,
+        provider: &str,
+        _at: Timestamp,
+        failure: Option<&QuoteError>,
+    ) -> Result<(), StoreFailed> {
+        if let Some(failure) = failure {
+            self.state().failures.insert(provider.to_owned(), failure.clone());
+        }
+        Ok(())
+    }
+
     async fn try_lease(
         &self,
         name: &str,
@@ -98,6 +123,13 @@ impl BudgetStore for InMemoryBudget {
         for published in quotes {
             state.published.insert(published.quote.symbol.clone(), published.clone());
         }
+        Ok(())
+    }
+
+    async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed> {
+        let (mut state, symbol) = (self.state(), series.close.quote.symbol.clone());
+        state.series.insert(symbol.clone(), series.bars.clone());
+        state.published.insert(symbol, series.close.clone());
         Ok(())
     }
 

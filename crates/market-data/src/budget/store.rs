@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{Quote, Symbol, Timestamp};
+use domain::{Bar, Quote, Symbol, Timestamp};
 use thiserror::Error;
 
 use crate::QuoteError;
@@ -33,6 +33,15 @@ pub struct Published {
     pub quote: Quote,
     /// When the source was asked.
     pub fetched_at: Timestamp,
+}
+
+/// A series that some process got from the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// Finished sessions, oldest first.
+    pub bars: Vec<Bar>,
+    /// What the last of them says of the price.
+    pub close: Published,
 }
 
 /// The store cannot be reached or has refused. Calls are not sent then.
@@ -74,6 +83,14 @@ pub trait BudgetStore: Send + Sync {
     /// Makes the provider's next free place `until`, if it is not later already.
     async fn hold(&self, provider: &str, until: Timestamp) -> Result<(), StoreFailed>;
 
+    /// Keeps for people to see that the provider answered at `at`, or with what error it did not.
+    async fn note(
+        &self,
+        provider: &str,
+        at: Timestamp,
+        failure: Option<&QuoteError>,
+    ) -> Result<(), StoreFailed>;
+
     /// Gives `holder` the lease of that name until `until`, if nobody else has one at `now`.
     async fn try_lease(
         &self,
@@ -88,6 +105,9 @@ pub trait BudgetStore: Send + Sync {
 
     /// Keeps each symbol's quote for the other processes and the next start, replacing older ones.
     async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed>;
+
+    /// Keeps a series and publishes its close, both or neither.
+    async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed>;
 
     /// The quotes last published for these symbols; those without are left out.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;

@@ -220,6 +220,12 @@ impl BudgetStore for Away {
     async fn hold(&self, _: &str, _: Timestamp) -> Result<(), StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
+    async fn note(&self, _: &str, _: Timestamp, _: Option<&QuoteError>) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn keep_series(&self, _: &Series) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
     async fn try_lease(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<bool, StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Quote, Symbol, Timestamp};
+use domain::{PriceSource, Quote, Symbol, Timestamp};
 use tokio::sync::OnceCell;
 
 use super::lifetime::{self, Lifetime};
 use crate::budget::{Published, Purpose};
 use crate::cache::Kept;
-use crate::limits::{Limits, Outcome};
+use crate::limits::{Answer, Limits, Outcome};
 use crate::{QuoteError, QuoteSource};
 
 /// How often one looks whether another process has got the price it is asking for, and how long apart: a second
 /// in all.
-const LOOKS: usize = 10;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+pub(super) const LOOKS: usize = 10;
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// How far another process may be ahead: its clock, or because it asked after us and was first.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -109,7 +109,7 @@ impl Asking {
         let about = if let [one] = symbols { Some(one) } else { None };
         let (answers, was_asked) = match &self.limits {
             None => (question.await, true),
-            Some(limits) => match limits.ask(self.purpose, about, outcome, question).await {
+            Some(limits) => match limits.ask(self.purpose, about, question).await {
                 Ok(asked) => (asked.answer, !asked.kept_back),
                 Err(error) => {
                     (symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(), false)
@@ -140,12 +140,9 @@ impl Asking {
             HashMap::new()
         });
         let source = self.source.source();
-        let is_good = |published: &Published| {
-            published.quote.source == source
-                && published.fetched_at <= self.at + CLOCK_MARGIN
-                && self.at < self.lifetime.of_price(published.quote.as_of, published.fetched_at)
-        };
-        let good = published.into_iter().filter(|(_, published)| is_good(published));
+        let good = published
+            .into_iter()
+            .filter(|(_, published)| is_good(published, &source, self.lifetime, self.at));
         good.map(|(symbol, Published { quote, fetched_at })| {
             (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at) })
         })
@@ -153,12 +150,26 @@ impl Asking {
     }
 }
 
-/// How a question for several symbols went: one that is answered speaks for the source.
-fn outcome(answers: &HashMap<Symbol, Result<Quote, QuoteError>>) -> Outcome {
-    let outcomes = || answers.values().map(Outcome::of);
-    let refusal = outcomes().find(|outcome| matches!(outcome, Outcome::Refused(_)));
-    let answered = || outcomes().find(|outcome| *outcome == Outcome::Answered);
-    refusal.or_else(answered).or_else(|| outcomes().next()).unwrap_or(Outcome::Failed)
+/// Whether the source would have no newer quote now.
+pub(super) fn is_good(
+    published: &Published,
+    source: &PriceSource,
+    lifetime: Lifetime,
+    at: Timestamp,
+) -> bool {
+    published.quote.source == *source
+        && published.fetched_at <= at + CLOCK_MARGIN
+        && at < lifetime.of_price(published.quote.as_of, published.fetched_at)
+}
+
+/// A refusal comes first; else one symbol that is answered speaks for the source.
+impl Answer for HashMap<Symbol, Result<Quote, QuoteError>> {
+    fn failure(&self) -> Option<&QuoteError> {
+        let failures = || self.values().map(|answer| answer.as_ref().err());
+        let refusal = failures().find(|failure| matches!(Outcome::of(*failure), Outcome::Refused(_)));
+        let answered = || failures().find(|failure| Outcome::of(*failure) == Outcome::Answered);
+        refusal.or_else(answered).or_else(|| failures().next()).unwrap_or(Some(&QuoteError::Unreachable))
+    }
 }
 
 /// Keeps an error, longer each time.

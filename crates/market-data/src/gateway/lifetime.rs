@@ -6,7 +6,7 @@ use domain::{Bar, Calendar, Freshness, Timestamp};
 use crate::QuoteError;
 
 /// How long after a close its prices are published.
-const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
+pub(super) const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
 /// When to look again for what is late. Free data may come in the evening; calls are few.
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
 /// How long a price of the running session is kept.

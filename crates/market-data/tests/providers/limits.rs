@@ -319,6 +319,92 @@ async fn the_breaker_opens_on_failures_and_one_call_tries_again() {
 }
 
 #[tokio::test]
+async fn what_one_process_has_seen_of_a_failing_source_holds_for_all() {
+    let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(503)).await;
+    let at = deployment.clock.now();
+    let (one, other) = (deployment.process(), deployment.process());
+    for n in 0..3 {
+        assert!(one.quote(&numbered(n), at).await.is_err());
+    }
+    assert_eq!(deployment.calls().await, 3);
+    assert!(is_limited(&other.quote(&numbered(3), at).await));
+    assert!(is_limited(&deployment.process().quote(&numbered(4), at).await), "nor after a restart");
+    assert_eq!(deployment.calls().await, 3);
+    assert_eq!(
+        deployment.store.last_failure("alpha_vantage"),
+        Some(QuoteError::Upstream("HTTP status 503".to_owned()))
+    );
+    deployment.now_answers(SOUND).await;
+    deployment.clock.pass(TimeDelta::seconds(61));
+    assert!(other.quote(&numbered(3), deployment.clock.now()).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_costs_no_call_does_not_speak_for_a_source_that_fails() {
+    let deployment = Deployment::that_answers(by_the_day(), ResponseTemplate::new(503)).await;
+    let gateway = deployment.process();
+    let at = deployment.clock.now();
+    let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
+    for n in 0..3 {
+        assert!(gateway.quote(&numbered(n), at).await.is_err());
+        // It has none of these and says so by itself.
+        let _ = gateway.corporate_actions(&symbol("AAPL"), first, last, at).await;
+    }
+    assert!(matches!(gateway.limits().unwrap().breaker(), BreakerState::Open { .. }));
+}
+
+/// Three sessions up to the 19th, with these closes.
+fn series_with(closes: [&str; 3]) -> ResponseTemplate {
+    let days = ["2026-11-17", "2026-11-18", "2026-11-19"];
+    let bar = |close: &str| json!({"1. open": close, "2. high": close, "3. low": close, "4. close": close, "5. volume": "1000"});
+    let series: serde_json::Map<String, Value> =
+        days.into_iter().zip(closes).map(|(day, close)| (day.to_owned(), bar(close))).collect();
+    let body = json!({ "Meta Data": { "2. Symbol": "AAPL" }, "Time Series (Daily)": series });
+    ResponseTemplate::new(200).set_body_json(body).set_delay(Duration::from_millis(50))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_series_and_its_price_are_one_call_for_all_processes_and_after_a_restart() {
+    let rules = Rules::ALPHA_VANTAGE_FREE;
+    let deployment = Deployment::that_answers(rules, series_with(["150.00", "151.00", "152.50"])).await;
+    let at = deployment.clock.now();
+    let first_sight = Purpose::FirstSight { user: None };
+    let processes = [deployment.process(), deployment.process()];
+    let asking: Vec<_> = (0..200)
+        .map(|n| Arc::clone(&processes[n % 2]))
+        .map(|gateway| {
+            tokio::spawn(async move { gateway.fetch_series(first_sight, &symbol("AAPL"), at).await })
+        })
+        .collect();
+    for answer in asking {
+        assert_eq!(answer.await.unwrap(), Ok(()));
+    }
+    deployment.clock.pass(TimeDelta::hours(2));
+    let restarted = deployment.process();
+    assert!(restarted.is_scarce());
+    let later = deployment.clock.now();
+    assert_eq!(restarted.fetch_series(Purpose::Scheduled, &symbol("AAPL"), later).await, Ok(()));
+    // And who asks for the price alone has it too.
+    let quote = restarted.quote(&symbol("AAPL"), later).await.unwrap();
+    assert_eq!(quote.price.to_string(), "152.50");
+    assert_eq!(quote.previous_close.map(|close| close.to_string()).as_deref(), Some("151.00"));
+    assert_eq!(quote.as_of.to_rfc3339(), "2026-11-19T21:00:00Z");
+    assert_eq!(deployment.calls().await, 1);
+    assert_eq!(deployment.store.series(&symbol("AAPL")).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_series_that_ends_in_a_jump_gives_the_price_before_it() {
+    let rules = by_the_day();
+    let deployment = Deployment::that_answers(rules, series_with(["150.00", "151.00", "700.00"])).await;
+    let gateway = deployment.process();
+    let at = deployment.clock.now();
+    gateway.fetch_series(Purpose::Scheduled, &symbol("AAPL"), at).await.unwrap();
+    let kept = deployment.store.series(&symbol("AAPL")).unwrap();
+    assert_eq!(kept.last().map(|bar| bar.close.to_string()).as_deref(), Some("151.00"));
+}
+
+#[tokio::test]
 async fn unknown_symbols_are_answers_and_open_nothing() {
     let empty = ResponseTemplate::new(200).set_body_json(json!({ "Global Quote": {} }));
     let deployment = Deployment::that_answers(by_the_day(), empty).await;

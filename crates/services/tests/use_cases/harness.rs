@@ -104,6 +104,13 @@ impl Exchange {
         Services::new(store, market, self.config.clone())
     }
 
+    /// A process of the same deployment on another market; `market` is given its store and the clock.
+    pub fn process_on_market(&self, market: impl FnOnce(&Store, Clock) -> Market) -> Services {
+        let store = persistence::testing::open(self.test.url.clone(), 8);
+        let market = market(&store, self.clock.clone());
+        Services::new(store, market, self.config.clone())
+    }
+
     pub fn database(&self) -> &TestStore {
         &self.test
     }

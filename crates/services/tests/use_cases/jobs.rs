@@ -216,7 +216,7 @@ async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
 }
 
 #[tokio::test]
-async fn an_end_of_day_source_is_asked_once_after_each_close_and_for_few() {
+async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let user = exchange.user("sam").await;
     let list = exchange.create_watchlist(user, "All").await.unwrap().id;
@@ -232,12 +232,23 @@ async fn an_end_of_day_source_is_asked_once_after_each_close_and_for_few() {
     exchange.work().await;
     exchange.pass(TimeDelta::hours(1));
     exchange.work().await;
-    let thursday = ("2026-11-19".to_owned(), "15 of 20 stocks refreshed".to_owned());
+    let thursday = ("2026-11-19, morning of 2026-11-20".to_owned(), "15 of 20 stocks refreshed".to_owned());
     assert_eq!(outcomes().await, [thursday]);
     // The next time those come first that had to wait.
     exchange.at("2026-11-20T21:30:00Z");
     exchange.work().await;
     assert_eq!(outcomes().await[0].0, "2026-11-20");
+    // What is published later is asked for in the evening, and on each morning until there is a newer session.
+    for (at, key) in [
+        ("2026-11-21T01:30:00Z", "2026-11-20, evening"),
+        ("2026-11-21T11:00:00Z", "2026-11-20, morning of 2026-11-21"),
+        ("2026-11-22T10:59:00Z", "2026-11-20, morning of 2026-11-21"),
+        ("2026-11-22T11:00:00Z", "2026-11-20, morning of 2026-11-22"),
+    ] {
+        exchange.at(at);
+        exchange.work().await;
+        assert_eq!(outcomes().await[0].0, key, "{at}");
+    }
     let all = exchange.read(stocks::in_use).await;
     assert!(all.iter().all(|stock| stock.last.is_some()));
 }

@@ -14,6 +14,7 @@ mod orders;
 mod performance;
 mod portfolios;
 mod previews;
+mod providers;
 mod races;
 mod resets;
 mod sessions;

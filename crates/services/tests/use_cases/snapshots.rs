@@ -300,20 +300,42 @@ async fn a_missing_close_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_close_that_never_comes_is_waited_for_until_the_morning() {
+async fn a_close_that_never_comes_is_waited_for_for_four_days() {
     let (exchange, sam) = end_of_day().await;
-    let mut nights = 0;
-    while snapshot_status(&exchange).await != [Status::Done] {
+    let status = async || *snapshot_status(&exchange).await.last().unwrap();
+    exchange.work().await;
+    while status().await != Status::Done {
+        exchange.pass(TimeDelta::minutes(61));
         exchange.work().await;
-        exchange.pass(TimeDelta::minutes(31));
-        nights += 1;
-        assert!(nights < 40, "it never ends: {:?}", exchange.job_runs(None, None, 100).await);
+        let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
+        assert!(runs.len() < 4, "it never ends: {runs:?}");
     }
     // 6:00 in New York is 11:00 UTC.
     let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
-    let finished = runs[0].finished_at.unwrap().to_rfc3339();
-    assert!(finished.starts_with("2026-11-21T11:"), "{finished}");
-    assert!(only_row(&exchange, sam).await.provisional);
+    let finished = runs.last().unwrap().finished_at.unwrap().to_rfc3339();
+    assert!(finished.starts_with("2026-11-24T11:") || finished.starts_with("2026-11-24T12:"), "{finished}");
+    let rows = exchange.rows(sam).await;
+    assert!(rows.iter().any(|row| row.date == day("2026-11-20") && row.provisional));
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_close_that_comes_after_the_weekend_makes_the_row_final() {
+    let (exchange, sam) = end_of_day().await;
+    exchange.work().await;
+    for hours in 0..60 {
+        exchange.at("2026-11-20T22:00:00Z");
+        exchange.pass(TimeDelta::hours(hours));
+        exchange.work().await;
+    }
+    assert!(only_row(&exchange, sam).await.provisional, "valued at the last price before");
+    exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+    exchange.at("2026-11-23T12:00:00Z");
+    exchange.work().await;
+    let row = only_row(&exchange, sam).await;
+    assert!(!row.provisional);
+    assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
+    assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
     exchange.assert_books_balance().await;
 }
 

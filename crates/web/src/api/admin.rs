@@ -6,6 +6,7 @@ use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun};
+use services::providers::{LimitsState, ProviderState};
 use utoipa::{IntoParams, ToSchema};
 
 use super::users::User;
@@ -136,6 +137,97 @@ pub async fn stocks(
         .json(Items { items: items.collect(), next_cursor: page.next.map(|symbol| symbol.to_string()) }))
 }
 
+/// Where prices come from, and how that is going.
+#[derive(Serialize, ToSchema)]
+pub struct Provider {
+    /// `simulated/sim-v1`, `alpha_vantage`, `yahoo`
+    source: String,
+    /// `simulated`, `realtime`, `delayed` or `end_of_day`
+    freshness: &'static str,
+    /// Stocks that somebody holds, watches or has an open order for.
+    stocks_in_use: usize,
+    /// How many days it takes until each of them has a new close, where that is more than one.
+    days_for_all: Option<usize>,
+    /// Null for the built-in market, which is asked without limits.
+    limits: Option<ProviderLimits>,
+    /// The table that searches run on; null before it is filled, and where there is none.
+    listings: Option<ListingsTable>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ProviderLimits {
+    /// New York's day, which the calls are counted for.
+    day: chrono::NaiveDate,
+    calls_used: u32,
+    /// Null where a day has no limit.
+    calls_left: Option<u32>,
+    pots: Vec<CallPot>,
+    /// `closed` (calls are sent), `open` (they are not) or `half_open` (one is, to see whether the provider is back)
+    breaker: &'static str,
+    /// Until when no call is sent.
+    parked_until: Option<Timestamp>,
+    last_answered_at: Option<Timestamp>,
+    last_failed_at: Option<Timestamp>,
+    last_error: Option<String>,
+}
+
+/// A day's calls are put into pots, so that one kind of need cannot use up the other's.
+#[derive(Serialize, ToSchema)]
+pub struct CallPot {
+    /// `scheduled`, `first_sight` or `reserve`
+    name: &'static str,
+    used: u32,
+    limit: u32,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ListingsTable {
+    count: i64,
+    refreshed_at: Timestamp,
+}
+
+impl From<ProviderState> for Provider {
+    fn from(state: ProviderState) -> Self {
+        Self {
+            days_for_all: state.days_for_all(),
+            source: state.source.0,
+            freshness: state.freshness.as_str(),
+            stocks_in_use: state.stocks_in_use,
+            limits: state.limits.map(ProviderLimits::from),
+            listings: state.listings.map(|(refreshed_at, count)| ListingsTable { count, refreshed_at }),
+        }
+    }
+}
+
+impl From<LimitsState> for ProviderLimits {
+    fn from(state: LimitsState) -> Self {
+        let pot = |pot: &services::providers::PotState| CallPot {
+            name: pot.name,
+            used: pot.used,
+            limit: pot.limit,
+        };
+        Self {
+            day: state.day,
+            calls_used: state.used(),
+            calls_left: state.left(),
+            pots: state.pots.iter().map(pot).collect(),
+            breaker: state.breaker.as_str(),
+            parked_until: state.parked_until,
+            last_answered_at: state.last_answered_at,
+            last_failed_at: state.last_failed_at,
+            last_error: state.last_error,
+        }
+    }
+}
+
+/// Where prices come from: calls used and left today, pauses, the last error.
+#[utoipa::path(get, path = "/api/v1/admin/providers", tag = "admin", responses(
+    (status = 200, body = Items<Provider>), (status = 404, body = ProblemBody)))]
+pub async fn providers(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let provider = Provider::from(state.services.provider_state().await?);
+    Ok(HttpResponse::Ok().json(Items::all(vec![provider])))
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct Run {
     id: i64,
@@ -200,7 +292,7 @@ pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> R
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// `snapshot_portfolios` (the session under way, provisional), `refresh_quotes` or `prune`
+    /// `snapshot_portfolios` (the session under way, provisional), `refresh_quotes`, `refresh_listings` or `prune`
     kind: String,
 }
 

@@ -71,6 +71,9 @@ pub struct Quote {
     freshness: &'static str,
     /// No newer price could be had although one was due.
     stale: bool,
+    /// Why not, where one price was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_reason: Option<String>,
 }
 
 impl From<Priced> for Quote {
@@ -88,6 +91,7 @@ impl From<Priced> for Quote {
             source: quote.source.0,
             freshness: quote.freshness.as_str(),
             stale: quote.stale,
+            stale_reason: None,
         }
     }
 }
@@ -123,11 +127,11 @@ pub async fn search(
 #[utoipa::path(get, path = "/api/v1/stocks/{symbol}", tag = "stocks", params(("symbol" = String, Path)), responses(
     (status = 200, body = Profile), (status = 404, body = ProblemBody)))]
 pub async fn show(
-    _: CurrentUser,
+    user: CurrentUser,
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stock = state.services.stock(&symbol(&path)?).await?;
+    let stock = state.services.stock_for(Some(user.account.id), &symbol(&path)?).await?;
     let today = exchange_date(state.services.market().now());
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
     Ok(HttpResponse::Ok().json(Profile {
@@ -141,12 +145,12 @@ pub async fn show(
 #[utoipa::path(get, path = "/api/v1/stocks/{symbol}/quote", tag = "stocks", params(("symbol" = String, Path)),
     responses((status = 200, body = Quote), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn quote(
-    _: CurrentUser,
+    user: CurrentUser,
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let quote = state.services.quote(&symbol(&path)?).await?;
-    Ok(HttpResponse::Ok().json(Quote::from(quote)))
+    let latest = state.services.quote_for(Some(user.account.id), &symbol(&path)?).await?;
+    Ok(HttpResponse::Ok().json(Quote { stale_reason: latest.why_stale, ..Quote::from(latest.quote) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -188,7 +192,7 @@ impl From<Session> for Bar {
     params(("symbol" = String, Path), History), responses(
     (status = 200, body = Items<Bar>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn history(
-    _: CurrentUser,
+    user: CurrentUser,
     path: Path<String>,
     wanted: Query<History>,
     state: Data<AppState>,
@@ -199,6 +203,6 @@ pub async fn history(
     if wanted.interval.as_deref().is_some_and(|interval| interval != "1d") {
         return Err(refused("interval", "must be 1d"));
     }
-    let bars = state.services.history(&symbol(&path)?, range).await?;
+    let bars = state.services.history_for(Some(user.account.id), &symbol(&path)?, range).await?;
     Ok(HttpResponse::Ok().json(Items::all(bars.into_iter().map(Bar::from).collect())))
 }

@@ -1,12 +1,13 @@
 //! What an operator sees: users, portfolios, stocks, transactions, snapshots, jobs.
 
 use actix_web::web::{Data, Path, Query};
-use domain::{PortfolioId, TransactionId, UserId};
+use domain::{PortfolioId, Timestamp, TransactionId, UserId};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::accounts::Account;
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun, Status};
+use services::providers::{Breaker, PotState, ProviderState};
 
 use crate::AppState;
 use crate::extract::{Admin, Form};
@@ -26,6 +27,7 @@ enum Tab {
     Transactions,
     Snapshots,
     Jobs,
+    Providers,
 }
 
 fn tabs(current: Tab) -> Vec<Choice> {
@@ -37,6 +39,7 @@ fn tabs(current: Tab) -> Vec<Choice> {
         (Tab::Transactions, "Transactions", "/admin/transactions"),
         (Tab::Snapshots, "Snapshots", "/admin/snapshots"),
         (Tab::Jobs, "Jobs", "/admin/jobs"),
+        (Tab::Providers, "Prices", "/admin/providers"),
     ]
     .into_iter()
     .map(|(tab, label, href)| Choice {
@@ -494,6 +497,7 @@ fn job_label(kind: JobKind) -> &'static str {
         JobKind::ProvisionalSnapshots => "Provisional snapshots",
         JobKind::RefreshQuotes => "Refresh quotes",
         JobKind::CorporateActions => "Corporate actions",
+        JobKind::RefreshListings => "Refresh listings",
         JobKind::Prune => "Prune",
     }
 }
@@ -533,6 +537,91 @@ pub async fn jobs(shell: Shell, _: Admin, asked: Query<AskedRuns>, state: Data<A
         rows,
     };
     show(shell, "admin/jobs.html", "jobs", &view)
+}
+
+#[derive(Serialize)]
+struct ProvidersView {
+    tabs: Vec<Choice>,
+    source: String,
+    badge: Badge,
+    /// Of a real provider.
+    limited: bool,
+    state: Badge,
+    parked_until: Option<Moment>,
+    day: String,
+    used: String,
+    left: String,
+    pots: Vec<PotRow>,
+    last_answer: Option<Moment>,
+    last_failure: Option<Moment>,
+    last_error: String,
+    listings: String,
+    listings_of: Option<Moment>,
+    in_use: String,
+    days_for_all: String,
+}
+
+#[derive(Serialize)]
+struct PotRow {
+    label: &'static str,
+    meant_for: &'static str,
+    used: String,
+    limit: String,
+    left: String,
+}
+
+impl ProvidersView {
+    fn new(state: &ProviderState) -> Self {
+        let limits = state.limits.as_ref();
+        let known = |at: Option<Timestamp>| at.map(format::day_and_minute);
+        let (tone, text) = match limits.map(|limits| limits.breaker) {
+            None | Some(Breaker::Closed) => ("live", "Asked"),
+            Some(Breaker::HalfOpen) => ("stale", "Tried again"),
+            Some(Breaker::Open) => ("stale", "Left alone"),
+        };
+        let pot = |pot: &PotState| {
+            let (label, meant_for) = match pot.name {
+                "scheduled" => ("Scheduled", "the jobs: prices of what is held, watched or on order"),
+                "first_sight" => ("First sight", "symbols that nobody here has asked for yet"),
+                _ => ("Reserve", "people who wait"),
+            };
+            PotRow {
+                label,
+                meant_for,
+                used: format::count(pot.used),
+                limit: format::count(pot.limit),
+                left: format::count(pot.limit.saturating_sub(pot.used)),
+            }
+        };
+        Self {
+            tabs: tabs(Tab::Providers),
+            source: format::capitalised(&source_name(&state.source.0)),
+            badge: Badge::of(state.freshness),
+            limited: limits.is_some(),
+            state: Badge { tone, text: text.to_owned() },
+            parked_until: known(limits.and_then(|limits| limits.parked_until)),
+            day: limits.map_or_else(String::new, |limits| format::date(limits.day)),
+            used: limits.map_or_else(String::new, |limits| format::count(limits.used())),
+            left: limits
+                .and_then(|limits| limits.left())
+                .map_or_else(|| "no limit".to_owned(), format::count),
+            pots: limits.map_or_else(Vec::new, |limits| limits.pots.iter().map(pot).collect()),
+            last_answer: known(limits.and_then(|limits| limits.last_answered_at)),
+            last_failure: known(limits.and_then(|limits| limits.last_failed_at)),
+            last_error: limits
+                .and_then(|limits| limits.last_error.as_deref())
+                .map_or_else(String::new, format::sentence),
+            listings: state.listings.map_or_else(String::new, |(_, count)| format::count(count)),
+            listings_of: known(state.listings.map(|(at, _)| at)),
+            in_use: format::plural(state.stocks_in_use, "stock", "stocks"),
+            days_for_all: state.days_for_all().map_or_else(String::new, |days| days.to_string()),
+        }
+    }
+}
+
+pub async fn providers(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
+    let view = ProvidersView::new(&state.services.provider_state().await?);
+    show(shell, "admin/providers.html", "prices", &view)
 }
 
 #[derive(Deserialize)]

@@ -180,7 +180,7 @@ async fn page_view(
         false => Vec::new(),
     };
     let ticket = match active {
-        true => Some(ticket(services, id, &valuation, fields, refused).await),
+        true => Some(ticket(services, user, id, &valuation, fields, refused).await),
         false => None,
     };
     let reserved = valuation.cash_balance.clone() - &valuation.buying_power;

@@ -134,6 +134,8 @@ struct QuoteView {
     percent: Option<Delta>,
     badge: Badge,
     as_of: Moment,
+    /// Why there is no newer one.
+    why_stale: String,
 }
 
 /// An entry of a select.
@@ -218,7 +220,7 @@ pub async fn show(
 ) -> PageResult {
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    let stock = services.stock(&symbol).await?;
+    let stock = services.stock_for(Some(user), &symbol).await?;
     if stock.listing.symbol != symbol {
         // It is called otherwise now.
         return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
@@ -226,16 +228,16 @@ pub async fn show(
     let (listing, delisted_on) = (stock.listing, stock.delisted_on);
     let actions = services.corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
-    let (quote, no_price) = match services.quote(&symbol).await {
-        Ok(quote) => (Some(quote), String::new()),
-        Err(error @ Error::NoPrice { .. }) => (None, format::sentence(&error.to_string())),
+    let (quote, no_price, why_stale) = match services.quote_for(Some(user), &symbol).await {
+        Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale),
+        Err(error @ Error::NoPrice { .. }) => (None, format::sentence(&error.to_string()), None),
         Err(error) => return Err(error.into()),
     };
     let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
-    let history = bars_of(services, &symbol, range).await?;
+    let history = bars_of(services, user, &symbol, range).await?;
     let year = match range {
         HistoryRange::Year => history.clone(),
-        _ => bars_of(services, &symbol, HistoryRange::Year).await?,
+        _ => bars_of(services, user, &symbol, HistoryRange::Year).await?,
     };
     let valued = services.valuations(user).await?;
     let trades = own_trades(services, user, &valued, &symbol).await?;
@@ -302,6 +304,7 @@ pub async fn show(
             percent: quote.change_ratio().map(format::percent_gain),
             badge: Badge::of_quote(&quote),
             as_of: format::second_seen_at(quote.as_of, shell.now()),
+            why_stale: why_stale.map_or_else(String::new, |why| format::sentence(&why)),
         }),
         symbol,
     };
@@ -310,8 +313,13 @@ pub async fn show(
 }
 
 /// No history is no reason to have no page.
-async fn bars_of(services: &Services, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>, PageError> {
-    match services.history(symbol, range).await {
+async fn bars_of(
+    services: &Services,
+    user: UserId,
+    symbol: &Symbol,
+    range: HistoryRange,
+) -> Result<Vec<Bar>, PageError> {
+    match services.history_for(Some(user), symbol, range).await {
         Ok(bars) => Ok(bars),
         Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),

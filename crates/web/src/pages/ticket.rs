@@ -2,7 +2,7 @@
 
 use domain::{
     OrderClass, OrderRejected, OrderType, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol,
-    TimeInForce, TradingMode, TradingRules, Valuation,
+    TimeInForce, TradingMode, TradingRules, UserId, Valuation,
 };
 use serde::{Deserialize, Serialize};
 use services::{Error, FieldError, Services};
@@ -240,6 +240,7 @@ pub struct Ticket {
 /// The ticket of a portfolio, with what was refused marked.
 pub async fn ticket(
     services: &Services,
+    user: UserId,
     portfolio: PortfolioId,
     valuation: &Valuation,
     fields: &TicketFields,
@@ -260,7 +261,7 @@ pub async fn ticket(
     }
     let (mut touch, mut most) = (String::new(), None);
     if let Ok(symbol) = fields.symbol.parse::<Symbol>() {
-        match services.quote(&symbol).await {
+        match services.quote_for(Some(user), &symbol).await.map(|latest| latest.quote) {
             Ok(quote) => {
                 let (price, rule) = quote.touch(side);
                 touch = format!("{} {}", rule.as_str(), format::price(price));

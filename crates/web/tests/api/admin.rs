@@ -258,12 +258,12 @@ async fn a_job_runs_when_it_is_asked_for() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;
     app.work().await;
-    for kind in ["snapshot_portfolios", "refresh_quotes", "prune"] {
+    for kind in ["snapshot_portfolios", "refresh_quotes", "refresh_listings", "prune"] {
         assert_eq!(ada.post(JOBS, json!({"kind": kind})).await.is(202).text(), "");
     }
     let done = app.work().await;
     let kinds: Vec<&str> = done.iter().map(|run| run.kind.as_str()).collect();
-    for kind in ["provisional_snapshots", "refresh_quotes", "prune"] {
+    for kind in ["provisional_snapshots", "refresh_quotes", "refresh_listings", "prune"] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
     ada.post(JOBS, json!({"kind": "match_orders"})).await.is_about("kind");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use domain::{Timestamp, UserId};
+use domain::{Calendar, Freshness, Timestamp, UserId};
+use market_data::Rules;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
@@ -58,8 +59,22 @@ impl TestApp {
         Self::start(FixedPrices::new(), config, |_| ()).await
     }
 
+    /// A provider of closing prices with the limits of a free key. Thursday's close of AAPL is 150.00.
+    pub async fn spawn_with_provider() -> Self {
+        let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
+        prices.set_close("AAPL", day("2026-11-18"), "148.00");
+        prices.set_close("AAPL", day("2026-11-19"), "150.00");
+        let (source, rules) = (Arc::new(prices.clone()), Rules::ALPHA_VANTAGE_FREE);
+        let test = TestServices::limited(source, rules, ServicesConfig::default()).await;
+        Self::serve(test, prices, |_| ())
+    }
+
     async fn start(prices: FixedPrices, rules: ServicesConfig, change: impl FnOnce(&mut WebConfig)) -> Self {
         let test = TestServices::with(Arc::new(prices.clone()), rules).await;
+        Self::serve(test, prices, change)
+    }
+
+    fn serve(test: TestServices, prices: FixedPrices, change: impl FnOnce(&mut WebConfig)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

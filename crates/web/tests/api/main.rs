@@ -18,6 +18,7 @@ mod pages;
 mod performance;
 mod portfolios;
 mod protocol;
+mod providers;
 mod rate_limits;
 mod replace;
 mod reset;

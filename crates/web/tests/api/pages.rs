@@ -510,7 +510,7 @@ async fn an_account_is_deleted_with_its_password() {
     assert_eq!(app.services.totals().await.unwrap().users, 0);
 }
 
-const ADMIN_PAGES: [&str; 7] = [
+const ADMIN_PAGES: [&str; 8] = [
     "/admin",
     "/admin/users",
     "/admin/portfolios",
@@ -518,6 +518,7 @@ const ADMIN_PAGES: [&str; 7] = [
     "/admin/transactions",
     "/admin/snapshots",
     "/admin/jobs",
+    "/admin/providers",
 ];
 
 #[tokio::test]

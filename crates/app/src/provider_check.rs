@@ -1,0 +1,303 @@
+//! `stockyard providers check`: one call of each kind to the configured provider, live, and what came back.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::{Quote, Symbol};
+use market_data::{ListingState, Purpose, QuoteError, QuoteSource};
+use services::Services;
+
+use crate::config::Config;
+use crate::wiring::{self, Provider};
+
+/// As far back as a series is asked for.
+const DAYS: u64 = 30;
+/// A limit that ends sooner than this is waited for.
+const MOST_PATIENCE: Duration = Duration::from_secs(90);
+
+const MOST_FAILURES: usize = 3;
+
+/// One thing that a provider is asked for, and how many calls that may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Quote,
+    Quotes,
+    Search,
+    Profile,
+    Bars,
+    Splits,
+    Dividends,
+    Listings,
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Quote => "quote",
+            Self::Quotes => "many quotes",
+            Self::Search => "search",
+            Self::Profile => "profile",
+            Self::Bars => "daily bars",
+            Self::Splits => "splits",
+            Self::Dividends => "dividends",
+            Self::Listings => "listings",
+        }
+    }
+}
+
+/// With the most calls that each may take.
+const ALPHA_VANTAGE: [(Check, u32); 7] = [
+    (Check::Quote, 2),
+    (Check::Search, 1),
+    (Check::Profile, 2),
+    (Check::Bars, 2),
+    (Check::Splits, 1),
+    (Check::Dividends, 1),
+    (Check::Listings, 1),
+];
+const YAHOO: [(Check, u32); 7] = [
+    (Check::Quote, 1),
+    (Check::Quotes, 5),
+    (Check::Search, 1),
+    (Check::Profile, 2),
+    (Check::Bars, 1),
+    (Check::Splits, 1),
+    (Check::Dividends, 1),
+];
+
+pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
+    let Some(provider) = Provider::of(config)? else {
+        println!("Prices come from the built-in market: there is no provider to ask.");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Ok(symbol) = symbol.parse::<Symbol>() else {
+        bail!("--symbol: {symbol:?} is no symbol; expected one like IBM");
+    };
+    let store = wiring::ready_store(config).await?;
+    let market = provider.market(&store);
+    let services = wiring::on(config, store, market).await?;
+    let checks: &[(Check, u32)] = match &provider {
+        Provider::AlphaVantage(_) => &ALPHA_VANTAGE,
+        Provider::Yahoo(_) => &YAHOO,
+    };
+    let most: u32 = checks.iter().map(|(_, calls)| calls).sum();
+    let name = match &provider {
+        Provider::AlphaVantage(_) => "Alpha Vantage",
+        Provider::Yahoo(_) => "Yahoo Finance",
+    };
+    println!("{name} is going to be asked for {} things, with up to {most} calls.", checks.len());
+    println!("They count against the calls of today, of which {}.", left(&services).await?);
+    if !yes && !is_confirmed()? {
+        bail!("nothing was asked: say yes, or give --yes");
+    }
+    let mut failures = 0_usize;
+    let mut checks = checks.iter();
+    for (check, _) in checks.by_ref() {
+        let answer = answer(&services, &provider, *check, &symbol).await;
+        match &answer {
+            Ok(figure) => println!("  ok      {:<12} {figure}", check.name()),
+            Err(error) => {
+                failures += 1;
+                println!("  failed  {:<12} {error}", check.name());
+                println!("          {:<12} {}", "", advice(error));
+            }
+        }
+        // The others would fail alike, and cost calls; and after so many failures it is to be left alone.
+        if answer.is_err_and(|error| is_about_everything(&error)) || failures == MOST_FAILURES {
+            break;
+        }
+    }
+    let untried: Vec<&str> = checks.map(|(check, _)| check.name()).collect();
+    if !untried.is_empty() {
+        println!("  not tried: {}", untried.join(", "));
+    }
+    println!("Of the calls of today {}.", left(&services).await?);
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn left(services: &Services) -> Result<String> {
+    let state = services.provider_state().await?;
+    Ok(match state.limits.as_ref().map(|limits| (limits.used(), limits.left())) {
+        Some((used, Some(left))) => format!("{used} are used and {left} left"),
+        _ => "there is no limit".to_owned(),
+    })
+}
+
+fn is_confirmed() -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    print!("Go on? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What came back, in a few words. A limit that is soon over is waited for, once.
+async fn answer(
+    services: &Services,
+    provider: &Provider,
+    check: Check,
+    symbol: &Symbol,
+) -> Result<String, QuoteError> {
+    let first = ask(services, provider, check, symbol).await;
+    let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &first else { return first };
+    let wait = *retry_at - services.market().clock.wall().utc();
+    match wait.to_std() {
+        Ok(wait) if wait <= MOST_PATIENCE => {
+            println!("  waiting {} s for the limit of calls a minute", wait.as_secs() + 1);
+            tokio::time::sleep(wait + Duration::from_secs(1)).await;
+            ask(services, provider, check, symbol).await
+        }
+        _ => first,
+    }
+}
+
+async fn ask(
+    services: &Services,
+    provider: &Provider,
+    check: Check,
+    symbol: &Symbol,
+) -> Result<String, QuoteError> {
+    let market = services.market();
+    let now = market.now();
+    let today = exchange_date(now);
+    let from = today.checked_sub_days(Days::new(DAYS)).unwrap_or(today);
+    let source: &dyn QuoteSource = match provider {
+        Provider::AlphaVantage(source) => source.as_ref(),
+        Provider::Yahoo(source) => source.as_ref(),
+    };
+    let put = async |question: Question<'_>| market.quotes.put(Purpose::Operator, question).await;
+    match check {
+        Check::Quote => {
+            put(Box::pin(async {
+                let mut quotes = source.quotes(std::slice::from_ref(symbol), now).await;
+                quotes.remove(symbol).unwrap_or(Err(QuoteError::Unreachable)).map(|quote| told(&quote))
+            }))
+            .await
+        }
+        Check::Quotes => {
+            let second = if symbol.as_str() == "MSFT" { "IBM" } else { "MSFT" };
+            let both: Vec<Symbol> =
+                [symbol.as_str(), second].iter().filter_map(|text| text.parse().ok()).collect();
+            put(Box::pin(async {
+                let quotes: Result<Vec<Quote>, QuoteError> =
+                    source.quotes(&both, now).await.into_values().collect();
+                Ok(quotes?.iter().map(told).collect::<Vec<_>>().join("; "))
+            }))
+            .await
+        }
+        Check::Search => {
+            put(Box::pin(async {
+                let found = source.search(symbol.as_str(), 10, now).await?;
+                let first =
+                    found.first().map_or_else(String::new, |first| format!(", first {}", first.symbol));
+                Ok(format!("{} found{first}", found.len()))
+            }))
+            .await
+        }
+        Check::Profile => {
+            put(Box::pin(async {
+                let listing = source.listing(symbol, now).await?;
+                Ok(format!("{}, {}, {}", listing.company_name, listing.exchange, listing.sector))
+            }))
+            .await
+        }
+        Check::Bars => {
+            put(Box::pin(async {
+                let bars = source.daily_bars(symbol, from, today, now).await?;
+                let last =
+                    bars.last().map_or_else(String::new, |bar| format!(", {} on {}", bar.close, bar.date));
+                Ok(format!("{} sessions since {from}{last}", bars.len()))
+            }))
+            .await
+        }
+        Check::Splits => {
+            put(Box::pin(async {
+                let splits = match provider {
+                    Provider::AlphaVantage(source) => source.splits(symbol).await?,
+                    Provider::Yahoo(source) => source.splits(symbol).await?,
+                };
+                Ok(counted(splits.len(), "splits", splits.last().map(|split| split.effective_on)))
+            }))
+            .await
+        }
+        Check::Dividends => {
+            put(Box::pin(async {
+                let dividends = match provider {
+                    Provider::AlphaVantage(source) => source.dividends(symbol).await?,
+                    Provider::Yahoo(source) => source.dividends(symbol).await?,
+                };
+                Ok(counted(dividends.len(), "dividends", dividends.last().map(|dividend| dividend.ex_on)))
+            }))
+            .await
+        }
+        Check::Listings => {
+            let Provider::AlphaVantage(source) = provider else { return Ok("none".to_owned()) };
+            let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
+            let count = table.len();
+            // It is paid for: searches may as well run on it.
+            match services.keep_listings(table).await {
+                Ok(_) => Ok(format!("{count} stocks and funds, and kept for searches")),
+                Err(error) => Ok(format!("{count} stocks and funds, which could not be kept: {error}")),
+            }
+        }
+    }
+}
+
+type Question<'a> =
+    std::pin::Pin<Box<dyn std::future::Future<Output = Result<String, QuoteError>> + Send + 'a>>;
+
+fn told(quote: &Quote) -> String {
+    format!("{} {} as of {}", quote.symbol, quote.price, quote.as_of)
+}
+
+fn counted(count: usize, what: &str, newest: Option<NaiveDate>) -> String {
+    let newest = newest.map_or_else(String::new, |newest| format!(", the newest of {newest}"));
+    format!("{count} {what}{newest}")
+}
+
+/// Whether the other calls would fail alike.
+fn is_about_everything(error: &QuoteError) -> bool {
+    match error {
+        QuoteError::RateLimited { .. } | QuoteError::Unreachable => true,
+        QuoteError::Upstream(text) => is_about_the_key(text),
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => false,
+    }
+}
+
+fn is_about_the_key(text: &str) -> bool {
+    text.contains("API key is not accepted")
+}
+
+/// What the operator can do.
+fn advice(error: &QuoteError) -> String {
+    match error {
+        QuoteError::RateLimited { retry_at: Some(at) } => {
+            format!("No call is sent before {}.", at.format("%Y-%m-%d %H:%M:%S UTC"))
+        }
+        QuoteError::RateLimited { retry_at: None } => "Try again in some hours.".to_owned(),
+        QuoteError::Unreachable => {
+            "Look at the network, the proxy, the firewall, and the base URL in the settings.".to_owned()
+        }
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => {
+            "Name another one with --symbol; if well-known ones fail too, the formats have changed."
+                .to_owned()
+        }
+        QuoteError::Upstream(text) if is_about_the_key(text) => {
+            "Look at ALPHAVANTAGE_API_KEY: is it complete, and still valid?".to_owned()
+        }
+        QuoteError::Upstream(text) if text.contains("does not cover") => {
+            "A paid key has it. Stockyard needs it for nothing but what this line names.".to_owned()
+        }
+        QuoteError::Upstream(_) => {
+            "The provider answers otherwise than it used to. If that lasts, its formats have changed."
+                .to_owned()
+        }
+    }
+}

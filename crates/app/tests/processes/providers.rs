@@ -1,0 +1,189 @@
+//! The program with a provider of real prices, which a stand-in plays.
+
+use std::time::Duration;
+
+use domain::Calendar;
+use domain::calendar::exchange_date;
+use serde_json::{Value, json};
+use services::Clock;
+use wiremock::matchers::{any, query_param};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use crate::client::Client;
+use crate::installation::{Installation, Server, free_port};
+use crate::process::eventually;
+
+const KEY: &str = "SECRETKEY0000";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Answers with a table of listings, and with the last two sessions of every symbol.
+async fn provider() -> MockServer {
+    let server = MockServer::start().await;
+    let rows: String =
+        (0..20).map(|n| format!("S{n},Stock number {n},NYSE,Stock,2000-01-03,null,Active\r\n")).collect();
+    let table = format!("symbol,name,exchange,assetType,ipoDate,delistingDate,status\r\n{rows}");
+    Mock::given(query_param("function", "LISTING_STATUS"))
+        .respond_with(ResponseTemplate::new(200).set_body_string(table))
+        .mount(&server)
+        .await;
+    let now = Clock::system().now();
+    let last = Calendar::Xnys.last_closed(now).date;
+    let before = Calendar::Xnys.before(last).date;
+    let series = move |request: &Request| {
+        let symbol = request.url.query_pairs().find(|(name, _)| name == "symbol");
+        let symbol = symbol.map_or_else(String::new, |(_, value)| value.into_owned());
+        let bar = |close: &str| json!({"1. open": close, "2. high": close, "3. low": close, "4. close": close, "5. volume": "1000"});
+        let days = json!({last.to_string(): bar("101.50"), before.to_string(): bar("100.00")});
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"Meta Data": {"2. Symbol": symbol}, "Time Series (Daily)": days}))
+    };
+    Mock::given(query_param("function", "TIME_SERIES_DAILY")).respond_with(series).mount(&server).await;
+    server
+}
+
+async fn calls(server: &MockServer) -> usize {
+    server.received_requests().await.unwrap().len()
+}
+
+fn with_key(installation: Installation, provider: &MockServer) -> Installation {
+    installation.with("ALPHAVANTAGE_API_KEY", KEY).with("ALPHAVANTAGE_BASE_URL", &provider.uri())
+}
+
+async fn quotes(servers: &[&Server], token: &str, symbols: std::ops::Range<usize>) -> Vec<(u16, Value)> {
+    let asking = symbols.map(|n| {
+        let client = Client::new(&[servers[n % servers.len()].url.clone()]).with_token(token);
+        tokio::spawn(async move {
+            let answer = client.get(&format!("/api/v1/stocks/S{n}/quote")).await;
+            (answer.status, serde_json::from_str(&answer.text).unwrap())
+        })
+    });
+    let mut answers = Vec::new();
+    for answer in asking.collect::<Vec<_>>() {
+        answers.push(answer.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_postgres_never_send_a_days_twenty_sixth_call_nor_does_one_started_again() {
+    let provider = provider().await;
+    let installation = with_key(Installation::on_postgres(), &provider);
+    installation.migrate().await;
+    let first = installation.serve().await;
+    let mut books = installation.books();
+    eventually("the table of listings is there", PATIENCE, async || {
+        (books.count("listings WHERE status = 'active'") == 20).then_some(())
+    })
+    .await;
+    assert_eq!(calls(&provider).await, 1);
+    let client = Client::new(std::slice::from_ref(&first.url));
+    let sam = client.register().await;
+    let found = sam.client.get("/api/v1/stocks?search=number").await.expect(200);
+    assert_eq!(found["items"].as_array().unwrap().len(), 20);
+
+    // All but one of the day's calls are used, and the one is kept for people who wait.
+    let day = exchange_date(Clock::system().now());
+    let budget = |pot: &str, used: u32| {
+        format!(
+            "INSERT INTO provider_budget VALUES ('alpha_vantage/day/{day}/{pot}', {used}, now() + interval '1 day') \
+             ON CONFLICT (key) DO UPDATE SET used = {used};"
+        )
+    };
+    books.execute(&[budget("scheduled", 15), budget("first_sight", 5), budget("reserve", 4)].concat());
+    let second = installation.serve().await;
+    let answers = quotes(&[&first, &second], &sam.token, 0..8).await;
+    let priced: Vec<&Value> =
+        answers.iter().filter(|(status, _)| *status == 200).map(|(_, body)| body).collect();
+    assert_eq!(priced.len(), 1, "{answers:?}");
+    assert_eq!(priced[0]["price"], "101.50");
+    assert!(answers.iter().all(|(status, body)| *status == 200 || body["code"] == "no_price"), "{answers:?}");
+    assert_eq!(calls(&provider).await, 2);
+
+    // Started anew, it has the price and no calls.
+    let symbol = priced[0]["symbol"].as_str().unwrap().to_owned();
+    drop((first, second));
+    let again = installation.serve().await;
+    let client = Client::new(std::slice::from_ref(&again.url)).with_token(&sam.token);
+    let kept = client.get(&format!("/api/v1/stocks/{symbol}/quote")).await.expect(200);
+    assert_eq!((kept["price"].as_str(), kept["source"].as_str()), (Some("101.50"), Some("alpha_vantage")));
+    let refused = client.get("/api/v1/stocks/S19/quote").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(calls(&provider).await, 2);
+    assert!(!again.process.log().contains(KEY));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_mixed_with_the_old_one() {
+    let provider = provider().await;
+    let mut installation = Installation::embedded();
+    let server = installation.serve().await;
+    let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
+    let portfolio = sam.open_portfolio("10000.00").await;
+    sam.buy(portfolio, "AAPL", "1").await;
+    let simulated = sam.portfolio(portfolio, "/valuation").await["positions"][0]["last_price"].clone();
+    drop(server);
+
+    installation = with_key(installation, &provider);
+    let refused = installation.run(&["serve"]).await;
+    let told = refused.failed();
+    for part in ["simulated/sim-v1", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(installation.run(&["snapshot"]).await.failed().contains("--accept-price-source-change"));
+    installation.verify().await;
+    assert_eq!(calls(&provider).await, 0);
+
+    // The provider does not answer: the simulated price does not take the place of its own.
+    provider.reset().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(500)).mount(&provider).await;
+    let port = free_port();
+    let server = installation.serve_with(port, &["--accept-price-source-change"]).await;
+    let client = Client::new(std::slice::from_ref(&server.url)).with_token(&sam.token);
+    let quote = client.get("/api/v1/stocks/AAPL/quote").await;
+    assert_eq!(quote.status, 503, "{}", quote.text);
+    let body = json!({"symbol": "AAPL", "side": "sell", "quantity": "1", "type": "market"});
+    let sold = client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), &body).await;
+    assert_eq!(sold.status, 503, "{}", sold.text);
+    // What is held is still shown, at the last price there was, and marked.
+    let held = client.get(&format!("/api/v1/portfolios/{portfolio}/positions")).await.expect(200);
+    assert_eq!(held["items"][0]["last_price"], simulated);
+    drop(server);
+    // It has been said once.
+    let server = installation.serve().await;
+    drop(server);
+    installation = installation.without("ALPHAVANTAGE_API_KEY");
+    assert!(installation.run(&["serve"]).await.failed().contains("alpha_vantage"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_shown() {
+    let provider = MockServer::start().await;
+    let refusal = json!({"Error Message": format!("the parameter apikey is invalid or missing. You sent {KEY}. Please claim one.")});
+    Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(refusal)).mount(&provider).await;
+    let installation = with_key(Installation::embedded(), &provider);
+    let asked = installation.run(&["providers", "check"]).await;
+    assert!(asked.failed().contains("--yes"));
+    assert!(asked.stdout.contains("0 are used and 25 left"), "{}", asked.stdout);
+    assert_eq!(calls(&provider).await, 0);
+
+    let checked = installation.run(&["providers", "check", "--yes", "--symbol", "AAPL"]).await;
+    assert_eq!(checked.code, Some(1));
+    for part in [
+        "failed  quote",
+        "the API key is not accepted",
+        "ALPHAVANTAGE_API_KEY",
+        "not tried: search",
+        "1 are used and 24 left",
+    ] {
+        assert!(checked.stdout.contains(part), "{part}: {}", checked.stdout);
+    }
+    assert_eq!(calls(&provider).await, 1, "the others would fail alike");
+    assert!(!format!("{checked:?}").contains(KEY));
+
+    let simulated = Installation::embedded();
+    assert!(simulated.run(&["providers", "check"]).await.succeeded().contains("built-in market"));
+    let wrong =
+        with_key(Installation::embedded(), &provider).run(&["providers", "check", "--symbol", "?"]).await;
+    assert!(wrong.failed().contains("--symbol"));
+}

@@ -1,0 +1,108 @@
+//! The series of a symbol from a source whose calls are few: asked for by one process, kept for all.
+
+use std::sync::Arc;
+
+use domain::{Bar, Freshness, Quote, Symbol, Timestamp};
+
+use super::asking::{self, BETWEEN_LOOKS, LOOKS};
+use super::lifetime::Lifetime;
+use super::{FIRST_BAR, kept};
+use crate::budget::{Published, Purpose, Series};
+use crate::cache::Kept;
+use crate::limits::{Asked, Limits};
+use crate::plausible::jumps;
+use crate::{QuoteError, QuoteSource};
+
+/// One question for a series.
+pub(super) struct Fetching {
+    pub(super) source: Arc<dyn QuoteSource>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) lifetime: Lifetime,
+    pub(super) purpose: Purpose,
+    pub(super) at: Timestamp,
+    pub(super) symbol: Symbol,
+}
+
+impl Fetching {
+    pub(super) async fn run(self, failures: u32) -> Kept<()> {
+        let lease = format!("{}/series/{}", self.source.source(), self.symbol);
+        let is_mine = self.limits.try_lease(&lease).await;
+        if is_mine {
+            let answer = match self.found_by_others().await {
+                Some(found) => found,
+                None => self.ask(failures).await,
+            };
+            self.limits.release(&lease).await;
+            return answer;
+        }
+        for _ in 0..LOOKS {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            if let Some(found) = self.found_by_others().await {
+                return found;
+            }
+        }
+        let busy = "another process is still asking for it".to_owned();
+        Kept { answer: Err(QuoteError::Upstream(busy)), until: self.at, failures }
+    }
+
+    /// The store has it already.
+    async fn found_by_others(&self) -> Option<Kept<()>> {
+        let asked = std::slice::from_ref(&self.symbol);
+        let published = self.limits.store.published(asked).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what other processes found is not known");
+            std::collections::HashMap::new()
+        });
+        let published = published.get(&self.symbol)?;
+        asking::is_good(published, &self.source.source(), self.lifetime, self.at).then(|| Kept {
+            answer: Ok(()),
+            until: self.lifetime.of_price(published.quote.as_of, published.fetched_at),
+            failures: 0,
+        })
+    }
+
+    async fn ask(&self, failures: u32) -> Kept<()> {
+        let last = self.lifetime.calendar.last_closed(self.at).date;
+        let question = self.source.daily_bars(&self.symbol, FIRST_BAR, last, self.at);
+        let found = match self.limits.ask(self.purpose, Some(&self.symbol), question).await {
+            Ok(Asked { answer: Ok(bars), kept_back }) => match self.keep(bars).await {
+                Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+                Err(error) => Err(error),
+            },
+            Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
+            Err(error) => Err(error),
+        };
+        let at = self.at;
+        let Kept { answer, until, failures } =
+            kept(found, failures, at, |as_of| self.lifetime.of_price(*as_of, at));
+        Kept { answer: answer.map(drop), until, failures }
+    }
+
+    /// Answers the time of the last price.
+    async fn keep(&self, bars: Vec<Bar>) -> Result<Timestamp, QuoteError> {
+        let quote =
+            self.close(&bars).ok_or_else(|| QuoteError::Upstream("a series without a session".to_owned()))?;
+        let as_of = quote.as_of;
+        let series = Series { bars, close: Published { quote, fetched_at: self.at } };
+        self.limits.store.keep_series(&series).await?;
+        Ok(as_of)
+    }
+
+    /// The last bar as a quote. A close before that is of other shares, as before a split, is left out.
+    fn close(&self, bars: &[Bar]) -> Option<Quote> {
+        let last = bars.last()?;
+        let session = self.lifetime.calendar.session(last.date)?;
+        let before = bars.len().checked_sub(2).map(|at| &bars[at].close);
+        Some(Quote {
+            symbol: self.symbol.clone(),
+            price: last.close.clone(),
+            bid: None,
+            ask: None,
+            previous_close: before.filter(|before| !jumps(before, &last.close)).cloned(),
+            volume: Some(last.volume),
+            as_of: session.closes_at,
+            source: self.source.source(),
+            freshness: Freshness::EndOfDay,
+            stale: false,
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! What processes share about a provider of real prices: calls counted, the queue of calls, leases, and quotes found.
+
+use diesel::prelude::*;
+use diesel::query_dsl::methods;
+use diesel::upsert::excluded;
+use domain::{Freshness, Price, PriceSource, Quote, Symbol, Timestamp};
+
+use crate::connection::{Locked, each};
+use crate::schema::{provider_budget, provider_leases, provider_quotes, providers, stocks};
+use crate::{StoreError, Tx};
+
+/// Counts one call in the window of that name, unless `limit` are counted there; answers whether it was.
+pub fn try_spend(tx: &mut Tx<'_>, window: &str, ends_at: Timestamp, limit: u32) -> Result<bool, StoreError> {
+    if limit == 0 {
+        return Ok(false);
+    }
+    let row = (
+        provider_budget::key.eq(window),
+        provider_budget::used.eq(1_i64),
+        provider_budget::ends_at.eq(ends_at),
+    );
+    let counted = each!(&mut *tx.conn, c => methods::FilterDsl::filter(
+        diesel::insert_into(provider_budget::table)
+            .values(row)
+            .on_conflict(provider_budget::key)
+            .do_update()
+            .set(provider_budget::used.eq(provider_budget::used + 1_i64)),
+        provider_budget::used.lt(i64::from(limit)),
+    )
+    .execute(c))?;
+    Ok(counted > 0)
+}
+
+/// Calls counted in the window.
+pub fn spent(tx: &mut Tx<'_>, window: &str) -> Result<u32, StoreError> {
+    let used: Option<i64> =
+        provider_budget::table.find(window).select(provider_budget::used).first(tx.conn).optional()?;
+    Ok(used.map_or(0, |used| u32::try_from(used).unwrap_or(u32::MAX)))
+}
+
+/// Forgets windows that ended and leases that ran out before then.
+pub fn delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {
+    diesel::delete(provider_leases::table.filter(provider_leases::ends_at.lt(before))).execute(tx.conn)?;
+    Ok(diesel::delete(provider_budget::table.filter(provider_budget::ends_at.lt(before))).execute(tx.conn)?)
+}
+
+/// When the provider may be sent its next call, its row locked until the transaction ends; `now` for one that is new.
+pub fn lock_queue(tx: &mut Tx<'_>, provider: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
+    each!(&mut *tx.conn, c => diesel::insert_into(providers::table)
+        .values((providers::name.eq(provider), providers::next_call_at.eq(now)))
+        .on_conflict(providers::name)
+        .do_nothing()
+        .execute(c))?;
+    let row = Locked(providers::table.find(provider).select(providers::next_call_at));
+    Ok(row.get_result(tx.conn)?)
+}
+
+/// The queue's row must be locked.
+pub fn set_next_call(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(), StoreError> {
+    diesel::update(providers::table.find(provider)).set(providers::next_call_at.eq(at)).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Until when it is not to be asked. The queue's row must be locked.
+pub fn park(tx: &mut Tx<'_>, provider: &str, until: Timestamp) -> Result<(), StoreError> {
+    diesel::update(providers::table.find(provider))
+        .set((providers::next_call_at.eq(until), providers::parked_until.eq(until)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The provider has answered.
+pub fn note_answer(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(), StoreError> {
+    diesel::update(providers::table.find(provider))
+        .set(providers::last_answered_at.eq(at))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The provider has failed or refused.
+pub fn note_failure(tx: &mut Tx<'_>, provider: &str, error: &str, at: Timestamp) -> Result<(), StoreError> {
+    diesel::update(providers::table.find(provider))
+        .set((providers::last_failed_at.eq(at), providers::last_error.eq(error)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// What is known of a provider, for people to see.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = providers)]
+pub struct ProviderRecord {
+    pub next_call_at: Timestamp,
+    pub parked_until: Option<Timestamp>,
+    pub last_answered_at: Option<Timestamp>,
+    pub last_failed_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+/// `None` for one that was never sent a call.
+pub fn record(tx: &mut Tx<'_>, provider: &str) -> Result<Option<ProviderRecord>, StoreError> {
+    Ok(providers::table.find(provider).select(ProviderRecord::as_select()).first(tx.conn).optional()?)
+}
+
+/// Gives `holder` the lease of that name until `until`, unless somebody else has one at `now`.
+pub fn try_lease(
+    tx: &mut Tx<'_>,
+    name: &str,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    let row = (
+        provider_leases::name.eq(name),
+        provider_leases::holder.eq(holder),
+        provider_leases::ends_at.eq(until),
+    );
+    let taken = each!(&mut *tx.conn, c => methods::FilterDsl::filter(
+        diesel::insert_into(provider_leases::table)
+            .values(row)
+            .on_conflict(provider_leases::name)
+            .do_update()
+            .set((provider_leases::holder.eq(holder), provider_leases::ends_at.eq(until))),
+        provider_leases::holder.eq(holder).or(provider_leases::ends_at.le(now)),
+    )
+    .execute(c))?;
+    Ok(taken > 0)
+}
+
+/// Ends a lease of `holder`'s; those of others stay.
+pub fn release(tx: &mut Tx<'_>, name: &str, holder: &str) -> Result<(), StoreError> {
+    let mine = provider_leases::table.find(name).filter(provider_leases::holder.eq(holder));
+    diesel::delete(mine).execute(tx.conn)?;
+    Ok(())
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = provider_quotes)]
+#[diesel(treat_none_as_default_value = false)]
+struct QuoteRow {
+    symbol: Symbol,
+    source: String,
+    price: Price,
+    previous_close: Option<Price>,
+    bid: Option<Price>,
+    ask: Option<Price>,
+    volume: Option<i64>,
+    as_of: Timestamp,
+    freshness: Freshness,
+    fetched_at: Timestamp,
+}
+
+/// Keeps each symbol's quote with the time at which its source was asked, and makes it the last price of its stock.
+/// One that was asked for later is not overwritten.
+pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), StoreError> {
+    let mut rows: Vec<QuoteRow> = quotes
+        .iter()
+        .map(|(quote, fetched_at)| QuoteRow {
+            symbol: quote.symbol.clone(),
+            source: quote.source.0.clone(),
+            price: quote.price.clone(),
+            previous_close: quote.previous_close.clone(),
+            bid: quote.bid.clone(),
+            ask: quote.ask.clone(),
+            volume: quote.volume.map(|volume| i64::try_from(volume).unwrap_or(i64::MAX)),
+            as_of: quote.as_of,
+            freshness: quote.freshness,
+            fetched_at: *fetched_at,
+        })
+        .collect();
+    // In one order everywhere, so that nobody waits in a circle; and a statement takes a row once.
+    rows.sort_by(|a, b| (&a.symbol, b.fetched_at).cmp(&(&b.symbol, a.fetched_at)));
+    rows.dedup_by(|a, b| a.symbol == b.symbol);
+    for row in &rows {
+        each!(&mut *tx.conn, c => methods::FilterDsl::filter(
+            diesel::insert_into(provider_quotes::table)
+                .values(row)
+                .on_conflict(provider_quotes::symbol)
+                .do_update()
+                .set((
+                    provider_quotes::source.eq(excluded(provider_quotes::source)),
+                    provider_quotes::price.eq(excluded(provider_quotes::price)),
+                    provider_quotes::previous_close.eq(excluded(provider_quotes::previous_close)),
+                    provider_quotes::bid.eq(excluded(provider_quotes::bid)),
+                    provider_quotes::ask.eq(excluded(provider_quotes::ask)),
+                    provider_quotes::volume.eq(excluded(provider_quotes::volume)),
+                    provider_quotes::as_of.eq(excluded(provider_quotes::as_of)),
+                    provider_quotes::freshness.eq(excluded(provider_quotes::freshness)),
+                    provider_quotes::fetched_at.eq(excluded(provider_quotes::fetched_at)),
+                )),
+            provider_quotes::fetched_at.le(excluded(provider_quotes::fetched_at)),
+        )
+        .execute(c))?;
+        let newer = stocks::last_updated
+            .is_null()
+            .or(stocks::last_updated.lt(row.as_of))
+            .or(stocks::price_source.ne(&row.source));
+        diesel::update(stocks::table.filter(stocks::symbol.eq(&row.symbol)).filter(newer))
+            .set((
+                stocks::last_price.eq(&row.price),
+                stocks::previous_close.eq(&row.previous_close),
+                stocks::last_updated.eq(row.as_of),
+                stocks::price_source.eq(&row.source),
+                stocks::freshness.eq(row.freshness),
+            ))
+            .execute(tx.conn)?;
+    }
+    Ok(())
+}
+
+/// The quotes kept for these symbols, with the times at which their sources were asked, in order of symbol.
+pub fn published(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<(Quote, Timestamp)>, StoreError> {
+    let rows: Vec<QuoteRow> = provider_quotes::table
+        .filter(provider_quotes::symbol.eq_any(symbols))
+        .order(provider_quotes::symbol)
+        .select(QuoteRow::as_select())
+        .load(tx.conn)?;
+    let quote = |row: QuoteRow| {
+        let quote = Quote {
+            symbol: row.symbol,
+            price: row.price,
+            bid: row.bid,
+            ask: row.ask,
+            previous_close: row.previous_close,
+            volume: row.volume.and_then(|volume| u64::try_from(volume).ok()),
+            as_of: row.as_of,
+            source: PriceSource(row.source),
+            freshness: row.freshness,
+            stale: false,
+        };
+        (quote, row.fetched_at)
+    };
+    Ok(rows.into_iter().map(quote).collect())
+}

@@ -1,0 +1,160 @@
+use domain::{Freshness, PriceSource, Quote, Timestamp};
+use persistence::providers::{self, ProviderRecord};
+use persistence::stocks;
+
+use super::harness::{Db, moment, price, symbol};
+
+const DAY: &str = "alpha_vantage/day/2026-11-20/reserve";
+
+fn quote(of: &str, at: &str, as_of: Timestamp) -> Quote {
+    Quote {
+        symbol: symbol(of),
+        price: price(at),
+        bid: None,
+        ask: None,
+        previous_close: Some(price("149.99")),
+        volume: Some(12),
+        as_of,
+        source: PriceSource("alpha_vantage".to_owned()),
+        freshness: Freshness::EndOfDay,
+        stale: false,
+    }
+}
+
+#[tokio::test]
+async fn no_more_calls_are_counted_than_the_window_has() {
+    let db = Db::new().await;
+    let spend = async |limit| db.write(move |tx| providers::try_spend(tx, DAY, moment(100), limit)).await;
+    assert_eq!([spend(2).await, spend(2).await, spend(2).await], [true, true, false]);
+    assert!(!spend(0).await, "no calls are allowed at all");
+    assert_eq!(db.read(|tx| providers::spent(tx, DAY)).await, 2);
+    assert_eq!(db.read(|tx| providers::spent(tx, "alpha_vantage/day/2026-11-21/reserve")).await, 0);
+    assert!(db.write(|tx| providers::try_spend(tx, "another", moment(100), 1)).await);
+    assert!(!db.write(|tx| providers::try_spend(tx, "none", moment(100), 0)).await);
+    assert_eq!(db.count("provider_budget"), 2);
+}
+
+#[tokio::test]
+async fn of_many_who_spend_at_once_as_many_succeed_as_the_window_has() {
+    let db = Db::new().await;
+    let spending = (0..40).map(|_| {
+        let store = db.store();
+        tokio::spawn(async move {
+            store.write(|tx| providers::try_spend(tx, DAY, moment(100), 25)).await.unwrap()
+        })
+    });
+    let mut counted = 0;
+    for spender in spending.collect::<Vec<_>>() {
+        counted += usize::from(spender.await.unwrap());
+    }
+    assert_eq!(counted, 25);
+    assert_eq!(db.read(|tx| providers::spent(tx, DAY)).await, 25);
+}
+
+#[tokio::test]
+async fn windows_and_leases_that_have_ended_are_forgotten() {
+    let db = Db::new().await;
+    db.write(|tx| {
+        providers::try_spend(tx, "yesterday", moment(0), 5)?;
+        providers::try_spend(tx, "today", moment(100), 5)?;
+        providers::try_lease(tx, "old", "one", moment(0), moment(1))?;
+        providers::try_lease(tx, "new", "one", moment(0), moment(100))
+    })
+    .await;
+    assert_eq!(db.write(|tx| providers::delete_ended(tx, moment(50))).await, 1);
+    assert_eq!((db.count("provider_budget"), db.count("provider_leases")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_queue_has_one_next_place_and_shows_what_became_of_its_calls() {
+    let db = Db::new().await;
+    assert_eq!(db.read(|tx| providers::record(tx, "yahoo")).await, None);
+    assert_eq!(db.write(|tx| providers::lock_queue(tx, "yahoo", moment(3))).await, moment(3));
+    db.write(|tx| {
+        providers::set_next_call(tx, "yahoo", moment(4))?;
+        providers::note_answer(tx, "yahoo", moment(4))?;
+        providers::note_failure(tx, "yahoo", "it refuses", moment(5))?;
+        providers::park(tx, "yahoo", moment(900))
+    })
+    .await;
+    assert_eq!(db.write(|tx| providers::lock_queue(tx, "yahoo", moment(6))).await, moment(900));
+    let record = db.read(|tx| providers::record(tx, "yahoo")).await;
+    assert_eq!(
+        record,
+        Some(ProviderRecord {
+            next_call_at: moment(900),
+            parked_until: Some(moment(900)),
+            last_answered_at: Some(moment(4)),
+            last_failed_at: Some(moment(5)),
+            last_error: Some("it refuses".to_owned()),
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_lease_is_one_holders_until_it_ends_or_is_given_back() {
+    let db = Db::new().await;
+    let lease = async |holder: &'static str, now, until| {
+        db.write(move |tx| providers::try_lease(tx, "quote/AAPL", holder, moment(now), moment(until))).await
+    };
+    assert!(lease("one", 0, 90).await);
+    assert!(lease("one", 10, 100).await, "its holder may have it longer");
+    assert!(!lease("two", 99, 190).await);
+    assert!(lease("two", 100, 190).await);
+    db.write(|tx| providers::release(tx, "quote/AAPL", "one")).await;
+    assert!(!lease("one", 101, 191).await, "it was not its to give back");
+    db.write(|tx| providers::release(tx, "quote/AAPL", "two")).await;
+    assert!(lease("one", 102, 192).await);
+}
+
+#[tokio::test]
+async fn a_quote_that_was_found_is_there_for_others_and_is_the_last_price_of_its_stock() {
+    let db = Db::new().await;
+    let aapl = db.stock("AAPL").await;
+    let first = quote("AAPL", "150.25", moment(10));
+    let published = vec![(first.clone(), moment(20)), (quote("MSFT", "400.00", moment(10)), moment(20))];
+    db.write(move |tx| providers::publish(tx, &published)).await;
+    let asked = [symbol("AAPL"), symbol("IBM"), symbol("MSFT")];
+    let found = db.read(move |tx| providers::published(tx, &asked)).await;
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0], (first, moment(20)));
+
+    // One that was asked for earlier comes too late.
+    let late = vec![(quote("AAPL", "149.00", moment(9)), moment(19))];
+    db.write(move |tx| providers::publish(tx, &late)).await;
+    let found = db.read(|tx| providers::published(tx, &[symbol("AAPL")])).await;
+    assert_eq!(found[0].0.price, price("150.25"));
+    let last = db.read(move |tx| stocks::by_ids(tx, &[aapl])).await.remove(0).last.unwrap();
+    assert_eq!(
+        (last.price, last.as_of, last.source.as_str()),
+        (price("150.25"), moment(10), "alpha_vantage")
+    );
+}
+
+#[tokio::test]
+async fn the_price_of_another_source_is_replaced_however_new_it_is() {
+    let db = Db::new().await;
+    let aapl = db.stock("AAPL").await;
+    let simulated = Quote {
+        source: PriceSource("simulated/sim-v1".to_owned()),
+        freshness: Freshness::Simulated,
+        ..quote("AAPL", "245.00", moment(1000))
+    };
+    db.write(move |tx| stocks::save_last_price(tx, aapl, &simulated)).await;
+    let real = vec![(quote("AAPL", "150.25", moment(10)), moment(1001))];
+    db.write(move |tx| providers::publish(tx, &real)).await;
+    let last = db.read(move |tx| stocks::by_ids(tx, &[aapl])).await.remove(0).last.unwrap();
+    assert_eq!(
+        (last.price, last.as_of, last.source.as_str()),
+        (price("150.25"), moment(10), "alpha_vantage")
+    );
+    // And back, as when a deployment returns to the simulated market.
+    let simulated = Quote {
+        source: PriceSource("simulated/sim-v1".to_owned()),
+        freshness: Freshness::Simulated,
+        ..quote("AAPL", "246.00", moment(5))
+    };
+    db.write(move |tx| stocks::save_last_price(tx, aapl, &simulated)).await;
+    let last = db.read(move |tx| stocks::by_ids(tx, &[aapl])).await.remove(0).last.unwrap();
+    assert_eq!(last.price, price("246.00"));
+}

@@ -1,0 +1,271 @@
+//! The provider of real prices as an operator sees it, its table of listings, and which source a deployment has.
+
+use chrono::{Datelike, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::{Freshness, PriceSource, Timestamp};
+use market_data::{BreakerState, ListedStock, Pot, Purpose, QuoteError};
+use persistence::listings::{self, Listed};
+use persistence::{Store, StoreError, Tx, installation, orders, positions, providers, stocks, transactions};
+use thiserror::Error;
+
+use crate::Services;
+use crate::error::{Error, Result};
+
+/// What an operator wants to know of where prices come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderState {
+    pub source: PriceSource,
+    pub freshness: Freshness,
+    /// Stocks that somebody holds, watches or has an open order for.
+    pub stocks_in_use: usize,
+    /// `None` for the simulated market.
+    pub limits: Option<LimitsState>,
+    /// When the table of listings was taken over, and how many it has; `None` before that, or where there is none.
+    pub listings: Option<(Timestamp, i64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsState {
+    /// New York's day, which the counts are of.
+    pub day: NaiveDate,
+    pub pots: Vec<PotState>,
+    /// Until when no call is sent, because the provider refuses or keeps failing; `None` when calls are sent.
+    pub parked_until: Option<Timestamp>,
+    pub breaker: Breaker,
+    pub last_answered_at: Option<Timestamp>,
+    pub last_failed_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PotState {
+    pub name: &'static str,
+    pub used: u32,
+    pub limit: u32,
+}
+
+/// What is done with the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// It is sent.
+    Closed,
+    /// It is refused.
+    Open,
+    /// It is sent, alone, to see whether the provider is back.
+    HalfOpen,
+}
+
+impl Breaker {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl LimitsState {
+    pub fn used(&self) -> u32 {
+        self.pots.iter().map(|pot| pot.used).sum()
+    }
+
+    /// Calls that the day has left; `None` where it has no limit.
+    pub fn left(&self) -> Option<u32> {
+        (!self.pots.is_empty()).then(|| self.pots.iter().map(|pot| pot.limit.saturating_sub(pot.used)).sum())
+    }
+}
+
+impl ProviderState {
+    /// How many days it takes until each stock in use has a new close, where that is more than one: the operator
+    /// should know that prices are going to be old.
+    pub fn days_for_all(&self) -> Option<usize> {
+        let pots = &self.limits.as_ref().filter(|_| self.freshness == Freshness::EndOfDay)?.pots;
+        let scheduled = pots.iter().find(|pot| pot.name == Pot::Scheduled.as_str())?.limit;
+        let days = self.stocks_in_use.div_ceil(usize::try_from(scheduled).ok().filter(|n| *n > 0)?);
+        (days > 1).then_some(days)
+    }
+}
+
+/// The name of the record, in `installation`.
+const PRICE_SOURCE: &str = "price_source";
+
+#[derive(Debug, Error)]
+pub enum PriceSourceError {
+    #[error(
+        "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA now says \
+         {configured}, whose prices are others. Set it back, or start once with --accept-price-source-change to go on \
+         at the new source's prices"
+    )]
+    Changed { recorded: String, configured: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Records whose prices a deployment has. Another source than before is refused while anything is held or on order,
+/// unless that is accepted: positions would be worth something else from one moment to the next.
+///
+/// # Errors
+/// [`PriceSourceError::Changed`].
+pub async fn claim_price_source(
+    store: &Store,
+    source: &PriceSource,
+    accept_change: bool,
+) -> std::result::Result<(), PriceSourceError> {
+    let configured = source.0.clone();
+    store
+        .write(move |tx| {
+            // Processes that start together agree on one.
+            installation::lock(tx)?;
+            check(tx, &configured, accept_change)?;
+            installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)
+        })
+        .await
+}
+
+/// As [`claim_price_source`] for commands that write prices beside the servers: nothing is recorded.
+///
+/// # Errors
+/// [`PriceSourceError::Changed`].
+pub async fn check_price_source(
+    store: &Store,
+    source: &PriceSource,
+) -> std::result::Result<(), PriceSourceError> {
+    let configured = source.0.clone();
+    store.read(move |tx| check(tx, &configured, false)).await
+}
+
+fn check(
+    tx: &mut Tx<'_>,
+    configured: &str,
+    accept_change: bool,
+) -> std::result::Result<(), PriceSourceError> {
+    // Databases from before it was recorded tell by their newest fill.
+    let recorded = match installation::get(tx, PRICE_SOURCE)? {
+        Some(recorded) => Some(recorded),
+        None => transactions::newest_quote_source(tx)?,
+    };
+    let Some(recorded) = recorded.filter(|recorded| recorded != configured) else { return Ok(()) };
+    let in_use = !positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty();
+    match in_use && !accept_change {
+        true => Err(PriceSourceError::Changed { recorded, configured: configured.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+impl Services {
+    /// Where prices come from, and how that is going.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn provider_state(&self) -> Result<ProviderState> {
+        let quotes = &self.market.quotes;
+        let source = quotes.source();
+        let name = source.0.clone();
+        let (record, listings, stocks_in_use) = self
+            .store
+            .read(move |tx| {
+                let in_use = stocks_in_use(tx)?.len();
+                Ok::<_, Error>((providers::record(tx, &name)?, listings::state(tx, &name)?, in_use))
+            })
+            .await?;
+        let limits = match quotes.limits() {
+            None => None,
+            Some(limits) => {
+                let now = self.market.clock.wall();
+                let budget = limits.budget().await.map_err(Error::internal)?;
+                let parked_until = record.as_ref().and_then(|record| record.parked_until);
+                let parked_until = parked_until.filter(|until| *until > now);
+                let pots = budget.pots.iter();
+                Some(LimitsState {
+                    day: budget.day,
+                    pots: pots
+                        .map(|(pot, used, limit)| PotState { name: pot.as_str(), used: *used, limit: *limit })
+                        .collect(),
+                    breaker: match limits.breaker() {
+                        BreakerState::Closed if parked_until.is_none() => Breaker::Closed,
+                        BreakerState::HalfOpen => Breaker::HalfOpen,
+                        BreakerState::Closed | BreakerState::Open { .. } => Breaker::Open,
+                    },
+                    parked_until,
+                    last_answered_at: record.as_ref().and_then(|record| record.last_answered_at),
+                    last_failed_at: record.as_ref().and_then(|record| record.last_failed_at),
+                    last_error: record.and_then(|record| record.last_error),
+                })
+            }
+        };
+        Ok(ProviderState { source, freshness: quotes.freshness(), stocks_in_use, limits, listings })
+    }
+
+    /// Takes over the source's table of listings, unless that of this week is there and will do. `Err` in the answer:
+    /// the source does not have it now, and why.
+    pub(crate) async fn refresh_listings(
+        &self,
+        this_weeks_will_do: bool,
+    ) -> Result<std::result::Result<String, QuoteError>> {
+        let source = self.market.quotes.source();
+        let name = source.0.clone();
+        let there = self.store.read(move |tx| listings::state(tx, &name).map_err(Error::from)).await?;
+        let this_week = listings_key(&source, self.market.clock.wall());
+        if this_weeks_will_do && there.is_some_and(|(at, _)| listings_key(&source, at) == this_week) {
+            return Ok(Ok("the table of this week is there".to_owned()));
+        }
+        let table = match self.market.quotes.listed(Purpose::Scheduled).await {
+            Ok(Some(table)) => table,
+            Ok(None) => {
+                return Ok(Ok("the source has no table of listings: it is asked for each search".into()));
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(Ok(self.keep_listings(table).await?))
+    }
+
+    /// Makes the table the one that searches run on.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn keep_listings(&self, table: Vec<ListedStock>) -> Result<String> {
+        let (source, now, count) = (self.market.quotes.source(), self.market.clock.wall(), table.len());
+        let rows: Vec<Listed> = table
+            .into_iter()
+            .map(|row| Listed {
+                symbol: row.symbol,
+                company_name: row.company_name,
+                exchange: row.exchange,
+                is_fund: row.is_fund,
+            })
+            .collect();
+        self.store.write(move |tx| listings::replace(tx, &source.0, &rows, now).map_err(Error::from)).await?;
+        Ok(format!("{count} stocks and funds are listed"))
+    }
+}
+
+/// The week whose table is wanted: it begins on Sunday, when nobody trades.
+pub(crate) fn listings_key(source: &PriceSource, wall: Timestamp) -> String {
+    let today = exchange_date(wall);
+    let sunday = today - chrono::Days::new(u64::from(today.weekday().num_days_from_sunday()));
+    format!("{sunday} {source}")
+}
+
+/// Stocks that somebody holds, held or watches, or has an open order for, those first that wait most urgently for a
+/// price: open orders, then what is held by most, then what is watched; of equals the one whose price is oldest.
+pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<domain::Stock>> {
+    let ordered = orders::stocks_with_open(tx)?;
+    let holders: std::collections::HashMap<_, _> = positions::holders(tx)?.into_iter().collect();
+    let mut found = stocks::in_use(tx)?;
+    let missing: Vec<_> =
+        ordered.iter().filter(|id| found.iter().all(|stock| stock.id != **id)).copied().collect();
+    found.extend(stocks::by_ids(tx, &missing)?);
+    found.sort_by_key(|stock| {
+        let waits = ordered.binary_search(&stock.id).is_ok();
+        let held_by = holders.get(&stock.id).copied().unwrap_or(0);
+        (
+            !waits,
+            held_by == 0,
+            stock.last.as_ref().map(|last| last.as_of),
+            -held_by,
+            stock.listing.symbol.clone(),
+        )
+    });
+    Ok(found)
+}

@@ -1,0 +1,664 @@
+//! A deployment with a provider of real prices, and a stand-in for that provider: what it answers, how often it is
+//! asked, and what becomes of it in the books.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::{Calendar, Freshness, OrderStatus, PriceSource, Side, Symbol, UserId};
+use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Rules, Yahoo, YahooConfig};
+use persistence::stocks;
+use serde_json::{Value, json};
+use services::jobs::{JobKind, JobRun, Status};
+use services::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
+use services::stocks::HistoryRange;
+use services::testing::FixedPrices;
+use services::{Error, Market, Services};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use super::harness::{Exchange, Investor, day, gtc, limit, order, shares, symbol};
+
+const KEY: &str = "TESTKEY0000";
+
+/// No limits by time, so that only the day's count.
+fn by_the_day() -> Rules {
+    Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
+}
+
+/// What the stand-in answers: to each function something, or to all the same.
+#[derive(Clone, Default)]
+struct Answers(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// The last sessions' closes of each symbol, oldest first; of those without, 100.00.
+    closes: HashMap<String, Vec<(&'static str, String)>>,
+    to_all: Option<ResponseTemplate>,
+    asked: Vec<String>,
+}
+
+impl Respond for Answers {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut state = self.0.lock().unwrap();
+        let parameter = |name: &str| {
+            let found = request.url.query_pairs().find(|(key, _)| key == name);
+            found.map_or_else(String::new, |(_, value)| value.into_owned())
+        };
+        let (function, of) = (parameter("function"), parameter("symbol"));
+        state.asked.push(format!("{function} {of}").trim().to_owned());
+        if let Some(answer) = &state.to_all {
+            return answer.clone();
+        }
+        let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+        match function.as_str() {
+            "TIME_SERIES_DAILY" => {
+                let thursday =
+                    || vec![("2026-11-18", "99.00".to_owned()), ("2026-11-19", "100.00".to_owned())];
+                let closes = state.closes.get(&of).cloned().unwrap_or_else(thursday);
+                // Slow enough that all who ask at once are there before the answer is.
+                ok(series(&of, &closes)).set_delay(Duration::from_millis(30))
+            }
+            "LISTING_STATUS" => ResponseTemplate::new(200).set_body_string(
+                "symbol,name,exchange,assetType,ipoDate,delistingDate,status\r\n\
+                 AAPL,Apple Inc,NASDAQ,Stock,1980-12-12,null,Active\r\n\
+                 APLE,Apple Hospitality REIT,NYSE,Stock,2015-05-18,null,Active\r\n\
+                 SPY,SPDR S&P 500,NYSE ARCA,ETF,1993-01-29,null,Active\r\n",
+            ),
+            "OVERVIEW" => {
+                ok(json!({"Symbol": of, "AssetType": "Common Stock", "Name": format!("{of} Incorporated"),
+                "Exchange": "NYSE", "Currency": "USD", "Country": "USA", "Sector": "TECHNOLOGY"}))
+            }
+            _ => ok(json!({})),
+        }
+    }
+}
+
+fn series(of: &str, closes: &[(&str, String)]) -> Value {
+    let bar = |close: &str| json!({"1. open": close, "2. high": close, "3. low": close, "4. close": close, "5. volume": "1000"});
+    let days: serde_json::Map<String, Value> =
+        closes.iter().map(|(day, close)| ((*day).to_owned(), bar(close))).collect();
+    json!({ "Meta Data": { "2. Symbol": of }, "Time Series (Daily)": days })
+}
+
+/// On Friday, 20 November 2026, 14:12 in New York; the last close is Thursday's.
+struct Deployment {
+    exchange: Exchange,
+    server: MockServer,
+    answers: Answers,
+    rules: Rules,
+    process: Services,
+}
+
+impl Deref for Deployment {
+    type Target = Services;
+    fn deref(&self) -> &Services {
+        &self.process
+    }
+}
+
+impl Deployment {
+    /// With a table of listings, so that a symbol costs nothing until its price is wanted.
+    async fn new() -> Self {
+        let deployment = Self::without_listings(by_the_day()).await;
+        let listed = |of: &str| ListedStock {
+            symbol: symbol(of),
+            company_name: format!("{of} Incorporated"),
+            exchange: "NYSE".to_owned(),
+            is_fund: false,
+            listed_on: None,
+            delisted_on: None,
+        };
+        let mut table: Vec<ListedStock> = (0..60).map(|n| listed(&format!("S{n}"))).collect();
+        table.extend(["AAPL", "IBM", "MSFT"].map(listed));
+        deployment.keep_listings(table).await.unwrap();
+        deployment
+    }
+
+    async fn without_listings(rules: Rules) -> Self {
+        let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
+        let (server, answers) = (MockServer::start().await, Answers::default());
+        Mock::given(any()).respond_with(answers.clone()).mount(&server).await;
+        let process = process(&exchange, &server, &rules);
+        Self { exchange, server, answers, rules, process }
+    }
+
+    /// Another process of it, or the same one started anew.
+    fn another_process(&self) -> Services {
+        process(&self.exchange, &self.server, &self.rules)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.answers.0.lock().unwrap().asked.clone()
+    }
+
+    fn calls(&self) -> usize {
+        self.asked().len()
+    }
+
+    fn closes(&self, of: &str, closes: &[(&'static str, &str)]) {
+        let closes = closes.iter().map(|(day, close)| (*day, (*close).to_owned())).collect();
+        self.answers.0.lock().unwrap().closes.insert(of.to_owned(), closes);
+    }
+
+    /// From now on it answers this to everything; `None`: as it should.
+    fn answers_all_with(&self, answer: Option<ResponseTemplate>) {
+        self.answers.0.lock().unwrap().to_all = answer;
+    }
+
+    async fn work(&self) -> Vec<JobRun> {
+        let due = self.due_runs().await.unwrap();
+        for run in &due {
+            assert!(self.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        }
+        due
+    }
+
+    async fn newest_run(&self, kind: JobKind) -> JobRun {
+        self.job_runs(Some(kind), None, 1).await.unwrap().items.remove(0)
+    }
+
+    async fn watching(&self, user: UserId, symbols: impl Iterator<Item = Symbol>) {
+        let symbols: Vec<Symbol> = symbols.collect();
+        let list = self.create_watchlist(user, &format!("{} stocks", symbols.len())).await.unwrap().id;
+        for symbol in symbols {
+            self.watch(user, list, &symbol).await.unwrap();
+        }
+    }
+
+    async fn price(&self, of: &str) -> String {
+        self.quote(&symbol(of)).await.unwrap().price.to_string()
+    }
+
+    async fn buys(&self, who: Investor, of: &str) -> Result<OrderStatus, Error> {
+        let placed = self.place_order(who.user, who.portfolio, order(Side::Buy, of, shares("1"))).await?;
+        Ok(placed.order.order.status)
+    }
+
+    async fn transactions_of(&self, who: Investor) -> usize {
+        self.exchange.journal(who).await.len()
+    }
+}
+
+fn process(exchange: &Exchange, server: &MockServer, rules: &Rules) -> Services {
+    exchange.process_on_market(|store, clock| {
+        let now = clock.clone();
+        let source = AlphaVantage::new(AlphaVantageConfig {
+            api_key: KEY.to_owned().into(),
+            base_url: server.uri().parse().unwrap(),
+            min_gap: Duration::ZERO,
+            now: Arc::new(move || now.wall().utc()),
+        });
+        let source = source.unwrap().with_deadline(Duration::from_millis(800));
+        Market::limited(Arc::new(source), rules.clone(), store, clock)
+    })
+}
+
+fn numbered(n: usize) -> Symbol {
+    symbol(&format!("S{n}"))
+}
+
+fn is_refused<T>(answer: &Result<T, Error>) -> bool {
+    matches!(answer, Err(Error::NoPrice { retry_at: Some(_), .. }))
+}
+
+fn said(text: &str) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({ "Information": text }))
+}
+
+fn per_day() -> ResponseTemplate {
+    said(&format!(
+        "We have detected your API key as {KEY} and our standard API rate limit is 25 requests per day."
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_who_want_the_price_and_chart_of_a_cold_symbol_cause_one_call() {
+    let deployment = Deployment::new().await;
+    let processes = [deployment.process.clone(), deployment.another_process()];
+    let asking: Vec<_> = (0..200)
+        .map(|n| {
+            let services = processes[n % 2].clone();
+            tokio::spawn(async move {
+                let aapl = symbol("AAPL");
+                let quote = services.quote_for(None, &aapl).await?.quote;
+                let bars = services.history(&aapl, HistoryRange::Month).await?;
+                Ok::<_, Error>((quote.price.to_string(), bars.len()))
+            })
+        })
+        .collect();
+    for answer in asking {
+        assert_eq!(answer.await.unwrap().unwrap(), ("100.00".to_owned(), 2));
+    }
+    assert_eq!(deployment.asked(), ["TIME_SERIES_DAILY AAPL"]);
+    // Nor does a process that is started later, nor an order.
+    let sam = deployment.exchange.investor("sam", "1000.00").await;
+    let restarted = deployment.another_process();
+    assert_eq!(restarted.quote(&symbol("AAPL")).await.unwrap().price.to_string(), "100.00");
+    assert_eq!(deployment.buys(sam, "AAPL").await.unwrap(), OrderStatus::Filled);
+    assert_eq!(deployment.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_days_twenty_sixth_call_is_never_sent() {
+    let deployment = Deployment::new().await;
+    let user = deployment.exchange.user("sam").await;
+    deployment.watching(user, (0..40).map(numbered)).await;
+    for restart in 0..3 {
+        let processes = [deployment.another_process(), deployment.another_process()];
+        for n in 0..10 {
+            for (at, services) in processes.iter().enumerate() {
+                let _ = services.quote(&numbered(restart * 20 + n * 2 + at)).await;
+            }
+        }
+        for services in &processes {
+            services.request_run(JobKind::RefreshQuotes).await.unwrap();
+            for run in services.due_runs().await.unwrap() {
+                let _ = services.run_job(run.id, "worker").await;
+            }
+        }
+        assert!(deployment.calls() <= 25);
+    }
+    assert_eq!(deployment.calls(), 25, "all of them are used");
+    let state = deployment.another_process().provider_state().await.unwrap().limits.unwrap();
+    assert_eq!((state.used(), state.left()), (25, Some(0)));
+    assert!(is_refused(&deployment.quote(&numbered(55)).await));
+    // The next day in New York has its own.
+    deployment.exchange.at("2026-11-21T05:10:00Z");
+    assert!(deployment.quote(&numbered(55)).await.is_ok());
+    assert_eq!(deployment.calls(), 26);
+}
+
+#[tokio::test]
+async fn one_user_cannot_use_up_what_is_kept_for_new_symbols() {
+    let deployment = Deployment::new().await;
+    let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
+    for n in 0..3 {
+        deployment.quote_for(Some(sam), &numbered(n)).await.unwrap();
+    }
+    assert!(is_refused(&deployment.quote_for(Some(sam), &numbered(3)).await));
+    assert!(deployment.quote_for(Some(sam), &numbered(0)).await.is_ok(), "what is known costs nothing");
+    assert!(deployment.quote_for(Some(ada), &numbered(3)).await.is_ok());
+    assert_eq!(deployment.calls(), 4);
+}
+
+#[tokio::test]
+async fn calls_have_their_places_one_gap_apart_for_all_processes() {
+    let gap = TimeDelta::milliseconds(40);
+    let rules = Rules { min_gap: gap, ..Rules::ALPHA_VANTAGE_FREE };
+    let deployment = Deployment::without_listings(rules).await;
+    let name = "alpha_vantage";
+    let next = async || {
+        let record = deployment.exchange.read(move |tx| persistence::providers::record(tx, name)).await;
+        record.unwrap().next_call_at
+    };
+    let begun = deployment.exchange.now();
+    deployment.work().await;
+    assert_eq!(next().await, begun + gap);
+    // By the clock of the deployment, which stands still: the second call, of another process, has the next place.
+    let _ = deployment.another_process().quote(&symbol("AAPL")).await;
+    assert_eq!(next().await, begun + gap + gap);
+    assert_eq!(deployment.calls(), 2);
+}
+
+#[tokio::test]
+async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
+    let deployment = Deployment::new().await;
+    let unknown = deployment.quote(&symbol("NOSUCH")).await;
+    assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
+    assert_eq!(deployment.calls(), 0, "the table of listings knows");
+
+    deployment.answers_all_with(Some(per_day()));
+    let Err(Error::NoPrice { retry_at: Some(retry_at), .. }) = deployment.quote(&symbol("IBM")).await else {
+        panic!("there is no price")
+    };
+    assert_eq!(retry_at.to_rfc3339(), "2026-11-21T05:05:00Z", "the next day in New York, and some minutes");
+    // The others know, and do not ask.
+    assert!(is_refused(&deployment.another_process().quote(&symbol("MSFT")).await));
+    assert_eq!(deployment.calls(), 1);
+    let limits = deployment.provider_state().await.unwrap().limits.unwrap();
+    assert_eq!((limits.breaker, limits.parked_until), (Breaker::Open, Some(retry_at)));
+    let error = limits.last_error.unwrap();
+    assert!(error.contains("allows no more requests") && !error.contains(KEY), "{error}");
+}
+
+#[tokio::test]
+async fn when_the_provider_fails_the_last_price_is_shown_as_old_with_the_reason_and_fills_nothing() {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.investor("sam", "1000.00").await;
+    assert_eq!(deployment.buys(sam, "AAPL").await.unwrap(), OrderStatus::Filled);
+    // Friday's close is due, and does not come.
+    deployment.exchange.at("2026-11-20T22:00:00Z");
+    deployment.answers_all_with(Some(ResponseTemplate::new(503)));
+    let latest = deployment.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+    assert!(latest.quote.stale);
+    assert_eq!(
+        (latest.quote.price.to_string(), latest.quote.as_of.to_rfc3339()),
+        ("100.00".to_owned(), "2026-11-19T21:00:00Z".to_owned())
+    );
+    assert_eq!(latest.why_stale.as_deref(), Some("the price source gave no usable answer: HTTP status 503"));
+    let refused = deployment.buys(sam, "AAPL").await;
+    assert!(matches!(refused, Err(Error::OrderRejected(_))), "{refused:?}");
+    assert_eq!(deployment.transactions_of(sam).await, 2);
+    let valued = deployment.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    assert_eq!(valued.total_value.to_string(), "1000.00");
+    assert!(valued.holdings[0].quote.stale);
+}
+
+/// Everything that a provider may answer in place of a price, each with its name.
+fn absurdities() -> Vec<(&'static str, ResponseTemplate)> {
+    let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+    let of =
+        |close: &str| ok(series("AAPL", &[("2026-11-18", "99.00".into()), ("2026-11-19", close.into())]));
+    let text = |body: &str| ResponseTemplate::new(200).set_body_string(body);
+    let elsewhere = ResponseTemplate::new(302).insert_header("location", "/query?again");
+    vec![
+        ("zero", of("0.0000")),
+        ("negative", of("-100.00")),
+        ("no number", of("None")),
+        ("an exponent", of("1e12")),
+        ("out of bounds", of("1000000000000")),
+        ("a jump", of("500.00")),
+        ("another symbol", ok(series("MSFT", &[("2026-11-19", "100.00".into())]))),
+        ("the future", ok(series("AAPL", &[("2099-01-05", "100.00".into())]))),
+        ("no day", ok(series("AAPL", &[("2026-02-30", "100.00".into())]))),
+        ("no series", ok(json!({ "Meta Data": { "2. Symbol": "AAPL" } }))),
+        ("a refusal for the day", per_day()),
+        (
+            "a bad key",
+            ok(
+                json!({ "Error Message": format!("the parameter apikey is invalid or missing. You sent {KEY}.") }),
+            ),
+        ),
+        ("a premium endpoint", said("Thank you for using Alpha Vantage! This is a premium endpoint.")),
+        ("an unknown text", said("Lorem ipsum.")),
+        ("cut off", text("{ \"Meta Data\": { \"2. Symbol\": \"AAPL\" }, \"Time Ser")),
+        ("empty", text("")),
+        ("a web page", text("<html><body>Will be right back</body></html>")),
+        ("more than 2 MiB", text(&format!("{{\"a\":\"{}\"}}", "x".repeat(3 << 20)))),
+        ("a server error", ResponseTemplate::new(500)),
+        ("too many requests", ResponseTemplate::new(429)),
+        ("a redirect without end", elsewhere),
+        ("silence", ResponseTemplate::new(200).set_delay(Duration::from_secs(5))),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_absurd_becomes_a_price_or_fills_an_order() {
+    for (name, answer) in absurdities() {
+        let deployment = Deployment::new().await;
+        let sam = deployment.exchange.investor("sam", "10000.00").await;
+        deployment.answers_all_with(Some(answer));
+        let bought = deployment.buys(sam, "AAPL").await;
+        assert!(bought.is_err(), "{name}: {bought:?}");
+        assert_eq!(deployment.transactions_of(sam).await, 1, "{name}: the deposit alone");
+        let kept = deployment.exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
+        let last = kept[0].last.as_ref().map(|last| last.price.to_string());
+        // Of one bad day the close before stands, and counts as late.
+        assert!(last.as_deref().is_none_or(|last| last == "99.00"), "{name}: {last:?}");
+        let state = deployment.provider_state().await.unwrap().limits.unwrap();
+        assert!(!format!("{state:?}").contains(KEY), "{name}");
+        deployment.exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.investor("sam", "10000.00").await;
+    let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
+    let placed = deployment.place_order(sam.user, sam.portfolio, order).await.unwrap().order.order;
+    assert_eq!(placed.status, OrderStatus::Accepted);
+    deployment.exchange.at("2026-11-20T22:00:00Z");
+    for (name, answer) in absurdities() {
+        deployment.answers_all_with(Some(answer));
+        let process = deployment.another_process();
+        process.request_run(JobKind::RefreshQuotes).await.unwrap();
+        for run in process.due_runs().await.unwrap() {
+            let _ = process.run_job(run.id, "worker").await;
+        }
+        process.match_orders().await.unwrap();
+        assert_eq!(deployment.exchange.look(sam, placed.id).await.status, OrderStatus::Accepted, "{name}");
+    }
+    // The close that was meant comes in the end, in the morning.
+    deployment.exchange.at("2026-11-21T11:10:00Z");
+    deployment.answers_all_with(None);
+    deployment.closes("AAPL", &[("2026-11-19", "100.00"), ("2026-11-20", "94.00")]);
+    deployment.work().await;
+    deployment.match_orders().await.unwrap();
+    let filled = deployment.exchange.look(sam, placed.id).await;
+    assert_eq!(filled.status, OrderStatus::Filled);
+    assert_eq!(filled.filled_price.unwrap().to_string(), "94.000000");
+    deployment.exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_failing_is_left_alone_and_tried_again_with_one_call() {
+    let deployment = Deployment::new().await;
+    deployment.answers_all_with(Some(ResponseTemplate::new(500)));
+    for n in 0..3 {
+        assert!(deployment.quote(&numbered(n)).await.is_err());
+    }
+    assert_eq!(deployment.calls(), 3);
+    assert_eq!(deployment.provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Open);
+    assert!(is_refused(&deployment.quote(&numbered(3)).await));
+    assert!(is_refused(&deployment.another_process().quote(&numbered(4)).await), "nor after a restart");
+    assert_eq!(deployment.calls(), 3);
+    deployment.exchange.pass(TimeDelta::seconds(61));
+    assert!(deployment.quote(&numbered(5)).await.is_err());
+    assert!(is_refused(&deployment.quote(&numbered(6)).await), "the one call failed");
+    assert_eq!(deployment.calls(), 4);
+    deployment.exchange.pass(TimeDelta::seconds(121));
+    deployment.answers_all_with(None);
+    assert!(deployment.quote(&numbered(7)).await.is_ok() && deployment.quote(&numbered(8)).await.is_ok());
+    assert_eq!(deployment.provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Closed);
+}
+
+#[tokio::test]
+async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_held() {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.investor("sam", "10000.00").await;
+    deployment.watching(sam.user, (0..10).map(numbered)).await;
+    deployment.buys(sam, "IBM").await.unwrap();
+    let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
+    deployment.place_order(sam.user, sam.portfolio, order).await.unwrap();
+    let before = deployment.calls();
+    deployment.exchange.at("2026-11-20T21:31:00Z");
+    for of in ["AAPL", "IBM", "S0"] {
+        deployment.closes(of, &[("2026-11-19", "100.00"), ("2026-11-20", "101.00")]);
+    }
+    deployment.work().await;
+    let asked = deployment.asked()[before..].to_vec();
+    let series: Vec<&String> = asked.iter().filter(|call| call.starts_with("TIME")).collect();
+    assert_eq!(series[..2], ["TIME_SERIES_DAILY AAPL", "TIME_SERIES_DAILY IBM"]);
+    assert_eq!((series.len(), asked.len()), (12, 14), "each once: {asked:?}");
+    assert_eq!(asked[12..], ["OVERVIEW AAPL", "OVERVIEW IBM"], "sectors, for which the table has no column");
+    let sector = deployment.stock(&symbol("AAPL")).await.unwrap().listing.sector;
+    assert_eq!(sector, "Technology");
+    // The snapshot has its closes from there, and asks for none itself.
+    let asked = deployment.calls();
+    deployment.exchange.pass(TimeDelta::minutes(31));
+    deployment.work().await;
+    let rows = deployment.exchange.rows(sam).await;
+    let friday = rows.iter().find(|row| row.date == day("2026-11-20")).unwrap();
+    assert!(!friday.provisional);
+    assert_eq!((friday.positions_value.to_string(), deployment.calls()), ("101.00".to_owned(), asked));
+    let state = deployment.provider_state().await.unwrap();
+    assert_eq!((state.stocks_in_use, state.days_for_all()), (12, None));
+    deployment.watching(sam.user, (10..14).map(numbered)).await;
+    let state = deployment.provider_state().await.unwrap();
+    assert_eq!((state.stocks_in_use, state.days_for_all()), (16, Some(2)), "one day is not enough for them");
+}
+
+#[tokio::test]
+async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
+    let deployment = Deployment::without_listings(by_the_day()).await;
+    let found = async |query: &str| {
+        let found = deployment.search_stocks(query, 10).await.unwrap();
+        found.into_iter().map(|listing| listing.symbol.to_string()).collect::<Vec<_>>()
+    };
+    let too_early = deployment.search_stocks("app", 10).await;
+    assert!(
+        matches!(too_early, Err(Error::SourceUnavailable { .. })),
+        "nothing is known yet, and nothing is asked"
+    );
+    deployment.work().await;
+    assert_eq!(found("app").await, ["AAPL", "APLE"]);
+    for query in ["a", "ap", "s&p", "apple hosp"] {
+        assert!(!found(query).await.is_empty(), "{query}");
+    }
+    deployment.exchange.at("2026-11-21T20:00:00Z");
+    deployment.work().await;
+    assert_eq!(deployment.asked(), ["LISTING_STATUS"], "neither for each letter nor each day");
+    // On Sunday another week begins.
+    deployment.exchange.at("2026-11-22T20:00:00Z");
+    deployment.work().await;
+    assert_eq!(deployment.asked(), ["LISTING_STATUS", "LISTING_STATUS"]);
+    assert_eq!(deployment.stock(&symbol("SPY")).await.unwrap().listing.sector, "Fund");
+    assert_eq!(deployment.provider_state().await.unwrap().listings.unwrap().1, 3);
+    assert_eq!(deployment.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_table_of_listings_that_does_not_come_is_asked_for_again() {
+    let deployment = Deployment::without_listings(by_the_day()).await;
+    deployment.answers_all_with(Some(said("Lorem ipsum.")));
+    deployment.work().await;
+    let run = deployment.newest_run(JobKind::RefreshListings).await;
+    assert_eq!(run.status(), Status::Queued);
+    deployment.answers_all_with(None);
+    deployment.exchange.pass(TimeDelta::minutes(31));
+    deployment.work().await;
+    let run = deployment.newest_run(JobKind::RefreshListings).await;
+    assert_eq!((run.status(), run.outcome.as_deref()), (Status::Done, Some("3 stocks and funds are listed")));
+}
+
+#[tokio::test]
+async fn pages_of_many_stocks_ask_for_none_that_has_a_price() {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.investor("sam", "10000.00").await;
+    for of in ["AAPL", "IBM", "MSFT"] {
+        deployment.buys(sam, of).await.unwrap();
+    }
+    assert_eq!(deployment.calls(), 3);
+    deployment.exchange.at("2026-11-20T22:00:00Z");
+    for _ in 0..5 {
+        let valued = deployment.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        assert!(valued.holdings.iter().all(|holding| holding.quote.stale), "Friday's close is due");
+    }
+    assert_eq!(deployment.calls(), 3);
+}
+
+#[tokio::test]
+async fn real_prices_never_fall_back_to_simulated_ones() {
+    let deployment = Deployment::new().await;
+    // The books are from a time when this deployment had the built-in market.
+    let aapl = deployment.stock(&symbol("AAPL")).await.unwrap().id;
+    let simulated = domain::Quote {
+        source: PriceSource("simulated/sim-v1".to_owned()),
+        freshness: Freshness::Simulated,
+        as_of: deployment.exchange.now(),
+        ..deployment.quote(&symbol("IBM")).await.unwrap()
+    };
+    deployment.exchange.write(move |tx| stocks::save_last_price(tx, aapl, &simulated)).await;
+    deployment.answers_all_with(Some(ResponseTemplate::new(500)));
+    let sam = deployment.exchange.investor("sam", "1000.00").await;
+    let price = deployment.quote(&symbol("AAPL")).await;
+    assert!(matches!(price, Err(Error::NoPrice { .. })), "{price:?}");
+    assert!(deployment.buys(sam, "AAPL").await.is_err());
+    deployment.answers_all_with(None);
+    deployment.exchange.pass(TimeDelta::minutes(6));
+    assert_eq!(deployment.price("AAPL").await, "100.00");
+}
+
+#[tokio::test]
+async fn another_price_source_is_refused_while_something_is_held_unless_it_is_accepted() {
+    let exchange = Exchange::new().await;
+    let (simulated, real) = (PriceSource("simulated/sim-v1".into()), PriceSource("alpha_vantage".into()));
+    let claim =
+        async |source: &PriceSource, accept| claim_price_source(exchange.store(), source, accept).await;
+    claim(&real, false).await.unwrap();
+    claim(&simulated, false).await.unwrap();
+    let sam = exchange.investor("sam", "1000.00").await;
+    claim(&real, false).await.unwrap();
+    claim(&simulated, false).await.unwrap();
+    // A working order, then a position.
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
+    let refused = claim(&real, false).await.unwrap_err();
+    assert!(matches!(refused, PriceSourceError::Changed { .. }));
+    let told = refused.to_string();
+    for part in ["simulated/sim-v1", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
+        assert!(told.contains(part), "{told}");
+    }
+    exchange.cancel_order(sam.user, sam.portfolio, id).await.unwrap();
+    claim(&simulated, false).await.unwrap();
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    assert!(claim(&real, false).await.is_err());
+    assert!(check_price_source(exchange.store(), &real).await.is_err());
+    claim(&simulated, false).await.unwrap();
+    // Accepted, it is recorded anew, and the old one is then the other.
+    claim(&real, true).await.unwrap();
+    claim(&real, false).await.unwrap();
+    assert!(claim(&simulated, false).await.is_err());
+}
+
+#[tokio::test]
+async fn a_database_from_before_tells_its_price_source_by_its_newest_fill() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let real = PriceSource("alpha_vantage".into());
+    assert!(claim_price_source(exchange.store(), &real, false).await.is_err());
+    claim_price_source(exchange.store(), &PriceSource("fixed".into()), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
+    let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
+    let server = MockServer::start().await;
+    let chart = |request: &Request| {
+        let of = request.url.path_segments().unwrap().next_back().unwrap().to_owned();
+        // 19:00 UTC is 14:00 in New York.
+        ResponseTemplate::new(200).set_body_json(json!({"chart": {"error": null, "result": [{
+            "meta": {"symbol": of, "currency": "USD", "instrumentType": "EQUITY", "exchangeName": "NMS",
+                "fullExchangeName": "NasdaqGS", "exchangeTimezoneName": "America/New_York",
+                "regularMarketPrice": 205.35, "regularMarketTime": 1_795_201_200, "chartPreviousClose": 204.00,
+                "longName": "A Company", "regularMarketVolume": 1000},
+            "timestamp": [1_795_201_200], "indicators": {"quote": [{"open": [205.0], "high": [206.0],
+                "low": [204.5], "close": [205.35], "volume": [1000]}]}}]}}))
+    };
+    Mock::given(any()).respond_with(chart).mount(&server).await;
+    let services = exchange.process_on_market(|store, clock| {
+        let now = clock.clone();
+        let source = Yahoo::new(YahooConfig {
+            base_url: server.uri().parse().unwrap(),
+            cookie_url: server.uri().parse().unwrap(),
+            min_gap: Duration::ZERO,
+            now: Arc::new(move || now.wall().utc()),
+        });
+        let source: Arc<dyn QuoteSource> = Arc::new(source.unwrap());
+        Market::limited(source, Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO }, store, clock)
+    });
+    exchange
+        .write(|tx| {
+            let listing = domain::Listing {
+                symbol: symbol("AAPL"),
+                company_name: "Apple Inc.".into(),
+                exchange: "NASDAQ".into(),
+                sector: "Technology".into(),
+                currency: domain::Currency::Usd,
+            };
+            stocks::upsert(tx, &listing).map(drop)
+        })
+        .await;
+    let quote = services.quote(&symbol("AAPL")).await.unwrap();
+    assert_eq!((quote.price.to_string(), quote.source.0.as_str()), ("205.35".to_owned(), "yahoo"));
+    assert_eq!(quote.freshness, Freshness::Delayed);
+    let limits = services.provider_state().await.unwrap().limits.unwrap();
+    assert_eq!((limits.used(), limits.left()), (1, Some(1999)));
+    // It is the last price of the stock from then on, also without the provider.
+    let kept = exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
+    assert_eq!(kept[0].last.as_ref().unwrap().source, "yahoo");
+}

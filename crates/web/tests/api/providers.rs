@@ -1,0 +1,136 @@
+use chrono::TimeDelta;
+use insta::assert_json_snapshot;
+use market_data::QuoteError;
+use serde_json::json;
+
+use super::harness::{TestApp, trade};
+
+const PROVIDERS: &str = "/api/v1/admin/providers";
+
+#[tokio::test]
+async fn what_the_provider_refuses_is_told_by_what_it_means() {
+    let app = TestApp::spawn_with_provider().await;
+    let mara = app.register("mara").await;
+    mara.get("/api/v1/stocks/NOSUCH/quote").await.is_refused(404, "unknown_symbol");
+
+    // Nothing is known yet, and the provider takes no more calls for two hours.
+    let retry_at = app.now().utc() + TimeDelta::hours(2);
+    mara.get("/api/v1/stocks/MSFT").await.is(200);
+    app.prices.fail_with(QuoteError::RateLimited { retry_at: Some(retry_at) });
+    let refused = mara.get("/api/v1/stocks/MSFT/quote").await;
+    refused.is_refused(503, "no_price");
+    assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    let page = app.log_in("mara").await.get("/stocks/MSFT").await;
+    assert!(page.is(200).text().contains("No price at the moment"));
+    let portfolio = mara.open("1000.00").await;
+    mara.order(portfolio, trade("buy", "MSFT", "1")).await.is_refused(503, "no_price");
+}
+
+#[tokio::test]
+async fn an_old_price_says_how_old_it_is_and_why() {
+    let app = TestApp::spawn_with_provider().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("1000.00").await;
+    mara.buy(portfolio, "AAPL", "2").await.is(201);
+    // Friday's close is due, and does not come.
+    app.at("2026-11-20T22:00:00Z");
+    app.prices.fail_with(QuoteError::Unreachable);
+    let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
+    assert_json_snapshot!(quote, @r#"
+    {
+      "as_of": "2026-11-19T21:00:00Z",
+      "ask": null,
+      "bid": null,
+      "change": "2.00",
+      "change_percent": 1.3513513513513598,
+      "freshness": "end_of_day",
+      "previous_close": "148.00",
+      "price": "150.00",
+      "source": "fixed",
+      "stale": true,
+      "stale_reason": "the price source cannot be reached",
+      "symbol": "AAPL",
+      "volume": null
+    }
+    "#);
+    mara.order(portfolio, trade("buy", "AAPL", "1")).await.is_refused(422, "no_fresh_price");
+    let browser = app.log_in("mara").await;
+    let page = browser.get("/stocks/AAPL").await.is(200).text();
+    assert!(page.contains("This price is old.") && page.contains("The price source cannot be reached."));
+    for path in ["/portfolios".to_owned(), format!("/portfolios/{portfolio}"), "/watchlist".to_owned()] {
+        browser.get(&path).await.is(200);
+    }
+    let valued = mara.get(&format!("/api/v1/portfolios/{portfolio}/valuation")).await.is(200).json();
+    assert_eq!(valued["total_value"], "1000.00");
+}
+
+#[tokio::test]
+async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() {
+    let app = TestApp::spawn_with_provider().await;
+    let (ada, mara) = (app.admin().await, app.register("mara").await);
+    mara.get(PROVIDERS).await.is_refused(404, "not_found");
+    app.log_in("mara").await.get("/admin/providers").await.is(404);
+    mara.get("/api/v1/stocks/AAPL/quote").await.is(200);
+    assert_json_snapshot!(ada.get(PROVIDERS).await.is(200).json(), @r#"
+    {
+      "items": [
+        {
+          "days_for_all": null,
+          "freshness": "end_of_day",
+          "limits": {
+            "breaker": "closed",
+            "calls_left": 25,
+            "calls_used": 0,
+            "day": "2026-11-20",
+            "last_answered_at": null,
+            "last_error": null,
+            "last_failed_at": null,
+            "parked_until": null,
+            "pots": [
+              {
+                "limit": 15,
+                "name": "scheduled",
+                "used": 0
+              },
+              {
+                "limit": 5,
+                "name": "first_sight",
+                "used": 0
+              },
+              {
+                "limit": 5,
+                "name": "reserve",
+                "used": 0
+              }
+            ]
+          },
+          "listings": null,
+          "source": "fixed",
+          "stocks_in_use": 0
+        }
+      ],
+      "next_cursor": null
+    }
+    "#);
+
+    let retry_at = app.now().utc() + TimeDelta::hours(2);
+    app.prices.fail_with(QuoteError::RateLimited { retry_at: Some(retry_at) });
+    mara.get("/api/v1/stocks/MSFT/quote").await.is_refused(503, "no_price");
+    let limits = &ada.get(PROVIDERS).await.is(200).json()["items"][0]["limits"];
+    assert_eq!(limits["breaker"], "open");
+    assert_eq!(limits["parked_until"], json!("2026-11-20T21:12:00Z"));
+    assert_eq!(limits["last_error"], "the price source allows no more requests for now");
+    let page = ada.get("/admin/providers").await.is(200).text();
+    for part in ["No call is sent before", "20 Nov 2026, 16:12", "Calls of the day", "Left alone"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_market_has_no_limits_to_show() {
+    let app = TestApp::spawn().await;
+    let ada = app.admin().await;
+    let answer = ada.get(PROVIDERS).await.is(200).json();
+    assert_eq!(answer["items"][0]["limits"], json!(null));
+    assert!(ada.get("/admin/providers").await.is(200).text().contains("there is nobody to ask"));
+}
