@@ -23,7 +23,7 @@ check: ## The fast loop: formatting, lints, unit tests
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo nextest run --workspace --locked --lib --bins
 
-bench: ## Measure orders, reads and quotes beside pgbench; ARGS="--quick orders" for less
+bench: ## Measure orders, reads, quotes and streams beside pgbench; ARGS="--quick orders" for less
 	@scripts/bench $(ARGS)
 
 soak: ## Trade under load and through crashes, for a quarter of an hour

@@ -1,9 +1,12 @@
-// Live prices and suggestions. Everything works without this script; it only saves a reload.
+// Live prices, orders and suggestions. Everything works without this script; it only saves a reload.
 "use strict";
 
 (() => {
   const EVERY_MS = 4000;
   const SLOWEST_MS = 60000;
+  // Two heartbeats of a stream, and some.
+  const SILENT_MS = 40000;
+  const RETRY_MS = 30000;
   const MINUS = "\u2212";
 
   // How amounts look is the server's doing (format.rs); these are its rules again, for values that move.
@@ -63,10 +66,19 @@
     const after = fresh.map((node) => node.textContent).join("");
     if (before.trim() === after) return;
     element.replaceChildren(...fresh);
-    if (element.dataset.as === "second") return;
-    element.classList.remove("ticked");
-    void element.offsetWidth;
-    element.classList.add("ticked");
+    if (element.dataset.as !== "second") mark(element);
+  }
+
+  // What has changed together is marked together, before the next picture: one layout for all of it.
+  const changed = new Set();
+  function mark(element) {
+    if (changed.size === 0) requestAnimationFrame(() => {
+      for (const each of changed) each.classList.remove("ticked");
+      void document.body.offsetWidth;
+      for (const each of changed) each.classList.add("ticked");
+      changed.clear();
+    });
+    changed.add(element);
   }
 
   function fill(root, values, inRow) {
@@ -85,6 +97,7 @@
     const positions = valuation.positions.map((position) => ({
       ...position,
       unrealized_percent: ratio(cents(position.unrealized_pnl), cents(position.cost_basis)),
+      together: amount(cents(position.unrealized_pnl) + cents(position.realized_pnl)),
     }));
     const cost = positions.reduce((sum, position) => sum + cents(position.cost_basis), 0n);
     const change = cents(valuation.day_change);
@@ -104,34 +117,161 @@
     return { rows: quotes, as_of: newest(quotes) };
   }
 
-  async function refresh(address) {
-    const response = await fetch(address, { headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(String(response.status));
-    const body = await response.json();
-    const values = body.positions ? ofPortfolio(body) : body.items ? ofWatchlist(body) : body;
+  const row = (symbol) => document.querySelector(`[data-symbol="${CSS.escape(symbol)}"]`);
+
+  function showValues(values) {
     fill(document, values, false);
-    for (const row of values.rows || []) {
-      const element = document.querySelector(`[data-symbol="${CSS.escape(row.symbol)}"]`);
-      if (element) fill(element, row, true);
+    for (const item of values.rows || []) {
+      const element = row(item.symbol);
+      if (element) fill(element, item, true);
     }
   }
 
-  function keepLive(address) {
-    let wait = EVERY_MS;
-    let timer = 0;
-    const later = () => { clearTimeout(timer); timer = setTimeout(turn, wait); };
-    async function turn() {
-      if (document.hidden) return;
-      try {
-        await refresh(address);
-        wait = EVERY_MS;
-      } catch {
-        wait = Math.min(wait * 2, SLOWEST_MS);
-      }
-      if (!document.hidden) later();
+  let newestQuote = "";
+  function showQuote(main, quote) {
+    const element = row(quote.symbol);
+    if (element) fill(element, quote, true);
+    if (main.dataset.quote === quote.symbol) {
+      fill(document, quote, false);
+    } else if (element && quote.as_of > newestQuote) {
+      newestQuote = quote.as_of;
+      fill(document, { as_of: quote.as_of }, false);
     }
-    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : turn()));
-    later();
+  }
+
+  function showValuation(main, valuation) {
+    // On a stock's page its position in each portfolio; elsewhere the page is about one portfolio.
+    const position = document.querySelector(`[data-position="${valuation.portfolio_id}"]`);
+    const values = ofPortfolio(valuation);
+    if (!main.dataset.quote) showValues(values);
+    else if (position) fill(position, values.rows.find((item) => item.symbol === main.dataset.quote) || {}, true);
+  }
+
+  async function refresh(main) {
+    const response = await fetch(main.dataset.live, { headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(String(response.status));
+    const body = await response.json();
+    if (body.positions) showValues(ofPortfolio(body));
+    else if (body.items) showValues(ofWatchlist(body));
+    else showQuote(main, body);
+  }
+
+  // Parts of the page that orders change, taken from a new one: what an order looks like is the server's doing.
+  let renewing = 0;
+  function renew() {
+    clearTimeout(renewing);
+    renewing = setTimeout(async () => {
+      const parts = document.querySelectorAll("[data-part]");
+      if (!parts.length) return;
+      // Not under the hands of whoever is about to press something in there.
+      const busy = document.activeElement?.closest("[data-part]");
+      if (busy) {
+        busy.addEventListener("focusout", renew, { once: true });
+        return;
+      }
+      try {
+        const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+        if (!response.ok || response.redirected) return;
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        for (const part of parts) {
+          const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
+          if (other) part.replaceChildren(...document.adoptNode(other).childNodes);
+        }
+      } catch { /* the next order tries again */ }
+    }, 300);
+  }
+
+  // The page follows one stream while it is seen. Where there is none, it asks every few seconds.
+  function keepLive(main) {
+    const signs = document.querySelectorAll("[data-live-state]");
+    let stream = null;
+    let watch = 0;
+    let timer = 0;
+    let wait = EVERY_MS;
+
+    function say(state, text) {
+      for (const sign of signs) {
+        if (sign.textContent === text) continue;
+        sign.dataset.liveState = state;
+        sign.textContent = text;
+      }
+    }
+
+    function alive() {
+      say("live", "live");
+      wait = EVERY_MS;
+      clearTimeout(watch);
+      // A connection can be dead without a sign of it.
+      watch = setTimeout(() => { open(); reload(); }, SILENT_MS);
+    }
+
+    function close() {
+      if (stream) stream.close();
+      stream = null;
+      clearTimeout(watch);
+      clearTimeout(timer);
+    }
+
+    async function reload() {
+      try {
+        await refresh(main);
+        return true;
+      } catch {
+        return false;
+      }
+    }
+
+    // As often as a page without a stream may ask.
+    async function ask() {
+      const answered = await reload();
+      if (document.hidden || stream) return;
+      say("off", answered ? "every few seconds" : "not live");
+      wait = answered ? EVERY_MS : Math.min(wait * 2, SLOWEST_MS);
+      timer = setTimeout(ask, wait);
+    }
+
+    function open() {
+      close();
+      if (!window.EventSource || !main.dataset.stream) {
+        ask();
+        return;
+      }
+      say("off", "connecting");
+      stream = new EventSource(main.dataset.stream);
+      const on = (kind, tell) => stream.addEventListener(kind, (event) => { tell(JSON.parse(event.data)); alive(); });
+      on("quote", (quote) => showQuote(main, quote));
+      on("valuation", (valuation) => showValuation(main, valuation));
+      on("order", renew);
+      on("heartbeat", () => {});
+      on("reset", () => { reload(); renew(); });
+      stream.onerror = () => {
+        clearTimeout(watch);
+        if (stream.readyState === EventSource.CLOSED) {
+          // Refused: too many pages are open, the login has ended, or the server is about to stop.
+          stream = null;
+          ask();
+          watch = setTimeout(open, RETRY_MS);
+        } else {
+          say("off", "reconnecting");
+          watch = setTimeout(open, SILENT_MS);
+        }
+      };
+    }
+
+    // A browser keeps few connections to a server: one for each page that is seen.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) {
+        close();
+        say("off", "paused");
+      } else {
+        open();
+        reload();
+        renew();
+      }
+    });
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", (event) => { if (event.persisted) { open(); reload(); renew(); } });
+    if (!document.hidden) open();
   }
 
   // Symbols for the fields that take one, while they are typed into.
@@ -164,7 +304,7 @@
   }
 
   const live = document.querySelector("[data-live]");
-  if (live) keepLive(live.dataset.live);
+  if (live) keepLive(live);
   const stocks = document.getElementById("stocks");
   if (stocks) suggest(stocks);
 

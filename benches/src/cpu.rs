@@ -29,6 +29,12 @@ fn process(id: &str) -> Option<Process> {
     })
 }
 
+/// Seconds that a process itself has used until now.
+#[expect(clippy::cast_precision_loss, reason = "ticks of years are below 2^53")]
+pub fn of_process(id: u32) -> Option<f64> {
+    process(&id.to_string()).map(|process| process.own as f64 / TICKS_PER_SECOND)
+}
+
 /// Tells the time that this program, its children and the PostgreSQL server use from that of everybody else.
 pub struct Meter {
     this: u64,

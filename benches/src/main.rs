@@ -11,6 +11,7 @@ mod opponent;
 mod quotes;
 mod report;
 mod server;
+mod streams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Part {
     Sqlite,
     /// The simulated market's quotes and daily bars
     Quotes,
+    /// Event streams that follow prices
+    Stream,
 }
 
 /// Measures Stockyard beside PostgreSQL's own pgbench.
@@ -53,6 +56,9 @@ struct Args {
     /// How long each measurement takes, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// How many event streams there are
+    #[arg(long, default_value_t = 5000)]
+    clients: usize,
     /// The PostgreSQL server: a superuser's URL that ends in a database's name
     #[arg(long)]
     postgres: String,
@@ -115,6 +121,9 @@ impl Bench {
         if self.wants(Part::Quotes) {
             quotes::measure(self.args.rounds)?;
         }
+        if self.wants(Part::Stream) {
+            self.streams().context("with event streams")?;
+        }
         if self.wants(Part::Orders) || self.wants(Part::Reads) {
             self.on_postgres().context("on PostgreSQL")?;
         }
@@ -123,6 +132,17 @@ impl Bench {
         }
         print!("{}", self.report);
         Ok(self.report.refused)
+    }
+
+    fn streams(&mut self) -> Result<()> {
+        let clients = if self.args.quick { self.args.clients.min(200) } else { self.args.clients };
+        for round in 1..=self.args.rounds {
+            eprintln!("round {round} of {} with event streams", self.args.rounds);
+            let url = opponent::create_database(&self.args.postgres, "streams")?;
+            let redis = &self.args.redis;
+            self.report.refused += streams::measure(&self.stockyard, &url, redis, clients, self.time)?;
+        }
+        Ok(())
     }
 
     fn on_postgres(&mut self) -> Result<()> {

@@ -48,6 +48,11 @@ impl Server {
         Ok(server)
     }
 
+    /// The process's.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     fn is_ready(&self) -> bool {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(self.address)?;

@@ -51,6 +51,12 @@ pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<
             Some(tokio::spawn(worker::run(services.clone(), WorkerConfig::default(), wait(stopped.clone()))))
         }
     };
+    if let Some(redis_url) = config.redis_url.clone() {
+        let (services, stopped) = (services.clone(), wait(stopped.clone()));
+        tokio::spawn(async move {
+            worker::relay(services, &redis_url, &WorkerConfig::default().queue, stopped).await
+        });
+    }
     let address = listener.local_addr()?;
     tracing::info!(%address, database = %config.database_url, source = %services.market().quotes.source(), "listening");
     println!("Stockyard is at {}", config.public_url);

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
 use secrecy::{ExposeSecret, SecretString};
 use services::TradingConfig;
+use services::live::StreamLimits;
 use url::Url;
 
 /// Where prices come from.
@@ -61,6 +62,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMITS`: on or off. Default on.
     pub rate_limits: bool,
+    /// `STREAMS_PER_USER` and `STREAMS`: event streams of one user and of all, in each process. Default 10 and 10000.
+    pub streams: StreamLimits,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
     /// `CLOCK_START`: RFC 3339. Default none. Simulated market only, like the next.
@@ -195,6 +198,7 @@ impl Config {
             );
         }
         let trading = env.trading();
+        let streams = env.streams();
         if matches!(market_data, Some(MarketData::AlphaVantage { .. } | MarketData::Yahoo { .. }))
             && (clock_start.is_some() || clock_speed.is_some())
         {
@@ -223,6 +227,7 @@ impl Config {
                     cors_allowed_origins,
                     trusted_proxies,
                     rate_limits,
+                    streams,
                     log_format,
                     clock_start: clock_start.map(Timestamp::from),
                     clock_speed: clock_speed.unwrap_or(1.0),
@@ -385,6 +390,18 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                 .parsed("ORDER_BATCH", "a number of orders from 1 to 65535, like 256")
                 .map_or(default.order_batch, |most: NonZeroU16| most.get().into()),
             order_clerks: default.order_clerks,
+        }
+    }
+
+    fn streams(&mut self) -> StreamLimits {
+        let default = StreamLimits::default();
+        let mut most = |name: &str, default: usize| {
+            let expected = "a number of streams from 1 to 65535, like 10";
+            self.parsed(name, expected).map_or(default, |most: NonZeroU16| most.get().into())
+        };
+        StreamLimits {
+            per_user: most("STREAMS_PER_USER", default.per_user),
+            in_all: most("STREAMS", default.in_all),
         }
     }
 

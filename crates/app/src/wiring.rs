@@ -141,6 +141,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
         trading: config.trading.clone(),
+        streams: config.streams,
         ..ServicesConfig::default()
     };
     let services = Services::new(store, market, services_config);

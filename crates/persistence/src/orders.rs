@@ -1,6 +1,6 @@
 //! Orders as they were placed and what became of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
@@ -15,7 +15,7 @@ use domain::{
 
 use crate::bulk::Unnest;
 use crate::connection::Conn;
-use crate::schema::{orders, stocks};
+use crate::schema::{orders, stocks, transactions};
 use crate::{StoreError, Tx};
 
 #[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
@@ -398,6 +398,54 @@ pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError
             .select((OrderRow::as_select(), stocks::symbol))
             .load(tx.conn)?,
     )
+}
+
+/// Up to `limit` orders of those portfolios that were placed, triggered, filled or ended at or after an instant; of
+/// those that belong together the one that the others came with.
+pub fn changed_since(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    since: Timestamp,
+    limit: i64,
+) -> Result<Vec<OrderId>, StoreError> {
+    type Row = (OrderId, Option<OrderId>, OrderStatus);
+    let columns = (orders::id, orders::parent_order_id, orders::status);
+    let of_portfolios = orders::portfolio_id.eq_any(portfolios);
+    let waiting: Vec<Row> = orders::table
+        .filter(of_portfolios.and(is_open()))
+        .filter(orders::submitted_at.ge(since).or(orders::triggered_at.ge(since)))
+        .order(orders::id)
+        .select(columns)
+        .limit(limit)
+        .load(tx.conn)?;
+    let ended: Vec<Row> = orders::table
+        .filter(orders::portfolio_id.eq_any(portfolios).and(orders::canceled_at.ge(since)))
+        .order(orders::id)
+        .select(columns)
+        .limit(limit)
+        .load(tx.conn)?;
+    let filled: Vec<Option<OrderId>> = transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::timestamp.ge(since)))
+        .filter(transactions::order_id.is_not_null())
+        .group_by(transactions::order_id)
+        .order(transactions::order_id)
+        .select(transactions::order_id)
+        .limit(limit)
+        .load(tx.conn)?;
+    let filled: Vec<Row> = orders::table
+        .filter(orders::id.eq_any(filled.into_iter().flatten().collect::<Vec<_>>()))
+        .order(orders::id)
+        .select(columns)
+        .load(tx.conn)?;
+    let mut changed = BTreeSet::new();
+    for (id, parent, status) in waiting.into_iter().chain(ended).chain(filled) {
+        changed.insert(parent.unwrap_or(id));
+        if status == OrderStatus::Replaced {
+            // No longer part of what it came with.
+            changed.insert(id);
+        }
+    }
+    Ok(changed.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
 }
 
 /// The legs of the given orders, in order of id; replaced ones are left out.

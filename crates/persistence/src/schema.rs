@@ -189,6 +189,7 @@ joinable!(portfolio_snapshots -> portfolios (portfolio_id));
 joinable!(portfolios -> users (user_id));
 joinable!(positions -> portfolios (portfolio_id));
 joinable!(positions -> stocks (stock_id));
+joinable!(sessions -> users (user_id));
 joinable!(transactions -> stocks (stock_id));
 joinable!(transactions -> portfolios (portfolio_id));
 joinable!(watchlist_items -> stocks (stock_id));

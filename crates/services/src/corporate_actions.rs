@@ -22,6 +22,7 @@ use persistence::{StoreError, Tx, installation, jobs, orders, portfolios, positi
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
+use crate::live::Change;
 use crate::snapshots::IdRange;
 
 /// What only the database can make fail.
@@ -162,18 +163,19 @@ impl Services {
         let (mut after, mut applied) = (PortfolioId(0), 0);
         loop {
             let known = known.clone();
-            let (last, done) = self
+            let (last, changes) = self
                 .store
                 .write(move |tx| {
                     let ids = actions::concerned(tx, known.stock_id, after, BATCH)?;
-                    let done = apply_to(tx, &known, &ids, calendar, now)?;
+                    let changes = apply_to(tx, &known, &ids, calendar, now)?;
                     if ids.is_empty() {
                         actions::set_applied(tx, known.id, now)?;
                     }
-                    Ok::<_, Error>((ids.last().copied(), done))
+                    Ok::<_, Error>((ids.last().copied(), changes))
                 })
                 .await?;
-            applied += done;
+            applied += changes.len();
+            self.live.announce(changes);
             match last {
                 Some(last) => after = last,
                 None => return Ok(applied),
@@ -316,20 +318,20 @@ pub(crate) fn apply_before_orders(
     Ok(any)
 }
 
-/// Applies an action to those of the portfolios that have not had it. Answers to how many.
+/// Applies an action to those of the portfolios that have not had it. Answers what has changed, to be announced.
 fn apply_to(
     tx: &mut Tx<'_>,
     known: &KnownAction,
     ids: &[PortfolioId],
     calendar: Calendar,
     now: Timestamp,
-) -> Stored<usize> {
+) -> Stored<Vec<Change>> {
     let locked = portfolios::lock(tx, ids)?;
     let had = actions::have_had(tx, known.id, ids)?;
     let open: Vec<PortfolioId> =
         locked.iter().map(|locked| locked.portfolio.id).filter(|id| !had.contains(id)).collect();
     if open.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let stock = known.stock_id;
     let mut batch = Affected::load(tx, known, locked, &open)?;
@@ -384,14 +386,16 @@ fn apply_to(
         let (portfolio_id, action_id) = (*id, known.id);
         applied.push(Applied { portfolio_id, action_id, quantity, amount, booked_at: now, paid_at });
     }
-    let touched = batch.written.len().max(applied.len());
+    let touched: BTreeSet<PortfolioId> =
+        applied.iter().map(|row| row.portfolio_id).chain(batch.written.iter().copied()).collect();
+    let changes = touched.into_iter().filter_map(|id| batch.change(id)).collect();
     batch.save(tx, stock)?;
     actions::insert_applied(tx, &applied)?;
     owe(tx, &applied)?;
     if !applied.is_empty() {
         mark_snapshots(tx, known.effective_at, calendar, now)?;
     }
-    Ok(touched)
+    Ok(changes)
 }
 
 /// The portfolios of a batch that an action is applied to, with what they have of its stock.
@@ -440,6 +444,12 @@ impl Affected {
             }
         }
         Ok(Self { portfolios, groups, since, entries: Vec::new(), written: BTreeSet::new() })
+    }
+
+    fn change(&self, id: PortfolioId) -> Option<Change> {
+        let groups = self.groups.get(&id).filter(|_| self.written.contains(&id));
+        let orders = groups.map_or(&[][..], Vec::as_slice).iter().map(|group| group.root().id).collect();
+        Some(Change { user: self.portfolios.get(&id)?.user_id, portfolio: id, orders })
     }
 
     fn save(&self, tx: &mut Tx<'_>, stock: StockId) -> Stored<()> {

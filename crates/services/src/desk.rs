@@ -22,6 +22,7 @@ use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
+use crate::live::{Change, Live};
 use crate::orders::PlacedOrder;
 use crate::{Clock, Services, TradingConfig};
 
@@ -113,16 +114,23 @@ pub(crate) struct Desk {
     store: Store,
     clock: Clock,
     rules: Arc<TradingRules>,
+    live: Arc<Live>,
     /// The most orders in one transaction; 1 is one by one.
     most: usize,
     clerks: Vec<OnceLock<mpsc::Sender<Waiting>>>,
 }
 
 impl Desk {
-    pub fn new(store: Store, clock: Clock, rules: Arc<TradingRules>, trading: &TradingConfig) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        rules: Arc<TradingRules>,
+        trading: &TradingConfig,
+        live: Arc<Live>,
+    ) -> Self {
         let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
         let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
-        Self { store, clock, rules, most: trading.order_batch.max(1), clerks }
+        Self { store, clock, rules, live, most: trading.order_batch.max(1), clerks }
     }
 
     /// Hands a command to the desk and waits for what came of it. Who stops waiting does not stop the order.
@@ -148,6 +156,7 @@ impl Desk {
             lane: self.store.lane(),
             clock: self.clock.clone(),
             rules: self.rules.clone(),
+            live: self.live.clone(),
             kept: HashMap::new(),
         };
         let most = self.most;
@@ -176,6 +185,7 @@ struct Clerk {
     lane: Lane,
     clock: Clock,
     rules: Arc<TradingRules>,
+    live: Arc<Live>,
     /// The market time of the last price kept in the database, by stock.
     kept: HashMap<StockId, Timestamp>,
 }
@@ -220,7 +230,7 @@ impl Clerk {
         commands: &[Command],
         attempt: Attempt,
     ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
-        let Self { lane, clock, rules, kept } = self;
+        let Self { lane, clock, rules, live, kept } = self;
         let served = catch_unwind(AssertUnwindSafe(|| {
             lane.write(|tx| {
                 let load = |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, clock, rules);
@@ -233,16 +243,19 @@ impl Clerk {
                     batch = load(tx, Attempt::Repeated)?;
                     outcomes = decide(&mut batch);
                 }
-                batch.save(tx, outcomes, kept)
+                let changes = batch.changes();
+                Ok((batch.save(tx, outcomes, kept)?, changes))
             })
         }));
-        let served =
+        let served: std::result::Result<(_, Vec<Change>), StoreError> =
             served.unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
         if served.is_err() {
             // Some of them may have been kept in this transaction.
             kept.clear();
         }
-        served
+        let (answers, changes) = served?;
+        live.announce(changes);
+        Ok(answers)
     }
 }
 

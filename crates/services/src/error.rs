@@ -69,6 +69,11 @@ pub enum Error {
     LastAdmin,
     #[error("a user can have up to {0} portfolios")]
     TooManyPortfolios(usize),
+    #[error("{0} streams of yours are open, as many as there can be: close one first")]
+    TooManyStreams(usize),
+    /// As many streams are open as this process takes, or it is about to end.
+    #[error("no more streams can be opened at the moment")]
+    StreamsFull,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a background task ended unexpectedly")]

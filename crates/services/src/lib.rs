@@ -10,6 +10,7 @@ mod desk;
 mod error;
 pub mod jobs;
 mod kept_books;
+pub mod live;
 mod login_throttle;
 mod market;
 pub mod matching;
@@ -46,6 +47,7 @@ pub use trading::TradingConfig;
 
 use desk::Desk;
 use kept_books::{Kept, Versions};
+use live::{Live, StreamLimits};
 use password::Hasher;
 use token_cache::TokenCache;
 
@@ -57,6 +59,7 @@ pub struct ServicesConfig {
     /// How long a running job may be silent before another worker takes it over.
     pub job_silence: chrono::TimeDelta,
     pub trading: TradingConfig,
+    pub streams: StreamLimits,
 }
 
 impl Default for ServicesConfig {
@@ -65,6 +68,7 @@ impl Default for ServicesConfig {
             starting_cash: Money::from_cents(10_000_000),
             job_silence: chrono::TimeDelta::seconds(30),
             trading: TradingConfig::default(),
+            streams: StreamLimits::default(),
         }
     }
 }
@@ -79,6 +83,7 @@ pub struct Services {
     config: Arc<ServicesConfig>,
     rules: Arc<TradingRules>,
     desk: Arc<Desk>,
+    live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
     kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
@@ -88,7 +93,9 @@ pub struct Services {
 impl Services {
     pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
         let rules = Arc::new(config.trading.rules(market.calendar));
-        let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), &config.trading);
+        let live = Arc::new(Live::new(config.streams));
+        let desk =
+            Desk::new(store.clone(), market.clock.clone(), rules.clone(), &config.trading, live.clone());
         Self {
             versions: Arc::new(Versions::new(store.clone())),
             kept_holdings: Arc::new(Kept::new()),
@@ -100,6 +107,7 @@ impl Services {
             config: Arc::new(config),
             rules,
             desk: Arc::new(desk),
+            live,
             known_stocks: stocks::Known::default(),
         }
     }

@@ -441,6 +441,47 @@ impl Services {
             .await
     }
 
+    /// Orders by their ids, whoever's they are; those that are gone are left out.
+    pub(crate) async fn orders_of_ids(&self, ids: Vec<OrderId>) -> Result<Vec<OrderWithFills>> {
+        self.store
+            .read(move |tx| {
+                let found = orders::of_ids(tx, &ids)?;
+                with_fills(tx, found)
+            })
+            .await
+    }
+
+    /// A user's orders that have changed at or after an instant, in all portfolios or in some, with the orders that
+    /// they came with. `None` when there are more than `most`.
+    pub(crate) async fn orders_changed_since(
+        &self,
+        user: UserId,
+        only: Option<Box<[PortfolioId]>>,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Option<Vec<OrderWithFills>>> {
+        self.store
+            .read(move |tx| {
+                // Whatever happens in a portfolio moves the time of its last change.
+                let portfolios: Vec<PortfolioId> = persistence::portfolios::of_user(tx, user)?
+                    .into_iter()
+                    .filter(|portfolio| portfolio.updated_at >= since)
+                    .map(|portfolio| portfolio.id)
+                    .filter(|id| only.as_ref().is_none_or(|only| only.contains(id)))
+                    .collect();
+                if portfolios.is_empty() {
+                    return Ok(Some(Vec::new()));
+                }
+                let ids = orders::changed_since(tx, &portfolios, since, one_more(most))?;
+                if ids.len() > most {
+                    return Ok(None);
+                }
+                let found = orders::of_ids(tx, &ids)?;
+                with_fills(tx, found).map(Some)
+            })
+            .await
+    }
+
     /// The order that took the place of this one.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! Portfolios: opening, naming, paying in and out, closing.
 
-use domain::{JournalEntry, Money, Portfolio, PortfolioId, Timestamp, TransactionType, UserId};
+use domain::{JournalEntry, Money, OrderId, Portfolio, PortfolioId, Timestamp, TransactionType, UserId};
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
 use crate::error::{Error, Fields, Result};
+use crate::live::Change;
 use crate::{Page, Services, one_more};
 
 /// More than anybody needs, few enough that one user cannot fill the disk with snapshots.
@@ -103,7 +104,8 @@ fn open(
 }
 
 /// Cancels all open orders of a locked portfolio; its row is still to be saved.
-fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Result<()> {
+/// Answers the orders that were canceled; of those that belong together the one that the others came with.
+fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Result<Vec<OrderId>> {
     let ids = orders::open_ids(tx, portfolio.id)?;
     let mut groups = orders::groups(tx, &ids)?;
     let pairs: Vec<_> = groups.iter().map(|group| (portfolio.id, group.root().stock_id)).collect();
@@ -126,7 +128,8 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
             Some(positions::Changed { portfolio: portfolio.id, stock: *stock, position, reserved })
         })
         .collect();
-    Ok(positions::save(tx, &changed)?)
+    positions::save(tx, &changed)?;
+    Ok(groups.iter().map(|group| group.root().id).collect())
 }
 
 impl Services {
@@ -222,23 +225,30 @@ impl Services {
             return Err(Error::invalid("cash_balance", "must be zero or more"));
         }
         let clock = self.market.clock.clone();
-        self.store
+        let (opened, orders) = self
+            .store
             .write(move |tx| {
                 let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
                 let now = clock.now().max(last);
-                cancel_all(tx, &mut portfolio, now)?;
+                let canceled = cancel_all(tx, &mut portfolio, now)?;
                 portfolios::save_cash(tx, &[(&portfolio, now)])?;
                 portfolios::archive(tx, id, now)?;
                 let old = owned(tx, id, user)?;
-                open(tx, user, (old.name, old.description), cash_balance, now)
+                let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
+                Ok::<_, Error>((opened, canceled))
             })
-            .await
+            .await?;
+        self.live.announce(vec![Change { user, portfolio: id, orders }]);
+        Ok(opened)
     }
 
     /// Removes the portfolio with its orders, journal and snapshots.
     pub async fn delete_portfolio(&self, user: UserId, id: PortfolioId) -> Result<()> {
         match self.store.write(move |tx| portfolios::delete(tx, id, user).map_err(Error::from)).await? {
-            true => Ok(()),
+            true => {
+                self.live.announce(vec![Change::of_books(user, id)]);
+                Ok(())
+            }
             false => Err(Error::NotFound("portfolio")),
         }
     }
@@ -282,6 +292,7 @@ impl Services {
                 Ok(entry)
             })
             .await
+            .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
     }
 }
 

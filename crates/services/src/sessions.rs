@@ -1,6 +1,8 @@
 //! Browser sessions. The cookie holds a random key; the database its hash, so that a copy of the database logs
 //! nobody in.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
 use persistence::sessions::{self, NewSession};
@@ -32,6 +34,19 @@ impl Services {
         let (hash, now) = (secret::hash(key), self.market.clock.wall());
         let row = self.store.read(move |tx| sessions::by_key(tx, &hash, now).map_err(Error::from)).await?;
         Ok(row.map(|row| row.state))
+    }
+
+    /// Whose the live sessions with those hashes are.
+    pub(crate) async fn session_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
+        if hashes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let now = self.market.clock.wall();
+        let found = self
+            .store
+            .query(move |statement| sessions::owners(statement, &hashes, now).map_err(Error::from))
+            .await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Keeps a new session's values and answers its key.

@@ -144,6 +144,19 @@ impl Services {
         });
     }
 
+    /// Whose the live tokens with those hashes are, as the database says.
+    pub(crate) async fn token_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
+        if hashes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let now = self.market.clock.wall();
+        let found = self.ask_about_tokens(hashes).await?.into_iter();
+        Ok(found
+            .filter(|(_, known)| known.lives_at(now))
+            .map(|(hash, known)| (hash, known.account.id))
+            .collect())
+    }
+
     async fn ask_about_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, Known>> {
         let found = self
             .store

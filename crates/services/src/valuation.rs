@@ -136,6 +136,22 @@ impl Services {
         self.value_one(loaded, now).await
     }
 
+    /// What a valuation needs, to be valued again and again.
+    ///
+    /// # Errors
+    /// As [`Services::valuation`].
+    pub(crate) async fn books(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
+        if let Some(loaded) = self.load_quickly(user, id, since).await? {
+            return Ok(loaded);
+        }
+        self.store
+            .read(move |tx| {
+                let portfolio = crate::portfolios::owned(tx, id, user)?.into();
+                load(tx, portfolio, since)
+            })
+            .await
+    }
+
     /// What a valuation needs without a transaction: cash and positions by one statement. The journal of the day, if
     /// there is one, comes by another, up to the entry that the first one saw last: entries are never changed, so it
     /// is what the first one would have read. `None` when that entry is not found: the portfolio may be gone.

@@ -73,15 +73,18 @@ enum Proof {
     Token(Scope),
 }
 
+/// The token of `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
 /// `Authorization: Bearer …` first; a cookie counts only without it.
 async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
     let services = &state(request).services;
-    if let Some(authorization) = request.headers().get(header::AUTHORIZATION) {
-        let token = authorization.to_str().ok().and_then(|text| text.split_once(' '));
-        let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-            return Ok(None);
-        };
-        let owner = services.token_owner(token.trim()).await?;
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        let Some(token) = bearer(request.headers()) else { return Ok(None) };
+        let owner = services.token_owner(token).await?;
         return Ok(owner.map(|(account, scope)| (account, Proof::Token(scope))));
     }
     match session::user(&request.get_session())? {
@@ -129,6 +132,20 @@ impl CurrentUser {
             }
             Proof::Token(Scope::Trade) | Proof::Session => Ok(self),
         }
+    }
+
+    /// What the request was proved with, for an answer that lasts only while that holds.
+    ///
+    /// # Errors
+    /// 401 when it has ended in the meantime.
+    pub fn proof_of(&self, request: &HttpRequest) -> Result<services::live::Proof, Problem> {
+        let proof = match self.proof {
+            Proof::Session => {
+                session::key(request, &state(request).config).map(|key| services::live::Proof::session(&key))
+            }
+            Proof::Token(_) => bearer(request.headers()).map(services::live::Proof::token),
+        };
+        proof.ok_or_else(Problem::unauthorized)
     }
 
     /// Account security is for people at the keyboard, not for tokens.

@@ -49,13 +49,28 @@ pub async fn security(
     Ok(response)
 }
 
-/// HEAD is GET whose body is not sent; the server leaves it out by itself.
+/// Events have to arrive one by one: no compression holds them back to see what else there is.
+pub async fn events_as_they_come(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if request.path() == "/api/v1/stream" {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    next.call(request).await
+}
+
+/// Marks a request whose answer's body is not sent.
+pub struct AskedHead;
+
+/// HEAD is GET whose body is not sent; the server leaves it out by itself. Only a body without an end has to know.
 pub async fn head_as_get(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     if request.method() == Method::HEAD {
         request.head_mut().method = Method::GET;
+        request.extensions_mut().insert(AskedHead);
     }
     next.call(request).await
 }
@@ -69,6 +84,7 @@ pub fn cors(config: &WebConfig) -> Cors {
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
                 HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("last-event-id"),
             ])
             .expose_headers([
                 HeaderName::from_static("idempotent-replayed"),

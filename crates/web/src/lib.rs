@@ -86,6 +86,11 @@ pub async fn run(
 ) -> io::Result<()> {
     let cors_config = config.clone();
     let limits = limits::Limits::new(config.rate_limits);
+    let streams = tokio::spawn({
+        let services = services.clone();
+        async move { services.keep_streams().await }
+    });
+    let live = services.clone();
     let state = Data::new(AppState { services, config, pages: render::Pages::new(), limits });
     let server = HttpServer::new(move || {
         App::new()
@@ -98,6 +103,7 @@ pub async fn run(
             .wrap(from_fn(headers::security))
             .wrap(from_fn(headers::head_as_get))
             .wrap(Compress::default())
+            .wrap(from_fn(headers::events_as_they_come))
             .wrap(TracingLogger::<access_log::AccessLog>::new())
     })
     .listen(listener)?
@@ -109,11 +115,15 @@ pub async fn run(
     let handle = server.handle();
     let mut server = std::pin::pin!(server);
     let mut shutdown = std::pin::pin!(shutdown);
-    tokio::select! {
+    let ended = tokio::select! {
         ended = &mut server => ended,
         () = &mut shutdown => {
+            // They would last for as long as somebody listens.
+            live.end_streams();
             let (_, ended) = tokio::join!(handle.stop(true), server);
             ended
         }
-    }
+    };
+    streams.abort();
+    ended
 }

@@ -250,6 +250,15 @@ impl From<Error> for Problem {
                 let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
                 Self { retry_after_s: Some(1), ..busy }
             }
+            Error::TooManyStreams(_) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let problem = Self::new(status, "too_many_streams", "Too many streams", detail);
+                Self { retry_after_s: Some(30), ..problem }
+            }
+            Error::StreamsFull => {
+                let full = Self::new(StatusCode::SERVICE_UNAVAILABLE, "streams_full", "Busy", detail);
+                Self { retry_after_s: Some(30), ..full }
+            }
             Error::InsufficientCash { required, available } => {
                 unprocessable("insufficient_cash", "Not enough cash")
                     .fact("required", required)

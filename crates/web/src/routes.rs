@@ -70,6 +70,7 @@ api! {
     "/stocks/{symbol}" { get: api::stocks::show }
     "/stocks/{symbol}/quote" { get: api::stocks::quote }
     "/stocks/{symbol}/history" { get: api::stocks::history }
+    "/stream" { get: api::stream::follow }
     "/watchlists" { get: api::watchlists::list, post: api::watchlists::create }
     "/watchlists/{id}" { get: api::watchlists::show, patch: api::watchlists::rename, delete: api::watchlists::delete }
     "/watchlists/{id}/items/{symbol}" { put: api::watchlists::add, delete: api::watchlists::remove }

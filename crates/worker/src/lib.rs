@@ -1,10 +1,13 @@
 //! Background work. Every few seconds the worker asks which runs are due, and they are done: embedded, in this
 //! process; with Redis, in whichever worker process takes them first.
 //!
+//! With Redis, processes also tell each other what has changed, for the streams of those who listen (`relay.rs`).
+//!
 //! What is due, who does it and what came of it stands in the database (`services::jobs`). Redis only hands out, so
 //! it may lose everything: what was handed out in vain is handed out again.
 
 mod queue;
+mod relay;
 mod runner;
 
 use std::future::Future;
@@ -20,6 +23,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 pub use queue::check_redis_url;
+pub use relay::relay;
 
 use queue::{Queue, RunJob};
 use runner::Runner;
@@ -116,6 +120,12 @@ pub async fn run(
     }
     let mut matching = JoinSet::new();
     matching.spawn(keep_matching(runner.clone(), config.matching));
+    let mut relaying = JoinSet::new();
+    if let Some(url) = config.redis_url.clone() {
+        let (services, queue) = (runner.services().clone(), config.queue.clone());
+        // It ends with this function.
+        relaying.spawn(async move { relay(services, &url, &queue, std::future::pending()).await });
+    }
     tracing::info!(worker.name = runner.name(), worker.redis = config.redis_url.is_some(), "worker started");
 
     shutdown.await;

@@ -34,7 +34,7 @@ pub fn check_redis_url(url: &str) -> Result<(), WorkerError> {
     open(url).map(drop)
 }
 
-fn open(url: &str) -> Result<Client, WorkerError> {
+pub(crate) fn open(url: &str) -> Result<Client, WorkerError> {
     Client::open(url).map_err(WorkerError::InvalidRedisUrl)
 }
 

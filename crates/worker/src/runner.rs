@@ -31,6 +31,10 @@ impl Runner {
         Self(Arc::new(Shared { services, name, concurrency, slots, stopping, queue }))
     }
 
+    pub(crate) fn services(&self) -> &Services {
+        &self.0.services
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }

@@ -130,6 +130,12 @@ impl Browser {
         element.unwrap_or_else(|error| panic!("no {selector}: {error}")).text().await.unwrap()
     }
 
+    /// After a script has marked it.
+    async fn is_the_same_page(&self) {
+        let marked = self.page.execute("return window.unchanged === true;", Vec::new()).await.unwrap();
+        assert_eq!(marked, true, "the page was loaded anew");
+    }
+
     async fn register(&self, name: &str) {
         self.go("/register").await;
         self.fill("main [name=username]", name).await;
@@ -245,6 +251,77 @@ async fn a_person_registers_buys_and_sees_the_position() {
     .await;
     browser.close().await;
     stack.ends_well().await;
+}
+
+#[tokio::test]
+async fn open_pages_follow_prices_and_orders_without_a_reload() {
+    let stack = Stack::of(Installation::embedded().with("CLOCK_SPEED", "60"), 1, 0).await;
+    let browser = Browser::open(&stack, DESKTOP, true).await;
+    browser.register("mara").await;
+    let portfolio = browser.open_portfolio("Long run").await;
+    browser.go("/watchlist?list=new").await;
+    browser.fill("main [name=name]", "Main").await;
+    browser.button("Make the list").await;
+    browser.fill("main [name=symbols]", "AAPL, MSFT").await;
+    browser.button("Add").await;
+    let price = browser.text("[data-symbol=AAPL] [data-value=price]").await;
+    let says_live = async || browser.text(".live").await == "live";
+    eventually("the page is live", PATIENCE, async || says_live().await.then_some(())).await;
+    // A new page would not know of it.
+    browser.page.execute("window.unchanged = true;", Vec::new()).await.unwrap();
+    eventually("the price on the watchlist moves", Duration::from_secs(60), async || {
+        (browser.text("[data-symbol=AAPL] [data-value=price]").await != price).then_some(())
+    })
+    .await;
+    browser.is_the_same_page().await;
+
+    browser.go(&portfolio).await;
+    eventually("the page is live", PATIENCE, async || says_live().await.then_some(())).await;
+    browser.page.execute("window.unchanged = true;", Vec::new()).await.unwrap();
+    let sam = stack.visitor();
+    let body = json!({"name": "elsewhere", "username": "mara", "password": PASSWORD});
+    let made = sam.post("/api/v1/auth/tokens", &body).await.expect(201);
+    let elsewhere = sam.with_token(made["token"].as_str().unwrap());
+    let order = |symbol: &str, more: Value| {
+        let mut order = json!({"symbol": symbol, "side": "buy", "type": "market", "quantity": "1"});
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        order
+    };
+    let orders = format!("/api/v1{portfolio}/orders");
+    let waiting = order("KO", json!({"type": "limit", "limit_price": "1.00", "time_in_force": "gtc"}));
+    elsewhere.post(&orders, &waiting).await.expect(201);
+    let page = browser.says("1 open").await;
+    assert!(page.contains("Buy KO"), "{page}");
+    elsewhere.post(&orders, &order("JPM", json!({}))).await.expect(201);
+    browser.says("JPMorgan").await;
+    browser.is_the_same_page().await;
+    // What the new part of the page holds works, and its buttons carry the page's token.
+    browser.press(Locator::Css("[data-part=open] button[name=cancel]")).await;
+    browser.says("is canceled").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    stack.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_page_says_when_it_is_not_live_any_more() {
+    let installation = Installation::embedded();
+    let mut stack = Stack::of(installation, 1, 0).await;
+    let browser = Browser::open(&stack, PHONE, true).await;
+    browser.register("mara").await;
+    browser.open_portfolio("Long run").await;
+    let says = async |text: &str| {
+        eventually(&format!("the page says {text}"), PATIENCE, async || {
+            (browser.text(".live").await == text).then_some(())
+        })
+        .await;
+    };
+    says("live").await;
+    stack.servers[0].process.ends_well().await;
+    says("reconnecting").await;
+    stack.restarted(0).await;
+    says("live").await;
+    browser.close().await;
 }
 
 #[tokio::test]

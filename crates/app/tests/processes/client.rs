@@ -71,6 +71,15 @@ impl Client {
         Some(Answer { request: name, status, headers, text: response.text().await.ok()? })
     }
 
+    /// Opens a stream of events.
+    pub async fn listen(&self, path: &str) -> Events {
+        let request = self.http.get(format!("{}{path}", self.next_base())).timeout(LONGEST_STREAM);
+        let request = self.token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        Events { response, text: String::new() }
+    }
+
     /// Sends a request on a connection of its own. Dropping that hangs up, whether the answer has come or not; there
     /// is none when nobody listens.
     pub fn send(&self, method: &Method, path: &str, key: &str, body: &str) -> Option<TcpStream> {
@@ -140,6 +149,58 @@ impl Client {
     /// Puts the session cookie of a login into the jar.
     pub async fn log_in(&self, username: &str, password: &str) -> Answer {
         self.post("/api/v1/auth/login", &json!({"username": username, "password": password})).await
+    }
+}
+
+/// Until something happens that a test waits for.
+const LONGEST_STREAM: Duration = Duration::from_secs(120);
+
+/// An open stream.
+pub struct Events {
+    response: reqwest::Response,
+    /// What has come and was not taken yet.
+    text: String,
+}
+
+#[derive(Debug)]
+pub struct Event {
+    pub kind: String,
+    pub data: Value,
+}
+
+impl Events {
+    /// The next event; `None` when the stream has ended.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+                if let Some((kind, data)) = field("event: ").zip(field("data: ")) {
+                    return Some(Event { kind: kind.to_owned(), data: serde_json::from_str(data).unwrap() });
+                }
+            }
+            let bytes = self.response.chunk().await.expect("something comes, or the end")?;
+            self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+    }
+
+    /// The next event of one of those kinds; others are passed over.
+    ///
+    /// # Panics
+    /// When the stream ends before.
+    pub async fn next_of(&mut self, kinds: &[&str]) -> Event {
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {kinds:?}"));
+            if kinds.contains(&event.kind.as_str()) {
+                return event;
+            }
+        }
+    }
+
+    /// Passes over what is left.
+    pub async fn ended(mut self) {
+        while self.next().await.is_some() {}
     }
 }
 

@@ -295,12 +295,26 @@ pub fn empty_redis_database(server: &str) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let slot: u16 = setting("NEXTEST_TEST_GROUP_SLOT").and_then(|slot| slot.parse().ok()).unwrap_or(0);
     let number = 1 + (slot * 5 + NEXT.fetch_add(1, Ordering::Relaxed) % 5) % 15;
+    let answer = ask_redis(number, "FLUSHDB");
+    assert!(answer.starts_with("+OK\r\n+OK"), "{answer}");
+    format!("{server}/{number}")
+}
+
+/// Sends a command to the Redis beside the tests, in a numbered database of it.
+fn ask_redis(number: u16, command: &str) -> String {
     let plain = service("TEST_REDIS_URL");
     let address = plain.strip_prefix("redis://").expect("TEST_REDIS_URL begins with redis://");
     let mut stream = TcpStream::connect(address).expect("the Redis of TEST_REDIS_URL answers");
-    stream.write_all(format!("SELECT {number}\r\nFLUSHDB\r\nQUIT\r\n").as_bytes()).unwrap();
+    stream.write_all(format!("SELECT {number}\r\n{command}\r\nQUIT\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("+OK\r\n+OK"), "{answer}");
-    format!("{server}/{number}")
+    answer
+}
+
+/// Sends a command to an installation's Redis.
+pub fn redis_of(installation: &Installation, command: &str) {
+    let url = installation.environment.get("REDIS_URL").expect("an installation with Redis");
+    let number = url.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    let answer = ask_redis(number, command);
+    assert!(!answer.contains("-ERR"), "{command}: {answer}");
 }

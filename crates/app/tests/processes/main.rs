@@ -15,5 +15,6 @@ mod process;
 mod providers;
 mod readme;
 mod stack;
+mod streams;
 mod tls;
 mod working_orders;

@@ -93,6 +93,12 @@ impl Stack {
         }
     }
 
+    /// Starts a web process that has ended again, at the same address.
+    pub async fn restarted(&mut self, process: usize) {
+        let port = self.servers[process].port;
+        self.servers[process] = self.installation().serve_on(port).await;
+    }
+
     /// Ends all processes as a supervisor does, and checks that they end well, that their logs tell of no error of
     /// theirs and no secret, and that the books balance.
     pub async fn ends_well(mut self) {

@@ -99,3 +99,22 @@ async fn only_expired_sessions_are_swept_away() {
     assert_eq!(db.write(|tx| sessions::delete_expired(tx, moment(60))).await, 2);
     assert!(db.read(|tx| sessions::by_key(tx, "live", moment(60))).await.is_some());
 }
+
+#[tokio::test]
+async fn only_live_sessions_of_open_accounts_have_an_owner() {
+    let db = Db::new().await;
+    let (sam, eve) = (db.user("sam").await.id, db.user("eve").await.id);
+    for (key, user, ends) in
+        [("sams", Some(sam), 60), ("late", Some(sam), 50), ("eves", Some(eve), 60), ("nobodys", None, 60)]
+    {
+        insert(&db, session(key, user, 0, ends)).await;
+    }
+    let owners = async || {
+        let keys = ["sams", "late", "eves", "nobodys", "unknown"].map(str::to_owned);
+        db.query(move |statement| sessions::owners(statement, &keys, moment(50))).await
+    };
+    assert_eq!(owners().await, [("sams".to_owned(), sam), ("eves".to_owned(), eve)]);
+    let closed = persistence::users::UserChanges { is_active: Some(false), ..Default::default() };
+    db.write(move |tx| persistence::users::update(tx, eve, closed)).await;
+    assert_eq!(owners().await, [("sams".to_owned(), sam)]);
+}

@@ -561,3 +561,51 @@ async fn a_migration_back_and_forth_keeps_what_was_traded() {
     assert!(kept.iter().all(|order| order.status == OrderStatus::Filled), "{kept:?}");
     assert_eq!(kept.iter().map(|order| order.id).collect::<Vec<_>>(), [id(3), id(1)]);
 }
+
+#[tokio::test]
+async fn orders_that_changed_are_found_by_their_roots() {
+    let db = Db::new().await;
+    let (sams, stock) = one(&db).await;
+    let eve = db.user("eve").await.id;
+    let hers = db.portfolio(eve, "1000").await.id;
+    let ended = |number, status, at| Order {
+        status,
+        canceled_at: Some(moment(at)),
+        reserved_cash: Money::zero(),
+        ..working(number, sams, stock)
+    };
+    let leg = |number, order: Order| Order { id: id(number), parent_order_id: Some(id(6)), ..order };
+    insert(
+        &db,
+        &[
+            Order { submitted_at: moment(99), ..working(1, sams, stock) },
+            Order { submitted_at: moment(100), ..working(2, sams, stock) },
+            ended(3, OrderStatus::Canceled, 99),
+            ended(4, OrderStatus::Expired, 100),
+            // Replaced, and what took its place before.
+            ended(5, OrderStatus::Replaced, 100),
+            // An entry with two exits, of which one was canceled and one was replaced.
+            Order { order_class: OrderClass::Bracket, ..working(6, sams, stock) },
+            leg(7, ended(7, OrderStatus::Canceled, 101)),
+            leg(8, ended(8, OrderStatus::Replaced, 101)),
+            Order { triggered_at: Some(moment(100)), ..working(9, sams, stock) },
+            Order { submitted_at: moment(100), ..working(10, hers, stock) },
+        ],
+    )
+    .await;
+    // Two fills of one order, one of them before.
+    for (number, seconds) in [(11, 50), (12, 150)] {
+        let filled = buy(number, sams, stock, "AAPL");
+        insert(&db, std::slice::from_ref(&filled)).await;
+        let entries =
+            [seconds, seconds + 1].map(|at| JournalEntry { timestamp: moment(at), ..entry_of(&filled) });
+        db.write(move |tx| transactions::append(tx, &entries)).await;
+    }
+    let changed = async |portfolios: &[PortfolioId], limit| {
+        let portfolios = portfolios.to_vec();
+        db.read(move |tx| orders::changed_since(tx, &portfolios, moment(100), limit)).await
+    };
+    assert_eq!(changed(&[sams], 100).await, [2, 4, 5, 6, 8, 9, 12].map(id));
+    assert_eq!(changed(&[sams, hers], 100).await, [2, 4, 5, 6, 8, 9, 10, 12].map(id));
+    assert_eq!(changed(&[sams], 3).await.len(), 3);
+}

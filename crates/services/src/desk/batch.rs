@@ -15,6 +15,7 @@ use persistence::{
 use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, Result};
+use crate::live::Change;
 use crate::orders::{OrderWithFills, PlacedOrder};
 
 /// How old the price kept with a stock may become before an order renews it.
@@ -339,6 +340,23 @@ impl Batch {
         self.entries.extend(entries);
         let root = self.add(group);
         self.changed.insert(root);
+    }
+
+    /// What is to be announced once it is committed: of each group its root, and orders whose place others took.
+    pub fn changes(&self) -> Vec<Change> {
+        let new = self.new.iter().map(|(id, _)| self.root_of.get(id).copied().unwrap_or(*id));
+        let changed: BTreeSet<OrderId> = new
+            .chain(self.changed.iter().copied())
+            .chain(self.retired.iter().map(|order| order.id))
+            .collect();
+        let mut changes: BTreeMap<PortfolioId, Change> = BTreeMap::new();
+        for order in changed.into_iter().filter_map(|id| self.find(id)) {
+            let portfolio = order.portfolio_id;
+            let Some(owner) = self.portfolios.get(&portfolio) else { continue };
+            let change = Change { user: owner.user_id, portfolio, orders: Vec::new() };
+            changes.entry(portfolio).or_insert(change).orders.push(order.id);
+        }
+        changes.into_values().collect()
     }
 
     /// Writes what was decided and answers the orders as they are now.

@@ -76,7 +76,7 @@ impl Exchange {
         Self::configured(prices, ServicesConfig { trading, ..ServicesConfig::default() }).await
     }
 
-    async fn configured(prices: FixedPrices, mut config: ServicesConfig) -> Self {
+    pub async fn configured(prices: FixedPrices, mut config: ServicesConfig) -> Self {
         // What waits is one batch then, whichever portfolios it is for.
         config.trading.order_clerks = 1;
         let test = TestServices::with(Arc::new(prices.clone()), config.clone()).await;

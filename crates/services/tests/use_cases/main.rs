@@ -20,6 +20,7 @@ mod resets;
 mod sessions;
 mod snapshots;
 mod stocks;
+mod streams;
 mod tokens;
 mod transactions;
 mod valuation;

@@ -7,6 +7,7 @@ pub mod orders;
 pub mod performance;
 pub mod portfolios;
 pub mod stocks;
+pub mod stream;
 pub mod transactions;
 pub mod users;
 pub mod valuation;

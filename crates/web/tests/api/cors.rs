@@ -36,7 +36,7 @@ async fn a_preflight_from_a_listed_origin_is_answered() {
             .map(|name| name.trim().to_lowercase())
             .collect();
         allowed.sort();
-        assert_eq!(allowed, ["authorization", "content-type", "idempotency-key"]);
+        assert_eq!(allowed, ["authorization", "content-type", "idempotency-key", "last-event-id"]);
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method));
         assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
     }

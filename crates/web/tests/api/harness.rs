@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{Calendar, Freshness, Timestamp, UserId};
@@ -15,6 +16,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use services::accounts::Registration;
 use services::jobs::JobRun;
+use services::live::StreamLimits;
 use services::testing::{FixedPrices, TestServices};
 use services::tokens::Scope;
 use services::{Clock, Services, ServicesConfig, TradingConfig};
@@ -67,6 +69,11 @@ impl TestApp {
         let (source, rules) = (Arc::new(prices.clone()), Rules::ALPHA_VANTAGE_FREE);
         let test = TestServices::limited(source, rules, ServicesConfig::default()).await;
         Self::serve(test, prices, |_| ())
+    }
+
+    /// With other limits on streams than the usual ones.
+    pub async fn spawn_streaming(streams: StreamLimits) -> Self {
+        Self::start(FixedPrices::new(), ServicesConfig { streams, ..ServicesConfig::default() }, |_| ()).await
     }
 
     async fn start(prices: FixedPrices, rules: ServicesConfig, change: impl FnOnce(&mut WebConfig)) -> Self {
@@ -259,6 +266,14 @@ impl Caller {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path).await
+    }
+
+    /// Opens a stream of events.
+    pub async fn listen(&self, path: &str) -> Events {
+        let request = self.http.get(format!("{}{path}", self.base)).headers(self.headers.clone());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        Events { headers: response.headers().clone(), response, text: String::new() }
     }
 
     pub async fn head(&self, path: &str) -> Answer {
@@ -527,6 +542,75 @@ impl Answer {
         let line = self.set_cookie(name)?;
         let (_, value) = line.split(';').next()?.split_once('=')?;
         Some(value.to_owned())
+    }
+}
+
+/// Longer than anything takes that is to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open stream.
+pub struct Events {
+    pub headers: HeaderMap,
+    response: reqwest::Response,
+    /// What has come and was not taken yet.
+    text: String,
+}
+
+#[derive(Debug)]
+pub struct Event {
+    pub kind: String,
+    pub id: Option<String>,
+    pub data: Value,
+}
+
+impl Events {
+    /// The next block of lines; `None` when the stream has ended.
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(block);
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            match chunk.expect("something comes, or the end").expect("it ends well") {
+                Some(bytes) => self.text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                None => return None,
+            }
+        }
+    }
+
+    /// The next event; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let block = self.block().await?;
+            let field = |name: &str| {
+                let mut lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+                lines.next().map(str::to_owned)
+            };
+            if let Some(data) = field("data") {
+                let data = serde_json::from_str(&data).unwrap();
+                return Some(Event { kind: field("event").unwrap(), id: field("id"), data });
+            }
+        }
+    }
+
+    /// The next event of that kind; others are passed over.
+    ///
+    /// # Panics
+    /// When the stream ends before.
+    pub async fn next_of(&mut self, kind: &str) -> Event {
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before a {kind}"));
+            if event.kind == kind {
+                return event;
+            }
+        }
+    }
+
+    /// Passes over what is left.
+    pub async fn ended(mut self) {
+        while self.next().await.is_some() {}
     }
 }
 

@@ -24,6 +24,7 @@ mod replace;
 mod reset;
 mod security_headers;
 mod stocks;
+mod streams;
 mod throttle;
 mod tokens;
 mod trading_pages;

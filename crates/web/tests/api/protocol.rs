@@ -66,6 +66,11 @@ async fn a_reading_token_may_ask_every_question_and_give_no_order() {
         if !needs_login {
             continue;
         }
+        if path == "/api/v1/stream" {
+            // Its answer has no end.
+            reader.head(&path).await.is(200);
+            continue;
+        }
         let answer = reader.tell(method.clone(), &path, "application/json", "{}".to_owned()).await;
         match method {
             Method::GET => assert_ne!(answer.status, 403, "{path}"),

@@ -6,4 +6,5 @@ mod firm;
 mod outages;
 mod queued;
 mod redis_server;
+mod relaying;
 mod source;

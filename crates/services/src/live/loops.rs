@@ -1,0 +1,331 @@
+//! What goes on while there are streams: prices are asked for, books and orders read, proofs confirmed.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::{Freshness, OrderId, PortfolioId, Quote, StockId, Symbol, Timestamp, UserId};
+use futures::StreamExt;
+use market_data::Purpose;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::followed::Followed;
+use super::shared::Shared;
+use super::subscriber::Subscriber;
+use super::{Live, OrderChanged, PriceSlot, Proof};
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::orders::OrderWithFills;
+
+/// How often prices are asked for, and proofs confirmed.
+const EVERY: Duration = Duration::from_secs(1);
+/// After so many seconds a stream says that it lives.
+const HEARTBEAT: u64 = 15;
+/// So old may a proof's confirmation become when the database is silent. That is no yes, but no reason either to send
+/// everybody away at once.
+const BELIEVED: u64 = 10;
+/// After so many seconds books are read anew, whether or not anything was heard of.
+const BOOKS_KEPT: u64 = 30;
+/// Portfolios whose books are read at the same time.
+const READ_AT_ONCE: usize = 4;
+/// Orders that are read with one question.
+const ORDERS_AT_ONCE: usize = 500;
+
+impl Live {
+    /// What anybody follows. The rest is forgotten.
+    fn all_followed(&self) -> (Vec<PriceSlot>, Vec<Arc<Followed>>) {
+        let mut state = self.state();
+        // First, because portfolios keep prices.
+        state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
+        state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
+        let quotes = state.quotes.iter().map(|(symbol, slot)| (symbol.clone(), slot.clone())).collect();
+        (quotes, state.portfolios.values().cloned().collect())
+    }
+
+    /// Wakes the streams that have something to tell of prices and values above that version.
+    fn wake_above(&self, version: u64) {
+        // They tell by other threads, which are not to wait for the lock.
+        for subscriber in self.subscribers() {
+            if subscriber.is_behind(version) {
+                subscriber.wake();
+            }
+        }
+    }
+
+    fn subscribers(&self) -> Vec<Arc<Subscriber>> {
+        self.state().subscribers.values().cloned().collect()
+    }
+
+    pub(super) fn streams_of(&self, user: UserId) -> Vec<Arc<Subscriber>> {
+        self.state().users.get(&user).map(|user| user.streams.clone()).unwrap_or_default()
+    }
+
+    /// The orders that are to be read, with whose they are.
+    fn take_orders(&self) -> Vec<(UserId, BTreeSet<OrderId>)> {
+        let mut state = self.state();
+        let changed = state.users.iter_mut().filter(|(_, user)| !user.orders.is_empty());
+        changed.map(|(id, user)| (*id, std::mem::take(&mut user.orders))).collect()
+    }
+
+    /// Whether it is time to ask for prices: so many seconds after the last time.
+    fn asks(&self, pause: u64) -> bool {
+        let second = self.second();
+        let due = second >= self.asked_at.load(Ordering::Relaxed) + pause;
+        if due {
+            self.asked_at.store(second, Ordering::Relaxed);
+        }
+        due
+    }
+
+    fn is_idle(&self) -> bool {
+        self.audience.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Services {
+    /// Keeps all streams of this process going, for as long as it is polled. Each loop is by itself, so that a silent
+    /// price source does not hold up orders, nor a silent database prices.
+    pub async fn keep_streams(&self) {
+        let prices = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                self.tick_streams().await;
+            }
+        };
+        let proofs = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                self.confirm_streams().await;
+            }
+        };
+        let pulse = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                self.beat_streams();
+            }
+        };
+        let news = async {
+            loop {
+                // In a second at the latest: books grow old by themselves.
+                let _ = tokio::time::timeout(EVERY, self.live.news.notified()).await;
+                self.read_news().await;
+            }
+        };
+        tokio::join!(prices, proofs, pulse, news);
+    }
+
+    /// Asks for the prices that anybody follows, values portfolios with them, and wakes who waits for it.
+    pub async fn tick_streams(&self) {
+        if self.live.is_idle() {
+            return;
+        }
+        let (slots, portfolios) = self.live.all_followed();
+        let before = self.live.versions.load(Ordering::Acquire);
+        let now = self.market.now();
+        if self.live.asks(pause(self.freshness())) {
+            self.ask_for(&slots, Purpose::Scheduled, now).await;
+        }
+        for followed in portfolios {
+            followed.value(before, || self.live.next_version(), now);
+        }
+        self.live.wake_above(before);
+    }
+
+    /// Sets the newest prices. Of what cannot be asked for the price stays, marked stale.
+    async fn ask_for(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
+        if slots.is_empty() {
+            return;
+        }
+        let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
+        let mut found = self.market.quotes.quotes_for(purpose, &symbols, at).await;
+        for (symbol, slot) in slots {
+            let before = slot.newest();
+            let quote = match (found.remove(symbol), &before) {
+                (Some(Ok(quote)), _) => Some(quote),
+                (_, Some(before)) => Some(Quote { stale: true, ..before.value.clone() }),
+                (_, None) => None,
+            };
+            if let Some(quote) = quote
+                && before.is_none_or(|before| before.value != quote)
+            {
+                slot.set(quote, self.live.next_version());
+            }
+        }
+    }
+
+    /// Sets prices that nobody has followed until now; the last known ones where there is no newer.
+    pub(super) async fn fill(&self, slots: &[PriceSlot]) {
+        let empty = |slots: &[PriceSlot]| -> Vec<PriceSlot> {
+            slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
+        };
+        let open = empty(slots);
+        self.ask_for(&open, Purpose::Interactive, self.market.now()).await;
+        for (symbol, slot) in empty(&open) {
+            // There may never have been one; then the stream begins without.
+            if let Ok(quote) = self.quote(&symbol).await {
+                slot.set(quote, self.live.next_version());
+            }
+        }
+    }
+
+    /// Reads the books of a followed portfolio.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for somebody else's.
+    pub(super) async fn read_books(&self, followed: &Followed) -> Result<()> {
+        let since = self.market.previous_close_at(self.market.now());
+        let loaded = self.books(followed.user, followed.id, since).await?;
+        let wanted: HashMap<Symbol, StockId> =
+            loaded.priced_stocks().map(|stock| (stock.listing.symbol.clone(), stock.id)).collect();
+        let slots = self.live.slots(wanted.keys().cloned());
+        self.fill(&slots).await;
+        let prices =
+            slots.into_iter().filter_map(|(symbol, slot)| Some((*wanted.get(&symbol)?, slot))).collect();
+        followed.keep(loaded, prices, (since, self.live.second()));
+        Ok(())
+    }
+
+    /// Reads what has changed and tells it: orders, and the books of followed portfolios.
+    pub async fn read_news(&self) {
+        if self.live.is_idle() {
+            return;
+        }
+        let changed = self.live.take_orders();
+        if !changed.is_empty()
+            && let Err(error) = self.tell_orders(&changed).await
+        {
+            tracing::warn!(%error, "orders could not be read for their streams, which begin anew");
+            let at = Arc::new(Shared::new(self.market.now()));
+            for (user, _) in changed {
+                self.live.streams_of(user).iter().for_each(|stream| stream.reset(&at));
+            }
+        }
+        let (_, portfolios) = self.live.all_followed();
+        let since = self.market.previous_close_at(self.market.now());
+        let second = self.live.second();
+        let wanted =
+            portfolios.into_iter().filter(|followed| followed.wants_books(since, second, BOOKS_KEPT));
+        futures::stream::iter(wanted)
+            .for_each_concurrent(READ_AT_ONCE, |followed| async move {
+                match self.read_books(&followed).await {
+                    Ok(()) => {}
+                    Err(Error::NotFound(_)) => {
+                        // What is shown of it is no longer so.
+                        followed.give_up();
+                        let at = Arc::new(Shared::new(self.market.now()));
+                        let streams = self.live.streams_of(followed.user);
+                        streams
+                            .iter()
+                            .filter(|stream| stream.values(followed.id))
+                            .for_each(|stream| stream.reset(&at));
+                    }
+                    Err(error) => {
+                        tracing::debug!(portfolio.id = %followed.id, %error, "books could not be read");
+                        followed.move_on();
+                    }
+                }
+            })
+            .await;
+    }
+
+    async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {
+        let ids: Vec<OrderId> = changed.iter().flat_map(|(_, orders)| orders.iter().copied()).collect();
+        // Before they are read: what happens meanwhile comes with a later id.
+        let at = self.market.now();
+        let mut found: HashMap<OrderId, OrderWithFills> = HashMap::new();
+        for ids in ids.chunks(ORDERS_AT_ONCE) {
+            let read = self.orders_of_ids(ids.to_vec()).await?;
+            found.extend(read.into_iter().map(|order| (order.order.id, order)));
+        }
+        for (user, ids) in changed {
+            let streams = self.live.streams_of(*user);
+            for order in ids.iter().filter_map(|id| found.remove(id)) {
+                let portfolio: PortfolioId = order.order.portfolio_id;
+                let told = Arc::new(Shared::new(OrderChanged { order, at }));
+                streams
+                    .iter()
+                    .filter(|stream| stream.follows_orders_of(portfolio))
+                    .for_each(|stream| stream.tell(told.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the streams whose session or token has ended, or whose account is closed.
+    pub async fn confirm_streams(&self) {
+        if self.live.is_idle() {
+            return;
+        }
+        let asked_at = self.live.second();
+        let streams = self.live.subscribers();
+        let mut sessions: HashSet<&str> = HashSet::new();
+        let mut tokens: HashSet<&str> = HashSet::new();
+        for stream in &streams {
+            match &stream.proof {
+                Proof::Session(hash) => sessions.insert(hash),
+                Proof::Token(hash) => tokens.insert(hash),
+            };
+        }
+        let owned = |hashes: HashSet<&str>| hashes.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let owners = async {
+            let mut owners = self.session_owners(owned(sessions)).await?;
+            owners.extend(self.token_owners(owned(tokens)).await?);
+            Ok::<_, Error>(owners)
+        };
+        match owners.await {
+            Ok(owners) => {
+                for stream in &streams {
+                    let (Proof::Session(hash) | Proof::Token(hash)) = &stream.proof;
+                    match owners.get(hash) {
+                        Some(user) if *user == stream.user => {
+                            stream.confirmed_at.store(asked_at, Ordering::Relaxed);
+                        }
+                        _ => stream.end(),
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the proofs of streams cannot be confirmed");
+                for stream in &streams {
+                    if asked_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed)) >= BELIEVED {
+                        stream.end();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Another second has gone by: those whose turn it is say that they live.
+    pub fn beat_streams(&self) {
+        let second = self.live.seconds.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.live.is_idle() {
+            return;
+        }
+        let at = Arc::new(Shared::new(self.market.now()));
+        for stream in self.live.subscribers() {
+            if (second + stream.id).is_multiple_of(HEARTBEAT) {
+                stream.beat(&at);
+            }
+        }
+    }
+}
+
+/// How many seconds to wait before prices are asked for again: a source that publishes seldom is not asked each second
+/// whether it has done so.
+fn pause(freshness: Freshness) -> u64 {
+    match freshness {
+        Freshness::Simulated | Freshness::Realtime => 0,
+        Freshness::Delayed => 10,
+        Freshness::EndOfDay => 60,
+    }
+}
+
+fn seconds() -> Interval {
+    let mut seconds = interval(EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
+}

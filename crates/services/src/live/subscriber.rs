@@ -1,0 +1,190 @@
+//! One stream: what its reader follows, what waits for them, and how it ends.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use domain::{PortfolioId, Quote, Timestamp, UserId};
+use futures::task::AtomicWaker;
+
+use super::followed::Followed;
+use super::shared::{Shared, Slot};
+use super::{Live, OrderChanged, Place, Proof};
+use crate::valuation::ValuedPortfolio;
+
+/// Orders that wait for a slow reader; for one who is slower still there is a `Reset`.
+const ORDERS_WAITING: usize = 100;
+
+/// What a stream tells.
+#[derive(Debug)]
+pub enum Update<'a> {
+    /// Something was missed: what is shown has to be loaded anew.
+    Reset(&'a Shared<Timestamp>),
+    Order(&'a Shared<OrderChanged>),
+    Valuation(&'a Shared<ValuedPortfolio>),
+    Quote(&'a Shared<Quote>),
+    /// The stream lives, and all orders of the user that changed before that market time have been told.
+    Heartbeat(&'a Shared<Timestamp>),
+}
+
+/// The part of a stream that others write to.
+pub(super) struct Subscriber {
+    pub id: u64,
+    pub user: UserId,
+    pub proof: Proof,
+    /// The seconds of the hub's life at which the proof was last confirmed.
+    pub confirmed_at: AtomicU64,
+    /// Whose orders are told; `None` for all of the user's.
+    pub portfolios: Option<Box<[PortfolioId]>>,
+    pub quotes: Box<[Arc<Slot<Quote>>]>,
+    pub valuations: Box<[Arc<Followed>]>,
+    inbox: Mutex<Inbox>,
+    ended: AtomicBool,
+    waker: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Inbox {
+    orders: VecDeque<Arc<Shared<OrderChanged>>>,
+    reset: Option<Arc<Shared<Timestamp>>>,
+    heartbeat: Option<Arc<Shared<Timestamp>>>,
+}
+
+impl Subscriber {
+    pub fn new(
+        id: u64,
+        (user, proof): (UserId, Proof),
+        portfolios: Option<Box<[PortfolioId]>>,
+        quotes: Box<[Arc<Slot<Quote>>]>,
+        valuations: Box<[Arc<Followed>]>,
+        second: u64,
+    ) -> Self {
+        Self {
+            id,
+            user,
+            proof,
+            confirmed_at: AtomicU64::new(second),
+            portfolios,
+            quotes,
+            valuations,
+            inbox: Mutex::default(),
+            ended: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Whether a price or a value that is followed is newer than that.
+    pub fn is_behind(&self, version: u64) -> bool {
+        self.quotes.iter().any(|slot| slot.version() > version)
+            || self.valuations.iter().any(|followed| followed.value.version() > version)
+    }
+
+    pub fn follows_orders_of(&self, portfolio: PortfolioId) -> bool {
+        self.portfolios.as_ref().is_none_or(|only| only.contains(&portfolio))
+    }
+
+    pub fn values(&self, portfolio: PortfolioId) -> bool {
+        self.valuations.iter().any(|followed| followed.id == portfolio)
+    }
+
+    pub fn tell(&self, order: Arc<Shared<OrderChanged>>) {
+        let mut inbox = self.inbox();
+        if inbox.reset.is_some() {
+            // All of it will be loaded anyway.
+            return;
+        }
+        if inbox.orders.len() >= ORDERS_WAITING {
+            inbox.orders = VecDeque::new();
+            inbox.reset = Some(Arc::new(Shared::new(order.value.at)));
+        } else {
+            inbox.orders.push_back(order);
+        }
+        drop(inbox);
+        self.waker.wake();
+    }
+
+    pub fn reset(&self, at: &Arc<Shared<Timestamp>>) {
+        let mut inbox = self.inbox();
+        inbox.orders = VecDeque::new();
+        inbox.reset = Some(at.clone());
+        drop(inbox);
+        self.waker.wake();
+    }
+
+    pub fn beat(&self, at: &Arc<Shared<Timestamp>>) {
+        self.inbox().heartbeat = Some(at.clone());
+        self.waker.wake();
+    }
+
+    /// What waits is not told any more.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream as its reader has it. Dropping it ends it.
+pub struct Subscription {
+    pub(super) live: Arc<Live>,
+    pub(super) subscriber: Arc<Subscriber>,
+    /// Versions that were told: of the quotes, then of the valuations.
+    seen: Box<[u64]>,
+    _place: Place,
+}
+
+impl Subscription {
+    pub(super) fn new(live: Arc<Live>, subscriber: Arc<Subscriber>, place: Place) -> Self {
+        let followed = subscriber.quotes.len() + subscriber.valuations.len();
+        Self { live, subscriber, seen: vec![0; followed].into(), _place: place }
+    }
+
+    /// Hands all that is new to `tell`; of prices and values only the newest. `Ready(false)` is the end.
+    pub fn poll_updates(
+        &mut self,
+        context: &mut Context<'_>,
+        mut tell: impl FnMut(Update<'_>),
+    ) -> Poll<bool> {
+        let subscriber = &self.subscriber;
+        // First, so that nothing new remains unseen between a look and the sleep.
+        subscriber.waker.register(context.waker());
+        if subscriber.ended.load(Ordering::Acquire) {
+            return Poll::Ready(false);
+        }
+        let mut told = false;
+        let mut tell = |update: Update<'_>| {
+            told = true;
+            tell(update);
+        };
+        let inbox = std::mem::take(&mut *subscriber.inbox());
+        inbox.reset.iter().for_each(|at| tell(Update::Reset(at)));
+        inbox.orders.iter().for_each(|order| tell(Update::Order(order)));
+        let (quotes, valuations) = self.seen.split_at_mut(subscriber.quotes.len());
+        for (followed, seen) in subscriber.valuations.iter().zip(valuations) {
+            if let Some(valued) = followed.value.newer_than(seen) {
+                tell(Update::Valuation(&valued));
+            }
+        }
+        for (slot, seen) in subscriber.quotes.iter().zip(quotes) {
+            if let Some(quote) = slot.newer_than(seen) {
+                tell(Update::Quote(&quote));
+            }
+        }
+        inbox.heartbeat.iter().for_each(|at| tell(Update::Heartbeat(at)));
+        if told { Poll::Ready(true) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.live.forget(&self.subscriber);
+    }
+}

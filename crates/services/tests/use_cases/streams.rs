@@ -1,0 +1,579 @@
+//! Streams: what they begin with, what they tell and to whom, what slow readers miss, and when they end.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use chrono::TimeDelta;
+use domain::{Money, OrderId, ReplaceOrder, Side, UserId};
+use market_data::QuoteError;
+use persistence::users::{self, UserChanges};
+use services::live::{Change, Peers, Proof, StreamLimits, Subscription, Update, Wanted, event_id};
+use services::testing::FixedPrices;
+use services::tokens::Scope;
+use services::{Error, Result, Services, ServicesConfig};
+
+use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, price, symbol};
+
+/// A stream in the hand of a test.
+struct Reader(Subscription);
+
+impl Reader {
+    /// What has come since the last look, a line for each; `end` when there will be no more.
+    fn read(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let told = |update: Update<'_>| {
+            lines.push(match update {
+                Update::Quote(quote) => {
+                    let stale = if quote.value.stale { " stale" } else { "" };
+                    format!("{} {}{stale}", quote.value.symbol, quote.value.price)
+                }
+                Update::Order(changed) => {
+                    let order = &changed.value.order;
+                    let legs = order.legs.iter().map(|leg| format!(", {}", leg.order.status));
+                    format!("{} {}{}", order.order.symbol, order.order.status, legs.collect::<String>())
+                }
+                Update::Valuation(valued) => format!("worth {}", valued.value.valuation.total_value),
+                Update::Heartbeat(_) => "alive".to_owned(),
+                Update::Reset(_) => "reset".to_owned(),
+            });
+        };
+        match self.0.poll_updates(&mut Context::from_waker(Waker::noop()), told) {
+            Poll::Ready(true) => assert_ne!(lines, Vec::<String>::new(), "it is ready with nothing"),
+            Poll::Ready(false) => lines.push("end".to_owned()),
+            Poll::Pending => assert_eq!(lines, Vec::<String>::new(), "it told, and is to be waited for"),
+        }
+        lines
+    }
+}
+
+async fn token(services: &Services, user: UserId) -> String {
+    services.create_token(user, "test", Scope::Read, None).await.unwrap().1
+}
+
+fn following(symbols: &[&str]) -> Wanted {
+    Wanted { symbols: symbols.iter().map(|text| symbol(text)).collect(), ..Wanted::default() }
+}
+
+fn valuing(who: Investor) -> Wanted {
+    Wanted { portfolios: vec![who.portfolio], ..Wanted::default() }
+}
+
+/// With a token of its own.
+async fn open(services: &Services, user: UserId, wanted: Wanted) -> Result<Reader> {
+    let proof = Proof::token(&token(services, user).await);
+    services.follow(user, proof, wanted).await.map(Reader)
+}
+
+/// One that has told what it begins with.
+async fn listen(services: &Services, user: UserId, wanted: Wanted) -> Reader {
+    let mut reader = open(services, user, wanted).await.unwrap();
+    assert_eq!(reader.read().last().map(String::as_str), Some("alive"));
+    reader
+}
+
+async fn next_second(exchange: &Exchange) {
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.tick_streams().await;
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_the_newest_prices() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut reader = open(&exchange, sam, following(&["MSFT", "AAPL", "AAPL"])).await.unwrap();
+    assert_eq!(reader.read(), ["AAPL 150.00", "MSFT 400.00", "alive"]);
+    assert_eq!(reader.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn prices_are_asked_for_once_for_all_streams_and_told_to_those_who_follow_them() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut apple = listen(&exchange, sam, following(&["AAPL"])).await;
+    let mut both = listen(&exchange, sam, following(&["AAPL", "MSFT"])).await;
+    let before = exchange.prices.calls().quotes;
+    exchange.prices.set("AAPL", "151.00");
+    next_second(&exchange).await;
+    assert_eq!(exchange.prices.calls().quotes, before + 1);
+    assert_eq!(apple.read(), ["AAPL 151.00"]);
+    assert_eq!(both.read(), ["AAPL 151.00", "MSFT 400.00"]);
+    drop((apple, both));
+    next_second(&exchange).await;
+    assert_eq!(exchange.prices.calls().quotes, before + 1, "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_price_that_stands_still_is_told_once() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    exchange.prices.set_as_of("AAPL", Some(exchange.now()));
+    let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_the_newest_price_alone() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut slow = listen(&exchange, sam, following(&["AAPL", "MSFT"])).await;
+    let mut quick = listen(&exchange, sam, following(&["AAPL"])).await;
+    for newest in ["151.00", "152.00", "153.00"] {
+        exchange.prices.set("AAPL", newest);
+        next_second(&exchange).await;
+        assert_eq!(quick.read(), [format!("AAPL {newest}")]);
+    }
+    assert_eq!(slow.read(), ["AAPL 153.00", "MSFT 400.00"]);
+    assert_eq!(slow.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_price_becomes_stale_when_its_source_fails_and_is_told_so_once() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
+    exchange.prices.fail_with(QuoteError::Unreachable);
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["AAPL 150.00 stale"]);
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+    exchange.prices.recover();
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["AAPL 150.00"]);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_or_is_somebody_elses_cannot_be_followed() {
+    let exchange = Exchange::new().await;
+    let (sam, eve) = (exchange.investor("sam", "100.00").await, exchange.user("eve").await);
+    let unknown = open(&exchange, eve, following(&["AAPL", "NOPE"])).await.err();
+    assert!(matches!(unknown, Some(Error::UnknownSymbol(of)) if of == symbol("NOPE")));
+    assert_not_found("portfolio", open(&exchange, eve, valuing(sam)).await.map(|_| ()));
+    // Also while its owner follows it.
+    let _own = listen(&exchange, sam.user, valuing(sam)).await;
+    assert_not_found("portfolio", open(&exchange, eve, valuing(sam)).await.map(|_| ()));
+    let many = Wanted { symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(), ..Wanted::default() };
+    assert!(matches!(open(&exchange, eve, many).await.err(), Some(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn an_order_is_told_to_its_owner_alone_through_all_of_its_life() {
+    let exchange = Exchange::new().await;
+    let (sam, eve) = (exchange.investor("sam", "10000.00").await, exchange.user("eve").await);
+    let mut own = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut strange = listen(&exchange, eve, Wanted::default()).await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(own.read(), ["AAPL filled"]);
+
+    let waiting = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("149.00"))).await;
+    let other = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("300.00"))).await;
+    exchange.read_news().await;
+    assert_eq!(own.read(), ["AAPL accepted", "MSFT accepted"]);
+    exchange.cancel_order(sam.user, sam.portfolio, other).await.unwrap();
+    let changes = ReplaceOrder { limit_price: Some(price("149.50")), ..ReplaceOrder::default() };
+    exchange.replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(own.read(), ["AAPL replaced", "MSFT canceled", "AAPL accepted"]);
+
+    exchange.match_orders().await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(own.read(), Vec::<String>::new(), "nothing has happened");
+    exchange.prices.set("AAPL", "149.40");
+    exchange.pass(TimeDelta::seconds(5));
+    exchange.match_orders().await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(own.read(), ["AAPL filled"]);
+    assert_eq!(strange.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_refused_or_repeated_order_tells_nothing() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    exchange.buy(sam, "AAPL", "100").await.unwrap_err();
+    let command = crate::harness::called("one", gtc(Side::Buy, "AAPL", "1", limit("149.00")));
+    exchange.place(sam, command.clone()).await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(reader.read(), ["AAPL accepted"]);
+    assert!(exchange.place(sam, command).await.unwrap().replayed);
+    exchange.read_news().await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stream_of_some_portfolios_tells_their_orders_alone() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let other = Investor { portfolio: exchange.open(sam.user, "1000.00").await, ..sam };
+    let mut one = listen(&exchange, sam.user, valuing(other)).await;
+    let mut all = listen(&exchange, sam.user, Wanted::default()).await;
+    for (who, ticker) in [(sam, "AAPL"), (other, "JPM")] {
+        exchange.accepted(who, gtc(Side::Buy, ticker, "1", limit("1.00"))).await;
+    }
+    exchange.read_news().await;
+    assert_eq!(one.read(), ["JPM accepted"]);
+    assert_eq!(all.read(), ["AAPL accepted", "JPM accepted"]);
+}
+
+#[tokio::test]
+async fn resetting_a_portfolio_tells_the_orders_that_it_cancels() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
+    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(reader.read(), ["AAPL canceled"]);
+    // What is archived can still be followed.
+    let mut archived = open(&exchange, sam.user, valuing(sam)).await.unwrap();
+    assert_eq!(archived.read(), ["worth 1000.00", "alive"]);
+}
+
+#[tokio::test]
+async fn who_reads_no_orders_is_told_to_load_them_and_holds_up_nobody() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "100000.00").await;
+    let mut slow = listen(&exchange, sam.user, Wanted::default()).await;
+    let mut quick = listen(&exchange, sam.user, Wanted::default()).await;
+    for _ in 0..101 {
+        exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
+        exchange.read_news().await;
+        assert_eq!(quick.read(), ["AAPL accepted"]);
+    }
+    assert_eq!(slow.read(), ["reset"]);
+    exchange.accepted(sam, gtc(Side::Buy, "JPM", "1", limit("1.00"))).await;
+    exchange.read_news().await;
+    assert_eq!(slow.read(), ["JPM accepted"]);
+}
+
+#[tokio::test]
+async fn a_valuation_is_told_when_a_price_or_the_books_have_changed() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    let mut one = open(&exchange, sam.user, valuing(sam)).await.unwrap();
+    let mut two = listen(&exchange, sam.user, valuing(sam)).await;
+    assert_eq!(one.read(), ["worth 1000.00", "alive"]);
+
+    exchange.prices.set("AAPL", "151.00");
+    let before = exchange.statements();
+    next_second(&exchange).await;
+    assert_eq!([one.read(), two.read()], [["worth 1002.00"], ["worth 1002.00"]]);
+    assert_eq!(exchange.statements(), before, "the books are known");
+
+    exchange.deposit(sam, "500.00").await.unwrap();
+    exchange.buy(sam, "JPM", "1").await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(one.read(), ["JPM filled"]);
+    exchange.prices.set("JPM", "210.00");
+    next_second(&exchange).await;
+    assert_eq!(one.read(), ["worth 1512.00"]);
+    assert_eq!(two.read(), ["JPM filled", "worth 1512.00"]);
+}
+
+#[tokio::test]
+async fn an_unchanged_value_is_not_told_again() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    for _ in 0..3 {
+        next_second(&exchange).await;
+    }
+    assert_eq!(reader.read(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_gain_of_the_day_begins_anew_with_the_next_session() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.prices.set_close("AAPL", crate::harness::day("2026-11-20"), "160.00");
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let wanted = valuing(sam);
+    let gain = |update: &Update<'_>| match update {
+        Update::Valuation(valued) => Some(valued.value.valuation.day_change.clone()),
+        _ => None,
+    };
+    let mut stream =
+        exchange.follow(sam.user, Proof::token(&token(&exchange, sam.user).await), wanted).await.unwrap();
+    let mut read = || {
+        let mut gains: Vec<Money> = Vec::new();
+        let _ = stream
+            .poll_updates(&mut Context::from_waker(Waker::noop()), |update| gains.extend(gain(&update)));
+        gains.into_iter().map(|gain| gain.to_string()).collect::<Vec<_>>()
+    };
+    exchange.prices.set("AAPL", "155.00");
+    next_second(&exchange).await;
+    assert_eq!(read(), ["5.00"]);
+    exchange.at("2026-11-21T06:00:00Z");
+    exchange.read_news().await;
+    next_second(&exchange).await;
+    assert_eq!(read(), ["-5.00"]);
+}
+
+#[tokio::test]
+async fn who_follows_a_portfolio_that_is_deleted_is_told_to_load_anew() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.read_news().await;
+    exchange.prices.set("AAPL", "160.00");
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["reset"]);
+}
+
+#[tokio::test]
+async fn a_source_that_publishes_once_a_day_is_asked_once_a_minute() {
+    let prices = FixedPrices::of(domain::Freshness::EndOfDay, domain::Calendar::Xnys);
+    let exchange = Exchange::with(prices).await;
+    let sam = exchange.user("sam").await;
+    let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
+    // Its price is another one, and known at once to whoever asks.
+    exchange.at("2026-11-20T23:00:00Z");
+    exchange.prices.set("AAPL", "155.00");
+    for _ in 0..59 {
+        exchange.beat_streams();
+        exchange.tick_streams().await;
+    }
+    let quotes = |lines: Vec<String>| lines.into_iter().filter(|line| line != "alive").collect::<Vec<_>>();
+    assert_eq!(quotes(reader.read()), Vec::<String>::new());
+    exchange.beat_streams();
+    exchange.tick_streams().await;
+    assert_eq!(quotes(reader.read()), ["AAPL 155.00"]);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_streams_of_one_user_and_of_all() {
+    let streams = StreamLimits { per_user: 2, in_all: 3 };
+    let config = ServicesConfig { streams, ..ServicesConfig::default() };
+    let exchange = Exchange::configured(FixedPrices::new(), config).await;
+    let (sam, eve) = (exchange.user("sam").await, exchange.user("eve").await);
+    let first = listen(&exchange, sam, following(&["AAPL"])).await;
+    let _second = listen(&exchange, sam, following(&["AAPL"])).await;
+    let refused = |opened: Result<Reader>| opened.err().map(|error| error.to_string()).unwrap();
+    let third = open(&exchange, sam, following(&["AAPL"])).await;
+    assert!(matches!(third.err(), Some(Error::TooManyStreams(2))));
+    // One that is refused takes no place.
+    assert!(open(&exchange, eve, following(&["NOPE"])).await.is_err());
+    let _hers = listen(&exchange, eve, following(&["MSFT"])).await;
+    let full = open(&exchange, eve, following(&["MSFT"])).await;
+    assert_eq!(refused(full), "no more streams can be opened at the moment");
+    drop(first);
+    assert_eq!(exchange.open_streams(), 2);
+    listen(&exchange, sam, following(&["AAPL"])).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_session_token_or_account_that_opened_it_wherever_that_ended() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let session = async || {
+        let key = exchange.create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();
+        let stream = exchange.follow(sam, Proof::session(&key), following(&["AAPL"])).await.unwrap();
+        (key, Reader(stream))
+    };
+    let (key, mut logged_out) = session().await;
+    let (_kept, mut kept) = session().await;
+    let (info, text) = exchange.create_token(sam, "one", Scope::Read, None).await.unwrap();
+    let mut revoked = Reader(exchange.follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
+    let ends_at = exchange.now() + TimeDelta::minutes(1);
+    let (_, text) = exchange.create_token(sam, "two", Scope::Read, Some(ends_at)).await.unwrap();
+    let mut expired = Reader(exchange.follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
+    for reader in [&mut logged_out, &mut kept, &mut revoked, &mut expired] {
+        reader.read();
+    }
+    exchange.confirm_streams().await;
+    for reader in [&mut logged_out, &mut kept, &mut revoked, &mut expired] {
+        assert_eq!(reader.read(), Vec::<String>::new());
+    }
+
+    let elsewhere = exchange.another_process();
+    elsewhere.end_session(&key).await.unwrap();
+    elsewhere.revoke_token(sam, info.id).await.unwrap();
+    exchange.pass(TimeDelta::minutes(1));
+    exchange.confirm_streams().await;
+    for reader in [&mut logged_out, &mut revoked, &mut expired] {
+        assert_eq!(reader.read(), ["end"]);
+    }
+    assert_eq!(kept.read(), Vec::<String>::new());
+
+    let closed = UserChanges { is_active: Some(false), ..UserChanges::default() };
+    exchange.write(move |tx| users::update(tx, sam, closed)).await.unwrap();
+    exchange.confirm_streams().await;
+    assert_eq!(kept.read(), ["end"]);
+}
+
+#[tokio::test]
+async fn heartbeats_come_every_fifteen_seconds() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut reader = listen(&exchange, sam, Wanted::default()).await;
+    let mut beats = 0;
+    for _ in 0..45 {
+        exchange.beat_streams();
+        beats += reader.read().len();
+    }
+    assert_eq!(beats, 3);
+}
+
+async fn return_with(exchange: &Exchange, who: Investor, last_event_id: &str) -> Vec<String> {
+    let wanted = Wanted { last_event_id: Some(last_event_id.to_owned()), ..Wanted::default() };
+    open(exchange, who.user, wanted).await.unwrap().read()
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_the_orders_that_have_changed_meanwhile() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let quiet = Investor { portfolio: exchange.open(sam.user, "10.00").await, ..sam };
+    let place = async |ticker: &str, at: &str| -> OrderId {
+        exchange.accepted(sam, gtc(Side::Buy, ticker, "1", limit(at))).await
+    };
+    place("SPY", "1.00").await;
+    let (filling, canceled) = (place("AAPL", "140.00").await, place("MSFT", "1.00").await);
+    let replaced = place("JPM", "1.00").await;
+    exchange.buy(sam, "SPY", "1").await.unwrap();
+    exchange.pass(TimeDelta::minutes(1));
+    let last = event_id(exchange.now()).to_string();
+    exchange.pass(TimeDelta::minutes(1));
+    assert_eq!(return_with(&exchange, sam, &last).await, ["alive"]);
+
+    exchange.cancel_order(sam.user, sam.portfolio, canceled).await.unwrap();
+    let changes = ReplaceOrder { limit_price: Some(price("2.00")), ..ReplaceOrder::default() };
+    exchange.replace_order(sam.user, sam.portfolio, replaced, changes).await.unwrap();
+    exchange.prices.set("AAPL", "139.00");
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.look(sam, filling).await.status, domain::OrderStatus::Filled);
+    exchange.pass(TimeDelta::minutes(30));
+    let expected = ["AAPL filled", "MSFT canceled", "JPM replaced", "JPM accepted", "alive"];
+    assert_eq!(return_with(&exchange, sam, &last).await, expected);
+    let wanted = Wanted { last_event_id: Some(last.clone()), ..valuing(quiet) };
+    let mut other = open(&exchange, sam.user, wanted).await.unwrap();
+    assert_eq!(other.read(), ["worth 10.00", "alive"]);
+
+    exchange.pass(TimeDelta::minutes(30));
+    for late in [last.as_str(), "", "yesterday", "-1", "9000000000000000"] {
+        assert_eq!(return_with(&exchange, sam, late).await, ["reset", "alive"], "{late}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_was_committed_after_a_later_one_was_told_is_told_too() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    exchange.pass(TimeDelta::seconds(9));
+    let last = event_id(exchange.now()).to_string();
+    assert_eq!(return_with(&exchange, sam, &last).await, ["AAPL filled", "alive"]);
+}
+
+#[tokio::test]
+async fn who_missed_more_orders_than_can_be_told_one_by_one_loads_them() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let last = event_id(exchange.now()).to_string();
+    for count in 1..=101 {
+        exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
+        if count == 100 {
+            assert_eq!(return_with(&exchange, sam, &last).await.len(), 101);
+        }
+    }
+    assert_eq!(return_with(&exchange, sam, &last).await, ["reset", "alive"]);
+}
+
+#[tokio::test]
+async fn exits_are_told_with_the_order_that_they_came_with() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let bracket = domain::PlaceOrder {
+        attached: domain::Attached::Bracket {
+            take_profit: price("160.00"),
+            stop_loss: domain::StopLoss { stop: price("140.00"), limit: None },
+        },
+        ..gtc(Side::Buy, "AAPL", "1", domain::OrderTerms::Market)
+    };
+    exchange.place(sam, bracket).await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, accepted, accepted"]);
+    let last = event_id(exchange.now()).to_string();
+    exchange.prices.set("AAPL", "161.00");
+    exchange.pass(TimeDelta::seconds(5));
+    exchange.match_orders().await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, filled, canceled"]);
+    assert_eq!(return_with(&exchange, sam, &last).await, ["AAPL filled, filled, canceled", "alive"]);
+}
+
+/// The way to another process, without a network.
+struct Wire(Services);
+
+impl Peers for Wire {
+    fn tell(&self, changes: Vec<Change>) {
+        self.0.hear_of(&changes);
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_commits_is_told_here() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let elsewhere = exchange.another_process();
+    elsewhere.connect_peers(Arc::new(Wire((*exchange).clone())));
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
+    elsewhere.place_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled"]);
+    exchange.prices.set("AAPL", "160.00");
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["worth 1010.00"]);
+}
+
+#[tokio::test]
+async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    let elsewhere = exchange.another_process();
+    let deposit = services::portfolios::CashDirection::Deposit;
+    let amount = crate::harness::money("5.00");
+    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    exchange.read_news().await;
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+    exchange.missed_changes();
+    exchange.read_news().await;
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["reset", "worth 1005.00"]);
+}
+
+#[tokio::test]
+async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    let elsewhere = exchange.another_process();
+    let deposit = services::portfolios::CashDirection::Deposit;
+    let amount = crate::harness::money("5.00");
+    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    (0..30).for_each(|_| exchange.beat_streams());
+    exchange.read_news().await;
+    next_second(&exchange).await;
+    assert_eq!(reader.read(), ["worth 1005.00", "alive"]);
+}
+
+#[tokio::test]
+async fn a_process_that_ends_ends_its_streams_and_opens_no_others() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.user("sam").await;
+    let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
+    exchange.end_streams();
+    assert_eq!(reader.read(), ["end"]);
+    let refused = open(&exchange, sam, following(&["AAPL"])).await;
+    assert!(matches!(refused.err(), Some(Error::StreamsFull)));
+}

@@ -1,0 +1,196 @@
+//! Word of changes from process to process, by Redis's publish and subscribe.
+//!
+//! Nothing is kept there. When words may have been lost, all streams are told to load anew what they show.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use redis::Client;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use services::Services;
+use services::live::{Change, Peers};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::WorkerError;
+use crate::queue::open;
+use crate::runner::unique_name;
+
+/// Batches of changes that may wait to be sent.
+const WAITING: usize = 1024;
+/// Changes that go out as one message.
+const AT_ONCE: usize = 512;
+/// A sender that has nothing to say says so, ...
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// ... and who hears nothing for so long, not even that, is not connected any more.
+const SILENCE: Duration = Duration::from_secs(16);
+const PAUSE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Message {
+    /// The process that says it.
+    from: String,
+    changes: Vec<Change>,
+    /// Others before it may have been lost.
+    lost: bool,
+}
+
+struct Outgoing {
+    queue: mpsc::Sender<Vec<Change>>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Peers for Outgoing {
+    fn tell(&self, changes: Vec<Change>) {
+        if self.queue.try_send(changes).is_err() {
+            self.lost.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Tells the other processes what is committed here, and the streams here what is committed there, until `shutdown`.
+/// Without Redis it goes on trying; streams then know of this process's changes alone.
+///
+/// `queue` begins the channel's name, as it does of everything else in that Redis.
+///
+/// # Errors
+/// Only for an address that cannot be understood.
+pub async fn relay(
+    services: Services,
+    redis_url: &SecretString,
+    queue: &str,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let client = open(redis_url.expose_secret())?;
+    // Channels belong to the whole Redis, and not to one of its databases as keys do.
+    let channel = format!("{queue}:changes:{}", client.get_connection_info().redis_settings().db());
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let lost = Arc::new(AtomicBool::new(false));
+    services.connect_peers(Arc::new(Outgoing { queue: sender, lost: lost.clone() }));
+    let from = unique_name();
+    tokio::select! {
+        () = send(&client, &channel, &from, receiver, &lost) => {}
+        () = hear(&client, &channel, &from, &services) => {}
+        () = shutdown => {}
+    }
+    Ok(())
+}
+
+async fn send(
+    client: &Client,
+    channel: &str,
+    from: &str,
+    mut queue: mpsc::Receiver<Vec<Change>>,
+    lost: &AtomicBool,
+) {
+    let mut connection: Option<ConnectionManager> = None;
+    let mut failing = false;
+    loop {
+        let mut changes = match timeout(SIGN_OF_LIFE, queue.recv()).await {
+            Ok(Some(changes)) => changes,
+            Ok(None) => return,
+            Err(_) => Vec::new(),
+        };
+        while changes.len() < AT_ONCE
+            && let Ok(more) = queue.try_recv()
+        {
+            changes.extend(more);
+        }
+        // Said until it is heard: then it is no longer so.
+        let mut message =
+            Message { from: from.to_owned(), changes, lost: lost.swap(false, Ordering::AcqRel) };
+        while let Err(error) = publish(client, &mut connection, channel, &message).await {
+            if !failing {
+                failing = true;
+                tracing::warn!(%error, "other processes are not told of changes; this is tried again");
+            }
+            message.changes.clear();
+            message.lost = true;
+            tokio::time::sleep(PAUSE).await;
+        }
+        if failing {
+            failing = false;
+            tracing::info!("other processes are told of changes again");
+        }
+    }
+}
+
+async fn publish(
+    client: &Client,
+    connection: &mut Option<ConnectionManager>,
+    channel: &str,
+    message: &Message,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let text = serde_json::to_string(message)?;
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let config = ConnectionManagerConfig::new()
+                .set_number_of_retries(1)
+                .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+                .set_response_timeout(Some(RESPONSE_TIMEOUT));
+            connection.insert(client.get_connection_manager_with_config(config).await?)
+        }
+    };
+    redis::cmd("PUBLISH").arg(channel).arg(text).query_async::<()>(connection).await?;
+    Ok(())
+}
+
+async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
+    let mut failing = false;
+    loop {
+        let why = match timeout(RESPONSE_TIMEOUT, subscribe(client, channel)).await {
+            Ok(Ok(mut messages)) => {
+                if failing {
+                    failing = false;
+                    tracing::info!("changes of other processes are heard of again");
+                }
+                // What was said until now.
+                services.missed_changes();
+                loop {
+                    match timeout(SILENCE, messages.next()).await {
+                        Ok(Some(message)) => take(&message, from, services),
+                        Ok(None) => break "the connection has ended".to_owned(),
+                        Err(_) => break "the connection is silent".to_owned(),
+                    }
+                }
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        if !failing {
+            failing = true;
+            tracing::warn!(why, "changes of other processes are not heard of; this is tried again");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn subscribe(client: &Client, channel: &str) -> redis::RedisResult<redis::aio::PubSubStream> {
+    let mut connection = client.get_async_pubsub().await?;
+    connection.subscribe(channel).await?;
+    Ok(connection.into_on_message())
+}
+
+fn take(message: &redis::Msg, from: &str, services: &Services) {
+    match serde_json::from_slice::<Message>(message.get_payload_bytes()) {
+        Ok(message) if message.from == from => {}
+        Ok(message) => {
+            if message.lost {
+                services.missed_changes();
+            }
+            services.hear_of(&message.changes);
+        }
+        Err(error) => {
+            // Of another version: what it said is not known.
+            tracing::warn!(%error, "a change of another process cannot be read");
+            services.missed_changes();
+        }
+    }
+}

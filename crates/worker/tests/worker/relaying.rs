@@ -1,0 +1,124 @@
+//! Changes that one process commits, told to the streams of another.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, TimeInForce, UserId};
+use market_data::{DEFAULT_SEED, Simulated};
+use services::accounts::Registration;
+use services::live::{Proof, Subscription, Update, Wanted};
+use services::portfolios::OpenPortfolio;
+use services::testing::TestServices;
+use services::{Market, Services, ServicesConfig};
+use tokio::task::JoinSet;
+
+use crate::firm::{eventually, redis_url};
+use crate::redis_server::RedisServer;
+
+/// A user whose stream is open in one process, while they trade in another.
+struct Deployment {
+    trading: Services,
+    listening: Services,
+    stream: Subscription,
+    user: UserId,
+    portfolio: PortfolioId,
+    relays: JoinSet<()>,
+    _test: TestServices,
+}
+
+impl Deployment {
+    /// Two processes that are connected.
+    async fn open(redis: &str) -> Self {
+        let test = TestServices::new().await;
+        let trading = test.services.clone();
+        let market = Market::new(Arc::new(Simulated::new(DEFAULT_SEED)), test.clock.clone());
+        let listening = Services::new(test.store.store.clone(), market, ServicesConfig::default());
+        let registration = Registration {
+            username: "sam".to_owned(),
+            email: "sam@example.org".to_owned(),
+            password: "a long enough secret".into(),
+            first_name: String::new(),
+            last_name: String::new(),
+        };
+        let user = trading.register(registration).await.unwrap().id;
+        let growth = OpenPortfolio { name: "Growth".into(), description: String::new(), cash_balance: None };
+        let portfolio = trading.open_portfolio(user, growth).await.unwrap().id;
+        let stream = listening.follow(user, Proof::token("any"), Wanted::default()).await.unwrap();
+        let queue = format!("test:{}", uuid::Uuid::now_v7());
+        let mut relays = JoinSet::new();
+        for services in [trading.clone(), listening.clone()] {
+            let (url, queue) = (redis.to_owned(), queue.clone());
+            relays.spawn(async move {
+                worker::relay(services, &url.into(), &queue, std::future::pending()).await.unwrap();
+            });
+        }
+        let mut deployment = Self { trading, listening, stream, user, portfolio, relays, _test: test };
+        deployment.is_told("reset").await;
+        deployment
+    }
+
+    async fn buy(&self) {
+        let order = PlaceOrder {
+            symbol: "AAPL".parse().unwrap(),
+            side: Side::Buy,
+            size: OrderSize::Quantity("1".parse().unwrap()),
+            terms: OrderTerms::Market,
+            time_in_force: TimeInForce::Day,
+            attached: Attached::Nothing,
+            client_order_id: None,
+        };
+        self.trading.place_order(self.user, self.portfolio, order).await.unwrap();
+    }
+
+    /// Whether that has come since the last look.
+    async fn hears(&mut self, what: &str) -> bool {
+        self.listening.read_news().await;
+        let mut heard = false;
+        let _ = self.stream.poll_updates(&mut Context::from_waker(Waker::noop()), |update| {
+            heard |= match update {
+                Update::Order(_) => what == "order",
+                Update::Reset(_) => what == "reset",
+                _ => false,
+            };
+        });
+        heard
+    }
+
+    async fn is_told(&mut self, what: &str) {
+        eventually(&format!("the stream tells {what}"), async || self.hears(what).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_placed_in_one_process_is_told_in_the_other() {
+    let mut deployment = Deployment::open(&redis_url()).await;
+    deployment.buy().await;
+    deployment.is_told("order").await;
+    assert!(!deployment.hears("order").await, "it was told twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flushed_redis_changes_nothing() {
+    let redis = RedisServer::start().await;
+    let mut deployment = Deployment::open(&redis.url()).await;
+    redis::cmd("FLUSHALL").query_async::<()>(&mut redis.connect().await).await.unwrap();
+    deployment.buy().await;
+    deployment.is_told("order").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_placed_while_redis_is_away_and_streams_begin_anew_when_it_is_back() {
+    let mut redis = RedisServer::start().await;
+    let mut deployment = Deployment::open(&redis.url()).await;
+    redis.kill();
+    deployment.buy().await;
+    redis.start_again().await;
+    deployment.is_told("reset").await;
+    // Both ways have to be there again.
+    eventually("orders are told again", async || {
+        deployment.buy().await;
+        deployment.hears("order").await
+    })
+    .await;
+    assert!(deployment.relays.try_join_next().is_none(), "a relay has ended");
+}
