@@ -89,8 +89,12 @@
     }
   }
 
-  // Amounts in cents: exact up to what a page can show.
+  // Sums of amounts in cents: exact up to what a page can show.
   const cents = (text) => BigInt(text.replace(".", ""));
+  function amount(sum) {
+    const digits = (sum < 0n ? -sum : sum).toString().padStart(3, "0");
+    return (sum < 0n ? "-" : "") + digits.slice(0, -2) + "." + digits.slice(-2);
+  }
   const ratio = (part, whole) => (whole > 0n ? (Number(part) / Number(whole)) * 100 : undefined);
 
   function ofPortfolio(valuation) {

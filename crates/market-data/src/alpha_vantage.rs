@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::calendar::exchange_date;
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use domain::{Bar, Calendar, CorporateAction, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 
@@ -303,6 +303,20 @@ impl QuoteSource for AlphaVantage {
 
     async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         self.listings(ListingState::Active).await.map(Some)
+    }
+
+    /// Two calls. Symbol changes and ends of listings are not told.
+    async fn corporate_actions(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        _: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        let splits = self.splits(symbol).await?.into_iter().map(|split| split.action(symbol));
+        let dividends = self.dividends(symbol).await?.into_iter().map(|dividend| dividend.action(symbol));
+        let wanted = |action: &CorporateAction| (first..=last).contains(&action.ex_on);
+        Ok(splits.chain(dividends).flatten().filter(wanted).collect())
     }
 
     fn quotes_at_once(&self) -> usize {

@@ -1,7 +1,13 @@
 //! What companies do that changes a share: splits and dividends, as a source tells them.
 
+use std::num::NonZeroU32;
+
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
+use domain::{CorporateAction, CorporateActionKind, PerShare, Symbol};
+
+/// How long after its ex-date a dividend is paid of which that is not known.
+const UNTIL_PAYMENT: Days = Days::new(20);
 
 /// Splits beyond that are mistakes.
 const LARGEST_RATIO: u64 = 100_000;
@@ -68,7 +74,28 @@ impl Split {
     }
 }
 
+impl Split {
+    pub(crate) fn action(&self, of: &Symbol) -> Option<CorporateAction> {
+        let (numerator, denominator) = (NonZeroU32::new(self.numerator)?, NonZeroU32::new(self.denominator)?);
+        let kind = CorporateActionKind::Split { numerator, denominator };
+        Some(CorporateAction::new(of.clone(), self.effective_on, kind))
+    }
+}
+
 impl Dividend {
+    /// `None` when it is less than a millionth of a dollar.
+    pub(crate) fn action(&self, of: &Symbol) -> Option<CorporateAction> {
+        let amount = PerShare::rounded(&self.amount)?;
+        let later = self.ex_on.checked_add_days(UNTIL_PAYMENT).unwrap_or(self.ex_on);
+        // A day before the ex-date is a mistake.
+        let pays_on = self.pays_on.filter(|on| *on >= self.ex_on).unwrap_or(later);
+        Some(CorporateAction::new(
+            of.clone(),
+            self.ex_on,
+            CorporateActionKind::CashDividend { amount, pays_on },
+        ))
+    }
+
     /// `None` when the amount is not above zero or larger than any share's price.
     pub(crate) fn new(ex_on: NaiveDate, pays_on: Option<NaiveDate>, amount: BigDecimal) -> Option<Self> {
         let plausible = amount > 0 && amount <= 1_000_000;

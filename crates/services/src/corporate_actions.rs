@@ -39,6 +39,8 @@ pub(crate) const ENDED: &str = "its listing has ended";
 
 /// When a source was last asked about everything, market time.
 const ASKED: &str = "corporate_actions_asked";
+/// When a source whose calls are few was last asked about each stock, by id.
+const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
 /// Since which session snapshots were taken without knowing all.
 const SNAPSHOTS_SINCE: &str = "snapshots_to_take_again";
 
@@ -55,26 +57,47 @@ pub struct AppliedCount {
 
 impl Services {
     /// Asks the source what happens to the stocks that concern somebody, and notes what is new. A source that lists
-    /// all its instruments is asked about each of them.
+    /// all its instruments is asked about each of them, one whose calls are few each day about the one that has waited longest.
     ///
     /// # Errors
     /// Only when the database fails. A source that does not answer is asked again next time.
     pub async fn learn_corporate_actions(&self) -> Result<usize> {
         let now = self.market.now();
         let today = exchange_date(now);
-        let (first, last) = (
-            today.checked_sub_days(LATEST_NEWS).unwrap_or(today),
-            today.checked_add_days(AHEAD).unwrap_or(today),
-        );
         let all = matches!(self.market.quotes.catalogue(now), Catalogue::Complete(_));
         let asked = self.store.read(move |tx| {
             let found = if all { stocks::all(tx)? } else { stocks::concerning(tx)? };
             Ok::<_, Error>(found)
         });
+        let mut asked = asked.await?;
+        if self.market.quotes.is_scarce() {
+            asked = self.longest_not_asked(asked, today).await?;
+        }
+        self.learn_about(asked).await
+    }
+
+    /// Of prices that went up or down so much that shares may have been split: what the source tells of these stocks is
+    /// noted and applied at once.
+    pub(crate) async fn learn_after_jumps(&self, stocks: Vec<Stock>) -> Result<()> {
+        if !stocks.is_empty() && self.learn_about(stocks).await? > 0 {
+            self.apply_corporate_actions().await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_about(&self, asked: Vec<Stock>) -> Result<usize> {
+        let now = self.market.now();
+        let today = exchange_date(now);
+        let (first, last) = (
+            today.checked_sub_days(LATEST_NEWS).unwrap_or(today),
+            today.checked_add_days(AHEAD).unwrap_or(today),
+        );
+        let scarce = self.market.quotes.is_scarce();
+        let ids: Vec<StockId> = asked.iter().map(|stock| stock.id).collect();
         let calendar = self.market.calendar;
         let mut told: Vec<Told> = Vec::new();
         let mut complete = true;
-        for stock in asked.await? {
+        for stock in asked {
             let symbol = &stock.listing.symbol;
             match self.market.quotes.corporate_actions(symbol, first, last, now).await {
                 Ok(found) => told.extend(found.into_iter().map(|action| Told {
@@ -95,12 +118,29 @@ impl Services {
                 for told in &told {
                     new += usize::from(actions::note(tx, told, now)?);
                 }
-                if complete {
+                if scarce {
+                    // Also those that nothing was told of: the others are to have their turn.
+                    let mut times = times_asked(tx)?;
+                    times.extend(ids.iter().map(|id| (id.0, now)));
+                    let times = serde_json::to_string(&times).map_err(Error::internal)?;
+                    installation::set(tx, ASKED_OF_STOCKS, &times)?;
+                } else if complete {
                     installation::set(tx, ASKED, &serde_json::to_string(&now).map_err(Error::internal)?)?;
                 }
                 Ok(new)
             })
             .await
+    }
+
+    /// One a day; none when one has been asked about already.
+    async fn longest_not_asked(&self, mut stocks: Vec<Stock>, today: NaiveDate) -> Result<Vec<Stock>> {
+        let times = self.store.read(times_asked).await?;
+        if times.values().any(|asked| exchange_date(*asked) == today) {
+            return Ok(Vec::new());
+        }
+        stocks.sort_by_key(|stock| (times.get(&stock.id.0).copied(), stock.id));
+        stocks.truncate(1);
+        Ok(stocks)
     }
 
     /// Applies what has taken effect to everybody who has not had it, and pays the dividends that are to be paid. Safe to
@@ -264,13 +304,14 @@ impl Services {
         let known = self.store.read(move |tx| actions::of_stock(tx, id).map_err(Error::from)).await?;
         let today = exchange_date(now);
         let last = today.checked_add_days(AHEAD).unwrap_or(today);
-        let told = self.market.quotes.corporate_actions(
-            &stock.listing.symbol,
-            crate::performance::EARLIEST,
-            last,
-            now,
-        );
-        let told = told.await.unwrap_or_default();
+        let told = match self.market.quotes.limits() {
+            // Its calls are the jobs': what they have learned is in the database.
+            Some(_) => Vec::new(),
+            None => {
+                let (symbol, first) = (&stock.listing.symbol, crate::performance::EARLIEST);
+                self.market.quotes.corporate_actions(symbol, first, last, now).await.unwrap_or_default()
+            }
+        };
         // What was applied counts, should the source tell it otherwise today.
         let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
         for action in told.into_iter().chain(known.into_iter().map(|known| known.action)) {
@@ -297,6 +338,11 @@ impl Services {
             }
         }
     }
+}
+
+fn times_asked(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
+    let kept = installation::get(tx, ASKED_OF_STOCKS)?;
+    Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
 }
 
 /// What has to be done before orders of these portfolios are decided on: shares and orders after splits, and no orders

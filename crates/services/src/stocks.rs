@@ -556,11 +556,15 @@ impl Services {
             .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
             .collect();
         let (mut asked, mut refusal) = (0, None);
+        let mut fetched_of = Vec::new();
         for stock in late.iter().take(limit) {
             let fetched =
                 self.market.quotes.fetch_series(Purpose::Scheduled, &stock.listing.symbol, now).await;
             match fetched {
-                Ok(()) => asked += 1,
+                Ok(()) => {
+                    asked += 1;
+                    fetched_of.push(stock.id);
+                }
                 // The others would be refused as well.
                 Err(error @ QuoteError::RateLimited { .. }) => {
                     refusal = Some(error);
@@ -574,6 +578,13 @@ impl Services {
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
+        let has_jumped = |new: &&Stock| {
+            let old = late.iter().find(|old| old.id == new.id).and_then(|old| old.last.as_ref());
+            let both = old.zip(new.last.as_ref());
+            let change = both.and_then(|(old, new)| new.price.change_ratio(&old.price));
+            fetched_of.contains(&new.id) && change.is_some_and(|change| change.abs() > UNUSUAL_CHANGE)
+        };
+        self.learn_after_jumps(renewed.iter().filter(has_jumped).cloned().collect()).await?;
         let still_late = renewed
             .iter()
             .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
@@ -592,6 +603,8 @@ impl Services {
     }
 }
 
+/// A change from one close to the next, as a ratio, after which the source is asked whether shares were split.
+const UNUSUAL_CHANGE: f64 = 0.15;
 /// Profiles that one refresh asks for.
 const PROFILES_AT_ONCE: usize = 2;
 /// The sector of what has none.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Freshness;
+use domain::{CorporateActionKind, Freshness};
 use market_data::{AlphaVantage, AlphaVantageConfig, Entitlement, ListingState, QuoteError, QuoteSource};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -139,6 +139,47 @@ async fn dividends_are_read_with_those_to_come_and_without_those_that_cannot_be(
         [
             (day("2026-09-15"), None, "0.5125".to_owned()),
             (day("2026-12-01"), Some(day("2026-12-15")), "0.51".to_owned()),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn splits_and_dividends_of_a_time_are_its_corporate_actions() {
+    let (answer, _) = case("av_splits_nvda");
+    let provider = Provider::start().await;
+    provider.answers("SPLITS", answer).await;
+    let dividend = |ex: &str, pays: &str, amount: &str| {
+        json!({ "ex_dividend_date": ex, "declaration_date": "None", "record_date": ex,
+                "payment_date": pays, "amount": amount })
+    };
+    let dividends = [
+        dividend("2024-06-11", "2024-06-28", "0.01"),
+        dividend("2024-07-11", "None", "0.0000001"),
+        dividend("2024-09-12", "None", "0.01"),
+        dividend("2024-12-05", "2024-12-27", "0.01"),
+    ];
+    provider.answers("DIVIDENDS", json!({ "symbol": "NVDA", "data": dividends })).await;
+    let (first, last) = (day("2024-06-01"), day("2024-11-30"));
+    let found = provider.client.corporate_actions(&symbol("NVDA"), first, last, instant(NOW)).await.unwrap();
+    let told: Vec<String> = found
+        .iter()
+        .map(|action| match &action.kind {
+            CorporateActionKind::Split { numerator, denominator } => {
+                format!("{} {numerator}:{denominator}", action.id)
+            }
+            CorporateActionKind::CashDividend { amount, pays_on } => {
+                format!("{} {amount} on {pays_on}", action.id)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "NVDA/2024-06-10/split 10:1",
+            "NVDA/2024-06-11/cash_dividend 0.01 on 2024-06-28",
+            // Twenty days later, for want of a better one.
+            "NVDA/2024-09-12/cash_dividend 0.01 on 2024-10-02",
         ]
     );
 }
