@@ -1,5 +1,6 @@
 //! What a portfolio is worth at given prices, and the daily snapshot of it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
@@ -121,16 +122,15 @@ impl Valuation {
             realized_pnl: Money::zero(),
             dividends: dividends.total,
             dividends_receivable: dividends.receivable,
-            holdings: Vec::new(),
+            holdings: Vec::with_capacity(positions.len()),
         };
         for Priced { stock_id, listing, position, reserved, quote } in positions {
             let market_value = quote.price.times(&position.quantity);
             let unrealized_pnl = market_value.clone() - &position.cost_basis;
             let day_change =
                 trades.day_change(stock_id, &position.quantity, &market_value, quote.previous_close.as_ref());
-            let without: Money =
-                dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due).sum();
-            let day_change = day_change.map(|change| change + without);
+            let without = dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due);
+            let day_change = day_change.map(|change| without.fold(change, |sum, due| sum + due));
             valuation.realized_pnl += &position.realized_pnl;
             if let Some(change) = &day_change {
                 valuation.day_change += change;
@@ -152,9 +152,7 @@ impl Valuation {
             });
         }
         valuation.total_value += &valuation.positions_value;
-        valuation.holdings.sort_by(|a, b| {
-            b.market_value.cmp(&a.market_value).then_with(|| a.listing.symbol.cmp(&b.listing.symbol))
-        });
+        valuation.holdings = largest_first(valuation.holdings);
         valuation
     }
 
@@ -174,6 +172,17 @@ impl Valuation {
         let base = self.total_value.clone() - &self.day_change;
         base.is_positive().then(|| self.day_change.to_f64() / base.to_f64())
     }
+}
+
+/// Sorted by their places: a holding is large, and sorting would move each of them many times.
+fn largest_first(holdings: Vec<Holding>) -> Vec<Holding> {
+    let mut places: Vec<usize> = (0..holdings.len()).collect();
+    places.sort_by(|a, b| {
+        let (a, b) = (&holdings[*a], &holdings[*b]);
+        b.market_value.cmp(&a.market_value).then_with(|| a.listing.symbol.cmp(&b.listing.symbol))
+    });
+    let mut holdings: Vec<Option<Holding>> = holdings.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|place| holdings[place].take()).collect()
 }
 
 /// Shares and money moved by trades since the previous close, by stock.
@@ -210,15 +219,23 @@ impl Trades {
         value: &Money,
         close: Option<&Price>,
     ) -> Option<Money> {
-        let none = (Quantity::zero(), Quantity::zero(), Money::zero());
-        let (bought, sold, cash) = self.0.get(&stock).unwrap_or(&none);
-        let before = (held.clone() + sold).checked_sub(bought).unwrap_or_else(Quantity::zero);
+        let trades = self.0.get(&stock);
+        let before = match trades {
+            Some((bought, sold, _)) => {
+                Cow::Owned((held.clone() + sold).checked_sub(bought).unwrap_or_else(Quantity::zero))
+            }
+            None => Cow::Borrowed(held),
+        };
         let value_before = match close {
             Some(close) => close.times(&before),
             None if before.is_zero() => Money::zero(),
             None => return None,
         };
-        Some(value.clone() - &value_before + cash)
+        let change = value.clone() - &value_before;
+        Some(match trades {
+            Some((_, _, cash)) => change + cash,
+            None => change,
+        })
     }
 }
 

@@ -137,17 +137,16 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreErr
     Ok(due)
 }
 
-/// Those that are due, and all that have taken effect after `since`: what a decision at `now` has to know.
-pub fn at_hand(tx: &mut Tx<'_>, since: Timestamp, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
+/// Those that not everybody has had, and all that take effect after `since`, in the order in which they do.
+pub fn not_over(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
-        .filter(corporate_actions::effective_at.le(now))
         .filter(corporate_actions::applied_at.is_null().or(corporate_actions::effective_at.gt(since)))
         .order((corporate_actions::effective_at, corporate_actions::id))
         .select(ActionRow::as_select())
         .load(tx.conn)?;
-    let mut at_hand = actions(rows)?;
-    at_hand.sort_by_key(|known| (known.effective_at, known.action.precedence()));
-    Ok(at_hand)
+    let mut not_over = actions(rows)?;
+    not_over.sort_by_key(|known| (known.effective_at, known.action.precedence()));
+    Ok(not_over)
 }
 
 /// Those that have taken effect after `after` and by `until`, oldest first.

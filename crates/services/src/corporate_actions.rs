@@ -112,7 +112,8 @@ impl Services {
                 }
             }
         }
-        self.store
+        let new = self
+            .store
             .write(move |tx| {
                 let mut new = 0;
                 for told in &told {
@@ -129,7 +130,9 @@ impl Services {
                 }
                 Ok(new)
             })
-            .await
+            .await;
+        self.noted.increase();
+        new
     }
 
     /// One a day; none when one has been asked about already.

@@ -9,6 +9,7 @@
 //! transactions at once there are two clerks, each for half of the portfolios.
 
 mod batch;
+mod news;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,8 @@ use crate::orders::PlacedOrder;
 use crate::{Clock, Services, TradingConfig};
 
 use batch::Batch;
+use news::News;
+pub(crate) use news::Noted;
 
 /// Orders that may wait for a clerk; more are told to come back.
 const WAITING: usize = 4096;
@@ -115,6 +118,7 @@ pub(crate) struct Desk {
     clock: Clock,
     rules: Arc<TradingRules>,
     live: Arc<Live>,
+    noted: Noted,
     /// The most orders in one transaction; 1 is one by one.
     most: usize,
     clerks: Vec<OnceLock<mpsc::Sender<Waiting>>>,
@@ -127,10 +131,11 @@ impl Desk {
         rules: Arc<TradingRules>,
         trading: &TradingConfig,
         live: Arc<Live>,
+        noted: Noted,
     ) -> Self {
         let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
         let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
-        Self { store, clock, rules, live, most: trading.order_batch.max(1), clerks }
+        Self { store, clock, rules, live, noted, most: trading.order_batch.max(1), clerks }
     }
 
     /// Hands a command to the desk and waits for what came of it. Who stops waiting does not stop the order.
@@ -157,6 +162,7 @@ impl Desk {
             clock: self.clock.clone(),
             rules: self.rules.clone(),
             live: self.live.clone(),
+            news: News::new(self.noted.clone()),
             kept: HashMap::new(),
         };
         let most = self.most;
@@ -186,6 +192,7 @@ struct Clerk {
     clock: Clock,
     rules: Arc<TradingRules>,
     live: Arc<Live>,
+    news: News,
     /// The market time of the last price kept in the database, by stock.
     kept: HashMap<StockId, Timestamp>,
 }
@@ -230,10 +237,11 @@ impl Clerk {
         commands: &[Command],
         attempt: Attempt,
     ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
-        let Self { lane, clock, rules, live, kept } = self;
+        let Self { lane, clock, rules, live, news, kept } = self;
         let served = catch_unwind(AssertUnwindSafe(|| {
             lane.write(|tx| {
-                let load = |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, clock, rules);
+                let mut load =
+                    |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, clock, rules, news);
                 let decide = |batch: &mut Batch| -> Vec<_> {
                     commands.iter().map(|command| batch.decide(command, rules)).collect()
                 };

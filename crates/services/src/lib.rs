@@ -45,7 +45,7 @@ pub use market::Market;
 pub use persistence::StoreError;
 pub use trading::TradingConfig;
 
-use desk::Desk;
+use desk::{Desk, Noted};
 use kept_books::{Kept, Versions};
 use live::{Live, StreamLimits};
 use password::Hasher;
@@ -83,6 +83,8 @@ pub struct Services {
     config: Arc<ServicesConfig>,
     rules: Arc<TradingRules>,
     desk: Arc<Desk>,
+    /// Of corporate actions.
+    noted: Noted,
     live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
@@ -94,8 +96,15 @@ impl Services {
     pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
         let rules = Arc::new(config.trading.rules(market.calendar));
         let live = Arc::new(Live::new(config.streams));
-        let desk =
-            Desk::new(store.clone(), market.clock.clone(), rules.clone(), &config.trading, live.clone());
+        let noted = Noted::default();
+        let desk = Desk::new(
+            store.clone(),
+            market.clock.clone(),
+            rules.clone(),
+            &config.trading,
+            live.clone(),
+            noted.clone(),
+        );
         Self {
             versions: Arc::new(Versions::new(store.clone())),
             kept_holdings: Arc::new(Kept::new()),
@@ -107,6 +116,7 @@ impl Services {
             config: Arc::new(config),
             rules,
             desk: Arc::new(desk),
+            noted,
             live,
             known_stocks: stocks::Known::default(),
         }

@@ -344,6 +344,11 @@ impl Services {
         self.live.hear(changes);
     }
 
+    /// Whether anybody is told of changes here.
+    pub fn has_streams(&self) -> bool {
+        self.live.audience.load(Ordering::Acquire) > 0
+    }
+
     /// Words of other processes may have been lost.
     pub fn missed_changes(&self) {
         self.live.reset_all(self.market.now());

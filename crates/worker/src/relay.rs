@@ -12,6 +12,7 @@ use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use services::Services;
 use services::live::{Change, Peers};
 use tokio::sync::mpsc;
@@ -23,7 +24,9 @@ use crate::runner::unique_name;
 
 /// Batches of changes that may wait to be sent.
 const WAITING: usize = 1024;
-/// Changes that go out as one message.
+/// Changes that go out as one message: those of so long, but not more than so many. Each message costs every process some
+/// work, and a busy desk has something to say a thousand times a second.
+const GATHERING: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 512;
 /// A sender that has nothing to say says so, ...
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -32,12 +35,21 @@ const SILENCE: Duration = Duration::from_secs(16);
 const PAUSE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Message {
     /// The process that says it.
     from: String,
     changes: Vec<Change>,
     /// Others before it may have been lost.
+    lost: bool,
+}
+
+/// A message as it comes. What it says is read only where somebody has a stream.
+#[derive(Debug, Deserialize)]
+struct Heard<'a> {
+    from: String,
+    #[serde(borrow)]
+    changes: &'a RawValue,
     lost: bool,
 }
 
@@ -93,7 +105,10 @@ async fn send(
     let mut failing = false;
     loop {
         let mut changes = match timeout(SIGN_OF_LIFE, queue.recv()).await {
-            Ok(Some(changes)) => changes,
+            Ok(Some(changes)) => {
+                tokio::time::sleep(GATHERING).await;
+                changes
+            }
             Ok(None) => return,
             Err(_) => Vec::new(),
         };
@@ -179,14 +194,22 @@ async fn subscribe(client: &Client, channel: &str) -> redis::RedisResult<redis::
 }
 
 fn take(message: &redis::Msg, from: &str, services: &Services) {
-    match serde_json::from_slice::<Message>(message.get_payload_bytes()) {
-        Ok(message) if message.from == from => {}
-        Ok(message) => {
-            if message.lost {
+    let heard: serde_json::Result<Heard<'_>> = serde_json::from_slice(message.get_payload_bytes());
+    let changes: serde_json::Result<Vec<Change>> = match heard {
+        Ok(heard) if heard.from == from => return,
+        Ok(heard) => {
+            if heard.lost {
                 services.missed_changes();
             }
-            services.hear_of(&message.changes);
+            if !services.has_streams() {
+                return;
+            }
+            serde_json::from_str(heard.changes.get())
         }
+        Err(error) => Err(error),
+    };
+    match changes {
+        Ok(changes) => services.hear_of(&changes),
         Err(error) => {
             // Of another version: what it said is not known.
             tracing::warn!(%error, "a change of another process cannot be read");

@@ -65,10 +65,10 @@ async fn an_action_is_noted_once_and_stays_as_it_took_effect() {
     db.write(move |tx| actions::set_applied(tx, first, moment(101))).await;
     db.write(move |tx| actions::set_applied(tx, first, moment(200))).await;
     assert_eq!(db.read(|tx| actions::due(tx, moment(500))).await, known[1..]);
-    // What a decision has to know: what is due, and what has happened since its price.
-    assert_eq!(db.read(|tx| actions::at_hand(tx, moment(100), moment(500))).await, known[1..]);
-    let at_hand = db.read(|tx| actions::at_hand(tx, moment(99), moment(500))).await;
-    assert_eq!(at_hand.iter().map(|known| known.applied_at).collect::<Vec<_>>(), [Some(moment(101)), None]);
+    // What not everybody has had, and what has happened since.
+    assert_eq!(db.read(|tx| actions::not_over(tx, moment(100))).await, known[1..]);
+    let not_over = db.read(|tx| actions::not_over(tx, moment(99))).await;
+    assert_eq!(not_over.iter().map(|known| known.applied_at).collect::<Vec<_>>(), [Some(moment(101)), None]);
     assert_eq!(db.read(|tx| actions::taken_effect(tx, moment(99), moment(100))).await.len(), 2);
     assert_eq!(db.read(|tx| actions::taken_effect(tx, moment(100), moment(500))).await, []);
 }

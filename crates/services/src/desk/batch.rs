@@ -8,10 +8,9 @@ use domain::{
     OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingRules, UserId,
 };
 use persistence::portfolios::LockedPortfolio;
-use persistence::{
-    StoreError, Tx, books, corporate_actions, orders, portfolios, positions, stocks, transactions,
-};
+use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
 
+use super::news::News;
 use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, Result};
@@ -71,6 +70,7 @@ impl Batch {
         attempt: Attempt,
         clock: &Clock,
         rules: &TradingRules,
+        news: &mut News,
     ) -> Stored<Self> {
         let again = attempt == Attempt::AfterError;
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
@@ -79,7 +79,7 @@ impl Batch {
         // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
         let now = locked.iter().map(|locked| locked.last).fold(clock.now(), Timestamp::max);
         let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
-        let actions = corporate_actions::at_hand(tx, priced_at, now)?;
+        let actions = news.at_hand(tx, priced_at, now)?;
         // No order meets prices in new shares before it and what it sells are in new shares too.
         if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
             locked = portfolios::lock(tx, &ids)?;
