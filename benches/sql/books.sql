@@ -4,6 +4,9 @@
 --
 -- These are not books that `stockyard verify` accepts: the positions came from nowhere.
 
+-- Dividends of the last weeks are over: a worker is not to pay them to everybody while something is measured.
+UPDATE corporate_actions SET applied_at = known_at;
+
 BEGIN;
 
 CREATE TEMPORARY TABLE numbers AS

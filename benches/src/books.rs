@@ -92,6 +92,7 @@ impl Books {
             let market = Market::new(Arc::new(source), Clock::system());
             let services = Services::new(store, market, ServicesConfig::default());
             services.import_catalogue().await?;
+            services.learn_corporate_actions().await?;
             // Fixed width, as SQLite keeps it.
             let now = services.market().now().utc().format("'%Y-%m-%dT%H:%M:%S%.6fZ'").to_string();
             fill(&now).context("the books cannot be filled: do the files in benches/sql fit the tables?")?;

@@ -69,7 +69,7 @@ impl Lane {
     fn take(&mut self) -> Result<Conn, StoreError> {
         let connect = || {
             let mut conn = self.manager.connect()?;
-            conn.keep_plans().map_err(diesel::r2d2::Error::QueryError)?;
+            conn.settle_in().map_err(diesel::r2d2::Error::QueryError)?;
             Ok(conn)
         };
         let unavailable = |error: diesel::r2d2::Error| StoreError::Unavailable(Box::new(error));
