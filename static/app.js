@@ -105,8 +105,10 @@
     }));
     const cost = positions.reduce((sum, position) => sum + cents(position.cost_basis), 0n);
     const change = cents(valuation.day_change);
+    const deposits = document.querySelector("[data-deposits]")?.dataset.deposits;
     return {
       ...valuation,
+      gain_percent: deposits && ratio(cents(valuation.total_gain), cents(deposits)),
       day_change_percent: ratio(change, cents(valuation.total_value) - change),
       unrealized_percent: ratio(cents(valuation.unrealized_pnl), cost),
       as_of: newest(positions),

@@ -46,6 +46,8 @@ struct PortfolioView {
     today_percent: Option<Delta>,
     gain: Delta,
     gain_percent: Option<Delta>,
+    /// What the gain is a percentage of, for the script.
+    deposits: String,
     cash: String,
     cash_weight: String,
     cash_bar: String,
@@ -191,6 +193,7 @@ async fn page_view(
         today_percent: valuation.day_change_ratio().map(format::percent_gain),
         gain: format::gain(&gain),
         gain_percent: ratio(&gain, &deposits(&flows)).map(format::percent_gain),
+        deposits: deposits(&flows).to_string(),
         cash: format::money(&valuation.cash_balance),
         cash_weight: tenths.last().map_or_else(String::new, |tenths| format::weight(*tenths)),
         cash_bar: bar(weights.last().copied().unwrap_or(0.0)),
