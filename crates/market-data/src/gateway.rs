@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use domain::{
-    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Session, Symbol,
-    Timestamp,
+    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
 };
 use tokio::sync::OnceCell;
 
@@ -92,11 +91,6 @@ impl Gateway {
     /// Whether a newer price than that of `as_of` should be there at `at`.
     pub fn is_late(&self, as_of: Timestamp, at: Timestamp) -> bool {
         self.lifetime().is_some_and(|life| life.is_late(as_of, at))
-    }
-
-    /// The newest session whose prices should be there at `at`.
-    pub fn published_session(&self, at: Timestamp) -> Session {
-        self.calendar().last_closed(at - lifetime::PUBLICATION)
     }
 
     pub fn calendar(&self) -> Calendar {

@@ -344,7 +344,7 @@ impl Services {
         self.live.hear(changes);
     }
 
-    /// Whether anybody is told of changes here.
+    /// Whether anybody is told of changes here, or is about to be: from the moment on when a stream has its place.
     pub fn has_streams(&self) -> bool {
         self.live.audience.load(Ordering::Acquire) > 0
     }
