@@ -90,6 +90,15 @@ impl Browser {
         self.page.goto(&format!("{}{path}", self.base)).await.unwrap();
     }
 
+    /// Of a portfolio, as its page shows it: the amount and what it is of the deposits in percent.
+    async fn total_gain(&self) -> (f64, f64) {
+        const READ: &str = r#"
+            const shown = (name) => Number(document.querySelector(`[data-part=stats] [data-value=${name}]`)
+                .textContent.replace("\u2212", "-").replace(/[^0-9.-]/g, ""));
+            return [shown("total_gain"), shown("gain_percent")];"#;
+        serde_json::from_value(self.page.execute(READ, Vec::new()).await.unwrap()).unwrap()
+    }
+
     async fn path(&self) -> String {
         self.page.current_url().await.unwrap().path().to_owned()
     }
@@ -292,8 +301,16 @@ async fn open_pages_follow_prices_and_orders_without_a_reload() {
     elsewhere.post(&orders, &waiting).await.expect(201);
     let page = browser.says("1 open").await;
     assert!(page.contains("Buy KO"), "{page}");
-    elsewhere.post(&orders, &order("JPM", json!({}))).await.expect(201);
+    elsewhere.post(&orders, &order("JPM", json!({"quantity": "300"}))).await.expect(201);
     browser.says("JPMorgan").await;
+    // The percentage follows the amount beside it.
+    let before = browser.total_gain().await.0;
+    eventually("the gain moves", Duration::from_secs(60), async || {
+        let (gain, percent) = browser.total_gain().await;
+        assert!((gain / 1000.0 - percent).abs() < 0.006, "{gain} of 100 000 is not {percent} %");
+        ((gain - before).abs() > 15.0).then_some(())
+    })
+    .await;
     browser.is_the_same_page().await;
     // What the new part of the page holds works, and its buttons carry the page's token.
     browser.press(Locator::Css("[data-part=open] button[name=cancel]")).await;
