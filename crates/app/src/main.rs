@@ -6,6 +6,7 @@ mod provider_check;
 mod telemetry;
 mod wiring;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -93,13 +94,20 @@ enum UserCommand {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("stockyard: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = run(cli.command).unwrap_or_else(|error| {
+        eprintln!("stockyard: {error:#}");
+        ExitCode::FAILURE
+    });
+    leave(code)
+}
+
+/// Ends the process without the libraries' own endings. Those of libpq's TLS and of aws-lc take away what connections
+/// still use that threads are just closing or opening, and the process would end by a signal. The threads themselves
+/// may go at any time: both databases take that for a crash, which loses nothing.
+fn leave(code: ExitCode) -> ! {
+    // Nobody may listen any more.
+    let _ = std::io::stdout().flush();
+    signal_hook::low_level::exit(i32::from(code != ExitCode::SUCCESS))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

@@ -1,5 +1,6 @@
 //! Puts the parts together as the configuration says.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +163,6 @@ pub async fn shutdown_signal() {
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(9500));
         tracing::error!("some requests or jobs did not end in time");
-        std::process::exit(1);
+        crate::leave(ExitCode::FAILURE);
     });
 }

@@ -355,3 +355,22 @@ async fn daily_snapshots_appear_by_themselves() {
     server.process.ends_well().await;
     installation.verify().await;
 }
+
+/// Libraries have endings of their own, and threads still use them: whatever those do, the status is ours.
+#[tokio::test]
+async fn no_library_has_the_last_word() {
+    let installation = Installation::embedded();
+    let (source, library) = (installation.folder().join("ending.c"), installation.folder().join("ending.so"));
+    let ending = "#include <stdlib.h>\n__attribute__((destructor)) static void ending(void) { abort(); }\n";
+    std::fs::write(&source, ending).unwrap();
+    let mut compiler = std::process::Command::new("cc");
+    let compiled = compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(compiled.success());
+
+    let installation = installation.with("LD_PRELOAD", library.to_str().unwrap());
+    let migrated = installation.run(&["migrate"]).await;
+    assert!(migrated.succeeded().contains("Migrated"), "{migrated:?}");
+    let unknown = installation.run(&["user", "create", "--username", "x y", "--email", "nobody"]).await;
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    installation.serve().await.process.ends_well().await;
+}
