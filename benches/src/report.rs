@@ -97,8 +97,10 @@ pub struct Report {
 
 impl Report {
     pub fn new(postgres: &str) -> Result<Self> {
+        // Its process lives as long as the connection.
+        let mut connection = PgConnection::establish(postgres)?;
         let backend = diesel::select(diesel::dsl::sql::<sql_types::Integer>("pg_backend_pid()"))
-            .get_result(&mut PgConnection::establish(postgres)?)?;
+            .get_result(&mut connection)?;
         Ok(Self { meter: Meter::new(backend)?, runs: Vec::new(), refused: 0 })
     }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Deserializer, Serialize};
+use smol_str::SmolStr;
 use thiserror::Error;
 
 use crate::{Freshness, Price, StockId, Timestamp};
@@ -13,7 +15,7 @@ use crate::{Freshness, Price, StockId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = diesel::sql_types::Text))]
-pub struct Symbol(String);
+pub struct Symbol(SmolStr);
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a symbol has 1 to 12 letters, digits, dots or hyphens, like AAPL or BRK.B")]
@@ -35,7 +37,7 @@ impl FromStr for Symbol {
         let well_formed = (1..=12).contains(&symbol.len())
             && symbol.bytes().all(allowed)
             && symbol.as_bytes()[0].is_ascii_alphanumeric();
-        if well_formed { Ok(Self(symbol)) } else { Err(MalformedSymbol) }
+        if well_formed { Ok(Self(symbol.into())) } else { Err(MalformedSymbol) }
     }
 }
 
@@ -83,7 +85,7 @@ pub struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stock {
     pub id: StockId,
-    pub listing: Listing,
+    pub listing: Arc<Listing>,
     pub last: Option<LastPrice>,
     /// The first day on which it is traded no more, once that has come.
     pub delisted_on: Option<NaiveDate>,

@@ -667,7 +667,7 @@ mod tests {
             previous_close: None,
             volume: None,
             as_of: now(),
-            source: PriceSource("test".into()),
+            source: PriceSource::from("test"),
             freshness: Freshness::Simulated,
             stale: false,
         }

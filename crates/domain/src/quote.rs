@@ -5,13 +5,32 @@ use std::str::FromStr;
 
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::money::PriceChange;
 use crate::{Price, Side, Symbol, Timestamp};
 
 /// Who a price is from, with its version where that changes prices: `simulated/sim-v1`, `alpha_vantage`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PriceSource(pub String);
+pub struct PriceSource(SmolStr);
+
+impl PriceSource {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PriceSource {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<String> for PriceSource {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
 
 impl fmt::Display for PriceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     pub stock_id: StockId,
-    pub listing: Listing,
+    pub listing: Arc<Listing>,
     pub position: Position,
     /// Shares that open orders keep; the others can be sold.
     pub reserved: Quantity,
@@ -100,7 +101,7 @@ pub struct Valuation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Priced {
     pub stock_id: StockId,
-    pub listing: Listing,
+    pub listing: Arc<Listing>,
     pub position: Position,
     /// Shares that open orders keep.
     pub reserved: Quantity,
@@ -275,13 +276,13 @@ mod tests {
         let quantity = if quantity == "0" { Quantity::zero() } else { quantity.parse().unwrap() };
         Priced {
             stock_id: StockId(id),
-            listing: Listing {
+            listing: Arc::new(Listing {
                 symbol: symbol.clone(),
                 company_name: String::new(),
                 exchange: String::new(),
                 sector: "Technology".into(),
                 currency: Currency::Usd,
-            },
+            }),
             position: Position { quantity, cost_basis: money(cost), realized_pnl: Money::zero() },
             reserved: Quantity::zero(),
             quote: Quote {
@@ -292,7 +293,7 @@ mod tests {
                 previous_close: close.map(|text| text.parse().unwrap()),
                 volume: None,
                 as_of: at(),
-                source: PriceSource("test".into()),
+                source: PriceSource::from("test"),
                 freshness: Freshness::Simulated,
                 stale: false,
             },

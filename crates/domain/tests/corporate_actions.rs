@@ -75,7 +75,7 @@ impl Desk {
             previous_close: None,
             volume: None,
             as_of: now,
-            source: PriceSource("test".into()),
+            source: PriceSource::from("test"),
             freshness: Freshness::Simulated,
             stale: false,
         };
@@ -218,7 +218,7 @@ fn what_has_filled_of_an_order_stays_what_it_was() {
         previous_close: None,
         volume: None,
         as_of: at(2),
-        source: PriceSource("test".into()),
+        source: PriceSource::from("test"),
         freshness: Freshness::Simulated,
         stale: false,
     };

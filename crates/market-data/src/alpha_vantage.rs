@@ -286,7 +286,7 @@ impl AlphaVantage {
 #[async_trait]
 impl QuoteSource for AlphaVantage {
     fn source(&self) -> PriceSource {
-        PriceSource(SOURCE.to_owned())
+        PriceSource::from(SOURCE)
     }
 
     fn freshness(&self) -> Freshness {

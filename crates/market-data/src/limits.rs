@@ -87,7 +87,7 @@ impl Limits {
         now: Now,
     ) -> Self {
         Self {
-            budget: Budget::new(&source.0, rules, Arc::clone(&store)),
+            budget: Budget::new(source.as_str(), rules, Arc::clone(&store)),
             breaker: Breaker::new(breaker),
             store,
             now,

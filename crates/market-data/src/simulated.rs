@@ -193,7 +193,7 @@ impl Simulated {
 #[async_trait]
 impl QuoteSource for Simulated {
     fn source(&self) -> PriceSource {
-        PriceSource(SOURCE.to_owned())
+        PriceSource::from(SOURCE)
     }
 
     fn freshness(&self) -> Freshness {

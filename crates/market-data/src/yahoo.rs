@@ -192,7 +192,7 @@ impl Yahoo {
 #[async_trait]
 impl QuoteSource for Yahoo {
     fn source(&self) -> PriceSource {
-        PriceSource(SOURCE.to_owned())
+        PriceSource::from(SOURCE)
     }
 
     fn freshness(&self) -> Freshness {

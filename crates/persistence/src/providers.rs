@@ -156,7 +156,7 @@ pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), Sto
         .iter()
         .map(|(quote, fetched_at)| QuoteRow {
             symbol: quote.symbol.clone(),
-            source: quote.source.0.clone(),
+            source: quote.source.to_string(),
             price: quote.price.clone(),
             previous_close: quote.previous_close.clone(),
             bid: quote.bid.clone(),
@@ -223,7 +223,7 @@ pub fn published(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<(Quote, Time
             previous_close: row.previous_close,
             volume: row.volume.and_then(|volume| u64::try_from(volume).ok()),
             as_of: row.as_of,
-            source: PriceSource(row.source),
+            source: PriceSource::from(row.source),
             freshness: row.freshness,
             stale: false,
         };

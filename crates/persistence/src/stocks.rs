@@ -47,7 +47,7 @@ impl From<StockRow> for Stock {
             sector: row.sector,
             currency: Currency::Usd,
         };
-        Self { id: row.id, listing, last, delisted_on: row.delisted_on }
+        Self { id: row.id, listing: listing.into(), last, delisted_on: row.delisted_on }
     }
 }
 
@@ -175,14 +175,14 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
     let newer = stocks::last_updated
         .is_null()
         .or(stocks::last_updated.lt(quote.as_of))
-        .or(stocks::price_source.ne(&quote.source.0));
+        .or(stocks::price_source.ne(quote.source.as_str()));
     diesel::update(stocks::table.find(id))
         .filter(newer)
         .set((
             stocks::last_price.eq(&quote.price),
             stocks::previous_close.eq(&quote.previous_close),
             stocks::last_updated.eq(quote.as_of),
-            stocks::price_source.eq(&quote.source.0),
+            stocks::price_source.eq(quote.source.as_str()),
             stocks::freshness.eq(quote.freshness),
         ))
         .execute(tx.conn)?;

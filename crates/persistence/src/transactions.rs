@@ -59,7 +59,7 @@ impl From<TransactionRow> for JournalEntry {
         let action = row.action();
         let receipt = match (row.quote_source, row.quoted_at, row.fill_rule, row.quoted_price) {
             (Some(source), Some(quoted_at), Some(rule), Some(quoted_price)) => {
-                Some(Receipt { source: PriceSource(source), quoted_at, rule, quoted_price })
+                Some(Receipt { source: PriceSource::from(source), quoted_at, rule, quoted_price })
             }
             _ => None,
         };
@@ -107,7 +107,7 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
                         transactions::amount.eq(&entry.amount),
                         transactions::realized_pnl.eq(&entry.realized_pnl),
                         transactions::timestamp.eq(entry.timestamp),
-                        transactions::quote_source.eq(receipt.map(|receipt| receipt.source.0.as_str())),
+                        transactions::quote_source.eq(receipt.map(|receipt| receipt.source.as_str())),
                         transactions::quoted_at.eq(receipt.map(|receipt| receipt.quoted_at)),
                         transactions::fill_rule.eq(receipt.map(|receipt| receipt.rule)),
                         transactions::quoted_price.eq(receipt.map(|receipt| &receipt.quoted_price)),
@@ -145,7 +145,7 @@ pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
     .column::<Exact, _>(entries.iter().map(|entry| &entry.amount))
     .column::<Nullable<Exact>, _>(entries.iter().map(|entry| entry.realized_pnl.as_ref()))
     .column::<Moment, _>(entries.iter().map(|entry| entry.timestamp))
-    .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.source.0.as_str())))
+    .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.source.as_str())))
     .column::<Nullable<Moment>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.quoted_at)))
     .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rule)))
     .column::<Nullable<Exact>, _>(receipts().map(|receipt| receipt.map(|receipt| &receipt.quoted_price)))

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{PortfolioId, UserId};
 use moka::future::Cache;
@@ -59,6 +59,8 @@ impl<T: Rows> Kept<T> {
 /// Questions that may wait; who comes then reads everything anew.
 const WAITING: usize = 4096;
 const MOST_AT_ONCE: usize = 512;
+/// Where many ask, a question waits so long after the one before for company. Who asks alone never waits.
+const GATHERED_FOR: Duration = Duration::from_micros(500);
 /// A database that takes longer is not faster with the next question; that one has an error to tell.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -101,6 +103,7 @@ fn open(lane: Lane) -> mpsc::Sender<Question> {
 fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
     let mut questions = Vec::with_capacity(MOST_AT_ONCE);
     while receiver.blocking_recv_many(&mut questions, MOST_AT_ONCE) > 0 {
+        let (asked_at, many_ask) = (Instant::now(), questions.len() > 1);
         let mut ids: Vec<PortfolioId> = questions.iter().map(|question| question.portfolio).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -117,6 +120,9 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
         for Question { portfolio, answer } in questions.drain(..) {
             // Nobody may wait any more.
             let _ = answer.send(found.get(&portfolio).copied());
+        }
+        if many_ask {
+            std::thread::sleep(GATHERED_FOR.saturating_sub(asked_at.elapsed()));
         }
     }
 }

@@ -411,7 +411,7 @@ impl Services {
             stock = self.known_anew(symbol).await?;
         }
         if stock.delisted_on.is_some() {
-            let symbol = stock.listing.symbol;
+            let symbol = stock.listing.symbol.clone();
             return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
         }
         let mut quote = quote;

@@ -127,7 +127,7 @@ impl BudgetStore for ProviderStore {
         self.write(move |tx| {
             let quote = &series.close.quote;
             if let Some(stock) = stocks::by_symbol(tx, &quote.symbol)? {
-                stocks::save_bars(tx, stock.id, &quote.source.0, &series.bars)?;
+                stocks::save_bars(tx, stock.id, quote.source.as_str(), &series.bars)?;
             }
             providers::publish(tx, &[row(&series.close)])
         })

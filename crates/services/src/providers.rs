@@ -112,7 +112,7 @@ pub async fn claim_price_source(
     source: &PriceSource,
     accept_change: bool,
 ) -> std::result::Result<(), PriceSourceError> {
-    let configured = source.0.clone();
+    let configured = source.to_string();
     store
         .write(move |tx| {
             // Processes that start together agree on one.
@@ -131,7 +131,7 @@ pub async fn check_price_source(
     store: &Store,
     source: &PriceSource,
 ) -> std::result::Result<(), PriceSourceError> {
-    let configured = source.0.clone();
+    let configured = source.to_string();
     store.read(move |tx| check(tx, &configured, false)).await
 }
 
@@ -161,7 +161,7 @@ impl Services {
     pub async fn provider_state(&self) -> Result<ProviderState> {
         let quotes = &self.market.quotes;
         let source = quotes.source();
-        let name = source.0.clone();
+        let name = source.to_string();
         let (record, listings, stocks_in_use) = self
             .store
             .read(move |tx| {
@@ -204,7 +204,7 @@ impl Services {
         this_weeks_will_do: bool,
     ) -> Result<std::result::Result<String, QuoteError>> {
         let source = self.market.quotes.source();
-        let name = source.0.clone();
+        let name = source.to_string();
         let there = self.store.read(move |tx| listings::state(tx, &name).map_err(Error::from)).await?;
         let this_week = listings_key(&source, self.market.clock.wall());
         if this_weeks_will_do && there.is_some_and(|(at, _)| listings_key(&source, at) == this_week) {
@@ -235,7 +235,9 @@ impl Services {
                 is_fund: row.is_fund,
             })
             .collect();
-        self.store.write(move |tx| listings::replace(tx, &source.0, &rows, now).map_err(Error::from)).await?;
+        self.store
+            .write(move |tx| listings::replace(tx, source.as_str(), &rows, now).map_err(Error::from))
+            .await?;
         Ok(format!("{count} stocks and funds are listed"))
     }
 }

@@ -137,8 +137,8 @@ impl Services {
             })
             .await?;
         if prices.in_progress {
-            for (id, quote) in self.quotes_of(&stocks, prices.asked_at).await {
-                prices.known.insert(id, (quote?.price, true));
+            for (stock, quote) in stocks.iter().zip(self.quotes_of(&stocks, prices.asked_at).await) {
+                prices.known.insert(stock.id, (quote?.price, true));
             }
             return Ok(());
         }
@@ -176,7 +176,7 @@ impl Services {
         let (id, source) = (stock.id, self.market.quotes.source());
         self.store
             .write(move |tx| {
-                stocks::save_bars(tx, id, &source.0, &bars)?;
+                stocks::save_bars(tx, id, source.as_str(), &bars)?;
                 // Another worker may have been first with another answer: what is stored counts for all.
                 Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
             })

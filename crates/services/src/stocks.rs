@@ -71,7 +71,7 @@ const ALL_YEARS: Months = Months::new(20 * 12);
 
 /// Stocks by symbol, without their last prices: what does not change once it is in the database.
 #[derive(Clone, Default)]
-pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, (StockId, Listing)>>>);
+pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, (StockId, Arc<Listing>)>>>);
 
 impl Known {
     fn get(&self, symbol: &Symbol) -> Option<Stock> {
@@ -110,7 +110,7 @@ impl Services {
                 let symbols: Vec<Symbol> = listings.iter().map(|listing| listing.symbol.clone()).collect();
                 let known = stocks::by_symbols(tx, &symbols)?;
                 for listing in
-                    listings.iter().filter(|listing| known.iter().all(|stock| stock.listing != **listing))
+                    listings.iter().filter(|listing| known.iter().all(|stock| *stock.listing != **listing))
                 {
                     stocks::upsert(tx, listing)?;
                 }
@@ -172,8 +172,8 @@ impl Services {
         let is_scarce = self.market.quotes.is_scarce();
         self.store
             .read(move |tx| {
-                if listings::state(tx, &source.0)?.is_some() {
-                    return Ok(Some(listings::search(tx, &source.0, &query, most)?));
+                if listings::state(tx, source.as_str())?.is_some() {
+                    return Ok(Some(listings::search(tx, source.as_str(), &query, most)?));
                 }
                 if !is_scarce {
                     return Ok(None);
@@ -181,7 +181,9 @@ impl Services {
                 match stocks::page(tx, &query, None, most)? {
                     // Not to be taken for an answer: the table is still to come.
                     none if none.is_empty() => Err(Error::SourceUnavailable { retry_at: None }),
-                    known => Ok(Some(known.into_iter().map(|stock| stock.listing).collect())),
+                    known => {
+                        Ok(Some(known.into_iter().map(|stock| Arc::unwrap_or_clone(stock.listing)).collect()))
+                    }
                 }
             })
             .await
@@ -207,10 +209,11 @@ impl Services {
             .store
             .read(move |tx| {
                 let known = stocks::by_symbol(tx, &wanted)?;
-                let listed = match known.is_none() && has_table && listings::state(tx, &source.0)?.is_some() {
-                    true => Some(listings::by_symbol(tx, &source.0, &wanted)?),
-                    false => None,
-                };
+                let listed =
+                    match known.is_none() && has_table && listings::state(tx, source.as_str())?.is_some() {
+                        true => Some(listings::by_symbol(tx, source.as_str(), &wanted)?),
+                        false => None,
+                    };
                 Ok::<_, Error>((known, listed))
             })
             .await?;
@@ -227,7 +230,7 @@ impl Services {
         self.store
             .write(move |tx| {
                 let id = stocks::upsert(tx, &listing)?;
-                Ok(Stock { id, listing, last: None, delisted_on: None })
+                Ok(Stock { id, listing: listing.into(), last: None, delisted_on: None })
             })
             .await
     }
@@ -274,18 +277,15 @@ impl Services {
         let stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
         let mut found = self.latest_of(user, std::slice::from_ref(&stock), now, true).await;
-        found.remove(&stock.id).unwrap_or_else(|| Err(no_price(symbol)))
+        found.pop().unwrap_or_else(|| Err(no_price(symbol)))
     }
 
-    /// The newest prices of many stocks at market time `at`; of those the source fails for, the last known
-    /// ones, marked stale. A source whose calls are few is not asked for what has a price, be it late: its turn comes.
-    pub(crate) async fn quotes_of(
-        &self,
-        stocks: &[impl Borrow<Stock>],
-        at: Timestamp,
-    ) -> HashMap<StockId, Result<Quote>> {
+    /// The newest prices of many stocks at market time `at`, in their order; of those the source fails for, the last
+    /// known ones, marked stale. A source whose calls are few is not asked for what has a price, be it late: its turn
+    /// comes.
+    pub(crate) async fn quotes_of(&self, stocks: &[impl Borrow<Stock>], at: Timestamp) -> Vec<Result<Quote>> {
         let found = self.latest_of(None, stocks, at, false).await;
-        found.into_iter().map(|(id, latest)| (id, latest.map(|latest| latest.quote))).collect()
+        found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
     }
 
     async fn latest_of(
@@ -294,10 +294,12 @@ impl Services {
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
         asks_when_late: bool,
-    ) -> HashMap<StockId, Result<LatestQuote>> {
+    ) -> Vec<Result<LatestQuote>> {
         let mut latest = self.latest_as_told(user, stocks, at, asks_when_late).await;
-        let found =
-            latest.iter_mut().filter_map(|(id, latest)| Some((*id, &mut latest.as_mut().ok()?.quote)));
+        let found = stocks
+            .iter()
+            .zip(&mut latest)
+            .filter_map(|(stock, latest)| Some((stock.borrow().id, &mut latest.as_mut().ok()?.quote)));
         self.in_new_shares(&mut found.collect::<Vec<_>>(), at).await;
         latest
     }
@@ -309,15 +311,15 @@ impl Services {
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
         asks_when_late: bool,
-    ) -> HashMap<StockId, Result<LatestQuote>> {
+    ) -> Vec<Result<LatestQuote>> {
         if stocks.is_empty() {
-            return HashMap::new();
+            return Vec::new();
         }
         let stocks = stocks.iter().map(Borrow::borrow);
         if self.market.quotes.is_scarce() {
-            let mut found = HashMap::new();
+            let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
-                found.insert(stock.id, self.scarce_quote(user, stock, at, asks_when_late).await);
+                found.push(self.scarce_quote(user, stock, at, asks_when_late).await);
             }
             return found;
         }
@@ -329,7 +331,7 @@ impl Services {
             .map(|stock: &Stock| {
                 let symbol = &stock.listing.symbol;
                 let answer = found.remove(symbol).unwrap_or(Err(QuoteError::Unreachable));
-                (stock.id, self.or_last_known(stock, answer))
+                self.or_last_known(stock, answer)
             })
             .collect()
     }
@@ -414,7 +416,7 @@ impl Services {
             return Err(no_price(symbol));
         };
         // Sessions that came late all come at once.
-        let (id, source) = (stock.id, newest.source.0.clone());
+        let (id, source) = (stock.id, newest.source.to_string());
         let (first, last) = (exchange_date(after), exchange_date(until));
         let bars = self
             .store
@@ -489,8 +491,9 @@ impl Services {
         if let Ok(Some(bars)) = answer {
             return Ok(bars);
         }
-        let stored =
-            self.store.read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, &source.0, first, last)?));
+        let stored = self
+            .store
+            .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, source.as_str(), first, last)?));
         match (stored.await?, answer) {
             (stored, Err(error)) if stored.is_empty() => Err(error),
             (stored, _) => Ok(stored),
@@ -543,7 +546,7 @@ impl Services {
                     continue;
                 }
             };
-            let listing = Listing { sector, ..known };
+            let listing = Listing { sector, ..Arc::unwrap_or_clone(known) };
             self.store.write(move |tx| stocks::upsert(tx, &listing).map(drop).map_err(Error::from)).await?;
         }
         Ok(())
@@ -621,7 +624,7 @@ pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
         previous_close: last.previous_close,
         volume: None,
         as_of: last.as_of,
-        source: PriceSource(last.source),
+        source: PriceSource::from(last.source),
         freshness: last.freshness,
         stale: true,
     })
@@ -631,7 +634,7 @@ pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
 pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Option<Symbol>> {
     let Some(symbol) = symbol else { return Ok(None) };
     let found = stocks::by_symbol(tx, &symbol)?;
-    Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol)))
+    Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol.clone())))
 }
 
 /// A price, and why there is no newer one if it is stale.

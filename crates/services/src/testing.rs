@@ -212,7 +212,7 @@ impl Default for FixedPrices {
 #[async_trait]
 impl QuoteSource for FixedPrices {
     fn source(&self) -> PriceSource {
-        PriceSource("fixed".to_owned())
+        PriceSource::from("fixed")
     }
 
     fn freshness(&self) -> Freshness {

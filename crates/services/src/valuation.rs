@@ -1,5 +1,6 @@
 //! What portfolios are worth now.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::composition::Composition;
@@ -54,17 +55,14 @@ impl Loaded {
     /// # Errors
     /// [`Error::NoPrice`] for a stock without any.
     pub fn value(
-        self,
+        &self,
         mut quote_of: impl FnMut(StockId) -> Option<Quote>,
         valued_at: Timestamp,
     ) -> Result<ValuedPortfolio> {
         let Self { portfolio, positions, today, dividends_today, .. } = self;
         let priced: Result<Vec<Priced>> = positions
-            .into_iter()
-            .map(|position| {
-                let quote = quote_of(position.0.id);
-                priced(position, quote)
-            })
+            .iter()
+            .map(|(stock, position, reserved)| priced(stock, position, reserved, quote_of(stock.id)))
             .collect();
         let cash = Cash {
             balance: portfolio.cash_balance.clone(),
@@ -72,11 +70,11 @@ impl Loaded {
             dividends: Dividends {
                 total: portfolio.dividends.clone(),
                 receivable: portfolio.dividends_receivable.clone(),
-                today: dividends_today,
+                today: dividends_today.clone(),
             },
         };
-        let valuation = Valuation::new(cash, priced?, &today);
-        Ok(ValuedPortfolio { portfolio, valuation, valued_at })
+        let valuation = Valuation::new(cash, priced?, today);
+        Ok(ValuedPortfolio { portfolio: portfolio.clone(), valuation, valued_at })
     }
 
     /// The last prices known to the database change without the portfolio.
@@ -123,7 +121,7 @@ impl Services {
         if let Some(version) = version
             && let Some(kept) = self.kept_holdings.get(id, version).await
             && kept.since == since
-            && let Ok(valued) = self.value_one(Loaded::clone(&kept), now).await
+            && let Ok(valued) = self.value(&kept, now).await
         {
             return Ok(valued);
         }
@@ -133,7 +131,7 @@ impl Services {
         if let Some(version) = version {
             self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
         }
-        self.value_one(loaded, now).await
+        self.value(&loaded, now).await
     }
 
     /// What a valuation needs, to be valued again and again.
@@ -205,7 +203,7 @@ impl Services {
                 Ok::<_, Error>((load(tx, portfolio, since)?, also(tx)?))
             })
             .await?;
-        Ok((self.value_one(loaded, now).await?, other))
+        Ok((self.value(&loaded, now).await?, other))
     }
 
     /// All portfolios of a user, in the order they were opened.
@@ -222,7 +220,13 @@ impl Services {
                 rows.into_iter().map(|row| load(tx, row.into(), since)).collect::<Result<Vec<_>>>()
             })
             .await?;
-        self.value(loaded, now).await
+        let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
+        wanted.sort_by_key(|stock| stock.id);
+        wanted.dedup_by_key(|stock| stock.id);
+        let quotes = self.quotes_of(&wanted, now).await;
+        let quotes: HashMap<StockId, Quote> =
+            wanted.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
+        loaded.iter().map(|loaded| loaded.value(|id| quotes.get(&id).cloned(), now)).collect()
     }
 
     /// # Errors
@@ -231,29 +235,28 @@ impl Services {
         Ok(Composition::of(&self.valuation(user, id).await?.valuation))
     }
 
-    async fn value_one(&self, loaded: Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
-        self.value(vec![loaded], now).await?.pop().ok_or(Error::NotFound("portfolio"))
-    }
-
-    async fn value(&self, loaded: Vec<Loaded>, now: Timestamp) -> Result<Vec<ValuedPortfolio>> {
-        let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
-        if loaded.len() > 1 {
-            wanted.sort_by_key(|stock| stock.id);
-            wanted.dedup_by_key(|stock| stock.id);
-        }
+    async fn value(&self, loaded: &Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
+        let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
         let quotes = self.quotes_of(&wanted, now).await;
-        let quote_of = |id: StockId| quotes.get(&id)?.as_ref().ok().cloned();
-        loaded.into_iter().map(|loaded| loaded.value(quote_of, now)).collect()
+        // They are asked for in the same order.
+        let mut quotes = wanted.iter().zip(quotes).peekable();
+        loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1.ok(), now)
     }
 }
 
 /// Every position was bought at a price that was kept, so there is always one: the quote, or that. After a change of
 /// source that was accepted it is the old one's until the new one answers, and no order fills at it.
-fn priced((stock, position, reserved): (Stock, Position, Quantity), quote: Option<Quote>) -> Result<Priced> {
+fn priced(stock: &Stock, position: &Position, reserved: &Quantity, quote: Option<Quote>) -> Result<Priced> {
     let quote = match quote {
         Some(quote) => quote,
-        None => crate::stocks::last_known(&stock)
+        None => crate::stocks::last_known(stock)
             .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })?,
     };
-    Ok(Priced { stock_id: stock.id, listing: stock.listing, position, reserved, quote })
+    Ok(Priced {
+        stock_id: stock.id,
+        listing: stock.listing.clone(),
+        position: position.clone(),
+        reserved: reserved.clone(),
+        quote,
+    })
 }

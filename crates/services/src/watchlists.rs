@@ -151,10 +151,11 @@ impl Services {
     }
 
     async fn with_quotes(&self, list: Watchlist, items: Vec<Stock>) -> WatchedList {
-        let mut quotes = self.quotes_of(&items, self.market.now()).await;
+        let quotes = self.quotes_of(&items, self.market.now()).await;
         let items = items
             .into_iter()
-            .map(|stock| WatchedStock { quote: quotes.remove(&stock.id).and_then(Result::ok), stock })
+            .zip(quotes)
+            .map(|(stock, quote)| WatchedStock { quote: quote.ok(), stock })
             .collect();
         WatchedList { id: list.id, name: list.name, created_at: list.created_at, items }
     }

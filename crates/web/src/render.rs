@@ -217,12 +217,12 @@ impl Page {
         let source = market.quotes.source();
         let source_line = match market.quotes.freshness() {
             Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
-            Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(&source.0)),
+            Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(source.as_str())),
             Freshness::Delayed => {
-                format!("Prices: {}, may be delayed. Money is not real.", source_name(&source.0))
+                format!("Prices: {}, may be delayed. Money is not real.", source_name(source.as_str()))
             }
             Freshness::EndOfDay => {
-                format!("Prices: {}, end of day. Money is not real.", source_name(&source.0))
+                format!("Prices: {}, end of day. Money is not real.", source_name(source.as_str()))
             }
         };
         let flash = request.cookie(&cookie_name(&state.config, FLASH)).and_then(|cookie| {

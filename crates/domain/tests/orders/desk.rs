@@ -53,7 +53,7 @@ pub fn last(last: &str) -> PriceMove {
         previous_close: None,
         volume: None,
         as_of: friday(),
-        source: PriceSource("test".into()),
+        source: PriceSource::from("test"),
         freshness: Freshness::Simulated,
         stale: false,
     };

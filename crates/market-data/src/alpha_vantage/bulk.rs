@@ -60,7 +60,7 @@ fn quote(
         previous_close: Price::from_provider(&text(row, "previous_close")).ok(),
         volume: text(row, "volume").parse().ok(),
         as_of: Timestamp::from(as_of.min(now)),
-        source: PriceSource(SOURCE.to_owned()),
+        source: PriceSource::from(SOURCE),
         freshness,
         stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
     })

@@ -38,7 +38,7 @@ pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Resu
         previous_close: Price::from_provider(&text(fields, "previous close")).ok(),
         volume: text(fields, "volume").parse().ok(),
         as_of: session.closes_at.min(newest.into()),
-        source: PriceSource(SOURCE.to_owned()),
+        source: PriceSource::from(SOURCE),
         freshness,
         stale: false,
     })

@@ -44,7 +44,7 @@ impl Counting {
 #[async_trait]
 impl QuoteSource for Counting {
     fn source(&self) -> PriceSource {
-        PriceSource("counting".to_owned())
+        PriceSource::from("counting")
     }
 
     fn freshness(&self) -> Freshness {

@@ -137,7 +137,7 @@ async fn a_quote_has_both_sides_volume_and_the_close_before() {
     let at = instant("2026-11-22T15:30:00.000001Z");
     let quote = quote(&market, "AAPL", at).await.unwrap();
     assert_eq!(
-        (quote.as_of, quote.freshness, quote.stale, quote.source.0.as_str()),
+        (quote.as_of, quote.freshness, quote.stale, quote.source.as_str()),
         (at, Freshness::Simulated, false, "simulated/sim-v1")
     );
     assert!(quote.bid.unwrap() < quote.price && quote.price < quote.ask.unwrap());

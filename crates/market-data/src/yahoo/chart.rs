@@ -104,7 +104,7 @@ impl Facts<'_> {
             previous_close: None,
             volume: number::whole(self.volume),
             as_of: as_of.min(now).into(),
-            source: PriceSource(SOURCE.to_owned()),
+            source: PriceSource::from(SOURCE),
             freshness: Freshness::Delayed,
             stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
         })

@@ -98,7 +98,7 @@ async fn recorded_quotes_are_read() {
         assert_eq!(quote.as_of, instant(closes_at), "{id}");
         assert!(closes_at.starts_with(&said(&expected, "as_of_date")), "{id}");
         assert_eq!(quote.freshness.as_str(), said(&expected, "freshness"), "{id}");
-        assert_eq!((quote.freshness, quote.source.0.as_str()), (Freshness::EndOfDay, "alpha_vantage"));
+        assert_eq!((quote.freshness, quote.source.as_str()), (Freshness::EndOfDay, "alpha_vantage"));
     }
 }
 

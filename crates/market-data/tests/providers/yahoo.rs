@@ -133,7 +133,7 @@ async fn quote_of(answer: Value) -> Result<Quote, QuoteError> {
 async fn it_is_a_delayed_source_of_new_york_prices() {
     let provider = Provider::start().await;
     let client = &provider.client;
-    assert_eq!(client.source().0, "yahoo");
+    assert_eq!(client.source().to_string(), "yahoo");
     assert_eq!((client.freshness(), client.calendar()), (Freshness::Delayed, Calendar::Xnys));
     assert_eq!(client.quotes_at_once(), 50);
 }
@@ -147,7 +147,7 @@ async fn a_recorded_chart_is_a_quote() {
     assert_eq!(quote.volume, expected["volume"].as_u64());
     // Its `chartPreviousClose` of 211.21 is half a year old; the day before closed at 269.
     assert_eq!(quote.previous_close, Some(price("269.00")));
-    assert_eq!((quote.source.0.as_str(), quote.freshness, quote.stale), ("yahoo", Freshness::Delayed, false));
+    assert_eq!((quote.source.as_str(), quote.freshness, quote.stale), ("yahoo", Freshness::Delayed, false));
 }
 
 #[tokio::test]

@@ -183,8 +183,8 @@ async fn a_stock_is_found_by_the_symbol_it_had_unless_another_has_it_now() {
     for name in [&old, &new] {
         let found = find(name).await.unwrap();
         assert_eq!(
-            (found.id, found.listing.symbol, found.listing.company_name),
-            (one, new.clone(), "New Name".into())
+            (found.id, &found.listing.symbol, found.listing.company_name.as_str()),
+            (one, &new, "New Name")
         );
     }
     assert_eq!(db.count("former_symbols"), 1);

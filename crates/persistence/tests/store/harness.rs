@@ -240,7 +240,7 @@ pub fn quote(ticker: &str, last: &str, as_of: Timestamp) -> Quote {
         previous_close: None,
         volume: None,
         as_of,
-        source: PriceSource("simulated/sim-v1".into()),
+        source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,
         stale: false,
     }
@@ -332,7 +332,7 @@ pub fn entry_of(order: &Order) -> JournalEntry {
         realized_pnl,
         timestamp: filled_at,
         receipt: Some(Receipt {
-            source: PriceSource("simulated/sim-v1".into()),
+            source: PriceSource::from("simulated/sim-v1"),
             quoted_at: filled_at - TimeDelta::microseconds(1),
             rule: FillRule::Last,
             quoted_price: price,

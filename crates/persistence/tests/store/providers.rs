@@ -15,7 +15,7 @@ fn quote(of: &str, at: &str, as_of: Timestamp) -> Quote {
         previous_close: Some(price("149.99")),
         volume: Some(12),
         as_of,
-        source: PriceSource("alpha_vantage".to_owned()),
+        source: PriceSource::from("alpha_vantage"),
         freshness: Freshness::EndOfDay,
         stale: false,
     }
@@ -136,7 +136,7 @@ async fn the_price_of_another_source_is_replaced_however_new_it_is() {
     let db = Db::new().await;
     let aapl = db.stock("AAPL").await;
     let simulated = Quote {
-        source: PriceSource("simulated/sim-v1".to_owned()),
+        source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,
         ..quote("AAPL", "245.00", moment(1000))
     };
@@ -150,7 +150,7 @@ async fn the_price_of_another_source_is_replaced_however_new_it_is() {
     );
     // And back, as when a deployment returns to the simulated market.
     let simulated = Quote {
-        source: PriceSource("simulated/sim-v1".to_owned()),
+        source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,
         ..quote("AAPL", "246.00", moment(5))
     };

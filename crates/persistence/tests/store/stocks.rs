@@ -21,7 +21,12 @@ async fn a_listing_is_added_once_and_renewed() {
     let stock = db.read(|tx| stocks::by_symbol(tx, &symbol("brk.b"))).await.unwrap();
     assert_eq!(
         stock,
-        Stock { id: first, listing: listing("BRK.B", "Berkshire Hathaway"), last: None, delisted_on: None }
+        Stock {
+            id: first,
+            listing: listing("BRK.B", "Berkshire Hathaway").into(),
+            last: None,
+            delisted_on: None
+        }
     );
     assert_eq!(db.read(|tx| stocks::by_symbol(tx, &symbol("BRK"))).await, None);
     assert_eq!(db.read(stocks::count).await, 1);

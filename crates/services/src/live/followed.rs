@@ -78,7 +78,7 @@ impl Followed {
             return;
         }
         let quote_of = |id: StockId| Some(books.prices.get(&id)?.newest()?.value.clone());
-        match books.loaded.clone().value(quote_of, now) {
+        match books.loaded.value(quote_of, now) {
             Ok(valued) => {
                 let told = self.value.newest();
                 if told.is_none_or(|told| {

@@ -47,7 +47,7 @@ async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
     assert_eq!(fill.realized_pnl, None);
     let receipt = fill.receipt.as_ref().unwrap();
     assert_eq!(
-        (receipt.source.0.as_str(), receipt.rule, receipt.quoted_at),
+        (receipt.source.as_str(), receipt.rule, receipt.quoted_at),
         ("fixed", FillRule::Ask, exchange.now())
     );
 

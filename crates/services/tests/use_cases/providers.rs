@@ -486,7 +486,7 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
         asked.iter().filter(|call| !call.starts_with("TIME")).map(String::as_str).collect();
     // With news of one stock and a sector, for which the table has no column, the jobs' fifteen are used up.
     assert_eq!(other, ["SPLITS S0", "DIVIDENDS S0", "OVERVIEW AAPL"]);
-    let sector = deployment.stock(&symbol("AAPL")).await.unwrap().listing.sector;
+    let sector = &deployment.stock(&symbol("AAPL")).await.unwrap().listing.sector;
     assert_eq!(sector, "Technology");
     // The snapshot has its closes from there, and asks for none itself.
     let asked = deployment.calls();
@@ -601,7 +601,7 @@ async fn real_prices_never_fall_back_to_simulated_ones() {
     // The books are from a time when this deployment had the built-in market.
     let aapl = deployment.stock(&symbol("AAPL")).await.unwrap().id;
     let simulated = domain::Quote {
-        source: PriceSource("simulated/sim-v1".to_owned()),
+        source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,
         as_of: deployment.exchange.now(),
         ..deployment.quote(&symbol("IBM")).await.unwrap()
@@ -620,7 +620,7 @@ async fn real_prices_never_fall_back_to_simulated_ones() {
 #[tokio::test]
 async fn another_price_source_is_refused_while_something_is_held_unless_it_is_accepted() {
     let exchange = Exchange::new().await;
-    let (simulated, real) = (PriceSource("simulated/sim-v1".into()), PriceSource("alpha_vantage".into()));
+    let (simulated, real) = (PriceSource::from("simulated/sim-v1"), PriceSource::from("alpha_vantage"));
     let claim =
         async |source: &PriceSource, accept| claim_price_source(exchange.store(), source, accept).await;
     claim(&real, false).await.unwrap();
@@ -653,9 +653,9 @@ async fn a_database_from_before_tells_its_price_source_by_its_newest_fill() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
-    let real = PriceSource("alpha_vantage".into());
+    let real = PriceSource::from("alpha_vantage");
     assert!(claim_price_source(exchange.store(), &real, false).await.is_err());
-    claim_price_source(exchange.store(), &PriceSource("fixed".into()), false).await.unwrap();
+    claim_price_source(exchange.store(), &PriceSource::from("fixed"), false).await.unwrap();
 }
 
 #[tokio::test]
@@ -698,7 +698,7 @@ async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
         })
         .await;
     let quote = services.quote(&symbol("AAPL")).await.unwrap();
-    assert_eq!((quote.price.to_string(), quote.source.0.as_str()), ("205.35".to_owned(), "yahoo"));
+    assert_eq!((quote.price.to_string(), quote.source.as_str()), ("205.35".to_owned(), "yahoo"));
     assert_eq!(quote.freshness, Freshness::Delayed);
     let limits = services.provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.used(), limits.left()), (1, Some(1999)));

@@ -199,7 +199,7 @@ async fn forged(change: impl FnOnce(&mut JournalEntry) + Send + 'static) -> Vec<
     assert_eq!(sell.transaction_type, TransactionType::Sell);
     let now: Timestamp = exchange.now();
     let receipt = Receipt {
-        source: PriceSource("forged".into()),
+        source: PriceSource::from("forged"),
         quoted_at: now,
         rule: FillRule::Last,
         quoted_price: "160.00".parse().unwrap(),

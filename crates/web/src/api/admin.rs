@@ -125,10 +125,10 @@ pub async fn stocks(
     let after: Option<Symbol> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
     let page = state.services.all_stocks(&wanted.search, after, limit(wanted.limit.as_deref())?).await?;
     let items = page.items.into_iter().map(|stock| KnownStock {
-        symbol: stock.listing.symbol,
-        company_name: stock.listing.company_name,
-        exchange: stock.listing.exchange,
-        sector: stock.listing.sector,
+        symbol: stock.listing.symbol.clone(),
+        company_name: stock.listing.company_name.clone(),
+        exchange: stock.listing.exchange.clone(),
+        sector: stock.listing.sector.clone(),
         last_updated: stock.last.as_ref().map(|last| last.as_of),
         price_source: stock.last.as_ref().map(|last| last.source.clone()),
         last_price: stock.last.map(|last| last.price),
@@ -190,7 +190,7 @@ impl From<ProviderState> for Provider {
     fn from(state: ProviderState) -> Self {
         Self {
             days_for_all: state.days_for_all(),
-            source: state.source.0,
+            source: state.source.to_string(),
             freshness: state.freshness.as_str(),
             stocks_in_use: state.stocks_in_use,
             limits: state.limits.map(ProviderLimits::from),

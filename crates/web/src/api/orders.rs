@@ -45,7 +45,7 @@ impl Receipt {
         let age_s = age_ms as f64 / 1000.0;
         let side = if entry.transaction_type == TransactionType::Sell { Side::Sell } else { Side::Buy };
         Some(Self {
-            source: receipt.source.0.clone(),
+            source: receipt.source.to_string(),
             quoted_at: receipt.quoted_at,
             age_s,
             rule: receipt.rule,
@@ -432,7 +432,7 @@ impl From<OrderPreview> for Preview {
         let price = preview.price.clone();
         let fill = preview.fill.as_ref().and_then(Receipt::of);
         Self {
-            symbol: preview.stock.listing.symbol,
+            symbol: preview.stock.listing.symbol.clone(),
             side: preview.order.side,
             r#type: preview.order.order_type(),
             status: preview.order.status,

@@ -1,5 +1,7 @@
 //! Finding stocks, their prices and histories. Open to everybody who is logged in.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
@@ -88,7 +90,7 @@ impl From<Priced> for Quote {
             previous_close: quote.previous_close,
             volume: quote.volume,
             as_of: quote.as_of,
-            source: quote.source.0,
+            source: quote.source.to_string(),
             freshness: quote.freshness.as_str(),
             stale: quote.stale,
             stale_reason: None,
@@ -136,7 +138,7 @@ pub async fn show(
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
     Ok(HttpResponse::Ok().json(Profile {
         delisted_on: stock.delisted_on,
-        stock: Stock::from(stock.listing),
+        stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
     }))
 }

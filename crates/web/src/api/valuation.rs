@@ -50,7 +50,7 @@ impl<'a> Position<'a> {
             cost_basis: &holding.position.cost_basis,
             last_price: &holding.quote.price,
             as_of: holding.quote.as_of,
-            source: &holding.quote.source.0,
+            source: holding.quote.source.as_str(),
             stale: holding.quote.stale,
             market_value: &holding.market_value,
             unrealized_pnl: &holding.unrealized_pnl,

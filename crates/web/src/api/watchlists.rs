@@ -33,8 +33,8 @@ pub struct WatchedStock {
 impl From<WatchedList> for Watchlist {
     fn from(list: WatchedList) -> Self {
         let item = |watched: services::watchlists::WatchedStock| WatchedStock {
-            symbol: watched.stock.listing.symbol,
-            company_name: watched.stock.listing.company_name,
+            symbol: watched.stock.listing.symbol.clone(),
+            company_name: watched.stock.listing.company_name.clone(),
             quote: watched.quote.map(Quote::from),
         };
         Self {

@@ -212,7 +212,7 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
     let source = services.market().quotes.source();
     let view = OverviewView {
         tabs: tabs(Tab::Overview),
-        source: format!("{} ({source})", source_name(&source.0)),
+        source: format!("{} ({source})", source_name(source.as_str())),
         totals: vec![
             total("Users", totals.users, "/admin/users"),
             total("Portfolios", totals.portfolios, "/admin/portfolios"),
@@ -387,9 +387,9 @@ pub async fn stocks(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<App
                     .map_or_else(unknown, format::price),
                 as_of: last.map(|last| format::day_and_second(last.as_of)),
                 source: last.map_or_else(String::new, |last| last.source.clone()),
-                name: stock.listing.company_name,
-                exchange: stock.listing.exchange,
-                sector: stock.listing.sector,
+                name: stock.listing.company_name.clone(),
+                exchange: stock.listing.exchange.clone(),
+                sector: stock.listing.sector.clone(),
             }
         })
         .collect();
@@ -595,7 +595,7 @@ impl ProvidersView {
         };
         Self {
             tabs: tabs(Tab::Providers),
-            source: format::capitalised(&source_name(&state.source.0)),
+            source: format::capitalised(&source_name(state.source.as_str())),
             badge: Badge::of(state.freshness),
             limited: limits.is_some(),
             state: Badge { tone, text: text.to_owned() },

@@ -87,7 +87,7 @@ async fn drawn(services: &Services, quote: &Quote) -> (Option<Shown>, Option<Cha
     });
     let shown = Shown {
         symbol: quote.symbol.clone(),
-        name: stock.listing.company_name,
+        name: stock.listing.company_name.clone(),
         price: format::figure(&quote.price),
         change: quote.change().as_ref().map(format::change),
         percent: quote.change_ratio().map(format::percent_gain),

@@ -258,7 +258,7 @@ async fn order_view(
     now: Timestamp,
 ) -> Result<OrderView, Error> {
     let OrderWithFills { order, fills, legs } = found;
-    let company = services.stock(&order.symbol).await?.listing.company_name;
+    let company = services.stock(&order.symbol).await?.listing.company_name.clone();
     let successor = match order.status {
         OrderStatus::Replaced => services.successor(user, portfolio.id, order.id).await?,
         _ => None,
@@ -335,8 +335,8 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     }
     if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
         tell("Rule", told::rule(order.side, receipt.rule), None);
-        let badge = receipt.source.0.starts_with("simulated").then(|| Badge::of(Freshness::Simulated));
-        tell("Source", receipt.source.0.clone(), badge);
+        let badge = receipt.source.as_str().starts_with("simulated").then(|| Badge::of(Freshness::Simulated));
+        tell("Source", receipt.source.to_string(), badge);
         tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
     }
     if !fills.is_empty() {

@@ -347,7 +347,7 @@ async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
         };
         let (price, _) = quote.touch(Side::Buy);
         suggestions.push(Suggestion {
-            name: stock.listing.company_name,
+            name: stock.listing.company_name.clone(),
             text: format!("{quantity} shares cost {}", format::money(&price.times(&shares))),
             href: format!(
                 "/portfolios/{id}{}#ticket",

@@ -499,7 +499,8 @@ fn extremes(year: &[Bar], quote: &Quote) -> Option<Extremes> {
 }
 
 fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
-    let source = quote.map_or_else(|| services.market().quotes.source().0, |quote| quote.source.0.clone());
+    let source =
+        quote.map_or_else(|| services.market().quotes.source().to_string(), |quote| quote.source.to_string());
     let mut lines = match services.freshness() {
         Freshness::Simulated => vec![
             format!("The built-in market, {source}."),

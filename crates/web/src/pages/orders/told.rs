@@ -290,7 +290,7 @@ pub fn provenance(entry: &JournalEntry) -> String {
         format!(
             "Rule: {}. Source: {} ({}). Commission {}.",
             rule(side_of(entry), receipt.rule),
-            source_name(&receipt.source.0),
+            source_name(receipt.source.as_str()),
             receipt.source,
             format::money(&entry.commission)
         )
@@ -325,7 +325,7 @@ mod tests {
             price: Some(price.parse().unwrap()),
             commission: commission.parse().unwrap(),
             receipt: Some(Receipt {
-                source: PriceSource("simulated/sim-v1".into()),
+                source: PriceSource::from("simulated/sim-v1"),
                 quoted_at: at("2026-11-20T20:31:07Z"),
                 rule: if side == TransactionType::Sell { FillRule::Bid } else { FillRule::Ask },
                 quoted_price: "189.40".parse().unwrap(),
