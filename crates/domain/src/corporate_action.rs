@@ -4,14 +4,12 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, RoundingMode, Signed, ToPrimitive};
+use bigdecimal::{BigDecimal, RoundingMode};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use crate::{
-    ActionId, Bar, Calendar, Money, Price, PriceMove, Quantity, Quote, StockId, Symbol, Timestamp, decimal,
-};
+use crate::decimal::{Decimal, Shortest};
+use crate::{ActionId, Bar, Calendar, Money, Price, PriceMove, Quantity, Quote, StockId, Symbol, Timestamp};
 
 /// One event of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,19 +87,23 @@ impl fmt::Display for CorporateActionId {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct PerShare(pub(crate) BigDecimal);
+pub struct PerShare(pub(crate) Decimal);
 
 const PER_SHARE_SCALE: i64 = 6;
 
 impl PerShare {
     /// `mantissa × 10^-scale`, half-even to six decimals. `None` unless that is above zero.
     pub fn from_scaled(mantissa: i64, scale: u8) -> Option<Self> {
-        Self::rounded(&BigDecimal::new(mantissa.into(), scale.into()))
+        Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
     }
 
     /// Half-even to six decimals. `None` unless that is above zero.
     pub fn rounded(exact: &BigDecimal) -> Option<Self> {
-        let amount = decimal::round(exact, PER_SHARE_SCALE);
+        Self::half_even(&exact.clone().into())
+    }
+
+    fn half_even(exact: &Decimal) -> Option<Self> {
+        let amount = exact.half_even(PER_SHARE_SCALE);
         amount.is_positive().then(|| Self(amount.normalized()))
     }
 
@@ -112,15 +114,14 @@ impl PerShare {
 
     /// For statistics and drawings only; never comes back into the books.
     pub fn to_f64(&self) -> f64 {
-        self.0.to_f64().unwrap_or(f64::NAN)
+        self.0.to_f64()
     }
 }
 
 impl fmt::Display for PerShare {
     /// At least two decimals, without further trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scale = self.0.fractional_digit_count().max(2);
-        f.write_str(&self.0.with_scale(scale).to_plain_string())
+        Shortest(&self.0, 2).fmt(f)
     }
 }
 
@@ -205,12 +206,12 @@ impl SplitRatio {
     /// So many shares become that many, rounded down to nine decimals. The rest is less than 0.000000001 of a share:
     /// less than a cent at every price the books hold, so there is nothing to pay for it.
     pub fn shares(&self, old: &Quantity) -> Quantity {
-        Quantity::rounded_down(&(&old.0 * self.new_shares() / self.old_shares()))
+        Quantity::quotient(&(&old.0 * &self.new_shares()), &self.old_shares())
     }
 
     /// What a share costs after the split that cost `old` before, to the tick. `None` beyond what a price can be.
     pub fn price(&self, old: &Price, mode: RoundingMode) -> Option<Price> {
-        Price::on_tick(&(&old.0 * self.old_shares() / self.new_shares()), mode)
+        Price::quotient(&(&old.0 * &self.old_shares()), &self.new_shares(), mode).checked().ok()
     }
 
     /// A quote of before the split in shares of after it, half-even to the tick. A price too small for that is the
@@ -235,16 +236,15 @@ impl SplitRatio {
     }
 
     fn volume(&self, old: u64) -> u64 {
-        let new = BigDecimal::from(old) * self.new_shares() / self.old_shares();
-        new.with_scale_round(0, RoundingMode::Down).to_u64().unwrap_or(u64::MAX)
+        volume(old, &self.new_shares(), &self.old_shares())
     }
 
-    fn new_shares(&self) -> BigDecimal {
-        BigDecimal::from(self.numerator.get())
+    fn new_shares(&self) -> Decimal {
+        self.numerator.get().into()
     }
 
-    fn old_shares(&self) -> BigDecimal {
-        BigDecimal::from(self.denominator.get())
+    fn old_shares(&self) -> Decimal {
+        self.denominator.get().into()
     }
 }
 
@@ -271,29 +271,33 @@ impl FromStr for SplitRatio {
 pub fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], as_of: NaiveDate) -> Vec<Bar> {
     let adjusted = |bar: Bar| {
         let since = actions.iter().filter(|action| bar.date < action.ex_on && action.ex_on <= as_of);
-        let one = || BigInt::from(1);
+        let one = || Decimal::whole(1);
         let (new, old) = since.fold((one(), one()), |(new, old), action| match action.kind {
             CorporateActionKind::Split { numerator, denominator } => {
-                (new * numerator.get(), old * denominator.get())
+                (&new * &numerator.get().into(), &old * &denominator.get().into())
             }
             _ => (new, old),
         });
         if new == old {
             return bar;
         }
-        let (new, old) = (BigDecimal::from(new), BigDecimal::from(old));
-        let price = |price: &Price| Price::rounded(&(&price.0 * &old / &new));
-        let volume = BigDecimal::from(bar.volume) * &new / &old;
+        let price = |price: &Price| Price::quotient(&(&price.0 * &old), &new, RoundingMode::HalfEven);
         Bar {
             date: bar.date,
             open: price(&bar.open),
             high: price(&bar.high),
             low: price(&bar.low),
             close: price(&bar.close),
-            volume: volume.with_scale_round(0, RoundingMode::Down).to_u64().unwrap_or(u64::MAX),
+            volume: volume(bar.volume, &new, &old),
         }
     };
     bars.into_iter().map(adjusted).collect()
+}
+
+/// So many shares are that many after a split, down to whole ones.
+fn volume(before: u64, new: &Decimal, old: &Decimal) -> u64 {
+    let exact = &Decimal::from(before) * new;
+    exact.quotient(old, 0, RoundingMode::Down).to_u64().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,11 +7,10 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 use std::str::FromStr;
 
-use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, RoundingMode, Signed, Zero};
+use bigdecimal::{BigDecimal, RoundingMode};
 use thiserror::Error;
 
-use crate::decimal::{self, Plain, Shortest, to_f64};
+use crate::decimal::{self, Decimal, Plain, Shortest};
 
 /// Why a text is not an amount. The sentence is meant for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,31 +27,32 @@ pub enum DecimalError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct Money(pub(crate) BigDecimal);
+pub struct Money(pub(crate) Decimal);
 
 /// What one share costs, on the tick: 0.01 from 1.00 upwards, 0.0001 below. Never negative.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct Price(pub(crate) BigDecimal);
+pub struct Price(pub(crate) Decimal);
 
 /// A number of shares with up to nine decimals. Never negative; a side says which way it goes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct Quantity(pub(crate) BigDecimal);
+pub struct Quantity(pub(crate) Decimal);
 
 /// A share in hundredths, above 0 and at most 100, with up to four decimals: 2.5 is 2.5 %.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct Percent(pub(crate) BigDecimal);
+pub struct Percent(pub(crate) Decimal);
 
 /// An amount per share or a share in hundredths that a fee is reckoned by: zero or more, with up to six decimals.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rate(pub(crate) BigDecimal);
+pub struct Rate(pub(crate) Decimal);
 
 const CENTS: i64 = 2;
+const TICK_BELOW_ONE: i64 = 4;
 const QUANTITY_SCALE: i64 = 9;
 const PERCENT_SCALE: i64 = 4;
 const RATE_SCALE: i64 = 6;
@@ -62,16 +62,16 @@ impl Money {
     pub const MAX: &'static str = "1000000000000000.00";
 
     pub fn zero() -> Self {
-        Self(BigDecimal::new(BigInt::zero(), CENTS))
+        Self(Decimal::new(0, CENTS))
     }
 
     pub fn from_cents(cents: i64) -> Self {
-        Self(BigDecimal::new(cents.into(), CENTS))
+        Self(Decimal::new(cents.into(), CENTS))
     }
 
     /// Half-even to the cent.
-    pub(crate) fn rounded(exact: &BigDecimal) -> Self {
-        Self(decimal::round(exact, CENTS))
+    pub(crate) fn rounded(exact: &Decimal) -> Self {
+        Self(exact.half_even(CENTS))
     }
 
     pub fn is_zero(&self) -> bool {
@@ -92,7 +92,7 @@ impl Money {
 
     /// Whether the amount lies within ±10^15, what the books can hold.
     pub fn in_bounds(&self) -> bool {
-        self.0.abs() <= 1_000_000_000_000_000_i64
+        self.0.abs() <= Decimal::whole(1_000_000_000_000_000)
     }
 
     /// `self × part / whole`, half-even to the cent: the cost that leaves with a part of a position.
@@ -100,8 +100,7 @@ impl Money {
     /// # Panics
     /// If `whole` is zero, which a held position never is.
     pub fn prorate(&self, part: &Quantity, whole: &Quantity) -> Self {
-        let exact = &self.0 * &part.0;
-        Self(decimal::quotient(&exact, &whole.0, CENTS, RoundingMode::HalfEven))
+        Self((&self.0 * &part.0).quotient(&whole.0, CENTS, RoundingMode::HalfEven))
     }
 
     /// How many shares the amount buys at `price`, rounded down to nine decimals.
@@ -110,12 +109,12 @@ impl Money {
         if price.0.is_zero() || !self.is_positive() {
             return Quantity::zero();
         }
-        Quantity(decimal::quotient(&self.0, &price.0, QUANTITY_SCALE, RoundingMode::Down))
+        Quantity(self.0.quotient(&price.0, QUANTITY_SCALE, RoundingMode::Down))
     }
 
     /// For statistics and drawings only; never comes back into the books.
     pub fn to_f64(&self) -> f64 {
-        to_f64(&self.0)
+        self.0.to_f64()
     }
 }
 
@@ -124,12 +123,16 @@ impl Price {
 
     /// `mantissa × 10^-scale`, half-even to the tick: how sources with binary or over-precise prices enter.
     pub fn from_scaled(mantissa: i64, scale: u8) -> Self {
-        Self::rounded(&BigDecimal::new(mantissa.into(), scale.into()))
+        Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
     }
 
     /// Half-even to the tick of its size.
     pub fn rounded(exact: &BigDecimal) -> Self {
-        Self(decimal::round(exact, tick_scale(exact)))
+        Self::half_even(&exact.clone().into())
+    }
+
+    fn half_even(exact: &Decimal) -> Self {
+        Self(exact.half_even(tick_scale(exact)))
     }
 
     /// Parses a provider's text, which may carry more decimals than the tick, and rounds half-even to the tick.
@@ -137,17 +140,19 @@ impl Price {
     /// # Errors
     /// If the text is not a plain decimal above zero and at most 10^7.
     pub fn from_provider(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
-        Self::rounded(&exact).checked()
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        Self::half_even(&exact).checked()
     }
 
-    /// To the tick, the way that is asked for. `None` beyond what a price can be.
-    pub(crate) fn on_tick(exact: &BigDecimal, mode: bigdecimal::RoundingMode) -> Option<Self> {
-        Self(exact.with_scale_round(tick_scale(exact), mode)).checked().ok()
+    /// `dividend / divisor`, both above zero, to the tick of its size.
+    pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal, mode: RoundingMode) -> Self {
+        let scale = if dividend < divisor { TICK_BELOW_ONE } else { CENTS };
+        Self(dividend.quotient(divisor, scale, mode))
     }
 
-    fn checked(self) -> Result<Self, DecimalError> {
-        if self.0.is_positive() && self.0 <= 10_000_000 {
+    /// Unless it is beyond what a price can be.
+    pub(crate) fn checked(self) -> Result<Self, DecimalError> {
+        if self.0.is_positive() && self.0 <= Decimal::whole(10_000_000) {
             Ok(self)
         } else {
             Err(DecimalError::OutOfRange { least: "0.0001", most: Self::MAX })
@@ -160,22 +165,22 @@ impl Price {
 
     /// `self + other`.
     pub fn plus(&self, other: &Self) -> Self {
-        Self::rounded(&(&self.0 + &other.0))
+        Self::half_even(&(&self.0 + &other.0))
     }
 
     /// `self − other`, or `None` when nothing would be left.
     pub fn less(&self, other: &Self) -> Option<Self> {
-        (self > other).then(|| Self::rounded(&(&self.0 - &other.0)))
+        (self > other).then(|| Self::half_even(&(&self.0 - &other.0)))
     }
 
     /// `self × (1 + percent/100)`, half-even to the tick.
     pub fn raised(&self, percent: &Percent) -> Self {
-        Self::rounded(&(&self.0 + &self.0 * &percent.0 * hundredth()))
+        Self::half_even(&(&self.0 + &percent.of(&self.0)))
     }
 
     /// `self × (1 − percent/100)`, half-even to the tick; `None` when nothing would be left.
     pub fn lowered(&self, percent: &Percent) -> Option<Self> {
-        let lowered = Self::rounded(&(&self.0 - &self.0 * &percent.0 * hundredth()));
+        let lowered = Self::half_even(&(&self.0 - &percent.of(&self.0)));
         (!lowered.is_zero()).then_some(lowered)
     }
 
@@ -191,18 +196,18 @@ impl Price {
 
     /// `self / other − 1` as a ratio; `None` when `other` is zero.
     pub fn change_ratio(&self, other: &Self) -> Option<f64> {
-        (!other.0.is_zero()).then(|| to_f64(&(&self.0 / &other.0)) - 1.0)
+        (!other.0.is_zero()).then(|| self.0.ratio(&other.0) - 1.0)
     }
 
     /// For statistics and drawings only; never comes back into the books.
     pub fn to_f64(&self) -> f64 {
-        to_f64(&self.0)
+        self.0.to_f64()
     }
 }
 
 /// A difference of two prices, per share; positive when the price rose. Exact, not rounded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PriceChange(BigDecimal);
+pub struct PriceChange(Decimal);
 
 impl PriceChange {
     pub fn is_zero(&self) -> bool {
@@ -219,7 +224,7 @@ impl Quantity {
     pub const MAX: &'static str = "1000000000";
 
     pub fn zero() -> Self {
-        Self(BigDecimal::zero())
+        Self(Decimal::ZERO)
     }
 
     pub fn is_zero(&self) -> bool {
@@ -233,24 +238,23 @@ impl Quantity {
 
     /// So many percent of `volume` shares, rounded down to whole ones.
     pub fn share_of(volume: u64, percent: &Percent) -> Self {
-        let exact = BigDecimal::from(volume) * &percent.0 * hundredth();
-        Self(exact.with_scale_round(0, bigdecimal::RoundingMode::Down))
+        Self(percent.of(&volume.into()).with_scale(0))
     }
 
-    /// Down to nine decimals.
-    pub(crate) fn rounded_down(exact: &BigDecimal) -> Self {
-        Self(exact.with_scale_round(QUANTITY_SCALE, bigdecimal::RoundingMode::Down).normalized())
+    /// `dividend / divisor`, down to nine decimals.
+    pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal) -> Self {
+        Self(dividend.quotient(divisor, QUANTITY_SCALE, RoundingMode::Down).normalized())
     }
 
     /// Whether the books can hold it: at most 10^9 shares.
     pub fn in_bounds(&self) -> bool {
-        self.0 <= 1_000_000_000
+        self.0 <= Decimal::whole(1_000_000_000)
     }
 }
 
 /// What a share cost on average: `cost / quantity`, half-even to six decimals. `None` for nothing held.
 pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> {
-    let average = || decimal::quotient(&cost.0, &quantity.0, 6, RoundingMode::HalfEven);
+    let average = || cost.0.quotient(&quantity.0, 6, RoundingMode::HalfEven);
     (!quantity.is_zero()).then(|| AveragePrice(average()))
 }
 
@@ -258,16 +262,16 @@ pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
-pub struct AveragePrice(pub(crate) BigDecimal);
+pub struct AveragePrice(pub(crate) Decimal);
 
 impl AveragePrice {
     /// The average over `before` shares at `self` and `quantity` more at `price`, half-even to six decimals.
     pub fn with(&self, before: &Quantity, price: &Price, quantity: &Quantity) -> Self {
-        let (total, shares) = (&self.0 * &before.0 + &price.0 * &quantity.0, &before.0 + &quantity.0);
+        let (total, shares) = (&(&self.0 * &before.0) + &(&price.0 * &quantity.0), &before.0 + &quantity.0);
         if shares.is_zero() {
             return self.clone();
         }
-        Self(decimal::quotient(&total, &shares, 6, RoundingMode::HalfEven))
+        Self(total.quotient(&shares, 6, RoundingMode::HalfEven))
     }
 
     /// As a price is written where it lies on the tick, else with the decimals it needs: `189.42`, `189.423333`.
@@ -284,7 +288,7 @@ impl From<Price> for AveragePrice {
 
 impl Rate {
     pub fn zero() -> Self {
-        Self(BigDecimal::zero())
+        Self(Decimal::ZERO)
     }
 
     /// `self × quantity`, half-even to the cent.
@@ -294,18 +298,26 @@ impl Rate {
 
     /// So many percent of `amount`, half-even to the cent.
     pub fn percent_of(&self, amount: &Money) -> Money {
-        Money::rounded(&(&self.0 * &amount.0 * hundredth()))
+        Money::rounded(&percent(&self.0, &amount.0))
     }
 }
 
-fn hundredth() -> BigDecimal {
-    BigDecimal::new(BigInt::from(1), 2)
+impl Percent {
+    /// So many percent of `amount`, exactly.
+    fn of(&self, amount: &Decimal) -> Decimal {
+        percent(&self.0, amount)
+    }
+}
+
+/// So many percent of `amount`, exactly.
+fn percent(percent: &Decimal, amount: &Decimal) -> Decimal {
+    &(percent * amount) * &Decimal::new(1, 2)
 }
 
 impl Add<&Quantity> for Quantity {
     type Output = Self;
     fn add(self, other: &Quantity) -> Self {
-        Self(self.0 + &other.0)
+        Self(&self.0 + &other.0)
     }
 }
 
@@ -314,35 +326,35 @@ impl Sub<&Quantity> for Quantity {
     /// For shares that are known to be there.
     fn sub(self, other: &Quantity) -> Self {
         debug_assert!(self >= *other, "Invariant: a quantity is never negative");
-        Self(self.0 - &other.0)
+        Self(&self.0 - &other.0)
     }
 }
 
 impl Add for Money {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(&self.0 + &other.0)
     }
 }
 
 impl Add<&Money> for Money {
     type Output = Self;
     fn add(self, other: &Money) -> Self {
-        Self(self.0 + &other.0)
+        Self(&self.0 + &other.0)
     }
 }
 
 impl Sub for Money {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self(self.0 - other.0)
+        Self(&self.0 - &other.0)
     }
 }
 
 impl Sub<&Money> for Money {
     type Output = Self;
     fn sub(self, other: &Money) -> Self {
-        Self(self.0 - &other.0)
+        Self(&self.0 - &other.0)
     }
 }
 
@@ -361,26 +373,30 @@ impl SubAssign<&Money> for Money {
 impl Neg for Money {
     type Output = Self;
     fn neg(self) -> Self {
-        Self(-self.0)
+        Self(-&self.0)
     }
 }
 
 impl Sum for Money {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        amounts.fold(Self::zero(), |total, amount| total + amount)
+        let mut total = Self::zero();
+        amounts.for_each(|amount| total += &amount);
+        total
     }
 }
 
 impl<'a> Sum<&'a Money> for Money {
     fn sum<I: Iterator<Item = &'a Money>>(amounts: I) -> Self {
-        amounts.fold(Self::zero(), |total, amount| total + amount)
+        let mut total = Self::zero();
+        amounts.for_each(|amount| total += amount);
+        total
     }
 }
 
 impl FromStr for Money {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
         at_most(&exact, CENTS)?;
         let money = Self(exact.with_scale(CENTS));
         match money.in_bounds() {
@@ -393,7 +409,7 @@ impl FromStr for Money {
 impl FromStr for Price {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
         let scale = tick_scale(&exact);
         at_most(&exact, scale)?;
         Self(exact.with_scale(scale)).checked()
@@ -403,7 +419,7 @@ impl FromStr for Price {
 impl FromStr for Quantity {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
         let quantity = Self(exact.normalized());
         match quantity.0.is_positive() && quantity.in_bounds() {
             true => Ok(quantity),
@@ -415,9 +431,9 @@ impl FromStr for Quantity {
 impl FromStr for Percent {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
         at_most(&exact, PERCENT_SCALE)?;
-        match exact.is_positive() && exact <= 100 {
+        match exact.is_positive() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
             false => Err(DecimalError::OutOfRange { least: "0.0001", most: "100" }),
         }
@@ -427,9 +443,9 @@ impl FromStr for Percent {
 impl FromStr for Rate {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
         at_most(&exact, RATE_SCALE)?;
-        match !exact.is_negative() && exact <= 100 {
+        match !exact.is_negative() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
             false => Err(DecimalError::OutOfRange { least: "0", most: "100" }),
         }
@@ -437,12 +453,12 @@ impl FromStr for Rate {
 }
 
 /// 2 decimals from 1.00 upwards, 4 below.
-fn tick_scale(price: &BigDecimal) -> i64 {
-    if *price < 1 { 4 } else { 2 }
+fn tick_scale(price: &Decimal) -> i64 {
+    if *price < Decimal::whole(1) { TICK_BELOW_ONE } else { CENTS }
 }
 
-fn at_most(value: &BigDecimal, scale: i64) -> Result<(), DecimalError> {
-    match value.normalized().fractional_digit_count() <= scale {
+fn at_most(value: &Decimal, scale: i64) -> Result<(), DecimalError> {
+    match value.normalized().scale() <= scale {
         true => Ok(()),
         false => Err(DecimalError::TooPrecise { most: scale }),
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::backend::Backend;
+use diesel::data_types::PgNumeric;
 use diesel::deserialize::{self, FromSql};
 use diesel::expression::ValidGrouping;
 use diesel::pg::Pg;
@@ -15,7 +16,7 @@ use diesel::sql_types::{BigInt, Numeric, SqlOrd, SqlType, Text, Timestamptz};
 use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
-use crate::decimal::{self, Small};
+use crate::decimal::Decimal;
 use crate::money::AveragePrice;
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
@@ -37,28 +38,48 @@ impl SqlOrd for Moment {}
 
 const SQLITE_INSTANT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
+impl FromSql<Exact, Pg> for Decimal {
+    fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        match read_numeric(bytes.as_bytes()) {
+            Some(value) => Ok(value),
+            None => <BigDecimal as FromSql<Numeric, Pg>>::from_sql(bytes).map(Self::from),
+        }
+    }
+}
+
+impl ToSql<Exact, Pg> for Decimal {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        let out = &mut out.reborrow();
+        match numeric(self) {
+            Some(numeric) => ToSql::<Numeric, Pg>::to_sql(&numeric, out),
+            None => ToSql::<Numeric, Pg>::to_sql(self.big().as_ref(), out),
+        }
+    }
+}
+
+impl FromSql<Exact, Sqlite> for Decimal {
+    fn from_sql(mut bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = bytes.read_text();
+        match Self::plain(text) {
+            Some(value) => Ok(value),
+            None => Ok(text.parse::<BigDecimal>()?.into()),
+        }
+    }
+}
+
 macro_rules! exact {
     ($($name:ident),+) => { $(
-        impl FromSql<Exact, Pg> for $name {
-            fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-                match small_numeric(bytes.as_bytes()) {
-                    Some(small) => Ok(Self(small.to_big())),
-                    None => <BigDecimal as FromSql<Numeric, Pg>>::from_sql(bytes).map(Self),
-                }
+        impl<DB: Backend> FromSql<Exact, DB> for $name
+        where
+            Decimal: FromSql<Exact, DB>,
+        {
+            fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+                Decimal::from_sql(bytes).map(Self)
             }
         }
         impl ToSql<Exact, Pg> for $name {
             fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-                ToSql::<Numeric, Pg>::to_sql(&self.0, out)
-            }
-        }
-        impl FromSql<Exact, Sqlite> for $name {
-            fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-                let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
-                match decimal::from_stored(&text) {
-                    Some(value) => Ok(Self(value)),
-                    None => Ok(Self(text.parse()?)),
-                }
+                self.0.to_sql(out)
             }
         }
         impl ToSql<Exact, Sqlite> for $name {
@@ -73,23 +94,55 @@ exact!(Money, Price, Quantity, AveragePrice, Percent, PerShare);
 
 /// Reads PostgreSQL's binary NUMERIC: how many groups of four digits, the place of the first group, sign, decimals, and
 /// the groups. `None` for what is no ordinary amount.
-fn small_numeric(bytes: &[u8]) -> Option<Small> {
+fn read_numeric(bytes: &[u8]) -> Option<Decimal> {
     let mut words = bytes.chunks_exact(2).map(|word| i16::from_be_bytes([word[0], word[1]]));
     let (count, weight, sign, scale) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let mut mantissa: i128 = 0;
     for _ in 0..count {
         mantissa = mantissa.checked_mul(10_000)?.checked_add(words.next()?.into())?;
     }
-    // The last group's place, in decimals: the groups may end before the decimals or behind them, then with zeros.
-    let missing = i32::from(scale) + 4 * (i32::from(weight) - i32::from(count) + 1);
-    let factor = 10_i128.checked_pow(missing.unsigned_abs())?;
-    mantissa = if missing < 0 { mantissa / factor } else { mantissa.checked_mul(factor)? };
     let mantissa = match sign {
         0 => mantissa,
         0x4000 => -mantissa,
         _ => return None,
     };
-    (0..=i16::MAX).contains(&scale).then_some(Small { mantissa, scale: scale.into() })
+    // The groups may end before the decimals or behind them, then with zeros.
+    let given = 4 * (i64::from(count) - i64::from(weight) - 1);
+    (scale >= 0).then(|| Decimal::new(mantissa, given).with_scale(scale.into()))
+}
+
+/// A decimal in PostgreSQL's groups of four digits, as diesel has it of a `BigDecimal`. `None` for what is no ordinary
+/// amount.
+fn numeric(value: &Decimal) -> Option<PgNumeric> {
+    let Decimal::Small { mantissa, scale } = *value else { return None };
+    let scale = u16::try_from(scale).ok()?;
+    if mantissa == 0 {
+        return Some(PgNumeric::Positive { weight: 0, scale: 0, digits: vec![0] });
+    }
+    // The groups meet at the point: the last one takes the decimals that are left over, filled up with zeros.
+    let left_over = 10_u128.pow(u32::from(scale % 4));
+    let last = mantissa.unsigned_abs() % left_over * (10_000 / left_over);
+    let mut rest = mantissa.unsigned_abs() / left_over;
+    let mut digits = Vec::with_capacity(11);
+    digits.push(i16::try_from(last).ok()?);
+    while rest > 0 {
+        // Division of 128 bits is slow, and few amounts need it.
+        let (more, group) = match u64::try_from(rest) {
+            Ok(rest) => (u128::from(rest / 10_000), i16::try_from(rest % 10_000)),
+            Err(_) => (rest / 10_000, i16::try_from(rest % 10_000)),
+        };
+        digits.push(group.ok()?);
+        rest = more;
+    }
+    let weight = i16::try_from(digits.len()).ok()? - i16::try_from(scale / 4).ok()? - 2;
+    digits.reverse();
+    while digits.last() == Some(&0) {
+        digits.pop();
+    }
+    Some(match mantissa {
+        0.. => PgNumeric::Positive { weight, scale, digits },
+        _ => PgNumeric::Negative { weight, scale, digits },
+    })
 }
 
 impl FromSql<Moment, Pg> for Timestamp {
@@ -191,7 +244,6 @@ uuids!(OrderId, TokenId);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use diesel::data_types::PgNumeric;
     use proptest::prelude::*;
 
     /// Count, weight, sign, scale and groups as words of the wire.
@@ -200,7 +252,7 @@ mod tests {
     }
 
     fn read(words: &[i32]) -> Option<String> {
-        small_numeric(&wire(words)).map(|small| small.to_big().to_plain_string())
+        read_numeric(&wire(words)).map(|value| value.big().to_plain_string())
     }
 
     /// As PostgreSQL sends them (`numeric_send`), or could: with zeros before and behind.
@@ -221,30 +273,48 @@ mod tests {
         ] {
             assert_eq!(read(words).as_deref(), Some(expected), "{words:?}");
         }
+        assert_eq!(read(&[1, 60, 0, 0, 1]), Some(format!("1{}", "0".repeat(240))));
         // Not a number, too few groups, too large, nothing at all.
-        for words in [&[0, 0, 0xC000, 0][..], &[2, 0, 0, 2, 189], &[1, 60, 0, 0, 1], &[]] {
+        for words in [
+            &[0, 0, 0xC000, 0][..],
+            &[2, 0, 0, 2, 189],
+            &[11, 10, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[],
+        ] {
             assert_eq!(read(words), None, "{words:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_numeric_is_read_as_diesel_reads_it(mantissa in any::<i128>(), cut in 0_u32..38, scale in 0_i64..12) {
-            let value = BigDecimal::new((mantissa / 10_i128.pow(cut)).into(), scale);
-            let numeric = PgNumeric::from(&value);
-            let (weight, sign, decimals, digits) = match &numeric {
+        fn a_numeric_is_written_and_read_as_diesel_does(
+            mantissa in any::<i128>(),
+            cut in 0_u32..39,
+            zeros in 0_u32..20,
+            scale in prop_oneof![4 => -2_i64..12, 1 => 12_i64..60],
+        ) {
+            let digits = mantissa / 10_i128.pow(cut);
+            let mantissa = digits.checked_mul(10_i128.pow(zeros)).unwrap_or(digits);
+            let value = BigDecimal::new(mantissa.into(), scale);
+            let expected = PgNumeric::from(&value);
+            match numeric(&value.clone().into()) {
+                Some(numeric) => prop_assert_eq!(&numeric, &expected),
+                None => prop_assert!(scale < 0, "{}", value),
+            }
+            let (weight, sign, decimals, digits) = match &expected {
                 PgNumeric::Positive { weight, scale, digits } => (weight, 0, scale, digits),
                 PgNumeric::Negative { weight, scale, digits } => (weight, 0x4000, scale, digits),
                 PgNumeric::NaN => unreachable!("a decimal is a number"),
             };
             let mut words = vec![i32::try_from(digits.len()).unwrap(), (*weight).into(), sign, (*decimals).into()];
             words.extend(digits.iter().map(|digit| i32::from(*digit)));
-            let expected = BigDecimal::try_from(&numeric).unwrap();
-            if let Some(small) = small_numeric(&wire(&words)) {
-                prop_assert_eq!(small.to_big().to_plain_string(), expected.to_plain_string());
-                prop_assert_eq!(small.to_big(), value);
+            let expected = BigDecimal::try_from(&expected).unwrap();
+            if let Some(read) = read_numeric(&wire(&words)) {
+                let read = read.big().into_owned();
+                prop_assert_eq!(read.to_plain_string(), expected.to_plain_string());
+                prop_assert_eq!(read, value);
             } else {
-                prop_assert!(mantissa.unsigned_abs() / 10_u128.pow(cut) > 10_u128.pow(30), "{}", value);
+                prop_assert!(mantissa.unsigned_abs() > 10_u128.pow(34), "{}", value);
             }
         }
     }
