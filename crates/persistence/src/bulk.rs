@@ -1,11 +1,12 @@
 //! Statements over many rows at once for PostgreSQL, where a round trip costs more than the row. SQLite is in the
-//! same process: there a prepared statement per row is as fast, and plain diesel is used.
+//! same process: there a prepared statement per row is as fast.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, HasSqlType, SingleValue};
+use diesel::sqlite::Sqlite;
 use std::marker::PhantomData;
 
 /// `before unnest($1, $2, …) after`: one array a column makes the rows. The text is the same however many rows there
@@ -112,3 +113,66 @@ impl<ST> Query for Unnest<'_, ST> {
 }
 
 impl<ST> RunQueryDsl<PgConnection> for Unnest<'_, ST> {}
+
+/// A statement of SQLite with `?` where its values go. Its text is always the same, so each connection prepares it once;
+/// diesel prepares its own updates anew for each row, which costs as much as the row.
+pub struct PerRow<'a> {
+    text: &'static str,
+    values: Vec<Box<dyn Bind + 'a>>,
+}
+
+impl<'a> PerRow<'a> {
+    pub fn new(text: &'static str) -> Self {
+        Self { text, values: Vec::new() }
+    }
+
+    /// The next value, of SQL type `S`.
+    pub fn value<S, T>(mut self, value: T) -> Self
+    where
+        S: SingleValue + 'static,
+        Sqlite: HasSqlType<S>,
+        T: ToSql<S, Sqlite> + 'a,
+    {
+        self.values.push(Box::new(Value::<S, T> { value, sql_type: PhantomData }));
+        self
+    }
+}
+
+trait Bind {
+    fn bind<'b>(&'b self, pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()>;
+}
+
+struct Value<S, T> {
+    value: T,
+    sql_type: PhantomData<S>,
+}
+
+impl<S: SingleValue, T: ToSql<S, Sqlite>> Bind for Value<S, T>
+where
+    Sqlite: HasSqlType<S>,
+{
+    fn bind<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        pass.push_bind_param::<S, T>(&self.value)
+    }
+}
+
+impl QueryFragment<Sqlite> for PerRow<'_> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let mut values = self.values.iter();
+        for (index, part) in self.text.split('?').enumerate() {
+            if index > 0 {
+                values.next().expect("Invariant: a value for each `?`").bind(pass.reborrow())?;
+            }
+            pass.push_sql(part);
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for PerRow<'_> {
+    type QueryId = ();
+    // Known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl RunQueryDsl<SqliteConnection> for PerRow<'_> {}

@@ -251,7 +251,7 @@ pub fn by_client_order_ids(
                 let id: Option<OrderId> = orders::table
                     .filter(orders::portfolio_id.eq(portfolio).and(orders::client_order_id.eq(name)))
                     .select(orders::id)
-                    .first(c)
+                    .get_result(c)
                     .optional()?;
                 ids.extend(id);
             }

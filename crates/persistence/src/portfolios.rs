@@ -5,7 +5,7 @@ use diesel::sql_types::BigInt;
 use domain::sql::{Exact, Moment};
 use domain::{Money, Portfolio, PortfolioId, Timestamp, UserId};
 
-use crate::bulk::Unnest;
+use crate::bulk::{PerRow, Unnest};
 use crate::connection::{Conn, Locked};
 use crate::schema::{portfolios, users};
 use crate::users::lower;
@@ -108,13 +108,25 @@ pub struct LockedPortfolio {
 /// Locks the rows in the order of their ids, so that orders and cash movements of one portfolio follow one another and
 /// nobody waits in a circle.
 pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>, StoreError> {
-    let rows: Vec<PortfolioRecord> = Locked(
-        portfolios::table
-            .filter(portfolios::id.eq_any(ids))
-            .order(portfolios::id)
-            .select(PortfolioRecord::as_select()),
-    )
-    .load(tx.conn)?;
+    let rows: Vec<PortfolioRecord> = match tx.conn {
+        Conn::Sqlite(c) => {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                rows.extend(portfolios::table.find(id).select(PortfolioRecord::as_select()).load(c)?);
+            }
+            rows
+        }
+        Conn::Postgres(_) => Locked(
+            portfolios::table
+                .filter(portfolios::id.eq_any(ids))
+                .order(portfolios::id)
+                .select(PortfolioRecord::as_select()),
+        )
+        .load(tx.conn)?,
+    };
     Ok(rows
         .into_iter()
         .map(|row| {
@@ -163,13 +175,15 @@ pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result
     match tx.conn {
         Conn::Sqlite(c) => {
             for (portfolio, now) in changed {
-                diesel::update(portfolios::table.find(portfolio.id))
-                    .set((
-                        portfolios::cash_balance.eq(&portfolio.cash_balance),
-                        portfolios::reserved_cash.eq(&portfolio.reserved.cash),
-                        portfolios::updated_at.eq(now),
-                        portfolios::version.eq(portfolios::version + 1),
-                    ))
+                let statement = PerRow::new(
+                    "UPDATE portfolios SET cash_balance = ?, reserved_cash = ?, updated_at = ?, \
+                     version = version + 1 WHERE id = ?",
+                );
+                statement
+                    .value::<Exact, _>(&portfolio.cash_balance)
+                    .value::<Exact, _>(&portfolio.reserved.cash)
+                    .value::<Moment, _>(now)
+                    .value::<BigInt, _>(portfolio.id)
                     .execute(c)?;
             }
         }

@@ -7,7 +7,7 @@ use diesel::sql_types::BigInt;
 use domain::sql::Exact;
 use domain::{Money, PortfolioId, Position, Quantity, Stock, StockId};
 
-use crate::bulk::Unnest;
+use crate::bulk::{PerRow, Unnest};
 use crate::connection::Conn;
 use crate::schema::{positions, stocks};
 use crate::stocks::StockRow;
@@ -88,6 +88,7 @@ pub fn of_pairs(
         Conn::Sqlite(c) => {
             let mut rows = Vec::new();
             for (portfolio, stock) in pairs {
+                // Without a LIMIT, for whose value SQLite would plan anew each time.
                 rows.extend(
                     positions::table
                         .filter(positions::portfolio_id.eq(portfolio).and(positions::stock_id.eq(stock)))
@@ -99,7 +100,7 @@ pub fn of_pairs(
                             positions::realized_pnl,
                             positions::reserved_quantity,
                         ))
-                        .first(c)
+                        .get_result(c)
                         .optional()?,
                 );
             }
@@ -137,17 +138,20 @@ pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> 
     match tx.conn {
         Conn::Sqlite(c) => {
             for Changed { portfolio, stock, position, reserved } in changed {
-                let values = (
-                    positions::quantity.eq(&position.quantity),
-                    positions::cost_basis.eq(&position.cost_basis),
-                    positions::realized_pnl.eq(&position.realized_pnl),
-                    positions::reserved_quantity.eq(reserved),
+                let statement = PerRow::new(
+                    "INSERT INTO positions (portfolio_id, stock_id, quantity, cost_basis, realized_pnl, \
+                     reserved_quantity) VALUES (?, ?, ?, ?, ?, ?) \
+                     ON CONFLICT (portfolio_id, stock_id) DO UPDATE SET quantity = excluded.quantity, \
+                     cost_basis = excluded.cost_basis, realized_pnl = excluded.realized_pnl, \
+                     reserved_quantity = excluded.reserved_quantity",
                 );
-                diesel::insert_into(positions::table)
-                    .values((positions::portfolio_id.eq(portfolio), positions::stock_id.eq(stock), values))
-                    .on_conflict((positions::portfolio_id, positions::stock_id))
-                    .do_update()
-                    .set(values)
+                statement
+                    .value::<BigInt, _>(portfolio)
+                    .value::<BigInt, _>(stock)
+                    .value::<Exact, _>(&position.quantity)
+                    .value::<Exact, _>(&position.cost_basis)
+                    .value::<Exact, _>(&position.realized_pnl)
+                    .value::<Exact, _>(*reserved)
                     .execute(c)?;
             }
         }
