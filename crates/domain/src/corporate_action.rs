@@ -8,7 +8,7 @@ use bigdecimal::{BigDecimal, RoundingMode};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use crate::decimal::{Decimal, Shortest};
+use crate::decimal::{self, Decimal};
 use crate::{ActionId, Bar, Calendar, Money, Price, PriceMove, Quantity, Quote, StockId, Symbol, Timestamp};
 
 /// One event of one stock.
@@ -121,7 +121,7 @@ impl PerShare {
 impl fmt::Display for PerShare {
     /// At least two decimals, without further trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Shortest(&self.0, 2).fmt(f)
+        f.write_str(&decimal::shortest(&self.0, 2))
     }
 }
 
@@ -133,7 +133,7 @@ impl fmt::Debug for PerShare {
 
 impl Serialize for PerShare {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&decimal::shortest(&self.0, 2))
     }
 }
 

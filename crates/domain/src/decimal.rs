@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
 
 use bigdecimal::{BigDecimal, RoundingMode, Signed, ToPrimitive};
 use serde::de::Error as _;
+use smol_str::SmolStr;
 
 /// Compared and hashed by value: 1.5 is 1.50.
 #[derive(Debug, Clone)]
@@ -322,47 +322,35 @@ impl Hash for Decimal {
     }
 }
 
-/// Writes a decimal in plain notation with so many decimals. Further ones are cut off; it should have none.
-pub(crate) struct Plain<'a>(pub &'a Decimal, pub i64);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(value, scale) = self;
-        write(&value.with_scale(*scale), f)
-    }
+/// In plain notation with so many decimals. Further ones are cut off; it should have none.
+pub(crate) fn fixed(value: &Decimal, scale: i64) -> SmolStr {
+    written(&value.with_scale(scale))
 }
 
-/// Writes a decimal in plain notation without zeros at the end, but with at least so many decimals.
-pub(crate) struct Shortest<'a>(pub &'a Decimal, pub i64);
-
-impl fmt::Display for Shortest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(value, least) = self;
-        let shortest = match value {
-            Small { mantissa, scale } => {
-                let (mantissa, scale) = without_zeros(*mantissa, *scale, *least);
-                Decimal::new(mantissa, scale)
-            }
-            Big(big) => big.normalized().into(),
-        };
-        write(&shortest.with_scale(shortest.scale().max(*least)), f)
-    }
+/// In plain notation without zeros at the end, but with at least so many decimals.
+pub(crate) fn shortest(value: &Decimal, least: i64) -> SmolStr {
+    let shortest = match value {
+        Small { mantissa, scale } => {
+            let (mantissa, scale) = without_zeros(*mantissa, *scale, least);
+            Decimal::new(mantissa, scale)
+        }
+        Big(big) => big.normalized().into(),
+    };
+    written(&shortest.with_scale(shortest.scale().max(least)))
 }
 
-/// In plain notation.
-fn write(value: &Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// In plain notation, as it is.
+fn written(value: &Decimal) -> SmolStr {
     // Sign, point, one zero before it, and 39 digits or as many zeros behind it as the scale says.
     let mut text = [b'0'; 48];
     let small = || {
         let Small { mantissa, scale } = value else { return None };
         Some((*mantissa, usize::try_from(*scale).ok().filter(|scale| *scale < 40)?))
     };
-    let Some((mantissa, scale)) = small() else {
-        return f.write_str(&value.big().to_plain_string());
-    };
-    let (mut rest, mut at, mut written) = (mantissa.unsigned_abs(), text.len(), 0);
-    while rest > 0 || written <= scale {
-        if written == scale && scale > 0 {
+    let Some((mantissa, scale)) = small() else { return value.big().to_plain_string().into() };
+    let (mut rest, mut at, mut digits) = (mantissa.unsigned_abs(), text.len(), 0);
+    while rest > 0 || digits <= scale {
+        if digits == scale && scale > 0 {
             at -= 1;
             text[at] = b'.';
         }
@@ -380,13 +368,13 @@ fn write(value: &Decimal, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
         };
         text[at] = b"0123456789"[usize::try_from(digit).unwrap_or_default()];
-        written += 1;
+        digits += 1;
     }
     if mantissa < 0 {
         at -= 1;
         text[at] = b'-';
     }
-    f.write_str(std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
+    std::str::from_utf8(&text[at..]).expect("Invariant: all bytes are ASCII").into()
 }
 
 const POWERS_OF_TEN: [i128; 39] = {
@@ -655,12 +643,12 @@ mod tests {
         fn writing_is_that_of_big_decimals(value in decimals(), scale in 0_i64..12) {
             let ours = decimal(&value);
             let plain = |value: &BigDecimal, scale| value.with_scale(scale).to_plain_string();
-            prop_assert_eq!(Plain(&ours, scale).to_string(), plain(&value, scale));
+            prop_assert_eq!(fixed(&ours, scale), plain(&value, scale));
             let shortest = value.normalized();
             let expected = plain(&shortest, shortest.fractional_digit_count().max(scale));
-            prop_assert_eq!(Shortest(&ours, scale).to_string(), expected);
+            prop_assert_eq!(super::shortest(&ours, scale), expected);
             let decimals = value.fractional_digit_count();
-            let written = Plain(&ours, decimals.max(0)).to_string();
+            let written = fixed(&ours, decimals.max(0));
             same(&BigDecimal::from_str(&written).unwrap().into(), &value.with_scale(decimals.max(0)));
         }
 
@@ -692,7 +680,7 @@ mod tests {
             (1, 45, 45, "0.000000000000000000000000000000000000000000001"),
             (12, -3, 0, "12000"),
         ] {
-            assert_eq!(Plain(&Decimal::new(mantissa, scale), decimals).to_string(), written);
+            assert_eq!(fixed(&Decimal::new(mantissa, scale), decimals), written);
         }
         let value = |text: &str| BigDecimal::from_str(text).unwrap();
         for (exact, rounded) in [

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use bigdecimal::{BigDecimal, RoundingMode};
 use thiserror::Error;
 
-use crate::decimal::{self, Decimal, Plain, Shortest};
+use crate::decimal::{self, Decimal};
 
 /// Why a text is not an amount. The sentence is meant for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -276,7 +276,7 @@ impl AveragePrice {
 
     /// As a price is written where it lies on the tick, else with the decimals it needs: `189.42`, `189.423333`.
     pub fn to_shortest(&self) -> String {
-        Shortest(&self.0, tick_scale(&self.0)).to_string()
+        decimal::shortest(&self.0, tick_scale(&self.0)).into()
     }
 }
 
@@ -464,46 +464,14 @@ fn at_most(value: &Decimal, scale: i64) -> Result<(), DecimalError> {
     }
 }
 
-impl fmt::Display for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Plain(&self.0, CENTS).fmt(f)
-    }
-}
-
-impl fmt::Display for Price {
-    /// Two decimals, four below 1.00.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Plain(&self.0, tick_scale(&self.0)).fmt(f)
-    }
-}
-
-impl fmt::Display for PriceChange {
-    /// At least two decimals, without further trailing zeros.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Shortest(&self.0, CENTS).fmt(f)
-    }
-}
-
-impl fmt::Display for AveragePrice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Plain(&self.0, 6).fmt(f)
-    }
-}
-
-macro_rules! without_trailing_zeros {
-    ($($name:ty),+) => { $(
+macro_rules! written {
+    ($($(#[$how:meta])* $name:ty: $text:expr),+ $(,)?) => { $(
         impl fmt::Display for $name {
-            /// Without trailing zeros.
+            $(#[$how])*
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                Shortest(&self.0, 0).fmt(f)
+                f.write_str(&$text(&self.0))
             }
         }
-    )+ };
-}
-without_trailing_zeros!(Quantity, Percent, Rate);
-
-macro_rules! plain_text {
-    ($($name:ty),+) => { $(
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}({self})", stringify!($name))
@@ -511,12 +479,27 @@ macro_rules! plain_text {
         }
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&$text(&self.0))
             }
         }
     )+ };
 }
-plain_text!(Money, Price, Quantity, PriceChange, AveragePrice, Percent, Rate);
+written! {
+    /// Two decimals.
+    Money: |exact| decimal::fixed(exact, CENTS),
+    /// Two decimals, four below 1.00.
+    Price: |exact| decimal::fixed(exact, tick_scale(exact)),
+    /// At least two decimals, without further trailing zeros.
+    PriceChange: |exact| decimal::shortest(exact, CENTS),
+    /// Six decimals.
+    AveragePrice: |exact| decimal::fixed(exact, 6),
+    /// Without trailing zeros.
+    Quantity: |exact| decimal::shortest(exact, 0),
+    /// Without trailing zeros.
+    Percent: |exact| decimal::shortest(exact, 0),
+    /// Without trailing zeros.
+    Rate: |exact| decimal::shortest(exact, 0),
+}
 
 macro_rules! read_text {
     ($($name:ty),+) => { $(

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use bigdecimal::BigDecimal;
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use diesel::backend::Backend;
 use diesel::data_types::PgNumeric;
 use diesel::deserialize::{self, FromSql};
@@ -35,8 +35,6 @@ pub struct Exact;
 pub struct Moment;
 
 impl SqlOrd for Moment {}
-
-const SQLITE_INSTANT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 
 impl FromSql<Exact, Pg> for Decimal {
     fn from_sql(bytes: <Pg as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
@@ -160,13 +158,14 @@ impl ToSql<Moment, Pg> for Timestamp {
 impl FromSql<Moment, Sqlite> for Timestamp {
     fn from_sql(bytes: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, Sqlite>>::from_sql(bytes)?;
-        Ok(NaiveDateTime::parse_from_str(&text, SQLITE_INSTANT)?.and_utc().into())
+        Ok(DateTime::parse_from_rfc3339(&text)?.to_utc().into())
     }
 }
 
 impl ToSql<Moment, Sqlite> for Timestamp {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(self.utc().format(SQLITE_INSTANT).to_string());
+        let text = self.digits().ok_or("a year without four digits cannot be stored")?;
+        out.set_value(String::from_utf8(text.to_vec())?);
         Ok(IsNull::No)
     }
 }

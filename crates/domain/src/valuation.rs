@@ -110,7 +110,12 @@ pub struct Priced {
 
 impl Valuation {
     /// Values cash and positions; `today` are the journal entries since the previous close.
-    pub fn new(cash: impl Into<Cash>, positions: Vec<Priced>, today: &[JournalEntry]) -> Self {
+    pub fn new(
+        cash: impl Into<Cash>,
+        positions: impl IntoIterator<Item = Priced>,
+        today: &[JournalEntry],
+    ) -> Self {
+        let positions = positions.into_iter();
         let trades = Trades::of(today);
         let Cash { balance, buying_power, dividends } = cash.into();
         let mut valuation = Self {
@@ -123,7 +128,7 @@ impl Valuation {
             realized_pnl: Money::zero(),
             dividends: dividends.total,
             dividends_receivable: dividends.receivable,
-            holdings: Vec::with_capacity(positions.len()),
+            holdings: Vec::with_capacity(positions.size_hint().1.unwrap_or(0)),
         };
         for Priced { stock_id, listing, position, reserved, quote } in positions {
             let market_value = quote.price.times(&position.quantity);

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
 use crate::limits::{Asked, Limits};
-use crate::source::newest_move;
+use crate::source::{in_order, newest_move};
 use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
 use lifetime::Lifetime;
@@ -109,6 +109,19 @@ impl Gateway {
         at: Timestamp,
     ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         self.quotes_for(Purpose::Interactive, symbols, at).await
+    }
+
+    /// [`Gateway::quotes_for`] in the order of the question.
+    pub async fn quotes_in_order(
+        &self,
+        purpose: Purpose,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> Vec<Result<Quote, QuoteError>> {
+        match self.lifetime() {
+            Some(_) => in_order(symbols, self.quotes_for(purpose, symbols, at).await),
+            None => self.source.quotes_in_order(symbols, at).await,
+        }
     }
 
     /// The newest price of each symbol. A quote is marked stale when its source should have had a newer one.

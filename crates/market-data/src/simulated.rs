@@ -209,14 +209,18 @@ impl QuoteSource for Simulated {
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        symbols.iter().cloned().zip(self.quotes_in_order(symbols, at).await).collect()
+    }
+
+    async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
         let day = Day::at(at);
         // One way, or two while some of the symbols have come to the next tick and others have not.
         let mut ways = HashMap::new();
-        let mut quote = |symbol: &Symbol| {
+        let quote = |symbol: &Symbol| {
             let day = day.as_ref().map_err(Clone::clone)?;
             Ok(self.newest_quote(self.index(symbol, day.number)?, day, at, &mut ways))
         };
-        symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+        symbols.iter().map(quote).collect()
     }
 
     async fn moves(

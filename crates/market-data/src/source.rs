@@ -70,6 +70,11 @@ pub trait QuoteSource: Send + Sync {
     /// The answer has an entry for each symbol asked; the quote of one that is out of use has the new one.
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;
 
+    /// As [`QuoteSource::quotes`], one answer for each symbol in the order of the question.
+    async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
+        in_order(symbols, self.quotes(symbols, at).await)
+    }
+
     /// How the price went after `after` and up to `until`, itself included: each new price there was, oldest first.
     /// Working orders are matched against it.
     ///
@@ -132,6 +137,15 @@ pub trait QuoteSource: Send + Sync {
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         Ok(Vec::new())
     }
+}
+
+/// The answer to each symbol; who is asked for twice is answered twice.
+pub(crate) fn in_order(
+    symbols: &[Symbol],
+    answers: HashMap<Symbol, Result<Quote, QuoteError>>,
+) -> Vec<Result<Quote, QuoteError>> {
+    let answer = |symbol| answers.get(symbol).cloned().unwrap_or_else(|| Err(QuoteError::unanswered()));
+    symbols.iter().map(answer).collect()
 }
 
 /// What a newest price tells of an interval: one move if it began to hold there, else none.

@@ -60,7 +60,7 @@ impl<T: Rows> Kept<T> {
 const WAITING: usize = 4096;
 const MOST_AT_ONCE: usize = 512;
 /// Where many ask, a question waits so long after the one before for company. Who asks alone never waits.
-const GATHERED_FOR: Duration = Duration::from_micros(500);
+const GATHERED_FOR: Duration = Duration::from_micros(250);
 /// A database that takes longer is not faster with the next question; that one has an error to tell.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -71,13 +71,11 @@ const ALL_YEARS: Months = Months::new(20 * 12);
 
 /// Stocks by symbol, without their last prices: what does not change once it is in the database.
 #[derive(Clone, Default)]
-pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, (StockId, Arc<Listing>)>>>);
+pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, Stock>>>);
 
 impl Known {
     fn get(&self, symbol: &Symbol) -> Option<Stock> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (id, listing) = known.get(symbol)?;
-        Some(Stock { id: *id, listing: listing.clone(), last: None, delisted_on: None })
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
     fn forget(&self, symbol: &Symbol) {
@@ -86,7 +84,8 @@ impl Known {
 
     fn insert(&self, stock: &Stock) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(stock.listing.symbol.clone(), (stock.id, stock.listing.clone()));
+        let lasting = Stock { id: stock.id, listing: stock.listing.clone(), last: None, delisted_on: None };
+        known.insert(stock.listing.symbol.clone(), lasting);
     }
 }
 
@@ -326,14 +325,8 @@ impl Services {
         let symbols: Vec<Symbol> = stocks.clone().map(|stock| stock.listing.symbol.clone()).collect();
         let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
         let purpose = if is_new { Purpose::FirstSight { user } } else { Purpose::Interactive };
-        let mut found = self.market.quotes.quotes_for(purpose, &symbols, at).await;
-        stocks
-            .map(|stock: &Stock| {
-                let symbol = &stock.listing.symbol;
-                let answer = found.remove(symbol).unwrap_or(Err(QuoteError::Unreachable));
-                self.or_last_known(stock, answer)
-            })
-            .collect()
+        let answers = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
+        stocks.zip(answers).map(|(stock, answer)| self.or_last_known(stock, answer)).collect()
     }
 
     /// The source's answer, or the last price with the reason why there is no newer one.
@@ -513,11 +506,9 @@ impl Services {
         stocks.truncate(limit);
         stocks.sort_by(|a, b| a.listing.symbol.cmp(&b.listing.symbol));
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
-        let mut found = self.market.quotes.quotes_for(Purpose::Scheduled, &symbols, now).await;
-        let quotes: Vec<(StockId, Quote)> = stocks
-            .iter()
-            .filter_map(|stock| Some((stock.id, found.remove(&stock.listing.symbol)?.ok()?)))
-            .collect();
+        let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
+        let quotes: Vec<(StockId, Quote)> =
+            stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
         self.store
             .write(move |tx| {

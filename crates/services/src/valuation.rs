@@ -60,10 +60,10 @@ impl Loaded {
         valued_at: Timestamp,
     ) -> Result<ValuedPortfolio> {
         let Self { portfolio, positions, today, dividends_today, .. } = self;
-        let priced: Result<Vec<Priced>> = positions
-            .iter()
-            .map(|(stock, position, reserved)| priced(stock, position, reserved, quote_of(stock.id)))
-            .collect();
+        let mut failure = None;
+        let priced = positions.iter().map_while(|(stock, position, reserved)| {
+            priced(stock, position, reserved, quote_of(stock.id)).map_err(|error| failure = Some(error)).ok()
+        });
         let cash = Cash {
             balance: portfolio.cash_balance.clone(),
             buying_power: portfolio.buying_power.clone(),
@@ -73,7 +73,10 @@ impl Loaded {
                 today: dividends_today.clone(),
             },
         };
-        let valuation = Valuation::new(cash, priced?, today);
+        let valuation = Valuation::new(cash, priced, today);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         Ok(ValuedPortfolio { portfolio: portfolio.clone(), valuation, valued_at })
     }
 

@@ -3,7 +3,7 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::{Error, HttpMessage};
-use tracing::{Span, field};
+use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 pub struct AccessLog;
@@ -17,7 +17,6 @@ impl RootSpanBuilder for AccessLog {
             request_id = id.unwrap_or_default(),
             method = %request.method(),
             path = request.path(),
-            status = field::Empty,
         )
     }
 
@@ -26,7 +25,6 @@ impl RootSpanBuilder for AccessLog {
             Ok(response) => response.status(),
             Err(error) => error.as_response_error().status_code(),
         };
-        span.record("status", status.as_u16());
-        span.in_scope(|| tracing::info!("answered"));
+        span.in_scope(|| tracing::info!(status = status.as_u16(), "answered"));
     }
 }

@@ -141,11 +141,11 @@ impl Services {
             return;
         }
         let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
-        let mut found = self.market.quotes.quotes_for(purpose, &symbols, at).await;
-        for (symbol, slot) in slots {
+        let found = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
+        for ((_, slot), quote) in slots.iter().zip(found) {
             let before = slot.newest();
-            let quote = match (found.remove(symbol), &before) {
-                (Some(Ok(quote)), _) => Some(quote),
+            let quote = match (quote, &before) {
+                (Ok(quote), _) => Some(quote),
                 (_, Some(before)) => Some(Quote { stale: true, ..before.value.clone() }),
                 (_, None) => None,
             };
