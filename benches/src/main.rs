@@ -206,6 +206,8 @@ impl Bench {
             drop(server);
             let server = Server::start(&self.stockyard, &url, None, ONE_BY_ONE)?;
             self.load(report::SQLITE_UNBATCHED, &server, &books, &[1, 128], Target::Spread)?;
+            let one_portfolio = report::SQLITE_UNBATCHED_ONE_PORTFOLIO;
+            self.load(one_portfolio, &server, &books, &[128], Target::OnePortfolio)?;
         }
         Ok(())
     }

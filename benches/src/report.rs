@@ -22,6 +22,7 @@ pub const TRANSACTIONS: &str = "transactions";
 pub const SQLITE: &str = "SQLite: orders";
 pub const SQLITE_ONE_PORTFOLIO: &str = "SQLite: orders on one portfolio";
 pub const SQLITE_UNBATCHED: &str = "SQLite: orders one by one";
+pub const SQLITE_UNBATCHED_ONE_PORTFOLIO: &str = "SQLite: one by one, one portfolio";
 
 /// One measurement.
 #[derive(Debug, Clone, Default)]
@@ -160,6 +161,9 @@ impl Report {
         ratio("batching / one by one, 128 connections", orders(128), self.rate(UNBATCHED, 128), "");
         let (batching, one_by_one) = (self.rate(SQLITE, 128), self.rate(SQLITE_UNBATCHED, 128));
         ratio("SQLite: batching / one by one, 128 connections", batching, one_by_one, "at least 3");
+        let batching = self.rate(SQLITE_ONE_PORTFOLIO, 128);
+        let one_by_one = self.rate(SQLITE_UNBATCHED_ONE_PORTFOLIO, 128);
+        ratio("SQLite: the same on one portfolio", batching, one_by_one, "at least 3");
         let (ours, theirs) = (self.rate(VALUATION, crate::READERS), self.best(PGBENCH_POSITIONS));
         ratio("valuation of 20 positions / pgbench reading them", ours, theirs, "at least 0.5");
         let (ours, theirs) = (self.rate(TRANSACTIONS, crate::READERS), self.best(PGBENCH_TRANSACTIONS));
