@@ -58,11 +58,15 @@ pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<
         });
     }
     let address = listener.local_addr()?;
+    let ending = services.clone();
     tracing::info!(%address, database = %config.database_url, source = %services.market().quotes.source(), "listening");
     println!("Stockyard is at {}", config.public_url);
     web::run(services, web_config, listener, wait(stopped)).await?;
     if let Some(jobs) = jobs {
         jobs.await??;
+    }
+    if let Err(error) = ending.checkpoint().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the log of the database stays beside it");
     }
     Ok(ExitCode::SUCCESS)
 }

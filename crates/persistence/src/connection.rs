@@ -169,6 +169,14 @@ impl Conn {
         }
     }
 
+    /// Copies SQLite's log into the file.
+    pub fn checkpoint(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Sqlite(c) => c.batch_execute("PRAGMA wal_checkpoint(PASSIVE)"),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// For a connection whose statements are few and always the same. PostgreSQL plans each of them once: left to itself
     /// it plans those that take an array for each execution anew, which costs more than to execute them. SQLite keeps
     /// more of the file in memory, up to 64 MiB.

@@ -166,6 +166,15 @@ impl Store {
         self.blocking(move |conn| conn.copy_to(&file).map_err(StoreError::from)).await
     }
 
+    /// Before the end of a process: brings all that is written into SQLite's one file, as far as nobody reads an older
+    /// state. Waits for nobody.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then the log beside it still has everything.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.blocking(|conn| conn.checkpoint().map_err(StoreError::from)).await
+    }
+
     /// Runs `work` in a transaction that sees one state of the database throughout.
     ///
     /// # Errors

@@ -137,6 +137,14 @@ impl Services {
     pub async fn check_ready(&self) -> Result<()> {
         self.store.read(|tx| persistence::installation::get(tx, "ready").map(drop).map_err(Error::from)).await
     }
+
+    /// Before the end of a process: see [`Store::checkpoint`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn checkpoint(&self) -> Result<()> {
+        Ok(self.store.checkpoint().await?)
+    }
 }
 
 /// One page of a list and where the next one begins.

@@ -279,6 +279,25 @@ async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     assert!(postgres.run(&["backup", "copy.db"]).await.failed().contains("pg_dump"));
 }
 
+/// Who stops the server may copy the file alone, or move it.
+#[tokio::test]
+async fn after_the_end_everything_is_in_the_one_file() {
+    let installation = Installation::embedded();
+    let mut server = installation.serve().await;
+    let sam = client_of(&server).register().await;
+    let id = sam.open_portfolio("1000.00").await;
+    sam.buy(id, "AAPL", "1").await;
+    let before = sam.portfolio(id, "/transactions").await;
+    server.process.ends_well().await;
+    let copy = installation.folder().join("moved.db");
+    std::fs::copy(installation.folder().join("data/stockyard.db"), &copy).unwrap();
+
+    let moved = Installation::embedded().with("DATABASE_URL", &format!("sqlite://{}", copy.display()));
+    moved.verify().await;
+    let server = moved.serve().await;
+    assert_eq!(again_at(&server, &sam).portfolio(id, "/transactions").await, before);
+}
+
 /// In another folder than the server's there is nothing to check or to save: a fresh, empty database would pass for
 /// the real one.
 #[tokio::test]
