@@ -218,33 +218,27 @@ impl From<u32> for Decimal {
 impl Add for &Decimal {
     type Output = Decimal;
     fn add(self, other: Self) -> Decimal {
-        match equal_scales(self, other).and_then(|(a, b, scale)| Some((a.checked_add(b)?, scale))) {
-            Some((sum, scale)) => Decimal::new(sum, scale),
-            None => add_unequal(self, other),
-        }
+        together(self, other, i128::checked_add, |a, b| a + b)
     }
-}
-
-#[inline(never)]
-fn add_unequal(a: &Decimal, b: &Decimal) -> Decimal {
-    let sum = aligned(a, b).and_then(|(a, b, scale)| Some(Decimal::new(a.checked_add(b)?, scale)));
-    sum.unwrap_or_else(|| (a.big().as_ref() + b.big().as_ref()).into())
 }
 
 impl Sub for &Decimal {
     type Output = Decimal;
     fn sub(self, other: Self) -> Decimal {
-        match equal_scales(self, other).and_then(|(a, b, scale)| Some((a.checked_sub(b)?, scale))) {
-            Some((rest, scale)) => Decimal::new(rest, scale),
-            None => sub_unequal(self, other),
-        }
+        together(self, other, i128::checked_sub, |a, b| a - b)
     }
 }
 
-#[inline(never)]
-fn sub_unequal(a: &Decimal, b: &Decimal) -> Decimal {
-    let rest = aligned(a, b).and_then(|(a, b, scale)| Some(Decimal::new(a.checked_sub(b)?, scale)));
-    rest.unwrap_or_else(|| (a.big().as_ref() - b.big().as_ref()).into())
+/// What comes of two at one scale, or of their big forms where that does not fit.
+#[inline]
+fn together(
+    a: &Decimal,
+    b: &Decimal,
+    small: impl FnOnce(i128, i128) -> Option<i128>,
+    big: impl FnOnce(&BigDecimal, &BigDecimal) -> BigDecimal,
+) -> Decimal {
+    let fits = aligned(a, b).and_then(|(a, b, scale)| Some(Decimal::new(small(a, b)?, scale)));
+    fits.unwrap_or_else(|| big(&a.big(), &b.big()).into())
 }
 
 impl Mul for &Decimal {
@@ -434,16 +428,8 @@ fn divided(numerator: i128, denominator: i128, mode: RoundingMode) -> Option<i12
     }
 }
 
-/// The mantissas of two that have the same scale, as most have that are added.
-#[inline]
-fn equal_scales(a: &Decimal, b: &Decimal) -> Option<(i128, i128, i64)> {
-    match (a, b) {
-        (Small { mantissa: a, scale: s }, Small { mantissa: b, scale: t }) if s == t => Some((*a, *b, *s)),
-        _ => None,
-    }
-}
-
 /// The mantissas of two at the larger of their scales.
+#[inline]
 fn aligned(a: &Decimal, b: &Decimal) -> Option<(i128, i128, i64)> {
     let (Small { mantissa: a, scale: s }, Small { mantissa: b, scale: t }) = (a, b) else { return None };
     match s.cmp(t) {
