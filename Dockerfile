@@ -1,19 +1,26 @@
-# The image of Stockyard: one binary, linked to a libpq with TLS, run by a user without rights.
+# The image of Stockyard: one binary, linked to a libpq with TLS, run by an unprivileged user.
 #
 #   docker build -t stockyard .
+#
+# `make test` replays these stages without Docker: scripts/dockerfile-stages.
 
-# Every manifest with an empty source beside it: enough to build the dependencies, and unchanged as long as they are.
+# Every manifest, with a stub for each source file that Cargo expects beside it (libraries, binaries, benches, examples,
+# tests, build scripts). That is enough to build the dependencies, and it stays the same as long as no manifest changes.
 FROM rust:1.95-bookworm AS manifests
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
-COPY benches/Cargo.toml benches/
+COPY benches benches
 RUN mkdir /manifests \
  && cp --parents Cargo.toml Cargo.lock crates/*/Cargo.toml benches/Cargo.toml /manifests \
- && cd /manifests \
- && for crate in crates/* benches; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
- && rm crates/app/src/lib.rs \
- && echo 'fn main() {}' > crates/app/src/main.rs
+ && cargo metadata --no-deps --format-version 1 > /metadata.json \
+ && grep -o '"src_path":"[^"]*"' /metadata.json | cut -d '"' -f 4 > /sources \
+ && while read -r source; do \
+        stub="/manifests/${source#"$PWD/"}" \
+     && mkdir -p "${stub%/*}" \
+     && echo 'fn main() {}' > "$stub" \
+     || exit 1; \
+    done < /sources
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
@@ -28,7 +35,7 @@ COPY crates crates
 COPY migrations migrations
 COPY templates templates
 COPY static static
-# The files may be older than the empty ones just built, which Cargo would take for "nothing changed".
+# The files may be older than the stubs just built, and Cargo would then keep what it built from the stubs.
 RUN find crates -name '*.rs' -exec touch {} + \
  && cargo build $BUILD
 
@@ -42,7 +49,7 @@ RUN apt-get update \
  && useradd --system --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin stockyard \
  && install -d -o stockyard -g stockyard -m 700 /data
 COPY --from=build /src/target/release/stockyard /usr/local/bin/stockyard
-# Only the embedded way of running (SQLite) writes to /data: mount a volume there to keep it.
+# Only with SQLite does Stockyard write to /data: mount a volume there to keep it.
 ENV HOST=0.0.0.0 \
     DATA_DIR=/data
 USER stockyard
