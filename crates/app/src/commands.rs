@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chrono::NaiveDate;
 use indicatif::{ProgressBar, ProgressStyle};
+use persistence::Store;
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
+use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
 use services::{Error, Services};
 use web::WebConfig;
@@ -36,6 +38,7 @@ pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<
         cors_allowed_origins: config.cors_allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         rate_limits: config.rate_limits,
+        metrics_token: config.metrics_token.clone(),
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
@@ -220,20 +223,59 @@ pub async fn backup(config: &Config, file: PathBuf) -> Result<ExitCode> {
 }
 
 /// One request by hand, so that an image needs no other program for its health check.
-pub fn healthcheck(config: &Config) -> Result<ExitCode> {
+pub fn healthcheck(config: &Config, deep: bool) -> Result<ExitCode> {
     let host = match config.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "::1",
         host => host,
     };
     let mut stream = TcpStream::connect((host, config.port)).context("no server answers")?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // The server's own deadlines are shorter.
+    stream.set_read_timeout(Some(config.health.check_timeout + Duration::from_secs(5)))?;
+    let query = if deep { "?deep=1" } else { "" };
     stream.write_all(
-        format!("GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+        format!("GET /health/ready{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let ready = answer.starts_with("HTTP/1.1 200");
     println!("{}", if ready { "ready" } else { "not ready" });
+    if !ready && deep {
+        answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| failed_checks(body))
+            .unwrap_or_default()
+            .iter()
+            .for_each(|line| {
+                println!("{line}");
+            });
+    }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line for each check that failed, out of the server's answer.
+fn failed_checks(body: &str) -> Vec<String> {
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let checks = answer["checks"].as_array().cloned().unwrap_or_default();
+    let failed = checks.iter().filter(|check| check["status"] == "failed");
+    failed
+        .map(|check| {
+            let text = |member: &str| check[member].as_str().unwrap_or_default().to_owned();
+            format!("  {}: {}", text("name"), text("reason"))
+        })
+        .collect()
+}
+
+/// For worker processes, which have no port to ask: their heartbeats are in the database.
+pub async fn worker_healthcheck(config: &Config) -> Result<ExitCode> {
+    wiring::require_database(config)?;
+    let host = host_name();
+    let (url, timeout) = (config.database_url.clone(), config.health.check_timeout);
+    let asking = async {
+        let store = tokio::task::spawn_blocking(move || Store::open(url, 1)).await??;
+        Ok::<_, anyhow::Error>(has_live_worker(&store, &host, config.health.worker_timeout).await?)
+    };
+    let alive = tokio::time::timeout(timeout, asking).await.context("the database does not answer")??;
+    println!("{}", if alive { "alive" } else { "no worker of this machine has sent a heartbeat lately" });
+    Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

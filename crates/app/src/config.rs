@@ -4,13 +4,15 @@ use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use domain::{Commission, DecimalError, Money, Rate, Timestamp, TradingMode};
 use ipnet::IpNet;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
 use secrecy::{ExposeSecret, SecretString};
 use services::TradingConfig;
+use services::health::HealthConfig;
 use services::live::StreamLimits;
 use url::Url;
 
@@ -64,6 +66,11 @@ pub struct Config {
     pub rate_limits: bool,
     /// `STREAMS_PER_USER` and `STREAMS`: event streams of one user and of all, in each process. Default 10 and 10000.
     pub streams: StreamLimits,
+    /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: how long a check of the deep health check may take, and after how long
+    /// without a heartbeat a worker counts as gone. Default 3 and 20.
+    pub health: HealthConfig,
+    /// `METRICS_TOKEN`: lets a Prometheus that is not on this machine read `/metrics`. Default none.
+    pub metrics_token: Option<SecretString>,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
     /// `CLOCK_START`: RFC 3339. Default none. Simulated market only, like the next.
@@ -199,6 +206,14 @@ impl Config {
         }
         let trading = env.trading();
         let streams = env.streams();
+        let health = env.health();
+        let metrics_token = env.text("METRICS_TOKEN");
+        if metrics_token.as_ref().is_some_and(|token| token.chars().count() < 16) {
+            env.refuse::<()>(
+                "METRICS_TOKEN",
+                &"must have at least 16 characters: make one with `openssl rand -hex 24`",
+            );
+        }
         if matches!(market_data, Some(MarketData::AlphaVantage { .. } | MarketData::Yahoo { .. }))
             && (clock_start.is_some() || clock_speed.is_some())
         {
@@ -228,6 +243,8 @@ impl Config {
                     trusted_proxies,
                     rate_limits,
                     streams,
+                    health,
+                    metrics_token: metrics_token.map(SecretString::from),
                     log_format,
                     clock_start: clock_start.map(Timestamp::from),
                     clock_speed: clock_speed.unwrap_or(1.0),
@@ -405,6 +422,25 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
+    /// A span of up to an hour, in seconds with decimals.
+    fn seconds(&mut self, name: &str) -> Option<Duration> {
+        let expected = "a number of seconds above zero, like 3";
+        match self.parsed::<f64>(name, expected) {
+            Some(seconds) if seconds > 0.0 && seconds <= 3600.0 => Some(Duration::from_secs_f64(seconds)),
+            Some(_) => self.refuse(name, &"must be above zero and at most 3600"),
+            None => None,
+        }
+    }
+
+    fn health(&mut self) -> HealthConfig {
+        let default = HealthConfig::default();
+        let worker_timeout = self.seconds("WORKER_TIMEOUT_S").and_then(|span| TimeDelta::from_std(span).ok());
+        HealthConfig {
+            check_timeout: self.seconds("HEALTH_TIMEOUT_S").unwrap_or(default.check_timeout),
+            worker_timeout: worker_timeout.unwrap_or(default.worker_timeout),
+        }
+    }
+
     fn market_data(&mut self) -> Option<MarketData> {
         let api_key = self.text("ALPHAVANTAGE_API_KEY");
         let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
@@ -473,6 +509,9 @@ mod tests {
             ("CORS_ALLOWED_ORIGINS", "https://good.example, nonsense"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("RATE_LIMITS", "maybe"),
+            ("HEALTH_TIMEOUT_S", "soon"),
+            ("WORKER_TIMEOUT_S", "0"),
+            ("METRICS_TOKEN", "short"),
             ("LOG_FORMAT", "xml"),
             ("CLOCK_START", "tomorrow"),
             ("CLOCK_SPEED", "-1"),
@@ -488,6 +527,9 @@ mod tests {
             "CORS_ALLOWED_ORIGINS",
             "TRUSTED_PROXIES",
             "RATE_LIMITS",
+            "HEALTH_TIMEOUT_S",
+            "WORKER_TIMEOUT_S",
+            "METRICS_TOKEN",
             "LOG_FORMAT",
             "CLOCK_START",
             "CLOCK_SPEED",

@@ -54,7 +54,14 @@ enum Command {
     /// Print the API's OpenAPI description
     Openapi,
     /// Ask the server on this machine whether it is ready
-    Healthcheck,
+    Healthcheck {
+        /// Also check that the database can be written, that a worker is alive, and that Redis and the order desk answer
+        #[arg(long, conflicts_with = "worker")]
+        deep: bool,
+        /// Instead of a server, look for a live worker of this machine in the database
+        #[arg(long)]
+        worker: bool,
+    },
 }
 
 /// Of processes that keep running.
@@ -133,7 +140,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 provider_check::run(&config, &symbol, yes).await
             }
             Command::Backup { file } => commands::backup(&config, file).await,
-            Command::Healthcheck => commands::healthcheck(&config),
+            Command::Healthcheck { worker: true, .. } => commands::worker_healthcheck(&config).await,
+            Command::Healthcheck { deep, .. } => commands::healthcheck(&config, deep),
             Command::Openapi => Ok(ExitCode::SUCCESS),
         }
     })

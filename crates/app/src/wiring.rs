@@ -134,7 +134,11 @@ pub async fn services(config: &Config, role: Role) -> Result<Services> {
         Role::PricingCommand => providers::check_price_source(&store, &source).await?,
         Role::Command => {}
     }
-    Ok(on(config, store, market).await?)
+    let services = on(config, store, market).await?;
+    if let Some(url) = &config.redis_url {
+        services.set_redis_probe(Arc::new(worker::RedisProbe::new(url)?));
+    }
+    Ok(services)
 }
 
 /// The use cases on that store and market.
@@ -143,6 +147,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
         starting_cash: config.starting_cash.clone(),
         trading: config.trading.clone(),
         streams: config.streams,
+        health: config.health,
         ..ServicesConfig::default()
     };
     let services = Services::new(store, market, services_config);

@@ -31,3 +31,24 @@ pub fn set(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<(), StoreError> {
         .execute(c))?;
     Ok(())
 }
+
+/// Bytes that the database occupies on disk; on SQLite its file and the log beside it.
+pub fn database_size(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    use diesel::dsl::sql;
+    use diesel::sql_types::{BigInt, Text};
+    let bytes = match &mut *tx.conn {
+        Conn::Postgres(c) => {
+            sql::<BigInt>("SELECT pg_database_size(current_database())").get_result::<i64>(c)?.unsigned_abs()
+        }
+        Conn::Sqlite(c) => {
+            let pages: i64 =
+                sql::<BigInt>("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+                    .get_result(c)?;
+            let file: String =
+                sql::<Text>("SELECT file FROM pragma_database_list WHERE name = 'main'").get_result(c)?;
+            let log = std::fs::metadata(format!("{file}-wal")).map_or(0, |metadata| metadata.len());
+            pages.unsigned_abs() + log
+        }
+    };
+    Ok(bytes)
+}

@@ -228,6 +228,58 @@ pub fn page(
     Ok(query.order(job_runs::id.desc()).limit(limit).load(tx.conn)?)
 }
 
+/// How many runs are on record, by kind and status.
+pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, String, i64)>, StoreError> {
+    Ok(job_runs::table
+        .group_by((job_runs::kind, job_runs::status))
+        .select((job_runs::kind, job_runs::status, diesel::dsl::count_star()))
+        .order((job_runs::kind, job_runs::status))
+        .load(tx.conn)?)
+}
+
+/// Runs that should have ended by now, by kind: queued before `queued_before` and not put off beyond `now`, or running
+/// without a heartbeat since `queued_before`.
+pub fn overdue(
+    tx: &mut Tx<'_>,
+    queued_before: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(job_runs::table
+        .filter(
+            job_runs::status
+                .eq(JobStatus::Queued.as_str())
+                .and(job_runs::queued_at.lt(queued_before))
+                .and(job_runs::heartbeat_at.le(now))
+                .or(job_runs::status
+                    .eq(JobStatus::Running.as_str())
+                    .and(job_runs::heartbeat_at.lt(queued_before))),
+        )
+        .group_by(job_runs::kind)
+        .select((job_runs::kind, diesel::dsl::count_star()))
+        .order(job_runs::kind)
+        .load(tx.conn)?)
+}
+
+/// Runs that were given up at `since` or later, by kind.
+pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(job_runs::table
+        .filter(job_runs::status.eq(JobStatus::Failed.as_str()).and(job_runs::finished_at.ge(since)))
+        .group_by(job_runs::kind)
+        .select((job_runs::kind, diesel::dsl::count_star()))
+        .order(job_runs::kind)
+        .load(tx.conn)?)
+}
+
+/// The run of that kind that was planned last of those that are done.
+pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRun>, StoreError> {
+    Ok(job_runs::table
+        .filter(job_runs::kind.eq(kind).and(job_runs::status.eq(JobStatus::Done.as_str())))
+        .order(job_runs::id.desc())
+        .select(JobRun::as_select())
+        .first(tx.conn)
+        .optional()?)
+}
+
 /// Forgets finished runs of a kind that ended before `than`, but never the newest key.
 pub fn delete_finished(tx: &mut Tx<'_>, kind: &str, than: Timestamp) -> Result<usize, StoreError> {
     let newest = newest_key(tx, kind)?.unwrap_or_default();

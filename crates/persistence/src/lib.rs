@@ -30,6 +30,7 @@ pub mod tokens;
 pub mod transactions;
 pub mod users;
 pub mod watchlists;
+pub mod workers;
 
 pub use connection::{BadDatabaseUrl, DatabaseUrl};
 pub use error::StoreError;

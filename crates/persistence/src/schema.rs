@@ -126,6 +126,14 @@ table! {
 }
 table! {
     use diesel::sql_types::*;
+    use domain::sql::Moment;
+    workers (name) {
+        name -> Text, host -> Text, process_id -> BigInt, version -> Text, mode -> Text, started_at -> Moment,
+        last_seen_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
     use domain::sql::{Exact, Moment};
     corporate_actions (id) {
         id -> BigInt, stock_id -> BigInt, action_key -> Text, kind -> Text, symbol -> Text, ex_on -> Date,

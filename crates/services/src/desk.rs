@@ -13,7 +13,8 @@ mod news;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use domain::{
     OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
@@ -112,6 +113,26 @@ struct Waiting {
     answer: oneshot::Sender<Result<PlacedOrder>>,
 }
 
+/// Since when a clerk has been writing the batch at hand; shared with those who watch the desk.
+type BatchBegan = Arc<Mutex<Option<Instant>>>;
+
+/// How busy the desk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DeskLoad {
+    /// Commands that wait for a batch.
+    pub queued: usize,
+    /// How long the oldest batch at hand has been worked on; zero when the desk is idle.
+    pub busy_for: Duration,
+    /// Whether a clerk's thread has ended.
+    pub is_closed: bool,
+}
+
+/// A clerk's queue, and what can be seen of the clerk's work.
+struct Counter {
+    queue: mpsc::Sender<Waiting>,
+    batch_began: BatchBegan,
+}
+
 /// The way to the desk. A clerk's thread begins with his first order and ends when nobody can send one any more.
 pub(crate) struct Desk {
     store: Store,
@@ -121,7 +142,7 @@ pub(crate) struct Desk {
     noted: Noted,
     /// The most orders in one transaction; 1 is one by one.
     most: usize,
-    clerks: Vec<OnceLock<mpsc::Sender<Waiting>>>,
+    clerks: Vec<OnceLock<Counter>>,
 }
 
 impl Desk {
@@ -146,7 +167,7 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         let clerk = command.portfolio().0.unsigned_abs() % self.clerks.len() as u64;
         let clerk = &self.clerks[usize::try_from(clerk).unwrap_or(0)];
-        clerk.get_or_init(|| self.open()).try_send(Waiting { command, answer }).map_err(|refused| {
+        clerk.get_or_init(|| self.open()).queue.try_send(Waiting { command, answer }).map_err(|refused| {
             match refused {
                 mpsc::error::TrySendError::Full(_) => Error::Busy,
                 mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
@@ -155,7 +176,18 @@ impl Desk {
         answered.await.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order")))
     }
 
-    fn open(&self) -> mpsc::Sender<Waiting> {
+    pub fn load(&self) -> DeskLoad {
+        let mut load = DeskLoad::default();
+        for counter in self.clerks.iter().filter_map(OnceLock::get) {
+            load.queued += counter.queue.max_capacity() - counter.queue.capacity();
+            load.is_closed |= counter.queue.is_closed();
+            let began = *counter.batch_began.lock().unwrap_or_else(PoisonError::into_inner);
+            load.busy_for = load.busy_for.max(began.map_or(Duration::ZERO, |began| began.elapsed()));
+        }
+        load
+    }
+
+    fn open(&self) -> Counter {
         let (sender, receiver) = mpsc::channel(WAITING);
         let clerk = Clerk {
             lane: self.store.lane(),
@@ -166,12 +198,18 @@ impl Desk {
             kept: HashMap::new(),
         };
         let most = self.most;
+        let batch_began = BatchBegan::default();
+        let began = batch_began.clone();
         std::thread::Builder::new()
             .name("order-desk".to_owned())
-            .spawn(move || clerk.work(receiver, most))
+            .spawn(move || clerk.work(receiver, most, &began))
             .expect("the system can start a thread");
-        sender
+        Counter { queue: sender, batch_began }
     }
+}
+
+fn set_began(began: &Mutex<Option<Instant>>, at: Option<Instant>) {
+    *began.lock().unwrap_or_else(PoisonError::into_inner) = at;
 }
 
 /// What is known of commands before they are carried out.
@@ -198,12 +236,15 @@ struct Clerk {
 }
 
 impl Clerk {
-    fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize) {
+    fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize, began: &Mutex<Option<Instant>>) {
         let mut waiting = Vec::with_capacity(most);
         while receiver.blocking_recv_many(&mut waiting, most) > 0 {
             let (commands, answers): (Vec<_>, Vec<_>) =
                 waiting.drain(..).map(|Waiting { command, answer }| (command, answer)).unzip();
-            for (answer, result) in answers.into_iter().zip(self.serve(&commands)) {
+            set_began(began, Some(Instant::now()));
+            let results = self.serve(&commands);
+            set_began(began, None);
+            for (answer, result) in answers.into_iter().zip(results) {
                 // Nobody may wait any more.
                 let _ = answer.send(result);
             }

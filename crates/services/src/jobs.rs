@@ -299,16 +299,21 @@ enum Outcome {
     Later(String, TimeDelta),
 }
 
-/// Plans the sessions that have closed since the last planned one. The first is that of the oldest portfolio.
-fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
-    let kind = JobKind::SnapshotPortfolios.as_str();
-    let Some((last_id, oldest)) = portfolios::extent(tx)? else { return Ok(()) };
+/// The newest session whose closing prices count as settled.
+pub(crate) fn newest_settled_session(market: &crate::Market, wall: Timestamp) -> Session {
     let delay = match market.quotes.freshness() {
         Freshness::Simulated | Freshness::Realtime => SIMULATED_DELAY,
         Freshness::Delayed | Freshness::EndOfDay => PUBLISHED_DELAY,
     };
     let settled = (market.clock.at_wall(wall) - delay).min(market.clock.at_wall(wall - SETTLING));
-    let newest_due = market.calendar.last_closed(settled).date;
+    market.calendar.last_closed(settled)
+}
+
+/// Plans the sessions that have closed since the last planned one. The first is that of the oldest portfolio.
+fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+    let kind = JobKind::SnapshotPortfolios.as_str();
+    let Some((last_id, oldest)) = portfolios::extent(tx)? else { return Ok(()) };
+    let newest_due = newest_settled_session(market, wall).date;
     let first = match jobs::newest_key(tx, kind)?.and_then(|key| key.parse::<NaiveDate>().ok()) {
         Some(planned) => planned.succ_opt().unwrap_or(planned),
         None => market.calendar.booking_session(oldest).date,

@@ -8,12 +8,14 @@ pub mod clock;
 pub mod corporate_actions;
 mod desk;
 mod error;
+pub mod health;
 pub mod jobs;
 mod kept_books;
 pub mod live;
 mod login_throttle;
 mod market;
 pub mod matching;
+pub mod operations;
 pub mod orders;
 mod password;
 pub mod performance;
@@ -46,6 +48,7 @@ pub use persistence::StoreError;
 pub use trading::TradingConfig;
 
 use desk::{Desk, Noted};
+use health::{Health, HealthConfig};
 use kept_books::{Kept, Versions};
 use live::{Live, StreamLimits};
 use password::Hasher;
@@ -60,6 +63,7 @@ pub struct ServicesConfig {
     pub job_silence: chrono::TimeDelta,
     pub trading: TradingConfig,
     pub streams: StreamLimits,
+    pub health: HealthConfig,
 }
 
 impl Default for ServicesConfig {
@@ -69,6 +73,7 @@ impl Default for ServicesConfig {
             job_silence: chrono::TimeDelta::seconds(30),
             trading: TradingConfig::default(),
             streams: StreamLimits::default(),
+            health: HealthConfig::default(),
         }
     }
 }
@@ -90,6 +95,7 @@ pub struct Services {
     versions: Arc<Versions>,
     kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
     kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
+    health: Arc<Health>,
 }
 
 impl Services {
@@ -119,6 +125,7 @@ impl Services {
             noted,
             live,
             known_stocks: stocks::Known::default(),
+            health: Arc::default(),
         }
     }
 

@@ -97,7 +97,7 @@ impl Services {
                     Ok::<_, Error>(states_at(rows, held, entries, owed, until))
                 })
                 .await?;
-            let Some(last) = batch.last() else { return Ok(count) };
+            let Some(last) = batch.last() else { break };
             let last = last.id;
             self.gather_prices(&mut prices, &batch).await?;
             let rows: Vec<Snapshot> = batch.into_iter().map(|state| state.at(&prices)).collect();
@@ -111,9 +111,13 @@ impl Services {
             count.portfolios += written;
             count.provisional += provisional;
             if !progress(count.portfolios) {
-                return Ok(count);
+                break;
             }
         }
+        if count.portfolios > count.provisional {
+            self.note_final_snapshot(date).await?;
+        }
+        Ok(count)
     }
 
     /// Asks for the prices that the batch needs and are not known yet.

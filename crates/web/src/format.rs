@@ -293,6 +293,21 @@ pub fn age(span: TimeDelta) -> String {
     }
 }
 
+/// `512 B`, `1.5 KiB`, `12.0 MiB`.
+pub fn bytes(number: u64) -> String {
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let (mut whole, mut rest, mut unit) = (number, 0, "");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if whole < 1024 {
+            break;
+        }
+        (whole, rest, unit) = (whole / 1024, whole % 1024, larger);
+    }
+    format!("{}.{} {unit}", count(whole), rest * 10 / 1024)
+}
+
 /// `one` or `many` with their number: `1 position`, `9 positions`.
 pub fn plural(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
@@ -316,6 +331,21 @@ pub fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit_below_them() {
+        for (number, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (12 << 20, "12.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+            (2000 << 40, "2,000.0 TiB"),
+        ] {
+            assert_eq!(bytes(number), shown);
+        }
+    }
     use chrono::Utc;
 
     fn amount(text: &str) -> Money {

@@ -47,6 +47,8 @@ pub struct WebConfig {
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     pub rate_limits: bool,
+    /// Lets clients on other machines read `/metrics`.
+    pub metrics_token: Option<SecretString>,
 }
 
 impl WebConfig {

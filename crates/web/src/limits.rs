@@ -129,6 +129,7 @@ mod tests {
             cors_allowed_origins: Vec::new(),
             trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
             rate_limits: true,
+            metrics_token: None,
         };
         let mut headers = HeaderMap::new();
         for value in forwarded {

@@ -107,12 +107,17 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s.max(1)), ..problem }
     }
 
-    fn fact(mut self, name: &str, value: impl fmt::Display) -> Self {
+    fn fact(self, name: &str, value: impl fmt::Display) -> Self {
+        self.with_member(name, Value::String(value.to_string()))
+    }
+
+    /// Adds a member to the problem document.
+    pub fn with_member(mut self, name: &str, value: Value) -> Self {
         debug_assert!(
             !["type", "title", "status", "detail", "code", "errors"].contains(&name),
             "Invariant: {name} is every problem's"
         );
-        self.facts.insert(name.into(), Value::String(value.to_string()));
+        self.facts.insert(name.into(), value);
         self
     }
 

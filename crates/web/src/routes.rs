@@ -74,6 +74,7 @@ api! {
     "/watchlists" { get: api::watchlists::list, post: api::watchlists::create }
     "/watchlists/{id}" { get: api::watchlists::show, patch: api::watchlists::rename, delete: api::watchlists::delete }
     "/watchlists/{id}/items/{symbol}" { put: api::watchlists::add, delete: api::watchlists::remove }
+    "/admin/status" { get: api::admin::status }
     "/admin/users" { get: api::admin::users }
     "/admin/users/{id}" { get: api::admin::user, patch: api::admin::update_user, delete: api::admin::delete_user }
     "/admin/stocks" { get: api::admin::stocks }

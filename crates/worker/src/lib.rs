@@ -3,9 +3,13 @@
 //!
 //! With Redis, processes also tell each other what has changed, for the streams of those who listen (`relay.rs`).
 //!
+//! Each worker records in the database that it is alive (`heartbeat.rs`).
+//!
 //! What is due, who does it and what came of it stands in the database (`services::jobs`). Redis only hands out, so
 //! it may lose everything: what was handed out in vain is handed out again.
 
+mod heartbeat;
+mod probe;
 mod queue;
 mod relay;
 mod runner;
@@ -22,9 +26,11 @@ use services::Services;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+pub use probe::RedisProbe;
 pub use queue::check_redis_url;
 pub use relay::relay;
 
+use heartbeat::Heartbeat;
 use queue::{Queue, RunJob};
 use runner::Runner;
 
@@ -93,6 +99,7 @@ pub async fn run(
         None => None,
     };
     let runner = Runner::new(services, concurrency, queue.clone());
+    let heartbeat = Heartbeat::start(&runner);
     let mut workers = JoinSet::new();
     let schedule = every(config.tick);
     workers.spawn(keep_running(runner.clone(), move |name, runner| {
@@ -139,6 +146,7 @@ pub async fn run(
         Ok(()) => tracing::info!("worker stopped"),
         Err(_) => tracing::warn!("worker stopped with runs under way; they will be taken over"),
     }
+    heartbeat.end().await;
     Ok(())
 }
 

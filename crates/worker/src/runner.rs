@@ -39,6 +39,11 @@ impl Runner {
         &self.0.name
     }
 
+    /// Whether runs are handed out by Redis.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.0.queue.is_some()
+    }
+
     /// From now on no run is begun.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
@@ -128,10 +133,6 @@ impl Runner {
 
 /// Host, process and something unique, as two containers may be called alike.
 pub(crate) fn unique_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "localhost",
-        host => host,
-    };
+    let host = services::operations::host_name();
     format!("{host}-{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())
 }

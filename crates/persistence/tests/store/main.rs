@@ -22,4 +22,5 @@ mod tokens;
 mod transactions;
 mod users;
 mod watchlists;
+mod workers;
 mod working_orders;

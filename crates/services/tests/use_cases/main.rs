@@ -10,6 +10,7 @@ mod desk;
 mod harness;
 mod jobs;
 mod kept_books;
+mod operations;
 mod orders;
 mod performance;
 mod portfolios;

@@ -6,6 +6,7 @@ use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun};
+use services::operations::{JobStatus, OperationsStatus, WorkerStatus};
 use services::providers::{LimitsState, ProviderState};
 use utoipa::{IntoParams, ToSchema};
 
@@ -226,6 +227,108 @@ impl From<LimitsState> for ProviderLimits {
 pub async fn providers(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let provider = Provider::from(state.services.provider_state().await?);
     Ok(HttpResponse::Ok().json(Items::all(vec![provider])))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    /// Wall time of this report.
+    at: Timestamp,
+    /// Workers with a heartbeat within the last hour, in the order in which they started.
+    workers: Vec<Worker>,
+    jobs: Vec<JobState>,
+    /// The newest session with snapshots at its closing prices; null before the first.
+    last_final_snapshot: Option<LastSnapshot>,
+    /// Sessions that have closed and settled since then.
+    snapshot_sessions_behind: usize,
+    /// Bytes that the database occupies on disk; on SQLite its file and the log beside it.
+    database_bytes: u64,
+    /// When `stockyard backup` last copied this database; null when it never did.
+    last_backup_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Worker {
+    /// Unique for each start of a worker.
+    name: String,
+    host: String,
+    process_id: i64,
+    version: String,
+    /// `embedded` (inside `stockyard serve`) or `redis` (a `stockyard worker` process)
+    mode: String,
+    started_at: Timestamp,
+    /// The newest heartbeat.
+    last_seen_at: Timestamp,
+    /// `alive`, or `silent` when the newest heartbeat is too old: the worker died or hangs.
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct JobState {
+    kind: &'static str,
+    /// Runs on record, by status.
+    queued: i64,
+    running: i64,
+    done: i64,
+    failed: i64,
+    /// Runs that have waited, or have run without a heartbeat, for more than five minutes.
+    overdue: i64,
+    /// Runs given up within the last 24 hours.
+    failed_last_day: i64,
+    last_success_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct LastSnapshot {
+    session: chrono::NaiveDate,
+    taken_at: Timestamp,
+}
+
+impl From<WorkerStatus> for Worker {
+    fn from(worker: WorkerStatus) -> Self {
+        Self {
+            status: if worker.is_alive { "alive" } else { "silent" },
+            name: worker.name,
+            host: worker.host,
+            process_id: worker.process_id,
+            version: worker.version,
+            mode: worker.mode,
+            started_at: worker.started_at,
+            last_seen_at: worker.last_seen_at,
+        }
+    }
+}
+
+impl From<OperationsStatus> for Status {
+    fn from(status: OperationsStatus) -> Self {
+        let job = |job: JobStatus| JobState {
+            kind: job.kind.as_str(),
+            queued: job.queued,
+            running: job.running,
+            done: job.done,
+            failed: job.failed,
+            overdue: job.overdue,
+            failed_last_day: job.failed_lately,
+            last_success_at: job.last_success_at,
+        };
+        Self {
+            at: status.at,
+            workers: status.workers.into_iter().map(Worker::from).collect(),
+            jobs: status.jobs.into_iter().map(job).collect(),
+            last_final_snapshot: status
+                .last_final_snapshot
+                .map(|last| LastSnapshot { session: last.session, taken_at: last.taken_at }),
+            snapshot_sessions_behind: status.sessions_behind,
+            database_bytes: status.database_bytes,
+            last_backup_at: status.last_backup_at,
+        }
+    }
+}
+
+/// The state of the installation: workers, jobs, snapshots, database, backup.
+#[utoipa::path(get, path = "/api/v1/admin/status", tag = "admin", responses(
+    (status = 200, body = Status), (status = 404, body = ProblemBody)))]
+pub async fn status(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(Status::from(state.services.operations_status().await?)))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -1,12 +1,14 @@
 //! What an operator sees: users, portfolios, stocks, transactions, snapshots, jobs.
 
 use actix_web::web::{Data, Path, Query};
+use chrono::TimeDelta;
 use domain::{PortfolioId, Timestamp, TransactionId, UserId};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::accounts::Account;
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun, Status};
+use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
 
 use crate::AppState;
@@ -100,9 +102,120 @@ fn show(shell: Shell, template: &str, title: &str, view: &impl Serialize) -> Pag
 struct OverviewView {
     tabs: Vec<Choice>,
     source: String,
+    /// What needs the operator's attention.
+    warnings: Vec<String>,
+    state: Vec<Fact>,
+    workers: Vec<WorkerRow>,
     totals: Vec<Total>,
     jobs: Vec<Job>,
     users: Vec<UserRow>,
+}
+
+/// A line of the section "State".
+#[derive(Serialize)]
+struct Fact {
+    label: &'static str,
+    text: String,
+    at: Option<Moment>,
+    badge: Option<Badge>,
+}
+
+#[derive(Serialize)]
+struct WorkerRow {
+    host: String,
+    process: i64,
+    mode: &'static str,
+    version: String,
+    started: Moment,
+    last_seen: Moment,
+    age: String,
+    badge: Badge,
+}
+
+impl WorkerRow {
+    fn new(worker: WorkerStatus, now: Timestamp) -> Self {
+        let (tone, text) = if worker.is_alive { ("live", "Alive") } else { ("bad", "Silent") };
+        Self {
+            badge: Badge { tone, text: text.to_owned() },
+            mode: match worker.mode.as_str() {
+                "embedded" => "In the server",
+                _ => "By Redis",
+            },
+            host: worker.host,
+            process: worker.process_id,
+            version: worker.version,
+            started: format::day_and_second(worker.started_at),
+            last_seen: format::day_and_second(worker.last_seen_at),
+            age: format::age((now - worker.last_seen_at).max(TimeDelta::zero())),
+        }
+    }
+}
+
+fn state_facts(status: &OperationsStatus) -> Vec<Fact> {
+    let badge = |tone, text: &str| Some(Badge { tone, text: text.to_owned() });
+    let (alive, all) = (status.live_workers(), status.workers.len());
+    let fact = |label, text: String, badge| Fact { label, text, at: None, badge };
+    let count = |label, number: i64| {
+        fact(label, format::count(number), (number > 0).then(|| badge("bad", "Look")).flatten())
+    };
+    vec![
+        fact(
+            "Workers alive",
+            format::count(alive),
+            match (alive, all - alive) {
+                (0, _) => badge("bad", "None"),
+                (_, 0) => None,
+                (_, silent) => badge("warn", &format!("{silent} silent")),
+            },
+        ),
+        count("Jobs overdue", status.overdue()),
+        count("Jobs failed in 24 h", status.failed_lately()),
+        Fact {
+            at: status.last_final_snapshot.map(|last| format::day_and_minute(last.taken_at)),
+            ..fact(
+                "Last final snapshot",
+                status
+                    .last_final_snapshot
+                    .map_or_else(|| "none yet".to_owned(), |last| format::date(last.session)),
+                match status.sessions_behind {
+                    0 | 1 => None,
+                    behind => badge("warn", &format!("{behind} sessions behind")),
+                },
+            )
+        },
+        fact("Database size", format::bytes(status.database_bytes), None),
+        Fact {
+            at: status.last_backup_at.map(format::day_and_minute),
+            ..fact(
+                "Last backup",
+                if status.last_backup_at.is_some() {
+                    String::new()
+                } else {
+                    "none by stockyard backup".to_owned()
+                },
+                None,
+            )
+        },
+    ]
+}
+
+/// What is wrong and what to do, one sentence each.
+fn warnings(status: &OperationsStatus) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if status.live_workers() == 0 {
+        warnings.push(
+            "No worker is alive: working orders are not filled, and no snapshots are taken. Start `stockyard worker`, or \
+             restart the server where it runs the jobs itself."
+                .to_owned(),
+        );
+    }
+    if status.overdue() > 0 {
+        warnings.push("Jobs are overdue: see their runs below, and the log of the workers.".to_owned());
+    }
+    if status.failed_lately() > 0 {
+        warnings.push("Jobs failed within the last 24 hours: their runs say why.".to_owned());
+    }
+    warnings
 }
 
 #[derive(Serialize)]
@@ -202,7 +315,7 @@ impl From<AccountRow> for UserRow {
 
 pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
     let services = &state.services;
-    let totals = services.totals().await?;
+    let (totals, status) = (services.totals().await?, services.operations_status().await?);
     let mut jobs = Vec::new();
     for kind in JobKind::ALL {
         let newest = services.job_runs(Some(kind), None, 1).await?.items.pop();
@@ -213,6 +326,9 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
     let view = OverviewView {
         tabs: tabs(Tab::Overview),
         source: format!("{} ({source})", source_name(source.as_str())),
+        warnings: warnings(&status),
+        state: state_facts(&status),
+        workers: status.workers.into_iter().map(|worker| WorkerRow::new(worker, status.at)).collect(),
         totals: vec![
             total("Users", totals.users, "/admin/users"),
             total("Portfolios", totals.portfolios, "/admin/portfolios"),

@@ -91,6 +91,7 @@ impl TestApp {
             cors_allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             rate_limits: false,
+            metrics_token: None,
         };
         change(&mut config);
         let (running, ended) = oneshot::channel::<()>();

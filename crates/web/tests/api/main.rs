@@ -12,6 +12,7 @@ mod description;
 mod health;
 mod idempotency;
 mod logins;
+mod operations;
 mod order_groups;
 mod orders;
 mod pages;

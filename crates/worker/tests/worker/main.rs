@@ -3,6 +3,7 @@
 
 mod embedded;
 mod firm;
+mod heartbeats;
 mod outages;
 mod queued;
 mod redis_server;

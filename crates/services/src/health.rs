@@ -1,0 +1,195 @@
+//! The deep health check: whether everything that an installation needs to do its work is there.
+//!
+//! Each part is checked with a deadline, all of them at the same time. Reasons are fixed texts; causes go to the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::future::BoxFuture;
+use persistence::installation;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::Services;
+use crate::error::Error;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// A check that takes longer has failed.
+    pub check_timeout: Duration,
+    /// A worker whose newest heartbeat is older counts as gone. Heartbeats are sent four times as often.
+    pub worker_timeout: TimeDelta,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { check_timeout: Duration::from_secs(3), worker_timeout: TimeDelta::seconds(20) }
+    }
+}
+
+impl HealthConfig {
+    /// How often a worker sends a heartbeat.
+    pub fn heartbeat_interval(&self) -> Duration {
+        let quarter = self.worker_timeout.to_std().unwrap_or_default() / 4;
+        quarter.max(Duration::from_millis(50))
+    }
+}
+
+/// Asks a service outside of the database whether it is there.
+pub trait Probe: Send + Sync {
+    /// # Errors
+    /// The cause, for the log.
+    fn probe(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>;
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `database`, `order_desk`, `workers`, and `redis` where one is configured.
+    pub name: &'static str,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// How long a report is given to others who ask. Anybody may ask, and each report costs a write.
+const REPORT_AGE: Duration = Duration::from_secs(1);
+/// The name of the value that the check writes, in `installation`.
+const HEALTH_CHECKED_AT: &str = "health_checked_at";
+
+pub(crate) struct Health {
+    newest: Mutex<Option<(Instant, Vec<HealthCheck>)>>,
+    /// One write at a time: against a database that hangs, a second one would take another connection.
+    writing: Arc<Semaphore>,
+    redis: std::sync::OnceLock<Arc<dyn Probe>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            newest: Mutex::default(),
+            writing: Arc::new(Semaphore::new(1)),
+            redis: std::sync::OnceLock::new(),
+        }
+    }
+}
+
+impl Services {
+    /// Lets the deep health check ask the Redis that this installation is configured with.
+    pub fn set_redis_probe(&self, probe: Arc<dyn Probe>) {
+        // A second one would be the same.
+        let _ = self.health.redis.set(probe);
+    }
+
+    pub fn health_config(&self) -> HealthConfig {
+        self.config.health
+    }
+
+    /// Checks the database with a write, the order desk, the workers, and Redis where one is configured. A report that is
+    /// less than a second old is given again.
+    pub async fn deep_health(&self) -> Vec<HealthCheck> {
+        let mut newest = self.health.newest.lock().await;
+        if let Some((at, report)) = &*newest
+            && at.elapsed() < REPORT_AGE
+        {
+            return report.clone();
+        }
+        let (database, workers, redis) =
+            tokio::join!(self.check_database(), self.check_workers(), self.check_redis());
+        let mut report = vec![
+            HealthCheck { name: "database", failure: database },
+            HealthCheck { name: "order_desk", failure: self.check_order_desk() },
+            HealthCheck { name: "workers", failure: workers },
+        ];
+        if let Some(failure) = redis {
+            report.push(HealthCheck { name: "redis", failure });
+        }
+        let before = newest.as_ref().map(|(_, report)| report.as_slice());
+        log_changes(before.unwrap_or_default(), &report);
+        *newest = Some((Instant::now(), report.clone()));
+        report
+    }
+
+    fn late(&self) -> String {
+        format!("no answer within {} s", self.config.health.check_timeout.as_secs_f64())
+    }
+
+    async fn check_database(&self) -> Option<String> {
+        let Ok(permit) = self.health.writing.clone().try_acquire_owned() else {
+            return Some("an earlier write has not ended".to_owned());
+        };
+        let services = self.clone();
+        // A task of its own, which keeps the permit until the write has ended.
+        let write = tokio::spawn(async move {
+            let now = services.market.clock.wall().to_rfc3339();
+            let written = services
+                .store
+                .write(move |tx| installation::set(tx, HEALTH_CHECKED_AT, &now).map_err(Error::from))
+                .await;
+            drop(permit);
+            written
+        });
+        match timeout(self.config.health.check_timeout, write).await {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the health check's write failed");
+                Some("it cannot be written".to_owned())
+            }
+            Ok(Err(_)) => Some("it cannot be written".to_owned()),
+            Err(_) => Some(self.late()),
+        }
+    }
+
+    fn check_order_desk(&self) -> Option<String> {
+        let limit = self.config.health.check_timeout;
+        match self.desk().load() {
+            load if load.is_closed => Some("its thread has ended".to_owned()),
+            load if load.busy_for > limit => {
+                Some(format!("it has been writing one batch for more than {} s", limit.as_secs_f64()))
+            }
+            _ => None,
+        }
+    }
+
+    async fn check_workers(&self) -> Option<String> {
+        match timeout(self.config.health.check_timeout, self.workers()).await {
+            Ok(Ok(workers)) if workers.iter().any(|worker| worker.is_alive) => None,
+            Ok(Ok(_)) => Some(format!(
+                "no worker has sent a heartbeat within {} s",
+                self.config.health.worker_timeout.num_milliseconds() as f64 / 1000.0
+            )),
+            Ok(Err(_)) => Some("the database does not tell".to_owned()),
+            Err(_) => Some(self.late()),
+        }
+    }
+
+    /// `None` without Redis.
+    async fn check_redis(&self) -> Option<Option<String>> {
+        let probe = self.health.redis.get()?;
+        Some(match timeout(self.config.health.check_timeout, probe.probe()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    error = &*error as &dyn std::error::Error,
+                    "the health check of Redis failed"
+                );
+                Some("it does not answer".to_owned())
+            }
+            Err(_) => Some(self.late()),
+        })
+    }
+}
+
+/// A failure is logged when it begins and when it ends.
+fn log_changes(before: &[HealthCheck], now: &[HealthCheck]) {
+    for check in now {
+        let failed_before = before.iter().any(|old| old.name == check.name && old.failure.is_some());
+        match &check.failure {
+            Some(reason) if !failed_before => {
+                tracing::warn!(check = check.name, reason, "health check failed");
+            }
+            None if failed_before => tracing::info!(check = check.name, "health check passed again"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The state of the installation for its operator: workers, jobs, snapshots, database, backup.
+
+use chrono::{NaiveDate, TimeDelta};
+use domain::Timestamp;
+use persistence::workers::{self, WorkerRecord};
+use persistence::{Store, Tx, installation, jobs, portfolios};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::jobs::{JobKind, Status, newest_settled_session};
+use crate::{Clock, Market, Services};
+
+/// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
+pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// Failed runs are counted over this span.
+pub const FAILED_WITHIN: TimeDelta = TimeDelta::days(1);
+/// The row of a worker that died is shown for this long.
+const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
+/// Sessions without a final snapshot are counted up to this number.
+const MOST_SESSIONS_BEHIND: usize = 1000;
+/// The names of two values in `installation`.
+const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
+const LAST_BACKUP_AT: &str = "last_backup_at";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerMode {
+    /// Inside `stockyard serve`.
+    Embedded,
+    /// A `stockyard worker` process, which takes runs from Redis.
+    Redis,
+}
+
+impl WorkerMode {
+    pub const ALL: [Self; 2] = [Self::Embedded, Self::Redis];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// A worker process, as it describes itself in its heartbeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerIdentity {
+    /// Unique for each start.
+    pub name: String,
+    pub mode: WorkerMode,
+    pub started_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerStatus {
+    pub name: String,
+    pub host: String,
+    pub process_id: i64,
+    pub version: String,
+    pub mode: String,
+    pub started_at: Timestamp,
+    /// Wall time of the newest heartbeat.
+    pub last_seen_at: Timestamp,
+    /// Whether the newest heartbeat is younger than the setting `WORKER_TIMEOUT_S`.
+    pub is_alive: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobStatus {
+    pub kind: JobKind,
+    pub queued: i64,
+    pub running: i64,
+    pub done: i64,
+    pub failed: i64,
+    /// Waiting or without a heartbeat for longer than [`OVERDUE_AFTER`].
+    pub overdue: i64,
+    /// Given up within [`FAILED_WITHIN`].
+    pub failed_lately: i64,
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// The newest session with snapshots at its closing prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalSnapshot {
+    pub session: NaiveDate,
+    /// Wall time at which the rows were written.
+    pub taken_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationsStatus {
+    /// Wall time of this report.
+    pub at: Timestamp,
+    /// In the order in which they started.
+    pub workers: Vec<WorkerStatus>,
+    /// One entry for each kind.
+    pub jobs: Vec<JobStatus>,
+    pub last_final_snapshot: Option<FinalSnapshot>,
+    /// Sessions that have closed and settled since the last final snapshot.
+    pub sessions_behind: usize,
+    pub database_bytes: u64,
+    /// When `stockyard backup` last copied this database.
+    pub last_backup_at: Option<Timestamp>,
+}
+
+impl OperationsStatus {
+    pub fn live_workers(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.is_alive).count()
+    }
+
+    pub fn overdue(&self) -> i64 {
+        self.jobs.iter().map(|job| job.overdue).sum()
+    }
+
+    pub fn failed_lately(&self) -> i64 {
+        self.jobs.iter().map(|job| job.failed_lately).sum()
+    }
+}
+
+/// The name of this machine or container.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Whether a worker on that host has sent a heartbeat within `timeout`.
+///
+/// # Errors
+/// Only when the database fails.
+pub async fn has_live_worker(store: &Store, host: &str, timeout: TimeDelta) -> Result<bool> {
+    let now = Clock::system().wall();
+    let workers = store.read(move |tx| worker_states(tx, now, timeout)).await?;
+    Ok(workers.iter().any(|worker| worker.is_alive && worker.host == host))
+}
+
+impl Services {
+    /// Records that a worker of this process is alive, and forgets workers that have been silent for an hour.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn worker_heartbeat(&self, worker: &WorkerIdentity) -> Result<()> {
+        let now = self.market.clock.wall();
+        let record = WorkerRecord {
+            name: worker.name.clone(),
+            host: host_name(),
+            process_id: std::process::id().into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: worker.mode.as_str().to_owned(),
+            started_at: worker.started_at,
+            last_seen_at: now,
+        };
+        let forget_before = now - SHOW_SILENT_WORKERS_FOR.max(self.config.health.worker_timeout);
+        self.store.write(move |tx| workers::beat(tx, &record, forget_before).map_err(Error::from)).await
+    }
+
+    /// Removes a worker that shuts down.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn remove_worker(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.store.write(move |tx| workers::remove(tx, &name).map(drop).map_err(Error::from)).await
+    }
+
+    /// All workers with a heartbeat within the last hour, in the order in which they started.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
+        let (now, timeout) = (self.market.clock.wall(), self.config.health.worker_timeout);
+        self.store.read(move |tx| worker_states(tx, now, timeout)).await
+    }
+
+    /// The state of the installation.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn operations_status(&self) -> Result<OperationsStatus> {
+        let (market, timeout) = (self.market.clone(), self.config.health.worker_timeout);
+        self.store.read(move |tx| status(tx, &market, timeout)).await
+    }
+
+    /// Remembers that a session has final snapshots, unless a later session has.
+    pub(crate) async fn note_final_snapshot(&self, session: NaiveDate) -> Result<()> {
+        let taken_at = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                if last_final_snapshot(tx)?.is_some_and(|last| last.session > session) {
+                    return Ok(());
+                }
+                let text =
+                    serde_json::to_string(&FinalSnapshot { session, taken_at }).map_err(Error::internal)?;
+                installation::set(tx, LAST_FINAL_SNAPSHOT, &text).map_err(Error::from)
+            })
+            .await
+    }
+}
+
+fn worker_states(tx: &mut Tx<'_>, now: Timestamp, timeout: TimeDelta) -> Result<Vec<WorkerStatus>> {
+    let states = workers::all(tx)?.into_iter().map(|worker| WorkerStatus {
+        is_alive: worker.last_seen_at > now - timeout,
+        name: worker.name,
+        host: worker.host,
+        process_id: worker.process_id,
+        version: worker.version,
+        mode: worker.mode,
+        started_at: worker.started_at,
+        last_seen_at: worker.last_seen_at,
+    });
+    Ok(states.collect())
+}
+
+fn status(tx: &mut Tx<'_>, market: &Market, worker_timeout: TimeDelta) -> Result<OperationsStatus> {
+    let now = market.clock.wall();
+    let counts = jobs::counts(tx)?;
+    let overdue = jobs::overdue(tx, now - OVERDUE_AFTER, now)?;
+    let failed = jobs::failed_since(tx, now - FAILED_WITHIN)?;
+    let of_kind = |rows: &[(String, i64)], kind: JobKind| {
+        rows.iter().find(|(name, _)| name == kind.as_str()).map_or(0, |(_, count)| *count)
+    };
+    let mut job_states = Vec::with_capacity(JobKind::ALL.len());
+    for kind in JobKind::ALL {
+        let count = |status: Status| {
+            let row = counts.iter().find(|(name, of, _)| name == kind.as_str() && of == status.as_str());
+            row.map_or(0, |(.., count)| *count)
+        };
+        job_states.push(JobStatus {
+            kind,
+            queued: count(Status::Queued),
+            running: count(Status::Running),
+            done: count(Status::Done),
+            failed: count(Status::Failed),
+            overdue: of_kind(&overdue, kind),
+            failed_lately: of_kind(&failed, kind),
+            last_success_at: jobs::newest_done(tx, kind.as_str())?.and_then(|run| run.finished_at),
+        });
+    }
+    let last_final_snapshot = last_final_snapshot(tx)?;
+    Ok(OperationsStatus {
+        at: now,
+        workers: worker_states(tx, now, worker_timeout)?,
+        jobs: job_states,
+        sessions_behind: sessions_behind(tx, market, last_final_snapshot)?,
+        last_final_snapshot,
+        database_bytes: installation::database_size(tx)?,
+        last_backup_at: installation::get(tx, LAST_BACKUP_AT)?
+            .and_then(|text| chrono::DateTime::parse_from_rfc3339(text.trim()).ok())
+            .map(|at| at.to_utc().into()),
+    })
+}
+
+/// Databases from before it was recorded tell by the newest run that is done.
+fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapshot>> {
+    if let Some(text) = installation::get(tx, LAST_FINAL_SNAPSHOT)? {
+        return Ok(Some(serde_json::from_str(&text).map_err(Error::internal)?));
+    }
+    let run = jobs::newest_done(tx, JobKind::SnapshotPortfolios.as_str())?;
+    Ok(run.and_then(|run| Some(FinalSnapshot { session: run.key.parse().ok()?, taken_at: run.finished_at? })))
+}
+
+fn sessions_behind(tx: &mut Tx<'_>, market: &Market, last: Option<FinalSnapshot>) -> Result<usize> {
+    let Some((_, oldest)) = portfolios::extent(tx)? else { return Ok(0) };
+    let first = match last {
+        Some(last) => last.session.succ_opt().unwrap_or(last.session),
+        None => market.calendar.booking_session(oldest).date,
+    };
+    let newest = newest_settled_session(market, market.clock.wall()).date;
+    Ok(market.calendar.sessions(first, newest).take(MOST_SESSIONS_BEHIND).count())
+}

@@ -1,0 +1,77 @@
+//! Records in the database that this worker is alive.
+
+use std::time::Duration;
+
+use services::Services;
+use services::operations::{WorkerIdentity, WorkerMode};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::runner::Runner;
+
+/// A process ends within ten seconds of being told to; deleting the row may take this much of them.
+const FAREWELL: Duration = Duration::from_millis(400);
+
+pub(crate) struct Heartbeat {
+    services: Services,
+    name: String,
+    /// Ends the task when it is dropped.
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Heartbeat {
+    /// Records the worker, and goes on doing so until [`Heartbeat::end`].
+    pub(crate) fn start(runner: &Runner) -> Self {
+        let services = runner.services().clone();
+        let worker = WorkerIdentity {
+            name: runner.name().to_owned(),
+            mode: if runner.has_queue() { WorkerMode::Redis } else { WorkerMode::Embedded },
+            started_at: services.market().clock.wall(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(beat(services.clone(), worker, stopped));
+        Self { services, name: runner.name().to_owned(), stop, task }
+    }
+
+    /// Removes the worker's row. Should that fail, the worker is shown as silent for an hour.
+    pub(crate) async fn end(self) {
+        drop(self.stop);
+        let removal = async {
+            // A heartbeat under way would bring the row back.
+            let _ = self.task.await;
+            self.services.remove_worker(&self.name).await
+        };
+        match tokio::time::timeout(FAREWELL, removal).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the worker's row was not removed");
+            }
+            Err(_) => tracing::warn!("the worker's row was not removed in time"),
+        }
+    }
+}
+
+async fn beat(services: Services, worker: WorkerIdentity, mut stopped: oneshot::Receiver<()>) {
+    let mut interval = tokio::time::interval(services.health_config().heartbeat_interval());
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            _ = &mut stopped => return,
+        }
+        match services.worker_heartbeat(&worker).await {
+            Ok(()) => failing = false,
+            // Once, and not with each heartbeat of an outage.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the worker's heartbeat was not recorded"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}

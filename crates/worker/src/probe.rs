@@ -1,0 +1,35 @@
+//! Asks Redis whether it is there, for the deep health check.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use redis::{AsyncConnectionConfig, Client};
+use secrecy::{ExposeSecret, SecretString};
+use services::health::Probe;
+
+use crate::WorkerError;
+use crate::queue::open;
+
+/// Opens a connection for each question, so that the answer is about Redis and not about an old connection.
+pub struct RedisProbe {
+    client: Client,
+}
+
+impl RedisProbe {
+    /// # Errors
+    /// [`WorkerError::InvalidRedisUrl`].
+    pub fn new(url: &SecretString) -> Result<Self, WorkerError> {
+        Ok(Self { client: open(url.expose_secret())? })
+    }
+}
+
+impl Probe for RedisProbe {
+    /// The caller gives up when it takes too long.
+    fn probe(&self) -> BoxFuture<'_, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
+        async {
+            let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+            let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(redis::cmd("PING").query_async::<()>(&mut connection).await?)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,46 @@
+//! A worker is seen while it lives, and gone when it has shut down.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use services::operations::WorkerStatus;
+
+use crate::firm::{Firm, embedded, eventually, on_redis, redis_url};
+
+async fn workers(firm: &Firm) -> Vec<WorkerStatus> {
+    firm.services().workers().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_sends_heartbeats_and_removes_its_row_when_it_shuts_down() {
+    let firm = Arc::new(Firm::open().await);
+    let first = firm.start(embedded());
+    let second = firm.start(on_redis(&redis_url()));
+    eventually("both are seen", async || workers(&firm).await.len() == 2).await;
+    let mut modes: Vec<String> = workers(&firm).await.into_iter().map(|worker| worker.mode).collect();
+    modes.sort();
+    assert_eq!(modes, ["embedded", "redis"]);
+    firm.let_pass(TimeDelta::seconds(30));
+    eventually("new heartbeats have come", async || {
+        workers(&firm).await.iter().filter(|worker| worker.is_alive).count() == 2
+    })
+    .await;
+    first.stop().await;
+    assert_eq!(workers(&firm).await.len(), 1);
+    second.stop().await;
+    assert!(workers(&firm).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_is_silent() {
+    let firm = Firm::open().await;
+    let worker = firm.start(embedded());
+    eventually("it is seen", async || workers(&firm).await.len() == 1).await;
+    drop(worker);
+    eventually("it has ended", async || {
+        firm.let_pass(TimeDelta::seconds(30));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        !workers(&firm).await[0].is_alive
+    })
+    .await;
+}
