@@ -4,13 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use diesel::connection::{SimpleConnection, TransactionManager};
-use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::r2d2::ManageConnection;
 use diesel::sqlite::Sqlite;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use thiserror::Error;
 
 /// Where the data live, with the password left out when printed.
@@ -98,64 +96,7 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
-
-diesel::table! {
-    /// Which migrations have run; diesel creates and writes it.
-    __diesel_schema_migrations (version) { version -> Text, }
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 impl Conn {
-    /// Brings the tables up to date and answers the names of the migrations that ran. They run in one
-    /// transaction, and processes that start together wait for one another.
-    pub fn migrate(&mut self) -> Result<Vec<String>, BoxError> {
-        let names = |versions: Vec<MigrationVersion<'_>>| versions.iter().map(ToString::to_string).collect();
-        self.write(|conn| match conn {
-            Self::Postgres(c) => {
-                c.batch_execute("SELECT pg_advisory_xact_lock(hashtext('stockyard migrate'))")?;
-                c.run_pending_migrations(POSTGRES_MIGRATIONS).map(names)
-            }
-            Self::Sqlite(c) => c.run_pending_migrations(SQLITE_MIGRATIONS).map(names),
-        })
-    }
-
-    /// Whether the tables are older than this program. Unlike diesel's own function it creates no table, so
-    /// a role that only reads and writes rows may ask.
-    pub fn has_pending_migrations(&mut self) -> Result<bool, BoxError> {
-        use diesel::dsl::sql;
-        use diesel::sql_types::Bool;
-
-        fn versions<DB: diesel::backend::Backend>(
-            source: &impl MigrationSource<DB>,
-        ) -> Result<Vec<String>, BoxError> {
-            let migrations: Vec<Box<dyn Migration<DB>>> = source.migrations()?;
-            Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
-        }
-        let (wanted, is_new) = match self {
-            Self::Postgres(c) => {
-                let is_new = sql::<Bool>("SELECT to_regclass('__diesel_schema_migrations') IS NULL");
-                (versions::<Pg>(&POSTGRES_MIGRATIONS)?, is_new.get_result(c)?)
-            }
-            Self::Sqlite(c) => {
-                let is_new = sql::<Bool>(
-                    "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')",
-                );
-                (versions::<Sqlite>(&SQLITE_MIGRATIONS)?, is_new.get_result(c)?)
-            }
-        };
-        if is_new {
-            return Ok(true);
-        }
-        let ran: Vec<String> = __diesel_schema_migrations::table
-            .order(__diesel_schema_migrations::version)
-            .select(__diesel_schema_migrations::version)
-            .load(self)?;
-        Ok(wanted.iter().any(|version| !ran.contains(version)))
-    }
-
     /// A consistent copy of a SQLite database in a new file.
     pub fn copy_to(&mut self, file: &str) -> QueryResult<()> {
         match self {

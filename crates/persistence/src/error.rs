@@ -13,8 +13,23 @@ pub enum StoreError {
     MissingReference(#[source] DieselError),
     #[error("the database cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Waiting and trying again does not help: the password is wrong, the database does not exist, and the like.
+    #[error("the database server refuses the connection")]
+    LoginRefused(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the database's tables are not up to date: run `stockyard migrate` first")]
     PendingMigrations,
+    /// Migrations have run that this program does not know.
+    #[error(
+        "this database was migrated by a newer Stockyard (unknown here: {}): install that version, or restore a backup \
+         from before the upgrade",
+        .unknown.join(", ")
+    )]
+    NewerSchema { unknown: Vec<String> },
+    /// A SQLite file with the tables of another program.
+    #[error("the database holds tables of another program and none of Stockyard's")]
+    ForeignTables,
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     #[error("a migration failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the database holds what it should not: {0}")]

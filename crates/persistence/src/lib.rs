@@ -7,7 +7,10 @@ mod bulk;
 mod columns;
 mod connection;
 mod error;
+mod login;
+mod migrations;
 mod schema;
+pub mod sqlite_file;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -34,4 +37,5 @@ pub mod workers;
 
 pub use connection::{BadDatabaseUrl, DatabaseUrl};
 pub use error::StoreError;
+pub use migrations::SchemaVersion;
 pub use store::{Lane, Statement, Store, Tx};

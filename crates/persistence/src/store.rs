@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::connection::{Conn, DatabaseUrl, Manager};
 use crate::error::StoreError;
+use crate::login::connect_error;
 
 /// The database. Cheap to clone; clones share the pool.
 #[derive(Clone)]
@@ -93,7 +94,8 @@ impl Store {
     /// is not.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] with the reason when no connection can be made within five seconds.
+    /// [`StoreError::Unavailable`] with the reason when no connection can be made within five seconds, or
+    /// [`StoreError::LoginRefused`].
     pub fn open(url: DatabaseUrl, connections: u32) -> Result<Self, StoreError> {
         Self::open_with(url, connections, Box::new(NopConnectionCustomizer))
     }
@@ -139,23 +141,6 @@ impl Store {
     /// A connection beside the pool, made when it is first used.
     pub fn lane(&self) -> Lane {
         Lane { manager: Manager(self.url.clone()), conn: None, writer: self.writer.clone() }
-    }
-
-    /// Brings the tables up to date and answers the names of the migrations that ran.
-    ///
-    /// # Errors
-    /// When a migration fails, or was made for other tables than are there.
-    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        self.blocking(|conn| conn.migrate().map_err(StoreError::Migration)).await
-    }
-
-    /// # Errors
-    /// [`StoreError::PendingMigrations`] when the tables are older than this program.
-    pub async fn check_migrated(&self) -> Result<(), StoreError> {
-        match self.blocking(|conn| conn.has_pending_migrations().map_err(StoreError::Migration)).await? {
-            true => Err(StoreError::PendingMigrations),
-            false => Ok(()),
-        }
     }
 
     /// Copies a SQLite database into a new file, while others read and write.
@@ -234,7 +219,7 @@ impl Store {
         .await
     }
 
-    async fn blocking<T, E>(
+    pub(crate) async fn blocking<T, E>(
         &self,
         work: impl FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
@@ -268,7 +253,7 @@ fn try_to_connect(url: DatabaseUrl) -> Result<(), StoreError> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(Manager(url).connect().map(drop)));
     match receiver.recv_timeout(CONNECTION_TIMEOUT) {
-        Ok(connected) => connected.map_err(|error| StoreError::Unavailable(Box::new(error))),
+        Ok(connected) => connected.map_err(connect_error),
         Err(_) => Err(StoreError::Unavailable("the server does not answer".into())),
     }
 }

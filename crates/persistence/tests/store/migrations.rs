@@ -185,6 +185,38 @@ async fn an_empty_database_is_told_from_a_migrated_one_and_left_as_it_is() {
     assert_eq!(connect(&db.url()).number(query), 0);
 }
 
+#[tokio::test]
+async fn a_database_that_a_newer_program_has_migrated_is_refused_and_left_as_it_is() {
+    let db = Db::new().await;
+    let insert =
+        "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000'), ('20990101000000')";
+    connect(&db.url()).execute(insert).unwrap();
+    let before = tables(&db.url());
+    for refused in [db.store().check_migrated().await, db.store().migrate().await.map(drop)] {
+        let Err(StoreError::NewerSchema { unknown }) = &refused else { panic!("{refused:?}") };
+        assert_eq!(unknown, &["20990101000000", "20991231000000"]);
+    }
+    // Also when migrations of this program have not run: a newer one is not mixed with this one.
+    let newest = db.store().schema_version().await.unwrap();
+    assert!(newest.pending.is_empty() && !newest.is_new, "{newest:?}");
+    let oldest = "DELETE FROM __diesel_schema_migrations WHERE version LIKE '2026%'";
+    connect(&db.url()).execute(oldest).unwrap();
+    let refused = db.store().migrate().await;
+    assert!(matches!(refused, Err(StoreError::NewerSchema { .. })), "{refused:?}");
+    assert_eq!(tables(&db.url()), before);
+}
+
+#[tokio::test]
+async fn a_sqlite_file_of_another_program_is_not_migrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.db").display().to_string();
+    let url = DatabaseUrl::Sqlite(file);
+    connect(&url).execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)").unwrap();
+    let refused = persistence::Store::open(url.clone(), 1).unwrap().migrate().await;
+    assert!(matches!(refused, Err(StoreError::ForeignTables)), "{refused:?}");
+    assert_eq!(tables(&url).into_keys().collect::<Vec<_>>(), ["notes"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_migrate_at_once_do_not_disturb_each_other() {
     let db = Db::empty();
