@@ -16,6 +16,7 @@ mod runner;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
@@ -27,7 +28,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 pub use probe::RedisProbe;
-pub use queue::check_redis_url;
+pub use queue::{check_redis, check_redis_url};
 pub use relay::relay;
 
 use heartbeat::Heartbeat;
@@ -74,6 +75,23 @@ pub enum WorkerError {
         #[source]
         source: redis::RedisError,
     },
+}
+
+impl WorkerError {
+    /// Whether the Redis may answer later: it is away, starts, or loads its data. A wrong password, a certificate that
+    /// cannot be checked or a refused command stay as they are.
+    pub fn is_temporary(&self) -> bool {
+        let Self::Redis { source, .. } = self else { return false };
+        let certificate_fails = std::error::Error::source(source)
+            .and_then(|cause| cause.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>())
+            .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData);
+        match source.kind() {
+            redis::ErrorKind::AuthenticationFailed => false,
+            _ if certificate_fails => false,
+            _ => !matches!(source.retry_method(), redis::RetryMethod::NoRetry),
+        }
+    }
 }
 
 /// Until runs under way have ended after `shutdown`; a host waits ten seconds before it kills.

@@ -34,6 +34,14 @@ pub fn check_redis_url(url: &str) -> Result<(), WorkerError> {
     open(url).map(drop)
 }
 
+/// Connects to the Redis once and asks for a sign of life.
+///
+/// # Errors
+/// [`WorkerError`]; [`WorkerError::is_temporary`] says whether trying again can help.
+pub async fn check_redis(url: &SecretString) -> Result<(), WorkerError> {
+    Queue::connect(url, "").await.map(drop)
+}
+
 pub(crate) fn open(url: &str) -> Result<Client, WorkerError> {
     Client::open(url).map_err(WorkerError::InvalidRedisUrl)
 }
