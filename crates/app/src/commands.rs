@@ -1,8 +1,7 @@
 //! What each command does.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,19 +18,42 @@ use web::WebConfig;
 use worker::WorkerConfig;
 
 use crate::config::{BadConfig, Config};
+use crate::database_file::Create;
+use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
 use crate::wiring::{self, Role};
 
+/// A flag that becomes true on SIGTERM or Ctrl-C, from the first moment on: a process that is still waiting to start ends
+/// as well.
+fn listen_for_stop() -> Stop {
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        wiring::shutdown_signal().await;
+        let _ = stop.send(true);
+    });
+    stopped
+}
+
 /// Pages and API, and the jobs unless Redis hands them to others.
-pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<ExitCode> {
-    let secret_key = config.signing_key()?;
-    let listener = TcpListener::bind((config.host.as_str(), config.port)).with_context(|| {
+pub async fn serve(config: &Config, create: Create, accept_price_source_change: bool) -> Result<ExitCode> {
+    let stop = listen_for_stop();
+    let in_use = || {
         format!(
             "HOST and PORT: cannot listen on {}:{}; choose another PORT or end what uses it",
             config.host, config.port
         )
-    })?;
-    listener.set_nonblocking(true)?;
-    let services = wiring::services(config, Role::Process { accept_price_source_change }).await?;
+    };
+    let port = ReservedPort::reserve(&config.host, config.port).with_context(in_use)?;
+    if let Some(url) = &config.redis_url {
+        worker::check_redis_url(url.expose_secret())?;
+    }
+    let waiting = Waiting::new(config.startup_timeout, stop.clone());
+    let Some(database) = wiring::open_for_process(config, create, &waiting).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let secret_key = config.signing_key()?;
+    let role = Role::Process { accept_price_source_change };
+    let services = wiring::services(config, database.store.clone(), role).await?;
+    let listener = port.listen().with_context(in_use)?;
     let web_config = WebConfig {
         public_url: config.public_url.clone(),
         secret_key,
@@ -40,22 +62,14 @@ pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<
         rate_limits: config.rate_limits,
         metrics_token: config.metrics_token.clone(),
     };
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    tokio::spawn(async move {
-        wiring::shutdown_signal().await;
-        let _ = stop.send(true);
-    });
-    let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
     let jobs = match &config.redis_url {
         Some(_) => None,
         None => {
-            Some(tokio::spawn(worker::run(services.clone(), WorkerConfig::default(), wait(stopped.clone()))))
+            Some(tokio::spawn(worker::run(services.clone(), WorkerConfig::default(), stopped(stop.clone()))))
         }
     };
     if let Some(redis_url) = config.redis_url.clone() {
-        let (services, stopped) = (services.clone(), wait(stopped.clone()));
+        let (services, stopped) = (services.clone(), stopped(stop.clone()));
         tokio::spawn(async move {
             worker::relay(services, &redis_url, &WorkerConfig::default().queue, stopped).await
         });
@@ -64,7 +78,7 @@ pub async fn serve(config: &Config, accept_price_source_change: bool) -> Result<
     let ending = services.clone();
     tracing::info!(%address, database = %config.database_url, source = %services.market().quotes.source(), "listening");
     println!("Stockyard is at {}", config.public_url);
-    web::run(services, web_config, listener, wait(stopped)).await?;
+    web::run(services, web_config, listener, stopped(stop)).await?;
     if let Some(jobs) = jobs {
         jobs.await??;
     }
@@ -81,14 +95,33 @@ pub async fn worker(config: &Config, accept_price_source_change: bool) -> Result
             "REDIS_URL is not set: without Redis the jobs run in `stockyard serve`, and no worker is needed";
         return Err(BadConfig(vec![why.into()]).into());
     };
-    let services = wiring::services(config, Role::Process { accept_price_source_change }).await?;
+    let stop = listen_for_stop();
+    let waiting = Waiting::new(config.startup_timeout, stop.clone());
+    let Some(database) = wiring::open_for_process(config, Create::Never, &waiting).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let redis = waiting
+        .until("Redis", async || match worker::check_redis(redis_url).await {
+            Ok(()) => Ok(Attempt::Reached(())),
+            Err(error) if error.is_temporary() => Ok(Attempt::NotYet(error.into())),
+            Err(error) => Err(error.into()),
+        })
+        .await?;
+    if redis.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let role = Role::Process { accept_price_source_change };
+    let services = wiring::services(config, database.store.clone(), role).await?;
     let worker_config = WorkerConfig { redis_url: Some(redis_url.clone()), ..WorkerConfig::default() };
-    worker::run(services, worker_config, wiring::shutdown_signal()).await?;
+    worker::run(services, worker_config, stopped(stop)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn migrate(config: &Config) -> Result<ExitCode> {
-    let ran = wiring::open_store(config)?.migrate().await?;
+pub async fn migrate(config: &Config, create: Create) -> Result<ExitCode> {
+    let waiting = Waiting::new(config.startup_timeout, listen_for_stop());
+    let Some(ran) = wiring::migrate(config, create, &waiting).await? else {
+        bail!("told to end before the database could be reached: nothing was changed");
+    };
     match ran.as_slice() {
         [] => println!("The tables of {} are up to date.", config.database_url),
         names => println!("Migrated {}: {}.", config.database_url, names.join(", ")),
@@ -116,8 +149,8 @@ fn measured_bar(what: &'static str) -> ProgressBar {
 }
 
 pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCode> {
-    wiring::require_database(config)?;
-    let services = wiring::services(config, Role::PricingCommand).await?;
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::PricingCommand).await?;
     let market = services.market();
     let date = date.unwrap_or_else(|| market.calendar.booking_session(market.now()).date);
     let bar = progress_bar("portfolios");
@@ -156,8 +189,8 @@ fn told(error: Error, option: &str) -> anyhow::Error {
 }
 
 pub async fn verify(config: &Config) -> Result<ExitCode> {
-    wiring::require_database(config)?;
-    let services: Services = wiring::services(config, Role::Command).await?;
+    let store = wiring::ready_store(config).await?;
+    let services: Services = wiring::services(config, store, Role::Command).await?;
     let bar = measured_bar("portfolios");
     let report = services
         .verify(|done, total| {
@@ -185,7 +218,8 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
 }
 
 pub async fn create_user(config: &Config, username: String, email: String, admin: bool) -> Result<ExitCode> {
-    let services = wiring::services(config, Role::Command).await?;
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::Command).await?;
     let password = read_password()?;
     let registration =
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
@@ -206,20 +240,6 @@ fn read_password() -> Result<SecretString> {
         bail!("the two passwords differ");
     }
     Ok(password)
-}
-
-pub async fn backup(config: &Config, file: PathBuf) -> Result<ExitCode> {
-    if config.is_full() {
-        bail!("`backup` copies a SQLite database; for PostgreSQL use its own `pg_dump`");
-    }
-    wiring::require_database(config)?;
-    if file.exists() {
-        bail!("{} exists already: name a new file", file.display());
-    }
-    let path = file.to_str().context("the file's name is not valid UTF-8")?.to_owned();
-    wiring::ready_store(config).await?.backup(path).await.context("the copy could not be written")?;
-    println!("Copied {} to {}.", config.database_url, file.display());
-    Ok(ExitCode::SUCCESS)
 }
 
 /// One request by hand, so that an image needs no other program for its health check.

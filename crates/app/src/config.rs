@@ -41,6 +41,10 @@ pub struct Config {
     pub public_url: Url,
     /// `DATABASE_URL`: `sqlite://…` or `postgres://…`. Default the file `stockyard.db` in `DATA_DIR`.
     pub database_url: DatabaseUrl,
+    /// Whether the SQLite file is that of `DATA_DIR` because `DATABASE_URL` is not set.
+    pub database_in_data_dir: bool,
+    /// `STARTUP_TIMEOUT_S`: how long a process waits at its start for the database and Redis. Default 300; 0 does not wait.
+    pub startup_timeout: Duration,
     /// `DATABASE_POOL`: connections that a process keeps to the database; the order desk has one more of its own.
     /// Default 8 on SQLite, 16 on PostgreSQL.
     pub database_pool: u32,
@@ -129,6 +133,10 @@ impl Config {
                 Err::<_, BadDatabaseUrl>(error) => env.refuse("DATABASE_URL", &error),
             },
         };
+        let database_in_data_dir = env.text("DATABASE_URL").is_none();
+        let startup_timeout = env
+            .parsed("STARTUP_TIMEOUT_S", "whole seconds, 0 to 65535, like 300")
+            .map_or(STARTUP_TIMEOUT, |seconds: u16| Duration::from_secs(seconds.into()));
         let on_postgres = matches!(database_url, Some(DatabaseUrl::Postgres(_)));
         let database_pool =
             env.parsed("DATABASE_POOL", "a number of connections from 1 to 65535, like 16").map_or(
@@ -232,6 +240,8 @@ impl Config {
                     port,
                     public_url,
                     database_url,
+                    database_in_data_dir,
+                    startup_timeout,
                     database_pool,
                     redis_url: redis_url.map(SecretString::from),
                     secret_key: secret_key.map(SecretString::from),
@@ -254,11 +264,6 @@ impl Config {
         }
     }
 
-    /// Full mode: facts on PostgreSQL, nothing written to the data folder.
-    pub fn is_full(&self) -> bool {
-        matches!(self.database_url, DatabaseUrl::Postgres(_))
-    }
-
     /// The key that signs cookies: the configured one, or the one kept in the data folder, made the first time.
     ///
     /// # Errors
@@ -272,6 +277,8 @@ impl Config {
     }
 }
 
+/// Longer than a database server takes to start or to recover after a crash.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Enough for the web server's threads; PostgreSQL's own default allows 100 for all processes.
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
@@ -288,20 +295,49 @@ pub fn private_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Of the generated key, in the data folder.
+pub const SECRET_KEY_FILE: &str = "secret_key";
+/// The rights of each file that Stockyard makes: its owner alone may read and write it.
+pub const PRIVATE_FILE: u32 = 0o600;
+
+/// Takes the rights to a file from everyone but its owner, which earlier versions left to the umask. A missing file is
+/// fine; a failure is logged and stops nothing.
+pub fn make_private(file: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = std::fs::metadata(file) else { return };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & !PRIVATE_FILE == 0 {
+        return;
+    }
+    let was = format!("{mode:04o}");
+    match std::fs::set_permissions(file, std::fs::Permissions::from_mode(PRIVATE_FILE)) {
+        Ok(()) => tracing::info!(file = %file.display(), was, now = "0600", "file made private"),
+        Err(error) => tracing::warn!(
+            file = %file.display(), was, error = &error as &dyn std::error::Error,
+            "other users of this machine may read this file, and its rights cannot be changed"
+        ),
+    }
+}
+
 fn kept_key(folder: &Path) -> std::io::Result<SecretString> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     private_folder(folder)?;
-    let path = folder.join("secret_key");
+    let path = folder.join(SECRET_KEY_FILE);
     match std::fs::read_to_string(&path) {
-        Ok(key) if key.trim().len() >= 64 => return Ok(key.trim().to_owned().into()),
+        Ok(key) if key.trim().len() >= 64 => {
+            make_private(&path);
+            return Ok(key.trim().to_owned().into());
+        }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let key: SecretString = rand::random::<[u128; 3]>().map(|part| format!("{part:032x}")).concat().into();
     let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path)?;
+    // The umask may have taken rights away, and a file that was there keeps those that it had.
+    file.set_permissions(std::fs::Permissions::from_mode(PRIVATE_FILE))?;
     file.write_all(key.expose_secret().as_bytes())?;
     file.sync_all()?;
     Ok(key)
@@ -492,7 +528,7 @@ mod tests {
         assert_eq!(config.database_pool, SQLITE_CONNECTIONS);
         assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
         assert_eq!(config.starting_cash.to_string(), "100000.00");
-        assert!(!config.is_full() && config.redis_url.is_none() && config.rate_limits);
+        assert!(config.database_in_data_dir && config.redis_url.is_none() && config.rate_limits);
         assert!(matches!(config.market_data, MarketData::Simulated { .. }));
     }
 
@@ -502,6 +538,7 @@ mod tests {
             ("PORT", "eighty"),
             ("DATABASE_URL", "mysql://root@db/x"),
             ("DATABASE_POOL", "0"),
+            ("STARTUP_TIMEOUT_S", "-1"),
             ("REDIS_URL", "localhost:6379"),
             ("SECRET_KEY", "short"),
             ("MARKET_DATA", "bloomberg"),
@@ -520,6 +557,7 @@ mod tests {
             "PORT",
             "DATABASE_URL",
             "DATABASE_POOL",
+            "STARTUP_TIMEOUT_S",
             "REDIS_URL",
             "SECRET_KEY",
             "MARKET_DATA",

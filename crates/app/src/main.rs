@@ -1,8 +1,11 @@
 //! The program `stockyard`: reads the configuration, wires the parts, runs one command.
 
+mod backup;
 mod commands;
 mod config;
+mod database_file;
 mod provider_check;
+mod startup;
 mod telemetry;
 mod wiring;
 
@@ -14,6 +17,7 @@ use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 
 use config::Config;
+use database_file::Create;
 
 /// Takes a fifth of the time off a request that glibc's own allocator needs.
 #[global_allocator]
@@ -30,11 +34,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve pages and API; without REDIS_URL the jobs run in here too
-    Serve(ProcessOptions),
+    Serve {
+        #[command(flatten)]
+        create: CreateOption,
+        #[command(flatten)]
+        process: ProcessOptions,
+    },
     /// Run the jobs, distributed over Redis
     Worker(ProcessOptions),
     /// Bring the database's tables up to date
-    Migrate,
+    Migrate(CreateOption),
     /// Write the portfolios' snapshots of a session now
     Snapshot {
         /// The session's day, like 2026-11-20; without it the session in progress, provisionally
@@ -49,8 +58,15 @@ enum Command {
     /// Where prices come from
     #[command(subcommand)]
     Providers(ProvidersCommand),
-    /// Copy the SQLite database into a file while it is in use
+    /// Copy the SQLite database into a new file, also while it is in use
     Backup { file: PathBuf },
+    /// Put a backup in the place of the SQLite database, while no server uses it
+    Restore {
+        file: PathBuf,
+        /// Replace the database that is there; it is kept beside the new one, under another name
+        #[arg(long)]
+        replace: bool,
+    },
     /// Print the API's OpenAPI description
     Openapi,
     /// Ask the server on this machine whether it is ready
@@ -70,6 +86,19 @@ struct ProcessOptions {
     /// Go on with another price source although there are positions or working orders at the old one's prices
     #[arg(long)]
     accept_price_source_change: bool,
+}
+
+#[derive(Clone, Copy, clap::Args)]
+struct CreateOption {
+    /// Make a new, empty SQLite database where the settings expect one and none is
+    #[arg(long)]
+    create: bool,
+}
+
+impl CreateOption {
+    fn or(self, otherwise: Create) -> Create {
+        if self.create { Create::Always } else { otherwise }
+    }
 }
 
 #[derive(Subcommand)]
@@ -122,15 +151,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&web::openapi_document())?);
         return Ok(ExitCode::SUCCESS);
     }
-    let needs_key = matches!(command, Command::Serve(_));
+    let needs_key = matches!(command, Command::Serve { .. });
     let config = Config::from_env(needs_key)?;
     telemetry::init(config.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match command {
-            Command::Serve(options) => commands::serve(&config, options.accept_price_source_change).await,
+            Command::Serve { create, process } => {
+                let create = create.or(Create::InEmptyDataDir);
+                commands::serve(&config, create, process.accept_price_source_change).await
+            }
             Command::Worker(options) => commands::worker(&config, options.accept_price_source_change).await,
-            Command::Migrate => commands::migrate(&config).await,
+            Command::Migrate(create) => commands::migrate(&config, create.or(Create::Never)).await,
             Command::Snapshot { date } => commands::snapshot(&config, date).await,
             Command::Verify => commands::verify(&config).await,
             Command::User(UserCommand::Create { username, email, admin }) => {
@@ -139,10 +171,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Providers(ProvidersCommand::Check { symbol, yes }) => {
                 provider_check::run(&config, &symbol, yes).await
             }
-            Command::Backup { file } => commands::backup(&config, file).await,
+            Command::Backup { file } => backup::backup(&config, &file).await,
+            Command::Restore { file, replace } => backup::restore(&config, &file, replace).await,
             Command::Healthcheck { worker: true, .. } => commands::worker_healthcheck(&config).await,
             Command::Healthcheck { deep, .. } => commands::healthcheck(&config, deep),
             Command::Openapi => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // A thread may still wait for a server that does not answer.
+    runtime.shutdown_background();
+    result
 }

@@ -6,50 +6,148 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Simulated, Yahoo, YahooConfig};
-use persistence::{DatabaseUrl, Store};
+use persistence::{Store, StoreError};
 use services::{Clock, Market, Services, ServicesConfig, providers};
 
-use crate::config::{Config, MarketData, private_folder};
+use crate::config::{Config, MarketData};
+use crate::database_file::{Create, DatabaseFile, DatabaseLock};
+use crate::startup::{Attempt, Waiting};
 
-/// For commands that look at what is there: in the wrong folder they are not to make an empty database.
+/// An open database whose tables are those of this program.
+pub struct ReadyDatabase {
+    pub store: Store,
+    /// Of a SQLite file that this process serves.
+    _lock: Option<DatabaseLock>,
+}
+
+/// # Errors
+/// When the settings name a SQLite file that cannot be used, or none.
+pub fn require_database(config: &Config) -> Result<()> {
+    if let Some(file) = DatabaseFile::of(config)? {
+        file.require()?;
+    }
+    Ok(())
+}
+
+/// Opens the database for a command that uses one and never makes or changes its tables.
 ///
 /// # Errors
-/// When the SQLite file does not exist.
-pub fn require_database(config: &Config) -> Result<()> {
-    match &config.database_url {
-        DatabaseUrl::Sqlite(path) if !std::path::Path::new(path).exists() => Err(anyhow!(
-            "DATABASE_URL: there is no database at {path}; expected the file that `stockyard serve` uses"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Opens the database, creating the folder of a SQLite file.
-pub fn open_store(config: &Config) -> Result<Store> {
-    if let DatabaseUrl::Sqlite(path) = &config.database_url
-        && let Some(folder) = std::path::Path::new(path).parent()
-    {
-        private_folder(folder)
-            .with_context(|| format!("DATABASE_URL: the folder {} cannot be made", folder.display()))?;
-    }
-    Store::open(config.database_url.clone(), config.database_pool).with_context(|| {
-        let expected = "expected a database that can be reached, like sqlite://data/stockyard.db or postgres://user:password@host/name";
-        format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
-    })
-}
-
-/// SQLite is migrated on the way; on PostgreSQL that is `stockyard migrate`'s to do, once for all processes.
+/// When there is none, it cannot be used, or its tables are older or newer than this program.
 pub async fn ready_store(config: &Config) -> Result<Store> {
-    let store = open_store(config)?;
-    match &config.database_url {
-        DatabaseUrl::Sqlite(_) => {
-            for name in store.migrate().await? {
-                tracing::info!(migration = name, "migrated");
-            }
-        }
-        DatabaseUrl::Postgres(_) => store.check_migrated().await?,
-    }
+    require_database(config)?;
+    let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+    check_tables(config, &store).await?;
     Ok(store)
+}
+
+/// Opens the database for `serve` or `worker`, waiting for a server that is not there yet. A SQLite file is locked, made
+/// where that is allowed, and migrated; on PostgreSQL `stockyard migrate` does that once for all processes, and is waited
+/// for. `None` when the process was told to end meanwhile.
+///
+/// # Errors
+/// When the database cannot be used, or was not there in time.
+pub async fn open_for_process(
+    config: &Config,
+    create: Create,
+    waiting: &Waiting,
+) -> Result<Option<ReadyDatabase>> {
+    if let Some(file) = DatabaseFile::of(config)? {
+        let (lock, is_new) = file.take(create)?;
+        let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+        if is_new {
+            announce_new_database(&file);
+        }
+        file.check_tables(&store.schema_version().await?, create)?;
+        for name in migrate_tables(config, &store).await? {
+            tracing::info!(migration = name, "migrated");
+        }
+        return Ok(Some(ReadyDatabase { store, _lock: Some(lock) }));
+    }
+    let Some(store) = wait_for_server(config, waiting).await? else { return Ok(None) };
+    let checked = waiting
+        .until("`stockyard migrate`", async || match store.check_migrated().await {
+            Ok(()) => Ok(Attempt::Reached(())),
+            Err(error @ (StoreError::PendingMigrations | StoreError::Unavailable(_))) => {
+                Ok(Attempt::NotYet(error.into()))
+            }
+            Err(error) => Err(error.into()),
+        })
+        .await
+        .with_context(|| cannot_be_used(config))?;
+    Ok(checked.map(|()| ReadyDatabase { store, _lock: None }))
+}
+
+/// Brings the tables up to date, waiting for a server that is not there yet; returns the names of the migrations that ran.
+/// `None` when the process was told to end before it began.
+///
+/// # Errors
+/// When the database cannot be used, was not there in time, or a server of it runs that does not know newer tables.
+pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Result<Option<Vec<String>>> {
+    let Some(file) = DatabaseFile::of(config)? else {
+        let Some(store) = wait_for_server(config, waiting).await? else { return Ok(None) };
+        return migrate_tables(config, &store).await.map(Some);
+    };
+    if create == Create::Never {
+        file.require()?;
+        let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+        // Beside a running server as long as there is nothing to do.
+        match store.check_migrated().await {
+            Ok(()) => return Ok(Some(Vec::new())),
+            Err(StoreError::PendingMigrations) => {}
+            Err(error) => return Err(anyhow::Error::new(error).context(cannot_be_used(config))),
+        }
+    }
+    let (_lock, is_new) = file.take(create)?;
+    if is_new {
+        announce_new_database(&file);
+    }
+    let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+    file.check_tables(&store.schema_version().await?, create)?;
+    migrate_tables(config, &store).await.map(Some)
+}
+
+async fn migrate_tables(config: &Config, store: &Store) -> Result<Vec<String>> {
+    store.migrate().await.with_context(|| cannot_be_used(config))
+}
+
+async fn check_tables(config: &Config, store: &Store) -> Result<()> {
+    store.check_migrated().await.with_context(|| cannot_be_used(config))
+}
+
+/// So that an empty installation is never taken for one that has lost its data.
+fn announce_new_database(file: &DatabaseFile) {
+    let path = file.path().display();
+    tracing::warn!(file = %path, "a new, empty database was made");
+    println!("Stockyard has made a new, empty database: {path}");
+}
+
+fn cannot_be_opened(config: &Config) -> String {
+    let expected = "expected a database that can be reached, like sqlite://data/stockyard.db or postgres://user:password@host/name";
+    format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
+}
+
+/// Which database a message is about.
+pub fn cannot_be_used(config: &Config) -> String {
+    format!("DATABASE_URL: {} cannot be used", config.database_url)
+}
+
+async fn wait_for_server(config: &Config, waiting: &Waiting) -> Result<Option<Store>> {
+    waiting
+        .until("the database", async || match connect(config).await {
+            Ok(store) => Ok(Attempt::Reached(store)),
+            Err(error @ StoreError::Unavailable(_)) => Ok(Attempt::NotYet(error.into())),
+            Err(error) => Err(error.into()),
+        })
+        .await
+        .with_context(|| cannot_be_opened(config))
+}
+
+/// On another thread: libpq blocks.
+async fn connect(config: &Config) -> Result<Store, StoreError> {
+    let (url, connections) = (config.database_url.clone(), config.database_pool);
+    tokio::task::spawn_blocking(move || Store::open(url, connections))
+        .await
+        .map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
 }
 
 /// Who asks for the use cases.
@@ -112,9 +210,8 @@ impl Provider {
     }
 }
 
-/// The use cases on the configured database and market.
-pub async fn services(config: &Config, role: Role) -> Result<Services> {
-    let store = ready_store(config).await?;
+/// The use cases on that database and the configured market.
+pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
     let market = match (Provider::of(config)?, &config.market_data) {
         (Some(provider), _) => provider.market(&store),
         (None, MarketData::Simulated { seed }) => {

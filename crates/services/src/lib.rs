@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod backups;
 pub mod clock;
 pub mod corporate_actions;
 mod desk;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::jobs::{JobKind, Status, newest_settled_session};
-use crate::{Clock, Market, Services};
+use crate::{Clock, Market, Services, backups};
 
 /// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
 pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
@@ -18,9 +18,8 @@ pub const FAILED_WITHIN: TimeDelta = TimeDelta::days(1);
 const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
 /// Sessions without a final snapshot are counted up to this number.
 const MOST_SESSIONS_BEHIND: usize = 1000;
-/// The names of two values in `installation`.
+/// The name of a value in `installation`.
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
-const LAST_BACKUP_AT: &str = "last_backup_at";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerMode {
@@ -245,7 +244,7 @@ fn status(tx: &mut Tx<'_>, market: &Market, worker_timeout: TimeDelta) -> Result
         sessions_behind: sessions_behind(tx, market, last_final_snapshot)?,
         last_final_snapshot,
         database_bytes: installation::database_size(tx)?,
-        last_backup_at: installation::get(tx, LAST_BACKUP_AT)?
+        last_backup_at: installation::get(tx, backups::LAST_BACKUP_AT)?
             .and_then(|text| chrono::DateTime::parse_from_rfc3339(text.trim()).ok())
             .map(|at| at.to_utc().into()),
     })

@@ -47,6 +47,7 @@ async fn help_names_every_command() {
         "user",
         "providers",
         "backup",
+        "restore",
         "openapi",
         "healthcheck",
     ] {
@@ -54,9 +55,14 @@ async fn help_names_every_command() {
     }
     let version = installation.run(&["--version"]).await;
     assert!(version.succeeded().starts_with("stockyard "), "{}", version.stdout);
-    for wrong in
-        [&[][..], &["sell-everything"], &["snapshot", "--date", "2026-13-01"], &["backup"], &["user"]]
-    {
+    for wrong in [
+        &[][..],
+        &["sell-everything"],
+        &["snapshot", "--date", "2026-13-01"],
+        &["backup"],
+        &["restore"],
+        &["user"],
+    ] {
         let finished = installation.run(wrong).await;
         assert_eq!(finished.code, Some(2), "{finished:?}");
         assert!(finished.stderr.contains("--help"), "{finished:?}");
@@ -68,9 +74,12 @@ async fn help_names_every_command() {
 #[tokio::test]
 async fn migrate_needs_only_the_database_and_may_be_repeated() {
     let postgres = Installation::on_postgres().without("SECRET_KEY");
-    for installation in [postgres, Installation::embedded()] {
-        let first = installation.run(&["migrate"]).await;
-        assert!(first.succeeded().starts_with("Migrated "), "{}", first.stdout);
+    for (installation, arguments, made) in [
+        (postgres, &["migrate"][..], "Migrated "),
+        (Installation::embedded(), &["migrate", "--create"], "Stockyard has made a new, empty database"),
+    ] {
+        let first = installation.run(arguments).await;
+        assert!(first.succeeded().starts_with(made), "{}", first.stdout);
         let second = installation.run(&["migrate"]).await;
         assert!(second.succeeded().contains("up to date"), "{}", second.stdout);
     }
@@ -99,7 +108,9 @@ async fn logs_can_be_read_by_machines() {
     server.process.ends_well().await;
     let log = server.process.log();
     let (told, lines): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.starts_with("Stockyard"));
-    assert_eq!(told, [format!("Stockyard is at {}/", server.url)]);
+    let file = installation.folder().canonicalize().unwrap().join("data/stockyard.db");
+    let made = format!("Stockyard has made a new, empty database: {}", file.display());
+    assert_eq!(told, [made, format!("Stockyard is at {}/", server.url)]);
     let events: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
     let id = answer.header("x-request-id").unwrap();
     let of_request = |event: &&Value| event.to_string().contains(id);
@@ -298,18 +309,6 @@ async fn after_the_end_everything_is_in_the_one_file() {
     assert_eq!(again_at(&server, &sam).portfolio(id, "/transactions").await, before);
 }
 
-/// In another folder than the server's there is nothing to check or to save: a fresh, empty database would pass for
-/// the real one.
-#[tokio::test]
-async fn a_sqlite_file_that_is_not_there_is_not_verified_or_backed_up() {
-    let installation = Installation::embedded();
-    for arguments in [&["verify"][..], &["backup", "copy.db"], &["snapshot"]] {
-        let finished = installation.run(arguments).await;
-        assert!(finished.failed().contains("stockyard.db"), "{finished:?}");
-    }
-    assert!(!installation.folder().join("copy.db").exists() && !installation.folder().join("data").exists());
-}
-
 async fn market_time(sam: &Trader, id: i64) -> chrono::DateTime<chrono::Utc> {
     sam.portfolio(id, "/valuation").await["valued_at"].as_str().unwrap().parse().unwrap()
 }
@@ -387,8 +386,8 @@ async fn no_library_has_the_last_word() {
     assert!(compiled.success());
 
     let installation = installation.with("LD_PRELOAD", library.to_str().unwrap());
-    let migrated = installation.run(&["migrate"]).await;
-    assert!(migrated.succeeded().contains("Migrated"), "{migrated:?}");
+    let migrated = installation.run(&["migrate", "--create"]).await;
+    assert!(migrated.succeeded().contains("up to date"), "{migrated:?}");
     let unknown = installation.run(&["user", "create", "--username", "x y", "--email", "nobody"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
     installation.serve().await.process.ends_well().await;

@@ -59,6 +59,7 @@ async fn malformed_values_are_refused() {
         ("PORT", "eighty", "65535"),
         ("PORT", "65536", "65535"),
         ("DATABASE_POOL", "0", "number of connections"),
+        ("STARTUP_TIMEOUT_S", "soon", "whole seconds"),
         ("STARTING_CASH", "1e5", "STARTING_CASH"),
         ("STARTING_CASH", "-1", "zero or more"),
         ("SIMULATION_SEED", "-3", "whole number"),
@@ -108,8 +109,11 @@ async fn a_database_that_cannot_be_reached_is_told() {
     let server = service("TEST_DATABASE_URL");
     let missing =
         on_database(&server, "there_is_no_such_database").replacen("postgres@", "postgres:hunter2@", 1);
-    for url in [nobody, missing] {
-        let installation = Installation::on_postgres().with("DATABASE_URL", &url);
+    for url in [nobody.clone(), missing] {
+        // The second is refused without any wait.
+        let seconds = if url == nobody { "1" } else { "300" };
+        let installation =
+            Installation::on_postgres().with("DATABASE_URL", &url).with("STARTUP_TIMEOUT_S", seconds);
         for command in ["serve", "migrate", "verify"] {
             let message = refused(&installation, command).await;
             for part in ["DATABASE_URL", "postgres://***@", "can be reached"] {
@@ -157,7 +161,7 @@ async fn a_missing_key_is_told_with_everything_else() {
 
 #[tokio::test]
 async fn tables_that_are_not_up_to_date_are_told() {
-    let installation = Installation::full();
+    let installation = Installation::full().with("STARTUP_TIMEOUT_S", "0");
     for command in ["serve", "worker", "verify", "snapshot"] {
         let message = refused(&installation, command).await;
         assert!(message.contains("`stockyard migrate`"), "{command}: {message}");
@@ -173,7 +177,7 @@ async fn a_port_in_use_is_told() {
 
 #[tokio::test]
 async fn a_redis_that_cannot_be_reached_is_told() {
-    let installation = Installation::full();
+    let installation = Installation::full().with("STARTUP_TIMEOUT_S", "0");
     installation.migrate().await;
     let nobody = format!("redis://sam:hunter2@127.0.0.1:{}/2", free_port());
     let message = refused(&installation.with("REDIS_URL", &nobody), "worker").await;

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub fn setting(variable: &str) -> Option<String> {
 }
 
 pub struct Installation {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     environment: BTreeMap<String, String>,
     binary: PathBuf,
     started: AtomicU32,
@@ -48,7 +49,7 @@ impl Installation {
     /// SQLite below the folder, the worker inside the server. Nothing is configured but what tests need.
     pub fn embedded() -> Self {
         let installation = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Arc::new(tempfile::tempdir().unwrap()),
             environment: BTreeMap::new(),
             binary: env!("CARGO_BIN_EXE_stockyard").into(),
             started: AtomicU32::new(0),
@@ -84,10 +85,25 @@ impl Installation {
         self.environment.insert(variable.to_owned(), value.to_owned());
     }
 
+    /// The same folder and settings, to be changed for another process beside.
+    pub fn sharing_the_folder(&self) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            environment: self.environment.clone(),
+            binary: self.binary.clone(),
+            started: AtomicU32::new(1000),
+        }
+    }
+
     /// Another build of the program.
     pub fn with_binary(mut self, binary: &str) -> Self {
         self.binary = binary.into();
         self
+    }
+
+    /// The value of a variable that was set.
+    pub fn setting(&self, variable: &str) -> String {
+        self.environment.get(variable).unwrap_or_else(|| panic!("{variable} is not set")).clone()
     }
 
     pub fn folder(&self) -> &Path {
@@ -118,11 +134,26 @@ impl Installation {
     }
 
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
+        self.run_command(self.command(arguments), arguments, input).await
+    }
+
+    /// Runs a command to its end, in a shell that has run other commands before: `umask 000`, say.
+    pub async fn run_after(&self, shell: &str, arguments: &[&str]) -> Finished {
+        self.run_command(self.command_after(shell, arguments), arguments, "").await
+    }
+
+    fn command_after(&self, shell: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(&self.binary).args(arguments);
+        command.env_clear().envs(&self.environment).current_dir(self.folder());
+        command
+    }
+
+    async fn run_command(&self, mut command: Command, arguments: &[&str], input: &str) -> Finished {
         let file = || tempfile::tempfile_in(self.folder()).unwrap();
         let (mut given, mut stdout, mut stderr) = (file(), file(), file());
         given.write_all(input.as_bytes()).unwrap();
         given.rewind().unwrap();
-        let mut command = self.command(arguments);
         command
             .stdin(Stdio::from(given))
             .stdout(stdout.try_clone().unwrap())
@@ -178,6 +209,17 @@ impl Installation {
         })
         .await;
         Server { process, url, port }
+    }
+
+    /// Starts a process and waits for nothing.
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(&self.next_name(arguments[0]), self.folder(), self.command(arguments))
+    }
+
+    /// Like [`Self::start`], in a shell that has run other commands before.
+    pub fn start_after(&self, shell: &str, arguments: &[&str]) -> Process {
+        let command = self.command_after(shell, arguments);
+        Process::start(&self.next_name(arguments[0]), self.folder(), command)
     }
 
     /// Starts a worker process, and returns when it works.
@@ -240,7 +282,7 @@ pub struct Server {
 }
 
 /// One request by hand, so that the test needs no client for it.
-fn is_ready(port: u16) -> bool {
+pub fn is_ready(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let request = b"GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod api;
+mod backups;
 mod bank;
 mod books;
 mod browser;
@@ -10,11 +11,14 @@ mod commands;
 mod concurrency;
 mod configuration;
 mod crash;
+mod database_file;
+mod door;
 mod installation;
 mod process;
 mod providers;
 mod readme;
 mod stack;
+mod startup;
 mod streams;
 mod tls;
 mod working_orders;

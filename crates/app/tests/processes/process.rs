@@ -58,6 +58,10 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
@@ -72,6 +76,11 @@ impl Process {
     pub fn terminate(&self) {
         let told = self.signal("TERM").unwrap();
         assert!(told.success(), "{} (process {}) is not there any more", self.name, self.child.id());
+    }
+
+    /// Any signal, by its name.
+    pub fn send(&self, name: &str) {
+        assert!(self.signal(name).unwrap().success(), "{} takes no signal", self.name);
     }
 
     fn signal(&self, name: &str) -> std::io::Result<ExitStatus> {

@@ -26,6 +26,13 @@ fn tested_blocks(page: &str) -> Vec<String> {
     blocks
 }
 
+/// The one `sh` block of a page that follows `<!-- tested: NAME -->`.
+pub fn tested_block(page: &str, name: &str) -> String {
+    let mark = format!("<!-- tested: {name} -->\n```sh\n");
+    let (_, block) = page.split_once(&mark).unwrap_or_else(|| panic!("there is no block {mark}"));
+    block.split_once("\n```").expect("a block ends").0.to_owned()
+}
+
 /// Runs the blocks in one shell, which stops at the first failure, and answers what each wrote.
 async fn run(blocks: &[String], url: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,205 @@
+//! `stockyard backup` and `stockyard restore`: copies of the SQLite database, and how one takes its place.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use persistence::{Store, StoreError, sqlite_file};
+use services::Clock;
+use tempfile::NamedTempFile;
+
+use crate::config::{Config, private_folder};
+use crate::database_file::{
+    BESIDE, DatabaseFile, give_to_owner_of_folder, has_sqlite_header, make_exactly_private, sync_folder_of,
+    with_suffix,
+};
+use crate::wiring;
+
+/// Writes the database into a new file, also beside a running server.
+pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
+    let Some(database) = DatabaseFile::of(config)? else {
+        bail!(
+            "`backup` copies a SQLite database. For PostgreSQL: pg_dump --format=custom --file={} \"$DATABASE_URL\"",
+            file.display()
+        );
+    };
+    database.require()?;
+    if std::fs::symlink_metadata(file).is_ok() {
+        bail!("{} exists already: name a new file", file.display());
+    }
+    let store = Store::open(config.database_url.clone(), 1)
+        .with_context(|| format!("{}: {} cannot be opened", database.setting(), database.path().display()))?;
+    // Older tables may be copied: this is done before an upgrade. Newer ones may mean that this is the wrong program.
+    let version = store.schema_version().await.with_context(|| wiring::cannot_be_used(config))?;
+    version.check_known().with_context(|| wiring::cannot_be_used(config))?;
+
+    let not_written =
+        || format!("the copy could not be written to {}; nothing was left there", file.display());
+    let copy = private_file_beside(file).with_context(not_written)?;
+    let path = copy.path().to_str().context("the file's name is not valid UTF-8")?.to_owned();
+    store.backup(path).await.with_context(not_written)?;
+    copy.as_file().sync_all().with_context(not_written)?;
+    copy.persist_noclobber(file).with_context(not_written)?;
+    sync_folder_of(file);
+    if let Err(error) = services::backups::record(&store).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the backup is complete, but its time could not be recorded");
+    }
+    println!("Copied {} to {}.", config.database_url, file.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a backup and puts it where the settings expect the database.
+pub async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode> {
+    let Some(database) = DatabaseFile::of(config)? else {
+        bail!(
+            "`restore` puts a SQLite database in place. For PostgreSQL, into an empty database: \
+             pg_restore --no-owner --exit-on-error --single-transaction --dbname=\"$DATABASE_URL\" {}",
+            file.display()
+        );
+    };
+    let (file, clock) = (file.to_owned(), Clock::system());
+    let stamp = clock.wall().utc().format("%Y%m%dT%H%M%SZ").to_string();
+    tokio::task::spawn_blocking(move || restore_file(&database, &file, replace, &stamp)).await?
+}
+
+fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str) -> Result<ExitCode> {
+    let shown = file.display();
+    let mut source = open_backup(file)?;
+    let target = database.real_path();
+    if std::fs::canonicalize(file).is_ok_and(|path| path == target) {
+        bail!("{shown} is the database itself: name a backup of it");
+    }
+    database.require_replaceable()?;
+    let folder = database.folder();
+    if database.setting() == "DATA_DIR" {
+        private_folder(folder).with_context(|| format!("DATA_DIR: {} cannot be made", folder.display()))?;
+    }
+    let _lock = database.lock()?;
+    let exists = target.exists();
+    if exists && !replace {
+        bail!(
+            "{} exists already. With --replace the backup takes its place, and the database that is there is kept under \
+             another name",
+            target.display()
+        );
+    }
+
+    // What is checked is what is put in place: the copy. The backup stays as it is.
+    let not_copied = || format!("{shown} could not be copied to {}; nothing was changed", folder.display());
+    let copy = private_file_beside(&target).with_context(not_copied)?;
+    let _log_of_copy = FilesBeside(copy.path().to_owned());
+    io::copy(&mut source, &mut copy.as_file()).with_context(not_copied)?;
+    let log = with_suffix(file, "-wal");
+    if log.exists() {
+        std::fs::copy(&log, with_suffix(copy.path(), "-wal")).with_context(not_copied)?;
+    }
+    let refused = || format!("{shown} cannot be restored, and nothing was changed");
+    let version = sqlite_file::check_alone(copy.path()).with_context(refused)?;
+    version.check_known().with_context(refused)?;
+    copy.as_file().sync_all().with_context(not_copied)?;
+
+    let kept = set_aside(&target, stamp)?;
+    copy.persist_noclobber(&target).with_context(|| match &kept {
+        Some(kept) => format!("{} could not be put in place; the database is now {}", shown, kept.display()),
+        None => format!("{shown} could not be put in place"),
+    })?;
+    give_to_owner_of_folder(&target);
+    sync_folder_of(&target);
+
+    println!("Restored {shown} to {}.", target.display());
+    if let Some(kept) = kept {
+        println!("The database that was there is now {}.", kept.display());
+    }
+    match version.pending.len() {
+        0 => println!("`stockyard verify` checks the books in it."),
+        _ => println!(
+            "It is of an older version: `stockyard serve` or `stockyard migrate` brings it up to date, then `stockyard \
+             verify` checks the books in it."
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_backup(file: &Path) -> Result<File> {
+    let shown = file.display();
+    let mut source = File::open(file).with_context(|| format!("the backup {shown} cannot be read"))?;
+    if !source.metadata()?.is_file() {
+        bail!("the backup {shown} is not a file");
+    }
+    if !has_sqlite_header(&mut source).with_context(|| format!("the backup {shown} cannot be read"))? {
+        bail!(
+            "the backup {shown} is not a SQLite database: `stockyard restore` takes a file that `stockyard backup` has \
+             written. A dump of PostgreSQL is restored by pg_restore"
+        );
+    }
+    io::Seek::rewind(&mut source)?;
+    Ok(source)
+}
+
+/// Moves what is at the path away, with what SQLite keeps beside it, and returns the new name of the database.
+fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
+    let kept = with_suffix(target, &format!(".replaced-{stamp}"));
+    let exists = target.exists();
+    if exists {
+        match sqlite_file::fold_log(target) {
+            Ok(()) => {}
+            Err(error @ StoreError::Query(_)) if is_readable(target) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "{} cannot be taken out of use, and nothing was changed: end the programs that have it open",
+                        target.display()
+                    )
+                });
+            }
+            // Damaged: it is kept as it is, with its log.
+            Err(_) => {}
+        }
+    }
+    let rename = |from: &Path, to: &Path| {
+        if to.exists() {
+            bail!("{} exists already: try again in a second", to.display());
+        }
+        std::fs::rename(from, to)
+            .with_context(|| format!("{} cannot be renamed to {}", from.display(), to.display()))
+    };
+    if exists {
+        rename(target, &kept)?;
+    }
+    // A log that is left beside the path would be taken for one of the new file.
+    for suffix in BESIDE {
+        let beside = with_suffix(target, suffix);
+        if beside.exists() {
+            rename(&beside, &with_suffix(&kept, suffix))?;
+        }
+    }
+    sync_folder_of(target);
+    Ok(exists.then_some(kept))
+}
+
+fn is_readable(file: &Path) -> bool {
+    File::open(file).is_ok_and(|mut file| has_sqlite_header(&mut file).unwrap_or(false))
+        && sqlite_file::has_readable_tables(file)
+}
+
+/// What SQLite keeps beside a file that is not in place yet; it is removed in the end.
+struct FilesBeside(PathBuf);
+
+impl Drop for FilesBeside {
+    fn drop(&mut self) {
+        BESIDE.iter().for_each(|suffix| drop(std::fs::remove_file(with_suffix(&self.0, suffix))));
+    }
+}
+
+/// A new file in the same folder, which its owner alone can read and which goes away unless it is given a name.
+fn private_file_beside(file: &Path) -> io::Result<NamedTempFile> {
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let made = tempfile::Builder::new().prefix(".stockyard-").tempfile_in(folder)?;
+    make_exactly_private(made.as_file());
+    Ok(made)
+}

@@ -1,0 +1,419 @@
+//! The SQLite file of an installation: whether it can be used, how a new one is made, and who uses it.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use persistence::{DatabaseUrl, SchemaVersion, sqlite_file};
+use thiserror::Error;
+
+use crate::config::{Config, PRIVATE_FILE, SECRET_KEY_FILE, make_private, private_folder};
+
+/// How every SQLite file begins.
+const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
+/// What SQLite keeps beside a file: the write-ahead log, its index, and the journal of the other mode.
+pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// When a missing or empty file may become a new, empty database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    Never,
+    /// In a missing or empty `DATA_DIR`: a new installation.
+    InEmptyDataDir,
+    /// Somebody said `--create`.
+    Always,
+}
+
+/// Why the file cannot be used, with what to do about it. Paths are absolute.
+#[derive(Debug, Error)]
+#[error("{setting}: {fault}")]
+pub struct Unusable {
+    setting: &'static str,
+    fault: Fault,
+}
+
+#[derive(Debug, Error)]
+enum Fault {
+    #[error(
+        "there is no database at {}. Run the command with the settings and in the folder of the server; a new \
+         installation begins with `stockyard serve`",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    #[error(
+        "there is no database at {}. Correct the path, or put a backup there with `stockyard restore FILE`. To make a \
+         new, empty database there, add --create to the command once",
+        .0.display()
+    )]
+    NotCreated(PathBuf),
+    #[error(
+        "{} is not empty, and there is no database {} in it. Correct DATA_DIR, or put a backup there with `stockyard \
+         restore FILE`. To make a new, empty database there, add --create to the command once",
+        .folder.display(), .name
+    )]
+    UsedFolder { folder: PathBuf, name: String },
+    #[error(
+        "{} holds the secret_key of an installation, and its database {} is gone. Move the database back, or put a \
+         backup there with `stockyard restore FILE`. To begin anew with an empty database, add --create to the command \
+         once",
+        .folder.display(), .name
+    )]
+    Lost { folder: PathBuf, name: String },
+    #[error(
+        "{} is empty: it holds no database, or no longer one. Put a backup there with `stockyard restore --replace FILE`. \
+         To make a new, empty database of it, start with `stockyard serve --create` once",
+        .0.display()
+    )]
+    Empty(PathBuf),
+    #[error(
+        "{} is not a SQLite database. Name the file of the database. If this is a database that is damaged, move it away \
+         and put a backup in its place with `stockyard restore FILE`",
+        .0.display()
+    )]
+    NotSqlite(PathBuf),
+    #[error("{} is a folder: name the database file in it, like {}/stockyard.db", .0.display(), .0.display())]
+    Folder(PathBuf),
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    #[error("{} is a symbolic link to {}, which does not exist", .link.display(), .target.display())]
+    DanglingLink { link: PathBuf, target: PathBuf },
+    #[error("the folder {} does not exist: correct the path, or make the folder", .0.display())]
+    MissingFolder(PathBuf),
+    #[error("{} is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("{} cannot be read ({error}): give the user that runs Stockyard the right to", .file.display())]
+    Unreadable { file: PathBuf, error: io::Error },
+    #[error("{} cannot be written ({error}): give the user that runs Stockyard the right to", .file.display())]
+    ReadOnly { file: PathBuf, error: io::Error },
+    #[error(
+        "the folder {} cannot be written ({error}): SQLite keeps files beside the database. Give the user that runs \
+         Stockyard the right to",
+        .folder.display()
+    )]
+    ReadOnlyFolder { folder: PathBuf, error: io::Error },
+    #[error(
+        "{} is in use by another Stockyard{}: end that one first. Several servers share a database on PostgreSQL only",
+        .file.display(), .process
+    )]
+    InUse { file: PathBuf, process: String },
+}
+
+/// What is found at the path, if nothing is wrong with it.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Database,
+    Empty,
+    Missing,
+}
+
+/// Held by the one process that may serve or replace the database, until that process ends, however it ends.
+#[derive(Debug)]
+pub struct DatabaseLock {
+    _file: Option<File>,
+}
+
+/// Where the settings say that the database is.
+#[derive(Debug, Clone)]
+pub struct DatabaseFile {
+    path: PathBuf,
+    /// Set when `DATABASE_URL` is not.
+    data_dir: Option<PathBuf>,
+}
+
+impl DatabaseFile {
+    /// `None` on PostgreSQL.
+    ///
+    /// # Errors
+    /// When the current folder is gone, to which a relative path refers.
+    pub fn of(config: &Config) -> Result<Option<Self>> {
+        let DatabaseUrl::Sqlite(path) = &config.database_url else { return Ok(None) };
+        let absolute = |path: &Path| {
+            std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))
+        };
+        let data_dir = if config.database_in_data_dir { Some(absolute(&config.data_dir)?) } else { None };
+        Ok(Some(Self { path: absolute(Path::new(path))?, data_dir }))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The setting that names the file.
+    pub fn setting(&self) -> &'static str {
+        if self.data_dir.is_some() { "DATA_DIR" } else { "DATABASE_URL" }
+    }
+
+    /// For commands that use a database and never make one.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn require(&self) -> Result<(), Unusable> {
+        self.judge(Create::Never).map(drop)
+    }
+
+    /// For the one process that serves or migrates: takes the lock, makes the database where that is allowed, and takes
+    /// from other users the right to read it. Returns whether the database is new.
+    ///
+    /// # Errors
+    /// [`Unusable`], or when the database cannot be made.
+    pub fn take(&self, create: Create) -> Result<(DatabaseLock, bool)> {
+        self.judge(create)?;
+        if self.data_dir.is_some() {
+            private_folder(self.folder())
+                .with_context(|| format!("DATA_DIR: {} cannot be made", self.folder().display()))?;
+        }
+        let lock = self.lock()?;
+        // Another process may have made it until now.
+        let is_new = self.judge(create)? != Found::Database;
+        if is_new {
+            self.create().with_context(|| {
+                format!("{}: a database cannot be made at {}", self.setting(), self.path.display())
+            })?;
+        } else {
+            let file = self.real_path();
+            make_private(&file);
+            BESIDE.iter().for_each(|suffix| make_private(&with_suffix(&file, suffix)));
+        }
+        Ok((lock, is_new))
+    }
+
+    /// An empty database is made of a file without tables only when asked for, as of an empty file.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn check_tables(&self, version: &SchemaVersion, create: Create) -> Result<(), Unusable> {
+        match version.is_new && !version.is_foreign && create != Create::Always {
+            true => Err(self.unusable(Fault::Empty(self.path.clone()))),
+            false => Ok(()),
+        }
+    }
+
+    /// For a restored database: there is nothing at the path, or a database that may be replaced, or an empty file.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn require_replaceable(&self) -> Result<(), Unusable> {
+        self.judge(Create::Always).map(drop)
+    }
+
+    /// Takes the lock, or says who has it. The folder has to exist.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn lock(&self) -> Result<DatabaseLock, Unusable> {
+        let path = with_suffix(&self.real_path(), ".lock");
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(PRIVATE_FILE)
+            .open(&path);
+        let unwritable = |error| {
+            let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+            self.unusable(Fault::ReadOnlyFolder { folder, error })
+        };
+        let mut file = opened.map_err(unwritable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                let _ = file.read_to_string(&mut process);
+                let process = match process.trim().parse::<u32>() {
+                    Ok(id) => format!(" (process {id})"),
+                    Err(_) => String::new(),
+                };
+                return Err(self.unusable(Fault::InUse { file: self.path.clone(), process }));
+            }
+            // Some network file systems. SQLite's own locks still keep the data whole.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(
+                    file = %path.display(), error = &error as &dyn std::error::Error,
+                    "the file system has no locks: a second server on this database would not be noticed"
+                );
+                return Ok(DatabaseLock { _file: None });
+            }
+        }
+        give_to_owner_of_folder(&path);
+        make_exactly_private(&file);
+        // For the message above; the lock holds without it.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(DatabaseLock { _file: Some(file) })
+    }
+
+    /// What is there, if it may be used like this.
+    fn judge(&self, create: Create) -> Result<Found, Unusable> {
+        let found = self.inspect().map_err(|fault| self.unusable(fault))?;
+        let name = || self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let fault = match (&found, create) {
+            (Found::Database, _) | (Found::Empty | Found::Missing, Create::Always) => return Ok(found),
+            (Found::Empty, _) => Fault::Empty(self.path.clone()),
+            (Found::Missing, Create::Never) => Fault::Missing(self.path.clone()),
+            (Found::Missing, Create::InEmptyDataDir) => match &self.data_dir {
+                None => Fault::NotCreated(self.path.clone()),
+                Some(folder) if self.is_unused(folder) => return Ok(found),
+                Some(folder) if folder.join(SECRET_KEY_FILE).exists() => {
+                    Fault::Lost { folder: folder.clone(), name: name() }
+                }
+                Some(folder) => Fault::UsedFolder { folder: folder.clone(), name: name() },
+            },
+        };
+        Err(self.unusable(fault))
+    }
+
+    fn unusable(&self, fault: Fault) -> Unusable {
+        Unusable { setting: self.setting(), fault }
+    }
+
+    fn inspect(&self) -> Result<Found, Fault> {
+        let path = || self.path.clone();
+        let unreadable = |error| Fault::Unreadable { file: path(), error };
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = self.folder().to_owned();
+                return match std::fs::metadata(&folder) {
+                    Ok(metadata) if metadata.is_dir() => Ok(Found::Missing),
+                    Ok(_) => Err(Fault::NotAFolder(folder)),
+                    Err(_) if self.data_dir.is_some() => Ok(Found::Missing),
+                    Err(_) => Err(Fault::MissingFolder(folder)),
+                };
+            }
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(Fault::NotAFolder(self.folder().to_owned()));
+            }
+            Err(error) => return Err(unreadable(error)),
+        }
+        let metadata = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let target = std::fs::read_link(&self.path).unwrap_or_default();
+                return Err(Fault::DanglingLink { link: path(), target });
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
+        if metadata.is_dir() {
+            return Err(Fault::Folder(path()));
+        }
+        if !metadata.is_file() {
+            return Err(Fault::NotAFile(path()));
+        }
+        // Only before this process opens the database: to close a file takes away all locks that SQLite has on it.
+        let mut file = File::open(&self.path).map_err(unreadable)?;
+        if metadata.len() > 0 && !has_sqlite_header(&mut file).map_err(unreadable)? {
+            return Err(Fault::NotSqlite(path()));
+        }
+        OpenOptions::new()
+            .write(true)
+            .open(&self.path)
+            .map_err(|error| Fault::ReadOnly { file: path(), error })?;
+        let folder = self.real_path().parent().unwrap_or(Path::new("/")).to_owned();
+        match tempfile::tempfile_in(&folder) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+            {
+                return Err(Fault::ReadOnlyFolder { folder, error });
+            }
+            // A full disk, for one, is not known to be one for long.
+            _ => {}
+        }
+        Ok(if metadata.len() > 0 { Found::Database } else { Found::Empty })
+    }
+
+    /// Whether a data folder is missing or as good as empty: `lost+found` is in the root of each volume, the rest is left
+    /// by a first start that was interrupted.
+    fn is_unused(&self, folder: &Path) -> bool {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let (lock, new) = (format!("{name}.lock"), format!("{name}.new"));
+        match std::fs::read_dir(folder) {
+            Err(error) => error.kind() == ErrorKind::NotFound,
+            Ok(entries) => entries.flatten().all(|entry| {
+                let entry = entry.file_name().to_string_lossy().into_owned();
+                entry == "lost+found" || entry == lock || entry.starts_with(&new)
+            }),
+        }
+    }
+
+    /// Makes the database under another name, with all tables, and then moves it into place: whoever finds the file finds
+    /// a whole one.
+    fn create(&self) -> Result<()> {
+        let path = self.real_path();
+        let new = with_suffix(&path, ".new");
+        let remove = || {
+            let _ = std::fs::remove_file(&new);
+            BESIDE.iter().for_each(|suffix| drop(std::fs::remove_file(with_suffix(&new, suffix))));
+        };
+        remove();
+        let made = || -> Result<()> {
+            let file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&new)?;
+            make_exactly_private(&file);
+            sqlite_file::create(&new)?;
+            give_to_owner_of_folder(&new);
+            file.sync_all()?;
+            std::fs::rename(&new, &path)?;
+            sync_folder_of(&path);
+            Ok(())
+        };
+        made().inspect_err(|_| remove())
+    }
+
+    /// The file itself, whatever links lead to it, so that all that use it agree on its name.
+    pub fn real_path(&self) -> PathBuf {
+        std::fs::canonicalize(&self.path)
+            .or_else(|_| {
+                let folder = std::fs::canonicalize(self.folder())?;
+                Ok::<_, io::Error>(folder.join(self.path.file_name().unwrap_or_default()))
+            })
+            .unwrap_or_else(|_| self.path.clone())
+    }
+}
+
+/// The path with something after its last character, as SQLite names what it keeps beside a file.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether the file begins as every SQLite database does.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn has_sqlite_header(file: &mut File) -> io::Result<bool> {
+    let mut header = Vec::new();
+    file.take(SQLITE_HEADER.len() as u64).read_to_end(&mut header)?;
+    Ok(header == SQLITE_HEADER)
+}
+
+/// A file that root makes in the service's folder belongs to the service. Nothing happens for other users, who cannot
+/// give files away.
+pub fn give_to_owner_of_folder(file: &Path) {
+    let Some(folder) = file.parent() else { return };
+    if let (Ok(folder), Ok(metadata)) = (std::fs::metadata(folder), std::fs::metadata(file))
+        && folder.uid() != metadata.uid()
+    {
+        let _ = std::os::unix::fs::chown(file, Some(folder.uid()), Some(folder.gid()));
+    }
+}
+
+/// Gives a new file the rights that the umask may have taken from its owner. Where there are no such rights, nothing
+/// happens.
+pub fn make_exactly_private(file: &File) {
+    let _ = file.set_permissions(Permissions::from_mode(PRIVATE_FILE));
+}
+
+/// Makes a new name in a folder survive a power failure. Some file systems cannot.
+pub fn sync_folder_of(file: &Path) {
+    if let Some(folder) = file.parent() {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+}

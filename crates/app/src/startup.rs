@@ -1,0 +1,128 @@
+//! What a process does until it can work: reserve its port, and wait for the database and Redis.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::net::TcpSocket;
+use tokio::sync::watch;
+
+/// Between the first attempts. It doubles from attempt to attempt, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Becomes true when the process is told to end.
+pub type Stop = watch::Receiver<bool>;
+
+/// Returns when the process is told to end.
+pub async fn stopped(mut stop: Stop) {
+    // An error means that the sender is gone, which lives as long as the process.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The result of one attempt to reach something.
+pub enum Attempt<T> {
+    Reached(T),
+    /// It may be reached later, for this reason not now.
+    NotYet(anyhow::Error),
+}
+
+/// Waits at the start of a process for something that another program provides, for `limit` at most.
+#[derive(Debug)]
+pub struct Waiting {
+    limit: Duration,
+    began: Instant,
+    stop: Stop,
+}
+
+impl Waiting {
+    pub fn new(limit: Duration, stop: Stop) -> Self {
+        Self { limit, began: Instant::now(), stop }
+    }
+
+    /// Attempts again and again, with growing pauses; logs when the wait begins and when it ends. `None` when the process
+    /// was told to end meanwhile.
+    ///
+    /// # Errors
+    /// That of an attempt that can never succeed, at once; the reason of the last attempt when the time is up.
+    pub async fn until<T>(
+        &self,
+        what: &'static str,
+        mut attempt: impl AsyncFnMut() -> Result<Attempt<T>>,
+    ) -> Result<Option<T>> {
+        let mut pause = FIRST_PAUSE;
+        let mut is_waiting = false;
+        loop {
+            let outcome = tokio::select! {
+                outcome = attempt() => outcome?,
+                () = stopped(self.stop.clone()) => return Ok(None),
+            };
+            let reason = match outcome {
+                Attempt::Reached(found) => {
+                    if is_waiting {
+                        let waited_s = self.began.elapsed().as_secs();
+                        tracing::info!(waited_s, "the wait for {what} is over");
+                    }
+                    return Ok(Some(found));
+                }
+                Attempt::NotYet(reason) => reason,
+            };
+            let left = self.limit.saturating_sub(self.began.elapsed());
+            if left.is_zero() {
+                let waited = self.limit.as_secs();
+                return Err(match waited {
+                    0 => reason,
+                    _ => reason.context(format!("gave up after {waited} s (STARTUP_TIMEOUT_S)")),
+                });
+            }
+            if !is_waiting {
+                is_waiting = true;
+                let (reason, up_to_s) = (format!("{reason:#}"), left.as_secs());
+                tracing::warn!(reason, up_to_s, "waiting for {what}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(left)) => {}
+                () = stopped(self.stop.clone()) => return Ok(None),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// A port that is free, and on which connections are refused until it listens: neither a health check nor a proxy takes
+/// the process for ready meanwhile.
+pub struct ReservedPort(TcpSocket);
+
+impl ReservedPort {
+    /// # Errors
+    /// When the address is in use or is none of this machine.
+    pub fn reserve(host: &str, port: u16) -> io::Result<Self> {
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in (host, port).to_socket_addrs()? {
+            match Self::bind(address) {
+                Ok(socket) => return Ok(Self(socket)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As `std::net::TcpListener` does it: connections that are just ending do not hold up a restart.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    }
+
+    /// Begins to accept connections.
+    ///
+    /// # Errors
+    /// When another process has begun to listen there meanwhile.
+    pub fn listen(self) -> io::Result<std::net::TcpListener> {
+        self.0.listen(BACKLOG)?.into_std()
+    }
+}

@@ -1,0 +1,17 @@
+//! When the database was last backed up, as `stockyard backup` records it.
+
+use persistence::{Store, StoreError, installation};
+
+use crate::Clock;
+
+/// In the table `installation`. An instant as RFC 3339 in UTC, by the wall clock.
+pub(crate) const LAST_BACKUP_AT: &str = "last_backup_at";
+
+/// Records that a backup has just succeeded.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn record(store: &Store) -> Result<(), StoreError> {
+    let now = Clock::system().wall();
+    store.write(move |tx| installation::set(tx, LAST_BACKUP_AT, &now.to_string())).await
+}
