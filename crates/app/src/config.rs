@@ -1,5 +1,10 @@
 //! The environment, read once: the only place that does.
 
+mod misspelled;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -15,6 +20,8 @@ use services::TradingConfig;
 use services::health::HealthConfig;
 use services::live::StreamLimits;
 use url::Url;
+
+pub use misspelled::Misspelled;
 
 /// Where prices come from.
 #[derive(Debug, Clone)]
@@ -77,9 +84,10 @@ pub struct Config {
     pub metrics_token: Option<SecretString>,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
-    /// `CLOCK_START`: RFC 3339. Default none. Simulated market only, like the next.
+    /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues from where it stands,
+    /// at first now. Simulated market only, like the next.
     pub clock_start: Option<Timestamp>,
-    /// `CLOCK_SPEED`: market seconds per second. Default 1.
+    /// `CLOCK_SPEED`: market seconds per second, above 0 and at most 10000. Default 1.
     pub clock_speed: f64,
 }
 
@@ -103,7 +111,35 @@ impl Config {
     /// [`BadConfig`] with all bad values at once.
     pub fn from_env(needs_key: bool) -> Result<Self, BadConfig> {
         #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
-        Self::read(needs_key, |name| std::env::var(name).ok())
+        let config = Self::read(needs_key, |name| std::env::var(name).ok());
+        config.map_err(|BadConfig(mut lines)| {
+            lines.extend(Self::misspelled_settings().iter().map(|Misspelled { variable, setting }| {
+                format!("{variable} is not read: did you mean {setting}?")
+            }));
+            BadConfig(lines)
+        })
+    }
+
+    /// Variables that are set and not read, and look like a misspelled setting.
+    pub fn misspelled_settings() -> Vec<Misspelled> {
+        #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+        let variables = std::env::vars_os();
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        };
+        misspelled::find(&Self::setting_names(), variables.filter_map(text))
+    }
+
+    /// The names of all settings: the variables that [`Config::read`] asks for, whichever market is chosen.
+    fn setting_names() -> BTreeSet<String> {
+        let names = RefCell::new(BTreeSet::new());
+        for market in ["simulated", "alphavantage", "yahoo"] {
+            let _ = Self::read(true, |name| {
+                names.borrow_mut().insert(name.to_owned());
+                (name == "MARKET_DATA").then(|| market.to_owned())
+            });
+        }
+        names.into_inner()
     }
 
     fn read(needs_key: bool, variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
@@ -282,8 +318,11 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Enough for the web server's threads; PostgreSQL's own default allows 100 for all processes.
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
-/// Market seconds per second: a day in less than ten seconds, so that each session's jobs keep up.
+/// The highest `CLOCK_SPEED`, in market seconds per second: a day takes less than ten seconds, and each session's jobs
+/// keep up.
 const FASTEST: f64 = 10_000.0;
+/// The years of `CLOCK_START`. The simulated market has prices from 1980-01-01 to 2069-09-17: a year lies before the
+/// first start, and nine after the last.
 const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
 
 /// Makes the folder, for its owner alone: it holds password hashes and the key.

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 
-use config::Config;
+use config::{Config, Misspelled};
 use database_file::Create;
 
 /// Takes a fifth of the time off a request that glibc's own allocator needs.
@@ -154,6 +154,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let needs_key = matches!(command, Command::Serve { .. });
     let config = Config::from_env(needs_key)?;
     telemetry::init(config.log_format);
+    for Misspelled { variable, setting } in Config::misspelled_settings() {
+        tracing::warn!(variable, setting, "this variable is not read; it looks like a misspelled setting");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match command {

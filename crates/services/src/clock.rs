@@ -10,6 +10,9 @@ use persistence::{Store, Tx, installation, portfolios};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// A difference between market time and wall time that is logged at start.
+const NOTEWORTHY_OFFSET: TimeDelta = TimeDelta::minutes(1);
+
 /// Cheap to clone; clones show the same time.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
@@ -28,7 +31,7 @@ struct Anchor {
     wall_at: Timestamp,
     market_at: Timestamp,
     speed: f64,
-    /// The start that was asked for, to see whether a later process asks for another.
+    /// The start that was set last, to see whether a later process sets another.
     start: Option<Timestamp>,
 }
 
@@ -49,8 +52,8 @@ impl Anchor {
 #[derive(Debug, Error)]
 pub enum ClockError {
     #[error(
-        "the market's clock stands at {now}, and the books go up to there: CLOCK_START and CLOCK_SPEED cannot turn \
-         it back to {asked}"
+        "CLOCK_START: the market's time stands at {now}, and {asked} lies before it; market time never goes back. \
+         Remove CLOCK_START, and time continues from {now}; or set it to a later instant"
     )]
     WouldTurnBack { now: Timestamp, asked: Timestamp },
     #[error("the stored anchor of the clock cannot be read: {0}")]
@@ -66,6 +69,54 @@ fn stored_anchor(tx: &mut Tx<'_>) -> Result<Option<Anchor>, ClockError> {
     Ok(text.map(|text| serde_json::from_str(&text)).transpose()?)
 }
 
+/// How the market's clock runs after a start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ClockPlan {
+    /// `None`: market time is wall time.
+    anchor: Option<Anchor>,
+    /// Market time before and after, where a start moves it forward.
+    jump: Option<(Timestamp, Timestamp)>,
+}
+
+/// Decides on the market's clock. Market time continues from where it stands; only a start that is not the one given
+/// before moves it, and only forward. `newest_change` is the newest instant in the books.
+///
+/// # Errors
+/// [`ClockError::WouldTurnBack`].
+fn plan(
+    stored: Option<Anchor>,
+    newest_change: Option<Timestamp>,
+    wall: Timestamp,
+    start: Option<Timestamp>,
+    speed: f64,
+) -> Result<ClockPlan, ClockError> {
+    let stands = stored.map(|anchor| anchor.market(wall));
+    let is_known = |start| stored.is_some_and(|anchor| anchor.start == Some(start));
+    match (stands, start.filter(|start| !is_known(*start))) {
+        (Some(now), None) => {
+            let anchor = stored.filter(|anchor| (anchor.speed - speed).abs() < f64::EPSILON);
+            let kept_start = stored.and_then(|anchor| anchor.start);
+            let anchor = anchor.unwrap_or(Anchor { wall_at: wall, market_at: now, speed, start: kept_start });
+            Ok(ClockPlan { anchor: Some(anchor), jump: None })
+        }
+        (None, None) if (speed - 1.0).abs() < f64::EPSILON => Ok(ClockPlan { anchor: None, jump: None }),
+        (None, None) => {
+            let market_at = newest_change.map_or(wall, |newest| newest.max(wall));
+            Ok(ClockPlan { anchor: Some(Anchor { wall_at: wall, market_at, speed, start }), jump: None })
+        }
+        (stands, Some(asked)) => {
+            // Without an anchor market time was wall time; instants after the newest one in the books are unused.
+            if let Some(now) = stands.or(newest_change).filter(|now| asked < *now) {
+                return Err(ClockError::WouldTurnBack { now, asked });
+            }
+            let before = stands.or(newest_change.map(|newest| newest.max(wall)));
+            let jump = before.filter(|before| *before < asked).map(|before| (before, asked));
+            let anchor = Anchor { wall_at: wall, market_at: asked, speed, start: Some(asked) };
+            Ok(ClockPlan { anchor: Some(anchor), jump })
+        }
+    }
+}
+
 impl Clock {
     pub fn system() -> Self {
         Self(Source::System)
@@ -75,40 +126,38 @@ impl Clock {
         Self(Source::Manual(Arc::new(Mutex::new(at))))
     }
 
-    /// The deployment's clock. The anchor is kept in the database, so that restarts and other processes agree;
-    /// asking for another start or speed anchors anew, but never earlier than the clock stood.
+    /// The deployment's clock. The anchor is kept in the database, so that restarts and other processes agree. Market
+    /// time continues from where it stood, also when settings are changed or removed; a new start moves it forward,
+    /// which is logged as a warning.
     ///
     /// # Errors
-    /// [`ClockError::WouldTurnBack`], also when the settings are gone and the clock had run ahead.
+    /// [`ClockError::WouldTurnBack`] for a new start before the time at which the market's clock stands.
     pub async fn open(store: &Store, start: Option<Timestamp>, speed: f64) -> Result<Self, ClockError> {
-        store
+        let plan = store
             .write(move |tx| {
                 // Processes that start together agree on the first one's anchor.
                 installation::lock(tx)?;
-                let wall = system_now();
-                let plain = start.is_none() && (speed - 1.0).abs() < f64::EPSILON;
-                let (now, goes_on) = match stored_anchor(tx)? {
-                    Some(anchor) if anchor.start == start && (anchor.speed - speed).abs() < f64::EPSILON => {
-                        return Ok(Self(Source::Anchored(anchor)));
-                    }
-                    // Only the speed is another: time goes on from where it stands.
-                    Some(anchor) => (anchor.market(wall), anchor.start == start && !plain),
-                    None if plain => return Ok(Self::system()),
-                    // Until now the market kept the wall's time; what was written then stays in the past.
-                    None => match portfolios::newest_change(tx)? {
-                        Some(newest) => (newest, false),
-                        None => (start.unwrap_or(wall), false),
-                    },
-                };
-                let asked = if goes_on { now } else { start.unwrap_or(wall) };
-                if asked < now {
-                    return Err(ClockError::WouldTurnBack { now, asked });
+                let stored = stored_anchor(tx)?;
+                let plan = plan(stored, portfolios::newest_change(tx)?, system_now(), start, speed)?;
+                if let Some(anchor) = plan.anchor.filter(|anchor| Some(*anchor) != stored) {
+                    installation::set(tx, KEY, &serde_json::to_string(&anchor)?)?;
                 }
-                let anchor = Anchor { wall_at: wall, market_at: asked, speed, start };
-                installation::set(tx, KEY, &serde_json::to_string(&anchor)?)?;
-                Ok(Self(Source::Anchored(anchor)))
+                Ok::<_, ClockError>(plan)
             })
-            .await
+            .await?;
+        if let Some((from, to)) = plan.jump {
+            tracing::warn!(%from, %to, "CLOCK_START moves market time forward");
+        }
+        let clock = Self(plan.anchor.map_or(Source::System, Source::Anchored));
+        let (market_time, wall_time) = (clock.now(), clock.wall());
+        if start.is_none() && (market_time - wall_time).abs() > NOTEWORTHY_OFFSET {
+            tracing::info!(
+                %market_time,
+                %wall_time,
+                "market time continues from where it stood; CLOCK_START moves it forward"
+            );
+        }
+        Ok(clock)
     }
 
     /// The deployment's clock as its servers have set it: for commands that run beside them.
@@ -158,4 +207,110 @@ impl Clock {
 fn system_now() -> Timestamp {
     let now: DateTime<Utc> = Utc::now();
     now.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    /// Every combination of stored anchor, start, speed and books. The wall shows 2026-06-01T00:00:00Z.
+    #[test]
+    fn market_time_continues_unless_a_new_start_moves_it_forward() {
+        let wall = moment("2026-06-01T00:00:00Z");
+        let (past, future) = ("2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z");
+        let (later, earlier) = ("2050-01-01T00:00:00Z", "2010-01-01T00:00:00Z");
+        // Anchored a day of the wall ago.
+        let anchored = |start: Option<&str>, speed: f64| {
+            let wall_at = wall - TimeDelta::days(1);
+            let market_at = start.map_or(wall_at, moment);
+            Some(Anchor { wall_at, market_at, speed, start: start.map(moment) })
+        };
+        enum Outcome {
+            Wall,
+            /// From there, without a jump.
+            Continues(&'static str),
+            /// From the first to the second.
+            Jumps(&'static str, &'static str),
+            /// The clock stood there.
+            Refused(&'static str),
+        }
+        use Outcome::{Continues, Jumps, Refused, Wall};
+        let cases = [
+            // stored anchor, newest instant in the books, CLOCK_START, CLOCK_SPEED, outcome
+            // A new installation, and one whose market has kept wall time until now.
+            (None, None, None, 1.0, Wall),
+            (None, None, None, 60.0, Continues("2026-06-01T00:00:00Z")),
+            (None, None, Some(past), 1.0, Continues("2020-01-01T00:00:00Z")),
+            (None, None, Some(future), 60.0, Continues("2040-01-01T00:00:00Z")),
+            (None, Some("2026-05-31T00:00:00Z"), None, 1.0, Wall),
+            (None, Some("2026-05-31T00:00:00Z"), None, 60.0, Continues("2026-06-01T00:00:00Z")),
+            (None, Some("2026-06-01T01:00:00Z"), None, 60.0, Continues("2026-06-01T01:00:00Z")),
+            (None, Some("2026-05-31T00:00:00Z"), Some(past), 1.0, Refused("2026-05-31T00:00:00Z")),
+            (
+                None,
+                Some("2026-05-31T00:00:00Z"),
+                Some("2026-05-31T12:00:00Z"),
+                1.0,
+                Continues("2026-05-31T12:00:00Z"),
+            ),
+            (None, Some("2026-05-31T00:00:00Z"), Some(future), 1.0, Jumps("2026-06-01T00:00:00Z", future)),
+            // A restart with the same settings.
+            (anchored(Some(past), 1.0), None, Some(past), 1.0, Continues("2020-01-02T00:00:00Z")),
+            (anchored(Some(future), 60.0), None, Some(future), 60.0, Continues("2040-03-01T00:00:00Z")),
+            (anchored(None, 60.0), None, None, 60.0, Continues("2026-07-30T00:00:00Z")),
+            // Another speed, with the start or without it.
+            (anchored(Some(past), 1.0), None, Some(past), 60.0, Continues("2020-01-02T00:00:00Z")),
+            (anchored(Some(past), 1.0), None, None, 60.0, Continues("2020-01-02T00:00:00Z")),
+            (anchored(Some(future), 60.0), None, None, 2.0, Continues("2040-03-01T00:00:00Z")),
+            (anchored(None, 60.0), None, None, 2.0, Continues("2026-07-30T00:00:00Z")),
+            // The start removed, the speed kept.
+            (anchored(Some(past), 60.0), None, None, 60.0, Continues("2020-03-01T00:00:00Z")),
+            (anchored(Some(future), 60.0), None, None, 60.0, Continues("2040-03-01T00:00:00Z")),
+            // The speed removed, the start kept.
+            (anchored(Some(future), 60.0), None, Some(future), 1.0, Continues("2040-03-01T00:00:00Z")),
+            // Both removed: ahead of the wall, and behind it.
+            (anchored(None, 60.0), None, None, 1.0, Continues("2026-07-30T00:00:00Z")),
+            (anchored(Some(future), 1.0), None, None, 1.0, Continues("2040-01-02T00:00:00Z")),
+            (anchored(Some(past), 1.0), None, None, 1.0, Continues("2020-01-02T00:00:00Z")),
+            // A new start: later than market time, and earlier.
+            (anchored(Some(past), 1.0), None, Some(future), 60.0, Jumps("2020-01-02T00:00:00Z", future)),
+            (anchored(Some(future), 1.0), None, Some(later), 1.0, Jumps("2040-01-02T00:00:00Z", later)),
+            (anchored(None, 60.0), None, Some(future), 1.0, Jumps("2026-07-30T00:00:00Z", future)),
+            (anchored(Some(past), 1.0), None, Some(earlier), 1.0, Refused("2020-01-02T00:00:00Z")),
+            (anchored(Some(future), 60.0), None, Some(past), 60.0, Refused("2040-03-01T00:00:00Z")),
+            (anchored(None, 60.0), None, Some(past), 60.0, Refused("2026-07-30T00:00:00Z")),
+        ];
+        for (stored, newest, start, speed, outcome) in cases {
+            let case = format!("{stored:?}, {newest:?}, {start:?}, {speed}");
+            let result = plan(stored, newest.map(moment), wall, start.map(moment), speed);
+            let (stands, jump) = match outcome {
+                Wall => {
+                    assert_eq!(result.unwrap(), ClockPlan { anchor: None, jump: None }, "{case}");
+                    continue;
+                }
+                Refused(at) => {
+                    match result {
+                        Err(ClockError::WouldTurnBack { now, asked }) => {
+                            assert_eq!((now, Some(asked)), (moment(at), start.map(moment)), "{case}");
+                        }
+                        other => panic!("{case}: {other:?}"),
+                    }
+                    continue;
+                }
+                Continues(at) => (at, None),
+                Jumps(from, to) => (to, Some((moment(from), moment(to)))),
+            };
+            let planned = result.unwrap();
+            let anchor = planned.anchor.unwrap();
+            assert_eq!((anchor.market(wall), anchor.speed), (moment(stands), speed), "{case}");
+            assert_eq!(planned.jump, jump, "{case}");
+            // The next start with the same settings changes nothing.
+            let again = plan(planned.anchor, newest.map(moment), wall, start.map(moment), speed).unwrap();
+            assert_eq!(again, ClockPlan { anchor: planned.anchor, jump: None }, "{case}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod bank;
 mod books;
 mod browser;
 mod client;
+mod clock;
 mod commands;
 mod concurrency;
 mod configuration;
