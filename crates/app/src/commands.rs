@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chrono::NaiveDate;
 use indicatif::{ProgressBar, ProgressStyle};
-use persistence::Store;
+use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
 use services::operations::{has_live_worker, host_name};
@@ -18,7 +18,7 @@ use web::WebConfig;
 use worker::WorkerConfig;
 
 use crate::config::{BadConfig, Config};
-use crate::database_file::Create;
+use crate::database_file::{Create, DatabaseFile};
 use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
 use crate::wiring::{self, Role};
 
@@ -188,7 +188,31 @@ fn told(error: Error, option: &str) -> anyhow::Error {
     }
 }
 
+/// Lists the damage to a SQLite file, with what to do about it. Returns whether there is any.
+async fn report_damage(config: &Config) -> Result<bool> {
+    let DatabaseUrl::Sqlite(path) = &config.database_url else { return Ok(false) };
+    let file = path.clone();
+    let damage = tokio::task::spawn_blocking(move || persistence::sqlite_damage(&file)).await?;
+    if damage.is_empty() {
+        return Ok(false);
+    }
+    for line in &damage {
+        println!("damaged: {line}");
+    }
+    println!(
+        "The database file {path} is damaged, and the books were not checked. Stop Stockyard, keep the file aside, put the \
+         newest sound backup in its place with `stockyard restore --replace FILE`, and run `stockyard verify` again."
+    );
+    Ok(true)
+}
+
 pub async fn verify(config: &Config) -> Result<ExitCode> {
+    if let Some(file) = DatabaseFile::of(config)? {
+        file.require()?;
+    }
+    if report_damage(config).await? {
+        return Ok(ExitCode::FAILURE);
+    }
     let store = wiring::ready_store(config).await?;
     let services: Services = wiring::services(config, store, Role::Command).await?;
     let bar = measured_bar("portfolios");

@@ -7,6 +7,7 @@ mod bulk;
 mod columns;
 mod connection;
 mod error;
+mod integrity;
 mod login;
 mod migrations;
 mod schema;
@@ -37,5 +38,6 @@ pub mod workers;
 
 pub use connection::{BadDatabaseUrl, DatabaseUrl};
 pub use error::StoreError;
+pub use integrity::sqlite_damage;
 pub use migrations::SchemaVersion;
 pub use store::{Lane, Statement, Store, Tx};

@@ -12,6 +12,7 @@ mod commands;
 mod concurrency;
 mod configuration;
 mod crash;
+mod damaged_file;
 mod database_file;
 mod door;
 mod installation;

@@ -5,6 +5,7 @@ mod corporate_actions;
 mod harness;
 mod holdings;
 mod installation;
+mod integrity;
 mod jobs;
 mod lane;
 mod listings;
