@@ -212,6 +212,7 @@ impl Provider {
 
 /// The use cases on that database and the configured market.
 pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
+    Clock::system().continue_from_books(&store).await?;
     let market = match (Provider::of(config)?, &config.market_data) {
         (Some(provider), _) => provider.market(&store),
         (None, MarketData::Simulated { seed }) => {

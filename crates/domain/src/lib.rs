@@ -41,7 +41,7 @@ pub use order::{
     Side, StopLoss, TimeInForce, Trail,
 };
 pub use order_group::OrderGroup;
-pub use portfolio::{Look, OrderRejected, Placed, Portfolio, Reserved};
+pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
 pub use quote::{Bar, Freshness, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, TradingMode, TradingRules};

@@ -4,6 +4,7 @@ pub mod actions;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use thiserror::Error;
 
 use crate::matching::{Execution, meets, react};
@@ -55,6 +56,22 @@ pub struct Look<'a> {
     pub asked_at: Timestamp,
 }
 
+/// How far the time of a price may lie ahead of ours: an answer takes a while, and two clocks differ a little.
+pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
+
+impl Look<'_> {
+    fn is_from_future(&self) -> bool {
+        self.newest.quote.as_of - self.asked_at > PRICE_AHEAD
+    }
+
+    /// Whether an order may fill at the price.
+    fn is_fresh(&self) -> bool {
+        let quote = &self.newest.quote;
+        let age = self.asked_at - quote.as_of;
+        !quote.stale && !self.is_from_future() && age <= quote.freshness.fill_limit()
+    }
+}
+
 /// Why an order was refused. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OrderRejected {
@@ -68,6 +85,11 @@ pub enum OrderRejected {
     TooLarge,
     #[error("the newest price is of {as_of}, too old to trade on: try again when there is a newer one")]
     NoFreshPrice { as_of: Timestamp },
+    /// The price is later than the time at which it was asked for: the server's clock is behind.
+    #[error(
+        "the newest price is of {as_of}, after the server's time {asked_at}: the server's clock is behind"
+    )]
+    PriceFromFuture { as_of: Timestamp, asked_at: Timestamp },
     #[error("the trail is wider than the price: make it narrower")]
     TrailTooWide,
     /// Only an open order can be canceled or replaced.
@@ -345,11 +367,14 @@ impl Portfolio {
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         let quote = &look.newest.quote;
         let order = &group.orders[index];
-        let fresh = !quote.stale && look.asked_at - quote.as_of <= quote.freshness.fill_limit();
+        let fresh = look.is_fresh();
         let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
         let at_once = rules.mode == TradingMode::Practice && !auction;
         let impatient = matches!(order.terms, OrderTerms::Market)
             || matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        if at_once && impatient && look.is_from_future() {
+            return Err(OrderRejected::PriceFromFuture { as_of: quote.as_of, asked_at: look.asked_at });
+        }
         if at_once && impatient && !fresh {
             return Err(OrderRejected::NoFreshPrice { as_of: quote.as_of });
         }

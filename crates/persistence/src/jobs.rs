@@ -100,8 +100,25 @@ pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreEr
         .get_result(tx.conn)?)
 }
 
-/// Runs that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first.
-/// Each is marked as put into the queue again, so that the next look leaves it alone for a while.
+/// The newest instant at which a run was planned, begun or ended, or showed a sign of life.
+pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    use diesel::dsl::max;
+    let (planned, begun, ended): (Option<Timestamp>, Option<Timestamp>, Option<Timestamp>) = job_runs::table
+        .select((max(job_runs::queued_at), max(job_runs::started_at), max(job_runs::finished_at)))
+        .get_result(tx.conn)?;
+    // Of a run that was put off the sign of life lies in the future.
+    let alive: Option<Timestamp> = job_runs::table
+        .filter(job_runs::status.eq(JobStatus::Running.as_str()))
+        .select(max(job_runs::heartbeat_at))
+        .get_result(tx.conn)?;
+    Ok([planned, begun, ended, alive].into_iter().flatten().max())
+}
+
+/// A sign of life so far ahead is of a clock that was wrong: longer than a run is put off, and than clocks differ.
+const FARTHEST_AHEAD: TimeDelta = TimeDelta::hours(2);
+
+/// Runs that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first. Signs of life
+/// from far in the future count for nothing. Each is marked as put into the queue again, so that the next look leaves it alone for a while.
 pub fn take_due(
     tx: &mut Tx<'_>,
     silent_since: Timestamp,
@@ -116,11 +133,14 @@ pub fn take_due(
                     .and(
                         job_runs::heartbeat_at
                             .le(silent_since)
-                            .or(job_runs::heartbeat_at.eq(job_runs::queued_at)),
+                            .or(job_runs::heartbeat_at.eq(job_runs::queued_at))
+                            .or(job_runs::heartbeat_at.gt(now + FARTHEST_AHEAD)),
                     )
-                    .or(job_runs::status
-                        .eq(JobStatus::Running.as_str())
-                        .and(job_runs::heartbeat_at.le(silent_since))),
+                    .or(job_runs::status.eq(JobStatus::Running.as_str()).and(
+                        job_runs::heartbeat_at
+                            .le(silent_since)
+                            .or(job_runs::heartbeat_at.gt(now + FARTHEST_AHEAD)),
+                    )),
             )
             .order(job_runs::id)
             .limit(limit)
@@ -150,7 +170,9 @@ pub fn claim(
 ) -> Result<Option<JobRun>, StoreError> {
     let free = job_runs::table.filter(job_runs::id.eq(id)).filter(
         job_runs::status.eq(JobStatus::Queued.as_str()).and(job_runs::heartbeat_at.le(now + CLOCK_SKEW)).or(
-            job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::heartbeat_at.le(silent_since)),
+            job_runs::status.eq(JobStatus::Running.as_str()).and(
+                job_runs::heartbeat_at.le(silent_since).or(job_runs::heartbeat_at.gt(now + FARTHEST_AHEAD)),
+            ),
         ),
     );
     Ok(diesel::update(free)

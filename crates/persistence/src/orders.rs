@@ -320,6 +320,14 @@ pub fn working(tx: &mut Tx<'_>, after: Option<OrderId>, limit: i64) -> Result<Ve
     Ok(query.order(orders::id).limit(limit).load(tx.conn)?)
 }
 
+/// The newest instant up to which prices have met an order that is still working.
+pub fn newest_match(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    Ok(orders::table
+        .filter(is_open().and(orders::status.ne(OrderStatus::Held)))
+        .select(diesel::dsl::max(orders::last_matched_at))
+        .get_result(tx.conn)?)
+}
+
 /// Stocks that open orders are for, in order of id.
 pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(orders::table

@@ -1,5 +1,6 @@
 //! What processes share about a provider of real prices: calls counted, the queue of calls, leases, and quotes found.
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::query_dsl::methods;
 use diesel::upsert::excluded;
@@ -101,6 +102,9 @@ pub fn record(tx: &mut Tx<'_>, provider: &str) -> Result<Option<ProviderRecord>,
     Ok(providers::table.find(provider).select(ProviderRecord::as_select()).first(tx.conn).optional()?)
 }
 
+/// A lease that ends so much later than one taken now is of a clock that was wrong.
+const TOO_LATE: TimeDelta = TimeDelta::minutes(1);
+
 /// Gives `holder` the lease of that name until `until`, unless somebody else has one at `now`.
 pub fn try_lease(
     tx: &mut Tx<'_>,
@@ -120,7 +124,10 @@ pub fn try_lease(
             .on_conflict(provider_leases::name)
             .do_update()
             .set((provider_leases::holder.eq(holder), provider_leases::ends_at.eq(until))),
-        provider_leases::holder.eq(holder).or(provider_leases::ends_at.le(now)),
+        provider_leases::holder
+            .eq(holder)
+            .or(provider_leases::ends_at.le(now))
+            .or(provider_leases::ends_at.gt(until + TOO_LATE)),
     )
     .execute(c))?;
     Ok(taken > 0)

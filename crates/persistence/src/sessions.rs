@@ -44,6 +44,11 @@ pub fn by_key(tx: &mut Tx<'_>, key_hash: &str, now: Timestamp) -> Result<Option<
         .optional()?)
 }
 
+/// The newest instant at which a session was used.
+pub fn newest_use(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    Ok(sessions::table.select(diesel::dsl::max(sessions::last_seen_at)).get_result(tx.conn)?)
+}
+
 /// Which of the sessions with those hashes live, with their users; none of a closed account. At most 30 000 hashes, what
 /// SQLite takes in one statement.
 pub fn owners(

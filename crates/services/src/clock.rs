@@ -1,28 +1,32 @@
 //! Time: the wall clock, and the market's clock that may start elsewhere or run faster.
 //!
-//! This is the one place that asks the operating system what time it is.
+//! What the operating system says of the time is asked for in `wall_clock.rs` alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Timestamp;
-use persistence::{Store, Tx, installation, portfolios};
+use persistence::{Store, Tx, installation, jobs, orders, portfolios, sessions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
+use uuid::timestamp::context::ContextV7;
+
+use crate::wall_clock::WallClock;
 
 /// A difference between market time and wall time that is logged at start.
 const NOTEWORTHY_OFFSET: TimeDelta = TimeDelta::minutes(1);
 
+/// How far a portfolio's newest change may lie ahead of this process's clock, by the wall: clocks of two machines differ
+/// a little.
+const SKEW_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
+
 /// Cheap to clone; clones show the same time.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
-
-#[derive(Debug, Clone)]
-enum Source {
-    System,
-    Anchored(Anchor),
-    /// Stands still until it is moved: for tests.
-    Manual(Arc<Mutex<Timestamp>>),
+pub struct Clock {
+    wall: Arc<WallClock>,
+    /// `None`: market time is wall time.
+    anchor: Option<Anchor>,
 }
 
 /// `market time = market_at + (wall time − wall_at) × speed`
@@ -46,6 +50,13 @@ impl Anchor {
         let moved = (elapsed as f64 * self.speed) as i64;
         let at = self.market_at.utc().checked_add_signed(TimeDelta::microseconds(moved));
         at.unwrap_or(DateTime::<Utc>::MAX_UTC).into()
+    }
+
+    /// The wall time at a market time.
+    fn wall(&self, market: Timestamp) -> Timestamp {
+        let inverse =
+            Self { wall_at: self.market_at, market_at: self.wall_at, speed: 1.0 / self.speed, start: None };
+        inverse.market(market)
     }
 }
 
@@ -117,13 +128,35 @@ fn plan(
     }
 }
 
+/// The newest wall time at which something was written: by logins, jobs, orders and movements of cash.
+fn newest_wall_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, ClockError> {
+    let anchor = stored_anchor(tx)?;
+    let market_times = [portfolios::newest_change(tx)?, orders::newest_match(tx)?].into_iter().flatten();
+    let from_market = market_times.map(|at| anchor.map_or(at, |anchor| anchor.wall(at)));
+    let wall_times = [sessions::newest_use(tx)?, jobs::newest_time(tx)?].into_iter().flatten();
+    Ok(wall_times.chain(from_market).max())
+}
+
 impl Clock {
+    /// Shows the system's time.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self { wall: WallClock::system(), anchor: None }
     }
 
+    /// Stands still until it is moved: for tests.
     pub fn manual(at: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(Mutex::new(at))))
+        Self { wall: WallClock::manual(at), anchor: None }
+    }
+
+    /// Goes on from the newest time in the database when the system's clock is behind it, which is logged as an error.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn continue_from_books(&self, store: &Store) -> Result<(), ClockError> {
+        if let Some(newest) = store.read(newest_wall_time).await? {
+            self.wall.continue_from(newest);
+        }
+        Ok(())
     }
 
     /// The deployment's clock. The anchor is kept in the database, so that restarts and other processes agree. Market
@@ -138,7 +171,8 @@ impl Clock {
                 // Processes that start together agree on the first one's anchor.
                 installation::lock(tx)?;
                 let stored = stored_anchor(tx)?;
-                let plan = plan(stored, portfolios::newest_change(tx)?, system_now(), start, speed)?;
+                let plan =
+                    plan(stored, portfolios::newest_change(tx)?, WallClock::system().now(), start, speed)?;
                 if let Some(anchor) = plan.anchor.filter(|anchor| Some(*anchor) != stored) {
                     installation::set(tx, KEY, &serde_json::to_string(&anchor)?)?;
                 }
@@ -148,7 +182,7 @@ impl Clock {
         if let Some((from, to)) = plan.jump {
             tracing::warn!(%from, %to, "CLOCK_START moves market time forward");
         }
-        let clock = Self(plan.anchor.map_or(Source::System, Source::Anchored));
+        let clock = Self { wall: WallClock::system(), anchor: plan.anchor };
         let (market_time, wall_time) = (clock.now(), clock.wall());
         if start.is_none() && (market_time - wall_time).abs() > NOTEWORTHY_OFFSET {
             tracing::info!(
@@ -165,48 +199,61 @@ impl Clock {
     /// # Errors
     /// When the stored anchor cannot be read.
     pub async fn stored(store: &Store) -> Result<Self, ClockError> {
-        let anchor = store.read(stored_anchor).await?;
-        Ok(anchor.map_or_else(Self::system, |anchor| Self(Source::Anchored(anchor))))
+        Ok(Self { wall: WallClock::system(), anchor: store.read(stored_anchor).await? })
     }
 
-    /// Market time: of quotes, orders, the journal and snapshots.
+    /// Market time: of quotes, orders, the journal and snapshots. Never goes back.
     pub fn now(&self) -> Timestamp {
         self.at_wall(self.wall())
     }
 
-    /// Wall time: of logins, sessions, tokens and job runs.
+    /// Wall time: of logins, sessions, tokens and job runs. Never goes back.
     pub fn wall(&self) -> Timestamp {
-        match &self.0 {
-            Source::System | Source::Anchored(_) => system_now(),
-            Source::Manual(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
-        }
+        self.wall.now()
     }
 
     /// The market time at a wall time.
     pub fn at_wall(&self, wall: Timestamp) -> Timestamp {
-        match &self.0 {
-            Source::System | Source::Manual(_) => wall,
-            Source::Anchored(anchor) => anchor.market(wall),
-        }
+        self.anchor.map_or(wall, |anchor| anchor.market(wall))
     }
 
     /// Whether the clock shows another time than the wall, or runs at another speed.
     pub fn is_moved(&self) -> bool {
-        matches!(self.0, Source::Anchored(_))
+        self.anchor.is_some()
     }
 
-    /// Moves a manual clock; the others go by themselves.
+    /// By how much the system's clock is behind the time that this process has reached; `None` when it is right.
+    pub fn behind(&self) -> Option<TimeDelta> {
+        self.wall.behind()
+    }
+
+    /// The latest market time that may stand in the books at market time `now`.
+    pub(crate) fn latest_plausible(&self, now: Timestamp) -> Timestamp {
+        self.anchor.map_or(now + SKEW_TOLERANCE, |anchor| anchor.market(anchor.wall(now) + SKEW_TOLERANCE))
+    }
+
+    /// An id that sorts after those made before, also when the system's clock was set back.
+    pub(crate) fn new_id(&self) -> Uuid {
+        static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+        let wall = self.wall().utc();
+        let seconds = u64::try_from(wall.timestamp()).unwrap_or(0);
+        Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, seconds, wall.timestamp_subsec_nanos()))
+    }
+
+    /// Begins a manual clock anew at that time; the others go by themselves.
     pub fn set(&self, to: Timestamp) {
-        if let Source::Manual(at) = &self.0 {
-            *at.lock().unwrap_or_else(PoisonError::into_inner) = to;
-        }
+        self.wall.restart(to);
     }
-}
 
-#[expect(clippy::disallowed_methods, reason = "the home of the clock")]
-fn system_now() -> Timestamp {
-    let now: DateTime<Utc> = Utc::now();
-    now.into()
+    /// Sets what a manual clock's system shows, as an operator does.
+    pub fn step(&self, to: Timestamp) {
+        self.wall.step(to);
+    }
+
+    /// Lets time pass on a manual clock, whatever it shows.
+    pub fn pass(&self, time: TimeDelta) {
+        self.wall.pass(time);
+    }
 }
 
 #[cfg(test)]

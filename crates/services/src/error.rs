@@ -51,6 +51,13 @@ pub enum Error {
     UnknownSymbol(Symbol),
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
+    /// Fills would be booked at a time that is not that of their prices.
+    #[error(
+        "the server's clock is behind by {}: orders cannot be filled until it is set right; try again later, or tell \
+         the operator",
+        in_words(*by)
+    )]
+    ClockBehind { by: TimeDelta },
     /// The source has no price, and there is no older one either.
     #[error("there is no price for {symbol} at the moment")]
     NoPrice { symbol: Symbol, retry_at: Option<Timestamp> },
@@ -88,9 +95,18 @@ impl From<OrderRejected> for Error {
                 Self::Invalid(flaws.into_iter().map(|(field, text)| FieldError::new(field, text)).collect())
             }
             OrderRejected::Transition(fault) => Self::internal(fault),
+            OrderRejected::PriceFromFuture { as_of, asked_at } => Self::ClockBehind { by: as_of - asked_at },
             other => Self::OrderRejected(other),
         }
     }
+}
+
+/// A span with its largest unit: "40 days", "1 hour".
+fn in_words(span: TimeDelta) -> String {
+    let units = [(span.num_days(), "day"), (span.num_hours(), "hour"), (span.num_minutes(), "minute")];
+    let (count, unit) =
+        units.into_iter().find(|(count, _)| *count > 0).unwrap_or((span.num_seconds(), "second"));
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
 impl Error {

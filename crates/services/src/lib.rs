@@ -35,6 +35,7 @@ mod trading;
 pub mod transactions;
 pub mod valuation;
 pub mod verify;
+mod wall_clock;
 pub mod watchlists;
 
 use std::sync::Arc;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::{
-    Freshness, KnownAction, OrderGroup, OrderId, PortfolioId, PriceMove, StockId, Symbol, Timestamp,
+    Freshness, KnownAction, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, StockId, Symbol,
+    Timestamp,
 };
 use futures::future::join_all;
 use market_data::Purpose;
@@ -46,6 +47,13 @@ struct Lease {
     until: Timestamp,
 }
 
+impl Lease {
+    /// One that ends later than any can is of a clock that was ahead.
+    fn holds_at(&self, wall: Timestamp) -> bool {
+        self.until > wall && self.until - wall <= LEASE_FOR + RENEW_AFTER
+    }
+}
+
 impl Services {
     /// [`Services::match_orders`], unless another process did it within the last seconds. Where no order works,
     /// nothing is written.
@@ -61,7 +69,7 @@ impl Services {
         let mine = match &lease {
             _ if !any => false,
             Some(lease) if lease.holder == worker && lease.until - wall > LEASE_FOR - RENEW_AFTER => true,
-            Some(lease) if lease.holder != worker && lease.until > wall => false,
+            Some(lease) if lease.holder != worker && lease.holds_at(wall) => false,
             _ => self.take_lease(worker.to_owned(), wall).await?,
         };
         if mine { self.match_orders().await } else { Ok(Matched::default()) }
@@ -72,7 +80,7 @@ impl Services {
         self.store
             .write(move |tx| {
                 installation::lock(tx)?;
-                if lease(tx)?.is_some_and(|lease| lease.holder != holder && lease.until > wall) {
+                if lease(tx)?.is_some_and(|lease| lease.holder != holder && lease.holds_at(wall)) {
                     return Ok(false);
                 }
                 let lease = Lease { holder, until: wall + LEASE_FOR };
@@ -149,7 +157,12 @@ impl Services {
         while from < now {
             let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
             let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
-                Ok(moves) => moves.into_iter().map(|price_move| in_new_shares(price_move, splits)).collect(),
+                // A price from the future is met when its time has come.
+                Ok(moves) => moves
+                    .into_iter()
+                    .filter(|price_move| price_move.quote.as_of - now <= PRICE_AHEAD)
+                    .map(|price_move| in_new_shares(price_move, splits))
+                    .collect(),
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.
                     complete = false;

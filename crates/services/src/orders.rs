@@ -2,8 +2,8 @@
 
 use domain::money::AveragePrice;
 use domain::{
-    JournalEntry, Look, Money, Order, OrderId, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Placed,
-    PortfolioId, Price, PriceMove, Quantity, Quote, ReplaceOrder, Side, Stock, Symbol, TimeInForce,
+    JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder,
+    Placed, PortfolioId, Price, PriceMove, Quantity, Quote, ReplaceOrder, Side, Stock, Symbol, TimeInForce,
     Timestamp, TradingMode, UserId,
 };
 use persistence::{Tx, orders, positions, transactions};
@@ -214,8 +214,9 @@ impl Services {
             }
         };
         self.check_auction(order.time_in_force)?;
-        let ids = std::array::from_fn(|_| OrderId(Uuid::now_v7()));
-        self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await
+        let ids = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
+        let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
+        placed.map_err(|error| self.blame_clock(error))
     }
 
     /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
@@ -254,8 +255,18 @@ impl Services {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
-        let new = OrderId(Uuid::now_v7());
-        self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await
+        let new = OrderId(self.market.clock.new_id());
+        let replaced =
+            self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
+        replaced.map_err(|error| self.blame_clock(error))
+    }
+
+    /// While time goes on ahead of the system's clock, newest prices of real sources look old.
+    fn blame_clock(&self, error: Error) -> Error {
+        match (&error, self.market.clock.behind()) {
+            (Error::OrderRejected(OrderRejected::NoFreshPrice { .. }), Some(by)) => Error::ClockBehind { by },
+            _ => error,
+        }
     }
 
     async fn replayed_or(
@@ -323,8 +334,8 @@ impl Services {
         let held = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
         let (cash_before, buying_power_before) = (portfolio.cash_balance.clone(), portfolio.buying_power());
         let look = Look { newest: &newest, asked_at };
-        let Placed { mut group, entries } =
-            portfolio.place([OrderId(Uuid::nil()); 3], stock_id, command, look, now, rules)?;
+        let placed = portfolio.place([OrderId(Uuid::nil()); 3], stock_id, command, look, now, rules);
+        let Placed { mut group, entries } = placed.map_err(|refused| self.blame_clock(refused.into()))?;
         let legs = group.orders.split_off(1);
         let order = group.orders.swap_remove(0);
         let fill = entries.into_iter().next();

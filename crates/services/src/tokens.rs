@@ -8,7 +8,6 @@ use chrono::Datelike;
 use domain::{Timestamp, TokenId, UserId};
 use persistence::tokens::{self, Token};
 use persistence::users::User;
-use uuid::Uuid;
 
 use crate::accounts::Account;
 use crate::error::{Error, Fields, Result};
@@ -95,7 +94,7 @@ impl Services {
         fields.done()?;
         let text = format!("{PREFIX}{}", secret::random());
         let token = Token {
-            id: TokenId(Uuid::now_v7()),
+            id: TokenId(self.market.clock.new_id()),
             user_id: user,
             name,
             token_hash: secret::hash(&text),

@@ -255,6 +255,11 @@ impl From<Error> for Problem {
                 let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
                 Self { retry_after_s: Some(1), ..busy }
             }
+            Error::ClockBehind { by } => {
+                let behind =
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock_behind", "Clock behind", detail);
+                Self { retry_after_s: Some(60), ..behind }.fact("behind_s", by.num_seconds())
+            }
             Error::TooManyStreams(_) => {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 let problem = Self::new(status, "too_many_streams", "Too many streams", detail);
@@ -331,7 +336,10 @@ fn order_rejected(reason: &OrderRejected, detail: &str) -> Problem {
             problem("no_fresh_price", "No fresh price").fact("as_of", as_of)
         }
         OrderRejected::TrailTooWide => problem("trail_too_wide", "Trail too wide"),
-        OrderRejected::NotOpen { .. } | OrderRejected::Unfit(_) | OrderRejected::Transition(_) => {
+        OrderRejected::NotOpen { .. }
+        | OrderRejected::Unfit(_)
+        | OrderRejected::Transition(_)
+        | OrderRejected::PriceFromFuture { .. } => {
             unreachable!("Invariant: these are errors of their own")
         }
     }

@@ -1,9 +1,15 @@
-//! The settings of the market's clock, changed between starts, and settings that are misspelled.
+//! The settings of the market's clock, changed between starts; settings that are misspelled; and a system's clock that is
+//! set back.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, Trader};
 use crate::installation::{Installation, Server};
+use crate::process::eventually;
 
 /// The market's time, told by a new portfolio.
 async fn market_time(server: &Server) -> DateTime<Utc> {
@@ -77,4 +83,96 @@ async fn a_misspelled_setting_is_logged_and_named_beside_other_mistakes() {
     for part in ["STARTING_CASH", "TRADNG is not read: did you mean TRADING?"] {
         assert!(refused.failed().contains(part), "{part}: {refused:?}");
     }
+}
+
+/// A clock that the test sets for a running process, by Debian's libfaketime. What the kernel counts on is left alone, as
+/// somebody who sets the system's clock leaves it.
+struct FakeClock(PathBuf);
+
+impl FakeClock {
+    fn settings(&self) -> [(&'static str, String); 4] {
+        let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
+        let library = libraries
+            .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
+            .find(|path| path.exists())
+            .expect("libfaketime is installed: `scripts/ensure faketime`");
+        [
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.0.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ]
+    }
+
+    /// Moves the clock so far from the true time, at once for all processes that have it.
+    fn set_back(&self, seconds: i64) {
+        let new = self.0.with_extension("new");
+        std::fs::write(&new, format!("-{seconds}")).unwrap();
+        std::fs::rename(&new, &self.0).unwrap();
+    }
+}
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+const BEHIND: &str = "the system's clock is behind";
+
+/// Buys, and lets a trailing stop be met: fills are booked at the time of their prices, and the journal is in order.
+async fn trading_goes_on(server: &Server, sam: &Trader, id: i64) {
+    let sam = &Trader {
+        client: Client::new(std::slice::from_ref(&server.url)).with_token(&sam.token),
+        ..sam.clone()
+    };
+    sam.buy(id, "AAPL", "2").await;
+    let trailing = json!({"symbol": "AAPL", "side": "sell", "quantity": "1", "type": "trailing_stop", "trail_percent": "0.01"});
+    let placed = sam.order(id, &trailing).await.expect(201);
+    let path = format!("/orders/{}", placed["id"].as_str().unwrap());
+    eventually("the trailing stop is filled", Duration::from_secs(90), async || {
+        (sam.portfolio(id, &path).await["status"] == "filled").then_some(())
+    })
+    .await;
+    let mut journal = sam.all(id, "/transactions?").await;
+    journal.reverse();
+    let at = |value: &Value| value.as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    for pair in journal.windows(2) {
+        assert!(at(&pair[0]["timestamp"]) <= at(&pair[1]["timestamp"]), "{pair:#?}");
+    }
+    let fills: Vec<&Value> = journal.iter().filter(|entry| !entry["receipt"].is_null()).collect();
+    assert!(fills.len() >= 2, "{journal:#?}");
+    for fill in fills {
+        // At sixty market seconds a second, on a busy machine.
+        let age = at(&fill["timestamp"]) - at(&fill["receipt"]["quoted_at"]);
+        assert!(age.abs() < TimeDelta::minutes(30), "{age}: {fill:#}");
+    }
+}
+
+#[tokio::test]
+async fn trading_goes_on_when_the_systems_clock_is_set_back() {
+    let installation = Installation::embedded().with("CLOCK_SPEED", "60");
+    let clock = FakeClock(installation.folder().join("clock"));
+    clock.set_back(0);
+    let settings = clock.settings();
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let installation = installation.with_all(&settings);
+    let mut server = installation.serve().await;
+    let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
+    let id = sam.open_portfolio("100000.00").await;
+    trading_goes_on(&server, &sam, id).await;
+    assert!(!server.process.log().contains(BEHIND), "{}", server.process.log());
+    // While it runs.
+    for (seconds, events) in [(HOUR, 1), (40 * DAY, 1)] {
+        clock.set_back(seconds);
+        eventually("the clock is judged", Duration::from_secs(30), async || {
+            server.process.log().contains(BEHIND).then_some(())
+        })
+        .await;
+        trading_goes_on(&server, &sam, id).await;
+        assert_eq!(server.process.log().matches(BEHIND).count(), events, "{}", server.process.log());
+    }
+    server.process.kill();
+    // And before a start.
+    let mut server = installation.serve().await;
+    assert_eq!(server.process.log().matches(BEHIND).count(), 1, "{}", server.process.log());
+    trading_goes_on(&server, &sam, id).await;
+    server.process.ends_well().await;
+    installation.verify().await;
 }

@@ -34,6 +34,9 @@ pub(super) struct Outcome {
 pub(super) struct Batch {
     /// When the decisions are made. All that takes effect by then has been applied to the portfolios.
     now: Timestamp,
+    /// What this process's clock shows, and the latest time that portfolios may have reached by other processes' clocks.
+    clock: Timestamp,
+    latest_plausible: Timestamp,
     /// What has happened to stocks since the prices of the batch were looked at.
     actions: Vec<KnownAction>,
     portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
@@ -76,15 +79,19 @@ impl Batch {
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
         let ids: Vec<PortfolioId> = ids.into_iter().collect();
         let mut locked = portfolios::lock(tx, &ids)?;
-        // Clocks of two machines differ a little; a portfolio's journal does not run backwards.
-        let now = locked.iter().map(|locked| locked.last).fold(clock.now(), Timestamp::max);
+        // Clocks of two machines differ a little; a portfolio's journal does not run backwards. A portfolio far ahead of
+        // this clock does not take the others of the batch with it.
+        let clock_now = clock.now();
+        let latest_plausible = clock.latest_plausible(clock_now);
+        let last = locked.iter().map(|locked| locked.last).filter(|last| *last <= latest_plausible);
+        let now = last.fold(clock_now, Timestamp::max);
         let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
         let actions = news.at_hand(tx, priced_at, now)?;
         // No order meets prices in new shares before it and what it sells are in new shares too.
         if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
             locked = portfolios::lock(tx, &ids)?;
         }
-        let mut batch = Self::at(now, actions, again);
+        let mut batch = Self { clock: clock_now, latest_plausible, ..Self::at(now, actions, again) };
         batch.portfolios = locked.into_iter().map(|locked| (locked.portfolio.id, locked)).collect();
 
         let names: Vec<_> = match attempt {
@@ -139,6 +146,8 @@ impl Batch {
     fn at(now: Timestamp, actions: Vec<KnownAction>, again: bool) -> Self {
         Self {
             now,
+            clock: now,
+            latest_plausible: now,
             actions,
             portfolios: BTreeMap::new(),
             groups: HashMap::new(),
@@ -154,6 +163,15 @@ impl Batch {
             touched: BTreeSet::new(),
             held: BTreeSet::new(),
             prices: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses fills in a portfolio whose newest change lies far ahead of this process's clock: prices of now would be
+    /// booked at a later time.
+    fn check_clock(&self, last: Timestamp) -> Result<()> {
+        match last <= self.latest_plausible {
+            true => Ok(()),
+            false => Err(Error::ClockBehind { by: last - self.clock }),
         }
     }
 
@@ -198,7 +216,8 @@ impl Batch {
     pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
         let id = command.portfolio();
         let locked = self.portfolios.get(&id).ok_or(Error::NotFound("portfolio"))?;
-        let now = self.now.max(locked.last);
+        let last = locked.last;
+        let now = self.now.max(last);
         match command {
             Command::Place { user, order, ids, seen, .. } => {
                 self.check_owner(id, *user)?;
@@ -210,6 +229,7 @@ impl Batch {
                 if let Some(outcome) = self.replay(id, order.client_order_id.as_deref(), &request)? {
                     return Ok(outcome);
                 }
+                self.check_clock(last)?;
                 self.check_stock(seen)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
@@ -240,6 +260,7 @@ impl Batch {
                     return Ok(outcome);
                 }
                 let mut group = self.group_of(id, *order)?;
+                self.check_clock(last)?;
                 self.check_stock(seen)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
@@ -281,6 +302,7 @@ impl Batch {
                 if split_since || !group.stirs(moves, *until, rules) {
                     return Ok(outcome);
                 }
+                self.check_clock(last)?;
                 let locked = self.active(id)?;
                 let mut draft = locked.portfolio.clone();
                 let entries = draft.work(&mut group, moves, *until, now, rules)?;

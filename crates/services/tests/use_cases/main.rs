@@ -4,6 +4,7 @@
 mod accounts;
 mod admin;
 mod clock;
+mod clock_back;
 mod composition;
 mod corporate_actions;
 mod desk;

@@ -1,0 +1,241 @@
+//! Wall time that never goes back, whatever happens to the system's clock.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Timestamp;
+
+/// The system's clock counts as behind when it is behind by more than this.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+/// While the system's clock is behind, wall time runs at this part of its speed, until the clock has caught up.
+const SLOWED_TO: u32 = 2;
+
+/// A wall clock: of the system, or of a test.
+///
+/// It shows the system's time. When that is set back, the time shown goes on from where it stood, at half speed, until
+/// the system's clock has caught up: orders, leases and logins never see time go back, and a clock that was corrected
+/// from a time in the future is reached again.
+#[derive(Debug)]
+pub struct WallClock {
+    readings: Readings,
+    state: Mutex<WallState>,
+}
+
+#[derive(Debug)]
+enum Readings {
+    System { since: Instant },
+    Manual(Mutex<Reading>),
+}
+
+/// What the system's two clocks show at a moment.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    wall: Timestamp,
+    /// Time that has passed, which setting the clock does not change.
+    passed: Duration,
+}
+
+/// The last moment from which wall time is continued.
+#[derive(Debug)]
+struct WallState {
+    shown: Timestamp,
+    passed: Duration,
+    /// The event was logged, and its end was not.
+    is_behind: bool,
+}
+
+static SYSTEM: LazyLock<Arc<WallClock>> =
+    LazyLock::new(|| Arc::new(WallClock::new(Readings::System { since: Instant::now() })));
+
+impl WallClock {
+    fn new(readings: Readings) -> Self {
+        let Reading { wall, passed } = readings.read();
+        Self { readings, state: Mutex::new(WallState { shown: wall, passed, is_behind: false }) }
+    }
+
+    /// The process has one.
+    pub fn system() -> Arc<Self> {
+        SYSTEM.clone()
+    }
+
+    /// Stands still until it is moved.
+    pub fn manual(at: Timestamp) -> Arc<Self> {
+        let reading = Reading { wall: at, passed: Duration::ZERO };
+        Arc::new(Self::new(Readings::Manual(Mutex::new(reading))))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let mut state = self.state();
+        let reading = self.readings.read();
+        let slowed = reading.passed.saturating_sub(state.passed) / SLOWED_TO;
+        let continued = state.shown + TimeDelta::from_std(slowed).unwrap_or(TimeDelta::MAX);
+        let shown = if reading.wall >= continued {
+            state.shown = reading.wall;
+            state.passed = reading.passed;
+            reading.wall
+        } else {
+            continued
+        };
+        let behind = shown - reading.wall;
+        let (was_behind, is_behind) = (state.is_behind, behind > TOLERANCE);
+        state.is_behind = is_behind;
+        drop(state);
+        match (was_behind, is_behind) {
+            (false, true) => tracing::error!(
+                event = "clock_behind",
+                system_time = %reading.wall,
+                time_reached = %shown,
+                behind_s = behind.num_seconds(),
+                "the system's clock is behind the time that Stockyard has reached: set it right (NTP). Until it has caught \
+                 up, Stockyard's time goes on at half speed"
+            ),
+            (true, false) => {
+                tracing::info!(event = "clock_caught_up", system_time = %reading.wall, "the system's clock is right again");
+            }
+            _ => {}
+        }
+        shown
+    }
+
+    /// By how much the system's clock is behind; `None` when it is not.
+    pub fn behind(&self) -> Option<TimeDelta> {
+        let shown = self.now();
+        let behind = shown - self.readings.read().wall;
+        (behind > TOLERANCE).then_some(behind)
+    }
+
+    /// Goes on from `at` when the clock shows less: a time that was reached before this process started.
+    pub fn continue_from(&self, at: Timestamp) {
+        let shown = self.now();
+        if at > shown {
+            let mut state = self.state();
+            state.shown = state.shown.max(at);
+            state.passed = self.readings.read().passed;
+            drop(state);
+            // Logs the event.
+            self.now();
+        }
+    }
+
+    /// Sets a manual clock, as somebody sets the system's; no time has passed.
+    pub fn step(&self, to: Timestamp) {
+        if let Readings::Manual(reading) = &self.readings {
+            reading.lock().unwrap_or_else(PoisonError::into_inner).wall = to;
+        }
+    }
+
+    /// Begins a manual clock anew at that time, also at an earlier one.
+    pub fn restart(&self, at: Timestamp) {
+        let mut state = self.state();
+        if let Readings::Manual(reading) = &self.readings {
+            let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            reading.wall = at;
+            *state = WallState { shown: at, passed: reading.passed, is_behind: false };
+        }
+    }
+
+    /// Lets time pass on a manual clock.
+    pub fn pass(&self, time: TimeDelta) {
+        if let Readings::Manual(reading) = &self.readings {
+            let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            reading.passed += time.to_std().unwrap_or_default();
+            reading.wall = reading.wall + time;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, WallState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Readings {
+    fn read(&self) -> Reading {
+        match self {
+            Self::System { since } => Reading { wall: system_now(), passed: since.elapsed() },
+            Self::Manual(reading) => *reading.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the home of the clock")]
+fn system_now() -> Timestamp {
+    let now: DateTime<Utc> = Utc::now();
+    now.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> Timestamp {
+        "2026-11-20T12:00:00Z".parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    #[test]
+    fn time_goes_on_at_half_speed_until_the_clock_has_caught_up() {
+        for back in [
+            TimeDelta::seconds(1),
+            TimeDelta::minutes(1),
+            TimeDelta::hours(1),
+            TimeDelta::days(1),
+            TimeDelta::days(40),
+        ] {
+            let clock = WallClock::manual(noon());
+            clock.step(noon() - back);
+            assert_eq!(clock.now(), noon(), "{back}");
+            assert_eq!(clock.behind(), (back > TOLERANCE).then_some(back), "{back}");
+            clock.pass(back);
+            assert_eq!(clock.now(), noon() + back / 2, "{back}");
+            // It has caught up after twice the time.
+            clock.pass(back);
+            assert_eq!((clock.now(), clock.behind()), (noon() + back, None), "{back}");
+            clock.pass(TimeDelta::seconds(7));
+            assert_eq!(clock.now(), noon() + back + TimeDelta::seconds(7), "{back}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_again_is_followed_at_once() {
+        let clock = WallClock::manual(noon());
+        clock.step(noon() - TimeDelta::days(1));
+        clock.pass(TimeDelta::minutes(10));
+        assert_eq!(clock.now(), noon() + TimeDelta::minutes(5));
+        clock.step(noon() + TimeDelta::minutes(10));
+        assert_eq!((clock.now(), clock.behind()), (noon() + TimeDelta::minutes(10), None));
+    }
+
+    #[test]
+    fn many_short_looks_lose_no_time() {
+        let clock = WallClock::manual(noon());
+        clock.step(noon() - TimeDelta::hours(1));
+        for _ in 0..1001 {
+            clock.pass(TimeDelta::microseconds(1));
+            clock.now();
+        }
+        assert_eq!(clock.now(), noon() + TimeDelta::microseconds(500));
+    }
+
+    #[test]
+    fn a_time_reached_before_is_continued() {
+        let clock = WallClock::manual(noon());
+        clock.continue_from(noon() - TimeDelta::hours(1));
+        assert_eq!((clock.now(), clock.behind()), (noon(), None));
+        clock.continue_from(noon() + TimeDelta::hours(1));
+        assert_eq!(clock.now(), noon() + TimeDelta::hours(1));
+        assert_eq!(clock.behind(), Some(TimeDelta::hours(1)));
+        clock.pass(TimeDelta::hours(2));
+        assert_eq!((clock.now(), clock.behind()), (noon() + TimeDelta::hours(2), None));
+    }
+
+    #[test]
+    fn the_systems_clock_never_goes_back() {
+        let clock = WallClock::system();
+        let mut last = clock.now();
+        for _ in 0..1000 {
+            let now = clock.now();
+            assert!(now >= last);
+            last = now;
+        }
+    }
+}
