@@ -40,6 +40,11 @@ pub fn remove(tx: &mut Tx<'_>, name: &str) -> Result<bool, StoreError> {
     Ok(diesel::delete(workers::table.find(name)).execute(tx.conn)? > 0)
 }
 
+/// The newest heartbeat of any worker.
+pub fn newest_heartbeat(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    Ok(workers::table.select(diesel::dsl::max(workers::last_seen_at)).get_result(tx.conn)?)
+}
+
 /// All rows, in the order in which the workers started.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<WorkerRecord>, StoreError> {
     Ok(workers::table

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Timestamp;
-use persistence::{Store, Tx, installation, jobs, orders, portfolios, sessions};
+use persistence::{Store, Tx, installation, jobs, orders, portfolios, sessions, workers};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
@@ -128,12 +128,14 @@ fn plan(
     }
 }
 
-/// The newest wall time at which something was written: by logins, jobs, orders and movements of cash.
+/// The newest wall time at which something was written: by logins, jobs, workers, orders and movements of cash.
 fn newest_wall_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, ClockError> {
     let anchor = stored_anchor(tx)?;
     let market_times = [portfolios::newest_change(tx)?, orders::newest_match(tx)?].into_iter().flatten();
     let from_market = market_times.map(|at| anchor.map_or(at, |anchor| anchor.wall(at)));
-    let wall_times = [sessions::newest_use(tx)?, jobs::newest_time(tx)?].into_iter().flatten();
+    let wall_times = [sessions::newest_use(tx)?, jobs::newest_time(tx)?, workers::newest_heartbeat(tx)?]
+        .into_iter()
+        .flatten();
     Ok(wall_times.chain(from_market).max())
 }
 

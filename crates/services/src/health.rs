@@ -46,7 +46,7 @@ pub trait Probe: Send + Sync {
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// `database`, `order_desk`, `workers`, and `redis` where one is configured.
+    /// `database`, `order_desk`, `workers`, `redis` where one is configured, and `clock` while the system's is behind.
     pub name: &'static str,
     /// Why it failed.
     pub failure: Option<String>,
@@ -103,6 +103,10 @@ impl Services {
         ];
         if let Some(failure) = redis {
             report.push(HealthCheck { name: "redis", failure });
+        }
+        if let Some(by) = self.market.clock.behind() {
+            let failure = Some(format!("the system's clock is behind by {} s", by.num_seconds()));
+            report.push(HealthCheck { name: "clock", failure });
         }
         let before = newest.as_ref().map(|(_, report)| report.as_slice());
         log_changes(before.unwrap_or_default(), &report);
