@@ -145,7 +145,38 @@
     }
   }
 
+  // Of each portfolio on the page: the version of its books and the time of the valuation that are shown, and the version
+  // that the server wrote the page's parts from. A valuation that is older than what is shown, because an earlier request
+  // or another server answered late, is never shown.
+  const shown = new Map();
+  const written = new Map();
+  function noteBooks(root) {
+    for (const { dataset } of root.querySelectorAll("[data-version]")) {
+      const version = Number(dataset.version);
+      written.set(dataset.books, version);
+      if (!(shown.get(dataset.books)?.version > version)) {
+        shown.set(dataset.books, { version, at: shown.get(dataset.books)?.at || 0 });
+      }
+    }
+  }
+
+  function isOlder(root) {
+    const versions = [...root.querySelectorAll("[data-version]")].map(({ dataset }) => dataset);
+    return versions.some((books) => Number(books.version) < (shown.get(books.books)?.version || 0));
+  }
+
+  function isNewest(id, valuation) {
+    const before = shown.get(id);
+    const now = { version: valuation.version, at: Date.parse(valuation.valued_at) };
+    if (before && (now.version < before.version || (now.version === before.version && now.at < before.at))) return false;
+    shown.set(id, now);
+    // What is no price, such as weights and orders, is the server's to write.
+    if (written.has(id) && now.version > written.get(id)) renew();
+    return true;
+  }
+
   function showValuation(main, valuation) {
+    if (!isNewest(String(valuation.portfolio_id), valuation)) return;
     // On a stock's page its position in each portfolio; elsewhere the page is about one portfolio.
     const position = document.querySelector(`[data-position="${valuation.portfolio_id}"]`);
     const values = ofPortfolio(valuation);
@@ -157,8 +188,9 @@
     const response = await fetch(main.dataset.live, { headers: { Accept: "application/json" } });
     if (!response.ok) throw new Error(String(response.status));
     const body = await response.json();
-    if (body.positions) showValues(ofPortfolio(body));
-    else if (body.items) showValues(ofWatchlist(body));
+    if (body.positions) {
+      if (isNewest(main.dataset.books, body)) showValues(ofPortfolio(body));
+    } else if (body.items) showValues(ofWatchlist(body));
     else showQuote(main, body);
   }
 
@@ -179,6 +211,11 @@
         const response = await fetch(location.href, { headers: { Accept: "text/html" } });
         if (!response.ok || response.redirected) return;
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        if (isOlder(fresh)) {
+          renew();
+          return;
+        }
+        noteBooks(fresh);
         for (const part of parts) {
           const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
           if (other) part.replaceChildren(...document.adoptNode(other).childNodes);
@@ -309,6 +346,7 @@
     });
   }
 
+  noteBooks(document);
   const live = document.querySelector("[data-live]");
   if (live) keepLive(live);
   const stocks = document.getElementById("stocks");

@@ -230,8 +230,9 @@ impl Services {
         let calendar = self.market.calendar;
         let (mut after, mut paid) = ((ActionId(0), PortfolioId(0)), 0);
         loop {
-            let (last, done) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
-            paid += done;
+            let (last, changes) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
+            paid += changes.len();
+            self.live.announce(changes);
             match last {
                 Some(last) => after = last,
                 None => return Ok(paid),
@@ -541,15 +542,16 @@ fn owe(tx: &mut Tx<'_>, applied: &[Applied]) -> Stored<()> {
     Ok(())
 }
 
-/// Pays up to [`BATCH`] dividends of one action. Answers the last one looked at, and how many were paid.
+/// Pays up to [`BATCH`] dividends of one action. Returns the last one looked at and the changes to announce, one for each
+/// dividend paid.
 fn pay_batch(
     tx: &mut Tx<'_>,
     after: (ActionId, PortfolioId),
     calendar: Calendar,
     now: Timestamp,
-) -> Result<(Option<(ActionId, PortfolioId)>, usize)> {
+) -> Result<(Option<(ActionId, PortfolioId)>, Vec<Change>)> {
     let mut due = actions::unpaid(tx, now, after, BATCH)?;
-    let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, 0)) };
+    let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, Vec::new())) };
     due.retain(|(other, _)| other.id == known.id);
     let rows: Vec<Applied> = due.into_iter().map(|(_, row)| row).collect();
     let last = rows.last().map(|row| (row.action_id, row.portfolio_id));
@@ -563,9 +565,9 @@ fn pay_batch(
     let (CorporateActionKind::CashDividend { amount: per_share, .. }, Some(pays_at)) =
         (&known.action.kind, known.pays_at)
     else {
-        return Ok((last, 0));
+        return Ok((last, Vec::new()));
     };
-    let mut paid = 0;
+    let mut changes = Vec::new();
     for row in rows.iter().filter(|row| unpaid.contains(&row.portfolio_id)) {
         let Some(one) = locked.get_mut(&row.portfolio_id) else { continue };
         let at = one.last.max(pays_at);
@@ -579,9 +581,9 @@ fn pay_batch(
         portfolios::save_dividends(tx, row.portfolio_id, &record.dividends, &receivable)?;
         actions::set_paid(tx, row.portfolio_id, known.id, at)?;
         mark_snapshots(tx, at, calendar, now)?;
-        paid += 1;
+        changes.push(Change::of_books(one.user_id, row.portfolio_id));
     }
-    Ok((last, paid))
+    Ok((last, changes))
 }
 
 /// What is booked for a session that has closed changes its snapshot, and the later ones.

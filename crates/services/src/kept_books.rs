@@ -31,6 +31,13 @@ pub(crate) struct Version {
     number: i64,
 }
 
+impl Version {
+    /// Grows with every change of the portfolio.
+    pub fn number(self) -> i64 {
+        self.number
+    }
+}
+
 /// What was read of portfolios, of one kind.
 pub(crate) struct Kept<T> {
     values: Cache<PortfolioId, (Version, T)>,

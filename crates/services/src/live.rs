@@ -177,7 +177,7 @@ impl Live {
         let mut news = false;
         for change in changes {
             if let Some(followed) = state.portfolios.get(&change.portfolio) {
-                followed.move_on();
+                followed.hear();
                 news = true;
             }
             if let Some(user) = state.users.get_mut(&change.user) {
@@ -195,7 +195,7 @@ impl Live {
     fn reset_all(&self, at: Timestamp) {
         let at = Arc::new(Shared::new(at));
         let state = self.state();
-        state.portfolios.values().for_each(|followed| followed.move_on());
+        state.portfolios.values().for_each(|followed| followed.hear());
         state.subscribers.values().for_each(|subscriber| subscriber.reset(&at));
         drop(state);
         self.news.notify_one();
@@ -268,7 +268,11 @@ impl Drop for Place {
                 state.users.remove(&self.user);
             }
         }
-        self.live.audience.fetch_sub(1, Ordering::AcqRel);
+        if self.live.audience.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Nothing is renewed without a stream: the next one must not begin with old prices and books.
+            state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
+            state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
     }
 }
 
@@ -328,7 +332,11 @@ impl Services {
             subscriber
         };
         let subscription = Subscription::new(live, subscriber, place);
-        // After it was made known: what happens from here on is told anyway.
+        // After it was made known: what happens from here on is told anyway. What happened before, and what another
+        // process did without a word, shows in the portfolios' versions.
+        for followed in &subscription.subscriber.valuations {
+            self.renew_books(followed).await?;
+        }
         self.catch_up(&subscription.subscriber, last_event_id.as_deref()).await?;
         Ok(subscription)
     }
@@ -380,14 +388,28 @@ impl Services {
     }
 
     async fn follow_portfolio(&self, user: UserId, id: PortfolioId) -> Result<Arc<Followed>> {
-        if let Some(followed) = self.live.followed(user, id) {
-            return Ok(followed);
+        let followed = self.live.followed(user, id).unwrap_or_else(|| Arc::new(Followed::new(user, id)));
+        self.renew_books(&followed).await?;
+        Ok(followed)
+    }
+
+    /// Reads and values the books of a portfolio unless the database says that those that are kept are the newest.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for somebody else's.
+    async fn renew_books(&self, followed: &Followed) -> Result<()> {
+        if let Some(kept) = followed.version()
+            && let Some(newest) = self.versions.of(followed.user, followed.id).await
+            && newest.number() <= kept
+        {
+            return Ok(());
         }
-        let followed = Arc::new(Followed::new(user, id));
-        self.read_books(&followed).await?;
+        self.read_books(followed).await?;
         let version = self.live.versions.load(Ordering::Acquire);
         followed.value(version, || self.live.next_version(), self.market.now());
-        Ok(followed)
+        // Streams that follow it already.
+        self.live.streams_of(followed.user).iter().for_each(|stream| stream.wake());
+        Ok(())
     }
 
     /// Tells the orders that have changed since the last event, as far as that can be done one by one.

@@ -28,6 +28,8 @@ pub struct PortfolioSummary {
     pub dividends: Money,
     /// Owed since the stock trades without it, and not paid yet.
     pub dividends_receivable: Money,
+    /// Grows with every change of the portfolio, its positions, orders and journal.
+    pub version: i64,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -43,6 +45,7 @@ impl From<PortfolioRecord> for PortfolioSummary {
             archived_at: row.archived_at,
             dividends: row.dividends,
             dividends_receivable: row.dividends_receivable,
+            version: row.version,
         }
     }
 }
@@ -207,6 +210,7 @@ impl Services {
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound("portfolio"))
             })
             .await
+            .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
     }
 
     /// Begins anew: cancels the open orders, archives the portfolio with its history, and opens one of the same name

@@ -51,6 +51,14 @@ impl TestServices {
     }
 }
 
+impl TestServices {
+    /// The use cases as another process on the same database has them, on the same clock.
+    pub fn another_process(&self, source: Arc<dyn QuoteSource>, config: ServicesConfig) -> Services {
+        let store = persistence::testing::open(self.store.url.clone(), 8);
+        Services::new(store, Market::new(source, self.clock.clone()), config)
+    }
+}
+
 /// A source whose prices stand still until the test sets others. Clones share everything.
 ///
 /// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00, has no bid, ask or bars until they

@@ -44,6 +44,11 @@ impl Rows for Arc<Loaded> {
 }
 
 impl Loaded {
+    /// The version of the portfolio that was read.
+    pub fn version(&self) -> i64 {
+        self.portfolio.version
+    }
+
     /// Whose prices count: what is held, and what was sold today.
     pub fn priced_stocks(&self) -> impl Iterator<Item = &Stock> {
         let held = self.positions.iter().filter(|(stock, position, _)| {

@@ -16,9 +16,20 @@ pub(super) struct Followed {
     pub value: Slot<ValuedPortfolio>,
     /// Something happened in the portfolio since its books were read.
     moved: AtomicBool,
+    /// The database has newer books, and no process has told of the change.
+    unheard: AtomicBool,
     /// It does not exist any more.
     gone: AtomicBool,
     books: Mutex<Option<Books>>,
+}
+
+/// See [`Followed::compare`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// The kept books are older than the database's.
+    pub outdated: bool,
+    /// The last comparison found newer books, and no process has told of that change since.
+    pub never_told: bool,
 }
 
 /// What was read, and the prices that it takes to value it.
@@ -35,11 +46,39 @@ struct Books {
 impl Followed {
     pub fn new(user: UserId, id: PortfolioId) -> Self {
         let (value, books) = (Slot::default(), Mutex::default());
-        Self { user, id, value, moved: AtomicBool::new(false), gone: AtomicBool::new(false), books }
+        let flag = || AtomicBool::new(false);
+        Self { user, id, value, moved: flag(), unheard: flag(), gone: flag(), books }
     }
 
+    /// The books are to be read again.
     pub fn move_on(&self) {
         self.moved.store(true, Ordering::Release);
+    }
+
+    /// A process has told of a change.
+    pub fn hear(&self) {
+        self.unheard.store(false, Ordering::Release);
+        self.move_on();
+    }
+
+    /// The version of the portfolio whose books are kept.
+    pub fn version(&self) -> Option<i64> {
+        self.books().as_ref().map(|books| books.loaded.version())
+    }
+
+    /// Compares the kept books with the portfolio's version in the database (`None` when it does not exist). Older books
+    /// are marked to be read again.
+    pub fn compare(&self, newest: Option<i64>) -> Compared {
+        let never_told = self.unheard.swap(false, Ordering::AcqRel);
+        let outdated = match (self.version(), newest) {
+            (Some(kept), Some(newest)) => kept < newest,
+            (Some(_), None) => !self.gone.load(Ordering::Acquire),
+            (None, _) => false,
+        };
+        if outdated && !self.moved.swap(true, Ordering::AcqRel) {
+            self.unheard.store(true, Ordering::Release);
+        }
+        Compared { outdated, never_told }
     }
 
     /// From now on it is neither read nor valued.
@@ -59,13 +98,17 @@ impl Followed {
         moved || self.books().as_ref().is_none_or(old)
     }
 
+    /// Keeps books that were read, unless newer ones are there already.
     pub fn keep(
         &self,
         loaded: Loaded,
         prices: HashMap<StockId, Arc<Slot<Quote>>>,
         (since, read_at): (Timestamp, u64),
     ) {
-        *self.books() = Some(Books { loaded, prices, since, read_at, fresh: true });
+        let mut books = self.books();
+        if books.as_ref().is_none_or(|kept| kept.loaded.version() <= loaded.version()) {
+            *books = Some(Books { loaded, prices, since, read_at, fresh: true });
+        }
     }
 
     /// Values the portfolio when its books or a price are newer than `version`. What has not changed is not set: a

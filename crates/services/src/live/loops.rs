@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::{Freshness, OrderId, PortfolioId, Quote, StockId, Symbol, Timestamp, UserId};
 use futures::StreamExt;
 use market_data::Purpose;
+use persistence::portfolios;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::followed::Followed;
@@ -27,6 +28,8 @@ const HEARTBEAT: u64 = 15;
 const BELIEVED: u64 = 10;
 /// After so many seconds books are read anew, whether or not anything was heard of.
 const BOOKS_KEPT: u64 = 30;
+/// Portfolios whose versions are asked with one question.
+const VERSIONS_AT_ONCE: usize = 500;
 /// Portfolios whose books are read at the same time.
 const READ_AT_ONCE: usize = 4;
 /// Orders that are read with one question.
@@ -108,6 +111,13 @@ impl Services {
                 self.beat_streams();
             }
         };
+        let books = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                self.compare_books().await;
+            }
+        };
         let news = async {
             loop {
                 // In a second at the latest: books grow old by themselves.
@@ -115,7 +125,7 @@ impl Services {
                 self.read_news().await;
             }
         };
-        tokio::join!(prices, proofs, pulse, news);
+        tokio::join!(prices, proofs, pulse, books, news);
     }
 
     /// Asks for the prices that anybody follows, values portfolios with them, and wakes who waits for it.
@@ -216,12 +226,7 @@ impl Services {
                     Err(Error::NotFound(_)) => {
                         // What is shown of it is no longer so.
                         followed.give_up();
-                        let at = Arc::new(Shared::new(self.market.now()));
-                        let streams = self.live.streams_of(followed.user);
-                        streams
-                            .iter()
-                            .filter(|stream| stream.values(followed.id))
-                            .for_each(|stream| stream.reset(&at));
+                        self.reset_streams_of(&followed);
                     }
                     Err(error) => {
                         tracing::debug!(portfolio.id = %followed.id, %error, "books could not be read");
@@ -230,6 +235,45 @@ impl Services {
                 }
             })
             .await;
+    }
+
+    /// Finds changes of followed portfolios that nothing was heard of, by their versions in the database: another process
+    /// made them, and its word was lost or there is no way for it. Their books are read again; when no word has come by
+    /// the next comparison, their streams are told to load anew, because the orders are not known.
+    pub async fn compare_books(&self) {
+        if self.live.is_idle() {
+            return;
+        }
+        let (_, followed) = self.live.all_followed();
+        let mut outdated = false;
+        for batch in followed.chunks(VERSIONS_AT_ONCE) {
+            let ids: Vec<PortfolioId> = batch.iter().map(|followed| followed.id).collect();
+            let found =
+                self.store.query(move |statement| portfolios::versions(statement, &ids).map_err(Error::from));
+            let versions: HashMap<PortfolioId, i64> = match found.await {
+                Ok(rows) => rows.into_iter().map(|(id, _, version)| (id, version)).collect(),
+                Err(error) => {
+                    tracing::debug!(%error, "the versions of followed portfolios could not be read");
+                    break;
+                }
+            };
+            for followed in batch {
+                let compared = followed.compare(versions.get(&followed.id).copied());
+                outdated |= compared.outdated;
+                if compared.never_told {
+                    self.reset_streams_of(followed);
+                }
+            }
+        }
+        if outdated {
+            self.live.news.notify_one();
+        }
+    }
+
+    fn reset_streams_of(&self, followed: &Followed) {
+        let at = Arc::new(Shared::new(self.market.now()));
+        let streams = self.live.streams_of(followed.user);
+        streams.iter().filter(|stream| stream.values(followed.id)).for_each(|stream| stream.reset(&at));
     }
 
     async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {

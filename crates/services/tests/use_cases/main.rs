@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod after_actions;
 mod clock;
 mod clock_back;
 mod composition;

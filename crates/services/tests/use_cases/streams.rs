@@ -553,6 +553,45 @@ async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
 }
 
 #[tokio::test]
+async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the_database() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
+    let elsewhere = exchange.another_process();
+    let second = async || {
+        exchange.compare_books().await;
+        exchange.read_news().await;
+        next_second(&exchange).await;
+    };
+    second().await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+    let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
+    elsewhere.place_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.prices.set("AAPL", "160.00");
+    second().await;
+    assert_eq!(reader.read(), ["worth 1010.00"]);
+    second().await;
+    assert_eq!(reader.read(), ["reset"], "its orders are not known");
+    second().await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+
+    // A word that comes a little later spares the reset.
+    let wire = Wire((*exchange).clone());
+    let amount = crate::harness::money("5.00");
+    let deposit = services::portfolios::CashDirection::Deposit;
+    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    second().await;
+    assert_eq!(reader.read(), ["worth 1015.00"]);
+    wire.tell(vec![Change { user: sam.user, portfolio: sam.portfolio, orders: Vec::new() }]);
+    second().await;
+    assert_eq!(reader.read(), Vec::<String>::new());
+
+    elsewhere.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    second().await;
+    assert_eq!(reader.read(), ["reset"]);
+}
+
+#[tokio::test]
 async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;

@@ -83,6 +83,8 @@ pub struct Valuation<'a> {
     total_gain: Money,
     /// The market time for which prices were asked.
     valued_at: Timestamp,
+    /// Grows with every change of the portfolio: of two valuations, the one with the smaller version shows older books.
+    version: i64,
     /// Largest market value first.
     positions: Vec<Position<'a>>,
 }
@@ -103,6 +105,7 @@ impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
             dividends: &valuation.dividends,
             dividends_receivable: &valuation.dividends_receivable,
             valued_at: valued.valued_at,
+            version: valued.portfolio.version,
         }
     }
 }

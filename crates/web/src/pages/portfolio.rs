@@ -40,6 +40,8 @@ pub struct Asked {
 #[derive(Serialize)]
 struct PortfolioView {
     portfolio: Named,
+    /// Of the books that the page shows, for the script.
+    version: i64,
     total: Figure,
     total_value: String,
     today: Delta,
@@ -218,6 +220,7 @@ async fn page_view(
         closed_orders: order_rows(&closed, |_| false),
         suggestions,
         ticket,
+        version: portfolio.version,
         portfolio: Named::from(&portfolio),
     })
 }

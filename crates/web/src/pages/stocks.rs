@@ -148,6 +148,8 @@ struct Option_ {
 #[derive(Serialize)]
 struct Held {
     id: PortfolioId,
+    /// Of the portfolio's books, for the script.
+    version: i64,
     portfolio: String,
     quantity: String,
     average: String,
@@ -370,6 +372,7 @@ fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<Held> {
     let realized = &holding.position.realized_pnl;
     Some(Held {
         id: valued.portfolio.id,
+        version: valued.portfolio.version,
         portfolio: valued.portfolio.name.clone(),
         quantity: format::quantity(&holding.position.quantity),
         average: holding.average_buy_price().as_ref().map_or_else(String::new, format::average_exact),

@@ -82,25 +82,7 @@ impl TestApp {
     }
 
     fn serve(test: TestServices, prices: FixedPrices, change: impl FnOnce(&mut WebConfig)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let mut config = WebConfig {
-            public_url: base.parse().unwrap(),
-            secret_key: "0123456789abcdef".repeat(4).into(),
-            cors_allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            rate_limits: false,
-            metrics_token: None,
-        };
-        change(&mut config);
-        let (running, ended) = oneshot::channel::<()>();
-        let services = test.services.clone();
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let shutdown = async { drop(ended.await) };
-            runtime.block_on(web::run(services, config, listener, shutdown)).unwrap();
-        });
+        let (base, running) = listen(test.services.clone(), change);
         Self {
             services: test.services.clone(),
             clock: test.clock.clone(),
@@ -110,6 +92,14 @@ impl TestApp {
             test,
             _running: running,
         }
+    }
+
+    /// Another server on the same database, as another process has it: nothing tells it of changes.
+    pub fn another_server(&self) -> AnotherServer {
+        let source = Arc::new(self.prices.clone());
+        let services = self.test.another_process(source, ServicesConfig::default());
+        let (base, running) = listen(services, |_| ());
+        AnotherServer { base, _running: running }
     }
 
     /// Somebody without any login.
@@ -216,6 +206,35 @@ impl TestApp {
     }
 }
 
+/// Ends when it is dropped.
+pub struct AnotherServer {
+    base: String,
+    _running: oneshot::Sender<()>,
+}
+
+/// Starts a server on a free port and returns its address, and what keeps it running.
+fn listen(services: Services, change: impl FnOnce(&mut WebConfig)) -> (String, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let mut config = WebConfig {
+        public_url: base.parse().unwrap(),
+        secret_key: "0123456789abcdef".repeat(4).into(),
+        cors_allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        rate_limits: false,
+        metrics_token: None,
+    };
+    change(&mut config);
+    let (running, ended) = oneshot::channel::<()>();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let shutdown = async { drop(ended.await) };
+        runtime.block_on(web::run(services, config, listener, shutdown)).unwrap();
+    });
+    (base, running)
+}
+
 /// A user, and a program that acts for them.
 pub struct Person {
     pub id: UserId,
@@ -254,6 +273,11 @@ impl Caller {
         let mut other = self.clone();
         other.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         other
+    }
+
+    /// The same caller, with the same cookies, in front of another server.
+    pub fn at(&self, server: &AnotherServer) -> Self {
+        Self { base: server.base.clone(), ..self.clone() }
     }
 
     /// What this caller sends as `Authorization`.

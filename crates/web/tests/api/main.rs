@@ -5,6 +5,7 @@ mod harness;
 
 mod accounts;
 mod admin;
+mod after_actions;
 mod corporate_actions;
 mod cors;
 mod decimals;

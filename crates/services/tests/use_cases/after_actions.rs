@@ -1,0 +1,262 @@
+//! The first read and the first stream after an action show the books after it, on every process of a deployment.
+//!
+//! Each case reads everything on all processes, so that whatever a process keeps in memory is warm, performs one action
+//! on one of them, and compares what all processes show with what a process shows that was started afterwards.
+
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use chrono::TimeDelta;
+use domain::corporate_action::{CorporateAction, CorporateActionKind};
+use domain::{OrderTerms, PerShare, ReplaceOrder, Side, SplitRatio, TimeInForce};
+use services::Services;
+use services::live::{Change, Peers, Proof, Subscription, Update, Wanted};
+use services::orders::Filter as OrderFilter;
+use services::performance::Window;
+use services::testing::FixedPrices;
+use services::tokens::Scope;
+use services::transactions::Filter;
+
+use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, shares, symbol};
+
+/// Everything that a process shows of a user's portfolio, each part as text with its name.
+type Shown = Vec<(&'static str, String)>;
+
+async fn open_stream(services: &Services, who: Investor) -> services::Result<Subscription> {
+    let (_, token) = services.create_token(who.user, "stream", Scope::Read, None).await.unwrap();
+    let wanted = Wanted { portfolios: vec![who.portfolio], ..Wanted::default() };
+    services.follow(who.user, Proof::token(&token), wanted).await
+}
+
+/// What a new stream begins with, or why there is none.
+async fn first_valuation(services: &Services, who: Investor) -> String {
+    let mut stream = match open_stream(services, who).await {
+        Ok(stream) => stream,
+        Err(error) => return error.to_string(),
+    };
+    let mut told = Vec::new();
+    let _ = stream.poll_updates(&mut Context::from_waker(Waker::noop()), |update| {
+        if let Update::Valuation(valued) = update {
+            told.push(format!("{:?}", valued.value));
+        }
+    });
+    told.join("\n")
+}
+
+async fn show(services: &Services, who: Investor) -> Shown {
+    let Investor { user, portfolio } = who;
+    macro_rules! text {
+        ($asked:expr) => {
+            format!("{:?}", $asked.await)
+        };
+    }
+    vec![
+        ("stream", first_valuation(services, who).await),
+        ("portfolio", text!(services.portfolio(user, portfolio))),
+        ("portfolios", text!(services.portfolios(user, false, None, 100))),
+        ("archived portfolios", text!(services.portfolios(user, true, None, 100))),
+        ("valuation", text!(services.valuation(user, portfolio))),
+        ("valuations", text!(services.valuations(user))),
+        ("composition", text!(services.composition(user, portfolio))),
+        ("orders", text!(services.orders(user, portfolio, OrderFilter::default(), None, 50))),
+        ("transactions", text!(services.transactions(user, portfolio, Filter::default(), None, 50))),
+        ("performance", text!(services.performance(user, portfolio, Window::default()))),
+        ("snapshots", text!(services.snapshots(user, portfolio, None, None))),
+        ("flows", text!(services.external_flows(user, portfolio))),
+        ("watchlists", text!(services.watchlists(user))),
+    ]
+}
+
+/// Tells another process of changes, as the relay over Redis does.
+struct Relay(Services);
+
+impl Peers for Relay {
+    fn tell(&self, changes: Vec<Change>) {
+        self.0.hear_of(&changes);
+    }
+}
+
+/// Three processes on one database. The first one acts and tells the second one; the third one is told of nothing.
+struct Deployment {
+    exchange: Exchange,
+    told: Services,
+    untold: Services,
+    sam: Investor,
+    /// Streams that stay open through all actions, if any.
+    _streams: Vec<Subscription>,
+    before: Shown,
+}
+
+impl Deployment {
+    async fn start(prices: FixedPrices, with_streams: bool) -> Self {
+        let exchange = Exchange::with(prices).await;
+        let sam = exchange.investor("sam", "100000.00").await;
+        let (told, untold) = (exchange.another_process(), exchange.another_process());
+        exchange.connect_peers(Arc::new(Relay(told.clone())));
+        let mut streams = Vec::new();
+        if with_streams {
+            for process in [&*exchange, &told, &untold] {
+                streams.push(open_stream(process, sam).await.unwrap());
+            }
+        }
+        let mut deployment = Self { exchange, told, untold, sam, _streams: streams, before: Vec::new() };
+        deployment.warm().await;
+        deployment
+    }
+
+    fn processes(&self) -> [(&'static str, &Services); 3] {
+        [("acting", &self.exchange), ("told", &self.told), ("untold", &self.untold)]
+    }
+
+    /// Reads everything everywhere.
+    async fn warm(&mut self) {
+        let mut before = Vec::new();
+        for (_, process) in self.processes() {
+            before = show(process, self.sam).await;
+        }
+        self.before = before;
+    }
+
+    /// Asserts that all processes show what a new one shows, and that the action is seen in those parts.
+    async fn after(&mut self, action: &str, seen_in: &[&str]) {
+        let shown = {
+            let mut shown = Vec::new();
+            for (name, process) in self.processes() {
+                shown.push((name, show(process, self.sam).await));
+            }
+            shown
+        };
+        let expected = show(&self.exchange.another_process(), self.sam).await;
+        for (process, parts) in shown {
+            for ((part, text), (_, newest)) in parts.iter().zip(&expected) {
+                assert_eq!(text, newest, "after {action}, the {process} process shows an old {part}");
+            }
+        }
+        for part in seen_in {
+            let of = |shown: &Shown| shown.iter().find(|(name, _)| name == part).unwrap().1.clone();
+            assert_ne!(of(&self.before), of(&expected), "{action} is not seen in {part}");
+        }
+        self.warm().await;
+    }
+}
+
+const BOOKS: [&str; 5] = ["stream", "portfolio", "portfolios", "valuation", "valuations"];
+
+async fn the_books_after_every_action_are_shown(with_streams: bool) {
+    let prices = FixedPrices::new();
+    let news = moment("2026-11-20T00:00:00Z");
+    let amount = PerShare::from_scaled(50, 2).unwrap();
+    let dividend = CorporateActionKind::CashDividend { amount, pays_on: day("2026-11-25") };
+    prices.announce(news, CorporateAction::new(symbol("MSFT"), day("2026-11-23"), dividend));
+    let SplitRatio { numerator, denominator } = "10:1".parse().unwrap();
+    let split = CorporateActionKind::Split { numerator, denominator };
+    prices.announce(news, CorporateAction::new(symbol("AAPL"), day("2026-11-24"), split));
+    prices.set_from(moment("2026-11-24T05:00:00Z"), "AAPL", "15.00");
+    let mut all = Deployment::start(prices, with_streams).await;
+    let sam = all.sam;
+
+    all.exchange.buy(sam, "AAPL", "10").await.unwrap();
+    all.after("a buy", &BOOKS).await;
+    all.exchange.buy(sam, "MSFT", "5").await.unwrap();
+    all.after("another buy", &["stream", "composition", "orders", "transactions"]).await;
+    all.exchange.sell(sam, "AAPL", "4").await.unwrap();
+    all.after("a sell", &BOOKS).await;
+
+    let waiting = all.exchange.accepted(sam, gtc(Side::Buy, "JPM", "2", limit("100.00"))).await;
+    all.after("an order that waits", &["stream", "portfolio", "valuation", "orders"]).await;
+    let changes = ReplaceOrder { limit_price: Some(price("110.00")), ..ReplaceOrder::default() };
+    let replaced = all.exchange.replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    all.after("a change of an order", &["stream", "portfolio", "valuation", "orders"]).await;
+    all.exchange.cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await.unwrap();
+    all.after("a cancellation", &["stream", "portfolio", "valuation", "orders"]).await;
+
+    let worker = all.exchange.another_process();
+    worker.connect_peers(Arc::new(Relay(all.told.clone())));
+    all.exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("149.00"))).await;
+    all.warm().await;
+    all.exchange.prices.set("AAPL", "148.00");
+    all.exchange.pass(TimeDelta::seconds(5));
+    for (_, process) in all.processes() {
+        process.tick_streams().await;
+    }
+    worker.match_orders().await.unwrap();
+    all.after("a fill by a worker", &["stream", "portfolio", "valuation", "orders", "transactions"]).await;
+    let end_of_day = domain::PlaceOrder {
+        terms: OrderTerms::Limit { limit: price("1.00") },
+        time_in_force: TimeInForce::Day,
+        ..order(Side::Buy, "SPY", shares("1"))
+    };
+    all.exchange.accepted(sam, end_of_day).await;
+    all.warm().await;
+
+    all.exchange.deposit(sam, "250.00").await.unwrap();
+    all.after("a deposit", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
+    all.exchange.withdraw(sam, "50.00").await.unwrap();
+    all.after("a withdrawal", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
+    all.exchange.update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None).await.unwrap();
+    all.after("a new name", &BOOKS).await;
+
+    let list = all.exchange.create_watchlist(sam.user, "Tech").await.unwrap().id;
+    all.after("a new watchlist", &["watchlists"]).await;
+    all.exchange.watch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.after("a stock on the watchlist", &["watchlists"]).await;
+    all.exchange.rename_watchlist(sam.user, list, "Renamed").await.unwrap();
+    all.after("a new name of the watchlist", &["watchlists"]).await;
+    all.exchange.unwatch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.after("a stock off the watchlist", &["watchlists"]).await;
+    all.exchange.delete_watchlist(sam.user, list).await.unwrap();
+    all.after("the end of the watchlist", &["watchlists"]).await;
+
+    worker.learn_corporate_actions().await.unwrap();
+    for (instant, action) in [
+        ("2026-11-23T05:00:01Z", "a dividend that is owed"),
+        ("2026-11-24T05:00:01Z", "a split"),
+        ("2026-11-25T21:00:01Z", "a dividend that is paid"),
+    ] {
+        all.exchange.at(instant);
+        for (_, process) in all.processes() {
+            process.tick_streams().await;
+            process.read_news().await;
+            process.tick_streams().await;
+        }
+        all.warm().await;
+        worker.match_orders().await.unwrap();
+        worker.apply_corporate_actions().await.unwrap();
+        all.after(action, &["stream", "portfolio", "valuation"]).await;
+    }
+    worker.due_runs().await.unwrap();
+    for run in worker.due_runs().await.unwrap() {
+        worker.run_job(run.id, "worker").await.unwrap();
+    }
+    all.after("a snapshot", &["snapshots", "performance"]).await;
+
+    let new = all.exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap().id;
+    all.after("a reset", &["stream", "portfolio", "portfolios", "archived portfolios", "valuations"]).await;
+    all.exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    all.after("a deletion", &["stream", "portfolio", "valuation", "archived portfolios"]).await;
+    all.sam.portfolio = new;
+    all.warm().await;
+    all.untold.delete_portfolio(sam.user, new).await.unwrap();
+    all.after("a deletion elsewhere", &["stream", "portfolio", "portfolios", "valuations"]).await;
+    all.exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn reads_and_streams_after_an_action_show_the_books_after_it() {
+    the_books_after_every_action_are_shown(false).await;
+}
+
+#[tokio::test]
+async fn streams_opened_beside_others_after_an_action_begin_with_the_books_after_it() {
+    the_books_after_every_action_are_shown(true).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_opened_after_a_pause_begins_with_the_newest_prices() {
+    let mut all = Deployment::start(FixedPrices::new(), false).await;
+    all.exchange.buy(all.sam, "AAPL", "10").await.unwrap();
+    all.warm().await;
+    all.exchange.pass(TimeDelta::minutes(5));
+    all.exchange.prices.set("AAPL", "170.00");
+    all.after("a move of a price", &["stream", "valuation"]).await;
+}
