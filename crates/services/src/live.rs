@@ -398,13 +398,16 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
     async fn renew_books(&self, followed: &Followed) -> Result<()> {
-        if let Some(kept) = followed.version()
-            && let Some(newest) = self.versions.of(followed.user, followed.id).await
-            && newest.number() <= kept
-        {
-            return Ok(());
+        let newest = match followed.version() {
+            Some(kept) => {
+                self.versions.of(followed.user, followed.id).await.map(|newest| newest.number() <= kept)
+            }
+            None => None,
+        };
+        if newest != Some(true) {
+            self.read_books(followed).await?;
         }
-        self.read_books(followed).await?;
+        // Also books that were read a moment ago: the loop values them with the next second only.
         let version = self.live.versions.load(Ordering::Acquire);
         followed.value(version, || self.live.next_version(), self.market.now());
         // Streams that follow it already.

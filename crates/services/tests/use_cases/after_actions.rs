@@ -83,12 +83,14 @@ struct Deployment {
     untold: Services,
     sam: Investor,
     /// Streams that stay open through all actions, if any.
-    _streams: Vec<Subscription>,
+    streams: Vec<Subscription>,
+    /// Whether the processes read the news of an action before anything is asked of them.
+    reads_news: bool,
     before: Shown,
 }
 
 impl Deployment {
-    async fn start(prices: FixedPrices, with_streams: bool) -> Self {
+    async fn start(prices: FixedPrices, with_streams: bool, reads_news: bool) -> Self {
         let exchange = Exchange::with(prices).await;
         let sam = exchange.investor("sam", "100000.00").await;
         let (told, untold) = (exchange.another_process(), exchange.another_process());
@@ -99,7 +101,7 @@ impl Deployment {
                 streams.push(open_stream(process, sam).await.unwrap());
             }
         }
-        let mut deployment = Self { exchange, told, untold, sam, _streams: streams, before: Vec::new() };
+        let mut deployment = Self { exchange, told, untold, sam, streams, reads_news, before: Vec::new() };
         deployment.warm().await;
         deployment
     }
@@ -120,6 +122,12 @@ impl Deployment {
     /// Asserts that all processes show what a new one shows, and that the action is seen in those parts.
     async fn after(&mut self, action: &str, seen_in: &[&str]) {
         let shown = {
+            if self.reads_news {
+                assert!(!self.streams.is_empty(), "without streams there are no news");
+                for (_, process) in self.processes() {
+                    process.read_news().await;
+                }
+            }
             let mut shown = Vec::new();
             for (name, process) in self.processes() {
                 shown.push((name, show(process, self.sam).await));
@@ -142,7 +150,7 @@ impl Deployment {
 
 const BOOKS: [&str; 5] = ["stream", "portfolio", "portfolios", "valuation", "valuations"];
 
-async fn the_books_after_every_action_are_shown(with_streams: bool) {
+async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: bool) {
     let prices = FixedPrices::new();
     let news = moment("2026-11-20T00:00:00Z");
     let amount = PerShare::from_scaled(50, 2).unwrap();
@@ -152,7 +160,7 @@ async fn the_books_after_every_action_are_shown(with_streams: bool) {
     let split = CorporateActionKind::Split { numerator, denominator };
     prices.announce(news, CorporateAction::new(symbol("AAPL"), day("2026-11-24"), split));
     prices.set_from(moment("2026-11-24T05:00:00Z"), "AAPL", "15.00");
-    let mut all = Deployment::start(prices, with_streams).await;
+    let mut all = Deployment::start(prices, with_streams, reads_news).await;
     let sam = all.sam;
 
     all.exchange.buy(sam, "AAPL", "10").await.unwrap();
@@ -224,7 +232,6 @@ async fn the_books_after_every_action_are_shown(with_streams: bool) {
         worker.apply_corporate_actions().await.unwrap();
         all.after(action, &["stream", "portfolio", "valuation"]).await;
     }
-    worker.due_runs().await.unwrap();
     for run in worker.due_runs().await.unwrap() {
         worker.run_job(run.id, "worker").await.unwrap();
     }
@@ -243,17 +250,22 @@ async fn the_books_after_every_action_are_shown(with_streams: bool) {
 
 #[tokio::test]
 async fn reads_and_streams_after_an_action_show_the_books_after_it() {
-    the_books_after_every_action_are_shown(false).await;
+    the_books_after_every_action_are_shown(false, false).await;
 }
 
 #[tokio::test]
 async fn streams_opened_beside_others_after_an_action_begin_with_the_books_after_it() {
-    the_books_after_every_action_are_shown(true).await;
+    the_books_after_every_action_are_shown(true, false).await;
+}
+
+#[tokio::test]
+async fn a_stream_does_not_wait_for_the_next_second_to_value_books_that_were_just_read() {
+    the_books_after_every_action_are_shown(true, true).await;
 }
 
 #[tokio::test]
 async fn a_stream_that_is_opened_after_a_pause_begins_with_the_newest_prices() {
-    let mut all = Deployment::start(FixedPrices::new(), false).await;
+    let mut all = Deployment::start(FixedPrices::new(), false, false).await;
     all.exchange.buy(all.sam, "AAPL", "10").await.unwrap();
     all.warm().await;
     all.exchange.pass(TimeDelta::minutes(5));

@@ -4,6 +4,16 @@ use serde_json::json;
 
 use crate::harness::{AnotherServer, Caller, TestApp, trade, with};
 
+/// The words of each line in order: attributes are written in any.
+fn in_order(text: &str) -> String {
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split([' ', '>']).collect();
+        words.sort_unstable();
+        words.join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Everything that shows a portfolio, by address.
 async fn show(browser: &Caller, portfolio: i64) -> Vec<(String, String)> {
     let own = format!("/portfolios/{portfolio}");
@@ -18,7 +28,7 @@ async fn show(browser: &Caller, portfolio: i64) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     for address in addresses {
         let answer = browser.get(&address).await;
-        shown.push((address, format!("{} {}", answer.status, answer.text())));
+        shown.push((address, format!("{} {}", answer.status, in_order(&answer.text()))));
     }
     let stream = format!("/api/v1/stream?portfolio={portfolio}");
     let exists = browser.get(&format!("/api/v1{own}")).await.status == 200;

@@ -76,7 +76,8 @@ async fn a_portfolio_is_valued_at_the_newest_prices() {
       "total_gain": "95.00",
       "total_value": "10095.00",
       "unrealized_pnl": "85.00",
-      "valued_at": "2026-11-20T19:13:00Z"
+      "valued_at": "2026-11-20T19:13:00Z",
+      "version": 3
     }
     "#);
 }
@@ -130,7 +131,8 @@ async fn an_empty_portfolio_is_worth_its_cash() {
       "total_gain": "0.00",
       "total_value": "10.00",
       "unrealized_pnl": "0.00",
-      "valued_at": "2026-11-20T19:12:00Z"
+      "valued_at": "2026-11-20T19:12:00Z",
+      "version": 0
     }
     "#);
     assert!(mara.get(&format!("{own}/positions")).await.is(200).items().is_empty());
