@@ -542,6 +542,9 @@ fn owe(tx: &mut Tx<'_>, applied: &[Applied]) -> Stored<()> {
     Ok(())
 }
 
+/// The last dividend that was looked at, and what has changed.
+type PaidBatch = (Option<(ActionId, PortfolioId)>, Vec<Change>);
+
 /// Pays up to [`BATCH`] dividends of one action. Returns the last one looked at and the changes to announce, one for each
 /// dividend paid.
 fn pay_batch(
@@ -549,7 +552,7 @@ fn pay_batch(
     after: (ActionId, PortfolioId),
     calendar: Calendar,
     now: Timestamp,
-) -> Result<(Option<(ActionId, PortfolioId)>, Vec<Change>)> {
+) -> Result<PaidBatch> {
     let mut due = actions::unpaid(tx, now, after, BATCH)?;
     let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, Vec::new())) };
     due.retain(|(other, _)| other.id == known.id);
