@@ -361,6 +361,28 @@
     if (event.key === "Escape") for (const menu of open()) menu.open = false;
   });
 
+  // A message is shown once; its id is of no use in the address any more.
+  const address = new URL(location.href);
+  if (address.searchParams.has("flash")) {
+    address.searchParams.delete("flash");
+    history.replaceState(history.state, "", address);
+  }
+
+  // A form is sent once, however often its button is pressed before the answer is there.
+  const RESEND_MS = 5000;
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    else {
+      form.dataset.sent = "yes";
+      setTimeout(() => delete form.dataset.sent, RESEND_MS);
+    }
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
+
   // What was refused is read out, and reached, at once.
   document.querySelector(".notice.bad[role=alert]")?.focus({ preventScroll: false });
 })();

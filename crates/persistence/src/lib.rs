@@ -18,6 +18,7 @@ pub mod testing;
 
 pub mod books;
 pub mod corporate_actions;
+pub mod flash_messages;
 pub mod holdings;
 pub mod installation;
 pub mod jobs;

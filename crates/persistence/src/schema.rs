@@ -24,6 +24,13 @@ table! {
 table! {
     use diesel::sql_types::*;
     use domain::sql::Moment;
+    flash_messages (id_hash) {
+        id_hash -> Text, owner -> Text, content -> Text, expires_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
     api_tokens (id) {
         id -> Text, user_id -> BigInt, name -> Text, token_hash -> Text, scope -> Text, created_at -> Moment,
         expires_at -> Nullable<Moment>,

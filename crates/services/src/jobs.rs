@@ -9,7 +9,7 @@ use chrono::{NaiveDate, NaiveTime, SecondsFormat, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
 use domain::{Freshness, PortfolioId, Session, Timestamp};
 use persistence::jobs::{self, JobStatus};
-use persistence::{Tx, portfolios, providers, sessions};
+use persistence::{Tx, flash_messages, portfolios, providers, sessions};
 
 pub use persistence::jobs::{JobRun, JobStatus as Status};
 
@@ -262,6 +262,7 @@ impl Services {
         self.store
             .write(move |tx| {
                 let logins = sessions::delete_expired(tx, wall)?;
+                flash_messages::delete_expired(tx, wall)?;
                 login_throttle::prune(tx, wall)?;
                 providers::delete_ended(tx, wall - TimeDelta::days(1))?;
                 let mut runs = 0;

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod corporate_actions;
 mod desk;
 mod error;
+mod flash;
 pub mod health;
 pub mod jobs;
 mod kept_books;

@@ -452,6 +452,26 @@ impl Services {
             .await
     }
 
+    /// The order of that `client_order_id`, if it was placed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn order_by_client_id(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        client_order_id: &str,
+    ) -> Result<Option<Order>> {
+        let name = client_order_id.to_owned();
+        self.store
+            .read(move |tx| {
+                crate::portfolios::owned(tx, portfolio, user)?;
+                let found = orders::by_client_order_ids(tx, &[(portfolio, &name)])?;
+                Ok(found.into_iter().next().map(|(order, _)| order))
+            })
+            .await
+    }
+
     /// Orders by their ids, whoever's they are; those that are gone are left out.
     pub(crate) async fn orders_of_ids(&self, ids: Vec<OrderId>) -> Result<Vec<OrderWithFills>> {
         self.store

@@ -63,6 +63,11 @@ pub fn token(request: &HttpRequest, config: &WebConfig) -> String {
     mac(config, &seed).finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The browser's random value, which tells browsers apart; empty where pages have no cookie.
+pub fn browser(request: &HttpRequest) -> String {
+    request.extensions().get::<Seed>().map(|Seed(seed)| seed.clone()).unwrap_or_default()
+}
+
 /// Compares in constant time.
 pub fn is_valid(request: &HttpRequest, token: &str) -> bool {
     let Some(state) = request.app_data::<Data<AppState>>() else { return false };

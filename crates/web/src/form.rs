@@ -2,40 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use services::FieldError;
 
 use crate::format;
 use crate::problem::Problem;
 
 /// A form as it is shown: what was filled in, and what is wrong with it.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FormView {
     /// Tells the fields of several forms on a page apart.
-    pub id: &'static str,
-    pub values: BTreeMap<&'static str, String>,
+    pub id: String,
+    /// What was filled in, by field. Never a password.
+    pub values: BTreeMap<String, String>,
     /// By field.
-    pub errors: BTreeMap<&'static str, String>,
+    pub errors: BTreeMap<String, String>,
     /// For the summary above the form.
     pub summary: Vec<SummaryLine>,
     pub heading: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SummaryLine {
     /// `None` when it is about the form as a whole.
-    pub field: Option<&'static str>,
+    pub field: Option<String>,
     pub text: String,
 }
 
 impl FormView {
-    pub fn new(id: &'static str) -> Self {
-        Self { id, ..Self::default() }
+    pub fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
     }
 
     pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Self {
-        self.values.insert(field, value.into());
+        self.values.insert(field.to_owned(), value.into());
         self
+    }
+
+    /// A value that was filled in; empty when there is none.
+    pub fn value(&self, field: &str) -> &str {
+        self.values.get(field).map_or("", String::as_str)
     }
 
     /// Marks what was refused.
@@ -61,10 +67,10 @@ impl FormView {
         for FieldError { field, message } in fields {
             let message = format::sentence(message);
             self.summary.push(SummaryLine {
-                field: Some(field),
+                field: Some((*field).to_owned()),
                 text: format!("{}: {}", label(field), message.trim_end_matches('.')),
             });
-            let told = self.errors.entry(field).or_default();
+            let told = self.errors.entry((*field).to_owned()).or_default();
             if !told.is_empty() {
                 told.push(' ');
             }

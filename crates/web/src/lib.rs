@@ -7,6 +7,7 @@ mod chart;
 mod corporate_actions;
 mod csrf;
 mod extract;
+mod flash;
 mod form;
 mod format;
 mod headers;

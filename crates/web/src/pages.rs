@@ -1,5 +1,5 @@
-//! The pages: HTML over the same use cases as the API. Forms are answered with a redirect, or shown again with
-//! what was wrong.
+//! The pages: HTML over the same use cases as the API. Every form is answered with a redirect, also one that is refused: the
+//! page that follows shows it again with what is wrong. Only errors that no form can mend are answered at once.
 
 mod accounts;
 mod admin;
@@ -43,7 +43,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/portfolios/{id}/reset").post(portfolio_settings::reset))
         .service(page("/portfolios/{id}/delete").post(portfolio_settings::delete))
         .service(page("/portfolios/{id}/orders").get(orders::list).post(orders::place))
-        .service(page("/portfolios/{id}/orders/preview").post(orders::preview))
+        .service(page("/portfolios/{id}/orders/preview").get(orders::show_preview).post(orders::preview))
         .service(page("/portfolios/{id}/orders/cancel").post(orders::cancel))
         .service(page("/portfolios/{id}/orders/{order_id}").get(orders::show))
         .service(page("/portfolios/{id}/orders/{order_id}/replace").post(orders::replace))

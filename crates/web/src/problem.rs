@@ -164,7 +164,7 @@ impl Problem {
     /// Whether it is the input's fault, so that a form can be shown again with it.
     pub fn is_refusal(&self) -> bool {
         matches!(self.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT)
-            || matches!(self.code, "bad_credentials" | "wrong_password" | "too_many_attempts")
+            || matches!(self.code, "bad_credentials" | "wrong_password")
     }
 
     fn body(&self) -> Value {

@@ -18,9 +18,10 @@ use tera::{Context, Kwargs, State, Tera};
 
 use crate::assets::{self, Templates};
 use crate::extract::Visitor;
+use crate::flash::{self, Flash, NewToken, Notice, Tone};
+use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::{PageError, Problem, Rendered};
-use crate::session::cookie_name;
 use crate::{AppState, WebConfig, csrf};
 
 pub type PageResult = Result<HttpResponse, PageError>;
@@ -88,7 +89,7 @@ pub struct Page {
     csrf: String,
     /// What stands in the search field.
     search: String,
-    flash: Option<Flash>,
+    flash: Option<Notice>,
     theme: String,
     gain: String,
     source_line: String,
@@ -143,14 +144,6 @@ impl Badge {
     }
 }
 
-/// A message that survives one redirect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Flash {
-    /// `good` or `bad`.
-    tone: String,
-    text: String,
-}
-
 /// A price source in words: `Alpha Vantage` for `alpha_vantage`, `the built-in market` for `simulated/sim-v1`.
 pub fn source_name(source: &str) -> String {
     match source.split('/').next().unwrap_or(source) {
@@ -197,7 +190,6 @@ impl MarketClock {
     }
 }
 
-const FLASH: &str = "flash";
 const THEME: &str = "theme";
 const GAIN: &str = "gain";
 const LAST_PORTFOLIO: &str = "portfolio";
@@ -225,10 +217,6 @@ impl Page {
                 format!("Prices: {}, end of day. Money is not real.", source_name(source.as_str()))
             }
         };
-        let flash = request.cookie(&cookie_name(&state.config, FLASH)).and_then(|cookie| {
-            let (tone, text) = cookie.value().split_once(' ')?;
-            Some(Flash { tone: tone.to_owned(), text: text.chars().take(300).collect() })
-        });
         Self {
             title: String::new(),
             nav: Nav::Elsewhere,
@@ -238,7 +226,7 @@ impl Page {
             clock: MarketClock::at(&state.services),
             csrf: csrf::token(request, &state.config),
             search: String::new(),
-            flash: flash.filter(|flash| matches!(flash.tone.as_str(), "good" | "bad")),
+            flash: None,
             theme: chosen(request, THEME, &THEMES).to_owned(),
             gain: chosen(request, GAIN, &GAINS).to_owned(),
             source_line,
@@ -253,6 +241,12 @@ pub struct Shell {
     page: Page,
     /// To be remembered as the one the navigation leads into.
     entered: Option<PortfolioId>,
+    /// Who may read the flash messages that this request leaves.
+    owner: String,
+    /// A form of this page that was refused.
+    refused: Option<FormView>,
+    /// A new API token, which this page shows.
+    pub token: Option<NewToken>,
 }
 
 impl FromRequest for Shell {
@@ -269,6 +263,10 @@ impl FromRequest for Shell {
                 .expect("Invariant: the state is part of every app")
                 .clone();
             let mut page = Page::new(&request, &state, user.as_ref());
+            let owner = flash::owner(&request, user.as_ref().map(|user| user.id));
+            let Flash { notice, form: refused, token } =
+                Flash::take(&request, &state.services, &state.config, &owner).await;
+            page.flash = notice;
             let mut entered = None;
             if let Some(user) = user {
                 let shown = portfolio_of_path(&request);
@@ -282,7 +280,7 @@ impl FromRequest for Shell {
             }
             // For the page that tells of an error.
             request.extensions_mut().insert(page.clone());
-            Ok(Self { state, page, entered })
+            Ok(Self { state, page, entered, owner, refused, token })
         }
         .boxed_local()
     }
@@ -336,8 +334,52 @@ impl Shell {
         self.answer(StatusCode::OK, template, nav, title, view)
     }
 
-    /// The same page again, because its form was refused.
-    pub fn refuse(
+    /// The form as it was refused, when the address of this page says so, else as it is given.
+    pub fn form(&self, fresh: FormView) -> FormView {
+        self.refused_form(&fresh.id).unwrap_or(fresh)
+    }
+
+    /// The form with that id as it was refused, when the address of this page says so.
+    pub fn refused_form(&self, id: &str) -> Option<FormView> {
+        self.refused.as_ref().filter(|form| form.id == id).cloned()
+    }
+
+    /// After a post: look at that page, which says what was done.
+    pub async fn done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
+        self.tell(location.as_ref(), Tone::Good, text.as_ref()).await
+    }
+
+    /// As [`Shell::done`], for what could not be done and has no form to be marked.
+    pub async fn not_done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
+        self.tell(location.as_ref(), Tone::Bad, text.as_ref()).await
+    }
+
+    async fn tell(&self, location: &str, tone: Tone, text: &str) -> HttpResponse {
+        let left = self.leave(&Flash::notice(tone, text), location).await;
+        // What is done is done: the page is shown without the message then.
+        see_other(left.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a flash message cannot be kept");
+            location.to_owned()
+        }))
+    }
+
+    /// After a post that was refused: look at that page, which shows the form again, with what was filled in and what is
+    /// wrong with it.
+    pub async fn refuse(&self, location: impl AsRef<str>, form: FormView) -> PageResult {
+        Ok(see_other(self.leave(&Flash::form(form), location.as_ref()).await?))
+    }
+
+    /// After a post that made an API token: look at that page, which shows it once.
+    pub async fn show_token(&self, location: &str, name: String, secret: String) -> PageResult {
+        Ok(see_other(self.leave(&Flash::token(name, secret), location).await?))
+    }
+
+    async fn leave(&self, flash: &Flash, location: &str) -> services::Result<String> {
+        flash.leave(&self.state.services, &self.state.config, &self.owner, location).await
+    }
+
+    /// The page with a form in its address (a method of GET) that asks for something that cannot be.
+    pub fn show_refused(
         self,
         problem: &Problem,
         template: &str,
@@ -345,11 +387,7 @@ impl Shell {
         title: impl Into<String>,
         view: &impl Serialize,
     ) -> PageResult {
-        let status = match problem.status() {
-            StatusCode::TOO_MANY_REQUESTS => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        let mut response = self.answer(status, template, nav, title, view)?;
+        let mut response = self.answer(StatusCode::UNPROCESSABLE_ENTITY, template, nav, title, view)?;
         problem.set_headers(&mut response);
         Ok(response)
     }
@@ -368,12 +406,8 @@ impl Shell {
             PageError(Problem::internal())
         })?;
         let mut response = html_response(status, html);
-        let config = &self.state.config;
-        if self.page.flash.is_some() {
-            set_cookie(&mut response, short_lived(config, FLASH, String::new(), Duration::ZERO));
-        }
         if let Some(id) = self.entered {
-            set_cookie(&mut response, lasting(config, LAST_PORTFOLIO, id.to_string()));
+            set_cookie(&mut response, lasting(&self.state.config, LAST_PORTFOLIO, id.to_string()));
         }
         Ok(response)
     }
@@ -392,16 +426,6 @@ fn set_cookie(response: &mut HttpResponse, cookie: Cookie<'static>) {
     }
 }
 
-fn short_lived(config: &WebConfig, name: &str, value: String, age: Duration) -> Cookie<'static> {
-    Cookie::build(cookie_name(config, name), value)
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(config.is_https())
-        .max_age(age)
-        .finish()
-}
-
 /// Choices that are no secret and are read from the cookie alone.
 fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
     Cookie::build(name, value)
@@ -416,22 +440,6 @@ fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'sta
 /// After a post: look at that page.
 pub fn see_other(location: impl Into<String>) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, location.into())).finish()
-}
-
-/// After a post: look at that page, which says what was done.
-pub fn done(config: &WebConfig, location: impl Into<String>, text: impl AsRef<str>) -> HttpResponse {
-    flashed(config, location, "good", text.as_ref())
-}
-
-/// As [`done`], for what could not be done and has no form to be marked.
-pub fn not_done(config: &WebConfig, location: impl Into<String>, text: impl AsRef<str>) -> HttpResponse {
-    flashed(config, location, "bad", text.as_ref())
-}
-
-fn flashed(config: &WebConfig, location: impl Into<String>, tone: &str, text: &str) -> HttpResponse {
-    let mut response = see_other(location);
-    set_cookie(&mut response, short_lived(config, FLASH, format!("{tone} {text}"), Duration::minutes(1)));
-    response
 }
 
 /// Keeps how the pages shall look.

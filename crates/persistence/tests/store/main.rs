@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 mod corporate_actions;
+mod flash_messages;
 mod harness;
 mod holdings;
 mod installation;

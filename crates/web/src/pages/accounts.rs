@@ -9,7 +9,7 @@ use services::accounts::Registration;
 use crate::extract::{ClientAddress, Form, Visitor};
 use crate::form::FormView;
 use crate::problem::{PageError, Problem};
-use crate::render::{Nav, PageResult, Shell, see_other};
+use crate::render::{Nav, PageResult, Shell, query, see_other};
 use crate::{AppState, format, session};
 
 /// Where everybody goes who was not on the way to somewhere else.
@@ -28,9 +28,13 @@ struct View<'a> {
     starting_cash: String,
 }
 
+/// A longer address is not kept: it has to fit into another one.
+const LONGEST_NEXT: usize = 1000;
+
 /// Only an address of this installation: a path, and no `//host` or `/\host` that browsers read as another.
 fn own_address(next: &str) -> &str {
-    let own = next.starts_with('/')
+    let own = next.len() <= LONGEST_NEXT
+        && next.starts_with('/')
         && !next[1..].starts_with(['/', '\\'])
         && !next.contains(|c: char| c.is_control() || c == '\\');
     if own && next != "/logout" { next } else { START }
@@ -62,7 +66,7 @@ pub async fn register_form(
     if user.is_some() {
         return Ok(see_other(START));
     }
-    let view = view(&state, FormView::new("register"), &wanted.next);
+    let view = view(&state, shell.form(FormView::new("register")), &wanted.next);
     shell.show("register.html", Nav::Elsewhere, "Open an account", &view)
 }
 
@@ -86,8 +90,7 @@ pub async fn register(
         }
         Err(error) => {
             let problem = refusal(error)?;
-            let view = view(&state, form.refused(&problem), &next);
-            shell.refuse(&problem, "register.html", Nav::Elsewhere, "Open an account", &view)
+            shell.refuse(again("/register", &next), form.refused(&problem)).await
         }
     }
 }
@@ -109,7 +112,7 @@ pub async fn log_in_form(
     if user.is_some() {
         return Ok(see_other(own_address(&wanted.next)));
     }
-    let view = view(&state, FormView::new("login"), &wanted.next);
+    let view = view(&state, shell.form(FormView::new("login")), &wanted.next);
     shell.show("login.html", Nav::Elsewhere, "Log in", &view)
 }
 
@@ -129,10 +132,15 @@ pub async fn log_in(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("login").with("username", username).refused(&problem);
-            let view = view(&state, form, &next);
-            shell.refuse(&problem, "login.html", Nav::Elsewhere, "Log in", &view)
+            shell.refuse(again("/login", &next), form).await
         }
     }
+}
+
+/// The address of a form that was refused; it still leads to where the visitor wanted to go.
+fn again(path: &str, next: &str) -> String {
+    let next = if own_address(next) == next { next } else { "" };
+    format!("{path}{}", query(&[("next", next)]))
 }
 
 #[derive(Serialize)]

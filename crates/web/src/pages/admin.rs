@@ -4,7 +4,6 @@ use actix_web::web::{Data, Path, Query};
 use chrono::TimeDelta;
 use domain::{PortfolioId, Timestamp, TransactionId, UserId};
 use serde::{Deserialize, Serialize};
-use services::FieldError;
 use services::accounts::Account;
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun, Status};
@@ -16,7 +15,7 @@ use crate::extract::{Admin, Form};
 use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::Problem;
-use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, done, not_done, query, source_name};
+use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, source_name};
 
 const PAGE: usize = 50;
 
@@ -360,10 +359,10 @@ struct UserView {
 }
 
 impl UserView {
-    fn new(account: Account) -> Self {
+    fn new(account: Account, shell: &Shell) -> Self {
         Self {
             tabs: tabs(Tab::Users),
-            form: FormView::new("remove"),
+            form: shell.form(FormView::new("remove")),
             delete_hint: format!(
                 "Type {} to confirm. All portfolios and their history go with it, at once and for good.",
                 account.username
@@ -374,7 +373,7 @@ impl UserView {
 }
 
 pub async fn user(shell: Shell, _: Admin, id: Path<UserId>, state: Data<AppState>) -> PageResult {
-    let view = UserView::new(state.services.any_user(*id).await?);
+    let view = UserView::new(state.services.any_user(*id).await?, &shell);
     show(shell, "admin/user.html", &view.user.username, &view)
 }
 
@@ -402,10 +401,10 @@ pub async fn update_user(
                 (None, Some(false)) => format!("{name} is no administrator any more."),
                 (None, None) => "Nothing was changed.".to_owned(),
             };
-            Ok(done(shell.config(), back, text))
+            Ok(shell.done(back, text).await)
         }
         Err(error @ services::Error::LastAdmin) => {
-            Ok(not_done(shell.config(), back, format::sentence(&error.to_string())))
+            Ok(shell.not_done(back, format::sentence(&error.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -427,17 +426,14 @@ pub async fn delete_user(
     let account = state.services.any_user(*id).await?;
     if posted.confirm.trim() != account.username {
         let text = format!("write {} exactly as it stands here", account.username);
-        let problem = Problem::invalid(vec![FieldError::new("confirm", text)]);
-        let mut view = UserView::new(account);
-        view.form = view.form.with("confirm", posted.confirm).refused(&problem);
-        let title = format!("Admin: {}", view.user.username);
-        return shell.refuse(&problem, "admin/user.html", Nav::Admin, title, &view);
+        let form = FormView::new("remove").with("confirm", posted.confirm).refused_at("confirm", text);
+        return shell.refuse(format!("/admin/users/{id}#delete"), form).await;
     }
     match state.services.remove_user(*id).await {
-        Ok(()) => Ok(done(shell.config(), "/admin/users", format!("{} is deleted.", account.username))),
+        Ok(()) => Ok(shell.done("/admin/users", format!("{} is deleted.", account.username)).await),
         Err(error @ services::Error::LastAdmin) => {
             let back = format!("/admin/users/{id}");
-            Ok(not_done(shell.config(), back, format::sentence(&error.to_string())))
+            Ok(shell.not_done(back, format::sentence(&error.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -749,7 +745,7 @@ pub async fn run_job(shell: Shell, _: Admin, state: Data<AppState>, Form(posted)
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
     state.services.request_run(kind).await?;
     let text = format!("{} is in the queue; a worker picks it up within seconds.", job_label(kind));
-    Ok(done(shell.config(), "/admin/jobs", text))
+    Ok(shell.done("/admin/jobs", text).await)
 }
 
 #[cfg(test)]

@@ -15,18 +15,18 @@ use services::orders::{Filter, OrderWithFills};
 use services::portfolios::PortfolioSummary;
 use services::{Error, Services};
 
-use super::portfolio::ticket_refused;
 use super::portfolios::Named;
-use super::ticket::{TicketFields, at_its_field};
+use super::ticket::{TICKET, TicketFields, at_its_field};
 use crate::AppState;
 use crate::extract::{Form, Signed};
+use crate::form::FormView;
 use crate::format::{self, Delta};
 use crate::problem::Problem;
-use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, done, not_done, query, see_other};
+use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, see_other};
 
-pub use preview::preview;
+pub use preview::{preview, show as show_preview};
 
-use change::{ChangeFields, ChangeView};
+use change::{CHANGE, ChangeFields, ChangeView};
 use rows::{OrderRow, address, order_rows};
 
 const PAGE: usize = 50;
@@ -114,14 +114,35 @@ pub async fn place(
     Form(Confirmed { fields, client_order_id }): Form<Confirmed>,
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
+    let fields = fields.bounded();
     let placed = match fields.read(Some(&client_order_id)) {
-        Ok(command) => services.place_order(user, id, command).await.map_err(at_its_field),
-        Err(problem) => Err(Ok(problem)),
+        Ok(command) => services.place_order(user, id, command).await,
+        Err(problem) => return refuse(&shell, services, user, id, &fields, &problem).await,
     };
     match placed {
+        Ok(placed) if placed.replayed => {
+            let text = "This order was already placed. It was not placed a second time.";
+            Ok(shell.done(address(id, placed.order.order.id), text).await)
+        }
         Ok(placed) => Ok(see_other(address(id, placed.order.order.id))),
-        Err(refused) => ticket_refused(shell, services, user, id, &fields, &refused?).await,
+        Err(over @ Error::Archived) => {
+            Ok(shell.not_done(format!("/portfolios/{id}"), format::sentence(&over.to_string())).await)
+        }
+        Err(error) => refuse(&shell, services, user, id, &fields, &at_its_field(error)?).await,
     }
+}
+
+/// Back to the ticket, filled in as it was. In somebody else's portfolio there is none.
+async fn refuse(
+    shell: &Shell,
+    services: &Services,
+    user: UserId,
+    id: PortfolioId,
+    fields: &TicketFields,
+    problem: &Problem,
+) -> PageResult {
+    services.portfolio(user, id).await?;
+    shell.refuse(fields.link(id, None), FormView::new(TICKET).refused(problem)).await
 }
 
 #[derive(Serialize)]
@@ -167,17 +188,14 @@ pub async fn show(
     let (user, services) = (signed.account.id, &state.services);
     let found = services.order(user, portfolio, order_id(&order)?).await?;
     let summary = services.portfolio(user, portfolio).await?;
-    let view = order_view(services, user, &summary, &found, None, shell.now()).await?;
-    let title = title(&view);
+    let refused = shell.refused_form(CHANGE);
+    let view = order_view(services, user, &summary, &found, refused, shell.now()).await?;
+    let title = format!("Order: {}", view.heading);
     shell.show(TEMPLATE, Nav::Portfolio, title, &view)
 }
 
 fn order_id(text: &str) -> Result<OrderId, Problem> {
     text.parse().map(OrderId).map_err(|_| Problem::not_found())
-}
-
-fn title(view: &OrderView) -> String {
-    format!("Order: {}", view.heading)
 }
 
 /// Changes an open order: another one takes its place.
@@ -195,7 +213,7 @@ pub async fn replace(
         Ok(changes) => match services.replace_order(user, portfolio, order, changes).await {
             Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
                 let text = format::sentence(&gone.to_string());
-                return Ok(not_done(shell.config(), address(portfolio, order), text));
+                return Ok(shell.not_done(address(portfolio, order), text).await);
             }
             replaced => replaced.map_err(at_its_field),
         },
@@ -204,14 +222,11 @@ pub async fn replace(
     let problem = match replaced {
         Ok(replaced) => {
             let new = address(portfolio, replaced.order.order.id);
-            return Ok(done(shell.config(), new, "The order is changed: this one took its place."));
+            return Ok(shell.done(new, "The order is changed: this one took its place.").await);
         }
         Err(refused) => refused?,
     };
-    let summary = services.portfolio(user, portfolio).await?;
-    let view = order_view(services, user, &summary, &found, Some((&posted, &problem)), shell.now()).await?;
-    let title = title(&view);
-    shell.refuse(&problem, TEMPLATE, Nav::Portfolio, title, &view)
+    shell.refuse(format!("{}#{CHANGE}", address(portfolio, order)), posted.form().refused(&problem)).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -240,10 +255,10 @@ pub async fn cancel(
         Ok(canceled) => {
             let order = &canceled.order;
             let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
-            Ok(done(shell.config(), back, text))
+            Ok(shell.done(back, text).await)
         }
         Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
-            Ok(not_done(shell.config(), back, format::sentence(&gone.to_string())))
+            Ok(shell.not_done(back, format::sentence(&gone.to_string())).await)
         }
         Err(error) => Err(error.into()),
     }
@@ -254,7 +269,7 @@ async fn order_view(
     user: UserId,
     portfolio: &PortfolioSummary,
     found: &OrderWithFills,
-    posted: Option<(&ChangeFields, &Problem)>,
+    refused: Option<FormView>,
     now: Timestamp,
 ) -> Result<OrderView, Error> {
     let OrderWithFills { order, fills, legs } = found;
@@ -293,7 +308,7 @@ async fn order_view(
         legs: legs.iter().map(|leg| OrderRow::of(leg, true)).collect(),
         links: links.into_iter().flatten().collect(),
         cancelable: can_change,
-        change: ChangeView::of(portfolio.id, order, posted).filter(|_| can_change),
+        change: ChangeView::of(portfolio.id, order, refused).filter(|_| can_change),
     })
 }
 

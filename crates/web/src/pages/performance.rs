@@ -126,7 +126,7 @@ pub async fn show(
     let title = format!("Performance of {}", view.portfolio.name);
     match refused {
         None => shell.show("performance.html", Nav::Performance, title, &view),
-        Some(problem) => shell.refuse(&problem, "performance.html", Nav::Performance, title, &view),
+        Some(problem) => shell.show_refused(&problem, "performance.html", Nav::Performance, title, &view),
     }
 }
 

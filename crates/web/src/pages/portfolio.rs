@@ -16,13 +16,14 @@ use services::valuation::ValuedPortfolio;
 
 use super::orders::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};
 use super::portfolios::{Named, deposits, ratio, total_gain};
-use super::ticket::{Ticket, TicketFields, ticket};
+use super::ticket::{TICKET, Ticket, TicketFields, ticket};
 use crate::AppState;
 use crate::chart::{self, Chart, Line, Spark};
 use crate::extract::Signed;
+use crate::form::FormView;
 use crate::format::{self, Delta, Figure, Moment};
 use crate::problem::Problem;
-use crate::render::{Choice, Nav, PageResult, Shell, not_done, query, range_choices};
+use crate::render::{Choice, Nav, PageResult, Shell, query, range_choices};
 
 /// Open orders that are all shown; more are on their own page.
 const MOST_OPEN: usize = 50;
@@ -113,13 +114,14 @@ pub async fn show(
 ) -> PageResult {
     let Asked { range, ticket: fields } = asked.into_inner();
     let range = HistoryRange::parse(&range).unwrap_or(HistoryRange::All);
-    let view = page_view(&state.services, signed.account.id, *id, range, &fields, None).await?;
+    let refused = shell.refused_form(TICKET);
+    let view = page_view(&state.services, signed.account.id, *id, range, &fields, refused.as_ref()).await?;
     let title = view.portfolio.name.clone();
     shell.show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
-/// The page again with the ticket marked.
-pub async fn ticket_refused(
+/// The page with what is wrong with its ticket, at the address of a preview that there cannot be.
+pub async fn show_refused_ticket(
     shell: Shell,
     services: &Services,
     user: UserId,
@@ -127,13 +129,10 @@ pub async fn ticket_refused(
     fields: &TicketFields,
     problem: &Problem,
 ) -> PageResult {
-    let view = page_view(services, user, id, HistoryRange::All, fields, Some(problem)).await?;
-    if view.ticket.is_none() {
-        // There is no ticket to mark.
-        return Ok(not_done(shell.config(), format!("/portfolios/{id}"), problem.detail()));
-    }
+    let refused = FormView::new(TICKET).refused(problem);
+    let view = page_view(services, user, id, HistoryRange::All, fields, Some(&refused)).await?;
     let title = view.portfolio.name.clone();
-    shell.refuse(problem, "portfolio.html", Nav::Portfolio, title, &view)
+    shell.show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
 async fn page_view(
@@ -142,7 +141,7 @@ async fn page_view(
     id: PortfolioId,
     range: HistoryRange,
     fields: &TicketFields,
-    refused: Option<&Problem>,
+    refused: Option<&FormView>,
 ) -> Result<PortfolioView, services::Error> {
     let ValuedPortfolio { portfolio, valuation, valued_at } = services.valuation(user, id).await?;
     let flows = services.external_flows(user, id).await?;

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use domain::{Money, PortfolioId};
+use domain::{Money, PortfolioId, UserId};
 use serde::{Deserialize, Serialize};
 use services::portfolios::{CashDirection, PortfolioSummary};
 use services::{FieldError, Services};
@@ -14,8 +14,7 @@ use crate::AppState;
 use crate::extract::{Form, Signed};
 use crate::form::FormView;
 use crate::format;
-use crate::problem::Problem;
-use crate::render::{Nav, PageResult, Shell, done, not_done};
+use crate::render::{Nav, PageResult, Shell};
 
 #[derive(Serialize)]
 struct SettingsView {
@@ -30,16 +29,18 @@ struct SettingsView {
 }
 
 impl SettingsView {
-    fn new(services: &Services, portfolio: &PortfolioSummary) -> Self {
+    fn new(services: &Services, portfolio: &PortfolioSummary, shell: &Shell) -> Self {
+        let cash_form = shell.form(FormView::new("cash"));
+        let reset_form = FormView::new("reset").with("cash_balance", format::money(services.starting_cash()));
+        let name_form =
+            FormView::new("rename").with("name", &portfolio.name).with("description", &portfolio.description);
         Self {
             cash: format::money(&portfolio.cash_balance),
-            reset_form: FormView::new("reset").with("cash_balance", format::money(services.starting_cash())),
-            direction: "deposit",
-            cash_form: FormView::new("cash"),
-            name_form: FormView::new("rename")
-                .with("name", &portfolio.name)
-                .with("description", &portfolio.description),
-            delete_form: FormView::new("remove"),
+            reset_form: shell.form(reset_form),
+            direction: if cash_form.value("type") == WITHDRAWAL { WITHDRAWAL } else { "deposit" },
+            cash_form,
+            name_form: shell.form(name_form),
+            delete_form: shell.form(FormView::new("remove")),
             delete_hint: format!(
                 "Type {} to confirm. Orders, transactions and snapshots go with it, at once and for good.",
                 portfolio.name
@@ -49,10 +50,18 @@ impl SettingsView {
     }
 }
 
+const WITHDRAWAL: &str = "withdrawal";
 const SETTINGS: &str = "portfolio-settings.html";
 
-fn settings_title(view: &SettingsView) -> String {
-    format!("{}: cash and name", view.portfolio.name)
+/// The page again, at the section whose form was refused. Of somebody else's portfolio there is none.
+async fn refuse(
+    shell: &Shell,
+    (services, user, id): (&Services, UserId, PortfolioId),
+    section: &str,
+    form: FormView,
+) -> PageResult {
+    services.portfolio(user, id).await?;
+    shell.refuse(format!("/portfolios/{id}/settings#{section}"), form).await
 }
 
 pub async fn settings(
@@ -62,8 +71,8 @@ pub async fn settings(
     state: Data<AppState>,
 ) -> PageResult {
     let portfolio = state.services.portfolio(signed.account.id, *id).await?;
-    let view = SettingsView::new(&state.services, &portfolio);
-    shell.show(SETTINGS, Nav::Elsewhere, settings_title(&view), &view)
+    let view = SettingsView::new(&state.services, &portfolio, &shell);
+    shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash and name", portfolio.name), &view)
 }
 
 #[derive(Deserialize)]
@@ -84,16 +93,15 @@ pub async fn rename(
     let (name, description) = (Some(posted.name.clone()), Some(posted.description.clone()));
     match state.services.update_portfolio(user, id, name, description).await {
         Ok(portfolio) => {
-            Ok(done(shell.config(), format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)))
+            Ok(shell.done(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)).await)
         }
         Err(error) => {
             let problem = refusal(error)?;
-            let mut view = SettingsView::new(&state.services, &state.services.portfolio(user, id).await?);
-            view.name_form = FormView::new("rename")
+            let form = FormView::new("rename")
                 .with("name", posted.name)
                 .with("description", posted.description)
                 .refused(&problem);
-            shell.refuse(&problem, SETTINGS, Nav::Elsewhere, settings_title(&view), &view)
+            refuse(&shell, (&state.services, user, id), "name", form).await
         }
     }
 }
@@ -113,7 +121,7 @@ pub async fn move_cash(
 ) -> PageResult {
     let (user, id) = (signed.account.id, *id);
     let direction = match posted.r#type.as_str() {
-        "withdrawal" => CashDirection::Withdrawal,
+        WITHDRAWAL => CashDirection::Withdrawal,
         _ => CashDirection::Deposit,
     };
     let moved = match typed_number(&posted.amount).parse::<Money>() {
@@ -126,9 +134,9 @@ pub async fn move_cash(
                 CashDirection::Deposit => format!("{} is paid in.", format::money(&entry.amount)),
                 CashDirection::Withdrawal => format!("{} is taken out.", format::money(&entry.amount.abs())),
             };
-            Ok(done(shell.config(), format!("/portfolios/{id}"), text))
+            Ok(shell.done(format!("/portfolios/{id}"), text).await)
         }
-        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error)),
+        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
         Err(error) => {
             let lacking = match &error {
                 services::Error::InsufficientCash { available, .. } => {
@@ -137,23 +145,19 @@ pub async fn move_cash(
                 _ => None,
             };
             let problem = refusal(error)?;
-            let mut view = SettingsView::new(&state.services, &state.services.portfolio(user, id).await?);
-            let form = FormView::new("cash").with("amount", posted.amount);
-            view.cash_form = match lacking {
+            let form = FormView::new("cash").with("amount", posted.amount).with("type", posted.r#type);
+            let form = match lacking {
                 Some(text) => form.refused_at("amount", text),
                 None => form.refused(&problem),
             };
-            if direction == CashDirection::Withdrawal {
-                view.direction = "withdrawal";
-            }
-            shell.refuse(&problem, SETTINGS, Nav::Elsewhere, settings_title(&view), &view)
+            refuse(&shell, (&state.services, user, id), "cash", form).await
         }
     }
 }
 
 /// Of one that is archived there is no form to show again.
-fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
-    not_done(shell.config(), format!("/portfolios/{id}"), format::sentence(&error.to_string()))
+async fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
+    shell.not_done(format!("/portfolios/{id}"), format::sentence(&error.to_string())).await
 }
 
 #[derive(Deserialize)]
@@ -186,15 +190,13 @@ pub async fn reset(
                 new.name,
                 format::money(&new.cash_balance)
             );
-            Ok(done(shell.config(), format!("/portfolios/{}", new.id), text))
+            Ok(shell.done(format!("/portfolios/{}", new.id), text).await)
         }
-        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error)),
+        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
         Err(error) => {
             let problem = refusal(error)?;
-            let mut view = SettingsView::new(&state.services, &state.services.portfolio(user, id).await?);
-            view.reset_form =
-                FormView::new("reset").with("cash_balance", posted.cash_balance).refused(&problem);
-            shell.refuse(&problem, SETTINGS, Nav::Elsewhere, settings_title(&view), &view)
+            let form = FormView::new("reset").with("cash_balance", posted.cash_balance).refused(&problem);
+            refuse(&shell, (&state.services, user, id), "reset", form).await
         }
     }
 }
@@ -216,11 +218,9 @@ pub async fn delete(
     let portfolio = state.services.portfolio(user, id).await?;
     if posted.confirm.trim() != portfolio.name {
         let wrong = FieldError::new("confirm", format!("write {} exactly as it stands here", portfolio.name));
-        let problem = Problem::invalid(vec![wrong]);
-        let mut view = SettingsView::new(&state.services, &portfolio);
-        view.delete_form = FormView::new("remove").with("confirm", posted.confirm).refused(&problem);
-        return shell.refuse(&problem, SETTINGS, Nav::Elsewhere, settings_title(&view), &view);
+        let form = FormView::new("remove").with("confirm", posted.confirm).refused_fields(&[wrong]);
+        return refuse(&shell, (&state.services, user, id), "delete", form).await;
     }
     state.services.delete_portfolio(user, id).await?;
-    Ok(done(shell.config(), "/portfolios", format!("{} is deleted.", portfolio.name)))
+    Ok(shell.done("/portfolios", format!("{} is deleted.", portfolio.name)).await)
 }

@@ -164,7 +164,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
 }
 
 pub async fn list(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
-    let form = new_portfolio_form(&state.services);
+    let form = shell.form(new_portfolio_form(&state.services));
     let view = list_view(&state.services, signed.account.id, form).await?;
     shell.show("portfolios.html", Nav::Portfolios, "Portfolios", &view)
 }
@@ -204,8 +204,7 @@ pub async fn open(
         Ok(portfolio) => Ok(see_other(format!("/portfolios/{}", portfolio.id))),
         Err(error) => {
             let problem = refusal(error)?;
-            let view = list_view(&state.services, signed.account.id, form.refused(&problem)).await?;
-            shell.refuse(&problem, "portfolios.html", Nav::Portfolios, "Portfolios", &view)
+            shell.refuse("/portfolios#new", form.refused(&problem)).await
         }
     }
 }

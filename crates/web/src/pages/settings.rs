@@ -16,10 +16,11 @@ use services::{FieldError, Services};
 
 use super::accounts::refusal;
 use crate::extract::{Form, Signed};
+use crate::flash::NewToken as ShownToken;
 use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::{PageError, Problem};
-use crate::render::{Nav, PageResult, Shell, done, see_other, with_display};
+use crate::render::{Nav, PageResult, Shell, see_other, with_display};
 use crate::{AppState, session};
 
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ struct View {
     sessions: Vec<SessionRow>,
     tokens: Vec<TokenRow>,
     token_form: FormView,
-    new_token: Option<NewSecret>,
+    new_token: Option<ShownToken>,
     delete: FormView,
 }
 
@@ -52,12 +53,6 @@ struct TokenRow {
     ends: Option<Moment>,
 }
 
-#[derive(Serialize)]
-struct NewSecret {
-    name: String,
-    secret: String,
-}
-
 fn profile_form(account: &Account) -> FormView {
     FormView::new("profile")
         .with("first_name", &account.first_name)
@@ -66,19 +61,19 @@ fn profile_form(account: &Account) -> FormView {
         .with("email", &account.email)
 }
 
-async fn view(services: &Services, signed: &Signed) -> Result<View, services::Error> {
+async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<View, services::Error> {
     let account = &signed.account;
     let sessions = services.sessions(account.id, signed.session_key.clone()).await?;
     let tokens = services.tokens(account.id).await?;
     Ok(View {
         joined: format::day(account.date_joined),
-        profile: profile_form(account),
-        password: FormView::new("password"),
+        profile: shell.form(profile_form(account)),
+        password: shell.form(FormView::new("password")),
         sessions: sessions.into_iter().map(SessionRow::from).collect(),
         tokens: tokens.into_iter().map(TokenRow::from).collect(),
-        token_form: FormView::new("token"),
-        new_token: None,
-        delete: FormView::new("remove"),
+        token_form: shell.form(FormView::new("token")),
+        new_token: shell.token.clone(),
+        delete: shell.form(FormView::new("remove")),
     })
 }
 
@@ -144,12 +139,8 @@ fn device(agent: &str) -> String {
 
 const TEMPLATE: &str = "settings.html";
 
-fn again(shell: Shell, problem: &Problem, view: &View) -> PageResult {
-    shell.refuse(problem, TEMPLATE, Nav::Settings, "Settings", view)
-}
-
 pub async fn show(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
-    let view = view(&state.services, &signed).await?;
+    let view = view(&state.services, &signed, &shell).await?;
     shell.show(TEMPLATE, Nav::Settings, "Settings", &view)
 }
 
@@ -181,12 +172,10 @@ pub async fn update_profile(
         last_name: Some(posted.last_name),
     };
     match state.services.update_profile(signed.account.id, changes).await {
-        Ok(_) => Ok(done(shell.config(), "/settings", "The profile is saved.")),
+        Ok(_) => Ok(shell.done("/settings", "The profile is saved.").await),
         Err(error) => {
             let problem = refusal(error)?;
-            let mut view = view(&state.services, &signed).await?;
-            view.profile = form.refused(&problem);
-            again(shell, &problem, &view)
+            shell.refuse("/settings#profile", form.refused(&problem)).await
         }
     }
 }
@@ -198,7 +187,7 @@ pub struct Display {
 }
 
 pub async fn update_display(shell: Shell, _: Signed, Form(posted): Form<Display>) -> PageResult {
-    let answer = done(shell.config(), "/settings", "The display is saved in this browser.");
+    let answer = shell.done("/settings", "The display is saved in this browser.").await;
     Ok(with_display(answer, shell.config(), &posted.theme, &posted.gain))
 }
 
@@ -221,13 +210,11 @@ pub async fn change_password(
     match changed.await {
         Ok(()) => {
             let text = "The password is changed. All other logins and all API tokens have ended.";
-            Ok(done(shell.config(), "/settings", text))
+            Ok(shell.done("/settings", text).await)
         }
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
-            let mut view = view(&state.services, &signed).await?;
-            view.password = FormView::new("password").refused(&problem);
-            again(shell, &problem, &view)
+            shell.refuse("/settings#security", FormView::new("password").refused(&problem)).await
         }
     }
 }
@@ -255,7 +242,7 @@ pub async fn end_session(
 ) -> PageResult {
     match state.services.revoke_session(signed.account.id, posted.end).await {
         Ok(()) | Err(services::Error::NotFound(_)) => {
-            Ok(done(shell.config(), "/settings#security", "That login has ended."))
+            Ok(shell.done("/settings#security", "That login has ended.").await)
         }
         Err(error) => Err(error.into()),
     }
@@ -283,7 +270,7 @@ fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
     Ok(Some(at.to_utc().into()))
 }
 
-/// Answers with the page and not with a redirect: the secret is shown this once and kept nowhere.
+/// The secret is shown once, on the page that this leads to.
 pub async fn create_token(
     shell: Shell,
     signed: Signed,
@@ -301,11 +288,7 @@ pub async fn create_token(
         Err(field) => Err(services::Error::Invalid(vec![field])),
     };
     match made {
-        Ok((info, secret)) => {
-            let mut view = view(services, &signed).await?;
-            view.new_token = Some(NewSecret { name: info.name, secret });
-            shell.show(TEMPLATE, Nav::Settings, "Settings", &view)
-        }
+        Ok((info, secret)) => shell.show_token("/settings#tokens", info.name, secret).await,
         Err(error) => {
             let problem = refusal(error)?;
             // The field is called by its day here.
@@ -317,9 +300,8 @@ pub async fn create_token(
                     _ => error.clone(),
                 })
                 .collect();
-            let mut view = view(services, &signed).await?;
-            view.token_form = form.refused_fields(&fields);
-            again(shell, &problem, &view)
+            let form = if fields.is_empty() { form.refused(&problem) } else { form.refused_fields(&fields) };
+            shell.refuse("/settings#tokens", form).await
         }
     }
 }
@@ -338,7 +320,7 @@ pub async fn revoke_token(
     let id = posted.revoke.parse().map(TokenId).map_err(|_| Problem::not_found())?;
     match state.services.revoke_token(signed.account.id, id).await {
         Ok(()) | Err(services::Error::NotFound(_)) => {
-            Ok(done(shell.config(), "/settings#tokens", "The token is revoked."))
+            Ok(shell.done("/settings#tokens", "The token is revoked.").await)
         }
         Err(error) => Err(error.into()),
     }
@@ -363,9 +345,7 @@ pub async fn delete_account(
         }
         Err(error) => {
             let problem = at_the_password(error, "password")?;
-            let mut view = view(&state.services, &signed).await?;
-            view.delete = FormView::new("remove").refused(&problem);
-            again(shell, &problem, &view)
+            shell.refuse("/settings#delete", FormView::new("remove").refused(&problem)).await
         }
     }
 }

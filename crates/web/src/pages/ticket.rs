@@ -69,7 +69,37 @@ fn on_the_ticket(problem: &Problem) -> Problem {
     Problem::invalid(errors.collect())
 }
 
+/// The id of the ticket's form.
+pub const TICKET: &str = "ticket";
+/// No value that can be read is longer.
+const LONGEST_VALUE: usize = 40;
+
 impl TicketFields {
+    /// The fields as an address can hold them. What is too long is cut, and marked so that it is not read as something
+    /// else.
+    pub fn bounded(mut self) -> Self {
+        for text in [
+            &mut self.symbol,
+            &mut self.side,
+            &mut self.quantity,
+            &mut self.unit,
+            &mut self.r#type,
+            &mut self.time_in_force,
+            &mut self.limit_price,
+            &mut self.stop_price,
+            &mut self.trail,
+            &mut self.trail_unit,
+            &mut self.take_profit,
+            &mut self.stop_loss,
+            &mut self.stop_loss_limit,
+        ] {
+            if text.chars().count() > LONGEST_VALUE {
+                *text = text.chars().take(LONGEST_VALUE).chain(['…']).collect();
+            }
+        }
+        self
+    }
+
     fn is_by_money(&self) -> bool {
         self.unit == "notional"
     }
@@ -244,10 +274,10 @@ pub async fn ticket(
     portfolio: PortfolioId,
     valuation: &Valuation,
     fields: &TicketFields,
-    refused: Option<&Problem>,
+    refused: Option<&FormView>,
 ) -> Ticket {
     let side = fields.side();
-    let mut form = FormView::new("ticket")
+    let mut form = FormView::new(TICKET)
         .with("symbol", fields.symbol.trim().to_uppercase())
         .with("quantity", fields.quantity.trim())
         .with("limit_price", fields.limit_price.trim())
@@ -256,8 +286,8 @@ pub async fn ticket(
         .with("take_profit", fields.take_profit.trim())
         .with("stop_loss", fields.stop_loss.trim())
         .with("stop_loss_limit", fields.stop_loss_limit.trim());
-    if let Some(problem) = refused {
-        form = form.refused(problem);
+    if let Some(refused) = refused {
+        form = FormView { values: form.values, ..refused.clone() };
     }
     let (mut touch, mut most) = (String::new(), None);
     if let Ok(symbol) = fields.symbol.parse::<Symbol>() {
@@ -293,7 +323,7 @@ pub async fn ticket(
             .collect(),
         goods: goods(fields.time_in_force.parse().unwrap_or(TimeInForce::Day)),
         trail_unit: if fields.is_by_percent() { "percent" } else { "amount" },
-        exits: exits.iter().any(|name| !form.values[name].is_empty() || form.errors.contains_key(name)),
+        exits: exits.iter().any(|name| !form.value(name).is_empty() || form.errors.contains_key(*name)),
         touch,
         most,
         opens: opens(services),

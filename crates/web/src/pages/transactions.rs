@@ -132,7 +132,7 @@ pub async fn list(
     let title = format!("Transactions of {}", view.portfolio.name);
     match refused {
         None => shell.show("transactions.html", Nav::Transactions, title, &view),
-        Some(problem) => shell.refuse(&problem, "transactions.html", Nav::Transactions, title, &view),
+        Some(problem) => shell.show_refused(&problem, "transactions.html", Nav::Transactions, title, &view),
     }
 }
 

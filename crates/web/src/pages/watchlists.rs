@@ -15,7 +15,7 @@ use crate::extract::{Form, Signed};
 use crate::form::FormView;
 use crate::format::{self, Delta, Moment};
 use crate::problem::Problem;
-use crate::render::{Badge, Choice, Nav, PageResult, Shell, done, not_done, see_other};
+use crate::render::{Badge, Choice, Nav, PageResult, Shell, see_other};
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
@@ -53,20 +53,13 @@ struct Row {
     month: Option<Delta>,
 }
 
-/// Which form of the page was refused, and why.
-enum Refused {
-    Add(FormView),
-    Rename(FormView),
-    New(FormView),
-}
-
 const NEW: &str = "new";
 
 async fn view(
     services: &Services,
     signed: &Signed,
     wanted: Option<&str>,
-    refused: Option<Refused>,
+    shell: &Shell,
 ) -> Result<View, Problem> {
     let lists = services.watchlists(signed.account.id).await?;
     let chosen = match wanted {
@@ -99,23 +92,16 @@ async fn view(
         Some(list) => rows(services, list).await,
         None => Vec::new(),
     };
-    let mut view = View {
+    Ok(View {
         tabs,
         as_of: format::second_seen_at(newest, now),
         sparks: rows.iter().any(|row| row.spark.is_some()),
         rows,
-        add_form: FormView::new("add"),
-        rename_form: FormView::new("list").with("name", chosen.map_or("", |list| &list.name)),
-        new_form: FormView::new("new-list"),
+        add_form: shell.form(FormView::new("add")),
+        rename_form: shell.form(FormView::new("list").with("name", chosen.map_or("", |list| &list.name))),
+        new_form: shell.form(FormView::new("new-list")),
         list: chosen.map(|list| ListHead { id: list.id, name: list.name.clone() }),
-    };
-    match refused {
-        Some(Refused::Add(form)) => view.add_form = form,
-        Some(Refused::Rename(form)) => view.rename_form = form,
-        Some(Refused::New(form)) => view.new_form = form,
-        None => {}
-    }
-    Ok(view)
+    })
 }
 
 async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
@@ -146,16 +132,9 @@ async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
     rows
 }
 
-async fn page(shell: Shell, view: &View, refused: Option<&Problem>) -> PageResult {
-    match refused {
-        None => shell.show("watchlist.html", Nav::Watchlist, "Watchlist", view),
-        Some(problem) => shell.refuse(problem, "watchlist.html", Nav::Watchlist, "Watchlist", view),
-    }
-}
-
 pub async fn show(shell: Shell, signed: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
-    let view = view(&state.services, &signed, asked.list.as_deref(), None).await?;
-    page(shell, &view, None).await
+    let view = view(&state.services, &signed, asked.list.as_deref(), &shell).await?;
+    shell.show("watchlist.html", Nav::Watchlist, "Watchlist", &view)
 }
 
 #[derive(Deserialize)]
@@ -174,8 +153,7 @@ pub async fn create(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("new-list").with("name", posted.name).refused(&problem);
-            let view = view(&state.services, &signed, Some(NEW), Some(Refused::New(form))).await?;
-            page(shell, &view, Some(&problem)).await
+            shell.refuse(format!("/watchlist?list={NEW}#new"), form).await
         }
     }
 }
@@ -192,9 +170,9 @@ pub async fn rename(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("list").with("name", posted.name).refused(&problem);
-            let view =
-                view(&state.services, &signed, Some(&id.to_string()), Some(Refused::Rename(form))).await?;
-            page(shell, &view, Some(&problem)).await
+            // Of somebody else's list there is no page.
+            state.services.watchlist(signed.account.id, *id).await?;
+            shell.refuse(format!("{}#edit", address(*id)), form).await
         }
     }
 }
@@ -249,8 +227,8 @@ pub async fn add(
     }
     let problem = Problem::invalid(wrong);
     let form = FormView::new("add").with("symbols", left.join(", ")).refused(&problem);
-    let view = view(&state.services, &signed, Some(&id.to_string()), Some(Refused::Add(form))).await?;
-    page(shell, &view, Some(&problem)).await
+    state.services.watchlist(signed.account.id, *id).await?;
+    shell.refuse(format!("{}#add", address(*id)), form).await
 }
 
 #[derive(Deserialize)]
@@ -282,7 +260,7 @@ pub async fn delete(
     _: Form<Empty>,
 ) -> PageResult {
     state.services.delete_watchlist(signed.account.id, *id).await?;
-    Ok(done(shell.config(), "/watchlist", "The list is deleted."))
+    Ok(shell.done("/watchlist", "The list is deleted.").await)
 }
 
 #[derive(Deserialize)]
@@ -311,11 +289,11 @@ pub async fn watch(
     };
     let back = format!("/stocks/{symbol}");
     match services.watch(user, list.id, &symbol).await {
-        Ok(()) => Ok(done(shell.config(), back, format!("{symbol} is on {}.", list.name))),
+        Ok(()) => Ok(shell.done(back, format!("{symbol} is on {}.", list.name)).await),
         Err(error) => {
             let problem = refusal(error)?;
             let told = problem.fields().first().map_or(problem.detail(), |field| field.message.as_str());
-            Ok(not_done(shell.config(), back, format::sentence(told)))
+            Ok(shell.not_done(back, format::sentence(told)).await)
         }
     }
 }

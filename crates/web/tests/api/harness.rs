@@ -326,6 +326,11 @@ impl Caller {
         self.tell(Method::POST, path, "application/json", body.to_owned()).await
     }
 
+    /// Follows the redirect with which a form was answered.
+    pub async fn follow(&self, answer: &Answer) -> Answer {
+        self.get(answer.header("location").expect("a redirect")).await
+    }
+
     pub async fn ask(&self, method: Method, path: &str) -> Answer {
         let request = self.http.request(method.clone(), format!("{}{path}", self.base));
         Answer::to(request.headers(self.headers.clone()), &method, path).await
@@ -353,6 +358,14 @@ impl Caller {
         let mut all = vec![("csrf", token.as_str())];
         all.extend(fields);
         self.post_form(target, &all).await
+    }
+
+    /// Sends a form that is refused, and returns the page that it leads to, which says why.
+    pub async fn refused(&self, page: &str, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let answer = self.submit(page, target, fields).await.is(303);
+        let shown = self.get(answer.header("location").expect("a redirect")).await.is(200);
+        assert!(shown.text().contains("role=\"alert\""), "{target} was not refused: {}", shown.text());
+        shown
     }
 
     pub async fn log_in(&self, name: &str, password: &str) -> Answer {
@@ -462,6 +475,11 @@ pub fn line(document: &Value, members: &[&str]) -> String {
         other => other.to_string(),
     };
     members.iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+/// The address of a redirect without the message that the page shows once.
+pub fn page_of(location: &str) -> &str {
+    location.split_once("flash=").map_or(location, |(page, _)| page.trim_end_matches(['?', '&']))
 }
 
 pub fn day(text: &str) -> NaiveDate {

@@ -22,6 +22,7 @@ mod portfolios;
 mod protocol;
 mod providers;
 mod rate_limits;
+mod redirects;
 mod replace;
 mod reset;
 mod security_headers;

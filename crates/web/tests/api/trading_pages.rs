@@ -4,7 +4,7 @@
 use domain::{Commission, TradingMode};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Caller, TestApp, csrf_token, line, trade, with};
+use crate::harness::{Answer, Caller, TestApp, csrf_token, line, page_of, trade, with};
 
 const LIMIT: [(&str, &str); 7] = [
     ("symbol", "aapl"),
@@ -57,7 +57,8 @@ fn hidden(html: &str, target: &str) -> Vec<(String, String)> {
 
 async fn preview(browser: &Caller, portfolio: i64, ticket: &[(&str, &str)]) -> Answer {
     let page = format!("/portfolios/{portfolio}");
-    browser.submit(&page, &format!("{page}/orders/preview"), ticket).await
+    let answer = browser.submit(&page, &format!("{page}/orders/preview"), ticket).await.is(303);
+    browser.follow(&answer).await.is(200)
 }
 
 /// Previews the ticket, confirms it, and answers the address of the order's page.
@@ -211,7 +212,7 @@ async fn a_refused_ticket_keeps_every_field_and_marks_the_wrong_ones() {
         let mut ticket: Vec<(&str, &str)> =
             basis.into_iter().filter(|(name, _)| !more.iter().any(|(other, _)| other == name)).collect();
         ticket.extend(&more);
-        let refused = preview(&browser, portfolio, &ticket).await.is(422);
+        let refused = preview(&browser, portfolio, &ticket).await;
         let html = refused.text();
         let found: Vec<&str> = html
             .split('<')
@@ -281,7 +282,7 @@ async fn an_order_is_canceled_by_form_from_its_page_and_from_the_lists() {
         assert!(html.contains(&format!("name=\"cancel\" value=\"{id}\"")), "{from} has no button");
         let fields = [("cancel", &*id), ("back", back)];
         let answer = browser.submit(&from, &cancel, &fields).await.is(303);
-        assert_eq!(location(&answer), if then.is_empty() { page.clone() } else { then });
+        assert_eq!(page_of(&location(&answer)), if then.is_empty() { page.clone() } else { then });
         assert_says(&browser.get(&location(&answer)).await.is(200).text(), "Buy 10 AAPL is canceled.");
         assert_eq!(order_at(&browser, &page).await["status"], "canceled");
         // Too late is told, not an error.
@@ -304,28 +305,27 @@ async fn an_order_is_changed_by_form() {
     {
         assert!(html.contains(filled_in), "{filled_in}");
     }
-    let key =
-        hidden(&html, &format!("{target}#change")).into_iter().find(|(name, _)| name == "client_order_id");
+    let key = hidden(&html, &target).into_iter().find(|(name, _)| name == "client_order_id");
     let key = key.unwrap().1;
     let as_it_is = [("quantity", "10"), ("limit_price", "140.00"), ("time_in_force", "gtc")];
-    let unchanged = browser.submit(&page, &target, &as_it_is).await.is(422);
+    let unchanged = browser.refused(&page, &target, &as_it_is).await;
     assert_says(&unchanged.text(), "Nothing is different from the order as it is.");
     let wrong = [("quantity", "ten"), ("limit_price", "145"), ("time_in_force", "gtc")];
-    let refused = browser.submit(&page, &target, &wrong).await.is(422).text();
+    let refused = browser.refused(&page, &target, &wrong).await.text();
     assert!(
         refused.contains("name=\"quantity\" value=\"ten\"")
             && refused.contains("id=\"change-quantity-error\"")
     );
     let dear = [("quantity", "100"), ("limit_price", "145"), ("time_in_force", "gtc")];
     assert_says(
-        &browser.submit(&page, &target, &dear).await.is(422).text(),
+        &browser.refused(&page, &target, &dear).await.text(),
         "This costs 14,500.00 and 10,000.00 is there",
     );
 
     let changes =
         [("quantity", "12"), ("limit_price", "145"), ("time_in_force", "day"), ("client_order_id", &*key)];
     let changed = browser.submit(&page, &target, &changes).await.is(303);
-    let new = location(&changed);
+    let new = page_of(&location(&changed)).to_owned();
     assert_ne!(new, page);
     let order = order_at(&browser, &new).await;
     assert_eq!(line(&order, &["quantity", "limit_price", "time_in_force"]), "12 145.00 day");
@@ -339,7 +339,7 @@ async fn an_order_is_changed_by_form() {
     // Pressing twice changes once; and what has ended cannot be changed any more.
     let token = csrf_token(&shown);
     let twice = [&changes[..], &[("csrf", &*token)]].concat();
-    assert_eq!(location(&browser.post_form(&target, &twice).await.is(303)), new);
+    assert_eq!(page_of(&location(&browser.post_form(&target, &twice).await.is(303))), new);
     let other = [("csrf", &*token), ("limit_price", "146")];
     let late = browser.post_form(&target, &other).await.is(303);
     assert_says(&browser.get(&location(&late)).await.is(200).text(), "The order is replaced already.");
@@ -365,7 +365,7 @@ async fn a_stop_that_was_reached_stays_reached_when_something_else_changes() {
         [("quantity", "10"), ("stop_price", "140.00"), ("limit_price", "137.50"), ("time_in_force", "gtc")];
     let changed = browser.submit(&page, &format!("{page}/replace"), &fields).await.is(303);
     app.trades_at("AAPL", "137.60").await;
-    assert_eq!(order_at(&browser, &location(&changed)).await["filled_price"], "137.60");
+    assert_eq!(order_at(&browser, page_of(&location(&changed))).await["filled_price"], "137.60");
 }
 
 #[tokio::test]
@@ -428,7 +428,7 @@ async fn a_pair_of_exits_is_ordered_on_the_ticket() {
         .into_iter()
         .map(|(name, value)| (name, if name == "type" { "market" } else { value }))
         .collect();
-    let refused = preview(&browser, portfolio, &market).await.is(422).text();
+    let refused = preview(&browser, portfolio, &market).await.text();
     assert_says(&refused, "Beside a stop-loss the sell itself takes the profit: choose Limit.");
 }
 
@@ -539,12 +539,13 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
     trade_by_form(&browser, old, &LIMIT).await;
     let settings = format!("/portfolios/{old}/settings");
     let target = format!("/portfolios/{old}/reset");
-    let refused = browser.submit(&settings, &target, &[("cash_balance", "-5")]).await.is(422).text();
+    let refused = browser.refused(&settings, &target, &[("cash_balance", "-5")]).await.text();
     assert!(refused.contains("name=\"cash_balance\" value=\"-5\"") && refused.contains("role=\"alert\""));
     let begun = browser.submit(&settings, &target, &[("cash_balance", "25,000.00")]).await.is(303);
-    let new = location(&begun);
+    let new = page_of(&location(&begun)).to_owned();
     assert_ne!(new, format!("/portfolios/{old}"));
-    assert_says(&browser.get(&new).await.is(200).text(), "Growth begins anew with 25,000.00.");
+    let said = browser.follow(&begun).await.is(200).text();
+    assert_says(&said, "Growth begins anew with 25,000.00.");
     assert_eq!(browser.get(&format!("/api/v1{new}")).await.json()["cash_balance"], "25000.00");
 
     let overview = browser.get("/portfolios").await.is(200).text();

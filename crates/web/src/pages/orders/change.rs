@@ -25,6 +25,17 @@ pub struct ChangeFields {
 }
 
 impl ChangeFields {
+    /// The form filled in like this.
+    pub fn form(&self) -> FormView {
+        FormView::new(CHANGE)
+            .with("quantity", self.quantity.trim())
+            .with("limit_price", self.limit_price.trim())
+            .with("stop_price", self.stop_price.trim())
+            .with("trail", self.trail.trim())
+            .with("trail_unit", self.trail_unit.trim())
+            .with("time_in_force", self.time_in_force.trim())
+    }
+
     /// What is different from the order as it is.
     ///
     /// # Errors
@@ -75,6 +86,9 @@ fn nothing_is_different() -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing_changed", "Nothing changed", text)
 }
 
+/// The id of the form.
+pub const CHANGE: &str = "change";
+
 #[derive(Serialize)]
 pub struct ChangeView {
     form: FormView,
@@ -90,12 +104,8 @@ pub struct ChangeView {
 }
 
 impl ChangeView {
-    /// The form of an open order, filled in with what it is; `posted` is what was refused.
-    pub fn of(
-        portfolio: PortfolioId,
-        order: &Order,
-        posted: Option<(&ChangeFields, &Problem)>,
-    ) -> Option<Self> {
+    /// The form of an open order, filled in with what it is, or as it was refused.
+    pub fn of(portfolio: PortfolioId, order: &Order, refused: Option<FormView>) -> Option<Self> {
         if !order.status.is_open() {
             return None;
         }
@@ -117,22 +127,17 @@ impl ChangeView {
             time_in_force: order.time_in_force.as_str().to_owned(),
             client_order_id: String::new(),
         };
-        let shown = posted.map_or(&own, |(fields, _)| fields);
-        let form = FormView::new("change")
-            .with("quantity", shown.quantity.trim())
-            .with("limit_price", shown.limit_price.trim())
-            .with("stop_price", shown.stop_price.trim())
-            .with("trail", shown.trail.trim());
-        let chosen = shown.time_in_force.parse().unwrap_or(order.time_in_force);
+        let form = refused.unwrap_or_else(|| own.form());
+        let chosen = form.value("time_in_force").parse().unwrap_or(order.time_in_force);
         Some(Self {
-            form: posted.map_or(form.clone(), |(_, problem)| form.refused(problem)),
             action: format!("/portfolios/{portfolio}/orders/{}/replace", order.id),
             quantity,
             limit: order.terms.limit_price().is_some(),
             stop: order.terms.stop_price().is_some(),
             trail: matches!(order.terms, OrderTerms::TrailingStop { .. }),
-            trail_unit: if shown.trail_unit == "percent" { "percent" } else { "amount" },
+            trail_unit: if form.value("trail_unit") == "percent" { "percent" } else { "amount" },
             goods: if alone { goods(chosen) } else { Vec::new() },
+            form,
             key: Uuid::now_v7().to_string(),
         })
     }

@@ -1,20 +1,25 @@
 //! The second step of the trade ticket: what the order would do, before it is sent.
+//!
+//! A preview has an address that carries the ticket's fields and the order's `client_order_id`. Loading it again shows the
+//! preview of the same order, which is placed at most once however often it is confirmed.
 
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Query};
 use domain::{Order, OrderSize, OrderStatus, PortfolioId, Side, Symbol, Timestamp, TradingRules};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use services::orders::OrderPreview;
+use services::{Error, Services};
 use uuid::Uuid;
 
+use super::rows::address;
 use super::told;
 use crate::AppState;
 use crate::chart;
 use crate::extract::{Form, Signed};
 use crate::format::{self, Delta};
-use crate::pages::portfolio::ticket_refused;
+use crate::pages::portfolio::show_refused_ticket;
 use crate::pages::portfolios::Named;
 use crate::pages::ticket::{TicketFields, at_its_field};
-use crate::render::{Nav, PageResult, Shell};
+use crate::render::{Nav, PageResult, Shell, query, see_other};
 
 #[derive(Serialize)]
 struct View {
@@ -68,6 +73,15 @@ struct Hidden {
     value: String,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PreviewedOrder {
+    #[serde(flatten)]
+    fields: TicketFields,
+    client_order_id: String,
+}
+
+/// The target of the ticket: leads to the preview of an order of its own.
 pub async fn preview(
     shell: Shell,
     signed: Signed,
@@ -75,16 +89,50 @@ pub async fn preview(
     state: Data<AppState>,
     Form(fields): Form<TicketFields>,
 ) -> PageResult {
+    match state.services.portfolio(signed.account.id, *id).await?.archived_at {
+        None => Ok(see_other(preview_address(*id, fields))),
+        Some(_) => {
+            let over = format::sentence(&Error::Archived.to_string());
+            Ok(shell.not_done(format!("/portfolios/{id}"), over).await)
+        }
+    }
+}
+
+/// Under a new name for the order. The fragment leads to the ticket when there cannot be a preview.
+fn preview_address(portfolio: PortfolioId, fields: TicketFields) -> String {
+    let (fields, name) = (fields.bounded(), Uuid::now_v7().to_string());
+    let mut pairs = fields.pairs();
+    pairs.push(("client_order_id", &name));
+    format!("/portfolios/{portfolio}/orders/preview{}#ticket", query(&pairs))
+}
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    asked: Query<PreviewedOrder>,
+    state: Data<AppState>,
+) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
+    let PreviewedOrder { fields, client_order_id } = asked.into_inner();
+    let portfolio = services.portfolio(user, id).await?;
+    if portfolio.archived_at.is_some() {
+        return Ok(see_other(format!("/portfolios/{id}")));
+    }
+    if client_order_id.parse::<Uuid>().is_err() {
+        return Ok(see_other(preview_address(id, fields)));
+    }
+    if let Some(placed) = services.order_by_client_id(user, id, &client_order_id).await? {
+        return show_placed(shell, services, Named::from(&portfolio), &placed, &fields).await;
+    }
     let previewed = match fields.read(None) {
         Ok(command) => services.preview_order(user, id, command).await.map_err(at_its_field),
         Err(problem) => Err(Ok(problem)),
     };
     let preview = match previewed {
         Ok(preview) => preview,
-        Err(refused) => return ticket_refused(shell, services, user, id, &fields, &refused?).await,
+        Err(refused) => return show_refused_ticket(shell, services, user, id, &fields, &refused?).await,
     };
-    let portfolio = services.portfolio(user, id).await?;
     let valuation = services.valuation(user, id).await?.valuation;
     let weight_before = valuation
         .holdings
@@ -92,9 +140,39 @@ pub async fn preview(
         .find(|holding| holding.stock_id == preview.stock.id)
         .map_or(0.0, |holding| valuation.weight(&holding.market_value));
     let now = shell.now();
-    let view = view(Named::from(&portfolio), &preview, weight_before, &fields, services.rules(), now);
+    let rules = services.rules();
+    let view = view(Named::from(&portfolio), &preview, weight_before, &fields, client_order_id, rules, now);
     let title = format!("Preview: {}", view.button);
     shell.show("order-preview.html", Nav::Portfolio, title, &view)
+}
+
+#[derive(Serialize)]
+struct PlacedView {
+    portfolio: Named,
+    heading: String,
+    /// The order's own page.
+    order_href: String,
+    /// The ticket, filled in for another order like this one.
+    again_href: String,
+}
+
+/// In place of the preview of an order that was placed in the meantime: there is nothing left to confirm.
+async fn show_placed(
+    shell: Shell,
+    services: &Services,
+    portfolio: Named,
+    placed: &Order,
+    fields: &TicketFields,
+) -> PageResult {
+    let company = services.stock(&placed.symbol).await?.listing.company_name.clone();
+    let view = PlacedView {
+        heading: told::intent(placed, &company),
+        order_href: address(portfolio.id, placed.id),
+        again_href: fields.link(portfolio.id, None),
+        portfolio,
+    };
+    let title = format!("Already placed: {}", view.heading);
+    shell.show("order-placed.html", Nav::Portfolio, title, &view)
 }
 
 fn view(
@@ -102,6 +180,7 @@ fn view(
     preview: &OrderPreview,
     weight_before: f64,
     fields: &TicketFields,
+    client_order_id: String,
     rules: &TradingRules,
     now: Timestamp,
 ) -> View {
@@ -113,7 +192,7 @@ fn view(
     let bar = |weight: f64| chart::percent(weight.clamp(0.0, 1.0) * 100.0);
     let mut hidden: Vec<Hidden> =
         fields.pairs().into_iter().map(|(name, value)| Hidden { name, value: value.to_owned() }).collect();
-    hidden.push(Hidden { name: "client_order_id", value: Uuid::now_v7().to_string() });
+    hidden.push(Hidden { name: "client_order_id", value: client_order_id });
     View {
         heading: told::intent(order, &stock.listing.company_name),
         buys,
