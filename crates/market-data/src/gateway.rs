@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
 use crate::limits::{Asked, Limits};
+use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
@@ -216,7 +217,7 @@ impl Gateway {
         let query = key.0.clone();
         let fetch = move |failures| async move {
             let question = source.search(&query, limit, at);
-            let found = limits.ask(Purpose::Interactive, None, question).await;
+            let found = limits.ask(Endpoint::Search, Purpose::Interactive, None, question).await;
             let found = found.map(|asked| asked.map(Arc::<[Listing]>::from));
             kept(found, failures, now, |_| now + lifetime::OF_LISTING)
         };
@@ -232,8 +233,17 @@ impl Gateway {
         purpose: Purpose,
         question: impl Future<Output = Result<T, QuoteError>>,
     ) -> Result<T, QuoteError> {
+        self.put_to(Endpoint::Check, purpose, question).await
+    }
+
+    async fn put_to<T>(
+        &self,
+        endpoint: Endpoint,
+        purpose: Purpose,
+        question: impl Future<Output = Result<T, QuoteError>>,
+    ) -> Result<T, QuoteError> {
         match self.effective_limits() {
-            Some(limits) => limits.ask(purpose, None, question).await?.answer,
+            Some(limits) => limits.ask(endpoint, purpose, None, question).await?.answer,
             None => question.await,
         }
     }
@@ -243,7 +253,7 @@ impl Gateway {
     /// # Errors
     /// When the source cannot be asked, or its table is not what it should be.
     pub async fn listed(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
-        self.put(purpose, self.source.listed()).await
+        self.put_to(Endpoint::Listings, purpose, self.source.listed()).await
     }
 
     /// Gets the newest series of a symbol into the store, and with it the price: one call for both. Who asks for one
@@ -294,7 +304,8 @@ impl Gateway {
         let (source, limits, asked, now) =
             (Arc::clone(&self.source), Arc::clone(limits), symbol.clone(), limits.now());
         let fetch = move |failures| async move {
-            let found = limits.ask(purpose, Some(&asked), source.listing(&asked, at)).await;
+            let found =
+                limits.ask(Endpoint::Listing, purpose, Some(&asked), source.listing(&asked, at)).await;
             kept(found, failures, now, |_| now + lifetime::OF_LISTING)
         };
         self.listings.get_or_fetch(symbol, now, fetch).await
@@ -344,7 +355,12 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        self.put(Purpose::Scheduled, self.source.corporate_actions(symbol, first, last, at)).await
+        self.put_to(
+            Endpoint::CorporateActions,
+            Purpose::Scheduled,
+            self.source.corporate_actions(symbol, first, last, at),
+        )
+        .await
     }
 
     async fn fetch_bars(
@@ -359,7 +375,7 @@ impl Gateway {
             let last = life.calendar.last_closed(at).date;
             let question = source.daily_bars(&asked, FIRST_BAR, last, at);
             let found = match limits {
-                Some(limits) => limits.ask(purpose, Some(&asked), question).await,
+                Some(limits) => limits.ask(Endpoint::DailyBars, purpose, Some(&asked), question).await,
                 None => Ok(Asked { answer: question.await, kept_back: false }),
             };
             let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));

@@ -10,6 +10,7 @@ mod error;
 mod gateway;
 mod http;
 mod limits;
+pub mod metrics;
 mod pace;
 mod plausible;
 mod search;

@@ -13,6 +13,7 @@ use domain::{PriceSource, Symbol, Timestamp};
 use crate::QuoteError;
 use crate::breaker::{Breaker, BreakerRules, BreakerState};
 use crate::budget::{Budget, BudgetStatus, BudgetStore, Purpose, Rules, StoreFailed};
+use crate::metrics::{self, Endpoint};
 use crate::source::Now;
 
 /// How long a process may take to ask for a symbol before another one may.
@@ -43,6 +44,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Unusable => "unusable",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     pub(crate) fn of(failure: Option<&QuoteError>) -> Self {
         match failure {
             None | Some(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) => Self::Answered,
@@ -115,6 +125,11 @@ impl Limits {
         self.breaker.current(self.now())
     }
 
+    /// Whether this process sends no calls at the moment.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.breaker(), BreakerState::Open { .. })
+    }
+
     /// Puts a question to the source, `about` one symbol if it is. Each call it makes is paid for by
     /// [`before_call`].
     ///
@@ -122,6 +137,7 @@ impl Limits {
     /// When the source is being left alone; it was not asked.
     pub(crate) async fn ask<T>(
         self: &Arc<Self>,
+        endpoint: Endpoint,
         purpose: Purpose,
         about: Option<&Symbol>,
         question: impl Future<Output = T>,
@@ -130,13 +146,17 @@ impl Limits {
         T: Answer,
     {
         let pause = |until: Timestamp| QuoteError::RateLimited { retry_at: Some(until.utc()) };
-        self.breaker.admit(self.now()).map_err(pause)?;
+        self.breaker
+            .admit(self.now())
+            .map_err(pause)
+            .inspect_err(|_| metrics::count(endpoint, "not_sent"))?;
         let payer =
             Payer { limits: Arc::clone(self), purpose, kept_back: Arc::default(), was_sent: Arc::default() };
         let (kept_back, was_sent) = (Arc::clone(&payer.kept_back), Arc::clone(&payer.was_sent));
         let answer = PAYER.scope(payer, question).await;
         if kept_back.load(Ordering::SeqCst) {
             self.breaker.abandoned(self.now());
+            metrics::count(endpoint, "not_sent");
             return Ok(Asked { answer, kept_back: true });
         }
         let now = self.now();
@@ -146,6 +166,7 @@ impl Limits {
             self.breaker.abandoned(now);
             return Ok(Asked { answer, kept_back: false });
         }
+        metrics::count(endpoint, outcome.as_str());
         self.budget.note(now, answer.failure().filter(|_| outcome != Outcome::Answered)).await;
         match outcome {
             Outcome::Answered => {

@@ -24,6 +24,7 @@ pub mod installation;
 pub mod jobs;
 pub mod listings;
 pub mod login_attempts;
+pub mod metrics;
 pub mod orders;
 pub mod portfolios;
 pub mod positions;

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::connection::{Conn, DatabaseUrl, Manager};
 use crate::error::StoreError;
 use crate::login::connect_error;
+use crate::metrics::CONNECTION_WAIT;
 
 /// The database. Cheap to clone; clones share the pool.
 #[derive(Clone)]
@@ -138,6 +139,11 @@ impl Store {
         usize::try_from(self.pool.max_size()).unwrap_or(1)
     }
 
+    /// How many of them are under way.
+    pub fn connections_in_use(&self) -> usize {
+        self.connections().saturating_sub(self.permits.available_permits())
+    }
+
     /// A connection beside the pool, made when it is first used.
     pub fn lane(&self) -> Lane {
         Lane { manager: Manager(self.url.clone()), conn: None, writer: self.writer.clone() }
@@ -227,12 +233,14 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let began = std::time::Instant::now();
         let permit = self
             .permits
             .clone()
             .acquire_owned()
             .await
             .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        CONNECTION_WAIT.observe(began.elapsed().as_secs_f64());
         let pool = self.pool.clone();
         tokio::task::spawn_blocking(move || {
             let mut conn = pool.get().map_err(|error| StoreError::Unavailable(Box::new(error)))?;

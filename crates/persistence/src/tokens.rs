@@ -15,7 +15,7 @@ pub struct Token {
     pub name: String,
     /// Hex SHA-256 of the token.
     pub token_hash: String,
-    /// `trade` or `read`.
+    /// `trade`, `read` or `admin`.
     pub scope: String,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
@@ -49,6 +49,12 @@ pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Token>, StoreError> 
 pub fn delete(tx: &mut Tx<'_>, user: UserId, id: TokenId) -> Result<bool, StoreError> {
     let own = api_tokens::table.filter(api_tokens::user_id.eq(user).and(api_tokens::id.eq(id)));
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
+}
+
+/// Deletes the user's tokens of that scope.
+pub fn delete_scope(tx: &mut Tx<'_>, user: UserId, scope: &str) -> Result<usize, StoreError> {
+    let own = api_tokens::table.filter(api_tokens::user_id.eq(user).and(api_tokens::scope.eq(scope)));
+    Ok(diesel::delete(own).execute(tx.conn)?)
 }
 
 pub fn delete_all(tx: &mut Tx<'_>, user: UserId) -> Result<usize, StoreError> {

@@ -287,7 +287,7 @@ impl Services {
         removed
     }
 
-    async fn confirm_password(&self, id: UserId, password: SecretString) -> Result<()> {
+    pub(crate) async fn confirm_password(&self, id: UserId, password: SecretString) -> Result<()> {
         let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
         let hash = user.map(|user| user.password_hash);
         match self.hasher.verify(password, hash).await? {

@@ -7,6 +7,7 @@ use persistence::{portfolios, sessions, snapshots, stocks, tokens, transactions,
 use crate::accounts::Account;
 use crate::error::{Error, Result};
 use crate::portfolios::PortfolioSummary;
+use crate::tokens::Scope;
 use crate::{Page, Services, one_more};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,10 @@ impl Services {
                 if is_active == Some(false) {
                     sessions::delete_others(tx, id, None)?;
                     tokens::delete_all(tx, id)?;
+                }
+                if is_admin == Some(false) {
+                    // Should they become an administrator again, these must not come back to life.
+                    tokens::delete_scope(tx, id, Scope::Admin.as_str())?;
                 }
                 let changes = UserChanges { is_active, is_admin, ..UserChanges::default() };
                 users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))

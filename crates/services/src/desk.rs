@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::{Error, Result};
 use crate::live::{Change, Live};
 use crate::orders::PlacedOrder;
-use crate::{Clock, Services, TradingConfig};
+use crate::{Clock, Services, TradingConfig, metrics};
 
 use batch::Batch;
 use news::News;
@@ -94,6 +94,16 @@ impl Command {
             | Self::Replace { portfolio, .. }
             | Self::Cancel { portfolio, .. }
             | Self::Work { portfolio, .. } => *portfolio,
+        }
+    }
+
+    /// Its kind, as a label of a metric.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Place { .. } => "place",
+            Self::Replace { .. } => "replace",
+            Self::Cancel { .. } => "cancel",
+            Self::Work { .. } => "work",
         }
     }
 
@@ -208,6 +218,15 @@ impl Desk {
     }
 }
 
+/// A refusal by a rule is told from a failure.
+fn outcome_label(result: &Result<PlacedOrder>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(Error::Store(_) | Error::Internal(_)) => "failed",
+        Err(_) => "refused",
+    }
+}
+
 fn set_began(began: &Mutex<Option<Instant>>, at: Option<Instant>) {
     *began.lock().unwrap_or_else(PoisonError::into_inner) = at;
 }
@@ -241,10 +260,13 @@ impl Clerk {
         while receiver.blocking_recv_many(&mut waiting, most) > 0 {
             let (commands, answers): (Vec<_>, Vec<_>) =
                 waiting.drain(..).map(|Waiting { command, answer }| (command, answer)).unzip();
-            set_began(began, Some(Instant::now()));
+            let start = Instant::now();
+            set_began(began, Some(start));
             let results = self.serve(&commands);
             set_began(began, None);
-            for (answer, result) in answers.into_iter().zip(results) {
+            metrics::count_batch(commands.len(), start.elapsed());
+            for ((command, answer), result) in commands.iter().zip(answers).zip(results) {
+                metrics::count_command(command.kind(), outcome_label(&result));
                 // Nobody may wait any more.
                 let _ = answer.send(result);
             }

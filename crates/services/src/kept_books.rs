@@ -57,6 +57,10 @@ impl<T: Rows> Kept<T> {
         self.values.get(&portfolio).await.filter(|(of, _)| *of == version).map(|(_, value)| value)
     }
 
+    pub fn len(&self) -> u64 {
+        self.values.entry_count()
+    }
+
     /// Keeps what was read after that version had been asked for: it may be newer, never older.
     pub async fn insert(&self, portfolio: PortfolioId, version: Version, value: T) {
         self.values.insert(portfolio, (version, value)).await;

@@ -17,6 +17,7 @@ pub mod live;
 mod login_throttle;
 mod market;
 pub mod matching;
+pub mod metrics;
 pub mod operations;
 pub mod orders;
 mod password;
@@ -99,6 +100,7 @@ pub struct Services {
     kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
     kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
     health: Arc<Health>,
+    recent_status: Arc<operations::RecentStatus>,
 }
 
 impl Services {
@@ -129,6 +131,7 @@ impl Services {
             live,
             known_stocks: stocks::Known::default(),
             health: Arc::default(),
+            recent_status: Arc::default(),
         }
     }
 

@@ -1,10 +1,15 @@
 //! The state of the installation for its operator: workers, jobs, snapshots, database, backup.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::{NaiveDate, TimeDelta};
 use domain::Timestamp;
 use persistence::workers::{self, WorkerRecord};
 use persistence::{Store, Tx, installation, jobs, portfolios};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::jobs::{JobKind, Status, newest_settled_session};
@@ -16,6 +21,8 @@ pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
 pub const FAILED_WITHIN: TimeDelta = TimeDelta::days(1);
 /// The row of a worker that died is shown for this long.
 const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
+/// How old the state may be that a scrape of `/metrics` is given.
+const STATUS_AGE: Duration = Duration::from_secs(5);
 /// Sessions without a final snapshot are counted up to this number.
 const MOST_SESSIONS_BEHIND: usize = 1000;
 /// The name of a value in `installation`.
@@ -115,6 +122,9 @@ impl OperationsStatus {
     }
 }
 
+/// The newest state, and when it was read.
+pub(crate) type RecentStatus = Mutex<Option<(Instant, Arc<OperationsStatus>)>>;
+
 /// The name of this machine or container.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -179,6 +189,30 @@ impl Services {
     pub async fn operations_status(&self) -> Result<OperationsStatus> {
         let (market, timeout) = (self.market.clone(), self.config.health.worker_timeout);
         self.store.read(move |tx| status(tx, &market, timeout)).await
+    }
+
+    /// The state of the installation, at most some seconds old. `None` when the database does not answer in time.
+    pub async fn recent_operations_status(&self) -> Option<Arc<OperationsStatus>> {
+        let mut newest = self.recent_status.lock().await;
+        if let Some((at, status)) = &*newest
+            && at.elapsed() < STATUS_AGE
+        {
+            return Some(status.clone());
+        }
+        let asked = tokio::time::timeout(self.config.health.check_timeout, self.operations_status()).await;
+        let status = match asked {
+            Ok(Ok(status)) => Some(Arc::new(status)),
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the state of the installation is not known"
+                );
+                None
+            }
+            Err(_) => None,
+        };
+        *newest = status.clone().map(|status| (Instant::now(), status));
+        status
     }
 
     /// Remembers that a session has final snapshots, unless a later session has.

@@ -138,6 +138,10 @@ impl TokenCache {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.state().entries.len()
+    }
+
     /// A token was revoked here.
     pub fn forget_token(&self, id: TokenId) {
         self.forget(|known| known.id == id);

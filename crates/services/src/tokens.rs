@@ -7,7 +7,8 @@ use std::sync::Arc;
 use chrono::Datelike;
 use domain::{Timestamp, TokenId, UserId};
 use persistence::tokens::{self, Token};
-use persistence::users::User;
+use persistence::users::{self, User};
+use secrecy::SecretString;
 
 use crate::accounts::Account;
 use crate::error::{Error, Fields, Result};
@@ -17,10 +18,12 @@ use crate::{Services, secret};
 /// What a token may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything but account security.
+    /// Everything but account security and administration.
     #[default]
     Trade,
     Read,
+    /// The calls of administrators, and reading. Only administrators have such tokens.
+    Admin,
 }
 
 impl Scope {
@@ -28,6 +31,7 @@ impl Scope {
         match self {
             Self::Trade => "trade",
             Self::Read => "read",
+            Self::Admin => "admin",
         }
     }
 }
@@ -38,7 +42,8 @@ impl FromStr for Scope {
         match text {
             "trade" => Ok(Self::Trade),
             "read" => Ok(Self::Read),
-            _ => Err("must be trade or read".into()),
+            "admin" => Ok(Self::Admin),
+            _ => Err("must be trade, read or admin".into()),
         }
     }
 }
@@ -69,11 +74,41 @@ impl From<Token> for TokenInfo {
 const PREFIX: &str = "sy_";
 
 impl Services {
-    /// Makes a token and answers it with its secret, which is not kept.
+    /// Makes a token that trades or reads, and answers it with its secret, which is not kept.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty or long name, or an end in the past.
+    /// [`Error::Invalid`] for an empty or long name, an end in the past, or the scope of administrators.
     pub async fn create_token(
+        &self,
+        user: UserId,
+        name: &str,
+        scope: Scope,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(TokenInfo, String)> {
+        if scope == Scope::Admin {
+            return Err(Error::invalid("scope", "a token with the scope admin needs the current password"));
+        }
+        self.make_token(user, name, scope, expires_at).await
+    }
+
+    /// Makes a token with the scope of administrators. As it can do more than any other, its owner proves once more who
+    /// they are.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`]; [`Error::Invalid`] for a user who is no administrator, and as in
+    /// [`Services::create_token`].
+    pub async fn create_admin_token(
+        &self,
+        user: UserId,
+        name: &str,
+        expires_at: Option<Timestamp>,
+        current_password: SecretString,
+    ) -> Result<(TokenInfo, String)> {
+        self.confirm_password(user, current_password).await?;
+        self.make_token(user, name, Scope::Admin, expires_at).await
+    }
+
+    async fn make_token(
         &self,
         user: UserId,
         name: &str,
@@ -103,7 +138,21 @@ impl Services {
             expires_at,
         };
         let info = TokenInfo::from(token.clone());
-        self.store.write(move |tx| tokens::insert(tx, token).map_err(Error::from)).await?;
+        self.store
+            .write(move |tx| {
+                if scope == Scope::Admin {
+                    // So that nobody gets one who is losing the rights at this moment.
+                    users::lock_admins(tx)?;
+                }
+                if scope == Scope::Admin && !users::by_id(tx, user)?.is_some_and(|user| user.is_admin) {
+                    return Err(Error::invalid(
+                        "scope",
+                        "only administrators have tokens with the scope admin",
+                    ));
+                }
+                tokens::insert(tx, token).map_err(Error::from)
+            })
+            .await?;
         Ok((info, text))
     }
 

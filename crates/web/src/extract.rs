@@ -74,7 +74,7 @@ enum Proof {
 }
 
 /// The token of `Authorization: Bearer …`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
@@ -91,6 +91,11 @@ async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>
         Some(id) => Ok(services.account(id).await?.map(|account| (account.into(), Proof::Session))),
         None => Ok(None),
     }
+}
+
+/// Whether the address is one of the API for administrators.
+fn is_administration(path: &str) -> bool {
+    path.starts_with("/api/v1/admin/")
 }
 
 fn is_write(method: &Method) -> bool {
@@ -130,7 +135,26 @@ impl CurrentUser {
             Proof::Session if !is_same_origin(request.headers(), &state(request).config.origin()) => {
                 Err(Problem::forbidden("cross_origin", "The request came from another site."))
             }
-            Proof::Token(Scope::Trade) | Proof::Session => Ok(self),
+            Proof::Token(Scope::Admin) if !is_administration(request.path()) => Err(Problem::forbidden(
+                "admin_token",
+                "This token is for administration: use a token with the scope trade.",
+            )),
+            Proof::Token(Scope::Trade | Scope::Admin) | Proof::Session => Ok(self),
+        }
+    }
+
+    /// Administration needs an administrator, who is logged in or sends a token with the scope `admin`.
+    ///
+    /// # Errors
+    /// 404 for everybody who is no administrator, 403 for an administrator's other tokens.
+    fn may_administer(&self) -> Result<(), Problem> {
+        match self.proof {
+            _ if !self.account.is_admin => Err(Problem::not_found()),
+            Proof::Session | Proof::Token(Scope::Admin) => Ok(()),
+            Proof::Token(Scope::Trade | Scope::Read) => Err(Problem::forbidden(
+                "admin_token_required",
+                "This token has no administrator rights: use a token with the scope admin, or log in.",
+            )),
         }
     }
 
@@ -188,9 +212,7 @@ pub async fn authenticate(
     let is_open = matches!(path, "/api/v1/auth/register" | "/api/v1/auth/login" | "/api/v1/auth/tokens");
     let closed = match &who {
         None if !is_open => Some(Problem::unauthorized()),
-        Some(user) if path.starts_with("/api/v1/admin/") && !user.account.is_admin => {
-            Some(Problem::not_found())
-        }
+        Some(user) if is_administration(path) => user.may_administer().err(),
         _ => None,
     };
     if let Some(user) = who {
@@ -226,13 +248,7 @@ impl FromRequest for AdminUser {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let user = CurrentUser::from_request(request, payload).into_inner();
         ready(user.and_then(|user| {
-            if !user.account.is_admin {
-                return Err(Problem::not_found());
-            }
-            // Other people's accounts are account security too.
-            if is_write(request.method()) {
-                user.require_session()?;
-            }
+            user.may_administer()?;
             Ok(Self)
         }))
     }

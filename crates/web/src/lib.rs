@@ -12,6 +12,7 @@ mod form;
 mod format;
 mod headers;
 mod limits;
+mod metrics;
 mod openapi;
 mod order_fields;
 mod pages;
@@ -107,6 +108,7 @@ pub async fn run(
             .wrap(from_fn(headers::head_as_get))
             .wrap(Compress::default())
             .wrap(from_fn(headers::events_as_they_come))
+            .wrap(from_fn(metrics::measure))
             .wrap(TracingLogger::<access_log::AccessLog>::new())
     })
     .listen(listener)?

@@ -7,7 +7,7 @@ use utoipa::OpenApi;
 
 use crate::openapi::Security;
 use crate::problem::Problem;
-use crate::{AppState, api, assets, csrf, extract, openapi, pages, session};
+use crate::{AppState, api, assets, csrf, extract, metrics, openapi, pages, session};
 
 /// One list makes the routes, their description and the list that tests walk through.
 macro_rules! api {
@@ -98,11 +98,13 @@ pub fn configure(config: &mut ServiceConfig, state: &AppState) {
     let not_found = || web::to(async || Err::<HttpResponse, _>(Problem::not_found()));
     let live = web::resource("/health/live").route(web::get().to(api::health::live));
     let ready = web::resource("/health/ready").route(web::get().to(api::health::ready));
+    let figures = web::resource("/metrics").route(web::get().to(metrics::show));
     let files = web::resource("/static/{path:.*}").route(web::get().to(assets::serve));
     let description = web::resource(openapi::PATH).route(web::get().to(openapi::json));
     config
         .service(or_method_not_allowed(live, &["get"]))
         .service(or_method_not_allowed(ready, &["get"]))
+        .service(or_method_not_allowed(figures, &["get"]))
         .service(or_method_not_allowed(files, &["get"]))
         .service(or_method_not_allowed(description, &["get"]))
         .service(

@@ -15,6 +15,7 @@ mod crash;
 mod damaged_file;
 mod database_file;
 mod door;
+mod health;
 mod installation;
 mod process;
 mod providers;

@@ -13,6 +13,7 @@ use super::lifetime::{self, Lifetime};
 use crate::budget::{Published, Purpose};
 use crate::cache::Kept;
 use crate::limits::{Answer, Limits, Outcome};
+use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
 /// How often one looks whether another process has got the price it is asking for, and how long apart: a second
@@ -109,7 +110,7 @@ impl Asking {
         let about = if let [one] = symbols { Some(one) } else { None };
         let (answers, was_asked) = match &self.limits {
             None => (question.await, true),
-            Some(limits) => match limits.ask(self.purpose, about, question).await {
+            Some(limits) => match limits.ask(Endpoint::Quotes, self.purpose, about, question).await {
                 Ok(asked) => (asked.answer, !asked.kept_back),
                 Err(error) => {
                     (symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(), false)

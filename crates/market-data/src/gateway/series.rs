@@ -10,6 +10,7 @@ use super::{FIRST_BAR, kept};
 use crate::budget::{Published, Purpose, Series};
 use crate::cache::Kept;
 use crate::limits::{Asked, Limits};
+use crate::metrics::Endpoint;
 use crate::plausible::jumps;
 use crate::{QuoteError, QuoteSource};
 
@@ -63,14 +64,15 @@ impl Fetching {
     async fn ask(&self, failures: u32) -> Kept<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
         let question = self.source.daily_bars(&self.symbol, FIRST_BAR, last, self.at);
-        let found = match self.limits.ask(self.purpose, Some(&self.symbol), question).await {
-            Ok(Asked { answer: Ok(bars), kept_back }) => match self.keep(bars).await {
-                Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+        let found =
+            match self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&self.symbol), question).await {
+                Ok(Asked { answer: Ok(bars), kept_back }) => match self.keep(bars).await {
+                    Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+                    Err(error) => Err(error),
+                },
+                Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
                 Err(error) => Err(error),
-            },
-            Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
-            Err(error) => Err(error),
-        };
+            };
         let at = self.at;
         let Kept { answer, until, failures } =
             kept(found, failures, at, |as_of| self.lifetime.of_price(*as_of, at));

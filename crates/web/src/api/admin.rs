@@ -47,7 +47,7 @@ impl From<AccountRow> for AdminView {
 
 /// Users, newest first.
 #[utoipa::path(get, path = "/api/v1/admin/users", tag = "admin", params(Listing), responses(
-    (status = 200, body = Items<AdminView>), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Items<AdminView>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn users(
     _: AdminUser,
     wanted: Query<Listing>,
@@ -63,7 +63,7 @@ pub async fn users(
 
 /// One user.
 #[utoipa::path(get, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
-    (status = 200, body = User), (status = 404, body = ProblemBody)))]
+    (status = 200, body = User), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(User::from(state.services.any_user(UserId(*id)).await?)))
 }
@@ -80,7 +80,7 @@ pub struct Flags {
 /// Open or close an account, make or unmake an administrator.
 #[utoipa::path(patch, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)),
     request_body = Flags, responses(
-    (status = 200, body = User), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    (status = 200, body = User), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub async fn update_user(
     _: AdminUser,
     id: Path<i64>,
@@ -93,7 +93,7 @@ pub async fn update_user(
 
 /// Delete a user with everything that is theirs.
 #[utoipa::path(delete, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub async fn delete_user(
     _: AdminUser,
     id: Path<i64>,
@@ -117,7 +117,7 @@ pub struct KnownStock {
 
 /// Stocks that are known here, by symbol.
 #[utoipa::path(get, path = "/api/v1/admin/stocks", tag = "admin", params(Listing), responses(
-    (status = 200, body = Items<KnownStock>), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Items<KnownStock>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn stocks(
     _: AdminUser,
     wanted: Query<Listing>,
@@ -223,7 +223,7 @@ impl From<LimitsState> for ProviderLimits {
 
 /// Where prices come from: calls used and left today, pauses, the last error.
 #[utoipa::path(get, path = "/api/v1/admin/providers", tag = "admin", responses(
-    (status = 200, body = Items<Provider>), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Items<Provider>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn providers(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let provider = Provider::from(state.services.provider_state().await?);
     Ok(HttpResponse::Ok().json(Items::all(vec![provider])))
@@ -326,7 +326,7 @@ impl From<OperationsStatus> for Status {
 
 /// The state of the installation: workers, jobs, snapshots, database, backup.
 #[utoipa::path(get, path = "/api/v1/admin/status", tag = "admin", responses(
-    (status = 200, body = Status), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Status), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn status(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(Status::from(state.services.operations_status().await?)))
 }
@@ -381,7 +381,7 @@ pub struct Runs {
 
 /// Runs of the background jobs, newest first.
 #[utoipa::path(get, path = "/api/v1/admin/jobs", tag = "admin", params(Runs), responses(
-    (status = 200, body = Items<Run>), (status = 404, body = ProblemBody)))]
+    (status = 200, body = Items<Run>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "no job is called that")?;
     let before: Option<i64> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
@@ -401,7 +401,7 @@ pub struct Request {
 
 /// Ask for a run beside the schedule. A worker picks it up within seconds.
 #[utoipa::path(post, path = "/api/v1/admin/jobs", tag = "admin", request_body = Request, responses(
-    (status = 202), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 202), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn run_job(
     _: AdminUser,
     body: Json<Request>,

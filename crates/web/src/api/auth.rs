@@ -6,7 +6,7 @@ use domain::{Timestamp, TokenId, UserId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use services::accounts::Registration;
-use services::tokens::TokenInfo;
+use services::tokens::{Scope, TokenInfo};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -77,7 +77,8 @@ pub struct Token {
     #[schema(value_type = String, format = "uuid")]
     id: TokenId,
     name: String,
-    /// `trade`: everything but account security; `read`: only reading.
+    /// `trade`: everything but account security and administration; `read`: only reading; `admin`: the calls of
+    /// administrators, and reading.
     scope: &'static str,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
@@ -115,31 +116,43 @@ pub async fn tokens(user: CurrentUser, state: Data<AppState>) -> Result<HttpResp
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     name: String,
-    /// `trade` (unless said otherwise) or `read`.
+    /// `trade` (unless said otherwise), `read`, or `admin`, which takes an administrator's session and
+    /// `current_password`.
     scope: Option<String>,
     expires_at: Option<Timestamp>,
     username: Option<String>,
     #[schema(value_type = Option<String>)]
     password: Option<SecretString>,
+    /// For the scope `admin`.
+    #[schema(value_type = Option<String>)]
+    current_password: Option<SecretString>,
 }
 
 /// Make an API token, with a session or with name and password.
 #[utoipa::path(post, path = "/api/v1/auth/tokens", tag = "account", request_body = NewToken,
     security((), ("session" = [])), responses(
-    (status = 201, body = NewTokenSecret), (status = 401, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 201, body = NewTokenSecret), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
 pub async fn create_token(
     request: HttpRequest,
     body: Json<NewToken>,
     ClientAddress(address): ClientAddress,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let NewToken { name, scope, expires_at, username, password } = body.into_inner();
+    let NewToken { name, scope, expires_at, username, password, current_password } = body.into_inner();
     let mut reader = Reader::default();
     let scope = reader.read("scope", scope.as_deref().unwrap_or("trade"));
     if username.is_some() != password.is_some() {
         reader.refuse("password", "send username and password together, or neither");
     }
+    if scope == Some(Scope::Admin) && username.is_none() && current_password.is_none() {
+        reader.refuse("current_password", "a token with the scope admin needs it");
+    }
     let scope = reader.finish(scope)?;
+    if scope == Scope::Admin && username.is_some() {
+        let detail = "Log in first: a token with the scope admin is created in a session.";
+        return Err(Problem::forbidden("session_required", detail));
+    }
     let user: UserId = match username.zip(password) {
         Some((username, password)) => state.services.authenticate(&username, password, &address).await?.id,
         None => {
@@ -148,7 +161,13 @@ pub async fn create_token(
             user.account.id
         }
     };
-    let (info, token) = state.services.create_token(user, &name, scope, expires_at).await?;
+    let services = &state.services;
+    let (info, token) = match (scope, current_password) {
+        (Scope::Admin, Some(current)) => {
+            services.create_admin_token(user, &name, expires_at, current).await?
+        }
+        (scope, _) => services.create_token(user, &name, scope, expires_at).await?,
+    };
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/auth/tokens/{}", info.id)))
         .json(NewTokenSecret { info: info.into(), token }))

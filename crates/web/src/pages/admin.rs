@@ -187,11 +187,10 @@ fn state_facts(status: &OperationsStatus) -> Vec<Fact> {
             at: status.last_backup_at.map(format::day_and_minute),
             ..fact(
                 "Last backup",
-                if status.last_backup_at.is_some() {
-                    String::new()
-                } else {
-                    "none by stockyard backup".to_owned()
-                },
+                status.last_backup_at.map_or_else(
+                    || "none recorded".to_owned(),
+                    |at| format!("{} ago", format::age((status.at - at).max(TimeDelta::zero()))),
+                ),
                 None,
             )
         },

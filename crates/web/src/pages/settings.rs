@@ -100,6 +100,7 @@ impl From<TokenInfo> for TokenRow {
             scope: match info.scope {
                 Scope::Trade => "read and trade",
                 Scope::Read => "read",
+                Scope::Admin => "administer and read",
             },
             made: format::day(info.created_at),
             // An end at midnight is the end of the day before.
@@ -255,6 +256,8 @@ pub struct NewToken {
     scope: String,
     #[serde(default)]
     expires_on: String,
+    /// For the scope of administrators.
+    current_password: Option<SecretString>,
 }
 
 /// The instant the day ends in New York.
@@ -284,13 +287,17 @@ pub async fn create_token(
         .with("expires_on", &posted.expires_on);
     let scope = posted.scope.parse().unwrap_or_default();
     let made = match end_of_day(&posted.expires_on) {
+        Ok(expires_at) if scope == Scope::Admin => {
+            let password = posted.current_password.unwrap_or_default();
+            services.create_admin_token(signed.account.id, &posted.name, expires_at, password).await
+        }
         Ok(expires_at) => services.create_token(signed.account.id, &posted.name, scope, expires_at).await,
         Err(field) => Err(services::Error::Invalid(vec![field])),
     };
     match made {
         Ok((info, secret)) => shell.show_token("/settings#tokens", info.name, secret).await,
         Err(error) => {
-            let problem = refusal(error)?;
+            let problem = at_the_password(error, "current_password")?;
             // The field is called by its day here.
             let fields: Vec<FieldError> = problem
                 .fields()

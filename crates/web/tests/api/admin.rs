@@ -161,23 +161,6 @@ async fn a_user_is_deleted_with_everything() {
 }
 
 #[tokio::test]
-async fn an_administrator_s_tokens_only_read() {
-    let app = TestApp::spawn().await;
-    let ada = app.register_admin("ada").await;
-    let mara = app.register("mara").await;
-    let own = format!("{USERS}/{}", mara.id);
-    let reader = app.with_token(&app.token(ada.id, services::tokens::Scope::Read).await);
-    for (token, code) in [(&reader, "read_only_token"), (&*ada, "session_required")] {
-        for path in [USERS, STOCKS, JOBS, &own] {
-            token.get(path).await.is(200);
-        }
-        token.patch(&own, json!({"is_admin": true})).await.is_refused(403, code);
-        token.delete(&own).await.is_refused(403, code);
-        token.post(JOBS, json!({"kind": "prune"})).await.is_refused(403, code);
-    }
-}
-
-#[tokio::test]
 async fn stocks_are_listed_with_their_last_price() {
     let app = TestApp::spawn().await;
     let ada = app.admin().await;

@@ -157,6 +157,11 @@ impl TestApp {
         browser
     }
 
+    /// Runs SQL as somebody with a database shell would.
+    pub fn sql(&self, statements: &str) {
+        self.test.store.sql(statements).unwrap();
+    }
+
     /// How many statements the server has sent to its database so far.
     pub fn statements(&self) -> usize {
         self.test.store.statements()

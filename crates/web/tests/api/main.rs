@@ -5,6 +5,7 @@ mod harness;
 
 mod accounts;
 mod admin;
+mod admin_tokens;
 mod after_actions;
 mod corporate_actions;
 mod cors;
@@ -13,6 +14,7 @@ mod description;
 mod health;
 mod idempotency;
 mod logins;
+mod metrics;
 mod operations;
 mod order_groups;
 mod orders;

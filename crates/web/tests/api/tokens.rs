@@ -85,7 +85,7 @@ async fn what_a_token_may_not_be_like() {
     for (field, body) in [
         ("name", json!({"name": " "})),
         ("name", json!({"name": "x".repeat(81)})),
-        ("scope", json!({"name": "a", "scope": "admin"})),
+        ("scope", json!({"name": "a", "scope": "root"})),
         ("scope", json!({"name": "a", "scope": ""})),
         ("expires_at", json!({"name": "a", "expires_at": app.now().to_rfc3339()})),
         ("body", json!({"name": "a", "expires_at": "tomorrow"})),
@@ -97,7 +97,7 @@ async fn what_a_token_may_not_be_like() {
     let both = browser.post(TOKENS, json!({"name": "a", "scope": "all", "username": "mara"})).await.fields();
     assert_eq!(
         both,
-        ["scope: must be trade or read", "password: send username and password together, or neither"]
+        ["scope: must be trade, read or admin", "password: send username and password together, or neither"]
     );
 }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use services::health::Probe;
 use services::operations::WorkerStatus;
+use worker::RedisProbe;
 
 use crate::firm::{Firm, embedded, eventually, on_redis, redis_url};
+use crate::redis_server::RedisServer;
 
 async fn workers(firm: &Firm) -> Vec<WorkerStatus> {
     firm.services().workers().await.unwrap()
@@ -43,4 +46,15 @@ async fn a_worker_that_dies_is_silent() {
         !workers(&firm).await[0].is_alive
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_probe_of_redis_tells_whether_it_is_there() {
+    let mut redis = RedisServer::start().await;
+    let probe = RedisProbe::new(&redis.url().into()).unwrap();
+    probe.probe().await.unwrap();
+    redis.kill();
+    assert!(probe.probe().await.is_err());
+    redis.start_again().await;
+    probe.probe().await.unwrap();
 }

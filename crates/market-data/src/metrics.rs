@@ -1,0 +1,58 @@
+//! Figures of the calls to a provider of real prices for `/metrics`.
+
+use std::sync::LazyLock;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// What a provider is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    Quotes,
+    Search,
+    Listing,
+    DailyBars,
+    Listings,
+    CorporateActions,
+    /// A question of `stockyard providers check`.
+    Check,
+}
+
+impl Endpoint {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quotes => "quotes",
+            Self::Search => "search",
+            Self::Listing => "listing",
+            Self::DailyBars => "daily_bars",
+            Self::Listings => "listings",
+            Self::CorporateActions => "corporate_actions",
+            Self::Check => "check",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Question {
+    endpoint: &'static str,
+    result: &'static str,
+}
+
+static QUESTIONS: LazyLock<Family<Question, Counter>> = LazyLock::new(Family::default);
+
+/// Counts a question. `result` is `answered`, `failed`, `unusable` or `refused` by the provider; or `not_sent`, when the
+/// budget or the circuit breaker kept it back.
+pub(crate) fn count(endpoint: Endpoint, result: &'static str) {
+    QUESTIONS.get_or_create(&Question { endpoint: endpoint.as_str(), result }).inc();
+}
+
+/// Adds the figures of this process.
+pub fn register(registry: &mut Registry) {
+    registry.register(
+        "stockyard_provider_requests",
+        "Questions to the provider of real prices, by what was asked for and how it went",
+        QUESTIONS.clone(),
+    );
+}
