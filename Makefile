@@ -26,7 +26,7 @@ check: ## The fast loop: formatting, lints, unit tests
 bench: ## Measure orders, reads, quotes and streams beside pgbench; ARGS="--quick orders" for less
 	@scripts/bench $(ARGS)
 
-soak: ## Trade under load and through crashes, for a quarter of an hour
+soak: ## Trade under load, through crashes and faults of the database, for half an hour
 	@scripts/soak
 
 fmt: ## Format the code

@@ -146,7 +146,7 @@ fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
     if exists {
         match sqlite_file::fold_log(target) {
             Ok(()) => {}
-            Err(error @ StoreError::Query(_)) if is_readable(target) => {
+            Err(error @ (StoreError::Query(_) | StoreError::Busy(_))) if is_readable(target) => {
                 return Err(error).with_context(|| {
                     format!(
                         "{} cannot be taken out of use, and nothing was changed: end the programs that have it open",

@@ -82,6 +82,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     if let Some(jobs) = jobs {
         jobs.await??;
     }
+    ending.give_back_leases().await;
     if let Err(error) = ending.checkpoint().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "the log of the database stays beside it");
     }

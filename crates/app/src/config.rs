@@ -55,6 +55,9 @@ pub struct Config {
     /// `DATABASE_POOL`: connections that a process keeps to the database; the order desk has one more of its own.
     /// Default 8 on SQLite, 16 on PostgreSQL.
     pub database_pool: u32,
+    /// `DATABASE_TIMEOUT_MS`: how long the database has for a statement, and a request waits for a lock or a connection.
+    /// Default 3000.
+    pub database_timeout: Duration,
     /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: in the server.
     pub redis_url: Option<SecretString>,
     /// `SECRET_KEY`: at least 64 characters. `None` when it is to be kept in `DATA_DIR`.
@@ -179,6 +182,12 @@ impl Config {
                 if on_postgres { POSTGRES_CONNECTIONS } else { SQLITE_CONNECTIONS },
                 |most: NonZeroU16| most.get().into(),
             );
+        let timeout: Option<u64> =
+            env.parsed("DATABASE_TIMEOUT_MS", "milliseconds from 100 to 60000, like 3000");
+        let database_timeout = timeout.map_or(DATABASE_TIMEOUT, Duration::from_millis);
+        if !DATABASE_TIMEOUTS.contains(&database_timeout) {
+            env.refuse::<()>("DATABASE_TIMEOUT_MS", &"must be from 100 to 60000 milliseconds, like 3000");
+        }
         let redis_url = env.text("REDIS_URL");
         if let Some(url) = &redis_url {
             if !url.starts_with("redis://") && !url.starts_with("rediss://") {
@@ -279,6 +288,7 @@ impl Config {
                     database_in_data_dir,
                     startup_timeout,
                     database_pool,
+                    database_timeout,
                     redis_url: redis_url.map(SecretString::from),
                     secret_key: secret_key.map(SecretString::from),
                     data_dir,
@@ -318,6 +328,9 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Enough for the web server's threads; PostgreSQL's own default allows 100 for all processes.
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
+const DATABASE_TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
 /// The highest `CLOCK_SPEED`, in market seconds per second: a day takes less than ten seconds, and each session's jobs
 /// keep up.
 const FASTEST: f64 = 10_000.0;

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Simulated, Yahoo, YahooConfig};
-use persistence::{Store, StoreError};
+use persistence::{Store, StoreError, StoreOptions};
 use services::{Clock, Market, Services, ServicesConfig, providers};
 
 use crate::config::{Config, MarketData};
 use crate::database_file::{Create, DatabaseFile, DatabaseLock};
 use crate::startup::{Attempt, Waiting};
+
+/// How long the database has for a statement of a command: `verify` reads everything.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// An open database whose tables are those of this program.
 pub struct ReadyDatabase {
@@ -35,7 +38,7 @@ pub fn require_database(config: &Config) -> Result<()> {
 /// When there is none, it cannot be used, or its tables are older or newer than this program.
 pub async fn ready_store(config: &Config) -> Result<Store> {
     require_database(config)?;
-    let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+    let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
     check_tables(config, &store).await?;
     Ok(store)
 }
@@ -53,7 +56,8 @@ pub async fn open_for_process(
 ) -> Result<Option<ReadyDatabase>> {
     if let Some(file) = DatabaseFile::of(config)? {
         let (lock, is_new) = file.take(create)?;
-        let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+        let store =
+            connect(config, config.database_timeout).await.with_context(|| cannot_be_opened(config))?;
         if is_new {
             announce_new_database(&file);
         }
@@ -63,7 +67,9 @@ pub async fn open_for_process(
         }
         return Ok(Some(ReadyDatabase { store, _lock: Some(lock) }));
     }
-    let Some(store) = wait_for_server(config, waiting).await? else { return Ok(None) };
+    let Some(store) = wait_for_server(config, config.database_timeout, waiting).await? else {
+        return Ok(None);
+    };
     let checked = waiting
         .until("`stockyard migrate`", async || match store.check_migrated().await {
             Ok(()) => Ok(Attempt::Reached(())),
@@ -84,12 +90,12 @@ pub async fn open_for_process(
 /// When the database cannot be used, was not there in time, or a server of it runs that does not know newer tables.
 pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Result<Option<Vec<String>>> {
     let Some(file) = DatabaseFile::of(config)? else {
-        let Some(store) = wait_for_server(config, waiting).await? else { return Ok(None) };
+        let Some(store) = wait_for_server(config, COMMAND_TIMEOUT, waiting).await? else { return Ok(None) };
         return migrate_tables(config, &store).await.map(Some);
     };
     if create == Create::Never {
         file.require()?;
-        let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+        let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
         // Beside a running server as long as there is nothing to do.
         match store.check_migrated().await {
             Ok(()) => return Ok(Some(Vec::new())),
@@ -101,7 +107,7 @@ pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Resu
     if is_new {
         announce_new_database(&file);
     }
-    let store = connect(config).await.with_context(|| cannot_be_opened(config))?;
+    let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
     file.check_tables(&store.schema_version().await?, create)?;
     migrate_tables(config, &store).await.map(Some)
 }
@@ -131,9 +137,9 @@ pub fn cannot_be_used(config: &Config) -> String {
     format!("DATABASE_URL: {} cannot be used", config.database_url)
 }
 
-async fn wait_for_server(config: &Config, waiting: &Waiting) -> Result<Option<Store>> {
+async fn wait_for_server(config: &Config, timeout: Duration, waiting: &Waiting) -> Result<Option<Store>> {
     waiting
-        .until("the database", async || match connect(config).await {
+        .until("the database", async || match connect(config, timeout).await {
             Ok(store) => Ok(Attempt::Reached(store)),
             Err(error @ StoreError::Unavailable(_)) => Ok(Attempt::NotYet(error.into())),
             Err(error) => Err(error.into()),
@@ -143,9 +149,10 @@ async fn wait_for_server(config: &Config, waiting: &Waiting) -> Result<Option<St
 }
 
 /// On another thread: libpq blocks.
-async fn connect(config: &Config) -> Result<Store, StoreError> {
-    let (url, connections) = (config.database_url.clone(), config.database_pool);
-    tokio::task::spawn_blocking(move || Store::open(url, connections))
+async fn connect(config: &Config, timeout: Duration) -> Result<Store, StoreError> {
+    let url = config.database_url.clone();
+    let options = StoreOptions { connections: config.database_pool, timeout };
+    tokio::task::spawn_blocking(move || Store::open_with(url, options))
         .await
         .map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
 }
@@ -212,6 +219,9 @@ impl Provider {
 
 /// The use cases on that database and the configured market.
 pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
+    if let Role::Process { .. } = role {
+        tokio::spawn(store.clone().look_after_idle_connections());
+    }
     Clock::system().continue_from_books(&store).await?;
     let market = match (Provider::of(config)?, &config.market_data) {
         (Some(provider), _) => provider.market(&store),

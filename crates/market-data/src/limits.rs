@@ -209,6 +209,13 @@ impl Limits {
             tracing::debug!(%error, name, "a lease runs out by itself");
         }
     }
+
+    /// Before the end of the process: gives back all leases, so that others need not wait for calls that were broken off.
+    pub async fn release_all(&self) {
+        if let Err(error) = self.store.release_all(&self.holder).await {
+            tracing::warn!(%error, "the leases of calls to the price source run out by themselves");
+        }
+    }
 }
 
 tokio::task_local! {

@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::r2d2::ManageConnection;
 use diesel::sqlite::Sqlite;
 use thiserror::Error;
+
+use crate::error::StoreError;
+use crate::login::connect_error;
+use crate::watch::{Limits, Reporter, Watch};
 
 /// Where the data live, with the password left out when printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,47 +134,51 @@ impl Conn {
     }
 
     /// A transaction that will write. SQLite takes its write lock at once: a transaction that reads first
-    /// could not upgrade while another one writes.
-    pub fn write<T, E: From<diesel::result::Error>>(
+    /// could not upgrade while another one writes. `limits` are for this transaction, instead of the connection's.
+    pub fn write<T, E>(
         &mut self,
+        limits: Option<Limits>,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.within("BEGIN", "BEGIN IMMEDIATE", work)
+    ) -> Result<T, Failed<E>> {
+        self.within("BEGIN", "BEGIN IMMEDIATE", limits, work)
     }
 
     /// A transaction that sees one state of the database throughout and cannot write on PostgreSQL.
-    pub fn read<T, E: From<diesel::result::Error>>(
+    pub fn read<T, E>(
         &mut self,
+        limits: Option<Limits>,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "BEGIN DEFERRED", work)
+    ) -> Result<T, Failed<E>> {
+        self.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "BEGIN DEFERRED", limits, work)
     }
 
-    fn within<T, E: From<diesel::result::Error>>(
+    fn within<T, E>(
         &mut self,
         postgres: &str,
         sqlite: &str,
+        limits: Option<Limits>,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
+    ) -> Result<T, Failed<E>> {
         use diesel::connection::AnsiTransactionManager as Manager;
-        match self {
-            Self::Postgres(c) => Manager::begin_transaction_sql(c, postgres)?,
-            Self::Sqlite(c) => Manager::begin_transaction_sql(c, sqlite)?,
-        }
-        match work(self) {
-            Ok(value) => {
-                if let Err(error) = self.commit() {
-                    // Unless the connection is gone, or diesel has rolled back by itself.
-                    let _ = <Self as Connection>::TransactionManager::rollback_transaction(self);
-                    return Err(error.into());
-                }
-                Ok(value)
+        match (&mut *self, limits) {
+            (Self::Postgres(c), None) => Manager::begin_transaction_sql(c, postgres),
+            (Self::Postgres(c), Some(limits)) => {
+                Manager::begin_transaction_sql(c, &format!("{postgres}; {}", timeouts("SET LOCAL", limits)))
             }
-            Err(error) => {
-                <Self as Connection>::TransactionManager::rollback_transaction(self)?;
-                Err(error)
-            }
+            (Self::Sqlite(c), _) => Manager::begin_transaction_sql(c, sqlite),
         }
+        .map_err(Failed::Begin)?;
+        let result = work(self);
+        let committed = match result {
+            Ok(value) => self.commit().map(|()| value).map_err(Failed::Commit),
+            Err(error) => Err(Failed::Work(error)),
+        };
+        if committed.is_err() {
+            // Unless the connection is gone, or diesel has rolled back by itself. What cannot be rolled back ends with
+            // its connection.
+            let _ = <Self as Connection>::TransactionManager::rollback_transaction(self);
+        }
+        committed
     }
 
     /// After a query has failed, PostgreSQL can only roll back, and answers a COMMIT by doing so without an
@@ -182,42 +191,126 @@ impl Conn {
     }
 }
 
-/// Opens connections for the pool, by the URL's scheme alone: the derived `establish` would try one database
-/// after the other.
+/// Where a transaction failed.
 #[derive(Debug)]
-pub struct Manager(pub DatabaseUrl);
+pub enum Failed<E> {
+    /// Nothing was asked of the database.
+    Begin(diesel::result::Error),
+    Work(E),
+    Commit(diesel::result::Error),
+}
 
-/// A checkpoint every 8192 pages (32 MiB) and not, as by default, every 1000: orders of many portfolios touch so many pages
-/// that every other batch would wait for one.
-const SQLITE_PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-     PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8192;";
-
-impl ManageConnection for Manager {
-    type Connection = Conn;
-    type Error = diesel::r2d2::Error;
-
-    fn connect(&self) -> Result<Conn, Self::Error> {
-        use diesel::r2d2::Error::{ConnectionError, QueryError};
-        match &self.0 {
-            DatabaseUrl::Postgres(url) => {
-                PgConnection::establish(url).map(Conn::Postgres).map_err(ConnectionError)
-            }
-            DatabaseUrl::Sqlite(path) => {
-                let mut conn = SqliteConnection::establish(path).map_err(ConnectionError)?;
-                conn.batch_execute(SQLITE_PRAGMAS).map_err(QueryError)?;
-                Ok(Conn::Sqlite(conn))
-            }
+impl<E: From<StoreError>> Failed<E> {
+    pub fn of_read(self) -> E {
+        match self {
+            Self::Work(error) => error,
+            Self::Begin(error) | Self::Commit(error) => StoreError::from(error).into(),
         }
     }
 
-    fn is_valid(&self, conn: &mut Conn) -> Result<(), Self::Error> {
-        conn.batch_execute("SELECT 1").map_err(diesel::r2d2::Error::QueryError)
+    /// A COMMIT that was not answered may have been carried out.
+    pub fn of_write(self) -> E {
+        match self {
+            Self::Work(error) => error,
+            Self::Begin(error) => StoreError::from(error).into(),
+            Self::Commit(error) => StoreError::of_commit(error).into(),
+        }
     }
+}
 
-    fn has_broken(&self, conn: &mut Conn) -> bool {
-        std::thread::panicking()
-            || <Conn as Connection>::TransactionManager::is_broken_transaction_manager(conn)
+/// Opens connections, by the URL's scheme alone: the derived `establish` would try one database after the other.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub url: DatabaseUrl,
+    pub limits: Limits,
+}
+
+/// A checkpoint every 8192 pages (32 MiB) and not, as by default, every 1000: orders of many portfolios touch so many pages
+/// that every other batch would wait for one.
+const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8192;";
+
+impl Connector {
+    pub fn connect(&self, watch: &Arc<Watch>) -> Result<Conn, StoreError> {
+        watch.touch();
+        let mut conn = match &self.url {
+            DatabaseUrl::Postgres(url) => {
+                let url = with_network_timeouts(url, self.limits.statement.min(LONGEST_SILENCE));
+                let mut conn = PgConnection::establish(&url).map_err(connect_error)?;
+                watch.touch();
+                conn.batch_execute(&timeouts("SET", self.limits)).map_err(not_settled)?;
+                conn.batch_execute(ENGLISH_MESSAGES).map_err(not_settled)?;
+                Conn::Postgres(conn)
+            }
+            DatabaseUrl::Sqlite(path) => {
+                let mut conn = SqliteConnection::establish(path).map_err(connect_error)?;
+                let patience = self.limits.lock().as_millis();
+                conn.batch_execute(&format!("PRAGMA busy_timeout = {patience}; {SQLITE_PRAGMAS}"))
+                    .map_err(not_settled)?;
+                Conn::Sqlite(conn)
+            }
+        };
+        watch.renew();
+        conn.set_instrumentation(Reporter(watch.clone()));
+        Ok(conn)
     }
+}
+
+/// A connection that refuses its settings is none.
+fn not_settled(error: diesel::result::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Query(error) => StoreError::Unavailable(error.into()),
+        outage => outage,
+    }
+}
+
+/// How long PostgreSQL works on a statement, waits for a lock, and keeps a transaction whose client has gone silent.
+fn timeouts(set: &str, limits: Limits) -> String {
+    let (statement, lock) = (limits.statement.as_millis(), limits.lock().as_millis());
+    format!(
+        "{set} statement_timeout = {statement}; {set} lock_timeout = {lock}; \
+         {set} idle_in_transaction_session_timeout = {statement}"
+    )
+}
+
+/// The longest time without a sign of life of the server's machine, however long its statements may take.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
+/// Errors are told apart by their messages (`error.rs`). Only a superuser may choose their language; other roles have
+/// the server's.
+const ENGLISH_MESSAGES: &str = "SELECT set_config('lc_messages', 'C', false) FROM pg_catalog.pg_roles \
+     WHERE rolname = current_user AND rolsuper";
+
+/// Adds the parameters with which libpq and the operating system notice a server that is gone, except those that the URL
+/// has.
+fn with_network_timeouts(url: &str, timeout: Duration) -> String {
+    // libpq takes whole seconds, and at least two.
+    let seconds = timeout.as_millis().div_ceil(1000).max(2);
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(after_scheme);
+    // An @ before the first slash ends a user name and password, which may have a question mark.
+    let host_at = rest.find(['@', '/']).filter(|at| rest[*at..].starts_with('@')).map_or(0, |at| at + 1);
+    let (user, host) = rest.split_at(host_at);
+    let parameters = host.split_once('?').map_or("", |(_, parameters)| parameters);
+    let has = |name: &str| parameters.split('&').any(|one| one.split('=').next() == Some(name));
+    let added: Vec<String> = [
+        ("connect_timeout", seconds),
+        ("keepalives_idle", seconds),
+        ("keepalives_interval", seconds),
+        ("keepalives_count", 2),
+        ("tcp_user_timeout", timeout.as_millis()),
+    ]
+    .into_iter()
+    .filter(|(name, _)| !has(name))
+    .map(|(name, value)| format!("{name}={value}"))
+    .collect();
+    let separator = match host.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
+    // A URL that ends after the host needs no slash in front of its parameters.
+    format!("{scheme}{user}{host}{separator}{}", added.join("&"))
 }
 
 /// `SELECT … FOR NO KEY UPDATE` on PostgreSQL, which lets others insert rows that refer to the locked ones.
@@ -273,6 +366,28 @@ mod tests {
     fn a_build_without_tls_says_so() {
         assert_eq!("postgres://h/x?sslmode=require".parse::<DatabaseUrl>(), Err(BadDatabaseUrl::NoTls));
         assert!("postgres://h/x?sslmode=disable".parse::<DatabaseUrl>().is_ok());
+    }
+
+    #[test]
+    fn network_timeouts_are_added_to_a_url_without_them() {
+        let three = Duration::from_secs(3);
+        let all = "connect_timeout=3&keepalives_idle=3&keepalives_interval=3&keepalives_count=2&tcp_user_timeout=3000";
+        for (url, expected) in [
+            ("postgres://db/stockyard", format!("postgres://db/stockyard?{all}")),
+            ("postgres://sam:p?ss@db/stockyard", format!("postgres://sam:p?ss@db/stockyard?{all}")),
+            (
+                "postgres://db/stockyard?sslmode=disable",
+                format!("postgres://db/stockyard?sslmode=disable&{all}"),
+            ),
+            ("postgres:///stockyard?host=/run/a@b", format!("postgres:///stockyard?host=/run/a@b&{all}")),
+        ] {
+            assert_eq!(with_network_timeouts(url, three), expected);
+        }
+        let own =
+            "postgres://db/x?connect_timeout=9&keepalives_idle=9&keepalives_interval=9&keepalives_count=9";
+        assert_eq!(with_network_timeouts(own, three), format!("{own}&tcp_user_timeout=3000"));
+        let short = with_network_timeouts("postgres://db/x", Duration::from_millis(300));
+        assert!(short.contains("connect_timeout=2&") && short.ends_with("tcp_user_timeout=300"), "{short}");
     }
 
     #[test]

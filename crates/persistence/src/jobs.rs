@@ -215,6 +215,26 @@ pub fn finish(
     report(tx, id, worker, Progress { heartbeat_at: now + put_off, status, attempts, outcome, finished_at })
 }
 
+/// Puts the runs that `worker` works on back into the queue, to be handed out at once. They did not fail.
+pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
+    let running = job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::worker.eq(worker));
+    Ok(diesel::update(job_runs::table.filter(running))
+        .set((
+            job_runs::status.eq(JobStatus::Queued.as_str()),
+            job_runs::attempts.eq(job_runs::attempts - 1),
+            job_runs::heartbeat_at.eq(job_runs::queued_at),
+        ))
+        .execute(tx.conn)?)
+}
+
+/// A queued run was handed out and not begun: it is handed out again at once.
+pub fn hand_back(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
+    let queued =
+        job_runs::table.filter(job_runs::id.eq(id).and(job_runs::status.eq(JobStatus::Queued.as_str())));
+    diesel::update(queued).set(job_runs::heartbeat_at.eq(job_runs::queued_at)).execute(tx.conn)?;
+    Ok(())
+}
+
 /// What changes; `None` leaves a column as it is.
 #[derive(AsChangeset)]
 #[diesel(table_name = job_runs)]

@@ -8,13 +8,16 @@ mod columns;
 mod connection;
 mod error;
 mod integrity;
+mod lane;
 mod login;
 mod migrations;
+mod pool;
 mod schema;
 pub mod sqlite_file;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod watch;
 
 pub mod books;
 pub mod corporate_actions;
@@ -41,5 +44,7 @@ pub mod workers;
 pub use connection::{BadDatabaseUrl, DatabaseUrl};
 pub use error::StoreError;
 pub use integrity::sqlite_damage;
+pub use lane::Lane;
 pub use migrations::SchemaVersion;
-pub use store::{Lane, Statement, Store, Tx};
+pub use pool::PoolState;
+pub use store::{Statement, Store, StoreOptions, Tx};

@@ -1,7 +1,6 @@
 //! Why a connection to the database server could not be made: whether trying again can help.
 
 use diesel::ConnectionError;
-use diesel::r2d2::Error;
 
 use crate::StoreError;
 
@@ -23,9 +22,9 @@ const REFUSALS: [&str; 12] = [
     "invalid connection option",
 ];
 
-pub(crate) fn connect_error(error: Error) -> StoreError {
+pub(crate) fn connect_error(error: ConnectionError) -> StoreError {
     let is_refusal = match &error {
-        Error::ConnectionError(ConnectionError::BadConnection(text)) => is_refusal(text),
+        ConnectionError::BadConnection(text) => is_refusal(text),
         _ => false,
     };
     match is_refusal {

@@ -1,5 +1,7 @@
 //! The version of the tables: which migrations this program brings, and which the database has run.
 
+use std::time::Duration;
+
 use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
@@ -10,7 +12,9 @@ use diesel::sql_types::Bool;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::connection::Conn;
+use crate::connection::{Conn, Failed};
+use crate::error::BoxError;
+use crate::watch::Limits;
 use crate::{Store, StoreError};
 
 const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -21,7 +25,8 @@ diesel::table! {
     __diesel_schema_migrations (version) { version -> Text, }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// For one statement of a migration.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// How a database's tables compare with those that this program expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +69,9 @@ impl Store {
     /// [`StoreError::NewerSchema`], and nothing is changed, when a newer program has migrated the database;
     /// [`StoreError::ForeignTables`] when a SQLite file belongs to another program; otherwise when a migration fails.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        self.blocking(Conn::migrate).await
+        // A migration may rebuild a large table.
+        let store = self.within(MIGRATION_TIMEOUT);
+        store.blocking(|conn| conn.migrate(Some(Limits::new(MIGRATION_TIMEOUT)))).await
     }
 
     /// # Errors
@@ -83,9 +90,9 @@ impl Store {
 impl Conn {
     /// Brings the tables up to date and returns the names of the migrations that ran. They run in one
     /// transaction, and processes that start together wait for one another.
-    pub(crate) fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn migrate(&mut self, limits: Option<Limits>) -> Result<Vec<String>, StoreError> {
         let names = |versions: Vec<MigrationVersion<'_>>| versions.iter().map(ToString::to_string).collect();
-        self.write(|conn| {
+        let migrated = self.write(limits, |conn| {
             if let Self::Postgres(c) = conn {
                 c.batch_execute("SELECT pg_advisory_xact_lock(hashtext('stockyard migrate'))")?;
             }
@@ -96,7 +103,8 @@ impl Conn {
                 Self::Sqlite(c) => c.run_pending_migrations(SQLITE_MIGRATIONS).map(names),
             }
             .map_err(StoreError::Migration)
-        })
+        });
+        migrated.map_err(Failed::of_write)
     }
 
     /// Unlike diesel's own function this creates no table, so a role that only reads and writes rows may call it.

@@ -534,6 +534,7 @@ pub fn booked(
 pub struct Filter {
     pub open: Option<bool>,
     pub symbol: Option<Symbol>,
+    pub client_order_id: Option<String>,
 }
 
 /// Newest first; ids sort by time of submission.
@@ -556,6 +557,9 @@ pub fn page(
     }
     if let Some(symbol) = &filter.symbol {
         query = query.filter(stocks::symbol.eq(symbol));
+    }
+    if let Some(client_order_id) = &filter.client_order_id {
+        query = query.filter(orders::client_order_id.eq(client_order_id));
     }
     if let Some(before) = before {
         query = query.filter(orders::id.lt(before));

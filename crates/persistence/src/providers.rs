@@ -140,6 +140,12 @@ pub fn release(tx: &mut Tx<'_>, name: &str, holder: &str) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Ends all leases of `holder`'s.
+pub fn release_all(tx: &mut Tx<'_>, holder: &str) -> Result<(), StoreError> {
+    diesel::delete(provider_leases::table.filter(provider_leases::holder.eq(holder))).execute(tx.conn)?;
+    Ok(())
+}
+
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = provider_quotes)]
 #[diesel(treat_none_as_default_value = false)]

@@ -23,7 +23,7 @@ fn open(file: &Path) -> Result<SqliteConnection, StoreError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn create(file: &Path) -> Result<(), StoreError> {
-    Conn::Sqlite(open(file)?).migrate().map(drop)
+    Conn::Sqlite(open(file)?).migrate(None).map(drop)
 }
 
 /// Reads the whole file and checks that SQLite finds no damage; returns the version of its tables. A log beside the file

@@ -1,83 +1,49 @@
 //! The store: a pool of connections and the two kinds of transaction.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use diesel::r2d2::{CustomizeConnection, ManageConnection, NopConnectionCustomizer, Pool};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit};
 
-use crate::connection::{Conn, DatabaseUrl, Manager};
+use crate::connection::{Conn, Connector, DatabaseUrl, Failed};
 use crate::error::StoreError;
-use crate::login::connect_error;
+use crate::lane::Lane;
 use crate::metrics::CONNECTION_WAIT;
+use crate::pool::{Pool, PoolState, Pooled, Right};
+use crate::watch::{CallNumber, Limits, Watch};
 
 /// The database. Cheap to clone; clones share the pool.
 #[derive(Clone)]
 pub struct Store {
-    url: DatabaseUrl,
-    pool: Pool<Manager>,
-    /// As many as the pool has connections, so that waiting costs a task and not a thread.
-    permits: Arc<Semaphore>,
+    pool: Arc<Pool>,
+    limits: Limits,
     /// SQLite has one writer: within this process writers queue here, in order, instead of polling its lock.
     writer: Option<Arc<Mutex<()>>>,
 }
 
-/// A connection of its own for a thread that asks the database one thing after the other: it waits for no pool, and its
-/// statements stay prepared.
-pub struct Lane {
-    manager: Manager,
-    conn: Option<Conn>,
-    writer: Option<Arc<Mutex<()>>>,
+/// How a process uses its database.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// The most calls at a time.
+    pub connections: u32,
+    /// How long one statement may take, and how long a call waits for a lock or for a free connection. A call without
+    /// any answer is given up half a second later.
+    pub timeout: Duration,
 }
 
-impl Lane {
-    /// Runs `work` in a transaction that may write, on this thread; an error rolls all of it back.
-    ///
-    /// # Errors
-    /// Those of `work`, and of the database. After one of the database the next call connects anew.
-    ///
-    /// # Panics
-    /// On a thread of the async runtime, whose tasks it would hold up.
-    pub fn write<T, E: From<StoreError>>(
-        &mut self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut conn = self.take()?;
-        let turn = self.writer.as_ref().map(|writer| writer.blocking_lock());
-        let result = conn.write(|conn| work(&mut Tx { conn }).map_err(Failure::Work));
-        drop(turn);
-        if matches!(&result, Ok(_) | Err(Failure::Work(_))) && !self.manager.has_broken(&mut conn) {
-            self.conn = Some(conn);
-        }
-        result.map_err(Failure::into)
-    }
-
-    /// Runs a single statement that reads, on this thread.
-    ///
-    /// # Errors
-    /// Those of the database. After one the next call connects anew.
-    pub fn query<T>(
-        &mut self,
-        work: impl FnOnce(Statement<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut conn = self.take()?;
-        let result = work(Statement { conn: &mut conn });
-        if result.is_ok() {
-            self.conn = Some(conn);
-        }
-        result
-    }
-
-    fn take(&mut self) -> Result<Conn, StoreError> {
-        let connect = || {
-            let mut conn = self.manager.connect()?;
-            conn.settle_in().map_err(diesel::r2d2::Error::QueryError)?;
-            Ok(conn)
-        };
-        let unavailable = |error: diesel::r2d2::Error| StoreError::Unavailable(Box::new(error));
-        self.conn.take().map_or_else(connect, Ok).map_err(unavailable)
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { connections: 8, timeout: Duration::from_secs(3) }
     }
 }
+
+/// How much longer jobs may take than requests.
+const JOBS: u32 = 10;
+/// After so long without use a connection is asked whether it lives before a statement goes over it.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How often an idle pool is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An open transaction. Repository functions take one.
 pub struct Tx<'c> {
@@ -98,28 +64,41 @@ impl Store {
     /// [`StoreError::Unavailable`] with the reason when no connection can be made within five seconds, or
     /// [`StoreError::LoginRefused`].
     pub fn open(url: DatabaseUrl, connections: u32) -> Result<Self, StoreError> {
-        Self::open_with(url, connections, Box::new(NopConnectionCustomizer))
+        Self::open_with(url, StoreOptions { connections, ..StoreOptions::default() })
     }
 
-    /// With something done to each connection when it is made.
-    pub(crate) fn open_with(
+    /// With other timeouts.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(url: DatabaseUrl, options: StoreOptions) -> Result<Self, StoreError> {
+        Self::watched(url, options, PROBE_AFTER, None)
+    }
+
+    /// Counts the statements that are sent.
+    pub(crate) fn watched(
         url: DatabaseUrl,
-        connections: u32,
-        customizer: Box<dyn CustomizeConnection<Conn, diesel::r2d2::Error>>,
+        options: StoreOptions,
+        probe_after: Duration,
+        statements: Option<Arc<AtomicUsize>>,
     ) -> Result<Self, StoreError> {
         let writer = matches!(url, DatabaseUrl::Sqlite(_)).then(Arc::default);
-        try_to_connect(url.clone())?;
-        let pool = Pool::builder()
-            .max_size(connections)
-            .min_idle(Some(1))
-            .connection_timeout(CONNECTION_TIMEOUT)
-            .test_on_check_out(false)
-            .error_handler(Box::new(LogConnectionErrors))
-            .connection_customizer(customizer)
-            .build(Manager(url.clone()))
-            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        let permits = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(1)));
-        Ok(Self { url, pool, permits, writer })
+        let limits = Limits::new(options.timeout);
+        let connector = Connector { url, limits };
+        try_to_connect(connector.clone())?;
+        let pool = Arc::new(Pool::new(connector, options.connections, probe_after, statements));
+        Ok(Self { pool, limits, writer })
+    }
+
+    /// The same database for jobs, which have more time.
+    #[must_use]
+    pub fn for_jobs(&self) -> Self {
+        self.within(self.pool.connector.limits.statement * JOBS)
+    }
+
+    /// The same database with that much time for a statement.
+    pub(crate) fn within(&self, timeout: Duration) -> Self {
+        Self { limits: Limits::new(timeout), ..self.clone() }
     }
 
     /// Whether writing transactions follow one another anyway, so that a second writer would only wait.
@@ -130,23 +109,63 @@ impl Store {
     /// Makes all connections now.
     #[cfg(feature = "testing")]
     pub(crate) fn fill(&self) {
-        let all: Vec<_> = (0..self.pool.max_size()).map(|_| self.pool.get()).collect();
-        assert!(all.iter().all(Result::is_ok), "the database lets {} connect", all.len());
+        for _ in 0..self.pool.size {
+            let made = self.pool.connect(&self.pool.new_watch());
+            self.pool.add(made.expect("the database lets as many connect"));
+        }
     }
 
     /// How many transactions there can be at once.
     pub fn connections(&self) -> usize {
-        usize::try_from(self.pool.max_size()).unwrap_or(1)
+        self.pool.size
+    }
+
+    /// How the connections are used at the moment.
+    pub fn pool_state(&self) -> PoolState {
+        self.pool.state()
+    }
+
+    /// How long the database has for a statement.
+    pub fn timeout(&self) -> Duration {
+        self.limits.statement
+    }
+
+    /// The longest time that a caller waits for a call, with the wait for a connection.
+    pub fn longest_call(&self) -> Duration {
+        self.limits.statement * 3
     }
 
     /// How many of them are under way.
     pub fn connections_in_use(&self) -> usize {
-        self.connections().saturating_sub(self.permits.available_permits())
+        self.pool_state().in_use
     }
 
     /// A connection beside the pool, made when it is first used.
     pub fn lane(&self) -> Lane {
-        Lane { manager: Manager(self.url.clone()), conn: None, writer: self.writer.clone() }
+        Lane::new(self.pool.clone(), self.limits, self.writer.clone())
+    }
+
+    /// Asks the database once a second whether it is there, while nobody else does: a process that was idle during a
+    /// restart or a failover finds no dead connections afterwards. Ends with the store.
+    pub async fn look_after_idle_connections(self) {
+        let limits = Limits::new(LOOK_EVERY);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some(pooled) = self.pool.take_rested(LOOK_EVERY) else { continue };
+            let Ok(permit) = self.pool.permits.clone().try_acquire_owned() else {
+                self.pool.add(pooled);
+                continue;
+            };
+            let asked: Result<(), StoreError> = self
+                .run(permit, Some(pooled), limits, |pooled, _| {
+                    pooled.answers();
+                    Ok(())
+                })
+                .await;
+            if let Err(error) = asked {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer");
+            }
+        }
     }
 
     /// Copies a SQLite database into a new file, while others read and write.
@@ -178,8 +197,11 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.blocking(move |conn| {
-            conn.read(|conn| work(&mut Tx { conn }).map_err(Failure::Work)).map_err(Failure::into)
+        let (pool, limits) = (self.pool.clone(), self.own_limits());
+        self.call(move |pooled, _| {
+            let mut work = once(work);
+            let transact = |pooled: &mut Pooled| pooled.conn.read(limits, |conn| work(&mut Tx { conn }));
+            begun(&pool, pooled, transact)?.map_err(Failed::of_read)
         })
         .await
     }
@@ -196,13 +218,20 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.blocking(move |conn| work(Statement { conn })).await
+        let pool = self.pool.clone();
+        self.call(move |pooled, _| {
+            if pooled.is_rested(pool.probe_after) && !pooled.answers() {
+                replace(&pool, pooled)?;
+            }
+            work(Statement { conn: &mut pooled.conn })
+        })
+        .await
     }
 
     /// Runs `work` in a transaction that may write; an error rolls all of it back.
     ///
     /// # Errors
-    /// Those of `work`, and of the database.
+    /// Those of `work`, and of the database. After [`StoreError::OutcomeUnknown`] the changes may be there.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -211,18 +240,35 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let turn = match &self.writer {
-            Some(writer) => Some(writer.clone().lock_owned().await),
-            None => None,
-        };
-        self.blocking(move |conn| {
-            let result =
-                conn.write(|conn| work(&mut Tx { conn }).map_err(Failure::Work)).map_err(Failure::into);
+        let turn = self.turn().await?;
+        let (pool, limits) = (self.pool.clone(), self.own_limits());
+        self.call(move |pooled, call| {
+            let (mut work, watch) = (once(work), pooled.watch.clone());
+            let transact = |pooled: &mut Pooled| {
+                pooled.conn.write(limits, |conn| {
+                    let value = work(&mut Tx { conn })?;
+                    watch.may_commit(call)?;
+                    Ok(value)
+                })
+            };
+            let result = begun(&pool, pooled, transact);
             // Held here and not by the caller, who may have gone away while the transaction runs.
             drop(turn);
-            result
+            result?.map_err(Failed::of_write)
         })
         .await
+    }
+
+    /// The turn to write, where there is one writer.
+    async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, StoreError> {
+        let Some(writer) = &self.writer else { return Ok(None) };
+        let turn = tokio::time::timeout(self.limits.statement, writer.clone().lock_owned()).await;
+        turn.map(Some).map_err(|late| StoreError::Busy(late.into()))
+    }
+
+    /// Those of a transaction that may take longer, or less long, than the connections allow.
+    fn own_limits(&self) -> Option<Limits> {
+        (self.limits != self.pool.connector.limits).then_some(self.limits)
     }
 
     pub(crate) async fn blocking<T, E>(
@@ -233,65 +279,184 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let began = std::time::Instant::now();
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        self.call(|pooled, _| work(&mut pooled.conn)).await
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let began = Instant::now();
+        let wait = tokio::time::timeout(self.limits.statement, self.pool.permits.clone().acquire_owned());
+        let permit = wait.await;
         CONNECTION_WAIT.observe(began.elapsed().as_secs_f64());
+        match permit {
+            Ok(permit) => permit.map_err(|closed| StoreError::Unavailable(closed.into())),
+            Err(_) => Err(StoreError::Busy("no connection became free in time".into())),
+        }
+    }
+
+    /// Runs `work` with a connection on a thread that may wait, and waits for it no longer than the limits allow.
+    async fn call<T, E>(
+        &self,
+        work: impl FnOnce(&mut Pooled, CallNumber) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let permit = self.permit().await?;
+        let pooled = self.pool.take();
+        self.run(permit, pooled, self.limits, work).await
+    }
+
+    async fn run<T, E>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        pooled: Option<Pooled>,
+        limits: Limits,
+        work: impl FnOnce(&mut Pooled, CallNumber) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let pool = self.pool.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut conn = pool.get().map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-            let result = work(&mut conn);
-            drop((conn, permit));
+        let watch = pooled.as_ref().map_or_else(|| pool.new_watch(), |pooled| pooled.watch.clone());
+        let call = watch.begin();
+        let right = Right::new(pool.clone(), permit);
+        let caller = Caller {
+            right: right.clone(),
+            watch: watch.clone(),
+            call,
+            limits,
+            generation: pool.generation(),
+            waits: true,
+        };
+        let mut task = tokio::task::spawn_blocking(move || {
+            let done = Done(right);
+            let mut pooled = match pooled {
+                Some(pooled) => pooled,
+                None => pool.connect(&watch).inspect_err(|_| {
+                    watch.end();
+                })?,
+            };
+            let result = work(&mut pooled, call);
+            let was_abandoned = watch.end();
+            pool.put(pooled, was_abandoned);
+            drop(done);
             result
-        })
-        .await
-        .map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
+        });
+        let mut caller = caller;
+        let result = tokio::select! {
+            biased;
+            result = &mut task => result,
+            () = caller.watch.overdue(call, limits) => match caller.give_up() {
+                Some(error) => return Err(error.into()),
+                None => task.await,
+            }
+        };
+        caller.waits = false;
+        result.map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
+    }
+}
+
+/// The caller's part of a call.
+struct Caller {
+    right: Right,
+    watch: Arc<Watch>,
+    call: CallNumber,
+    limits: Limits,
+    generation: u64,
+    waits: bool,
+}
+
+impl Caller {
+    /// `None` when the call is over.
+    fn give_up(&mut self) -> Option<StoreError> {
+        self.waits = false;
+        let is_silent = self.watch.is_silent(self.limits);
+        let error = self.watch.abandon(self.call)?;
+        self.right.leave_behind();
+        if is_silent {
+            self.right.pool().distrust(self.generation);
+        }
+        Some(error)
+    }
+}
+
+impl Drop for Caller {
+    /// A caller who has gone away, as browsers do, leaves its call to somebody who waits in its place.
+    fn drop(&mut self) {
+        if !self.waits {
+            return;
+        }
+        self.waits = false;
+        let mut substitute = Self {
+            right: self.right.clone(),
+            watch: self.watch.clone(),
+            call: self.call,
+            limits: self.limits,
+            generation: self.generation,
+            waits: false,
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                substitute.watch.overdue(substitute.call, substitute.limits).await;
+                substitute.give_up();
+            });
+        }
+    }
+}
+
+/// Gives the place of a call back, also when its work panics.
+struct Done(Right);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
+/// Runs a transaction. When its connection was dead before anything was asked, it runs on a new one.
+fn begun<T, E>(
+    pool: &Pool,
+    pooled: &mut Pooled,
+    mut transact: impl FnMut(&mut Pooled) -> Result<T, Failed<E>>,
+) -> Result<Result<T, Failed<E>>, StoreError> {
+    let result = transact(pooled);
+    match result {
+        Err(Failed::Begin(_)) if pool.note_loss(pooled) => {
+            replace(pool, pooled)?;
+            Ok(transact(pooled))
+        }
+        result => Ok(result),
+    }
+}
+
+/// Puts a new connection in the place of a dead one.
+fn replace(pool: &Pool, pooled: &mut Pooled) -> Result<(), StoreError> {
+    pool.note_loss(pooled);
+    *pooled = pool.connect(&pooled.watch.clone())?;
+    Ok(())
+}
+
+/// A transaction's work, which is done once, but may have to wait for a second BEGIN.
+pub(crate) fn once<T, E>(
+    work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+) -> impl FnMut(&mut Tx<'_>) -> Result<T, E> {
+    let mut work = Some(work);
+    move |tx| {
+        let work = work.take().expect("Invariant: work begins after BEGIN, which succeeds once");
+        work(tx)
     }
 }
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pool would keep trying and hide the reason: a first connection tells it at once. On a thread of its own,
-/// because libpq waits for ever for a server that accepts and says nothing.
-fn try_to_connect(url: DatabaseUrl) -> Result<(), StoreError> {
+/// On a thread of its own, because libpq may wait longer.
+fn try_to_connect(connector: Connector) -> Result<(), StoreError> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(Manager(url).connect().map(drop)));
+    std::thread::spawn(move || sender.send(connector.connect(&Watch::new(None)).map(drop)));
     match receiver.recv_timeout(CONNECTION_TIMEOUT) {
-        Ok(connected) => connected.map_err(connect_error),
+        Ok(connected) => connected,
         Err(_) => Err(StoreError::Unavailable("the server does not answer".into())),
-    }
-}
-
-/// Keeps errors of `work` apart from those of BEGIN and COMMIT.
-enum Failure<E> {
-    Work(E),
-    Database(diesel::result::Error),
-}
-
-impl<E> From<diesel::result::Error> for Failure<E> {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl<E: From<StoreError>> Failure<E> {
-    fn into(self) -> E {
-        match self {
-            Self::Work(error) => error,
-            Self::Database(error) => StoreError::from(error).into(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct LogConnectionErrors;
-
-impl diesel::r2d2::HandleError<diesel::r2d2::Error> for LogConnectionErrors {
-    fn handle_error(&self, error: diesel::r2d2::Error) {
-        tracing::warn!(%error, "no connection to the database");
     }
 }

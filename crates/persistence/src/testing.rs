@@ -2,20 +2,25 @@
 //! `postgres`, the latter on the server of `TEST_DATABASE_URL`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{CustomizeConnection, ManageConnection, NopConnectionCustomizer};
 
-use crate::connection::{Conn, Manager};
-use crate::{DatabaseUrl, Store};
+use crate::connection::{Conn, Connector};
+use crate::watch::{Limits, Watch};
+use crate::{DatabaseUrl, Store, StoreOptions};
+
+/// Long, because a test's machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A store with its database, which goes away with it.
 pub struct TestStore {
     pub store: Store,
     pub url: DatabaseUrl,
-    statements: Statements,
+    statements: Arc<AtomicUsize>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -46,30 +51,14 @@ impl TestStore {
             "postgres" => (DatabaseUrl::Postgres(create_postgres_database()), None),
             other => panic!("STOCKYARD_TEST_BACKEND is {other:?}: use sqlite or postgres"),
         };
-        let statements = Statements::default();
-        let store = open_with(url.clone(), connections, Box::new(statements.clone()));
+        let statements = Arc::<AtomicUsize>::default();
+        let store = open_with(url.clone(), connections, Some(statements.clone()));
         Self { store, url, statements, _folder: folder }
     }
 
     /// How many statements the store has sent to the database, `BEGIN` and `COMMIT` included.
     pub fn statements(&self) -> usize {
-        self.statements.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Counts what goes over the connections of a store.
-#[derive(Debug, Clone, Default)]
-struct Statements(Arc<AtomicUsize>);
-
-impl CustomizeConnection<Conn, diesel::r2d2::Error> for Statements {
-    fn on_acquire(&self, conn: &mut Conn) -> Result<(), diesel::r2d2::Error> {
-        let counted = self.0.clone();
-        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-            if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Ok(())
+        self.statements.load(Ordering::Relaxed)
     }
 }
 
@@ -101,7 +90,8 @@ impl TestStore {
     }
 
     fn connect(&self) -> Conn {
-        Manager(self.url.clone()).connect().expect("connect to the test database")
+        let connector = Connector { url: self.url.clone(), limits: Limits::new(TIMEOUT) };
+        connector.connect(&Watch::new(None)).expect("connect to the test database")
     }
 }
 
@@ -111,26 +101,24 @@ impl TestStore {
 /// # Panics
 /// When the database cannot be reached.
 pub fn open(url: DatabaseUrl, connections: u32) -> Store {
-    open_with(url, connections, Box::new(NopConnectionCustomizer))
+    open_with(url, connections, None)
 }
 
-fn open_with(
-    url: DatabaseUrl,
-    connections: u32,
-    customizer: Box<dyn CustomizeConnection<Conn, diesel::r2d2::Error>>,
-) -> Store {
-    let store = Store::open_with(url, connections, customizer).expect("open the test database");
+fn open_with(url: DatabaseUrl, connections: u32, statements: Option<Arc<AtomicUsize>>) -> Store {
+    let options = StoreOptions { connections, timeout: TIMEOUT };
+    // No statement is sent that the test does not ask for.
+    let store = Store::watched(url, options, Duration::MAX, statements).expect("open the test database");
     store.fill();
     store
 }
 
 /// A new database on the throw-away server, and its URL.
 pub fn create_postgres_database() -> String {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
     #[expect(clippy::disallowed_methods, reason = "the test command starts the server and names it here")]
     let server = std::env::var("TEST_DATABASE_URL")
         .expect("TEST_DATABASE_URL names no PostgreSQL server: run the tests through `make test`");
-    let name = format!("test_{}_{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+    // Not by the process's id: on a busy machine ids come back within one run.
+    let name = format!("test_{}", uuid::Uuid::now_v7().simple());
     let mut conn =
         PgConnection::establish(&server).expect("connect to the PostgreSQL server of TEST_DATABASE_URL");
     conn.batch_execute(&format!("CREATE DATABASE {name}")).expect("create a database");

@@ -3,7 +3,9 @@
 //! Orders that arrive while a transaction commits form the next batch; an idle desk begins at once. For a batch the
 //! rows of all its portfolios are locked, the pure decisions are made in the order of arrival, and what came of them
 //! is written with a handful of statements. A refused order leaves nothing and disturbs no other. When the database
-//! refuses a batch, it is rolled back and its orders run again one by one.
+//! refuses a batch, it is rolled back and its orders run again one by one; when the connection is lost, the batch runs
+//! again on a new one, where what was committed before is found. Each caller has an answer in time, whatever the
+//! database does: a connection that does not answer is left behind (`persistence::Lane`).
 //!
 //! A clerk decides while the database waits, and waits while it writes. So where the database can write two
 //! transactions at once there are two clerks, each for half of the portfolios.
@@ -12,7 +14,9 @@ mod batch;
 mod news;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,20 +111,31 @@ impl Command {
         }
     }
 
-    /// What its owner calls the order, within its portfolio.
+    /// What its owner calls the order, within its portfolio. An order named after its own id has no such name.
     fn name(&self) -> Option<(PortfolioId, &str)> {
-        let name = match self {
-            Self::Place { order, .. } => &order.client_order_id,
-            Self::Replace { changes, .. } => &changes.client_order_id,
-            Self::Cancel { .. } | Self::Work { .. } => &None,
+        let (name, id) = match self {
+            Self::Place { order, ids, .. } => (order.client_order_id.as_deref()?, ids[0]),
+            Self::Replace { changes, new, .. } => (changes.client_order_id.as_deref()?, *new),
+            Self::Cancel { .. } | Self::Work { .. } => return None,
         };
-        Some((self.portfolio(), name.as_deref()?))
+        (name != id.to_string()).then_some((self.portfolio(), name))
     }
 }
 
 struct Waiting {
     command: Command,
     answer: oneshot::Sender<Result<PlacedOrder>>,
+    claim: Claim,
+}
+
+/// A command is carried out by a clerk or withdrawn by its caller, whoever claims it first.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn is_won(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Since when a clerk has been writing the batch at hand; shared with those who watch the desk.
@@ -169,21 +184,29 @@ impl Desk {
         Self { store, clock, rules, live, noted, most: trading.order_batch.max(1), clerks }
     }
 
-    /// Hands a command to the desk and waits for what came of it. Who stops waiting does not stop the order.
+    /// Hands a command to the desk and waits for its result. A caller that goes away does not stop the order.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the queue is full, else why the order was refused.
+    /// [`Error::Busy`] when the queue is full or no clerk was free in time, [`StoreError::OutcomeUnknown`] when the
+    /// result did not arrive in time, else why the order was refused.
     pub async fn submit(&self, command: Command) -> Result<PlacedOrder> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
+        let claim = Claim::default();
         let clerk = command.portfolio().0.unsigned_abs() % self.clerks.len() as u64;
         let clerk = &self.clerks[usize::try_from(clerk).unwrap_or(0)];
-        clerk.get_or_init(|| self.open()).queue.try_send(Waiting { command, answer }).map_err(|refused| {
-            match refused {
-                mpsc::error::TrySendError::Full(_) => Error::Busy,
-                mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
-            }
+        clerk
+            .get_or_init(|| self.open())
+            .queue
+            .try_send(Waiting { command, answer, claim: claim.clone() })
+            .map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
         })?;
-        answered.await.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order")))
+        match tokio::time::timeout(self.store.longest_call(), &mut answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order"))),
+            Err(_) if claim.is_won() => Err(Error::Busy),
+            Err(late) => Err(StoreError::OutcomeUnknown(late.into()).into()),
+        }
     }
 
     pub fn load(&self) -> DeskLoad {
@@ -204,8 +227,9 @@ impl Desk {
             clock: self.clock.clone(),
             rules: self.rules.clone(),
             live: self.live.clone(),
-            news: News::new(self.noted.clone()),
-            kept: HashMap::new(),
+            memory: Memory::new(&self.noted),
+            noted: self.noted.clone(),
+            timeout: self.store.timeout(),
         };
         let most = self.most;
         let batch_began = BatchBegan::default();
@@ -243,23 +267,42 @@ enum Attempt {
     AfterError,
 }
 
-/// Who sits at the desk.
+/// The worker thread that carries out order commands.
 struct Clerk {
     lane: Lane,
     clock: Clock,
     rules: Arc<TradingRules>,
     live: Arc<Live>,
+    memory: Arc<Mutex<Memory>>,
+    noted: Noted,
+    /// How long the database has for a statement.
+    timeout: Duration,
+}
+
+/// What a clerk has read before.
+struct Memory {
     news: News,
     /// The market time of the last price kept in the database, by stock.
     kept: HashMap<StockId, Timestamp>,
+}
+
+impl Memory {
+    fn new(noted: &Noted) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { news: News::new(noted.clone()), kept: HashMap::new() }))
+    }
 }
 
 impl Clerk {
     fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize, began: &Mutex<Option<Instant>>) {
         let mut waiting = Vec::with_capacity(most);
         while receiver.blocking_recv_many(&mut waiting, most) > 0 {
+            let claimed = waiting.drain(..).filter(|waiting| waiting.claim.is_won());
             let (commands, answers): (Vec<_>, Vec<_>) =
-                waiting.drain(..).map(|Waiting { command, answer }| (command, answer)).unzip();
+                claimed.map(|Waiting { command, answer, .. }| (command, answer)).unzip();
+            if commands.is_empty() {
+                continue;
+            }
+            let commands: Arc<[Command]> = commands.into();
             let start = Instant::now();
             set_began(began, Some(start));
             let results = self.serve(&commands);
@@ -267,65 +310,93 @@ impl Clerk {
             metrics::count_batch(commands.len(), start.elapsed());
             for ((command, answer), result) in commands.iter().zip(answers).zip(results) {
                 metrics::count_command(command.kind(), outcome_label(&result));
-                // Nobody may wait any more.
+                // The caller may have gone away.
                 let _ = answer.send(result);
             }
         }
     }
 
     /// An answer for each command.
-    fn serve(&mut self, commands: &[Command]) -> Vec<Result<PlacedOrder>> {
-        let mut served = self.transact(commands, Attempt::First);
+    fn serve(&mut self, commands: &Arc<[Command]>) -> Vec<Result<PlacedOrder>> {
+        let begun = Instant::now();
+        let all = 0..commands.len();
+        let mut served = self.transact(commands, all.clone(), Attempt::First);
         if matches!(served, Err(StoreError::Duplicate(_))) {
-            served = self.transact(commands, Attempt::Repeated);
+            served = self.transact(commands, all.clone(), Attempt::Repeated);
+        }
+        let lost =
+            |error: &StoreError| matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_));
+        if let Err(error) = &served
+            && lost(error)
+            && begun.elapsed() < self.timeout
+        {
+            tracing::warn!(%error, orders = commands.len(), "orders run again on a new connection");
+            served = match (self.transact(commands, all, Attempt::AfterError), served) {
+                // Whether the first transaction was committed is still not known.
+                (Err(again), Err(unknown @ StoreError::OutcomeUnknown(_))) if again.is_outage() => {
+                    Err(unknown)
+                }
+                (again, _) => again,
+            };
         }
         match served {
             Ok(answers) => answers,
+            Err(error) if error.is_outage() && !matches!(error, StoreError::Busy(_)) => {
+                tracing::warn!(%error, orders = commands.len(), "orders cannot be carried out");
+                commands.iter().map(|_| Err(error.repeated().into())).collect()
+            }
             Err(error) => {
                 tracing::warn!(%error, orders = commands.len(), "orders run again one by one");
-                let alone = |command| {
-                    let answers = self.transact(std::slice::from_ref(command), Attempt::AfterError);
-                    answers
-                        .map(|mut answers| answers.swap_remove(0))
-                        .unwrap_or_else(|error| Err(error.into()))
-                };
-                commands.iter().map(alone).collect()
+                (0..commands.len()).map(|one| self.serve_alone(commands, one, begun)).collect()
             }
         }
     }
 
-    /// All commands in one transaction.
+    /// One command of a batch that failed, while its caller still waits.
+    fn serve_alone(&mut self, commands: &Arc<[Command]>, one: usize, begun: Instant) -> Result<PlacedOrder> {
+        if begun.elapsed() >= self.timeout * 2 {
+            return Err(StoreError::Busy("the orders before it took too long".into()).into());
+        }
+        let mut answers = self.transact(commands, one..one + 1, Attempt::AfterError)?;
+        answers.swap_remove(0)
+    }
+
+    /// Some of the commands in one transaction.
     fn transact(
         &mut self,
-        commands: &[Command],
+        commands: &Arc<[Command]>,
+        some: Range<usize>,
         attempt: Attempt,
     ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
-        let Self { lane, clock, rules, live, news, kept } = self;
-        let served = catch_unwind(AssertUnwindSafe(|| {
-            lane.write(|tx| {
-                let mut load =
-                    |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, clock, rules, news);
-                let decide = |batch: &mut Batch| -> Vec<_> {
-                    commands.iter().map(|command| batch.decide(command, rules)).collect()
-                };
-                let mut batch = load(tx, attempt)?;
-                let mut outcomes = decide(&mut batch);
-                if attempt == Attempt::First && Batch::was_placed_before(tx, commands, &outcomes)? {
-                    batch = load(tx, Attempt::Repeated)?;
-                    outcomes = decide(&mut batch);
-                }
-                let changes = batch.changes();
-                Ok((batch.save(tx, outcomes, kept)?, changes))
-            })
-        }));
+        let (commands, memory) = (commands.clone(), self.memory.clone());
+        let (clock, rules) = (self.clock.clone(), self.rules.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let commands = &commands[some];
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let Memory { news, kept } = &mut *memory;
+            let mut load =
+                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, &clock, &rules, news);
+            let decide = |batch: &mut Batch| -> Vec<_> {
+                commands.iter().map(|command| batch.decide(command, &rules)).collect()
+            };
+            let mut batch = load(tx, attempt)?;
+            let mut outcomes = decide(&mut batch);
+            if attempt == Attempt::First && Batch::was_placed_before(tx, commands, &outcomes)? {
+                batch = load(tx, Attempt::Repeated)?;
+                outcomes = decide(&mut batch);
+            }
+            let changes = batch.changes();
+            Ok((batch.save(tx, outcomes, kept)?, changes))
+        };
         let served: std::result::Result<(_, Vec<Change>), StoreError> =
-            served.unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
+            catch_unwind(AssertUnwindSafe(|| self.lane.write(work)))
+                .unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
         if served.is_err() {
-            // Some of them may have been kept in this transaction.
-            kept.clear();
+            // Prices may have been noted as kept in this transaction. A thread left behind goes on with the old memory.
+            self.memory = Memory::new(&self.noted);
         }
         let (answers, changes) = served?;
-        live.announce(changes);
+        self.live.announce(changes);
         Ok(answers)
     }
 }

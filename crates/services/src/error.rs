@@ -81,6 +81,9 @@ pub enum Error {
     /// As many streams are open as this process takes, or it is about to end.
     #[error("no more streams can be opened at the moment")]
     StreamsFull,
+    /// The database did not confirm an order. If it was placed, it is found by this name.
+    #[error("{source}")]
+    OrderUnconfirmed { client_order_id: String, source: Box<Error> },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a background task ended unexpectedly")]
@@ -116,6 +119,17 @@ impl Error {
 
     pub(crate) fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(error.into())
+    }
+
+    /// Adds the order's name when the order may have been placed, or can be sent again.
+    pub(crate) fn about_order(self, client_order_id: String) -> Self {
+        match self {
+            Self::Busy => Self::OrderUnconfirmed { client_order_id, source: Box::new(self) },
+            Self::Store(ref cause) if cause.is_outage() => {
+                Self::OrderUnconfirmed { client_order_id, source: Box::new(self) }
+            }
+            other => other,
+        }
     }
 
     /// What a source's refusal means for a request about one symbol.

@@ -163,7 +163,7 @@ impl Services {
         }
         tracing::info!(job.kind = run.kind, job.key = run.key, job.partition = run.partition, "job started");
         let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
-        let result = self.do_job(&run, &alive).await;
+        let result = self.with_time_for_jobs().do_job(&run, &alive).await;
         drop(alive);
         let (status, outcome, put_off) = match &result {
             Ok(Outcome::Done(outcome)) => (JobStatus::Done, outcome.clone(), TimeDelta::zero()),
@@ -182,6 +182,23 @@ impl Services {
         );
         let mine = self.finish_run(id, worker, status, outcome, put_off).await?;
         result.map(|_| mine)
+    }
+
+    /// Before the end of a worker: its runs that have not ended are handed out to others at once.
+    ///
+    /// # Errors
+    /// Only when the database fails; then they are taken over when their worker has been silent for a while.
+    pub async fn give_back_runs(&self, worker: &str) -> Result<usize> {
+        let worker = worker.to_owned();
+        self.store.write(move |tx| jobs::give_back(tx, &worker).map_err(Error::from)).await
+    }
+
+    /// A run was handed out to a worker that does not begin it: it is handed out again at once.
+    ///
+    /// # Errors
+    /// Only when the database fails; then it is handed out again after a while.
+    pub async fn hand_back_run(&self, id: i64) -> Result<()> {
+        self.store.write(move |tx| jobs::hand_back(tx, id).map_err(Error::from)).await
     }
 
     /// Answers whether the run was still this worker's.

@@ -119,7 +119,7 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
         ids.sort_unstable();
         ids.dedup();
         let found: HashMap<PortfolioId, Version> = match lane
-            .query(|statement| portfolios::versions(statement, &ids))
+            .query(move |statement| portfolios::versions(statement, &ids))
         {
             Ok(rows) => rows.into_iter().map(|(id, owner, number)| (id, Version { owner, number })).collect(),
             Err(error) => {

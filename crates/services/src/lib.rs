@@ -135,6 +135,16 @@ impl Services {
         }
     }
 
+    /// The same with more time for each call of the database.
+    fn with_time_for_jobs(&self) -> Self {
+        Self { store: self.store.for_jobs(), ..self.clone() }
+    }
+
+    /// How the connections to the database are used at the moment.
+    pub fn pool_state(&self) -> persistence::PoolState {
+        self.store.pool_state()
+    }
+
     pub fn market(&self) -> &Market {
         &self.market
     }
@@ -149,6 +159,13 @@ impl Services {
     /// [`Error::Store`] when it does not.
     pub async fn check_ready(&self) -> Result<()> {
         self.store.read(|tx| persistence::installation::get(tx, "ready").map(drop).map_err(Error::from)).await
+    }
+
+    /// Before the end of a process: gives back what keeps other processes from asking the price source.
+    pub async fn give_back_leases(&self) {
+        if let Some(limits) = self.market.quotes.limits() {
+            limits.release_all().await;
+        }
     }
 
     /// Before the end of a process: see [`Store::checkpoint`].

@@ -90,6 +90,24 @@ impl Services {
             .await
     }
 
+    /// Before the end of a process: another one may match orders at once.
+    ///
+    /// # Errors
+    /// Only when the database fails; then the lease runs out by itself.
+    pub async fn give_back_matching(&self, worker: &str) -> Result<()> {
+        let (holder, wall) = (worker.to_owned(), self.market.clock.wall());
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                if lease(tx)?.is_some_and(|lease| lease.holder == holder && lease.until > wall) {
+                    let over = Lease { holder, until: wall };
+                    installation::set(tx, LEASE, &serde_json::to_string(&over).map_err(Error::internal)?)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Lets all working orders meet the prices up to now. Several processes may do it at once, and any of them again:
     /// the desk decides on the order as it is, and what a price has done to it before it does not do twice.
     ///

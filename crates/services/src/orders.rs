@@ -190,8 +190,8 @@ fn with_fills(tx: &mut Tx<'_>, found: Vec<Order>) -> Result<Vec<OrderWithFills>>
 }
 
 impl Services {
-    /// Places an order. A command with a `client_order_id` that was used before for the same order answers
-    /// that order.
+    /// Places an order. A command with a `client_order_id` that was used before for the same order returns that order;
+    /// one without gets the order's id.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
@@ -201,9 +201,22 @@ impl Services {
         &self,
         user: UserId,
         portfolio: PortfolioId,
-        order: PlaceOrder,
+        mut order: PlaceOrder,
     ) -> Result<PlacedOrder> {
         check(&order)?;
+        let ids: [OrderId; 3] = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
+        let name = order.client_order_id.get_or_insert_with(|| ids[0].to_string()).clone();
+        let placed = self.place_named(user, portfolio, order, ids).await;
+        placed.map_err(|error| error.about_order(name))
+    }
+
+    async fn place_named(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: PlaceOrder,
+        ids: [OrderId; 3],
+    ) -> Result<PlacedOrder> {
         // Network first: nothing waits for it while it holds a lock.
         let seen = match self.look_at(user, &order.symbol).await {
             Ok(seen) => seen,
@@ -214,7 +227,6 @@ impl Services {
             }
         };
         self.check_auction(order.time_in_force)?;
-        let ids = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
         let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
         placed.map_err(|error| self.blame_clock(error))
     }
@@ -243,10 +255,24 @@ impl Services {
         user: UserId,
         portfolio: PortfolioId,
         order: OrderId,
-        changes: ReplaceOrder,
+        mut changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
         check_name(changes.client_order_id.as_deref())?;
         changes.time_in_force.map_or(Ok(()), |time_in_force| self.check_auction(time_in_force))?;
+        let new = OrderId(self.market.clock.new_id());
+        let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
+        let replaced = self.replace_named(user, portfolio, order, new, changes).await;
+        replaced.map_err(|error| error.about_order(name))
+    }
+
+    async fn replace_named(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        new: OrderId,
+        changes: ReplaceOrder,
+    ) -> Result<PlacedOrder> {
         let symbol = self.order(user, portfolio, order).await?.order.symbol;
         let seen = match self.look_at(user, &symbol).await {
             Ok(seen) => seen,
@@ -255,7 +281,6 @@ impl Services {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
-        let new = OrderId(self.market.clock.new_id());
         let replaced =
             self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
         replaced.map_err(|error| self.blame_clock(error))
@@ -277,6 +302,10 @@ impl Services {
         name: Option<String>,
         request: String,
     ) -> Result<PlacedOrder> {
+        if matches!(&refused, Error::Store(cause) if cause.is_outage()) {
+            // The database would not tell of an earlier order either.
+            return Err(refused);
+        }
         let replayed = self.store.read(move |tx| {
             crate::portfolios::owned(tx, portfolio, user)?;
             replay(tx, portfolio, name.as_deref(), &request)

@@ -116,6 +116,11 @@ impl BudgetStore for ProviderStore {
         self.write(move |tx| providers::release(tx, &name, &holder)).await
     }
 
+    async fn release_all(&self, holder: &str) -> Result<(), StoreFailed> {
+        let holder = holder.to_owned();
+        self.write(move |tx| providers::release_all(tx, &holder)).await
+    }
+
     async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed> {
         let rows: Vec<_> = quotes.iter().map(row).collect();
         self.write(move |tx| providers::publish(tx, &rows)).await

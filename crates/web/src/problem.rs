@@ -3,8 +3,10 @@
 
 use std::fmt;
 
+use actix_session::storage::{LoadError, SaveError, UpdateError};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -127,7 +129,15 @@ impl Problem {
     }
 
     pub fn database_unavailable() -> Self {
-        Self::unavailable("database_unavailable", "The database does not answer at the moment.", None)
+        let detail =
+            "The database does not answer at the moment. Nothing was changed: try again in a moment.";
+        Self::outage(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+    }
+
+    /// Something that the database or its disk refuses, and that heals without a change of the request.
+    fn outage(status: StatusCode, code: &'static str, detail: &str) -> Self {
+        let problem = Self::new(status, code, "Not available at the moment", detail);
+        Self { retry_after_s: Some(DATABASE_RETRY_S), ..problem }
     }
 
     fn unavailable(code: &'static str, detail: impl Into<String>, retry_at: Option<Timestamp>) -> Self {
@@ -301,19 +311,57 @@ impl From<Error> for Problem {
             Error::TooManyPortfolios(_) => {
                 Self::new(StatusCode::CONFLICT, "too_many_portfolios", "Too many", detail)
             }
-            Error::Store(cause @ StoreError::Unavailable(_)) => {
-                tracing::error!(error = &cause as &dyn std::error::Error, "database");
-                Self::database_unavailable()
+            Error::OrderUnconfirmed { client_order_id, source } => {
+                Self::from(*source).fact("client_order_id", client_order_id)
             }
-            Error::Store(cause) => {
-                tracing::error!(error = &cause as &dyn std::error::Error, "database");
-                Self::internal()
-            }
+            Error::Store(cause) => of_database(&cause),
             Error::Internal(cause) => {
                 tracing::error!(error = &*cause as &dyn std::error::Error, "internal error");
                 Self::internal()
             }
         }
+    }
+}
+
+/// When a client should try again after an outage of the database, which is used at once when it is back.
+const DATABASE_RETRY_S: i64 = 3;
+
+/// An error of the database: an outage, or a fault of this program.
+fn of_database(error: &StoreError) -> Problem {
+    let cause = error as &dyn std::error::Error;
+    match error.is_outage() {
+        true => tracing::warn!(error = cause, "database"),
+        false => tracing::error!(error = cause, "database"),
+    }
+    let unavailable = |code, detail| Problem::outage(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+    match error {
+        StoreError::Unavailable(_) | StoreError::LoginRefused(_) => Problem::database_unavailable(),
+        StoreError::Busy(_) => {
+            unavailable("database_busy", "The database is busy. Nothing was changed: try again in a moment.")
+        }
+        StoreError::ReadOnly(_) => unavailable(
+            "database_read_only",
+            "The database accepts no changes at the moment. Nothing was changed: try again later.",
+        ),
+        StoreError::OutcomeUnknown(_) => unavailable(
+            "outcome_unknown",
+            "The database did not confirm the change in time, so it may have been made or not. Check before you repeat \
+             it. An order is found by its client_order_id, and is not placed twice under the same one.",
+        ),
+        StoreError::Full(_) => Problem::outage(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage_full",
+            "The disk of the database is full. Nothing was changed: try again when there is space.",
+        ),
+        StoreError::Duplicate(_)
+        | StoreError::MissingReference(_)
+        | StoreError::PendingMigrations
+        | StoreError::NewerSchema { .. }
+        | StoreError::ForeignTables
+        | StoreError::Damaged(_)
+        | StoreError::Migration(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Query(_) => Problem::internal(),
     }
 }
 
@@ -359,12 +407,12 @@ pub async fn shape_errors(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let answered = next.call(request).await?.map_into_boxed_body();
+    let api = is_api(request.path());
+    let answered = next.call(request).await.map_err(|error| of_session(error, api))?.map_into_boxed_body();
     let status = answered.status();
     if !status.is_client_error() && !status.is_server_error() {
         return Ok(answered);
     }
-    let api = is_api(answered.request().path());
     let is_problem = answered
         .headers()
         .get(header::CONTENT_TYPE)
@@ -385,6 +433,47 @@ pub async fn shape_errors(
         }
     }
     Ok(ServiceResponse::new(request, shaped))
+}
+
+/// A session that cannot be loaded or stored ends its request without a response of ours: it has the database's.
+fn of_session(error: actix_web::Error, api: bool) -> actix_web::Error {
+    let is_of_session = error.as_error::<InternalError<LoadError>>().is_some()
+        || error.as_error::<InternalError<SaveError>>().is_some()
+        || error.as_error::<InternalError<UpdateError>>().is_some()
+        || error.as_error::<InternalError<anyhow::Error>>().is_some();
+    if !is_of_session {
+        return error;
+    }
+    tracing::warn!(%error, "the session cannot be stored");
+    match api {
+        true => Problem::database_unavailable().into(),
+        false => PlainPage(Problem::database_unavailable()).into(),
+    }
+}
+
+/// A page without the frame of the others, which needs the request.
+#[derive(Debug)]
+struct PlainPage(Problem);
+
+impl fmt::Display for PlainPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for PlainPage {
+    fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (title, detail) = (self.0.title, &self.0.detail);
+        let html = format!("<!doctype html><title>{title}</title><h1>{title}</h1><p>{detail}</p>");
+        let mut response =
+            HttpResponse::build(self.0.status).content_type("text/html; charset=utf-8").body(html);
+        self.0.set_headers(&mut response);
+        response
+    }
 }
 
 /// What a handler of ours refused with, of a page or of the API.

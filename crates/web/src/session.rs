@@ -48,7 +48,7 @@ impl SessionStore for Sessions {
             Ok(state) => state,
             Err(error) => {
                 // An error here would end the request without an answer of ours: `user` gives it one.
-                tracing::error!(error = &error as &dyn std::error::Error, "the session cannot be read");
+                tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be read");
                 return Ok(Some(State::from([(UNREADABLE.to_owned(), "true".to_owned())])));
             }
         };

@@ -95,14 +95,16 @@ impl WorkerError {
 }
 
 /// Until runs under way have ended after `shutdown`; a host waits ten seconds before it kills.
-const GRACE: Duration = Duration::from_secs(9);
+const GRACE: Duration = Duration::from_secs(8);
+/// Then for giving back what others may go on with.
+const GIVING_BACK: Duration = Duration::from_secs(1);
 /// Between the end of an apalis worker and its next start.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often an idle worker looks into the queue.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Works until `shutdown`: then begins nothing new, and returns when the runs under way have ended, after nine
-/// seconds at the latest. What has not ended by then is taken over by another worker, or after the next start.
+/// seconds at the latest. What has not ended by then is given back, and done by another worker or after the next start.
 ///
 /// # Errors
 /// At the start alone: an address that cannot be understood, a Redis that does not answer.
@@ -164,7 +166,16 @@ pub async fn run(
         Ok(()) => tracing::info!("worker stopped"),
         Err(_) => tracing::warn!("worker stopped with runs under way; they will be taken over"),
     }
-    heartbeat.end().await;
+    let giving_back = async {
+        runner.give_back().await;
+        heartbeat.end().await;
+    };
+    // A database that is away is no reason to end late.
+    if tokio::time::timeout(GIVING_BACK, giving_back).await.is_err() {
+        tracing::warn!(
+            "the worker's leases and runs were not given back in time; they run out by themselves"
+        );
+    }
     Ok(())
 }
 

@@ -108,12 +108,29 @@ impl Runner {
         self.0.services.match_orders_as(&self.0.name).await.map(drop)
     }
 
+    /// At the end: others may match orders and do the runs that have not ended, without waiting.
+    pub(crate) async fn give_back(&self) {
+        let Shared { services, name, .. } = &*self.0;
+        if let Err(error) = services.give_back_matching(name).await {
+            tracing::warn!(%error, "others match orders only when this worker's lease has run out");
+        }
+        match services.give_back_runs(name).await {
+            Ok(0) => {}
+            Ok(runs) => tracing::info!(runs, "runs that have not ended are left to other workers"),
+            Err(error) => {
+                tracing::warn!(%error, "runs that have not ended wait until this worker counts as dead")
+            }
+        }
+        services.give_back_leases().await;
+    }
+
     /// Does a run in a task of its own: it ends properly even when the connection to Redis, and with it the apalis
     /// worker that took it, ends earlier. A failure is final for Redis: whether to try again is decided by the record
     /// of runs.
     pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
+            self.0.services.hand_back_run(id).await?;
             return Err("the worker is stopping: the run is left to another".into());
         }
         let shared = self.0.clone();

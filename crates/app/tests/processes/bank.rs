@@ -2,6 +2,7 @@
 //! look on. No cent and no order comes from nowhere or goes astray.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,20 @@ pub struct Bank {
     portfolios: Arc<[i64]>,
     quotes: Arc<[Quote]>,
     ledger: Arc<Mutex<Ledger>>,
+    /// The database may be away: customers are told so, and go on.
+    endures_outages: bool,
+    /// Customers finish what they do and leave.
+    closed: Arc<AtomicBool>,
+}
+
+/// How requests are refused while the database is away.
+const OUTAGES: [&str; 5] =
+    ["database_unavailable", "database_busy", "database_read_only", "outcome_unknown", "busy"];
+/// What a customer waits after such a refusal. The client of a real one waits longer: `Retry-After`.
+const AFTER_OUTAGE: Duration = Duration::from_millis(100);
+
+fn is_outage(answer: &Answer) -> bool {
+    answer.status == 503 && OUTAGES.contains(&answer.json()["code"].as_str().unwrap_or_default())
 }
 
 impl Bank {
@@ -254,13 +269,49 @@ impl Bank {
             let [last, bid, ask] = ["price", "bid", "ask"].map(|price| amount(&quote[price]));
             quotes.push(Quote { symbol, last, bid, ask });
         }
-        Self { trader, portfolios: ids.into(), quotes: quotes.into(), ledger: Arc::default() }
+        Self {
+            trader,
+            portfolios: ids.into(),
+            quotes: quotes.into(),
+            ledger: Arc::default(),
+            endures_outages: false,
+            closed: Arc::default(),
+        }
+    }
+
+    pub fn enduring_outages(self) -> Self {
+        Self { endures_outages: true, ..self }
+    }
+
+    /// Looks at a portfolio and orders something. Whether both went well.
+    pub async fn is_served(&self) -> bool {
+        let portfolio = *pick(&self.portfolios);
+        let path = format!("/api/v1/portfolios/{portfolio}/valuation");
+        let seen = self.trader.client.ask_once(Method::GET, &path, |request| request).await;
+        let seen = seen.expect("an answer to a read");
+        assert!(seen.status == 200 || is_outage(&seen), "{}", seen.text);
+        let mut request = self.next_request(Prices::Stand);
+        request.portfolio = portfolio;
+        request.wish = Wish::Place(json!({
+            "symbol": "KO", "side": "buy", "quantity": "0.01", "type": "market",
+        }));
+        let answer = self.ask(&request).await.expect("an answer to an order");
+        let is_out = is_outage(&answer);
+        match is_out {
+            true => self.ledger().unheard.push(request),
+            false => self.ledger().hear(&request, &answer, false),
+        }
+        seen.status == 200 && !is_out
     }
 
     /// With new connections.
     pub fn reconnected(&self) -> Self {
         let trader = Trader { client: self.trader.client.reconnected(), ..self.trader.clone() };
-        Self { trader, ..self.clone() }
+        Self { trader, closed: Arc::default(), ..self.clone() }
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// How many orders the customers know of.
@@ -284,7 +335,8 @@ impl Bank {
     }
 
     async fn customer(&self, prices: Prices, until: Instant) -> bool {
-        while Instant::now() < until && self.ledger().requests < MOST_REQUESTS {
+        let is_open = || !self.closed.load(Ordering::Relaxed) && Instant::now() < until;
+        while is_open() && self.ledger().requests < MOST_REQUESTS {
             let request = self.next_request(prices);
             let cut = rand::random_bool(0.2);
             if cut {
@@ -309,9 +361,19 @@ impl Bank {
                 }
                 return false;
             };
+            if self.endures_outages && is_outage(&answer) {
+                if request.makes_an_order() {
+                    self.ledger().unheard.push(request);
+                }
+                tokio::time::sleep(AFTER_OUTAGE).await;
+                continue;
+            }
             self.ledger().hear(&request, &answer, cut);
             if answer.status == 201 && request.makes_an_order() && rand::random_bool(0.1) {
                 let Some(again) = self.ask(&request).await else { return false };
+                if self.endures_outages && is_outage(&again) {
+                    continue;
+                }
                 assert_eq!(again.header("idempotent-replayed"), Some("true"), "{}", again.text);
                 self.ledger().hear(&request, &again, false);
             }

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 
 pub enum Books {
     Postgres(PgConnection),
@@ -17,6 +17,12 @@ pub enum Books {
 struct Number {
     #[diesel(sql_type = BigInt)]
     number: i64,
+}
+
+#[derive(QueryableByName)]
+struct Words {
+    #[diesel(sql_type = Text)]
+    text: String,
 }
 
 impl Books {
@@ -45,6 +51,13 @@ impl Books {
             Self::Sqlite(connection) => query.get_result(connection).unwrap(),
         };
         found.number
+    }
+
+    /// The one text that a query of PostgreSQL returns as `text`.
+    pub fn text(&mut self, query: &str) -> String {
+        let Self::Postgres(connection) = self else { panic!("a question to PostgreSQL") };
+        let found: Words = sql_query(query).get_result(connection).unwrap();
+        found.text
     }
 
     pub fn snapshots(&mut self, date: NaiveDate) -> i64 {

@@ -54,17 +54,31 @@ impl Installation {
             binary: env!("CARGO_BIN_EXE_stockyard").into(),
             started: AtomicU32::new(0),
         };
-        installation.with("RATE_LIMITS", "off").with("CORS_ALLOWED_ORIGINS", ALLOWED_ORIGIN)
+        installation
+            .with("RATE_LIMITS", "off")
+            .with("CORS_ALLOWED_ORIGINS", ALLOWED_ORIGIN)
+            // A busy machine is no outage.
+            .with("DATABASE_TIMEOUT_MS", "20000")
     }
 
     /// A new, empty database on the PostgreSQL server; the worker inside the server.
     pub fn on_postgres() -> Self {
-        Self::embedded().with("DATABASE_URL", &new_postgres_database()).with("SECRET_KEY", &"k".repeat(64))
+        Self::at(&new_postgres_database())
+    }
+
+    /// A database on another server than that beside the tests.
+    pub fn at(database_url: &str) -> Self {
+        Self::embedded().with("DATABASE_URL", database_url).with("SECRET_KEY", &"k".repeat(64))
+    }
+
+    /// With the Redis beside the tests.
+    pub fn with_redis(self) -> Self {
+        self.with("REDIS_URL", &empty_redis_database(&service("TEST_REDIS_URL")))
     }
 
     /// PostgreSQL and Redis: web and worker processes of their own.
     pub fn full() -> Self {
-        Self::on_postgres().with("REDIS_URL", &empty_redis_database(&service("TEST_REDIS_URL")))
+        Self::on_postgres().with_redis()
     }
 
     pub fn with(mut self, variable: &str, value: &str) -> Self {
@@ -108,6 +122,15 @@ impl Installation {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The URL of its PostgreSQL database.
+    pub fn database_url(&self) -> String {
+        self.environment.get("DATABASE_URL").expect("an installation on PostgreSQL").clone()
+    }
+
+    pub fn has_redis(&self) -> bool {
+        self.environment.contains_key("REDIS_URL")
     }
 
     pub fn is_on_postgres(&self) -> bool {

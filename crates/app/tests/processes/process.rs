@@ -83,7 +83,7 @@ impl Process {
         assert!(self.signal(name).unwrap().success(), "{} takes no signal", self.name);
     }
 
-    fn signal(&self, name: &str) -> std::io::Result<ExitStatus> {
+    pub fn signal(&self, name: &str) -> std::io::Result<ExitStatus> {
         let pid = self.child.id().to_string();
         Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status()
     }

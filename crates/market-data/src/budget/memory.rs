@@ -118,6 +118,11 @@ impl BudgetStore for InMemoryBudget {
         Ok(())
     }
 
+    async fn release_all(&self, holder: &str) -> Result<(), StoreFailed> {
+        self.state().leases.retain(|_, (by, _)| by != holder);
+        Ok(())
+    }
+
     async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed> {
         let mut state = self.state();
         for published in quotes {

@@ -103,6 +103,9 @@ pub trait BudgetStore: Send + Sync {
     /// Ends a lease of `holder`'s; those of others stay.
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreFailed>;
 
+    /// Ends all leases of `holder`'s.
+    async fn release_all(&self, holder: &str) -> Result<(), StoreFailed>;
+
     /// Keeps each symbol's quote for the other processes and the next start, replacing older ones.
     async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed>;
 

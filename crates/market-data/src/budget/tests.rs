@@ -192,6 +192,9 @@ async fn leases_are_one_holders_until_they_end() {
     assert!(store.try_lease("quote/AAPL", "other", end, end + seconds(30)).await.unwrap());
     store.release("quote/AAPL", "other").await.unwrap();
     assert!(store.try_lease("quote/AAPL", "one", now, end).await.unwrap());
+    store.release_all("one").await.unwrap();
+    assert!(store.try_lease("quote/AAPL", "other", now, end).await.unwrap());
+    assert!(!store.try_lease("quote/MSFT", "one", now, end).await.unwrap());
 }
 
 /// A database that is away.
@@ -230,6 +233,9 @@ impl BudgetStore for Away {
         Err(StoreFailed("away".to_owned()))
     }
     async fn release(&self, _: &str, _: &str) -> Result<(), StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+    async fn release_all(&self, _: &str) -> Result<(), StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
     async fn publish(&self, _: &[Published]) -> Result<(), StoreFailed> {

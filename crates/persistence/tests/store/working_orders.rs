@@ -238,7 +238,7 @@ async fn open_and_working_orders_are_found_by_portfolio_and_across_all() {
     assert_eq!(db.read(move |tx| orders::working(tx, Some(after), 2)).await, works[2..4]);
 
     let page = async |open, ticker: Option<&str>| {
-        let filter = Filter { open, symbol: ticker.map(symbol) };
+        let filter = Filter { open, symbol: ticker.map(symbol), ..Filter::default() };
         let found = db.read(move |tx| orders::page(tx, first, &filter, None, 100)).await;
         let mut found: Vec<OrderId> = found.iter().map(|order| order.id).collect();
         found.reverse();

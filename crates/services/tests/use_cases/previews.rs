@@ -146,6 +146,7 @@ async fn a_preview_foretells_orders_that_wait() {
         let unnamed = |order: &Order| Order {
             id: foretold.order.id,
             parent_order_id: order.parent_order_id.map(|_| foretold.order.id),
+            client_order_id: None,
             ..order.clone()
         };
         assert_eq!(foretold.order, unnamed(&placed.order));

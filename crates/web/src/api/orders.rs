@@ -480,6 +480,8 @@ pub struct Asked {
     /// `open`, `closed` or `all` (unless said otherwise)
     status: Option<String>,
     symbol: Option<String>,
+    /// The one order with this `client_order_id`, or none.
+    client_order_id: Option<String>,
     /// How many items, 1 to 200; 50 unless said otherwise.
     limit: Option<String>,
     /// `next_cursor` of the page before.
@@ -499,7 +501,7 @@ impl Asked {
             }
         };
         let symbol = parse("symbol", self.symbol.as_deref(), "must be a symbol, like AAPL")?;
-        Ok(Filter { open, symbol })
+        Ok(Filter { open, symbol, client_order_id: self.client_order_id.clone() })
     }
 }
 

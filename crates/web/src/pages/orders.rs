@@ -68,7 +68,7 @@ pub async fn list(
     // What cannot be a symbol or a cursor leads to the list without it.
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
-    let filter = Filter { open, symbol: symbol.clone() };
+    let filter = Filter { open, symbol: symbol.clone(), ..Filter::default() };
     let page = services.orders(user, id, filter, before, PAGE).await?;
     let base = format!("/portfolios/{id}/orders");
     let named = symbol.as_ref().map_or("", Symbol::as_str);

@@ -145,7 +145,7 @@ async fn page_view(
 ) -> Result<PortfolioView, services::Error> {
     let ValuedPortfolio { portfolio, valuation, valued_at } = services.valuation(user, id).await?;
     let flows = services.external_flows(user, id).await?;
-    let of = |open| Filter { open: Some(open), symbol: None };
+    let of = |open| Filter { open: Some(open), ..Filter::default() };
     let open = services.orders(user, id, of(true), None, MOST_OPEN).await?;
     let closed = services.orders(user, id, of(false), None, MOST_CLOSED).await?.items;
     let last = last_prices(services, &valuation, &open.items).await;

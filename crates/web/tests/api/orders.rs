@@ -13,11 +13,11 @@ async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
     let mara = app.register("mara").await;
     let portfolio = mara.open("100000.00").await;
     let answer = mara.buy(portfolio, "aapl", "10").await.is(201);
-    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]" }, @r#"
+    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]", ".client_order_id" => "[uuid]" }, @r#"
     {
       "amount": "-1500.50",
       "canceled_at": null,
-      "client_order_id": null,
+      "client_order_id": "[uuid]",
       "commission": "0.00",
       "expires_at": "2026-11-21T05:00:00Z",
       "filled_at": "2026-11-20T19:12:00Z",
@@ -93,11 +93,11 @@ async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
     mara.buy(portfolio, "AAPL", "10").await.is(201);
     app.prices.set_bid_and_ask("AAPL", "159.90", "160.10");
     let answer = mara.sell(portfolio, "AAPL", "4").await.is(201);
-    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]" }, @r#"
+    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]", ".client_order_id" => "[uuid]" }, @r#"
     {
       "amount": "639.60",
       "canceled_at": null,
-      "client_order_id": null,
+      "client_order_id": "[uuid]",
       "commission": "0.00",
       "expires_at": "2026-11-21T05:00:00Z",
       "filled_at": "2026-11-20T19:12:00Z",
@@ -169,11 +169,11 @@ async fn an_order_by_money_buys_what_the_money_buys() {
         "symbol": "MSFT", "side": "buy", "type": "market", "notional": "500", "time_in_force": "gtc",
     });
     let order = mara.order(portfolio, order).await.is(201);
-    assert_json_snapshot!(order.json(), { ".id" => "[uuid]" }, @r#"
+    assert_json_snapshot!(order.json(), { ".id" => "[uuid]", ".client_order_id" => "[uuid]" }, @r#"
     {
       "amount": "-500.00",
       "canceled_at": null,
-      "client_order_id": null,
+      "client_order_id": "[uuid]",
       "commission": "0.00",
       "expires_at": null,
       "filled_at": "2026-11-20T19:12:00Z",

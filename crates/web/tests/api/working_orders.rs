@@ -19,11 +19,11 @@ async fn a_limit_order_keeps_its_cash_and_fills_at_the_better_price() {
     let portfolio = mara.open("10000.00").await;
     let order = with(limit_buy("10", "140"), json!({"time_in_force": "gtc"}));
     let answer = mara.order(portfolio, order).await.is(201);
-    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]" }, @r#"
+    assert_json_snapshot!(answer.json(), { ".id" => "[uuid]", ".client_order_id" => "[uuid]" }, @r#"
     {
       "amount": "0.00",
       "canceled_at": null,
-      "client_order_id": null,
+      "client_order_id": "[uuid]",
       "commission": "0.00",
       "expires_at": null,
       "filled_at": null,

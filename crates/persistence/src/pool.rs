@@ -1,0 +1,239 @@
+//! The connections of a process: those that are idle, and how many there may be.
+//!
+//! A call takes an idle connection or makes one on its own thread, so that a database that is back is used at once. When
+//! one connection is found dead, all that are as old as it are closed: after a restart of the server none of them works.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::connection::{Connection, SimpleConnection, TransactionManager};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::connection::{Conn, Connector, DatabaseUrl};
+use crate::error::StoreError;
+use crate::watch::Watch;
+
+/// Older connections are closed after their use: what a server keeps for them grows.
+const OLDEST: Duration = Duration::from_secs(30 * 60);
+/// Connections that were needed once and are not any more are closed after this time.
+const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
+/// Threads that may wait for a dead connection without counting as connections. With more of them, calls find no
+/// connection free.
+const MOST_LEFT_BEHIND: usize = 128;
+
+pub(crate) struct Pool {
+    pub connector: Connector,
+    pub size: usize,
+    pub permits: Arc<Semaphore>,
+    /// The one used last is at the back.
+    idle: Mutex<VecDeque<Pooled>>,
+    /// Raised when a connection is found dead.
+    generation: AtomicU64,
+    /// Threads whose callers have given up.
+    left_behind: AtomicUsize,
+    /// After so long without use a connection is asked whether it lives before a statement goes over it.
+    pub probe_after: Duration,
+    /// Counts statements, for tests.
+    statements: Option<Arc<AtomicUsize>>,
+}
+
+/// A connection of the pool.
+pub(crate) struct Pooled {
+    pub conn: Conn,
+    pub watch: Arc<Watch>,
+    generation: u64,
+    made_at: Instant,
+    used_at: Instant,
+}
+
+impl Pooled {
+    /// Whether the server may have gone away since its last use.
+    pub fn is_rested(&self, probe_after: Duration) -> bool {
+        matches!(self.conn, Conn::Postgres(_)) && self.used_at.elapsed() >= probe_after
+    }
+
+    /// It was used.
+    pub fn rest(&mut self) {
+        self.used_at = Instant::now();
+    }
+
+    /// Whether the server answers.
+    pub fn answers(&mut self) -> bool {
+        self.conn.batch_execute("SELECT 1").is_ok()
+    }
+}
+
+/// How the connections of a process are used at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// The most calls at a time.
+    pub size: usize,
+    /// Calls under way.
+    pub in_use: usize,
+    pub idle: usize,
+    /// Threads that wait for a connection whose caller has given up.
+    pub left_behind: usize,
+}
+
+impl Pool {
+    pub fn new(
+        connector: Connector,
+        size: u32,
+        probe_after: Duration,
+        statements: Option<Arc<AtomicUsize>>,
+    ) -> Self {
+        let size = usize::try_from(size).unwrap_or(1).max(1);
+        Self {
+            connector,
+            size,
+            permits: Arc::new(Semaphore::new(size)),
+            idle: Mutex::default(),
+            generation: AtomicU64::new(0),
+            left_behind: AtomicUsize::new(0),
+            probe_after,
+            statements,
+        }
+    }
+
+    pub fn is_on_postgres(&self) -> bool {
+        matches!(self.connector.url, DatabaseUrl::Postgres(_))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Pooled>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn new_watch(&self) -> Arc<Watch> {
+        Watch::new(self.statements.clone())
+    }
+
+    /// An idle connection.
+    pub fn take(&self) -> Option<Pooled> {
+        self.idle().pop_back()
+    }
+
+    /// The idle connection that was used last, when even that was long ago.
+    pub fn take_rested(&self, since: Duration) -> Option<Pooled> {
+        let mut idle = self.idle();
+        idle.pop_back_if(|pooled| pooled.is_rested(since))
+    }
+
+    /// A new connection.
+    pub fn connect(&self, watch: &Arc<Watch>) -> Result<Pooled, StoreError> {
+        // Before, because the server may restart meanwhile.
+        let generation = self.generation();
+        let conn = self.connector.connect(watch)?;
+        let now = Instant::now();
+        Ok(Pooled { conn, watch: watch.clone(), generation, made_at: now, used_at: now })
+    }
+
+    /// Takes a connection back after a call, or closes it. Its watch has ended the call.
+    pub fn put(&self, mut pooled: Pooled, was_abandoned: bool) {
+        let lost = self.note_loss(&mut pooled);
+        let is_old = pooled.made_at.elapsed() > OLDEST;
+        // An error of SQLite leaves its connection as it is.
+        let is_sound = pooled.watch.is_sound() || !self.is_on_postgres();
+        if lost || was_abandoned || is_old || !is_sound || !self.is_current(&pooled) {
+            return;
+        }
+        pooled.rest();
+        let mut idle = self.idle();
+        // One is enough: it is called as often as connections come back.
+        let unused = match idle.front() {
+            Some(oldest) if oldest.used_at.elapsed() > IDLE_FOR => idle.pop_front(),
+            _ => None,
+        };
+        idle.push_back(pooled);
+        drop(idle);
+        drop(unused);
+    }
+
+    /// Whether the connection is broken. Then others made before it are closed too.
+    pub fn note_loss(&self, pooled: &mut Pooled) -> bool {
+        let broken =
+            <Conn as Connection>::TransactionManager::is_broken_transaction_manager(&mut pooled.conn);
+        if pooled.watch.is_lost() {
+            self.distrust(pooled.generation);
+        }
+        broken || pooled.watch.is_lost()
+    }
+
+    pub fn is_current(&self, pooled: &Pooled) -> bool {
+        pooled.generation == self.generation()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Closes the idle connections of that generation, unless it is over already.
+    pub fn distrust(&self, generation: u64) {
+        if !self.is_on_postgres() {
+            return;
+        }
+        let next = generation + 1;
+        let first = self.generation.compare_exchange(generation, next, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            let closed = std::mem::take(&mut *self.idle());
+            tracing::warn!(
+                connections = closed.len(),
+                "a connection to the database is dead: all idle ones are closed"
+            );
+        }
+    }
+
+    /// Keeps idle connections ready.
+    pub fn add(&self, pooled: Pooled) {
+        self.idle().push_back(pooled);
+    }
+
+    pub fn state(&self) -> PoolState {
+        PoolState {
+            size: self.size,
+            in_use: self.size.saturating_sub(self.permits.available_permits()),
+            idle: self.idle().len(),
+            left_behind: self.left_behind.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The right of a call to one of the connections. Both the caller and the thread hold it.
+#[derive(Clone)]
+pub(crate) struct Right {
+    pool: Arc<Pool>,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Right {
+    pub fn new(pool: Arc<Pool>, permit: OwnedSemaphorePermit) -> Self {
+        Self { pool, permit: Arc::new(Mutex::new(Some(permit))) }
+    }
+
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The caller has given up: another call may use its place, unless too many threads are left behind.
+    pub fn leave_behind(&self) {
+        let counted = self.pool.left_behind.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MOST_LEFT_BEHIND).then_some(count + 1)
+        });
+        if counted.is_ok() && self.take().is_none() {
+            // The thread has ended in this moment.
+            self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The thread is done.
+    pub fn give_back(&self) {
+        if self.take().is_none() {
+            self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
