@@ -19,6 +19,7 @@ use worker::WorkerConfig;
 
 use crate::config::{BadConfig, Config};
 use crate::database_file::{Create, DatabaseFile};
+use crate::descriptors;
 use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
 use crate::wiring::{self, Role};
 
@@ -36,6 +37,7 @@ fn listen_for_stop() -> Stop {
 /// Pages and API, and the jobs unless Redis hands them to others.
 pub async fn serve(config: &Config, create: Create, accept_price_source_change: bool) -> Result<ExitCode> {
     let stop = listen_for_stop();
+    let connections = descriptors::connection_limits(config, descriptors::raise_limit());
     let in_use = || {
         format!(
             "HOST and PORT: cannot listen on {}:{}; choose another PORT or end what uses it",
@@ -61,6 +63,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
         trusted_proxies: config.trusted_proxies.clone(),
         rate_limits: config.rate_limits,
         metrics_token: config.metrics_token.clone(),
+        connections,
     };
     let jobs = match &config.redis_url {
         Some(_) => None,
@@ -76,7 +79,8 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     }
     let address = listener.local_addr()?;
     let ending = services.clone();
-    tracing::info!(%address, database = %config.database_url, source = %services.market().quotes.source(), "listening");
+    let connections = web_config.connections.total;
+    tracing::info!(%address, connections, database = %config.database_url, source = %services.market().quotes.source(), "listening");
     println!("Stockyard is at {}", config.public_url);
     web::run(services, web_config, listener, stopped(stop)).await?;
     if let Some(jobs) = jobs {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use services::TradingConfig;
 use services::health::HealthConfig;
 use services::live::StreamLimits;
 use url::Url;
+use web::ConnectionLimits;
 
 pub use misspelled::Misspelled;
 
@@ -78,6 +79,13 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMITS`: on or off. Default on.
     pub rate_limits: bool,
+    /// `CONNECTIONS`: open connections of clients. Default as many as the descriptors allow, at most 20000.
+    pub connections: Option<usize>,
+    /// `CONNECTIONS_PER_ADDRESS`: of them from one address. Default 1024, or half of the descriptors.
+    pub connections_per_address: Option<usize>,
+    /// `HEADER_TIMEOUT_S`, `BODY_TIMEOUT_S`, `SEND_TIMEOUT_S`, `MIN_TRANSFER_RATE`, `KEEP_ALIVE_S`: how slow a client may
+    /// be. Default 10, 30, 30, 500 and 75. The numbers of connections in it have no meaning.
+    pub client_limits: ConnectionLimits,
     /// `STREAMS_PER_USER` and `STREAMS`: event streams of one user and of all, in each process. Default 10 and 10000.
     pub streams: StreamLimits,
     /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: how long a check of the deep health check may take, and after how long
@@ -267,6 +275,9 @@ impl Config {
                 &"must have at least 16 characters: make one with `openssl rand -hex 24`",
             );
         }
+        let connections = env.connections("CONNECTIONS");
+        let connections_per_address = env.connections("CONNECTIONS_PER_ADDRESS");
+        let client_limits = env.client_limits();
         if matches!(market_data, Some(MarketData::AlphaVantage { .. } | MarketData::Yahoo { .. }))
             && (clock_start.is_some() || clock_speed.is_some())
         {
@@ -298,6 +309,9 @@ impl Config {
                     cors_allowed_origins,
                     trusted_proxies,
                     rate_limits,
+                    connections,
+                    connections_per_address,
+                    client_limits,
                     streams,
                     health,
                     metrics_token: metrics_token.map(SecretString::from),
@@ -308,6 +322,14 @@ impl Config {
             }
             _ => Err(BadConfig(env.bad)),
         }
+    }
+
+    /// From these variables alone.
+    #[cfg(test)]
+    pub fn of(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
+        Self::read(true, |name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     /// The key that signs cookies: the configured one, or the one kept in the data folder, made the first time.
@@ -529,6 +551,26 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
+    fn connections(&mut self, name: &str) -> Option<usize> {
+        let most: NonZeroU32 = self.parsed(name, "a number of connections from 1 on, like 1024")?;
+        usize::try_from(most.get()).ok()
+    }
+
+    fn client_limits(&mut self) -> ConnectionLimits {
+        let default = ConnectionLimits::default();
+        let mut seconds = |name: &str, default: Duration| self.seconds(name).unwrap_or(default);
+        ConnectionLimits {
+            header_timeout: seconds("HEADER_TIMEOUT_S", default.header_timeout),
+            body_timeout: seconds("BODY_TIMEOUT_S", default.body_timeout),
+            send_timeout: seconds("SEND_TIMEOUT_S", default.send_timeout),
+            keep_alive: seconds("KEEP_ALIVE_S", default.keep_alive),
+            min_rate: self
+                .parsed("MIN_TRANSFER_RATE", "a number of bytes per second from 1 on, like 500")
+                .unwrap_or(default.min_rate),
+            ..default
+        }
+    }
+
     fn market_data(&mut self) -> Option<MarketData> {
         let api_key = self.text("ALPHAVANTAGE_API_KEY");
         let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
@@ -564,9 +606,7 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, BadConfig> {
-        Config::read(true, |name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
+        Config::of(variables)
     }
 
     fn complaints(variables: &[(&str, &str)]) -> Vec<String> {

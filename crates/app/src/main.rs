@@ -4,6 +4,7 @@ mod backup;
 mod commands;
 mod config;
 mod database_file;
+mod descriptors;
 mod provider_check;
 mod startup;
 mod telemetry;

@@ -4,6 +4,7 @@ mod access_log;
 mod api;
 mod assets;
 mod chart;
+mod connections;
 mod corporate_actions;
 mod csrf;
 mod extract;
@@ -18,23 +19,33 @@ mod order_fields;
 mod pages;
 mod problem;
 mod render;
+mod request_size;
 mod routes;
 mod session;
 
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
+use actix_http::{Extensions, HttpService, Protocol};
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::AppConfig;
 use actix_web::middleware::{Compress, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use connections::{CLOSING, ClientStream, Registry};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use services::Services;
 use tracing_actix_web::TracingLogger;
 use url::Url;
 
+pub use connections::ConnectionLimits;
 pub use openapi::document as openapi_document;
 
 /// What the web server needs to know of the deployment.
@@ -51,6 +62,7 @@ pub struct WebConfig {
     pub rate_limits: bool,
     /// Lets clients on other machines read `/metrics`.
     pub metrics_token: Option<SecretString>,
+    pub connections: ConnectionLimits,
 }
 
 impl WebConfig {
@@ -74,9 +86,8 @@ pub struct AppState {
 
 /// How long running requests may take to end after a shutdown was asked for.
 const SHUTDOWN_TIMEOUT_S: u64 = 8;
-/// Kept below what load balancers use, so that they and not we close idle connections.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that the server closes stays open for reading, so that the client gets the whole response.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves on `listener` until `shutdown` is ready; then running requests end and it returns.
 ///
@@ -90,33 +101,64 @@ pub async fn run(
 ) -> io::Result<()> {
     let cors_config = config.clone();
     let limits = limits::Limits::new(config.rate_limits);
+    let registry = Registry::new(config.connections.clone(), config.trusted_proxies.clone());
     let streams = tokio::spawn({
         let services = services.clone();
         async move { services.keep_streams().await }
     });
     let live = services.clone();
     let state = Data::new(AppState { services, config, pages: render::Pages::new(), limits });
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .configure(extract::configure)
-            .configure(|routed| routes::configure(routed, &state))
-            .wrap(from_fn(limits::limit))
-            .wrap(from_fn(problem::shape_errors))
-            .wrap(headers::cors(&cors_config))
-            .wrap(from_fn(headers::security))
-            .wrap(from_fn(headers::head_as_get))
-            .wrap(Compress::default())
-            .wrap(from_fn(headers::events_as_they_come))
-            .wrap(from_fn(metrics::measure))
-            .wrap(TracingLogger::<access_log::AccessLog>::new())
-    })
-    .listen(listener)?
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEADERS_TIMEOUT)
-    .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
-    .disable_signals()
-    .run();
+    // `HttpServer` is these parts without a say in what its connections are.
+    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let builder = Server::build();
+    let draining = builder.graceful_shutdown_signal();
+    let server = builder
+        .workers(workers)
+        // The registry refuses connections; this bounds those that have not reached it.
+        .max_concurrent_connections((registry.limits.total + CLOSING).div_ceil(workers))
+        .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
+        .disable_signals()
+        .listen("stockyard", listener, move || {
+            let (state, registry, draining) = (state.clone(), registry.clone(), draining.clone());
+            let limits = &registry.limits;
+            let http = HttpService::build()
+                .keep_alive(limits.keep_alive)
+                .client_request_timeout(limits.header_timeout)
+                .client_disconnect_timeout(LINGER)
+                .graceful_shutdown_signal(move || {
+                    let draining = draining.clone();
+                    async move { draining.notified().await }
+                })
+                .on_connect_ext(|stream: &ClientStream, data: &mut Extensions| {
+                    data.insert(stream.connection());
+                });
+            let app = App::new()
+                .app_data(state.clone())
+                .configure(extract::configure)
+                .configure(|routed| routes::configure(routed, &state))
+                .wrap(from_fn(connections::refuse_slow_body))
+                .wrap(from_fn(limits::limit))
+                .wrap(from_fn(request_size::limit_head))
+                .wrap(from_fn(problem::shape_errors))
+                .wrap(headers::cors(&cors_config))
+                .wrap(from_fn(headers::security))
+                .wrap(from_fn(headers::head_as_get))
+                .wrap(Compress::default())
+                .wrap(from_fn(headers::events_as_they_come))
+                .wrap(from_fn(metrics::measure))
+                .wrap(TracingLogger::<access_log::AccessLog>::new())
+                .wrap(from_fn(connections::watch));
+            fn_service(move |io: TcpStream| {
+                let registry = registry.clone();
+                async move {
+                    let peer = io.peer_addr().ok();
+                    let stream = ClientStream::admit(&registry, io).await.map_err(DispatchError::Io)?;
+                    Ok((stream, Protocol::Http1, peer))
+                }
+            })
+            .and_then(http.finish(map_config(app, |()| AppConfig::default())))
+        })?
+        .run();
     let handle = server.handle();
     let mut server = std::pin::pin!(server);
     let mut shutdown = std::pin::pin!(shutdown);

@@ -130,6 +130,7 @@ mod tests {
             trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
             rate_limits: true,
             metrics_token: None,
+            connections: crate::ConnectionLimits::default(),
         };
         let mut headers = HeaderMap::new();
         for value in forwarded {

@@ -109,6 +109,10 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s.max(1)), ..problem }
     }
 
+    pub fn request_timeout(detail: &'static str) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "Request timeout", detail)
+    }
+
     fn fact(self, name: &str, value: impl fmt::Display) -> Self {
         self.with_member(name, Value::String(value.to_string()))
     }
@@ -196,6 +200,11 @@ impl Problem {
         body
     }
 
+    /// The problem document.
+    pub fn document(&self) -> String {
+        self.body().to_string()
+    }
+
     pub fn set_headers(&self, response: &mut HttpResponse) {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -218,9 +227,8 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status)
-            .content_type("application/problem+json")
-            .body(self.body().to_string());
+        let mut response =
+            HttpResponse::build(self.status).content_type("application/problem+json").body(self.document());
         self.set_headers(&mut response);
         response
     }

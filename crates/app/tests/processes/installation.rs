@@ -42,6 +42,8 @@ pub struct Installation {
     folder: Arc<TempDir>,
     environment: BTreeMap<String, String>,
     binary: PathBuf,
+    /// An option of the shell's `ulimit` that processes are started under.
+    ulimit: Option<String>,
     started: AtomicU32,
 }
 
@@ -52,6 +54,7 @@ impl Installation {
             folder: Arc::new(tempfile::tempdir().unwrap()),
             environment: BTreeMap::new(),
             binary: env!("CARGO_BIN_EXE_stockyard").into(),
+            ulimit: None,
             started: AtomicU32::new(0),
         };
         installation
@@ -105,6 +108,7 @@ impl Installation {
             folder: self.folder.clone(),
             environment: self.environment.clone(),
             binary: self.binary.clone(),
+            ulimit: self.ulimit.clone(),
             started: AtomicU32::new(1000),
         }
     }
@@ -118,6 +122,16 @@ impl Installation {
     /// The value of a variable that was set.
     pub fn setting(&self, variable: &str) -> String {
         self.environment.get(variable).unwrap_or_else(|| panic!("{variable} is not set")).clone()
+    }
+
+    /// Processes may open that many files and connections, and cannot allow themselves more.
+    pub fn with_open_files(self, most: u32) -> Self {
+        Self { ulimit: Some(format!("-n {most}")), ..self }
+    }
+
+    /// Processes start with that limit, and may raise it.
+    pub fn with_soft_open_files(self, most: u32) -> Self {
+        Self { ulimit: Some(format!("-Sn {most}")), ..self }
     }
 
     pub fn folder(&self) -> &Path {
@@ -146,7 +160,14 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.ulimit {
+            None => Command::new(&self.binary),
+            Some(ulimit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit {ulimit} && exec \"$0\" \"$@\"")]).arg(&self.binary);
+                shell
+            }
+        };
         command.args(arguments).env_clear().envs(&self.environment).current_dir(self.folder());
         command
     }

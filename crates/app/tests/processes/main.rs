@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 mod concurrency;
 mod configuration;
+mod connections;
 mod crash;
 mod damaged_file;
 mod database_file;

@@ -88,6 +88,31 @@ impl Process {
         Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status()
     }
 
+    /// Memory in use (resident set), from the kernel.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How many files and connections it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// How many it may have open: soft and hard limit.
+    pub fn open_files_limit(&self) -> (u64, u64) {
+        let mut limit = (0, 0);
+        let pid = self.child.id().try_into().unwrap();
+        rlimit::prlimit(pid, rlimit::Resource::NOFILE, None, Some((&mut limit.0, &mut limit.1))).unwrap();
+        limit
+    }
+
+    pub fn set_open_files_limit(&self, limit: (u64, u64)) {
+        let pid = self.child.id().try_into().unwrap();
+        rlimit::prlimit(pid, rlimit::Resource::NOFILE, Some(limit), None).unwrap();
+    }
+
     /// SIGTERM, then its end with status 0, for which ten seconds are allowed. Answers how long it took.
     pub async fn ends_well(&mut self) -> Duration {
         let start = Instant::now();

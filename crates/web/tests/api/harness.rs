@@ -21,7 +21,7 @@ use services::testing::{FixedPrices, TestServices};
 use services::tokens::Scope;
 use services::{Clock, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
-use web::WebConfig;
+use web::{ConnectionLimits, WebConfig};
 
 /// Everybody's.
 pub const PASSWORD: &str = "a fence around the yard";
@@ -229,6 +229,7 @@ fn listen(services: Services, change: impl FnOnce(&mut WebConfig)) -> (String, o
         trusted_proxies: Vec::new(),
         rate_limits: false,
         metrics_token: None,
+        connections: ConnectionLimits::default(),
     };
     change(&mut config);
     let (running, ended) = oneshot::channel::<()>();

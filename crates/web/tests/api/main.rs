@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod admin_tokens;
 mod after_actions;
+mod connections;
 mod corporate_actions;
 mod cors;
 mod decimals;

@@ -1,0 +1,72 @@
+//! File descriptors: how many the process may open, and how many of them connections may take.
+
+use web::ConnectionLimits;
+
+use crate::config::Config;
+
+/// Kept for everything but connections and the database: the listener, event loops, Redis, price sources, files.
+const RESERVED: u64 = 96;
+/// SQLite opens the database, its log and its index for each of its connections.
+const PER_DATABASE_CONNECTION: u64 = 3;
+/// Fewer connections than this would not serve a single browser.
+const FEWEST: usize = 16;
+/// A default that a machine with little memory can bear.
+const MOST: usize = 20_000;
+const MOST_PER_ADDRESS: usize = 1024;
+
+/// Raises the limit on open descriptors to the most that the system allows (soft limit to hard limit), and returns it.
+pub fn raise_limit() -> u64 {
+    let raised = rlimit::increase_nofile_limit(u64::MAX);
+    raised
+        .or_else(|error| {
+            tracing::warn!(%error, "the limit on open files (ulimit -n) cannot be raised");
+            rlimit::Resource::NOFILE.get().map(|(soft, _)| soft)
+        })
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, "the limit on open files (ulimit -n) is unknown; 1024 are assumed");
+            1024
+        })
+}
+
+/// The configured limits on connections, as far as the descriptors suffice, and defaults that fit them.
+pub fn connection_limits(config: &Config, descriptors: u64) -> ConnectionLimits {
+    let reserved = RESERVED + PER_DATABASE_CONNECTION * (u64::from(config.database_pool) + 2);
+    let available = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(FEWEST);
+    if let Some(wanted) = config.connections.filter(|wanted| *wanted > available) {
+        tracing::warn!(
+            "CONNECTIONS is {wanted}, but the process may open {descriptors} files (ulimit -n), which suffices for \
+             {available} connections; that is the limit"
+        );
+    }
+    let total = config.connections.unwrap_or(MOST).min(available);
+    let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
+    let per_address = config.connections_per_address.unwrap_or(MOST_PER_ADDRESS.min(half)).min(total);
+    ConnectionLimits { total, per_address, ..config.client_limits.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(descriptors: u64, variables: &[(&str, &str)]) -> (usize, usize) {
+        let config = Config::of(variables).unwrap();
+        let limits = connection_limits(&config, descriptors);
+        (limits.total, limits.per_address)
+    }
+
+    #[test]
+    fn connections_leave_descriptors_for_everything_else() {
+        assert_eq!(limits(256, &[]), (130, 128));
+        assert_eq!(limits(1024, &[]), (898, 512));
+        assert_eq!(limits(1_048_576, &[]), (20_000, 1024));
+        assert_eq!(limits(20, &[]), (16, 10));
+    }
+
+    #[test]
+    fn settings_win_as_far_as_the_descriptors_suffice() {
+        let both = [("CONNECTIONS", "30000"), ("CONNECTIONS_PER_ADDRESS", "10000")];
+        assert_eq!(limits(65_536, &both), (30_000, 10_000));
+        assert_eq!(limits(1024, &both), (898, 898));
+        assert_eq!(limits(65_536, &[("CONNECTIONS", "100")]), (100, 100));
+    }
+}
