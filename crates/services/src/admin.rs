@@ -7,6 +7,7 @@ use persistence::{portfolios, sessions, snapshots, stocks, tokens, transactions,
 use crate::accounts::Account;
 use crate::error::{Error, Result};
 use crate::portfolios::PortfolioSummary;
+use crate::search_text::search_text;
 use crate::tokens::Scope;
 use crate::{Page, Services, one_more};
 
@@ -46,11 +47,6 @@ pub struct SnapshotRow {
     pub portfolio: String,
 }
 
-/// No name holds control characters, and PostgreSQL's texts cannot hold a NUL.
-fn searchable(search: &str) -> String {
-    search.trim().chars().filter(|c| !c.is_control()).collect()
-}
-
 impl Services {
     /// # Errors
     /// Only when the database fails; the same for all lists here.
@@ -75,7 +71,7 @@ impl Services {
         before: Option<UserId>,
         limit: usize,
     ) -> Result<Page<AccountRow, UserId>> {
-        let search = searchable(search);
+        let search = search_text(search)?;
         let rows = self
             .store
             .read(move |tx| users::page(tx, &search, before, one_more(limit)).map_err(Error::from))
@@ -133,7 +129,7 @@ impl Services {
         after: Option<Symbol>,
         limit: usize,
     ) -> Result<Page<Stock, Symbol>> {
-        let search = searchable(search);
+        let search = search_text(search)?;
         let rows = self
             .store
             .read(move |tx| stocks::page(tx, &search, after.as_ref(), one_more(limit)).map_err(Error::from))
@@ -148,7 +144,7 @@ impl Services {
         before: Option<PortfolioId>,
         limit: usize,
     ) -> Result<Page<PortfolioRow, PortfolioId>> {
-        let search = searchable(search);
+        let search = search_text(search)?;
         let rows = self
             .store
             .read(move |tx| portfolios::page(tx, &search, before, one_more(limit)).map_err(Error::from))
@@ -164,7 +160,7 @@ impl Services {
         before: Option<TransactionId>,
         limit: usize,
     ) -> Result<Page<TransactionRow, TransactionId>> {
-        let search = searchable(search);
+        let search = search_text(search)?;
         let rows = self
             .store
             .read(move |tx| {

@@ -25,6 +25,7 @@ pub mod performance;
 pub mod portfolios;
 mod provider_store;
 pub mod providers;
+mod search_text;
 mod secret;
 pub mod sessions;
 pub mod snapshots;

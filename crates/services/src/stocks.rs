@@ -16,6 +16,7 @@ use persistence::{Tx, listings, stocks};
 
 use crate::Services;
 use crate::error::{Error, Result};
+use crate::search_text::search_text;
 
 /// How far back a history goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,18 +151,19 @@ impl Services {
     /// Instruments whose symbol or name matches, best match first.
     ///
     /// # Errors
-    /// [`Error::SourceUnavailable`] when the source has to be asked and does not answer.
+    /// [`Error::SourceUnavailable`] when the source has to be asked and does not answer; [`Error::Invalid`] for a text
+    /// that is too long.
     pub async fn search_stocks(&self, query: &str, limit: usize) -> Result<Vec<Listing>> {
-        let query = query.trim();
+        let query = search_text(query)?;
         if query.is_empty() {
             return Ok(Vec::new());
         }
         if self.market.quotes.limits().is_some()
-            && let Some(found) = self.search_locally(query.to_owned(), limit).await?
+            && let Some(found) = self.search_locally(query.clone(), limit).await?
         {
             return Ok(found);
         }
-        self.market.quotes.search(query, limit, self.market.now()).await.map_err(Error::from_search)
+        self.market.quotes.search(&query, limit, self.market.now()).await.map_err(Error::from_search)
     }
 
     /// In the table of listings; before it is filled, and where calls are few, among the stocks known here. `None`

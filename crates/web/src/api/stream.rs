@@ -11,7 +11,7 @@ use domain::{PortfolioId, Symbol, Timestamp};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::live::{OrderChanged, Subscription, Update, Wanted, event_id};
+use services::live::{MOST_PORTFOLIOS, MOST_SYMBOLS, OrderChanged, Subscription, Update, Wanted, event_id};
 use services::valuation::ValuedPortfolio;
 use tokio::time::Instant;
 use tracing::Span;
@@ -163,13 +163,19 @@ impl Drop for Events {
     }
 }
 
-/// Reads what stands between commas, or tells all that is wrong with it.
+/// Reads the values between commas, or reports everything that is wrong with them.
 fn list<T>(
     field: &'static str,
     text: Option<&str>,
+    most: usize,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, Problem> {
     let parts = text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts: Vec<&str> = parts.collect();
+    if parts.len() > most {
+        return Err(Problem::invalid(vec![FieldError::new(field, format!("name {most} at most"))]));
+    }
+    let parts = parts.into_iter();
     let (read, wrong): (Vec<_>, Vec<_>) =
         parts.map(|part| read(part).map_err(|why| format!("{part}: {why}"))).partition(Result::is_ok);
     match wrong.is_empty() {
@@ -202,10 +208,10 @@ pub async fn follow(
     following: Query<Following>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let symbols = list("symbols", following.symbols.as_deref(), |text| {
+    let symbols = list("symbols", following.symbols.as_deref(), MOST_SYMBOLS, |text| {
         text.parse::<Symbol>().map_err(|error| error.to_string())
     })?;
-    let portfolios = list("portfolio", following.portfolio.as_deref(), |text| {
+    let portfolios = list("portfolio", following.portfolio.as_deref(), MOST_PORTFOLIOS, |text| {
         text.parse().map(PortfolioId).map_err(|_| "no id of a portfolio".to_owned())
     })?;
     let last_event_id = request.headers().get("last-event-id");

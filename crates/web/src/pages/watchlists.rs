@@ -186,6 +186,9 @@ pub struct Symbols {
     symbols: String,
 }
 
+/// Each may need a look-up at the price source.
+const MOST_ADDED: usize = 50;
+
 /// Puts one or several stocks on the list; what cannot be added stays in the field.
 pub async fn add(
     shell: Shell,
@@ -197,7 +200,12 @@ pub async fn add(
     let mut left = Vec::new();
     let mut wrong = Vec::new();
     let words = posted.symbols.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
-    for word in words.filter(|word| !word.is_empty()) {
+    let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    if words.len() > MOST_ADDED {
+        wrong.push(FieldError::new("symbols", format!("add {MOST_ADDED} symbols at most at a time")));
+        left.extend(words.drain(..).map(str::to_owned));
+    }
+    for word in words {
         let added = match word.parse::<Symbol>() {
             Ok(symbol) => state.services.watch(signed.account.id, *id, &symbol).await,
             Err(error) => {

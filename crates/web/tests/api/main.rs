@@ -16,6 +16,7 @@ mod health;
 mod idempotency;
 mod logins;
 mod metrics;
+mod odd_input;
 mod operations;
 mod order_groups;
 mod orders;
