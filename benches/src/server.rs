@@ -32,6 +32,8 @@ impl Server {
             .env("PORT", address.port().to_string())
             .env("SECRET_KEY", "bench".repeat(13))
             .env("RATE_LIMITS", "off")
+            // All clients have one address.
+            .env("CONNECTIONS_PER_ADDRESS", "20000")
             .env("ORDER_BATCH", order_batch)
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?)

@@ -324,14 +324,6 @@ impl Config {
         }
     }
 
-    /// From these variables alone.
-    #[cfg(test)]
-    pub fn of(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
-        Self::read(true, |name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
     /// The key that signs cookies: the configured one, or the one kept in the data folder, made the first time.
     ///
     /// # Errors
@@ -598,6 +590,16 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             other => self
                 .refuse("MARKET_DATA", &format!("is {other:?}: expected simulated, alphavantage or yahoo")),
         }
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// From these variables alone.
+    pub fn of(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
+        Self::read(true, |name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 }
 
