@@ -41,6 +41,6 @@ pub fn sqlite_damage(path: &str) -> Vec<String> {
 
 const PREPARE: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000";
 const PAGES: &str =
-    "SELECT integrity_check AS line FROM pragma_integrity_check(100) WHERE integrity_check <> 'ok'";
+    "SELECT integrity_check AS line FROM pragma_integrity_check WHERE integrity_check <> 'ok'";
 const REFERENCES: &str = "SELECT 'row ' || coalesce(rowid, '?') || ' of ' || \"table\" || ' refers to a missing row of ' \
      || parent AS line FROM pragma_foreign_key_check LIMIT 100";
