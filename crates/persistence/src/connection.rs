@@ -14,6 +14,8 @@ use thiserror::Error;
 
 use crate::error::StoreError;
 use crate::login::connect_error;
+use crate::opened_file::OpenedFile;
+use crate::wal;
 use crate::watch::{Limits, Reporter, Watch};
 
 /// Where the data live, with the password left out when printed.
@@ -223,14 +225,22 @@ impl<E: From<StoreError>> Failed<E> {
 pub(crate) struct Connector {
     pub url: DatabaseUrl,
     pub limits: Limits,
+    /// On SQLite.
+    pub file: Option<Arc<OpenedFile>>,
 }
 
-/// A checkpoint every 8192 pages (32 MiB) and not, as by default, every 1000: orders of many portfolios touch so many pages
-/// that every other batch would wait for one.
-const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-     PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8192;";
+const SQLITE_PRAGMAS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 
 impl Connector {
+    pub fn new(url: DatabaseUrl, limits: Limits) -> Self {
+        let file = match &url {
+            DatabaseUrl::Sqlite(path) => Some(Arc::new(OpenedFile::new(path))),
+            DatabaseUrl::Postgres(_) => None,
+        };
+        Self { url, limits, file }
+    }
+
     pub fn connect(&self, watch: &Arc<Watch>) -> Result<Conn, StoreError> {
         watch.touch();
         let mut conn = match &self.url {
@@ -243,10 +253,20 @@ impl Connector {
                 Conn::Postgres(conn)
             }
             DatabaseUrl::Sqlite(path) => {
+                if let Some(file) = &self.file {
+                    // SQLite would make a new file where the one in use is gone.
+                    file.check()?;
+                    watch.writes_to(file);
+                }
                 let mut conn = SqliteConnection::establish(path).map_err(connect_error)?;
-                let patience = self.limits.lock().as_millis();
-                conn.batch_execute(&format!("PRAGMA busy_timeout = {patience}; {SQLITE_PRAGMAS}"))
-                    .map_err(not_settled)?;
+                let (patience, pages) = (self.limits.lock().as_millis(), wal::checkpoint_pages(path));
+                conn.batch_execute(&format!(
+                    "PRAGMA busy_timeout = {patience}; {SQLITE_PRAGMAS} PRAGMA wal_autocheckpoint = {pages}; \
+                     PRAGMA journal_size_limit = {};",
+                    wal::MOST_BYTES
+                ))
+                .map_err(not_settled)?;
+                self.file.iter().for_each(|file| file.remember());
                 Conn::Sqlite(conn)
             }
         };

@@ -24,9 +24,12 @@ pub enum StoreError {
     #[error("the database is busy")]
     Busy(#[source] BoxError),
     /// The database accepts no changes at the moment.
-    #[error("the database is read-only")]
+    #[error(
+        "the database is read-only: check the rights to what DATABASE_URL or DATA_DIR names, and whether its disk is mounted \
+         read-only"
+    )]
     ReadOnly(#[source] BoxError),
-    #[error("the disk of the database is full")]
+    #[error("the disk of the database is full: free space where DATABASE_URL or DATA_DIR points to")]
     Full(#[source] BoxError),
     /// A COMMIT was sent and its result did not arrive: the changes may be there or not.
     #[error("the database did not confirm a change, which may have been made")]

@@ -11,12 +11,14 @@ mod integrity;
 mod lane;
 mod login;
 mod migrations;
+mod opened_file;
 mod pool;
 mod schema;
 pub mod sqlite_file;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wal;
 mod watch;
 
 pub mod books;
@@ -46,5 +48,6 @@ pub use error::StoreError;
 pub use integrity::sqlite_damage;
 pub use lane::Lane;
 pub use migrations::SchemaVersion;
+pub use opened_file::FileLost;
 pub use pool::PoolState;
 pub use store::{Statement, Store, StoreOptions, Tx};

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::lane::Lane;
 use crate::metrics::CONNECTION_WAIT;
 use crate::pool::{Pool, PoolState, Pooled, Right};
+use crate::wal::WalKeeper;
 use crate::watch::{CallNumber, Limits, Watch};
 
 /// The database. Cheap to clone; clones share the pool.
@@ -20,6 +21,7 @@ pub struct Store {
     limits: Limits,
     /// SQLite has one writer: within this process writers queue here, in order, instead of polling its lock.
     writer: Option<Arc<Mutex<()>>>,
+    _wal_keeper: Option<Arc<WalKeeper>>,
 }
 
 /// How a process uses its database.
@@ -84,10 +86,16 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let writer = matches!(url, DatabaseUrl::Sqlite(_)).then(Arc::default);
         let limits = Limits::new(options.timeout);
-        let connector = Connector { url, limits };
+        let connector = Connector::new(url, limits);
         try_to_connect(connector.clone())?;
+        let wal_keeper = match (&connector.url, &writer) {
+            (DatabaseUrl::Sqlite(path), Some(writer)) => {
+                Some(Arc::new(WalKeeper::start(path, Arc::clone(writer))))
+            }
+            _ => None,
+        };
         let pool = Arc::new(Pool::new(connector, options.connections, probe_after, statements));
-        Ok(Self { pool, limits, writer })
+        Ok(Self { pool, limits, writer, _wal_keeper: wal_keeper })
     }
 
     /// The same database for jobs, which have more time.
@@ -99,6 +107,14 @@ impl Store {
     /// The same database with that much time for a statement.
     pub(crate) fn within(&self, timeout: Duration) -> Self {
         Self { limits: Limits::new(timeout), ..self.clone() }
+    }
+
+    /// Whether the SQLite file that is open is still the one at its path: otherwise nothing can be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] with what has happened to it.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.pool.connector.file.as_ref().map_or(Ok(()), |file| Ok(file.check()?))
     }
 
     /// Whether writing transactions follow one another anyway, so that a second writer would only wait.

@@ -90,7 +90,7 @@ impl TestStore {
     }
 
     fn connect(&self) -> Conn {
-        let connector = Connector { url: self.url.clone(), limits: Limits::new(TIMEOUT) };
+        let connector = Connector::new(self.url.clone(), Limits::new(TIMEOUT));
         connector.connect(&Watch::new(None)).expect("connect to the test database")
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 
 use crate::error::{StoreError, is_lost, is_refusal};
+use crate::opened_file::OpenedFile;
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(crate) struct Watch {
     active_at: AtomicU64,
     /// Counts statements, for tests.
     statements: Option<Arc<AtomicUsize>>,
+    /// What the connection writes to, on SQLite.
+    file: OnceLock<Arc<OpenedFile>>,
 }
 
 fn now_ms() -> u64 {
@@ -86,6 +89,11 @@ fn ms(duration: Duration) -> u64 {
 impl Watch {
     pub fn new(statements: Option<Arc<AtomicUsize>>) -> Arc<Self> {
         Arc::new(Self { statements, ..Self::default() })
+    }
+
+    /// Names the file of the connection, on SQLite.
+    pub fn writes_to(&self, file: &Arc<OpenedFile>) {
+        self.file.get_or_init(|| file.clone());
     }
 
     /// Only the owner of the connection begins a call, and after the end of the one before.
@@ -111,8 +119,10 @@ impl Watch {
     /// Before COMMIT: whether anybody still waits for the call. From then on its outcome is open.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the caller has given up: it has been told that nothing was changed.
+    /// [`StoreError::Unavailable`] when the caller has given up: it has been told that nothing was changed. Also when the
+    /// file that was written to is no longer the database's.
     pub fn may_commit(&self, call: CallNumber) -> Result<(), StoreError> {
+        self.file.get().map_or(Ok(()), |file| file.check_with_log())?;
         match self.advance(call, RUNNING, COMMITTING) {
             true => Ok(()),
             false => Err(StoreError::Unavailable("the caller has given up".into())),

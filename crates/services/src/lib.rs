@@ -154,11 +154,12 @@ impl Services {
         &self.config.starting_cash
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and can be written.
     ///
     /// # Errors
-    /// [`Error::Store`] when it does not.
+    /// [`Error::Store`] when it does not answer, or its file was deleted or replaced.
     pub async fn check_ready(&self) -> Result<()> {
+        self.store.check_file()?;
         self.store.read(|tx| persistence::installation::get(tx, "ready").map(drop).map_err(Error::from)).await
     }
 

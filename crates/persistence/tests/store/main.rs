@@ -23,6 +23,7 @@ mod store;
 mod tokens;
 mod transactions;
 mod users;
+mod wal;
 mod watchlists;
 mod workers;
 mod working_orders;
