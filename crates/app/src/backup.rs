@@ -47,7 +47,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "the backup is complete, but its time could not be recorded");
     }
-    println!("Copied {} to {}.", config.database_url, file.display());
+    say!("Copied {} to {}.", config.database_url, file.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,16 +109,16 @@ fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str
     give_to_owner_of_folder(&target);
     sync_folder_of(&target);
 
-    println!("Restored {shown} to {}.", target.display());
+    say!("Restored {shown} to {}.", target.display())?;
     if let Some(kept) = kept {
-        println!("The database that was there is now {}.", kept.display());
+        say!("The database that was there is now {}.", kept.display())?;
     }
     match version.pending.len() {
-        0 => println!("`stockyard verify` checks the books in it."),
-        _ => println!(
+        0 => say!("`stockyard verify` checks the books in it.")?,
+        _ => say!(
             "It is of an older version: `stockyard serve` or `stockyard migrate` brings it up to date, then `stockyard \
              verify` checks the books in it."
-        ),
+        )?,
     }
     Ok(ExitCode::SUCCESS)
 }

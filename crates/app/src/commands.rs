@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
+use services::log_target::SECURITY;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
 use services::{Error, Services};
@@ -21,6 +22,7 @@ use crate::config::{BadConfig, Config};
 use crate::database_file::{Create, DatabaseFile};
 use crate::descriptors;
 use crate::startup::{Attempt, ReservedPort, Stop, Waiting, stopped};
+use crate::telemetry;
 use crate::wiring::{self, Role};
 
 /// A flag that becomes true on SIGTERM or Ctrl-C, from the first moment on: a process that is still waiting to start ends
@@ -64,6 +66,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
         rate_limits: config.rate_limits,
         metrics_token: config.metrics_token.clone(),
         connections,
+        dropped_log_lines: telemetry::dropped_lines(),
     };
     let jobs = match &config.redis_url {
         Some(_) => None,
@@ -81,7 +84,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     let ending = services.clone();
     let connections = web_config.connections.total;
     tracing::info!(%address, connections, database = %config.database_url, source = %services.market().quotes.source(), "listening");
-    println!("Stockyard is at {}", config.public_url);
+    telemetry::announce(&format!("Stockyard is at {}", config.public_url));
     web::run(services, web_config, listener, stopped(stop)).await?;
     if let Some(jobs) = jobs {
         jobs.await??;
@@ -128,8 +131,8 @@ pub async fn migrate(config: &Config, create: Create) -> Result<ExitCode> {
         bail!("told to end before the database could be reached: nothing was changed");
     };
     match ran.as_slice() {
-        [] => println!("The tables of {} are up to date.", config.database_url),
-        names => println!("Migrated {}: {}.", config.database_url, names.join(", ")),
+        [] => say!("The tables of {} are up to date.", config.database_url)?,
+        names => say!("Migrated {}: {}.", config.database_url, names.join(", "))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,7 +175,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
         all if all == count.portfolios => "provisional".to_owned(),
         some => format!("{some} of them provisional"),
     };
-    println!("{} snapshots of {date}, {kind}.", count.portfolios);
+    say!("{} snapshots of {date}, {kind}.", count.portfolios)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -202,12 +205,12 @@ async fn report_damage(config: &Config) -> Result<bool> {
         return Ok(false);
     }
     for line in &damage {
-        println!("damaged: {line}");
+        say!("damaged: {line}")?;
     }
-    println!(
+    say!(
         "The database file {path} is damaged, and the books were not checked. Stop Stockyard, keep the file aside, put the \
          newest sound backup in its place with `stockyard restore --replace FILE`, and run `stockyard verify` again."
-    );
+    )?;
     Ok(true)
 }
 
@@ -229,9 +232,9 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
         .await?;
     bar.finish_and_clear();
     for difference in &report.differences {
-        println!("portfolio {}: {}", difference.portfolio_id, difference.what);
+        say!("portfolio {}: {}", difference.portfolio_id, difference.what)?;
     }
-    println!(
+    say!(
         "{} portfolios, {} journal entries, {} orders, {} final snapshots: {}",
         report.portfolios,
         report.entries,
@@ -242,7 +245,7 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
             1 => "1 difference.".to_owned(),
             n => format!("{n} differences."),
         }
-    );
+    )?;
     Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -253,7 +256,14 @@ pub async fn create_user(config: &Config, username: String, email: String, admin
     let registration =
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
     let account = services.create_user(registration, admin).await.map_err(|error| told(error, ""))?;
-    println!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" });
+    tracing::info!(
+        target: SECURITY,
+        event = "user_created",
+        account_id = account.id.0,
+        is_admin = admin,
+        "a command opened an account"
+    );
+    say!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -288,16 +298,12 @@ pub fn healthcheck(config: &Config, deep: bool) -> Result<ExitCode> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let ready = answer.starts_with("HTTP/1.1 200");
-    println!("{}", if ready { "ready" } else { "not ready" });
+    say!("{}", if ready { "ready" } else { "not ready" })?;
     if !ready && deep {
-        answer
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| failed_checks(body))
-            .unwrap_or_default()
-            .iter()
-            .for_each(|line| {
-                println!("{line}");
-            });
+        let failed = answer.split_once("\r\n\r\n").map(|(_, body)| failed_checks(body)).unwrap_or_default();
+        for line in failed {
+            say!("{line}")?;
+        }
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -325,6 +331,6 @@ pub async fn worker_healthcheck(config: &Config) -> Result<ExitCode> {
         Ok::<_, anyhow::Error>(has_live_worker(&store, &host, config.health.worker_timeout).await?)
     };
     let alive = tokio::time::timeout(timeout, asking).await.context("the database does not answer")??;
-    println!("{}", if alive { "alive" } else { "no worker of this machine has sent a heartbeat lately" });
+    say!("{}", if alive { "alive" } else { "no worker of this machine has sent a heartbeat lately" })?;
     Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

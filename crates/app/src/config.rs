@@ -95,6 +95,8 @@ pub struct Config {
     pub metrics_token: Option<SecretString>,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
+    /// `RUST_LOG`: what is logged, such as `warn,web=info`. Default: our own events from `info` on.
+    pub log_filter: Option<String>,
     /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues from where it stands,
     /// at first now. Simulated market only, like the next.
     pub clock_start: Option<Timestamp>,
@@ -253,6 +255,15 @@ impl Config {
         let log_format = env
             .choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
             .unwrap_or(LogFormat::Text);
+        let log_filter = env.text("RUST_LOG");
+        if let Some(filter) = &log_filter
+            && tracing_subscriber::EnvFilter::try_new(filter).is_err()
+        {
+            env.refuse::<()>(
+                "RUST_LOG",
+                &format!("is {filter:?}: expected levels like warn or info,web=debug"),
+            );
+        }
         let clock_start: Option<DateTime<Utc>> =
             env.parsed("CLOCK_START", "an instant like 2026-01-05T14:30:00Z");
         let clock_speed: Option<f64> = env.parsed("CLOCK_SPEED", "a number above zero, like 60");
@@ -316,6 +327,7 @@ impl Config {
                     health,
                     metrics_token: metrics_token.map(SecretString::from),
                     log_format,
+                    log_filter,
                     clock_start: clock_start.map(Timestamp::from),
                     clock_speed: clock_speed.unwrap_or(1.0),
                 })
@@ -644,6 +656,7 @@ mod tests {
             ("WORKER_TIMEOUT_S", "0"),
             ("METRICS_TOKEN", "short"),
             ("LOG_FORMAT", "xml"),
+            ("RUST_LOG", "web=loudly"),
             ("CLOCK_START", "tomorrow"),
             ("CLOCK_SPEED", "-1"),
         ]);
@@ -663,6 +676,7 @@ mod tests {
             "WORKER_TIMEOUT_S",
             "METRICS_TOKEN",
             "LOG_FORMAT",
+            "RUST_LOG",
             "CLOCK_START",
             "CLOCK_SPEED",
         ] {

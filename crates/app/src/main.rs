@@ -1,4 +1,17 @@
 //! The program `stockyard`: reads the configuration, wires the parts, runs one command.
+// These macros panic when the stream cannot be written, and wait for a pipe that nobody reads: `say!` in commands that
+// end, `telemetry::announce` in processes that keep running.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+/// Writes a line to standard output, as the result of a command.
+macro_rules! say {
+    ($($text:tt)*) => {
+        anyhow::Context::context(
+            std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))),
+            "standard output cannot be written",
+        )
+    };
+}
 
 mod backup;
 mod commands;
@@ -132,7 +145,7 @@ enum UserCommand {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = run(cli.command).unwrap_or_else(|error| {
-        eprintln!("stockyard: {error:#}");
+        telemetry::complain(&format!("stockyard: {error:#}"));
         ExitCode::FAILURE
     });
     leave(code)
@@ -142,19 +155,19 @@ fn main() -> ExitCode {
 /// still use that threads are just closing or opening, and the process would end by a signal. The threads themselves
 /// may go at any time: both databases take that for a crash, which loses nothing.
 fn leave(code: ExitCode) -> ! {
-    // Nobody may listen any more.
+    telemetry::flush();
     let _ = std::io::stdout().flush();
     signal_hook::low_level::exit(i32::from(code != ExitCode::SUCCESS))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Openapi = command {
-        println!("{}", serde_json::to_string_pretty(&web::openapi_document())?);
+        say!("{}", serde_json::to_string_pretty(&web::openapi_document())?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let needs_key = matches!(command, Command::Serve { .. });
     let config = Config::from_env(needs_key)?;
-    telemetry::init(config.log_format);
+    telemetry::init(config.log_format, config.log_filter.as_deref());
     for Misspelled { variable, setting } in Config::misspelled_settings() {
         tracing::warn!(variable, setting, "this variable is not read; it looks like a misspelled setting");
     }

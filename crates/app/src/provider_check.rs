@@ -71,7 +71,7 @@ const YAHOO: [(Check, u32); 7] = [
 
 pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     let Some(provider) = Provider::of(config)? else {
-        println!("Prices come from the built-in market: there is no provider to ask.");
+        say!("Prices come from the built-in market: there is no provider to ask.")?;
         return Ok(ExitCode::SUCCESS);
     };
     let Ok(symbol) = symbol.parse::<Symbol>() else {
@@ -89,8 +89,8 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
         Provider::AlphaVantage(_) => "Alpha Vantage",
         Provider::Yahoo(_) => "Yahoo Finance",
     };
-    println!("{name} is going to be asked for {} things, with up to {most} calls.", checks.len());
-    println!("They count against the calls of today, of which {}.", left(&services).await?);
+    say!("{name} is going to be asked for {} things, with up to {most} calls.", checks.len())?;
+    say!("They count against the calls of today, of which {}.", left(&services).await?)?;
     if !yes && !is_confirmed()? {
         bail!("nothing was asked: say yes, or give --yes");
     }
@@ -99,11 +99,11 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     for (check, _) in checks.by_ref() {
         let answer = answer(&services, &provider, *check, &symbol).await;
         match &answer {
-            Ok(figure) => println!("  ok      {:<12} {figure}", check.name()),
+            Ok(figure) => say!("  ok      {:<12} {figure}", check.name())?,
             Err(error) => {
                 failures += 1;
-                println!("  failed  {:<12} {error}", check.name());
-                println!("          {:<12} {}", "", advice(error));
+                say!("  failed  {:<12} {error}", check.name())?;
+                say!("          {:<12} {}", "", advice(error))?;
             }
         }
         // The others would fail alike, and cost calls; and after so many failures it is to be left alone.
@@ -113,9 +113,9 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     }
     let untried: Vec<&str> = checks.map(|(check, _)| check.name()).collect();
     if !untried.is_empty() {
-        println!("  not tried: {}", untried.join(", "));
+        say!("  not tried: {}", untried.join(", "))?;
     }
-    println!("Of the calls of today {}.", left(&services).await?);
+    say!("Of the calls of today {}.", left(&services).await?)?;
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -131,7 +131,7 @@ fn is_confirmed() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    print!("Go on? [y/N] ");
+    write!(std::io::stdout(), "Go on? [y/N] ")?;
     std::io::stdout().flush()?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
@@ -150,7 +150,7 @@ async fn answer(
     let wait = *retry_at - services.market().clock.wall().utc();
     match wait.to_std() {
         Ok(wait) if wait <= MOST_PATIENCE => {
-            println!("  waiting {} s for the limit of calls a minute", wait.as_secs() + 1);
+            let _ = say!("  waiting {} s for the limit of calls a minute", wait.as_secs() + 1);
             tokio::time::sleep(wait + Duration::from_secs(1)).await;
             ask(services, provider, check, symbol).await
         }

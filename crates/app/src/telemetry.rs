@@ -1,18 +1,138 @@
 //! Logs: readable lines for people, or one JSON object a line.
 
-use tracing_subscriber::EnvFilter;
+mod json;
+mod repeats;
+mod sink;
+
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
+use repeats::Repeats;
+use sink::Sink;
 
-/// `RUST_LOG` narrows or widens what is logged; ours from `info` on without it.
-pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,apalis=warn,apalis_core=off"));
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    match format {
-        LogFormat::Text => logs.with_target(false).init(),
-        LogFormat::Json => logs.json().flatten_event(true).with_span_list(false).init(),
+/// The target of what the log says of itself.
+const LOG: &str = "log";
+/// What is logged unless RUST_LOG says otherwise.
+const FILTER: &str = "info,actix_server=warn,apalis=warn,apalis_core=off";
+/// How long the end of the process waits for the last lines.
+const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
+
+struct Telemetry {
+    sink: Sink,
+    repeats: Repeats,
+}
+
+static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
+
+/// Sends log lines to standard error from here on. `filter` narrows or widens what is logged, in the words of
+/// [`EnvFilter`].
+pub fn init(format: LogFormat, filter: Option<&str>) {
+    let filter = EnvFilter::new(filter.unwrap_or(FILTER));
+    let repeats = Repeats::default();
+    let sink = Sink::start({
+        let repeats = repeats.clone();
+        move || repeats.summarize(false)
+    });
+    let colors = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = fmt::layer().with_writer(sink.clone()).with_ansi(colors).log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_filter(repeats.clone()).boxed(),
+        LogFormat::Json => {
+            lines.fmt_fields(JsonFields::new()).event_format(json::Json).with_filter(repeats.clone()).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(lines).with(filter).init();
+    std::panic::set_hook(Box::new(log_panic));
+    let _ = TELEMETRY.set(Telemetry { sink, repeats });
+}
+
+/// The standard hook would wait for a standard error that nobody reads.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let backtrace = std::backtrace::Backtrace::capture();
+    match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => {
+            tracing::error!(location, panic = message, %backtrace, "a thread panicked");
+        }
+        _ => tracing::error!(location, panic = message, "a thread panicked"),
+    }
+}
+
+/// Counts the log lines that were lost since the start.
+pub fn dropped_lines() -> Arc<AtomicU64> {
+    TELEMETRY.get().map(|telemetry| telemetry.sink.dropped()).unwrap_or_default()
+}
+
+/// Writes a line to standard output. Unlike `println!` it does not fail, and waits for half a second at most.
+pub fn announce(text: &str) {
+    if let Some(telemetry) = TELEMETRY.get() {
+        telemetry.sink.announce(text);
+        telemetry.sink.flush(LAST_LINES_WITHIN);
+    }
+}
+
+/// Writes a line to standard error as it is.
+pub fn complain(text: &str) {
+    match TELEMETRY.get() {
+        Some(telemetry) => telemetry.sink.complain(text),
+        None => {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Writes the last lines before the process ends.
+pub fn flush() {
+    if let Some(telemetry) = TELEMETRY.get() {
+        telemetry.repeats.summarize(true);
+        telemetry.sink.flush(LAST_LINES_WITHIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// `%error` and `?error` write the outermost text alone.
+    #[test]
+    fn every_logged_error_is_logged_with_its_causes() {
+        let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let mut folders: Vec<_> =
+            std::fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();
+        let (mut wrong, mut files) = (Vec::new(), 0);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files += 1;
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let lines = text.lines().filter(|line| {
+                        let line = line.trim_start();
+                        !line.starts_with("//") && ["%error", "?error"].iter().any(|way| mentions(line, way))
+                    });
+                    wrong.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+                }
+            }
+        }
+        assert!(files > 100, "{files}");
+        let advice = "write `error = &error as &dyn std::error::Error`";
+        assert!(wrong.is_empty(), "{advice}:\n{}", wrong.join("\n"));
+    }
+
+    /// As a field of its own, not in text.
+    fn mentions(line: &str, way: &str) -> bool {
+        line.split([' ', '(', ',', ')']).any(|word| word == way)
     }
 }

@@ -124,7 +124,7 @@ async fn check_tables(config: &Config, store: &Store) -> Result<()> {
 fn announce_new_database(file: &DatabaseFile) {
     let path = file.path().display();
     tracing::warn!(file = %path, "a new, empty database was made");
-    println!("Stockyard has made a new, empty database: {path}");
+    crate::telemetry::announce(&format!("Stockyard has made a new, empty database: {path}"));
 }
 
 fn cannot_be_opened(config: &Config) -> String {

@@ -381,7 +381,11 @@ impl QuoteSource for AlphaVantage {
         let mut splits = Vec::new();
         if ends_in_a_jump(&bars, &splits) {
             splits = self.splits_of_a_jump(symbol).await.unwrap_or_else(|error| {
-                tracing::warn!(symbol = symbol.as_str(), %error, "whether a jump is a split is not known");
+                tracing::warn!(
+                    symbol = symbol.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "whether a jump is a split is not known"
+                );
                 Vec::new()
             });
         }

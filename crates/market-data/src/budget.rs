@@ -145,7 +145,10 @@ impl Budget {
     /// Keeps for people to see how a question went.
     pub(crate) async fn note(&self, at: Timestamp, failure: Option<&QuoteError>) {
         if let Err(error) = self.store.note(&self.provider, at, failure).await {
-            tracing::warn!(%error, "how the price source answered is not on record");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "how the price source answered is not on record"
+            );
         }
     }
 

@@ -184,7 +184,10 @@ impl Limits {
             && let BreakerState::Open { until } = self.breaker.current(now)
             && let Err(error) = self.budget.hold(until).await
         {
-            tracing::warn!(%error, "other processes do not know yet that the source is left alone");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "other processes do not know yet that the source is left alone"
+            );
         }
         Ok(Asked { answer, kept_back: false })
     }
@@ -206,7 +209,7 @@ impl Limits {
 
     pub(crate) async fn release(&self, name: &str) {
         if let Err(error) = self.store.release(name, &self.holder).await {
-            tracing::debug!(%error, name, "a lease runs out by itself");
+            tracing::debug!(error = &error as &dyn std::error::Error, name, "a lease runs out by itself");
         }
     }
 

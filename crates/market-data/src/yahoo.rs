@@ -223,7 +223,10 @@ impl QuoteSource for Yahoo {
                     Ok(found) => answers.extend(found.into_iter().filter(|(_, answer)| !has_jumped(answer))),
                     Err(error) => {
                         if !matches!(error, QuoteError::RateLimited { .. } | QuoteError::Unreachable) {
-                            tracing::warn!(%error, "quotes are asked for one by one for an hour");
+                            tracing::warn!(
+                                error = &error as &dyn std::error::Error,
+                                "quotes are asked for one by one for an hour"
+                            );
                             self.bulk.lost(self.transport.now());
                         }
                         refused = Some(error);

@@ -7,6 +7,7 @@ use persistence::{sessions, tokens, users};
 use secrecy::SecretString;
 
 use crate::error::{Error, FieldError, Fields, Result};
+use crate::log_target::SECURITY;
 use crate::{Services, login_throttle, password, secret};
 
 /// A user as everybody may see themself: without the password's hash.
@@ -284,6 +285,9 @@ impl Services {
             })
             .await;
         self.token_cache.forget_user(id);
+        if removed.is_ok() {
+            tracing::info!(target: SECURITY, event = "user_deleted", account_id = id.0, "an account was deleted");
+        }
         removed
     }
 

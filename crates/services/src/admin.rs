@@ -6,6 +6,7 @@ use persistence::{portfolios, sessions, snapshots, stocks, tokens, transactions,
 
 use crate::accounts::Account;
 use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
 use crate::portfolios::PortfolioSummary;
 use crate::search_text::search_text;
 use crate::tokens::Scope;
@@ -119,6 +120,16 @@ impl Services {
             })
             .await;
         self.token_cache.forget_user(id);
+        if changed.is_ok() {
+            tracing::info!(
+                target: SECURITY,
+                event = "user_changed",
+                account_id = id.0,
+                is_active,
+                is_admin,
+                "an administrator changed an account"
+            );
+        }
         changed
     }
 

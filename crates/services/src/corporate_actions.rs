@@ -108,7 +108,7 @@ impl Services {
                 })),
                 Err(error) => {
                     complete = false;
-                    tracing::debug!(%symbol, %error, "no news of corporate actions");
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no news of corporate actions");
                 }
             }
         }

@@ -14,6 +14,7 @@ use persistence::{Tx, flash_messages, portfolios, providers, sessions};
 pub use persistence::jobs::{JobRun, JobStatus as Status};
 
 use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
 use crate::snapshots::IdRange;
 use crate::{Page, Services, login_throttle, one_more};
 
@@ -138,7 +139,9 @@ impl Services {
         let key = format!("{}{ON_REQUEST}", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
         self.store
             .write(move |tx| jobs::plan(tx, kind.as_str(), &key, 0, wall).map(drop).map_err(Error::from))
-            .await
+            .await?;
+        tracing::info!(target: SECURITY, event = "job_requested", job = kind.as_str(), "an administrator requested a job");
+        Ok(())
     }
 
     /// Does a run unless somebody else does it or has done it. Answers whether it was done here.

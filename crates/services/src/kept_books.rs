@@ -124,7 +124,10 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
             Ok(rows) => rows.into_iter().map(|(id, owner, number)| (id, Version { owner, number })).collect(),
             Err(error) => {
                 // Whoever asked reads everything, and is told what is wrong with the database.
-                tracing::debug!(%error, "versions of portfolios cannot be read");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "versions of portfolios cannot be read"
+                );
                 HashMap::new()
             }
         };

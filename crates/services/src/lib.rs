@@ -14,6 +14,7 @@ pub mod health;
 pub mod jobs;
 mod kept_books;
 pub mod live;
+pub mod log_target;
 mod login_throttle;
 mod market;
 pub mod matching;

@@ -184,7 +184,7 @@ impl Services {
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.
                     complete = false;
-                    tracing::debug!(%symbol, %error, "no prices for working orders");
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices for working orders");
                     [].into()
                 }
             };
@@ -201,7 +201,9 @@ impl Services {
             for result in join_all(work).await {
                 match result {
                     Ok(_) => stirred += 1,
-                    Err(error) => tracing::debug!(%symbol, %error, "a working order waits for the next pass"),
+                    Err(error) => {
+                        tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "a working order waits for the next pass")
+                    }
                 }
             }
             (from, seen) = (to, until);

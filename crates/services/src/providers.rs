@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::Services;
 use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
 
 /// What an operator wants to know of where prices come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,14 +114,26 @@ pub async fn claim_price_source(
     accept_change: bool,
 ) -> std::result::Result<(), PriceSourceError> {
     let configured = source.to_string();
-    store
+    let before = store
         .write(move |tx| {
             // Processes that start together agree on one.
             installation::lock(tx)?;
-            check(tx, &configured, accept_change)?;
-            installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)
+            let before = check(tx, &configured, accept_change)?;
+            installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)?;
+            Ok::<_, PriceSourceError>(before)
         })
-        .await
+        .await?;
+    if let Some(before) = before {
+        tracing::warn!(
+            target: SECURITY,
+            event = "price_source_changed",
+            before,
+            after = %source,
+            accepted = accept_change,
+            "prices come from another source from now on"
+        );
+    }
+    Ok(())
 }
 
 /// As [`claim_price_source`] for commands that write prices beside the servers: nothing is recorded.
@@ -132,24 +145,25 @@ pub async fn check_price_source(
     source: &PriceSource,
 ) -> std::result::Result<(), PriceSourceError> {
     let configured = source.to_string();
-    store.read(move |tx| check(tx, &configured, false)).await
+    store.read(move |tx| check(tx, &configured, false).map(drop)).await
 }
 
+/// Returns the recorded source when it is another one.
 fn check(
     tx: &mut Tx<'_>,
     configured: &str,
     accept_change: bool,
-) -> std::result::Result<(), PriceSourceError> {
+) -> std::result::Result<Option<String>, PriceSourceError> {
     // Databases from before it was recorded tell by their newest fill.
     let recorded = match installation::get(tx, PRICE_SOURCE)? {
         Some(recorded) => Some(recorded),
         None => transactions::newest_quote_source(tx)?,
     };
-    let Some(recorded) = recorded.filter(|recorded| recorded != configured) else { return Ok(()) };
+    let Some(recorded) = recorded.filter(|recorded| recorded != configured) else { return Ok(None) };
     let in_use = !positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty();
     match in_use && !accept_change {
         true => Err(PriceSourceError::Changed { recorded, configured: configured.to_owned() }),
-        false => Ok(()),
+        false => Ok(Some(recorded)),
     }
 }
 

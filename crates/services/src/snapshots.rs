@@ -173,7 +173,7 @@ impl Services {
         let bars = match self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, date, date, at).await {
             Ok(bars) => bars,
             Err(error) => {
-                tracing::warn!(%symbol, %date, %error, "no closing price for the snapshot");
+                tracing::warn!(%symbol, %date, error = &error as &dyn std::error::Error, "no closing price for the snapshot");
                 return Ok(None);
             }
         };

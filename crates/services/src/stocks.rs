@@ -342,7 +342,7 @@ impl Services {
             Ok(quote) => Ok(LatestQuote { why_stale: quote.stale.then_some(NOT_PUBLISHED.into()), quote }),
             Err(error) => match self.last_known(stock) {
                 Some(quote) => {
-                    tracing::debug!(%symbol, %error, "serving the last known price");
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "serving the last known price");
                     Ok(LatestQuote { quote, why_stale: Some(error.to_string()) })
                 }
                 None => Err(Error::from_quote(symbol, error)),
@@ -535,7 +535,7 @@ impl Services {
                 // It has none, and is not asked for one again.
                 Ok(_) | Err(QuoteError::UnknownSymbol(_)) => NO_SECTOR.to_owned(),
                 Err(error) => {
-                    tracing::debug!(symbol = %known.symbol, %error, "no profile");
+                    tracing::debug!(symbol = %known.symbol, error = &error as &dyn std::error::Error, "no profile");
                     continue;
                 }
             };
@@ -566,7 +566,9 @@ impl Services {
                     refusal = Some(error);
                     break;
                 }
-                Err(error) => tracing::warn!(symbol = %stock.listing.symbol, %error, "no series"),
+                Err(error) => {
+                    tracing::warn!(symbol = %stock.listing.symbol, error = &error as &dyn std::error::Error, "no series")
+                }
             }
         }
         if refusal.is_none() {

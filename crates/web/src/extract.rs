@@ -19,7 +19,7 @@ use services::accounts::Account;
 use services::tokens::Scope;
 
 use crate::problem::{PageError, Problem, to_login};
-use crate::{AppState, csrf, session};
+use crate::{AppState, access_log, csrf, session};
 
 /// Bodies are small: orders, names, filters.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -216,6 +216,7 @@ pub async fn authenticate(
         _ => None,
     };
     if let Some(user) = who {
+        access_log::record_user(user.account.id);
         request.extensions_mut().insert(user);
     }
     let answered = next.call(request).await?.map_into_boxed_body();
@@ -266,7 +267,10 @@ impl FromRequest for Visitor {
         async move {
             let services = &state(&request).services;
             match session::user(&request.get_session())? {
-                Some(id) => Ok(Self(services.account(id).await?)),
+                Some(id) => {
+                    access_log::record_user(id);
+                    Ok(Self(services.account(id).await?))
+                }
                 None => Ok(Self(None)),
             }
         }

@@ -27,6 +27,8 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -63,6 +65,8 @@ pub struct WebConfig {
     /// Lets clients on other machines read `/metrics`.
     pub metrics_token: Option<SecretString>,
     pub connections: ConnectionLimits,
+    /// Counts the log lines of this process that could not be written.
+    pub dropped_log_lines: Arc<AtomicU64>,
 }
 
 impl WebConfig {
@@ -146,7 +150,8 @@ pub async fn run(
                 .wrap(Compress::default())
                 .wrap(from_fn(headers::events_as_they_come))
                 .wrap(from_fn(metrics::measure))
-                .wrap(TracingLogger::<access_log::AccessLog>::new())
+                .wrap(from_fn(access_log::log_request))
+                .wrap(TracingLogger::<access_log::RequestSpan>::new())
                 .wrap(from_fn(connections::watch));
             fn_service(move |io: TcpStream| {
                 let registry = registry.clone();

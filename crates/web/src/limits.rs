@@ -90,10 +90,21 @@ pub async fn limit(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-/// The peer, or what trusted proxies say of who stands behind them: the last address of `X-Forwarded-For` that
-/// is not a trusted proxy itself. An IPv6 network of 64 bits counts as one address.
+/// The client's address as limits count it: an IPv6 network of 64 bits counts as one address.
 pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, config: &WebConfig) -> String {
-    let Some(peer) = peer.map(|peer| peer.ip()) else { return "unknown".into() };
+    match client_ip(peer, headers, config) {
+        None => "unknown".into(),
+        Some(client @ IpAddr::V6(_)) => {
+            IpNet::new(client, 64).map_or_else(|_| client.to_string(), |network| network.trunc().to_string())
+        }
+        Some(client) => client.to_string(),
+    }
+}
+
+/// The peer's address, or behind trusted proxies the client's: the last address of `X-Forwarded-For` that is not a
+/// trusted proxy itself.
+pub fn client_ip(peer: Option<SocketAddr>, headers: &HeaderMap, config: &WebConfig) -> Option<IpAddr> {
+    let peer = peer?.ip();
     let trusted = |address: &IpAddr| config.trusted_proxies.iter().any(|network| network.contains(address));
     let mut client = peer;
     if trusted(&peer) {
@@ -109,12 +120,7 @@ pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, config: &We
             }
         }
     }
-    match client {
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_none() => {
-            IpNet::new(client, 64).map_or_else(|_| client.to_string(), |network| network.trunc().to_string())
-        }
-        other => other.to_canonical().to_string(),
-    }
+    Some(client.to_canonical())
 }
 
 #[cfg(test)]
@@ -131,6 +137,7 @@ mod tests {
             rate_limits: true,
             metrics_token: None,
             connections: crate::ConnectionLimits::default(),
+            dropped_log_lines: Default::default(),
         };
         let mut headers = HeaderMap::new();
         for value in forwarded {

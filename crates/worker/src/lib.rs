@@ -198,7 +198,10 @@ async fn keep_matching(runner: Runner, pause: Duration) {
             // Once, and not each second of an outage.
             Err(error) if !failing => {
                 failing = true;
-                tracing::warn!(%error, "working orders did not meet their prices; the next pass tries again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "working orders did not meet their prices; the next pass tries again"
+                );
             }
             Err(_) => {}
         }
@@ -221,7 +224,7 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
             ended = &mut running => ended,
             () = runner.stopped() => {
                 if let Err(error) = context.shutdown() {
-                    tracing::warn!(%error, "the worker cannot be told to stop");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the worker cannot be told to stop");
                 }
                 running.await
             }
@@ -231,7 +234,10 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
         }
         match ended {
             Ok(()) => tracing::warn!("worker ended by itself; it starts again"),
-            Err(error) => tracing::warn!(%error, "worker interrupted; it starts again"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "worker interrupted; it starts again"
+            ),
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}

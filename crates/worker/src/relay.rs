@@ -123,7 +123,10 @@ async fn send(
         while let Err(error) = publish(client, &mut connection, channel, &message).await {
             if !failing {
                 failing = true;
-                tracing::warn!(%error, "other processes are not told of changes; this is tried again");
+                tracing::warn!(
+                    error = &*error as &dyn std::error::Error,
+                    "other processes are not told of changes; this is tried again"
+                );
             }
             message.changes.clear();
             message.lost = true;
@@ -212,7 +215,10 @@ fn take(message: &redis::Msg, from: &str, services: &Services) {
         Ok(changes) => services.hear_of(&changes),
         Err(error) => {
             // Of another version: what it said is not known.
-            tracing::warn!(%error, "a change of another process cannot be read");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a change of another process cannot be read"
+            );
             services.missed_changes();
         }
     }

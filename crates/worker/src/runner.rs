@@ -73,7 +73,10 @@ impl Runner {
             None => self.hand_to_self().await,
         };
         if let Err(error) = &handed_out {
-            tracing::warn!(%error, "due runs were not handed out; the next tick tries again");
+            tracing::warn!(
+                error = &**error as &dyn std::error::Error,
+                "due runs were not handed out; the next tick tries again"
+            );
         }
         handed_out
     }
@@ -112,13 +115,13 @@ impl Runner {
     pub(crate) async fn give_back(&self) {
         let Shared { services, name, .. } = &*self.0;
         if let Err(error) = services.give_back_matching(name).await {
-            tracing::warn!(%error, "others match orders only when this worker's lease has run out");
+            tracing::warn!(error = &error as &dyn std::error::Error, "others match orders only when this worker's lease has run out");
         }
         match services.give_back_runs(name).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "runs that have not ended are left to other workers"),
             Err(error) => {
-                tracing::warn!(%error, "runs that have not ended wait until this worker counts as dead")
+                tracing::warn!(error = &error as &dyn std::error::Error, "runs that have not ended wait until this worker counts as dead")
             }
         }
         services.give_back_leases().await;
@@ -143,7 +146,7 @@ impl Runner {
             Ok(Err(error)) => error.into(),
             Err(panic) => panic.into(),
         };
-        tracing::warn!(job.id = id, %error, "job failed");
+        tracing::warn!(job.id = id, error = &*error as &dyn std::error::Error, "job failed");
         Err(AbortError::new(error).into())
     }
 }

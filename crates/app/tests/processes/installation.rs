@@ -215,6 +215,19 @@ impl Installation {
         Finished { command, code: status.code(), stdout: text(&mut stdout), stderr: text(&mut stderr) }
     }
 
+    /// Runs a command whose standard output is another than a file.
+    pub async fn run_into(&self, arguments: &[&str], stdout: Stdio) -> Finished {
+        let command = format!("stockyard {}", arguments.join(" "));
+        let finished = tokio::task::spawn_blocking({
+            let mut command = self.command(arguments);
+            command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+            move || command.output()
+        });
+        let finished = tokio::time::timeout(PATIENCE, finished).await.unwrap().unwrap().unwrap();
+        let stderr = String::from_utf8_lossy(&finished.stderr).into_owned();
+        Finished { command, code: finished.status.code(), stdout: String::new(), stderr }
+    }
+
     /// Brings PostgreSQL's tables up to date.
     pub async fn migrate(&self) {
         self.run(&["migrate"]).await.succeeded();
@@ -243,7 +256,20 @@ impl Installation {
     pub async fn serve_with(&self, port: u16, arguments: &[&str]) -> Server {
         let mut command = self.command(&[&["serve"], arguments].concat());
         command.env("PORT", port.to_string());
-        let mut process = Process::start(&self.next_name("serve"), self.folder(), command);
+        let process = Process::start(&self.next_name("serve"), self.folder(), command);
+        Self::ready(process, port).await
+    }
+
+    /// With other standard streams than a log.
+    pub async fn serve_into(&self, stdout: Stdio, stderr: Stdio) -> Server {
+        let port = free_port();
+        let mut command = self.command(&["serve"]);
+        command.env("PORT", port.to_string()).stdout(stdout).stderr(stderr);
+        let process = Process::spawn(&self.next_name("serve"), self.folder(), command);
+        Self::ready(process, port).await
+    }
+
+    async fn ready(mut process: Process, port: u16) -> Server {
         let url = format!("http://127.0.0.1:{port}");
         eventually("the server is ready", PATIENCE, async || {
             if let Some(status) = process.has_ended() {
@@ -277,6 +303,13 @@ impl Installation {
         })
         .await;
         process
+    }
+
+    /// Starts a worker process with other standard streams than a log; whether it works shows in what it does.
+    pub fn worker_into(&self, stdout: Stdio, stderr: Stdio) -> Process {
+        let mut command = self.command(&["worker"]);
+        command.stdout(stdout).stderr(stderr);
+        Process::spawn(&self.next_name("worker"), self.folder(), command)
     }
 
     fn next_name(&self, command: &str) -> String {

@@ -19,6 +19,7 @@ mod door;
 mod endurance;
 mod health;
 mod installation;
+mod logging;
 mod lost_file;
 mod outages;
 mod postgres;

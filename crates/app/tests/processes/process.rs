@@ -43,12 +43,17 @@ pub struct Process {
 impl Process {
     /// `folder` receives the log.
     pub fn start(name: &str, folder: &Path, mut command: Command) -> Self {
+        let file =
+            File::options().create(true).append(true).open(folder.join(format!("{name}.log"))).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        Self::spawn(name, folder, command)
+    }
+
+    /// With the standard streams that the command has.
+    pub fn spawn(name: &str, folder: &Path, mut command: Command) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).unwrap();
         let child = command
             .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         Self { name: name.to_owned(), child, log }

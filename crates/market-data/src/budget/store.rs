@@ -51,7 +51,7 @@ pub struct StoreFailed(pub String);
 
 impl From<StoreFailed> for QuoteError {
     fn from(error: StoreFailed) -> Self {
-        tracing::error!(%error, "no call was sent to the price source");
+        tracing::error!(error = &error as &dyn std::error::Error, "no call was sent to the price source");
         Self::Upstream("the record of calls cannot be reached".to_owned())
     }
 }

@@ -124,7 +124,10 @@ impl Asking {
             if !published.is_empty()
                 && let Err(error) = limits.store.publish(&published).await
             {
-                tracing::warn!(%error, "other processes will ask for the same quotes again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "other processes will ask for the same quotes again"
+                );
             }
         }
         let asked_at = was_asked.then_some(self.at);
@@ -137,7 +140,10 @@ impl Asking {
     async fn found_by_others(&self) -> HashMap<Symbol, Found> {
         let Some(limits) = &self.limits else { return HashMap::new() };
         let published = limits.store.published(&self.symbols).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what other processes found is not known");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what other processes found is not known"
+            );
             HashMap::new()
         });
         let source = self.source.source();

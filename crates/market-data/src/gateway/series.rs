@@ -50,7 +50,10 @@ impl Fetching {
     async fn found_by_others(&self) -> Option<Kept<()>> {
         let asked = std::slice::from_ref(&self.symbol);
         let published = self.limits.store.published(asked).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what other processes found is not known");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what other processes found is not known"
+            );
             std::collections::HashMap::new()
         });
         let published = published.get(&self.symbol)?;

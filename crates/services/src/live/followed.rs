@@ -133,7 +133,7 @@ impl Followed {
             }
             // A position without any price: one may come.
             Err(error) => {
-                tracing::debug!(portfolio.id = %self.id, %error, "a followed portfolio has no value")
+                tracing::debug!(portfolio.id = %self.id, error = &error as &dyn std::error::Error, "a followed portfolio has no value")
             }
         }
     }

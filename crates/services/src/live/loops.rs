@@ -208,7 +208,10 @@ impl Services {
         if !changed.is_empty()
             && let Err(error) = self.tell_orders(&changed).await
         {
-            tracing::warn!(%error, "orders could not be read for their streams, which begin anew");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "orders could not be read for their streams, which begin anew"
+            );
             let at = Arc::new(Shared::new(self.market.now()));
             for (user, _) in changed {
                 self.live.streams_of(user).iter().for_each(|stream| stream.reset(&at));
@@ -229,7 +232,7 @@ impl Services {
                         self.reset_streams_of(&followed);
                     }
                     Err(error) => {
-                        tracing::debug!(portfolio.id = %followed.id, %error, "books could not be read");
+                        tracing::debug!(portfolio.id = %followed.id, error = &error as &dyn std::error::Error, "books could not be read");
                         followed.move_on();
                     }
                 }
@@ -253,7 +256,10 @@ impl Services {
             let versions: HashMap<PortfolioId, i64> = match found.await {
                 Ok(rows) => rows.into_iter().map(|(id, _, version)| (id, version)).collect(),
                 Err(error) => {
-                    tracing::debug!(%error, "the versions of followed portfolios could not be read");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "the versions of followed portfolios could not be read"
+                    );
                     break;
                 }
             };
@@ -333,7 +339,10 @@ impl Services {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the proofs of streams cannot be confirmed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the proofs of streams cannot be confirmed"
+                );
                 for stream in &streams {
                     if asked_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed)) >= BELIEVED {
                         stream.end();

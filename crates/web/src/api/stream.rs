@@ -85,7 +85,7 @@ fn frame(event: &str, at: Option<Timestamp>, data: &impl Serialize) -> Vec<u8> {
     text.extend_from_slice(format!("event: {event}\ndata: ").as_bytes());
     if let Err(error) = serde_json::to_writer(&mut text, data) {
         // The data is ours, and has nothing that JSON lacks.
-        tracing::error!(%error, event, "an event cannot be written");
+        tracing::error!(error = &error as &dyn std::error::Error, event, "an event cannot be written");
         return Vec::new();
     }
     text.extend_from_slice(b"\n\n");

@@ -230,6 +230,7 @@ fn listen(services: Services, change: impl FnOnce(&mut WebConfig)) -> (String, o
         rate_limits: false,
         metrics_token: None,
         connections: ConnectionLimits::default(),
+        dropped_log_lines: Default::default(),
     };
     change(&mut config);
     let (running, ended) = oneshot::channel::<()>();

@@ -1,0 +1,239 @@
+//! Where log lines go: a queue, and a thread that writes them. A log that cannot be written (a full disk, a closed pipe,
+//! a pipe that nobody reads) loses lines, which are counted; it stops nothing else.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait while the log is slow. Beyond it, lines are dropped.
+const QUEUE_LINES: usize = 8192;
+/// The pause between two calls of the thread's housekeeping.
+const TICK: Duration = Duration::from_secs(1);
+
+enum Message {
+    /// For standard error.
+    Line(Vec<u8>),
+    /// For standard output.
+    Announcement(Vec<u8>),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// Takes lines without ever waiting or failing.
+#[derive(Clone)]
+pub struct Sink {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sink {
+    /// Starts the thread. It calls `tick` once a second, and more often while there is much to write.
+    pub fn start(tick: impl Fn() + Send + 'static) -> Self {
+        let (stdout, stderr) = (copy_of(&io::stdout()), copy_of(&io::stderr()));
+        Self::start_with(stdout, stderr, tick)
+    }
+
+    fn start_with(
+        stdout: impl Write + Send + 'static,
+        stderr: impl Write + Send + 'static,
+        tick: impl Fn() + Send + 'static,
+    ) -> Self {
+        let (queue, messages) = sync_channel(QUEUE_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = dropped.clone();
+        let thread = std::thread::Builder::new().name("log".into());
+        // Without the thread the queue has no reader, and every line counts as dropped.
+        let _ = thread.spawn(move || write_all(&messages, stdout, stderr, &counter, &tick));
+        Self { queue, dropped }
+    }
+
+    /// How many lines were lost since the start; the counter goes on counting.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
+    }
+
+    fn send(&self, message: Message) {
+        if self.queue.try_send(message).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes a line to standard output.
+    pub fn announce(&self, text: &str) {
+        self.send(Message::Announcement(format!("{text}\n").into_bytes()));
+    }
+
+    /// Writes a line to standard error.
+    pub fn complain(&self, text: &str) {
+        self.send(Message::Line(format!("{text}\n").into_bytes()));
+    }
+
+    /// Waits until all lines are written, or until the time is over.
+    pub fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let (written, done) = sync_channel(1);
+        // A full queue may still become free.
+        while self.queue.try_send(Message::Flush(written.clone())).is_err() {
+            if Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// The same file under another descriptor: the standard library's own handles have a lock, and whoever waits for a
+/// blocked pipe would hold it.
+fn copy_of(stream: &impl AsFd) -> Box<dyn Write + Send> {
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(descriptor) => Box::new(File::from(descriptor)),
+        Err(_) => Box::new(io::sink()),
+    }
+}
+
+fn write_all(
+    messages: &Receiver<Message>,
+    mut stdout: impl Write,
+    mut stderr: impl Write,
+    dropped: &AtomicU64,
+    tick: &impl Fn(),
+) {
+    let mut ticked = Instant::now();
+    let mut reported = 0;
+    loop {
+        let written = match messages.recv_timeout(TICK) {
+            Ok(Message::Line(line)) => stderr.write_all(&line),
+            Ok(Message::Announcement(line)) => stdout.write_all(&line),
+            Ok(Message::Flush(done)) => {
+                let _ = done.try_send(());
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if written.is_err() {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            let lost = dropped.load(Ordering::Relaxed);
+            if written.is_ok() && lost > reported {
+                tracing::warn!(target: super::LOG, lines = lost - reported, "log lines were lost");
+                reported = lost;
+            }
+            tick();
+        }
+    }
+}
+
+/// Collects one event's line, and hands it to the sink at the end.
+pub struct LineWriter<'a> {
+    sink: &'a Sink,
+    line: Vec<u8>,
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter<'_> {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.sink.send(Message::Line(std::mem::take(&mut self.line)));
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LineWriter { sink: self, line: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log(sink: &Sink, line: &str) {
+        sink.make_writer().write_all(line.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn lines_are_written_in_order_before_a_flush_returns() {
+        let (out, err) = (Kept::default(), Kept::default());
+        let sink = Sink::start_with(out.clone(), err.clone(), || {});
+        log(&sink, "one\n");
+        sink.announce("ready");
+        log(&sink, "two\n");
+        sink.flush(PATIENCE);
+        assert_eq!(*err.0.lock().unwrap(), b"one\ntwo\n");
+        assert_eq!(*out.0.lock().unwrap(), b"ready\n");
+        assert_eq!(sink.dropped().load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let sink = Sink::start_with(Full, Full, || {});
+        for _ in 0..3 {
+            log(&sink, "lost\n");
+        }
+        sink.flush(PATIENCE);
+        assert_eq!(sink.dropped().load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_loses_lines_and_blocks_nobody() {
+        let (_unread, writer) = io::pipe().unwrap();
+        let sink = Sink::start_with(io::sink(), writer, || {});
+        let lines = 2 * QUEUE_LINES + 70_000 / 100;
+        for _ in 0..lines {
+            log(&sink, &"x".repeat(100));
+        }
+        assert!(sink.dropped().load(Ordering::Relaxed) > 0);
+        sink.flush(Duration::from_millis(10));
+    }
+}
