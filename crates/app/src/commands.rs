@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
-use services::log_target::SECURITY;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
 use services::{Error, Services};
@@ -256,13 +255,6 @@ pub async fn create_user(config: &Config, username: String, email: String, admin
     let registration =
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
     let account = services.create_user(registration, admin).await.map_err(|error| told(error, ""))?;
-    tracing::info!(
-        target: SECURITY,
-        event = "user_created",
-        account_id = account.id.0,
-        is_admin = admin,
-        "a command opened an account"
-    );
     say!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -86,6 +86,8 @@ pub struct Config {
     /// `HEADER_TIMEOUT_S`, `BODY_TIMEOUT_S`, `SEND_TIMEOUT_S`, `MIN_TRANSFER_RATE`, `KEEP_ALIVE_S`: how slow a client may
     /// be. Default 10, 30, 30, 500 and 75. The numbers of connections in it have no meaning.
     pub client_limits: ConnectionLimits,
+    /// `PASSWORD_QUEUE_TIMEOUT_S`: how long a login waits until the machine has time to check its password. Default 5.
+    pub password_queue_timeout: Duration,
     /// `STREAMS_PER_USER` and `STREAMS`: event streams of one user and of all, in each process. Default 10 and 10000.
     pub streams: StreamLimits,
     /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: how long a check of the deep health check may take, and after how long
@@ -252,6 +254,9 @@ impl Config {
                     .or_else(|| text.parse().ok().map(|address: std::net::IpAddr| address.into()))
             });
         let rate_limits = env.choice("RATE_LIMITS", &[("on", true), ("off", false)]).unwrap_or(true);
+        let password_queue_timeout = env
+            .parsed("PASSWORD_QUEUE_TIMEOUT_S", "a number of seconds from 1 to 255, like 5")
+            .map_or(Duration::from_secs(5), |seconds: NonZeroU8| Duration::from_secs(seconds.get().into()));
         let log_format = env
             .choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
             .unwrap_or(LogFormat::Text);
@@ -323,6 +328,7 @@ impl Config {
                     connections,
                     connections_per_address,
                     client_limits,
+                    password_queue_timeout,
                     streams,
                     health,
                     metrics_token: metrics_token.map(SecretString::from),

@@ -256,6 +256,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
         trading: config.trading.clone(),
         streams: config.streams,
         health: config.health,
+        password_queue_timeout: config.password_queue_timeout,
         ..ServicesConfig::default()
     };
     let services = Services::new(store, market, services_config);

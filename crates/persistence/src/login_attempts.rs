@@ -1,4 +1,4 @@
-//! Failed logins, counted per account name and per address so that guessing becomes slow.
+//! Failed password checks, counted per subject (an account, an unknown name, a device or an address).
 
 use diesel::prelude::*;
 use domain::Timestamp;
@@ -7,8 +7,8 @@ use crate::connection::{Locked, each};
 use crate::schema::login_attempts::dsl;
 use crate::{StoreError, Tx};
 
-/// The failures of a subject and the time of the last one, its row locked until the transaction ends. A subject
-/// that is new gets a row with none, so that there is something to lock.
+/// Returns the failures of a subject and the time of the last one, with the row locked until the transaction ends.
+/// A new subject gets a row with zero failures, so that there is a row to lock.
 pub fn lock(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> Result<Option<(i32, Timestamp)>, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(dsl::login_attempts)
         .values((dsl::subject.eq(subject), dsl::failures.eq(0), dsl::last_failed_at.eq(now)))
@@ -21,6 +21,15 @@ pub fn lock(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> Result<Option<(i3
     Ok(row.get_result(tx.conn).optional()?)
 }
 
+/// Returns the failures of a subject and the time of the last one, without locking.
+pub fn get(tx: &mut Tx<'_>, subject: &str) -> Result<Option<(i32, Timestamp)>, StoreError> {
+    Ok(dsl::login_attempts
+        .find(subject)
+        .select((dsl::failures, dsl::last_failed_at))
+        .first(tx.conn)
+        .optional()?)
+}
+
 pub fn set(tx: &mut Tx<'_>, subject: &str, failures: i32, at: Timestamp) -> Result<(), StoreError> {
     diesel::update(dsl::login_attempts.find(subject))
         .set((dsl::failures.eq(failures), dsl::last_failed_at.eq(at)))
@@ -28,6 +37,18 @@ pub fn set(tx: &mut Tx<'_>, subject: &str, failures: i32, at: Timestamp) -> Resu
     Ok(())
 }
 
+pub fn delete(tx: &mut Tx<'_>, subject: &str) -> Result<(), StoreError> {
+    diesel::delete(dsl::login_attempts.find(subject)).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Deletes the subjects whose last failure is older than `than`, and returns how many there were.
 pub fn delete_older(tx: &mut Tx<'_>, than: Timestamp) -> Result<usize, StoreError> {
     Ok(diesel::delete(dsl::login_attempts.filter(dsl::last_failed_at.lt(than))).execute(tx.conn)?)
+}
+
+/// As [`delete_older`], for subjects with fewer than `failures`.
+pub fn delete_few_older(tx: &mut Tx<'_>, failures: i32, than: Timestamp) -> Result<usize, StoreError> {
+    let few = dsl::login_attempts.filter(dsl::failures.lt(failures).and(dsl::last_failed_at.lt(than)));
+    Ok(diesel::delete(few).execute(tx.conn)?)
 }

@@ -1,14 +1,16 @@
-//! Accounts: registration, login, profile, password, the end.
+//! Accounts: registration, profile, password, deletion. Logging in is in `logins.rs`.
 
 use domain::{Timestamp, UserId};
 use email_address::EmailAddress;
 use persistence::users::{NewUser, User, UserChanges};
 use persistence::{sessions, tokens, users};
 use secrecy::SecretString;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, FieldError, Fields, Result};
 use crate::log_target::SECURITY;
-use crate::{Services, login_throttle, password, secret};
+use crate::logins::LoginClient;
+use crate::{Services, password, secret};
 
 /// A user as everybody may see themself: without the password's hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,16 +73,23 @@ fn check_email(fields: &mut Fields, email: &str) {
     fields.check("email", valid, "write an e-mail address like sam@example.org");
 }
 
-/// An address as it was typed, but for letters beyond ASCII in lower case: the databases' `lower` may not know
-/// them, and an address is to be found in any case.
-fn as_kept(email: &str) -> String {
-    email.trim().chars().fold(String::new(), |mut kept, letter| {
+/// Returns an e-mail address as it is stored: as typed, but in NFC and with letters beyond ASCII in lower case, because
+/// the databases' `lower` may not know those.
+fn normalized_email(email: &str) -> String {
+    // Composed first: the base letter of a decomposed one is ASCII.
+    let lower = email.trim().nfc().fold(String::new(), |mut lower, letter| {
         match letter.is_ascii() {
-            true => kept.push(letter),
-            false => kept.extend(letter.to_lowercase()),
+            true => lower.push(letter),
+            false => lower.extend(letter.to_lowercase()),
         }
-        kept
-    })
+        lower
+    });
+    lower.nfc().collect()
+}
+
+/// Returns a user name or e-mail address as it is looked up and counted, whatever the case of its letters.
+pub(crate) fn normalized_login(login: &str) -> String {
+    normalized_email(login).to_ascii_lowercase()
 }
 
 fn check_name(fields: &mut Fields, field: &'static str, name: &str) {
@@ -100,10 +109,10 @@ fn taken(name: bool, address: bool) -> Result<()> {
 }
 
 impl Services {
-    /// Opens an account.
+    /// Creates an account.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with all fields that need another value, [`Error::Taken`].
+    /// [`Error::Invalid`] with all fields that need another value, [`Error::Taken`], [`Error::PasswordChecksBusy`].
     pub async fn register(&self, registration: Registration) -> Result<Account> {
         self.create_user(registration, false).await
     }
@@ -114,7 +123,7 @@ impl Services {
     /// As [`Services::register`].
     pub async fn create_user(&self, registration: Registration, is_admin: bool) -> Result<Account> {
         let Registration { username, email, password, first_name, last_name } = registration;
-        let (username, email) = (username.trim().to_owned(), as_kept(&email));
+        let (username, email) = (username.trim().to_owned(), normalized_email(&email));
         let (first_name, last_name) = (first_name.trim().to_owned(), last_name.trim().to_owned());
         let mut fields = Fields::default();
         check_username(&mut fields, &username);
@@ -126,7 +135,8 @@ impl Services {
 
         let password_hash = self.hasher.hash(password).await?;
         let now = self.market.clock.wall();
-        self.store
+        let account: Account = self
+            .store
             .write(move |tx| {
                 let (name, address) = users::taken(tx, &username, &email, None)?;
                 taken(name, address)?;
@@ -147,40 +157,11 @@ impl Services {
                 Ok(user.into())
             })
             .await
-            .map_err(taken_meanwhile)
-    }
-
-    /// Checks name (or e-mail address) and password. `address` is the peer's, for the throttle.
-    ///
-    /// # Errors
-    /// [`Error::BadCredentials`], after the same time whether or not the name exists;
-    /// [`Error::TooManyAttempts`] without looking at the password.
-    pub async fn authenticate(&self, login: &str, password: SecretString, address: &str) -> Result<Account> {
-        let (login, address) = (as_kept(login), address.to_owned());
-        let clock = self.market.clock.clone();
-        let (name, from) = (login.clone(), address.clone());
-        let (user, wait) = self
-            .store
-            .write(move |tx| {
-                let wait = login_throttle::begin(tx, &name, &from, clock.wall())?;
-                // No name holds a control character, and PostgreSQL's texts cannot hold a NUL.
-                let known =
-                    if name.chars().any(char::is_control) { None } else { users::by_login(tx, &name)? };
-                Ok::<_, Error>((known, wait))
-            })
-            .await?;
-        if let Some(retry_after) = wait {
-            return Err(Error::TooManyAttempts { retry_after });
-        }
-        let hash = user.as_ref().filter(|user| user.is_active).map(|user| user.password_hash.clone());
-        if !self.hasher.verify(password, hash).await? {
-            return Err(Error::BadCredentials);
-        }
-        let clock = self.market.clock.clone();
-        self.store
-            .write(move |tx| login_throttle::forgive(tx, &login, &address, clock.wall()).map_err(Error::from))
-            .await?;
-        user.map(Account::from).ok_or(Error::BadCredentials)
+            .map_err(taken_meanwhile)?;
+        tracing::info!(
+            target: crate::log_target::SECURITY, event = "account_created", user_id = account.id.0, is_admin, "account created"
+        );
+        Ok(account)
     }
 
     /// The account of that id, unless it is closed.
@@ -196,7 +177,7 @@ impl Services {
     /// [`Error::Invalid`], [`Error::Taken`].
     pub async fn update_profile(&self, id: UserId, changes: ProfileChanges) -> Result<Account> {
         let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned());
-        let (username, email) = (trimmed(changes.username), changes.email.as_deref().map(as_kept));
+        let (username, email) = (trimmed(changes.username), changes.email.as_deref().map(normalized_email));
         let (first_name, last_name) = (trimmed(changes.first_name), trimmed(changes.last_name));
         let mut fields = Fields::default();
         username.iter().for_each(|name| check_username(&mut fields, name));
@@ -226,18 +207,19 @@ impl Services {
     /// that stays.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], or [`Error::Invalid`] for the new one.
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], or [`Error::Invalid`] for the new one.
     pub async fn change_password(
         &self,
         id: UserId,
         current: SecretString,
         new: SecretString,
         session: Option<String>,
+        client: &LoginClient,
     ) -> Result<()> {
         let mut fields = Fields::default();
         password::check(&mut fields, "new_password", &new);
         fields.done()?;
-        self.confirm_password(id, current).await?;
+        self.confirm_password(id, current, client).await?;
         let password_hash = self.hasher.hash(new).await?;
         let now = self.market.clock.wall();
         let changed = self
@@ -256,15 +238,26 @@ impl Services {
             })
             .await;
         self.token_cache.forget_user(id);
+        if changed.is_ok() {
+            tracing::info!(
+                target: crate::log_target::SECURITY, event = "password_changed", user_id = id.0, client_address = &client.address,
+                "password changed; all other sessions and all tokens ended"
+            );
+        }
         changed
     }
 
     /// Removes the account with everything that is its owner's.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::LastAdmin`].
-    pub async fn delete_account(&self, id: UserId, password: SecretString) -> Result<()> {
-        self.confirm_password(id, password).await?;
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], [`Error::LastAdmin`].
+    pub async fn delete_account(
+        &self,
+        id: UserId,
+        password: SecretString,
+        client: &LoginClient,
+    ) -> Result<()> {
+        self.confirm_password(id, password, client).await?;
         self.remove_user(id).await
     }
 
@@ -286,18 +279,9 @@ impl Services {
             .await;
         self.token_cache.forget_user(id);
         if removed.is_ok() {
-            tracing::info!(target: SECURITY, event = "user_deleted", account_id = id.0, "an account was deleted");
+            tracing::info!(target: SECURITY, event = "account_deleted", account_id = id.0, "an account was deleted");
         }
         removed
-    }
-
-    pub(crate) async fn confirm_password(&self, id: UserId, password: SecretString) -> Result<()> {
-        let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
-        let hash = user.map(|user| user.password_hash);
-        match self.hasher.verify(password, hash).await? {
-            true => Ok(()),
-            false => Err(Error::WrongPassword),
-        }
     }
 }
 

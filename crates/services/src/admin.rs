@@ -123,7 +123,7 @@ impl Services {
         if changed.is_ok() {
             tracing::info!(
                 target: SECURITY,
-                event = "user_changed",
+                event = "account_rights_changed",
                 account_id = id.0,
                 is_active,
                 is_admin,

@@ -69,6 +69,9 @@ pub enum Error {
     BadCredentials,
     #[error("too many failed attempts: wait a moment")]
     TooManyAttempts { retry_after: TimeDelta },
+    /// More passwords are to be checked than the machine can check in time.
+    #[error("too many people are logging in at the moment: try again in a few seconds")]
+    PasswordChecksBusy,
     /// The current password did not match when a new one was to be set or the account to be closed.
     #[error("that is not the current password")]
     WrongPassword,

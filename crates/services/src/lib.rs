@@ -16,6 +16,7 @@ mod kept_books;
 pub mod live;
 pub mod log_target;
 mod login_throttle;
+pub mod logins;
 mod market;
 pub mod matching;
 pub mod metrics;
@@ -37,12 +38,14 @@ mod token_cache;
 pub mod tokens;
 mod trading;
 pub mod transactions;
+mod turns;
 pub mod valuation;
 pub mod verify;
 mod wall_clock;
 pub mod watchlists;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Money, TradingRules};
 use persistence::Store;
@@ -59,6 +62,7 @@ use kept_books::{Kept, Versions};
 use live::{Live, StreamLimits};
 use password::Hasher;
 use token_cache::TokenCache;
+use turns::Turns;
 
 /// What the use cases need to know of the deployment.
 #[derive(Debug, Clone)]
@@ -70,6 +74,8 @@ pub struct ServicesConfig {
     pub trading: TradingConfig,
     pub streams: StreamLimits,
     pub health: HealthConfig,
+    /// How long a login waits until the machine has time to check its password.
+    pub password_queue_timeout: Duration,
 }
 
 impl Default for ServicesConfig {
@@ -80,8 +86,16 @@ impl Default for ServicesConfig {
             trading: TradingConfig::default(),
             streams: StreamLimits::default(),
             health: HealthConfig::default(),
+            password_queue_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// Password checks that wait behind others of the same account or address.
+#[derive(Clone, Default)]
+struct LoginQueues {
+    accounts: Turns,
+    addresses: Turns,
 }
 
 /// All use cases. Cheap to clone; clones share everything.
@@ -90,6 +104,7 @@ pub struct Services {
     store: Store,
     market: Arc<Market>,
     hasher: Hasher,
+    login_queues: LoginQueues,
     token_cache: Arc<TokenCache>,
     config: Arc<ServicesConfig>,
     rules: Arc<TradingRules>,
@@ -124,7 +139,8 @@ impl Services {
             kept_pages: Arc::new(Kept::new()),
             store,
             market: Arc::new(market),
-            hasher: Hasher::new(),
+            hasher: Hasher::new(config.password_queue_timeout),
+            login_queues: LoginQueues::default(),
             token_cache: Arc::default(),
             config: Arc::new(config),
             rules,

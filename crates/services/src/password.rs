@@ -1,20 +1,40 @@
 //! Password rules and hashing.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use passwords::analyzer::is_common_password;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Fields, Result};
 
-/// Hashes off the async threads, two at a time: each takes 47 MiB.
+/// Computes hashes off the async threads, a few at a time: each takes 47 MiB and some 50 ms of one processor.
 #[derive(Clone)]
 pub(crate) struct Hasher {
     permits: Arc<Semaphore>,
+    /// Those of low priority use one permit at most.
+    low_priority: Arc<Semaphore>,
+    /// How long a caller waits for a permit.
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    Normal,
+    Low,
+}
+
+/// Which form of a password its hash was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Prepared,
+    /// Of hashes from before passwords were prepared: they should be made anew.
+    AsTyped,
 }
 
 /// argon2id with 47 MiB, one pass and one lane: OWASP's first choice.
@@ -23,37 +43,75 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 });
 
+/// Keeps the memory for hashes below 200 MB.
+const MOST_AT_ONCE: usize = 4;
+
 /// What an unknown name is checked against, so that it takes as long as a known one.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
 
 impl Hasher {
-    pub fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(2)) }
+    pub fn new(timeout: Duration) -> Self {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            permits: Arc::new(Semaphore::new(processors.clamp(2, MOST_AT_ONCE))),
+            low_priority: Arc::new(Semaphore::new(1)),
+            timeout,
+        }
     }
 
     /// # Errors
-    /// Only when the machine cannot give memory or randomness.
+    /// [`Error::PasswordChecksBusy`]; otherwise only when the machine cannot give memory or randomness.
     pub async fn hash(&self, password: SecretString) -> Result<String> {
-        self.run(move || hash_now(password.expose_secret())).await?
+        self.run(Priority::Normal, move || hash_now(&prepare(password.expose_secret()))).await?
     }
 
-    /// Whether the password belongs to the hash. Without a hash the answer is no, after the same time.
-    pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool> {
-        self.run(move || {
+    /// Returns the form of the password that the hash was made from, or `None` if the password is wrong. Without a hash
+    /// every password is wrong, after the same time.
+    ///
+    /// # Errors
+    /// [`Error::PasswordChecksBusy`].
+    pub async fn verify(
+        &self,
+        password: SecretString,
+        hash: Option<String>,
+        priority: Priority,
+    ) -> Result<Option<Form>> {
+        self.run(priority, move || {
             let known = hash.is_some();
             let hash = hash.unwrap_or_else(|| NOBODY.clone());
-            let matches = PasswordHash::new(&hash)
-                .is_ok_and(|hash| ARGON2.verify_password(password.expose_secret().as_bytes(), &hash).is_ok());
-            known && matches
+            let hash = PasswordHash::new(&hash).ok()?;
+            let is_of = |password: &str| ARGON2.verify_password(password.as_bytes(), &hash).is_ok();
+            let typed = password.expose_secret();
+            let prepared = prepare(typed);
+            let form = match is_of(&prepared) {
+                true => Some(Form::Prepared),
+                false if prepared != typed && is_of(typed) => Some(Form::AsTyped),
+                false => None,
+            };
+            form.filter(|_| known)
         })
         .await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(Error::internal)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        priority: Priority,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let permits = async {
+            let low = match priority {
+                Priority::Normal => None,
+                Priority::Low => Some(self.low_priority.clone().acquire_owned().await?),
+            };
+            Ok::<_, AcquireError>((self.permits.clone().acquire_owned().await?, low))
+        };
+        let permits = tokio::time::timeout(self.timeout, permits)
+            .await
+            .map_err(|_| Error::PasswordChecksBusy)?
+            .map_err(Error::internal)?;
         tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permit);
+            drop(permits);
             result
         })
         .await
@@ -61,22 +119,32 @@ impl Hasher {
     }
 }
 
-fn hash_now(password: &str) -> Result<String> {
+/// Returns the form of a password that is hashed and compared: the OpaqueString profile of RFC 8265 (section 4.2) with
+/// every space as an ASCII space and in NFC, so that the same password matches whichever keyboard it comes from.
+///
+/// Characters that the profile forbids are left as they are: its tables lag behind Unicode and would refuse emoji.
+pub(crate) fn prepare(password: &str) -> String {
+    let is_space = |c: char| c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+    password.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect()
+}
+
+pub(crate) fn hash_now(password: &str) -> Result<String> {
     ARGON2
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
         .map_err(|error| Error::internal(error.to_string()))
 }
 
-/// 8 to 256 characters and on no list of common passwords; no other rule.
+/// 8 to 256 characters in the prepared form, no control characters, and on no list of common passwords.
 pub(crate) fn check(fields: &mut Fields, field: &'static str, password: &SecretString) {
-    let password = password.expose_secret();
+    let password = prepare(password.expose_secret());
     let length = password.chars().count();
     fields.check(field, length >= 8, "use 8 characters or more");
     fields.check(field, length <= 256, "use 256 characters at most");
+    fields.check(field, !password.chars().any(char::is_control), "leave out tabs and line breaks");
     if length >= 8 {
-        let common = is_common_password(password) || is_common_password(password.to_lowercase());
-        fields.check(field, !common, "that is one of the passwords tried first by everybody: choose another");
+        let common = is_common_password(&password) || is_common_password(password.to_lowercase());
+        fields.check(field, !common, "that is one of the passwords that attackers try first: choose another");
     }
 }
 
@@ -100,13 +168,71 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_password_is_measured_in_its_prepared_form() {
+        // Seven characters of which one is typed as two.
+        assert_eq!(complaints("zwo\u{308}lf 7"), 1);
+        assert_eq!(complaints("zwo\u{308}lf 78"), 0);
+        assert_eq!(complaints("pass\tword with a tab"), 1);
+    }
+
+    #[test]
+    fn passwords_are_prepared_as_rfc_8265_says() {
+        for (typed, prepared) in [
+            ("pa\u{308}sswo\u{308}rter", "p\u{e4}ssw\u{f6}rter"),
+            ("p\u{e4}ssw\u{f6}rter", "p\u{e4}ssw\u{f6}rter"),
+            // U+212B ANGSTROM SIGN; Hangul from its parts.
+            ("\u{212b}", "\u{c5}"),
+            ("\u{1112}\u{1161}\u{11ab}", "\u{d55c}"),
+            ("no\u{a0}break\u{2003}em\u{3000}wide", "no break em wide"),
+            // Case, width, compatibility forms and emoji sequences stay.
+            ("Correct Horse", "Correct Horse"),
+            ("\u{ff41}\u{fb01}", "\u{ff41}\u{fb01}"),
+            ("\u{2764}\u{fe0f}\u{1f468}\u{200d}\u{1f469}", "\u{2764}\u{fe0f}\u{1f468}\u{200d}\u{1f469}"),
+            ("tab\tline\u{2028}", "tab\tline\u{2028}"),
+            ("", ""),
+        ] {
+            assert_eq!(prepare(typed), prepared, "{typed:?}");
+        }
+    }
+
+    async fn verify(hasher: &Hasher, password: &str, hash: Option<String>) -> Option<Form> {
+        hasher.verify(password.to_owned().into(), hash, Priority::Normal).await.unwrap()
+    }
+
     #[tokio::test]
-    async fn a_hash_knows_its_password_and_nobody_has_one() {
-        let hasher = Hasher::new();
+    async fn a_hash_belongs_to_one_password_and_to_none_without_an_account() {
+        let hasher = Hasher::new(Duration::from_secs(60));
         let hash = hasher.hash("correct horse".to_owned().into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=48128,t=1,p=1$"));
-        assert!(hasher.verify("correct horse".to_owned().into(), Some(hash.clone())).await.unwrap());
-        assert!(!hasher.verify("wrong horse".to_owned().into(), Some(hash)).await.unwrap());
-        assert!(!hasher.verify("nobody has this password".to_owned().into(), None).await.unwrap());
+        assert_eq!(verify(&hasher, "correct horse", Some(hash.clone())).await, Some(Form::Prepared));
+        assert_eq!(verify(&hasher, "correct\u{a0}horse", Some(hash.clone())).await, Some(Form::Prepared));
+        assert_eq!(verify(&hasher, "wrong horse", Some(hash)).await, None);
+        assert_eq!(verify(&hasher, "nobody has this password", None).await, None);
+    }
+
+    #[tokio::test]
+    async fn hashes_of_passwords_as_they_were_typed_still_match() {
+        let hasher = Hasher::new(Duration::from_secs(60));
+        let typed = "pa\u{308}ssw\u{f6}rter";
+        let old = hash_now(typed).unwrap();
+        assert_eq!(verify(&hasher, typed, Some(old.clone())).await, Some(Form::AsTyped));
+        assert_eq!(verify(&hasher, "p\u{e4}sswo\u{308}rtex", Some(old)).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_waits_too_long_is_refused() {
+        let hasher = Hasher::new(Duration::from_millis(10));
+        let all = u32::try_from(hasher.permits.available_permits()).unwrap();
+        let taken = hasher.permits.clone().acquire_many_owned(all).await.unwrap();
+        let refused = hasher.hash("correct horse".to_owned().into()).await;
+        assert!(matches!(refused, Err(Error::PasswordChecksBusy)));
+        drop(taken);
+        // One low-priority check leaves the other permits to normal ones.
+        let low = hasher.low_priority.clone().acquire_owned().await.unwrap();
+        let refused = hasher.verify("correct horse".to_owned().into(), None, Priority::Low).await;
+        assert!(matches!(refused, Err(Error::PasswordChecksBusy)));
+        assert_eq!(verify(&hasher, "correct horse", None).await, None);
+        drop(low);
     }
 }

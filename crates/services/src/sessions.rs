@@ -131,7 +131,13 @@ impl Services {
     /// Ends one of a user's sessions.
     pub async fn revoke_session(&self, user: UserId, id: i64) -> Result<()> {
         match self.store.write(move |tx| sessions::delete_of_user(tx, user, id).map_err(Error::from)).await? {
-            true => Ok(()),
+            true => {
+                tracing::info!(
+                    target: crate::log_target::SECURITY, event = "session_ended", user_id = user.0, reason = "revoked",
+                    "session ended by its user from another one"
+                );
+                Ok(())
+            }
             false => Err(Error::NotFound("session")),
         }
     }

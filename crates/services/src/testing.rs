@@ -26,6 +26,14 @@ pub fn friday_afternoon() -> Timestamp {
     chrono::DateTime::from_timestamp(1_795_201_920, 0).expect("an instant").into()
 }
 
+/// The hash that older versions stored of a password: of its text as it was typed.
+///
+/// # Panics
+/// When the machine has no memory for it.
+pub fn hash_as_typed(password: &str) -> String {
+    crate::password::hash_now(password).expect("a hash")
+}
+
 impl TestServices {
     /// On the simulated market, on a Friday afternoon.
     pub async fn new() -> Self {

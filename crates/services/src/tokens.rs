@@ -153,6 +153,10 @@ impl Services {
                 tokens::insert(tx, token).map_err(Error::from)
             })
             .await?;
+        tracing::info!(
+            target: crate::log_target::SECURITY, event = "token_created", user_id = user.0, token_id = %info.id,
+            scope = info.scope.as_str(), "API token created"
+        );
         Ok((info, text))
     }
 
@@ -227,7 +231,13 @@ impl Services {
     pub async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<()> {
         let found = self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await?;
         self.token_cache.forget_token(id);
-        if found { Ok(()) } else { Err(Error::NotFound("token")) }
+        if !found {
+            return Err(Error::NotFound("token"));
+        }
+        tracing::info!(
+            target: crate::log_target::SECURITY, event = "token_revoked", user_id = user.0, token_id = %id, "API token revoked"
+        );
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ use services::FieldError;
 use services::accounts::Account;
 use services::tokens::Scope;
 
+use crate::limits::Accepted;
 use crate::problem::{PageError, Problem, to_login};
 use crate::{AppState, access_log, csrf, session};
 
@@ -81,6 +82,13 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// `Authorization: Bearer …` first; a cookie counts only without it.
 async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
+    let identified = look_up(request).await?;
+    let user = identified.as_ref().map(|(account, _)| account.id);
+    request.extensions_mut().insert(Accepted(user));
+    Ok(identified)
+}
+
+async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
     let services = &state(request).services;
     if request.headers().contains_key(header::AUTHORIZATION) {
         let Some(token) = bearer(request.headers()) else { return Ok(None) };
@@ -266,13 +274,15 @@ impl FromRequest for Visitor {
         let request = request.clone();
         async move {
             let services = &state(&request).services;
-            match session::user(&request.get_session())? {
+            let account = match session::user(&request.get_session())? {
                 Some(id) => {
                     access_log::record_user(id);
-                    Ok(Self(services.account(id).await?))
+                    services.account(id).await?
                 }
-                None => Ok(Self(None)),
-            }
+                None => None,
+            };
+            request.extensions_mut().insert(Accepted(account.as_ref().map(|account| account.id)));
+            Ok(Self(account))
         }
         .boxed_local()
     }
@@ -382,21 +392,5 @@ fn unreadable_form(error: &actix_web::Error) -> Problem {
             Problem::new(status, "payload_too_large", "Too large", "The form is too large.")
         }
         _ => Problem::bad_request("unreadable_form", "The form cannot be read."),
-    }
-}
-
-/// Where the request came from, as far as trusted proxies say.
-pub struct ClientAddress(pub String);
-
-impl FromRequest for ClientAddress {
-    type Error = std::convert::Infallible;
-    type Future = Ready<Result<Self, Self::Error>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(crate::limits::client_address(
-            request.peer_addr(),
-            request.headers(),
-            &state(request).config,
-        ))))
     }
 }

@@ -7,6 +7,7 @@ mod chart;
 mod connections;
 mod corporate_actions;
 mod csrf;
+mod device_cookie;
 mod extract;
 mod flash;
 mod form;

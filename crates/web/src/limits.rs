@@ -1,29 +1,49 @@
-//! How often one address may ask, and what its address is behind proxies.
+//! How many requests a client may send, and which address a client has behind proxies.
+//!
+//! Requests of signed-in users are charged to their account, all others to their address: people behind one address do
+//! not share a budget once they have logged in. A session or token is charged to its account only after this process has
+//! seen it accepted. So a made-up one never gets a budget of its own, and no request costs a look-up before it is limited.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use actix_web::HttpResponse;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use domain::UserId;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
-use crate::{AppState, WebConfig};
+use crate::{AppState, WebConfig, extract, session};
 
-/// Two budgets per address: for everything, and a small one for what costs a password hash.
+/// The budgets, unless they are switched off.
 pub struct Limits(Option<Budgets>);
 
 struct Budgets {
-    all: DefaultKeyedRateLimiter<String>,
-    passwords: DefaultKeyedRateLimiter<String>,
+    accounts: DefaultKeyedRateLimiter<UserId>,
+    addresses: DefaultKeyedRateLimiter<String>,
+    /// Sign-ups of an address: each costs a password hash and a row for good.
+    sign_ups: DefaultKeyedRateLimiter<String>,
+    /// Style sheets, scripts and pictures, of an address.
+    files: DefaultKeyedRateLimiter<String>,
+    accepted: Mutex<HashMap<Credential, UserId>>,
 }
+
+/// The hash of a session key or of a token.
+type Credential = [u8; 32];
+
+/// The user whose session or token a handler has accepted, or `None` where it has accepted none. Kept with the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted(pub Option<UserId>);
 
 const fn per_second(rate: u32, burst: u32) -> Quota {
     match (NonZeroU32::new(rate), NonZeroU32::new(burst)) {
@@ -32,62 +52,132 @@ const fn per_second(rate: u32, burst: u32) -> Quota {
     }
 }
 
-const ALL: Quota = per_second(50, 300);
-const PASSWORDS: Quota = per_second(1, 60);
-/// When so many addresses are remembered, those that have been quiet are forgotten.
+const REQUESTS: Quota = per_second(50, 300);
+const SIGN_UPS: Quota = per_second(1, 120);
+const FILES: Quota = per_second(500, 3_000);
+/// With so many keys in memory, those that have been quiet are forgotten.
 const REMEMBERED: usize = 10_000;
+
+/// The budget that a request is charged to.
+#[derive(Debug, PartialEq, Eq)]
+enum Budget {
+    Account(UserId),
+    Address(String),
+    SignUps(String),
+    Files(String),
+}
 
 impl Limits {
     pub fn new(on: bool) -> Self {
-        Self(on.then(|| Budgets { all: RateLimiter::keyed(ALL), passwords: RateLimiter::keyed(PASSWORDS) }))
+        Self(on.then(|| Budgets {
+            accounts: RateLimiter::keyed(REQUESTS),
+            addresses: RateLimiter::keyed(REQUESTS),
+            sign_ups: RateLimiter::keyed(SIGN_UPS),
+            files: RateLimiter::keyed(FILES),
+            accepted: Mutex::default(),
+        }))
     }
+}
 
-    /// The seconds to wait, when it was too often.
-    fn check(&self, address: &String, costs_a_hash: bool) -> Option<i64> {
-        let budgets = self.0.as_ref()?;
-        let limiter = if costs_a_hash { &budgets.passwords } else { &budgets.all };
-        if limiter.len() > REMEMBERED {
-            limiter.retain_recent();
+impl Budgets {
+    /// Charges a request to its budget. Returns the seconds to wait if that is spent.
+    fn charge(&self, budget: &Budget) -> Option<i64> {
+        fn check<K: std::hash::Hash + Eq + Clone>(
+            limiter: &DefaultKeyedRateLimiter<K>,
+            key: &K,
+        ) -> Option<i64> {
+            if limiter.len() > REMEMBERED {
+                limiter.retain_recent();
+            }
+            let refused = limiter.check_key(key).err()?;
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            Some(i64::try_from(wait.as_secs()).unwrap_or(60) + 1)
         }
-        let refused = limiter.check_key(address).err()?;
-        let wait = refused.wait_time_from(DefaultClock::default().now());
-        Some(i64::try_from(wait.as_secs()).unwrap_or(60) + 1)
+        match budget {
+            Budget::Account(user) => check(&self.accounts, user),
+            Budget::Address(address) => check(&self.addresses, address),
+            // The small budget for sign-ups comes on top.
+            Budget::SignUps(address) => {
+                check(&self.addresses, address).or_else(|| check(&self.sign_ups, address))
+            }
+            Budget::Files(address) => check(&self.files, address),
+        }
+    }
+
+    fn account_of(&self, credential: &Credential) -> Option<UserId> {
+        self.accepted().get(credential).copied()
+    }
+
+    fn accept(&self, credential: Credential, user: UserId) {
+        let mut accepted = self.accepted();
+        if accepted.len() >= REMEMBERED {
+            // Each that is still used comes back with its next request.
+            accepted.clear();
+        }
+        accepted.insert(credential, user);
+    }
+
+    fn forget(&self, credential: &Credential) {
+        self.accepted().remove(credential);
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, HashMap<Credential, UserId>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn costs_a_hash(method: &Method, path: &str) -> bool {
-    *method == Method::POST
-        && matches!(
-            path,
-            "/login"
-                | "/register"
-                | "/settings/password"
-                | "/settings/delete"
-                | "/api/v1/auth/login"
-                | "/api/v1/auth/register"
-                | "/api/v1/auth/tokens"
-                | "/api/v1/users/me/password"
-        )
+/// The token or session key of a request, hashed. A cookie that was not encrypted with our key gives none.
+fn credential(request: &HttpRequest, config: &WebConfig) -> Option<Credential> {
+    let secret = match request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+        true => extract::bearer(request.headers())?.to_owned(),
+        false => session::key(request, config)?,
+    };
+    Some(Sha256::digest(secret.as_bytes()).into())
 }
 
-/// Answers 429 to those who ask too often.
+fn budget(request: &ServiceRequest, account: Option<UserId>, config: &WebConfig) -> Budget {
+    let address = || client_address(request.peer_addr(), request.headers(), config);
+    let path = request.match_info().as_str();
+    match account {
+        _ if path.starts_with("/static/") => Budget::Files(address()),
+        _ if *request.method() == Method::POST && matches!(path, "/register" | "/api/v1/auth/register") => {
+            Budget::SignUps(address())
+        }
+        Some(user) => Budget::Account(user),
+        None => Budget::Address(address()),
+    }
+}
+
+/// Answers 429 when the request's budget is spent.
 pub async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let state =
         request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app").clone();
-    let address = client_address(request.peer_addr(), request.headers(), &state.config);
-    if let Some(seconds) =
-        state.limits.check(&address, costs_a_hash(request.method(), request.match_info().as_str()))
-    {
+    let Some(budgets) = &state.limits.0 else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let credential = credential(request.request(), &state.config);
+    let account = credential.as_ref().and_then(|credential| budgets.account_of(credential));
+    if let Some(seconds) = budgets.charge(&budget(&request, account, &state.config)) {
         let problem = Problem::too_many_requests(seconds);
         // With the error itself, out of which `shape_errors` makes a page where one is wanted.
         let response = HttpResponse::from_error(problem);
         let (request, _) = request.into_parts();
         return Ok(ServiceResponse::new(request, response));
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let accepted = answered.request().extensions().get::<Accepted>().copied();
+    match (accepted, credential) {
+        (Some(Accepted(Some(user))), credential) if account != Some(user) => {
+            // A login's session begins with its answer.
+            let begun = session::new_key(answered.response(), &state.config);
+            let begun = begun.map(|key| Sha256::digest(key.as_bytes()).into());
+            begun.or(credential).into_iter().for_each(|credential| budgets.accept(credential, user));
+        }
+        (Some(Accepted(None)), Some(credential)) => budgets.forget(&credential),
+        _ => {}
+    }
+    Ok(answered)
 }
 
 /// The client's address as limits count it: an IPv6 network of 64 bits counts as one address.
@@ -162,13 +252,43 @@ mod tests {
         assert_eq!(address("[2001:db8:1:2:3::4]:9", &[], &[]), "2001:db8:1:2::/64");
     }
 
+    fn refused(budgets: &Budgets, budget: &Budget, requests: usize) -> usize {
+        (0..requests).filter(|_| budgets.charge(budget).is_some()).count()
+    }
+
     #[test]
-    fn hashes_are_dearer_than_reads() {
-        let limits = Limits::new(true);
-        let address = "192.0.2.1".to_owned();
-        let refused = (0..100).filter(|_| limits.check(&address, true).is_some()).count();
-        assert!((30..=40).contains(&refused), "{refused}");
-        assert_eq!(limits.check(&address, false), None);
-        assert_eq!(Limits::new(false).check(&address, true), None);
+    fn each_account_and_each_address_has_a_budget() {
+        let budgets = Limits::new(true).0.unwrap();
+        let home = || "192.0.2.1".to_owned();
+        assert!(refused(&budgets, &Budget::Address(home()), 1_000) > 500);
+        assert_eq!(refused(&budgets, &Budget::Address("192.0.2.2".into()), 300), 0);
+        // Neither signed-in people nor files behind the same address are affected.
+        assert_eq!(refused(&budgets, &Budget::Account(UserId(1)), 300), 0);
+        assert!(refused(&budgets, &Budget::Account(UserId(1)), 700) > 500);
+        assert_eq!(refused(&budgets, &Budget::Account(UserId(2)), 300), 0);
+        assert_eq!(refused(&budgets, &Budget::Files(home()), 3_000), 0);
+    }
+
+    #[test]
+    fn sign_ups_are_the_dearest() {
+        let budgets = Limits::new(true).0.unwrap();
+        let address = || "192.0.2.1".to_owned();
+        let refused = refused(&budgets, &Budget::SignUps(address()), 200);
+        assert!((70..=80).contains(&refused), "{refused}");
+        assert_eq!(budgets.charge(&Budget::Address(address())), None);
+        assert!(Limits::new(false).0.is_none());
+    }
+
+    #[test]
+    fn accepted_credentials_are_remembered_within_bounds() {
+        let budgets = Limits::new(true).0.unwrap();
+        for number in 0..=REMEMBERED {
+            budgets.accept(Sha256::digest(number.to_string()).into(), UserId(1));
+        }
+        assert!(budgets.accepted().len() <= REMEMBERED);
+        let newest = Sha256::digest(REMEMBERED.to_string()).into();
+        assert_eq!(budgets.account_of(&newest), Some(UserId(1)));
+        budgets.forget(&newest);
+        assert_eq!(budgets.account_of(&newest), None);
     }
 }

@@ -312,6 +312,11 @@ impl From<Error> for Problem {
                 retry_after_s: Some(retry_after.num_seconds() + 1),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", "Too many attempts", detail)
             },
+            Error::PasswordChecksBusy => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let busy = Self::new(status, "password_checks_busy", "Busy", detail);
+                Self { retry_after_s: Some(5), ..busy }
+            }
             Error::WrongPassword => {
                 Self::new(StatusCode::FORBIDDEN, "wrong_password", "Wrong password", detail)
             }

@@ -6,18 +6,21 @@ use actix_identity::{Identity, IdentityMiddleware};
 use actix_session::config::{PersistentSession, TtlExtensionPolicy};
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_session::{Session, SessionExt, SessionMiddleware};
-use actix_web::cookie::{Key, SameSite, time::Duration};
+use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time::Duration};
 use actix_web::http::header::USER_AGENT;
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 use domain::UserId;
 use secrecy::{ExposeSecret, SecretString};
 use services::Services;
 use services::accounts::Account;
+use services::logins::LoginClient;
 use sha2::{Digest, Sha512};
 
+use crate::limits::{Accepted, client_address};
 use crate::problem::Problem;
-use crate::{AppState, WebConfig};
+use crate::{AppState, WebConfig, device_cookie};
 
 const LIFETIME: Duration = Duration::days(30);
 /// Where actix-identity keeps the user's id in the session.
@@ -120,8 +123,13 @@ pub fn cookie_name(config: &WebConfig, name: &str) -> String {
     if config.is_https() { format!("__Host-{name}") } else { name.to_owned() }
 }
 
-/// Makes the browser's session the account's, under a new key.
-pub fn log_in(request: &HttpRequest, account: &Account) -> Result<(), Problem> {
+/// Makes the browser's session the account's, under a new key, and returns the answer with the device cookie added.
+pub fn log_in(
+    request: &HttpRequest,
+    state: &AppState,
+    account: &Account,
+    mut response: HttpResponse,
+) -> Result<HttpResponse, Problem> {
     let session = request.get_session();
     session.clear();
     let device: String = request
@@ -135,7 +143,11 @@ pub fn log_in(request: &HttpRequest, account: &Account) -> Result<(), Problem> {
     let stored = session.insert(DEVICE_KEY, device);
     let logged_in = Identity::login(&request.extensions(), account.id.to_string());
     match (stored, logged_in) {
-        (Ok(()), Ok(_)) => Ok(()),
+        (Ok(()), Ok(_)) => {
+            request.extensions_mut().insert(Accepted(Some(account.id)));
+            device_cookie::remember(request, state, account.id, &mut response);
+            Ok(response)
+        }
         (stored, logged_in) => {
             tracing::error!(?stored, logged_in = logged_in.is_ok(), "the session cannot be written");
             Err(Problem::forbidden("session", "The login could not be kept. Try again."))
@@ -143,7 +155,8 @@ pub fn log_in(request: &HttpRequest, account: &Account) -> Result<(), Problem> {
     }
 }
 
-/// Sets a new password from a browser: all other logins and all tokens end, and this one goes on under a new key.
+/// Sets a new password from a browser: all other logins and all tokens end, and this one goes on under a new key. Returns
+/// the answer with a new device cookie, because the old ones end with the old password.
 ///
 /// # Errors
 /// Those of [`Services::change_password`].
@@ -153,15 +166,28 @@ pub async fn change_password(
     user: UserId,
     current: SecretString,
     new: SecretString,
-) -> services::Result<()> {
-    state.services.change_password(user, current, new, key(request, &state.config)).await?;
+    client: &LoginClient,
+) -> services::Result<impl FnOnce(HttpResponse) -> HttpResponse> {
+    state.services.change_password(user, current, new, key(request, &state.config), client).await?;
     request.get_session().renew();
-    Ok(())
+    Ok(move |mut response: HttpResponse| {
+        device_cookie::remember(request, state, user, &mut response);
+        response
+    })
 }
 
 /// Ends the browser's session.
 pub fn log_out(request: &HttpRequest) {
-    request.get_session().purge();
+    let session = request.get_session();
+    if let Ok(Some(user)) = user(&session) {
+        let state = request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app");
+        let address = client_address(request.peer_addr(), request.headers(), &state.config);
+        tracing::info!(
+            target: services::log_target::SECURITY, event = "session_ended", user_id = user.0, client_address = address,
+            reason = "logout", "session ended"
+        );
+    }
+    session.purge();
 }
 
 /// Who the browser is logged in as.
@@ -178,9 +204,21 @@ pub fn user(session: &Session) -> Result<Option<UserId>, Problem> {
 
 /// The key of the browser's session, as the table's hashes are made from.
 pub fn key(request: &HttpRequest, config: &WebConfig) -> Option<String> {
+    decrypted(request.cookie(&cookie_name(config, "session"))?, config)
+}
+
+/// The key of the session that an answer begins or prolongs.
+pub fn new_key<B>(response: &HttpResponse<B>, config: &WebConfig) -> Option<String> {
+    let name = cookie_name(config, "session");
+    let cookie = response.cookies().find(|cookie| cookie.name() == name)?;
+    decrypted(cookie.into_owned(), config)
+}
+
+fn decrypted(cookie: Cookie<'static>, config: &WebConfig) -> Option<String> {
     let master = Sha512::digest(config.secret_key.expose_secret().as_bytes());
-    let mut jar = actix_web::cookie::CookieJar::new();
-    jar.add_original(request.cookie(&cookie_name(config, "session"))?);
-    let signed = jar.private(&Key::derive_from(&master)).get(&cookie_name(config, "session"))?;
+    let name = cookie_name(config, "session");
+    let mut jar = CookieJar::new();
+    jar.add_original(cookie);
+    let signed = jar.private(&Key::derive_from(&master)).get(&name)?;
     Some(signed.value().to_owned())
 }

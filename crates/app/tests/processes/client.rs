@@ -302,6 +302,12 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
+
+    /// The line that sets a cookie, with its attributes.
+    pub fn set_cookie(&self, name: &str) -> Option<&str> {
+        let mut lines = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        lines.find(|line| line.split_once('=').is_some_and(|(found, _)| found == name))
+    }
 }
 
 /// An amount of an answer.

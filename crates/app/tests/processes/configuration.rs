@@ -213,7 +213,7 @@ async fn an_https_address_makes_cookies_secure() {
     let sam = client.register().await;
     let login = client.log_in(&sam.username, PASSWORD).await;
     login.expect(200);
-    let cookie = login.header("set-cookie").unwrap();
+    let cookie = login.set_cookie("__Host-session").unwrap();
     for part in ["__Host-session=", "Secure", "HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(part), "{cookie}");
     }

@@ -186,7 +186,7 @@ async fn actions_of_administrators_are_events_with_names() {
     root.post("/api/v1/admin/jobs", &json!({"kind": "prune"})).await.expect(202);
     root.delete(&account).await.expect(204);
     let lines = lines(server).await;
-    for (event, count) in [("user_changed", 20), ("job_requested", 1), ("user_deleted", 1)] {
+    for (event, count) in [("account_rights_changed", 20), ("job_requested", 1), ("account_deleted", 1)] {
         let found: Vec<&Value> = lines.iter().filter(|line| line["event"] == event).collect();
         assert_eq!(found.len(), count, "{event}");
         for line in found {
@@ -194,7 +194,7 @@ async fn actions_of_administrators_are_events_with_names() {
             assert_eq!(line["client"], "127.0.0.1", "{line}");
         }
     }
-    let deleted = lines.iter().find(|line| line["event"] == "user_deleted").unwrap();
+    let deleted = lines.iter().find(|line| line["event"] == "account_deleted").unwrap();
     assert_eq!(deleted["account_id"], sam_id);
 }
 

@@ -20,6 +20,7 @@ mod endurance;
 mod health;
 mod installation;
 mod logging;
+mod logins;
 mod lost_file;
 mod outages;
 mod postgres;

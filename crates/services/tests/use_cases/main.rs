@@ -12,6 +12,7 @@ mod desk;
 mod harness;
 mod jobs;
 mod kept_books;
+mod logins;
 mod operations;
 mod orders;
 mod performance;

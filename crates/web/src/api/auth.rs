@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::users::User;
 use super::{Items, Reader};
-use crate::extract::{ClientAddress, CurrentUser};
+use crate::device_cookie::Client;
+use crate::extract::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 use crate::{AppState, session};
 
@@ -33,7 +34,8 @@ pub struct NewUser {
 
 /// Open an account.
 #[utoipa::path(post, path = "/api/v1/auth/register", tag = "account", request_body = NewUser, security(()), responses(
-    (status = 201, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 201, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn register(body: Json<NewUser>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let NewUser { username, email, password, first_name, last_name } = body.into_inner();
     let registration = Registration { username, email, password, first_name, last_name };
@@ -50,19 +52,21 @@ pub struct Credentials {
     password: SecretString,
 }
 
-/// Log in: sets the session cookie.
+/// Log in: sets the session cookie, and a device cookie that keeps other people's guesses at the account from making this
+/// browser wait.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "account", request_body = Credentials, security(()), responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody)))]
+    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody),
+    (status = 503, body = ProblemBody)))]
 pub async fn log_in(
     request: HttpRequest,
     body: Json<Credentials>,
-    ClientAddress(address): ClientAddress,
+    Client(client): Client,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let Credentials { username, password } = body.into_inner();
-    let account = state.services.authenticate(&username, password, &address).await?;
-    session::log_in(&request, &account)?;
-    Ok(HttpResponse::Ok().json(User::from(account)))
+    let account = state.services.authenticate(&username, password, &client).await?;
+    let response = HttpResponse::Ok().json(User::from(account.clone()));
+    session::log_in(&request, &state, &account, response)
 }
 
 /// Log out: ends the session.
@@ -132,11 +136,11 @@ pub struct NewToken {
 #[utoipa::path(post, path = "/api/v1/auth/tokens", tag = "account", request_body = NewToken,
     security((), ("session" = [])), responses(
     (status = 201, body = NewTokenSecret), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn create_token(
     request: HttpRequest,
     body: Json<NewToken>,
-    ClientAddress(address): ClientAddress,
+    Client(client): Client,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let NewToken { name, scope, expires_at, username, password, current_password } = body.into_inner();
@@ -154,7 +158,7 @@ pub async fn create_token(
         return Err(Problem::forbidden("session_required", detail));
     }
     let user: UserId = match username.zip(password) {
-        Some((username, password)) => state.services.authenticate(&username, password, &address).await?.id,
+        Some((username, password)) => state.services.authenticate(&username, password, &client).await?.id,
         None => {
             let user = CurrentUser::extract(&request).await?;
             user.require_session()?;

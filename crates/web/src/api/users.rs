@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use services::accounts::{Account, ProfileChanges};
 use utoipa::ToSchema;
 
+use crate::device_cookie::Client;
 use crate::extract::CurrentUser;
 use crate::problem::{Problem, ProblemBody};
 use crate::{AppState, session};
@@ -99,15 +100,19 @@ pub struct PasswordChange {
 
 /// Change the password. Ends all other sessions and all tokens.
 #[utoipa::path(post, path = "/api/v1/users/me/password", tag = "account", request_body = PasswordChange, responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 204), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody),
+    (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn change_password(
     request: HttpRequest,
     user: CurrentUser,
+    Client(client): Client,
     body: Json<PasswordChange>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
     let PasswordChange { current_password, new_password } = body.into_inner();
-    session::change_password(&request, &state, user.account.id, current_password, new_password).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let id = user.account.id;
+    let remember =
+        session::change_password(&request, &state, id, current_password, new_password, &client).await?;
+    Ok(remember(HttpResponse::NoContent().finish()))
 }

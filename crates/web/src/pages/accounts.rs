@@ -6,7 +6,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use services::accounts::Registration;
 
-use crate::extract::{ClientAddress, Form, Visitor};
+use crate::device_cookie::Client;
+use crate::extract::{Form, Visitor};
 use crate::form::FormView;
 use crate::problem::{PageError, Problem};
 use crate::render::{Nav, PageResult, Shell, query, see_other};
@@ -84,10 +85,7 @@ pub async fn register(
         .with("last_name", &last_name);
     let registration = Registration { username, email, password, first_name, last_name };
     match state.services.register(registration).await {
-        Ok(account) => {
-            session::log_in(&request, &account)?;
-            Ok(see_other(own_address(&next)))
-        }
+        Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
         Err(error) => {
             let problem = refusal(error)?;
             shell.refuse(again("/register", &next), form.refused(&problem)).await
@@ -119,16 +117,13 @@ pub async fn log_in_form(
 pub async fn log_in(
     shell: Shell,
     request: HttpRequest,
-    ClientAddress(address): ClientAddress,
+    Client(client): Client,
     state: Data<AppState>,
     Form(posted): Form<Login>,
 ) -> PageResult {
     let Login { username, password, next } = posted;
-    match state.services.authenticate(&username, password, &address).await {
-        Ok(account) => {
-            session::log_in(&request, &account)?;
-            Ok(see_other(own_address(&next)))
-        }
+    match state.services.authenticate(&username, password, &client).await {
+        Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("login").with("username", username).refused(&problem);

@@ -15,6 +15,7 @@ use services::tokens::{Scope, TokenInfo};
 use services::{FieldError, Services};
 
 use super::accounts::refusal;
+use crate::device_cookie::Client;
 use crate::extract::{Form, Signed};
 use crate::flash::NewToken as ShownToken;
 use crate::form::FormView;
@@ -202,16 +203,18 @@ pub async fn change_password(
     request: HttpRequest,
     shell: Shell,
     signed: Signed,
+    Client(client): Client,
     state: Data<AppState>,
     Form(posted): Form<Passwords>,
 ) -> PageResult {
     let Passwords { current_password, new_password } = posted;
+    let id = signed.account.id;
     let changed =
-        session::change_password(&request, &state, signed.account.id, current_password, new_password);
-    match changed.await {
-        Ok(()) => {
+        session::change_password(&request, &state, id, current_password, new_password, &client).await;
+    match changed {
+        Ok(remember) => {
             let text = "The password is changed. All other logins and all API tokens have ended.";
-            Ok(shell.done("/settings", text).await)
+            Ok(remember(shell.done("/settings", text).await))
         }
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
@@ -342,10 +345,11 @@ pub async fn delete_account(
     shell: Shell,
     request: HttpRequest,
     signed: Signed,
+    Client(client): Client,
     state: Data<AppState>,
     Form(posted): Form<Goodbye>,
 ) -> PageResult {
-    match state.services.delete_account(signed.account.id, posted.password).await {
+    match state.services.delete_account(signed.account.id, posted.password, &client).await {
         Ok(()) => {
             session::log_out(&request);
             Ok(see_other("/"))

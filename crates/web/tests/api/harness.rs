@@ -76,6 +76,12 @@ impl TestApp {
         Self::start(FixedPrices::new(), ServicesConfig { streams, ..ServicesConfig::default() }, |_| ()).await
     }
 
+    /// Logins wait that long until there is time to check their password.
+    pub async fn spawn_with_password_queue(password_queue_timeout: Duration) -> Self {
+        let config = ServicesConfig { password_queue_timeout, ..ServicesConfig::default() };
+        Self::start(FixedPrices::new(), config, |_| ()).await
+    }
+
     async fn start(prices: FixedPrices, rules: ServicesConfig, change: impl FnOnce(&mut WebConfig)) -> Self {
         let test = TestServices::with(Arc::new(prices.clone()), rules).await;
         Self::serve(test, prices, change)
@@ -160,6 +166,11 @@ impl TestApp {
     /// Runs SQL as somebody with a database shell would.
     pub fn sql(&self, statements: &str) {
         self.test.store.sql(statements).unwrap();
+    }
+
+    /// The failed logins that are charged to an address.
+    pub async fn address_failures(&self, address: &str) -> i32 {
+        self.services.address_failures(address).await.unwrap()
     }
 
     /// How many statements the server has sent to its database so far.

@@ -1,27 +1,35 @@
-//! Asking too often.
+//! Budgets of requests: of an account for signed-in users, of an address for everybody else.
 
 use insta::assert_json_snapshot;
 use reqwest::Method;
+use serde_json::json;
 
-use crate::harness::TestApp;
+use crate::harness::{Answer, Caller, PASSWORD, TestApp};
 
-const LOGIN: &str = "/api/v1/auth/login";
+const ME: &str = "/api/v1/users/me";
+const REGISTER: &str = "/api/v1/auth/register";
+const LOGOUT: &str = "/api/v1/auth/logout";
+
+async fn limited() -> TestApp {
+    TestApp::spawn_with(|config| config.rate_limits = true).await
+}
+
+/// Sends the request many times at once until some are refused; returns the first refusal.
+async fn exhaust(caller: &Caller, method: Method, path: &str) -> Answer {
+    for _ in 0..20 {
+        let requests = (0..200).map(|_| caller.ask(method.clone(), path));
+        let answers = futures::future::join_all(requests).await;
+        if let Some(refused) = answers.into_iter().find(|answer| answer.status == 429) {
+            return refused;
+        }
+    }
+    panic!("{path}: no limit was met");
+}
 
 #[tokio::test]
-async fn who_asks_for_too_many_passwords_to_be_checked_is_slowed_down() {
-    let app = TestApp::spawn_with(|config| config.rate_limits = true).await;
-    let caller = app.anonymous();
-    let mut refused = None;
-    for _ in 0..200 {
-        // Without a body it costs no hash, and counts all the same.
-        let answer = caller.ask(Method::POST, LOGIN).await;
-        if answer.status == 429 {
-            refused = Some(answer);
-            break;
-        }
-        answer.is_refused(415, "unsupported_media_type");
-    }
-    let answer = refused.expect("no limit was met");
+async fn an_address_with_too_many_requests_is_refused() {
+    let app = limited().await;
+    let answer = exhaust(&app.anonymous(), Method::GET, ME).await;
     assert_json_snapshot!(answer.is_refused(429, "rate_limited"), @r#"
     {
       "code": "rate_limited",
@@ -34,25 +42,113 @@ async fn who_asks_for_too_many_passwords_to_be_checked_is_slowed_down() {
     let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=2).contains(&seconds), "{seconds}");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    // Everything else goes on.
-    caller.get("/health/live").await.is(200);
 }
 
 #[tokio::test]
 async fn a_page_that_is_asked_for_too_often_is_refused_as_a_page() {
-    let app = TestApp::spawn_with(|config| config.rate_limits = true).await;
-    let browser = app.browser();
-    let mut refused = None;
-    for _ in 0..200 {
-        let answer = browser.ask(Method::POST, "/login").await;
-        if answer.status == 429 {
-            refused = Some(answer);
-            break;
-        }
-    }
-    let answer = refused.expect("no limit was met");
+    let app = limited().await;
+    let answer = exhaust(&app.browser(), Method::POST, "/login").await;
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     assert!(answer.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn signed_in_users_do_not_share_their_address_s_budget() {
+    let app = limited().await;
+    app.register("mara").await;
+    let (session, token) = (app.log_in("mara").await, app.register("sam").await);
+    // A session is accepted from its login on, a token from its first use on.
+    token.get(ME).await.is(200);
+    exhaust(&app.anonymous(), Method::GET, ME).await;
+    for _ in 0..50 {
+        session.get(ME).await.is(200);
+        session.get("/settings").await.is(200);
+        token.get(ME).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn an_account_with_too_many_requests_is_refused_alone() {
+    let app = limited().await;
+    let (mara, sam) = (app.register("mara").await, app.register("sam").await);
+    for user in [&mara, &sam] {
+        user.get(ME).await.is(200);
+    }
+    exhaust(&mara, Method::GET, ME).await.is_refused(429, "rate_limited");
+    sam.get(ME).await.is(200);
+    app.anonymous().get(ME).await.is(401);
+    // Another token or session of the account has no budget of its own.
+    let other = app.with_token(&app.token(mara.id, services::tokens::Scope::Read).await);
+    let refused = async |caller: &Caller| {
+        exhaust(&mara, Method::GET, ME).await;
+        let answers = futures::future::join_all((0..100).map(|_| caller.get(ME))).await;
+        answers.iter().any(|answer| answer.status == 429)
+    };
+    other.get(ME).await.is(200);
+    assert!(refused(&other).await);
+    let session = app.log_in("mara").await;
+    assert!(refused(&session).await);
+}
+
+#[tokio::test]
+async fn made_up_and_ended_credentials_have_no_budget() {
+    let app = limited().await;
+    app.register("mara").await;
+    let mut ended = Vec::new();
+    for _ in 0..20 {
+        let browser = app.anonymous();
+        let cookie = browser.log_in("mara", PASSWORD).await.is(200).cookie("session").unwrap();
+        let session = browser.with_cookie("session", &cookie);
+        session.ask(Method::POST, LOGOUT).await.is(204);
+        // The first request tells that the session has ended.
+        session.get(ME).await.is(401);
+        ended.push(session);
+    }
+    exhaust(&app.anonymous(), Method::GET, ME).await;
+    let made_up = (0..50).flat_map(|n| {
+        let cookie = app.anonymous().with_cookie("session", &format!("made up {n}"));
+        let token = app.with_token(&format!("sy_{n:064}"));
+        [cookie, token]
+    });
+    let callers: Vec<Caller> = made_up.chain(ended).collect();
+    let answers = futures::future::join_all(callers.iter().map(|caller| caller.get(ME))).await;
+    // The address's budget comes back at 50 requests a second.
+    let refused = answers.iter().filter(|answer| answer.status == 429).count();
+    assert!(refused > 0, "{} were answered", answers.len());
+    assert!(answers.iter().all(|answer| matches!(answer.status, 401 | 429)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_costs_no_look_up() {
+    let app = limited().await;
+    exhaust(&app.anonymous(), Method::GET, ME).await;
+    let before = app.statements();
+    let cookie = app.anonymous().with_cookie("session", "made up");
+    let answers = futures::future::join_all((0..100).map(|_| cookie.get(ME))).await;
+    assert!(answers.iter().any(|answer| answer.status == 429));
+    assert_eq!(app.statements(), before, "a made-up cookie is not looked up");
+}
+
+#[tokio::test]
+async fn sign_ups_have_a_small_budget_per_address() {
+    let app = limited().await;
+    // Without a body it costs no hash, and counts all the same.
+    exhaust(&app.anonymous(), Method::POST, REGISTER).await.is_refused(429, "rate_limited");
+    app.anonymous().get(ME).await.is(401);
+}
+
+#[tokio::test]
+async fn files_do_not_spend_the_budget_for_pages() {
+    let app = limited().await;
+    let requests = (0..500).map(|_| app.anonymous());
+    let answers = futures::future::join_all(
+        requests.map(|caller| async move { caller.ask(Method::GET, "/static/style.css").await.status }),
+    )
+    .await;
+    assert!(answers.iter().all(|status| *status != 429), "{answers:?}");
+    for _ in 0..200 {
+        app.anonymous().get(ME).await.is(401);
+    }
 }
 
 #[tokio::test]
@@ -62,20 +158,20 @@ async fn each_address_behind_a_trusted_proxy_has_its_own_budget() {
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     })
     .await;
-    let busy = app.anonymous().with("x-forwarded-for", "203.0.113.1");
-    for _ in 0..200 {
-        if busy.ask(Method::POST, LOGIN).await.status == 429 {
-            app.anonymous().with("x-forwarded-for", "203.0.113.2").ask(Method::POST, LOGIN).await.is(415);
-            return;
-        }
-    }
-    panic!("no limit was met");
+    exhaust(&app.anonymous().with("x-forwarded-for", "203.0.113.1"), Method::GET, ME).await;
+    app.anonymous().with("x-forwarded-for", "203.0.113.2").get(ME).await.is(401);
 }
 
 #[tokio::test]
 async fn without_limits_nobody_is_slowed_down() {
     let app = TestApp::spawn().await;
-    for _ in 0..100 {
-        app.anonymous().ask(Method::POST, LOGIN).await.is(415);
+    for _ in 0..4 {
+        let answers = futures::future::join_all(
+            (0..200)
+                .map(|_| app.anonymous())
+                .map(|caller| async move { caller.post(REGISTER, json!({})).await.status }),
+        )
+        .await;
+        assert!(answers.iter().all(|status| *status == 422), "{answers:?}");
     }
 }

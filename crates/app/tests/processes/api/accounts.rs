@@ -50,7 +50,7 @@ pub async fn a_browser_logs_in_and_out(stack: &Stack) {
 
     let login = browser.log_in(&sam.username, PASSWORD).await;
     assert_eq!(login.expect(200)["username"], json!(sam.username));
-    let cookie = login.header("set-cookie").unwrap().to_owned();
+    let cookie = login.set_cookie("session").expect("a session cookie").to_owned();
     for attribute in ["session=", "HttpOnly", "SameSite=Lax", "Path=/"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
