@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::decimal::{self, Decimal};
-use crate::{ActionId, Bar, Calendar, Money, Price, PriceMove, Quantity, Quote, StockId, Symbol, Timestamp};
+use crate::{ActionId, Calendar, Money, Price, Quantity, StockId, Symbol, Timestamp};
 
 /// One event of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,31 +214,6 @@ impl SplitRatio {
         Price::quotient(&(&old.0 * &self.old_shares()), &self.new_shares(), mode).checked().ok()
     }
 
-    /// A quote of before the split in shares of after it, half-even to the tick. A price too small for that is the
-    /// smallest there is.
-    pub fn quote(&self, old: Quote) -> Quote {
-        let price = |old: &Price| {
-            let new = self.price(old, RoundingMode::HalfEven).or_else(|| self.price(old, RoundingMode::Up));
-            new.unwrap_or_else(|| old.clone())
-        };
-        Quote {
-            price: price(&old.price),
-            bid: old.bid.as_ref().map(price),
-            ask: old.ask.as_ref().map(price),
-            previous_close: old.previous_close.as_ref().map(price),
-            volume: old.volume.map(|volume| self.volume(volume)),
-            ..old
-        }
-    }
-
-    pub fn price_move(&self, old: PriceMove) -> PriceMove {
-        PriceMove { quote: self.quote(old.quote), volume: old.volume.map(|volume| self.volume(volume)) }
-    }
-
-    fn volume(&self, old: u64) -> u64 {
-        volume(old, &self.new_shares(), &self.old_shares())
-    }
-
     fn new_shares(&self) -> Decimal {
         self.numerator.get().into()
     }
@@ -264,42 +239,6 @@ impl FromStr for SplitRatio {
     }
 }
 
-/// Bars as traded, in the shares of the session `as_of`: what a chart draws, so that a split is no fall.
-///
-/// By every split after a bar's day and up to `as_of` its prices are divided, half-even to the tick at the end, and
-/// its volume multiplied, down to whole shares. Other actions are passed over: dividends stay in the prices.
-pub fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], as_of: NaiveDate) -> Vec<Bar> {
-    let adjusted = |bar: Bar| {
-        let since = actions.iter().filter(|action| bar.date < action.ex_on && action.ex_on <= as_of);
-        let one = || Decimal::whole(1);
-        let (new, old) = since.fold((one(), one()), |(new, old), action| match action.kind {
-            CorporateActionKind::Split { numerator, denominator } => {
-                (&new * &numerator.get().into(), &old * &denominator.get().into())
-            }
-            _ => (new, old),
-        });
-        if new == old {
-            return bar;
-        }
-        let price = |price: &Price| Price::quotient(&(&price.0 * &old), &new, RoundingMode::HalfEven);
-        Bar {
-            date: bar.date,
-            open: price(&bar.open),
-            high: price(&bar.high),
-            low: price(&bar.low),
-            close: price(&bar.close),
-            volume: volume(bar.volume, &new, &old),
-        }
-    };
-    bars.into_iter().map(adjusted).collect()
-}
-
-/// So many shares are that many after a split, down to whole ones.
-fn volume(before: u64, new: &Decimal, old: &Decimal) -> u64 {
-    let exact = &Decimal::from(before) * new;
-    exact.quotient(old, 0, RoundingMode::Down).to_u64().unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,18 +256,6 @@ mod tests {
         let kind =
             CorporateActionKind::Split { numerator: number(numerator), denominator: number(denominator) };
         action(ex_on, kind)
-    }
-
-    fn bar(date: &str, [open, high, low, close]: [&str; 4], volume: u64) -> Bar {
-        let price = |text: &str| text.parse().unwrap();
-        Bar {
-            date: day(date),
-            open: price(open),
-            high: price(high),
-            low: price(low),
-            close: price(close),
-            volume,
-        }
     }
 
     #[test]
@@ -351,45 +278,5 @@ mod tests {
         assert_eq!(PerShare::from_scaled(12_000, 4).unwrap().to_string(), "1.20");
         assert_eq!(PerShare::from_scaled(4, 7), None);
         assert_eq!(PerShare::from_scaled(-1, 2), None);
-    }
-
-    #[test]
-    fn bars_before_a_split_are_told_in_the_new_shares() {
-        let raw = vec![
-            bar("2020-08-28", ["504.05", "505.77", "498.31", "499.23"], 46_907_479),
-            bar("2020-08-31", ["127.58", "131.00", "126.00", "129.04"], 225_702_700),
-        ];
-        let actions = [split("2020-08-31", 4, 1)];
-        let adjusted = split_adjusted(raw.clone(), &actions, day("2020-08-31"));
-        // 504.05 / 4 = 126.0125, 505.77 / 4 = 126.4425, 498.31 / 4 = 124.5775, 499.23 / 4 = 124.8075.
-        assert_eq!(adjusted[0], bar("2020-08-28", ["126.01", "126.44", "124.58", "124.81"], 187_629_916));
-        assert_eq!(adjusted[1], raw[1]);
-        // As one saw it on the eve, nothing is divided yet.
-        assert_eq!(split_adjusted(raw.clone(), &actions, day("2020-08-30")), raw);
-    }
-
-    #[test]
-    fn several_splits_are_rounded_once_and_other_actions_passed_over() {
-        let raw = vec![bar("2014-06-06", ["10.01", "10.01", "10.01", "10.01"], 100)];
-        let dividend = CorporateActionKind::CashDividend {
-            amount: PerShare::from_scaled(1, 0).unwrap(),
-            pays_on: day("2015-01-20"),
-        };
-        let actions = [
-            split("2014-06-09", 3, 1),
-            action("2015-01-05", dividend),
-            split("2016-01-04", 1, 2),
-            split("2017-01-03", 1, 7),
-        ];
-        // 10.01 × 14 / 3 = 46.71333; 100 × 3 / 14 = 21.4.
-        let adjusted = split_adjusted(raw, &actions, day("2026-11-25"));
-        assert_eq!(adjusted, [bar("2014-06-06", ["46.71", "46.71", "46.71", "46.71"], 21)]);
-    }
-
-    #[test]
-    fn a_split_that_is_taken_back_changes_nothing() {
-        let raw = vec![bar("2014-06-06", ["0.0001", "9999999.99", "0.0001", "0.3333"], u64::MAX)];
-        let actions = [split("2014-06-09", 3, 1), split("2016-01-04", 1, 3)];
-        assert_eq!(split_adjusted(raw.clone(), &actions, day("2026-11-25")), raw);
     }
 }

@@ -103,6 +103,16 @@ impl JournalEntry {
         }
     }
 
+    /// Of a split: its stock, when it took effect, and its ratio.
+    pub fn split(&self) -> Option<(StockId, Timestamp, SplitRatio)> {
+        match &self.action {
+            Some(BookedAction { effective_at, terms: BookedTerms::Split { ratio, .. }, .. }) => {
+                Some((self.stock_id?, *effective_at, *ratio))
+            }
+            _ => None,
+        }
+    }
+
     /// Shares that a line has added and taken away.
     pub fn shares(&self) -> (Quantity, Quantity) {
         let quantity = || self.quantity.clone().unwrap_or_else(Quantity::zero);

@@ -21,6 +21,7 @@ pub mod portfolio;
 pub mod position;
 pub mod quote;
 pub mod rules;
+pub mod share_basis;
 #[cfg(feature = "diesel")]
 pub mod sql;
 mod timestamp;
@@ -45,5 +46,6 @@ pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserve
 pub use position::Position;
 pub use quote::{Bar, Freshness, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, TradingMode, TradingRules};
+pub use share_basis::{AsTraded, SplitHistory};
 pub use timestamp::Timestamp;
 pub use valuation::{Holding, Snapshot, Valuation};

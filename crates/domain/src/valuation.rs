@@ -8,7 +8,8 @@ use chrono::NaiveDate;
 
 use crate::money::AveragePrice;
 use crate::{
-    JournalEntry, Listing, Money, PortfolioId, Position, Price, Quantity, Quote, StockId, TransactionType,
+    JournalEntry, Listing, Money, PortfolioId, Position, Price, Quantity, Quote, SplitRatio, StockId,
+    Timestamp, TransactionType,
 };
 
 /// A position at a price.
@@ -97,7 +98,7 @@ pub struct Valuation {
     pub holdings: Vec<Holding>,
 }
 
-/// A stock the portfolio has or had, with the price to value it at.
+/// A stock the portfolio has or had, with the price to value it at; a stock that was sold out before today needs none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Priced {
     pub stock_id: StockId,
@@ -105,7 +106,7 @@ pub struct Priced {
     pub position: Position,
     /// Shares that open orders keep.
     pub reserved: Quantity,
-    pub quote: Quote,
+    pub quote: Option<Quote>,
 }
 
 impl Valuation {
@@ -131,13 +132,17 @@ impl Valuation {
             holdings: Vec::with_capacity(positions.size_hint().1.unwrap_or(0)),
         };
         for Priced { stock_id, listing, position, reserved, quote } in positions {
+            valuation.realized_pnl += &position.realized_pnl;
+            let Some(quote) = quote else {
+                debug_assert!(position.quantity.is_zero(), "Invariant: what is held has a price");
+                continue;
+            };
             let market_value = quote.price.times(&position.quantity);
             let unrealized_pnl = market_value.clone() - &position.cost_basis;
             let day_change =
                 trades.day_change(stock_id, &position.quantity, &market_value, quote.previous_close.as_ref());
             let without = dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due);
             let day_change = day_change.map(|change| without.fold(change, |sum, due| sum + due));
-            valuation.realized_pnl += &position.realized_pnl;
             if let Some(change) = &day_change {
                 valuation.day_change += change;
             }
@@ -195,16 +200,24 @@ fn largest_first(holdings: Vec<Holding>) -> Vec<Holding> {
 struct Trades(HashMap<StockId, (Quantity, Quantity, Money)>);
 
 impl Trades {
+    /// Shares that were traded before a split count as what they are after it.
     fn of(entries: &[JournalEntry]) -> Self {
         let mut trades = HashMap::new();
+        let splits: Vec<(StockId, Timestamp, SplitRatio)> =
+            entries.iter().filter_map(JournalEntry::split).collect();
+        let in_new_shares = |stock: StockId, traded: &Quantity, at: Timestamp| {
+            let later = splits.iter().filter(|(of, effective_at, _)| *of == stock && at < *effective_at);
+            later.fold(traded.clone(), |shares, (_, _, ratio)| ratio.shares(&shares))
+        };
         for entry in entries {
             let (Some(stock), Some(quantity)) = (entry.stock_id, &entry.quantity) else { continue };
             let (bought, sold, cash) =
                 trades.entry(stock).or_insert_with(|| (Quantity::zero(), Quantity::zero(), Money::zero()));
+            let quantity = || in_new_shares(stock, quantity, entry.timestamp);
             match entry.transaction_type {
-                TransactionType::Buy => *bought = bought.clone() + quantity,
-                TransactionType::Sell => *sold = sold.clone() + quantity,
-                // Prices of before a split are told in shares of after it: it moves nothing.
+                TransactionType::Buy => *bought = bought.clone() + &quantity(),
+                TransactionType::Sell => *sold = sold.clone() + &quantity(),
+                // Prices from before a split are converted to new shares: it moves nothing.
                 TransactionType::Split
                 | TransactionType::Deposit
                 | TransactionType::Withdrawal
@@ -265,7 +278,7 @@ pub struct Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Currency, Freshness, OrderId, PriceSource, Timestamp};
+    use crate::{Currency, Freshness, OrderId, PriceSource};
     use chrono::{TimeZone, Utc};
 
     fn money(text: &str) -> Money {
@@ -290,7 +303,7 @@ mod tests {
             }),
             position: Position { quantity, cost_basis: money(cost), realized_pnl: Money::zero() },
             reserved: Quantity::zero(),
-            quote: Quote {
+            quote: Some(Quote {
                 symbol,
                 price: price.parse().unwrap(),
                 bid: None,
@@ -301,7 +314,7 @@ mod tests {
                 source: PriceSource::from("test"),
                 freshness: Freshness::Simulated,
                 stale: false,
-            },
+            }),
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use domain::{
-    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+    AsTraded, Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol,
+    Timestamp,
 };
 use tokio::sync::OnceCell;
 
@@ -103,32 +104,44 @@ impl Gateway {
         self.source.catalogue(at)
     }
 
-    /// [`Gateway::quotes_for`] somebody who waits.
-    pub async fn quotes(
-        &self,
-        symbols: &[Symbol],
-        at: Timestamp,
-    ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        self.quotes_for(Purpose::Interactive, symbols, at).await
-    }
-
-    /// [`Gateway::quotes_for`] in the order of the question.
+    /// The newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A quote is
+    /// marked stale when its source should have had a newer one.
+    ///
+    /// When the source refuses because of too many calls, the remaining symbols get the same refusal.
     pub async fn quotes_in_order(
         &self,
         purpose: Purpose,
         symbols: &[Symbol],
         at: Timestamp,
-    ) -> Vec<Result<Quote, QuoteError>> {
-        match self.lifetime() {
-            Some(_) => in_order(symbols, self.quotes_for(purpose, symbols, at).await),
+    ) -> Vec<Result<AsTraded<Quote>, QuoteError>> {
+        let answers = match self.lifetime() {
+            Some(_) => in_order(symbols, self.quotes_by_symbol(purpose, symbols, at).await),
             None => self.source.quotes_in_order(symbols, at).await,
-        }
+        };
+        answers.into_iter().map(|answer| answer.map(AsTraded::from)).collect()
     }
 
-    /// The newest price of each symbol. A quote is marked stale when its source should have had a newer one.
-    ///
-    /// Once the source refuses because of too many calls, the symbols still to be asked for get that answer.
+    /// [`Gateway::quotes_for`] a user who waits.
+    pub async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
+        self.quotes_for(Purpose::Interactive, symbols, at).await
+    }
+
+    /// [`Gateway::quotes_in_order`] by symbol.
     pub async fn quotes_for(
+        &self,
+        purpose: Purpose,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
+        let answers = self.quotes_by_symbol(purpose, symbols, at).await;
+        answers.into_iter().map(|(symbol, answer)| (symbol, answer.map(AsTraded::from))).collect()
+    }
+
+    async fn quotes_by_symbol(
         &self,
         purpose: Purpose,
         symbols: &[Symbol],
@@ -174,12 +187,17 @@ impl Gateway {
         answers
     }
 
-    /// The newest price of one symbol.
+    /// The newest price of one symbol, for a user who waits; see [`Gateway::quotes_in_order`].
     ///
     /// # Errors
-    /// Whatever keeps the source from having one.
-    pub async fn quote(&self, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
-        let answer = self.quotes(std::slice::from_ref(symbol), at).await.remove(symbol);
+    /// The reason why the source has no price.
+    pub async fn quote(&self, symbol: &Symbol, at: Timestamp) -> Result<AsTraded<Quote>, QuoteError> {
+        self.newest(Purpose::Interactive, symbol, at).await.map(AsTraded::from)
+    }
+
+    async fn newest(&self, purpose: Purpose, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
+        let asked = std::slice::from_ref(symbol);
+        let answer = self.quotes_by_symbol(purpose, asked, at).await.remove(symbol);
         answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
     }
 
@@ -193,15 +211,12 @@ impl Gateway {
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<PriceMove>, QuoteError> {
-        match self.lifetime() {
-            Some(_) => {
-                let asked = std::slice::from_ref(symbol);
-                let answer = self.quotes_for(Purpose::Scheduled, asked, until).await.remove(symbol);
-                Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
-            }
-            None => self.source.moves(symbol, after, until).await,
-        }
+    ) -> Result<Vec<AsTraded<PriceMove>>, QuoteError> {
+        let moves = match self.lifetime() {
+            Some(_) => newest_move(self.newest(Purpose::Scheduled, symbol, until).await?, after, until),
+            None => self.source.moves(symbol, after, until).await?,
+        };
+        Ok(moves.into_iter().map(AsTraded::from).collect())
     }
 
     /// See [`QuoteSource::search`].

@@ -110,7 +110,7 @@ pub trait QuoteSource: Send + Sync {
     async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError>;
 
     /// The finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as traded;
-    /// [`domain::corporate_action::split_adjusted`] makes a chart of them. Sessions that have not closed at market
+    /// [`domain::SplitHistory::convert_bars`] prepares them for a chart. Sessions that have not closed at market
     /// time `at` are left out, as are days the source has no bar for.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use domain::{
 
 use crate::connection::each;
 use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
-use crate::{StoreError, Tx};
+use crate::{Statement, StoreError, Tx};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = corporate_actions)]
@@ -135,6 +135,17 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreErr
     let mut due = actions(rows)?;
     due.sort_by_key(|known| (known.effective_at, known.action.precedence()));
     Ok(due)
+}
+
+/// Splits that are not applied to everyone yet, announced ones included, in the order in which they take effect.
+pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, StoreError> {
+    actions(
+        corporate_actions::table
+            .filter(corporate_actions::applied_at.is_null().and(corporate_actions::split_ratio.is_not_null()))
+            .order((corporate_actions::effective_at, corporate_actions::id))
+            .select(ActionRow::as_select())
+            .load(statement.conn)?,
+    )
 }
 
 /// Those that not everybody has had, and all that take effect after `since`, in the order in which they do.

@@ -5,21 +5,26 @@
 //! The desk applies what is due to the portfolios of a batch before it decides on their orders.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::journal::JournalEntry;
 use domain::portfolio::actions::{Booking, LISTING_ENDED};
+use domain::share_basis::ShareBased;
 use domain::{
-    ActionId, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money, OrderGroup,
-    PortfolioId, Quantity, Quote, Stock, StockId, Symbol, Timestamp,
+    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money,
+    OrderGroup, PortfolioId, Quantity, Quote, SplitHistory, Stock, StockId, Symbol, Timestamp,
 };
 use market_data::Catalogue;
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::portfolios::LockedPortfolio;
-use persistence::{StoreError, Tx, installation, jobs, orders, portfolios, positions, stocks, transactions};
+use persistence::{
+    Store, StoreError, Tx, installation, jobs, orders, portfolios, positions, stocks, transactions,
+};
 
 use crate::Services;
+use crate::desk::Noted;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::live::Change;
@@ -183,6 +188,39 @@ impl Services {
         Ok(())
     }
 
+    /// Applies the splits that are in effect to portfolios that are about to be read, so that their shares and the prices
+    /// they are valued at are in one share basis, also before the job has applied the splits to everyone.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub(crate) async fn apply_splits_before_reading(&self, ids: &[PortfolioId]) -> Result<()> {
+        let in_effect = self.splits_in_effect().await?;
+        if in_effect.is_empty() || ids.is_empty() {
+            return Ok(());
+        }
+        let now = self.market.now();
+        let (ids, calendar) = (ids.to_vec(), self.market.calendar);
+        let changes = self
+            .store
+            .write(move |tx| {
+                let mut changes = Vec::new();
+                for known in &in_effect {
+                    changes.extend(apply_to(tx, known, &ids, calendar, now)?);
+                }
+                Ok::<_, Error>(changes)
+            })
+            .await?;
+        self.live.announce(changes);
+        Ok(())
+    }
+
+    /// The splits that have taken effect and are not applied to everyone yet.
+    pub(crate) async fn splits_in_effect(&self) -> Result<Vec<KnownAction>> {
+        let now = self.market.now();
+        let pending = self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await?;
+        Ok(pending.iter().filter(|known| known.effective_at <= now).cloned().collect())
+    }
+
     async fn apply_action(&self, known: KnownAction, now: Timestamp) -> Result<usize> {
         let calendar = self.market.calendar;
         match &known.action.kind {
@@ -326,20 +364,99 @@ impl Services {
         Ok(all)
     }
 
-    /// Quotes of before a split that has taken effect by `at`, in shares of after it. Where all are of the session under
-    /// way, which is the rule, nothing is read.
-    pub(crate) async fn in_new_shares(&self, quotes: &mut [(StockId, &mut Quote)], at: Timestamp) {
+    /// Expresses quotes in the shares that exist at `at`. When all quotes are of the session under way, which is the
+    /// rule, the database is not asked.
+    ///
+    /// # Errors
+    /// Only when the database fails: an unconverted price would be wrong.
+    pub(crate) async fn in_shares_at(
+        &self,
+        quotes: Vec<(StockId, AsTraded<Quote>)>,
+        at: Timestamp,
+    ) -> Result<Vec<Quote>> {
         let opened_at = self.market.opened_at(at);
-        let oldest = quotes.iter().map(|(_, quote)| quote.as_of).min();
-        let Some(oldest) = oldest.filter(|oldest| *oldest < opened_at) else { return };
-        let splits = self.store.read(move |tx| actions::taken_effect(tx, oldest, at).map_err(Error::from));
-        for known in splits.await.unwrap_or_default() {
-            let Some(ratio) = known.action.ratio() else { continue };
-            for (stock, quote) in quotes.iter_mut() {
-                if *stock == known.stock_id && quote.as_of < known.effective_at {
-                    **quote = ratio.quote(quote.clone());
-                }
+        let oldest = quotes.iter().map(|(_, quote)| quote.at()).min();
+        let splits = match oldest.filter(|oldest| *oldest < opened_at) {
+            Some(oldest) => self.splits_between(oldest, at).await?,
+            None => Splits::default(),
+        };
+        Ok(quotes.into_iter().map(|(stock, quote)| splits.convert(stock, quote, at)).collect())
+    }
+
+    /// [`Services::in_shares_at`] for one quote.
+    pub(crate) async fn one_in_shares_at(
+        &self,
+        stock: StockId,
+        quote: AsTraded<Quote>,
+        at: Timestamp,
+    ) -> Result<Quote> {
+        let mut converted = self.in_shares_at(vec![(stock, quote)], at).await?;
+        Ok(converted.swap_remove(0))
+    }
+
+    /// The splits of all stocks that took effect after `after` and by `until`.
+    pub(crate) async fn splits_between(&self, after: Timestamp, until: Timestamp) -> Result<Splits> {
+        self.store.read(move |tx| Splits::between(tx, after, until).map_err(Error::from)).await
+    }
+}
+
+/// The splits that are not applied to everyone yet, including announced ones: a list that is read at most once a second.
+#[derive(Default)]
+pub(crate) struct PendingSplits(Mutex<Option<ReadSplits>>);
+
+#[derive(Clone)]
+struct ReadSplits {
+    at: Timestamp,
+    noted: u64,
+    splits: Arc<[KnownAction]>,
+}
+
+impl PendingSplits {
+    /// How long the list is used. A split that another process learns of late may be missed for as long.
+    const GOOD_FOR: TimeDelta = TimeDelta::seconds(1);
+
+    /// `wall` is the wall time.
+    async fn list(&self, store: &Store, noted: &Noted, wall: Timestamp) -> Result<Arc<[KnownAction]>> {
+        let version = noted.count();
+        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_good = |read: &ReadSplits| read.noted == version && (wall - read.at).abs() < Self::GOOD_FOR;
+        if let Some(read) = read.filter(is_good) {
+            return Ok(read.splits);
+        }
+        let pending =
+            store.query(|statement| actions::pending_splits(statement).map_err(Error::from)).await?;
+        let splits: Arc<[KnownAction]> = pending.into();
+        let read = ReadSplits { at: wall, noted: version, splits: splits.clone() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(splits)
+    }
+}
+
+/// Splits by stock, over a span of market time.
+#[derive(Debug, Default)]
+pub(crate) struct Splits(HashMap<StockId, SplitHistory>);
+
+impl Splits {
+    /// Those that took effect after `after` and by `until`.
+    pub fn between(tx: &mut Tx<'_>, after: Timestamp, until: Timestamp) -> Stored<Self> {
+        Ok(Self::of_known(&actions::taken_effect(tx, after, until)?))
+    }
+
+    pub fn of_known(actions: &[KnownAction]) -> Self {
+        let mut splits: HashMap<StockId, SplitHistory> = HashMap::new();
+        for known in actions {
+            if let Some(ratio) = known.action.ratio() {
+                splits.entry(known.stock_id).or_default().push(known.effective_at, ratio);
             }
+        }
+        Self(splits)
+    }
+
+    /// Expresses a value of a stock in the shares that exist at `at`.
+    pub fn convert<T: ShareBased>(&self, stock: StockId, traded: AsTraded<T>, at: Timestamp) -> T {
+        match self.0.get(&stock) {
+            Some(history) => history.convert(traded, at),
+            None => traded.into_as_traded(),
         }
     }
 }

@@ -330,7 +330,11 @@ impl Clerk {
             && lost(error)
             && begun.elapsed() < self.timeout
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, orders = commands.len(), "orders run again on a new connection");
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                orders = commands.len(),
+                "orders run again on a new connection"
+            );
             served = match (self.transact(commands, all, Attempt::AfterError), served) {
                 // Whether the first transaction was committed is still not known.
                 (Err(again), Err(unknown @ StoreError::OutcomeUnknown(_))) if again.is_outage() => {
@@ -342,7 +346,11 @@ impl Clerk {
         match served {
             Ok(answers) => answers,
             Err(error) if error.is_outage() && !matches!(error, StoreError::Busy(_)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, orders = commands.len(), "orders cannot be carried out");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    orders = commands.len(),
+                    "orders cannot be carried out"
+                );
                 commands.iter().map(|_| Err(error.repeated().into())).collect()
             }
             Err(error) => {

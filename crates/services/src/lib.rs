@@ -111,6 +111,7 @@ pub struct Services {
     desk: Arc<Desk>,
     /// Of corporate actions.
     noted: Noted,
+    pending_splits: Arc<corporate_actions::PendingSplits>,
     live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
@@ -146,6 +147,7 @@ impl Services {
             rules,
             desk: Arc::new(desk),
             noted,
+            pending_splits: Arc::default(),
             live,
             known_stocks: stocks::Known::default(),
             health: Arc::default(),

@@ -116,6 +116,8 @@ pub(crate) struct Live {
     seconds: AtomicU64,
     /// The second in which prices were last asked for.
     asked_at: AtomicU64,
+    /// The share basis in which prices were last asked for.
+    asked_in: Mutex<Option<loops::Basis>>,
     /// How many streams there are, to be seen without the lock.
     audience: AtomicUsize,
     /// Something is to be read from the database.
@@ -151,6 +153,7 @@ impl Live {
             versions: AtomicU64::new(0),
             seconds: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
+            asked_in: Mutex::default(),
             audience: AtomicUsize::new(0),
             news: Notify::new(),
             peers: OnceLock::new(),

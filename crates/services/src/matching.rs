@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::{
-    Freshness, KnownAction, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, StockId, Symbol,
-    Timestamp,
+    Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, StockId, Symbol, Timestamp,
 };
 use futures::future::join_all;
 use market_data::Purpose;
@@ -14,6 +13,7 @@ use persistence::{Tx, corporate_actions, installation, orders, portfolios};
 use serde::{Deserialize, Serialize};
 
 use crate::Services;
+use crate::corporate_actions::Splits;
 use crate::desk::Command;
 use crate::error::{Error, Result};
 
@@ -121,20 +121,21 @@ impl Services {
         let mut after = None;
         loop {
             let clock = self.market.clock.clone();
-            let (ids, groups, splits) = self
+            let (ids, groups, actions) = self
                 .store
                 .read(move |tx| {
                     let ids = orders::working(tx, after, AT_ONCE)?;
                     let groups = orders::groups(tx, &ids)?;
                     let from = groups.iter().filter_map(seen_until).min().unwrap_or(now);
-                    let splits = corporate_actions::taken_effect(tx, from, clock.now().max(now))?;
-                    Ok::<_, Error>((ids, groups, splits))
+                    let actions = corporate_actions::taken_effect(tx, from, clock.now().max(now))?;
+                    Ok::<_, Error>((ids, groups, actions))
                 })
                 .await?;
-            if splits.iter().any(|known| known.effective_at > now) {
+            if actions.iter().any(|known| known.effective_at > now) {
                 // Somebody may have applied it already: the next pass begins after it.
                 return Ok(matched);
             }
+            let splits = Splits::of_known(&actions);
             let Some(last) = ids.last() else { return Ok(matched) };
             after = Some(*last);
             matched.working += ids.len();
@@ -145,9 +146,6 @@ impl Services {
             }
             self.warm(by_stock.values().map(|(symbol, _)| symbol.clone()).collect()).await;
             for (symbol, groups) in by_stock.into_values() {
-                let stock = groups[0].root().stock_id;
-                let splits: Vec<&KnownAction> =
-                    splits.iter().filter(|known| known.stock_id == stock).collect();
                 matched.stirred += self.match_stock(&symbol, groups, &splits, now).await?;
             }
         }
@@ -165,9 +163,10 @@ impl Services {
         &self,
         symbol: &Symbol,
         mut groups: Vec<OrderGroup>,
-        splits: &[&KnownAction],
+        splits: &Splits,
         now: Timestamp,
     ) -> Result<usize> {
+        let stock = groups[0].root().stock_id;
         let lag = publication_lag(self.freshness());
         let mut stirred = 0;
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
@@ -178,8 +177,8 @@ impl Services {
                 // A price from the future is met when its time has come.
                 Ok(moves) => moves
                     .into_iter()
-                    .filter(|price_move| price_move.quote.as_of - now <= PRICE_AHEAD)
-                    .map(|price_move| in_new_shares(price_move, splits))
+                    .filter(|price_move| price_move.at() - now <= PRICE_AHEAD)
+                    .map(|price_move| splits.convert(stock, price_move, now))
                     .collect(),
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.
@@ -247,13 +246,6 @@ fn publication_lag(freshness: Freshness) -> TimeDelta {
         // The close, published by the next morning.
         Freshness::EndOfDay => TimeDelta::hours(14),
     }
-}
-
-/// A price of before splits, told in shares of after them.
-fn in_new_shares(price_move: PriceMove, splits: &[&KnownAction]) -> PriceMove {
-    let at = price_move.quote.as_of;
-    let later = splits.iter().filter(|known| at < known.effective_at);
-    later.filter_map(|known| known.action.ratio()).fold(price_move, |told, ratio| ratio.price_move(told))
 }
 
 /// What cannot be read counts as no lease.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub use persistence::orders::Filter;
 
+use crate::corporate_actions::Splits;
 use crate::desk::{Command, Seen};
 use crate::error::{Error, FieldError, Result};
 use crate::{Page, Services, one_more};
@@ -441,7 +442,7 @@ impl Services {
         let quote = match self.market.quotes.limits() {
             Some(_) => self.quote_for(Some(user), symbol).await?.quote,
             None => match self.market.quotes.quote(symbol, asked_at).await {
-                Ok(quote) => quote,
+                Ok(quote) => self.one_in_shares_at(stock.id, quote, asked_at).await?,
                 Err(_) => self.quote(symbol).await?,
             },
         };
@@ -454,19 +455,22 @@ impl Services {
             let symbol = stock.listing.symbol.clone();
             return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
         }
-        let mut quote = quote;
-        self.in_new_shares(&mut [(stock.id, &mut quote)], asked_at).await;
         let volume = match self.rules().liquidity {
-            Some(_) => self.volume_before(symbol, asked_at).await,
+            Some(_) => self.volume_before(&stock, asked_at).await,
             None => None,
         };
         Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at })
     }
 
     /// Shares traded in the minute before; `None` where the source does not say.
-    async fn volume_before(&self, symbol: &Symbol, at: Timestamp) -> Option<u64> {
-        let moves = self.market.quotes.moves(symbol, at - chrono::TimeDelta::minutes(1), at).await.ok()?;
-        moves.iter().map(|price_move| price_move.volume).sum()
+    async fn volume_before(&self, stock: &Stock, at: Timestamp) -> Option<u64> {
+        let after = at - chrono::TimeDelta::minutes(1);
+        let moves = self.market.quotes.moves(&stock.listing.symbol, after, at).await.ok()?;
+        let splits = match self.market.opened_at(at) > after {
+            true => self.splits_between(after, at).await.ok()?,
+            false => Splits::default(),
+        };
+        moves.into_iter().map(|price_move| splits.convert(stock.id, price_move, at).volume).sum()
     }
 
     /// # Errors

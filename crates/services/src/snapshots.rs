@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 
 use chrono::{NaiveDate, TimeDelta};
+use domain::share_basis::session_basis;
 use domain::{
-    JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot, Stock, StockId, Timestamp,
+    AsTraded, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
+    Stock, StockId, Timestamp,
 };
 use market_data::Purpose;
 use persistence::corporate_actions::Owed;
@@ -16,6 +18,7 @@ use persistence::portfolios::PortfolioRecord;
 use persistence::{StoreError, corporate_actions, portfolios, positions, snapshots, stocks, transactions};
 
 use crate::Services;
+use crate::corporate_actions::Splits;
 use crate::error::{Error, Result};
 use crate::performance::EARLIEST;
 
@@ -133,11 +136,19 @@ impl Services {
             return Ok(());
         }
         let wanted = missing.clone();
-        let date = prices.session.date;
-        let (stocks, stored) = self
+        let (date, calendar) = (prices.session.date, self.market.calendar);
+        // Prices of other sessions are converted to the shares of this one.
+        let basis = session_basis(calendar, date);
+        let (stocks, older, splits) = self
             .store
             .read(move |tx| {
-                Ok::<_, Error>((stocks::by_ids(tx, &wanted)?, stocks::closes_on(tx, &wanted, date)?))
+                let stocks = stocks::by_ids(tx, &wanted)?;
+                let stored = stocks::closes_on(tx, &wanted, date)?;
+                let older = older_prices(&stocks, stored, calendar);
+                let times = older.values().map(|(_, price)| price.at()).chain([basis]);
+                let (first, last) =
+                    times.fold((basis, basis), |(first, last), at| (first.min(at), last.max(at)));
+                Ok::<_, Error>((stocks, older, Splits::between(tx, first, last)?))
             })
             .await?;
         if prices.in_progress {
@@ -146,16 +157,20 @@ impl Services {
             }
             return Ok(());
         }
-        let stored: HashMap<StockId, (NaiveDate, Price)> =
-            stored.into_iter().map(|(id, day, close)| (id, (day, close))).collect();
+        let mut older = older;
         for stock in stocks {
-            let price = match stored.get(&stock.id) {
-                Some((day, close)) if *day == date => (close.clone(), false),
-                // It has no close of that day and will get none: the last one stays.
-                Some((_, close)) if stock.delisted_on.is_some_and(|on| on <= date) => (close.clone(), false),
+            let (day, price) = match older.remove(&stock.id) {
+                Some((day, price)) => (day, Some(splits.convert(stock.id, price, basis))),
+                None => (None, None),
+            };
+            // A delisted stock gets no further close: its last one stays.
+            let is_final =
+                day == Some(date) || (day.is_some() && stock.delisted_on.is_some_and(|on| on <= date));
+            let price = match price {
+                Some(price) if is_final => (price, false),
                 older => match self.fetch_close(&stock, date, prices.asked_at).await? {
                     Some(close) => (close, false),
-                    None => (older_price(&stock, older)?, true),
+                    None => (older.ok_or_else(|| no_price(&stock))?, true),
                 },
             };
             prices.known.insert(stock.id, price);
@@ -188,12 +203,24 @@ impl Services {
     }
 }
 
-fn older_price(stock: &Stock, older: Option<&(NaiveDate, Price)>) -> Result<Price> {
-    let last = || stock.last.as_ref().map(|last| last.price.clone());
-    older
-        .map(|(_, close)| close.clone())
-        .or_else(last)
-        .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })
+/// The newest stored close of each stock with its session's day, or else its last price without one.
+fn older_prices(
+    stocks: &[Stock],
+    closes: Vec<(StockId, NaiveDate, Price)>,
+    calendar: Calendar,
+) -> HashMap<StockId, (Option<NaiveDate>, AsTraded<Price>)> {
+    let last = stocks.iter().filter_map(|stock| {
+        let last = stock.last.as_ref()?;
+        Some((stock.id, (None, AsTraded::new(last.price.clone(), last.as_of))))
+    });
+    let closes = closes
+        .into_iter()
+        .map(|(id, day, close)| (id, (Some(day), AsTraded::new(close, session_basis(calendar, day)))));
+    last.chain(closes).collect()
+}
+
+fn no_price(stock: &Stock) -> Error {
+    Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None }
 }
 
 /// A portfolio as it was at an instant.

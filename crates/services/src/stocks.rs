@@ -6,13 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{Days, Months, NaiveDate};
 use domain::calendar::exchange_date;
-use domain::corporate_action::split_adjusted;
 use domain::{
-    Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote, Stock,
-    StockId, Symbol, Timestamp, UserId,
+    AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote,
+    SplitHistory, Stock, StockId, Symbol, Timestamp, UserId,
 };
 use market_data::{Catalogue, Purpose, QuoteError};
-use persistence::{Tx, listings, stocks};
+use persistence::{StoreError, Tx, listings, stocks};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -289,6 +288,26 @@ impl Services {
         found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
     }
 
+    /// The price to value each stock at: its quote, or the last price of whatever source, marked stale. After an accepted
+    /// change of the price source that is the old source's price, until the new one answers; no order fills at it.
+    pub(crate) async fn valuation_quotes(
+        &self,
+        stocks: &[&Stock],
+        at: Timestamp,
+    ) -> Result<Vec<Option<Quote>>> {
+        let mut quotes: Vec<Option<Quote>> =
+            self.quotes_of(stocks, at).await.into_iter().map(Result::ok).collect();
+        let missing = stocks.iter().zip(&quotes).filter(|(_, quote)| quote.is_none());
+        let last = missing.filter_map(|(stock, _)| Some((stock.id, last_known(stock)?))).collect();
+        let mut last = self.in_shares_at(last, at).await?.into_iter();
+        for (stock, quote) in stocks.iter().zip(&mut quotes) {
+            if quote.is_none() && stock.last.is_some() {
+                *quote = last.next();
+            }
+        }
+        Ok(quotes)
+    }
+
     async fn latest_of(
         &self,
         user: Option<UserId>,
@@ -296,23 +315,34 @@ impl Services {
         at: Timestamp,
         asks_when_late: bool,
     ) -> Vec<Result<LatestQuote>> {
-        let mut latest = self.latest_as_told(user, stocks, at, asks_when_late).await;
-        let found = stocks
+        let latest = self.latest_as_traded(user, stocks, at, asks_when_late).await;
+        let mut traded = Vec::with_capacity(latest.len());
+        let reasons: Vec<Result<Option<String>>> = stocks
             .iter()
-            .zip(&mut latest)
-            .filter_map(|(stock, latest)| Some((stock.borrow().id, &mut latest.as_mut().ok()?.quote)));
-        self.in_new_shares(&mut found.collect::<Vec<_>>(), at).await;
-        latest
+            .zip(latest)
+            .map(|(stock, latest)| {
+                let LatestAsTraded { quote, why_stale } = latest?;
+                traded.push((stock.borrow().id, quote));
+                Ok(why_stale)
+            })
+            .collect();
+        match self.in_shares_at(traded, at).await {
+            Ok(quotes) => {
+                let mut quotes = quotes.into_iter();
+                let mut with_quote = |why_stale| quotes.next().map(|quote| LatestQuote { quote, why_stale });
+                reasons.into_iter().filter_map(|reason| reason.map(&mut with_quote).transpose()).collect()
+            }
+            Err(error) => every_one(error, stocks.len()),
+        }
     }
 
-    /// In the shares that there were at the time of the price.
-    async fn latest_as_told(
+    async fn latest_as_traded(
         &self,
         user: Option<UserId>,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
         asks_when_late: bool,
-    ) -> Vec<Result<LatestQuote>> {
+    ) -> Vec<Result<LatestAsTraded>> {
         if stocks.is_empty() {
             return Vec::new();
         }
@@ -335,15 +365,18 @@ impl Services {
     fn or_last_known(
         &self,
         stock: &Stock,
-        answer: std::result::Result<Quote, QuoteError>,
-    ) -> Result<LatestQuote> {
+        answer: std::result::Result<AsTraded<Quote>, QuoteError>,
+    ) -> Result<LatestAsTraded> {
         let symbol = &stock.listing.symbol;
         match answer {
-            Ok(quote) => Ok(LatestQuote { why_stale: quote.stale.then_some(NOT_PUBLISHED.into()), quote }),
+            Ok(quote) => {
+                let why_stale = quote.as_traded().stale.then_some(NOT_PUBLISHED.into());
+                Ok(LatestAsTraded { why_stale, quote })
+            }
             Err(error) => match self.last_known(stock) {
                 Some(quote) => {
-                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "serving the last known price");
-                    Ok(LatestQuote { quote, why_stale: Some(error.to_string()) })
+                    tracing::debug!(%symbol, %error, "serving the last known price");
+                    Ok(LatestAsTraded { quote, why_stale: Some(error.to_string()) })
                 }
                 None => Err(Error::from_quote(symbol, error)),
             },
@@ -357,11 +390,11 @@ impl Services {
         stock: &Stock,
         at: Timestamp,
         asks_when_late: bool,
-    ) -> Result<LatestQuote> {
+    ) -> Result<LatestAsTraded> {
         let kept = self.kept_price(stock, at);
-        if let Some(quote) = kept.as_ref().filter(|quote| !quote.stale || !asks_when_late) {
-            let why_stale = quote.stale.then(|| NOT_PUBLISHED.to_owned());
-            return Ok(LatestQuote { quote: quote.clone(), why_stale });
+        if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !asks_when_late) {
+            let why_stale = quote.as_traded().stale.then(|| NOT_PUBLISHED.to_owned());
+            return Ok(LatestAsTraded { quote: quote.clone(), why_stale });
         }
         let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
         let symbol = &stock.listing.symbol;
@@ -371,7 +404,7 @@ impl Services {
         match (renewed.and_then(|stock| self.kept_price(&stock, at)), fetched) {
             (Some(quote), fetched) => {
                 let why = fetched.err().map_or_else(|| NOT_PUBLISHED.to_owned(), |error| error.to_string());
-                Ok(LatestQuote { why_stale: quote.stale.then_some(why), quote })
+                Ok(LatestAsTraded { why_stale: quote.as_traded().stale.then_some(why), quote })
             }
             (None, Err(error)) => Err(Error::from_quote(symbol, error)),
             (None, Ok(())) => Err(no_price(symbol)),
@@ -379,15 +412,21 @@ impl Services {
     }
 
     /// The price in the database, stale if a newer one should be there.
-    fn kept_price(&self, stock: &Stock, at: Timestamp) -> Option<Quote> {
+    fn kept_price(&self, stock: &Stock, at: Timestamp) -> Option<AsTraded<Quote>> {
         let quote = self.last_known(stock)?;
-        Some(Quote { stale: self.market.quotes.is_late(quote.as_of, at), ..quote })
+        let stale = self.market.quotes.is_late(quote.at(), at);
+        Some(quote.map(|quote| Quote { stale, ..quote }))
+    }
+
+    /// Whether a newer price of the stock should be in the database.
+    fn is_late(&self, stock: &Stock, at: Timestamp) -> bool {
+        self.kept_price(stock, at).is_none_or(|quote| quote.as_traded().stale)
     }
 
     /// The price kept in the database as a quote, marked stale. One of another source is none: the deployment has
     /// changed over since, and its prices have nothing to do with these.
-    fn last_known(&self, stock: &Stock) -> Option<Quote> {
-        last_known(stock).filter(|quote| quote.source == self.market.quotes.source())
+    fn last_known(&self, stock: &Stock) -> Option<AsTraded<Quote>> {
+        last_known(stock).filter(|quote| quote.as_traded().source == self.market.quotes.source())
     }
 
     /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
@@ -397,7 +436,7 @@ impl Services {
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<PriceMove>> {
+    ) -> Result<Vec<AsTraded<PriceMove>>> {
         if !self.market.quotes.is_scarce() {
             let moves = self.market.quotes.moves(symbol, after, until).await;
             return moves.map_err(|error| Error::from_quote(symbol, error));
@@ -405,7 +444,7 @@ impl Services {
         let wanted = symbol.clone();
         let stock = self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?;
         let Some((stock, newest)) = stock
-            .and_then(|stock| Some((self.kept_price(&stock, until)?, stock)))
+            .and_then(|stock| Some((self.kept_price(&stock, until)?.into_as_traded(), stock)))
             .map(|(quote, stock)| (stock, quote))
         else {
             return Err(no_price(symbol));
@@ -417,7 +456,7 @@ impl Services {
             .store
             .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, &source, first, last)?))
             .await?;
-        let moves: Vec<PriceMove> = bars
+        let moves: Vec<AsTraded<PriceMove>> = bars
             .into_iter()
             .filter_map(|bar| {
                 let as_of = self.market.calendar.session(bar.date)?.closes_at;
@@ -430,7 +469,7 @@ impl Services {
                     stale: false,
                     ..newest.clone()
                 };
-                inside.then_some(PriceMove { quote, volume: None })
+                inside.then(|| PriceMove { quote, volume: None }.into())
             })
             .collect();
         // One that is late may still come.
@@ -462,7 +501,8 @@ impl Services {
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
         let bars = self.bars(user, &stock, first, today, now).await?;
         let actions = self.actions_of(&stock, now).await?;
-        Ok(split_adjusted(bars, &actions, today))
+        let calendar = self.market.calendar;
+        Ok(SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now))
     }
 
     /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.
@@ -509,13 +549,13 @@ impl Services {
         stocks.sort_by(|a, b| a.listing.symbol.cmp(&b.listing.symbol));
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
-        let quotes: Vec<(StockId, Quote)> =
+        let quotes: Vec<(StockId, AsTraded<Quote>)> =
             stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
         self.store
             .write(move |tx| {
                 for (id, quote) in &quotes {
-                    stocks::save_last_price(tx, *id, quote)?;
+                    stocks::save_last_price(tx, *id, quote.as_traded())?;
                 }
                 Ok::<_, Error>(())
             })
@@ -547,10 +587,7 @@ impl Services {
 
     async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
         let in_use = stocks.len();
-        let late: Vec<Stock> = stocks
-            .into_iter()
-            .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
-            .collect();
+        let late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
         let (mut asked, mut refusal) = (0, None);
         let mut fetched_of = Vec::new();
         for stock in late.iter().take(limit) {
@@ -583,10 +620,7 @@ impl Services {
             fetched_of.contains(&new.id) && change.is_some_and(|change| change.abs() > UNUSUAL_CHANGE)
         };
         self.learn_after_jumps(renewed.iter().filter(has_jumped).cloned().collect()).await?;
-        let still_late = renewed
-            .iter()
-            .filter(|stock| self.kept_price(stock, now).is_none_or(|quote| quote.stale))
-            .count();
+        let still_late = renewed.iter().filter(|stock| self.is_late(stock, now)).count();
         let mut outcome =
             format!("{} of {in_use} stocks have the last close, {asked} asked for", in_use - still_late);
         if let Some(error) = refusal {
@@ -609,9 +643,9 @@ const PROFILES_AT_ONCE: usize = 2;
 const NO_SECTOR: &str = "Other";
 
 /// The price kept in the database as a quote, whatever source it is from, marked stale.
-pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
+pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
     let last = stock.last.clone()?;
-    Some(Quote {
+    let quote = Quote {
         symbol: stock.listing.symbol.clone(),
         price: last.price,
         bid: None,
@@ -622,7 +656,8 @@ pub(crate) fn last_known(stock: &Stock) -> Option<Quote> {
         source: PriceSource::from(last.source),
         freshness: last.freshness,
         stale: true,
-    })
+    };
+    Some(quote.into())
 }
 
 /// What a stock is called now that may be asked for by the symbol it had before. One that nobody has stays as it is.
@@ -632,11 +667,24 @@ pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Opti
     Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol.clone())))
 }
 
+/// The same failure for every stock that was asked about.
+fn every_one<T>(error: Error, stocks: usize) -> Vec<Result<T>> {
+    let cause = Arc::new(error);
+    let failure = || Err(StoreError::Unavailable(Box::new(Arc::clone(&cause))).into());
+    std::iter::repeat_with(failure).take(stocks).collect()
+}
+
 /// A price, and why there is no newer one if it is stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestQuote {
     pub quote: Quote,
     pub why_stale: Option<String>,
+}
+
+/// [`LatestQuote`] before its price is converted to the shares of the moment.
+struct LatestAsTraded {
+    quote: AsTraded<Quote>,
+    why_stale: Option<String>,
 }
 
 const NOT_PUBLISHED: &str = "the price source has not given a newer price yet";

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
+use domain::share_basis::session_basis;
 use domain::{
-    Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource, Quote,
-    Session, Symbol, Timestamp,
+    AsTraded, Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource,
+    Quote, Session, SplitHistory, Symbol, Timestamp,
 };
 use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Rules, Simulated};
 use persistence::Store;
@@ -276,10 +277,11 @@ impl QuoteSource for FixedPrices {
             // The previous close is told in the shares of the session.
             let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
             let today = today.filter(|(_, action)| action.ex_on == session);
-            let previous_close = today
-                .filter_map(|(_, action)| action.ratio())
-                .fold(quote.clone(), |quote, ratio| ratio.quote(quote));
-            Ok(Quote { previous_close: previous_close.previous_close, ..quote })
+            let splits = SplitHistory::of_actions(today.map(|(_, action)| action), self.calendar);
+            let day_before = session_basis(self.calendar, day_before);
+            let previous_close =
+                quote.previous_close.map(|close| splits.convert(AsTraded::new(close, day_before), as_of));
+            Ok(Quote { previous_close, ..quote })
         };
         symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
     }

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 
 use crate::accounts::Account;
 use crate::error::{Error, Fields, Result};
+use crate::logins::LoginClient;
 use crate::token_cache::Known;
 use crate::{Services, secret};
 
@@ -95,7 +96,7 @@ impl Services {
     /// they are.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`]; [`Error::Invalid`] for a user who is no administrator, and as in
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is no administrator, and as in
     /// [`Services::create_token`].
     pub async fn create_admin_token(
         &self,
@@ -103,8 +104,9 @@ impl Services {
         name: &str,
         expires_at: Option<Timestamp>,
         current_password: SecretString,
+        client: &LoginClient,
     ) -> Result<(TokenInfo, String)> {
-        self.confirm_password(user, current_password).await?;
+        self.confirm_password(user, current_password, client).await?;
         self.make_token(user, name, Scope::Admin, expires_at).await
     }
 

@@ -119,6 +119,7 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
     pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
+        self.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         // A real source's prices may be those of the database, which are read with the rest.
@@ -147,6 +148,7 @@ impl Services {
     /// # Errors
     /// As [`Services::valuation`].
     pub(crate) async fn books(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
+        self.apply_splits_before_reading(&[id]).await?;
         if let Some(loaded) = self.load_quickly(user, id, since).await? {
             return Ok(loaded);
         }
@@ -202,6 +204,7 @@ impl Services {
         id: PortfolioId,
         also: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<(ValuedPortfolio, T)> {
+        self.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         let (loaded, other) = self
@@ -219,6 +222,12 @@ impl Services {
     /// # Errors
     /// Only when the database fails.
     pub async fn valuations(&self, user: UserId) -> Result<Vec<ValuedPortfolio>> {
+        if !self.splits_in_effect().await?.is_empty() {
+            let of_user =
+                self.store.read(move |tx| portfolios::of_user(tx, user).map_err(Error::from)).await?;
+            let ids: Vec<PortfolioId> = of_user.iter().map(|row| row.id).collect();
+            self.apply_splits_before_reading(&ids).await?;
+        }
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         let loaded = self
@@ -231,9 +240,9 @@ impl Services {
         let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
         wanted.sort_by_key(|stock| stock.id);
         wanted.dedup_by_key(|stock| stock.id);
-        let quotes = self.quotes_of(&wanted, now).await;
+        let quotes = self.valuation_quotes(&wanted, now).await?;
         let quotes: HashMap<StockId, Quote> =
-            wanted.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
+            wanted.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote?))).collect();
         loaded.iter().map(|loaded| loaded.value(|id| quotes.get(&id).cloned(), now)).collect()
     }
 
@@ -245,21 +254,19 @@ impl Services {
 
     async fn value(&self, loaded: &Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
         let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
-        let quotes = self.quotes_of(&wanted, now).await;
+        let quotes = self.valuation_quotes(&wanted, now).await?;
         // They are asked for in the same order.
         let mut quotes = wanted.iter().zip(quotes).peekable();
-        loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1.ok(), now)
+        loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1, now)
     }
 }
 
-/// Every position was bought at a price that was kept, so there is always one: the quote, or that. After a change of
-/// source that was accepted it is the old one's until the new one answers, and no order fills at it.
+/// Every position was bought at a price that was kept, so there is always one; see [`Services::valuation_quotes`].
 fn priced(stock: &Stock, position: &Position, reserved: &Quantity, quote: Option<Quote>) -> Result<Priced> {
-    let quote = match quote {
-        Some(quote) => quote,
-        None => crate::stocks::last_known(stock)
-            .ok_or_else(|| Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None })?,
-    };
+    let no_price = || Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None };
+    if quote.is_none() && !position.quantity.is_zero() {
+        return Err(no_price());
+    }
     Ok(Priced {
         stock_id: stock.id,
         listing: stock.listing.clone(),

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::NaiveDate;
 use domain::journal::Books;
 use domain::money::AveragePrice;
+use domain::share_basis::session_basis;
 use domain::{
-    ActionId, Calendar, CorporateActionKind, JournalEntry, KnownAction, Money, OrderId, OrderStatus,
-    PortfolioId, Position, Price, Quantity, Session, Side, Snapshot, StockId, Timestamp, TransactionId,
-    TransactionType,
+    ActionId, AsTraded, Calendar, CorporateActionKind, JournalEntry, KnownAction, Money, OrderId,
+    OrderStatus, PortfolioId, Position, Price, Quantity, Session, Side, Snapshot, SplitHistory, StockId,
+    Timestamp, TransactionId, TransactionType,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use persistence::corporate_actions::Applied;
@@ -186,10 +187,10 @@ fn check_window(
         }
         report.add(check.end(held, &mut unpriced));
         if unpriced.is_full() {
-            report.differences.extend(unpriced.price(tx)?);
+            report.differences.extend(unpriced.price(tx, calendar)?);
         }
     }
-    report.differences.extend(unpriced.price(tx)?);
+    report.differences.extend(unpriced.price(tx, calendar)?);
     Ok(report)
 }
 
@@ -224,7 +225,7 @@ fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar, known
             trades += usize::from(entry.order_id.is_some());
         }
         if unpriced.is_full() {
-            differences.extend(unpriced.price(tx)?);
+            differences.extend(unpriced.price(tx, calendar)?);
         }
     }
     let mut filled = 0;
@@ -250,7 +251,7 @@ fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar, known
     }
     let mut report = check.end(held, &mut unpriced);
     report.differences.extend(differences);
-    report.differences.extend(unpriced.price(tx)?);
+    report.differences.extend(unpriced.price(tx, calendar)?);
     Ok(report)
 }
 
@@ -688,7 +689,7 @@ impl Unpriced {
         self.holdings > MOST_HOLDINGS
     }
 
-    fn price(&mut self, tx: &mut Tx<'_>) -> Result<Vec<Difference>> {
+    fn price(&mut self, tx: &mut Tx<'_>, calendar: Calendar) -> Result<Vec<Difference>> {
         let wanted: BTreeSet<(StockId, NaiveDate)> = self
             .snapshots
             .iter()
@@ -703,9 +704,13 @@ impl Unpriced {
             wanted.iter().filter(|of| !closes.contains_key(of)).map(|(stock, _)| *stock).collect();
         for stock in stocks::by_ids(tx, &missing.into_iter().collect::<Vec<_>>())? {
             let Some(on) = stock.delisted_on else { continue };
-            if let Some((_, _, last)) = stocks::closes_on(tx, &[stock.id], on)?.pop() {
+            if let Some((_, day, last)) = stocks::closes_on(tx, &[stock.id], on)?.pop() {
+                let splits = SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?);
+                let last = AsTraded::new(last, session_basis(calendar, day));
                 let dates = wanted.iter().filter(|(id, date)| *id == stock.id && *date >= on);
-                closes.extend(dates.map(|of| (*of, last.clone())));
+                closes.extend(
+                    dates.map(|of| (*of, splits.convert(last.clone(), session_basis(calendar, of.1)))),
+                );
             }
         }
         let mut differences = Vec::new();

@@ -114,6 +114,8 @@ mod tests {
             trusted_proxies: Vec::new(),
             rate_limits: true,
             metrics_token: None,
+            connections: crate::ConnectionLimits::default(),
+            dropped_log_lines: Default::default(),
         }
     }
 

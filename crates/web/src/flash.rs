@@ -169,6 +169,7 @@ mod tests {
             trusted_proxies: Vec::new(),
             rate_limits: false,
             metrics_token: None,
+            dropped_log_lines: Default::default(),
             connections: crate::ConnectionLimits::default(),
         }
     }

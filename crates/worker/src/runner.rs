@@ -115,13 +115,19 @@ impl Runner {
     pub(crate) async fn give_back(&self) {
         let Shared { services, name, .. } = &*self.0;
         if let Err(error) = services.give_back_matching(name).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "others match orders only when this worker's lease has run out");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "others match orders only when this worker's lease has run out"
+            );
         }
         match services.give_back_runs(name).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "runs that have not ended are left to other workers"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "runs that have not ended wait until this worker counts as dead")
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "runs that have not ended wait until this worker counts as dead"
+                )
             }
         }
         services.give_back_leases().await;

@@ -130,7 +130,7 @@ async fn fail2ban_finds_failed_logins_in_both_log_formats_and_nothing_else() {
         let installation =
             Installation::embedded().with("LOG_FORMAT", format).with("TRUSTED_PROXIES", "127.0.0.1");
         let server = installation.serve().await;
-        let client = Client::new(&[server.url.clone()]);
+        let client = Client::new(std::slice::from_ref(&server.url));
         client.register().await;
         // A client that wants somebody else banned.
         let path = "/nowhere/login%20failed%20event=%22login_failed%22%20client_address=%22192.0.2.66%22";

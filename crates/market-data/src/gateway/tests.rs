@@ -189,7 +189,7 @@ async fn a_close_is_asked_for_once_a_session() {
         ("2026-11-23T21:29:00Z", 2),
         ("2026-11-23T21:31:00Z", 3),
     ] {
-        assert!(!gateway.quote(&aapl, instant(at)).await.unwrap().stale);
+        assert!(!gateway.quote(&aapl, instant(at)).await.unwrap().as_traded().stale);
         assert_eq!(source.calls(), calls, "{at}");
     }
 }
@@ -269,8 +269,8 @@ async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
     let close = instant("2026-11-19T21:00:00Z");
     let before = close - TimeDelta::microseconds(1);
     let moves = async |after, until| gateway.moves(&aapl, after, instant(until)).await.unwrap();
-    let quote = gateway.quote(&aapl, instant(FRIDAY_MORNING)).await.unwrap();
-    assert_eq!(moves(before, FRIDAY_MORNING).await, [PriceMove { quote, volume: None }]);
+    let quote = gateway.quote(&aapl, instant(FRIDAY_MORNING)).await.unwrap().into_as_traded();
+    assert_eq!(moves(before, FRIDAY_MORNING).await, [PriceMove { quote, volume: None }.into()]);
     assert_eq!(moves(close, FRIDAY_MORNING).await, []);
     assert_eq!(source.calls(), 1);
     // What the gateway does with its memory, a source does of itself.
@@ -283,7 +283,7 @@ async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
 #[tokio::test]
 async fn the_simulated_market_is_asked_each_time() {
     let gateway = Gateway::new(Arc::new(Simulated::new(DEFAULT_SEED)));
-    let quote = async |at| gateway.quote(&symbol("AAPL"), instant(at)).await.unwrap();
+    let quote = async |at| gateway.quote(&symbol("AAPL"), instant(at)).await.unwrap().into_as_traded();
     let (morning, noon) = (quote("2026-11-20T15:00:00Z").await, quote("2026-11-20T17:00:00Z").await);
     assert_ne!(morning.price, noon.price);
     assert_eq!((gateway.freshness(), gateway.calendar()), (Freshness::Simulated, Calendar::AroundTheClock));

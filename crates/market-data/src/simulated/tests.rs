@@ -1,6 +1,5 @@
 use chrono::{DateTime, Days, TimeDelta, Utc};
-use domain::CorporateActionKind;
-use domain::corporate_action::split_adjusted;
+use domain::{CorporateActionKind, SplitHistory};
 
 use super::*;
 
@@ -42,6 +41,13 @@ async fn changes_in_ten_minutes(market: &Simulated, of: &str, begins: &str) -> V
 async fn bars(market: &Simulated, of: &str, first: &str, last: &str) -> Vec<Bar> {
     let at = instant("2069-09-18T12:00:00Z");
     market.daily_bars(&symbol(of), day(first), day(last), at).await.unwrap()
+}
+
+/// The bars in the shares of noon of that day.
+fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], on: &str) -> Vec<Bar> {
+    let history = SplitHistory::of_actions(actions, Calendar::AroundTheClock);
+    let noon = Calendar::AroundTheClock.session(day(on)).unwrap().opens_at + TimeDelta::hours(12);
+    history.convert_bars(bars, Calendar::AroundTheClock, noon)
 }
 
 #[tokio::test]
@@ -438,7 +444,7 @@ async fn a_split_divides_the_price_and_multiplies_the_volume() {
 
     let found = actions(&market, "NFLX", ["2026-11-01", "2026-12-31"], "2026-12-31T12:00:00Z").await;
     assert_eq!(found.iter().map(|action| action.id.as_str()).collect::<Vec<_>>(), ["NFLX/2026-12-07/split"]);
-    let adjusted = split_adjusted(raw, &found, day("2026-12-20"));
+    let adjusted = split_adjusted(raw, &found, "2026-12-20");
     for pair in adjusted.windows(2) {
         let gap = pair[0].close.to_f64() - pair[1].open.to_f64();
         assert!(gap.abs() < 0.011, "{} after {}", pair[1].open, pair[0].close);
@@ -456,7 +462,7 @@ async fn shares_of_the_past_are_those_of_before_all_splits() {
         ["AAPL/2014-06-09/split", "AAPL/2020-08-31/split"]
     );
     let raw = bars(&market, "AAPL", "2014-06-08", "2014-06-08").await;
-    let adjusted = split_adjusted(raw.clone(), &splits, day("2026-11-01"));
+    let adjusted = split_adjusted(raw.clone(), &splits, "2026-11-01");
     let ratio = raw[0].close.to_f64() / adjusted[0].close.to_f64();
     assert!((ratio - 28.0).abs() < 0.05, "{ratio}");
 }

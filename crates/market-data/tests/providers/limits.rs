@@ -128,7 +128,7 @@ async fn two_hundred_who_ask_for_one_cold_symbol_make_one_call() {
     let ask = |gateway: Arc<Gateway>| async move { gateway.quote(&symbol("AAPL"), at).await };
     let asking: Vec<_> = (0..200).map(|_| tokio::spawn(ask(Arc::clone(&gateway)))).collect();
     for answer in asking {
-        assert_eq!(answer.await.unwrap().unwrap().price.to_string(), "225.97");
+        assert_eq!(answer.await.unwrap().unwrap().as_traded().price.to_string(), "225.97");
     }
     assert_eq!(deployment.calls().await, 1);
     assert_eq!(gateway.limits().unwrap().budget().await.unwrap().left(), Some(24));
@@ -385,7 +385,7 @@ async fn a_series_and_its_price_are_one_call_for_all_processes_and_after_a_resta
     let later = deployment.clock.now();
     assert_eq!(restarted.fetch_series(Purpose::Scheduled, &symbol("AAPL"), later).await, Ok(()));
     // And who asks for the price alone has it too.
-    let quote = restarted.quote(&symbol("AAPL"), later).await.unwrap();
+    let quote = restarted.quote(&symbol("AAPL"), later).await.unwrap().into_as_traded();
     assert_eq!(quote.price.to_string(), "152.50");
     assert_eq!(quote.previous_close.map(|close| close.to_string()).as_deref(), Some("151.00"));
     assert_eq!(quote.as_of.to_rfc3339(), "2026-11-19T21:00:00Z");

@@ -19,6 +19,10 @@ const LOOKING_BACK: TimeDelta = TimeDelta::days(1);
 pub(crate) struct Noted(Arc<AtomicU64>);
 
 impl Noted {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
     pub fn increase(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -49,7 +53,7 @@ impl News {
         since: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<KnownAction>, StoreError> {
-        let noted = self.noted.0.load(Ordering::SeqCst);
+        let noted = self.noted.count();
         let good = |read: &Read| read.at.elapsed() < GOOD_FOR && read.noted == noted;
         if !self.read.as_ref().is_some_and(good) {
             let (at, since) = (Instant::now(), now - LOOKING_BACK);

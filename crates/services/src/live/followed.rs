@@ -36,6 +36,8 @@ pub(super) struct Compared {
 struct Books {
     loaded: Loaded,
     prices: HashMap<StockId, Arc<Slot<Quote>>>,
+    /// Last prices of stocks without a newer one: see [`crate::Services::valuation_quotes`].
+    last: HashMap<StockId, Quote>,
     /// The close from which "today" counts in them.
     since: Timestamp,
     read_at: u64,
@@ -103,11 +105,12 @@ impl Followed {
         &self,
         loaded: Loaded,
         prices: HashMap<StockId, Arc<Slot<Quote>>>,
+        last: HashMap<StockId, Quote>,
         (since, read_at): (Timestamp, u64),
     ) {
         let mut books = self.books();
         if books.as_ref().is_none_or(|kept| kept.loaded.version() <= loaded.version()) {
-            *books = Some(Books { loaded, prices, since, read_at, fresh: true });
+            *books = Some(Books { loaded, prices, last, since, read_at, fresh: true });
         }
     }
 
@@ -120,7 +123,10 @@ impl Followed {
         if !(moved || books.fresh) {
             return;
         }
-        let quote_of = |id: StockId| Some(books.prices.get(&id)?.newest()?.value.clone());
+        let quote_of = |id: StockId| {
+            let newest = books.prices.get(&id)?.newest().map(|newest| newest.value.clone());
+            newest.or_else(|| books.last.get(&id).cloned())
+        };
         match books.loaded.value(quote_of, now) {
             Ok(valued) => {
                 let told = self.value.newest();

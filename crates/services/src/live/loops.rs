@@ -1,11 +1,11 @@
 //! What goes on while there are streams: prices are asked for, books and orders read, proofs confirmed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use domain::{Freshness, OrderId, PortfolioId, Quote, StockId, Symbol, Timestamp, UserId};
+use domain::{AsTraded, Freshness, OrderId, PortfolioId, Quote, Stock, StockId, Symbol, Timestamp, UserId};
 use futures::StreamExt;
 use market_data::Purpose;
 use persistence::portfolios;
@@ -18,6 +18,9 @@ use super::{Live, OrderChanged, PriceSlot, Proof};
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::orders::OrderWithFills;
+
+/// What decides in which shares prices are shown: when the session opened, and how much news of splits there was.
+pub(super) type Basis = (Timestamp, u64);
 
 /// How often prices are asked for, and proofs confirmed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -71,14 +74,22 @@ impl Live {
         changed.map(|(id, user)| (*id, std::mem::take(&mut user.orders))).collect()
     }
 
-    /// Whether it is time to ask for prices: so many seconds after the last time.
-    fn asks(&self, pause: u64) -> bool {
+    /// Whether it is time to ask for prices: so many seconds after the last time, or at once when the share basis may
+    /// have changed since.
+    fn asks(&self, pause: u64, basis: Basis) -> bool {
         let second = self.second();
-        let due = second >= self.asked_at.load(Ordering::Relaxed) + pause;
+        let changed = self.takes_up(basis);
+        let due = changed || second >= self.asked_at.load(Ordering::Relaxed) + pause;
         if due {
             self.asked_at.store(second, Ordering::Relaxed);
         }
         due
+    }
+
+    /// Remembers the share basis of the prices. Returns whether it is another one than before.
+    fn takes_up(&self, basis: Basis) -> bool {
+        let mut asked_in = self.asked_in.lock().unwrap_or_else(PoisonError::into_inner);
+        asked_in.replace(basis).is_some_and(|before| before != basis)
     }
 
     fn is_idle(&self) -> bool {
@@ -136,7 +147,7 @@ impl Services {
         let (slots, portfolios) = self.live.all_followed();
         let before = self.live.versions.load(Ordering::Acquire);
         let now = self.market.now();
-        if self.live.asks(pause(self.freshness())) {
+        if self.live.asks(pause(self.freshness()), self.basis(now)) {
             self.ask_for(&slots, Purpose::Scheduled, now).await;
         }
         for followed in portfolios {
@@ -145,19 +156,35 @@ impl Services {
         self.live.wake_above(before);
     }
 
+    /// Splits take effect at openings, and news of them may come late.
+    fn basis(&self, now: Timestamp) -> Basis {
+        let calendar = self.market.calendar;
+        let session = calendar.session_at(now).unwrap_or_else(|| calendar.last_closed(now));
+        (session.opens_at, self.noted.count())
+    }
+
     /// Sets the newest prices. Of what cannot be asked for the price stays, marked stale.
     async fn ask_for(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
         if slots.is_empty() {
             return;
         }
+        let opened_at = self.market.opened_at(at);
         let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
-        for ((_, slot), quote) in slots.iter().zip(found) {
+        for ((symbol, slot), found) in slots.iter().zip(found) {
             let before = slot.newest();
-            let quote = match (quote, &before) {
-                (Ok(quote), _) => Some(quote),
-                (_, Some(before)) => Some(Quote { stale: true, ..before.value.clone() }),
-                (_, None) => None,
+            let converted = match found {
+                Ok(traded) => self.in_shares_of_symbol(symbol, traded, at).await.ok(),
+                Err(_) => None,
+            };
+            let quote = match (converted, &before) {
+                (Some(quote), _) => Some(quote),
+                (None, Some(before)) if before.value.as_of >= opened_at => {
+                    Some(Quote { stale: true, ..before.value.clone() })
+                }
+                // Shares may have been split since: the last known price is converted, and not the one shown before.
+                (None, Some(_)) => self.quote(symbol).await.ok(),
+                (None, None) => None,
             };
             if let Some(quote) = quote
                 && before.is_none_or(|before| before.value != quote)
@@ -167,13 +194,32 @@ impl Services {
         }
     }
 
+    /// A quote in the shares that exist at `at`. One of the session under way is, without asking which stock it is of.
+    async fn in_shares_of_symbol(
+        &self,
+        symbol: &Symbol,
+        quote: AsTraded<Quote>,
+        at: Timestamp,
+    ) -> Result<Quote> {
+        if quote.at() >= self.market.opened_at(at) {
+            return Ok(quote.into_as_traded());
+        }
+        let stock = self.stock(symbol).await?;
+        self.one_in_shares_at(stock.id, quote, at).await
+    }
+
     /// Sets prices that nobody has followed until now; the last known ones where there is no newer.
     pub(super) async fn fill(&self, slots: &[PriceSlot]) {
         let empty = |slots: &[PriceSlot]| -> Vec<PriceSlot> {
             slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
         };
+        let now = self.market.now();
+        if self.live.takes_up(self.basis(now)) {
+            let (followed, _) = self.live.all_followed();
+            self.ask_for(&followed, Purpose::Interactive, now).await;
+        }
         let open = empty(slots);
-        self.ask_for(&open, Purpose::Interactive, self.market.now()).await;
+        self.ask_for(&open, Purpose::Interactive, now).await;
         for (symbol, slot) in empty(&open) {
             // There may never have been one; then the stream begins without.
             if let Ok(quote) = self.quote(&symbol).await {
@@ -193,9 +239,15 @@ impl Services {
             loaded.priced_stocks().map(|stock| (stock.listing.symbol.clone(), stock.id)).collect();
         let slots = self.live.slots(wanted.keys().cloned());
         self.fill(&slots).await;
+        let empty: HashSet<&Symbol> =
+            slots.iter().filter(|(_, slot)| slot.version() == 0).map(|(symbol, _)| symbol).collect();
+        let without: Vec<&Stock> =
+            loaded.priced_stocks().filter(|stock| empty.contains(&stock.listing.symbol)).collect();
+        let quotes = self.valuation_quotes(&without, self.market.now()).await?;
+        let last = without.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote?))).collect();
         let prices =
             slots.into_iter().filter_map(|(symbol, slot)| Some((*wanted.get(&symbol)?, slot))).collect();
-        followed.keep(loaded, prices, (since, self.live.second()));
+        followed.keep(loaded, prices, last, (since, self.live.second()));
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod providers;
 mod races;
 mod resets;
 mod sessions;
+mod share_bases;
 mod snapshots;
 mod stocks;
 mod streams;

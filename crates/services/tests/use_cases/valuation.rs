@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use domain::{Calendar, Freshness, PortfolioId, Valuation};
 use market_data::QuoteError;
+use services::performance::Window;
 use services::testing::FixedPrices;
 
 use crate::harness::{Exchange, Investor, assert_not_found, close_to, day, money};
@@ -203,10 +204,14 @@ async fn all_portfolios_of_a_user_are_valued_with_one_question() {
 async fn a_valuation_costs_one_statement_and_one_more_on_a_day_with_trades() {
     let exchange = Exchange::new().await;
     let sam = three_holdings(&exchange).await;
+    // The list of pending splits is read once a second, whoever asks.
+    let read_pending_splits = async || drop(exchange.measured(sam, Window::default()).await);
+    read_pending_splits().await;
     let today = exchange.statements();
     valued(&exchange, sam).await;
     assert_eq!(exchange.statements() - today, 2);
     exchange.at("2026-11-21T05:00:00Z");
+    read_pending_splits().await;
     let next_day = exchange.statements();
     valued(&exchange, sam).await;
     assert_eq!(exchange.statements() - next_day, 1);

@@ -168,7 +168,7 @@ pub async fn create_token(
     let services = &state.services;
     let (info, token) = match (scope, current_password) {
         (Scope::Admin, Some(current)) => {
-            services.create_admin_token(user, &name, expires_at, current).await?
+            services.create_admin_token(user, &name, expires_at, current, &client).await?
         }
         (scope, _) => services.create_token(user, &name, scope, expires_at).await?,
     };

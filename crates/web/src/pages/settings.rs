@@ -280,6 +280,7 @@ fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
 pub async fn create_token(
     shell: Shell,
     signed: Signed,
+    Client(client): Client,
     state: Data<AppState>,
     Form(posted): Form<NewToken>,
 ) -> PageResult {
@@ -292,7 +293,7 @@ pub async fn create_token(
     let made = match end_of_day(&posted.expires_on) {
         Ok(expires_at) if scope == Scope::Admin => {
             let password = posted.current_password.unwrap_or_default();
-            services.create_admin_token(signed.account.id, &posted.name, expires_at, password).await
+            services.create_admin_token(signed.account.id, &posted.name, expires_at, password, &client).await
         }
         Ok(expires_at) => services.create_token(signed.account.id, &posted.name, scope, expires_at).await,
         Err(field) => Err(services::Error::Invalid(vec![field])),
