@@ -4,7 +4,7 @@
 //! jobs. The names of workers are the exception; their rows are deleted after an hour.
 
 use std::sync::LazyLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -99,6 +99,12 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
     let mut registry = Registry::default();
     register_counters(&mut registry);
     register_process(&mut registry, &process);
+    counter(
+        &mut registry,
+        "stockyard_log_lines_dropped",
+        "Log lines that could not be written",
+        number(state.config.dropped_log_lines.load(Ordering::Relaxed)),
+    );
     register_installation(&mut registry, status.as_deref(), &health);
     let mut text = String::new();
     prometheus_text::encode(&mut text, &registry).map_err(|_| Problem::internal())?;
