@@ -159,7 +159,7 @@ impl Services {
             .await
             .map_err(taken_meanwhile)?;
         tracing::info!(
-            target: crate::log_target::SECURITY, event = "account_created", user_id = account.id.0, is_admin, "account created"
+            target: SECURITY, event = "account_created", account_id = account.id.0, is_admin, "account created"
         );
         Ok(account)
     }
@@ -240,7 +240,7 @@ impl Services {
         self.token_cache.forget_user(id);
         if changed.is_ok() {
             tracing::info!(
-                target: crate::log_target::SECURITY, event = "password_changed", user_id = id.0, client_address = &client.address,
+                target: SECURITY, event = "password_changed", user_id = id.0, client_address = &client.address,
                 "password changed; all other sessions and all tokens ended"
             );
         }

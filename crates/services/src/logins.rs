@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 use crate::accounts::{Account, normalized_login};
 use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
 use crate::login_throttle::{self, ADDRESS_FAILURES, Admitted, Attempt};
 use crate::password::{Form, Priority};
 use crate::{Services, secret};
@@ -95,14 +96,14 @@ impl Services {
         match checked {
             Ok((Some(user), admitted)) => {
                 tracing::info!(
-                    target: crate::log_target::SECURITY, event = "login_succeeded", user_id = user.id.0, client_address = address,
+                    target: SECURITY, event = "login_succeeded", user_id = user.id.0, client_address = address,
                     known_device = admitted.from_known_device, "login succeeded"
                 );
                 Ok(user.into())
             }
             Ok((None, admitted)) => {
                 tracing::warn!(
-                    target: crate::log_target::SECURITY, event = "login_failed", user_id, name_hash, client_address = address,
+                    target: SECURITY, event = "login_failed", user_id, name_hash, client_address = address,
                     known_device = admitted.from_known_device, "login failed"
                 );
                 Err(Error::BadCredentials)
@@ -110,7 +111,7 @@ impl Services {
             Err(error) => {
                 if let Error::TooManyAttempts { retry_after } = &error {
                     tracing::warn!(
-                        target: crate::log_target::SECURITY, event = "login_throttled", user_id, name_hash, client_address = address,
+                        target: SECURITY, event = "login_throttled", user_id, name_hash, client_address = address,
                         retry_after_s = retry_after.num_seconds(), "login refused: too many failed attempts"
                     );
                 }
@@ -138,7 +139,7 @@ impl Services {
         };
         if matches!(refused, Error::WrongPassword | Error::TooManyAttempts { .. }) {
             tracing::warn!(
-                target: crate::log_target::SECURITY, event = "reauthentication_failed", user_id = id.0,
+                target: SECURITY, event = "reauthentication_failed", user_id = id.0,
                 client_address = &client.address, reason = %refused, "re-authentication failed"
             );
         }

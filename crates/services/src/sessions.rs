@@ -8,6 +8,7 @@ use domain::{Timestamp, UserId};
 use persistence::sessions::{self, NewSession};
 
 use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
 use crate::{Services, secret};
 
 /// How often a session's sign of life is written down.
@@ -133,7 +134,7 @@ impl Services {
         match self.store.write(move |tx| sessions::delete_of_user(tx, user, id).map_err(Error::from)).await? {
             true => {
                 tracing::info!(
-                    target: crate::log_target::SECURITY, event = "session_ended", user_id = user.0, reason = "revoked",
+                    target: SECURITY, event = "session_ended", user_id = user.0, reason = "revoked",
                     "session ended by its user from another one"
                 );
                 Ok(())

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 
 use crate::accounts::Account;
 use crate::error::{Error, Fields, Result};
+use crate::log_target::SECURITY;
 use crate::logins::LoginClient;
 use crate::token_cache::Known;
 use crate::{Services, secret};
@@ -156,7 +157,7 @@ impl Services {
             })
             .await?;
         tracing::info!(
-            target: crate::log_target::SECURITY, event = "token_created", user_id = user.0, token_id = %info.id,
+            target: SECURITY, event = "token_created", user_id = user.0, token_id = %info.id,
             scope = info.scope.as_str(), "API token created"
         );
         Ok((info, text))
@@ -237,7 +238,7 @@ impl Services {
             return Err(Error::NotFound("token"));
         }
         tracing::info!(
-            target: crate::log_target::SECURITY, event = "token_revoked", user_id = user.0, token_id = %id, "API token revoked"
+            target: SECURITY, event = "token_revoked", user_id = user.0, token_id = %id, "API token revoked"
         );
         Ok(())
     }
