@@ -19,11 +19,17 @@ pub fn raise_limit() -> u64 {
     let raised = rlimit::increase_nofile_limit(u64::MAX);
     raised
         .or_else(|error| {
-            tracing::warn!(%error, "the limit on open files (ulimit -n) cannot be raised");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the limit on open files (ulimit -n) cannot be raised"
+            );
             rlimit::Resource::NOFILE.get().map(|(soft, _)| soft)
         })
         .unwrap_or_else(|error| {
-            tracing::warn!(%error, "the limit on open files (ulimit -n) is unknown; 1024 are assumed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the limit on open files (ulimit -n) is unknown; 1024 are assumed"
+            );
             1024
         })
 }

@@ -216,7 +216,10 @@ impl Limits {
     /// Before the end of the process: gives back all leases, so that others need not wait for calls that were broken off.
     pub async fn release_all(&self) {
         if let Err(error) = self.store.release_all(&self.holder).await {
-            tracing::warn!(%error, "the leases of calls to the price source run out by themselves");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the leases of calls to the price source run out by themselves"
+            );
         }
     }
 }

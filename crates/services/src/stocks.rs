@@ -375,7 +375,7 @@ impl Services {
             }
             Err(error) => match self.last_known(stock) {
                 Some(quote) => {
-                    tracing::debug!(%symbol, %error, "serving the last known price");
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "serving the last known price");
                     Ok(LatestAsTraded { quote, why_stale: Some(error.to_string()) })
                 }
                 None => Err(Error::from_quote(symbol, error)),

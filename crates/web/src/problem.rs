@@ -457,7 +457,8 @@ fn of_session(error: actix_web::Error, api: bool) -> actix_web::Error {
     if !is_of_session {
         return error;
     }
-    tracing::warn!(%error, "the session cannot be stored");
+    let reason = error.to_string();
+    tracing::warn!(reason, "the session cannot be stored");
     match api {
         true => Problem::database_unavailable().into(),
         false => PlainPage(Problem::database_unavailable()).into(),

@@ -116,7 +116,8 @@ impl<S: Subscriber> Filter<S> for Repeats {
     }
 
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
+        // `always` would skip the call of `enabled` that prepares each event for `event_enabled`.
+        Interest::sometimes()
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {

@@ -62,7 +62,10 @@ impl ClientStream {
             return Err(io::Error::other("too many connections"));
         };
         if let Err(error) = SockRef::from(&io).set_tcp_notsent_lowat(UNSENT) {
-            tracing::debug!(%error, "the system does not limit what it keeps of responses");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the system does not limit what it keeps of responses"
+            );
         }
         Ok(Self { io, place, head: None, blocked: None })
     }
