@@ -495,6 +495,7 @@ impl Services {
         portfolio: PortfolioId,
         client_order_id: &str,
     ) -> Result<Option<Order>> {
+        check_name(Some(client_order_id))?;
         let name = client_order_id.to_owned();
         self.store
             .read(move |tx| {
