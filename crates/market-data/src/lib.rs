@@ -30,6 +30,6 @@ pub use corporate::{Dividend, Split};
 pub use error::QuoteError;
 pub use gateway::Gateway;
 pub use limits::{Limits, before_call};
-pub use simulated::{DEFAULT_SEED, Simulated};
+pub use simulated::{DEFAULT_SEED, Simulated, SimulatedModel};
 pub use source::{Catalogue, InvalidSetup, Now, QuoteSource};
 pub use yahoo::{History, Yahoo, YahooConfig};

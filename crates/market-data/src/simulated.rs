@@ -11,6 +11,7 @@ mod clock;
 mod day;
 mod events;
 mod mix;
+mod model;
 mod moves;
 mod normal;
 mod path;
@@ -18,11 +19,14 @@ mod paths;
 mod price;
 mod profile;
 mod recent;
+mod results;
+mod sessions;
+mod volatility;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use domain::{
     Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
 };
@@ -30,25 +34,29 @@ use domain::{
 use crate::{Catalogue, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
 use clock::StepWay;
-use day::{Day, FIRST_DATE, LAST_DATE};
+use day::Day;
+pub use model::SimulatedModel;
 use paths::{DayVolume, Paths, Reading};
 use recent::Recent;
+use sessions::{FIRST_DATE, LAST_DATE};
 
-/// The market everybody gets who does not ask for another.
+/// The seed of tests and examples, and of installations that began with `sim-v1` and set none.
 pub const DEFAULT_SEED: u64 = 2026;
 
-const SOURCE: &str = "simulated/sim-v1";
-/// The session of 1 November 2026, at whose open prices are the catalogue's.
-const ANCHOR_SESSION: u16 = 17_106;
+/// In the first session from this day on prices are the catalogue's at the open.
+const ANCHOR_DATE: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 1).expect("a date");
 /// How many bars are computed before other tasks of the thread get their turn.
 const BARS_AT_A_TIME: usize = 32;
 
-/// The simulated market of one seed, open around the clock from 1980-01-01 to 2069-09-17, New York time.
+/// The simulated market of one seed, from 1980-01-01 to 2069-09-17, New York time: open around the clock, or, in its
+/// exchange view, in the sessions of New York's exchanges.
 ///
-/// At the open of 1 November 2026 each price is that of the catalogue; from there they go their ways into the
-/// future and into the past. A price holds for some seconds, and is the current one at each instant of them: so a
-/// quote's `as_of` is the instant that was asked for. There is no overnight gap, because there is no night: a
-/// session's first price is the close of the one before, but for a dividend or a split.
+/// At the open of the first session from 1 November 2026 on each price is that of the catalogue; from there they go
+/// their ways into the future and into the past. A price holds for some seconds, and is the current one at each instant
+/// of them: so a quote's `as_of` is the instant that was asked for. Around the clock there is no overnight gap, because
+/// there is no night: a session's first price is the close of the one before, but for a dividend, a split, or company
+/// results. In the exchange view a session opens elsewhere than the one before closed, and between sessions a quote is
+/// the last close with its time, not stale.
 ///
 /// Bars are made of 1025 ticks a session. Quotes move in smaller steps, but from one tick to the next they stay
 /// between the prices of the two: so no quote is outside its day's bar.
@@ -56,6 +64,7 @@ const BARS_AT_A_TIME: usize = 32;
 /// All prices are as traded. Dividends and splits take place at the open of their session; a new symbol is known from
 /// there on, and the old one goes on meaning the same stock. A delisted stock keeps its last price, marked stale.
 pub struct Simulated {
+    model: SimulatedModel,
     paths: Paths,
     /// In the order of the catalogue.
     names: Vec<Names>,
@@ -83,8 +92,16 @@ struct Names {
 }
 
 impl Simulated {
+    /// The market of that seed as the first version computes it.
     pub fn new(seed: u64) -> Self {
-        let paths = Paths::new(seed, ANCHOR_SESSION);
+        Self::of(SimulatedModel::V1, seed)
+    }
+
+    /// The market of that seed as a version computes it.
+    pub fn of(model: SimulatedModel, seed: u64) -> Self {
+        let anchor =
+            model.sessions().from(ANCHOR_DATE).expect("Invariant: the market is open after the anchor");
+        let paths = Paths::new(model, seed, anchor);
         let symbol =
             |text: &str| -> Symbol { text.parse().expect("the catalogue's symbols are well formed") };
         let names = |(index, row): (usize, &Instrument)| Names {
@@ -98,7 +115,7 @@ impl Simulated {
             let later = renamed.as_ref().map(|(_, symbol)| symbol);
             by_symbol.extend([symbol].into_iter().chain(later).map(|symbol| (symbol.clone(), index)));
         }
-        Self { paths, names, by_symbol, standing: Recent::new(STANDING_REMEMBERED) }
+        Self { model, paths, names, by_symbol, standing: Recent::new(STANDING_REMEMBERED) }
     }
 
     /// The place in the catalogue of what is called so in that session, or was before.
@@ -140,8 +157,9 @@ impl Simulated {
         ways: &mut HashMap<(u16, usize), StepWay>,
     ) -> Quote {
         let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
-        let last_day = last_day.and_then(|end| Day::numbered(end.saturating_sub(1)));
-        let (day, at) = last_day.as_ref().map_or((day, at), |last| (last, last.last_instant()));
+        let last_day = last_day.and_then(|end| Day::numbered(self.model, end.saturating_sub(1)));
+        let day = last_day.as_ref().unwrap_or(day);
+        let at = day.or_last_instant(at);
         let step = day.quote_step(at, self.paths.delay(index));
         let Standing { mut quote, volume } = self.standing.get_or((index, day.number, step), || {
             let (tick, inside) = profile::tick_and_rest(step);
@@ -177,6 +195,15 @@ impl Simulated {
         }
     }
 
+    /// The session of the newest prices at an instant; before the first it is that, and after the last the last.
+    fn session_near(&self, at: Timestamp) -> u16 {
+        match Day::newest(self.model, at) {
+            Ok(day) => day.number,
+            Err(_) if at.utc().date_naive() <= FIRST_DATE + Days::new(1) => 0,
+            Err(_) => self.model.sessions().count() - 1,
+        }
+    }
+
     fn bar(&self, index: usize, date: NaiveDate, session: u16) -> Bar {
         let bar = self.paths.bar(index, session);
         Bar {
@@ -193,7 +220,7 @@ impl Simulated {
 #[async_trait]
 impl QuoteSource for Simulated {
     fn source(&self) -> PriceSource {
-        PriceSource::from(SOURCE)
+        self.model.source()
     }
 
     fn freshness(&self) -> Freshness {
@@ -201,11 +228,11 @@ impl QuoteSource for Simulated {
     }
 
     fn calendar(&self) -> Calendar {
-        Calendar::AroundTheClock
+        self.model.calendar()
     }
 
     fn catalogue(&self, at: Timestamp) -> Catalogue {
-        Catalogue::Complete(self.listings_in(session_near(at)).collect())
+        Catalogue::Complete(self.listings_in(self.session_near(at)).collect())
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
@@ -213,7 +240,7 @@ impl QuoteSource for Simulated {
     }
 
     async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
-        let day = Day::at(at);
+        let day = Day::newest(self.model, at);
         // One way, or two while some of the symbols have come to the next tick and others have not.
         let mut ways = HashMap::new();
         let quote = |symbol: &Symbol| {
@@ -229,15 +256,15 @@ impl QuoteSource for Simulated {
         after: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<PriceMove>, QuoteError> {
-        self.moves_of(self.index(symbol, session_near(until))?, after, until).await
+        self.moves_of(self.index(symbol, self.session_near(until))?, after, until).await
     }
 
     async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
-        Ok(search::best_matches(query, self.listings_in(session_near(at)), limit))
+        Ok(search::best_matches(query, self.listings_in(self.session_near(at)), limit))
     }
 
     async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
-        let session = session_near(at);
+        let session = self.session_near(at);
         let index = self.index(symbol, session)?;
         if !self.paths.events(index).is_traded(session) {
             return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: "its listing has ended" });
@@ -252,10 +279,10 @@ impl QuoteSource for Simulated {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
-        let index = self.index(symbol, session_near(at))?;
+        let index = self.index(symbol, self.session_near(at))?;
         let mut bars = Vec::new();
         for session in self.calendar().sessions(first.max(FIRST_DATE), last.min(LAST_DATE)) {
-            let number = day::session_on(session.date);
+            let number = self.model.sessions().on(session.date);
             let Some(number) = number.filter(|number| self.paths.events(index).is_traded(*number)) else {
                 break;
             };
@@ -277,19 +304,12 @@ impl QuoteSource for Simulated {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        let session = session_near(at);
+        let session = self.session_near(at);
         Ok(self.actions_of(self.index(symbol, session)?, first, last, session))
     }
 }
 
-/// The session under way at an instant; before the first it is that, and after the last the last.
-fn session_near(at: Timestamp) -> u16 {
-    match Day::at(at) {
-        Ok(day) => day.number,
-        Err(_) if at.utc().date_naive() <= FIRST_DATE => 0,
-        Err(_) => clock::SESSIONS - 1,
-    }
-}
-
+#[cfg(test)]
+mod statistics;
 #[cfg(test)]
 mod tests;

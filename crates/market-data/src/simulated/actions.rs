@@ -1,14 +1,14 @@
 //! The events of the simulated market as they are told to others.
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use domain::{CorporateAction, CorporateActionKind, PerShare};
 
+use super::Simulated;
 use super::events::{Split, pays_on};
-use super::{Simulated, day};
 
-/// How many sessions before it takes place a split, a new name or the end of a listing is announced. A dividend is told
+/// How many days before it takes place a split, a new name or the end of a listing is announced. A dividend is told
 /// when its session opens: its amount follows from the price then.
-const ANNOUNCED_BEFORE: u16 = 14;
+const DAYS_ANNOUNCED_BEFORE: u64 = 14;
 
 impl Simulated {
     /// What is known in session `now` of the actions of those days, the first and the last included, in their order.
@@ -20,19 +20,21 @@ impl Simulated {
         now: u16,
     ) -> Vec<CorporateAction> {
         let events = self.paths.events(index);
-        let asked = |session: u16| (first..=last).contains(&day::date_of(session));
-        let announced = |session: u16| asked(session) && session <= now.saturating_add(ANNOUNCED_BEFORE);
+        let sessions = self.model.sessions();
+        let asked = |session: u16| (first..=last).contains(&sessions.date(session));
+        let announced_until = sessions.date(now) + Days::new(DAYS_ANNOUNCED_BEFORE);
+        let announced = |session: u16| asked(session) && sessions.date(session) <= announced_until;
         let action = |session: u16, kind| {
             // The name of the session before, which is no longer that of this one when it is renamed.
             let symbol = self.symbol(index, session.saturating_sub(1)).clone();
-            CorporateAction::new(symbol, day::date_of(session), kind)
+            CorporateAction::new(symbol, sessions.date(session), kind)
         };
         let split = |Split { session, numerator, denominator }| {
             action(session, CorporateActionKind::Split { numerator, denominator })
         };
         let dividend = |session: u16| {
             let amount = rounded(self.paths.dividend(index, session))?;
-            let pays_on = pays_on(day::date_of(session));
+            let pays_on = pays_on(sessions.date(session), sessions);
             Some(action(session, CorporateActionKind::CashDividend { amount, pays_on }))
         };
         let renaming = events.renaming.filter(|(session, _)| announced(*session));

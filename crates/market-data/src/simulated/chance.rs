@@ -15,6 +15,11 @@ pub(super) enum Purpose {
     PathOfQuotes = 6,
     Stagger = 7,
     ExDates = 8,
+    MarketShocks = 9,
+    VolatilityFactors = 10,
+    Results = 11,
+    ResultsDates = 12,
+    Overnight = 13,
 }
 
 /// The numbers drawn for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.

@@ -1,9 +1,11 @@
-//! The clock that all paths share: how much of the market's variance falls on which stretch of time.
+//! The clock of the paths: how much of their variance falls on which stretch of time.
 //!
-//! It runs unevenly, which gives calm and stormy weeks and fat tails; because it is shared, stocks that move
-//! together on quiet days move together on wild ones.
+//! It runs unevenly, which gives calm and stormy weeks and fat tails. In `sim-v1` all paths share one. In `sim-v2` it
+//! follows the market's volatility, for companies more than for sectors, so that stormy days are stormy for all.
 
 use super::chance::{Draws, Purpose};
+use super::model::SimulatedModel;
+use super::volatility::Volatility;
 
 /// The market has 2^15 sessions.
 pub(super) const SESSION_LEVELS: u32 = 15;
@@ -17,7 +19,7 @@ pub(super) const QUOTE_STEPS: usize = 1 << QUOTE_LEVELS;
 
 /// Intervals of more sessions are halved evenly: the volatility of whole years stays what the catalogue says.
 const LONGEST_UNEVEN: usize = 512;
-/// How unevenly intervals of sessions and of ticks are halved.
+/// How unevenly intervals of sessions (of `sim-v1`) and of ticks are halved.
 const SESSION_ROUGHNESS: f64 = 0.5;
 const TICK_ROUGHNESS: f64 = 0.3;
 
@@ -46,22 +48,64 @@ impl Split {
     }
 }
 
+/// Which paths a course of time is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Market,
+    /// Sectors, and what a fund does besides the market.
+    Calm,
+    /// What is a company's own.
+    Rough,
+}
+
 /// All a path needs to know of the clock to find its way to one session and through it.
 #[derive(Debug)]
 pub(super) struct SessionClock {
     pub(super) session: u16,
     /// From the whole of time down to the session.
-    pub(super) way: Way,
+    pub(super) ways: Ways,
     /// At place `j` how the interval with the middle `j` is divided; place 0 is not used.
     pub(super) ticks: Box<[Split]>,
+}
+
+/// How each kind of path finds to a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    /// Standard deviation of the market path in the session.
+    market: f64,
+    calm: Way,
+    rough: Way,
+    /// What is between the close before and the open: the night, of a session of variance 1. `None` in a market
+    /// without nights.
+    pub(super) night: Option<Split>,
+    /// What is left of the session for its ticks: their variance before it is multiplied by a path's.
+    tick_mass: f64,
 }
 
 /// The fifteen halvings that lead to a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     pub(super) splits: [Split; SESSION_LEVELS as usize],
-    /// The session's variance; 1 on average.
-    mass: f64,
+    /// Standard deviation of the session, by which those of the night and of the ticks are multiplied.
+    pub(super) scale: f64,
+}
+
+impl Ways {
+    /// The halvings that lead to the session, for a path that is not known from a table.
+    pub(super) fn splits(&self, pace: Pace) -> &[Split; SESSION_LEVELS as usize] {
+        match pace {
+            Pace::Market | Pace::Calm => &self.calm.splits,
+            Pace::Rough => &self.rough.splits,
+        }
+    }
+
+    pub(super) fn scale(&self, pace: Pace) -> f64 {
+        match pace {
+            Pace::Market => self.market,
+            Pace::Calm => self.calm.scale,
+            Pace::Rough => self.rough.scale,
+        }
+    }
 }
 
 /// All a path needs to know of the clock to find its way to one step, from a tick to the next.
@@ -70,54 +114,80 @@ pub(super) struct StepWay {
     pub(super) session: u16,
     /// The tick at which the step begins, from 0, the open, to 1023.
     pub(super) step: usize,
-    pub(super) way: Way,
+    pub(super) ways: Ways,
     /// The halvings inside the session.
     pub(super) splits: [Split; TICK_LEVELS as usize],
-    /// The step's variance.
+    /// The step's variance, before it is multiplied by a path's.
     pub(super) mass: f64,
 }
 
 #[derive(Debug)]
 pub(super) struct Clock {
-    sessions: Draws,
+    sessions: SessionMasses,
     ticks: Draws,
+    overnight_share: f64,
+}
+
+/// The variance of sessions.
+#[derive(Debug)]
+enum SessionMasses {
+    /// All of time is halved unevenly.
+    Cascade(Draws),
+    /// It is known of each session.
+    Known(Volatility),
 }
 
 impl Clock {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            sessions: Draws::new(seed, "clock", Purpose::ClockOfSessions),
-            ticks: Draws::new(seed, "clock", Purpose::ClockOfTicks),
+    pub(super) fn new(model: SimulatedModel, seed: u64) -> Self {
+        let sessions = match model {
+            SimulatedModel::V1 => SessionMasses::Cascade(Draws::new(seed, "clock", Purpose::ClockOfSessions)),
+            SimulatedModel::V2 | SimulatedModel::V2Xnys => SessionMasses::Known(Volatility::new(seed)),
+        };
+        let ticks = Draws::new(seed, "clock", Purpose::ClockOfTicks);
+        Self { sessions, ticks, overnight_share: model.overnight_share() }
+    }
+
+    /// The market path at the close before each session, and after the last, where that is known.
+    pub(super) fn market(&self) -> Option<&[f64]> {
+        match &self.sessions {
+            SessionMasses::Cascade(_) => None,
+            SessionMasses::Known(volatility) => Some(&volatility.market),
         }
     }
 
-    pub(super) fn way_to(&self, session: u16) -> Way {
-        let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], mass: f64::from(SESSIONS) };
-        for (split, turn) in way.splits.iter_mut().zip(turns(SESSION_LEVELS, session.into())) {
-            let roughness = if turn.length > LONGEST_UNEVEN { 0.0 } else { SESSION_ROUGHNESS };
-            *split = Split::of(way.mass, roughness, self.sessions, turn.middle as u64);
-            way.mass *= if turn.right { 1.0 - split.left } else { split.left };
+    pub(super) fn ways_to(&self, session: u16) -> Ways {
+        match &self.sessions {
+            SessionMasses::Cascade(draws) => {
+                let (way, mass) = cascade(*draws, session);
+                Ways { market: way.scale, calm: way, rough: way, night: None, tick_mass: mass }
+            }
+            SessionMasses::Known(volatility) => Ways {
+                market: volatility.market_deviations[usize::from(session)],
+                calm: known(&volatility.calm, session),
+                rough: known(&volatility.rough, session),
+                night: (self.overnight_share > 0.0).then(|| Split::at(self.overnight_share, 1.0)),
+                tick_mass: 1.0 - self.overnight_share,
+            },
         }
-        way
     }
 
     pub(super) fn way_to_step(&self, session: u16, step: usize) -> StepWay {
-        let way = self.way_to(session);
+        let ways = self.ways_to(session);
         let mut splits = [Split::NONE; TICK_LEVELS as usize];
-        let mut mass = way.mass;
+        let mut mass = ways.tick_mass;
         for (split, turn) in splits.iter_mut().zip(turns(TICK_LEVELS, step)) {
             *split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, turn.middle));
             mass *= if turn.right { 1.0 - split.left } else { split.left };
         }
-        StepWay { session, step, way, splits, mass }
+        StepWay { session, step, ways, splits, mass }
     }
 
     pub(super) fn session(&self, session: u16) -> SessionClock {
-        let way = self.way_to(session);
+        let ways = self.ways_to(session);
         let mut ticks = vec![Split::NONE; STEPS].into_boxed_slice();
         // Variance of the interval that begins at each place; every round halves all intervals.
         let mut masses = vec![0.0; STEPS];
-        masses[0] = way.mass;
+        masses[0] = ways.tick_mass;
         for (half, middles) in halvings(STEPS) {
             for middle in middles {
                 let mass = masses[middle - half];
@@ -127,8 +197,35 @@ impl Clock {
                 ticks[middle] = split;
             }
         }
-        SessionClock { session, way, ticks }
+        SessionClock { session, ways, ticks }
     }
+}
+
+/// The way to a session through uneven halvings of all time, and the session's variance: the ticks get all of it, so
+/// the way has the scale 1.
+fn cascade(draws: Draws, session: u16) -> (Way, f64) {
+    let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], scale: 1.0 };
+    let mut mass = f64::from(SESSIONS);
+    for (split, turn) in way.splits.iter_mut().zip(turns(SESSION_LEVELS, session.into())) {
+        let roughness = if turn.length > LONGEST_UNEVEN { 0.0 } else { SESSION_ROUGHNESS };
+        *split = Split::of(mass, roughness, draws, turn.middle as u64);
+        mass *= if turn.right { 1.0 - split.left } else { split.left };
+    }
+    (way, mass)
+}
+
+/// The way to a session, with the variance of all sessions before each boundary.
+fn known(before: &[f64], session: u16) -> Way {
+    let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], scale: 1.0 };
+    let (mut begins, mut ends) = (before[0], before[usize::from(SESSIONS)]);
+    for (split, turn) in way.splits.iter_mut().zip(turns(SESSION_LEVELS, session.into())) {
+        let middle = before[turn.middle];
+        let (left, right, mass) = (middle - begins, ends - middle, ends - begins);
+        *split = Split { left: left / mass, deviation: libm::sqrt(left * right / mass) };
+        *(if turn.right { &mut begins } else { &mut ends }) = middle;
+    }
+    way.scale = libm::sqrt(ends - begins);
+    way
 }
 
 /// One decision on the way down to a place among equal ones: to a session of all time, to a step of a session, or
@@ -206,9 +303,29 @@ mod tests {
 
     #[test]
     fn variance_is_divided_and_not_lost() {
-        let clock = Clock::new(7);
+        let clock = Clock::new(SimulatedModel::V1, 7);
         // The sessions of an interval that is still divided evenly share its variance.
-        let total: f64 = (0..1024).map(|session| clock.way_to(session).mass).sum();
+        let total: f64 = (0..1024).map(|session| clock.ways_to(session).tick_mass).sum();
         assert!((total - 1024.0).abs() < 1e-9, "{total}");
+    }
+
+    #[test]
+    fn night_and_ticks_have_the_variance_of_the_session() {
+        for model in [SimulatedModel::V2, SimulatedModel::V2Xnys] {
+            let clock = Clock::new(model, 7);
+            for pace in [Pace::Market, Pace::Calm, Pace::Rough] {
+                let mass = |session| {
+                    let scale = clock.ways_to(session).scale(pace);
+                    scale * scale
+                };
+                let total: f64 = (0..SESSIONS).map(mass).sum();
+                assert!((total / f64::from(SESSIONS) - 1.0).abs() < 1e-9, "{pace:?}: {total}");
+            }
+            let ways = clock.ways_to(100);
+            let night = ways.night.map_or(0.0, |night| night.left);
+            assert_eq!(night + ways.tick_mass, 1.0);
+            let steps: f64 = (0..STEPS).map(|step| clock.way_to_step(100, step).mass).sum();
+            assert!((steps - ways.tick_mass).abs() < 1e-9, "{steps}");
+        }
     }
 }

@@ -1,51 +1,64 @@
 //! The market's time: its sessions by number, and how far a session's activity has come at an instant.
 
-use chrono::{Days, NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 use domain::calendar::exchange_date;
-use domain::{Calendar, Session, Timestamp};
+use domain::{Session, Timestamp};
 
-use super::clock::SESSIONS;
-use super::profile;
+use super::model::SimulatedModel;
+use super::profile::{self, Profile};
+use super::sessions::{FIRST_DATE, LAST_DATE, Sessions};
 use crate::QuoteError;
-
-/// The market's first session. It has 2^15 sessions, one on each New York calendar day.
-pub(super) const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-pub(super) const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2069, 9, 17).expect("a date");
 
 const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 
 /// One session of the market.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Day {
     /// From 0, the first.
     pub(super) number: u16,
     session: Session,
+    sessions: Sessions,
+    profile: &'static Profile,
 }
 
 impl Day {
-    /// The session under way at that instant.
+    /// The session that the newest prices at that instant are of: the one under way, or the last one to have closed.
     ///
     /// # Errors
-    /// Before the market's first session and after its last.
-    pub(super) fn at(at: Timestamp) -> Result<Self, QuoteError> {
+    /// Before the market's first session and after its last day.
+    pub(super) fn newest(model: SimulatedModel, at: Timestamp) -> Result<Self, QuoteError> {
         let outside =
             || QuoteError::Upstream(format!("the simulated market reaches from {FIRST_DATE} to {LAST_DATE}"));
         // Looked at before the calendar is, which cannot tell New York's time at the ends of chrono's.
-        let near = FIRST_DATE..=LAST_DATE + Days::new(1);
+        let near = FIRST_DATE..=LAST_DATE + chrono::Days::new(1);
         if !near.contains(&at.utc().date_naive()) {
             return Err(outside());
         }
-        Self::on(exchange_date(at)).ok_or_else(outside)
+        let today = exchange_date(at);
+        let newest =
+            (FIRST_DATE..=LAST_DATE).contains(&today).then(|| model.sessions().until(today)).flatten();
+        let day = newest.and_then(|number| Self::numbered(model, number)).ok_or_else(outside)?;
+        if day.opens_after(at) { day.previous().ok_or_else(outside) } else { Ok(day) }
     }
 
-    pub(super) fn on(date: NaiveDate) -> Option<Self> {
-        let number = session_on(date)?;
-        Calendar::AroundTheClock.session(date).map(|session| Self { number, session })
+    /// The session under way at that instant, or the next one to open.
+    pub(super) fn not_over_at(model: SimulatedModel, at: Timestamp) -> Option<Self> {
+        match Self::newest(model, at) {
+            Ok(day) if day.session.closes_at > at => Some(day),
+            Ok(day) => day.next(),
+            Err(_) if at.utc().date_naive() <= FIRST_DATE + chrono::Days::new(1) => Self::numbered(model, 0),
+            Err(_) => None,
+        }
     }
 
-    /// The session of that number, less than 2^15.
-    pub(super) fn numbered(number: u16) -> Option<Self> {
-        Self::on(date_of(number))
+    /// The session of that number.
+    pub(super) fn numbered(model: SimulatedModel, number: u16) -> Option<Self> {
+        let (sessions, profile) = (model.sessions(), model.profile());
+        if number >= sessions.count() {
+            return None;
+        }
+        let session = sessions.calendar().session(sessions.date(number))?;
+        Some(Self { number, session, sessions, profile })
     }
 
     /// Its last microsecond.
@@ -53,12 +66,25 @@ impl Day {
         self.session.closes_at - MICROSECOND
     }
 
+    /// That instant, or the last one of the session when it is over by then.
+    pub(super) fn or_last_instant(&self, at: Timestamp) -> Timestamp {
+        at.min(self.last_instant())
+    }
+
     pub(super) fn next(&self) -> Option<Self> {
-        Self::on(self.session.date + Days::new(1))
+        self.beside(self.number.checked_add(1)?)
     }
 
     pub(super) fn previous(&self) -> Option<Self> {
-        Self::on(self.session.date - Days::new(1))
+        self.beside(self.number.checked_sub(1)?)
+    }
+
+    fn beside(&self, number: u16) -> Option<Self> {
+        if number >= self.sessions.count() {
+            return None;
+        }
+        let session = self.sessions.calendar().session(self.sessions.date(number))?;
+        Some(Self { number, session, ..*self })
     }
 
     pub(super) fn contains(&self, at: Timestamp) -> bool {
@@ -73,7 +99,7 @@ impl Day {
     pub(super) fn share(&self, at: Timestamp) -> f64 {
         let Session { opens_at, closes_at, .. } = self.session;
         let seconds = |span: TimeDelta| span.as_seconds_f64();
-        profile::elapsed_share(seconds(at - opens_at) / seconds(closes_at - opens_at))
+        self.profile.elapsed_share(seconds(at - opens_at) / seconds(closes_at - opens_at))
     }
 
     /// The number of smaller steps since the open at that instant, for prices that come late by `delay`.
@@ -87,9 +113,9 @@ impl Day {
         if number == 0 {
             return opens_at;
         }
-        let elapsed = profile::elapsed_time(profile::quote_step_begins(number, delay));
+        let elapsed = self.profile.elapsed_time(profile::quote_step_begins(number, delay));
         let length = (closes_at - opens_at).num_microseconds().unwrap_or(i64::MAX) as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "less than the microseconds of 25 hours")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most the microseconds of 25 hours")]
         let near = TimeDelta::microseconds((elapsed * length) as i64);
         // The way back is rounded in other places than the way there, which alone counts.
         let mut first = opens_at + near;
@@ -103,25 +129,31 @@ impl Day {
     }
 }
 
-/// The number of a day's session, from 0.
-pub(super) fn session_on(date: NaiveDate) -> Option<u16> {
-    u16::try_from((date - FIRST_DATE).num_days()).ok().filter(|session| *session < SESSIONS)
-}
-
-/// The day of a session.
-pub(super) fn date_of(session: u16) -> NaiveDate {
-    FIRST_DATE + Days::new(session.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
+
     use super::*;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    fn on(model: SimulatedModel, date: &str) -> Day {
+        Day::numbered(model, model.sessions().on(date.parse().unwrap()).unwrap()).unwrap()
+    }
 
     #[test]
     fn a_step_begins_at_its_first_instant_and_not_a_microsecond_before() {
-        // Of 24, 23 and 25 hours.
-        for date in ["2026-11-20", "2026-03-08", "2026-11-01"] {
-            let day = Day::on(date.parse().unwrap()).unwrap();
+        // Of 24, 23 and 25 hours; of six and a half, and of three and a half.
+        for (model, date) in [
+            (SimulatedModel::V2, "2026-11-20"),
+            (SimulatedModel::V2, "2026-03-08"),
+            (SimulatedModel::V2, "2026-11-01"),
+            (SimulatedModel::V2Xnys, "2026-11-20"),
+            (SimulatedModel::V2Xnys, "2026-11-27"),
+        ] {
+            let day = on(model, date);
             for delay in [0.0, 0.37, 0.9] {
                 for number in (1..=profile::LAST_QUOTE_STEP).step_by(61).chain([profile::LAST_QUOTE_STEP]) {
                     let first = day.first_instant(number, delay);
@@ -132,5 +164,35 @@ mod tests {
                 assert_eq!(day.quote_step(day.first_instant(0, delay), delay), 0);
             }
         }
+    }
+
+    #[test]
+    fn on_a_closed_market_the_last_session_is_the_newest_and_the_next_one_comes() {
+        let model = SimulatedModel::V2Xnys;
+        let friday = on(model, "2026-11-27").number;
+        // After the early close, on Sunday, and on Monday before the open.
+        for closed in ["2026-11-27T18:00:00Z", "2026-11-29T12:00:00Z", "2026-11-30T14:29:59Z"] {
+            let at = instant(closed);
+            let day = Day::newest(model, at).unwrap();
+            assert_eq!((day.number, day.or_last_instant(at)), (friday, day.last_instant()), "{closed}");
+            assert_eq!(day.last_instant(), instant("2026-11-27T18:00:00Z") - MICROSECOND);
+            assert_eq!(Day::not_over_at(model, at).unwrap().number, friday + 1);
+        }
+        let open = instant("2026-11-30T14:30:00Z");
+        let day = Day::newest(model, open).unwrap();
+        assert_eq!((day.number, day.or_last_instant(open)), (friday + 1, open));
+        assert_eq!(Day::not_over_at(model, open).unwrap().number, friday + 1);
+    }
+
+    #[test]
+    fn there_is_no_session_before_the_first_and_after_the_last_day() {
+        let model = SimulatedModel::V2Xnys;
+        assert!(Day::newest(model, instant("1980-01-02T14:29:59Z")).is_err());
+        assert_eq!(Day::not_over_at(model, instant("1979-05-05T00:00:00Z")).unwrap().number, 0);
+        assert_eq!(Day::not_over_at(model, instant("1980-01-02T14:29:59Z")).unwrap().number, 0);
+        let last = Day::newest(model, instant("2069-09-18T03:59:59Z")).unwrap();
+        assert_eq!(last.number, model.sessions().count() - 1);
+        assert!(Day::newest(model, instant("2069-09-18T04:00:00Z")).is_err());
+        assert!(Day::not_over_at(model, instant("2069-09-18T03:00:00Z")).is_none());
     }
 }

@@ -7,15 +7,15 @@ use chrono::{Datelike, Days, NaiveDate};
 
 use super::catalogue::Instrument;
 use super::chance::{Draws, Purpose};
-use super::day::{FIRST_DATE, session_on};
+use super::sessions::{FIRST_DATE, Sessions};
 
 /// Dividends are paid four times a year, each a fourth of the yield.
 const DIVIDENDS_PER_YEAR: f64 = 4.0;
 const MONTHS_BETWEEN_DIVIDENDS: u32 = 3;
 /// The last day of a month on which a share may trade without its dividend first.
 const LAST_EX_DAY: u32 = 20;
-/// Sessions from the ex-date of a dividend to its payment.
-const SESSIONS_TO_PAYMENT: u64 = 15;
+/// Days from the ex-date of a dividend to its payment.
+const DAYS_TO_PAYMENT: u64 = 15;
 
 /// Symbol, first day in new shares, new shares, for so many old ones.
 ///
@@ -92,10 +92,10 @@ pub(super) struct Share {
 }
 
 impl Events {
-    /// Shares are compared with those of session `anchor`.
-    pub(super) fn of(seed: u64, instrument: &Instrument, anchor: u16) -> Self {
+    /// Shares are compared with those of session `anchor`. What falls on a closed day happens in the next session.
+    pub(super) fn of(seed: u64, instrument: &Instrument, sessions: Sessions, anchor: u16) -> Self {
         let symbol = instrument.symbol;
-        let session = |date| session_on(date).expect("a day of the market");
+        let session = |date| sessions.from(date).expect("a day of the market");
         let splits = SPLITS.iter().filter(|(of, ..)| *of == symbol).map(|(_, on, new, old)| Split {
             session: session(*on),
             numerator: NonZeroU32::new(*new).expect("not zero"),
@@ -105,7 +105,7 @@ impl Events {
         let delisting = DELISTINGS.iter().find(|(of, _)| *of == symbol);
         let mut events = Self {
             splits: splits.collect(),
-            ex_dividends: ex_dividends(seed, instrument),
+            ex_dividends: ex_dividends(seed, instrument, sessions),
             drop: instrument.dividend_yield_percent / 100.0 / DIVIDENDS_PER_YEAR,
             renaming: renaming.map(|renaming| (session(renaming.on), renaming)),
             delisted: delisting.map(|(_, on)| session(*on)),
@@ -170,13 +170,14 @@ impl Events {
     }
 }
 
-/// The day on which a dividend of that ex-date is paid.
-pub(super) fn pays_on(ex_on: NaiveDate) -> NaiveDate {
-    ex_on + Days::new(SESSIONS_TO_PAYMENT)
+/// The day on which a dividend of that ex-date is paid: a session.
+pub(super) fn pays_on(ex_on: NaiveDate, sessions: Sessions) -> NaiveDate {
+    let on = ex_on + Days::new(DAYS_TO_PAYMENT);
+    sessions.from(on).map_or(on, |session| sessions.date(session))
 }
 
 /// On the same day of every third month; which ones, chance decides once for each instrument.
-fn ex_dividends(seed: u64, instrument: &Instrument) -> Vec<u16> {
+fn ex_dividends(seed: u64, instrument: &Instrument, sessions: Sessions) -> Vec<u16> {
     if instrument.dividend_yield_percent == 0.0 {
         return Vec::new();
     }
@@ -186,7 +187,7 @@ fn ex_dividends(seed: u64, instrument: &Instrument) -> Vec<u16> {
     let months = (first_month..).step_by(MONTHS_BETWEEN_DIVIDENDS as usize);
     let ex_on = |month: u32| {
         let year = FIRST_DATE.year() + i32::try_from(month / 12).ok()?;
-        session_on(NaiveDate::from_ymd_opt(year, month % 12 + 1, day)?)
+        sessions.from(NaiveDate::from_ymd_opt(year, month % 12 + 1, day)?)
     };
     months.map_while(ex_on).collect()
 }
@@ -201,7 +202,11 @@ mod tests {
     use super::*;
 
     fn events(symbol: &str) -> Events {
-        Events::of(1, INSTRUMENTS.iter().find(|row| row.symbol == symbol).unwrap(), 17_106)
+        events_in(symbol, Sessions::AroundTheClock, 17_106)
+    }
+
+    fn events_in(symbol: &str, sessions: Sessions, anchor: u16) -> Events {
+        Events::of(1, INSTRUMENTS.iter().find(|row| row.symbol == symbol).unwrap(), sessions, anchor)
     }
 
     #[test]
@@ -223,6 +228,7 @@ mod tests {
     #[test]
     fn splits_count_between_a_session_and_the_anchor() {
         let nvidia = events("NVDA");
+        let session_on = |date| Sessions::AroundTheClock.on(date);
         let at = |date: NaiveDate| nvidia.share(session_on(date).unwrap());
         assert_eq!(at(date(2021, 7, 19)), Share { price: 40.0, number: 1.0 / 40.0 });
         assert_eq!(at(date(2021, 7, 20)), Share { price: 10.0, number: 1.0 / 10.0 });
@@ -242,6 +248,32 @@ mod tests {
         let before = 60.0;
         let without = before * libm::exp(-0.031 / 4.0);
         assert!((coca_cola.dividend(without) - (before - without)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn everything_happens_in_the_session_of_its_day_or_the_next() {
+        let (sessions, anchor) = (Sessions::Xnys, Sessions::Xnys.from(date(2026, 11, 1)).unwrap());
+        for row in INSTRUMENTS {
+            let [around, exchange] = [events(row.symbol), events_in(row.symbol, sessions, anchor)];
+            let dates = |events: &Events, of: Sessions| -> Vec<NaiveDate> {
+                let splits = events.splits().map(|split| split.session);
+                let renamed = events.renaming.map(|(session, _)| session);
+                let all = splits.chain(events.ex_dividends()).chain(renamed).chain(events.delisted);
+                all.map(|session| of.date(session)).collect()
+            };
+            for (planned, held) in
+                dates(&around, Sessions::AroundTheClock).into_iter().zip(dates(&exchange, sessions))
+            {
+                assert_eq!(
+                    Some(held),
+                    sessions.from(planned).map(|session| sessions.date(session)),
+                    "{}",
+                    row.symbol
+                );
+                assert!(domain::Calendar::Xnys.session(pays_on(held, sessions)).is_some(), "{}", row.symbol);
+            }
+            assert_eq!(exchange.share(anchor), Share { price: 1.0, number: 1.0 }, "{}", row.symbol);
+        }
     }
 
     #[test]

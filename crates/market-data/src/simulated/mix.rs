@@ -3,8 +3,6 @@
 
 use super::catalogue::{Follows, Instrument, Sector};
 
-/// The simulated market never closes: 365 sessions a year.
-const SESSIONS_PER_YEAR: f64 = 365.0;
 /// A year's volatility of the market path, that of the fund that is the market.
 const MARKET_VOLATILITY: f64 = 0.16;
 /// Expected return of a year: of no risk at all, and for each unit of beta.
@@ -25,18 +23,26 @@ pub(super) struct Mix {
     pub(super) market: f64,
     pub(super) sector: f64,
     pub(super) own: f64,
-    /// Standard deviation of a session's log return.
+    /// Standard deviation of a session's log return, results included.
     pub(super) session_volatility: f64,
 }
 
+/// What a version of the market says of all its instruments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    pub(super) sessions_per_year: f64,
+    /// The share of a company's variance that its quarterly results have, which its own path does not.
+    pub(super) results_share: f64,
+}
+
 impl Mix {
-    pub(super) fn of(instrument: &Instrument) -> Self {
+    pub(super) fn of(instrument: &Instrument, scale: Scale) -> Self {
         let Instrument { volatility, beta, .. } = *instrument;
         let expected = BASE_RETURN + RETURN_PER_BETA * beta;
-        let session_volatility = volatility / libm::sqrt(SESSIONS_PER_YEAR);
-        let shares = Shares::of(instrument);
+        let session_volatility = volatility / libm::sqrt(scale.sessions_per_year);
+        let shares = Shares::of(instrument, scale.results_share);
         Self {
-            drift: (expected - volatility * volatility / 2.0) / SESSIONS_PER_YEAR,
+            drift: (expected - volatility * volatility / 2.0) / scale.sessions_per_year,
             market: session_volatility * shares.market,
             sector: session_volatility * shares.sector,
             own: session_volatility * shares.own,
@@ -58,7 +64,7 @@ pub(super) fn sector_of(instrument: &Instrument) -> Option<Sector> {
     }
 }
 
-/// Correlations with the three paths; their squares add up to 1.
+/// Correlations with the three paths; their squares and the share of results add up to 1.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
     market: f64,
@@ -67,7 +73,7 @@ struct Shares {
 }
 
 impl Shares {
-    fn of(instrument: &Instrument) -> Self {
+    fn of(instrument: &Instrument, results_share: f64) -> Self {
         let wanted = instrument.beta * MARKET_VOLATILITY / instrument.volatility;
         let (market, sector_share) = match instrument.follows {
             Follows::Market => (1.0, 0.0),
@@ -76,7 +82,9 @@ impl Shares {
             Follows::Itself => (wanted.min(FUND_MARKET_LIMIT), 0.0),
         };
         let rest = 1.0 - market * market;
-        Self { market, sector: libm::sqrt(sector_share * rest), own: libm::sqrt((1.0 - sector_share) * rest) }
+        let results = if matches!(instrument.follows, Follows::Company(_)) { results_share } else { 0.0 };
+        let own = (1.0 - sector_share) * rest - results;
+        Self { market, sector: libm::sqrt(sector_share * rest), own: libm::sqrt(own) }
     }
 }
 
@@ -87,9 +95,10 @@ mod tests {
 
     #[test]
     fn shares_make_up_the_whole_variance() {
-        for instrument in INSTRUMENTS {
-            let Shares { market, sector, own } = Shares::of(instrument);
-            let total = market * market + sector * sector + own * own;
+        for (instrument, share) in INSTRUMENTS.iter().flat_map(|row| [(row, 0.0), (row, 0.07)]) {
+            let Shares { market, sector, own } = Shares::of(instrument, share);
+            let results = if matches!(instrument.follows, Follows::Company(_)) { share } else { 0.0 };
+            let total = market * market + sector * sector + own * own + results;
             assert!((total - 1.0).abs() < 1e-12, "{}: {total}", instrument.symbol);
         }
     }
@@ -99,7 +108,7 @@ mod tests {
         for instrument in INSTRUMENTS.iter().filter(|instrument| instrument.symbol != "DIA") {
             let limit = if matches!(instrument.follows, Follows::Company(_)) { 0.85 } else { 1.0 };
             let reachable = instrument.beta.min(limit * instrument.volatility / MARKET_VOLATILITY);
-            let beta = Shares::of(instrument).market * instrument.volatility / MARKET_VOLATILITY;
+            let beta = Shares::of(instrument, 0.07).market * instrument.volatility / MARKET_VOLATILITY;
             assert!((beta - reachable).abs() < 0.01, "{}: {beta}", instrument.symbol);
         }
     }

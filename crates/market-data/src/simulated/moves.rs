@@ -7,7 +7,7 @@ use domain::{PriceMove, Timestamp};
 
 use super::Simulated;
 use super::clock::{QUOTE_STEPS, STEPS};
-use super::day::{Day, FIRST_DATE};
+use super::day::Day;
 use super::profile::{LAST_QUOTE_STEP, tick_and_rest};
 use crate::QuoteError;
 
@@ -31,10 +31,10 @@ impl Simulated {
             let limit = LONGEST.num_days();
             return Err(QuoteError::Upstream(format!("moves are told for {limit} days at a time")));
         }
-        Day::at(until)?;
+        Day::newest(self.model, until)?;
         let delay = self.paths.delay(index);
         let mut moves = Vec::new();
-        let mut next_day = Day::at(after).ok().or_else(|| Day::on(FIRST_DATE));
+        let mut next_day = Day::not_over_at(self.model, after);
         let is_traded = |day: &Day| self.paths.events(index).is_traded(day.number);
         while let Some(day) = next_day.filter(|day| is_traded(day) && !day.opens_after(until)) {
             let begins = if day.opens_after(after) { 0 } else { day.quote_step(after, delay) + 1 };

@@ -1,79 +1,133 @@
 //! A random walk on the market's clock, known at every point without walking there.
 //!
-//! The value in the middle of an interval follows from those at its ends by the conditional law of Brownian
-//! motion: `W(m) = W(a) + p (W(b) − W(a)) + sqrt(v p (1 − p)) z`. So returns are uncorrelated, and their
-//! variance is what the clock gives their stretch of time, 1 per session on average.
+//! The value in the middle of an interval follows from those at its ends by the conditional law of Brownian motion:
+//! `W(m) = W(a) + p (W(b) − W(a)) + sqrt(v p (1 − p)) z`. So returns are uncorrelated, and their variance is what the
+//! clock gives their stretch of time, 1 per session on average. The market path of `sim-v2` is given from session to
+//! session, and is a bridge inside each.
 
 use super::chance::{Draws, Purpose};
 use super::clock::{
-    self, QUOTE_LEVELS, QUOTE_STEPS, SESSION_LEVELS, SESSIONS, STEPS, SessionClock, Split, StepWay,
-    TICK_LEVELS, Way,
+    self, Pace, QUOTE_LEVELS, QUOTE_STEPS, SESSION_LEVELS, SESSIONS, STEPS, SessionClock, Split, StepWay,
+    TICK_LEVELS, Ways,
 };
 
 #[derive(Debug)]
 pub(super) struct Path {
+    pace: Pace,
     sessions: Draws,
+    nights: Draws,
     ticks: Draws,
-    /// The value at the end of time; it begins at 0.
-    last: f64,
+    closes: Closes,
+}
+
+/// The values between sessions.
+#[derive(Debug)]
+enum Closes {
+    /// From 0 at the beginning to this value at the end of time, with all between them by halving.
+    Bridge(f64),
+    /// Before each session, and after the last.
+    Known(Box<[f64]>),
+}
+
+/// A path's values at the ends of a session.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ends {
+    /// At the close of the session before.
+    pub(super) before: f64,
+    /// At the open: the same in a market without nights.
+    pub(super) open: f64,
+    pub(super) close: f64,
 }
 
 /// A path's values around one step.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Values {
-    /// At the open of the session.
-    pub(super) open: f64,
-    /// At its close.
-    pub(super) close: f64,
+    pub(super) ends: Ends,
     /// At the ticks at which the step begins and ends.
     pub(super) from: f64,
     pub(super) to: f64,
 }
 
+/// A path through a whole session.
+#[derive(Debug)]
+pub(super) struct SessionPath {
+    pub(super) ends: Ends,
+    /// At the 1025 ticks, from the open to the close.
+    pub(super) ticks: Box<[f64]>,
+}
+
 impl Path {
-    pub(super) fn new(seed: u64, stream: &str) -> Self {
+    pub(super) fn new(seed: u64, stream: &str, pace: Pace) -> Self {
         let sessions = Draws::new(seed, stream, Purpose::PathOfSessions);
+        let last = libm::sqrt(f64::from(SESSIONS)) * sessions.normal(SESSIONS.into());
         Self {
+            pace,
             sessions,
+            nights: Draws::new(seed, stream, Purpose::Overnight),
             ticks: Draws::new(seed, stream, Purpose::PathOfTicks),
-            last: libm::sqrt(f64::from(SESSIONS)) * sessions.normal(SESSIONS.into()),
+            closes: Closes::Bridge(last),
         }
     }
 
-    /// The values at the open and at the close of a session. A session opens where the one before closed.
-    pub(super) fn ends(&self, session: u16, way: &Way) -> (f64, f64) {
-        let (mut open, mut close) = (0.0, self.last);
-        for (turn, split) in clock::turns(SESSION_LEVELS, session.into()).zip(way.splits) {
-            let middle = between(open, close, split, self.sessions.normal(turn.middle as u64));
-            *(if turn.right { &mut open } else { &mut close }) = middle;
-        }
-        (open, close)
+    /// A path that goes from session to session as `closes` says, which has a value before each session and one after
+    /// the last.
+    pub(super) fn along(seed: u64, stream: &str, closes: &[f64]) -> Self {
+        let closes = Closes::Known(closes.into());
+        Self { closes, ..Self::new(seed, stream, Pace::Market) }
+    }
+
+    /// The values before, at the open and at the close of a session. Without a night it opens where the one before
+    /// closed.
+    pub(super) fn ends(&self, session: u16, ways: &Ways) -> Ends {
+        let (before, close) = match &self.closes {
+            Closes::Known(closes) => (closes[usize::from(session)], closes[usize::from(session) + 1]),
+            Closes::Bridge(last) => {
+                let (mut before, mut close) = (0.0, *last);
+                let turns = clock::turns(SESSION_LEVELS, session.into());
+                for (turn, split) in turns.zip(ways.splits(self.pace)) {
+                    let middle = between(before, close, *split, self.sessions.normal(turn.middle as u64));
+                    *(if turn.right { &mut before } else { &mut close }) = middle;
+                }
+                (before, close)
+            }
+        };
+        let open = match ways.night {
+            None => before,
+            Some(night) => {
+                let z = self.nights.normal(session.into());
+                between(before, close, night, ways.scale(self.pace) * z)
+            }
+        };
+        Ends { before, open, close }
     }
 
     /// The values around one step, after 25 halvings.
     pub(super) fn at(&self, way: &StepWay) -> Values {
-        let (open, close) = self.ends(way.session, &way.way);
-        let (mut from, mut to) = (open, close);
+        let ends = self.ends(way.session, &way.ways);
+        let scale = way.ways.scale(self.pace);
+        let (mut from, mut to) = (ends.open, ends.close);
         for (turn, split) in clock::turns(TICK_LEVELS, way.step).zip(way.splits) {
-            let z = self.ticks.normal(clock::tick_place(way.session, turn.middle));
+            let z = scale * self.ticks.normal(clock::tick_place(way.session, turn.middle));
             let middle = between(from, to, split, z);
             *(if turn.right { &mut from } else { &mut to }) = middle;
         }
-        Values { open, close, from, to }
+        Values { ends, from, to }
     }
 
-    /// The values at the 1025 ticks of a session, from its open to its close.
-    pub(super) fn ticks(&self, clock: &SessionClock) -> Box<[f64]> {
+    /// The values at all ticks of a session.
+    pub(super) fn through(&self, clock: &SessionClock) -> SessionPath {
         let mut values = vec![0.0; STEPS + 1].into_boxed_slice();
-        (values[0], values[STEPS]) = self.ends(clock.session, &clock.way);
+        let ends = self.ends(clock.session, &clock.ways);
+        let scale = clock.ways.scale(self.pace);
+        (values[0], values[STEPS]) = (ends.open, ends.close);
         for (half, middles) in clock::halvings(STEPS) {
             for middle in middles {
-                let z = self.ticks.normal(clock::tick_place(clock.session, middle));
+                let z = scale * self.ticks.normal(clock::tick_place(clock.session, middle));
                 values[middle] =
                     between(values[middle - half], values[middle + half], clock.ticks[middle], z);
             }
         }
-        values
+        SessionPath { ends, ticks: values }
     }
 }
 
@@ -120,54 +174,86 @@ pub(super) fn all_inside(
 #[cfg(test)]
 mod tests {
     use super::super::clock::Clock;
+    use super::super::model::SimulatedModel;
     use super::*;
 
+    /// A clock of each version with paths of all kinds.
+    fn clocks(seed: u64) -> Vec<(SimulatedModel, Clock, Vec<Path>)> {
+        let all = SimulatedModel::ALL.into_iter().map(|model| {
+            let clock = Clock::new(model, seed);
+            let mut paths: Vec<Path> =
+                [Pace::Calm, Pace::Rough].map(|pace| Path::new(seed, "stock/XOM", pace)).into();
+            paths.extend(clock.market().map(|closes| Path::along(seed, "market", closes)));
+            (model, clock, paths)
+        });
+        all.collect()
+    }
+
     #[test]
-    fn a_session_opens_to_the_bit_where_the_last_one_closed() {
-        let (clock, path) = (Clock::new(1), Path::new(1, "stock/XOM"));
-        for session in [0, 511, 1023, 16_383, 17_000] {
-            let (_, close) = path.ends(session, &clock.way_to(session));
-            let (open, _) = path.ends(session + 1, &clock.way_to(session + 1));
-            assert_eq!(close.to_bits(), open.to_bits(), "{session}");
-            let ticks = path.ticks(&clock.session(session));
-            assert_eq!(ticks[STEPS].to_bits(), close.to_bits(), "{session}");
+    fn a_session_begins_to_the_bit_where_the_last_one_closed() {
+        for (model, clock, paths) in clocks(1) {
+            for (path, session) in
+                paths.iter().flat_map(|path| [0, 511, 1023, 16_383, 17_000].map(|at| (path, at)))
+            {
+                let Ends { close, .. } = path.ends(session, &clock.ways_to(session));
+                let next = path.ends(session + 1, &clock.ways_to(session + 1));
+                assert_eq!(close.to_bits(), next.before.to_bits(), "{session}");
+                let has_nights = model == SimulatedModel::V2Xnys;
+                assert_eq!(next.open != next.before, has_nights, "{model:?} {session}");
+                let SessionPath { ends, ticks } = path.through(&clock.session(session));
+                let met = [ticks[0], ticks[STEPS], ends.close].map(f64::to_bits);
+                assert_eq!(met, [ends.open, close, close].map(f64::to_bits), "{session}");
+            }
         }
     }
 
     #[test]
     fn a_step_found_alone_equals_the_one_met_in_order() {
-        let (clock, path) = (Clock::new(3), Path::new(3, "market"));
-        let ticks = path.ticks(&clock.session(17_000));
-        for step in (0..STEPS).rev() {
-            let Values { open, close, from, to } = path.at(&clock.way_to_step(17_000, step));
-            let met = [ticks[0], ticks[STEPS], ticks[step], ticks[step + 1]];
-            assert_eq!([open, close, from, to].map(f64::to_bits), met.map(f64::to_bits), "{step}");
+        for (model, clock, paths) in clocks(3) {
+            for path in &paths {
+                let SessionPath { ticks, .. } = path.through(&clock.session(17_000));
+                for step in (0..STEPS).rev() {
+                    let Values { ends, from, to } = path.at(&clock.way_to_step(17_000, step));
+                    let met = [ticks[0], ticks[STEPS], ticks[step], ticks[step + 1]];
+                    let alone = [ends.open, ends.close, from, to];
+                    assert_eq!(alone.map(f64::to_bits), met.map(f64::to_bits), "{model:?} {step}");
+                }
+            }
         }
     }
 
     #[test]
     fn a_session_found_alone_equals_the_one_met_in_order() {
-        let (clock, path) = (Clock::new(3), Path::new(3, "market"));
-        // All of time from its two ends, each interval once.
-        let mut values = vec![0.0; usize::from(SESSIONS) + 1];
-        values[usize::from(SESSIONS)] = path.last;
-        let mut half = SESSIONS / 2;
-        while half > 0 {
-            for middle in (half..SESSIONS).step_by(2 * usize::from(half)).take(64) {
-                let way = clock.way_to(middle);
-                let level = clock::turns(SESSION_LEVELS, middle.into())
-                    .position(|turn| turn.middle == usize::from(middle))
-                    .unwrap();
-                let (a, b) = (values[usize::from(middle - half)], values[usize::from(middle + half)]);
-                values[usize::from(middle)] =
-                    between(a, b, way.splits[level], path.sessions.normal(middle.into()));
+        for (model, clock, paths) in clocks(3) {
+            for path in &paths {
+                let Closes::Bridge(last) = path.closes else { continue };
+                // All of time from its two ends, each interval once.
+                let mut values = vec![0.0; usize::from(SESSIONS) + 1];
+                values[usize::from(SESSIONS)] = last;
+                let mut half = SESSIONS / 2;
+                while half > 0 {
+                    for middle in (half..SESSIONS).step_by(2 * usize::from(half)).take(64) {
+                        let ways = clock.ways_to(middle);
+                        let level = clock::turns(SESSION_LEVELS, middle.into())
+                            .position(|turn| turn.middle == usize::from(middle))
+                            .unwrap();
+                        let (a, b) = (values[usize::from(middle - half)], values[usize::from(middle + half)]);
+                        let split = ways.splits(path.pace)[level];
+                        values[usize::from(middle)] =
+                            between(a, b, split, path.sessions.normal(middle.into()));
+                    }
+                    half /= 2;
+                }
+                for session in (0..60).rev() {
+                    let Ends { before, close, .. } = path.ends(session, &clock.ways_to(session));
+                    let met = [values[usize::from(session)], values[usize::from(session) + 1]];
+                    assert_eq!(
+                        [before, close].map(f64::to_bits),
+                        met.map(f64::to_bits),
+                        "{model:?} {session}"
+                    );
+                }
             }
-            half /= 2;
-        }
-        for session in (0..60).rev() {
-            let (open, close) = path.ends(session, &clock.way_to(session));
-            assert_eq!(open.to_bits(), values[usize::from(session)].to_bits(), "{session}");
-            assert_eq!(close.to_bits(), values[usize::from(session) + 1].to_bits(), "{session}");
         }
     }
 }

@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::catalogue::{INSTRUMENTS, Instrument, Sector};
+use super::catalogue::{Follows, INSTRUMENTS, Instrument, Sector};
 use super::chance::{Draws, Purpose};
-use super::clock::{Clock, QUOTE_STEPS, STEPS, SessionClock, StepWay};
+use super::clock::{Clock, Pace, QUOTE_STEPS, STEPS, SessionClock, StepWay, Ways};
 use super::events::Events;
-use super::mix::{self, Mix};
-use super::path::{self, Path, Values};
+use super::mix::{self, Mix, Scale};
+use super::model::SimulatedModel;
+use super::path::{self, Ends, Path, SessionPath, Values};
 use super::recent::Recent;
+use super::results::Results;
 
 /// What bars are computed from is remembered so that a year's bars of one instrument after the other find the
 /// clock and the common paths of their days: entries of 17 and of 8 KiB, twice as many at most.
@@ -26,13 +28,14 @@ const MOST_DELAY: f64 = 0.9;
 
 #[derive(Debug)]
 pub(super) struct Paths {
+    model: SimulatedModel,
     clock: Clock,
     market: Path,
     sectors: HashMap<Sector, Path>,
     courses: Vec<Course>,
     clocks: Recent<u16, Arc<SessionClock>>,
-    /// The ticks of the market (`None`) and of the sectors.
-    factors: Recent<(Option<Sector>, u16), Arc<[f64]>>,
+    /// The market (`None`) and the sectors through sessions.
+    factors: Recent<(Option<Sector>, u16), Arc<SessionPath>>,
     bars: Recent<(usize, u16), DayBar>,
 }
 
@@ -41,6 +44,8 @@ pub(super) struct Paths {
 struct Course {
     mix: Mix,
     sector: Option<Sector>,
+    /// That of its own path.
+    pace: Pace,
     own: Path,
     /// Moves the price inside a step.
     quotes: Draws,
@@ -48,6 +53,7 @@ struct Course {
     delay: f64,
     volume: Draws,
     events: Events,
+    results: Results,
     anchor_price: f64,
     /// `X(τ_a)`; 0 until it is known.
     anchor_log: f64,
@@ -63,7 +69,9 @@ pub(super) struct Reading<'a> {
     ends: (f64, f64),
     /// What a share costs that has returned nothing since the anchor.
     unit: f64,
-    /// The close of the session before, of shares of this one. Without a dividend it is the open.
+    /// Of the log of the price in the step.
+    variance: f64,
+    /// The close of the session before, of shares of this one. Without a dividend, a night and results it is the open.
     pub(super) previous_close: f64,
     pub(super) day_volume: DayVolume,
 }
@@ -91,16 +99,21 @@ pub(super) struct DayBar {
 
 impl Paths {
     /// Prices are the catalogue's at the open of session `anchor`.
-    pub(super) fn new(seed: u64, anchor: u16) -> Self {
-        let clock = Clock::new(seed);
-        let market = Path::new(seed, "market");
+    pub(super) fn new(model: SimulatedModel, seed: u64, anchor: u16) -> Self {
+        let clock = Clock::new(model, seed);
+        let market = match clock.market() {
+            Some(closes) => Path::along(seed, "market", closes),
+            None => Path::new(seed, "market", Pace::Market),
+        };
         let sectors: HashMap<Sector, Path> = INSTRUMENTS
             .iter()
             .filter_map(mix::sector_of)
-            .map(|sector| (sector, Path::new(seed, &format!("sector/{}", sector.name()))))
+            .map(|sector| (sector, Path::new(seed, &format!("sector/{}", sector.name()), Pace::Calm)))
             .collect();
-        let courses = INSTRUMENTS.iter().map(|instrument| Course::new(seed, instrument, anchor)).collect();
+        let courses =
+            INSTRUMENTS.iter().map(|instrument| Course::new(model, seed, instrument, anchor)).collect();
         let mut paths = Self {
+            model,
             clock,
             market,
             sectors,
@@ -110,7 +123,7 @@ impl Paths {
             bars: Recent::new(BARS_REMEMBERED),
         };
         for index in 0..paths.courses.len() {
-            paths.courses[index].anchor_log = paths.log_at_open(index, anchor);
+            paths.courses[index].anchor_log = paths.log_in(index, anchor, |ends| ends.open, anchor);
         }
         paths
     }
@@ -120,25 +133,32 @@ impl Paths {
     }
 
     /// What each share of the instrument at that place of the catalogue is paid that is held at the open of an
-    /// ex-date; not rounded.
+    /// ex-date; not rounded. It follows from the close before.
     pub(super) fn dividend(&self, index: usize, session: u16) -> f64 {
         let course = &self.courses[index];
-        course.events.dividend(course.unit(session) * libm::exp(self.log_at_open(index, session)))
+        course.events.dividend(course.unit(session) * libm::exp(self.log_before(index, session)))
     }
 
-    /// What one has for each dollar who holds from the open of one session to that of another and puts dividends back.
+    /// What one has for each dollar who holds from the close before one session to that before another and puts
+    /// dividends back.
     #[cfg(test)]
     pub(super) fn total_return(&self, index: usize, from: u16, to: u16) -> f64 {
-        libm::exp(self.log_at_open(index, to) - self.log_at_open(index, from))
+        libm::exp(self.log_before(index, to) - self.log_before(index, from))
     }
 
-    /// The log of the total return since the anchor at the open of a session.
-    fn log_at_open(&self, index: usize, session: u16) -> f64 {
+    /// The log of the total return since the anchor at the close before a session.
+    pub(super) fn log_before(&self, index: usize, session: u16) -> f64 {
+        self.log_in(index, session, |ends| ends.before, session.saturating_sub(1))
+    }
+
+    /// The log of the total return since the anchor at an end of a session, with company results up to session
+    /// `published`.
+    pub(super) fn log_in(&self, index: usize, session: u16, end: fn(Ends) -> f64, published: u16) -> f64 {
         let course = &self.courses[index];
-        let way = self.clock.way_to(session);
-        let at_open = |path: &Path| path.ends(session, &way).0;
-        let sector = course.sector.map_or(0.0, |sector| at_open(&self.sectors[&sector]));
-        course.log(session, 0, at_open(&self.market), sector, at_open(&course.own))
+        let ways = self.clock.ways_to(session);
+        let at = |path: &Path| end(path.ends(session, &ways));
+        let sector = course.sector.map_or(0.0, |sector| at(&self.sectors[&sector]));
+        course.log(session, 0, course.jumps_until(published), at(&self.market), sector, at(&course.own))
     }
 
     pub(super) fn way_to_step(&self, session: u16, step: usize) -> StepWay {
@@ -155,17 +175,33 @@ impl Paths {
         let course = &self.courses[index];
         let sector = course.sector.map_or_else(Values::default, |sector| self.sectors[&sector].at(way));
         let (market, own) = (self.market.at(way), course.own.at(way));
-        let log = |tick: usize, value: fn(&Values) -> f64| {
-            course.log(way.session, tick, value(&market), value(&sector), value(&own))
+        let jumps = course.jumps_until(way.session);
+        let log = |tick: usize, jumps: f64, value: fn(&Values) -> f64| {
+            course.log(way.session, tick, jumps, value(&market), value(&sector), value(&own))
         };
-        let (open, close) = (log(0, |values| values.open), log(STEPS, |values| values.close));
+        let before = log(0, course.jumps_before(way.session), |values| values.ends.before);
+        let close = log(STEPS, jumps, |values| values.ends.close);
         Reading {
             course,
             way,
-            ends: (log(way.step, |values| values.from), log(way.step + 1, |values| values.to)),
+            ends: (log(way.step, jumps, |values| values.from), log(way.step + 1, jumps, |values| values.to)),
             unit: course.unit(way.session),
-            previous_close: course.anchor_price * course.events.price_before(way.session) * libm::exp(open),
-            day_volume: DayVolume(course.day_volume(way.session, close - open)),
+            variance: way.mass * self.tick_variance(course, &way.ways),
+            previous_close: course.anchor_price * course.events.price_before(way.session) * libm::exp(before),
+            day_volume: DayVolume(course.day_volume(way.session, close - before)),
+        }
+    }
+
+    /// The variance of the price in a session's ticks, for each unit of the clock's.
+    fn tick_variance(&self, course: &Course, ways: &Ways) -> f64 {
+        let mix = &course.mix;
+        match self.model {
+            SimulatedModel::V1 => mix.session_volatility * mix.session_volatility,
+            SimulatedModel::V2 | SimulatedModel::V2Xnys => {
+                let part =
+                    |weight: f64, pace: Pace| (weight * ways.scale(pace)) * (weight * ways.scale(pace));
+                part(mix.market, Pace::Market) + part(mix.sector, Pace::Calm) + part(mix.own, course.pace)
+            }
         }
     }
 
@@ -179,15 +215,25 @@ impl Paths {
         let clock = self.clocks.get_or(session, || Arc::new(self.clock.session(session)));
         let market = self.factor(None, &clock);
         let sector = course.sector.map(|sector| self.factor(Some(sector), &clock));
-        let mut logs = course.own.ticks(&clock);
+        let SessionPath { ends: own, ticks: mut logs } = course.own.through(&clock);
+        let jumps = course.jumps_until(session);
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for (tick, log) in logs.iter_mut().enumerate() {
-            let sector = sector.as_ref().map_or(0.0, |ticks| ticks[tick]);
-            *log = course.log(session, tick, market[tick], sector, *log);
+            let sector = sector.as_ref().map_or(0.0, |sector| sector.ticks[tick]);
+            *log = course.log(session, tick, jumps, market.ticks[tick], sector, *log);
             least = least.min(*log);
             most = most.max(*log);
         }
         let (open, close) = (logs[0], logs[STEPS]);
+        let sector_before = sector.as_ref().map_or(0.0, |sector| sector.ends.before);
+        let before = course.log(
+            session,
+            0,
+            course.jumps_before(session),
+            market.ends.before,
+            sector_before,
+            own.before,
+        );
         let unit = course.unit(session);
         let price = |log: f64| unit * libm::exp(log);
         DayBar {
@@ -195,37 +241,53 @@ impl Paths {
             high: price(most),
             low: price(least),
             close: price(close),
-            volume: whole(course.day_volume(session, close - open)),
+            volume: whole(course.day_volume(session, close - before)),
         }
     }
 
-    fn factor(&self, sector: Option<Sector>, clock: &SessionClock) -> Arc<[f64]> {
+    fn factor(&self, sector: Option<Sector>, clock: &SessionClock) -> Arc<SessionPath> {
         let path = sector.map_or(&self.market, |sector| &self.sectors[&sector]);
-        self.factors.get_or((sector, clock.session), || path.ticks(clock).into())
+        self.factors.get_or((sector, clock.session), || Arc::new(path.through(clock)))
     }
 }
 
 impl Course {
-    fn new(seed: u64, instrument: &Instrument, anchor: u16) -> Self {
+    fn new(model: SimulatedModel, seed: u64, instrument: &Instrument, anchor: u16) -> Self {
         let stream = format!("stock/{}", instrument.symbol);
+        let (sessions, sessions_per_year) = (model.sessions(), model.sessions_per_year());
+        let results_share = model.results_share();
+        let pace = if matches!(instrument.follows, Follows::Company(_)) { Pace::Rough } else { Pace::Calm };
         Self {
-            mix: Mix::of(instrument),
+            mix: Mix::of(instrument, Scale { sessions_per_year, results_share }),
             sector: mix::sector_of(instrument),
-            own: Path::new(seed, &stream),
+            pace,
+            own: Path::new(seed, &stream, pace),
             quotes: Draws::new(seed, &stream, Purpose::PathOfQuotes),
             delay: MOST_DELAY * Draws::new(seed, &stream, Purpose::Stagger).uniform(0),
             volume: Draws::new(seed, &stream, Purpose::Volume),
-            events: Events::of(seed, instrument, anchor),
+            events: Events::of(seed, instrument, sessions, anchor),
+            results: Results::of(seed, instrument, results_share, sessions_per_year, sessions),
             anchor_price: instrument.price,
             anchor_log: 0.0,
             average_volume: instrument.average_volume.into(),
         }
     }
 
-    /// The log of the total return since the anchor at a tick, with the three paths at these values.
-    fn log(&self, session: u16, tick: usize, market: f64, sector: f64, own: f64) -> f64 {
+    /// The log of the total return since the anchor at a tick, with the three paths at these values and jumps that
+    /// come together to `jumps`.
+    fn log(&self, session: u16, tick: usize, jumps: f64, market: f64, sector: f64, own: f64) -> f64 {
         let t = f64::from(session) + tick as f64 / STEPS as f64;
-        self.mix.log_return(t, market, sector, own) - self.anchor_log
+        self.mix.log_return(t, market, sector, own) + jumps - self.anchor_log
+    }
+
+    /// What company results have added to the log of the price by the open of a session.
+    fn jumps_until(&self, session: u16) -> f64 {
+        self.mix.session_volatility * self.results.until(session)
+    }
+
+    /// The same at the close before it.
+    fn jumps_before(&self, session: u16) -> f64 {
+        session.checked_sub(1).map_or(0.0, |before| self.jumps_until(before))
     }
 
     /// `A · D(τ)/D(τ_a) · S(τ)/S(τ_a)`: times `exp(X(τ) − X(τ_a))` it is the price in that session.
@@ -246,22 +308,17 @@ impl Reading<'_> {
     /// The price so many smaller steps after the beginning of the step. Here the instrument goes its own way; with
     /// market and sector it meets again at the tick.
     pub(super) fn price(&self, inside: usize) -> f64 {
-        self.unit * libm::exp(path::inside(self.way, inside, self.ends, self.variance(), self.course.quotes))
+        self.unit * libm::exp(path::inside(self.way, inside, self.ends, self.variance, self.course.quotes))
     }
 
     /// The prices at all smaller steps, from the beginning of the step to its end.
     pub(super) fn prices(&self) -> [f64; QUOTE_STEPS + 1] {
-        path::all_inside(self.way, self.ends, self.variance(), self.course.quotes)
+        path::all_inside(self.way, self.ends, self.variance, self.course.quotes)
             .map(|log| self.unit * libm::exp(log))
     }
 
     pub(super) fn session(&self) -> u16 {
         self.way.session
-    }
-
-    fn variance(&self) -> f64 {
-        let volatility = self.course.mix.session_volatility;
-        self.way.mass * volatility * volatility
     }
 }
 
@@ -277,7 +334,7 @@ mod tests {
 
     /// Log returns of sessions for each of the symbols, in units of the catalogue's volatility.
     fn returns(symbols: &[&str], sessions: std::ops::Range<u16>) -> Vec<Vec<f64>> {
-        let paths = Paths::new(5, 17_106);
+        let paths = Paths::new(SimulatedModel::V1, 5, 17_106);
         let index = |symbol| INSTRUMENTS.iter().position(|row| row.symbol == symbol).unwrap();
         symbols
             .iter()
@@ -285,7 +342,7 @@ mod tests {
                 let index = index(*symbol);
                 let mix = paths.courses[index].mix;
                 let closes: Vec<f64> =
-                    sessions.clone().map(|session| paths.log_at_open(index, session)).collect();
+                    sessions.clone().map(|session| paths.log_before(index, session)).collect();
                 closes.windows(2).map(|w| (w[1] - w[0] - mix.drift) / mix.session_volatility).collect()
             })
             .collect()
@@ -345,11 +402,11 @@ mod tests {
 
     #[test]
     fn nor_do_ticks_of_a_day_tell_the_next() {
-        let paths = Paths::new(5, 17_106);
+        let paths = Paths::new(SimulatedModel::V1, 5, 17_106);
         let index = INSTRUMENTS.iter().position(|row| row.symbol == "AAPL").unwrap();
         let day = |session: u16| -> Vec<f64> {
             let clock = paths.clock.session(session);
-            paths.courses[index].own.ticks(&clock).windows(2).map(|pair| pair[1] - pair[0]).collect()
+            paths.courses[index].own.through(&clock).ticks.windows(2).map(|pair| pair[1] - pair[0]).collect()
         };
         let days: Vec<Vec<f64>> = (17_000..17_100).map(day).collect();
         for lag in 1..=3 {
@@ -377,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_made_of_the_readings_of_its_day() {
-        let paths = Paths::new(9, 17_106);
+        let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for index in [3, INSTRUMENTS.len() - 1] {
             let bar = paths.bar(index, 17_000);
             let ways: Vec<StepWay> = (0..STEPS).map(|step| paths.way_to_step(17_000, step)).collect();
@@ -396,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_step_begins_and_ends_at_its_ticks_and_stays_between_them() {
-        let paths = Paths::new(9, 17_106);
+        let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         let price = |step, inside| paths.reading(3, &paths.way_to_step(17_000, step)).price(inside);
         for step in 0..50 {
             let (from, to) = (price(step, 0), price(step + 1, 0));
@@ -407,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_smaller_step_found_alone_equals_the_one_met_in_order() {
-        let paths = Paths::new(9, 17_106);
+        let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for step in [0, 511, STEPS - 1] {
             let way = paths.way_to_step(17_000, step);
             let reading = paths.reading(3, &way);
@@ -418,13 +475,16 @@ mod tests {
 
     #[test]
     fn what_was_computed_before_makes_no_difference() {
-        let crowd = Paths::new(9, 17_106);
+        let crowd = Paths::new(SimulatedModel::V1, 9, 17_106);
         for session in 17_000..17_040 {
             crowd.bar(3, session);
         }
         let bits = |bar: DayBar| [bar.open, bar.high, bar.low, bar.close].map(f64::to_bits);
         for session in [17_039, 17_001] {
-            assert_eq!(bits(crowd.bar(3, session)), bits(Paths::new(9, 17_106).bar(3, session)));
+            assert_eq!(
+                bits(crowd.bar(3, session)),
+                bits(Paths::new(SimulatedModel::V1, 9, 17_106).bar(3, session))
+            );
         }
     }
 }

@@ -1,7 +1,10 @@
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use domain::{CorporateActionKind, SplitHistory};
 
+use super::clock::SESSIONS;
 use super::*;
+
+mod versions;
 
 fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
@@ -13,6 +16,10 @@ fn day(text: &str) -> NaiveDate {
 
 fn symbol(text: &str) -> Symbol {
     text.parse().unwrap()
+}
+
+fn v1() -> Simulated {
+    Simulated::of(SimulatedModel::V1, DEFAULT_SEED)
 }
 
 async fn quote(market: &Simulated, of: &str, at: Timestamp) -> Result<Quote, QuoteError> {
@@ -53,7 +60,7 @@ fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], on: &str) -> Vec<
 #[tokio::test]
 async fn prices_are_the_same_for_ever() {
     // Computed a second time by a separate program, in Python with its own mathematics.
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     for (of, at, expected) in [
         ("AAPL", "2026-11-22T15:30:00Z", "243.42"),
         ("SPY", "2026-11-22T15:30:00Z", "580.35"),
@@ -71,7 +78,7 @@ async fn prices_are_the_same_for_ever() {
     ] {
         assert_eq!(price(&market, of, at).await, expected, "{of} at {at}");
     }
-    assert_ne!(price(&Simulated::new(1), "AAPL", "2026-11-22T15:30:00Z").await, "243.42");
+    assert_ne!(price(&Simulated::of(SimulatedModel::V1, 1), "AAPL", "2026-11-22T15:30:00Z").await, "243.42");
 }
 
 /// FNV-1a, 64 bits.
@@ -105,7 +112,7 @@ fn action_text(CorporateAction { id, kind, .. }: &CorporateAction) -> String {
 async fn nothing_of_the_market_has_changed() {
     // Every instrument over all of time. Whoever changes one of these on purpose changes the version in the name of
     // the source as well.
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let (mut quotes, mut all_bars, mut all_moves, mut all_actions) = (vec![], vec![], vec![], vec![]);
     for (number, row) in (0_u32..).zip(INSTRUMENTS) {
         for step in 0..60 {
@@ -139,7 +146,7 @@ async fn nothing_of_the_market_has_changed() {
 
 #[tokio::test]
 async fn a_quote_has_both_sides_volume_and_the_close_before() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let at = instant("2026-11-22T15:30:00.000001Z");
     let quote = quote(&market, "AAPL", at).await.unwrap();
     assert_eq!(
@@ -155,7 +162,7 @@ async fn a_quote_has_both_sides_volume_and_the_close_before() {
 
 #[tokio::test]
 async fn bars_agree_with_the_quotes_of_their_day() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     for (of, date) in [("NVDA", "2024-06-10"), ("XPENY", "2026-03-08"), ("SPY", "2026-11-01")] {
         let bar = bars(&market, of, date, date).await.remove(0);
         let session = Calendar::AroundTheClock.session(day(date)).unwrap();
@@ -179,7 +186,7 @@ async fn bars_agree_with_the_quotes_of_their_day() {
 
 #[tokio::test]
 async fn a_liquid_stock_changes_every_few_seconds_and_holds_between() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     // Once in an hour in which the exchanges are open, once in the dead of night.
     for begins in ["2026-11-20T15:00:00Z", "2026-11-20T07:00:00Z"] {
         for of in ["AAPL", "NVDA", "SPY"] {
@@ -191,7 +198,7 @@ async fn a_liquid_stock_changes_every_few_seconds_and_holds_between() {
 
 #[tokio::test]
 async fn prices_do_not_all_change_at_the_same_instants() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let begins = "2026-11-20T15:00:00Z";
     let aapl = changes_in_ten_minutes(&market, "AAPL", begins).await;
     let msft = changes_in_ten_minutes(&market, "MSFT", begins).await;
@@ -204,7 +211,7 @@ async fn moves(market: &Simulated, of: &str, after: Timestamp, until: Timestamp)
 
 #[tokio::test]
 async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     // At noon, over midnight, and over the night in which the clocks change.
     for begins in ["2026-11-20T17:00:00Z", "2026-11-21T04:45:00Z", "2026-11-01T05:50:00Z"] {
         for of in ["AAPL", "XPENY", "SPY", "XLAST"] {
@@ -231,7 +238,7 @@ async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() 
 
 #[tokio::test]
 async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let (after, until) = (instant("2026-11-21T03:00:00.5Z"), instant("2026-11-21T06:00:00Z"));
     let at_once = moves(&market, "NVDA", after, until).await;
     let a_move = at_once[1000].quote.as_of;
@@ -241,7 +248,7 @@ async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
         (1..1000).map(|i| after + TimeDelta::microseconds(10_777_777 * i)).collect(),
     ] {
         // As another process would, which has computed nothing before.
-        let market = Simulated::new(DEFAULT_SEED);
+        let market = v1();
         let (mut in_parts, mut begins) = (Vec::new(), after);
         for ends in parts.into_iter().chain([until]) {
             in_parts.extend(moves(&market, "NVDA", begins, ends).await);
@@ -253,7 +260,7 @@ async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
 
 #[tokio::test]
 async fn the_moves_of_a_session_are_in_its_bar() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     for (of, date) in [("NVDA", "2026-11-20"), ("XPENY", "2026-03-08"), ("SPY", "2026-11-01")] {
         let bar = bars(&market, of, date, date).await.remove(0);
         let session = Calendar::AroundTheClock.session(day(date)).unwrap();
@@ -268,7 +275,7 @@ async fn the_moves_of_a_session_are_in_its_bar() {
 
 #[tokio::test]
 async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let session = Calendar::AroundTheClock.session(day("2026-11-20")).unwrap();
     let moves = moves(&market, "KO", session.opens_at, session.closes_at).await;
     let total: u64 = moves.iter().map(|moved| moved.volume.unwrap()).sum();
@@ -282,7 +289,7 @@ async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
 
 #[tokio::test]
 async fn there_are_no_moves_where_there_is_no_time() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let aapl = symbol("AAPL");
     let ask = |after: Timestamp, until: Timestamp| market.moves(&aapl, after, until);
     let noon = instant("2026-11-20T17:00:00Z");
@@ -308,13 +315,13 @@ async fn there_are_no_moves_where_there_is_no_time() {
 #[tokio::test]
 async fn order_of_asking_does_not_matter() {
     let instants = ["2026-11-22T15:30:00Z", "1985-01-02T09:00:00Z", "2026-11-21T04:00:00Z"];
-    let one = Simulated::new(DEFAULT_SEED);
+    let one = v1();
     let mut forwards = Vec::new();
     for at in instants {
         forwards.push(price(&one, "MSFT", at).await);
     }
     bars(&one, "ORCL", "2026-10-01", "2026-11-22").await;
-    let other = Simulated::new(DEFAULT_SEED);
+    let other = v1();
     bars(&other, "MSFT", "2026-10-01", "2026-11-22").await;
     for (at, expected) in instants.into_iter().zip(forwards).rev() {
         assert_eq!(price(&other, "MSFT", at).await, expected);
@@ -324,9 +331,9 @@ async fn order_of_asking_does_not_matter() {
 
 #[tokio::test]
 async fn history_reaches_from_1980_to_2069_and_no_further() {
-    let market = Simulated::new(DEFAULT_SEED);
-    assert_eq!(day::session_on(LAST_DATE), Some(clock::SESSIONS - 1));
-    assert_eq!(day::session_on(day("2026-11-01")), Some(ANCHOR_SESSION));
+    let market = v1();
+    assert_eq!(market.model.sessions().on(LAST_DATE), Some(SESSIONS - 1));
+    assert_eq!(market.model.sessions().on(ANCHOR_DATE), Some(17_106));
     for outside in [
         instant("1980-01-01T04:59:59Z"),
         instant("2069-09-18T04:00:00Z"),
@@ -346,7 +353,7 @@ async fn history_reaches_from_1980_to_2069_and_no_further() {
 
 #[tokio::test]
 async fn a_day_has_its_bar_when_it_is_over() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let spy = symbol("SPY");
     let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at);
     assert_eq!(until(instant("2026-11-23T04:59:59Z")).await.unwrap().len(), 2);
@@ -355,7 +362,7 @@ async fn a_day_has_its_bar_when_it_is_over() {
 
 #[tokio::test]
 async fn catalogue_prices_hold_at_the_anchor() {
-    let market = Simulated::new(77);
+    let market = Simulated::of(SimulatedModel::V1, 77);
     for row in INSTRUMENTS {
         assert_eq!(
             price(&market, row.symbol, "2026-11-01T04:00:00Z").await,
@@ -370,7 +377,7 @@ async fn actions(market: &Simulated, of: &str, [first, last]: [&str; 2], at: &st
 
 #[tokio::test]
 async fn a_dividend_leaves_the_price_when_its_session_opens() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let year = ["2026-11-01", "2027-10-31"];
     let found = actions(&market, "KO", year, "2027-11-01T12:00:00Z").await;
     let told: Vec<_> = found.iter().map(|action| (action.id.as_str(), action.ex_on.to_string())).collect();
@@ -396,7 +403,7 @@ async fn a_dividend_leaves_the_price_when_its_session_opens() {
 
 #[tokio::test]
 async fn dividends_put_back_into_the_stock_make_up_the_total_return() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let (first, last) = ("2006-11-01", "2026-10-31");
     for of in ["KO", "F", "WMT", "GE", "SPY"] {
         let (mut shares, mut ex_dates) = (1.0, 0);
@@ -419,7 +426,7 @@ async fn dividends_put_back_into_the_stock_make_up_the_total_return() {
         let price = async |date| bars(&market, of, date, date).await.remove(0).open.to_f64();
         let reinvested = shares * price(last).await / price(first).await;
         let index = market.index(&symbol(of), 0).unwrap();
-        let [begin, end] = [first, last].map(|date| day::session_on(day(date)).unwrap());
+        let [begin, end] = [first, last].map(|date| market.model.sessions().on(day(date)).unwrap());
         let total = market.paths.total_return(index, begin, end);
         assert!((reinvested / total - 1.0).abs() < 0.005, "{of}: {reinvested} instead of {total}");
     }
@@ -427,7 +434,7 @@ async fn dividends_put_back_into_the_stock_make_up_the_total_return() {
 
 #[tokio::test]
 async fn a_split_divides_the_price_and_multiplies_the_volume() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let opens_at = instant("2026-12-07T05:00:00Z");
     let before = quote(&market, "NFLX", opens_at - TimeDelta::microseconds(1)).await.unwrap();
     let after = quote(&market, "NFLX", opens_at).await.unwrap();
@@ -453,7 +460,7 @@ async fn a_split_divides_the_price_and_multiplies_the_volume() {
 
 #[tokio::test]
 async fn shares_of_the_past_are_those_of_before_all_splits() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let found = actions(&market, "AAPL", ["2014-01-01", "2021-12-31"], "2026-11-01T12:00:00Z").await;
     let splits: Vec<CorporateAction> =
         found.into_iter().filter(|action| matches!(action.kind, CorporateActionKind::Split { .. })).collect();
@@ -469,7 +476,7 @@ async fn shares_of_the_past_are_those_of_before_all_splits() {
 
 #[tokio::test]
 async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_there() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let (old, new) = (symbol("XCOAX"), symbol("XFIBR"));
     let (eve, morning) = (instant("2026-12-14T04:59:59Z"), instant("2026-12-14T05:00:00Z"));
     let asked = [old.clone(), new.clone()];
@@ -505,7 +512,7 @@ async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_ther
 
 #[tokio::test]
 async fn a_delisted_stock_keeps_its_last_price_and_moves_no_more() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let ends_at = instant("2027-01-11T05:00:00Z");
     let last_instant = ends_at - TimeDelta::microseconds(1);
     let last = quote(&market, "XLAST", last_instant).await.unwrap();
@@ -541,7 +548,7 @@ async fn a_delisted_stock_keeps_its_last_price_and_moves_no_more() {
 
 #[tokio::test]
 async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let year = ["2026-11-01", "2027-10-31"];
     let told = async |of, at| actions(&market, of, year, at).await.len();
     assert_eq!(told("NFLX", "2026-11-23T04:59:59Z").await, 0);
@@ -553,7 +560,7 @@ async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
 
 #[tokio::test]
 async fn unknown_symbols_are_told_from_known_ones() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let asked = [symbol("AAPL"), symbol("NOSUCH")];
     let answers = market.quotes(&asked, instant("2026-11-22T12:00:00Z")).await;
     assert!(answers[&asked[0]].is_ok());
@@ -568,7 +575,7 @@ async fn unknown_symbols_are_told_from_known_ones() {
 
 #[tokio::test]
 async fn typing_app_finds_apple_first() {
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = v1();
     let at = instant("2026-11-22T12:00:00Z");
     let found = market.search("app", 5, at).await.unwrap();
     assert_eq!(found[0].symbol, symbol("AAPL"));

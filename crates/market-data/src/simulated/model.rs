@@ -1,0 +1,78 @@
+//! The versions of the simulated market. A version never changes its prices once it has been released.
+
+use domain::{Calendar, PriceSource};
+
+use super::profile::{self, Profile};
+use super::sessions::Sessions;
+
+/// A version of the simulated market, with the sessions it trades in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SimulatedModel {
+    /// The first model, open around the clock: for installations that began with it.
+    V1,
+    /// Volatility that lasts, crises, and quarterly results; open around the clock.
+    V2,
+    /// [`SimulatedModel::V2`] in the sessions of New York's exchanges, with opening gaps.
+    V2Xnys,
+}
+
+impl SimulatedModel {
+    pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V2Xnys];
+
+    /// The name of the price source, which is kept with each price.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "simulated/sim-v1",
+            Self::V2 => "simulated/sim-v2",
+            Self::V2Xnys => "simulated/sim-v2-xnys",
+        }
+    }
+
+    pub fn source(self) -> PriceSource {
+        PriceSource::from(self.name())
+    }
+
+    /// The sessions it trades in.
+    pub fn calendar(self) -> Calendar {
+        match self {
+            Self::V1 | Self::V2 => Calendar::AroundTheClock,
+            Self::V2Xnys => Calendar::Xnys,
+        }
+    }
+
+    pub(super) fn sessions(self) -> Sessions {
+        Sessions::of(self.calendar())
+    }
+
+    pub(super) fn profile(self) -> &'static Profile {
+        match self.calendar() {
+            Calendar::AroundTheClock => &profile::AROUND_THE_CLOCK,
+            Calendar::Xnys => &profile::EXCHANGE,
+        }
+    }
+
+    /// Sessions of an average year, by which a year's volatility and return are spread over sessions.
+    pub(super) fn sessions_per_year(self) -> f64 {
+        match self.calendar() {
+            Calendar::AroundTheClock => 365.0,
+            Calendar::Xnys => 252.0,
+        }
+    }
+
+    /// The share of a session's variance, without that of company results, that falls between the last close and the
+    /// open. A market that is always open has no night.
+    pub(super) fn overnight_share(self) -> f64 {
+        match self.calendar() {
+            Calendar::AroundTheClock => 0.0,
+            Calendar::Xnys => 0.22,
+        }
+    }
+
+    /// The share of a company's variance that its quarterly results have.
+    pub(super) fn results_share(self) -> f64 {
+        match self {
+            Self::V1 => 0.0,
+            Self::V2 | Self::V2Xnys => 0.07,
+        }
+    }
+}
