@@ -265,7 +265,7 @@ fn counted(count: usize, what: &str, newest: Option<NaiveDate>) -> String {
 /// Whether the other calls would fail alike.
 fn is_about_everything(error: &QuoteError) -> bool {
     match error {
-        QuoteError::RateLimited { .. } | QuoteError::Unreachable => true,
+        QuoteError::RateLimited { .. } | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
         QuoteError::Upstream(text) => is_about_the_key(text),
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => false,
     }
@@ -284,6 +284,10 @@ fn advice(error: &QuoteError) -> String {
         QuoteError::RateLimited { retry_at: None } => "Try again in some hours.".to_owned(),
         QuoteError::Unreachable => {
             "Look at the network, the proxy, the firewall, and the base URL in the settings.".to_owned()
+        }
+        QuoteError::ClockAhead { .. } => {
+            "Look at this server's clock and its time service (NTP): prices of later than now are refused."
+                .to_owned()
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => {
             "Name another one with --symbol; if well-known ones fail too, the formats have changed."

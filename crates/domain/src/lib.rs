@@ -44,7 +44,7 @@ pub use order::{
 pub use order_group::OrderGroup;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
-pub use quote::{Bar, Freshness, PriceMove, PriceSource, Quote};
+pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, TradingMode, TradingRules};
 pub use share_basis::{AsTraded, SplitHistory};
 pub use timestamp::Timestamp;

@@ -12,9 +12,9 @@ use crate::order::{EXITS_APART, IllegalTransition};
 use crate::order_group::is_over;
 use crate::position::PositionError;
 use crate::{
-    Attached, Fill, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize, OrderStatus,
-    OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, Quantity, Receipt, ReplaceOrder, Side, StockId,
-    TimeInForce, Timestamp, TradingMode, TradingRules, TransactionType,
+    Attached, Calendar, Fill, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize,
+    OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, Quantity, Receipt, ReplaceOrder,
+    Side, StockId, TimeInForce, Timestamp, TradingMode, TradingRules, TransactionType,
 };
 
 /// Cash and positions, with at least the positions that a command touches.
@@ -64,11 +64,12 @@ impl Look<'_> {
         self.newest.quote.as_of - self.asked_at > PRICE_AHEAD
     }
 
-    /// Whether an order may fill at the price.
-    fn is_fresh(&self) -> bool {
+    /// Whether an order may fill at the price: no newer one is due by the sessions of `calendar`.
+    fn is_fresh(&self, calendar: Calendar) -> bool {
         let quote = &self.newest.quote;
-        let age = self.asked_at - quote.as_of;
-        !quote.stale && !self.is_from_future() && age <= quote.freshness.fill_limit()
+        !quote.stale
+            && !self.is_from_future()
+            && !quote.freshness.is_stale(quote.as_of, self.asked_at, calendar)
     }
 }
 
@@ -367,7 +368,7 @@ impl Portfolio {
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         let quote = &look.newest.quote;
         let order = &group.orders[index];
-        let fresh = look.is_fresh();
+        let fresh = look.is_fresh(rules.calendar);
         let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
         let at_once = rules.mode == TradingMode::Practice && !auction;
         let impatient = matches!(order.terms, OrderTerms::Market)
@@ -668,7 +669,7 @@ fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &Trading
 mod tests {
     use super::*;
     use crate::journal::Books;
-    use crate::{Calendar, FillRule, Freshness, PriceSource, Quote, Symbol};
+    use crate::{FillRule, Freshness, PriceSource, Quote, Symbol};
     use chrono::{TimeDelta, TimeZone, Utc};
     use proptest::prelude::*;
     use uuid::Uuid;

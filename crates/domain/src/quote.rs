@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::money::PriceChange;
-use crate::{Price, Side, Symbol, Timestamp};
+use crate::{Calendar, Price, Side, Symbol, Timestamp};
+
+/// How long after a close its prices are published.
+pub const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
+/// How long before a close the last trade of the session may have been for its price to count as the close.
+const LAST_TRADE: TimeDelta = TimeDelta::minutes(20);
 
 /// Who a price is from, with its version where that changes prices: `simulated/sim-v1`, `alpha_vantage`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,16 +67,36 @@ impl Freshness {
         }
     }
 
-    /// How old a price of this class may be and still fill an order.
+    /// How far behind the market a price of this class may be. During a session an older price is stale; an end-of-day
+    /// price is stale after that time even if no session has closed since.
     ///
     /// An end-of-day price holds from its close to the next one: four days cover a long weekend, and the
     /// evening in which the next close is not published yet makes it five.
-    pub fn fill_limit(self) -> TimeDelta {
+    fn longest_lag(self) -> TimeDelta {
         match self {
             Self::Simulated | Self::Realtime => TimeDelta::seconds(60),
             Self::Delayed => TimeDelta::minutes(20),
             Self::EndOfDay => TimeDelta::days(5),
         }
+    }
+
+    /// Whether a newer price than that of market time `as_of` is due at `at`. This one rule decides what is shown as
+    /// stale and what an order may not fill at.
+    ///
+    /// - In a session of `calendar`, a price may be 60 seconds old (simulated, real-time) or 20 minutes (delayed).
+    /// - Outside sessions, the price of the last session counts until the next one has been open for that long, if it
+    ///   is of the session's last 20 minutes.
+    /// - An end-of-day price counts until 30 minutes after the next close, and at most five days.
+    pub fn is_stale(self, as_of: Timestamp, at: Timestamp, calendar: Calendar) -> bool {
+        let oldest_allowed = at - self.longest_lag();
+        if self == Self::EndOfDay {
+            return as_of < oldest_allowed || as_of < calendar.last_closed(at - PUBLICATION).closes_at;
+        }
+        let due = match calendar.session_at(oldest_allowed) {
+            Some(_) => oldest_allowed,
+            None => calendar.last_closed(at).closes_at - LAST_TRADE,
+        };
+        as_of < due
     }
 }
 
@@ -144,4 +169,95 @@ pub struct Bar {
     pub low: Price,
     pub close: Price,
     pub volume: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, Utc};
+    use proptest::prelude::*;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    /// Whether a price of the one time is stale at the other, on the exchange's calendar. New York is five hours behind.
+    fn stale(freshness: Freshness, as_of: &str, at: &str) -> bool {
+        freshness.is_stale(instant(as_of), instant(at), Calendar::Xnys)
+    }
+
+    #[test]
+    fn in_a_session_a_delayed_price_is_stale_after_twenty_minutes() {
+        let delayed = |as_of, at| stale(Freshness::Delayed, as_of, at);
+        assert!(!delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:00Z"));
+        assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:01Z"));
+        assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T17:00:00Z"), "two hours old in an open session");
+        // The close before counts until the session has been open for 20 minutes.
+        assert!(!delayed("2026-11-19T21:00:00Z", "2026-11-20T14:49:59Z"));
+        assert!(delayed("2026-11-19T21:00:00Z", "2026-11-20T14:50:00Z"));
+    }
+
+    #[test]
+    fn outside_sessions_the_last_price_of_the_session_counts() {
+        for (freshness, at) in [
+            (Freshness::Delayed, "2026-11-20T21:00:00Z"),
+            (Freshness::Delayed, "2026-11-20T21:40:00Z"),
+            (Freshness::Delayed, "2026-11-23T14:30:00Z"),
+            (Freshness::Realtime, "2026-11-20T21:40:00Z"),
+            (Freshness::Simulated, "2026-11-22T12:00:00Z"),
+        ] {
+            assert!(!stale(freshness, "2026-11-20T21:00:00Z", at), "{freshness:?} at {at}");
+            assert!(stale(freshness, "2026-11-20T20:39:59Z", at), "{freshness:?} at {at}: the afternoon's");
+            assert!(stale(freshness, "2026-11-19T21:00:00Z", at), "{freshness:?} at {at}: the day before's");
+        }
+    }
+
+    #[test]
+    fn a_price_of_the_moment_is_stale_after_a_minute() {
+        for freshness in [Freshness::Realtime, Freshness::Simulated] {
+            assert!(!stale(freshness, "2026-11-20T15:00:00Z", "2026-11-20T15:01:00Z"));
+            assert!(stale(freshness, "2026-11-20T15:00:00Z", "2026-11-20T15:01:01Z"));
+        }
+        let around_the_clock =
+            |as_of, at| Freshness::Simulated.is_stale(instant(as_of), instant(at), Calendar::AroundTheClock);
+        // Over midnight too: one session follows the other without a pause.
+        assert!(!around_the_clock("2026-11-21T04:59:30Z", "2026-11-21T05:00:30Z"));
+        assert!(around_the_clock("2026-11-21T04:59:29Z", "2026-11-21T05:00:30Z"));
+    }
+
+    #[test]
+    fn a_close_is_stale_half_an_hour_after_the_next_and_after_five_days() {
+        let close = |as_of, at| stale(Freshness::EndOfDay, as_of, at);
+        assert!(!close("2026-11-19T21:00:00Z", "2026-11-20T21:29:59Z"));
+        assert!(close("2026-11-19T21:00:00Z", "2026-11-20T21:30:00Z"));
+        assert!(!close("2026-11-20T21:00:00Z", "2026-11-23T21:29:59Z"));
+        // The exchange was closed for a week after the attacks of 11 September 2001.
+        assert!(!close("2001-09-10T20:00:00Z", "2001-09-15T20:00:00Z"));
+        assert!(close("2001-09-10T20:00:00Z", "2001-09-15T20:00:01Z"));
+    }
+
+    proptest! {
+        /// A newer price is never staler than an older one, and the newest there can be never is stale.
+        #[test]
+        fn the_newest_price_is_never_stale_and_a_newer_one_never_staler(
+            minutes in 0_i64..40_000, age in 0_i64..20_000, younger in 0_i64..20_000,
+        ) {
+            let at = instant("2026-11-02T00:00:00Z") + TimeDelta::minutes(minutes);
+            let freshnesses = [Freshness::Simulated, Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay];
+            for (freshness, calendar) in
+                freshnesses.into_iter().flat_map(|freshness| [(freshness, Calendar::Xnys), (freshness, Calendar::AroundTheClock)])
+            {
+                let stale = |as_of| freshness.is_stale(as_of, at, calendar);
+                let newest = match freshness {
+                    Freshness::EndOfDay => calendar.last_closed(at).closes_at,
+                    _ if calendar.session_at(at).is_some() => at,
+                    _ => calendar.last_closed(at).closes_at,
+                };
+                prop_assert!(!stale(newest));
+                let older = at - TimeDelta::minutes(age.max(younger));
+                let newer = at - TimeDelta::minutes(age.min(younger));
+                prop_assert!(stale(older) || !stale(newer));
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between us and a source of prices.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::Symbol;
 use thiserror::Error;
 
@@ -20,9 +20,20 @@ pub enum QuoteError {
     /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
     #[error("the price source gave no usable answer: {0}")]
     Upstream(String),
+    /// The answer is dated after this server's time. One of the two clocks is wrong, most likely this one.
+    #[error("the price source's clock is {} ahead of this server's: set the server's clock", in_words(*by))]
+    ClockAhead { by: TimeDelta },
     /// No answer came in time, or no connection.
     #[error("the price source cannot be reached")]
     Unreachable,
+}
+
+/// A span with its largest whole unit, like "2 minutes".
+fn in_words(span: TimeDelta) -> String {
+    let units = [(span.num_days(), "day"), (span.num_hours(), "hour"), (span.num_minutes(), "minute")];
+    let (count, unit) =
+        units.into_iter().find(|(count, _)| *count > 0).unwrap_or((span.num_seconds(), "second"));
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
 impl QuoteError {

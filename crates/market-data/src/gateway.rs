@@ -21,7 +21,7 @@ use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
-use lifetime::Lifetime;
+use lifetime::{Lifetime, Past};
 use series::Fetching;
 
 /// Symbols whose answers are kept.
@@ -90,9 +90,14 @@ impl Gateway {
         self.limits.is_some() && self.freshness() == Freshness::EndOfDay
     }
 
-    /// Whether a newer price than that of `as_of` should be there at `at`.
-    pub fn is_late(&self, as_of: Timestamp, at: Timestamp) -> bool {
-        self.lifetime().is_some_and(|life| life.is_late(as_of, at))
+    /// Whether a newer price than this one is due at `at`; see [`Freshness::is_stale`].
+    pub fn is_stale(&self, quote: &Quote, at: Timestamp) -> bool {
+        quote.freshness.is_stale(quote.as_of, at, self.calendar())
+    }
+
+    fn marked(&self, mut quote: Quote, at: Timestamp) -> Quote {
+        quote.stale |= self.is_stale(&quote, at);
+        quote
     }
 
     pub fn calendar(&self) -> Calendar {
@@ -105,7 +110,7 @@ impl Gateway {
     }
 
     /// The newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A quote is
-    /// marked stale when its source should have had a newer one.
+    /// marked stale when a newer one is due at `at`.
     ///
     /// When the source refuses because of too many calls, the remaining symbols get the same refusal.
     pub async fn quotes_in_order(
@@ -118,7 +123,7 @@ impl Gateway {
             Some(_) => in_order(symbols, self.quotes_by_symbol(purpose, symbols, at).await),
             None => self.source.quotes_in_order(symbols, at).await,
         };
-        answers.into_iter().map(|answer| answer.map(AsTraded::from)).collect()
+        answers.into_iter().map(|answer| answer.map(|quote| self.marked(quote, at).into())).collect()
     }
 
     /// [`Gateway::quotes_for`] a user who waits.
@@ -138,7 +143,8 @@ impl Gateway {
         at: Timestamp,
     ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
         let answers = self.quotes_by_symbol(purpose, symbols, at).await;
-        answers.into_iter().map(|(symbol, answer)| (symbol, answer.map(AsTraded::from))).collect()
+        let marked = |answer: Result<Quote, QuoteError>| answer.map(|quote| self.marked(quote, at).into());
+        answers.into_iter().map(|(symbol, answer)| (symbol, marked(answer))).collect()
     }
 
     async fn quotes_by_symbol(
@@ -192,7 +198,7 @@ impl Gateway {
     /// # Errors
     /// The reason why the source has no price.
     pub async fn quote(&self, symbol: &Symbol, at: Timestamp) -> Result<AsTraded<Quote>, QuoteError> {
-        self.newest(Purpose::Interactive, symbol, at).await.map(AsTraded::from)
+        self.newest(Purpose::Interactive, symbol, at).await.map(|quote| self.marked(quote, at).into())
     }
 
     async fn newest(&self, purpose: Purpose, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
@@ -213,7 +219,11 @@ impl Gateway {
         until: Timestamp,
     ) -> Result<Vec<AsTraded<PriceMove>>, QuoteError> {
         let moves = match self.lifetime() {
-            Some(_) => newest_move(self.newest(Purpose::Scheduled, symbol, until).await?, after, until),
+            Some(_) => {
+                // An order meets it as it was at its own time, however old it is now.
+                let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
+                newest_move(Quote { stale: false, ..newest }, after, until)
+            }
             None => self.source.moves(symbol, after, until).await?,
         };
         Ok(moves.into_iter().map(AsTraded::from).collect())
@@ -234,7 +244,7 @@ impl Gateway {
             let question = source.search(&query, limit, at);
             let found = limits.ask(Endpoint::Search, Purpose::Interactive, None, question).await;
             let found = found.map(|asked| asked.map(Arc::<[Listing]>::from));
-            kept(found, failures, now, |_| now + lifetime::OF_LISTING)
+            kept(found, failures, Past::Unknown, now, |_| now + lifetime::OF_LISTING)
         };
         self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
     }
@@ -321,7 +331,8 @@ impl Gateway {
         let fetch = move |failures| async move {
             let found =
                 limits.ask(Endpoint::Listing, purpose, Some(&asked), source.listing(&asked, at)).await;
-            kept(found, failures, now, |_| now + lifetime::OF_LISTING)
+            let past = asking::past_of(Some(&*limits), &asked, &source.source(), &found).await;
+            kept(found, failures, past, now, |_| now + lifetime::OF_LISTING)
         };
         self.listings.get_or_fetch(symbol, now, fetch).await
     }
@@ -389,12 +400,13 @@ impl Gateway {
         let fetch = move |failures| async move {
             let last = life.calendar.last_closed(at).date;
             let question = source.daily_bars(&asked, FIRST_BAR, last, at);
-            let found = match limits {
+            let found = match &limits {
                 Some(limits) => limits.ask(Endpoint::DailyBars, purpose, Some(&asked), question).await,
                 None => Ok(Asked { answer: question.await, kept_back: false }),
             };
             let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));
-            kept(found, failures, at, |bars| life.of_bars(bars.last(), at))
+            let past = asking::past_of(limits.as_deref(), &asked, &source.source(), &found).await;
+            kept(found, failures, past, at, |bars| life.of_bars(bars.last(), at))
         };
         self.bars.get_or_fetch(symbol, at, fetch).await
     }
@@ -414,6 +426,7 @@ impl Gateway {
 fn kept<T>(
     found: Result<Asked<Result<T, QuoteError>>, QuoteError>,
     failures: u32,
+    past: Past,
     at: Timestamp,
     until: impl FnOnce(&T) -> Timestamp,
 ) -> Kept<T> {
@@ -421,7 +434,7 @@ fn kept<T>(
         Ok(Asked { answer: Ok(answer), .. }) => {
             Kept { until: until(&answer), answer: Ok(answer), failures: 0 }
         }
-        Ok(Asked { answer: Err(error), kept_back: false }) => kept_error(error, failures, at),
+        Ok(Asked { answer: Err(error), kept_back: false }) => kept_error(error, failures, past, at),
         Ok(Asked { answer: Err(error), kept_back: true }) | Err(error) => {
             Kept { answer: Err(error), until: at, failures }
         }

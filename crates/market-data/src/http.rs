@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{COOKIE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
@@ -14,6 +15,8 @@ use crate::plausible::unusable;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MOST_REDIRECTS: usize = 3;
+/// A provider that asks for a longer pause is tried again after this one.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
 /// Of the body, unpacked: 2 MiB.
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
@@ -36,10 +39,10 @@ impl Http {
     pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
     pub(crate) fn new(user_agent: &str, min_gap: Duration) -> Result<Self, reqwest::Error> {
-        // Without the referer, which would hand the URL and the key in it to whom a redirect leads to.
+        // Redirects are followed in `get`: only to the same host, and each one is counted as a call.
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(Policy::limited(MOST_REDIRECTS))
+            .redirect(Policy::none())
             .referer(false)
             .user_agent(user_agent)
             .build()?;
@@ -50,16 +53,41 @@ impl Http {
         self.deadline = deadline;
     }
 
+    /// Follows up to three redirects that stay on the host of `url`. The key is in the URL and the cookie belongs to the
+    /// host, so a redirect to another host is an error and nothing is sent there. The budget counts each call.
     pub(crate) async fn get(&self, url: Url, cookie: Option<&str>) -> Result<Answer, QuoteError> {
+        let mut url = url;
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.send(url.clone(), cookie).await?;
+            if !response.status().is_redirection() || !response.headers().contains_key(LOCATION) {
+                let (status, headers) = (response.status(), response.headers().clone());
+                return Ok(Answer { status, headers, body: bounded_body(response).await? });
+            }
+            url = redirected(&url, response.headers())?;
+        }
+        Err(unusable("too many redirects"))
+    }
+
+    async fn send(&self, url: Url, cookie: Option<&str>) -> Result<Response, QuoteError> {
         before_call().await?;
         self.pace.turn().await;
         let mut request = self.client.get(url).timeout(self.deadline);
         if let Some(cookie) = cookie {
             request = request.header(COOKIE, cookie);
         }
-        let response = request.send().await.map_err(failure)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, body: bounded_body(response).await? })
+        request.send().await.map_err(failure)
+    }
+}
+
+/// Where a redirect leads, if it stays on the same host and does not leave TLS.
+fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, QuoteError> {
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    let to = to.ok_or_else(|| unusable("a redirect to an address that is none"))?;
+    let upgraded = from.scheme() == "http" && to.scheme() == "https" && to.port().is_none();
+    match from.host() == to.host() && (from.origin() == to.origin() || upgraded) {
+        true => Ok(to),
+        false => Err(unusable("a redirect to another host, which is not followed")),
     }
 }
 
@@ -70,6 +98,22 @@ impl Answer {
         set.filter_map(|cookie| cookie.split(';').next()).map(str::trim).filter(|pair| pair.contains('='))
     }
 
+    /// Before when the provider does not want to be asked again: `Retry-After`, in seconds or as a date, at most a day.
+    pub(crate) fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let told = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let at = match told.parse::<u32>() {
+            Ok(seconds) => now + TimeDelta::seconds(seconds.into()),
+            Err(_) => DateTime::parse_from_rfc2822(told).ok()?.with_timezone(&Utc),
+        };
+        Some(at.clamp(now, now + LONGEST_PAUSE))
+    }
+
+    /// As [`Answer::retry_at`] for an answer that refuses to serve for now: status 429 or 503.
+    pub(crate) fn refused_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let refuses = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        self.retry_at(now).filter(|_| refuses)
+    }
+
     /// Whether the body is a page for people: a consent form, a notice.
     pub(crate) fn is_page(&self) -> bool {
         self.body.trim_ascii_start().first() == Some(&b'<')
@@ -78,9 +122,7 @@ impl Answer {
 
 /// `reqwest`'s errors carry the URL, and with it the key: only their kind is told.
 fn failure(error: reqwest::Error) -> QuoteError {
-    if error.is_redirect() {
-        unusable("too many redirects")
-    } else if error.is_decode() && !error.is_timeout() {
+    if error.is_decode() && !error.is_timeout() {
         unusable("a body that is cut off or cannot be unpacked")
     } else {
         QuoteError::Unreachable
@@ -96,4 +138,72 @@ async fn bounded_body(mut response: Response) -> Result<Vec<u8>, QuoteError> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-20T15:00:00Z".parse().unwrap()
+    }
+
+    fn pause(status: u16, retry_after: Option<&str>) -> Option<i64> {
+        let mut headers = HeaderMap::new();
+        if let Some(text) = retry_after {
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+        }
+        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), body: Vec::new(), headers };
+        answer.refused_until(now()).map(|at| (at - now()).num_seconds())
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("0", Some(0)),
+            ("Fri, 20 Nov 2026 15:05:00 GMT", Some(300)),
+            ("Fri, 20 Nov 2026 14:00:00 GMT", Some(0)),
+            ("4000000000", Some(86_400)),
+            ("Fri, 20 Nov 2099 15:05:00 GMT", Some(86_400)),
+            ("-5", None),
+            ("soon", None),
+            ("99999999999999999999", None),
+        ] {
+            for status in [429, 503] {
+                assert_eq!(pause(status, Some(text)), expected, "{text}");
+            }
+        }
+        assert_eq!(pause(429, None), None);
+        assert_eq!(pause(200, Some("120")), None);
+    }
+
+    #[test]
+    fn redirects_stay_on_the_host_and_do_not_leave_tls() {
+        let leads = |from: &str, to: &str| {
+            let headers = HeaderMap::from_iter([(LOCATION, to.parse().unwrap())]);
+            redirected(&from.parse().unwrap(), &headers).is_ok()
+        };
+        let secure = "https://provider.example/query?apikey=KEY";
+        for to in ["/other", "https://provider.example/other", "?again", "//provider.example/x"] {
+            assert!(leads(secure, to), "{to}");
+        }
+        for to in [
+            "https://elsewhere.example/query",
+            "//elsewhere.example/query",
+            "http://provider.example/query",
+            "https://provider.example:8443/query",
+            "https://sub.provider.example/query",
+            "https://provider.example.evil.example/",
+            "https://provider.example@evil.example/",
+            "ftp://provider.example/query",
+            "mailto:someone@provider.example",
+            "https://",
+        ] {
+            assert!(!leads(secure, to), "{to}");
+        }
+        assert!(leads("http://provider.example/query", "https://provider.example/query"));
+        assert!(!leads("http://provider.example:8080/query", "http://provider.example:9090/query"));
+    }
 }

@@ -55,7 +55,10 @@ impl Outcome {
 
     pub(crate) fn of(failure: Option<&QuoteError>) -> Self {
         match failure {
-            None | Some(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) => Self::Answered,
+            None
+            | Some(
+                QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } | QuoteError::ClockAhead { .. },
+            ) => Self::Answered,
             Some(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
             Some(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,
             Some(QuoteError::Upstream(_)) => Self::Unusable,
@@ -167,7 +170,10 @@ impl Limits {
             return Ok(Asked { answer, kept_back: false });
         }
         metrics::count(endpoint, outcome.as_str());
-        self.budget.note(now, answer.failure().filter(|_| outcome != Outcome::Answered)).await;
+        let is_trouble = |error: &&QuoteError| {
+            outcome != Outcome::Answered || matches!(error, QuoteError::ClockAhead { .. })
+        };
+        self.budget.note(now, answer.failure().filter(is_trouble)).await;
         match outcome {
             Outcome::Answered => {
                 self.is_repeated_trouble(None);

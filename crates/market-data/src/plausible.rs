@@ -1,7 +1,7 @@
 //! What is believed of a source's values before anything is done with them.
 
 use bigdecimal::BigDecimal;
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use domain::calendar::exchange_date;
 use domain::{Bar, Calendar, Price, Session, Symbol};
 
@@ -10,6 +10,10 @@ use crate::corporate::Split;
 
 /// A change from one close to the next beyond this, up or down, needs a split to be believed. A ratio.
 const LARGEST_CHANGE: f64 = 0.40;
+/// How far a provider's clock may be ahead of ours. An answer takes a while, and two clocks differ a little.
+const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
+/// How far the newest price may be outside the day's low and high, which a source may update later. A ratio.
+const RANGE_LAG: f64 = 0.01;
 /// No series begins earlier.
 const FIRST_YEAR: i32 = 1960;
 
@@ -17,7 +21,18 @@ pub(crate) fn unusable(what: &str) -> QuoteError {
     QuoteError::Upstream(what.to_owned())
 }
 
-/// The prices of a day, each between the low and the high.
+/// The prices of a day as a source tells them: each may be missing, and they may contradict each other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DayFields {
+    pub(crate) open: Option<Price>,
+    pub(crate) high: Option<Price>,
+    pub(crate) low: Option<Price>,
+    /// The close, or the newest price of a session under way.
+    pub(crate) close: Option<Price>,
+}
+
+/// The prices of a day: `low` is the least and `high` the greatest of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DayPrices {
     pub(crate) open: Price,
     pub(crate) high: Price,
@@ -25,13 +40,38 @@ pub(crate) struct DayPrices {
     pub(crate) close: Price,
 }
 
-impl DayPrices {
-    pub(crate) fn checked(self) -> Result<Self, QuoteError> {
-        let range = &self.low..=&self.high;
-        match range.contains(&&self.open) && range.contains(&&self.close) {
-            true => Ok(self),
-            false => Err(unusable("a price outside the day's low and high")),
+impl DayFields {
+    /// Judges each field by itself. The close counts; low and high are widened to include it if they miss it by up to
+    /// 1 %, because sources update them a little later. An open outside them becomes the nearer one. What is missing is
+    /// filled in from the others.
+    ///
+    /// # Errors
+    /// [`QuoteError::Upstream`] without a close, and when the close is further from the day's prices: then there is no
+    /// telling which is wrong. Low and high alone are wrong when the open agrees with the close against them.
+    pub(crate) fn settled(self) -> Result<DayPrices, QuoteError> {
+        let Self { open, mut high, mut low, close } = self;
+        let close = close.ok_or_else(|| unusable("a price that cannot be"))?;
+        if low.as_ref().zip(high.as_ref()).is_some_and(|(low, high)| low > high) {
+            (low, high) = (None, None);
         }
+        let misses = |price: &Price, by: f64| {
+            let above = high.as_ref().and_then(|high| price.change_ratio(high)).is_some_and(|over| over > by);
+            let below = low.as_ref().and_then(|low| price.change_ratio(low)).is_some_and(|under| under < -by);
+            above || below
+        };
+        if misses(&close, RANGE_LAG) {
+            let open = open.as_ref().filter(|open| misses(open, RANGE_LAG) && !jumps(open, &close));
+            if open.is_none() {
+                return Err(unusable("a price outside the day's low and high"));
+            }
+            (low, high) = (None, None);
+        }
+        // Without a low and a high the open is believed when it is near the close.
+        let near_open = || open.clone().filter(|open| !jumps(open, &close)).unwrap_or_else(|| close.clone());
+        let low = low.unwrap_or_else(near_open).min(close.clone());
+        let high = high.unwrap_or_else(near_open).max(close.clone());
+        let open = open.unwrap_or_else(|| close.clone()).clamp(low.clone(), high.clone());
+        Ok(DayPrices { open, high, low, close })
     }
 }
 
@@ -41,6 +81,43 @@ pub(crate) fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<Sessio
         return None;
     }
     Calendar::Xnys.session(date).filter(|session| session.opens_at <= now.into())
+}
+
+/// The session of a price that is dated on that day.
+///
+/// # Errors
+/// [`QuoteError::ClockAhead`] when that session has not opened by our clock; [`QuoteError::Upstream`] when the day has
+/// no session.
+pub(crate) fn session_of_price(date: NaiveDate, now: DateTime<Utc>) -> Result<Session, QuoteError> {
+    let session = session_on(date)?;
+    check_clock(session.opens_at.utc(), now)?;
+    Ok(session)
+}
+
+/// The instant of a price by our clock: a provider whose clock is a few seconds ahead is not believed to know the future.
+///
+/// # Errors
+/// [`QuoteError::ClockAhead`] when it lies after our time; [`QuoteError::Upstream`] when there is no trading then.
+pub(crate) fn time_of_price(as_of: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, QuoteError> {
+    let session = session_on(exchange_date(as_of.into()))?;
+    if as_of < session.opens_at.utc() {
+        return Err(unusable("a price of a time without trading"));
+    }
+    check_clock(as_of, now)?;
+    Ok(as_of.min(now))
+}
+
+fn session_on(date: NaiveDate) -> Result<Session, QuoteError> {
+    let date = Some(date).filter(|date| date.year() >= FIRST_YEAR);
+    let session = date.and_then(|date| Calendar::Xnys.session(date));
+    session.ok_or_else(|| unusable("a price of a day without trading"))
+}
+
+fn check_clock(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), QuoteError> {
+    match at > now + CLOCK_MARGIN {
+        true => Err(QuoteError::ClockAhead { by: at - now }),
+        false => Ok(()),
+    }
 }
 
 /// Whether a price has changed more since `before` than is believed without a reason.
@@ -105,6 +182,8 @@ fn follows(before: &Bar, bar: &Bar, splits: &[Split]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn day(text: &str) -> NaiveDate {
@@ -186,6 +265,101 @@ mod tests {
         assert_eq!(in_shares_of(&price("121.79"), monday, monday, &splits), price("121.79"));
         let reverse = [Split::new(monday, 1, 20).unwrap()];
         assert_eq!(in_shares_of(&price("0.31"), friday, monday, &reverse), price("6.20"));
+    }
+
+    fn settled(fields: [&str; 4]) -> Option<[String; 4]> {
+        let [open, high, low, close] = fields.map(|text| Price::from_provider(text).ok());
+        let DayPrices { open, high, low, close } = DayFields { open, high, low, close }.settled().ok()?;
+        Some([open, high, low, close].map(|price| price.to_string()))
+    }
+
+    #[test]
+    fn each_price_of_a_day_is_judged_by_itself() {
+        for (fields, expected) in [
+            // Open, high, low, close.
+            (["10.00", "12.00", "9.00", "11.00"], ["10.00", "12.00", "9.00", "11.00"]),
+            // A high that lags, and a low.
+            (["257.00", "259.40", "255.00", "259.41"], ["257.00", "259.41", "255.00", "259.41"]),
+            (["257.00", "259.40", "255.00", "254.99"], ["257.00", "259.40", "254.99", "254.99"]),
+            // An open that cannot be.
+            (["9.99", "12.00", "10.00", "11.00"], ["10.00", "12.00", "10.00", "11.00"]),
+            (["1100.00", "12.00", "10.00", "11.00"], ["12.00", "12.00", "10.00", "11.00"]),
+            // What is missing.
+            (["", "12.00", "9.00", "11.00"], ["11.00", "12.00", "9.00", "11.00"]),
+            (["10.00", "", "9.00", "11.00"], ["10.00", "11.00", "9.00", "11.00"]),
+            (["10.00", "0", "None", "11.00"], ["10.00", "11.00", "10.00", "11.00"]),
+            (["", "", "", "11.00"], ["11.00", "11.00", "11.00", "11.00"]),
+            (["1.00", "", "", "11.00"], ["11.00", "11.00", "11.00", "11.00"]),
+            // Low and high contradict each other, or open and close together.
+            (["10.00", "9.00", "12.00", "11.00"], ["10.00", "11.00", "10.00", "11.00"]),
+            (["10.00", "1.20", "0.90", "11.00"], ["10.00", "11.00", "10.00", "11.00"]),
+        ] {
+            assert_eq!(settled(fields), Some(expected.map(str::to_owned)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_close_that_the_other_prices_contradict_is_not_believed() {
+        for fields in [
+            ["10.00", "12.00", "9.00", "12.13"],
+            ["10.00", "12.00", "9.00", "8.90"],
+            ["10.00", "12.00", "9.00", "110.00"],
+            ["", "12.00", "9.00", "110.00"],
+            ["10.00", "12.00", "9.00", ""],
+            ["10.00", "12.00", "9.00", "-11.00"],
+        ] {
+            assert_eq!(settled(fields), None, "{fields:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a source sends, a bar is consistent and keeps the close, and consistent fields stay as they are.
+        #[test]
+        fn a_settled_day_is_consistent(cents in prop::array::uniform4(prop::option::of(1_i64..3_000))) {
+            let [open, high, low, close] = cents.map(|cents| cents.map(|cents| Price::from_scaled(cents, 2)));
+            let fields = DayFields { open, high, low, close };
+            if let Ok(day) = fields.clone().settled() {
+                prop_assert_eq!(Some(&day.close), fields.close.as_ref());
+                for price in [&day.open, &day.close] {
+                    prop_assert!(&day.low <= price && price <= &day.high);
+                }
+            }
+            let [a, b, c, d] = cents.map(|cents| Price::from_scaled(cents.unwrap_or(1), 2));
+            let (low, high) = ([&a, &b, &c, &d].into_iter().min().cloned(), [&a, &b, &c, &d].into_iter().max().cloned());
+            let sound = DayFields { open: Some(a.clone()), high: high.clone(), low: low.clone(), close: Some(b.clone()) };
+            let expected = DayPrices { open: a, high: high.unwrap(), low: low.unwrap(), close: b };
+            prop_assert_eq!(sound.settled(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_price_dated_after_our_time_names_the_clock() {
+        let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
+        let told = |text: &str| time_of_price(text.parse().unwrap(), now);
+        assert_eq!(told("2026-11-20T14:59:00Z").unwrap().to_rfc3339(), "2026-11-20T14:59:00+00:00");
+        // A minute is no matter.
+        assert_eq!(told("2026-11-20T15:01:00Z"), Ok(now));
+        for (ahead, words) in [
+            ("2026-11-20T15:01:01Z", "1 minute"),
+            ("2026-11-20T15:02:40Z", "2 minutes"),
+            ("2026-11-20T20:00:00Z", "5 hours"),
+            ("2026-11-23T16:00:00Z", "3 days"),
+        ] {
+            let error = told(ahead).unwrap_err();
+            assert!(matches!(error, QuoteError::ClockAhead { .. }), "{error:?}");
+            let expected =
+                format!("the price source's clock is {words} ahead of this server's: set the server's clock");
+            assert_eq!(error.to_string(), expected);
+        }
+        for never in
+            ["2026-11-20T14:29:59Z", "2026-11-21T16:00:00Z", "1959-12-31T16:00:00Z", "2026-11-28T16:00:00Z"]
+        {
+            assert!(matches!(told(never), Err(QuoteError::Upstream(_))), "{never}");
+        }
+        let opens = "2026-11-23T14:30:00Z".parse::<DateTime<Utc>>().unwrap();
+        assert!(session_of_price(day("2026-11-23"), opens - TimeDelta::seconds(60)).is_ok());
+        let early = session_of_price(day("2026-11-23"), opens - TimeDelta::seconds(61));
+        assert_eq!(early, Err(QuoteError::ClockAhead { by: TimeDelta::seconds(61) }));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use domain::{
     OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
     UserId,
@@ -46,6 +47,8 @@ pub(crate) struct Seen {
     /// With what was traded in the minute before, where fills depend on it.
     pub newest: PriceMove,
     pub asked_at: Timestamp,
+    /// By how much the source's clock is ahead of this server's, if that is why there is no newer price.
+    pub clock_behind: Option<TimeDelta>,
 }
 
 /// What the desk is asked to do.

@@ -51,10 +51,10 @@ pub enum Error {
     UnknownSymbol(Symbol),
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
-    /// Fills would be booked at a time that is not that of their prices.
+    /// Fills would be booked at a time that is not that of their prices, or prices are dated after our time.
     #[error(
-        "the server's clock is behind by {}: orders cannot be filled until it is set right; try again later, or tell \
-         the operator",
+        "the server's clock is behind by {}: there are no newer prices and orders cannot be filled until it is set \
+         right; try again later, or tell the operator",
         in_words(*by)
     )]
     ClockBehind { by: TimeDelta },
@@ -143,6 +143,7 @@ impl Error {
             QuoteError::RateLimited { retry_at } => {
                 Self::NoPrice { symbol: symbol.clone(), retry_at: retry_at.map(Timestamp::from) }
             }
+            QuoteError::ClockAhead { by } => Self::ClockBehind { by },
             QuoteError::Upstream(_) | QuoteError::Unreachable => {
                 Self::NoPrice { symbol: symbol.clone(), retry_at: None }
             }

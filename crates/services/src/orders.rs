@@ -1,5 +1,6 @@
 //! Placing orders, changing and canceling them, previewing them, looking at them.
 
+use chrono::TimeDelta;
 use domain::money::AveragePrice;
 use domain::{
     JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder,
@@ -14,6 +15,7 @@ pub use persistence::orders::Filter;
 use crate::corporate_actions::Splits;
 use crate::desk::{Command, Seen};
 use crate::error::{Error, FieldError, Result};
+use crate::stocks::LatestQuote;
 use crate::{Page, Services, one_more};
 
 /// An order with the journal entries of its fills, and the orders that came with it.
@@ -228,8 +230,9 @@ impl Services {
             }
         };
         self.check_auction(order.time_in_force)?;
+        let behind = seen.clock_behind;
         let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
-        placed.map_err(|error| self.blame_clock(error))
+        placed.map_err(|error| self.blame_clock(error, behind))
     }
 
     /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
@@ -282,14 +285,16 @@ impl Services {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
+        let behind = seen.clock_behind;
         let replaced =
             self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
-        replaced.map_err(|error| self.blame_clock(error))
+        replaced.map_err(|error| self.blame_clock(error, behind))
     }
 
-    /// While time goes on ahead of the system's clock, newest prices of real sources look old.
-    fn blame_clock(&self, error: Error) -> Error {
-        match (&error, self.market.clock.behind()) {
+    /// While time goes on ahead of the system's clock, newest prices of real sources look old. `behind` is by how much
+    /// the source's clock is ahead.
+    fn blame_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
+        match (&error, behind.or_else(|| self.market.clock.behind())) {
             (Error::OrderRejected(OrderRejected::NoFreshPrice { .. }), Some(by)) => Error::ClockBehind { by },
             _ => error,
         }
@@ -339,7 +344,7 @@ impl Services {
         self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
         let seen = self.look_at(user, &command.symbol).await?;
-        let Seen { stock, newest, asked_at } = seen;
+        let Seen { stock, newest, asked_at, clock_behind } = seen;
         let stock_id = stock.id;
         let mut portfolio = self
             .store
@@ -365,7 +370,8 @@ impl Services {
         let (cash_before, buying_power_before) = (portfolio.cash_balance.clone(), portfolio.buying_power());
         let look = Look { newest: &newest, asked_at };
         let placed = portfolio.place([OrderId(Uuid::nil()); 3], stock_id, command, look, now, rules);
-        let Placed { mut group, entries } = placed.map_err(|refused| self.blame_clock(refused.into()))?;
+        let Placed { mut group, entries } =
+            placed.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
         let legs = group.orders.split_off(1);
         let order = group.orders.swap_remove(0);
         let fill = entries.into_iter().next();
@@ -439,13 +445,17 @@ impl Services {
     async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
         let mut stock = self.known_stock(user, symbol).await?;
         let asked_at = self.market.now();
-        let quote = match self.market.quotes.limits() {
-            Some(_) => self.quote_for(Some(user), symbol).await?.quote,
+        let LatestQuote { quote, why_stale } = match self.market.quotes.limits() {
+            Some(_) => self.quote_for(Some(user), symbol).await?,
             None => match self.market.quotes.quote(symbol, asked_at).await {
-                Ok(quote) => self.one_in_shares_at(stock.id, quote, asked_at).await?,
-                Err(_) => self.quote(symbol).await?,
+                Ok(quote) => {
+                    let quote = self.one_in_shares_at(stock.id, quote, asked_at).await?;
+                    LatestQuote { quote, why_stale: None }
+                }
+                Err(_) => self.quote_for(None, symbol).await?,
             },
         };
+        let clock_behind = why_stale.and_then(|why| why.clock_behind());
         // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
         let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
         if old || quote.symbol != stock.listing.symbol {
@@ -459,7 +469,7 @@ impl Services {
             Some(_) => self.volume_before(&stock, asked_at).await,
             None => None,
         };
-        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at })
+        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind })
     }
 
     /// Shares traded in the minute before; `None` where the source does not say.

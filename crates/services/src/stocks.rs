@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::{Days, Months, NaiveDate};
+use chrono::{Days, Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::{
     AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote,
@@ -317,7 +317,7 @@ impl Services {
     ) -> Vec<Result<LatestQuote>> {
         let latest = self.latest_as_traded(user, stocks, at, asks_when_late).await;
         let mut traded = Vec::with_capacity(latest.len());
-        let reasons: Vec<Result<Option<String>>> = stocks
+        let reasons: Vec<Result<Option<StaleReason>>> = stocks
             .iter()
             .zip(latest)
             .map(|(stock, latest)| {
@@ -370,13 +370,13 @@ impl Services {
         let symbol = &stock.listing.symbol;
         match answer {
             Ok(quote) => {
-                let why_stale = quote.as_traded().stale.then_some(NOT_PUBLISHED.into());
+                let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
                 Ok(LatestAsTraded { why_stale, quote })
             }
             Err(error) => match self.last_known(stock) {
                 Some(quote) => {
                     tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "serving the last known price");
-                    Ok(LatestAsTraded { quote, why_stale: Some(error.to_string()) })
+                    Ok(LatestAsTraded { quote, why_stale: Some(StaleReason::Source(error)) })
                 }
                 None => Err(Error::from_quote(symbol, error)),
             },
@@ -393,7 +393,7 @@ impl Services {
     ) -> Result<LatestAsTraded> {
         let kept = self.kept_price(stock, at);
         if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !asks_when_late) {
-            let why_stale = quote.as_traded().stale.then(|| NOT_PUBLISHED.to_owned());
+            let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
             return Ok(LatestAsTraded { quote: quote.clone(), why_stale });
         }
         let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
@@ -403,7 +403,7 @@ impl Services {
         let renewed = self.store.read(move |tx| Ok::<_, Error>(stocks::by_ids(tx, &[id])?.pop())).await?;
         match (renewed.and_then(|stock| self.kept_price(&stock, at)), fetched) {
             (Some(quote), fetched) => {
-                let why = fetched.err().map_or_else(|| NOT_PUBLISHED.to_owned(), |error| error.to_string());
+                let why = fetched.err().map_or(StaleReason::NotPublished, StaleReason::Source);
                 Ok(LatestAsTraded { why_stale: quote.as_traded().stale.then_some(why), quote })
             }
             (None, Err(error)) => Err(Error::from_quote(symbol, error)),
@@ -414,7 +414,7 @@ impl Services {
     /// The price in the database, stale if a newer one should be there.
     fn kept_price(&self, stock: &Stock, at: Timestamp) -> Option<AsTraded<Quote>> {
         let quote = self.last_known(stock)?;
-        let stale = self.market.quotes.is_late(quote.at(), at);
+        let stale = self.market.quotes.is_stale(quote.as_traded(), at);
         Some(quote.map(|quote| Quote { stale, ..quote }))
     }
 
@@ -678,16 +678,47 @@ fn every_one<T>(error: Error, stocks: usize) -> Vec<Result<T>> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestQuote {
     pub quote: Quote,
-    pub why_stale: Option<String>,
+    pub why_stale: Option<StaleReason>,
+}
+
+/// Why there is no newer price.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StaleReason {
+    #[error("the price source has not given a newer price yet")]
+    NotPublished,
+    /// The source was asked, or may not be asked now.
+    #[error("{}", told_of_known_stock(.0))]
+    Source(QuoteError),
+}
+
+/// What a source's answer means for a stock that had a price: it may be a passing fault.
+fn told_of_known_stock(error: &QuoteError) -> String {
+    match error {
+        QuoteError::UnknownSymbol(symbol) => {
+            format!("the price source does not know {symbol} at the moment and will be asked again")
+        }
+        QuoteError::NotTradable { symbol, reason } => {
+            format!("the price source says of {symbol} that {reason}, and will be asked again")
+        }
+        other => other.to_string(),
+    }
+}
+
+impl StaleReason {
+    /// By how much the source's clock is ahead of this server's, if that is the reason.
+    pub(crate) fn clock_behind(&self) -> Option<TimeDelta> {
+        match self {
+            Self::Source(QuoteError::ClockAhead { by }) => Some(*by),
+            Self::Source(_) | Self::NotPublished => None,
+        }
+    }
 }
 
 /// [`LatestQuote`] before its price is converted to the shares of the moment.
 struct LatestAsTraded {
     quote: AsTraded<Quote>,
-    why_stale: Option<String>,
+    why_stale: Option<StaleReason>,
 }
-
-const NOT_PUBLISHED: &str = "the price source has not given a newer price yet";
 
 fn no_price(symbol: &Symbol) -> Error {
     Error::NoPrice { symbol: symbol.clone(), retry_at: None }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::{Calendar, Freshness, Price, PriceSource, Quote, Symbol, Timestamp};
 use serde_json::Value;
@@ -10,12 +10,10 @@ use serde_json::Value;
 use super::wire::{Object, day_prices, text};
 use super::{SOURCE, ticker};
 use crate::QuoteError;
-use crate::plausible::{past_session, unusable};
+use crate::plausible::{time_of_price, unusable};
 
 /// Symbols one call may name.
 pub(super) const MOST_SYMBOLS: usize = 100;
-/// How far the provider's clock may be ahead of ours.
-const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Reads a `REALTIME_BULK_QUOTES`: what it says of each of the symbols asked; those it is silent about are left
 /// out. The price is the regular session's; its time is the provider's stamp, which goes on after the close.
@@ -47,10 +45,7 @@ fn quote(
         .map_err(|_| unusable("a time that is none"))?;
     let as_of = EXCHANGE_ZONE.from_local_datetime(&stamp).earliest();
     let as_of = as_of.ok_or_else(|| unusable("a time that is none"))?.with_timezone(&Utc);
-    let session = past_session(stamp.date(), now);
-    if as_of > now + CLOCK_MARGIN || session.is_none_or(|session| as_of < session.opens_at.utc()) {
-        return Err(unusable("a quote of a time without trading"));
-    }
+    let as_of = Timestamp::from(time_of_price(as_of, now)?);
     let day = day_prices(row, "close")?;
     Ok(Quote {
         symbol: symbol.clone(),
@@ -59,9 +54,9 @@ fn quote(
         ask: None,
         previous_close: Price::from_provider(&text(row, "previous_close")).ok(),
         volume: text(row, "volume").parse().ok(),
-        as_of: Timestamp::from(as_of.min(now)),
+        as_of,
         source: PriceSource::from(SOURCE),
         freshness,
-        stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
+        stale: freshness.is_stale(as_of, now.into(), Calendar::Xnys),
     })
 }

@@ -18,6 +18,8 @@ pub(super) enum Refusal {
     PerMinute,
     /// A free key's calls of the day.
     PerDay,
+    /// For the time that the provider has named in a header.
+    Until(DateTime<Utc>),
     /// The key is a demonstration's, missing or wrong.
     Key,
     /// The key does not cover the function or one of its parameters.
@@ -51,6 +53,25 @@ impl Refusal {
         refusals.into_iter().next().or_else(premium_message)
     }
 
+    /// A limit on calls, with the later of its own time and `retry_at`, which came with it. Others stay as they are.
+    pub(super) fn not_before(self, retry_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        match (self.retry_at(now), retry_at) {
+            (Some(own), Some(told)) if told > own => Self::Until(told),
+            _ => self,
+        }
+    }
+
+    /// When a call may be sent again, for a limit on calls.
+    fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::PerSecond => Some(now + TimeDelta::seconds(2)),
+            Self::PerMinute => Some(now + TimeDelta::seconds(60)),
+            Self::PerDay => Some(new_day(now)),
+            Self::Until(at) => Some(*at),
+            _ => None,
+        }
+    }
+
     /// The order matters: the text on the limit per second names the one per day too, and a text on a paid
     /// key's limit has the word premium in it.
     fn read(text: &str) -> Self {
@@ -77,11 +98,10 @@ impl Refusal {
 
     /// What a caller is told. `about` is the symbol the call was for.
     pub(super) fn into_error(self, about: Option<&Symbol>, now: DateTime<Utc>) -> QuoteError {
-        let limited = |retry_at| QuoteError::RateLimited { retry_at: Some(retry_at) };
         match self {
-            Self::PerSecond => limited(now + TimeDelta::seconds(2)),
-            Self::PerMinute => limited(now + TimeDelta::seconds(60)),
-            Self::PerDay => limited(new_day(now)),
+            Self::PerSecond | Self::PerMinute | Self::PerDay | Self::Until(_) => {
+                QuoteError::RateLimited { retry_at: self.retry_at(now) }
+            }
             Self::Key => QuoteError::Upstream("the API key is not accepted".to_owned()),
             Self::Premium => QuoteError::Upstream("the API key does not cover this".to_owned()),
             Self::InvalidCall => match about {
@@ -212,6 +232,11 @@ mod tests {
         assert_eq!(retry(Refusal::PerSecond), "2026-11-22T18:00:02+00:00");
         assert_eq!(retry(Refusal::PerMinute), "2026-11-22T18:01:00+00:00");
         assert_eq!(retry(Refusal::PerDay), "2026-11-23T05:05:00+00:00");
+        // What the provider says in a header counts when it is later.
+        let told = |minutes| Some(now + TimeDelta::minutes(minutes));
+        assert_eq!(retry(Refusal::PerMinute.not_before(told(30), now)), "2026-11-22T18:30:00+00:00");
+        assert_eq!(retry(Refusal::PerDay.not_before(told(30), now)), "2026-11-23T05:05:00+00:00");
+        assert_eq!(Refusal::Premium.not_before(told(30), now), Refusal::Premium);
     }
 
     #[test]

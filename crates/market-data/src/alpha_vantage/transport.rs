@@ -83,7 +83,7 @@ impl Transport {
                 Ok(_) => Err(unusable("a JSON object in place of a table").into()),
                 Err(failure) => Err(failure),
             },
-            _ if !answer.status.is_success() => Err(self.bad_status(answer.status)),
+            _ if !answer.status.is_success() => Err(self.bad_status(&answer)),
             None => Err(unusable("an empty answer").into()),
             Some(_) if answer.is_page() => Err(unusable("a web page in place of a table").into()),
             Some(_) => Ok(answer.body),
@@ -116,11 +116,11 @@ impl Transport {
     fn read_object(&self, answer: Answer) -> Result<Map<String, Value>, Failure> {
         match serde_json::from_slice::<Value>(&answer.body) {
             Ok(Value::Object(object)) => match Refusal::of(&object) {
-                Some(refusal) => Err(self.noted(refusal)),
+                Some(refusal) => Err(self.noted(refusal.not_before(answer.retry_at(self.now()), self.now()))),
                 None if answer.status.is_success() => Ok(object),
-                None => Err(self.bad_status(answer.status)),
+                None => Err(self.bad_status(&answer)),
             },
-            _ if !answer.status.is_success() => Err(self.bad_status(answer.status)),
+            _ if !answer.status.is_success() => Err(self.bad_status(&answer)),
             Ok(_) | Err(_) if answer.body.trim_ascii().is_empty() => Err(unusable("an empty answer").into()),
             Ok(_) | Err(_) if answer.is_page() => Err(unusable("a web page in place of data").into()),
             Ok(_) | Err(_) => Err(unusable("something else than a JSON object").into()),
@@ -143,10 +143,11 @@ impl Transport {
         })
     }
 
-    fn bad_status(&self, status: StatusCode) -> Failure {
-        match status {
-            StatusCode::TOO_MANY_REQUESTS => Failure::Refused(Refusal::PerMinute),
-            _ => unusable(&format!("HTTP status {}", status.as_u16())).into(),
+    fn bad_status(&self, answer: &Answer) -> Failure {
+        match (answer.refused_until(self.now()), answer.status) {
+            (Some(until), _) => Failure::Refused(Refusal::Until(until)),
+            (None, StatusCode::TOO_MANY_REQUESTS) => Failure::Refused(Refusal::PerMinute),
+            (None, status) => unusable(&format!("HTTP status {}", status.as_u16())).into(),
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{SOURCE, ticker};
 use crate::QuoteError;
-use crate::plausible::{DayPrices, past_session, unusable};
+use crate::plausible::{DayFields, DayPrices, past_session, session_of_price, unusable};
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
 pub(super) type Object = Map<String, Value>;
@@ -26,7 +26,7 @@ pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Resu
     }
     check_symbol(&text(fields, "symbol"), asked)?;
     let date = parse_date(&text(fields, "latest trading day"))?;
-    let session = past_session(date, now).ok_or_else(|| unusable("a quote of a day without trading"))?;
+    let session = session_of_price(date, now)?;
     let day = day_prices(fields, "price")?;
     let freshness = freshness_of(heading);
     let newest = if freshness == Freshness::Delayed { now - DELAY } else { now };
@@ -91,7 +91,8 @@ fn bar(date: NaiveDate, row: &Value, now: DateTime<Utc>) -> Result<Bar, QuoteErr
     past_session(date, now).ok_or_else(|| unusable("a bar of a day without trading"))?;
     let fields = row.as_object().ok_or_else(|| unusable("a bar that is no object"))?;
     let DayPrices { open, high, low, close } = day_prices(fields, "close")?;
-    let volume = text(fields, "volume").parse().map_err(|_| unusable("a volume that is no whole number"))?;
+    // A volume that is no number is unknown, which is told as none.
+    let volume = text(fields, "volume").parse().unwrap_or(0);
     Ok(Bar { date, open, high, low, close, volume })
 }
 
@@ -176,11 +177,8 @@ fn matches(answer: &Object) -> Result<Vec<Match>, QuoteError> {
 
 /// `last` is what the closing price is called.
 pub(super) fn day_prices(fields: &Object, last: &str) -> Result<DayPrices, QuoteError> {
-    let price = |name: &str| {
-        Price::from_provider(&text(fields, name)).map_err(|_| unusable("a price that cannot be"))
-    };
-    DayPrices { open: price("open")?, high: price("high")?, low: price("low")?, close: price(last)? }
-        .checked()
+    let price = |name: &str| Price::from_provider(&text(fields, name)).ok();
+    DayFields { open: price("open"), high: price("high"), low: price("low"), close: price(last) }.settled()
 }
 
 /// The part of an answer whose key begins like this, with the whole key.

@@ -1,7 +1,7 @@
 //! One question to the source for the quotes of some symbols: what others have found already is taken from them,
 //! the rest is asked for together, and what comes of it is left for others to find.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use chrono::TimeDelta;
 use domain::{PriceSource, Quote, Symbol, Timestamp};
 use tokio::sync::OnceCell;
 
-use super::lifetime::{self, Lifetime};
+use super::lifetime::{self, Lifetime, Past};
 use crate::budget::{Published, Purpose};
 use crate::cache::Kept;
-use crate::limits::{Answer, Limits, Outcome};
+use crate::limits::{Answer, Asked, Limits, Outcome};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
@@ -40,21 +40,20 @@ pub(super) struct Found {
     answer: Result<Quote, QuoteError>,
     /// When the source was asked; `None` if it was not, so that the answer says nothing about it.
     asked_at: Option<Timestamp>,
+    past: Past,
 }
 
 impl Asking {
     /// The symbol's answer, and how long it is kept after so many failures in a row.
     pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> Kept<Quote> {
         let found = self.found.get_or_init(|| self.ask()).await.get(symbol).cloned();
-        let Found { answer, asked_at } =
-            found.unwrap_or_else(|| Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at) });
+        let Found { answer, asked_at, past } = found.unwrap_or_else(|| self.unanswered());
         match (answer, asked_at) {
-            (Ok(mut quote), asked_at) => {
-                quote.stale |= self.lifetime.is_late(quote.as_of, self.at);
+            (Ok(quote), asked_at) => {
                 let until = self.lifetime.of_price(quote.as_of, asked_at.unwrap_or(self.at));
                 Kept { answer: Ok(quote), until, failures: 0 }
             }
-            (Err(error), Some(_)) => kept_error(error, failures, self.at),
+            (Err(error), Some(_)) => kept_error(error, failures, past, self.at),
             (Err(error), None) => Kept { answer: Err(error), until: self.at, failures },
         }
     }
@@ -97,12 +96,16 @@ impl Asking {
             }
         }
         let busy = "another process is still asking for it".to_owned();
-        Found { answer: Err(QuoteError::Upstream(busy)), asked_at: None }
+        Found { answer: Err(QuoteError::Upstream(busy)), asked_at: None, past: Past::Unknown }
+    }
+
+    fn unanswered(&self) -> Found {
+        Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at), past: Past::Unknown }
     }
 
     async fn ask_source_for_one(&self, symbol: &Symbol) -> Found {
         let found = self.ask_source(std::slice::from_ref(symbol)).await.remove(symbol);
-        found.unwrap_or_else(|| Found { answer: Err(QuoteError::unanswered()), asked_at: Some(self.at) })
+        found.unwrap_or_else(|| self.unanswered())
     }
 
     async fn ask_source(&self, symbols: &[Symbol]) -> HashMap<Symbol, Found> {
@@ -131,7 +134,17 @@ impl Asking {
             }
         }
         let asked_at = was_asked.then_some(self.at);
-        let found = |(symbol, answer)| (symbol, Found { answer, asked_at });
+        let is_denied = |answer: &Result<Quote, QuoteError>| answer.as_ref().is_err_and(lifetime::is_denial);
+        let denied: Vec<Symbol> = answers
+            .iter()
+            .filter(|(_, answer)| was_asked && is_denied(answer))
+            .map(|(symbol, _)| symbol.clone())
+            .collect();
+        let known = with_a_price(self.limits.as_deref(), &denied, &self.source.source()).await;
+        let found = |(symbol, answer)| {
+            let past = if known.contains(&symbol) { Past::HadPrice } else { Past::Unknown };
+            (symbol, Found { answer, asked_at, past })
+        };
         answers.into_iter().map(found).collect()
     }
 
@@ -151,7 +164,7 @@ impl Asking {
             .into_iter()
             .filter(|(_, published)| is_good(published, &source, self.lifetime, self.at));
         good.map(|(symbol, Published { quote, fetched_at })| {
-            (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at) })
+            (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at), past: Past::HadPrice })
         })
         .collect()
     }
@@ -179,8 +192,43 @@ impl Answer for HashMap<Symbol, Result<Quote, QuoteError>> {
     }
 }
 
+/// Those of the symbols that have had a price of this source, in any process.
+async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &PriceSource) -> HashSet<Symbol> {
+    let Some(limits) = limits.filter(|_| !symbols.is_empty()) else { return HashSet::new() };
+    match limits.store.published(symbols).await {
+        Ok(published) => published
+            .into_iter()
+            .filter(|(_, published)| published.quote.source == *source)
+            .map(|(symbol, _)| symbol)
+            .collect(),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "which symbols had a price is not known"
+            );
+            // They are asked for again sooner than need be.
+            symbols.iter().cloned().collect()
+        }
+    }
+}
+
+/// What is known of a symbol of which the source has just said something.
+pub(super) async fn past_of<T>(
+    limits: Option<&Limits>,
+    symbol: &Symbol,
+    source: &PriceSource,
+    found: &Result<Asked<Result<T, QuoteError>>, QuoteError>,
+) -> Past {
+    let denied =
+        matches!(found, Ok(Asked { answer: Err(error), kept_back: false }) if lifetime::is_denial(error));
+    if !denied || with_a_price(limits, std::slice::from_ref(symbol), source).await.is_empty() {
+        return Past::Unknown;
+    }
+    Past::HadPrice
+}
+
 /// Keeps an error, longer each time.
-pub(super) fn kept_error<T>(error: QuoteError, failures: u32, at: Timestamp) -> Kept<T> {
-    let failures = if lifetime::is_failure(&error) { failures.saturating_add(1) } else { 0 };
-    Kept { until: lifetime::of_error(&error, failures, at), answer: Err(error), failures }
+pub(super) fn kept_error<T>(error: QuoteError, failures: u32, past: Past, at: Timestamp) -> Kept<T> {
+    let failures = if lifetime::is_failure(&error, past) { failures.saturating_add(1) } else { 0 };
+    Kept { until: lifetime::of_error(&error, failures, past, at), answer: Err(error), failures }
 }

@@ -1,12 +1,10 @@
 //! Until when an answer is the best there is: by the sessions of the market, not by a constant.
 
 use chrono::TimeDelta;
-use domain::{Bar, Calendar, Freshness, Timestamp};
+use domain::{Bar, Calendar, Freshness, PUBLICATION, Timestamp};
 
 use crate::QuoteError;
 
-/// How long after a close its prices are published.
-pub(super) const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
 /// When to look again for what is late. Free data may come in the evening; calls are few.
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
 /// How long a price of the running session is kept.
@@ -14,8 +12,11 @@ const IN_SESSION: TimeDelta = TimeDelta::seconds(60);
 /// How long an error is kept: doubled each time it comes again, up to the longest.
 const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
 const AFTER_MANY_ERRORS: TimeDelta = TimeDelta::minutes(5);
-/// A symbol that does not exist today will not this afternoon.
+/// A symbol that has never had a price and does not exist today will not this afternoon.
 const AFTER_UNKNOWN: TimeDelta = TimeDelta::hours(24);
+/// A symbol that had a price is asked for again: after that time, doubled each time up to the longest.
+const AFTER_LOSS: TimeDelta = TimeDelta::minutes(1);
+const AFTER_LONG_LOSS: TimeDelta = TimeDelta::hours(1);
 /// How long the name of a company is kept.
 pub(super) const OF_LISTING: TimeDelta = TimeDelta::hours(24);
 
@@ -59,11 +60,6 @@ impl Lifetime {
         }
     }
 
-    /// Whether a newer end-of-day price than that of `as_of` should have been there at `at`.
-    pub(super) fn is_late(self, as_of: Timestamp, at: Timestamp) -> bool {
-        !self.intraday && as_of < self.calendar.last_closed(at - PUBLICATION).closes_at
-    }
-
     fn until_next_publication(self, as_of: Timestamp, at: Timestamp) -> Timestamp {
         let published = at - PUBLICATION;
         let next = self.calendar.booking_session(published).closes_at + PUBLICATION;
@@ -72,25 +68,43 @@ impl Lifetime {
     }
 }
 
+/// What is known of a symbol when its source says that there is no such stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// It has never had a price here.
+    Unknown,
+    /// It had a price: the answer may be a passing fault of the source.
+    HadPrice,
+}
+
+/// Whether the source says that there is no such stock, or none that is traded here.
+pub(super) fn is_denial(error: &QuoteError) -> bool {
+    matches!(error, QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })
+}
+
 /// Whether an error says nothing about the symbol, and may be over soon.
-pub(super) fn is_failure(error: &QuoteError) -> bool {
+pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     match error {
-        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => false,
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
         QuoteError::RateLimited { retry_at } => retry_at.is_none(),
-        QuoteError::Upstream(_) | QuoteError::Unreachable => true,
+        QuoteError::Upstream(_) | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
     }
 }
 
 /// Until when an error is kept that is the `failures`-th in a row. A source that says when to come back is taken
 /// at its word.
-pub(super) fn of_error(error: &QuoteError, failures: u32, at: Timestamp) -> Timestamp {
+pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timestamp) -> Timestamp {
+    let doublings = failures.saturating_sub(1).min(8);
     match error {
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } if past == Past::HadPrice => {
+            at + (AFTER_LOSS * (1 << doublings)).min(AFTER_LONG_LOSS)
+        }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => at + AFTER_UNKNOWN,
         QuoteError::RateLimited { retry_at: Some(retry_at) } => Timestamp::from(*retry_at).max(at),
-        QuoteError::RateLimited { retry_at: None } | QuoteError::Upstream(_) | QuoteError::Unreachable => {
-            let doublings = failures.saturating_sub(1).min(8);
-            at + (AFTER_ERROR * (1 << doublings)).min(AFTER_MANY_ERRORS)
-        }
+        QuoteError::RateLimited { retry_at: None }
+        | QuoteError::Upstream(_)
+        | QuoteError::Unreachable
+        | QuoteError::ClockAhead { .. } => at + (AFTER_ERROR * (1 << doublings)).min(AFTER_MANY_ERRORS),
     }
 }
 
@@ -121,13 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn a_late_close_is_asked_for_again_and_marked() {
+    fn a_late_close_is_asked_for_again() {
         let lifetime = Lifetime::of(Freshness::EndOfDay, Calendar::Xnys).unwrap();
-        let (thursday, friday) = (instant("2026-11-19T21:00:00Z"), instant("2026-11-20T21:00:00Z"));
+        let thursday = instant("2026-11-19T21:00:00Z");
         let evening = instant("2026-11-20T22:00:00Z");
         assert_eq!(lifetime.of_price(thursday, evening), evening + TimeDelta::hours(2));
-        assert!(lifetime.is_late(thursday, evening) && !lifetime.is_late(friday, evening));
-        assert!(!lifetime.is_late(thursday, instant("2026-11-20T21:29:59Z")));
     }
 
     #[test]
@@ -148,10 +160,31 @@ mod tests {
         let unknown = QuoteError::UnknownSymbol("NOSUCH".parse().unwrap());
         let limited = |retry_at: Timestamp| QuoteError::RateLimited { retry_at: Some(retry_at.utc()) };
         let tomorrow = instant("2026-11-21T05:05:00Z");
-        assert_eq!(of_error(&unknown, 0, at), at + TimeDelta::hours(24));
-        assert_eq!(of_error(&limited(tomorrow), 0, at), tomorrow);
-        assert_eq!(of_error(&limited(at - TimeDelta::hours(1)), 0, at), at);
+        let of_error = |error: &QuoteError, failures| of_error(error, failures, Past::Unknown, at);
+        let is_failure = |error: &QuoteError| is_failure(error, Past::Unknown);
+        assert_eq!(of_error(&unknown, 0), at + TimeDelta::hours(24));
+        assert_eq!(of_error(&limited(tomorrow), 0), tomorrow);
+        assert_eq!(of_error(&limited(at - TimeDelta::hours(1)), 0), at);
         assert!(!is_failure(&unknown) && !is_failure(&limited(tomorrow)));
+    }
+
+    #[test]
+    fn a_symbol_that_had_a_price_is_asked_for_after_a_minute_and_then_less_and_less_up_to_an_hour() {
+        let at = instant("2026-11-20T15:00:00Z");
+        let symbol: domain::Symbol = "AAPL".parse().unwrap();
+        let denials = [
+            QuoteError::UnknownSymbol(symbol.clone()),
+            QuoteError::NotTradable { symbol, reason: "it is not quoted in US dollars" },
+        ];
+        for denial in denials {
+            assert!(is_denial(&denial) && is_failure(&denial, Past::HadPrice));
+            for (failures, minutes) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (1000, 60)]
+            {
+                let until = of_error(&denial, failures, Past::HadPrice, at);
+                assert_eq!(until, at + TimeDelta::minutes(minutes), "{failures}");
+            }
+        }
+        assert!(!is_denial(&QuoteError::Unreachable));
     }
 
     #[test]
@@ -160,8 +193,11 @@ mod tests {
         for (failures, seconds) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
             for error in [QuoteError::Unreachable, QuoteError::Upstream("a price that cannot be".to_owned())]
             {
-                assert!(is_failure(&error));
-                assert_eq!(of_error(&error, failures, at), at + TimeDelta::seconds(seconds), "{failures}");
+                for past in [Past::Unknown, Past::HadPrice] {
+                    assert!(is_failure(&error, past));
+                    let until = of_error(&error, failures, past, at);
+                    assert_eq!(until, at + TimeDelta::seconds(seconds), "{failures}");
+                }
             }
         }
     }

@@ -76,9 +76,10 @@ impl Fetching {
                 Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
                 Err(error) => Err(error),
             };
-        let at = self.at;
+        let (at, source) = (self.at, self.source.source());
+        let past = asking::past_of(Some(&*self.limits), &self.symbol, &source, &found).await;
         let Kept { answer, until, failures } =
-            kept(found, failures, at, |as_of| self.lifetime.of_price(*as_of, at));
+            kept(found, failures, past, at, |as_of| self.lifetime.of_price(*as_of, at));
         Kept { answer: answer.map(drop), until, failures }
     }
 

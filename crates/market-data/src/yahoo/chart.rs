@@ -12,11 +12,9 @@ use super::transport::Reply;
 use super::{History, SOURCE, number, ticker};
 use crate::QuoteError;
 use crate::corporate::{Dividend, Split};
-use crate::plausible::{DayPrices, in_shares_of, jumps, past_session, unusable};
+use crate::plausible::{DayFields, DayPrices, in_shares_of, jumps, past_session, time_of_price, unusable};
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
-/// How far the provider's clock may be ahead of ours.
-const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// Whose last trade is older than that is not traded any more.
 const DEAD: TimeDelta = TimeDelta::days(30);
 const NEW_YORK: &str = "America/New_York";
@@ -82,20 +80,18 @@ pub(super) struct Facts<'a> {
 
 impl Facts<'_> {
     pub(super) fn quote(&self, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
-        let price = number::price(self.price).ok_or_else(|| unusable("a price that cannot be"))?;
-        let is_above = |limit: &Value| number::price(limit).is_some_and(|limit| price > limit);
-        let is_below = |limit: &Value| number::price(limit).is_some_and(|limit| price < limit);
-        if is_above(self.high) || is_below(self.low) {
-            return Err(unusable("a price outside the day's low and high"));
-        }
+        let day = DayFields {
+            open: None,
+            high: number::price(self.high),
+            low: number::price(self.low),
+            close: number::price(self.price),
+        };
+        let price = day.settled()?.close;
         let as_of = number::instant(self.time).ok_or_else(|| unusable("a time that is none"))?;
         if as_of < now - DEAD {
             return Err(QuoteError::UnknownSymbol(asked.clone()));
         }
-        let session = past_session(exchange_date(as_of.into()), now);
-        if as_of > now + CLOCK_MARGIN || session.is_none() {
-            return Err(unusable("a quote of a time without trading"));
-        }
+        let as_of = time_of_price(as_of, now)?.into();
         Ok(Quote {
             symbol: asked.clone(),
             price,
@@ -103,10 +99,10 @@ impl Facts<'_> {
             ask: None,
             previous_close: None,
             volume: number::whole(self.volume),
-            as_of: as_of.min(now).into(),
+            as_of,
             source: PriceSource::from(SOURCE),
             freshness: Freshness::Delayed,
-            stale: as_of < Calendar::Xnys.last_closed(now.into()).opens_at.utc(),
+            stale: Freshness::Delayed.is_stale(as_of, now.into(), Calendar::Xnys),
         })
     }
 }
@@ -136,7 +132,8 @@ fn bars(result: &Value, asked: &Symbol, at: Timestamp, now: DateTime<Utc>) -> Re
     let mut bars: BTreeMap<NaiveDate, (bool, Bar)> = BTreeMap::new();
     let mut refused = 0_usize;
     for day in days(result) {
-        if day.is_empty() {
+        // A day without trades, or whose close the provider does not have yet.
+        if day.close.is_null() {
             continue;
         }
         let Some(session) = past_session(day.date, now) else {
@@ -227,21 +224,16 @@ struct Day<'a> {
 }
 
 impl Day<'_> {
-    fn is_empty(&self) -> bool {
-        [self.open, self.high, self.low, self.close].into_iter().any(Value::is_null)
-    }
-
     fn bar(&self) -> Result<Bar, QuoteError> {
-        let price = |value: &Value| number::price(value).ok_or_else(|| unusable("a price that cannot be"));
-        let prices = DayPrices {
-            open: price(self.open)?,
-            high: price(self.high)?,
-            low: price(self.low)?,
-            close: price(self.close)?,
+        let prices = DayFields {
+            open: number::price(self.open),
+            high: number::price(self.high),
+            low: number::price(self.low),
+            close: number::price(self.close),
         };
-        let DayPrices { open, high, low, close } = prices.checked()?;
-        let volume = if self.volume.is_null() { Some(0) } else { number::whole(self.volume) };
-        let volume = volume.ok_or_else(|| unusable("a volume that is no whole number"))?;
+        let DayPrices { open, high, low, close } = prices.settled()?;
+        // A volume that is no number is unknown, which is told as none.
+        let volume = number::whole(self.volume).unwrap_or(0);
         Ok(Bar { date: self.date, open, high, low, close, volume })
     }
 }

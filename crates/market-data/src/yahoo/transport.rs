@@ -84,7 +84,7 @@ impl Transport {
         }
     }
 
-    /// An error of the server's own is tried again once.
+    /// An error of the server's own is tried again once, unless it comes with a time to wait.
     pub(super) async fn get_text(
         &self,
         path: &[&str],
@@ -122,6 +122,11 @@ impl Transport {
         };
         let (status, bytes) = (answer.status.as_u16(), answer.body.len());
         tracing::debug!(path, status, bytes, "Yahoo answered");
+        if let Some(until) = answer.refused_until(self.now()) {
+            self.door.refused(until.into());
+            tracing::warn!(%until, "Yahoo asks to wait");
+            return Err(refusal(until.into()));
+        }
         if answer.status == StatusCode::TOO_MANY_REQUESTS || says_too_many(&answer.body) {
             self.door.failed(now());
             tracing::warn!("Yahoo refuses this address for now");

@@ -192,15 +192,10 @@ async fn values_that_cannot_be_are_not_believed() {
         ("05. price", json!("1000000000000")),
         ("05. price", json!(null)),
         ("05. price", json!(["225.97"])),
-        ("05. price", json!("226.2000")),
-        ("05. price", json!("223.8800")),
-        ("02. open", json!("300")),
-        ("03. high", json!("1")),
-        ("04. low", json!("226.0000")),
+        ("05. price", json!("228.4600")),
+        ("05. price", json!("221.6000")),
         ("01. symbol", json!("MSFT")),
         ("01. symbol", json!("")),
-        ("07. latest trading day", json!("2026-11-23")),
-        ("07. latest trading day", json!("2099-01-05")),
         ("07. latest trading day", json!("2026-11-21")),
         ("07. latest trading day", json!("2026-13-45")),
         ("07. latest trading day", json!("-9999-01-05")),
@@ -209,6 +204,34 @@ async fn values_that_cannot_be_are_not_believed() {
     ] {
         let answer = quote_of(quote_with(&[(field, value.clone())])).await;
         assert!(matches!(answer, Err(QuoteError::Upstream(_))), "{field} {value}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_day_after_our_time_names_the_clock() {
+    for date in ["2026-11-23", "2099-01-05"] {
+        let answer = quote_of(quote_with(&[("07. latest trading day", json!(date))])).await;
+        assert!(matches!(answer, Err(QuoteError::ClockAhead { .. })), "{date}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_beside_the_price_may_be_wrong() {
+    for (field, value) in [
+        ("02. open", "300"),
+        ("02. open", "None"),
+        ("03. high", "1"),
+        ("03. high", "0.0000"),
+        ("03. high", "223.8900"),
+        ("04. low", "226.0000"),
+        ("04. low", ""),
+    ] {
+        let quote = quote_of(quote_with(&[(field, json!(value))])).await;
+        assert_eq!(quote.unwrap().price, price("225.97"), "{field} {value}");
+    }
+    for told in ["226.2000", "223.8800"] {
+        let quote = quote_of(quote_with(&[("05. price", json!(told))])).await;
+        assert_eq!(quote.unwrap().price, price(told), "a little outside the day's range");
     }
 }
 
@@ -319,6 +342,8 @@ async fn bars_are_sorted_finished_and_sound() {
                     "2026-11-23": good(),
                     "2099-99-99": good(),
                     "2026-11-13": row("10.00", "12.00", "9.00", "11.00", "many"),
+                    "2026-11-12": row("10.00", "12.00", "9.00", "15.00", "1000"),
+                    "2026-11-11": row("10.00", "12.00", "9.00", "0.00", "1000"),
                 },
             }),
         )
@@ -326,8 +351,15 @@ async fn bars_are_sorted_finished_and_sound() {
     let dates = async |at| {
         provider.bars(at).await.unwrap().iter().map(|bar| bar.date.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(dates(NOW).await, ["2026-11-16", "2026-11-19", "2026-11-20"]);
-    assert_eq!(dates("2026-11-20T20:59:59Z").await, ["2026-11-16", "2026-11-19"]);
+    let sound = ["2026-11-13", "2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20"];
+    assert_eq!(dates(NOW).await, sound);
+    assert_eq!(dates("2026-11-20T20:59:59Z").await, sound[..5]);
+    // Of a day with one wrong price the others count.
+    let bars = provider.bars(NOW).await.unwrap();
+    let prices = |at: usize| [&bars[at].low, &bars[at].high, &bars[at].close].map(ToString::to_string);
+    assert_eq!(prices(3), ["9.00", "12.01", "12.01"]);
+    assert_eq!(prices(2), ["10.00", "12.00", "11.00"]);
+    assert_eq!(bars[0].volume, 0);
 }
 
 #[tokio::test]
@@ -438,6 +470,38 @@ async fn bodies_that_are_no_answers_are_refused() {
 async fn status_429_is_a_rate_limit_whatever_it_says() {
     let provider = Provider::that_says(ResponseTemplate::new(429).set_body_string("slow down")).await;
     assert!(matches!(provider.quote("AAPL").await, Err(QuoteError::RateLimited { retry_at: Some(_) })));
+}
+
+#[tokio::test]
+async fn no_redirect_carries_the_key_to_another_host() {
+    let elsewhere = Provider::that_says_json(quote_with(&[])).await;
+    for status in [301, 302, 303, 307, 308] {
+        for location in [
+            format!("{}/query", elsewhere.server.uri()),
+            elsewhere.server.uri().replace("http:", ""),
+            elsewhere.server.uri().replace("127.0.0.1", "localhost"),
+        ] {
+            let away = ResponseTemplate::new(status).insert_header("location", location.as_str());
+            let provider = Provider::that_says(away).await;
+            let answer = provider.quote("AAPL").await;
+            let told = matches!(&answer, Err(QuoteError::Upstream(why)) if why.contains("another host"));
+            assert!(told, "{status} to {location}: {answer:?}");
+            assert_eq!(provider.calls().await, 1);
+        }
+    }
+    assert_eq!(elsewhere.calls().await, 0);
+}
+
+#[tokio::test]
+async fn a_time_to_wait_is_told_with_status_429_and_503() {
+    for status in [429, 503] {
+        let answer = ResponseTemplate::new(status).insert_header("retry-after", "300");
+        let provider = Provider::that_says(answer).await;
+        let until = instant(NOW).utc() + chrono::TimeDelta::seconds(300);
+        assert_eq!(provider.quote("AAPL").await, Err(QuoteError::RateLimited { retry_at: Some(until) }));
+        let table = provider.client.listings(market_data::ListingState::Active).await;
+        assert_eq!(table, Err(QuoteError::RateLimited { retry_at: Some(until) }));
+    }
 }
 
 #[tokio::test]

@@ -417,7 +417,6 @@ async fn bulk_rows_that_cannot_be_are_no_prices() {
         ("close", "None"),
         ("close", "1000000000000"),
         ("close", "400.00"),
-        ("timestamp", "2099-10-30 15:59:53"),
         ("timestamp", "2099-99-99"),
         ("timestamp", "2024-10-27 12:00:00"),
         ("timestamp", "2024-10-30 04:00:00"),
@@ -429,6 +428,11 @@ async fn bulk_rows_that_cannot_be_are_no_prices() {
         let quotes = paid.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
         assert!(matches!(quotes[&symbol("AAPL")], Err(QuoteError::Upstream(_))), "{field} {value}");
     }
+    let mut row = good.clone();
+    row["timestamp"] = json!("2099-10-30 15:59:53");
+    let paid = asked_at_the_recording(json!({ "message": "success", "data": [row] })).await;
+    let quotes = paid.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+    assert!(matches!(quotes[&symbol("AAPL")], Err(QuoteError::ClockAhead { .. })));
 }
 
 #[tokio::test]

@@ -193,13 +193,12 @@ async fn values_that_cannot_be_are_not_believed() {
         ("regularMarketPrice", json!("None")),
         ("regularMarketPrice", json!(1e12)),
         ("regularMarketPrice", json!([269.7])),
-        ("regularMarketPrice", json!(271.42)),
-        ("regularMarketPrice", json!(267.10)),
+        ("regularMarketPrice", json!(274.13)),
+        ("regularMarketPrice", json!(264.40)),
         ("regularMarketTime", json!(null)),
         ("regularMarketTime", json!("yesterday")),
-        ("regularMarketTime", json!(4_102_444_800_i64)),
-        ("regularMarketTime", json!(1_761_825_661)),
         ("regularMarketTime", json!(1_761_480_000)),
+        ("regularMarketTime", json!(1_761_825_540)),
         ("symbol", json!("MSFT")),
         ("symbol", json!(null)),
         ("chartPreviousClose", json!(1200.0)),
@@ -207,6 +206,18 @@ async fn values_that_cannot_be_are_not_believed() {
     ] {
         let answer = quote_of(chart_with(&[(field, value.clone())])).await;
         assert!(matches!(answer, Err(QuoteError::Upstream(_))), "{field} {value}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_price_a_little_outside_the_days_range_is_believed() {
+    for told in [271.42, 267.10] {
+        let quote = quote_of(chart_with(&[("regularMarketPrice", json!(told))])).await.unwrap();
+        assert_eq!(quote.price, price(&told.to_string()));
+    }
+    for missing in [json!(null), json!(0), json!("None")] {
+        let range = [("regularMarketDayHigh", missing.clone()), ("regularMarketDayLow", missing)];
+        assert_eq!(quote_of(chart_with(&range)).await.unwrap().price, price("269.70"));
     }
 }
 
@@ -227,7 +238,44 @@ async fn a_dead_ticker_is_unknown_and_an_old_price_stale() {
     let dead = last_traded("2019-05-03T20:00:00Z").await;
     assert_eq!(dead, Err(QuoteError::UnknownSymbol(symbol("AAPL"))));
     assert!(last_traded("2025-10-28T20:00:00Z").await.unwrap().stale);
-    assert!(!last_traded("2025-10-29T14:00:00Z").await.unwrap().stale);
+    assert!(last_traded("2025-10-29T14:00:00Z").await.unwrap().stale, "the price of the morning is no close");
+    assert!(!last_traded("2025-10-29T19:45:00Z").await.unwrap().stale);
+}
+
+#[tokio::test]
+async fn a_price_dated_after_our_time_names_the_clock() {
+    let provider = Provider::at(IN_SESSION).await;
+    let now = provider.now().timestamp();
+    for (ahead, is_shown) in [(0, true), (60, true), (61, false), (160, false), (86_400, false)] {
+        provider.server.reset().await;
+        let chart = chart_with(&[("regularMarketTime", json!(now + ahead))]);
+        provider.answers("/v8/finance/chart/AAPL", chart).await;
+        match provider.quote("AAPL").await {
+            Ok(quote) => assert!(is_shown && quote.as_of == provider.now().into(), "{ahead}"),
+            Err(QuoteError::ClockAhead { by }) => {
+                assert!(!is_shown && by == TimeDelta::seconds(ahead), "{ahead}")
+            }
+            Err(other) => panic!("{ahead}: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_wait_is_kept_exactly() {
+    for status in [429, 503] {
+        let answer = ResponseTemplate::new(status).insert_header("retry-after", "120");
+        let provider = Provider::that_says(answer).await;
+        let until = provider.now() + TimeDelta::seconds(120);
+        let refused = Err(QuoteError::RateLimited { retry_at: Some(until) });
+        assert_eq!(provider.quote("AAPL").await, refused);
+        assert_eq!(provider.quote("AAPL").await, refused);
+        provider.pass(TimeDelta::seconds(119));
+        assert_eq!(provider.quote("MSFT").await, refused);
+        assert_eq!(provider.calls().await, 1, "neither repeated nor sent before its time");
+        provider.pass(TimeDelta::seconds(1));
+        assert!(provider.quote("AAPL").await.is_err());
+        assert_eq!(provider.calls().await, 2);
+    }
 }
 
 #[tokio::test]
@@ -360,7 +408,7 @@ async fn empty_slots_the_live_tail_and_mistakes_are_left_out() {
         ("2025-10-29T13:30:00Z", flat(102.0)),
         ("2025-10-30T15:29:58Z", [json!(103.0), json!(103.0), json!(103.0), json!(103.0), json!(0)]),
     ];
-    let sound = ["2025-10-20", "2025-10-22", "2025-10-28", "2025-10-29"];
+    let sound = ["2025-10-20", "2025-10-22", "2025-10-23", "2025-10-28", "2025-10-29"];
     assert_eq!(dates_of(series(&slots), IN_SESSION).await.unwrap(), sound);
     // Fetched before the close and looked at after it, the tail has still not all trades in it.
     assert_eq!(dates_of(series(&slots), "2025-10-30T20:00:30Z").await.unwrap(), sound);
@@ -808,7 +856,13 @@ async fn options_coins_and_firms_without_a_symbol_are_not_found() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_three_times() {
+async fn redirects_are_followed_three_times_and_to_no_other_host() {
+    let elsewhere = Provider::that_says(ResponseTemplate::new(200).set_body_json(chart_with(&[]))).await;
+    let address = format!("{}/v8/finance/chart/AAPL", elsewhere.server.uri());
+    let provider = Provider::that_says(ResponseTemplate::new(302).insert_header("location", address)).await;
+    assert!(matches!(provider.quote("AAPL").await, Err(QuoteError::Upstream(_))));
+    assert_eq!((provider.calls().await, elsewhere.calls().await), (1, 0));
+
     let circle = Provider::that_says(ResponseTemplate::new(302).insert_header("location", "/round")).await;
     assert!(matches!(circle.quote("AAPL").await, Err(QuoteError::Upstream(_))));
     assert_eq!(circle.calls().await, 4);

@@ -327,3 +327,36 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
     assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
     assert_not_found("order", exchange.order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await);
 }
+
+/// With every kind of source and at every hour of a week: a price that is shown as new fills an order, and one that is
+/// shown as stale does not.
+#[tokio::test]
+async fn an_order_fills_exactly_at_prices_that_are_not_shown_as_stale() {
+    for freshness in [Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay] {
+        let exchange = Exchange::with(FixedPrices::of(freshness, Calendar::Xnys)).await;
+        let sam = exchange.investor("sam", "100000.00").await;
+        let (mut filled, mut refused) = (0, 0);
+        for hours in 0..120 {
+            exchange.pass(TimeDelta::hours(1));
+            // A close is a matter of hours where other prices are one of minutes.
+            let unit = if freshness == Freshness::EndOfDay { 60 } else { 1 };
+            let age = TimeDelta::minutes(unit * [0, 1, 5, 19, 21, 60, 125][hours % 7]);
+            let newest = exchange.now() - age;
+            exchange.prices.set_as_of("AAPL", (hours % 3 != 0).then_some(newest));
+            let shown = exchange.quote(&symbol("AAPL")).await.unwrap();
+            match exchange.buy(sam, "AAPL", "1").await {
+                Ok(placed) => {
+                    assert!(!shown.stale, "{freshness:?} {shown:?}");
+                    assert_eq!(placed.order.order.status, OrderStatus::Filled);
+                    filled += 1;
+                }
+                Err(Error::OrderRejected(OrderRejected::NoFreshPrice { .. })) => {
+                    assert!(shown.stale, "{freshness:?} {shown:?}");
+                    refused += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(filled > 5 && refused > 5, "{freshness:?}: {filled} {refused}");
+    }
+}

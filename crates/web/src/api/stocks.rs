@@ -152,7 +152,10 @@ pub async fn quote(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let latest = state.services.quote_for(Some(user.account.id), &symbol(&path)?).await?;
-    Ok(HttpResponse::Ok().json(Quote { stale_reason: latest.why_stale, ..Quote::from(latest.quote) }))
+    Ok(HttpResponse::Ok().json(Quote {
+        stale_reason: latest.why_stale.map(|why| why.to_string()),
+        ..Quote::from(latest.quote)
+    }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -231,8 +231,10 @@ pub async fn show(
     let actions = services.corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
     let (quote, no_price, why_stale) = match services.quote_for(Some(user), &symbol).await {
-        Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale),
-        Err(error @ Error::NoPrice { .. }) => (None, format::sentence(&error.to_string()), None),
+        Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
+        Err(error @ (Error::NoPrice { .. } | Error::ClockBehind { .. })) => {
+            (None, format::sentence(&error.to_string()), None)
+        }
         Err(error) => return Err(error.into()),
     };
     let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
