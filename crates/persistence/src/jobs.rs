@@ -100,6 +100,17 @@ pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreEr
         .get_result(tx.conn)?)
 }
 
+/// The keys of runs of that kind that have not ended, in order.
+pub fn unfinished_keys(tx: &mut Tx<'_>, kind: &str) -> Result<Vec<String>, StoreError> {
+    let unfinished = job_runs::status.eq_any([JobStatus::Queued.as_str(), JobStatus::Running.as_str()]);
+    Ok(job_runs::table
+        .filter(job_runs::kind.eq(kind).and(unfinished))
+        .select(job_runs::key)
+        .distinct()
+        .order(job_runs::key)
+        .load(tx.conn)?)
+}
+
 /// The newest instant at which a run was planned, begun or ended, or showed a sign of life.
 pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     use diesel::dsl::max;

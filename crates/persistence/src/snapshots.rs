@@ -141,6 +141,17 @@ pub fn finals_in_range(
     Ok(rows.into_iter().map(Snapshot::from).collect())
 }
 
+/// The days up to `last` for which some portfolio has a provisional row, oldest first.
+pub fn provisional_dates(tx: &mut Tx<'_>, last: NaiveDate, limit: i64) -> Result<Vec<NaiveDate>, StoreError> {
+    Ok(portfolio_snapshots::table
+        .filter(portfolio_snapshots::provisional.eq(true).and(portfolio_snapshots::date.le(last)))
+        .select(portfolio_snapshots::date)
+        .distinct()
+        .order(portfolio_snapshots::date)
+        .limit(limit)
+        .load(tx.conn)?)
+}
+
 /// The newest final row before that day.
 pub fn last_before(
     tx: &mut Tx<'_>,

@@ -285,7 +285,8 @@ impl Services {
     ) -> Result<String> {
         let new = self.learn_corporate_actions().await?;
         let AppliedCount { actions, portfolios, payments } = self.apply_corporate_actions().await?;
-        let again = self.take_snapshots_again(&mut alive).await?;
+        let again =
+            self.take_snapshots_again(&mut alive).await? + self.finalize_provisional(&mut alive).await?;
         let mut outcome =
             format!("{new} new, {actions} applied to {portfolios} portfolios, {payments} dividends paid");
         if again > 0 {

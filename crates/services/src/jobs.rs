@@ -94,9 +94,9 @@ const SETTLING: TimeDelta = TimeDelta::seconds(5);
 /// An end-of-day source without the close is asked again, by New York's time: in the evening, and next morning.
 const EVENING: NaiveTime = NaiveTime::from_hms_opt(20, 30, 0).expect("a time of day");
 const NEXT_MORNING: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
-/// Then its close is waited for more patiently, and after some days no longer.
+/// Then its close is waited for more patiently, until as many further sessions have closed.
 const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
-const GIVE_UP_AFTER: chrono::Days = chrono::Days::new(4);
+const GIVE_UP_AFTER_SESSIONS: usize = 10;
 /// How the keys of runs end that somebody has asked for.
 const ON_REQUEST: &str = " on request";
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
@@ -264,17 +264,23 @@ impl Services {
         }
     }
 
-    /// When to look again, while an end-of-day source may publish the session's close.
+    /// When to look again, while the source may still publish the session's close. The simulated market has each close
+    /// at once. What a run gives up is taken up again by [`Services::finalize_provisional`].
     fn close_may_still_come(&self, date: NaiveDate) -> Option<TimeDelta> {
-        if self.freshness() != Freshness::EndOfDay {
+        if self.freshness() == Freshness::Simulated {
             return None;
         }
-        let now = self.market.now().utc().with_timezone(&EXCHANGE_ZONE).naive_local();
-        if now < date.succ_opt()?.and_time(NEXT_MORNING) {
+        let now = self.market.now();
+        let local = now.utc().with_timezone(&EXCHANGE_ZONE).naive_local();
+        if local < date.succ_opt()?.and_time(NEXT_MORNING) {
             return Some(PUBLISHED_DELAY);
         }
-        let give_up = date.checked_add_days(GIVE_UP_AFTER)?.and_time(NEXT_MORNING);
-        (now < give_up).then_some(PATIENT_PAUSE)
+        let last = self
+            .market
+            .calendar
+            .sessions(date.succ_opt()?, date + chrono::Days::new(60))
+            .nth(GIVE_UP_AFTER_SESSIONS - 1)?;
+        (now < last.closes_at).then_some(PATIENT_PAUSE)
     }
 
     async fn prune(&self) -> Result<String> {

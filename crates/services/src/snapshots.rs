@@ -6,25 +6,35 @@
 
 use std::collections::HashMap;
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 use domain::share_basis::session_basis;
 use domain::{
-    AsTraded, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
+    AsTraded, Bar, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
     Stock, StockId, Timestamp,
 };
 use market_data::Purpose;
 use persistence::corporate_actions::Owed;
 use persistence::portfolios::PortfolioRecord;
-use persistence::{StoreError, corporate_actions, portfolios, positions, snapshots, stocks, transactions};
+use persistence::{
+    StoreError, corporate_actions, jobs, portfolios, positions, snapshots, stocks, transactions,
+};
 
 use crate::Services;
 use crate::corporate_actions::Splits;
 use crate::error::{Error, Result};
+use crate::jobs::JobKind;
 use crate::performance::EARLIEST;
 
 /// Portfolios that are read and written in one transaction.
 const BATCH: i64 = 500;
 const SMALLEST_BATCH: i64 = 20;
+/// Closes of later sessions that show that a session without one had no trade: the newest may be published first.
+const LATER_CLOSES: usize = 2;
+/// How far back the close before a session without a trade is looked for at the source.
+const DAYS_BEFORE: Days = Days::new(30);
+const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
+/// Sessions that are taken again at once.
+const MOST_SESSIONS: i64 = 50;
 
 /// What taking the snapshots of a session came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -170,7 +180,10 @@ impl Services {
                 Some(price) if is_final => (price, false),
                 older => match self.fetch_close(&stock, date, prices.asked_at).await? {
                     Some(close) => (close, false),
-                    None => (older.ok_or_else(|| no_price(&stock))?, true),
+                    None => match self.book_day_without_trade(&stock, date).await? {
+                        Some(close) => (close, false),
+                        None => (older.ok_or_else(|| no_price(&stock))?, true),
+                    },
                 },
             };
             prices.known.insert(stock.id, price);
@@ -185,7 +198,11 @@ impl Services {
             return Ok(None);
         }
         let symbol = &stock.listing.symbol;
-        let bars = match self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, date, date, at).await {
+        // The sessions around it tell whether its close is late or it was one without a trade.
+        let first = date.checked_sub_days(DAYS_BEFORE).unwrap_or(date);
+        let last = self.market.calendar.last_closed(at).date;
+        let bars = match self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, first, last, at).await
+        {
             Ok(bars) => bars,
             Err(error) => {
                 tracing::warn!(%symbol, %date, error = &error as &dyn std::error::Error, "no closing price for the snapshot");
@@ -200,6 +217,72 @@ impl Services {
                 Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
             })
             .await
+    }
+}
+
+impl Services {
+    /// A session that the source leaves out although it has closes of later ones was one without a trade in the stock:
+    /// the close before, in the shares of that session, is kept as the session's, with no volume. Answers that close;
+    /// `None` when the close may still come.
+    async fn book_day_without_trade(&self, stock: &Stock, date: NaiveDate) -> Result<Option<Price>> {
+        let (id, source, calendar) = (stock.id, self.market.quotes.source(), self.market.calendar);
+        let Some(next) = date.succ_opt() else { return Ok(None) };
+        let booked = self
+            .store
+            .write(move |tx| {
+                let later = stocks::bars_from(tx, id, source.as_str(), next, LAST_DAY)?;
+                if later.len() < LATER_CLOSES {
+                    return Ok(None);
+                }
+                let Some((_, day, close)) = stocks::closes_on(tx, &[id], date)?.pop() else {
+                    return Ok(None);
+                };
+                let (from, to) = (session_basis(calendar, day), session_basis(calendar, date));
+                let close = Splits::between(tx, from, to)?.convert(id, AsTraded::new(close, from), to);
+                let [open, high, low] = [&close; 3].map(Price::clone);
+                let bar = Bar { date, open, high, low, close: close.clone(), volume: 0 };
+                stocks::save_bars(tx, id, source.as_str(), &[bar])?;
+                Ok::<_, Error>(Some(close))
+            })
+            .await?;
+        if booked.is_some() {
+            tracing::info!(symbol = %stock.listing.symbol, %date, "a session without a trade: the close before counts");
+        }
+        Ok(booked)
+    }
+
+    /// Takes the snapshots again that are still provisional although their session has closed and no run waits for them,
+    /// oldest first. So rows become final without a command, however late a source answers. Answers for how many
+    /// sessions.
+    pub(crate) async fn finalize_provisional(
+        &self,
+        alive: &mut (impl FnMut() -> bool + Send),
+    ) -> Result<usize> {
+        let newest = self.market.calendar.last_closed(self.market.now()).date;
+        let dates = self
+            .store
+            .read(move |tx| {
+                let kind = JobKind::SnapshotPortfolios.as_str();
+                let mut dates = snapshots::provisional_dates(tx, newest, MOST_SESSIONS)?;
+                let waiting = jobs::unfinished_keys(tx, kind)?;
+                dates.retain(|date| !waiting.contains(&date.to_string()));
+                Ok::<_, Error>(dates)
+            })
+            .await?;
+        let mut taken = 0;
+        for date in dates {
+            let mut going = true;
+            let mut go_on = |_| {
+                going = alive();
+                going
+            };
+            self.take_snapshots(date, IdRange::ALL, &mut go_on).await?;
+            if !going {
+                break;
+            }
+            taken += 1;
+        }
+        Ok(taken)
     }
 }
 

@@ -7,7 +7,7 @@ use services::snapshots::{IdRange, SnapshotCount};
 use services::testing::FixedPrices;
 use services::{Error, Result};
 
-use crate::harness::{Exchange, Investor, amounts, day, fields};
+use crate::harness::{Exchange, Investor, amounts, day, fields, moment};
 
 /// A real market's calendar and prices of the moment.
 fn new_york() -> FixedPrices {
@@ -269,7 +269,7 @@ async fn end_of_day() -> (Exchange, Investor) {
 }
 
 async fn snapshot_status(exchange: &Exchange) -> Vec<Status> {
-    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
+    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 50).await.unwrap().items;
     runs.iter().map(|run| run.status()).collect()
 }
 
@@ -299,24 +299,93 @@ async fn a_missing_close_is_asked_for_again() {
     exchange.assert_books_balance().await;
 }
 
-#[tokio::test]
-async fn a_close_that_never_comes_is_waited_for_for_four_days() {
-    let (exchange, sam) = end_of_day().await;
-    let status = async || *snapshot_status(&exchange).await.last().unwrap();
+/// Two shares bought at 150.00 on Friday afternoon from a source of that kind; then the close of Friday is due.
+async fn two_shares_of(freshness: Freshness) -> (Exchange, Investor) {
+    let exchange = Exchange::with(FixedPrices::of(freshness, Calendar::Xnys)).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    exchange.at("2026-11-20T21:30:00Z");
     exchange.work().await;
-    while status().await != Status::Done {
-        exchange.pass(TimeDelta::minutes(61));
+    assert!(only_row(&exchange, sam).await.provisional, "{freshness:?}");
+    assert_eq!(snapshot_status(&exchange).await, [Status::Queued]);
+    (exchange, sam)
+}
+
+const REAL_SOURCES: [Freshness; 3] = [Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay];
+
+/// Goes on to that instant, with a worker at work every few hours.
+async fn work_until(exchange: &Exchange, instant: &str) {
+    while exchange.now() + TimeDelta::hours(6) < moment(instant) {
+        exchange.pass(TimeDelta::hours(6));
         exchange.work().await;
-        let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
-        assert!(runs.len() < 4, "it never ends: {runs:?}");
     }
-    // 6:00 in New York is 11:00 UTC.
-    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 10).await.unwrap().items;
-    let finished = runs.last().unwrap().finished_at.unwrap().to_rfc3339();
-    assert!(finished.starts_with("2026-11-24T11:") || finished.starts_with("2026-11-24T12:"), "{finished}");
-    let rows = exchange.rows(sam).await;
-    assert!(rows.iter().any(|row| row.date == day("2026-11-20") && row.provisional));
-    exchange.assert_books_balance().await;
+    exchange.at(instant);
+    exchange.work().await;
+}
+
+async fn friday(exchange: &Exchange, who: Investor) -> Snapshot {
+    exchange.rows(who).await.into_iter().find(|row| row.date == day("2026-11-20")).unwrap()
+}
+
+#[tokio::test]
+async fn a_close_that_is_published_overnight_makes_the_row_final_with_every_kind_of_source() {
+    for freshness in REAL_SOURCES {
+        let (exchange, sam) = two_shares_of(freshness).await;
+        work_until(&exchange, "2026-11-21T09:00:00Z").await;
+        assert!(only_row(&exchange, sam).await.provisional);
+        exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+        work_until(&exchange, "2026-11-21T15:00:00Z").await;
+        let row = only_row(&exchange, sam).await;
+        assert!(!row.provisional, "{freshness:?}");
+        assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
+        assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
+        exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_is_waited_for_for_ten_sessions_and_taken_without_a_command_after_that() {
+    for freshness in REAL_SOURCES {
+        let (exchange, sam) = two_shares_of(freshness).await;
+        // The tenth session after it closes on 7 December.
+        work_until(&exchange, "2026-12-07T18:00:00Z").await;
+        let status = async || *snapshot_status(&exchange).await.last().unwrap();
+        assert_eq!(status().await, Status::Queued, "{freshness:?}");
+        work_until(&exchange, "2026-12-08T12:00:00Z").await;
+        assert_eq!(status().await, Status::Done, "{freshness:?}");
+        assert!(friday(&exchange, sam).await.provisional);
+        exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+        work_until(&exchange, "2026-12-10T12:00:00Z").await;
+        let row = friday(&exchange, sam).await;
+        assert!(!row.provisional, "{freshness:?}");
+        assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
+        exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_without_a_trade_is_final_at_the_close_before() {
+    for freshness in REAL_SOURCES {
+        let (exchange, sam) = two_shares_of(freshness).await;
+        exchange.prices.set_close("AAPL", day("2026-11-19"), "149.00");
+        exchange.prices.set_close("AAPL", day("2026-11-23"), "152.00");
+        work_until(&exchange, "2026-11-24T15:00:00Z").await;
+        assert!(
+            friday(&exchange, sam).await.provisional,
+            "{freshness:?}: it may have been left out by mistake"
+        );
+        exchange.prices.set_close("AAPL", day("2026-11-24"), "153.00");
+        work_until(&exchange, "2026-11-25T15:00:00Z").await;
+        let row = friday(&exchange, sam).await;
+        assert!(!row.provisional, "{freshness:?}");
+        assert_eq!(amounts(&row), ["998.00", "700.00", "298.00", "1000.00"]);
+        exchange.assert_books_balance().await;
+        // A bar that comes after all changes nothing any more.
+        exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
+        work_until(&exchange, "2026-11-27T15:00:00Z").await;
+        assert_eq!(friday(&exchange, sam).await, row);
+        exchange.assert_books_balance().await;
+    }
 }
 
 #[tokio::test]
