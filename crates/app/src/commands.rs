@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chrono::NaiveDate;
+use domain::Symbol;
 use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
+use services::splits::SplitResolution;
 use services::{Error, Services};
 use web::WebConfig;
 use worker::WorkerConfig;
@@ -246,6 +248,22 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
         }
     )?;
     Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub async fn resolve_split(
+    config: &Config,
+    symbol: &Symbol,
+    resolution: &str,
+    ratio: Option<&str>,
+    reason: &str,
+) -> Result<ExitCode> {
+    let resolution = SplitResolution::parse(resolution, ratio)
+        .map_err(|error| anyhow::anyhow!("--{}: {}", error.field, error.message))?;
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::PricingCommand).await?;
+    services.resolve_split(symbol, resolution, reason).await.map_err(|error| told(error, ""))?;
+    say!("The split of {symbol} is resolved: orders fill again.")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub async fn create_user(config: &Config, username: String, email: String, admin: bool) -> Result<ExitCode> {

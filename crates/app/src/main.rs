@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
+use domain::Symbol;
 
 use config::{Config, Misspelled};
 use database_file::Create;
@@ -69,6 +70,9 @@ enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
+    /// Stocks: resolve a split in doubt
+    #[command(subcommand)]
+    Stock(StockCommand),
     /// Where prices come from
     #[command(subcommand)]
     Providers(ProvidersCommand),
@@ -129,6 +133,24 @@ enum ProvidersCommand {
 }
 
 #[derive(Subcommand)]
+enum StockCommand {
+    /// Resolve the split that holds trading in a stock; everybody's shares and open orders are corrected
+    ResolveSplit {
+        #[arg(long)]
+        symbol: Symbol,
+        /// What has happened: confirm (as announced), correct (another ratio) or withdraw (no split)
+        #[arg(long, value_name = "confirm|correct|withdraw")]
+        resolution: String,
+        /// With `correct`: new and old shares, like 2:1
+        #[arg(long)]
+        ratio: Option<String>,
+        /// Is kept with the decision
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum UserCommand {
     /// Open an account; the password is asked for, or read from standard input
     Create {
@@ -182,6 +204,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Migrate(create) => commands::migrate(&config, create.or(Create::Never)).await,
             Command::Snapshot { date } => commands::snapshot(&config, date).await,
             Command::Verify => commands::verify(&config).await,
+            Command::Stock(StockCommand::ResolveSplit { symbol, resolution, ratio, reason }) => {
+                commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
+            }
             Command::User(UserCommand::Create { username, email, admin }) => {
                 commands::create_user(&config, username, email, admin).await
             }

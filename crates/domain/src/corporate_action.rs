@@ -9,7 +9,10 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::decimal::{self, Decimal};
-use crate::{ActionId, Calendar, Money, Price, Quantity, StockId, Symbol, Timestamp};
+use crate::{
+    ActionId, Calendar, Money, Price, Quantity, SplitCheck, SplitConfirmation, StockId, Symbol, Timestamp,
+    TradingHold,
+};
 
 /// One event of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +155,39 @@ pub struct KnownAction {
     pub known_at: Timestamp,
     /// When everybody had it.
     pub applied_at: Option<Timestamp>,
+    /// Of a split: whether prices have confirmed it.
+    pub check: Option<SplitCheck>,
+    /// Of a split that was taken back: when everybody had their old shares again.
+    pub reversed_at: Option<Timestamp>,
+}
+
+impl KnownAction {
+    /// Whether it counts: a split counts unless it was suspended or withdrawn, any other action always does.
+    pub fn is_in_force(&self) -> bool {
+        self.check.as_ref().is_none_or(|check| check.confirmation.is_in_force())
+    }
+
+    /// The ratio of a split that is in force.
+    pub fn ratio(&self) -> Option<SplitRatio> {
+        self.action.ratio().filter(|_| self.is_in_force())
+    }
+
+    /// Whether some portfolios may still have the effect of a split that is no longer in force.
+    pub fn is_to_be_reversed(&self) -> bool {
+        !self.is_in_force() && self.reversed_at.is_none()
+    }
+
+    /// Why nothing fills in the stock at `now`; `None` where the action does not hold trading.
+    pub fn hold(&self, now: Timestamp) -> Option<TradingHold> {
+        let check = self.check.as_ref().filter(|check| check.confirmation.holds_trading())?;
+        let ratio = self.action.ratio().filter(|_| self.effective_at <= now)?;
+        Some(match check.confirmation {
+            SplitConfirmation::Suspended => {
+                TradingHold::SplitContradicted { ratio, compared: check.compared.clone() }
+            }
+            _ => TradingHold::AwaitingSplit { ratio },
+        })
+    }
 }
 
 impl CorporateAction {
@@ -168,6 +204,7 @@ impl CorporateAction {
         }
     }
 
+    /// The announced ratio of a split.
     pub fn ratio(&self) -> Option<SplitRatio> {
         match self.kind {
             CorporateActionKind::Split { numerator, denominator } => {
@@ -203,8 +240,8 @@ pub struct SplitRatio {
 }
 
 impl SplitRatio {
-    /// So many shares become that many, rounded down to nine decimals. The rest is less than 0.000000001 of a share:
-    /// less than a cent at every price the books hold, so there is nothing to pay for it.
+    /// So many shares become that many, rounded down to nine decimals. Of a position, [`crate::share_remainder`] keeps
+    /// the rest.
     pub fn shares(&self, old: &Quantity) -> Quantity {
         Quantity::quotient(&(&old.0 * &self.new_shares()), &self.old_shares())
     }
@@ -212,6 +249,12 @@ impl SplitRatio {
     /// What a share costs after the split that cost `old` before, to the tick. `None` beyond what a price can be.
     pub fn price(&self, old: &Price, mode: RoundingMode) -> Option<Price> {
         Price::quotient(&(&old.0 * &self.old_shares()), &self.new_shares(), mode).checked().ok()
+    }
+
+    /// The split that takes this one back.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        Self { numerator: self.denominator, denominator: self.numerator }
     }
 
     fn new_shares(&self) -> Decimal {

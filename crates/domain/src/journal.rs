@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::order::keywords;
 use crate::position::PositionError;
+use crate::share_remainder::{ShareRemainder, ShareRemainders};
 use crate::{
     ActionId, Money, OrderId, PerShare, PortfolioId, Position, Price, Quantity, Receipt, SplitRatio, StockId,
     Timestamp, TransactionId,
@@ -23,7 +24,7 @@ keywords! {
         Split = "split",
         /// What is charged apart from trades.
         Fee = "fee",
-        /// Takes the cash of an earlier line back.
+        /// Takes an earlier line back: its cash, its shares and its result.
         Reversal = "reversal",
     }
 }
@@ -55,6 +56,20 @@ pub enum BookedTerms {
     Dividend { per_share: PerShare },
 }
 
+/// What a reversal takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reversal {
+    /// The line that does not count any more.
+    pub of: TransactionId,
+    /// Shares before the reversal; the line's quantity are those after it.
+    pub before: Quantity,
+    /// From when on the shares count. Of a split its effective time, because there was no split; of a trade the time of
+    /// the reversal.
+    pub effective_at: Timestamp,
+    /// The ratio of a reversed split.
+    pub ratio: Option<SplitRatio>,
+}
+
 /// One line of the journal, as it is or will be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
@@ -79,6 +94,8 @@ pub struct JournalEntry {
     pub receipt: Option<Receipt>,
     /// Of dividends and splits.
     pub action: Option<BookedAction>,
+    /// Of a reversal of a split or a trade.
+    pub reverses: Option<Reversal>,
 }
 
 impl JournalEntry {
@@ -100,6 +117,7 @@ impl JournalEntry {
             timestamp,
             receipt: None,
             action: None,
+            reverses: None,
         }
     }
 
@@ -116,26 +134,93 @@ impl JournalEntry {
     /// Shares that a line has added and taken away.
     pub fn shares(&self) -> (Quantity, Quantity) {
         let quantity = || self.quantity.clone().unwrap_or_else(Quantity::zero);
-        match (self.transaction_type, &self.action) {
-            (TransactionType::Buy, _) => (quantity(), Quantity::zero()),
-            (TransactionType::Sell, _) => (Quantity::zero(), quantity()),
-            (TransactionType::Split, Some(BookedAction { terms: BookedTerms::Split { before, .. }, .. })) => {
-                let after = quantity();
-                match after.checked_sub(before) {
-                    Some(more) => (more, Quantity::zero()),
-                    None => (Quantity::zero(), before.clone() - &after),
-                }
+        let from = |before: &Quantity| {
+            let after = quantity();
+            match after.checked_sub(before) {
+                Some(more) => (more, Quantity::zero()),
+                None => (Quantity::zero(), before.clone() - &after),
             }
+        };
+        match (self.transaction_type, &self.action, &self.reverses) {
+            (TransactionType::Buy, ..) => (quantity(), Quantity::zero()),
+            (TransactionType::Sell, ..) => (Quantity::zero(), quantity()),
+            (
+                TransactionType::Split,
+                Some(BookedAction { terms: BookedTerms::Split { before, .. }, .. }),
+                _,
+            ) => from(before),
+            (TransactionType::Reversal, _, Some(reversal)) => from(&reversal.before),
             _ => (Quantity::zero(), Quantity::zero()),
+        }
+    }
+
+    /// Whether the line changes a position: its shares, its cost or its result.
+    fn moves_position(&self) -> bool {
+        match self.transaction_type {
+            TransactionType::Buy | TransactionType::Sell | TransactionType::Split => true,
+            TransactionType::Reversal => self.reverses.is_some(),
+            TransactionType::Deposit
+            | TransactionType::Withdrawal
+            | TransactionType::Dividend
+            | TransactionType::Fee => false,
         }
     }
 
     /// From when on the shares of the line count.
     pub fn shares_since(&self) -> Timestamp {
-        match (self.transaction_type, &self.action) {
-            (TransactionType::Split, Some(action)) => action.effective_at,
+        match (self.transaction_type, &self.action, &self.reverses) {
+            (TransactionType::Split, Some(action), _) => action.effective_at,
+            (TransactionType::Reversal, _, Some(reversal)) => reversal.effective_at,
             _ => self.timestamp,
         }
+    }
+}
+
+/// Leaves out lines that were reversed, together with their reversals. `entries` are in the order of their ids.
+pub fn without_reversed(mut entries: Vec<JournalEntry>) -> Vec<JournalEntry> {
+    let has = |id: Option<TransactionId>| id.is_some() && entries.iter().any(|entry| entry.id == id);
+    let reversed: Vec<TransactionId> = entries
+        .iter()
+        .filter_map(|entry| Some(entry.reverses.as_ref()?.of))
+        .filter(|id| has(Some(*id)))
+        .collect();
+    let is_over = |id: &TransactionId| reversed.contains(id);
+    entries.retain(|entry| {
+        !entry.id.as_ref().is_some_and(is_over)
+            && !entry.reverses.as_ref().is_some_and(|reversal| is_over(&reversal.of))
+    });
+    entries
+}
+
+/// Of the `earlier` entries of a portfolio, which come in the order of their ids, those of a stock that were booked after
+/// an action took effect, without reversed ones. A split of the same opening comes before the action.
+pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
+    let since = earlier.iter().filter(|entry| {
+        let of_split = entry.action.is_some()
+            || entry.reverses.as_ref().is_some_and(|reversal| reversal.ratio.is_some());
+        entry.stock_id == Some(stock)
+            && entry.moves_position()
+            && entry.timestamp >= effective_at
+            && (!of_split || entry.shares_since() > effective_at)
+    });
+    without_reversed(since.cloned().collect())
+}
+
+/// What [`Books::apply_after`] has to know of the `earlier` entries. Of a split, those that were booked after it took
+/// effect. Of a reversal, the reversed line and those of its stock after it; nothing when the line is not among them.
+pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
+    match (entry.transaction_type, entry.stock_id, &entry.reverses) {
+        (TransactionType::Split, Some(stock), _) => booked_after(stock, entry.shares_since(), earlier),
+        (TransactionType::Reversal, Some(stock), Some(reversal)) => {
+            let Some(first) = earlier.iter().position(|entry| entry.id == Some(reversal.of)) else {
+                return Vec::new();
+            };
+            let later = earlier[first + 1..].iter().filter(|later| later.stock_id == Some(stock));
+            let mut since = vec![earlier[first].clone()];
+            since.extend(without_reversed(later.cloned().collect()));
+            since
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -145,27 +230,55 @@ impl Position {
     /// out, the shares of before are split, and they are put in again: of shares that are no longer there no more are
     /// sold than there are, and the money they brought stays.
     ///
-    /// The cost of all shares together does not change. When nothing is left of them it is a loss.
+    /// The cost of all shares together does not change. When nothing is left of them it is a loss. What rounding cuts off
+    /// goes into `remainder` and comes from it; a split that is put in late has none.
     #[must_use]
-    pub fn split(&self, ratio: SplitRatio, since: &[JournalEntry]) -> Self {
+    pub fn split(&self, ratio: SplitRatio, since: &[JournalEntry], remainder: &mut ShareRemainder) -> Self {
         let mut position = self.before(since);
-        position.resplit(ratio);
+        if since.is_empty() {
+            let quantity = remainder.split(&position.quantity, ratio);
+            position.become_shares(quantity);
+        } else {
+            *remainder = ShareRemainder::default();
+            position.resplit(ratio);
+        }
+        position.book_again(since);
+        position
+    }
+
+    /// The position as if one of its lines had never been booked: what was booked after it, `since`, is taken out, the
+    /// line is taken back, and the others are put in again, as [`Position::split`] does.
+    #[must_use]
+    pub fn without(&self, entry: &JournalEntry, since: &[JournalEntry]) -> Self {
+        let mut position = self.before(since).before(std::slice::from_ref(entry));
+        position.book_again(since);
+        position
+    }
+
+    fn book_again(&mut self, since: &[JournalEntry]) {
         for entry in since {
             let quantity = entry.quantity.clone().unwrap_or_else(Quantity::zero);
             match (entry.transaction_type, &entry.action) {
-                (TransactionType::Buy, _) => position.buy(&quantity, &-entry.amount.clone()),
+                (TransactionType::Buy, _) => self.buy(&quantity, &-entry.amount.clone()),
                 (TransactionType::Sell, _) => {
-                    let sold = quantity.min(position.quantity.clone());
-                    let sold = position.sell(&sold, &entry.amount);
+                    let sold = quantity.min(self.quantity.clone());
+                    let sold = self.sell(&sold, &entry.amount);
                     debug_assert!(sold.is_ok(), "Invariant: no more is sold than there is");
                 }
                 (_, Some(BookedAction { terms: BookedTerms::Split { ratio, .. }, .. })) => {
-                    position.resplit(*ratio);
+                    self.resplit(*ratio);
+                }
+                // The reversal of something older: it moved as much as it says.
+                (TransactionType::Reversal, _) if entry.reverses.is_some() => {
+                    let (added, taken) = entry.shares();
+                    let quantity = self.quantity.clone() + &added;
+                    self.quantity = quantity.checked_sub(&taken).unwrap_or_else(Quantity::zero);
+                    self.cost_basis -= &cost_taken(entry);
+                    self.realized_pnl += &entry.realized_pnl.clone().unwrap_or_else(Money::zero);
                 }
                 _ => {}
             }
         }
-        position
     }
 
     /// As it was before those entries of its stock.
@@ -176,20 +289,20 @@ impl Position {
             let (added, taken) = entry.shares();
             let quantity = position.quantity + &taken;
             position.quantity = quantity.checked_sub(&added).unwrap_or_else(Quantity::zero);
-            let realized = entry.realized_pnl.clone().unwrap_or_else(Money::zero);
-            if matches!(
-                entry.transaction_type,
-                TransactionType::Buy | TransactionType::Sell | TransactionType::Split
-            ) {
-                position.cost_basis += &(entry.amount.clone() - &realized);
-                position.realized_pnl -= &realized;
+            if entry.moves_position() {
+                position.cost_basis += &cost_taken(entry);
+                position.realized_pnl -= &entry.realized_pnl.clone().unwrap_or_else(Money::zero);
             }
         }
         position
     }
 
     fn resplit(&mut self, ratio: SplitRatio) {
-        self.quantity = ratio.shares(&self.quantity);
+        self.become_shares(ratio.shares(&self.quantity));
+    }
+
+    fn become_shares(&mut self, quantity: Quantity) {
+        self.quantity = quantity;
         if self.quantity.is_zero() {
             self.realized_pnl -= &self.cost_basis;
             self.cost_basis = Money::zero();
@@ -197,16 +310,28 @@ impl Position {
     }
 }
 
+/// By how much a line has lowered a position's cost; negative for a buy. Cost and result change together by the line's
+/// amount, whatever it is.
+fn cost_taken(entry: &JournalEntry) -> Money {
+    let realized = entry.realized_pnl.clone().unwrap_or_else(Money::zero);
+    entry.amount.clone() - &realized
+}
+
 /// Cash and positions as the journal alone gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Books {
     pub cash_balance: Money,
     pub positions: BTreeMap<StockId, Position>,
+    remainders: ShareRemainders,
 }
 
 impl Default for Books {
     fn default() -> Self {
-        Self { cash_balance: Money::zero(), positions: BTreeMap::new() }
+        Self {
+            cash_balance: Money::zero(),
+            positions: BTreeMap::new(),
+            remainders: ShareRemainders::default(),
+        }
     }
 }
 
@@ -221,12 +346,21 @@ impl Books {
         self.apply_after(entry, &[])
     }
 
-    /// As [`Books::apply`]. Of a split that was booked late, `since` are the entries of its stock from when it took effect
-    /// until it was booked.
+    /// As [`Books::apply`], with what [`booked_since`] finds among the entries before it.
     ///
     /// # Errors
     /// As [`Books::apply`].
     pub fn apply_after(&mut self, entry: &JournalEntry, since: &[JournalEntry]) -> Result<(), String> {
+        let applied = self.apply_entry(entry, since);
+        if let Some(stock) = entry.stock_id {
+            let none = Quantity::zero();
+            let held = self.positions.get(&stock).map_or(&none, |position| &position.quantity);
+            self.remainders.follow(entry, since.is_empty(), held);
+        }
+        applied
+    }
+
+    fn apply_entry(&mut self, entry: &JournalEntry, since: &[JournalEntry]) -> Result<(), String> {
         match entry.transaction_type {
             TransactionType::Deposit if entry.amount.is_positive() => {}
             TransactionType::Withdrawal if entry.amount.is_negative() => {}
@@ -256,7 +390,12 @@ impl Books {
                 if position.quantity != *before {
                     return Err(format!("splits {before} shares, of {} held", position.quantity));
                 }
-                let split = position.split(*ratio, since);
+                let mut split = position.split(*ratio, since, &mut self.remainders.of(stock));
+                if split.quantity != *after && ratio.shares(&position.quantity) == *after && since.is_empty()
+                {
+                    // Booked by the rule of before, which forgot what rounding cuts off.
+                    split = position.split(*ratio, since, &mut ShareRemainder::default());
+                }
                 if split.quantity != *after {
                     return Err(format!("leaves {after} shares, computed {}", split.quantity));
                 }
@@ -276,12 +415,42 @@ impl Books {
             TransactionType::Fee if entry.amount.is_positive() => {
                 return Err(format!("is a fee of {}", entry.amount));
             }
-            TransactionType::Fee | TransactionType::Reversal => {}
+            TransactionType::Reversal => {
+                if let Some(reversal) = &entry.reverses {
+                    self.reverse(entry, reversal, since)?;
+                }
+            }
+            TransactionType::Fee => {}
         }
         self.cash_balance += &entry.amount;
         if self.cash_balance.is_negative() {
             return Err(format!("leaves cash at {}", self.cash_balance));
         }
+        Ok(())
+    }
+
+    fn reverse(
+        &mut self,
+        entry: &JournalEntry,
+        reversal: &Reversal,
+        since: &[JournalEntry],
+    ) -> Result<(), String> {
+        let (Some(stock), Some(after), [reversed, since @ ..]) = (entry.stock_id, &entry.quantity, since)
+        else {
+            return Err(format!("reverses transaction {}, which is not there", reversal.of.0));
+        };
+        let position = self.positions.entry(stock).or_default();
+        if position.quantity != reversal.before {
+            return Err(format!("reverses at {} shares, of {} held", reversal.before, position.quantity));
+        }
+        let restored = position.without(reversed, since);
+        if restored.quantity != *after {
+            return Err(format!("leaves {after} shares, computed {}", restored.quantity));
+        }
+        let realized = restored.realized_pnl.clone() - &position.realized_pnl;
+        expect("amount", &entry.amount, &-reversed.amount.clone())?;
+        expect("realized_pnl", entry.realized_pnl.as_ref().unwrap_or(&Money::zero()), &realized)?;
+        *position = restored;
         Ok(())
     }
 

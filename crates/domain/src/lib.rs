@@ -22,6 +22,8 @@ pub mod position;
 pub mod quote;
 pub mod rules;
 pub mod share_basis;
+pub mod share_remainder;
+pub mod split_check;
 #[cfg(feature = "diesel")]
 pub mod sql;
 mod timestamp;
@@ -47,5 +49,6 @@ pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, TradingMode, TradingRules};
 pub use share_basis::{AsTraded, SplitHistory};
+pub use split_check::{SplitCheck, SplitConfirmation, TradingHold};
 pub use timestamp::Timestamp;
 pub use valuation::{Holding, Snapshot, Valuation};

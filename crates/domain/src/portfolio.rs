@@ -581,6 +581,7 @@ impl Portfolio {
             timestamp: fill.at,
             receipt: Some(fill.receipt.clone()),
             action: None,
+            reverses: None,
         })
     }
 

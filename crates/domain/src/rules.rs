@@ -81,6 +81,12 @@ impl TradingRules {
         }
     }
 
+    /// The same rules for an order that may not fill at the newest price: it waits for a later one.
+    #[must_use]
+    pub fn until_next_price(&self) -> Self {
+        Self { mode: TradingMode::Realistic, ..self.clone() }
+    }
+
     /// Whether a price of that instant may fill an order. That of the close may: an end-of-day source has no other.
     pub fn is_open(&self, at: Timestamp) -> bool {
         match self.mode {

@@ -69,10 +69,9 @@ pub fn session_basis(calendar: Calendar, day: NaiveDate) -> Timestamp {
 pub struct SplitHistory(Vec<(Timestamp, SplitRatio)>);
 
 impl SplitHistory {
-    /// The splits among the known actions of one stock; other actions are ignored.
+    /// The splits in force among the known actions of one stock; other actions are ignored.
     pub fn of_known<'a>(actions: impl IntoIterator<Item = &'a KnownAction>) -> Self {
-        let splits =
-            actions.into_iter().filter_map(|known| Some((known.effective_at, known.action.ratio()?)));
+        let splits = actions.into_iter().filter_map(|known| Some((known.effective_at, known.ratio()?)));
         Self(splits.collect())
     }
 

@@ -3,13 +3,14 @@
 
 use bigdecimal::RoundingMode;
 use chrono::{TimeDelta, TimeZone, Utc};
-use domain::journal::Books;
-use domain::portfolio::actions::{Booking, LISTING_ENDED};
+use domain::journal::{Books, booked_since};
+use domain::portfolio::actions::{Booking, LISTING_ENDED, OrderBeforeSplit, SplitReversal};
+use domain::share_remainder::ShareRemainder;
 use domain::{
     ActionId, Attached, Calendar, Freshness, JournalEntry, Look, Money, OrderGroup, OrderId, OrderSize,
     OrderStatus, OrderTerms, PerShare, Percent, PlaceOrder, Portfolio, PortfolioId, Position, Price,
     PriceMove, PriceSource, Quantity, Quote, Side, SplitRatio, StockId, TimeInForce, Timestamp, TradingRules,
-    Trail,
+    Trail, TransactionId, TransactionType,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -101,13 +102,116 @@ impl Desk {
 
     fn split(&mut self, id: i64, by: &str, from: Timestamp, now: Timestamp, groups: &mut [OrderGroup]) {
         let since = self.since(from);
-        let entry = self.portfolio.split(booking(id, from, now), ratio(by), &since, groups).unwrap();
+        let of_stock: Vec<_> =
+            self.journal.iter().filter(|entry| entry.stock_id == Some(STOCK)).cloned().collect();
+        let mut remainder = ShareRemainder::of_journal(&of_stock);
+        let booking = booking(id, from, now);
+        let entry = self.portfolio.split(booking, ratio(by), &since, &mut remainder, groups).unwrap();
+        self.journal.extend(entry.map(|entry| JournalEntry { id: Some(TransactionId(id)), ..entry }));
+    }
+
+    /// Takes the newest split back.
+    fn reverse(&mut self, by: &str, now: Timestamp, before: &[OrderBeforeSplit], groups: &mut [OrderGroup]) {
+        let split = self.journal.iter().rposition(|entry| entry.transaction_type == TransactionType::Split);
+        let (earlier, since) = self.journal.split_at(split.unwrap() + 1);
+        let orders = before.iter().map(|before| (before.id, before.clone())).collect();
+        let reversal = SplitReversal {
+            stock_id: STOCK,
+            ratio: ratio(by),
+            effective_at: earlier.last().unwrap().shares_since(),
+            at: now,
+            entry: earlier.last(),
+            since,
+            orders: &orders,
+        };
+        let entry = self.portfolio.reverse_split(reversal, groups).unwrap();
         self.journal.extend(entry);
+    }
+
+    /// # Panics
+    /// When the journal alone gives other books.
+    fn assert_books(&self) {
+        let mut books = Books::default();
+        for (index, entry) in self.journal.iter().enumerate() {
+            let since = booked_since(entry, &self.journal[..index]);
+            assert_eq!(books.apply_after(entry, &since), Ok(()), "{entry:?}");
+        }
+        assert_eq!(books.positions.get(&STOCK).cloned().unwrap_or_default(), self.position());
+        assert_eq!(books.cash_balance, self.portfolio.cash_balance);
     }
 
     fn position(&self) -> Position {
         self.portfolio.positions.get(&STOCK).cloned().unwrap_or_default()
     }
+}
+
+#[test]
+fn shares_through_a_split_and_its_reverse_are_the_same_also_with_trades_between() {
+    let mut desk = Desk::with_cash("100000");
+    desk.trade(Side::Buy, "100", "10.00", at(1));
+    desk.split(2, "1:3", at(2), at(2), &mut []);
+    assert_eq!(desk.position().quantity, quantity("33.333333333"));
+    desk.trade(Side::Buy, "1", "30.00", at(3));
+    desk.split(4, "3:1", at(4), at(4), &mut []);
+    assert_eq!(desk.position().quantity, quantity("103"));
+    desk.assert_books();
+    desk.trade(Side::Sell, "103", "10.00", at(5));
+    desk.trade(Side::Buy, "1", "10.00", at(6));
+    desk.split(7, "1:3", at(7), at(7), &mut []);
+    desk.trade(Side::Sell, "0.333333333", "30.00", at(8));
+    desk.trade(Side::Buy, "0.333333333", "30.00", at(9));
+    desk.split(10, "3:1", at(10), at(10), &mut []);
+    assert_eq!(
+        desk.position().quantity,
+        quantity("0.999999999"),
+        "nothing is left of what was sold completely"
+    );
+    desk.assert_books();
+}
+
+#[test]
+fn a_split_that_was_booked_without_a_remainder_is_right_by_its_own_rule() {
+    let mut desk = Desk::with_cash("100000");
+    desk.trade(Side::Buy, "100", "10.00", at(1));
+    desk.split(2, "1:3", at(2), at(2), &mut []);
+    let (since, mut none) = (Vec::new(), ShareRemainder::default());
+    let entry = desk.portfolio.split(booking(3, at(3), at(3)), ratio("3:1"), &since, &mut none, &mut []);
+    desk.journal.extend(entry.unwrap());
+    assert_eq!(desk.position().quantity, quantity("99.999999999"));
+    desk.assert_books();
+}
+
+#[test]
+fn a_reversed_split_gives_back_shares_and_orders_as_they_were() {
+    let mut desk = Desk::with_cash("100000");
+    desk.trade(Side::Buy, "100", "100.00", at(1));
+    let limit = OrderTerms::Limit { limit: price("140.07") };
+    let stop = OrderTerms::Stop { stop: price("70.03") };
+    let mut groups: Vec<OrderGroup> = [(limit, "33"), (stop, "7")]
+        .into_iter()
+        .map(|(terms, size)| {
+            let order = command(Side::Sell, OrderSize::Quantity(quantity(size)), terms);
+            desk.place(PlaceOrder { time_in_force: TimeInForce::Gtc, ..order }, &price("100.00"), at(2))
+                .unwrap()
+        })
+        .collect();
+    let before = (desk.position(), desk.portfolio.clone(), groups.clone());
+    let orders: Vec<OrderBeforeSplit> = groups.iter().map(|group| group.root().into()).collect();
+    desk.split(10, "20:1", at(10), at(10), &mut groups);
+    assert_eq!(desk.position().quantity, quantity("2000"));
+    // One that was placed in new shares.
+    let late =
+        command(Side::Sell, OrderSize::Quantity(quantity("40")), OrderTerms::Limit { limit: price("9.00") });
+    let late = PlaceOrder { time_in_force: TimeInForce::Gtc, ..late };
+    groups.push(desk.place(late, &price("5.00"), at(11)).unwrap());
+    desk.reverse("20:1", at(12), &orders, &mut groups);
+    assert_eq!(desk.position(), before.0);
+    assert_eq!(groups[..2], before.2);
+    assert_eq!(groups[2].root().size, OrderSize::Quantity(quantity("2")));
+    assert_eq!(groups[2].root().terms, OrderTerms::Limit { limit: price("180.00") });
+    assert_eq!(desk.portfolio.reserved.shares[&STOCK], quantity("42"));
+    assert_eq!(desk.portfolio.cash_balance, before.1.cash_balance);
+    desk.assert_books();
 }
 
 #[test]

@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 
 use chrono::NaiveDate;
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
+use domain::portfolio::actions::OrderBeforeSplit;
 use domain::{
-    ActionId, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, PerShare,
-    PortfolioId, Quantity, StockId, Symbol, Timestamp,
+    ActionId, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, Order, OrderId,
+    OrderSize, OrderTerms, PerShare, PortfolioId, Price, Quantity, SplitCheck, SplitConfirmation, SplitRatio,
+    StockId, Symbol, Timestamp, Trail,
 };
 
-use crate::connection::each;
-use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
+use crate::connection::{Conn, each};
+use crate::schema::{corporate_actions, orders, orders_before_splits, portfolio_actions, positions};
 use crate::{Statement, StoreError, Tx};
 
 #[derive(Queryable, Selectable)]
@@ -31,6 +36,12 @@ struct ActionRow {
     new_symbol: Option<Symbol>,
     known_at: Timestamp,
     applied_at: Option<Timestamp>,
+    confirmation: Option<String>,
+    reference_price: Option<Price>,
+    reference_at: Option<Timestamp>,
+    expected_price: Option<Price>,
+    found_price: Option<Price>,
+    reversed_at: Option<Timestamp>,
 }
 
 /// The table has checks that what a kind needs is there.
@@ -52,6 +63,12 @@ fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
         "delisting" => CorporateActionKind::Delisting,
         _ => return Err(corrupt()),
     };
+    let confirmation = row.confirmation.as_deref().and_then(|word| word.parse().ok());
+    let check = confirmation.map(|confirmation| SplitCheck {
+        confirmation,
+        reference: row.reference_price.zip(row.reference_at),
+        compared: row.expected_price.zip(row.found_price),
+    });
     let id = CorporateActionId::stored(row.action_key);
     Ok(KnownAction {
         id: row.id,
@@ -61,6 +78,8 @@ fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
         pays_at: row.pays_at,
         known_at: row.known_at,
         applied_at: row.applied_at,
+        check,
+        reversed_at: row.reversed_at,
     })
 }
 
@@ -75,13 +94,15 @@ pub struct Told {
     pub action: CorporateAction,
     pub effective_at: Timestamp,
     pub pays_at: Option<Timestamp>,
+    /// Of a split: whether it counts as confirmed at once.
+    pub confirmation: SplitConfirmation,
 }
 
 /// Notes an action. One that is noted already gets the figures that are told now, as long as it lies ahead: afterwards
 /// it stays what it was when it was applied. Answers whether it is new.
 pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
     use diesel::query_dsl::methods::FilterDsl;
-    let Told { stock_id, action, effective_at, pays_at } = told;
+    let Told { stock_id, action, effective_at, pays_at, .. } = told;
     let (per_share, pays_on) = match &action.kind {
         CorporateActionKind::CashDividend { amount, pays_on } => (Some(amount), Some(*pays_on)),
         _ => (None, None),
@@ -108,6 +129,7 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
         corporate_actions::pays_at.eq(*pays_at),
         corporate_actions::new_symbol.eq(new_symbol),
         corporate_actions::known_at.eq(now),
+        corporate_actions::confirmation.eq(action.ratio().map(|_| told.confirmation.as_str())),
     );
     each!(&mut *tx.conn, c => diesel::insert_into(corporate_actions::table)
         .values(values)
@@ -125,10 +147,328 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
     Ok(known == 0)
 }
 
-/// Those that have taken effect by `now` and not everybody has had, in the order in which they are to be applied.
+/// In force: not a split that was suspended or withdrawn.
+fn in_force() -> SqlLiteral<Bool> {
+    sql(
+        "(corporate_actions.confirmation IS NULL OR corporate_actions.confirmation IN ('awaiting', 'confirmed'))",
+    )
+}
+
+/// Whether a split holds trading, or some portfolios may still have to be rid of it.
+fn is_undecided() -> SqlLiteral<Bool> {
+    sql("(corporate_actions.confirmation IN ('awaiting', 'suspended')
+        OR (corporate_actions.confirmation = 'withdrawn' AND corporate_actions.reversed_at IS NULL))")
+}
+
+/// Splits of a stock that take effect on that day and are not withdrawn.
+pub fn split_on(tx: &mut Tx<'_>, stock: StockId, ex_on: NaiveDate) -> Result<Vec<KnownAction>, StoreError> {
+    let all = of_stock(tx, stock)?;
+    let is_it = |known: &KnownAction| {
+        known.action.ex_on == ex_on
+            && known.check.as_ref().is_some_and(|check| check.confirmation != SplitConfirmation::Withdrawn)
+    };
+    Ok(all.into_iter().filter(is_it).collect())
+}
+
+/// One action.
+pub fn by_id(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>, StoreError> {
+    let row: Option<ActionRow> =
+        corporate_actions::table.find(id).select(ActionRow::as_select()).first(tx.conn).optional()?;
+    row.map(action).transpose()
+}
+
+/// The action as it is now; whoever wants to change how it is decided waits until this transaction ends.
+pub fn lock_shared(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>, StoreError> {
+    if let Conn::Postgres(c) = &mut *tx.conn {
+        let found: Option<ActionId> = corporate_actions::table
+            .find(id)
+            .select(corporate_actions::id)
+            .for_share()
+            .first(c)
+            .optional()?;
+        if found.is_none() {
+            return Ok(None);
+        }
+    }
+    by_id(tx, id)
+}
+
+/// Who or what has decided on a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decider {
+    /// The first price after it: the expected one and the one found.
+    Price(Price, Price),
+    /// The source tells something else now.
+    News,
+    Administrator {
+        reason: String,
+    },
+}
+
+impl Decider {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Price(..) => "price",
+            Self::News => "news",
+            Self::Administrator { .. } => "administrator",
+        }
+    }
+}
+
+/// Decides on a split, unless another process has changed its confirmation from `from` meanwhile. Answers whether it was
+/// decided here.
+pub fn decide(
+    tx: &mut Tx<'_>,
+    id: ActionId,
+    (from, to): (SplitConfirmation, SplitConfirmation),
+    by: &Decider,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let row = corporate_actions::table.find(id).filter(corporate_actions::confirmation.eq(from.as_str()));
+    let changed = diesel::update(row)
+        .set((
+            corporate_actions::confirmation.eq(to.as_str()),
+            corporate_actions::decided_by.eq(by.as_str()),
+            corporate_actions::decided_at.eq(now),
+        ))
+        .execute(tx.conn)?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    match by {
+        Decider::Price(expected, found) => {
+            diesel::update(corporate_actions::table.find(id))
+                .set((
+                    corporate_actions::expected_price.eq(expected),
+                    corporate_actions::found_price.eq(found),
+                ))
+                .execute(tx.conn)?;
+        }
+        Decider::Administrator { reason } => {
+            diesel::update(corporate_actions::table.find(id))
+                .set(corporate_actions::decision_reason.eq(reason))
+                .execute(tx.conn)?;
+        }
+        Decider::News => {}
+    }
+    Ok(true)
+}
+
+/// Whether an administrator has decided on a split of the stock on that day: news does not change it any more.
+pub fn is_decided_by_administrator(
+    tx: &mut Tx<'_>,
+    stock: StockId,
+    ex_on: NaiveDate,
+) -> Result<bool, StoreError> {
+    let decided = corporate_actions::table
+        .filter(corporate_actions::stock_id.eq(stock).and(corporate_actions::ex_on.eq(ex_on)))
+        .filter(corporate_actions::decided_by.eq("administrator"))
+        .count()
+        .get_result::<i64>(tx.conn)?;
+    Ok(decided > 0)
+}
+
+/// Puts a split with another ratio in the place of a withdrawn one. Its key continues that of the first one: `…/split/2`.
+pub fn replace_split(
+    tx: &mut Tx<'_>,
+    old: &KnownAction,
+    ratio: SplitRatio,
+    confirmation: SplitConfirmation,
+    by: &Decider,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let base = old.action.id.as_str();
+    let base = base.find("/split").map_or(base, |end| &base[..end + "/split".len()]);
+    let earlier: i64 = corporate_actions::table
+        .filter(
+            corporate_actions::action_key
+                .eq(base)
+                .or(corporate_actions::action_key.like(format!("{base}/%"))),
+        )
+        .count()
+        .get_result(tx.conn)?;
+    let reason = match by {
+        Decider::Administrator { reason } => Some(reason.as_str()),
+        Decider::Price(..) | Decider::News => None,
+    };
+    let reference = old.check.as_ref().and_then(|check| check.reference.as_ref());
+    diesel::insert_into(corporate_actions::table)
+        .values((
+            corporate_actions::stock_id.eq(old.stock_id),
+            corporate_actions::action_key.eq(format!("{base}/{}", earlier + 1)),
+            corporate_actions::kind.eq("split"),
+            corporate_actions::symbol.eq(&old.action.symbol),
+            corporate_actions::ex_on.eq(old.action.ex_on),
+            corporate_actions::effective_at.eq(old.effective_at),
+            corporate_actions::split_ratio.eq(ratio.to_string()),
+            corporate_actions::known_at.eq(now),
+            corporate_actions::confirmation.eq(confirmation.as_str()),
+            corporate_actions::reference_price.eq(reference.map(|(price, _)| price)),
+            corporate_actions::reference_at.eq(reference.map(|(_, at)| *at)),
+            corporate_actions::decided_by.eq(by.as_str()),
+            corporate_actions::decided_at.eq(now),
+            corporate_actions::decision_reason.eq(reason),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Keeps the newest accepted price before a split.
+pub fn set_reference(
+    tx: &mut Tx<'_>,
+    id: ActionId,
+    (price, at): (&Price, Timestamp),
+) -> Result<(), StoreError> {
+    diesel::update(corporate_actions::table.find(id))
+        .set((corporate_actions::reference_price.eq(price), corporate_actions::reference_at.eq(at)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Up to `limit` portfolios with ids above `after` that have had a split and not been rid of it, in order of id.
+pub fn to_be_reversed(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    after: PortfolioId,
+    limit: i64,
+) -> Result<Vec<PortfolioId>, StoreError> {
+    Ok(portfolio_actions::table
+        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::portfolio_id.gt(after)))
+        .filter(portfolio_actions::reversed_at.is_null())
+        .order(portfolio_actions::portfolio_id)
+        .select(portfolio_actions::portfolio_id)
+        .limit(limit)
+        .load(tx.conn)?)
+}
+
+/// Which of those portfolios still have the effect of a split.
+pub fn have_it_still(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    portfolios: &[PortfolioId],
+) -> Result<HashSet<PortfolioId>, StoreError> {
+    let ids: Vec<PortfolioId> = portfolio_actions::table
+        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::reversed_at.is_null()))
+        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
+        .select(portfolio_actions::portfolio_id)
+        .load(tx.conn)?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Notes that portfolios are rid of a split.
+pub fn set_reversed(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    portfolios: &[PortfolioId],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    diesel::update(portfolio_actions::table)
+        .filter(
+            portfolio_actions::action_id.eq(action).and(portfolio_actions::portfolio_id.eq_any(portfolios)),
+        )
+        .set(portfolio_actions::reversed_at.eq(now))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Notes that everybody is rid of a split.
+pub fn set_all_reversed(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), StoreError> {
+    diesel::update(corporate_actions::table.find(id))
+        .filter(corporate_actions::reversed_at.is_null())
+        .set(corporate_actions::reversed_at.eq(now))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = orders_before_splits)]
+#[diesel(treat_none_as_default_value = false)]
+struct BeforeRow {
+    action_id: ActionId,
+    order_id: OrderId,
+    quantity: Option<Quantity>,
+    limit_price: Option<Price>,
+    stop_price: Option<Price>,
+    trail_price: Option<Price>,
+    high_water_price: Option<Price>,
+    reserved_quantity: Quantity,
+}
+
+/// Keeps open orders as they are before a split.
+pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> Result<(), StoreError> {
+    let rows: Vec<BeforeRow> = orders
+        .iter()
+        .map(|order| BeforeRow {
+            action_id,
+            order_id: order.id,
+            quantity: match &order.size {
+                OrderSize::Quantity(quantity) => Some(quantity.clone()),
+                OrderSize::Notional(_) => None,
+            },
+            limit_price: order.terms.limit_price().cloned(),
+            stop_price: order.terms.stop_price().cloned(),
+            trail_price: order.terms.trail().and_then(|trail| match trail {
+                Trail::Price(distance) => Some(distance.clone()),
+                Trail::Percent(_) => None,
+            }),
+            high_water_price: order.high_water_price.clone(),
+            reserved_quantity: order.reserved_quantity.clone(),
+        })
+        .collect();
+    for row in rows {
+        each!(&mut *tx.conn, c => diesel::insert_into(orders_before_splits::table)
+            .values(&row)
+            .on_conflict_do_nothing()
+            .execute(c))?;
+    }
+    Ok(())
+}
+
+/// Those of the given orders that a split has changed, as they were before it.
+pub fn orders_before(
+    tx: &mut Tx<'_>,
+    action: ActionId,
+    orders: &[&Order],
+) -> Result<Vec<OrderBeforeSplit>, StoreError> {
+    let ids: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
+    let rows: Vec<BeforeRow> = orders_before_splits::table
+        .filter(orders_before_splits::action_id.eq(action).and(orders_before_splits::order_id.eq_any(ids)))
+        .order(orders_before_splits::order_id)
+        .select(BeforeRow::as_select())
+        .load(tx.conn)?;
+    let corrupt =
+        |id: OrderId| StoreError::Corrupt(format!("order {id} as it was before a split lacks its prices"));
+    rows.into_iter()
+        .filter_map(|row| Some((orders.iter().find(|order| order.id == row.order_id)?, row)))
+        .map(|(order, row)| {
+            let id = row.order_id;
+            let (limit, stop) =
+                (row.limit_price.ok_or_else(|| corrupt(id)), row.stop_price.ok_or_else(|| corrupt(id)));
+            let terms = match &order.terms {
+                OrderTerms::Market => OrderTerms::Market,
+                OrderTerms::Limit { .. } => OrderTerms::Limit { limit: limit? },
+                OrderTerms::Stop { .. } => OrderTerms::Stop { stop: stop? },
+                OrderTerms::StopLimit { .. } => OrderTerms::StopLimit { stop: stop?, limit: limit? },
+                OrderTerms::TrailingStop { trail } => OrderTerms::TrailingStop {
+                    trail: row.trail_price.map_or_else(|| trail.clone(), Trail::Price),
+                },
+            };
+            Ok(OrderBeforeSplit {
+                id,
+                size: row.quantity.map_or_else(|| order.size.clone(), OrderSize::Quantity),
+                terms,
+                high_water_price: row.high_water_price,
+                reserved_quantity: row.reserved_quantity,
+            })
+        })
+        .collect()
+}
+
+/// Those in force that have taken effect by `now` and not everybody has had, in the order in which they are to be applied.
 pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
         .filter(corporate_actions::effective_at.le(now).and(corporate_actions::applied_at.is_null()))
+        .filter(in_force())
         .order((corporate_actions::effective_at, corporate_actions::id))
         .select(ActionRow::as_select())
         .load(tx.conn)?;
@@ -137,21 +477,28 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreErr
     Ok(due)
 }
 
-/// Splits that are not applied to everyone yet, announced ones included, in the order in which they take effect.
+/// Splits that are not applied to everyone yet, announced ones included, and undecided ones, in the order in which they
+/// take effect.
 pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, StoreError> {
     actions(
         corporate_actions::table
-            .filter(corporate_actions::applied_at.is_null().and(corporate_actions::split_ratio.is_not_null()))
+            .filter(corporate_actions::split_ratio.is_not_null())
+            .filter(in_force().and(corporate_actions::applied_at.is_null()).or(is_undecided()))
             .order((corporate_actions::effective_at, corporate_actions::id))
             .select(ActionRow::as_select())
             .load(statement.conn)?,
     )
 }
 
-/// Those that not everybody has had, and all that take effect after `since`, in the order in which they do.
+/// Those that not everybody has had, undecided splits, and all that take effect after `since`, in the order in which they do.
 pub fn not_over(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
-        .filter(corporate_actions::applied_at.is_null().or(corporate_actions::effective_at.gt(since)))
+        .filter(
+            corporate_actions::applied_at
+                .is_null()
+                .or(corporate_actions::effective_at.gt(since))
+                .or(is_undecided()),
+        )
         .order((corporate_actions::effective_at, corporate_actions::id))
         .select(ActionRow::as_select())
         .load(tx.conn)?;
@@ -245,6 +592,8 @@ pub struct Applied {
     pub amount: Money,
     pub booked_at: Timestamp,
     pub paid_at: Option<Timestamp>,
+    /// Of a split that was taken back.
+    pub reversed_at: Option<Timestamp>,
 }
 
 /// Which of those portfolios have had the action.

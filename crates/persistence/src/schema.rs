@@ -100,7 +100,7 @@ table! {
         amount -> Exact, realized_pnl -> Nullable<Exact>, timestamp -> Moment, quote_source -> Nullable<Text>,
         quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
         action_id -> Nullable<BigInt>, effective_at -> Nullable<Moment>, split_ratio -> Nullable<Text>,
-        quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>,
+        quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>, reverses_id -> Nullable<BigInt>,
     }
 }
 table! {
@@ -146,7 +146,19 @@ table! {
         id -> BigInt, stock_id -> BigInt, action_key -> Text, kind -> Text, symbol -> Text, ex_on -> Date,
         effective_at -> Moment, split_ratio -> Nullable<Text>, per_share -> Nullable<Exact>,
         pays_on -> Nullable<Date>, pays_at -> Nullable<Moment>, new_symbol -> Nullable<Text>, known_at -> Moment,
-        applied_at -> Nullable<Moment>,
+        applied_at -> Nullable<Moment>, confirmation -> Nullable<Text>, reference_price -> Nullable<Exact>,
+        reference_at -> Nullable<Moment>, expected_price -> Nullable<Exact>, found_price -> Nullable<Exact>,
+        decided_by -> Nullable<Text>, decided_at -> Nullable<Moment>, decision_reason -> Nullable<Text>,
+        reversed_at -> Nullable<Moment>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Exact;
+    orders_before_splits (action_id, order_id) {
+        action_id -> BigInt, order_id -> Text, quantity -> Nullable<Exact>, limit_price -> Nullable<Exact>,
+        stop_price -> Nullable<Exact>, trail_price -> Nullable<Exact>, high_water_price -> Nullable<Exact>,
+        reserved_quantity -> Exact,
     }
 }
 table! {
@@ -154,7 +166,7 @@ table! {
     use domain::sql::{Exact, Moment};
     portfolio_actions (portfolio_id, action_id) {
         portfolio_id -> BigInt, action_id -> BigInt, quantity -> Exact, amount -> Exact, booked_at -> Moment,
-        paid_at -> Nullable<Moment>,
+        paid_at -> Nullable<Moment>, reversed_at -> Nullable<Moment>,
     }
 }
 table! {

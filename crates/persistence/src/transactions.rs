@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use domain::journal::BookedTerms;
+use domain::journal::{BookedTerms, Reversal};
 use domain::sql::{Exact, Moment};
 use domain::{
     ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, Price,
@@ -38,6 +38,7 @@ struct TransactionRow {
     split_ratio: Option<String>,
     quantity_before: Option<Quantity>,
     per_share: Option<PerShare>,
+    reverses_id: Option<TransactionId>,
 }
 
 impl TransactionRow {
@@ -52,10 +53,20 @@ impl TransactionRow {
         };
         Some(BookedAction { id, effective_at, terms })
     }
+
+    fn reverses(&mut self) -> Option<Reversal> {
+        Some(Reversal {
+            of: self.reverses_id?,
+            before: self.quantity_before.take()?,
+            effective_at: self.effective_at?,
+            ratio: self.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok()),
+        })
+    }
 }
 
 impl From<TransactionRow> for JournalEntry {
     fn from(mut row: TransactionRow) -> Self {
+        let reverses = row.reverses();
         let action = row.action();
         let receipt = match (row.quote_source, row.quoted_at, row.fill_rule, row.quoted_price) {
             (Some(source), Some(quoted_at), Some(rule), Some(quoted_price)) => {
@@ -77,6 +88,7 @@ impl From<TransactionRow> for JournalEntry {
             timestamp: row.timestamp,
             receipt,
             action,
+            reverses,
         }
     }
 }
@@ -86,8 +98,8 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    // Trades are many and have none of the columns of actions.
-    if entries.iter().any(|entry| entry.action.is_some()) {
+    // Trades are many and have none of the columns of actions and reversals.
+    if entries.iter().any(|entry| entry.action.is_some() || entry.reverses.is_some()) {
         return append_one_by_one(tx, entries);
     }
     let ids: Vec<TransactionId> = match tx.conn {
@@ -157,8 +169,15 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
         let (ratio, before, per_share) = match entry.action.as_ref().map(|action| &action.terms) {
             Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before), None),
             Some(BookedTerms::Dividend { per_share }) => (None, None, Some(per_share)),
-            None => (None, None, None),
+            None => match &entry.reverses {
+                Some(reversal) => {
+                    (reversal.ratio.map(|ratio| ratio.to_string()), Some(&reversal.before), None)
+                }
+                None => (None, None, None),
+            },
         };
+        let reverses = entry.reverses.as_ref();
+        let effective_at = entry.action.as_ref().map(|action| action.effective_at);
         let id = diesel::insert_into(transactions::table)
             .values((
                 transactions::portfolio_id.eq(entry.portfolio_id),
@@ -170,10 +189,12 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
                 transactions::realized_pnl.eq(entry.realized_pnl.as_ref()),
                 transactions::timestamp.eq(entry.timestamp),
                 transactions::action_id.eq(entry.action.as_ref().map(|action| action.id)),
-                transactions::effective_at.eq(entry.action.as_ref().map(|action| action.effective_at)),
+                transactions::effective_at
+                    .eq(effective_at.or(reverses.map(|reversal| reversal.effective_at))),
                 transactions::split_ratio.eq(ratio),
                 transactions::quantity_before.eq(before),
                 transactions::per_share.eq(per_share),
+                transactions::reverses_id.eq(reverses.map(|reversal| reversal.of)),
             ))
             .returning(transactions::id)
             .get_result(tx.conn)?;
@@ -286,11 +307,40 @@ pub fn of_stock_since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The splits of a portfolio, in order of id.
+/// Which of those portfolios have a split of the stock in their journal.
+pub fn with_splits_of(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    stock: StockId,
+) -> Result<Vec<PortfolioId>, StoreError> {
+    Ok(transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::stock_id.eq(stock)))
+        .filter(transactions::transaction_type.eq(TransactionType::Split))
+        .order(transactions::portfolio_id)
+        .select(transactions::portfolio_id)
+        .distinct()
+        .load(tx.conn)?)
+}
+
+/// All entries of one stock in several portfolios, in order of id.
+pub fn of_stock(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    stock: StockId,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let rows: Vec<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::stock_id.eq(stock)))
+        .order(transactions::id)
+        .select(TransactionRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// The splits and reversals of a portfolio, in order of id.
 pub fn splits(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
         .filter(transactions::portfolio_id.eq(portfolio))
-        .filter(transactions::transaction_type.eq(TransactionType::Split))
+        .filter(transactions::transaction_type.eq_any([TransactionType::Split, TransactionType::Reversal]))
         .order(transactions::id)
         .select(TransactionRow::as_select())
         .load(tx.conn)?;

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::journal::JournalEntry;
+use domain::journal::{JournalEntry, booked_after};
 use domain::portfolio::actions::{Booking, LISTING_ENDED};
 use domain::share_basis::ShareBased;
+use domain::share_remainder::ShareRemainder;
 use domain::{
-    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money,
-    OrderGroup, PortfolioId, Quantity, Quote, SplitHistory, Stock, StockId, Symbol, Timestamp,
+    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, Freshness, KnownAction, Listing,
+    Money, Order, OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, SplitHistory, Stock, StockId,
+    Symbol, Timestamp,
 };
 use market_data::Catalogue;
 use persistence::corporate_actions::{self as actions, Applied, Told};
@@ -29,16 +31,17 @@ use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::live::Change;
 use crate::snapshots::IdRange;
+use crate::splits::{note_told, reverse_in};
 
 /// What only the database can make fail.
-type Stored<T> = std::result::Result<T, StoreError>;
+pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
 
 /// News of actions is taken for as long after they took effect.
 const LATEST_NEWS: Days = Days::new(45);
 /// So far ahead announcements are asked for.
 const AHEAD: Days = Days::new(60);
 /// Portfolios that are locked and written in one transaction.
-const BATCH: i64 = 300;
+pub(crate) const BATCH: i64 = 300;
 /// Why a stock whose listing has ended is not traded.
 pub(crate) const ENDED: &str = "its listing has ended";
 
@@ -100,6 +103,12 @@ impl Services {
         let scarce = self.market.quotes.is_scarce();
         let ids: Vec<StockId> = asked.iter().map(|stock| stock.id).collect();
         let calendar = self.market.calendar;
+        // A simulated market computes its prices and its splits together.
+        let confirmation = match self.market.quotes.freshness() {
+            Freshness::Simulated => SplitConfirmation::Confirmed,
+            Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => SplitConfirmation::Awaiting,
+        };
+        let wall = self.market.clock.wall();
         let mut told: Vec<Told> = Vec::new();
         let mut complete = true;
         for stock in asked {
@@ -109,6 +118,7 @@ impl Services {
                     stock_id: stock.id,
                     effective_at: action.effective_at(calendar),
                     pays_at: action.pays_at(calendar),
+                    confirmation,
                     action,
                 })),
                 Err(error) => {
@@ -122,7 +132,7 @@ impl Services {
             .write(move |tx| {
                 let mut new = 0;
                 for told in &told {
-                    new += usize::from(actions::note(tx, told, now)?);
+                    new += usize::from(note_told(tx, told, now, wall)?);
                 }
                 if scarce {
                     // Also those that nothing was told of: the others are to have their turn.
@@ -159,6 +169,9 @@ impl Services {
     pub async fn apply_corporate_actions(&self) -> Result<AppliedCount> {
         let mut count = AppliedCount::default();
         let now = self.market.now();
+        // A split that a price contradicts already is not booked at all.
+        self.judge_splits().await?;
+        count.portfolios += self.reverse_splits().await?;
         for known in self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await? {
             count.portfolios += self.apply_action(known, now).await?;
             count.actions += 1;
@@ -171,7 +184,8 @@ impl Services {
     pub(crate) async fn apply_due_actions(&self) -> Result<()> {
         let now = self.market.now();
         let due = self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await?;
-        if !due.is_empty() {
+        let is_undecided = |known: &KnownAction| known.hold(now).is_some() || known.is_to_be_reversed();
+        if !due.is_empty() || self.undecided_splits().await?.iter().any(is_undecided) {
             self.apply_corporate_actions().await?;
         }
         Ok(())
@@ -205,7 +219,10 @@ impl Services {
             .write(move |tx| {
                 let mut changes = Vec::new();
                 for known in &in_effect {
-                    changes.extend(apply_to(tx, known, &ids, calendar, now)?);
+                    changes.extend(match known.is_to_be_reversed() {
+                        true => reverse_in(tx, known, &ids, calendar, now)?,
+                        false => apply_to(tx, known, &ids, calendar, now)?,
+                    });
                 }
                 Ok::<_, Error>(changes)
             })
@@ -214,11 +231,19 @@ impl Services {
         Ok(())
     }
 
-    /// The splits that have taken effect and are not applied to everyone yet.
+    /// The splits that have taken effect and are not applied to everyone yet, and those not yet taken back everywhere.
     pub(crate) async fn splits_in_effect(&self) -> Result<Vec<KnownAction>> {
         let now = self.market.now();
-        let pending = self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await?;
-        Ok(pending.iter().filter(|known| known.effective_at <= now).cloned().collect())
+        let is_due = |known: &&KnownAction| {
+            let is_to_be_applied = known.is_in_force() && known.applied_at.is_none();
+            known.effective_at <= now && (is_to_be_applied || known.is_to_be_reversed())
+        };
+        Ok(self.undecided_splits().await?.iter().filter(is_due).cloned().collect())
+    }
+
+    /// The splits that are announced, are not applied to everyone, hold trading, or are to be taken back.
+    pub(crate) async fn undecided_splits(&self) -> Result<Arc<[KnownAction]>> {
+        self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await
     }
 
     async fn apply_action(&self, known: KnownAction, now: Timestamp) -> Result<usize> {
@@ -357,8 +382,11 @@ impl Services {
         };
         // What was applied counts, should the source tell it otherwise today.
         let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
-        for action in told.into_iter().chain(known.into_iter().map(|known| known.action)) {
+        for action in told.into_iter().chain(known.iter().map(|known| known.action.clone())) {
             all.insert(action.id.as_str().to_owned(), action);
+        }
+        for known in known.iter().filter(|known| !known.is_in_force()) {
+            all.remove(known.action.id.as_str());
         }
         let mut all: Vec<CorporateAction> = all.into_values().collect();
         all.sort_by_key(|action| (action.ex_on, action.precedence()));
@@ -446,11 +474,15 @@ impl Splits {
     pub fn of_known(actions: &[KnownAction]) -> Self {
         let mut splits: HashMap<StockId, SplitHistory> = HashMap::new();
         for known in actions {
-            if let Some(ratio) = known.action.ratio() {
+            if let Some(ratio) = known.ratio() {
                 splits.entry(known.stock_id).or_default().push(known.effective_at, ratio);
             }
         }
         Self(splits)
+    }
+
+    pub fn has(&self, stock: StockId) -> bool {
+        self.0.contains_key(&stock)
     }
 
     /// Expresses a value of a stock in the shares that exist at `at`.
@@ -477,7 +509,11 @@ pub(crate) fn apply_before_orders(
     now: Timestamp,
 ) -> Stored<bool> {
     let mut any = false;
-    for known in at_hand.iter().filter(|known| known.applied_at.is_none()) {
+    for known in at_hand.iter().filter(|known| known.is_to_be_reversed()) {
+        reverse_in(tx, known, ids, calendar, now)?;
+        any = true;
+    }
+    for known in at_hand.iter().filter(|known| known.is_in_force() && known.applied_at.is_none()) {
         if matches!(known.action.kind, CorporateActionKind::Split { .. } | CorporateActionKind::Delisting) {
             apply_to(tx, known, ids, calendar, now)?;
             any = true;
@@ -502,7 +538,20 @@ fn apply_to(
         return Ok(Vec::new());
     }
     let stock = known.stock_id;
+    if known.check.is_some() {
+        // Nobody suspends it until this transaction ends.
+        match actions::lock_shared(tx, known.id)? {
+            Some(known) if known.is_in_force() => {}
+            _ => return Ok(Vec::new()),
+        }
+    }
     let mut batch = Affected::load(tx, known, locked, &open)?;
+    let mut remainders = match known.action.ratio() {
+        Some(_) => share_remainders(tx, stock, &open)?,
+        None => HashMap::new(),
+    };
+    let is_awaiting =
+        known.check.as_ref().is_some_and(|check| check.confirmation == SplitConfirmation::Awaiting);
     let mut applied = Vec::new();
     for (id, one) in &mut batch.portfolios {
         let since = batch.since.get(id).map_or(&[][..], Vec::as_slice);
@@ -521,7 +570,15 @@ fn apply_to(
         match &known.action.kind {
             CorporateActionKind::Split { .. } => {
                 let Some(ratio) = known.action.ratio() else { continue };
-                let entry = portfolio.split(booking, ratio, since, groups).map_err(corrupt)?;
+                if is_awaiting {
+                    let orders = groups.iter().flat_map(|group| &group.orders);
+                    let before: Vec<&Order> = orders
+                        .filter(|order| order.status.is_open() && order.submitted_at < known.effective_at)
+                        .collect();
+                    actions::keep_orders(tx, known.id, &before)?;
+                }
+                let remainder = &mut remainders.remove(id).unwrap_or_default();
+                let entry = portfolio.split(booking, ratio, since, remainder, groups).map_err(corrupt)?;
                 if entry.is_none() && groups.is_empty() {
                     continue;
                 }
@@ -552,7 +609,15 @@ fn apply_to(
         // A dividend of less than a cent is over with that.
         let paid_at = amount.is_zero().then_some(now);
         let (portfolio_id, action_id) = (*id, known.id);
-        applied.push(Applied { portfolio_id, action_id, quantity, amount, booked_at: now, paid_at });
+        applied.push(Applied {
+            portfolio_id,
+            action_id,
+            quantity,
+            amount,
+            booked_at: now,
+            paid_at,
+            reversed_at: None,
+        });
     }
     let touched: BTreeSet<PortfolioId> =
         applied.iter().map(|row| row.portfolio_id).chain(batch.written.iter().copied()).collect();
@@ -566,18 +631,32 @@ fn apply_to(
     Ok(changes)
 }
 
+/// What earlier splits have cut off the shares of those portfolios.
+fn share_remainders(
+    tx: &mut Tx<'_>,
+    stock: StockId,
+    ids: &[PortfolioId],
+) -> Stored<HashMap<PortfolioId, ShareRemainder>> {
+    let with_splits = transactions::with_splits_of(tx, ids, stock)?;
+    let mut journals: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
+    for entry in transactions::of_stock(tx, &with_splits, stock)? {
+        journals.entry(entry.portfolio_id).or_default().push(entry);
+    }
+    Ok(journals.into_iter().map(|(id, entries)| (id, ShareRemainder::of_journal(&entries))).collect())
+}
+
 /// The portfolios of a batch that an action is applied to, with what they have of its stock.
-struct Affected {
-    portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
-    groups: HashMap<PortfolioId, Vec<OrderGroup>>,
+pub(crate) struct Affected {
+    pub portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
+    pub groups: HashMap<PortfolioId, Vec<OrderGroup>>,
     /// What was booked since it took effect.
     since: HashMap<PortfolioId, Vec<JournalEntry>>,
-    entries: Vec<JournalEntry>,
-    written: BTreeSet<PortfolioId>,
+    pub entries: Vec<JournalEntry>,
+    pub written: BTreeSet<PortfolioId>,
 }
 
 impl Affected {
-    fn load(
+    pub fn load(
         tx: &mut Tx<'_>,
         known: &KnownAction,
         locked: Vec<LockedPortfolio>,
@@ -606,21 +685,21 @@ impl Affected {
         }
         let mut since: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
         for entry in transactions::of_stock_since(tx, ids, stock, known.effective_at)? {
-            // A split of the same opening comes before a dividend.
-            if entry.shares_since() > known.effective_at || entry.action.is_none() {
-                since.entry(entry.portfolio_id).or_default().push(entry);
-            }
+            since.entry(entry.portfolio_id).or_default().push(entry);
+        }
+        for entries in since.values_mut() {
+            *entries = booked_after(stock, known.effective_at, entries);
         }
         Ok(Self { portfolios, groups, since, entries: Vec::new(), written: BTreeSet::new() })
     }
 
-    fn change(&self, id: PortfolioId) -> Option<Change> {
+    pub fn change(&self, id: PortfolioId) -> Option<Change> {
         let groups = self.groups.get(&id).filter(|_| self.written.contains(&id));
         let orders = groups.map_or(&[][..], Vec::as_slice).iter().map(|group| group.root().id).collect();
         Some(Change { user: self.portfolios.get(&id)?.user_id, portfolio: id, orders })
     }
 
-    fn save(&self, tx: &mut Tx<'_>, stock: StockId) -> Stored<()> {
+    pub fn save(&self, tx: &mut Tx<'_>, stock: StockId) -> Stored<()> {
         let groups = self.groups.iter().filter(|(id, _)| self.written.contains(id));
         let changed: Vec<_> = groups.flat_map(|(_, groups)| groups).flat_map(|group| &group.orders).collect();
         orders::update(tx, &changed)?;
@@ -708,7 +787,12 @@ fn pay_batch(
 }
 
 /// What is booked for a session that has closed changes its snapshot, and the later ones.
-fn mark_snapshots(tx: &mut Tx<'_>, at: Timestamp, calendar: Calendar, now: Timestamp) -> Stored<()> {
+pub(crate) fn mark_snapshots(
+    tx: &mut Tx<'_>,
+    at: Timestamp,
+    calendar: Calendar,
+    now: Timestamp,
+) -> Stored<()> {
     let session = calendar.booking_session(at);
     if session.closes_at > now || stale_since(tx)?.is_some_and(|since| since <= session.date) {
         return Ok(());
@@ -742,6 +826,6 @@ pub(crate) fn rename(
     Ok(())
 }
 
-fn corrupt(fault: domain::order::IllegalTransition) -> StoreError {
+pub(crate) fn corrupt(fault: domain::order::IllegalTransition) -> StoreError {
     StoreError::Corrupt(fault.to_string())
 }

@@ -49,6 +49,8 @@ pub(crate) struct Seen {
     pub asked_at: Timestamp,
     /// By how much the source's clock is ahead of this server's, if that is why there is no newer price.
     pub clock_behind: Option<TimeDelta>,
+    /// The price was converted from shares of before a split: it is not kept with the stock.
+    pub is_converted: bool,
 }
 
 /// What the desk is asked to do.

@@ -1,7 +1,7 @@
 //! Why a use case was refused or failed.
 
 use chrono::TimeDelta;
-use domain::{Money, OrderRejected, OrderStatus, Symbol, Timestamp};
+use domain::{Money, OrderRejected, OrderStatus, Symbol, Timestamp, TradingHold};
 use market_data::QuoteError;
 use persistence::StoreError;
 use thiserror::Error;
@@ -51,6 +51,11 @@ pub enum Error {
     UnknownSymbol(Symbol),
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
+    /// No orders are accepted in the stock for the time being.
+    #[error("{symbol}: {hold}")]
+    TradingHalted { symbol: Symbol, hold: Box<TradingHold> },
+    #[error("no split of {0} waits for a price or is in doubt")]
+    NoSplitInDoubt(Symbol),
     /// Fills would be booked at a time that is not that of their prices, or prices are dated after our time.
     #[error(
         "the server's clock is behind by {}: there are no newer prices and orders cannot be filled until it is set \

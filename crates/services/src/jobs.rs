@@ -251,7 +251,10 @@ impl Services {
                     Freshness::EndOfDay => END_OF_DAY_REQUESTS,
                     _ => usize::MAX,
                 };
-                self.refresh_quotes(limit).await.map(Outcome::Done)
+                let outcome = self.refresh_quotes(limit).await?;
+                // A new price may be the first one after a split.
+                self.apply_due_actions().await?;
+                Ok(Outcome::Done(outcome))
             }
             JobKind::CorporateActions => {
                 self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)

@@ -31,6 +31,7 @@ mod search_text;
 mod secret;
 pub mod sessions;
 pub mod snapshots;
+pub mod splits;
 pub mod stocks;
 #[cfg(feature = "testing")]
 pub mod testing;

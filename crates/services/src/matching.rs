@@ -145,8 +145,10 @@ impl Services {
                 by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
             }
             self.warm(by_stock.values().map(|(symbol, _)| symbol.clone()).collect()).await;
-            for (symbol, groups) in by_stock.into_values() {
-                matched.stirred += self.match_stock(&symbol, groups, &splits, now).await?;
+            let holds = self.trading_holds().await?;
+            for (stock, (symbol, groups)) in by_stock {
+                let is_held = holds.contains_key(&stock);
+                matched.stirred += self.match_stock(&symbol, groups, &splits, now, is_held).await?;
             }
         }
     }
@@ -165,6 +167,7 @@ impl Services {
         mut groups: Vec<OrderGroup>,
         splits: &Splits,
         now: Timestamp,
+        is_held: bool,
     ) -> Result<usize> {
         let stock = groups[0].root().stock_id;
         let lag = publication_lag(self.freshness());
@@ -174,6 +177,11 @@ impl Services {
         while from < now {
             let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
             let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
+                // Orders wait, and meet these prices once trading goes on.
+                _ if is_held => {
+                    complete = false;
+                    [].into()
+                }
                 // A price from the future is met when its time has come.
                 Ok(moves) => moves
                     .into_iter()

@@ -5,7 +5,7 @@ use domain::money::AveragePrice;
 use domain::{
     JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder,
     Placed, PortfolioId, Price, PriceMove, Quantity, Quote, ReplaceOrder, Side, Stock, Symbol, TimeInForce,
-    Timestamp, TradingMode, UserId,
+    Timestamp, TradingHold, TradingMode, UserId,
 };
 use persistence::{Tx, orders, positions, transactions};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ pub struct OrderWithFills {
     pub order: Order,
     pub fills: Vec<JournalEntry>,
     pub legs: Vec<OrderWithFills>,
+    /// Why an open order cannot fill for the time being.
+    pub hold: Option<TradingHold>,
 }
 
 /// The answer to placing an order.
@@ -71,6 +73,8 @@ pub struct OrderPreview {
     pub weight_after: f64,
     /// Whether the exchange, whose hours hold, is closed.
     pub waits_for_open: bool,
+    /// Why the order cannot fill for the time being.
+    pub hold: Option<TradingHold>,
 }
 
 /// More of a portfolio than this in one stock is worth a remark.
@@ -109,6 +113,9 @@ impl OrderPreview {
             order.status == OrderStatus::Canceled,
             "At the newest price nothing more would fill at once: the rest would be canceled.".to_owned(),
         );
+        if let Some(hold) = &self.hold {
+            warn(true, format!("{symbol}: {hold}."));
+        }
         warn(self.waits_for_open, "The exchange is closed: the order waits for its next session.".to_owned());
         warn(
             self.quote.bid.is_none(),
@@ -180,7 +187,7 @@ fn with_fills(tx: &mut Tx<'_>, found: Vec<Order>) -> Result<Vec<OrderWithFills>>
     let mut fills = transactions::of_orders(tx, &ids)?;
     let mut one = |order: Order, legs: Vec<OrderWithFills>| {
         let own = fills.extract_if(.., |fill| fill.order_id == Some(order.id)).collect();
-        OrderWithFills { order, fills: own, legs }
+        OrderWithFills { order, fills: own, legs, hold: None }
     };
     Ok(found
         .into_iter()
@@ -210,7 +217,8 @@ impl Services {
         let ids: [OrderId; 3] = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
         let name = order.client_order_id.get_or_insert_with(|| ids[0].to_string()).clone();
         let placed = self.place_named(user, portfolio, order, ids).await;
-        placed.map_err(|error| error.about_order(name))
+        let placed = placed.map_err(|error| error.about_order(name))?;
+        Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
     }
 
     async fn place_named(
@@ -266,7 +274,8 @@ impl Services {
         let new = OrderId(self.market.clock.new_id());
         let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
         let replaced = self.replace_named(user, portfolio, order, new, changes).await;
-        replaced.map_err(|error| error.about_order(name))
+        let replaced = replaced.map_err(|error| error.about_order(name))?;
+        Ok(PlacedOrder { order: self.one_with_hold(replaced.order).await, ..replaced })
     }
 
     async fn replace_named(
@@ -344,8 +353,9 @@ impl Services {
         self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
         let seen = self.look_at(user, &command.symbol).await?;
-        let Seen { stock, newest, asked_at, clock_behind } = seen;
+        let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
         let stock_id = stock.id;
+        let hold = self.trading_hold(&stock).await?;
         let mut portfolio = self
             .store
             .read(move |tx| {
@@ -364,7 +374,8 @@ impl Services {
                 Ok(portfolio)
             })
             .await?;
-        let rules = self.rules();
+        let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
+        let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
         let now = self.market.now();
         let held = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
         let (cash_before, buying_power_before) = (portfolio.cash_balance.clone(), portfolio.buying_power());
@@ -436,14 +447,16 @@ impl Services {
             average_buy_price_after: position.average_buy_price(),
             realized_pnl,
             weight_after,
-            waits_for_open: rules.mode == TradingMode::Realistic && !rules.is_open(now),
+            waits_for_open: self.rules().mode == TradingMode::Realistic && !rules.is_open(now),
             order,
+            hold,
         })
     }
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
     async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
         let mut stock = self.known_stock(user, symbol).await?;
+        self.hold_for_order(&stock).await?;
         let asked_at = self.market.now();
         let LatestQuote { quote, why_stale } = match self.market.quotes.limits() {
             Some(_) => self.quote_for(Some(user), symbol).await?,
@@ -469,7 +482,9 @@ impl Services {
             Some(_) => self.volume_before(&stock, asked_at).await,
             None => None,
         };
-        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind })
+        let is_converted = quote.as_of < self.market.opened_at(asked_at)
+            && self.splits_between(quote.as_of, asked_at).await?.has(stock.id);
+        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
     }
 
     /// Shares traded in the minute before; `None` where the source does not say.
@@ -486,13 +501,35 @@ impl Services {
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the order.
     pub async fn order(&self, user: UserId, portfolio: PortfolioId, id: OrderId) -> Result<OrderWithFills> {
-        self.store
+        let found = self
+            .store
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
                 let order = orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound("order"))?;
-                Ok(with_fills(tx, vec![order])?.swap_remove(0))
+                Ok::<_, Error>(with_fills(tx, vec![order])?.swap_remove(0))
             })
-            .await
+            .await?;
+        Ok(self.one_with_hold(found).await)
+    }
+
+    async fn one_with_hold(&self, mut order: OrderWithFills) -> OrderWithFills {
+        self.tell_holds(std::slice::from_mut(&mut order)).await;
+        order
+    }
+
+    /// Tells of open orders why they cannot fill. The database is rarely asked, and when it fails nothing is told.
+    async fn tell_holds(&self, orders: &mut [OrderWithFills]) {
+        let holds = self.trading_holds().await.unwrap_or_default();
+        if holds.is_empty() {
+            return;
+        }
+        for order in orders {
+            let legs = std::iter::once(&mut order.hold).map(|hold| (hold, &order.order));
+            let legs = legs.chain(order.legs.iter_mut().map(|leg| (&mut leg.hold, &leg.order)));
+            for (hold, order) in legs.filter(|(_, order)| order.status.is_open()) {
+                *hold = holds.get(&order.stock_id).cloned();
+            }
+        }
     }
 
     /// The order of that `client_order_id`, if it was placed.
@@ -518,12 +555,13 @@ impl Services {
 
     /// Orders by their ids, whoever's they are; those that are gone are left out.
     pub(crate) async fn orders_of_ids(&self, ids: Vec<OrderId>) -> Result<Vec<OrderWithFills>> {
-        self.store
-            .read(move |tx| {
-                let found = orders::of_ids(tx, &ids)?;
-                with_fills(tx, found)
-            })
-            .await
+        let found = self.store.read(move |tx| {
+            let found = orders::of_ids(tx, &ids)?;
+            with_fills(tx, found)
+        });
+        let mut found = found.await?;
+        self.tell_holds(&mut found).await;
+        Ok(found)
     }
 
     /// A user's orders that have changed at or after an instant, in all portfolios or in some, with the orders that
@@ -587,14 +625,17 @@ impl Services {
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
-        self.store
+        let mut page = self
+            .store
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
                 filter.symbol = crate::stocks::symbol_now(tx, filter.symbol)?;
                 let found = orders::page(tx, portfolio, &filter, before, one_more(limit))?;
                 let page = Page::of(found, limit, |order| order.id);
-                Ok(Page { items: with_fills(tx, page.items)?, next: page.next })
+                Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
             })
-            .await
+            .await?;
+        self.tell_holds(&mut page.items).await;
+        Ok(page)
     }
 }

@@ -24,6 +24,7 @@ use crate::corporate_actions::Splits;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::performance::EARLIEST;
+use crate::splits::price_before_split;
 
 /// Portfolios that are read and written in one transaction.
 const BATCH: i64 = 500;
@@ -168,7 +169,20 @@ impl Services {
             return Ok(());
         }
         let mut older = older;
+        let suspended = self.undecided_splits().await?;
         for stock in stocks {
+            // Nobody knows which shares the closes after it are in: valued again once the split is resolved.
+            let split = suspended.iter().find(|known| {
+                known.stock_id == stock.id
+                    && known.effective_at <= basis
+                    && known.hold(prices.asked_at).is_some_and(|hold| hold.is_halt())
+            });
+            if let Some(quote) =
+                split.and_then(|known| price_before_split(&stock, known, self.market.quotes.source()))
+            {
+                prices.known.insert(stock.id, (splits.convert(stock.id, quote, basis).price, true));
+                continue;
+            }
             let (day, price) = match older.remove(&stock.id) {
                 Some((day, price)) => (day, Some(splits.convert(stock.id, price, basis))),
                 None => (None, None),

@@ -8,7 +8,7 @@ use chrono::{Days, Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::{
     AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote,
-    SplitHistory, Stock, StockId, Symbol, Timestamp, UserId,
+    SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
 };
 use market_data::{Catalogue, Purpose, QuoteError};
 use persistence::{StoreError, Tx, listings, stocks};
@@ -16,6 +16,7 @@ use persistence::{StoreError, Tx, listings, stocks};
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::search_text::search_text;
+use crate::splits::price_before_split;
 
 /// How far back a history goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +190,16 @@ impl Services {
             .await
     }
 
+    /// A stock that the database knows, by its symbol now or before. The source is not asked.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`].
+    pub async fn stored_stock(&self, symbol: &Symbol) -> Result<Stock> {
+        let wanted = symbol.clone();
+        let found = self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?;
+        found.ok_or_else(|| Error::UnknownSymbol(symbol.clone()))
+    }
+
     /// [`Services::stock_for`] nobody in particular.
     ///
     /// # Errors
@@ -315,7 +326,10 @@ impl Services {
         at: Timestamp,
         asks_when_late: bool,
     ) -> Vec<Result<LatestQuote>> {
-        let latest = self.latest_as_traded(user, stocks, at, asks_when_late).await;
+        let mut latest = self.latest_as_traded(user, stocks, at, asks_when_late).await;
+        if let Err(error) = self.show_prices_before_splits(stocks, &mut latest).await {
+            return every_one(error, stocks.len());
+        }
         let mut traded = Vec::with_capacity(latest.len());
         let reasons: Vec<Result<Option<StaleReason>>> = stocks
             .iter()
@@ -334,6 +348,28 @@ impl Services {
             }
             Err(error) => every_one(error, stocks.len()),
         }
+    }
+
+    /// While a split is suspended, nobody knows which shares newer prices are in: the last price before it is shown.
+    async fn show_prices_before_splits(
+        &self,
+        stocks: &[impl Borrow<Stock>],
+        latest: &mut [Result<LatestAsTraded>],
+    ) -> Result<()> {
+        let now = self.market.now();
+        for known in self.undecided_splits().await?.iter() {
+            let Some(hold) = known.hold(now).filter(TradingHold::is_halt) else { continue };
+            for (stock, latest) in stocks.iter().map(Borrow::borrow).zip(latest.iter_mut()) {
+                let source = self.market.quotes.source();
+                if stock.id == known.stock_id
+                    && let Some(quote) = price_before_split(stock, known, source)
+                {
+                    *latest =
+                        Ok(LatestAsTraded { quote, why_stale: Some(StaleReason::Halted(hold.clone())) });
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn latest_as_traded(
@@ -689,6 +725,9 @@ pub enum StaleReason {
     /// The source was asked, or may not be asked now.
     #[error("{}", told_of_known_stock(.0))]
     Source(QuoteError),
+    /// Nobody knows which shares newer prices are in.
+    #[error("{0}")]
+    Halted(TradingHold),
 }
 
 /// What a source's answer means for a stock that had a price: it may be a passing fault.
@@ -709,7 +748,7 @@ impl StaleReason {
     pub(crate) fn clock_behind(&self) -> Option<TimeDelta> {
         match self {
             Self::Source(QuoteError::ClockAhead { by }) => Some(*by),
-            Self::Source(_) | Self::NotPublished => None,
+            Self::Source(_) | Self::NotPublished | Self::Halted(_) => None,
         }
     }
 }

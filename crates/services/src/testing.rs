@@ -176,6 +176,11 @@ impl FixedPrices {
         self.state().actions.push((from, action));
     }
 
+    /// The source tells of none of the announced actions any more.
+    pub fn retract_actions(&self) {
+        self.state().actions.clear();
+    }
+
     /// From now on every question is answered with this error.
     pub fn fail_with(&self, error: QuoteError) {
         self.state().failure = Some(error);

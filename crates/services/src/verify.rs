@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
-use domain::journal::Books;
+use domain::journal::{Books, booked_since};
 use domain::money::AveragePrice;
 use domain::share_basis::session_basis;
 use domain::{
@@ -165,15 +165,14 @@ fn check_window(
     for row in rows {
         let (entries, finals) = (of(&journal, row.id), of(&finals, row.id));
         let held = held.remove(&row.id).unwrap_or_default();
-        let splits = entries.iter().filter(|entry| entry.transaction_type == TransactionType::Split);
+        let splits = entries.iter().filter(|entry| {
+            matches!(entry.transaction_type, TransactionType::Split | TransactionType::Reversal)
+        });
         let actions = Actions::new(known, held.keys(), of(&had, row.id), splits.cloned().collect());
         let mut check = Check::new(&row, finals, calendar, actions);
         let mut fills: HashMap<OrderId, Fills> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
-            let since = match entry.transaction_type {
-                TransactionType::Split => booked_since(entry, &entries[..index]),
-                _ => Vec::new(),
-            };
+            let since = booked_since(entry, &entries[..index]);
             check.entry(entry, &since, &mut unpriced);
             if let Some(order) = entry.order_id {
                 fills.entry(order).or_default().add(entry);
@@ -213,11 +212,10 @@ fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar, known
         seen = last.id.map(|id| (last.timestamp, id));
         for entry in &entries {
             let since = match (entry.transaction_type, entry.stock_id) {
-                (TransactionType::Split, Some(stock)) => {
-                    let from = entry.shares_since();
-                    let mut since = transactions::of_stock_since(tx, &[row.id], stock, from)?;
-                    since.retain(|earlier| earlier.id < entry.id);
-                    booked_since(entry, &since)
+                (TransactionType::Split | TransactionType::Reversal, Some(stock)) => {
+                    let mut earlier = transactions::of_stock(tx, &[row.id], stock)?;
+                    earlier.retain(|earlier| earlier.id < entry.id);
+                    booked_since(entry, &earlier)
                 }
                 _ => Vec::new(),
             };
@@ -359,7 +357,7 @@ impl<'a> Check<'a> {
         differences.into_iter().for_each(|what| self.differ(what));
     }
 
-    /// `since` are, of a split, the entries that were booked since it took effect.
+    /// `since` is what [`booked_since`] finds.
     fn entry(&mut self, entry: &JournalEntry, since: &[JournalEntry], unpriced: &mut Unpriced) {
         self.report.entries += 1;
         let id = entry.id.unwrap_or(TransactionId(0));
@@ -482,17 +480,6 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The entries of before it that were booked after a split had taken effect.
-fn booked_since(split: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
-    let from = split.shares_since();
-    let since = earlier.iter().filter(|entry| {
-        entry.stock_id == split.stock_id
-            && entry.timestamp >= from
-            && (entry.action.is_none() || entry.shares_since() > from)
-    });
-    since.cloned().collect()
-}
-
 /// The corporate actions there are.
 struct Known {
     by_id: HashMap<ActionId, KnownAction>,
@@ -589,7 +576,7 @@ impl<'a> Actions<'a> {
             let quantity = quantity.checked_sub(&taken).unwrap_or_else(Quantity::zero);
             let action = &known.action.id;
             match self.had.get(&known.id) {
-                None if quantity.is_zero() || known.applied_at.is_none() => {}
+                None if quantity.is_zero() || known.applied_at.is_none() || !known.is_in_force() => {}
                 None => differences.push(format!("{action} was not applied to the {quantity} shares held")),
                 Some(had) if had.quantity != quantity => differences
                     .push(format!("{action} was applied to {} shares, {quantity} were held", had.quantity)),
@@ -633,6 +620,12 @@ impl<'a> Actions<'a> {
             };
             if !as_expected {
                 differences.push(format!("{}: the journal says something else", known.action.id));
+            }
+            if known.is_in_force() && had.reversed_at.is_some() {
+                differences.push(format!("{} is in force and was taken back", known.action.id));
+            }
+            if known.reversed_at.is_some() && had.reversed_at.is_none() {
+                differences.push(format!("{} is not in force and was not taken back", known.action.id));
             }
         }
         for (action, _) in std::mem::take(&mut self.lines) {

@@ -77,8 +77,20 @@ fn for_each(ratio: SplitRatio) -> String {
     format!("{} for {}", ratio.numerator, ratio.denominator)
 }
 
-/// A journal line of a dividend or a split: `3 for 2 split: 10 became 15 shares.`
+/// A journal line of a dividend, a split or a reversal: `3 for 2 split: 10 became 15 shares.`
 pub fn sentence(entry: &JournalEntry) -> Option<String> {
+    if let Some(reversal) = &entry.reverses {
+        let what = match reversal.ratio {
+            Some(ratio) => format!("The {} split is taken back", for_each(ratio)),
+            None => "A trade is taken back".to_owned(),
+        };
+        let shares = entry.quantity.clone().unwrap_or_else(Quantity::zero);
+        return Some(format!(
+            "{what}: {} became {} shares.",
+            format::quantity(&reversal.before),
+            format::quantity(&shares)
+        ));
+    }
     let action = entry.action.as_ref()?;
     let quantity = entry.quantity.clone().unwrap_or_else(Quantity::zero);
     Some(match &action.terms {

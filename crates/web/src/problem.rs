@@ -299,6 +299,14 @@ impl From<Error> for Problem {
             Error::NotTradable { symbol, .. } => {
                 unprocessable("not_tradable", "Not tradable").fact("symbol", symbol)
             }
+            Error::TradingHalted { symbol, .. } => {
+                Self::new(StatusCode::CONFLICT, "trading_halted", "Trading halted", detail)
+                    .fact("symbol", symbol)
+            }
+            Error::NoSplitInDoubt(symbol) => {
+                Self::new(StatusCode::CONFLICT, "no_split_in_doubt", "No split in doubt", detail)
+                    .fact("symbol", symbol)
+            }
             Error::NoPrice { symbol, retry_at } => {
                 Self::unavailable("no_price", detail, retry_at).fact("symbol", symbol)
             }

@@ -78,6 +78,7 @@ api! {
     "/admin/users" { get: api::admin::users }
     "/admin/users/{id}" { get: api::admin::user, patch: api::admin::update_user, delete: api::admin::delete_user }
     "/admin/stocks" { get: api::admin::stocks }
+    "/admin/splits" { get: api::admin::splits, post: api::admin::resolve_split }
     "/admin/providers" { get: api::admin::providers }
     "/admin/jobs" { get: api::admin::jobs, post: api::admin::run_job }
 }

@@ -269,6 +269,31 @@ async fn verify_finds_what_does_not_follow_from_the_journal() {
 }
 
 #[tokio::test]
+async fn an_administrator_resolves_a_split_by_a_command() {
+    let postgres = Installation::on_postgres();
+    postgres.migrate().await;
+    for installation in [Installation::embedded(), postgres] {
+        drop(installation.serve().await);
+        let resolve = async |rest: &[&str]| {
+            let command = ["stock", "resolve-split", "--symbol", "AAPL", "--reason", "There was none."];
+            installation.run(&[&command, rest].concat()).await
+        };
+        assert!(resolve(&["--resolution", "undo"]).await.failed().contains("--resolution: must be confirm"));
+        assert!(resolve(&["--resolution", "correct"]).await.failed().contains("--ratio: enter new and old"));
+        assert!(resolve(&["--resolution", "withdraw"]).await.failed().contains("no split of AAPL"));
+        installation.books().execute(
+            "INSERT INTO corporate_actions (stock_id, action_key, kind, symbol, ex_on, effective_at, split_ratio, known_at, \
+             confirmation) SELECT id, 'AAPL/2026-03-02/split', 'split', 'AAPL', '2026-03-02', \
+             '2020-01-01T00:00:00.000000Z', '20:1', '2020-01-01T00:00:00.000000Z', 'suspended' FROM stocks \
+             WHERE symbol = 'AAPL'",
+        );
+        let resolved = resolve(&["--resolution", "withdraw"]).await;
+        assert!(resolved.succeeded().contains("The split of AAPL is resolved"), "{resolved:?}");
+        assert!(resolve(&["--resolution", "withdraw"]).await.failed().contains("no split of AAPL"));
+    }
+}
+
+#[tokio::test]
 async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     let installation = Installation::embedded();
     let server = installation.serve().await;

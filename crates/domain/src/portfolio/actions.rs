@@ -1,12 +1,15 @@
 //! What corporate actions do to a portfolio: shares and orders after a split, dividends, the end of a listing.
 
+use std::collections::HashMap;
+
 use bigdecimal::RoundingMode;
 
-use crate::journal::{BookedAction, BookedTerms};
+use crate::journal::{BookedAction, BookedTerms, Reversal};
 use crate::order::IllegalTransition;
+use crate::share_remainder::ShareRemainder;
 use crate::{
-    JournalEntry, Money, Order, OrderGroup, OrderSize, OrderStatus, OrderTerms, PerShare, Portfolio, Price,
-    Quantity, Side, SplitRatio, StockId, Timestamp, Trail, TransactionType,
+    JournalEntry, Money, Order, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, PerShare, Portfolio,
+    Price, Quantity, Side, SplitRatio, StockId, Timestamp, Trail, TransactionType,
 };
 
 /// What an order is told that ends with its stock's listing.
@@ -23,10 +26,48 @@ pub struct Booking {
     pub at: Timestamp,
 }
 
+/// An order's part that a split changes, as it was before: to restore the order when the split is taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBeforeSplit {
+    pub id: OrderId,
+    pub size: OrderSize,
+    pub terms: OrderTerms,
+    pub high_water_price: Option<Price>,
+    pub reserved_quantity: Quantity,
+}
+
+impl From<&Order> for OrderBeforeSplit {
+    fn from(order: &Order) -> Self {
+        Self {
+            id: order.id,
+            size: order.size.clone(),
+            terms: order.terms.clone(),
+            high_water_price: order.high_water_price.clone(),
+            reserved_quantity: order.reserved_quantity.clone(),
+        }
+    }
+}
+
+/// A split that is taken back in one portfolio.
+#[derive(Debug, Clone, Copy)]
+pub struct SplitReversal<'a> {
+    pub stock_id: StockId,
+    pub ratio: SplitRatio,
+    pub effective_at: Timestamp,
+    /// The time of the journal's line.
+    pub at: Timestamp,
+    /// The line that booked the split; `None` where nothing was held.
+    pub entry: Option<&'a JournalEntry>,
+    /// The stock's lines after it, without reversed ones.
+    pub since: &'a [JournalEntry],
+    /// Orders that the split changed, by id.
+    pub orders: &'a HashMap<OrderId, OrderBeforeSplit>,
+}
+
 impl Portfolio {
     /// Splits the shares of a stock and its orders that were placed before. `since` are the journal's entries of the
     /// stock from the moment on when the split took effect, see [`crate::Position::split`]. Answers the journal's line,
-    /// unless nothing was held then.
+    /// unless nothing was held then. `remainder` is that of the position before and after.
     ///
     /// # Errors
     /// Only a fault of the program: a status that may not follow.
@@ -35,10 +76,11 @@ impl Portfolio {
         booking: Booking,
         ratio: SplitRatio,
         since: &[JournalEntry],
+        remainder: &mut ShareRemainder,
         groups: &mut [OrderGroup],
     ) -> Result<Option<JournalEntry>, IllegalTransition> {
         let old = self.positions.get(&booking.stock_id).cloned().unwrap_or_default();
-        let new = old.split(ratio, since);
+        let new = old.split(ratio, since, remainder);
         for group in groups.iter() {
             self.release(group);
         }
@@ -56,6 +98,7 @@ impl Portfolio {
             }),
             ..JournalEntry::cash(self.id, Money::zero(), booking.at)
         });
+        let (all, split) = (old.quantity.clone(), new.quantity.clone());
         if changed {
             self.positions.insert(booking.stock_id, new);
         }
@@ -63,12 +106,67 @@ impl Portfolio {
             for order in &mut group.orders {
                 // One that was placed afterwards is in new shares already.
                 if order.status.is_open() && order.submitted_at < booking.effective_at {
+                    let sells_all = order.side == Side::Sell && order.unfilled() == all;
                     split_order(order, ratio, booking.at)?;
+                    if let OrderSize::Quantity(quantity) = &mut order.size
+                        && sells_all
+                        && order.status.is_open()
+                    {
+                        *quantity = order.filled_quantity.clone() + &split;
+                    }
                 }
             }
             self.settle_again(group, booking.at)?;
         }
         Ok(entry)
+    }
+
+    /// Takes a split back: the shares are what they would be without it, and open orders are what they were before it.
+    /// Orders that were placed after it are converted to the old shares. Answers the journal's line, unless the split
+    /// had booked none.
+    ///
+    /// # Errors
+    /// Only a fault of the program: a status that may not follow.
+    pub fn reverse_split(
+        &mut self,
+        reversal: SplitReversal<'_>,
+        groups: &mut [OrderGroup],
+    ) -> Result<Option<JournalEntry>, IllegalTransition> {
+        let SplitReversal { stock_id, ratio, effective_at, at, entry, since, orders } = reversal;
+        for group in groups.iter() {
+            self.release(group);
+        }
+        let line = entry.and_then(|split| {
+            let old = self.positions.get(&stock_id).cloned().unwrap_or_default();
+            let restored = old.without(split, since);
+            let realized = restored.realized_pnl.clone() - &old.realized_pnl;
+            let line = JournalEntry {
+                stock_id: Some(stock_id),
+                transaction_type: TransactionType::Reversal,
+                quantity: Some(restored.quantity.clone()),
+                realized_pnl: (!realized.is_zero()).then_some(realized),
+                reverses: Some(Reversal {
+                    of: split.id?,
+                    before: old.quantity.clone(),
+                    effective_at,
+                    ratio: Some(ratio),
+                }),
+                ..JournalEntry::cash(self.id, Money::zero(), at)
+            };
+            self.positions.insert(stock_id, restored);
+            Some(line)
+        });
+        for group in groups {
+            for order in group.orders.iter_mut().filter(|order| order.status.is_open()) {
+                match orders.get(&order.id) {
+                    Some(before) => restore_order(order, before),
+                    None if order.submitted_at >= effective_at => split_order(order, ratio.inverse(), at)?,
+                    None => {}
+                }
+            }
+            self.settle_again(group, at)?;
+        }
+        Ok(line)
     }
 
     /// Cancels what is open of a group, for a reason.
@@ -158,6 +256,15 @@ fn split_order(order: &mut Order, ratio: SplitRatio, now: Timestamp) -> Result<(
             order.reject_reason = Some(BEYOND_SPLIT.to_owned());
             order.become_status(OrderStatus::Canceled, now)
         }
+    }
+}
+
+fn restore_order(order: &mut Order, before: &OrderBeforeSplit) {
+    order.size = before.size.clone();
+    order.terms = before.terms.clone();
+    order.high_water_price = before.high_water_price.clone();
+    if matches!(order.size, OrderSize::Notional(_)) {
+        order.reserved_quantity = before.reserved_quantity.clone();
     }
 }
 

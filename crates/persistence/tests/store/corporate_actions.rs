@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::journal::{BookedAction, BookedTerms};
-use domain::{JournalEntry, KnownAction, PerShare, PortfolioId, StockId, Symbol, TransactionType};
+use domain::{
+    JournalEntry, KnownAction, PerShare, PortfolioId, SplitConfirmation, StockId, Symbol, TransactionType,
+};
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::{StoreError, portfolios, stocks, transactions};
 
@@ -22,7 +24,13 @@ fn told(stock_id: StockId, kind: CorporateActionKind, seconds: i64) -> Told {
     let pays_at = matches!(kind, CorporateActionKind::CashDividend { .. })
         .then(|| moment(seconds) + TimeDelta::days(15));
     let action = CorporateAction::new(symbol("AAPL"), november(23), kind);
-    Told { stock_id, action, effective_at: moment(seconds), pays_at }
+    Told {
+        stock_id,
+        action,
+        effective_at: moment(seconds),
+        pays_at,
+        confirmation: SplitConfirmation::Confirmed,
+    }
 }
 
 fn dividend() -> CorporateActionKind {
@@ -87,6 +95,7 @@ async fn the_database_lets_a_portfolio_have_an_action_once() {
         amount: money("25.75"),
         booked_at: moment(101),
         paid_at: None,
+        reversed_at: None,
     };
     let insert = async |row: Applied| db.try_write(move |tx| actions::insert_applied(tx, &[row])).await;
     insert(row.clone()).await.unwrap();
@@ -137,6 +146,7 @@ async fn a_dividend_is_owed_until_it_is_paid() {
         amount: money("25.75"),
         booked_at: moment(101),
         paid_at: None,
+        reversed_at: None,
     };
     let inserted = row.clone();
     db.write(move |tx| actions::insert_applied(tx, &[inserted])).await;

@@ -320,6 +320,7 @@ pub fn entry_of(order: &Order) -> JournalEntry {
     };
     JournalEntry {
         action: None,
+        reverses: None,
         id: None,
         portfolio_id: order.portfolio_id,
         stock_id: Some(order.stock_id),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::{
     CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
-    OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingRules, UserId,
+    OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold, TradingRules, UserId,
 };
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
@@ -194,6 +194,23 @@ impl Batch {
         Ok(())
     }
 
+    /// Why nothing fills in a stock. No order meets a price until the split of its stock is confirmed.
+    fn hold(&self, stock: StockId) -> Option<TradingHold> {
+        self.actions.iter().filter(|known| known.stock_id == stock).find_map(|known| known.hold(self.now))
+    }
+
+    /// The rules for an order in the stock: while nothing fills in it, an order waits for a later price.
+    ///
+    /// # Errors
+    /// [`Error::TradingHalted`].
+    fn rules_for(&self, stock: StockId, symbol: &Symbol, rules: &TradingRules) -> Result<TradingRules> {
+        match self.hold(stock) {
+            Some(hold) if hold.is_halt() => Err(crate::splits::halted(symbol, hold)),
+            Some(_) => Ok(rules.until_next_price()),
+            None => Ok(rules.clone()),
+        }
+    }
+
     /// Whether a refused command has the name of an order that is there: then that order may be why it was refused.
     pub fn was_placed_before(
         tx: &mut Tx<'_>,
@@ -231,6 +248,7 @@ impl Batch {
                 }
                 self.check_clock(last)?;
                 self.check_stock(seen)?;
+                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 let Placed { group, entries } =
@@ -244,8 +262,10 @@ impl Batch {
                 }
                 self.remember(id, order.client_order_id.as_deref(), ids[0], request);
                 self.touched.insert((id, seen.stock.id));
-                let quote = seen.newest.quote.clone();
-                self.prices.insert(quote.symbol.clone(), (seen.stock.id, quote));
+                if !seen.is_converted {
+                    let quote = seen.newest.quote.clone();
+                    self.prices.insert(quote.symbol.clone(), (seen.stock.id, quote));
+                }
                 self.add(group);
                 self.entries.extend(entries);
                 Ok(Outcome { order: ids[0], replayed: false })
@@ -262,6 +282,7 @@ impl Batch {
                 let mut group = self.group_of(id, *order)?;
                 self.check_clock(last)?;
                 self.check_stock(seen)?;
+                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 let (retired, entries) =
@@ -299,6 +320,8 @@ impl Batch {
                         && known.effective_at > *in_shares_of
                         && known.action.ratio().is_some()
                 });
+                // Time goes on: an order of the day ends.
+                let moves = if self.hold(stock).is_some() { &[][..] } else { moves };
                 if split_since || !group.stirs(moves, *until, rules) {
                     return Ok(outcome);
                 }
@@ -439,6 +462,7 @@ impl Batch {
             order: order.clone(),
             fills: fills.get(&order.id).cloned().unwrap_or_default(),
             legs: Vec::new(),
+            hold: None,
         };
         let answer = |outcome: Outcome| {
             let order = self.find(outcome.order).ok_or(Error::NotFound("order"))?;

@@ -62,7 +62,9 @@ impl News {
         match &self.read {
             Some(read) if read.since <= since => {
                 let at_hand = |known: &&KnownAction| {
-                    known.effective_at <= now && (known.applied_at.is_none() || known.effective_at > since)
+                    let is_undecided = known.hold(now).is_some() || known.is_to_be_reversed();
+                    known.effective_at <= now
+                        && (known.applied_at.is_none() || known.effective_at > since || is_undecided)
                 };
                 Ok(read.actions.iter().filter(at_hand).cloned().collect())
             }

@@ -403,7 +403,12 @@ async fn a_price_of_before_a_split_is_told_in_new_shares() {
     let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
     assert_eq!(quote.price, price("15.00"));
     assert_eq!(exchange.total(sam).await, "10000.00");
-    exchange.sell(sam, "AAPL", "100").await.unwrap();
+    // No price of after the split has confirmed it yet.
+    let sold = exchange.accepted(sam, order(Side::Sell, "AAPL", shares("100"))).await;
+    exchange.prices.set_from(moment("2026-11-23T14:30:00Z"), "AAPL", "15.00");
+    exchange.at("2026-11-23T21:30:00Z");
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.look(sam, sold).await.status, OrderStatus::Filled);
     assert_eq!(exchange.cash(sam).await, "10000.00");
     exchange.assert_books_balance().await;
 }

@@ -24,6 +24,7 @@ mod resets;
 mod sessions;
 mod share_bases;
 mod snapshots;
+mod split_checks;
 mod stocks;
 mod streams;
 mod tokens;

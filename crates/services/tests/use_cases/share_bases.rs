@@ -145,7 +145,18 @@ impl World {
 
         let previewed = exchange.preview_order(user, portfolio, order(Side::Buy, TICKER, shares("1"))).await;
         let placed = exchange.buy(*sam, TICKER, "0.5").await;
-        if quote.stale {
+        let stock = exchange.stored_stock(&ticker).await.unwrap();
+        let waits = exchange.trading_hold(&stock).await.unwrap().is_some();
+        if waits {
+            let previewed = previewed.unwrap_or_else(|error| panic!("preview, {label}: {error}"));
+            assert_eq!(previewed.quote.price, price(&expected), "preview, {label}");
+            assert!(previewed.fill.is_none(), "{label}");
+            let placed = placed.unwrap_or_else(|error| panic!("order, {label}: {error}")).order.order;
+            assert_eq!(placed.status, OrderStatus::Accepted, "{label}");
+            exchange.match_orders().await.unwrap();
+            assert_eq!(exchange.look(*sam, placed.id).await.status, OrderStatus::Accepted, "{label}");
+            exchange.cancel_order(user, portfolio, placed.id).await.unwrap();
+        } else if quote.stale {
             let too_old =
                 |refused: OrderRejected| assert!(matches!(refused, OrderRejected::NoFreshPrice { .. }));
             too_old(rejection(previewed));

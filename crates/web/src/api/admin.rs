@@ -8,6 +8,7 @@ use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun};
 use services::operations::{JobStatus, OperationsStatus, WorkerStatus};
 use services::providers::{LimitsState, ProviderState};
+use services::splits::SplitResolution;
 use utoipa::{IntoParams, ToSchema};
 
 use super::users::User;
@@ -390,6 +391,79 @@ pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> R
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Run::from).collect(),
     }))
+}
+
+/// A split that holds trading in its stock.
+#[derive(Serialize, ToSchema)]
+pub struct HeldSplit {
+    symbol: Symbol,
+    /// As it was announced, `20:1` for one: so many new shares for so many old ones.
+    ratio: String,
+    /// The first session in new shares.
+    ex_on: chrono::NaiveDate,
+    /// `awaiting` the first price after it, or `suspended` because that price contradicts it
+    confirmation: &'static str,
+    /// The price that the split leads to expect, and the first one after it.
+    expected_price: Option<Price>,
+    found_price: Option<Price>,
+    hold_reason: String,
+}
+
+impl From<services::splits::HeldSplit> for HeldSplit {
+    fn from(held: services::splits::HeldSplit) -> Self {
+        let compared = held.known.check.as_ref().and_then(|check| check.compared.clone());
+        let (expected_price, found_price) = compared.unzip();
+        Self {
+            symbol: held.symbol,
+            ratio: held.known.action.ratio().map_or_else(String::new, |ratio| ratio.to_string()),
+            ex_on: held.known.action.ex_on,
+            confirmation: held.known.check.map_or("confirmed", |check| check.confirmation.as_str()),
+            expected_price,
+            found_price,
+            hold_reason: held.hold.to_string(),
+        }
+    }
+}
+
+/// Splits that hold trading, oldest first.
+#[utoipa::path(get, path = "/api/v1/admin/splits", tag = "admin", responses(
+    (status = 200, body = Items<HeldSplit>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub async fn splits(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let held = state.services.held_splits().await?;
+    Ok(HttpResponse::Ok().json(Items::all(held.into_iter().map(HeldSplit::from).collect())))
+}
+
+/// How a split in doubt is resolved.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resolution {
+    symbol: String,
+    /// `confirm` (it has happened as announced), `correct` (with another ratio) or `withdraw` (there was no split)
+    resolution: String,
+    /// Of `correct`: `2:1` for two new shares for each old one.
+    ratio: Option<String>,
+    /// Is kept with the decision; up to 500 characters.
+    reason: String,
+}
+
+/// Resolve the split that holds trading in a stock. Shares and open orders are corrected before the answer.
+#[utoipa::path(post, path = "/api/v1/admin/splits", tag = "admin", request_body = Resolution, responses(
+    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+pub async fn resolve_split(
+    _: AdminUser,
+    body: Json<Resolution>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Json(Resolution { symbol, resolution, ratio, reason }) = body;
+    let mut reader = Reader::default();
+    let symbol: Option<Symbol> = reader.read("symbol", &symbol);
+    let resolution = SplitResolution::parse(&resolution, ratio.as_deref())
+        .map_err(|error| reader.refuse(error.field, &error.message))
+        .ok();
+    let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
+    state.services.resolve_split(&symbol, resolution, &reason).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -119,6 +119,8 @@ pub struct Order {
     status: OrderStatus,
     /// Why it was rejected.
     reject_reason: Option<String>,
+    /// Why an open order cannot fill for the time being, such as a split that no price has confirmed yet.
+    hold_reason: Option<String>,
     filled_quantity: Quantity,
     /// The average of its fills; null before the first.
     filled_price: Option<String>,
@@ -148,7 +150,7 @@ pub struct Order {
 }
 
 impl From<OrderWithFills> for Order {
-    fn from(OrderWithFills { order, fills, legs }: OrderWithFills) -> Self {
+    fn from(OrderWithFills { order, fills, legs, hold }: OrderWithFills) -> Self {
         let (quantity, notional) = match &order.size {
             OrderSize::Quantity(quantity) => (Some(quantity.clone()), None),
             OrderSize::Notional(notional) => (None, Some(notional.clone())),
@@ -178,6 +180,7 @@ impl From<OrderWithFills> for Order {
             high_water_price: order.high_water_price,
             status: order.status,
             reject_reason: order.reject_reason,
+            hold_reason: hold.map(|hold| hold.to_string()),
             filled_quantity: order.filled_quantity,
             filled_price: order.filled_price.as_ref().map(AveragePrice::to_shortest),
             commission: order.commission,

@@ -47,6 +47,8 @@ pub struct Profile {
     stock: Stock,
     /// The first day on which it is traded no more, once that has come.
     delisted_on: Option<NaiveDate>,
+    /// Why orders in the stock do not fill for the time being; null when it trades.
+    hold_reason: Option<String>,
     /// Splits, dividends, new symbols and the end of the listing, past and announced, oldest first.
     corporate_actions: Vec<Action>,
 }
@@ -136,7 +138,9 @@ pub async fn show(
     let stock = state.services.stock_for(Some(user.account.id), &symbol(&path)?).await?;
     let today = exchange_date(state.services.market().now());
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
+    let hold = state.services.trading_hold(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
+        hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
         stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),

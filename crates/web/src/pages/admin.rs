@@ -20,7 +20,7 @@ use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, source
 const PAGE: usize = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tab {
+pub(super) enum Tab {
     Overview,
     Users,
     Portfolios,
@@ -31,7 +31,7 @@ enum Tab {
     Providers,
 }
 
-fn tabs(current: Tab) -> Vec<Choice> {
+pub(super) fn tabs(current: Tab) -> Vec<Choice> {
     [
         (Tab::Overview, "Overview", "/admin"),
         (Tab::Users, "Users", "/admin/users"),
@@ -480,17 +480,27 @@ struct StockRow {
     previous: String,
     as_of: Option<Moment>,
     source: String,
+    badge: Option<Badge>,
 }
 
 pub async fn stocks(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
     let page = state.services.all_stocks(&asked.search, asked.cursor()?, PAGE).await?;
+    let held = state.services.held_splits().await?;
     let rows: Vec<StockRow> = page
         .items
         .into_iter()
         .map(|stock| {
             let last = stock.last.as_ref();
             let unknown = || format::UNKNOWN.to_owned();
+            let hold = held.iter().find(|held| held.known.stock_id == stock.id).map(|held| &held.hold);
+            let badge = match (hold, stock.delisted_on) {
+                (Some(hold), _) if hold.is_halt() => Some(("bad", "trading halted")),
+                (Some(_), _) => Some(("warn", "split awaits a price")),
+                (None, Some(_)) => Some(("warn", "delisted")),
+                (None, None) => None,
+            };
             StockRow {
+                badge: badge.map(|(tone, text)| Badge { tone, text: text.to_owned() }),
                 symbol: stock.listing.symbol.to_string(),
                 last: last.map_or_else(unknown, |last| format::price(&last.price)),
                 previous: last

@@ -272,7 +272,7 @@ async fn order_view(
     refused: Option<FormView>,
     now: Timestamp,
 ) -> Result<OrderView, Error> {
-    let OrderWithFills { order, fills, legs } = found;
+    let OrderWithFills { order, fills, legs, hold } = found;
     let company = services.stock(&order.symbol).await?.listing.company_name.clone();
     let successor = match order.status {
         OrderStatus::Replaced => services.successor(user, portfolio.id, order.id).await?,
@@ -290,6 +290,7 @@ async fn order_view(
     let mut sentences: Vec<String> =
         fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
     sentences.extend(told::standing(order, now));
+    sentences.extend(hold.as_ref().map(|hold| format::sentence(&hold.to_string())));
     if order.status.is_open()
         && services.rules().mode == TradingMode::Realistic
         && let Some(opening) = next_opening(services, now)

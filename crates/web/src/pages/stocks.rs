@@ -124,6 +124,8 @@ struct StockView {
     /// The history has a split in it.
     adjusted: bool,
     delisted: Option<String>,
+    /// Why orders do not fill for the time being.
+    hold: Option<String>,
     transactions: Vec<Row>,
 }
 
@@ -227,6 +229,7 @@ pub async fn show(
         // It is called otherwise now.
         return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
     }
+    let hold = services.trading_hold(&stock).await?;
     let (listing, delisted_on) = (stock.listing, stock.delisted_on);
     let actions = services.corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
@@ -301,6 +304,7 @@ pub async fn show(
                 .any(|action| action.ratio().is_some() && bar.date < action.ex_on && action.ex_on <= today)
         }),
         delisted: delisted_on.map(format::date),
+        hold: hold.map(|hold| format::sentence(&hold.to_string())),
         actions: action_rows(&actions, today),
         quote: quote.map(|quote| QuoteView {
             price: format::figure(&quote.price),

@@ -200,9 +200,10 @@ impl TicketFields {
 pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
     let told = |field, text: String| Ok(Problem::invalid(vec![FieldError::new(field, text)]));
     match &error {
-        Error::UnknownSymbol(_) | Error::NotTradable { .. } | Error::NoPrice { .. } => {
-            told("symbol", error.to_string())
-        }
+        Error::UnknownSymbol(_)
+        | Error::NotTradable { .. }
+        | Error::TradingHalted { .. }
+        | Error::NoPrice { .. } => told("symbol", error.to_string()),
         Error::OrderRejected(OrderRejected::NoFreshPrice { as_of }) => {
             let at = format::day_and_minute(*as_of).text;
             let text = format!(

@@ -35,6 +35,9 @@ fn admin_routes() -> Vec<(Method, String)> {
 fn body_for(method: &Method, path: &str) -> Option<Value> {
     match (method.as_str(), path) {
         ("POST", JOBS) => Some(json!({"kind": "prune"})),
+        ("POST", "/api/v1/admin/splits") => {
+            Some(json!({"symbol": "AAPL", "resolution": "withdraw", "reason": "There was none."}))
+        }
         ("PATCH", _) => Some(json!({"is_active": true})),
         ("POST" | "PUT", other) => panic!("the sweep has no body for {method} {other}"),
         _ => None,
@@ -94,7 +97,10 @@ async fn every_admin_address_is_open_to_an_administrators_session_and_admin_toke
         let somebody = app.register(if std::ptr::eq(caller, &admin) { "one" } else { "two" }).await.id.0;
         for (method, path) in admin_routes() {
             let answer = call(caller, &method, &path, somebody).await;
-            assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text());
+            // Of AAPL there is no split to resolve here.
+            let is_let_in =
+                (200..300).contains(&answer.status) || answer.text().contains("no_split_in_doubt");
+            assert!(is_let_in, "{method} {path}: {}", answer.text());
         }
     }
 }

@@ -30,6 +30,7 @@ mod redirects;
 mod replace;
 mod reset;
 mod security_headers;
+mod splits;
 mod stocks;
 mod streams;
 mod throttle;

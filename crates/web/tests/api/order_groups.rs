@@ -54,6 +54,7 @@ async fn a_bracket_s_exits_work_once_the_entry_has_filled() {
           "filled_quantity": "0",
           "fills": [],
           "high_water_price": null,
+          "hold_reason": null,
           "id": "[uuid]",
           "legs": [],
           "limit_price": "139.00",

@@ -43,6 +43,7 @@ async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
         }
       ],
       "high_water_price": null,
+      "hold_reason": null,
       "id": "[uuid]",
       "legs": [],
       "limit_price": null,
@@ -123,6 +124,7 @@ async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
         }
       ],
       "high_water_price": null,
+      "hold_reason": null,
       "id": "[uuid]",
       "legs": [],
       "limit_price": null,
@@ -199,6 +201,7 @@ async fn an_order_by_money_buys_what_the_money_buys() {
         }
       ],
       "high_water_price": null,
+      "hold_reason": null,
       "id": "[uuid]",
       "legs": [],
       "limit_price": null,

@@ -62,6 +62,7 @@ async fn a_stock_has_a_profile() {
           "currency": "USD",
           "delisted_on": null,
           "exchange": "NASDAQ",
+          "hold_reason": null,
           "sector": "Financials",
           "symbol": "JPM"
         }

@@ -31,6 +31,7 @@ async fn a_limit_order_keeps_its_cash_and_fills_at_the_better_price() {
       "filled_quantity": "0",
       "fills": [],
       "high_water_price": null,
+      "hold_reason": null,
       "id": "[uuid]",
       "legs": [],
       "limit_price": "140.00",

@@ -1,0 +1,153 @@
+//! Whether an announced split has really happened: the first price after it tells.
+//!
+//! News can be wrong. A split is booked at its effective time, and the first price of a market time after it is compared
+//! with the price that the split leads to expect. Until that price is there, nothing fills in the stock.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decimal::Decimal;
+use crate::order::keywords;
+use crate::{Price, SplitRatio, Timestamp};
+
+/// The largest distance of a confirming price from the expected one, in percent of the expected one, inclusive.
+pub const SPLIT_TOLERANCE_PERCENT: u32 = 25;
+
+keywords! {
+    SplitConfirmation {
+        /// In effect, or announced, and no price after it has been seen yet.
+        Awaiting = "awaiting",
+        /// A price, or an administrator, has confirmed it.
+        Confirmed = "confirmed",
+        /// A price contradicts it: its effect is taken back, and trading in the stock is halted until it is resolved.
+        Suspended = "suspended",
+        /// It has not happened, or another split has taken its place: its effect is taken back.
+        Withdrawn = "withdrawn",
+    }
+}
+
+impl SplitConfirmation {
+    /// Whether shares and prices count in the shares after the split.
+    pub fn is_in_force(self) -> bool {
+        matches!(self, Self::Awaiting | Self::Confirmed)
+    }
+
+    /// Whether nothing fills in the stock because of the split.
+    pub fn holds_trading(self) -> bool {
+        matches!(self, Self::Awaiting | Self::Suspended)
+    }
+}
+
+/// What a price says about a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitVerdict {
+    Confirmed,
+    Contradicted,
+}
+
+/// Compares the first price after a split with the expected one, which is the last accepted price before the split,
+/// converted to the shares that `found` is in. A price within [`SPLIT_TOLERANCE_PERCENT`] confirms the split; any other
+/// one contradicts it. Exact; nothing is rounded.
+///
+/// A split that changes a price by less than the tolerance, such as 6:5, cannot be told from no split by one price.
+pub fn judge_split(expected: &Price, found: &Price) -> SplitVerdict {
+    let distance = (&found.0 - &expected.0).abs();
+    let within = &distance * &Decimal::whole(100) <= &expected.0 * &SPLIT_TOLERANCE_PERCENT.into();
+    if within { SplitVerdict::Confirmed } else { SplitVerdict::Contradicted }
+}
+
+/// How far the check of a split has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitCheck {
+    pub confirmation: SplitConfirmation,
+    /// The last accepted price before the split with its market time, in the shares of that time.
+    pub reference: Option<(Price, Timestamp)>,
+    /// The price that the split led to expect and the first one after it, both in the shares after the split.
+    pub compared: Option<(Price, Price)>,
+}
+
+impl SplitCheck {
+    /// Of a split that nobody has looked at yet.
+    pub fn awaiting() -> Self {
+        Self { confirmation: SplitConfirmation::Awaiting, reference: None, compared: None }
+    }
+}
+
+/// Why nothing fills in a stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TradingHold {
+    /// Orders are accepted and wait for the first price after the split.
+    AwaitingSplit { ratio: SplitRatio },
+    /// No orders are accepted, and open ones wait until the split is resolved.
+    SplitContradicted {
+        ratio: SplitRatio,
+        /// The expected price and the one found, in the shares after the split.
+        compared: Option<(Price, Price)>,
+    },
+}
+
+impl TradingHold {
+    /// Whether trading is halted, so that new orders are refused.
+    pub fn is_halt(&self) -> bool {
+        matches!(self, Self::SplitContradicted { .. })
+    }
+}
+
+impl fmt::Display for TradingHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwaitingSplit { ratio } => {
+                write!(f, "orders wait for the first price after the {ratio} split, which has to confirm it")
+            }
+            Self::SplitContradicted { ratio, compared: Some((expected, found)) } => write!(
+                f,
+                "trading is halted: the announced {ratio} split leads to a price of about {expected}, and the first \
+                 price is {found}; orders wait until corrected news or an administrator resolves it"
+            ),
+            Self::SplitContradicted { ratio, compared: None } => write!(
+                f,
+                "trading is halted: the announced {ratio} split is in doubt; orders wait until corrected news or an \
+                 administrator resolves it"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_within_a_quarter_of_the_expected_one_confirms_a_split() {
+        for (expected, found, verdict) in [
+            ("9.04", "9.04", SplitVerdict::Confirmed),
+            ("100.00", "125.00", SplitVerdict::Confirmed),
+            ("100.00", "125.01", SplitVerdict::Contradicted),
+            ("100.00", "75.00", SplitVerdict::Confirmed),
+            ("100.00", "74.99", SplitVerdict::Contradicted),
+            // 20:1 was announced and 2:1 has happened; no split has happened; it was the reverse.
+            ("4.50", "45.00", SplitVerdict::Contradicted),
+            ("45.00", "90.00", SplitVerdict::Contradicted),
+            ("9.00", "900.00", SplitVerdict::Contradicted),
+            ("0.0001", "0.0001", SplitVerdict::Confirmed),
+            ("0.0001", "0.0002", SplitVerdict::Contradicted),
+        ] {
+            let (expected, found): (Price, Price) = (expected.parse().unwrap(), found.parse().unwrap());
+            assert_eq!(judge_split(&expected, &found), verdict, "{expected} and {found}");
+        }
+    }
+
+    #[test]
+    fn only_splits_in_force_count_and_only_undecided_ones_hold_trading() {
+        for (confirmation, in_force, holds) in [
+            (SplitConfirmation::Awaiting, true, true),
+            (SplitConfirmation::Confirmed, true, false),
+            (SplitConfirmation::Suspended, false, true),
+            (SplitConfirmation::Withdrawn, false, false),
+        ] {
+            assert_eq!((confirmation.is_in_force(), confirmation.holds_trading()), (in_force, holds));
+        }
+    }
+}
