@@ -267,7 +267,7 @@ fn is_about_everything(error: &QuoteError) -> bool {
     match error {
         QuoteError::RateLimited { .. } | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
         QuoteError::Upstream(text) => is_about_the_key(text),
-        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => false,
+        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } | QuoteError::Unconfirmed(_) => false,
     }
 }
 
@@ -287,6 +287,10 @@ fn advice(error: &QuoteError) -> String {
         }
         QuoteError::ClockAhead { .. } => {
             "Look at this server's clock and its time service (NTP): prices of later than now are refused."
+                .to_owned()
+        }
+        QuoteError::Unconfirmed(_) => {
+            "An administrator can confirm it at /admin/providers; otherwise wait for the next price."
                 .to_owned()
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => {

@@ -17,6 +17,7 @@ mod openapi;
 pub mod order;
 pub mod order_group;
 pub mod performance;
+pub mod plausibility;
 pub mod portfolio;
 pub mod position;
 pub mod quote;

@@ -25,8 +25,8 @@ use url::Url;
 
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
-use crate::plausible::{ends_in_a_jump, in_shares_of, jumps, unusable, without_lone_jumps};
-use crate::source::{InvalidSetup, Now};
+use crate::plausible::{in_shares_of, jumps, needs_splits, without_lone_jumps};
+use crate::source::{DailySeries, InvalidSetup, Now};
 use crate::{Catalogue, QuoteError, QuoteSource};
 pub use listing_status::{ListedStock, ListingState};
 pub use profile::CompanyProfile;
@@ -194,24 +194,32 @@ impl AlphaVantage {
         let ticker = ticker::asked_as(symbol)?;
         let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)]).await;
         let answer = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
-        self.without_jump(wire::quote(&answer, symbol, self.transport.now())?).await
+        Ok(self.in_todays_shares(wire::quote(&answer, symbol, self.transport.now())?).await)
     }
 
-    /// Holds a quote back that is more than 40 % from the previous close, unless a split of that session explains
-    /// it. The previous close then becomes one in today's shares.
-    async fn without_jump(&self, mut quote: Quote) -> Result<Quote, QuoteError> {
+    /// A previous close that is more than 40 % from the price becomes one in today's shares, if a split of that session
+    /// explains it. Whether the price is believed is decided by the gateway.
+    async fn in_todays_shares(&self, mut quote: Quote) -> Quote {
         let Some(before) = quote.previous_close.clone().filter(|before| jumps(before, &quote.price)) else {
-            return Ok(quote);
+            return quote;
         };
         let date = exchange_date(quote.as_of);
-        let splits = self.splits_of_a_jump(&quote.symbol).await?;
+        let splits = match self.splits_of_a_jump(&quote.symbol).await {
+            Ok(splits) => splits,
+            Err(error) => {
+                tracing::warn!(
+                    symbol = quote.symbol.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "whether a jump is a split is not known"
+                );
+                return quote;
+            }
+        };
         let before = in_shares_of(&before, Calendar::Xnys.before(date).date, date, &splits);
-        if jumps(&before, &quote.price) {
-            tracing::warn!(symbol = quote.symbol.as_str(), "held back a quote that jumps");
-            return Err(unusable("a price more than 40 % from the last close, without a split"));
+        if !jumps(&before, &quote.price) {
+            quote.previous_close = Some(before);
         }
-        quote.previous_close = Some(before);
-        Ok(quote)
+        quote
     }
 
     /// Asked for once an hour: a jump is looked at again and again until it is explained.
@@ -261,7 +269,7 @@ impl AlphaVantage {
         }
         for answer in quotes.values_mut() {
             if let Ok(quote) = answer {
-                *answer = self.without_jump(quote.clone()).await;
+                *answer = Ok(self.in_todays_shares(quote.clone()).await);
             }
         }
         Some(quotes)
@@ -367,7 +375,6 @@ impl QuoteSource for AlphaVantage {
         wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
     }
 
-    /// As traded. At most the last 100 sessions: longer series need a paid key.
     async fn daily_bars(
         &self,
         symbol: &Symbol,
@@ -375,11 +382,22 @@ impl QuoteSource for AlphaVantage {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
+        Ok(self.daily_series(symbol, first, last, at).await?.bars)
+    }
+
+    /// As traded. At most the last 100 sessions: longer series need a paid key.
+    async fn daily_series(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<DailySeries, QuoteError> {
         let in_full = first < exchange_date(at - COMPACT);
         let answer = self.series(symbol, in_full).await?;
         let bars = wire::daily_bars(&answer, symbol, at, self.transport.now())?;
         let mut splits = Vec::new();
-        if ends_in_a_jump(&bars, &splits) {
+        if needs_splits(&bars, &splits) {
             splits = self.splits_of_a_jump(symbol).await.unwrap_or_else(|error| {
                 tracing::warn!(
                     symbol = symbol.as_str(),
@@ -389,8 +407,8 @@ impl QuoteSource for AlphaVantage {
                 Vec::new()
             });
         }
-        let mut bars = without_lone_jumps(symbol, bars, &splits);
+        let DailySeries { mut bars, doubtful } = without_lone_jumps(symbol, bars, &splits);
         bars.retain(|bar| (first..=last).contains(&bar.date));
-        Ok(bars)
+        Ok(DailySeries { bars, doubtful: doubtful.filter(|bar| (first..=last).contains(&bar.date)) })
     }
 }

@@ -14,7 +14,7 @@ use domain::{Calendar, Timestamp, UserId};
 use crate::QuoteError;
 pub use memory::InMemoryBudget;
 pub use rules::{Pot, Rules};
-pub use store::{BudgetStore, Published, Series, Slot, StoreFailed, Window};
+pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
 
 /// After midnight in New York, when a new day's calls are counted, with some minutes for the provider's clock.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Symbol;
+use domain::plausibility::UnconfirmedPrice;
 use thiserror::Error;
 
 /// Why a source gave no answer. Never carries an API key or a URL with one.
@@ -20,6 +21,12 @@ pub enum QuoteError {
     /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
     #[error("the price source gave no usable answer: {0}")]
     Upstream(String),
+    /// A price that is too far from the last accepted one to be believed at once.
+    #[error(
+        "the price source tells {}, far from the last price of {}: {}",
+        .0.price, .0.accepted, .0.doubt.waits_for()
+    )]
+    Unconfirmed(Box<UnconfirmedPrice>),
     /// The answer is dated after this server's time. One of the two clocks is wrong, most likely this one.
     #[error("the price source's clock is {} ahead of this server's: set the server's clock", in_words(*by))]
     ClockAhead { by: TimeDelta },

@@ -1,6 +1,7 @@
 //! What stands between the use cases and a source of prices: no question is asked twice for the same answer.
 
 mod asking;
+mod judging;
 mod lifetime;
 mod series;
 
@@ -21,6 +22,7 @@ use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
+use judging::Judge;
 use lifetime::{Lifetime, Past};
 use series::Fetching;
 
@@ -399,10 +401,21 @@ impl Gateway {
         let (source, limits, asked) = (Arc::clone(&self.source), self.limits.clone(), symbol.clone());
         let fetch = move |failures| async move {
             let last = life.calendar.last_closed(at).date;
-            let question = source.daily_bars(&asked, FIRST_BAR, last, at);
+            let question = source.daily_series(&asked, FIRST_BAR, last, at);
             let found = match &limits {
-                Some(limits) => limits.ask(Endpoint::DailyBars, purpose, Some(&asked), question).await,
-                None => Ok(Asked { answer: question.await, kept_back: false }),
+                Some(limits) => {
+                    match limits.ask(Endpoint::DailyBars, purpose, Some(&asked), question).await {
+                        Ok(Asked { answer: Ok(series), kept_back }) => {
+                            let judge = Judge { source: &*source, limits, purpose, at };
+                            Ok(Asked { answer: judge.bars(&asked, series).await, kept_back })
+                        }
+                        Ok(Asked { answer: Err(error), kept_back }) => {
+                            Ok(Asked { answer: Err(error), kept_back })
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+                None => Ok(Asked { answer: question.await.map(|series| series.bars), kept_back: false }),
             };
             let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));
             let past = asking::past_of(limits.as_deref(), &asked, &source.source(), &found).await;

@@ -23,13 +23,13 @@ pub use alpha_vantage::{
 };
 pub use breaker::{Breaker, BreakerRules, BreakerState};
 pub use budget::{
-    Budget, BudgetStatus, BudgetStore, InMemoryBudget, Pot, Published, Purpose, Rules, Series, Slot,
-    StoreFailed, Window,
+    Budget, BudgetStatus, BudgetStore, HeldBack, InMemoryBudget, Pot, Published, Purpose, Rules, Series,
+    Slot, StoreFailed, Window,
 };
 pub use corporate::{Dividend, Split};
 pub use error::QuoteError;
 pub use gateway::Gateway;
 pub use limits::{Limits, before_call};
 pub use simulated::{DEFAULT_SEED, Simulated, SimulatedModel};
-pub use source::{Catalogue, InvalidSetup, Now, QuoteSource};
+pub use source::{Catalogue, DailySeries, InvalidSetup, Now, QuoteSource};
 pub use yahoo::{History, Yahoo, YahooConfig};

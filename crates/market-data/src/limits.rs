@@ -57,7 +57,10 @@ impl Outcome {
         match failure {
             None
             | Some(
-                QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } | QuoteError::ClockAhead { .. },
+                QuoteError::UnknownSymbol(_)
+                | QuoteError::NotTradable { .. }
+                | QuoteError::ClockAhead { .. }
+                | QuoteError::Unconfirmed(_),
             ) => Self::Answered,
             Some(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
             Some(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,

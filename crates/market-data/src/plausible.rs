@@ -3,13 +3,13 @@
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use domain::calendar::exchange_date;
+use domain::plausibility::{is_near, is_unit_slip};
 use domain::{Bar, Calendar, Price, Session, Symbol};
 
 use crate::QuoteError;
 use crate::corporate::Split;
+use crate::source::DailySeries;
 
-/// A change from one close to the next beyond this, up or down, needs a split to be believed. A ratio.
-const LARGEST_CHANGE: f64 = 0.40;
 /// How far a provider's clock may be ahead of ours. An answer takes a while, and two clocks differ a little.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// How far the newest price may be outside the day's low and high, which a source may update later. A ratio.
@@ -122,7 +122,7 @@ fn check_clock(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), QuoteError> 
 
 /// Whether a price has changed more since `before` than is believed without a reason.
 pub(crate) fn jumps(before: &Price, price: &Price) -> bool {
-    price.change_ratio(before).is_none_or(|change| change.abs() > LARGEST_CHANGE)
+    !is_near(before, price)
 }
 
 /// What a price of `from` is in shares of `to`: divided by the splits that took effect after the one day and up
@@ -139,40 +139,76 @@ pub(crate) fn in_shares_of(price: &Price, from: NaiveDate, to: NaiveDate, splits
     }
 }
 
-/// Whether the newest bar has jumped and no split given explains it.
-pub(crate) fn ends_in_a_jump(bars: &[Bar], splits: &[Split]) -> bool {
-    matches!(bars, [.., before, newest] if !follows(before, newest, splits))
+/// Whether the splits are to be known before the bars can be judged: the newest has jumped, or one somewhere looks like
+/// a price in another unit, and none given explains it.
+pub(crate) fn needs_splits(bars: &[Bar], splits: &[Split]) -> bool {
+    let jumped = |pair: &[Bar]| matches!(pair, [before, bar] if !follows(before, bar, splits));
+    let slipped = |pair: &[Bar]| jumped(pair) && is_unit_slip(&pair[0].close, &pair[1].close);
+    bars.len().checked_sub(2).is_some_and(|at| jumped(&bars[at..])) || bars.windows(2).any(slipped)
 }
 
 /// Leaves out bars that jump away from the bar before and are not borne out by the one after: a mistake lasts for
-/// a day, a new price stays. The newest bar has none after it: a jump is held back there until one comes, or
-/// until a split explains it. `bars` are sorted by date.
-pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Split]) -> Vec<Bar> {
+/// a day, a new price stays. A price in another unit is borne out by nothing but a split, however long it stays. The newest
+/// bar has none after it: when it jumps it is in doubt, and told apart. `bars` are sorted by date.
+pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Split]) -> DailySeries {
+    let mut kept = sound_bars(&bars, splits);
+    // Where the first bars are the ones in another unit, the others are right.
+    if kept.len() * 2 < bars.len() {
+        let backwards: Vec<Bar> = bars.iter().rev().cloned().collect();
+        let mut others: Vec<usize> =
+            sound_bars(&backwards, splits).into_iter().map(|at| bars.len() - 1 - at).collect();
+        others.reverse();
+        if others.len() > kept.len() {
+            kept = others;
+        }
+    }
+    if kept.len() == bars.len() {
+        return DailySeries { bars, doubtful: None };
+    }
+    let newest = bars.len() - 1;
+    let mut series = DailySeries::default();
+    for (at, bar) in bars.into_iter().enumerate() {
+        if kept.binary_search(&at).is_ok() {
+            series.bars.push(bar);
+            continue;
+        }
+        tracing::warn!(symbol = symbol.as_str(), date = %bar.date, "held back a bar that jumps");
+        if at == newest {
+            series.doubtful = Some(bar);
+        }
+    }
+    series
+}
+
+/// The places of the bars that are believed, in order.
+fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
     let agrees = |at: usize| match (bars.get(at), bars.get(at + 1)) {
-        (Some(bar), Some(next)) => follows(bar, next, splits),
+        (Some(bar), Some(next)) => follows_either_way(bar, next, splits),
         _ => false,
     };
     let mut kept: Vec<usize> = Vec::with_capacity(bars.len());
     for (at, bar) in bars.iter().enumerate() {
-        let sound = match kept.last() {
-            Some(last) => follows(&bars[*last], bar, splits) || agrees(at),
+        let sound = match kept.last().map(|last| &bars[*last]) {
+            Some(last) => {
+                follows_either_way(last, bar, splits)
+                    || (agrees(at) && !is_unit_slip(&last.close, &bar.close))
+            }
             // Nothing is before the first: it is out of place where the next two agree against it.
             None => agrees(at) || !agrees(at + 1),
         };
         if sound {
             kept.push(at);
-        } else {
-            tracing::warn!(symbol = symbol.as_str(), date = %bar.date, "held back a bar that jumps");
         }
     }
-    if kept.len() == bars.len() {
-        return bars;
+    kept
+}
+
+/// [`follows`], in whichever order of time.
+fn follows_either_way(one: &Bar, other: &Bar, splits: &[Split]) -> bool {
+    match one.date <= other.date {
+        true => follows(one, other, splits),
+        false => follows(other, one, splits),
     }
-    bars.into_iter()
-        .enumerate()
-        .filter(|(at, _)| kept.binary_search(at).is_ok())
-        .map(|(_, bar)| bar)
-        .collect()
 }
 
 fn follows(before: &Bar, bar: &Bar, splits: &[Split]) -> bool {
@@ -210,7 +246,7 @@ mod tests {
 
     fn kept(closes: &[&str], splits: &[Split]) -> Vec<String> {
         let symbol = "AAPL".parse().unwrap();
-        let kept = without_lone_jumps(&symbol, series(closes), splits);
+        let kept = without_lone_jumps(&symbol, series(closes), splits).bars;
         kept.into_iter().map(|bar| bar.close.to_string()).collect()
     }
 
@@ -239,14 +275,38 @@ mod tests {
     #[test]
     fn a_jump_at_the_end_is_held_back_until_a_split_explains_it() {
         let closes = ["1200.00", "1208.88", "121.79"];
-        assert!(ends_in_a_jump(&series(&closes), &[]));
+        assert!(needs_splits(&series(&closes), &[]));
+        let symbol = "AAPL".parse().unwrap();
+        let doubtful = without_lone_jumps(&symbol, series(&closes), &[]).doubtful;
+        assert_eq!(doubtful.map(|bar| bar.close.to_string()).as_deref(), Some("121.79"));
         assert_eq!(kept(&closes, &[]), ["1200.00", "1208.88"]);
         let split = [ten_for_one("2026-11-04")];
-        assert!(!ends_in_a_jump(&series(&closes), &split));
+        assert!(!needs_splits(&series(&closes), &split));
         assert_eq!(kept(&closes, &split), closes);
         for elsewhen in ["2026-11-03", "2026-11-05"] {
             assert_eq!(kept(&closes, &[ten_for_one(elsewhen)]).len(), 2, "{elsewhen}");
         }
+    }
+
+    #[test]
+    fn a_price_in_another_unit_is_left_out_however_long_it_stays() {
+        let cents = ["100.00", "101.00", "102.00", "10200.00", "10150.00"];
+        assert!(needs_splits(&series(&cents), &[]));
+        assert_eq!(kept(&cents, &[]), ["100.00", "101.00", "102.00"]);
+        assert_eq!(
+            kept(&["100.00", "101.00", "1010.00", "1000.00", "99.00", "98.00"], &[]),
+            ["100.00", "101.00", "99.00", "98.00"]
+        );
+        // The first bars may be the wrong ones.
+        assert_eq!(
+            kept(&["1000.00", "1010.00", "101.00", "100.00", "99.00", "98.00"], &[]),
+            ["101.00", "100.00", "99.00", "98.00"]
+        );
+        // A reverse split explains it.
+        let reverse = [Split::new(day("2026-11-04"), 1, 10).unwrap()];
+        let consolidated = ["10.00", "10.10", "101.00", "100.00"];
+        assert!(!needs_splits(&series(&consolidated), &reverse));
+        assert_eq!(kept(&consolidated, &reverse), consolidated);
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub enum Catalogue {
     OnDemand,
 }
 
+/// Daily bars, and what stands apart from them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DailySeries {
+    /// Finished sessions, oldest first.
+    pub bars: Vec<Bar>,
+    /// The session after them, if its close is far from theirs and no split that the source tells of explains it.
+    pub doubtful: Option<Bar>,
+}
+
 /// A source of prices. One deployment has one.
 #[async_trait]
 pub trait QuoteSource: Send + Sync {
@@ -122,6 +131,20 @@ pub trait QuoteSource: Send + Sync {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError>;
+
+    /// As [`QuoteSource::daily_bars`], with a last session that they leave out because it is in doubt.
+    ///
+    /// # Errors
+    /// As there.
+    async fn daily_series(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<DailySeries, QuoteError> {
+        Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at).await?, doubtful: None })
+    }
 
     /// What happens to the stock on the days from `first` to `last`, both included, as far as it is known at market
     /// time `at`: those of the past, and what is announced. In order of `ex_on`; empty for a source that does not tell.

@@ -24,7 +24,7 @@ use url::Url;
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::{jumps, without_lone_jumps};
-use crate::source::{InvalidSetup, Now};
+use crate::source::{DailySeries, InvalidSetup, Now};
 use crate::{Catalogue, QuoteError, QuoteSource};
 use crumb::Crumbs;
 use transport::{Reply, Transport};
@@ -63,11 +63,13 @@ pub struct Yahoo {
 }
 
 /// A series and what happened to the share meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// Oldest first. Prices and volumes are in today's shares: all splits are applied already, and to apply those
     /// in `splits` would do it twice. Dividends are not taken out.
     pub bars: Vec<Bar>,
+    /// The session after the bars, if it stands apart from them; see [`DailySeries::doubtful`].
+    pub doubtful: Option<Bar>,
     /// Oldest first.
     pub splits: Vec<Split>,
     /// Oldest first. Amounts are for today's shares, like the bars; when they were paid is not told.
@@ -107,8 +109,10 @@ impl Yahoo {
         // Up to now and not to `last`: the bars are in today's shares, and later splits belong to them.
         let mut history = self.series(symbol, "1d", first, at).await?;
         history.bars.retain(|bar| bar.date <= last);
-        history.bars = without_lone_jumps(symbol, history.bars, &history.splits);
+        let DailySeries { bars, doubtful } = without_lone_jumps(symbol, history.bars, &history.splits);
+        history.bars = bars;
         history.bars.retain(|bar| first <= bar.date);
+        history.doubtful = doubtful.filter(|bar| first <= bar.date);
         Ok(history)
     }
 
@@ -148,7 +152,7 @@ impl Yahoo {
         let reply = self.chart(symbol, &span).await?;
         match chart::result(&reply, symbol)? {
             Some(result) => chart::history(result, symbol, at.min(now.into()), now),
-            None => Ok(History { bars: Vec::new(), splits: Vec::new(), dividends: Vec::new() }),
+            None => Ok(History::default()),
         }
     }
 
@@ -280,6 +284,17 @@ impl QuoteSource for Yahoo {
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
         Ok(self.history(symbol, first, last, at).await?.bars)
+    }
+
+    async fn daily_series(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<DailySeries, QuoteError> {
+        let History { bars, doubtful, .. } = self.history(symbol, first, last, at).await?;
+        Ok(DailySeries { bars, doubtful })
     }
 }
 

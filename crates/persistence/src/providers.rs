@@ -4,10 +4,13 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::query_dsl::methods;
 use diesel::upsert::excluded;
+use domain::plausibility::{Doubt, UnconfirmedPrice};
 use domain::{Freshness, Price, PriceSource, Quote, Symbol, Timestamp};
 
 use crate::connection::{Locked, each};
-use crate::schema::{provider_budget, provider_leases, provider_quotes, providers, stocks};
+use crate::schema::{
+    provider_budget, provider_leases, provider_quotes, providers, stocks, unconfirmed_prices,
+};
 use crate::{StoreError, Tx};
 
 /// Counts one call in the window of that name, unless `limit` are counted there; answers whether it was.
@@ -243,4 +246,124 @@ pub fn published(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<(Quote, Time
         (quote, row.fetched_at)
     };
     Ok(rows.into_iter().map(quote).collect())
+}
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = unconfirmed_prices)]
+struct UnconfirmedRow {
+    symbol: Symbol,
+    source: String,
+    price: Price,
+    as_of: Timestamp,
+    freshness: Freshness,
+    doubt: String,
+    accepted_price: Price,
+    first_seen_at: Timestamp,
+    last_seen_at: Timestamp,
+}
+
+/// A price that its source tells and that is not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unconfirmed {
+    pub symbol: Symbol,
+    pub source: PriceSource,
+    pub freshness: Freshness,
+    pub price: UnconfirmedPrice,
+}
+
+impl From<UnconfirmedRow> for Unconfirmed {
+    fn from(row: UnconfirmedRow) -> Self {
+        let price = UnconfirmedPrice {
+            price: row.price,
+            as_of: row.as_of,
+            first_seen_at: row.first_seen_at,
+            last_seen_at: row.last_seen_at,
+            // The table has no other words.
+            doubt: row.doubt.parse().unwrap_or(Doubt::UnitSlip),
+            accepted: row.accepted_price,
+        };
+        Self { symbol: row.symbol, source: PriceSource::from(row.source), freshness: row.freshness, price }
+    }
+}
+
+/// Keeps prices that are not confirmed, replacing those of before.
+pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreError> {
+    let mut rows: Vec<UnconfirmedRow> = prices
+        .iter()
+        .map(|Unconfirmed { symbol, source, freshness, price }| UnconfirmedRow {
+            symbol: symbol.clone(),
+            source: source.to_string(),
+            price: price.price.clone(),
+            as_of: price.as_of,
+            freshness: *freshness,
+            doubt: price.doubt.as_str().to_owned(),
+            accepted_price: price.accepted.clone(),
+            first_seen_at: price.first_seen_at,
+            last_seen_at: price.last_seen_at,
+        })
+        .collect();
+    // In one order everywhere, so that nobody waits in a circle.
+    rows.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+    for row in &rows {
+        each!(&mut *tx.conn, c => diesel::insert_into(unconfirmed_prices::table)
+            .values(row)
+            .on_conflict(unconfirmed_prices::symbol)
+            .do_update()
+            .set(row)
+            .execute(c))?;
+    }
+    Ok(())
+}
+
+/// Forgets the unconfirmed prices of these symbols.
+pub fn forget_held_back(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<(), StoreError> {
+    diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq_any(symbols)))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The unconfirmed prices of a source, in order of symbol; of these symbols, or of all.
+pub fn unconfirmed(
+    tx: &mut Tx<'_>,
+    source: &str,
+    symbols: Option<&[Symbol]>,
+) -> Result<Vec<Unconfirmed>, StoreError> {
+    let mut query = unconfirmed_prices::table
+        .filter(unconfirmed_prices::source.eq(source))
+        .order(unconfirmed_prices::symbol)
+        .select(UnconfirmedRow::as_select())
+        .into_boxed();
+    if let Some(symbols) = symbols {
+        query = query.filter(unconfirmed_prices::symbol.eq_any(symbols));
+    }
+    let rows: Vec<UnconfirmedRow> = query.load(tx.conn)?;
+    Ok(rows.into_iter().map(Unconfirmed::from).collect())
+}
+
+/// Makes an unconfirmed price the accepted one, whatever price there is, and forgets that it was unconfirmed.
+pub fn accept(tx: &mut Tx<'_>, unconfirmed: &Unconfirmed, now: Timestamp) -> Result<(), StoreError> {
+    let Unconfirmed { symbol, source, freshness, price } = unconfirmed;
+    let quote = Quote {
+        symbol: symbol.clone(),
+        price: price.price.clone(),
+        bid: None,
+        ask: None,
+        previous_close: None,
+        volume: None,
+        as_of: price.as_of,
+        source: source.clone(),
+        freshness: *freshness,
+        stale: false,
+    };
+    publish(tx, &[(quote, now)])?;
+    diesel::update(stocks::table.filter(stocks::symbol.eq(symbol)))
+        .set((
+            stocks::last_price.eq(&price.price),
+            stocks::previous_close.eq(None::<Price>),
+            stocks::last_updated.eq(price.as_of),
+            stocks::price_source.eq(source.as_str()),
+            stocks::freshness.eq(*freshness),
+        ))
+        .execute(tx.conn)?;
+    forget_held_back(tx, std::slice::from_ref(symbol))
 }

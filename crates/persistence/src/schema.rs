@@ -201,6 +201,14 @@ table! {
 }
 table! {
     use diesel::sql_types::*;
+    use domain::sql::{Exact, Moment};
+    unconfirmed_prices (symbol) {
+        symbol -> Text, source -> Text, price -> Exact, as_of -> Moment, freshness -> Text, doubt -> Text,
+        accepted_price -> Exact, first_seen_at -> Moment, last_seen_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
     use domain::sql::Moment;
     listings (symbol) {
         symbol -> Text, company_name -> Text, search_words -> Text, exchange -> Text, asset_type -> Text,

@@ -66,6 +66,9 @@ pub enum Error {
     /// The source has no price, and there is no older one either.
     #[error("there is no price for {symbol} at the moment")]
     NoPrice { symbol: Symbol, retry_at: Option<Timestamp> },
+    /// The only price that the source tells is too far from the last accepted one to be used.
+    #[error("there is no confirmed price for {symbol}: {cause}")]
+    PriceUnconfirmed { symbol: Symbol, cause: QuoteError },
     /// The source cannot be asked just now.
     #[error("the price source does not answer at the moment")]
     SourceUnavailable { retry_at: Option<Timestamp> },
@@ -149,6 +152,7 @@ impl Error {
                 Self::NoPrice { symbol: symbol.clone(), retry_at: retry_at.map(Timestamp::from) }
             }
             QuoteError::ClockAhead { by } => Self::ClockBehind { by },
+            QuoteError::Unconfirmed(_) => Self::PriceUnconfirmed { symbol: symbol.clone(), cause: error },
             QuoteError::Upstream(_) | QuoteError::Unreachable => {
                 Self::NoPrice { symbol: symbol.clone(), retry_at: None }
             }

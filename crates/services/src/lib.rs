@@ -40,6 +40,7 @@ pub mod tokens;
 mod trading;
 pub mod transactions;
 mod turns;
+pub mod unconfirmed_prices;
 pub mod valuation;
 pub mod verify;
 mod wall_clock;

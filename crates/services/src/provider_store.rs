@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{Quote, Symbol, Timestamp};
-use market_data::{BudgetStore, Published, QuoteError, Series, Slot, StoreFailed, Window};
-use persistence::{Store, StoreError, Tx, providers, stocks};
+use domain::plausibility::UnconfirmedPrice;
+use domain::{PriceSource, Quote, SplitHistory, Symbol, Timestamp};
+use market_data::{BudgetStore, HeldBack, Published, QuoteError, Series, Slot, StoreFailed, Window};
+use persistence::providers::Unconfirmed;
+use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
 
 /// Each method is one short transaction.
 #[derive(Clone)]
@@ -135,6 +137,43 @@ impl BudgetStore for ProviderStore {
                 stocks::save_bars(tx, stock.id, quote.source.as_str(), &series.bars)?;
             }
             providers::publish(tx, &[row(&series.close)])
+        })
+        .await
+    }
+
+    async fn held_back(
+        &self,
+        source: &PriceSource,
+        symbols: &[Symbol],
+    ) -> Result<HashMap<Symbol, UnconfirmedPrice>, StoreFailed> {
+        let (source, symbols) = (source.clone(), symbols.to_vec());
+        let found = self.read(move |tx| providers::unconfirmed(tx, source.as_str(), Some(&symbols))).await?;
+        Ok(found.into_iter().map(|held| (held.symbol, held.price)).collect())
+    }
+
+    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed> {
+        let rows: Vec<Unconfirmed> = held
+            .iter()
+            .map(|held| Unconfirmed {
+                symbol: held.symbol.clone(),
+                source: held.source.clone(),
+                freshness: held.freshness,
+                price: held.price.clone(),
+            })
+            .collect();
+        let settled = settled.to_vec();
+        self.write(move |tx| {
+            providers::forget_held_back(tx, &settled)?;
+            providers::hold_back(tx, &rows)
+        })
+        .await
+    }
+
+    async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {
+        let symbol = symbol.clone();
+        self.read(move |tx| {
+            let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(SplitHistory::default()) };
+            Ok(SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?))
         })
         .await
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{Days, Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
+use domain::plausibility::UnconfirmedPrice;
 use domain::{
     AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote,
     SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
@@ -288,7 +289,16 @@ impl Services {
         let stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
         let mut found = self.latest_of(user, std::slice::from_ref(&stock), now, true).await;
-        found.pop().unwrap_or_else(|| Err(no_price(symbol)))
+        let mut latest = found.pop().unwrap_or_else(|| Err(no_price(symbol)))?;
+        // Another process may have seen the price that waits.
+        if latest.quote.stale
+            && !matches!(latest.why_stale, Some(StaleReason::Halted(_)))
+            && self.market.quotes.limits().is_some()
+            && let Some(waiting) = self.unconfirmed_price(&stock.listing.symbol).await?
+        {
+            latest.why_stale = Some(StaleReason::Source(QuoteError::Unconfirmed(Box::new(waiting.price))));
+        }
+        Ok(latest)
     }
 
     /// The newest prices of many stocks at market time `at`, in their order; of those the source fails for, the last
@@ -585,6 +595,9 @@ impl Services {
         stocks.sort_by(|a, b| a.listing.symbol.cmp(&b.listing.symbol));
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
+        let moved =
+            stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
+        let moved: Vec<Stock> = moved.map(|(stock, _)| stock.clone()).collect();
         let quotes: Vec<(StockId, AsTraded<Quote>)> =
             stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
@@ -596,7 +609,31 @@ impl Services {
                 Ok::<_, Error>(())
             })
             .await?;
+        if self.market.quotes.limits().is_some() {
+            self.learn_after_jumps(moved).await?;
+        }
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
+    }
+
+    /// Whether a stock's price has moved so far that its source is asked at once whether shares were split. Of a price that
+    /// stays unconfirmed it is asked in the first two minutes, and once an hour.
+    fn asks_for_news(
+        &self,
+        stock: &Stock,
+        answer: &std::result::Result<AsTraded<Quote>, QuoteError>,
+        now: Timestamp,
+    ) -> bool {
+        match answer {
+            Ok(quote) => self.last_known(stock).is_some_and(|last| {
+                let change = quote.as_traded().price.change_ratio(&last.as_traded().price);
+                change.is_some_and(|change| change.abs() > NEWS_AFTER)
+            }),
+            Err(QuoteError::Unconfirmed(waiting)) => {
+                let minutes = (now - waiting.first_seen_at).num_minutes();
+                minutes < 2 || minutes % 60 == 0
+            }
+            Err(_) => false,
+        }
     }
 
     /// The table of listings has no sectors: stocks in use get theirs a few at a time, with what calls are left.
@@ -671,6 +708,9 @@ impl Services {
     }
 }
 
+/// A change from one minute's price to the next, as a ratio, after which the source is asked at once whether shares were
+/// split.
+const NEWS_AFTER: f64 = 0.20;
 /// A change from one close to the next, as a ratio, after which the source is asked whether shares were split.
 const UNUSUAL_CHANGE: f64 = 0.15;
 /// Profiles that one refresh asks for.
@@ -744,6 +784,14 @@ fn told_of_known_stock(error: &QuoteError) -> String {
 }
 
 impl StaleReason {
+    /// The newer price that waits for its confirmation, if that is the reason.
+    pub fn unconfirmed(&self) -> Option<&UnconfirmedPrice> {
+        match self {
+            Self::Source(QuoteError::Unconfirmed(waiting)) => Some(waiting),
+            Self::Source(_) | Self::NotPublished | Self::Halted(_) => None,
+        }
+    }
+
     /// By how much the source's clock is ahead of this server's, if that is the reason.
     pub(crate) fn clock_behind(&self) -> Option<TimeDelta> {
         match self {

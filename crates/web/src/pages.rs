@@ -80,6 +80,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/admin/snapshots").get(admin::snapshots))
         .service(page("/admin/jobs").get(admin::jobs).post(admin::run_job))
         .service(page("/admin/providers").get(admin::providers))
+        .service(page("/admin/prices").post(admin::confirm_price))
         // In the frame of whoever looks for it.
         .default_service(web::to(not_found));
 }

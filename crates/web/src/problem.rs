@@ -273,6 +273,15 @@ impl From<Error> for Problem {
                 let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
                 Self { retry_after_s: Some(1), ..busy }
             }
+            Error::PriceUnconfirmed { symbol, .. } => {
+                let unconfirmed = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "price_unconfirmed",
+                    "Price not confirmed",
+                    detail,
+                );
+                Self { retry_after_s: Some(60), ..unconfirmed }.fact("symbol", symbol)
+            }
             Error::ClockBehind { by } => {
                 let behind =
                     Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock_behind", "Clock behind", detail);

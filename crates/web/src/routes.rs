@@ -80,6 +80,7 @@ api! {
     "/admin/stocks" { get: api::admin::stocks }
     "/admin/splits" { get: api::admin::splits, post: api::admin::resolve_split }
     "/admin/providers" { get: api::admin::providers }
+    "/admin/prices" { get: api::admin_prices::list, post: api::admin_prices::confirm }
     "/admin/jobs" { get: api::admin::jobs, post: api::admin::run_job }
 }
 

@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{Bar, Symbol, Timestamp};
+use domain::plausibility::UnconfirmedPrice;
+use domain::{Bar, PriceSource, SplitHistory, Symbol, Timestamp};
 
-use super::store::{BudgetStore, Published, Series, Slot, StoreFailed, Window};
+use super::store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
 use crate::QuoteError;
 
 /// A [`BudgetStore`] in memory. Several gateways may share one.
@@ -24,12 +25,19 @@ struct State {
     published: HashMap<Symbol, Published>,
     series: HashMap<Symbol, Vec<Bar>>,
     failures: HashMap<String, QuoteError>,
+    held: HashMap<Symbol, HeldBack>,
+    splits: HashMap<Symbol, SplitHistory>,
 }
 
 impl InMemoryBudget {
     /// The bars last kept for a symbol.
     pub fn series(&self, symbol: &Symbol) -> Option<Vec<Bar>> {
         self.state().series.get(symbol).cloned()
+    }
+
+    /// The books have these splits of a symbol from now on.
+    pub fn book_splits(&self, symbol: &Symbol, splits: SplitHistory) {
+        self.state().splits.insert(symbol.clone(), splits);
     }
 
     /// With what the provider failed last.
@@ -136,6 +144,28 @@ impl BudgetStore for InMemoryBudget {
         state.series.insert(symbol.clone(), series.bars.clone());
         state.published.insert(symbol, series.close.clone());
         Ok(())
+    }
+
+    async fn held_back(
+        &self,
+        source: &PriceSource,
+        symbols: &[Symbol],
+    ) -> Result<HashMap<Symbol, UnconfirmedPrice>, StoreFailed> {
+        let state = self.state();
+        let held = symbols.iter().filter_map(|symbol| state.held.get(symbol));
+        let of_source = held.filter(|held| held.source == *source);
+        Ok(of_source.map(|held| (held.symbol.clone(), held.price.clone())).collect())
+    }
+
+    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed> {
+        let mut state = self.state();
+        state.held.retain(|symbol, _| !settled.contains(symbol));
+        state.held.extend(held.iter().map(|held| (held.symbol.clone(), held.clone())));
+        Ok(())
+    }
+
+    async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {
+        Ok(self.state().splits.get(symbol).cloned().unwrap_or_default())
     }
 
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {

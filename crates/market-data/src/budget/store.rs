@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{Bar, Quote, Symbol, Timestamp};
+use domain::plausibility::UnconfirmedPrice;
+use domain::{Bar, Freshness, PriceSource, Quote, SplitHistory, Symbol, Timestamp};
 use thiserror::Error;
 
 use crate::QuoteError;
@@ -42,6 +43,17 @@ pub struct Series {
     pub bars: Vec<Bar>,
     /// What the last of them says of the price.
     pub close: Published,
+}
+
+/// A price that is not believed yet, as it is kept for all processes and for people to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    pub symbol: Symbol,
+    pub source: PriceSource,
+    pub freshness: Freshness,
+    /// When it was seen. Market time.
+    pub seen_at: Timestamp,
+    pub price: UnconfirmedPrice,
 }
 
 /// The store cannot be reached or has refused. Calls are not sent then.
@@ -111,6 +123,19 @@ pub trait BudgetStore: Send + Sync {
 
     /// Keeps a series and publishes its close, both or neither.
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed>;
+
+    /// The prices of that source that are not believed yet; symbols without one are left out.
+    async fn held_back(
+        &self,
+        source: &PriceSource,
+        symbols: &[Symbol],
+    ) -> Result<HashMap<Symbol, UnconfirmedPrice>, StoreFailed>;
+
+    /// Keeps prices that are not believed yet, replacing those of before, and forgets those of the symbols `settled`.
+    async fn note_held_back(&self, held: &[HeldBack], settled: &[Symbol]) -> Result<(), StoreFailed>;
+
+    /// The splits of the symbol that the books have.
+    async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed>;
 
     /// The quotes last published for these symbols; those without are left out.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use domain::{PriceSource, Quote, Symbol, Timestamp};
 use tokio::sync::OnceCell;
 
+use super::judging::Judge;
 use super::lifetime::{self, Lifetime, Past};
 use crate::budget::{Published, Purpose};
 use crate::cache::Kept;
@@ -119,6 +120,13 @@ impl Asking {
                     (symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(), false)
                 }
             },
+        };
+        let answers = match &self.limits {
+            Some(limits) => {
+                let judge = Judge { source: &*self.source, limits, purpose: self.purpose, at: self.at };
+                judge.quotes(answers).await
+            }
+            None => answers,
         };
         if let Some(limits) = &self.limits {
             let quotes = answers.values().filter_map(|answer| answer.as_ref().ok());

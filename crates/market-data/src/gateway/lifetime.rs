@@ -1,6 +1,7 @@
 //! Until when an answer is the best there is: by the sessions of the market, not by a constant.
 
 use chrono::TimeDelta;
+use domain::plausibility::CONFIRMED_AFTER;
 use domain::{Bar, Calendar, Freshness, PUBLICATION, Timestamp};
 
 use crate::QuoteError;
@@ -86,6 +87,7 @@ pub(super) fn is_denial(error: &QuoteError) -> bool {
 pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     match error {
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
+        QuoteError::Unconfirmed(_) => false,
         QuoteError::RateLimited { retry_at } => retry_at.is_none(),
         QuoteError::Upstream(_) | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
     }
@@ -100,6 +102,8 @@ pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timest
             at + (AFTER_LOSS * (1 << doublings)).min(AFTER_LONG_LOSS)
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => at + AFTER_UNKNOWN,
+        // The second observation may confirm it.
+        QuoteError::Unconfirmed(_) => at + CONFIRMED_AFTER,
         QuoteError::RateLimited { retry_at: Some(retry_at) } => Timestamp::from(*retry_at).max(at),
         QuoteError::RateLimited { retry_at: None }
         | QuoteError::Upstream(_)

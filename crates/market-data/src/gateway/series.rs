@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::{Bar, Freshness, Quote, Symbol, Timestamp};
 
 use super::asking::{self, BETWEEN_LOOKS, LOOKS};
+use super::judging::Judge;
 use super::lifetime::Lifetime;
 use super::{FIRST_BAR, kept};
 use crate::budget::{Published, Purpose, Series};
@@ -12,6 +13,7 @@ use crate::cache::Kept;
 use crate::limits::{Asked, Limits};
 use crate::metrics::Endpoint;
 use crate::plausible::jumps;
+use crate::source::DailySeries;
 use crate::{QuoteError, QuoteSource};
 
 /// One question for a series.
@@ -66,11 +68,12 @@ impl Fetching {
 
     async fn ask(&self, failures: u32) -> Kept<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
-        let question = self.source.daily_bars(&self.symbol, FIRST_BAR, last, self.at);
+        let question = self.source.daily_series(&self.symbol, FIRST_BAR, last, self.at);
         let found =
             match self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&self.symbol), question).await {
-                Ok(Asked { answer: Ok(bars), kept_back }) => match self.keep(bars).await {
+                Ok(Asked { answer: Ok(series), kept_back }) => match self.keep(series).await {
                     Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+                    Err(error @ QuoteError::Unconfirmed(_)) => Ok(Asked { answer: Err(error), kept_back }),
                     Err(error) => Err(error),
                 },
                 Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
@@ -83,8 +86,10 @@ impl Fetching {
         Kept { answer: answer.map(drop), until, failures }
     }
 
-    /// Answers the time of the last price.
-    async fn keep(&self, bars: Vec<Bar>) -> Result<Timestamp, QuoteError> {
+    /// Answers the time of the last price that is believed.
+    async fn keep(&self, series: DailySeries) -> Result<Timestamp, QuoteError> {
+        let (limits, purpose, at) = (&self.limits, self.purpose, self.at);
+        let bars = Judge { source: &*self.source, limits, purpose, at }.series(&self.symbol, series).await?;
         let quote =
             self.close(&bars).ok_or_else(|| QuoteError::Upstream("a series without a session".to_owned()))?;
         let as_of = quote.as_of;

@@ -58,13 +58,10 @@ pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Resul
         _ => days(result).find(|day| day.date == day_before).and_then(|day| number::price(day.close)),
     };
     if let Some(before) = before {
+        // Whether the price is believed is decided by the gateway.
         let in_new_shares = in_shares_of(&before, day_before, date, &splits(result));
-        let is_new = jumps(&before, &quote.price);
-        if is_new && jumps(&in_new_shares, &quote.price) {
-            tracing::warn!(symbol = asked.as_str(), "held back a quote that jumps");
-            return Err(unusable("a price more than 40 % from the last close, without a split"));
-        }
-        quote.previous_close = Some(if is_new { in_new_shares } else { before });
+        let is_split = jumps(&before, &quote.price) && !jumps(&in_new_shares, &quote.price);
+        quote.previous_close = Some(if is_split { in_new_shares } else { before });
     }
     Ok(quote)
 }
@@ -125,7 +122,7 @@ pub(super) fn history(
     });
     let mut dividends: Vec<Dividend> = dividends.collect();
     dividends.sort_by_key(|dividend| dividend.ex_on);
-    Ok(History { bars, splits: splits(result), dividends })
+    Ok(History { bars, doubtful: None, splits: splits(result), dividends })
 }
 
 fn bars(result: &Value, asked: &Symbol, at: Timestamp, now: DateTime<Utc>) -> Result<Vec<Bar>, QuoteError> {

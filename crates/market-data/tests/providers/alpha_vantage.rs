@@ -150,6 +150,8 @@ async fn a_recorded_series_is_read_whatever_the_numbers_of_its_fields() {
     let (answer, expected) = case("av_daily_adjusted_nvda_split");
     let provider = Provider::start().await;
     provider.answers("TIME_SERIES_DAILY", answer).await;
+    // Ten for one in the middle of the series: without its splits that would be a price in another unit.
+    provider.answers("SPLITS", super::recorded("alpha_vantage", "splits_nvda.json")).await;
     let nvda = symbol("NVDA");
     let bars =
         provider.client.daily_bars(&nvda, day("2024-01-01"), day("2024-12-31"), instant(NOW)).await.unwrap();

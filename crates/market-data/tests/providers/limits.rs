@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta};
 use domain::{Symbol, Timestamp, UserId};
 use market_data::{
-    AlphaVantage, AlphaVantageConfig, BreakerRules, BreakerState, Gateway, InMemoryBudget, Limits, Pot,
-    Purpose, QuoteError, QuoteSource, Rules, Yahoo, YahooConfig,
+    AlphaVantage, AlphaVantageConfig, BreakerRules, BreakerState, BudgetStore, Gateway, InMemoryBudget,
+    Limits, Pot, Purpose, QuoteError, QuoteSource, Rules, Yahoo, YahooConfig,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -467,15 +467,113 @@ async fn a_series_and_its_price_are_one_call_for_all_processes_and_after_a_resta
     assert_eq!(deployment.store.series(&symbol("AAPL")).unwrap().len(), 3);
 }
 
+/// The closes of the sessions from 17 November on.
+fn series_from_the_17th(closes: &[&str]) -> ResponseTemplate {
+    let days = ["2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20", "2026-11-23"];
+    let bar = |close: &str| json!({"1. open": close, "2. high": close, "3. low": close, "4. close": close, "5. volume": "1000"});
+    let series: serde_json::Map<String, Value> =
+        days.into_iter().zip(closes).map(|(day, close)| (day.to_owned(), bar(close))).collect();
+    let body = json!({ "Meta Data": { "2. Symbol": "AAPL" }, "Time Series (Daily)": series });
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+impl Deployment {
+    /// What it answers to a question for a series.
+    async fn now_has_series(&self, series: &[&str]) {
+        self.server.reset().await;
+        let none = json!({ "symbol": "AAPL", "data": [] });
+        for (function, answer) in [
+            ("TIME_SERIES_DAILY", series_from_the_17th(series)),
+            ("SPLITS", ResponseTemplate::new(200).set_body_json(none)),
+        ] {
+            let asked = Mock::given(query_param("function", function));
+            asked.respond_with(answer).mount(&self.server).await;
+        }
+    }
+
+    async fn now_quotes(&self, price: &str) {
+        let quote = quote_with(&[
+            ("02. open", json!(price)),
+            ("03. high", json!(price)),
+            ("04. low", json!(price)),
+            ("05. price", json!(price)),
+        ]);
+        let asked = Mock::given(query_param("function", "GLOBAL_QUOTE"));
+        asked.respond_with(ResponseTemplate::new(200).set_body_json(quote)).mount(&self.server).await;
+    }
+
+    async fn closes(&self) -> Vec<String> {
+        let kept = self.store.series(&symbol("AAPL")).unwrap();
+        kept.iter().map(|bar| bar.close.to_string()).collect()
+    }
+
+    async fn waiting(&self) -> Option<String> {
+        let (source, asked) = ("alpha_vantage".into(), [symbol("AAPL")]);
+        let waiting = self.store.held_back(&source, &asked).await.unwrap().remove(&asked[0])?;
+        Some(format!("{} {}", waiting.price, waiting.doubt))
+    }
+}
+
 #[tokio::test]
-async fn a_series_that_ends_in_a_jump_gives_the_price_before_it() {
-    let rules = by_the_day();
-    let deployment = Deployment::that_answers(rules, series_with(["150.00", "151.00", "700.00"])).await;
-    let gateway = deployment.process();
-    let at = deployment.clock.now();
-    gateway.fetch_series(Purpose::Scheduled, &symbol("AAPL"), at).await.unwrap();
-    let kept = deployment.store.series(&symbol("AAPL")).unwrap();
-    assert_eq!(kept.last().map(|bar| bar.close.to_string()).as_deref(), Some("151.00"));
+async fn a_series_that_ends_in_a_jump_gives_the_price_before_it_until_the_next_close() {
+    for (moved, next) in [("60.00", "58.00"), ("355.00", "350.00"), ("15.50", "14.00")] {
+        let deployment = Deployment::with_rules(by_the_day()).await;
+        deployment.now_has_series(&["150.00", "151.00", moved]).await;
+        let gateway = deployment.process();
+        let fetch = async || {
+            let at = deployment.clock.now();
+            gateway.fetch_series(Purpose::Scheduled, &symbol("AAPL"), at).await
+        };
+        fetch().await.unwrap();
+        assert_eq!(deployment.closes().await, ["150.00", "151.00"]);
+        assert_eq!(deployment.waiting().await, Some(format!("{moved} large_move")));
+        // Asked again in the same session it is not believed either.
+        deployment.clock.pass(TimeDelta::hours(3));
+        fetch().await.unwrap();
+        assert_eq!(deployment.closes().await, ["150.00", "151.00"]);
+        deployment.now_has_series(&["150.00", "151.00", moved, next]).await;
+        deployment.clock.pass(TimeDelta::hours(5));
+        fetch().await.unwrap();
+        assert_eq!(deployment.closes().await, ["150.00", "151.00", moved, next]);
+        assert_eq!(deployment.waiting().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_series_whose_rows_are_all_in_another_unit_is_refused_unless_the_other_endpoint_agrees() {
+    for (quoted, is_believed) in [("152.00", false), ("1520.00", true)] {
+        let deployment = Deployment::with_rules(by_the_day()).await;
+        deployment.now_has_series(&["150.00", "151.00", "152.00"]).await;
+        let gateway = deployment.process();
+        let fetch = async || {
+            let at = deployment.clock.now();
+            gateway.fetch_series(Purpose::Scheduled, &symbol("AAPL"), at).await
+        };
+        fetch().await.unwrap();
+        deployment.now_has_series(&["1500.00", "1510.00", "1520.00", "1530.00"]).await;
+        deployment.now_quotes(quoted).await;
+        deployment.clock.pass(TimeDelta::hours(8));
+        let fetched = fetch().await;
+        if is_believed {
+            assert_eq!(fetched, Ok(()));
+            assert_eq!(deployment.closes().await.last().map(String::as_str), Some("1530.00"));
+            continue;
+        }
+        assert!(matches!(fetched, Err(QuoteError::Unconfirmed(_))), "{fetched:?}");
+        assert_eq!(deployment.closes().await, ["150.00", "151.00", "152.00"]);
+        assert_eq!(deployment.waiting().await.as_deref(), Some("1530.00 unit_slip"));
+        // However often it comes.
+        deployment.clock.pass(TimeDelta::days(3));
+        deployment.now_has_series(&["1500.00", "1510.00", "1520.00", "1530.00", "1540.00"]).await;
+        assert!(fetch().await.is_err());
+        assert_eq!(deployment.closes().await, ["150.00", "151.00", "152.00"]);
+        // Until it is right again.
+        deployment.now_has_series(&["150.00", "151.00", "152.00", "153.00", "154.00"]).await;
+        deployment.clock.pass(TimeDelta::hours(1));
+        fetch().await.unwrap();
+        assert_eq!(deployment.closes().await.len(), 5);
+        assert_eq!(deployment.waiting().await, None);
+    }
 }
 
 #[tokio::test]
@@ -524,7 +622,6 @@ async fn absurd_values_never_become_a_price_and_open_the_breaker() {
         ("1e12", &[("05. price", "1e12")]),
         ("a million million", &[("05. price", "1000000000000")]),
         ("another symbol", &[("01. symbol", "MSFT")]),
-        ("a jump of 400 %", &[("08. previous close", "45.00")]),
     ] {
         never_becomes_a_price(name, EachItsOwn(changes)).await;
     }

@@ -7,6 +7,7 @@ mod alpha_vantage;
 mod alpha_vantage_data;
 mod bodies;
 mod limits;
+mod unconfirmed;
 mod yahoo;
 
 use chrono::{DateTime, NaiveDate, Utc};

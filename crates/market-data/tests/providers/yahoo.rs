@@ -201,8 +201,6 @@ async fn values_that_cannot_be_are_not_believed() {
         ("regularMarketTime", json!(1_761_825_540)),
         ("symbol", json!("MSFT")),
         ("symbol", json!(null)),
-        ("chartPreviousClose", json!(1200.0)),
-        ("chartPreviousClose", json!(100.0)),
     ] {
         let answer = quote_of(chart_with(&[(field, value.clone())])).await;
         assert!(matches!(answer, Err(QuoteError::Upstream(_))), "{field} {value}: {answer:?}");

@@ -1,5 +1,6 @@
+use domain::plausibility::{Doubt, UnconfirmedPrice};
 use domain::{Freshness, PriceSource, Quote, Timestamp};
-use persistence::providers::{self, ProviderRecord};
+use persistence::providers::{self, ProviderRecord, Unconfirmed};
 use persistence::stocks;
 
 use super::harness::{Db, moment, price, symbol};
@@ -157,4 +158,61 @@ async fn the_price_of_another_source_is_replaced_however_new_it_is() {
     db.write(move |tx| stocks::save_last_price(tx, aapl, &simulated)).await;
     let last = db.read(move |tx| stocks::by_ids(tx, &[aapl])).await.remove(0).last.unwrap();
     assert_eq!(last.price, price("246.00"));
+}
+
+fn unconfirmed(of: &str, told: &str, doubt: Doubt) -> Unconfirmed {
+    Unconfirmed {
+        symbol: symbol(of),
+        source: PriceSource::from("alpha_vantage"),
+        freshness: Freshness::Delayed,
+        price: UnconfirmedPrice {
+            price: price(told),
+            as_of: moment(60),
+            first_seen_at: moment(50),
+            last_seen_at: moment(70),
+            doubt,
+            accepted: price("150.00"),
+        },
+    }
+}
+
+#[tokio::test]
+async fn one_unconfirmed_price_of_a_symbol_is_kept_until_it_is_settled() {
+    let db = Db::new().await;
+    let of_source =
+        async |source: &'static str| db.read(move |tx| providers::unconfirmed(tx, source, None)).await;
+    let kept =
+        [unconfirmed("MSFT", "1500.00", Doubt::UnitSlip), unconfirmed("AAPL", "40.00", Doubt::LargeMove)];
+    let prices = kept.clone();
+    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    let [msft, aapl] = kept;
+    assert_eq!(of_source("alpha_vantage").await, [aapl, msft.clone()], "in order of symbol");
+    assert_eq!(of_source("yahoo").await, []);
+    // A later one of the same symbol replaces it.
+    let later = unconfirmed("AAPL", "41.00", Doubt::SplitNotBooked);
+    let prices = [later.clone()];
+    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    let wanted = [symbol("AAPL"), symbol("KO")];
+    let found = db.read(move |tx| providers::unconfirmed(tx, "alpha_vantage", Some(&wanted))).await;
+    assert_eq!(found, [later]);
+    db.write(|tx| providers::forget_held_back(tx, &[symbol("AAPL"), symbol("KO")])).await;
+    assert_eq!(of_source("alpha_vantage").await, [msft]);
+}
+
+#[tokio::test]
+async fn an_unconfirmed_price_that_is_accepted_is_the_price_however_old_it_is() {
+    let db = Db::new().await;
+    let id = db.stock("AAPL").await;
+    // The accepted one is newer.
+    let quotes = [(quote("AAPL", "150.00", moment(100)), moment(101))];
+    db.write(move |tx| providers::publish(tx, &quotes)).await;
+    let waiting = unconfirmed("AAPL", "40.00", Doubt::LargeMove);
+    let prices = [waiting.clone()];
+    db.write(move |tx| providers::hold_back(tx, &prices)).await;
+    db.write(move |tx| providers::accept(tx, &waiting, moment(200))).await;
+    let last = db.read(move |tx| stocks::by_ids(tx, &[id])).await.remove(0).last.unwrap();
+    assert_eq!((last.price, last.as_of, last.previous_close), (price("40.00"), moment(60), None));
+    let published = db.read(|tx| providers::published(tx, &[symbol("AAPL")])).await;
+    assert_eq!((published[0].0.price.clone(), published[0].1), (price("40.00"), moment(200)));
+    assert_eq!(db.count("unconfirmed_prices"), 0);
 }

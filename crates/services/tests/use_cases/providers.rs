@@ -709,3 +709,109 @@ async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
     let kept = exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
     assert_eq!(kept[0].last.as_ref().unwrap().source, "yahoo");
 }
+
+/// Sam holds two shares of AAPL that were bought at Thursday's close of 100.00; then Friday's close is due.
+async fn with_two_shares() -> (Deployment, Investor) {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.investor("sam", "1000.00").await;
+    let two = order(Side::Buy, "AAPL", shares("2"));
+    deployment.place_order(sam.user, sam.portfolio, two).await.unwrap();
+    deployment.exchange.at("2026-11-20T22:00:00Z");
+    (deployment, sam)
+}
+
+fn from_the_18th(closes: [&'static str; 4]) -> Vec<(&'static str, &'static str)> {
+    ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-23"].into_iter().zip(closes).collect()
+}
+
+impl Deployment {
+    async fn total_value(&self, who: Investor) -> String {
+        self.valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
+    }
+
+    /// The price that waits, with the reason.
+    async fn waiting(&self) -> Vec<String> {
+        let waiting = self.unconfirmed_prices().await.unwrap();
+        waiting
+            .into_iter()
+            .map(|waiting| format!("{} {}", waiting.price.price, waiting.price.doubt))
+            .collect()
+    }
+
+    async fn row(&self, who: Investor, date: &str) -> domain::Snapshot {
+        let rows = self.exchange.rows(who).await;
+        rows.into_iter().find(|row| row.date == day(date)).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_price_that_is_not_confirmed_is_shown_and_used_for_nothing() {
+    for (told, doubt) in [("40.00", "large_move"), ("235.00", "large_move"), ("1000.00", "unit_slip")] {
+        let (deployment, sam) = with_two_shares().await;
+        deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", told, told])[..3]);
+        deployment.work().await;
+        assert_eq!(deployment.waiting().await, [format!("{told} {doubt}")]);
+        for services in [&deployment.process, &deployment.another_process()] {
+            let latest = services.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+            assert_eq!((latest.quote.price.to_string(), latest.quote.stale), ("100.00".to_owned(), true));
+            let why = latest.why_stale.unwrap();
+            assert_eq!(why.unconfirmed().unwrap().price.to_string(), told, "{why}");
+        }
+        assert_eq!(deployment.total_value(sam).await, "1000.00");
+        let refused = deployment.buys(sam, "AAPL").await;
+        assert!(matches!(refused, Err(Error::OrderRejected(_))), "{refused:?}");
+        let row = deployment.row(sam, "2026-11-20").await;
+        assert_eq!((row.provisional, row.total_value), (true, money("1000.00")));
+        deployment.exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_is_confirmed_by_the_next_close_and_its_session_becomes_final() {
+    let (deployment, sam) = with_two_shares().await;
+    deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "40.00", "38.00"])[..3]);
+    deployment.work().await;
+    deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "40.00", "38.00"]));
+    deployment.exchange.at("2026-11-23T22:00:00Z");
+    for _ in 0..3 {
+        deployment.work().await;
+        deployment.exchange.pass(TimeDelta::hours(1));
+    }
+    assert_eq!(deployment.waiting().await, [""; 0]);
+    assert_eq!(deployment.price("AAPL").await, "38.00");
+    assert_eq!(deployment.buys(sam, "AAPL").await.unwrap(), OrderStatus::Filled);
+    for (date, value) in [("2026-11-20", "880.00"), ("2026-11-23", "876.00")] {
+        let row = deployment.row(sam, date).await;
+        assert_eq!((row.provisional, row.total_value), (false, money(value)), "{date}");
+    }
+    deployment.exchange.assert_books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once() {
+    let (deployment, sam) = with_two_shares().await;
+    deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1000.00"])[..3]);
+    deployment.work().await;
+    assert_eq!(deployment.waiting().await, ["1000.00 unit_slip"]);
+    for reason in ["", "  ", &"x".repeat(501)] {
+        let refused = deployment.confirm_price(&symbol("AAPL"), reason).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    let confirmed = deployment.confirm_price(&symbol("AAPL"), "seen at the exchange").await.unwrap();
+    assert_eq!(confirmed.unwrap().price.price.to_string(), "1000.00");
+    assert_eq!(deployment.confirm_price(&symbol("AAPL"), "again").await.unwrap(), None);
+    assert_eq!(deployment.waiting().await, [""; 0]);
+    for services in [&deployment.process, &deployment.another_process()] {
+        assert_eq!(services.quote(&symbol("AAPL")).await.unwrap().price.to_string(), "1000.00");
+    }
+    assert_eq!(deployment.total_value(sam).await, "2800.00");
+    let one = order(Side::Sell, "AAPL", shares("1"));
+    let sold = deployment.place_order(sam.user, sam.portfolio, one).await.unwrap();
+    assert_eq!(sold.order.order.status, OrderStatus::Filled);
+    // Later prices are compared with it.
+    deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1010.00"]));
+    deployment.exchange.at("2026-11-23T22:00:00Z");
+    deployment.work().await;
+    assert_eq!(deployment.price("AAPL").await, "1010.00");
+    deployment.exchange.assert_books_balance().await;
+}

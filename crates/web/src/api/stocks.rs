@@ -7,6 +7,7 @@ use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
 use domain::money::PriceChange;
+use domain::plausibility;
 use domain::{Bar as Session, Listing, Price, Quote as Priced, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
@@ -78,6 +79,33 @@ pub struct Quote {
     /// Why not, where one price was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_reason: Option<String>,
+    /// A newer price that is too far from this one to be used before it is confirmed, where one price was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unconfirmed: Option<UnconfirmedPrice>,
+}
+
+/// A price that its source tells and that is used for nothing: not for orders, valuations or snapshots.
+#[derive(Serialize, ToSchema)]
+pub struct UnconfirmedPrice {
+    price: Price,
+    /// Market time of the price.
+    as_of: Timestamp,
+    /// When a price like it was first seen. Market time.
+    first_seen_at: Timestamp,
+    /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (about a power of ten from it) or
+    /// `split_not_booked`.
+    reason: &'static str,
+}
+
+impl From<&plausibility::UnconfirmedPrice> for UnconfirmedPrice {
+    fn from(unconfirmed: &plausibility::UnconfirmedPrice) -> Self {
+        Self {
+            price: unconfirmed.price.clone(),
+            as_of: unconfirmed.as_of,
+            first_seen_at: unconfirmed.first_seen_at,
+            reason: unconfirmed.doubt.as_str(),
+        }
+    }
 }
 
 impl From<Priced> for Quote {
@@ -96,6 +124,7 @@ impl From<Priced> for Quote {
             freshness: quote.freshness.as_str(),
             stale: quote.stale,
             stale_reason: None,
+            unconfirmed: None,
         }
     }
 }
@@ -156,10 +185,9 @@ pub async fn quote(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let latest = state.services.quote_for(Some(user.account.id), &symbol(&path)?).await?;
-    Ok(HttpResponse::Ok().json(Quote {
-        stale_reason: latest.why_stale.map(|why| why.to_string()),
-        ..Quote::from(latest.quote)
-    }))
+    let unconfirmed = latest.why_stale.as_ref().and_then(|why| why.unconfirmed()).map(UnconfirmedPrice::from);
+    let stale_reason = latest.why_stale.map(|why| why.to_string());
+    Ok(HttpResponse::Ok().json(Quote { stale_reason, unconfirmed, ..Quote::from(latest.quote) }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

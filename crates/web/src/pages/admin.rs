@@ -2,13 +2,16 @@
 
 use actix_web::web::{Data, Path, Query};
 use chrono::TimeDelta;
-use domain::{PortfolioId, Timestamp, TransactionId, UserId};
+use domain::plausibility::Doubt;
+use domain::{PortfolioId, Symbol, Timestamp, TransactionId, UserId};
 use serde::{Deserialize, Serialize};
+use services::Error;
 use services::accounts::Account;
 use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun, Status};
 use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
+use services::unconfirmed_prices::Unconfirmed;
 
 use crate::AppState;
 use crate::extract::{Admin, Form};
@@ -680,6 +683,35 @@ struct ProvidersView {
     listings_of: Option<Moment>,
     in_use: String,
     days_for_all: String,
+    unconfirmed: Vec<WaitingRow>,
+}
+
+/// A price that is not confirmed.
+#[derive(Serialize)]
+struct WaitingRow {
+    symbol: String,
+    price: String,
+    as_of: Moment,
+    accepted: String,
+    why: &'static str,
+    seen: Moment,
+}
+
+impl From<Unconfirmed> for WaitingRow {
+    fn from(waiting: Unconfirmed) -> Self {
+        Self {
+            symbol: waiting.symbol.to_string(),
+            price: waiting.price.price.to_string(),
+            as_of: format::day_and_minute(waiting.price.as_of),
+            accepted: waiting.price.accepted.to_string(),
+            why: match waiting.price.doubt {
+                Doubt::UnitSlip => "About a power of ten away: cents in place of dollars, say",
+                Doubt::LargeMove => "More than 40 % away",
+                Doubt::SplitNotBooked => "A split that is not booked yet",
+            },
+            seen: format::day_and_minute(waiting.price.first_seen_at),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -692,7 +724,7 @@ struct PotRow {
 }
 
 impl ProvidersView {
-    fn new(state: &ProviderState) -> Self {
+    fn new(state: &ProviderState, unconfirmed: Vec<Unconfirmed>) -> Self {
         let limits = state.limits.as_ref();
         let known = |at: Option<Timestamp>| at.map(format::day_and_minute);
         let (tone, text) = match limits.map(|limits| limits.breaker) {
@@ -736,13 +768,43 @@ impl ProvidersView {
             listings_of: known(state.listings.map(|(at, _)| at)),
             in_use: format::plural(state.stocks_in_use, "stock", "stocks"),
             days_for_all: state.days_for_all().map_or_else(String::new, |days| days.to_string()),
+            unconfirmed: unconfirmed.into_iter().map(WaitingRow::from).collect(),
         }
     }
 }
 
 pub async fn providers(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
-    let view = ProvidersView::new(&state.services.provider_state().await?);
+    let unconfirmed = state.services.unconfirmed_prices().await?;
+    let view = ProvidersView::new(&state.services.provider_state().await?, unconfirmed);
     show(shell, "admin/providers.html", "prices", &view)
+}
+
+#[derive(Deserialize)]
+pub struct Confirmed {
+    symbol: String,
+    reason: String,
+}
+
+pub async fn confirm_price(
+    shell: Shell,
+    _: Admin,
+    state: Data<AppState>,
+    Form(posted): Form<Confirmed>,
+) -> PageResult {
+    let symbol: Symbol = posted.symbol.parse().map_err(|_| Problem::not_found())?;
+    let page = "/admin/providers";
+    match state.services.confirm_price(&symbol, &posted.reason).await {
+        Ok(Some(confirmed)) => {
+            let text = format!("{} is the price of {symbol} from now on.", confirmed.price.price);
+            Ok(shell.done(page, text).await)
+        }
+        Ok(None) => Ok(shell.not_done(page, format!("No price of {symbol} waits any more.")).await),
+        Err(Error::Invalid(errors)) => {
+            let text = errors.first().map_or("Enter a reason.", |error| error.message.as_str());
+            Ok(shell.not_done(page, text).await)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[derive(Deserialize)]

@@ -235,7 +235,7 @@ pub async fn show(
     let today = exchange_date(shell.now());
     let (quote, no_price, why_stale) = match services.quote_for(Some(user), &symbol).await {
         Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
-        Err(error @ (Error::NoPrice { .. } | Error::ClockBehind { .. })) => {
+        Err(error @ (Error::NoPrice { .. } | Error::PriceUnconfirmed { .. } | Error::ClockBehind { .. })) => {
             (None, format::sentence(&error.to_string()), None)
         }
         Err(error) => return Err(error.into()),
@@ -329,7 +329,12 @@ async fn bars_of(
 ) -> Result<Vec<Bar>, PageError> {
     match services.history_for(Some(user), symbol, range).await {
         Ok(bars) => Ok(bars),
-        Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Ok(Vec::new()),
+        Err(
+            Error::NoPrice { .. }
+            | Error::PriceUnconfirmed { .. }
+            | Error::ClockBehind { .. }
+            | Error::SourceUnavailable { .. },
+        ) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }

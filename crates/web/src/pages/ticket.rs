@@ -203,7 +203,8 @@ pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
         Error::UnknownSymbol(_)
         | Error::NotTradable { .. }
         | Error::TradingHalted { .. }
-        | Error::NoPrice { .. } => told("symbol", error.to_string()),
+        | Error::NoPrice { .. }
+        | Error::PriceUnconfirmed { .. } => told("symbol", error.to_string()),
         Error::OrderRejected(OrderRejected::NoFreshPrice { as_of }) => {
             let at = format::day_and_minute(*as_of).text;
             let text = format!(

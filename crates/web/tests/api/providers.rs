@@ -134,3 +134,47 @@ async fn the_built_in_market_has_no_limits_to_show() {
     assert_eq!(answer["items"][0]["limits"], json!(null));
     assert!(ada.get("/admin/providers").await.is(200).text().contains("there is nobody to ask"));
 }
+
+#[tokio::test]
+async fn a_price_that_is_not_confirmed_is_shown_as_such_and_confirmed_by_administrators() {
+    let app = TestApp::spawn_with_provider().await;
+    let mara = app.register("mara").await;
+    app.register_admin("ada").await;
+    let portfolio = mara.open("1000.00").await;
+    mara.buy(portfolio, "AAPL", "2").await.is(201);
+    // All of Friday's series is ten times too high.
+    app.at("2026-11-20T22:00:00Z");
+    for (date, close) in [("2026-11-18", "1480.00"), ("2026-11-19", "1500.00"), ("2026-11-20", "1510.00")] {
+        app.prices.set_close("AAPL", date.parse().unwrap(), close);
+    }
+    let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
+    assert_eq!((&quote["price"], &quote["stale"]), (&json!("150.00"), &json!(true)));
+    assert_json_snapshot!(quote["unconfirmed"], @r#"
+    {
+      "as_of": "2026-11-20T21:00:00Z",
+      "first_seen_at": "2026-11-20T22:00:00Z",
+      "price": "1510.00",
+      "reason": "unit_slip"
+    }
+    "#);
+    mara.order(portfolio, trade("sell", "AAPL", "1")).await.is_refused(422, "no_fresh_price");
+    let valuation = mara.get(&format!("/api/v1/portfolios/{portfolio}/valuation")).await.is(200).json();
+    assert_eq!(valuation["total_value"], "1000.00");
+    let page = app.log_in("mara").await.get("/stocks/AAPL").await.is(200).text();
+    assert!(page.contains("This price is old.") && page.contains("1510.00"), "{page}");
+
+    const PRICES: &str = "/api/v1/admin/prices";
+    let session = app.log_in("ada").await;
+    let waiting = session.get(PRICES).await.is(200).json();
+    assert_eq!(waiting["items"][0]["symbol"], "AAPL");
+    assert_eq!(waiting["items"][0]["accepted_price"], "150.00");
+    let page = session.get("/admin/providers").await.is(200).text();
+    assert!(page.contains("Not confirmed") && page.contains("1510.00"), "{page}");
+    session.post(PRICES, json!({"symbol": "AAPL", "reason": " "})).await.is_about("reason");
+    let confirmed = session.post(PRICES, json!({"symbol": "AAPL", "reason": "a reverse split"})).await;
+    assert_eq!(confirmed.is(200).json()["confirmed"]["price"], "1510.00");
+    assert_eq!(session.get(PRICES).await.is(200).json()["items"], json!([]));
+    let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
+    assert_eq!((&quote["price"], &quote["stale"]), (&json!("1510.00"), &json!(false)));
+    assert_eq!(quote.get("unconfirmed"), None);
+}

@@ -1,0 +1,366 @@
+//! Whether a new price is believed: it is compared with the stock's own last accepted price.
+//!
+//! A price that is far from it is *unconfirmed*: it is shown as such and used for nothing until something confirms it.
+//! Both prices must be in the same shares; see [`crate::share_basis`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::TimeDelta;
+use thiserror::Error;
+
+use crate::{Freshness, Price, Timestamp};
+
+/// A move beyond this, up or down, is not believed at once. A ratio: 0.40 is 40 %.
+pub const LARGEST_MOVE: f64 = 0.40;
+/// How near to a power of ten the ratio of two prices is when one of them is in another unit, such as cents. A ratio, with
+/// the inexactness of floats.
+const UNIT_SLIP: f64 = 0.01 + 1e-9;
+/// How long after the first observation a second one confirms a move.
+pub const CONFIRMED_AFTER: TimeDelta = TimeDelta::minutes(1);
+
+/// Why a price is not believed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The ratio to the last accepted price is within 1 % of a power of ten: cents in place of dollars, say.
+    UnitSlip,
+    /// More than 40 % up or down.
+    LargeMove,
+    /// The news tells of a split that explains it, and the split is not in the books yet.
+    SplitNotBooked,
+}
+
+impl Doubt {
+    pub const ALL: [Self; 3] = [Self::UnitSlip, Self::LargeMove, Self::SplitNotBooked];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnitSlip => "unit_slip",
+            Self::LargeMove => "large_move",
+            Self::SplitNotBooked => "split_not_booked",
+        }
+    }
+
+    /// What the price waits for, for people.
+    pub fn waits_for(self) -> &'static str {
+        match self {
+            Self::UnitSlip => {
+                "it looks like a price in another unit and waits for a split, another answer or an administrator"
+            }
+            Self::LargeMove => "it waits for a second observation",
+            Self::SplitNotBooked => "it waits until the split is booked",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is none of [`Doubt::as_str`]'s.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("no doubt about prices is called {0:?}")]
+pub struct UnknownDoubt(String);
+
+impl FromStr for Doubt {
+    type Err = UnknownDoubt;
+    fn from_str(text: &str) -> Result<Self, UnknownDoubt> {
+        let found = Self::ALL.into_iter().find(|doubt| doubt.as_str() == text);
+        found.ok_or_else(|| UnknownDoubt(text.to_owned()))
+    }
+}
+
+/// A price that its source tells and that is not believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnconfirmedPrice {
+    pub price: Price,
+    /// Market time of the price.
+    pub as_of: Timestamp,
+    /// When a price like it was first seen, without a believable one since. Market time.
+    pub first_seen_at: Timestamp,
+    /// When it was last seen. Market time.
+    pub last_seen_at: Timestamp,
+    pub doubt: Doubt,
+    /// The last accepted price, in the same shares.
+    pub accepted: Price,
+}
+
+/// A price that a source tells now.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    pub price: &'a Price,
+    /// Market time of the price.
+    pub as_of: Timestamp,
+    /// Market time at which the source was asked.
+    pub seen_at: Timestamp,
+    pub freshness: Freshness,
+}
+
+/// What else is known of the price.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// The unconfirmed price of before, if there is one.
+    pub before: Option<&'a UnconfirmedPrice>,
+    /// What another endpoint of the source says of the same time.
+    pub second_endpoint: Option<&'a Price>,
+    /// The last accepted price after the splits that the news tells and the books do not have yet.
+    pub after_news: Option<&'a Price>,
+}
+
+/// What is wrong with a price, compared with the last accepted one in the same shares; `None` when it is believed.
+pub fn doubt(accepted: &Price, price: &Price) -> Option<Doubt> {
+    if is_near(accepted, price) {
+        None
+    } else if is_unit_slip(accepted, price) {
+        Some(Doubt::UnitSlip)
+    } else {
+        Some(Doubt::LargeMove)
+    }
+}
+
+/// Whether one price is at most 40 % above or below the other.
+pub fn is_near(before: &Price, price: &Price) -> bool {
+    price.change_ratio(before).is_some_and(|change| change.abs() <= LARGEST_MOVE)
+}
+
+/// Whether the ratio of the prices is within 1 % of a power of ten other than 1.
+pub fn is_unit_slip(before: &Price, price: &Price) -> bool {
+    let Some(change) = price.change_ratio(before) else { return false };
+    let ratio = change + 1.0;
+    if ratio <= 0.0 {
+        return false;
+    }
+    let power = ratio.log10().round();
+    power != 0.0 && (ratio / 10_f64.powf(power) - 1.0).abs() <= UNIT_SLIP
+}
+
+/// Whether a price is believed. `accepted` is the stock's own last accepted price in the shares of the new one, or where
+/// there is none yet, what the source tells of the session before; without either the price is believed.
+///
+/// A move beyond 40 % is confirmed
+/// - of a live source by a second observation at least a minute after the first,
+/// - of an end-of-day source by a close of a later session,
+/// - of both by what another endpoint says.
+///
+/// A unit slip is confirmed by another endpoint alone. A split confirms both when the books have it, because `accepted`
+/// is in the new shares then; until then nothing does. An administrator confirms by making the price the accepted one.
+///
+/// # Errors
+/// The price as one that is not confirmed.
+pub fn judge(
+    accepted: Option<&Price>,
+    observed: Observation<'_>,
+    evidence: Evidence<'_>,
+) -> Result<(), Box<UnconfirmedPrice>> {
+    let Some(accepted) = accepted else { return Ok(()) };
+    let Some(mut doubt) = doubt(accepted, observed.price) else { return Ok(()) };
+    if evidence.after_news.is_some_and(|after| is_near(after, observed.price)) {
+        doubt = Doubt::SplitNotBooked;
+    }
+    let before = evidence.before.filter(|before| is_near(&before.price, observed.price));
+    let agrees = evidence.second_endpoint.is_some_and(|other| is_near(other, observed.price));
+    let is_repeated = before.is_some_and(|before| match observed.freshness {
+        Freshness::EndOfDay => observed.as_of > before.as_of,
+        _ => observed.seen_at - before.first_seen_at >= CONFIRMED_AFTER,
+    });
+    let is_confirmed = match doubt {
+        Doubt::SplitNotBooked => false,
+        Doubt::UnitSlip => agrees,
+        Doubt::LargeMove => agrees || is_repeated,
+    };
+    if is_confirmed {
+        return Ok(());
+    }
+    Err(Box::new(UnconfirmedPrice {
+        price: observed.price.clone(),
+        as_of: observed.as_of,
+        first_seen_at: before.map_or(observed.seen_at, |before| before.first_seen_at),
+        last_seen_at: observed.seen_at,
+        doubt,
+        accepted: accepted.clone(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn price(text: &str) -> Price {
+        text.parse().unwrap()
+    }
+
+    fn second(n: i64) -> Timestamp {
+        DateTime::from_timestamp(1_795_200_000 + n, 0).unwrap().into()
+    }
+
+    fn seen(price: &Price, at: i64, freshness: Freshness) -> Observation<'_> {
+        Observation { price, as_of: second(at), seen_at: second(at), freshness }
+    }
+
+    /// Judges the observations one after the other as a gateway does, and answers for each whether it was believed.
+    fn believed(first: &str, freshness: Freshness, observed: &[(i64, &str)]) -> Vec<bool> {
+        let (mut accepted, mut before) = (price(first), None::<UnconfirmedPrice>);
+        let one = |(at, text): &(i64, &str)| {
+            let new = price(text);
+            let evidence = Evidence { before: before.as_ref(), ..Evidence::default() };
+            let verdict = judge(Some(&accepted), seen(&new, *at, freshness), evidence);
+            match verdict {
+                Ok(()) => (accepted, before) = (new, None),
+                Err(unconfirmed) => {
+                    before = Some(*unconfirmed);
+                    return false;
+                }
+            }
+            true
+        };
+        observed.iter().map(one).collect()
+    }
+
+    #[test]
+    fn forty_percent_is_believed_and_more_is_in_doubt() {
+        for (new, expected) in [
+            ("140.00", None),
+            ("60.00", None),
+            ("140.01", Some(Doubt::LargeMove)),
+            ("59.99", Some(Doubt::LargeMove)),
+            ("150.00", Some(Doubt::LargeMove)),
+            ("1000.00", Some(Doubt::UnitSlip)),
+            ("1010.00", Some(Doubt::UnitSlip)),
+            ("1010.01", Some(Doubt::LargeMove)),
+            ("990.00", Some(Doubt::UnitSlip)),
+            ("989.99", Some(Doubt::LargeMove)),
+            ("10000.00", Some(Doubt::UnitSlip)),
+            ("10.00", Some(Doubt::UnitSlip)),
+            ("1.00", Some(Doubt::UnitSlip)),
+            ("0.0100", Some(Doubt::UnitSlip)),
+            ("10.20", Some(Doubt::LargeMove)),
+            ("500.00", Some(Doubt::LargeMove)),
+        ] {
+            assert_eq!(doubt(&price("100.00"), &price(new)), expected, "{new}");
+        }
+    }
+
+    #[test]
+    fn a_live_move_is_believed_with_the_second_observation_a_minute_later() {
+        for crash in ["10.50", "40.00", "235.00"] {
+            let observed = [(0, crash), (59, crash), (60, crash), (120, crash)];
+            assert_eq!(
+                believed("100.00", Freshness::Delayed, &observed),
+                [false, false, true, true],
+                "{crash}"
+            );
+        }
+        // A price that comes back was a mistake; one that is somewhere else begins anew.
+        let erratic = [(0, "40.00"), (60, "101.00"), (120, "40.00"), (180, "400.00"), (240, "390.00")];
+        assert_eq!(believed("100.00", Freshness::Realtime, &erratic), [false, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_close_that_moved_is_believed_with_the_close_of_a_later_session() {
+        let day = 86_400;
+        let observed = [(0, "40.00"), (0, "40.00"), (day, "38.00"), (2 * day, "39.00")];
+        assert_eq!(believed("100.00", Freshness::EndOfDay, &observed), [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_unit_slip_is_believed_of_no_repetition_but_of_another_endpoint() {
+        for freshness in [Freshness::Delayed, Freshness::EndOfDay] {
+            let observed: Vec<(i64, &str)> = (0..20).map(|n| (n * 86_400, "1000.00")).collect();
+            assert!(believed("100.00", freshness, &observed).iter().all(|believed| !believed));
+            let (accepted, new) = (price("100.00"), price("1000.00"));
+            let judged = |other: &str| {
+                let other = price(other);
+                let evidence = Evidence { second_endpoint: Some(&other), ..Evidence::default() };
+                judge(Some(&accepted), seen(&new, 0, freshness), evidence).is_ok()
+            };
+            assert!(judged("1010.00") && !judged("100.00"));
+        }
+    }
+
+    #[test]
+    fn a_price_that_announced_splits_explain_waits_for_the_books() {
+        let (accepted, after_news, new) = (price("100.00"), price("10.00"), price("10.30"));
+        let before = UnconfirmedPrice {
+            price: new.clone(),
+            as_of: second(0),
+            first_seen_at: second(0),
+            last_seen_at: second(0),
+            doubt: Doubt::LargeMove,
+            accepted: accepted.clone(),
+        };
+        let evidence =
+            Evidence { before: Some(&before), after_news: Some(&after_news), second_endpoint: Some(&new) };
+        let judged = judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence);
+        assert_eq!(judged.unwrap_err().doubt, Doubt::SplitNotBooked);
+        // Once they have it, the accepted price is in the new shares.
+        assert!(judge(Some(&after_news), seen(&new, 3600, Freshness::Delayed), Evidence::default()).is_ok());
+    }
+
+    #[test]
+    fn a_first_price_is_believed() {
+        let first = price("0.0001");
+        assert!(judge(None, seen(&first, 0, Freshness::Realtime), Evidence::default()).is_ok());
+    }
+
+    proptest! {
+        /// What is believed at once lies within 40 % and is no unit slip, the first time anything else is not, and the
+        /// order in which two prices are compared matters for nothing but the size of the move.
+        #[test]
+        fn the_first_sight_of_a_far_price_is_never_believed(
+            old in 1_i64..2_000_000, new in 1_i64..2_000_000, live in any::<bool>(),
+        ) {
+            let (old, new) = (Price::from_scaled(old, 2), Price::from_scaled(new, 2));
+            let freshness = if live { Freshness::Delayed } else { Freshness::EndOfDay };
+            let verdict = judge(Some(&old), seen(&new, 0, freshness), Evidence::default());
+            prop_assert_eq!(verdict.is_ok(), is_near(&old, &new));
+            if let Err(held) = verdict {
+                prop_assert_eq!(held.doubt == Doubt::UnitSlip, is_unit_slip(&old, &new));
+                prop_assert_eq!((&held.price, &held.accepted), (&new, &old));
+            }
+        }
+
+        /// Whatever comes, a believed price is within 40 % of the accepted one or of an earlier observation.
+        #[test]
+        fn no_single_observation_moves_a_live_price_beyond_forty_percent(
+            cents in prop::collection::vec((1_i64..50_000, 0_i64..120), 1..40),
+        ) {
+            let (mut accepted, mut before, mut at) = (Price::from_scaled(10_000, 2), None::<UnconfirmedPrice>, 0);
+            let mut earlier: Vec<Price> = Vec::new();
+            for (cents, pause) in cents {
+                at += pause;
+                let new = Price::from_scaled(cents, 2);
+                let evidence = Evidence { before: before.as_ref(), ..Evidence::default() };
+                match judge(Some(&accepted), seen(&new, at, Freshness::Delayed), evidence) {
+                    Ok(()) => {
+                        let is_borne_out = is_near(&accepted, &new) || earlier.iter().any(|old| is_near(old, &new));
+                        prop_assert!(is_borne_out);
+                        (accepted, before) = (new.clone(), None);
+                    }
+                    Err(held) => before = Some(*held),
+                }
+                earlier.push(new);
+            }
+        }
+
+        /// A unit slip is never believed by itself, however often it comes.
+        #[test]
+        fn a_unit_slip_never_becomes_the_price(cents in 100_i64..100_000, power in 1_u32..4, times in 1_i64..20) {
+            let old = Price::from_scaled(cents, 2);
+            let slipped = Price::from_scaled(cents * 10_i64.pow(power), 2);
+            for (accepted, new) in [(&old, &slipped), (&slipped, &old)] {
+                let mut before = None::<UnconfirmedPrice>;
+                for n in 0..times {
+                    let evidence = Evidence { before: before.as_ref(), ..Evidence::default() };
+                    let verdict = judge(Some(accepted), seen(new, n * 3600, Freshness::Delayed), evidence);
+                    prop_assert!(verdict.is_err());
+                    before = verdict.err().map(|held| *held);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+-- Prices that a source tells and that are too far from the last accepted one to be used before they are confirmed. One
+-- row for each symbol; it is deleted when a price of the symbol is accepted.
+CREATE TABLE unconfirmed_prices (
+    symbol TEXT PRIMARY KEY NOT NULL,
+    source TEXT NOT NULL,
+    price TEXT NOT NULL,
+    as_of TEXT NOT NULL,
+    freshness TEXT NOT NULL,
+    doubt TEXT NOT NULL CHECK (doubt IN ('unit_slip', 'large_move', 'split_not_booked')),
+    accepted_price TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    last_seen_at TEXT NOT NULL
+);
