@@ -17,6 +17,8 @@ pub struct Slice<K> {
 pub struct Composition {
     pub total_value: Money,
     pub cash: Slice<()>,
+    /// Dividends that are owed and not paid yet: they will be cash.
+    pub dividends_receivable: Slice<()>,
     /// Largest first.
     pub stocks: Vec<Slice<Symbol>>,
     /// Largest first; the sector is `Other` where it is not known.
@@ -74,8 +76,8 @@ impl Composition {
             .collect();
         Self {
             total_value: valuation.total_value.clone(),
-            // Dividends that are owed will be cash.
-            cash: slice(valuation, (), valuation.cash_balance.clone() + &valuation.dividends_receivable),
+            cash: slice(valuation, (), valuation.cash_balance.clone()),
+            dividends_receivable: slice(valuation, (), valuation.dividends_receivable.clone()),
             stocks,
             sectors,
             concentration: Concentration::of(valuation),

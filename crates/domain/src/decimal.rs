@@ -23,6 +23,20 @@ pub(crate) enum Decimal {
 
 use Decimal::{Big, Small};
 
+/// The most decimals of an amount, a price or a quantity that somebody writes.
+pub(crate) const MOST_DECIMALS: usize = 9;
+
+/// Why a text is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// Not a number in plain notation.
+    Malformed,
+    /// More than 16 digits before the point.
+    TooLarge,
+    /// More than [`MOST_DECIMALS`] decimals.
+    TooPrecise,
+}
+
 impl Decimal {
     pub const ZERO: Self = Self::whole(0);
 
@@ -34,13 +48,34 @@ impl Decimal {
         Self::new(number, 0)
     }
 
-    /// Reads plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals.
+    /// Reads plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals. Zeros that say nothing, before
+    /// the digits or at the end of the decimals, are not counted.
     ///
     /// `BigDecimal` alone would take `1e400` and `1_000` too, which nobody means in an amount of money.
-    pub fn parse(text: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`Unreadable`], which tells a number that is too long from a text that is no number.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        (whole.len() <= 16 && fraction.len() <= 9).then(|| Self::plain(text)).flatten()
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(whole) || !is_number(fraction) {
+            return Err(Unreadable::Malformed);
+        }
+        if whole.trim_start_matches('0').len() > 16 {
+            return Err(Unreadable::TooLarge);
+        }
+        if fraction.trim_end_matches('0').len() > MOST_DECIMALS {
+            return Err(Unreadable::TooPrecise);
+        }
+        if whole.len() <= 16 && fraction.len() <= MOST_DECIMALS {
+            return Self::plain(text).ok_or(Unreadable::Malformed);
+        }
+        let sign = if digits.len() < text.len() { "-" } else { "" };
+        let whole = whole.trim_start_matches('0');
+        let fraction = fraction.trim_end_matches('0');
+        let fraction = if fraction.is_empty() { "0" } else { fraction };
+        Self::plain(&format!("{sign}0{whole}.{fraction}")).ok_or(Unreadable::Malformed)
     }
 
     /// Reads plain notation of up to 36 characters: whatever the books hold.
@@ -476,12 +511,34 @@ impl<'de> serde::Deserialize<'de> for DecimalText {
     }
 }
 
-/// Reads the text of a JSON string or of an unquoted JSON number, digit for digit.
+/// Reads the text of a JSON string, or of an unquoted JSON number in plain notation, digit for digit.
 pub(crate) fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     match <serde_json::Value as serde::Deserialize>::deserialize(deserializer)? {
         serde_json::Value::String(text) => Ok(text),
-        serde_json::Value::Number(number) => Ok(number.to_string()),
+        serde_json::Value::Number(number) => Ok(without_exponent(&number.to_string())),
         _ => Err(D::Error::custom("a decimal in quotes is expected, like \"12.50\"")),
+    }
+}
+
+/// A JSON number in plain notation: `1e-05`, as Python writes 0.00001, becomes `0.00001`. The value stays exactly the
+/// same, except that exponents beyond ±60 count as ±60: such numbers are too large or too precise anyway.
+fn without_exponent(number: &str) -> String {
+    const LARGEST: i64 = 60;
+    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return number.to_owned() };
+    let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let out_of_range = if exponent.starts_with('-') { -LARGEST } else { LARGEST };
+    let exponent = exponent.parse().unwrap_or(out_of_range).clamp(-LARGEST, LARGEST);
+    // Where the point stands in the digits, counted from the first.
+    let digits = format!("{whole}{fraction}");
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+    match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => format!("{sign}{digits}{}", "0".repeat(point - digits.len())),
+        Ok(point) if point > 0 => format!("{sign}{}.{}", &digits[..point], &digits[point..]),
+        _ => {
+            let zeros = usize::try_from(point.unsigned_abs()).unwrap_or(0);
+            format!("{sign}0.{}{digits}", "0".repeat(zeros))
+        }
     }
 }
 
@@ -724,7 +781,7 @@ mod tests {
     #[test]
     fn only_plain_notation_is_read() {
         for good in ["0", "1", "-1.5", "9999999999999999.999999999", "0.000000001"] {
-            assert!(Decimal::parse(good).is_some(), "{good}");
+            assert!(Decimal::parse(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -740,7 +797,7 @@ mod tests {
             "0.0000000001",
             "12345678901234567",
         ] {
-            assert!(Decimal::parse(bad).is_none(), "{bad}");
+            assert!(Decimal::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
+use bigdecimal::RoundingMode;
 use serde::{Deserialize, Serialize};
 
-use crate::money::PriceChange;
+use crate::money::{AveragePrice, ExactAmount, PriceChange};
 use crate::order::keywords;
-use crate::{Money, Price, PriceSource, Quantity, Side, Timestamp};
+use crate::{Money, Price, PriceSource, Quantity, Side, SplitRatio, Timestamp};
 
 keywords! {
     /// Which price of the quote a fill took.
@@ -17,10 +18,41 @@ keywords! {
         Bid = "bid",
         /// The last trade, because the source gives no bid and ask.
         Last = "last",
+        /// The close of a session that has ended: the newest price there is while the exchange is closed, and at any
+        /// time where the source publishes closing prices alone.
+        PastClose = "past_close",
         /// The first price of a session, for an order at the opening.
         Open = "open",
         /// The last price of a session, for an order at the close.
         Close = "close",
+    }
+}
+
+/// How the amounts of an order's fills become whole cents. The version of the rule is part of each fill's receipt, so that
+/// books are always checked by the rule they were written by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// Version 1, of fills that were booked before there were versions: each is rounded alone, half-even to the cent.
+    PerFill,
+    /// Version 2: the order's exact sum is rounded half-even to the cent, and each fill books the difference. Many small
+    /// fills cost the same as one.
+    Cumulative,
+}
+
+impl Rounding {
+    pub fn version(self) -> i32 {
+        match self {
+            Self::PerFill => 1,
+            Self::Cumulative => 2,
+        }
+    }
+
+    /// Of a stored version; lines without one are of the first.
+    pub fn of_version(version: Option<i32>) -> Self {
+        match version {
+            Some(2) => Self::Cumulative,
+            _ => Self::PerFill,
+        }
     }
 }
 
@@ -33,6 +65,8 @@ pub struct Receipt {
     pub rule: FillRule,
     /// The quote's price that the rule names, before slippage.
     pub quoted_price: Price,
+    /// How the fill's amount was rounded.
+    pub rounding: Rounding,
 }
 
 impl Receipt {
@@ -55,9 +89,161 @@ pub struct Fill {
     pub receipt: Receipt,
 }
 
-impl Fill {
-    /// `quantity × price`, half-even to the cent; positive for both sides.
-    pub fn gross(&self) -> Money {
-        self.price.times(&self.quantity)
+/// What the fills of one order add up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FillTotals {
+    /// In today's shares.
+    pub quantity: Quantity,
+    /// The sum of quantity × price, not rounded; of fills that were rounded alone the sum of what was booked.
+    pub exact: ExactAmount,
+    /// What was booked, without commission; positive for both sides.
+    pub amount: Money,
+    /// Per share in today's shares; `None` before the first fill.
+    pub price: Option<AveragePrice>,
+}
+
+impl Default for FillTotals {
+    fn default() -> Self {
+        Self { quantity: Quantity::zero(), exact: ExactAmount::zero(), amount: Money::zero(), price: None }
+    }
+}
+
+impl FillTotals {
+    /// Adds one fill and returns the amount it books: without commission, positive for both sides, zero for a fill that
+    /// does not bring the sum to another cent.
+    ///
+    /// The average price is rounded to six decimals toward the limit that a limit order has: up for a buy, down for a
+    /// sell.
+    pub fn add(&mut self, rounding: Rounding, side: Side, price: &Price, quantity: &Quantity) -> Money {
+        let before = self.amount.clone();
+        self.exact = match rounding {
+            Rounding::PerFill => (before.clone() + price.times(quantity)).into(),
+            Rounding::Cumulative => self.exact.plus(price, quantity),
+        };
+        self.amount = self.exact.rounded();
+        let filled = self.quantity.clone() + quantity;
+        self.price = match (rounding, &self.price) {
+            (Rounding::PerFill, Some(average)) => Some(average.with(&self.quantity, price, quantity)),
+            (Rounding::PerFill, None) => Some(price.clone().into()),
+            (Rounding::Cumulative, _) => self.exact.average(&filled, toward_limit(side)),
+        };
+        self.quantity = filled;
+        self.amount.clone() - &before
+    }
+
+    /// Puts the totals into the shares of after a split; `false`, and nothing changes, if they are too few to be expressed.
+    #[must_use]
+    pub fn split(&mut self, side: Side, ratio: SplitRatio) -> bool {
+        let filled = ratio.shares(&self.quantity);
+        if filled.is_zero() && !self.quantity.is_zero() {
+            return false;
+        }
+        self.restate(side, filled);
+        true
+    }
+
+    /// States the totals in other shares: so many there are of what has filled.
+    pub(crate) fn restate(&mut self, side: Side, filled: Quantity) {
+        if filled != self.quantity {
+            self.price = self.exact.average(&filled, toward_limit(side));
+            self.quantity = filled;
+        }
+    }
+}
+
+fn toward_limit(side: Side) -> RoundingMode {
+    if side == Side::Buy { RoundingMode::Up } else { RoundingMode::Down }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn totals(side: Side, fills: &[(&str, &str)]) -> (FillTotals, Vec<String>) {
+        let mut totals = FillTotals::default();
+        let booked = fills.iter().map(|(price, quantity)| {
+            let (price, quantity) = (price.parse().unwrap(), quantity.parse().unwrap());
+            totals.add(Rounding::Cumulative, side, &price, &quantity).to_string()
+        });
+        let booked = booked.collect();
+        (totals, booked)
+    }
+
+    /// 5,912 fills of one share at 0.3565: rounded alone each would be 0.36.
+    #[test]
+    fn many_small_fills_cost_the_same_as_one() {
+        let one = totals(Side::Buy, &[("0.3565", "5912")]).0;
+        let many = totals(Side::Buy, &[("0.3565", "1"); 5912]).0;
+        assert_eq!((one.amount.to_string(), many.amount.to_string()), ("2107.63".into(), "2107.63".into()));
+        assert_eq!(many.price.unwrap().to_string(), "0.356500");
+    }
+
+    #[test]
+    fn each_fill_books_the_difference_to_the_rounded_sum() {
+        // 0.125, 0.25, 0.375 and 0.50 are rounded half-even to 0.12, 0.25, 0.38 and 0.50.
+        let (sum, booked) = totals(Side::Sell, &[("1.25", "0.1"); 4]);
+        assert_eq!(booked, ["0.12", "0.13", "0.13", "0.12"]);
+        assert_eq!((sum.amount.to_string(), sum.exact.to_string()), ("0.50".into(), "0.50".into()));
+        let (_, booked) = totals(Side::Buy, &[("0.0010", "1"), ("0.0010", "3"), ("0.0010", "2")]);
+        assert_eq!(booked, ["0.00", "0.00", "0.01"]);
+    }
+
+    #[test]
+    fn the_average_is_rounded_toward_the_limit() {
+        let fills = [("0.3565", "1"), ("0.3564", "1"), ("0.3564", "1")];
+        // 1.0693 / 3 = 0.35643333…
+        assert_eq!(totals(Side::Buy, &fills).0.price.unwrap().to_string(), "0.356434");
+        assert_eq!(totals(Side::Sell, &fills).0.price.unwrap().to_string(), "0.356433");
+    }
+
+    #[test]
+    fn fills_from_before_there_were_versions_keep_their_rule() {
+        let mut totals = FillTotals::default();
+        let (price, one) = ("0.3565".parse().unwrap(), Quantity::one());
+        for _ in 0..10 {
+            assert_eq!(totals.add(Rounding::PerFill, Side::Buy, &price, &one).to_string(), "0.36");
+        }
+        assert_eq!(totals.amount.to_string(), "3.60");
+        // The order goes on from what was booked: 3.60 + 0.3565 × 3 = 4.6695.
+        let booked: Money = (0..3).map(|_| totals.add(Rounding::Cumulative, Side::Buy, &price, &one)).sum();
+        assert_eq!((booked.to_string(), totals.amount.to_string()), ("1.07".into(), "4.67".into()));
+    }
+
+    #[test]
+    fn a_split_puts_the_average_into_new_shares() {
+        let (mut sum, _) = totals(Side::Buy, &[("90.00", "40")]);
+        assert!(sum.split(Side::Buy, "10:1".parse().unwrap()));
+        sum.add(Rounding::Cumulative, Side::Buy, &"9.10".parse().unwrap(), &"600".parse().unwrap());
+        // (90.00 × 40 + 9.10 × 600) / 1000
+        assert_eq!(sum.price.unwrap().to_string(), "9.060000");
+        assert_eq!(sum.quantity.to_string(), "1000");
+        let (mut tiny, _) = totals(Side::Buy, &[("9000.00", "0.000000001")]);
+        assert!(
+            !tiny.split(Side::Buy, "1:10".parse().unwrap()) && tiny.quantity.to_string() == "0.000000001"
+        );
+    }
+
+    proptest! {
+        /// However a quantity is split up, the same amount is booked, no step is negative, and the sum is within half a
+        /// cent of the exact one and, with the average, on the right side of the limit.
+        #[test]
+        fn splitting_an_order_into_fills_changes_nothing(
+            parts in prop::collection::vec(1_i64..2_000_000_000, 1..40),
+            price in 1_i64..2_000_000,
+            buys in any::<bool>(),
+        ) {
+            let side = if buys { Side::Buy } else { Side::Sell };
+            let price = Price::from_scaled(price, 4);
+            let billionths = |n: i64| Quantity(crate::decimal::Decimal::new(n.into(), 9));
+            let (mut one, mut many) = (FillTotals::default(), FillTotals::default());
+            one.add(Rounding::Cumulative, side, &price, &billionths(parts.iter().sum()));
+            for part in &parts {
+                let booked = many.add(Rounding::Cumulative, side, &price, &billionths(*part));
+                prop_assert!(!booked.is_negative());
+            }
+            prop_assert_eq!(&one, &many);
+            prop_assert_eq!(many.price, Some(AveragePrice::from(price)));
+        }
     }
 }

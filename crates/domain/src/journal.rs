@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::money::ExactAmount;
 use crate::order::keywords;
 use crate::position::PositionError;
 use crate::share_remainder::{ShareRemainder, ShareRemainders};
 use crate::{
-    ActionId, Money, OrderId, PerShare, PortfolioId, Position, Price, Quantity, Receipt, SplitRatio, StockId,
-    Timestamp, TransactionId,
+    ActionId, Money, OrderId, PerShare, PortfolioId, Position, Price, Quantity, Receipt, Rounding,
+    SplitRatio, StockId, Timestamp, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -369,12 +370,12 @@ impl Books {
             }
             TransactionType::Buy => {
                 let (position, quantity, price) = self.trade(entry)?;
-                expect("amount", &entry.amount, &-(price.times(&quantity) + &entry.commission))?;
+                check_gross(entry, &price, &quantity, &(-entry.amount.clone() - &entry.commission))?;
                 position.buy(&quantity, &-entry.amount.clone());
             }
             TransactionType::Sell => {
                 let (position, quantity, price) = self.trade(entry)?;
-                expect("amount", &entry.amount, &(price.times(&quantity) - &entry.commission))?;
+                check_gross(entry, &price, &quantity, &(entry.amount.clone() + &entry.commission))?;
                 let realized = position
                     .sell(&quantity, &entry.amount)
                     .map_err(|PositionError::NotHeld { held }| format!("sells {quantity} of {held} held"))?;
@@ -462,6 +463,27 @@ impl Books {
             _ => Err("is a trade without stock, quantity or price".into()),
         }
     }
+}
+
+/// Whether a trade's amount without commission can be what quantity and price give. By cumulative rounding it depends on
+/// the order's fills before; then it is checked to be within a cent here, and exactly by [`crate::FillTotals`].
+fn check_gross(
+    entry: &JournalEntry,
+    price: &Price,
+    quantity: &Quantity,
+    gross: &Money,
+) -> Result<(), String> {
+    let is_cumulative =
+        entry.receipt.as_ref().is_some_and(|receipt| receipt.rounding == Rounding::Cumulative);
+    if is_cumulative && ExactAmount::zero().plus(price, quantity).is_within_a_cent_of(gross) {
+        return Ok(());
+    }
+    let computed = price.times(quantity);
+    let computed = match entry.transaction_type {
+        TransactionType::Buy => -(computed + &entry.commission),
+        _ => computed - &entry.commission,
+    };
+    expect("amount", &entry.amount, &computed)
 }
 
 fn expect(what: &str, stored: &Money, computed: &Money) -> Result<(), String> {

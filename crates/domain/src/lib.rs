@@ -35,7 +35,7 @@ pub use corporate_action::{
     CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, PerShare, SplitRatio,
 };
 pub use decimal::DecimalText;
-pub use fill::{Fill, FillRule, Receipt};
+pub use fill::{Fill, FillRule, FillTotals, Receipt, Rounding};
 pub use id::{ActionId, OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
 pub use instrument::{Currency, Listing, Stock, Symbol};
 pub use journal::{BookedAction, JournalEntry, TransactionType};
@@ -48,7 +48,7 @@ pub use order_group::OrderGroup;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
-pub use rules::{Commission, TradingMode, TradingRules};
+pub use rules::{Commission, PriceStanding, TradingMode, TradingRules};
 pub use share_basis::{AsTraded, SplitHistory};
 pub use split_check::{SplitCheck, SplitConfirmation, TradingHold};
 pub use timestamp::Timestamp;

@@ -1,9 +1,49 @@
 //! Does this price fill this order, and at what price. A pure function of order and price; cash and shares are
 //! `portfolio.rs`'s business.
 
+use chrono::TimeDelta;
+
+use crate::order_group::next_auction;
 use crate::{
     FillRule, Order, OrderTerms, Price, PriceMove, Quantity, Side, TimeInForce, Timestamp, TradingRules,
 };
+
+/// How long the volume that is left for an order adds up before the order takes it, however little it is.
+pub const LIQUIDITY_WINDOW: TimeDelta = TimeDelta::minutes(5);
+
+/// What moves before have left for an order under a limited liquidity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiquidityWindow {
+    /// Shares, not rounded.
+    pub kept: Quantity,
+    /// The order takes what there is now, be it less than its minimum fill.
+    pub is_over: bool,
+}
+
+impl LiquidityWindow {
+    /// Of an order that is placed: what it meets was traded in the minute before.
+    pub(crate) fn of_a_minute() -> Self {
+        Self { kept: Quantity::zero(), is_over: true }
+    }
+
+    pub(crate) fn opened() -> Self {
+        Self { kept: Quantity::zero(), is_over: false }
+    }
+
+    /// Looks at the move at `index`: the window is over if it has lasted [`LIQUIDITY_WINDOW`] since the order was matched
+    /// when the next move comes, or at `until` when there is none.
+    pub(crate) fn look_at(&mut self, order: &Order, moves: &[PriceMove], index: usize, until: Timestamp) {
+        let next = moves.get(index + 1).map_or(until, |next| next.quote.as_of);
+        self.is_over = next - order.last_matched_at >= LIQUIDITY_WINDOW;
+    }
+}
+
+impl Reaction {
+    /// Whether nothing happens to the order, except that the traded volume adds up.
+    pub(crate) fn is_quiet(&self) -> bool {
+        *self == Self { kept_liquidity: self.kept_liquidity.clone(), ..Self::default() }
+    }
+}
 
 /// What one price does to a working order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +52,8 @@ pub struct Reaction {
     pub triggers: bool,
     /// A new best price for a trailing stop.
     pub high_water: Option<Price>,
+    /// Shares that the traded volume leaves for the order and that are too few for a fill yet.
+    pub kept_liquidity: Option<Quantity>,
     pub execution: Option<Execution>,
     /// The one chance of an `ioc`, `fok`, `opg` or `cls` order is over, whatever has filled.
     pub ends: bool,
@@ -33,9 +75,17 @@ pub struct Execution {
 /// A limit order fills at the quote's price for its side when that is the limit or better, so a market that jumps
 /// through the limit fills it at the better price. A stop triggers on the last trade and fills at the price of the
 /// same quote, however far beyond the stop. A trailing stop first follows a new best price, then triggers.
+/// Where liquidity is limited, an order takes its share of the traded volume, in whole shares. A share smaller than the
+/// order's minimum fill is kept for up to [`LIQUIDITY_WINDOW`], so that an order does not have a fill for each share traded; `ioc`
+/// and `fok` take what there is.
 /// `opg` and `cls` orders meet the first price at or after the auction they are for, at the last trade; a first price
 /// that belongs to the next auction already is too late for them.
-pub fn react(order: &Order, price_move: &PriceMove, rules: &TradingRules) -> Reaction {
+pub fn react(
+    order: &Order,
+    price_move: &PriceMove,
+    window: &LiquidityWindow,
+    rules: &TradingRules,
+) -> Reaction {
     let quote = &price_move.quote;
     let mut reaction = Reaction::default();
     let auction = match order.time_in_force {
@@ -48,10 +98,7 @@ pub fn react(order: &Order, price_move: &PriceMove, rules: &TradingRules) -> Rea
             return reaction;
         }
         reaction.ends = true;
-        let next = order.expires_at.map(|auction| match rule {
-            FillRule::Open => rules.calendar.booking_session(auction).closes_at,
-            _ => rules.calendar.next_open(auction).opens_at,
-        });
+        let next = order.expires_at.map(|auction| next_auction(order.time_in_force, auction, rules));
         if next.is_none_or(|next| quote.as_of < next) && within_limit(order, &quote.price) {
             let (price, quoted_price) = (quote.price.clone(), quote.price.clone());
             reaction.execution = Some(Execution { price, quoted_price, rule, at_most: None });
@@ -87,23 +134,37 @@ pub fn react(order: &Order, price_move: &PriceMove, rules: &TradingRules) -> Rea
         }
     };
     let at_most = match (&rules.liquidity, price_move.volume) {
-        (Some(share), Some(volume)) => Some(Quantity::share_of(volume, share)),
+        (Some(share), Some(volume)) => {
+            let left = window.kept.clone() + &Quantity::share_of(volume, share);
+            let (remaining, whole) = (order.remaining(&price), left.whole());
+            let is_enough = left >= remaining;
+            match order.time_in_force {
+                _ if is_enough => {}
+                TimeInForce::Fok => return reaction,
+                TimeInForce::Ioc => {}
+                _ if whole >= order.minimum_fill(&price) => {}
+                _ if window.is_over && !whole.is_zero() => {}
+                _ => {
+                    reaction.kept_liquidity = (left != window.kept).then_some(left);
+                    return reaction;
+                }
+            }
+            Some(if is_enough && whole < remaining { remaining } else { whole })
+        }
         _ => None,
     };
-    let enough = |at_most: &Quantity| *at_most >= order.remaining(&price);
-    if order.time_in_force == TimeInForce::Fok && !at_most.as_ref().is_none_or(enough) {
-        return reaction;
-    }
     reaction.execution = Some(Execution { price, quoted_price: touch.clone(), rule, at_most });
     reaction
 }
 
 /// Whether a price of that instant concerns the order: later than all it has met, within trading hours and not after
-/// the order's end. The price of the close itself is the session's last. An auction looks at the hour on its own.
+/// the order's end. The price of the close itself is the session's last. An auction looks at the hour on its own, and
+/// takes the closing price also when it comes after time has been looked at.
 pub fn meets(order: &Order, at: Timestamp, rules: &TradingRules) -> bool {
     let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
     let in_time = order.expires_at.is_none_or(|end| at <= end);
-    at > order.last_matched_at && (auction || (in_time && rules.is_open(at)))
+    let is_close = order.time_in_force == TimeInForce::Cls && order.expires_at == Some(at);
+    is_close || (at > order.last_matched_at && (auction || (in_time && rules.is_open(at))))
 }
 
 fn within_limit(order: &Order, price: &Price) -> bool {

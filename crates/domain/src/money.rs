@@ -10,7 +10,7 @@ use std::str::FromStr;
 use bigdecimal::{BigDecimal, RoundingMode};
 use thiserror::Error;
 
-use crate::decimal::{self, Decimal};
+use crate::decimal::{self, Decimal, Unreadable};
 
 /// Why a text is not an amount. The sentence is meant for the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -112,6 +112,12 @@ impl Money {
         Quantity(self.0.quotient(&price.0, QUANTITY_SCALE, RoundingMode::Down))
     }
 
+    /// Whether the amount is at most so many percent above `other`.
+    pub(crate) fn is_at_most_percent_above(&self, other: &Self, percent: u32) -> bool {
+        let excess = &(&self.0 - &other.0) * &Decimal::whole(100);
+        excess <= &other.0 * &Decimal::from(percent)
+    }
+
     /// For statistics and drawings only; never comes back into the books.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
@@ -140,7 +146,7 @@ impl Price {
     /// # Errors
     /// If the text is not a plain decimal above zero and at most 10^7.
     pub fn from_provider(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = Decimal::parse(text).map_err(|_| DecimalError::Malformed)?;
         Self::half_even(&exact).checked()
     }
 
@@ -236,9 +242,31 @@ impl Quantity {
         (self >= other).then(|| Self(&self.0 - &other.0))
     }
 
-    /// So many percent of `volume` shares, rounded down to whole ones.
+    /// So many percent of `volume` shares, exactly.
     pub fn share_of(volume: u64, percent: &Percent) -> Self {
-        Self(percent.of(&volume.into()).with_scale(0))
+        Self(percent.of(&volume.into()).normalized())
+    }
+
+    /// Without the fraction of a share.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self(self.0.with_scale(0))
+    }
+
+    /// A hundredth of it, rounded down to nine decimals.
+    pub(crate) fn hundredth(&self) -> Self {
+        Self::quotient(&self.0, &Decimal::whole(100))
+    }
+
+    /// One share.
+    pub fn one() -> Self {
+        Self(Decimal::whole(1))
+    }
+
+    /// So many percent of the shares, rounded down to nine decimals.
+    #[must_use]
+    pub fn part(&self, percent: &Percent) -> Self {
+        Self(percent.of(&self.0).with_scale(QUANTITY_SCALE).normalized())
     }
 
     /// `dividend / divisor`, down to nine decimals.
@@ -280,6 +308,55 @@ impl AveragePrice {
     }
 }
 
+/// A sum of quantity × price in the account's currency, not rounded. Splits do not change it: what they multiply the
+/// quantity by they divide the price by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct ExactAmount(pub(crate) Decimal);
+
+impl ExactAmount {
+    pub fn zero() -> Self {
+        Self(Decimal::ZERO)
+    }
+
+    /// With `quantity × price` more.
+    #[must_use]
+    pub fn plus(&self, price: &Price, quantity: &Quantity) -> Self {
+        Self(&self.0 + &(&price.0 * &quantity.0))
+    }
+
+    /// Half-even to the cent.
+    pub fn rounded(&self) -> Money {
+        Money::rounded(&self.0)
+    }
+
+    /// What is left of `budget`, in shares at `price`, rounded down to nine decimals. Zero when nothing is left.
+    pub(crate) fn rest_buys(&self, budget: &Money, price: &Price) -> Quantity {
+        let rest = &budget.0 - &self.0;
+        if price.0.is_zero() || !rest.is_positive() {
+            return Quantity::zero();
+        }
+        Quantity::quotient(&rest, &price.0)
+    }
+
+    /// Per share to six decimals, rounded up or down as `mode` says. `None` for no shares.
+    pub(crate) fn average(&self, shares: &Quantity, mode: RoundingMode) -> Option<AveragePrice> {
+        (!shares.is_zero()).then(|| AveragePrice(self.0.quotient(&shares.0, 6, mode)))
+    }
+
+    /// Whether `amount` is within a cent of it, inclusive: further than that, cumulative rounding never takes a fill.
+    pub(crate) fn is_within_a_cent_of(&self, amount: &Money) -> bool {
+        (&self.0 - &amount.0).abs() <= Decimal::new(1, CENTS)
+    }
+}
+
+impl From<Money> for ExactAmount {
+    fn from(amount: Money) -> Self {
+        Self(amount.0)
+    }
+}
+
 impl From<Price> for AveragePrice {
     fn from(price: Price) -> Self {
         Self(price.0)
@@ -303,6 +380,11 @@ impl Rate {
 }
 
 impl Percent {
+    /// All of it.
+    pub fn hundred() -> Self {
+        Self(Decimal::whole(100))
+    }
+
     /// So many percent of `amount`, exactly.
     fn of(&self, amount: &Decimal) -> Decimal {
         percent(&self.0, amount)
@@ -396,7 +478,7 @@ impl<'a> Sum<&'a Money> for Money {
 impl FromStr for Money {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = read(text, CENTS, ("-1000000000000000.00", Self::MAX))?;
         at_most(&exact, CENTS)?;
         let money = Self(exact.with_scale(CENTS));
         match money.in_bounds() {
@@ -409,7 +491,7 @@ impl FromStr for Money {
 impl FromStr for Price {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = read(text, TICK_BELOW_ONE, ("0.0001", Self::MAX))?;
         let scale = tick_scale(&exact);
         at_most(&exact, scale)?;
         Self(exact.with_scale(scale)).checked()
@@ -419,7 +501,7 @@ impl FromStr for Price {
 impl FromStr for Quantity {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = read(text, QUANTITY_SCALE, (Self::MIN, Self::MAX))?;
         let quantity = Self(exact.normalized());
         match quantity.0.is_positive() && quantity.in_bounds() {
             true => Ok(quantity),
@@ -431,7 +513,7 @@ impl FromStr for Quantity {
 impl FromStr for Percent {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = read(text, PERCENT_SCALE, ("0.0001", "100"))?;
         at_most(&exact, PERCENT_SCALE)?;
         match exact.is_positive() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
@@ -443,13 +525,22 @@ impl FromStr for Percent {
 impl FromStr for Rate {
     type Err = DecimalError;
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let exact = Decimal::parse(text).ok_or(DecimalError::Malformed)?;
+        let exact = read(text, RATE_SCALE, ("0", "100"))?;
         at_most(&exact, RATE_SCALE)?;
         match !exact.is_negative() && exact <= Decimal::whole(100) {
             true => Ok(Self(exact.normalized())),
             false => Err(DecimalError::OutOfRange { least: "0", most: "100" }),
         }
     }
+}
+
+/// Reads plain notation. `scale` and `range` are what the refusal of too many decimals or of too many digits names.
+fn read(text: &str, scale: i64, range: (&'static str, &'static str)) -> Result<Decimal, DecimalError> {
+    Decimal::parse(text).map_err(|unreadable| match unreadable {
+        Unreadable::Malformed => DecimalError::Malformed,
+        Unreadable::TooLarge => DecimalError::OutOfRange { least: range.0, most: range.1 },
+        Unreadable::TooPrecise => DecimalError::TooPrecise { most: scale },
+    })
 }
 
 /// 2 decimals from 1.00 upwards, 4 below.
@@ -491,6 +582,8 @@ written! {
     Price: |exact| decimal::fixed(exact, tick_scale(exact)),
     /// At least two decimals, without further trailing zeros.
     PriceChange: |exact| decimal::shortest(exact, CENTS),
+    /// At least two decimals, without further trailing zeros.
+    ExactAmount: |exact| decimal::shortest(exact, CENTS),
     /// Six decimals.
     AveragePrice: |exact| decimal::fixed(exact, 6),
     /// Without trailing zeros.
@@ -567,7 +660,48 @@ mod tests {
             serde_json::from_str::<Money>("9007199254740.93").unwrap().to_string(),
             "9007199254740.93"
         );
-        assert!(serde_json::from_str::<Money>("1e3").is_err());
         assert_eq!(serde_json::to_string(&money("5")).unwrap(), "\"5.00\"");
+    }
+
+    #[test]
+    fn json_numbers_with_exponents_are_read_without_loss() {
+        let quantity = |json: &str| serde_json::from_str::<Quantity>(json).map(|read| read.to_string());
+        for (json, read) in [
+            ("1e-05", "0.00001"),
+            ("1E-9", "0.000000001"),
+            ("1e+3", "1000"),
+            ("12.5e1", "125"),
+            ("123.456e-2", "1.23456"),
+            ("0.001e3", "1"),
+            ("1.500000000000e0", "1.5"),
+            ("1e9", "1000000000"),
+        ] {
+            assert_eq!(quantity(json).unwrap(), read, "{json}");
+        }
+        let refused = |json: &str| quantity(json).unwrap_err().to_string();
+        for json in ["0.30000000000000004", "1e-10", "1.5e-9", "1e-400", "1e-99999999999999999999"] {
+            assert!(refused(json).contains("use at most 9 decimals"), "{json}: {}", refused(json));
+        }
+        for json in ["1e10", "1e400", "1e99999999999999999999", "-1e2", "0e5"] {
+            assert!(refused(json).contains("must be between 0.000000001"), "{json}: {}", refused(json));
+        }
+        // In quotes it is a text that somebody typed.
+        assert!(refused("\"1e-05\"").contains("without thousands separators or exponents"));
+        assert_eq!(serde_json::from_str::<Money>("1e3").unwrap(), money("1000"));
+        assert!(
+            serde_json::from_str::<Money>("1e-3").unwrap_err().to_string().contains("at most 2 decimals")
+        );
+    }
+
+    #[test]
+    fn too_many_digits_are_told_from_what_is_no_number() {
+        let refused = |text: &str| text.parse::<Quantity>().unwrap_err();
+        assert_eq!(refused("0.0000000001"), DecimalError::TooPrecise { most: 9 });
+        assert_eq!("0.0000000001".parse::<Price>().unwrap_err(), DecimalError::TooPrecise { most: 4 });
+        assert!(matches!(refused("12345678901234567"), DecimalError::OutOfRange { .. }));
+        for text in ["", "-", ".5", "5.", "1.2.3", "1,000", "1_000", "1e5", "0x1", " 1", "+1", "١"] {
+            assert_eq!(refused(text), DecimalError::Malformed, "{text}");
+        }
+        assert_eq!("000000000000000000001.50000000000000".parse::<Quantity>().unwrap().to_string(), "1.5");
     }
 }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::money::AveragePrice;
-use crate::{Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
+use crate::money::{AveragePrice, ExactAmount};
+use crate::{FillTotals, Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
 
 macro_rules! keywords {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? })+) => { $(
@@ -138,6 +138,9 @@ pub enum OrderSize {
     Quantity(Quantity),
     /// Positive; becomes a quantity at the fill's price, rounded down to nine decimals. Commission comes on top.
     Notional(Money),
+    /// A percentage of the shares held, rounded down to nine decimals; 100 is all of them, without a rest. Of sells
+    /// only. It becomes a quantity when the order is placed: no order in the books has this size.
+    OfPosition(Percent),
 }
 
 /// How far a trailing stop stays behind the best price.
@@ -189,6 +192,11 @@ impl OrderTerms {
             Self::TrailingStop { trail } => Some(trail),
             _ => None,
         }
+    }
+
+    /// The price at which an entry is expected to trade: its limit, else its stop. `None` where only the market tells.
+    pub(crate) fn entry_price(&self) -> Option<&Price> {
+        self.limit_price().or_else(|| self.stop_price())
     }
 
     /// Whether it waits for the market to reach a stop first.
@@ -256,6 +264,19 @@ impl Attached {
         }
     }
 
+    /// What is wrong with the exits of an entry at that price, by field.
+    pub(crate) fn flaws_around(&self, entry: &Price) -> Vec<(&'static str, &'static str)> {
+        let (profit, loss) = match self {
+            Self::Nothing | Self::Oco { .. } => (None, None),
+            Self::Bracket { take_profit, stop_loss } => (Some(take_profit), Some(stop_loss)),
+            Self::OtoTakeProfit { take_profit } => (Some(take_profit), None),
+            Self::OtoStopLoss { stop_loss } => (None, Some(stop_loss)),
+        };
+        let profit = profit.filter(|profit| *profit <= entry).map(|_| ("take_profit", PROFIT_ABOVE_ENTRY));
+        let loss = loss.filter(|loss| loss.stop >= *entry).map(|_| ("stop_loss", LOSS_BELOW_ENTRY));
+        profit.into_iter().chain(loss).collect()
+    }
+
     /// What the legs are, the take-profit first.
     pub(crate) fn legs(&self) -> Vec<OrderTerms> {
         let limit = |limit: &Price| OrderTerms::Limit { limit: limit.clone() };
@@ -287,6 +308,7 @@ impl PlaceOrder {
         let size = match &self.size {
             OrderSize::Quantity(quantity) => format!("quantity={quantity}"),
             OrderSize::Notional(notional) => format!("notional={notional}"),
+            OrderSize::OfPosition(percent) => format!("position={percent}%"),
         };
         let mut line =
             format!("{} {} {size} {} {}", self.side, self.symbol, self.terms.canonical(), self.time_in_force);
@@ -314,6 +336,12 @@ impl PlaceOrder {
             check(patient, "time_in_force", "orders that belong together are day or gtc");
             check(!by_money, "notional", "orders that belong together are sized in shares: use quantity");
         }
+        let of_position = matches!(self.size, OrderSize::OfPosition(_));
+        check(
+            !of_position || self.side == Side::Sell,
+            "quantity",
+            "only a sell can be for a part of what is held: say how many shares",
+        );
         let stop_below = |profit: &Price, loss: &StopLoss| loss.stop < *profit;
         match &self.attached {
             Attached::Nothing => {}
@@ -333,12 +361,19 @@ impl PlaceOrder {
         if let Attached::Bracket { take_profit, stop_loss } = &self.attached {
             check(stop_below(take_profit, stop_loss), "stop_loss", EXITS_APART);
         }
+        if let Some(entry) = self.terms.entry_price() {
+            flaws.extend(self.attached.flaws_around(entry));
+        }
         flaws
     }
 }
 
 /// What two exits for the same shares have to be.
 pub(crate) const EXITS_APART: &str = "the stop-loss must lie below the take-profit";
+/// Where the exits of an entry have to lie, or they would sell at once what it buys.
+pub(crate) const PROFIT_ABOVE_ENTRY: &str =
+    "the take-profit must lie above the price at which the order buys";
+pub(crate) const LOSS_BELOW_ENTRY: &str = "the stop-loss must lie below the price at which the order buys";
 
 /// What a replacement changes; `None` leaves it as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -421,10 +456,12 @@ pub struct Order {
     pub reserved_cash: Money,
     /// Shares kept for the fills to come. Of two exits for the same shares only the first keeps them.
     pub reserved_quantity: Quantity,
+    /// In the shares that there are now, or were when it ended: a split while it is open changes it, as it changes the
+    /// shares still to be traded.
     pub filled_quantity: Quantity,
-    /// The sum of quantity × price over its fills, each rounded to the cent; positive for both sides.
-    pub filled_amount: Money,
-    /// Per share, the average of its fills; `None` before the first.
+    /// The sum of quantity × price over its fills, not rounded. What they booked is this rounded half-even to the cent.
+    pub filled_amount: ExactAmount,
+    /// Per share, the average of its fills to six decimals, rounded toward the limit; `None` before the first.
     pub filled_price: Option<AveragePrice>,
     /// Of all its fills.
     pub commission: Money,
@@ -469,11 +506,39 @@ impl Order {
         self.terms.order_type()
     }
 
+    /// What its fills add up to.
+    pub fn fill_totals(&self) -> FillTotals {
+        FillTotals {
+            quantity: self.filled_quantity.clone(),
+            exact: self.filled_amount.clone(),
+            amount: self.filled_amount.rounded(),
+            price: self.filled_price.clone(),
+        }
+    }
+
+    pub(crate) fn set_fill_totals(&mut self, totals: FillTotals) {
+        self.filled_quantity = totals.quantity;
+        self.filled_amount = totals.exact;
+        self.filled_price = totals.price;
+    }
+
+    /// The fewest shares that a fill takes where liquidity is limited, unless less is left to fill or the volume of
+    /// [`crate::matching::LIQUIDITY_WINDOW`] has left no more: 1 % of the order at that price, and at least one share.
+    pub(crate) fn minimum_fill(&self, price: &Price) -> Quantity {
+        let ordered = match &self.size {
+            OrderSize::Quantity(quantity) => quantity.clone(),
+            OrderSize::Notional(notional) => notional.buys(price),
+            OrderSize::OfPosition(_) => Quantity::zero(),
+        };
+        ordered.hundredth().max(Quantity::one())
+    }
+
     /// Shares still to be traded, at `price` where the order is by money.
     pub fn remaining(&self, price: &Price) -> Quantity {
         match &self.size {
             OrderSize::Quantity(_) => self.unfilled(),
-            OrderSize::Notional(notional) => (notional.clone() - &self.filled_amount).buys(price),
+            OrderSize::Notional(notional) => self.filled_amount.rest_buys(notional, price),
+            OrderSize::OfPosition(_) => Quantity::zero(),
         }
     }
 
@@ -483,7 +548,7 @@ impl Order {
             OrderSize::Quantity(quantity) => {
                 quantity.checked_sub(&self.filled_quantity).unwrap_or_else(Quantity::zero)
             }
-            OrderSize::Notional(_) => Quantity::zero(),
+            OrderSize::Notional(_) | OrderSize::OfPosition(_) => Quantity::zero(),
         }
     }
 
@@ -560,6 +625,35 @@ mod tests {
         let bracket = Attached::Bracket { take_profit: price("10"), stop_loss: loss("10") };
         let crossed = PlaceOrder { side: Side::Sell, attached: bracket, ..command() };
         assert_eq!(fields(&crossed), ["side", "stop_loss"]);
+        let all = OrderSize::OfPosition("100".parse().unwrap());
+        assert_eq!(fields(&PlaceOrder { size: all, ..command() }), ["quantity"]);
+    }
+
+    #[test]
+    fn the_exits_of_an_entry_lie_on_either_side_of_it() {
+        let bracket = |profit, stop| Attached::Bracket { take_profit: price(profit), stop_loss: loss(stop) };
+        let profit = |text| Attached::OtoTakeProfit { take_profit: price(text) };
+        let stop = |text| Attached::OtoStopLoss { stop_loss: loss(text) };
+        let limit = OrderTerms::Limit { limit: price("100") };
+        let stop_limit = OrderTerms::StopLimit { stop: price("99"), limit: price("100") };
+        for (terms, attached, wrong) in [
+            (limit.clone(), bracket("110", "90"), vec![]),
+            (limit.clone(), bracket("99", "90"), vec!["take_profit"]),
+            (limit.clone(), bracket("100", "90"), vec!["take_profit"]),
+            (limit.clone(), bracket("110", "100"), vec!["stop_loss"]),
+            (limit.clone(), profit("100.01"), vec![]),
+            (limit.clone(), profit("99.99"), vec!["take_profit"]),
+            (limit.clone(), stop("99.99"), vec![]),
+            (limit, stop("100.01"), vec!["stop_loss"]),
+            (stop_limit.clone(), bracket("99.50", "90"), vec!["take_profit"]),
+            (stop_limit, bracket("101", "90"), vec![]),
+            (OrderTerms::Stop { stop: price("100") }, bracket("101", "100"), vec!["stop_loss"]),
+            // Of a market order the newest price decides, when it is placed.
+            (OrderTerms::Market, bracket("2", "1"), vec![]),
+        ] {
+            let placed = PlaceOrder { terms, attached, ..command() };
+            assert_eq!(fields(&placed), wrong, "{}", placed.canonical());
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use crate::matching::{Reaction, meets, react};
+use crate::matching::{LiquidityWindow, meets, react};
 use crate::order::IllegalTransition;
 use crate::{
-    Order, OrderClass, OrderId, OrderSize, OrderStatus, PriceMove, Quantity, Side, Timestamp, TradingRules,
+    Order, OrderClass, OrderId, OrderSize, OrderStatus, Price, PriceMove, Quantity, Side, TimeInForce,
+    Timestamp, TradingRules,
 };
 
 /// The first is the order that was placed, the others are its legs: the take-profit, the stop-loss.
@@ -30,13 +31,32 @@ impl OrderGroup {
     /// Whether these prices, or the time alone, change anything about the orders.
     pub fn stirs(&self, moves: &[PriceMove], until: Timestamp, rules: &TradingRules) -> bool {
         self.orders.iter().filter(|order| order.status.is_working()).any(|order| {
-            is_over(order, until)
-                || moves.iter().any(|price_move| {
-                    !price_move.quote.stale
-                        && meets(order, price_move.quote.as_of, rules)
-                        && react(order, price_move, rules) != Reaction::default()
+            let mut window = LiquidityWindow::opened();
+            is_over(order, until, rules)
+                || moves.iter().enumerate().any(|(index, price_move)| {
+                    if price_move.quote.stale || !meets(order, price_move.quote.as_of, rules) {
+                        return false;
+                    }
+                    window.look_at(order, moves, index, until);
+                    let reaction = react(order, price_move, &window, rules);
+                    let is_quiet = reaction.is_quiet();
+                    window.kept = reaction.kept_liquidity.unwrap_or(window.kept.clone());
+                    !is_quiet
                 })
         })
+    }
+
+    /// When the first of its working orders ends without a fill; `None` where none does by itself.
+    pub fn ends_at(&self, rules: &TradingRules) -> Option<Timestamp> {
+        let working = self.orders.iter().filter(|order| order.status.is_working());
+        working.filter_map(|order| end_of(order, rules)).min()
+    }
+
+    /// The close that its order is for, if it is an order at the close that still works.
+    pub fn awaited_close(&self) -> Option<Timestamp> {
+        let root = self.root();
+        let waits = root.time_in_force == TimeInForce::Cls && root.status.is_working();
+        root.expires_at.filter(|_| waits)
     }
 
     /// The exits, of which one cancels the other.
@@ -54,6 +74,22 @@ impl OrderGroup {
             [profit, loss] => loss.terms.stop_price() < profit.terms.limit_price(),
             _ => true,
         }
+    }
+
+    /// Whether the exits that wait for an entry lie on either side of it; `newest` is the price of an entry that has
+    /// none of its own.
+    pub(crate) fn exits_are_around_entry(&self, newest: &Price) -> bool {
+        let root = self.root();
+        if !matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) || !root.status.is_open() {
+            return true;
+        }
+        let entry = root.terms.entry_price().unwrap_or(newest);
+        self.orders[1..].iter().filter(|leg| leg.status == OrderStatus::Held).all(|leg| {
+            match leg.terms.stop_price() {
+                Some(stop) => stop < entry,
+                None => leg.terms.limit_price().is_none_or(|limit| limit > entry),
+            }
+        })
     }
 
     /// The order at `index` is for `after` shares still to come where it was for `before`, and so are the others that
@@ -142,11 +178,20 @@ impl OrderGroup {
 
     /// Ends what is over by `until`: with an entry that has bought only a part also its exits, which are for the same
     /// session.
-    pub(crate) fn expire(&mut self, until: Timestamp, now: Timestamp) -> Result<(), IllegalTransition> {
-        let due = |order: &Order| order.status.is_working() && is_over(order, until);
+    pub(crate) fn expire(
+        &mut self,
+        until: Timestamp,
+        now: Timestamp,
+        rules: &TradingRules,
+    ) -> Result<(), IllegalTransition> {
+        let due = |order: &Order| order.status.is_working() && is_over(order, until, rules);
         while self.orders.iter().any(due) {
             for order in self.orders.iter_mut().filter(|order| due(order)) {
-                order.become_status(OrderStatus::Expired, now)?;
+                let immediate = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+                order.become_status(
+                    if immediate { OrderStatus::Canceled } else { OrderStatus::Expired },
+                    now,
+                )?;
             }
             self.settle(now)?;
         }
@@ -154,8 +199,29 @@ impl OrderGroup {
     }
 }
 
-/// Whether the order's time has run out by `until`. An auction is over only when its price has come.
-pub(crate) fn is_over(order: &Order, until: Timestamp) -> bool {
-    use crate::TimeInForce::{Cls, Opg};
-    !matches!(order.time_in_force, Opg | Cls) && order.expires_at.is_some_and(|end| end <= until)
+/// Whether the order's time has run out by `until`. An order for an auction waits for the auction's price, which may be
+/// published late, but no longer than until the next auction: the close that follows its opening, or the opening that
+/// follows its close.
+pub(crate) fn is_over(order: &Order, until: Timestamp, rules: &TradingRules) -> bool {
+    end_of(order, rules).is_some_and(|end| end <= until)
+}
+
+fn end_of(order: &Order, rules: &TradingRules) -> Option<Timestamp> {
+    let end = order.expires_at?;
+    Some(match order.time_in_force {
+        TimeInForce::Opg | TimeInForce::Cls => next_auction(order.time_in_force, end, rules),
+        TimeInForce::Day | TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => end,
+    })
+}
+
+/// The auction that follows the opening or the close that an order is for.
+pub(crate) fn next_auction(
+    time_in_force: TimeInForce,
+    auction: Timestamp,
+    rules: &TradingRules,
+) -> Timestamp {
+    match time_in_force {
+        TimeInForce::Opg => rules.calendar.booking_session(auction).closes_at,
+        _ => rules.calendar.next_open(auction).opens_at,
+    }
 }

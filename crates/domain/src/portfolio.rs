@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use thiserror::Error;
 
-use crate::matching::{Execution, meets, react};
+use crate::matching::{Execution, LiquidityWindow, meets, react};
+use crate::money::ExactAmount;
 use crate::order::{EXITS_APART, IllegalTransition};
 use crate::order_group::is_over;
 use crate::position::PositionError;
 use crate::{
-    Attached, Calendar, Fill, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize,
-    OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, Quantity, Receipt, ReplaceOrder,
-    Side, StockId, TimeInForce, Timestamp, TradingMode, TradingRules, TransactionType,
+    Attached, Fill, FillRule, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize,
+    OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, PriceStanding, Quantity, Quote,
+    Receipt, ReplaceOrder, Rounding, Side, StockId, TimeInForce, Timestamp, TradingMode, TradingRules,
+    TransactionType,
 };
 
 /// Cash and positions, with at least the positions that a command touches.
@@ -56,6 +58,10 @@ pub struct Look<'a> {
     pub asked_at: Timestamp,
 }
 
+/// How far a sell by money may exceed the value of the shares and still sell all of them: prices move while a person
+/// reads the value.
+const SHOWN_VALUE_PERCENT: u32 = 1;
+
 /// How far the time of a price may lie ahead of ours: an answer takes a while, and two clocks differ a little.
 pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
@@ -64,12 +70,20 @@ impl Look<'_> {
         self.newest.quote.as_of - self.asked_at > PRICE_AHEAD
     }
 
-    /// Whether an order may fill at the price: no newer one is due by the sessions of `calendar`.
-    fn is_fresh(&self, calendar: Calendar) -> bool {
-        let quote = &self.newest.quote;
-        !quote.stale
-            && !self.is_from_future()
-            && !quote.freshness.is_stale(quote.as_of, self.asked_at, calendar)
+    fn standing(&self, rules: &TradingRules) -> PriceStanding {
+        match self.is_from_future() {
+            true => PriceStanding::Old,
+            false => rules.standing(&self.newest.quote, self.asked_at),
+        }
+    }
+
+    /// The price that an order meets when it is placed: of a past close the last price alone.
+    fn price_to_meet(&self, standing: PriceStanding) -> PriceMove {
+        let mut newest = self.newest.clone();
+        if standing == PriceStanding::PastClose {
+            (newest.quote.bid, newest.quote.ask) = (None, None);
+        }
+        newest
     }
 }
 
@@ -80,6 +94,9 @@ pub enum OrderRejected {
     InsufficientBuyingPower { required: Money, available: Money },
     #[error("{available} shares can be sold, the order asks for {required}")]
     InsufficientShares { required: Quantity, available: Quantity },
+    /// A part of a position is to be sold that there is not.
+    #[error("no shares of this stock are held")]
+    NothingHeld,
     #[error("the order is worth less than a cent: make it larger")]
     TooSmall,
     #[error("the order is larger than an account can hold")]
@@ -96,11 +113,19 @@ pub enum OrderRejected {
     /// Only an open order can be canceled or replaced.
     #[error("the order is {status} already")]
     NotOpen { status: OrderStatus },
-    /// What a replacement asks for does not go together, by field.
-    #[error("some changes do not fit the order")]
+    /// What an order or a replacement asks for does not go together, by field.
+    #[error("some fields do not fit the order")]
     Unfit(Vec<(&'static str, &'static str)>),
     #[error("the order's state does not allow that")]
     Transition(#[from] IllegalTransition),
+}
+
+/// What one price has done to one order.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and most are fills")]
+enum Advance {
+    Quiet,
+    /// With the journal entry of a fill.
+    Stirred(Option<JournalEntry>),
 }
 
 impl Portfolio {
@@ -140,6 +165,13 @@ impl Portfolio {
         now: Timestamp,
         rules: &TradingRules,
     ) -> Result<Placed, OrderRejected> {
+        if command.terms.entry_price().is_none() {
+            let flaws = command.attached.flaws_around(&look.newest.quote.price);
+            if !flaws.is_empty() {
+                return Err(OrderRejected::Unfit(flaws));
+            }
+        }
+        let size = self.size_to_place(stock_id, &command, &look.newest.quote, rules)?;
         let root = Order {
             id: ids[0],
             portfolio_id: self.id,
@@ -147,7 +179,7 @@ impl Portfolio {
             symbol: command.symbol,
             client_order_id: command.client_order_id,
             side: command.side,
-            size: command.size,
+            size,
             terms: command.terms,
             time_in_force: command.time_in_force,
             order_class: command.attached.class(),
@@ -159,7 +191,7 @@ impl Portfolio {
             reserved_cash: Money::zero(),
             reserved_quantity: Quantity::zero(),
             filled_quantity: Quantity::zero(),
-            filled_amount: Money::zero(),
+            filled_amount: ExactAmount::zero(),
             filled_price: None,
             commission: Money::zero(),
             submitted_at: now,
@@ -191,6 +223,52 @@ impl Portfolio {
         Ok(Placed { group, entries })
     }
 
+    /// The size with which an order is placed.
+    ///
+    /// A part of a position becomes a quantity. A sell by money that is worth all of the shares that can be sold is for
+    /// exactly these: no rest worth less than a cent stays, and a value that was shown moments ago, up to
+    /// [`SHOWN_VALUE_PERCENT`] above today's, still sells all.
+    fn size_to_place(
+        &self,
+        stock: StockId,
+        command: &PlaceOrder,
+        newest: &Quote,
+        rules: &TradingRules,
+    ) -> Result<OrderSize, OrderRejected> {
+        match &command.size {
+            OrderSize::OfPosition(percent) => {
+                let held = self.positions.get(&stock).map(|held| &held.quantity);
+                let held = held.filter(|held| !held.is_zero()).ok_or(OrderRejected::NothingHeld)?;
+                let (required, available) = (held.part(percent), self.sellable(stock));
+                if required.is_zero() {
+                    return Err(OrderRejected::TooSmall);
+                }
+                if required > available {
+                    return Err(OrderRejected::InsufficientShares { required, available });
+                }
+                Ok(OrderSize::Quantity(required))
+            }
+            OrderSize::Notional(notional) if command.side == Side::Sell => {
+                let price = command
+                    .terms
+                    .limit_price()
+                    .cloned()
+                    .unwrap_or_else(|| rules.slipped(Side::Sell, newest.touch(Side::Sell).0));
+                let (wanted, sellable) = (notional.buys(&price), self.sellable(stock));
+                let sells_all = match sellable.checked_sub(&wanted) {
+                    Some(rest) => price.times(&rest).is_zero(),
+                    None => {
+                        let shown = newest.price.times(&sellable).max(price.times(&sellable));
+                        notional.is_at_most_percent_above(&shown, SHOWN_VALUE_PERCENT)
+                    }
+                };
+                let all = sells_all && !sellable.is_zero();
+                Ok(if all { OrderSize::Quantity(sellable) } else { command.size.clone() })
+            }
+            size => Ok(size.clone()),
+        }
+    }
+
     /// Puts another order into the place of an open one; that one is answered first in the group's stead, replaced.
     ///
     /// # Errors
@@ -208,7 +286,7 @@ impl Portfolio {
         let index = changed.position_of(old).expect("Invariant: an order is part of its group");
         draft.release(&changed);
         let order = &mut changed.orders[index];
-        if order.status.is_open() && is_over(order, now) {
+        if order.status.is_open() && is_over(order, now, rules) {
             return Err(OrderRejected::NotOpen { status: OrderStatus::Expired });
         }
         let terms = changes.terms(&order.terms).map_err(OrderRejected::Unfit)?;
@@ -216,9 +294,11 @@ impl Portfolio {
         let size = match (&changes.quantity, &order.size) {
             (Some(quantity), _) => OrderSize::Quantity(quantity.clone()),
             (None, OrderSize::Notional(notional)) => {
-                OrderSize::Notional(notional.clone() - &order.filled_amount)
+                OrderSize::Notional(notional.clone() - &order.filled_amount.rounded())
             }
-            (None, OrderSize::Quantity(_)) => OrderSize::Quantity(unfilled.clone()),
+            (None, OrderSize::Quantity(_) | OrderSize::OfPosition(_)) => {
+                OrderSize::Quantity(unfilled.clone())
+            }
         };
         let time_in_force = changes.time_in_force.unwrap_or(order.time_in_force);
         let same_trigger =
@@ -237,7 +317,7 @@ impl Portfolio {
             reserved_cash: Money::zero(),
             reserved_quantity: Quantity::zero(),
             filled_quantity: Quantity::zero(),
-            filled_amount: Money::zero(),
+            filled_amount: ExactAmount::zero(),
             filled_price: None,
             commission: Money::zero(),
             submitted_at: now,
@@ -267,9 +347,13 @@ impl Portfolio {
                 "orders that belong together end together: cancel them and order anew",
             ));
         }
+        let changed_price = if changes.stop_price.is_some() { "stop_price" } else { "limit_price" };
         if !changed.exits_are_apart() {
-            let field = if changes.stop_price.is_some() { "stop_price" } else { "limit_price" };
-            flaws.push((field, EXITS_APART));
+            flaws.push((changed_price, EXITS_APART));
+        }
+        let has_new_price = changes.limit_price.is_some() || changes.stop_price.is_some();
+        if has_new_price && !changed.exits_are_around_entry(&look.newest.quote.price) {
+            flaws.push((changed_price, "the entry must lie between its stop-loss and its take-profit"));
         }
         if !flaws.is_empty() {
             return Err(OrderRejected::Unfit(flaws));
@@ -329,15 +413,18 @@ impl Portfolio {
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         self.release(group);
         let mut entries = Vec::new();
-        for price_move in moves.iter().filter(|price_move| !price_move.quote.stale) {
+        let mut windows = vec![LiquidityWindow::opened(); group.orders.len()];
+        for (at_move, price_move) in moves.iter().enumerate().filter(|(_, one)| !one.quote.stale) {
             let at = price_move.quote.as_of;
-            for index in 0..group.orders.len() {
+            for (index, window) in windows.iter_mut().enumerate() {
                 let order = &group.orders[index];
                 if !order.status.is_working() || !meets(order, at, rules) {
                     continue;
                 }
-                match self.advance(group, index, price_move, now, rules) {
-                    Ok(entry) => entries.extend(entry),
+                window.look_at(order, moves, at_move, until);
+                match self.advance(group, index, price_move, window, now, rules) {
+                    Ok(Advance::Quiet) => continue,
+                    Ok(Advance::Stirred(entry)) => entries.extend(entry),
                     Err(OrderRejected::Transition(fault)) => return Err(fault.into()),
                     Err(refused) => {
                         let order = &mut group.orders[index];
@@ -352,7 +439,7 @@ impl Portfolio {
         for order in group.orders.iter_mut().filter(|order| order.status.is_working()) {
             order.last_matched_at = order.last_matched_at.max(until);
         }
-        group.expire(until, now)?;
+        group.expire(until, now, rules)?;
         self.settle(group, now)?;
         Ok(entries)
     }
@@ -368,15 +455,16 @@ impl Portfolio {
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         let quote = &look.newest.quote;
         let order = &group.orders[index];
-        let fresh = look.is_fresh(rules.calendar);
+        let standing = look.standing(rules);
+        let fresh = standing != PriceStanding::Old;
         let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
         let at_once = rules.mode == TradingMode::Practice && !auction;
-        let impatient = matches!(order.terms, OrderTerms::Market)
-            || matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        let immediate = matches!(order.time_in_force, TimeInForce::Ioc | TimeInForce::Fok);
+        let impatient = immediate || matches!(order.terms, OrderTerms::Market);
         if at_once && impatient && look.is_from_future() {
             return Err(OrderRejected::PriceFromFuture { as_of: quote.as_of, asked_at: look.asked_at });
         }
-        if at_once && impatient && !fresh {
+        if at_once && immediate && !fresh {
             return Err(OrderRejected::NoFreshPrice { as_of: quote.as_of });
         }
         if order.terms.trail().is_some() {
@@ -391,14 +479,27 @@ impl Portfolio {
             // The legs of an entry begin with the next price; those of a new pair meet this one together.
             let together = group.root().order_class == OrderClass::Oco && order.replaces.is_none();
             let last = if together { group.orders.len() - 1 } else { index };
+            let newest = look.price_to_meet(standing);
             for index in index..=last {
                 if group.orders[index].status.is_working() {
-                    entries.extend(self.advance(group, index, look.newest, now, rules)?);
+                    let mut window = LiquidityWindow::of_a_minute();
+                    let advanced = self.advance(group, index, &newest, &mut window, now, rules)?;
+                    if let Advance::Stirred(mut entry) = advanced {
+                        let receipt = entry.as_mut().and_then(|entry| entry.receipt.as_mut());
+                        if let (Some(receipt), PriceStanding::PastClose) = (receipt, standing) {
+                            receipt.rule = FillRule::PastClose;
+                        }
+                        entries.extend(entry);
+                    }
                     group.settle(now)?;
                 }
             }
         }
         let order = &mut group.orders[index];
+        if order.status.is_working() && immediate && is_over(order, now, rules) {
+            // The exchange is closed: the one chance of the order has gone.
+            order.become_status(OrderStatus::Canceled, now)?;
+        }
         if order.status.is_working() {
             let (cash, shares) = reservation(order, look.newest, rules)?;
             match order.side {
@@ -434,11 +535,17 @@ impl Portfolio {
         group: &mut OrderGroup,
         index: usize,
         price_move: &PriceMove,
+        window: &mut LiquidityWindow,
         now: Timestamp,
         rules: &TradingRules,
-    ) -> Result<Option<JournalEntry>, OrderRejected> {
+    ) -> Result<Advance, OrderRejected> {
         let order = &mut group.orders[index];
-        let reaction = react(order, price_move, rules);
+        let reaction = react(order, price_move, window, rules);
+        let is_quiet = reaction.is_quiet();
+        window.kept = reaction.kept_liquidity.unwrap_or_else(Quantity::zero);
+        if is_quiet {
+            return Ok(Advance::Quiet);
+        }
         if reaction.high_water.is_some() {
             order.high_water_price = reaction.high_water;
         }
@@ -456,7 +563,7 @@ impl Portfolio {
         if let Some(sold) = entry.as_ref().and_then(|entry| entry.quantity.as_ref()) {
             group.share_fill(index, sold);
         }
-        Ok(entry)
+        Ok(Advance::Stirred(entry))
     }
 
     fn execute(
@@ -481,19 +588,20 @@ impl Portfolio {
             return Ok(None);
         }
         let quote = &price_move.quote;
-        let receipt = Receipt { source: quote.source.clone(), quoted_at: quote.as_of, rule, quoted_price };
+        let rounding = Rounding::Cumulative;
+        let receipt =
+            Receipt { source: quote.source.clone(), quoted_at: quote.as_of, rule, quoted_price, rounding };
         let fill = Fill { side: order.side, quantity, price, at: now, receipt };
-        let filled_quantity = order.filled_quantity.clone() + &fill.quantity;
-        let filled_amount = order.filled_amount.clone() + fill.gross();
-        let commission = still_due(order, &filled_quantity, &filled_amount, rules);
-        let entry = self.apply(order.id, order.stock_id, &fill, &commission)?;
-        order.filled_price = Some(match &order.filled_price {
-            Some(average) => average.with(&order.filled_quantity, &fill.price, &fill.quantity),
-            None => fill.price.clone().into(),
-        });
+        let mut totals = order.fill_totals();
+        let gross = totals.add(rounding, fill.side, &fill.price, &fill.quantity);
+        if fill.side == Side::Buy && totals.amount.is_zero() {
+            return Err(OrderRejected::TooSmall);
+        }
+        let commission = still_due(order, &totals.quantity, &totals.amount, rules);
+        let entry = self.apply(order.id, order.stock_id, &fill, &gross, &commission)?;
         // What is kept shrinks with what is left to fill.
         match &order.size {
-            OrderSize::Quantity(_) => {
+            OrderSize::Quantity(_) | OrderSize::OfPosition(_) => {
                 let left = wanted - &fill.quantity;
                 order.reserved_cash = match left.is_zero() {
                     true => Money::zero(),
@@ -501,20 +609,20 @@ impl Portfolio {
                 };
             }
             OrderSize::Notional(_) => {
-                let spent = fill.gross() + &commission;
+                let spent = gross + &commission;
                 order.reserved_cash = (order.reserved_cash.clone() - &spent).max(Money::zero());
                 order.reserved_quantity =
                     order.reserved_quantity.checked_sub(&fill.quantity).unwrap_or_else(Quantity::zero);
             }
         }
-        order.filled_quantity = filled_quantity;
-        order.filled_amount = filled_amount;
+        order.set_fill_totals(totals);
         order.commission += &commission;
         order.become_status(if whole { OrderStatus::Filled } else { OrderStatus::PartiallyFilled }, now)?;
         Ok(Some(entry))
     }
 
-    /// Books one execution: moves cash and shares, and answers the journal entry.
+    /// Books one execution: moves cash and shares, and answers the journal entry. `gross` is the amount that the order's
+    /// rounding gives the fill, without commission.
     ///
     /// # Errors
     /// When cash or shares do not suffice or the result is beyond what the books hold; nothing changes then.
@@ -523,19 +631,16 @@ impl Portfolio {
         order: OrderId,
         stock_id: StockId,
         fill: &Fill,
+        gross: &Money,
         commission: &Money,
     ) -> Result<JournalEntry, OrderRejected> {
         if fill.quantity.is_zero() {
             return Err(OrderRejected::TooSmall);
         }
-        let gross = fill.gross();
         let mut position = self.positions.get(&stock_id).cloned().unwrap_or_default();
         let (transaction_type, amount, realized_pnl) = match fill.side {
             Side::Buy => {
-                if gross.is_zero() {
-                    return Err(OrderRejected::TooSmall);
-                }
-                let cost = gross + commission;
+                let cost = gross.clone() + commission;
                 position.buy(&fill.quantity, &cost);
                 (TransactionType::Buy, -cost, None)
             }
@@ -548,7 +653,7 @@ impl Portfolio {
                 if fill.quantity > available {
                     return Err(short(available));
                 }
-                let proceeds = gross - commission;
+                let proceeds = gross.clone() - commission;
                 let realized = position
                     .sell(&fill.quantity, &proceeds)
                     .map_err(|PositionError::NotHeld { held }| short(held))?;
@@ -624,11 +729,15 @@ fn reserved_shares(group: &OrderGroup) -> Quantity {
     group.orders.iter().fold(Quantity::zero(), |sum, order| sum + &order.reserved_quantity)
 }
 
-/// When an order of that kind, placed now, ends or meets its auction.
+/// When an order of that kind, placed now, ends or meets its auction. In realistic mode `ioc` and `fok` have until the
+/// close of the session under way to meet a price; while the exchange is closed they end at once.
 fn end_of(time_in_force: TimeInForce, now: Timestamp, rules: &TradingRules) -> Option<Timestamp> {
     match time_in_force {
         TimeInForce::Day | TimeInForce::Cls => Some(rules.calendar.booking_session(now).closes_at),
         TimeInForce::Opg => Some(rules.calendar.next_open(now).opens_at),
+        TimeInForce::Ioc | TimeInForce::Fok if rules.mode == TradingMode::Realistic => {
+            Some(rules.calendar.session_at(now).map_or(now, |session| session.closes_at))
+        }
         TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => None,
     }
 }
@@ -649,13 +758,13 @@ fn reservation(
     };
     let quantity = order.remaining(&price);
     let amount = match &order.size {
-        OrderSize::Quantity(_) => price.times(&quantity),
-        OrderSize::Notional(notional) => notional.clone() - &order.filled_amount,
+        OrderSize::Quantity(_) | OrderSize::OfPosition(_) => price.times(&quantity),
+        OrderSize::Notional(notional) => notional.clone() - &order.filled_amount.rounded(),
     };
     if quantity.is_zero() || (order.side == Side::Buy && amount.is_zero()) {
         return Err(OrderRejected::TooSmall);
     }
-    let total = (order.filled_quantity.clone() + &quantity, order.filled_amount.clone() + &amount);
+    let total = (order.filled_quantity.clone() + &quantity, order.filled_amount.rounded() + &amount);
     let commission = still_due(order, &total.0, &total.1, rules);
     Ok((amount + commission, quantity))
 }
@@ -670,7 +779,7 @@ fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &Trading
 mod tests {
     use super::*;
     use crate::journal::Books;
-    use crate::{FillRule, Freshness, PriceSource, Quote, Symbol};
+    use crate::{Calendar, Freshness, PriceSource, Symbol};
     use chrono::{TimeDelta, TimeZone, Utc};
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -786,15 +895,10 @@ mod tests {
             place(&mut portfolio, Side::Buy, shares("0.00001"), &fresh).unwrap_err(),
             OrderRejected::TooSmall
         );
-        let stale = Quote { stale: true, ..fresh.clone() };
+        let ahead = Quote { as_of: now() + TimeDelta::seconds(61), ..fresh };
         assert!(matches!(
-            place(&mut portfolio, Side::Buy, shares("1"), &stale),
-            Err(OrderRejected::NoFreshPrice { .. })
-        ));
-        let old = Quote { as_of: now() - TimeDelta::seconds(61), ..fresh };
-        assert!(matches!(
-            place(&mut portfolio, Side::Buy, shares("1"), &old),
-            Err(OrderRejected::NoFreshPrice { .. })
+            place(&mut portfolio, Side::Buy, shares("1"), &ahead),
+            Err(OrderRejected::PriceFromFuture { .. })
         ));
         assert_eq!(portfolio, before);
     }

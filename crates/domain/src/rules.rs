@@ -2,13 +2,14 @@
 
 use crate::calendar::exchange_date;
 use crate::order::keywords;
-use crate::{Calendar, Money, Percent, Price, Quantity, Rate, Side, Timestamp};
+use crate::{Calendar, Freshness, Money, Percent, Price, Quantity, Quote, Rate, Side, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 keywords! {
     TradingMode {
-        /// Orders at any time; a market order fills at once at the newest fresh price.
+        /// Orders at any time; a market order fills at once at the newest fresh price, and outside a session at the
+        /// newest close.
         Practice = "practice",
         /// Exchange hours hold, and an order fills only on a price that is later than the order.
         Realistic = "realistic",
@@ -56,6 +57,17 @@ impl Commission {
     }
 }
 
+/// What the newest price of a stock is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PriceStanding {
+    /// A price of the session under way: orders fill at it, buys at the ask and sells at the bid.
+    Live,
+    /// The close of a session that has ended: in practice mode orders fill at it until there is a newer price.
+    PastClose,
+    /// Nothing fills at it.
+    Old,
+}
+
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingRules {
@@ -95,6 +107,22 @@ impl TradingRules {
                 let session = self.calendar.session(exchange_date(at));
                 session.is_some_and(|session| session.contains(at) || session.closes_at == at)
             }
+        }
+    }
+
+    /// What the newest price is at `at`, for an order that is placed then. [`Freshness::is_stale`] says which prices are
+    /// good for nothing.
+    ///
+    /// Outside a session the newest close is as good as it gets until the next one opens. Once that has opened an order
+    /// waits for its first price. Sources that publish closing prices alone have nothing else at any time.
+    pub fn standing(&self, quote: &Quote, at: Timestamp) -> PriceStanding {
+        if quote.stale || quote.freshness.is_stale(quote.as_of, at, self.calendar) {
+            return PriceStanding::Old;
+        }
+        match (quote.freshness, self.calendar, self.calendar.session_at(at)) {
+            (Freshness::EndOfDay, _, _) | (_, Calendar::Xnys, None) => PriceStanding::PastClose,
+            (_, Calendar::Xnys, Some(session)) if quote.as_of < session.opens_at => PriceStanding::Old,
+            (_, Calendar::Xnys | Calendar::AroundTheClock, _) => PriceStanding::Live,
         }
     }
 

@@ -17,7 +17,7 @@ use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
 use crate::decimal::Decimal;
-use crate::money::AveragePrice;
+use crate::money::{AveragePrice, ExactAmount};
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
     ActionId, FillRule, Freshness, Money, OrderId, PerShare, Percent, PortfolioId, Price, Quantity, StockId,
@@ -88,7 +88,7 @@ macro_rules! exact {
         }
     )+ };
 }
-exact!(Money, Price, Quantity, AveragePrice, Percent, PerShare);
+exact!(Money, Price, Quantity, AveragePrice, ExactAmount, Percent, PerShare);
 
 /// Reads PostgreSQL's binary NUMERIC: how many groups of four digits, the place of the first group, sign, decimals, and
 /// the groups. `None` for what is no ordinary amount.

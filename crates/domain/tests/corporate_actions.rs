@@ -305,7 +305,7 @@ fn open_orders_are_put_into_new_shares_in_their_owners_favour() {
 }
 
 #[test]
-fn what_has_filled_of_an_order_stays_what_it_was() {
+fn what_has_filled_of_an_open_order_is_told_in_new_shares() {
     let mut desk = Desk::with_cash("100000");
     let rules = TradingRules {
         liquidity: Some("50".parse().unwrap()),
@@ -332,7 +332,9 @@ fn what_has_filled_of_an_order_stays_what_it_was() {
     assert_eq!(group.root().filled_quantity, quantity("4"));
     desk.split(1, "10:1", at(10), at(10), std::slice::from_mut(&mut group));
     let order = group.root();
-    assert_eq!((&order.filled_quantity, order.unfilled()), (&quantity("4"), quantity("60")));
+    assert_eq!((&order.filled_quantity, order.unfilled()), (&quantity("40"), quantity("60")));
+    assert_eq!(order.filled_price.as_ref().unwrap().to_string(), "8.900000");
+    assert_eq!(order.filled_amount.rounded(), money("356.00"));
     assert_eq!((order.status, desk.position().quantity), (OrderStatus::PartiallyFilled, quantity("40")));
 }
 

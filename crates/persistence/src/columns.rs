@@ -4,7 +4,7 @@ use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{HasSqlType, Text};
-use domain::money::AveragePrice;
+use domain::money::{AveragePrice, ExactAmount};
 use domain::sql::{Exact, Moment};
 use domain::{Money, OrderId, PerShare, Percent, Price, Quantity, Timestamp, TokenId};
 
@@ -30,7 +30,7 @@ macro_rules! read {
         }
     )+)+ };
 }
-read!(Exact => [Money, Price, Quantity, AveragePrice, Percent, PerShare], Moment => [Timestamp]);
+read!(Exact => [Money, Price, Quantity, AveragePrice, ExactAmount, Percent, PerShare], Moment => [Timestamp]);
 
 macro_rules! write {
     ($($sql_type:ty => [$($name:ty),+]),+) => { $($(
@@ -42,7 +42,7 @@ macro_rules! write {
         }
     )+)+ };
 }
-write!(Exact => [Money, Price, Quantity, AveragePrice, Percent, PerShare], Moment => [Timestamp]);
+write!(Exact => [Money, Price, Quantity, AveragePrice, ExactAmount, Percent, PerShare], Moment => [Timestamp]);
 
 /// Ids that are stored as text.
 macro_rules! text {

@@ -392,6 +392,7 @@ struct BeforeRow {
     trail_price: Option<Price>,
     high_water_price: Option<Price>,
     reserved_quantity: Quantity,
+    filled_quantity: Option<Quantity>,
 }
 
 /// Keeps open orders as they are before a split.
@@ -403,7 +404,7 @@ pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> R
             order_id: order.id,
             quantity: match &order.size {
                 OrderSize::Quantity(quantity) => Some(quantity.clone()),
-                OrderSize::Notional(_) => None,
+                OrderSize::Notional(_) | OrderSize::OfPosition(_) => None,
             },
             limit_price: order.terms.limit_price().cloned(),
             stop_price: order.terms.stop_price().cloned(),
@@ -413,6 +414,7 @@ pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> R
             }),
             high_water_price: order.high_water_price.clone(),
             reserved_quantity: order.reserved_quantity.clone(),
+            filled_quantity: Some(order.filled_quantity.clone()),
         })
         .collect();
     for row in rows {
@@ -459,6 +461,7 @@ pub fn orders_before(
                 terms,
                 high_water_price: row.high_water_price,
                 reserved_quantity: row.reserved_quantity,
+                filled_quantity: row.filled_quantity.unwrap_or_else(|| order.filled_quantity.clone()),
             })
         })
         .collect()

@@ -6,7 +6,7 @@ use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
-use domain::money::AveragePrice;
+use domain::money::{AveragePrice, ExactAmount};
 use domain::sql::{Exact, Moment};
 use domain::{
     Money, Order, OrderClass, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, OrderType, Percent,
@@ -46,7 +46,7 @@ pub(crate) struct OrderRow {
     high_water_price: Option<Price>,
     reserved_cash: Money,
     reserved_quantity: Quantity,
-    filled_amount: Money,
+    filled_amount: ExactAmount,
     commission: Money,
     last_matched_at: Timestamp,
     canceled_at: Option<Timestamp>,
@@ -59,6 +59,8 @@ impl From<&Order> for OrderRow {
         let (quantity, notional) = match order.size.clone() {
             OrderSize::Quantity(quantity) => (Some(quantity), None),
             OrderSize::Notional(notional) => (None, Some(notional)),
+            // The table's check refuses it: a placed order has one of the two.
+            OrderSize::OfPosition(_) => (None, None),
         };
         let (trail_price, trail_percent) = match order.terms.trail().cloned() {
             Some(Trail::Price(price)) => (Some(price), None),
@@ -482,9 +484,12 @@ pub struct Booked {
     pub reserved_cash: Money,
     pub reserved_quantity: Quantity,
     pub filled_quantity: Quantity,
-    pub filled_amount: Money,
+    pub filled_amount: ExactAmount,
     pub filled_price: Option<AveragePrice>,
     pub commission: Money,
+    pub submitted_at: Timestamp,
+    pub filled_at: Option<Timestamp>,
+    pub canceled_at: Option<Timestamp>,
 }
 
 /// How many orders the portfolios with ids in `(after, last]` have; those without any are left out.

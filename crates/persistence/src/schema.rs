@@ -101,6 +101,7 @@ table! {
         quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
         action_id -> Nullable<BigInt>, effective_at -> Nullable<Moment>, split_ratio -> Nullable<Text>,
         quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>, reverses_id -> Nullable<BigInt>,
+        rounding -> Nullable<Integer>,
     }
 }
 table! {
@@ -159,6 +160,7 @@ table! {
         action_id -> BigInt, order_id -> Text, quantity -> Nullable<Exact>, limit_price -> Nullable<Exact>,
         stop_price -> Nullable<Exact>, trail_price -> Nullable<Exact>, high_water_price -> Nullable<Exact>,
         reserved_quantity -> Exact,
+        filled_quantity -> Nullable<Exact>,
     }
 }
 table! {

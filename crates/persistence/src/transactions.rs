@@ -1,12 +1,13 @@
 //! The journal: rows are added and never changed.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use domain::journal::{BookedTerms, Reversal};
 use domain::sql::{Exact, Moment};
 use domain::{
     ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, Price,
-    PriceSource, Quantity, Receipt, StockId, Symbol, Timestamp, TransactionId, TransactionType, UserId,
+    PriceSource, Quantity, Receipt, Rounding, StockId, Symbol, Timestamp, TransactionId, TransactionType,
+    UserId,
 };
 
 use crate::bulk::Unnest;
@@ -33,6 +34,7 @@ struct TransactionRow {
     quoted_at: Option<Timestamp>,
     fill_rule: Option<FillRule>,
     quoted_price: Option<Price>,
+    rounding: Option<i32>,
     action_id: Option<ActionId>,
     effective_at: Option<Timestamp>,
     split_ratio: Option<String>,
@@ -70,7 +72,8 @@ impl From<TransactionRow> for JournalEntry {
         let action = row.action();
         let receipt = match (row.quote_source, row.quoted_at, row.fill_rule, row.quoted_price) {
             (Some(source), Some(quoted_at), Some(rule), Some(quoted_price)) => {
-                Some(Receipt { source: PriceSource::from(source), quoted_at, rule, quoted_price })
+                let (source, rounding) = (PriceSource::from(source), Rounding::of_version(row.rounding));
+                Some(Receipt { source, quoted_at, rule, quoted_price, rounding })
             }
             _ => None,
         };
@@ -123,6 +126,7 @@ pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEn
                         transactions::quoted_at.eq(receipt.map(|receipt| receipt.quoted_at)),
                         transactions::fill_rule.eq(receipt.map(|receipt| receipt.rule)),
                         transactions::quoted_price.eq(receipt.map(|receipt| &receipt.quoted_price)),
+                        transactions::rounding.eq(receipt.map(|receipt| receipt.rounding.version())),
                     ))
                     .returning(transactions::id)
                     .get_result(c)?;
@@ -144,7 +148,7 @@ pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
     let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
     Unnest::<BigInt>::new(
         "INSERT INTO transactions (portfolio_id, stock_id, order_id, transaction_type, quantity, price, commission, \
-         amount, realized_pnl, timestamp, quote_source, quoted_at, fill_rule, quoted_price) SELECT * FROM",
+         amount, realized_pnl, timestamp, quote_source, quoted_at, fill_rule, quoted_price, rounding) SELECT * FROM",
         "RETURNING id",
     )
     .column::<BigInt, _>(entries.iter().map(|entry| entry.portfolio_id))
@@ -161,6 +165,7 @@ pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
     .column::<Nullable<Moment>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.quoted_at)))
     .column::<Nullable<Text>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rule)))
     .column::<Nullable<Exact>, _>(receipts().map(|receipt| receipt.map(|receipt| &receipt.quoted_price)))
+    .column::<Nullable<Integer>, _>(receipts().map(|receipt| receipt.map(|receipt| receipt.rounding.version())))
 }
 
 fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {

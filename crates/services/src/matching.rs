@@ -1,11 +1,14 @@
 //! Working orders meet the prices that have come since they were last looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use domain::matching::LIQUIDITY_WINDOW;
+use domain::quote::PUBLICATION;
 use domain::{
-    Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, StockId, Symbol, Timestamp,
+    AsTraded, Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, Quote, StockId, Symbol,
+    Timestamp,
 };
 use futures::future::join_all;
 use market_data::Purpose;
@@ -32,6 +35,16 @@ pub struct Matched {
     pub working: usize,
     /// Groups of orders for which something happened: a fill, a trigger, a new best price, an end.
     pub stirred: usize,
+}
+
+/// How far the orders of a stock meet its prices.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    now: Timestamp,
+    /// Until shortly after this time, at most until now.
+    end: Timestamp,
+    /// Nothing fills in the stock.
+    is_held: bool,
 }
 
 /// The name of the lease, in `installation`.
@@ -146,9 +159,24 @@ impl Services {
             }
             self.warm(by_stock.values().map(|(symbol, _)| symbol.clone()).collect()).await;
             let holds = self.trading_holds().await?;
+            // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
+            // their end first, so that none stays open while others go all the way.
+            let due_by = now - publication_lag(self.freshness());
+            let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
-                let is_held = holds.contains_key(&stock);
-                matched.stirred += self.match_stock(&symbol, groups, &splits, now, is_held).await?;
+                let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
+                let end = |group: &OrderGroup| group.ends_at(self.rules()).filter(|end| *end <= due_by);
+                let (due, rest): (Vec<_>, Vec<_>) =
+                    groups.into_iter().partition(|group| end(group).is_some());
+                if let Some(end) = due.iter().filter_map(end).max() {
+                    matched.stirred += self.match_stock(&symbol, due, &splits, Way { end, ..way }).await?;
+                }
+                lasting.push((symbol, rest, way));
+            }
+            for (symbol, groups, way) in lasting {
+                if !groups.is_empty() {
+                    matched.stirred += self.match_stock(&symbol, groups, &splits, way).await?;
+                }
             }
         }
     }
@@ -161,21 +189,26 @@ impl Services {
         }
     }
 
+    /// Lets the orders of one stock meet its prices.
     async fn match_stock(
         &self,
         symbol: &Symbol,
         mut groups: Vec<OrderGroup>,
         splits: &Splits,
-        now: Timestamp,
-        is_held: bool,
+        way: Way,
     ) -> Result<usize> {
+        let Way { now, end, is_held } = way;
         let stock = groups[0].root().stock_id;
         let lag = publication_lag(self.freshness());
-        let mut stirred = 0;
+        let mut stirred = match is_held {
+            true => 0,
+            false => self.match_closes(symbol, &groups, splits, now).await,
+        };
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
         let (mut seen, mut complete) = (from, true);
-        while from < now {
-            let to = if lag.is_zero() { (from + STRETCH).min(now) } else { now };
+        let end = if lag.is_zero() { (end + STRETCH).min(now) } else { now };
+        while from < end {
+            let to = if lag.is_zero() { (from + STRETCH).min(end) } else { now };
             let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
                 // Orders wait, and meet these prices once trading goes on.
                 _ if is_held => {
@@ -222,9 +255,80 @@ impl Services {
         Ok(stirred)
     }
 
+    /// Orders at the close whose session has ended fill at its last trade, as soon as no later one can come: that is the
+    /// close. Those for which a price of the close itself comes fill at that price as other orders do.
+    async fn match_closes(
+        &self,
+        symbol: &Symbol,
+        groups: &[OrderGroup],
+        splits: &Splits,
+        now: Timestamp,
+    ) -> usize {
+        let mut stirred = 0;
+        let passed = |close: &Timestamp| *close + closing_lag(self.freshness()) <= now;
+        let closes: BTreeSet<Timestamp> =
+            groups.iter().filter_map(OrderGroup::awaited_close).filter(passed).collect();
+        for close in closes {
+            let Some(trade) = self.closing_trade(symbol, close, now).await else { continue };
+            let waiting = groups.iter().filter(|group| group.awaited_close() == Some(close));
+            for root in waiting.map(OrderGroup::root) {
+                let (portfolio, order) = (root.portfolio_id, root.id);
+                let moves = [splits.convert(root.stock_id, trade.clone(), now)].into();
+                let work = Command::Work { portfolio, order, moves, until: close, in_shares_of: now };
+                match self.desk().submit(work).await {
+                    Ok(_) => stirred += 1,
+                    Err(error) => {
+                        tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "an order at the close waits for the next pass")
+                    }
+                }
+            }
+        }
+        stirred
+    }
+
+    /// The last trade of the session that has closed at `close`, as a price of that instant. `None` while it is not known.
+    async fn closing_trade(
+        &self,
+        symbol: &Symbol,
+        close: Timestamp,
+        now: Timestamp,
+    ) -> Option<AsTraded<PriceMove>> {
+        let quotes = &self.market.quotes;
+        if quotes.is_scarce() {
+            // Its closes come as prices of the close.
+            return None;
+        }
+        let session = self.market.calendar.last_closed(close);
+        let simulated = self.freshness() == Freshness::Simulated;
+        let at = if simulated { close } else { now };
+        let newest = quotes.quotes_in_order(Purpose::Scheduled, std::slice::from_ref(symbol), at).await.pop();
+        let quote = newest?.ok()?.into_as_traded();
+        let is_of_session = (session.opens_at..=close).contains(&quote.as_of);
+        let (quote, traded_at) = if is_of_session && !quote.stale {
+            let traded_at = quote.as_of;
+            (quote, traded_at)
+        } else {
+            // The price is of a later session, or a newer one may come: the published close is the last trade.
+            let bars = quotes.daily_bars(symbol, session.date, session.date, now).await.unwrap_or_default();
+            match bars.into_iter().find(|bar| bar.date == session.date) {
+                Some(bar) => (Quote { price: bar.close, ..quote }, session.opens_at),
+                None if is_of_session && now >= close + PUBLICATION => {
+                    let traded_at = quote.as_of;
+                    (quote, traded_at)
+                }
+                None => return None,
+            }
+        };
+        let closing =
+            Quote { as_of: close, stale: false, bid: None, ask: None, previous_close: None, ..quote };
+        Some(AsTraded::new(PriceMove { quote: closing, volume: None }, traded_at))
+    }
+
     /// For groups for which nothing happened.
     async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
-        let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= NOTE_AFTER);
+        // Where liquidity is limited, the volume of moves adds up for as long.
+        let note_after = if self.rules().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
+        let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
         let working = groups.iter().filter(late).flat_map(|group| &group.orders);
         let (ids, mut owners): (Vec<OrderId>, Vec<PortfolioId>) = working
             .filter(|order| order.status.is_working())
@@ -253,6 +357,14 @@ fn publication_lag(freshness: Freshness) -> TimeDelta {
         Freshness::Delayed => TimeDelta::minutes(20),
         // The close, published by the next morning.
         Freshness::EndOfDay => TimeDelta::hours(14),
+    }
+}
+
+/// How long after a close its price is waited for, before the last trade counts as the close.
+fn closing_lag(freshness: Freshness) -> TimeDelta {
+    match freshness {
+        Freshness::Realtime => TimeDelta::minutes(1),
+        other => publication_lag(other),
     }
 }
 

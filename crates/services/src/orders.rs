@@ -1,11 +1,12 @@
 //! Placing orders, changing and canceling them, previewing them, looking at them.
 
 use chrono::TimeDelta;
+use domain::calendar::exchange_date;
 use domain::money::AveragePrice;
 use domain::{
-    JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder,
-    Placed, PortfolioId, Price, PriceMove, Quantity, Quote, ReplaceOrder, Side, Stock, Symbol, TimeInForce,
-    Timestamp, TradingHold, TradingMode, UserId,
+    FillRule, JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
+    PlaceOrder, Placed, PortfolioId, Price, PriceMove, PriceStanding, Quantity, Quote, ReplaceOrder, Side,
+    Stock, Symbol, TimeInForce, Timestamp, TradingHold, TradingMode, UserId,
 };
 use persistence::{Tx, orders, positions, transactions};
 use uuid::Uuid;
@@ -116,11 +117,19 @@ impl OrderPreview {
         if let Some(hold) = &self.hold {
             warn(true, format!("{symbol}: {hold}."));
         }
-        warn(self.waits_for_open, "The exchange is closed: the order waits for its next session.".to_owned());
         warn(
-            self.quote.bid.is_none(),
-            "The price source gives no bid and ask; orders fill at its last price, which may be a past close."
-                .to_owned(),
+            self.waits_for_open && order.status.is_open(),
+            "The exchange is closed: the order waits for its next session.".to_owned(),
+        );
+        let receipt = self.fill.as_ref().and_then(|fill| fill.receipt.as_ref());
+        let past_close = receipt.filter(|receipt| receipt.rule == FillRule::PastClose);
+        if let Some(receipt) = past_close {
+            let date = exchange_date(receipt.quoted_at);
+            warn(true, format!("The price is the close of {date}, not a live price."));
+        }
+        warn(
+            self.quote.bid.is_none() && past_close.is_none(),
+            "The price source gives no bid and ask; orders fill at its last price.".to_owned(),
         );
         for leg in &self.legs {
             let at_once = match (&leg.terms, leg.stop_price()) {
@@ -229,7 +238,8 @@ impl Services {
         ids: [OrderId; 3],
     ) -> Result<PlacedOrder> {
         // Network first: nothing waits for it while it holds a lock.
-        let seen = match self.look_at(user, &order.symbol).await {
+        let looked = self.look_at(user, &order.symbol).await;
+        let seen = match looked.and_then(|seen| self.check_clock(&order.terms, seen)) {
             Ok(seen) => seen,
             Err(refused) => {
                 // A stranger's portfolio tells nothing, and a retry needs no price.
@@ -241,6 +251,36 @@ impl Services {
         let behind = seen.clock_behind;
         let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
         placed.map_err(|error| self.blame_clock(error, behind))
+    }
+
+    /// Sells shares held of one stock at the market: all of them, a percentage, or a number. The symbol may be one that
+    /// the stock had before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the position, and those of [`Services::place_order`].
+    pub async fn close_position(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        symbol: Symbol,
+        size: OrderSize,
+        client_order_id: Option<String>,
+    ) -> Result<PlacedOrder> {
+        let order = PlaceOrder {
+            symbol,
+            side: Side::Sell,
+            size,
+            terms: OrderTerms::Market,
+            time_in_force: TimeInForce::Day,
+            attached: domain::Attached::Nothing,
+            client_order_id,
+        };
+        self.place_order(user, portfolio, order).await.map_err(|error| match error {
+            Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_) => {
+                Error::NotFound("position")
+            }
+            error => error,
+        })
     }
 
     /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
@@ -300,6 +340,22 @@ impl Services {
         replaced.map_err(|error| self.blame_clock(error, behind))
     }
 
+    /// Refuses a market order that would wait for a price only because the system's clock was set back: while time goes
+    /// on ahead of it, the newest prices of real sources look old.
+    fn check_clock(&self, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
+        let rules = self.rules();
+        let fills_at_once = rules.mode == TradingMode::Practice && *terms == OrderTerms::Market;
+        match seen.clock_behind.or_else(|| self.market.clock.behind()) {
+            Some(by)
+                if fills_at_once
+                    && rules.standing(&seen.newest.quote, seen.asked_at) == PriceStanding::Old =>
+            {
+                Err(Error::ClockBehind { by })
+            }
+            _ => Ok(seen),
+        }
+    }
+
     /// While time goes on ahead of the system's clock, newest prices of real sources look old. `behind` is by how much
     /// the source's clock is ahead.
     fn blame_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
@@ -353,7 +409,9 @@ impl Services {
         self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
         let seen = self.look_at(user, &command.symbol).await?;
+        let seen = self.check_clock(&command.terms, seen)?;
         let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
+        let command = PlaceOrder { symbol: stock.listing.symbol.clone(), ..command };
         let stock_id = stock.id;
         let hold = self.trading_hold(&stock).await?;
         let mut portfolio = self
@@ -396,12 +454,12 @@ impl Services {
         let rest = order.remaining(&likely);
         let rest_gross = match &order.size {
             OrderSize::Notional(notional) if order.side == Side::Buy && !rest.is_zero() => {
-                notional.clone() - &order.filled_amount
+                notional.clone() - &order.filled_amount.rounded()
             }
             _ => likely.times(&rest),
         };
         let quantity = order.filled_quantity.clone() + &rest;
-        let gross = order.filled_amount.clone() + &rest_gross;
+        let gross = order.filled_amount.rounded() + &rest_gross;
         let commission = rules.commission.of(&quantity, &gross);
         let mut position = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
         let rest_commission = commission.clone() - &order.commission;

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 use domain::journal::{Books, booked_since};
-use domain::money::AveragePrice;
 use domain::share_basis::session_basis;
 use domain::{
-    ActionId, AsTraded, Calendar, CorporateActionKind, JournalEntry, KnownAction, Money, OrderId,
-    OrderStatus, PortfolioId, Position, Price, Quantity, Session, Side, Snapshot, SplitHistory, StockId,
-    Timestamp, TransactionId, TransactionType,
+    ActionId, AsTraded, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money, OrderId,
+    OrderStatus, PortfolioId, Position, Price, Quantity, Rounding, Session, Side, Snapshot, SplitHistory,
+    SplitRatio, StockId, Timestamp, TransactionId, TransactionType,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use persistence::corporate_actions::Applied;
@@ -384,13 +383,16 @@ impl<'a> Check<'a> {
 
     fn order(&mut self, order: &Booked, fills: &Fills) {
         self.report.orders += 1;
-        let stored = Filled {
-            quantity: order.filled_quantity.clone(),
-            amount: order.filled_amount.clone(),
-            price: order.filled_price.clone(),
-            commission: order.commission.clone(),
+        let (totals, commission, flaws) = fills.total(&self.actions.splits_of_order(order));
+        flaws.into_iter().for_each(|what| self.differ(what));
+        let is_stored = |totals: &FillTotals| {
+            totals.quantity == order.filled_quantity
+                && totals.exact == order.filled_amount
+                && totals.price == order.filled_price
         };
-        if fills.total != stored || fills.of.iter().any(|of| *of != trade_of(order)) {
+        let is_as_stored = is_stored(&totals) || fills.without_splits().as_ref().is_some_and(is_stored);
+        if !is_as_stored || commission != order.commission || fills.of.iter().any(|of| *of != trade_of(order))
+        {
             self.differ(format!("order {}: its fills in the journal say something else", order.id));
         }
         let all = order.quantity.as_ref().is_none_or(|quantity| *quantity == order.filled_quantity);
@@ -527,6 +529,25 @@ impl<'a> Actions<'a> {
             let line = (entry.transaction_type, entry.amount.clone(), entry.timestamp);
             self.lines.entry(action.id).or_default().push(line);
         }
+    }
+
+    /// The splits that an order has had while it was open, each with the time at which it was booked.
+    fn splits_of_order(&self, order: &Booked) -> Vec<(Timestamp, SplitRatio)> {
+        let ended_at = order.filled_at.or(order.canceled_at);
+        let mut splits: Vec<(Timestamp, SplitRatio)> = self
+            .had
+            .values()
+            .filter_map(|had| {
+                let known = self.known.by_id.get(&had.action_id)?;
+                let was_open = order.submitted_at < known.effective_at
+                    && ended_at.is_none_or(|ended| ended > had.booked_at)
+                    && had.reversed_at.is_none_or(|reversed| ended_at.is_some_and(|ended| ended < reversed));
+                let ratio = known.action.ratio().filter(|_| known.stock_id == order.stock_id && was_open)?;
+                Some((had.booked_at, ratio))
+            })
+            .collect();
+        splits.sort_by_key(|(at, _)| *at);
+        splits
     }
 
     /// Shares that splits of a stock had added and taken away by `at` which the journal has only later.
@@ -746,12 +767,25 @@ fn trade_of(order: &Booked) -> Trade {
     (order.portfolio_id, Some(order.stock_id), transaction_type)
 }
 
-/// The journal's fills of one order.
+/// The journal's fills of one order, in the order of their ids.
 #[derive(Default)]
 struct Fills {
-    total: Filled,
+    fills: Vec<FillRecord>,
     /// Each but once in a row.
     of: Vec<Trade>,
+}
+
+/// What a fill adds to its order.
+struct FillRecord {
+    id: TransactionId,
+    at: Timestamp,
+    rounding: Rounding,
+    side: Side,
+    price: Price,
+    quantity: Quantity,
+    /// Without commission; positive for both sides.
+    gross: Money,
+    commission: Money,
 }
 
 impl Fills {
@@ -760,34 +794,52 @@ impl Fills {
         if self.of.last() != Some(&of) {
             self.of.push(of);
         }
-        self.total.add(fill);
-    }
-}
-
-/// What an order's fills add up to.
-#[derive(PartialEq)]
-struct Filled {
-    quantity: Quantity,
-    amount: Money,
-    price: Option<AveragePrice>,
-    commission: Money,
-}
-
-impl Default for Filled {
-    fn default() -> Self {
-        Self { quantity: Quantity::zero(), amount: Money::zero(), price: None, commission: Money::zero() }
-    }
-}
-
-impl Filled {
-    fn add(&mut self, fill: &JournalEntry) {
         let (Some(quantity), Some(price)) = (&fill.quantity, &fill.price) else { return };
-        self.amount += &price.times(quantity);
-        self.price = Some(match &self.price {
-            Some(average) => average.with(&self.quantity, price, quantity),
-            None => price.clone().into(),
+        let (side, gross) = match fill.transaction_type {
+            TransactionType::Buy => (Side::Buy, -fill.amount.clone() - &fill.commission),
+            _ => (Side::Sell, fill.amount.clone() + &fill.commission),
+        };
+        self.fills.push(FillRecord {
+            id: fill.id.unwrap_or(TransactionId(0)),
+            at: fill.timestamp,
+            rounding: fill.receipt.as_ref().map_or(Rounding::PerFill, |receipt| receipt.rounding),
+            side,
+            price: price.clone(),
+            quantity: quantity.clone(),
+            gross,
+            commission: fill.commission.clone(),
         });
-        self.commission += &fill.commission;
-        self.quantity = self.quantity.clone() + quantity;
+    }
+
+    /// What they add up to if splits have changed nothing, as it was until fills were rounded cumulatively.
+    fn without_splits(&self) -> Option<FillTotals> {
+        let is_old = self.fills.first().is_some_and(|fill| fill.rounding == Rounding::PerFill);
+        is_old.then(|| self.total(&[]).0)
+    }
+
+    /// What they add up to, with the splits that the order has had, and the fills that booked another amount than
+    /// cumulative rounding gives them.
+    fn total(&self, splits: &[(Timestamp, SplitRatio)]) -> (FillTotals, Money, Vec<String>) {
+        let (mut totals, mut commission) = (FillTotals::default(), Money::zero());
+        let (mut splits, mut flaws) = (splits.iter().peekable(), Vec::new());
+        for fill in &self.fills {
+            while let Some((_, ratio)) = splits.next_if(|(at, _)| *at <= fill.at) {
+                let _is_expressible = totals.split(fill.side, *ratio);
+            }
+            let gross = totals.add(fill.rounding, fill.side, &fill.price, &fill.quantity);
+            if fill.rounding == Rounding::Cumulative && gross != fill.gross {
+                flaws.push(format!(
+                    "transaction {}: books {} for its shares, computed {gross}",
+                    fill.id.0, fill.gross
+                ));
+            }
+            commission += &fill.commission;
+        }
+        if let Some(last) = self.fills.last() {
+            splits.for_each(|(_, ratio)| {
+                let _is_expressible = totals.split(last.side, *ratio);
+            });
+        }
+        (totals, commission, flaws)
     }
 }

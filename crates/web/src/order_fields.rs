@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use domain::{
-    Attached, Money, OrderClass, OrderSize, OrderTerms, OrderType, PlaceOrder, Price, ReplaceOrder, Side,
-    StopLoss, Symbol, TimeInForce, Trail,
+    Attached, Money, OrderClass, OrderSize, OrderTerms, OrderType, Percent, PlaceOrder, Price, ReplaceOrder,
+    Side, StopLoss, Symbol, TimeInForce, Trail,
 };
 use services::FieldError;
 
@@ -28,6 +28,8 @@ pub struct OrderFields<'a> {
     pub stop_loss: Option<&'a str>,
     pub stop_loss_limit: Option<&'a str>,
     pub client_order_id: Option<&'a str>,
+    /// The order is for all shares held, instead of `quantity` or `notional`.
+    pub sells_all: bool,
 }
 
 /// Reads fields one after the other and remembers what was wrong.
@@ -110,6 +112,9 @@ impl OrderFields<'_> {
     }
 
     fn size(&self, reading: &mut Reading) -> Option<OrderSize> {
+        if self.sells_all {
+            return Some(OrderSize::OfPosition(Percent::hundred()));
+        }
         match (self.quantity, self.notional) {
             (Some(quantity), None) => reading.read("quantity", quantity).map(OrderSize::Quantity),
             (None, Some(notional)) => {
@@ -271,6 +276,7 @@ mod tests {
         stop_loss: None,
         stop_loss_limit: None,
         client_order_id: None,
+        sells_all: false,
     };
 
     fn wrong(fields: &OrderFields<'_>) -> Vec<&'static str> {

@@ -408,6 +408,7 @@ fn order_rejected(reason: &OrderRejected, detail: &str) -> Problem {
                 .fact("required", required)
                 .fact("available", available)
         }
+        OrderRejected::NothingHeld => problem("insufficient_shares", "Not enough shares"),
         OrderRejected::TooSmall => problem("order_too_small", "Order too small"),
         OrderRejected::TooLarge => problem("order_too_large", "Order too large"),
         OrderRejected::NoFreshPrice { as_of } => {

@@ -61,7 +61,7 @@ api! {
         get: api::orders::show, patch: api::orders::replace, delete: api::orders::cancel
     }
     "/portfolios/{id}/positions" { get: api::valuation::positions }
-    "/portfolios/{id}/positions/{symbol}" { get: api::valuation::position }
+    "/portfolios/{id}/positions/{symbol}" { get: api::valuation::position, delete: api::orders::close_position }
     "/portfolios/{id}/composition" { get: api::valuation::composition }
     "/portfolios/{id}/transactions.csv" { get: api::transactions::csv }
     "/portfolios/{id}/snapshots" { get: api::performance::snapshots }

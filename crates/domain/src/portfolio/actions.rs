@@ -34,6 +34,7 @@ pub struct OrderBeforeSplit {
     pub terms: OrderTerms,
     pub high_water_price: Option<Price>,
     pub reserved_quantity: Quantity,
+    pub filled_quantity: Quantity,
 }
 
 impl From<&Order> for OrderBeforeSplit {
@@ -44,6 +45,7 @@ impl From<&Order> for OrderBeforeSplit {
             terms: order.terms.clone(),
             high_water_price: order.high_water_price.clone(),
             reserved_quantity: order.reserved_quantity.clone(),
+            filled_quantity: order.filled_quantity.clone(),
         }
     }
 }
@@ -231,10 +233,12 @@ impl Portfolio {
 /// the distance of a trailing stop up. An order by money stays for the same money. Cash that it keeps stays.
 /// What cannot be expressed is canceled.
 fn split_order(order: &mut Order, ratio: SplitRatio, now: Timestamp) -> Result<(), IllegalTransition> {
+    let mut totals = order.fill_totals();
+    let has_totals = totals.split(order.side, ratio);
     let size = match &order.size {
-        OrderSize::Quantity(_) => {
+        OrderSize::Quantity(_) | OrderSize::OfPosition(_) => {
             let rest = ratio.shares(&order.unfilled());
-            (!rest.is_zero()).then(|| OrderSize::Quantity(order.filled_quantity.clone() + &rest))
+            (!rest.is_zero()).then(|| OrderSize::Quantity(totals.quantity.clone() + &rest))
         }
         OrderSize::Notional(notional) => Some(OrderSize::Notional(notional.clone())),
     };
@@ -243,10 +247,11 @@ fn split_order(order: &mut Order, ratio: SplitRatio, now: Timestamp) -> Result<(
     let water = order.high_water_price.as_ref().map(|water| ratio.price(water, stop));
     let (has_water, water) = (water.is_some(), water.flatten());
     match (size, terms) {
-        (Some(size), Some(terms)) if has_water == water.is_some() => {
+        (Some(size), Some(terms)) if has_water == water.is_some() && has_totals => {
             order.size = size;
             order.terms = terms;
             order.high_water_price = water;
+            order.set_fill_totals(totals);
             if matches!(order.size, OrderSize::Notional(_)) {
                 order.reserved_quantity = ratio.shares(&order.reserved_quantity);
             }
@@ -263,6 +268,9 @@ fn restore_order(order: &mut Order, before: &OrderBeforeSplit) {
     order.size = before.size.clone();
     order.terms = before.terms.clone();
     order.high_water_price = before.high_water_price.clone();
+    let mut totals = order.fill_totals();
+    totals.restate(order.side, before.filled_quantity.clone());
+    order.set_fill_totals(totals);
     if matches!(order.size, OrderSize::Notional(_)) {
         order.reserved_quantity = before.reserved_quantity.clone();
     }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::journal::Books;
+use domain::matching::LIQUIDITY_WINDOW;
+use domain::money::{AveragePrice, ExactAmount};
 use domain::{
     Attached, Calendar, Freshness, JournalEntry, Look, Money, Order, OrderGroup, OrderId, OrderRejected,
     OrderSize, OrderStatus, OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price, PriceMove,
     PriceSource, Quantity, Quote, ReplaceOrder, Side, StockId, StopLoss, TimeInForce, Timestamp,
-    TradingRules, Trail,
+    TradingRules, Trail, TransactionType,
 };
 use uuid::Uuid;
 
@@ -162,6 +164,8 @@ pub struct Desk {
     books: Books,
     seen: HashMap<OrderId, OrderStatus>,
     given_ids: u128,
+    /// The newest moves, of which orders meet those that they have not met.
+    moves: Vec<PriceMove>,
 }
 
 impl Desk {
@@ -178,6 +182,7 @@ impl Desk {
             books: Books::default(),
             seen: HashMap::new(),
             given_ids: 0,
+            moves: Vec::new(),
         };
         desk.move_cash(money(cash));
         desk
@@ -264,17 +269,28 @@ impl Desk {
 
     /// What the worker does: the prices up to now meet all orders.
     pub fn work(&mut self, moves: Vec<PriceMove>) {
+        const MOST_MOVES: usize = 32;
+        self.moves.extend(moves);
+        self.moves.drain(..self.moves.len().saturating_sub(MOST_MOVES));
+        let moves = self.moves.clone();
         for index in 0..self.groups.len() {
             let before = self.groups[index].clone();
             let stirs = before.stirs(&moves, self.now, &self.rules);
-            let group = &mut self.groups[index];
-            let entries = self.portfolio.work(group, &moves, self.now, self.now, &self.rules).unwrap();
-            if !stirs {
-                let mut same = group.clone();
-                for (order, earlier) in same.orders.iter_mut().zip(&before.orders) {
+            let (mut portfolio, mut group) = (self.portfolio.clone(), before.clone());
+            let entries = portfolio.work(&mut group, &moves, self.now, self.now, &self.rules).unwrap();
+            if stirs {
+                (self.portfolio, self.groups[index]) = (portfolio, group);
+            } else {
+                assert_eq!(entries, [], "what does not stir has no fills");
+                for (order, earlier) in group.orders.iter_mut().zip(&before.orders) {
                     order.last_matched_at = earlier.last_matched_at;
                 }
-                assert_eq!(same, before, "what does not stir stays as it is");
+                assert_eq!(group, before, "what does not stir stays as it is");
+                for order in self.groups[index].orders.iter_mut().filter(|order| order.status.is_working()) {
+                    if self.now - order.last_matched_at >= LIQUIDITY_WINDOW {
+                        order.last_matched_at = self.now;
+                    }
+                }
             }
             self.book(entries);
             self.check();
@@ -377,15 +393,34 @@ impl Desk {
         let quantity = quantities.fold(Quantity::zero(), |sum, quantity| sum + &quantity);
         assert_eq!(order.filled_quantity, quantity);
         assert_eq!(order.commission, fills().map(|fill| &fill.commission).sum::<Money>());
-        let gross = |fill: &JournalEntry| fill.price.as_ref().unwrap().times(fill.quantity.as_ref().unwrap());
-        assert_eq!(order.filled_amount, fills().map(gross).sum::<Money>());
+        // What was booked is the exact sum to the cent, and the average is the exact one on the limit's side.
+        let gross = |fill: &JournalEntry| match fill.transaction_type {
+            TransactionType::Buy => -fill.amount.clone() - &fill.commission,
+            _ => fill.amount.clone() + &fill.commission,
+        };
+        let exact = fills().fold(ExactAmount::zero(), |sum, fill| {
+            sum.plus(fill.price.as_ref().unwrap(), fill.quantity.as_ref().unwrap())
+        });
+        assert_eq!(order.filled_amount, exact, "{}", told());
+        assert_eq!(fills().map(gross).sum::<Money>(), exact.rounded(), "{}", told());
+        if let (Some(average), Some(limit)) = (&order.filled_price, order.terms.limit_price()) {
+            let limit = AveragePrice::from(limit.clone());
+            assert!(
+                if order.side == Side::Buy { *average <= limit } else { *average >= limit },
+                "{}",
+                told()
+            );
+        }
         assert_eq!(order.filled_price.is_none(), quantity.is_zero());
         match &order.size {
             OrderSize::Quantity(size) => {
                 assert!(!size.is_zero() && quantity <= *size, "{}", told());
                 assert_eq!(quantity == *size, order.status == OrderStatus::Filled, "{}", told());
             }
-            OrderSize::Notional(size) => assert!(order.filled_amount <= *size, "{}", told()),
+            OrderSize::Notional(size) => assert!(order.filled_amount <= size.clone().into(), "{}", told()),
+            OrderSize::OfPosition(size) => {
+                panic!("{size}% of a position is no size of a placed order: {}", told())
+            }
         }
         match order.status {
             OrderStatus::Held | OrderStatus::Accepted => assert!(quantity.is_zero()),

@@ -178,6 +178,99 @@ fn a_trail_that_leaves_no_stop_is_refused() {
     desk.place(buy("1").trail("100.00")).unwrap();
 }
 
+/// One share in each of 5,912 moves: a hundred fills at most, and the same cash as one fill.
+#[test]
+fn an_order_that_fills_in_many_parts_has_few_fills_and_costs_the_same_as_one() {
+    let whole = {
+        let mut desk = Desk::new("10000", practice());
+        desk.newest = last("0.3565");
+        desk.place(buy("5912").limit("0.3565")).unwrap();
+        desk.books()
+    };
+    for volume in [1, 10, 37, 990, 4000] {
+        let mut desk = Desk::new("10000", illiquid());
+        desk.newest = traded("0.3565", volume);
+        let order = desk.place(buy("5912").limit("0.3565").lasting(TimeInForce::Gtc)).unwrap();
+        for _ in 0..60_000 {
+            if desk.groups[order].root().status == domain::OrderStatus::Filled {
+                break;
+            }
+            let step = if volume < 10 { 1000 } else { 1 };
+            desk.market(traded("0.3565", volume * step));
+        }
+        assert_eq!(desk.tell(order, 0), "filled 5912 at 0.3565", "{volume}");
+        assert_eq!(desk.books(), whole, "{volume}");
+        let fills = desk.journal.len() - 1;
+        let windows = (desk.now - desk.groups[order].root().submitted_at).num_minutes() * 11 / 50;
+        assert!(
+            fills <= 100.max(usize::try_from(windows).unwrap() + 1),
+            "{fills} fills of moves of {volume}"
+        );
+    }
+}
+
+#[test]
+fn what_a_thin_market_leaves_within_minutes_adds_up() {
+    let mut desk = Desk::new("1000", illiquid());
+    let order = desk.place(buy("3").limit("10.00").lasting(TimeInForce::Gtc)).unwrap();
+    desk.market(traded("10.00", 6));
+    assert_eq!(desk.tell(order, 0), "accepted keeps 30.00");
+    desk.market(traded("10.00", 6));
+    assert_eq!(desk.tell(order, 0), "partially_filled 1 at 10.00 keeps 20.00");
+    desk.market(traded("9.99", 19));
+    // 10.00 + 9.99, and of the third share 0.9 are there.
+    assert_eq!(desk.tell(order, 0), "partially_filled 2 at 9.995 keeps 10.00");
+    desk.market(traded("9.99", 9));
+    // An old share does not count for ever.
+    for _ in 0..31 {
+        desk.market(traded("10.50", 0));
+    }
+    desk.market(traded("9.99", 5));
+    assert_eq!(desk.tell(order, 0), "partially_filled 2 at 9.995 keeps 10.00");
+    desk.market(traded("9.99", 5));
+    // (10.00 + 2 × 9.99) / 3 = 9.99333…
+    assert_eq!(desk.tell(order, 0), "filled 3 at 9.993334");
+    assert_eq!(desk.books(), "cash 970.02 keeps 0.00, shares 3 for 29.98 keeps 0");
+}
+
+#[test]
+fn after_five_minutes_an_order_takes_less_than_its_minimum_fill() {
+    let mut desk = Desk::new("100000", illiquid());
+    let order = desk.place(buy("5000").limit("10.00").lasting(TimeInForce::Gtc)).unwrap();
+    for _ in 0..29 {
+        desk.market(traded("10.00", 11));
+        assert_eq!(desk.tell(order, 0), "accepted keeps 50000.00");
+    }
+    desk.market(traded("10.00", 11));
+    // 29 moves have left 1.1 shares each when the thirtieth comes.
+    assert_eq!(desk.tell(order, 0), "partially_filled 31 at 10.00 keeps 49690.00");
+}
+
+#[test]
+fn the_exits_of_a_market_entry_lie_around_the_newest_price() {
+    let mut desk = Desk::new("10000", practice());
+    for (profit, stop, field) in [
+        ("99.99", "90.00", "take_profit"),
+        ("100.00", "90.00", "take_profit"),
+        ("110.00", "100.00", "stop_loss"),
+    ] {
+        let refused = desk.place(buy("1").bracket(profit, stop));
+        assert!(matches!(&refused, Err(OrderRejected::Unfit(flaws)) if flaws[0].0 == field), "{refused:?}");
+    }
+    desk.place(buy("1").bracket("100.01", "99.99")).unwrap();
+    let waits = desk.place(buy("1").limit("95.00").bracket("110.00", "90.00")).unwrap();
+    for (leg, changes, field) in [
+        (0, to_limit("89.00"), "limit_price"),
+        (0, to_limit("110.00"), "limit_price"),
+        (1, to_limit("95.00"), "limit_price"),
+        (2, ReplaceOrder { stop_price: Some(price("95.00")), ..ReplaceOrder::default() }, "stop_price"),
+    ] {
+        let refused = desk.replace(waits, leg, &changes);
+        assert!(matches!(&refused, Err(OrderRejected::Unfit(flaws)) if flaws[0].0 == field), "{refused:?}");
+    }
+    desk.replace(waits, 0, &to_limit("96.00")).unwrap();
+}
+
 // Times in force
 
 #[test]
@@ -273,12 +366,115 @@ fn in_realistic_mode_an_order_waits_for_a_later_price_in_trading_hours() {
     desk.market(last("101.00"));
     assert_eq!(desk.tell(order, 0), "filled 9 at 101.00");
     desk.now = instant("2026-11-20T22:00:00Z");
-    let queued = desk.place(sell("9").lasting(TimeInForce::Ioc)).unwrap();
+    let queued = desk.place(sell("9").lasting(TimeInForce::Gtc)).unwrap();
     market_at(&mut desk, "2026-11-20T22:00:01Z", last("110.00"));
     market_at(&mut desk, "2026-11-23T14:29:59Z", last("110.00"));
     assert_eq!(desk.tell(queued, 0), "accepted keeps 9 shares");
     market_at(&mut desk, "2026-11-23T14:30:05Z", last("105.00"));
     assert_eq!(desk.tell(queued, 0), "filled 9 at 105.00");
+}
+
+#[test]
+fn in_realistic_mode_an_immediate_order_has_until_the_close_and_ends_at_once_after_it() {
+    for tif in [TimeInForce::Ioc, TimeInForce::Fok] {
+        let mut desk = Desk::holding("1000", "10", realistic());
+        let unmet = desk.place(buy("5").limit("90.00").lasting(tif)).unwrap();
+        assert_eq!(desk.groups[unmet].root().expires_at, Some(instant("2026-11-20T21:00:00Z")));
+        let silent = desk.place(sell("1").lasting(tif)).unwrap();
+        desk.market(last("100.00"));
+        assert_eq!(
+            (desk.tell(unmet, 0), desk.tell(silent, 0)),
+            ("canceled".into(), "filled 1 at 100.00".into())
+        );
+        // No price comes until the close.
+        let silent = desk.place(sell("1").lasting(tif)).unwrap();
+        desk.now = instant("2026-11-20T21:00:00Z");
+        desk.work(vec![]);
+        assert_eq!(desk.tell(silent, 0), "canceled");
+        for evening in ["2026-11-20T21:00:00Z", "2026-11-20T22:00:00Z", "2026-11-21T17:00:00Z"] {
+            desk.now = instant(evening);
+            for command in [sell("1"), buy("1"), buy("1").limit("200.00")] {
+                let order = desk.place(command.lasting(tif)).unwrap();
+                assert_eq!(desk.tell(order, 0), "canceled", "{evening}");
+                assert!(desk.groups[order].root().expires_at.is_some_and(|end| end <= desk.now));
+            }
+        }
+    }
+}
+
+fn of(freshness: Freshness, mut price_move: PriceMove) -> PriceMove {
+    price_move.quote.freshness = freshness;
+    price_move
+}
+
+/// Friday's session ends at 21:00; what a market order of one share does at that time with that newest price.
+#[test]
+fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_session_at_the_newest_close() {
+    use Freshness::{Delayed, EndOfDay, Realtime};
+    for (freshness, now, as_of, expected) in [
+        // In a session.
+        (Delayed, "2026-11-20T19:00:00Z", "2026-11-20T18:40:00Z", "filled 1 at 102.00 (ask)"),
+        (Delayed, "2026-11-20T19:00:00Z", "2026-11-20T18:39:59Z", "accepted"),
+        (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:59:00Z", "filled 1 at 102.00 (ask)"),
+        (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:58:59Z", "accepted"),
+        // Yesterday's close is no price once the session has opened, nor is one of before the opening.
+        (Delayed, "2026-11-20T14:30:00Z", "2026-11-19T21:00:01Z", "accepted"),
+        (Delayed, "2026-11-20T14:35:00Z", "2026-11-20T14:29:00Z", "accepted"),
+        // In the evening, by night, on a weekend, on Thanksgiving, and just before the opening.
+        (Delayed, "2026-11-20T21:40:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
+        (Realtime, "2026-11-20T21:00:30Z", "2026-11-20T21:00:00Z", "filled 1 at 100.00 (past_close)"),
+        (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:40:00Z", "filled 1 at 100.00 (past_close)"),
+        // A price of the afternoon is not taken for the close.
+        (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:39:59Z", "accepted"),
+        (Delayed, "2026-11-22T18:00:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
+        (Delayed, "2026-11-26T18:00:00Z", "2026-11-25T21:00:01Z", "filled 1 at 100.00 (past_close)"),
+        (Realtime, "2026-11-23T14:29:59Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
+        // A close of the session before the last one is not the newest.
+        (Delayed, "2026-11-21T03:00:00Z", "2026-11-19T21:00:01Z", "accepted"),
+        // End-of-day sources at any time, up to five days old.
+        (EndOfDay, "2026-11-20T19:00:00Z", "2026-11-19T21:00:00Z", "filled 1 at 100.00 (past_close)"),
+        (EndOfDay, "2026-11-20T21:29:59Z", "2026-11-19T21:00:00Z", "filled 1 at 100.00 (past_close)"),
+        (EndOfDay, "2026-11-20T21:30:00Z", "2026-11-19T21:00:00Z", "accepted"),
+    ] {
+        let mut desk = Desk::new("1000", TradingRules::practice(Calendar::Xnys));
+        desk.now = instant(now);
+        desk.newest = at(of(freshness, spread("98.00", "100.00", "102.00")), instant(as_of));
+        let order = desk.place(buy("1")).unwrap();
+        let mut told = desk.tell(order, 0).split(" keeps").next().unwrap().to_owned();
+        if let Some(receipt) = desk.journal.last().and_then(|entry| entry.receipt.as_ref()) {
+            told.push_str(&format!(" ({})", receipt.rule));
+        }
+        assert_eq!(told, expected, "{freshness:?} at {now}, price of {as_of}");
+        // A price that the source calls stale fills nothing.
+        desk.newest.quote.stale = true;
+        let order = desk.place(buy("1")).unwrap();
+        assert!(desk.tell(order, 0).starts_with("accepted"), "stale at {now}");
+    }
+}
+
+#[test]
+fn an_order_at_the_close_ends_when_its_price_has_not_come_by_the_next_opening() {
+    let mut desk = Desk::holding("1000", "10", realistic());
+    let close = desk.place(sell("1").lasting(TimeInForce::Cls)).unwrap();
+    let open = desk.place(buy("1").lasting(TimeInForce::Opg)).unwrap();
+    desk.now = instant("2026-11-23T14:29:59Z");
+    desk.work(vec![]);
+    assert_eq!(desk.tell(close, 0), "accepted keeps 1 shares");
+    // The closing price comes although time has been looked at since.
+    let late = desk.place(sell("1")).unwrap();
+    desk.cancel(late, 0).unwrap();
+    let mut other = Desk::holding("1000", "10", realistic());
+    let filled = other.place(sell("1").lasting(TimeInForce::Cls)).unwrap();
+    other.now = instant("2026-11-21T12:00:00Z");
+    other.work(vec![]);
+    other.work(vec![at(last("97.00"), instant("2026-11-20T21:00:00Z"))]);
+    assert_eq!(other.tell(filled, 0), "filled 1 at 97.00");
+    desk.now = instant("2026-11-23T14:30:00Z");
+    desk.work(vec![]);
+    assert_eq!((desk.tell(close, 0), desk.tell(open, 0)), ("expired".into(), "accepted keeps 100.00".into()));
+    desk.now = instant("2026-11-23T21:00:00Z");
+    desk.work(vec![]);
+    assert_eq!(desk.tell(open, 0), "expired");
 }
 
 #[test]
@@ -311,12 +507,15 @@ fn without_a_fresh_price_what_must_fill_at_once_is_refused_and_what_can_wait_wai
     let mut desk = Desk::new("1000", practice());
     desk.wait(TimeDelta::seconds(61));
     let refused = OrderRejected::NoFreshPrice { as_of: desk.newest.quote.as_of };
-    assert_eq!(desk.place(buy("1")), Err(refused.clone()));
+    assert_eq!(desk.place(buy("1").lasting(TimeInForce::Fok)), Err(refused.clone()));
     assert_eq!(desk.place(buy("1").limit("110.00").lasting(TimeInForce::Ioc)), Err(refused));
     let order = desk.place(buy("1").limit("110.00")).unwrap();
     assert_eq!(desk.tell(order, 0), "accepted keeps 110.00");
-    desk.market(last("100.00"));
-    assert_eq!(desk.tell(order, 0), "filled 1 at 100.00");
+    let market = desk.place(buy("1")).unwrap();
+    assert_eq!(desk.tell(market, 0), "accepted keeps 100.00");
+    desk.market(last("101.00"));
+    assert_eq!(desk.tell(order, 0), "filled 1 at 101.00");
+    assert_eq!(desk.tell(market, 0), "filled 1 at 101.00");
 }
 
 #[test]
@@ -799,6 +998,6 @@ fn many_parts_keep_their_numbers_short() {
     let digits = |text: String| text.split('.').nth(1).map_or(0, str::len);
     assert_eq!(digits(order.filled_quantity.to_string()), 9);
     assert!(digits(order.filled_price.as_ref().unwrap().to_shortest()) <= 6);
-    assert_eq!(digits(order.filled_amount.to_string()), 2);
+    assert!(digits(order.filled_amount.to_string()) <= 11);
     assert_eq!(desk.portfolio.reserved.cash, Money::zero());
 }

@@ -1,6 +1,6 @@
 //! One price and one order: tables of cases reckoned by hand, each with its reason.
 
-use domain::matching::{Execution, Reaction, meets, react};
+use domain::matching::{Execution, LiquidityWindow, Reaction, meets, react};
 use domain::{
     Calendar, Money, Order, OrderId, OrderStatus, PlaceOrder, PortfolioId, PriceMove, Quantity, StockId,
     TimeInForce, TradingRules,
@@ -31,7 +31,7 @@ fn working(command: PlaceOrder) -> Order {
         reserved_cash: Money::zero(),
         reserved_quantity: Quantity::zero(),
         filled_quantity: Quantity::zero(),
-        filled_amount: Money::zero(),
+        filled_amount: domain::money::ExactAmount::zero(),
         filled_price: None,
         commission: Money::zero(),
         submitted_at: friday(),
@@ -50,6 +50,9 @@ fn told(reaction: Reaction) -> String {
     }
     if reaction.triggers {
         parts.push("triggers".to_owned());
+    }
+    if let Some(left) = reaction.kept_liquidity {
+        parts.push(format!("keeps {left} of the volume"));
     }
     if let Some(Execution { price, rule, at_most, .. }) = reaction.execution {
         let most = at_most.map_or_else(String::new, |most| format!(" at most {most}"));
@@ -78,8 +81,10 @@ fn check_order<const N: usize>(
     rules: &TradingRules,
     steps: [(PriceMove, &str); N],
 ) {
+    let mut window = LiquidityWindow { kept: Quantity::zero(), is_over: false };
     for (step, (price_move, expected)) in steps.into_iter().enumerate() {
-        let reaction = react(&order, &price_move, rules);
+        let reaction = react(&order, &price_move, &window, rules);
+        window.kept = reaction.kept_liquidity.clone().unwrap_or_else(Quantity::zero);
         if reaction.high_water.is_some() {
             order.high_water_price.clone_from(&reaction.high_water);
         }
@@ -310,11 +315,36 @@ fn liquidity_leaves_whole_shares_of_what_was_traded() {
         &rules,
         [(traded("100.00", 59), "fills at most 5 at 100.00 (last)")],
     );
+    check("10 % of 9 shares are none", ten(), &rules, [(traded("100.00", 9), "keeps 0.9 of the volume")]);
     check(
-        "10 % of 9 shares are none",
+        "what moves leave adds up",
         ten(),
         &rules,
-        [(traded("100.00", 9), "fills at most 0 at 100.00 (last)")],
+        [
+            (traded("100.00", 9), "keeps 0.9 of the volume"),
+            (traded("100.00", 5), "fills at most 1 at 100.00 (last)"),
+            (traded("100.00", 9), "keeps 0.9 of the volume"),
+            (traded("100.01", 90), ""),
+            (traded("100.00", 9), "keeps 0.9 of the volume"),
+        ],
+    );
+    check(
+        "10 % of 909 shares are too few for an order of 10000, whose fills have at least 100",
+        buy("10000").limit("100.00"),
+        &rules,
+        [(traded("100.00", 909), "keeps 90.9 of the volume")],
+    );
+    check(
+        "with 1000 shares there are enough",
+        buy("10000").limit("100.00"),
+        &rules,
+        [(traded("100.00", 1000), "fills at most 100 at 100.00 (last)")],
+    );
+    check(
+        "the fraction of a share that is ordered is filled by a fraction",
+        buy("0.5").limit("100.00"),
+        &rules,
+        [(traded("100.00", 6), "fills at most 0.5 at 100.00 (last)")],
     );
     check("without a volume there is no bound", ten(), &rules, [(last("100.00"), "fills at 100.00 (last)")]);
     check(

@@ -297,7 +297,7 @@ pub fn buy(number: u128, portfolio_id: PortfolioId, stock_id: StockId, ticker: &
         reserved_cash: Money::zero(),
         reserved_quantity: Quantity::zero(),
         filled_quantity: shares("1"),
-        filled_amount: money("10.00"),
+        filled_amount: money("10.00").into(),
         filled_price: Some(price("10.00").into()),
         commission: Money::zero(),
         submitted_at: moment(0),
@@ -311,7 +311,7 @@ pub fn buy(number: u128, portfolio_id: PortfolioId, stock_id: StockId, ticker: &
 
 /// The journal entry of an order's only fill.
 pub fn entry_of(order: &Order) -> JournalEntry {
-    let gross = order.filled_amount.clone();
+    let gross = order.filled_amount.rounded();
     let price: Price = order.filled_price.as_ref().unwrap().to_string().parse().unwrap();
     let filled_at = order.filled_at.unwrap();
     let (transaction_type, amount, realized_pnl) = match order.side {
@@ -337,6 +337,7 @@ pub fn entry_of(order: &Order) -> JournalEntry {
             quoted_at: filled_at - TimeDelta::microseconds(1),
             rule: FillRule::Last,
             quoted_price: price,
+            rounding: domain::Rounding::Cumulative,
         }),
     }
 }

@@ -18,7 +18,7 @@ async fn orders_come_back_as_stored_by_quantity_and_by_notional() {
     let by_quantity = Order {
         size: OrderSize::Quantity(shares("999999999.999999999")),
         filled_quantity: shares("0.000000001"),
-        filled_amount: money("0.00"),
+        filled_amount: money("0.00").into(),
         filled_price: Some(price("0.0001").into()),
         submitted_at: moment(0) + chrono::TimeDelta::microseconds(1),
         filled_at: Some(moment(0) + chrono::TimeDelta::microseconds(999_999)),

@@ -42,7 +42,7 @@ async fn entries_come_back_as_appended_with_rising_ids() {
     let order = Order {
         side: Side::Sell,
         filled_quantity: shares("999999999.999999999"),
-        filled_amount: money("100000.00"),
+        filled_amount: money("100000.00").into(),
         filled_price: Some(price("0.0001").into()),
         filled_at: Some(moment(0) + chrono::TimeDelta::microseconds(123_456)),
         ..buy(1, portfolio, stock, "AAPL")

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::{
     CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
-    OrderStatus, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold, TradingRules, UserId,
+    OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold, TradingRules,
+    UserId,
 };
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
@@ -251,8 +252,11 @@ impl Batch {
                 let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                // The answer names the stock as it is listed, not as it was typed.
+                let symbol = seen.stock.listing.symbol.clone();
+                let order_as_listed = PlaceOrder { symbol, ..order.clone() };
                 let Placed { group, entries } =
-                    locked.portfolio.place(*ids, seen.stock.id, order.clone(), look, now, rules)?;
+                    locked.portfolio.place(*ids, seen.stock.id, order_as_listed, look, now, rules)?;
                 locked.last = now;
                 for placed in &group.orders {
                     // Legs belong to the request of the order that they came with.

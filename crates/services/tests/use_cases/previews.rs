@@ -27,7 +27,7 @@ async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder
     assert_eq!(foretold_fill, &JournalEntry { id: None, order_id: foretold_fill.order_id, ..fill.clone() });
     assert_eq!(
         (&foretold.quantity, &foretold.gross),
-        (&placed.order.filled_quantity, &placed.order.filled_amount)
+        (&placed.order.filled_quantity, &placed.order.filled_amount.rounded())
     );
     assert_eq!(Some(&foretold.price), fill.price.as_ref());
     assert_eq!((&foretold.amount, &foretold.commission), (&fill.amount, &fill.commission));

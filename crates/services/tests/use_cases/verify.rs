@@ -1,9 +1,10 @@
 use chrono::TimeDelta;
 use domain::{
-    Calendar, FillRule, JournalEntry, Money, OrderStatus, Position, PriceSource, Receipt, Side, Snapshot,
-    Timestamp, TransactionType,
+    Calendar, FillRule, JournalEntry, Money, OrderStatus, Position, PriceSource, Receipt, Rounding, Side,
+    Snapshot, Timestamp, TransactionType,
 };
 use persistence::{StoreError, Tx, snapshots, transactions};
+use services::TradingConfig;
 use services::testing::FixedPrices;
 
 use crate::harness::{
@@ -203,6 +204,7 @@ async fn forged(change: impl FnOnce(&mut JournalEntry) + Send + 'static) -> Vec<
         quoted_at: now,
         rule: FillRule::Last,
         quoted_price: "160.00".parse().unwrap(),
+        rounding: domain::Rounding::PerFill,
     };
     let mut entry = JournalEntry { timestamp: now, receipt: Some(receipt), ..sell };
     change(&mut entry);
@@ -230,6 +232,64 @@ async fn entries_that_cannot_have_happened_are_found() {
         *entry = JournalEntry::cash(entry.portfolio_id, money("-860.01"), entry.timestamp);
     };
     said(forged(overdrawn).await, "leaves cash at -0.01");
+}
+
+/// A fill that was rounded cumulatively may be a cent off its own product, but not off its order's sum.
+#[tokio::test]
+async fn a_fill_that_is_a_cent_off_its_orders_sum_is_found() {
+    let cumulative = |entry: &mut JournalEntry| {
+        entry.receipt.as_mut().unwrap().rounding = Rounding::Cumulative;
+        entry.amount = money("160.01");
+        entry.realized_pnl = Some(money("10.01"));
+    };
+    let found = forged(cumulative).await;
+    assert!(
+        found.iter().any(|text| text.contains("books 160.01 for its shares, computed 160.00")),
+        "{found:?}"
+    );
+    let two_cents = |entry: &mut JournalEntry| {
+        entry.receipt.as_mut().unwrap().rounding = Rounding::Cumulative;
+        entry.amount = money("160.02");
+        entry.realized_pnl = Some(money("10.02"));
+    };
+    let found = forged(two_cents).await;
+    assert!(found.iter().any(|text| text.contains("has amount 160.02, computed 160.00")), "{found:?}");
+}
+
+/// An order that filled in parts: by today's rule, and by the rule before, when each part was rounded alone.
+#[tokio::test]
+async fn fills_are_checked_by_the_rounding_of_their_receipts() {
+    let trading = TradingConfig { liquidity: Some("10".parse().unwrap()), ..TradingConfig::default() };
+    let exchange = Exchange::trading(FixedPrices::new(), trading).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.pass(TimeDelta::minutes(5));
+    exchange.prices.set("AAPL", "0.3600");
+    let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "30", limit("0.3569"))).await;
+    for volume in [70, 110, 120] {
+        exchange.prices.trade(exchange.now() + TimeDelta::seconds(1), "AAPL", "0.3565", volume);
+        exchange.pass(TimeDelta::seconds(2));
+        exchange.match_orders().await.unwrap();
+        exchange.assert_books_balance().await;
+    }
+    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    // 2.4955, 6.417 and 10.695 are rounded to 2.50, 6.42 and 10.70 (half-even: 10.69½ is even at 10.70).
+    let amounts: Vec<String> = order.fills.iter().map(|fill| fill.amount.to_string()).collect();
+    assert_eq!(amounts, ["-2.50", "-3.92", "-4.28"]);
+    assert_eq!(order.order.filled_price.as_ref().unwrap().to_string(), "0.356500");
+    assert_eq!(exchange.cash(sam).await, "989.30");
+
+    // The same books as they were written before: no version, and each part rounded alone.
+    exchange.database().sql("DROP TRIGGER transactions_append_only").ok();
+    exchange.database().sql("ALTER TABLE transactions DISABLE TRIGGER USER").ok();
+    let old = "UPDATE transactions SET rounding = NULL WHERE order_id IS NOT NULL";
+    exchange.database().sql(old).unwrap();
+    let found = complaints(&exchange).await;
+    assert!(
+        found.iter().any(|text| text.contains("its fills in the journal say something else")),
+        "{found:?}"
+    );
+    exchange.database().sql("UPDATE orders SET filled_amount = '10.70'").unwrap();
+    assert_eq!(complaints(&exchange).await, [] as [&str; 0]);
 }
 
 #[tokio::test]

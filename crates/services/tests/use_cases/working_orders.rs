@@ -12,8 +12,8 @@ use services::testing::FixedPrices;
 use services::{Error, TradingConfig};
 
 use crate::harness::{
-    Exchange, Investor, assert_not_found, called, fields, gtc, limit, moment, money, notional, order, price,
-    quantity, rejection, shares, stop,
+    Exchange, Investor, assert_not_found, called, day, fields, gtc, limit, moment, money, notional, order,
+    price, quantity, rejection, shares, stop, symbol,
 };
 
 /// Sets a price, lets five seconds pass and the orders meet it.
@@ -558,7 +558,81 @@ async fn what_does_not_go_together_is_told_by_field() {
     assert_eq!(exchange.all_orders(sam).await.len(), 1);
 }
 
-/// A limit order waits for a price all the same; a market order does not.
+/// The last trade of Friday's session was at half past three.
+#[tokio::test]
+async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
+    for (freshness, last_trade, closes_in_bars) in [
+        (Freshness::Delayed, Some("2026-11-20T20:30:00Z"), false),
+        (Freshness::Realtime, Some("2026-11-20T20:59:58Z"), false),
+        // The worker looks only on Monday, when the newest price is Monday's: the published close counts.
+        (Freshness::Delayed, None, true),
+    ] {
+        let prices = FixedPrices::of(freshness, Calendar::Xnys);
+        let exchange = Exchange::trading(prices, realistic()).await;
+        let sam = exchange.investor("sam", "1000.00").await;
+        exchange.prices.set("AAPL", "151.00");
+        exchange.prices.set_as_of("AAPL", Some(exchange.now()));
+        let kind = |time_in_force| PlaceOrder { time_in_force, ..order(Side::Buy, "AAPL", shares("1")) };
+        let close = exchange.accepted(sam, kind(TimeInForce::Cls)).await;
+        let too_dear = PlaceOrder { terms: limit("140.00"), ..kind(TimeInForce::Cls) };
+        let too_dear = exchange.accepted(sam, too_dear).await;
+        exchange.at("2026-11-20T20:45:00Z");
+        exchange.match_orders().await.unwrap();
+        assert_eq!(status(&exchange, sam, close).await, OrderStatus::Accepted);
+        exchange.prices.set("AAPL", "153.00");
+        exchange.prices.set_as_of("AAPL", last_trade.map(moment));
+        if closes_in_bars {
+            exchange.prices.set_close("AAPL", day("2026-11-20"), "153.00");
+            exchange.prices.set("AAPL", "170.00");
+        }
+        exchange.at(if closes_in_bars { "2026-11-23T15:00:00Z" } else { "2026-11-20T21:30:00Z" });
+        exchange.match_orders().await.unwrap();
+        let filled = exchange.order(sam.user, sam.portfolio, close).await.unwrap();
+        assert_eq!(filled_at(&filled.order), "153.000000", "{freshness:?}");
+        let receipt = filled.fills[0].receipt.as_ref().unwrap();
+        assert_eq!((receipt.rule, receipt.quoted_at), (FillRule::Close, moment("2026-11-20T21:00:00Z")));
+        assert_eq!(status(&exchange, sam, too_dear).await, OrderStatus::Expired);
+        exchange.assert_books_balance().await;
+    }
+}
+
+/// The clock jumps by days, weeks or months, with prices or without: after one pass no order is open past its end.
+#[tokio::test]
+async fn after_a_jump_of_the_clock_no_order_is_open_past_its_end() {
+    for freshness in [Freshness::Simulated, Freshness::Realtime, Freshness::Delayed, Freshness::EndOfDay] {
+        for has_prices in [true, false] {
+            let prices = FixedPrices::of(freshness, Calendar::Xnys);
+            let exchange = Exchange::trading(prices, realistic()).await;
+            let sam = exchange.investor("sam", "100000.00").await;
+            for ticker in ["AAPL", "MSFT", "JPM"] {
+                exchange.quote(&symbol(ticker)).await.unwrap();
+                for time_in_force in [TimeInForce::Day, TimeInForce::Gtc, TimeInForce::Cls, TimeInForce::Ioc]
+                {
+                    let terms = limit("1.00");
+                    let command =
+                        PlaceOrder { terms, time_in_force, ..order(Side::Buy, ticker, shares("1")) };
+                    exchange.place(sam, command).await.unwrap();
+                }
+            }
+            if !has_prices {
+                exchange.prices.fail_with(QuoteError::Unreachable);
+            }
+            for jump in [TimeDelta::days(5), TimeDelta::days(70)] {
+                exchange.pass(jump);
+                exchange.match_orders().await.unwrap();
+                let orders = exchange.all_orders(sam).await;
+                let open = orders.iter().map(|one| &one.order).filter(|order| order.status.is_open());
+                let late =
+                    open.clone().filter(|order| order.expires_at.is_some_and(|end| end < exchange.now()));
+                assert_eq!(late.count(), 0, "{freshness:?}, prices: {has_prices}, after {jump}");
+                assert_eq!(open.count(), 3, "good till canceled");
+            }
+            exchange.assert_books_balance().await;
+        }
+    }
+}
+
+/// A limit or market order waits for a price; one that must fill at once does not.
 #[tokio::test]
 async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
     let exchange = Exchange::new().await;
@@ -566,7 +640,8 @@ async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.pass(TimeDelta::minutes(5));
     exchange.prices.fail_with(QuoteError::Unreachable);
-    assert!(matches!(rejection(exchange.buy(sam, "AAPL", "1").await), OrderRejected::NoFreshPrice { .. }));
+    let fok = PlaceOrder { time_in_force: TimeInForce::Fok, ..order(Side::Buy, "AAPL", shares("1")) };
+    assert!(matches!(rejection(exchange.place(sam, fok).await), OrderRejected::NoFreshPrice { .. }));
     let id = exchange.accepted(sam, called("x", gtc(Side::Buy, "AAPL", "1", limit("200")))).await;
     assert_eq!(
         status(&exchange, sam, id).await,

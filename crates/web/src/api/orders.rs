@@ -27,7 +27,8 @@ pub struct Receipt {
     quoted_at: Timestamp,
     /// How old the quote was at the fill, in seconds.
     age_s: f64,
-    /// `ask`, `bid`, `last` where the source gives neither; `open` or `close` for an order at an auction.
+    /// `ask`, `bid`, `last` where the source gives neither; `past_close` for the close of a session that had ended;
+    /// `open` or `close` for an order at an auction.
     #[schema(value_type = String)]
     rule: FillRule,
     /// The quote's price by that rule.
@@ -35,6 +36,9 @@ pub struct Receipt {
     /// What the fill was worse than the quoted price, per share.
     slippage: PriceChange,
     commission: Money,
+    /// How the amount became whole cents: 2 rounds the sum over all fills of the order, half-even, and each fill books
+    /// the difference; 1, of older fills, rounded each fill alone.
+    rounding_version: i32,
 }
 
 impl Receipt {
@@ -52,6 +56,7 @@ impl Receipt {
             quoted_price: receipt.quoted_price.clone(),
             slippage: receipt.slippage(side, entry.price.as_ref()?),
             commission: entry.commission.clone(),
+            rounding_version: receipt.rounding.version(),
         })
     }
 }
@@ -154,6 +159,7 @@ impl From<OrderWithFills> for Order {
         let (quantity, notional) = match &order.size {
             OrderSize::Quantity(quantity) => (Some(quantity.clone()), None),
             OrderSize::Notional(notional) => (None, Some(notional.clone())),
+            OrderSize::OfPosition(_) => (None, None),
         };
         let (trail_price, trail_percent) = match order.terms.trail().cloned() {
             Some(domain::Trail::Price(price)) => (Some(price), None),
@@ -271,6 +277,7 @@ impl NewOrder {
             stop_loss: stop_loss.map(|exit| exit.stop_price.0.as_str()),
             stop_loss_limit: stop_loss.and_then(|exit| text(exit.limit_price.as_ref())),
             client_order_id: self.client_order_id.as_deref(),
+            sells_all: false,
         }
         .read()
         .map_err(|problem| {
@@ -372,6 +379,59 @@ pub async fn replace(
     with_key(&request, &mut changes.client_order_id)?;
     let (user, changes) = (user.account.id, changes.read()?);
     let placed = state.services.replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
+    Ok(created(portfolio, placed))
+}
+
+/// How much of a position is to be sold; all of it, unless said otherwise.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PartToSell {
+    /// Shares, up to nine decimals.
+    quantity: Option<String>,
+    /// Of the shares held, above 0 and at most 100, with up to four decimals; rounded down to nine decimals of a share.
+    percentage: Option<String>,
+}
+
+impl PartToSell {
+    fn size(&self) -> Result<OrderSize, Problem> {
+        let mut reader = Reader::default();
+        match (&self.quantity, &self.percentage) {
+            (None, None) => return Ok(OrderSize::OfPosition(Percent::hundred())),
+            (Some(quantity), None) => match quantity.parse() {
+                Ok(quantity) => return Ok(OrderSize::Quantity(quantity)),
+                Err(error) => reader.refuse("quantity", &error.to_string()),
+            },
+            (None, Some(percentage)) => match percentage.parse() {
+                Ok(percent) => return Ok(OrderSize::OfPosition(percent)),
+                Err(error) => reader.refuse("percentage", &error.to_string()),
+            },
+            (Some(_), Some(_)) => reader.refuse("percentage", "send quantity or percentage, not both"),
+        }
+        reader.finish(None)
+    }
+}
+
+/// Close a position: sell it at the market, all of it or a part. Answers the order. The part is determined when the
+/// order is placed, so nothing is left of a position that is sold in full. Shares that open orders reserve cannot be
+/// sold: cancel these orders first.
+#[utoipa::path(delete, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios",
+    params(("id" = i64, Path), ("symbol" = String, Path), PartToSell, ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub async fn close_position(
+    request: HttpRequest,
+    user: CurrentUser,
+    path: Path<(i64, String)>,
+    part: Query<PartToSell>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (portfolio, symbol) = path.into_inner();
+    let mut name = None;
+    with_key(&request, &mut name)?;
+    let (user, size) = (user.account.id, part.size()?);
+    let symbol = symbol.parse().map_err(|_| Problem::not_found())?;
+    let placed = state.services.close_position(user, PortfolioId(portfolio), symbol, size, name).await?;
     Ok(created(portfolio, placed))
 }
 

@@ -161,7 +161,7 @@ pub async fn position(
 pub struct StockWeight {
     symbol: Symbol,
     market_value: Money,
-    /// A ratio; all weights and the cash's add up to 1.
+    /// A ratio; all weights, those of cash and of dividends receivable among them, add up to 1.
     weight: f64,
 }
 
@@ -176,6 +176,12 @@ pub struct SectorWeight {
 pub struct CashWeight {
     market_value: Money,
     weight: f64,
+}
+
+impl From<Slice<()>> for CashWeight {
+    fn from(slice: Slice<()>) -> Self {
+        Self { market_value: slice.market_value, weight: slice.weight }
+    }
 }
 
 /// Over the positions alone, cash left out.
@@ -194,6 +200,8 @@ pub struct Concentration {
 pub struct Composition {
     total_value: Money,
     cash: CashWeight,
+    /// Owed from the day a stock trades without it until it is paid.
+    dividends_receivable: CashWeight,
     stocks: Vec<StockWeight>,
     sectors: Vec<SectorWeight>,
     /// Null when nothing is held.
@@ -206,7 +214,8 @@ impl From<Made> for Composition {
         let sector = |Slice { of, market_value, weight }| SectorWeight { sector: of, market_value, weight };
         Self {
             total_value: made.total_value,
-            cash: CashWeight { market_value: made.cash.market_value, weight: made.cash.weight },
+            cash: CashWeight::from(made.cash),
+            dividends_receivable: CashWeight::from(made.dividends_receivable),
             stocks: made.stocks.into_iter().map(stock).collect(),
             sectors: made.sectors.into_iter().map(sector).collect(),
             concentration: made.concentration.map(|measured| Concentration {

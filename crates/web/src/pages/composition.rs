@@ -14,6 +14,8 @@ use crate::extract::Signed;
 use crate::format::{self, Delta, Moment};
 use crate::render::{Choice, Nav, PageResult, Shell};
 
+const RECEIVABLE: &str = "Dividends receivable";
+
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]
@@ -70,7 +72,7 @@ struct MapCell {
 
 #[derive(Serialize)]
 struct Row {
-    /// Empty for cash.
+    /// Empty for cash and dividends receivable.
     symbol: String,
     name: String,
     sector: String,
@@ -110,8 +112,10 @@ pub async fn show(
 
 fn view(valued: &ValuedPortfolio, composition: &Composition, colour: Colour) -> View {
     let ValuedPortfolio { portfolio, valuation, valued_at } = valued;
-    let weights: Vec<f64> =
-        composition.stocks.iter().map(|slice| slice.weight).chain([composition.cash.weight]).collect();
+    // Holdings, cash, and what is owed where there is any: the order of rows and names.
+    let receivable = Some(composition.dividends_receivable.weight).filter(|weight| *weight > 0.0);
+    let stocks = composition.stocks.iter().map(|slice| slice.weight);
+    let weights: Vec<f64> = stocks.chain([composition.cash.weight]).chain(receivable).collect();
     let tenths = tenths_of_percent(&weights);
     let newest = valuation.holdings.iter().map(|holding| holding.quote.as_of).max();
     let base = format!("/portfolios/{}/composition", portfolio.id);
@@ -161,7 +165,10 @@ fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], colour: Colour)
             MapCell {
                 area,
                 heat: ratio.map_or("h-0", |ratio| heat(ratio / colour.step())),
-                name: holding.map_or_else(|| "Cash".to_owned(), |holding| holding.listing.symbol.to_string()),
+                name: holding.map_or_else(
+                    || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
+                    |holding| holding.listing.symbol.to_string(),
+                ),
                 weight: format::weight(tenths[index]),
                 colour: ratio.map_or_else(String::new, |ratio| format::percent_gain(ratio).text),
             }
@@ -209,11 +216,22 @@ fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
         symbol: String::new(),
         name: "Cash".to_owned(),
         sector: String::new(),
-        value: format::money(&(valuation.cash_balance.clone() + &valuation.dividends_receivable)),
+        value: format::money(&valuation.cash_balance),
         gain: None,
         weight: format::weight(tenths[cash]),
         bar: bar(cash),
     });
+    if let Some(tenths) = tenths.get(cash + 1) {
+        rows.push(Row {
+            symbol: String::new(),
+            name: RECEIVABLE.to_owned(),
+            sector: String::new(),
+            value: format::money(&valuation.dividends_receivable),
+            gain: None,
+            weight: format::weight(*tenths),
+            bar: bar(cash + 1),
+        });
+    }
     rows
 }
 
@@ -222,6 +240,9 @@ fn sectors(composition: &Composition) -> Vec<Sector> {
         composition.sectors.iter().map(|slice| (slice.of.clone(), slice.weight)).collect();
     if composition.cash.weight > 0.0 {
         parts.push(("Cash".to_owned(), composition.cash.weight));
+    }
+    if composition.dividends_receivable.weight > 0.0 {
+        parts.push((RECEIVABLE.to_owned(), composition.dividends_receivable.weight));
     }
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
     let weights: Vec<f64> = parts.iter().map(|(_, weight)| *weight).collect();

@@ -330,6 +330,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     let whole = match &order.size {
         OrderSize::Quantity(whole) => format::quantity(whole),
         OrderSize::Notional(notional) => format!("{} USD", format::money(notional)),
+        OrderSize::OfPosition(percent) => format!("{percent}%"),
     };
     let filled = format::quantity(&order.filled_quantity);
     let status = match order.filled_quantity.is_zero() {

@@ -63,6 +63,8 @@ struct PortfolioView {
     /// Of its life, with what is owed; empty when there were none.
     dividends: String,
     receivable: String,
+    receivable_weight: String,
+    receivable_bar: String,
     ranges: Vec<Choice>,
     chart: Option<Chart>,
     positions: String,
@@ -155,9 +157,9 @@ async fn page_view(
 
     let mut weights: Vec<f64> =
         valuation.holdings.iter().map(|holding| valuation.weight(&holding.market_value)).collect();
-    // Dividends that are owed will be cash.
-    let cash = valuation.cash_balance.clone() + &valuation.dividends_receivable;
-    weights.push(valuation.weight(&cash));
+    let (cash, receivable) = (weights.len(), weights.len() + 1);
+    weights.push(valuation.weight(&valuation.cash_balance));
+    weights.push(valuation.weight(&valuation.dividends_receivable));
     let tenths = tenths_of_percent(&weights);
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let bar = |weight: f64| chart::percent(if largest > 0.0 { weight / largest * 100.0 } else { 0.0 });
@@ -196,8 +198,8 @@ async fn page_view(
         gain_percent: ratio(&gain, &deposits(&flows)).map(format::percent_gain),
         deposits: deposits(&flows).to_string(),
         cash: format::money(&valuation.cash_balance),
-        cash_weight: tenths.last().map_or_else(String::new, |tenths| format::weight(*tenths)),
-        cash_bar: bar(weights.last().copied().unwrap_or(0.0)),
+        cash_weight: format::weight(tenths[cash]),
+        cash_bar: bar(weights[cash]),
         buying_power: format::money(&valuation.buying_power),
         reserved: some_money(&reserved),
         unrealized: format::gain(&valuation.unrealized_pnl),
@@ -205,6 +207,8 @@ async fn page_view(
         realized: format::gain(&valuation.realized_pnl),
         dividends: some_money(&valuation.dividends),
         receivable: some_money(&valuation.dividends_receivable),
+        receivable_weight: format::weight(tenths[receivable]),
+        receivable_bar: bar(weights[receivable]),
         ranges: range_choices(Some(range), |name| format!("/portfolios/{id}?range={name}")),
         chart,
         positions: format::plural(holdings.len(), "position", "positions"),

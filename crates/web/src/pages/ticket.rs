@@ -71,6 +71,8 @@ fn on_the_ticket(problem: &Problem) -> Problem {
 
 /// The id of the ticket's form.
 pub const TICKET: &str = "ticket";
+/// In the field for the quantity of a sell: all shares held.
+const ALL: &str = "all";
 /// No value that can be read is longer.
 const LONGEST_VALUE: usize = 40;
 
@@ -106,6 +108,11 @@ impl TicketFields {
 
     fn is_by_percent(&self) -> bool {
         self.trail_unit == "percent"
+    }
+
+    /// Whether the word stands in place of a number: a sell of all shares held.
+    fn sells_all(&self) -> bool {
+        self.side() == Side::Sell && !self.is_by_money() && self.quantity.trim().eq_ignore_ascii_case(ALL)
     }
 
     fn side(&self) -> Side {
@@ -190,6 +197,7 @@ impl TicketFields {
             stop_loss: loss.as_deref(),
             stop_loss_limit: loss_limit.as_deref(),
             client_order_id,
+            sells_all: self.sells_all(),
         }
         .read();
         read.map_err(|problem| on_the_ticket(&problem))
@@ -227,6 +235,9 @@ pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
         Error::OrderRejected(OrderRejected::InsufficientShares { required, available }) => {
             let (most, asked) = (format::quantity(available), format::quantity(required));
             told("quantity", format!("{most} can be sold, and this would sell {asked}"))
+        }
+        Error::OrderRejected(OrderRejected::NothingHeld) => {
+            told("symbol", "you hold no shares of this stock".to_owned())
         }
         Error::OrderRejected(OrderRejected::TrailTooWide) => told("trail", error.to_string()),
         Error::OrderRejected(_) => told("quantity", error.to_string()),
@@ -307,7 +318,12 @@ pub async fn ticket(
                 };
                 most = quantity.filter(|quantity| !quantity.is_zero()).map(|quantity| Choice {
                     label: format!("max {}", format::quantity(&quantity)),
-                    href: fields.link(portfolio, Some(&quantity.to_string())),
+                    href: match side {
+                        Side::Sell if holds_exactly(valuation, &symbol, &quantity) => {
+                            fields.link(portfolio, Some(ALL))
+                        }
+                        _ => fields.link(portfolio, Some(&quantity.to_string())),
+                    },
                     current: false,
                 });
             }
@@ -345,6 +361,12 @@ fn opens(services: &Services) -> String {
 fn sellable(valuation: &Valuation, symbol: &Symbol) -> Option<Quantity> {
     let holding = valuation.holdings.iter().find(|holding| holding.listing.symbol == *symbol)?;
     holding.position.quantity.checked_sub(&holding.reserved)
+}
+
+/// Whether that is all there is, none of it reserved.
+fn holds_exactly(valuation: &Valuation, symbol: &Symbol, quantity: &Quantity) -> bool {
+    let mut holdings = valuation.holdings.iter();
+    holdings.any(|holding| holding.listing.symbol == *symbol && holding.position.quantity == *quantity)
 }
 
 /// The whole shares that buying power pays at that price, slippage and commission included.

@@ -86,7 +86,22 @@ async fn a_valuation_has_what_is_owed_and_the_journal_says_what_happened() {
         ["8500.00", "3.90", "3.90", "10000.00", "0.00", "0.00"]
     );
     let composition = mara.get(&format!("/api/v1/portfolios/{portfolio}/composition")).await.is(200).json();
-    assert_eq!(composition["cash"]["market_value"], json!("8503.90"));
+    assert_eq!(composition["cash"]["market_value"], json!("8500.00"));
+    assert_eq!(composition["dividends_receivable"]["market_value"], json!("3.90"));
+    let weight = |slice: &serde_json::Value| slice["weight"].as_f64().unwrap();
+    let stocks: f64 = composition["stocks"].as_array().unwrap().iter().map(weight).sum();
+    let all = stocks + weight(&composition["cash"]) + weight(&composition["dividends_receivable"]);
+    assert!((all - 1.0).abs() < 1e-9, "{all}");
+    // On the pages the rows add up to the total.
+    let browser = app.log_in("mara").await;
+    let page = browser.get(&format!("/portfolios/{portfolio}")).await.is(200).text();
+    let row = page.split("Dividends receivable").nth(1).expect("a row of its own");
+    assert!(row.split("</tr>").next().unwrap().contains(">3.90<"), "{row}");
+    let page = browser.get(&format!("/portfolios/{portfolio}/composition")).await.is(200).text();
+    assert!(
+        page.contains("Dividends receivable") && page.contains("3.90") && page.contains("8,500.00"),
+        "{page}"
+    );
     app.at("2026-12-08T05:00:01Z");
     app.work().await;
     let journal = mara.get(&format!("/api/v1/portfolios/{portfolio}/transactions?limit=2")).await.items();

@@ -33,10 +33,6 @@ async fn what_is_no_plain_decimal_is_refused() {
         format!(r#"{{"symbol": "AAPL", "side": "buy", "type": "market", "quantity": {quantity}}}"#)
     };
     for quantity in [
-        "1e3",
-        "1E3",
-        "1e-3",
-        "1.0e0",
         "\"1e3\"",
         "\"NaN\"",
         "\"Infinity\"",
@@ -49,14 +45,16 @@ async fn what_is_no_plain_decimal_is_refused() {
         "\"5.\"",
         "\"\"",
         "\"١\"",
-        "0.0000000001",
-        "\"1.1234567891\"",
     ] {
         let fields = mara.post_text(&path, &order(quantity)).await.fields();
         let said = "quantity: write a plain decimal like 1250.50, without thousands separators or exponents";
         assert_eq!(fields, [said], "{quantity}");
     }
-    for quantity in ["-1", "0", "-0", "\"-1\"", "\"0.000000000\"", "1000000000.000000001"] {
+    for quantity in ["0.0000000001", "\"1.1234567891\"", "0.30000000000000004", "1e-10"] {
+        let fields = mara.post_text(&path, &order(quantity)).await.fields();
+        assert_eq!(fields, ["quantity: use at most 9 decimals"], "{quantity}");
+    }
+    for quantity in ["-1", "0", "-0", "\"-1\"", "\"0.000000000\"", "1000000000.000000001", "1e10", "-1e0"] {
         let fields = mara.post_text(&path, &order(quantity)).await.fields();
         assert_eq!(fields, ["quantity: must be between 0.000000001 and 1000000000"], "{quantity}");
     }

@@ -4,7 +4,7 @@ use insta::assert_json_snapshot;
 use market_data::QuoteError;
 use serde_json::{Value, json};
 
-use crate::harness::{TestApp, trade};
+use crate::harness::{TestApp, trade, with};
 
 #[tokio::test]
 async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
@@ -35,6 +35,7 @@ async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
             "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:00Z",
             "quoted_price": "150.05",
+            "rounding_version": 2,
             "rule": "ask",
             "slippage": "0.00",
             "source": "fixed"
@@ -57,6 +58,7 @@ async fn a_buy_is_filled_at_the_ask_with_a_receipt() {
         "commission": "0.00",
         "quoted_at": "2026-11-20T19:12:00Z",
         "quoted_price": "150.05",
+        "rounding_version": 2,
         "rule": "ask",
         "slippage": "0.00",
         "source": "fixed"
@@ -116,6 +118,7 @@ async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
             "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:00Z",
             "quoted_price": "159.90",
+            "rounding_version": 2,
             "rule": "bid",
             "slippage": "0.00",
             "source": "fixed"
@@ -138,6 +141,7 @@ async fn a_sell_is_filled_at_the_bid_and_realises_its_result() {
         "commission": "0.00",
         "quoted_at": "2026-11-20T19:12:00Z",
         "quoted_price": "159.90",
+        "rounding_version": 2,
         "rule": "bid",
         "slippage": "0.00",
         "source": "fixed"
@@ -193,6 +197,7 @@ async fn an_order_by_money_buys_what_the_money_buys() {
             "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:00Z",
             "quoted_price": "333.33",
+            "rounding_version": 2,
             "rule": "last",
             "slippage": "0.00",
             "source": "fixed"
@@ -215,6 +220,7 @@ async fn an_order_by_money_buys_what_the_money_buys() {
         "commission": "0.00",
         "quoted_at": "2026-11-20T19:12:00Z",
         "quoted_price": "333.33",
+        "rounding_version": 2,
         "rule": "last",
         "slippage": "0.00",
         "source": "fixed"
@@ -354,7 +360,8 @@ async fn nothing_is_filled_on_an_old_price() {
     let mara = app.register("mara").await;
     let portfolio = mara.open("10000").await;
     app.prices.set_as_of("AAPL", Some(app.now() - chrono::TimeDelta::minutes(2)));
-    let problem = mara.buy(portfolio, "AAPL", "1").await.is_refused(422, "no_fresh_price");
+    let ioc = with(trade("buy", "AAPL", "1"), json!({ "time_in_force": "ioc" }));
+    let problem = mara.order(portfolio, ioc).await.is_refused(422, "no_fresh_price");
     assert_json_snapshot!(problem, @r#"
     {
       "as_of": "2026-11-20T19:10:00Z",
@@ -389,7 +396,7 @@ async fn without_a_price_source_an_order_is_put_off() {
     mara.buy(portfolio, "AAPL", "1").await.is(201);
     // Now there is an old price, which fills nothing either.
     app.prices.fail_with(QuoteError::Unreachable);
-    mara.buy(portfolio, "AAPL", "1").await.is_refused(422, "no_fresh_price");
+    assert_eq!(mara.buy(portfolio, "AAPL", "1").await.is(201).json()["status"], "accepted");
 }
 
 #[tokio::test]
@@ -570,7 +577,7 @@ async fn a_preview_tells_what_a_sell_would_realise() {
       "type": "market",
       "warnings": [
         "This sells all AAPL there is.",
-        "The price source gives no bid and ask; orders fill at its last price, which may be a past close."
+        "The price source gives no bid and ask; orders fill at its last price."
       ],
       "weight_after": 0.0
     }
@@ -603,4 +610,52 @@ async fn of_two_orders_at_once_that_exceed_the_cash_one_is_filled() {
         mara.sell(portfolio, "AAPL", "4").await.is(201);
     }
     assert_eq!(mara.cash(portfolio).await, "1000.00");
+}
+
+#[tokio::test]
+async fn a_position_is_closed_in_one_call() {
+    let app = TestApp::spawn().await;
+    app.prices.set_bid_and_ask("AAPL", "150.00", "150.00");
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("100000.00").await;
+    mara.buy(portfolio, "AAPL", "3.000000001").await.is(201);
+    let position = format!("/api/v1/portfolios/{portfolio}/positions/aapl");
+    mara.delete(&format!("{position}?percentage=0")).await.is(422).is_about("percentage");
+    mara.delete(&format!("{position}?quantity=1&percentage=50")).await.is(422).is_about("percentage");
+    mara.delete(&format!("{position}?quantity=4")).await.is_refused(422, "insufficient_shares");
+    let one = mara.delete(&format!("{position}?quantity=1")).await.is(201).json();
+    assert_eq!((&one["symbol"], &one["filled_quantity"]), (&json!("AAPL"), &json!("1")));
+    let half = mara.delete(&format!("{position}?percentage=50")).await.is(201).json();
+    assert_eq!(half["quantity"], json!("1"));
+    let keyed = mara.with("idempotency-key", "close-aapl");
+    let all = keyed.delete(&position).await.is(201);
+    assert_eq!((&all.json()["quantity"], &all.json()["status"]), (&json!("1.000000001"), &json!("filled")));
+    assert_eq!(*mara.get(all.header("location").unwrap()).await.is(200).json(), *all.json());
+    let again = keyed.delete(&position).await.is(201);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    mara.delete(&position).await.is(404);
+    mara.delete(&format!("/api/v1/portfolios/{portfolio}/positions/!")).await.is(404);
+    assert_eq!(mara.cash(portfolio).await, "100000.00");
+}
+
+#[tokio::test]
+async fn json_numbers_are_read_without_loss_and_too_many_decimals_are_named() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("100000.00").await;
+    let path = format!("/api/v1/portfolios/{portfolio}/orders");
+    let order = |quantity: &str| {
+        format!(r#"{{"symbol": "AAPL", "side": "buy", "type": "market", "quantity": {quantity}}}"#)
+    };
+    for (written, read) in [("1e-03", "0.001"), ("2.5E0", "2.5"), ("1e+1", "10"), ("0.125", "0.125")] {
+        let placed = mara.post_text(&path, &order(written)).await.is(201).json();
+        assert_eq!(placed["quantity"], json!(read), "{written}");
+    }
+    for written in ["0.30000000000000004", "1e-10"] {
+        let refused = mara.post_text(&path, &order(written)).await.is_refused(422, "invalid_fields");
+        let message = refused["errors"][0]["message"].as_str().unwrap();
+        assert_eq!(message, "use at most 9 decimals", "{written}");
+    }
+    let typed = mara.post_text(&path, &order("\"1e-05\"")).await.is_refused(422, "invalid_fields");
+    assert!(typed["errors"][0]["message"].as_str().unwrap().contains("exponents"));
 }

@@ -76,6 +76,7 @@ async fn the_journal_tells_what_happened_newest_first() {
             "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:29Z",
             "quoted_price": "155.00",
+            "rounding_version": 2,
             "rule": "bid",
             "slippage": "0.00",
             "source": "fixed"
@@ -103,6 +104,7 @@ async fn the_journal_tells_what_happened_newest_first() {
             "commission": "0.00",
             "quoted_at": "2026-11-20T19:12:00Z",
             "quoted_price": "150.00",
+            "rounding_version": 2,
             "rule": "last",
             "slippage": "0.00",
             "source": "fixed"

@@ -172,6 +172,10 @@ async fn a_composition_has_weights_by_stock_and_sector() {
         "top_1": 0.45904173106646057,
         "top_5": 0.9999999999999999
       },
+      "dividends_receivable": {
+        "market_value": "0.00",
+        "weight": 0.0
+      },
       "sectors": [
         {
           "market_value": "2285.00",
@@ -218,6 +222,10 @@ async fn a_composition_of_nothing_has_no_concentration() {
         "weight": 0.0
       },
       "concentration": null,
+      "dividends_receivable": {
+        "market_value": "0.00",
+        "weight": 0.0
+      },
       "sectors": [],
       "stocks": [],
       "total_value": "0.00"

@@ -231,6 +231,7 @@ async fn what_is_traded_bounds_a_fill() {
           "commission": "0.00",
           "quoted_at": "2026-11-20T19:12:00Z",
           "quoted_price": "150.00",
+          "rounding_version": 2,
           "rule": "last",
           "slippage": "0.00",
           "source": "fixed"
@@ -248,6 +249,7 @@ async fn what_is_traded_bounds_a_fill() {
           "commission": "0.00",
           "quoted_at": "2026-11-20T19:12:01Z",
           "quoted_price": "151.00",
+          "rounding_version": 2,
           "rule": "last",
           "slippage": "0.00",
           "source": "fixed"
@@ -265,6 +267,7 @@ async fn what_is_traded_bounds_a_fill() {
           "commission": "0.00",
           "quoted_at": "2026-11-20T19:12:02Z",
           "quoted_price": "152.00",
+          "rounding_version": 2,
           "rule": "last",
           "slippage": "0.00",
           "source": "fixed"
@@ -351,7 +354,7 @@ async fn a_preview_of_an_order_that_waits_tells_what_it_keeps() {
       "symbol": "AAPL",
       "type": "limit",
       "warnings": [
-        "The price source gives no bid and ask; orders fill at its last price, which may be a past close."
+        "The price source gives no bid and ask; orders fill at its last price."
       ],
       "weight_after": 0.1485148514851485
     }

@@ -333,6 +333,7 @@ fn confirm(preview: &OrderPreview) -> Vec<Line> {
             lines.push(line("About", format!("{} shares", format::quantity(&preview.quantity))));
         }
         OrderSize::Quantity(whole) => lines.push(line("Quantity", format::quantity(whole))),
+        OrderSize::OfPosition(percent) => lines.push(line("Quantity", format!("{percent}%"))),
     }
     lines.push(line("Type", told::type_name(order.order_type()).to_owned()));
     if let Some(limit) = order.terms.limit_price() {

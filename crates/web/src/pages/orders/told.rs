@@ -62,7 +62,7 @@ pub fn quantity(order: &Order) -> String {
         OrderSize::Notional(notional) if order.filled_quantity.is_zero() => {
             format!("{} USD", format::money(notional))
         }
-        OrderSize::Notional(_) => filled,
+        OrderSize::Notional(_) | OrderSize::OfPosition(_) => filled,
         OrderSize::Quantity(whole) if order.filled_quantity.is_zero() || *whole == order.filled_quantity => {
             format::quantity(whole)
         }
@@ -76,6 +76,7 @@ pub fn intent(order: &Order, name: &str) -> String {
     match &order.size {
         OrderSize::Quantity(whole) => format!("{side} {} {name}", format::quantity(whole)),
         OrderSize::Notional(notional) => format!("{side} {name} for {}", format::money(notional)),
+        OrderSize::OfPosition(percent) => format!("{side} {percent}% of {name}"),
     }
 }
 
@@ -235,6 +236,7 @@ fn price_name(rule: FillRule) -> &'static str {
         FillRule::Ask => "ask",
         FillRule::Bid => "bid",
         FillRule::Last => "last price",
+        FillRule::PastClose => "past close",
         FillRule::Open => "opening price",
         FillRule::Close => "closing price",
     }
@@ -329,6 +331,7 @@ mod tests {
                 quoted_at: at("2026-11-20T20:31:07Z"),
                 rule: if side == TransactionType::Sell { FillRule::Bid } else { FillRule::Ask },
                 quoted_price: "189.40".parse().unwrap(),
+                rounding: domain::Rounding::Cumulative,
             }),
             ..JournalEntry::cash(PortfolioId(1), amount.parse().unwrap(), at("2026-11-20T20:31:07.840Z"))
         }
@@ -386,7 +389,7 @@ mod tests {
             reserved_cash: Money::zero(),
             reserved_quantity: Quantity::zero(),
             filled_quantity: Quantity::zero(),
-            filled_amount: Money::zero(),
+            filled_amount: domain::money::ExactAmount::zero(),
             filled_price: None,
             commission: Money::zero(),
             submitted_at: now(),
