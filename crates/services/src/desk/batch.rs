@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::{
     CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
-    OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold, TradingRules,
-    UserId,
+    OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold,
+    TradingRules, UserId,
 };
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
