@@ -7,7 +7,7 @@ use crate::StoreError;
 /// libpq describes a failed connection by text alone: an SQLSTATE is available only for statements. The server's part of
 /// the text is in the language of its `lc_messages`. A text that is not in this list counts as temporary, so that a
 /// server that speaks another language delays a refusal and never causes one.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 19] = [
     "password authentication failed",
     "no password supplied",
     "does not exist",
@@ -17,6 +17,14 @@ const REFUSALS: [&str; 12] = [
     "permission denied for database",
     "certificate verify failed",
     "does not match host name",
+    // Files that the URL names, and values in it.
+    "certificate file",
+    "private key file",
+    "certificate revocation list",
+    "invalid port number",
+    "invalid sslmode value",
+    "invalid channel_binding value",
+    "invalid integer value",
     "does not support SSL",
     "invalid URI",
     "invalid connection option",
@@ -34,9 +42,17 @@ pub(crate) fn connect_error(error: ConnectionError) -> StoreError {
 }
 
 fn is_refusal(text: &str) -> bool {
-    // With several hosts in the URL the text has a line for each; one that may come up is worth waiting for.
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
-    lines.peek().is_some() && lines.all(|line| REFUSALS.iter().any(|refusal| line.contains(refusal)))
+    // With several hosts in the URL the text describes a failure for each, some in several lines; a host that may come up
+    // is worth waiting for.
+    let mut failures: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match failures.last_mut() {
+            Some(failure) if !line.starts_with("connection to server") => failure.push_str(line),
+            _ => failures.push(line.into()),
+        }
+    }
+    !failures.is_empty()
+        && failures.iter().all(|failure| REFUSALS.iter().any(|refusal| failure.contains(refusal)))
 }
 
 #[cfg(test)]
@@ -50,7 +66,11 @@ mod tests {
             "connection to server at \"db\" (10.0.0.2), port 5432 failed: FATAL:  database \"x\" does not exist\n",
             "connection to server at \"db\" (10.0.0.2), port 5432 failed: FATAL:  role \"sam\" does not exist\n",
             "connection to server at \"db\" (10.0.0.2), port 5432 failed: fe_sendauth: no password supplied\n",
+            "connection to server at \"db\" (10.0.0.2), port 5432 failed: root certificate file \"x\" does not exist\nEither provide the file or change sslmode to disable server certificate verification.\n",
+            "connection to server at \"a\", port 1 failed: could not load root certificate file \"x\": no certificate\nconnection to server at \"b\", port 1 failed: SSL error: certificate verify failed\n",
             "invalid URI query parameter: \"x\"\n",
+            "invalid sslmode value: \"x\"\n",
+            "invalid port number: \"0\"\n",
         ] {
             assert!(is_refusal(text), "{text}");
         }

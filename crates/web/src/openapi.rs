@@ -1,6 +1,10 @@
 //! The API's description, generated from the handlers.
 
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
+use actix_web::http::header::ContentType;
+use actix_web::web::Bytes;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -29,8 +33,12 @@ pub fn document() -> Document {
     routes::ApiDoc::openapi()
 }
 
+/// Written once: clients that read slowly share one copy.
+static JSON: LazyLock<Bytes> =
+    LazyLock::new(|| document().to_json().expect("Invariant: a description can be written as JSON").into());
+
 pub async fn json() -> HttpResponse {
-    HttpResponse::Ok().json(document())
+    HttpResponse::Ok().content_type(ContentType::json()).body(JSON.clone())
 }
 
 /// The page that shows the document and tries requests.

@@ -162,6 +162,8 @@ async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_s
     let refusal = json!({"Error Message": format!("the parameter apikey is invalid or missing. You sent {KEY}. Please claim one.")});
     Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(refusal)).mount(&provider).await;
     let installation = with_key(Installation::embedded(), &provider);
+    // What is used of the budget stands in the database.
+    installation.run(&["migrate", "--create"]).await.succeeded();
     let asked = installation.run(&["providers", "check"]).await;
     assert!(asked.failed().contains("--yes"));
     assert!(asked.stdout.contains("0 are used and 25 left"), "{}", asked.stdout);
