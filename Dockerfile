@@ -54,5 +54,5 @@ ENV HOST=0.0.0.0 \
     DATA_DIR=/data
 USER stockyard
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["stockyard", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=330s --retries=3 CMD ["stockyard", "healthcheck"]
 CMD ["stockyard", "serve"]

@@ -475,8 +475,6 @@ fn of_session(error: actix_web::Error, api: bool) -> actix_web::Error {
     if !is_of_session {
         return error;
     }
-    let reason = error.to_string();
-    tracing::warn!(reason, "the session cannot be stored");
     match api {
         true => Problem::database_unavailable().into(),
         false => PlainPage(Problem::database_unavailable()).into(),

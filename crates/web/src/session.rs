@@ -67,7 +67,7 @@ impl SessionStore for Sessions {
             .0
             .create_session(user_of(&state), text, time_delta(ttl))
             .await
-            .map_err(|error| SaveError::Other(error.into()))?;
+            .map_err(|error| SaveError::Other(not_stored(error)))?;
         SessionKey::try_from(key).map_err(|error| SaveError::Other(error.into()))
     }
 
@@ -77,11 +77,14 @@ impl SessionStore for Sessions {
             .0
             .update_session(key.as_ref(), user_of(&state), text, time_delta(ttl))
             .await
-            .map_err(|error| UpdateError::Other(error.into()))?;
+            .map_err(|error| UpdateError::Other(not_stored(error)))?;
         match found {
             true => Ok(key),
             // Ended in the meantime, from elsewhere: it must not come back with its user.
-            false => Err(UpdateError::Other(anyhow::anyhow!("the session has ended"))),
+            false => {
+                tracing::info!("a session that has ended cannot be changed");
+                Err(UpdateError::Other(anyhow::anyhow!("the session has ended")))
+            }
         }
     }
 
@@ -93,8 +96,14 @@ impl SessionStore for Sessions {
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
-        Ok(self.0.end_session(key.as_ref()).await?)
+        self.0.end_session(key.as_ref()).await.map_err(not_stored)
     }
+}
+
+/// What becomes of the error later passes on its outermost text alone, so its causes are logged here.
+fn not_stored(error: services::Error) -> anyhow::Error {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be stored");
+    error.into()
 }
 
 /// The cookie holds the key signed, so that made-up keys cost no look-up.

@@ -53,10 +53,13 @@ impl Books {
         found.number
     }
 
-    /// The one text that a query of PostgreSQL returns as `text`.
+    /// The one text that a query returns as `text`.
     pub fn text(&mut self, query: &str) -> String {
-        let Self::Postgres(connection) = self else { panic!("a question to PostgreSQL") };
-        let found: Words = sql_query(query).get_result(connection).unwrap();
+        let query = sql_query(query);
+        let found: Words = match self {
+            Self::Postgres(connection) => query.get_result(connection).unwrap(),
+            Self::Sqlite(connection) => query.get_result(connection).unwrap(),
+        };
         found.text
     }
 

@@ -134,6 +134,12 @@ impl Client {
         self.ask(Method::DELETE, path, |request| request).await
     }
 
+    /// Deletes one's own account.
+    pub async fn delete_account(&self, password: &str) -> Answer {
+        let body = json!({"current_password": password});
+        self.ask(Method::DELETE, "/api/v1/users/me", |request| request.json(&body)).await
+    }
+
     /// A new account with a token that may trade.
     pub async fn register(&self) -> Trader {
         let username = format!("sam-{:016x}", rand::random::<u64>());

@@ -81,6 +81,12 @@ async fn a_full_queue_of_log_lines_stops_no_request() {
     let sam = client.register().await;
     let id = sam.open_portfolio("10000.00").await;
     sam.buy(id, "AAPL", "1").await;
+    // What was lost is counted.
+    let metrics = client.get("/metrics").await;
+    let dropped =
+        metrics.text.lines().find_map(|line| line.strip_prefix("stockyard_log_lines_dropped_total "));
+    let dropped: u64 = dropped.expect("the counter is there").parse().unwrap();
+    assert!(dropped > 0, "{} lines were dropped", dropped);
     server.process.ends_well().await;
     installation.verify().await;
 }

@@ -106,7 +106,8 @@ impl Stack {
         self.installation().verify().await;
     }
 
-    async fn end(&mut self) {
+    /// Ends all processes as a supervisor does, and looks at their logs.
+    pub async fn end(&mut self) {
         for process in self.servers.iter_mut().map(|server| &mut server.process).chain(&mut self.workers) {
             process.ends_well().await;
             for line in process.log().lines() {

@@ -180,7 +180,16 @@ async fn what_no_wait_can_heal_is_refused_at_once() {
     // The commands of a Redis without passwords refuse one.
     let redis = migrated.setting("REDIS_URL").replace("redis://", "redis://sam:wrong@");
     let mut installations = vec![(migrated.with("REDIS_URL", &redis), vec!["worker"], "REDIS_URL")];
-    for url in [no_database, no_role, server.replace("/postgres", "/postgres?no_such_option=1")] {
+    // `scripts/with-services` makes this role.
+    let [wrong_password, no_password] =
+        ["needs_password:wrong@", "needs_password@"].map(|role| server.replace("postgres@", role));
+    for url in [
+        no_database,
+        no_role,
+        wrong_password,
+        no_password,
+        server.replace("/postgres", "/postgres?no_such_option=1"),
+    ] {
         let installation = Installation::full().with("DATABASE_URL", &url);
         installations.push((installation, vec!["serve", "worker", "migrate"], "DATABASE_URL"));
     }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bigdecimal::BigDecimal;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::books::Books;
 use crate::client::{Trader, amount};
 use crate::installation::Installation;
 use crate::process::eventually;
@@ -90,6 +92,34 @@ async fn a_working_order_of_a_killed_worker_is_filled_by_another() {
     stack.workers[0] = stack.installation().worker().await;
     one_is_filled(&sam, id, &orders).await;
     stack.ends_well().await;
+}
+
+/// Others would wait for it to run out before they match an order.
+#[tokio::test]
+async fn the_lease_of_matching_is_given_back_at_the_end_of_a_process() {
+    for (installation, servers, workers) in [(Installation::embedded(), 1, 0), (Installation::full(), 1, 1)] {
+        let mut stack = Stack::of(lively(installation), servers, workers).await;
+        let sam = stack.trader().await;
+        let id = sam.open_portfolio("100000.00").await;
+        sam.buy(id, "AAPL", "10").await;
+        let orders = orders_around_the_market(&sam, id).await;
+        one_is_filled(&sam, id, &orders).await;
+        let mut books = match workers {
+            0 => Books::sqlite(&stack.installation().folder().join("data/stockyard.db")),
+            _ => Books::at(stack.installation().setting("DATABASE_URL")),
+        };
+        let mut lease = || -> Value {
+            let found = books.text("SELECT value AS text FROM installation WHERE key = 'match_orders'");
+            serde_json::from_str(&found).unwrap()
+        };
+        let ends = |lease: &Value| -> DateTime<Utc> { lease["until"].as_str().unwrap().parse().unwrap() };
+        let held = lease();
+        assert!(ends(&held) > Utc::now(), "{held}");
+        stack.end().await;
+        let given_back = lease();
+        assert!(ends(&given_back) <= Utc::now() && ends(&given_back) < ends(&held), "{given_back}");
+        stack.ends_well().await;
+    }
 }
 
 /// Placed while time stands still, seconds before the close.

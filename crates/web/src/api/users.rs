@@ -74,16 +74,27 @@ pub async fn update(
     Ok(HttpResponse::Ok().json(User::from(account)))
 }
 
-/// Delete the account with everything in it. Only for a logged-in browser session.
-#[utoipa::path(delete, path = "/api/v1/users/me", tag = "account", responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody)))]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountDeletion {
+    #[schema(value_type = String)]
+    current_password: SecretString,
+}
+
+/// Delete the account with everything in it. Only for a logged-in browser session, and with the password.
+#[utoipa::path(delete, path = "/api/v1/users/me", tag = "account", request_body = AccountDeletion, responses(
+    (status = 204), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody),
+    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub async fn delete(
     request: HttpRequest,
     user: CurrentUser,
+    Client(client): Client,
+    body: Json<AccountDeletion>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
-    state.services.remove_user(user.account.id).await?;
+    let AccountDeletion { current_password } = body.into_inner();
+    state.services.delete_account(user.account.id, current_password, &client).await?;
     session::log_out(&request);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -204,7 +204,10 @@ async fn an_account_goes_with_everything_in_it() {
     let portfolio = program.open("1000.00").await;
     program.buy(portfolio, "AAPL", "1").await.is(201);
     let (here, elsewhere) = (app.log_in("mara").await, app.log_in("mara").await);
-    here.delete(ME).await.is(204);
+    here.delete(ME).await.is_about("body");
+    here.delete_account("not the password").await.is_refused(403, "wrong_password");
+    here.get(ME).await.is(200);
+    here.delete_account(PASSWORD).await.is(204);
 
     for caller in [&here, &elsewhere, &*program] {
         caller.get(ME).await.is_refused(401, "unauthorized");
@@ -218,7 +221,7 @@ async fn the_last_administrator_stays() {
     let app = TestApp::spawn().await;
     app.register_admin("ada").await;
     let browser = app.log_in("ada").await;
-    assert_json_snapshot!(browser.delete(ME).await.is_refused(409, "last_admin"), @r#"
+    assert_json_snapshot!(browser.delete_account(PASSWORD).await.is_refused(409, "last_admin"), @r#"
     {
       "code": "last_admin",
       "detail": "The last administrator cannot be removed: name another one first.",
@@ -261,7 +264,7 @@ async fn a_token_leaves_the_account_s_security_alone() {
       "type": "urn:stockyard:problem:session_required"
     }
     "#);
-    program.delete(ME).await.is_refused(403, "session_required");
+    program.delete_account(PASSWORD).await.is_refused(403, "session_required");
     program.patch(ME, json!({"username": "mallory"})).await.is_refused(403, "session_required");
     program.patch(ME, json!({"email": "mallory@example.org"})).await.is_refused(403, "session_required");
     program.post("/api/v1/auth/tokens", json!({"name": "second"})).await.is_refused(403, "session_required");

@@ -331,6 +331,12 @@ impl Caller {
         self.ask(Method::DELETE, path).await
     }
 
+    /// Deletes one's own account.
+    pub async fn delete_account(&self, password: &str) -> Answer {
+        let body = json!({"current_password": password}).to_string();
+        self.tell(Method::DELETE, "/api/v1/users/me", "application/json", body).await
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.tell(Method::POST, path, "application/json", body.to_string()).await
     }

@@ -1,10 +1,13 @@
 //! Every address, parameter, field and form with values that nobody expects: an answer in the right form, and never a
 //! fault of the server.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Caller, Json, PASSWORD, TestApp};
+use crate::pages::{links, walk};
 
 /// As they stand in an address.
 fn odd_parameters() -> Vec<String> {
@@ -243,4 +246,190 @@ async fn odd_bodies_of_the_api_are_answered() {
             assert!(matches!(answer.status, 401 | 404 | 413 | 415), "{path}: {}", answer.text());
         }
     }
+}
+
+/// Where the ids and symbols of a page's address stand.
+fn shape(address: &str) -> String {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    let is_variable =
+        |segment: &str| segment.bytes().any(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let path: Vec<&str> =
+        path.split('/').map(|segment| if is_variable(segment) { "{}" } else { segment }).collect();
+    let mut names: Vec<&str> = query.split('&').map(|pair| pair.split('=').next().unwrap()).collect();
+    names.sort_unstable();
+    format!("{}?{}", path.join("/"), names.join("&"))
+}
+
+/// The addresses that the pages link to, one of each shape.
+async fn page_addresses(browser: &Caller) -> Vec<String> {
+    let addresses =
+        walk(browser, &["/", "/portfolios", "/stocks", "/watchlists", "/settings", "/admin"]).await;
+    let of_pages = addresses.into_iter().filter(|address| {
+        !["/static/", "/docs", "/api/", "/health", "/metrics"].iter().any(|start| address.starts_with(start))
+    });
+    let by_shape: BTreeMap<String, String> = of_pages.map(|address| (shape(&address), address)).collect();
+    assert!(by_shape.len() > 30, "{by_shape:#?}");
+    by_shape.into_values().collect()
+}
+
+#[tokio::test]
+async fn odd_addresses_and_parameters_of_pages_are_answered() {
+    let app = TestApp::spawn().await;
+    let (ada, _) = ada(&app).await;
+    ada.post("/api/v1/watchlists", json!({"name": "Odd", "symbols": ["AAPL"]})).await.is(201);
+    for address in page_addresses(&ada).await {
+        let (path, query) = address.split_once('?').unwrap_or((&address, ""));
+        let segments: Vec<&str> = path.split('/').collect();
+        let pairs: Vec<(&str, &str)> = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
+        for value in odd_parameters() {
+            for place in 1..segments.len() {
+                let mut odd = segments.clone();
+                odd[place] = &value;
+                is_orderly(&ada.get(&odd.join("/")).await, &address);
+            }
+            // And a parameter that the page may know although no link has it.
+            for name in pairs.iter().map(|(name, _)| *name).chain(["page", "cursor", "period", "from"]) {
+                let others = pairs.iter().filter(|(other, _)| *other != name);
+                let others: String = others.map(|(name, value)| format!("&{name}={value}")).collect();
+                for query in [format!("{name}={value}{others}"), format!("{name}={value}&{name}={value}")] {
+                    is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
+                }
+            }
+        }
+        for query in ["%", "&&&==&", "%00=%00", "%FF=1", "=", "?", &"a=b&".repeat(1_500)] {
+            is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
+        }
+    }
+}
+
+struct PageForm {
+    page: String,
+    target: String,
+    is_get: bool,
+    fields: Vec<(String, String)>,
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+    let text = rest.split('"').next()?;
+    Some(
+        text.replace("&#x2F;", "/")
+            .replace("&#x27;", "'")
+            .replace("&quot;", "\"")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&amp;", "&"),
+    )
+}
+
+fn forms(page: &str, html: &str) -> Vec<PageForm> {
+    html.split("<form")
+        .skip(1)
+        .map(|rest| {
+            let form = rest.split("</form>").next().unwrap();
+            let head = form.split('>').next().unwrap();
+            let named = form.split('<').skip(1).filter_map(|tag| {
+                let tag = tag.split('>').next().unwrap();
+                Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default()))
+            });
+            // One of several buttons or options of the same name.
+            let fields: BTreeMap<String, String> = named.collect();
+            PageForm {
+                page: page.to_owned(),
+                target: attribute(head, "action")
+                    .map_or(page.to_owned(), |action| action.split('#').next().unwrap().to_owned()),
+                is_get: !head.contains("method=\"post\""),
+                fields: fields.into_iter().collect(),
+            }
+        })
+        .collect()
+}
+
+/// The forms of all pages, one of each kind.
+async fn page_forms(browser: &Caller) -> Vec<PageForm> {
+    let mut kinds = BTreeSet::new();
+    let mut found = Vec::new();
+    for address in page_addresses(browser).await {
+        let answer = browser.get(&address).await.is(200);
+        if !answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+            continue;
+        }
+        for form in forms(&address, &answer.text()) {
+            let names: Vec<String> = form.fields.iter().map(|(name, _)| name.clone()).collect();
+            if kinds.insert((shape(&form.target), names)) {
+                found.push(form);
+            }
+        }
+    }
+    assert!(found.len() > 20, "{kinds:#?}");
+    found
+}
+
+#[tokio::test]
+async fn odd_forms_are_answered() {
+    let app = TestApp::spawn().await;
+    let (ada, _) = ada(&app).await;
+    ada.post("/api/v1/watchlists", json!({"name": "Odd", "symbols": ["AAPL"]})).await.is(201);
+    let long = "a".repeat(9_000);
+    let odd = [
+        "",
+        " ",
+        "\0",
+        "a\0b",
+        "-1",
+        "0",
+        "9223372036854775808",
+        "1e400",
+        "1e-400",
+        "NaN",
+        "\u{1f4a9}",
+        "\u{202e}\r\n",
+        "<script>",
+        "../../etc/passwd",
+        "0000-00-00",
+        "+262142-12-31",
+        "\u{fffd}",
+        &long,
+    ];
+    for form in page_forms(&ada).await {
+        let PageForm { page, target, is_get, fields } = &form;
+        for (field, _) in fields {
+            let others = fields.iter().filter(|(name, _)| name != field);
+            let others: Vec<(&str, &str)> = others.map(|(name, value)| (&**name, &**value)).collect();
+            // A form that says nothing but who may send it is not sent as it should be: it logs out, for example.
+            let is_harmless = field == "csrf" || fields.len() > 2;
+            for value in odd.iter().filter(|_| is_harmless) {
+                let once = [&others[..], &[(&**field, *value)]].concat();
+                let twice = [&once[..], &[(&**field, *value)]].concat();
+                for sent in [&others, &once, &twice] {
+                    let answer = match is_get {
+                        true => {
+                            let mut address = url::form_urlencoded::Serializer::new(format!("{target}?"));
+                            address.extend_pairs(sent);
+                            ada.get(&address.finish()).await
+                        }
+                        false => ada.post_form(target, sent).await,
+                    };
+                    is_orderly(&answer, &format!("{page}: {target}"));
+                }
+            }
+        }
+        if !is_get {
+            for body in ["csrf=%FF%FE", "%", "&&&==&", "csrf", &"a=b&".repeat(20_000), "{\"csrf\": 1}"] {
+                for kind in
+                    ["application/x-www-form-urlencoded", "application/json", "multipart/form-data", "x"]
+                {
+                    let answer = ada.tell(Method::POST, target, kind, body.to_owned()).await;
+                    is_orderly(&answer, &format!("{page}: {target}"));
+                    assert!(answer.status >= 400, "{page}: {target}: {}", answer.status);
+                }
+            }
+        }
+    }
+    // Whatever became of the account's name, the books are as they were.
+    assert!(!links(&ada.get("/").await.is(200).text()).is_empty());
 }

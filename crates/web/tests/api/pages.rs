@@ -559,7 +559,7 @@ async fn administrators_close_accounts_and_run_jobs() {
 }
 
 /// All addresses that a page links to and that are pages of ours.
-fn links(html: &str) -> BTreeSet<String> {
+pub fn links(html: &str) -> BTreeSet<String> {
     html.split("href=\"")
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap().replace("&amp;", "&").replace("&#x2F;", "/"))
@@ -619,7 +619,7 @@ fn assert_well_made(address: &str, html: &str) {
 }
 
 /// Follows every link from `start` on and answers which pages there are.
-async fn walk(browser: &Caller, start: &[&str]) -> BTreeSet<String> {
+pub async fn walk(browser: &Caller, start: &[&str]) -> BTreeSet<String> {
     let mut seen: BTreeSet<String> = start.iter().map(|&page| page.to_owned()).collect();
     let mut queue: VecDeque<String> = seen.iter().cloned().collect();
     while let Some(address) = queue.pop_front() {

@@ -147,7 +147,7 @@ pub async fn tokens_are_shown_once_and_revoked(stack: &Stack) {
     notebook.post("/api/v1/auth/tokens", &json!({"name": "more"})).await.problem(403, "session_required");
     notebook.delete(&path).await.problem(403, "session_required");
     notebook.patch(ME, &json!({"email": "other@example.org"})).await.problem(403, "session_required");
-    notebook.delete(ME).await.problem(403, "session_required");
+    notebook.delete_account(PASSWORD).await.problem(403, "session_required");
     let passwords = json!({"current_password": PASSWORD, "new_password": "another long secret"});
     notebook.post("/api/v1/users/me/password", &passwords).await.problem(403, "session_required");
 
@@ -228,7 +228,7 @@ pub async fn a_deleted_account_is_gone(stack: &Stack) {
     for login in [&browser, &elsewhere] {
         login.log_in(&sam.username, PASSWORD).await.expect(200);
     }
-    browser.delete(ME).await.expect(204);
+    browser.delete_account(PASSWORD).await.expect(204);
     for client in [&browser, &elsewhere, &sam.client] {
         no_longer_let_in(client).await;
     }
