@@ -683,6 +683,7 @@ impl Services {
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
+        check_name(filter.client_order_id.as_deref())?;
         let mut page = self
             .store
             .read(move |tx| {

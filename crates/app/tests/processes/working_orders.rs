@@ -106,7 +106,7 @@ async fn the_lease_of_matching_is_given_back_at_the_end_of_a_process() {
         one_is_filled(&sam, id, &orders).await;
         let mut books = match workers {
             0 => Books::sqlite(&stack.installation().folder().join("data/stockyard.db")),
-            _ => Books::at(stack.installation().setting("DATABASE_URL")),
+            _ => Books::at(&stack.installation().setting("DATABASE_URL")),
         };
         let mut lease = || -> Value {
             let found = books.text("SELECT value AS text FROM installation WHERE key = 'match_orders'");
@@ -118,7 +118,7 @@ async fn the_lease_of_matching_is_given_back_at_the_end_of_a_process() {
         stack.end().await;
         let given_back = lease();
         assert!(ends(&given_back) <= Utc::now() && ends(&given_back) < ends(&held), "{given_back}");
-        stack.ends_well().await;
+        stack.installation().verify().await;
     }
 }
 

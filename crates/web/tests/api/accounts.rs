@@ -1,6 +1,7 @@
 //! Opening an account, one's own account, the password, the end.
 
 use insta::assert_json_snapshot;
+use reqwest::Method;
 use serde_json::json;
 use services::tokens::Scope;
 
@@ -204,7 +205,7 @@ async fn an_account_goes_with_everything_in_it() {
     let portfolio = program.open("1000.00").await;
     program.buy(portfolio, "AAPL", "1").await.is(201);
     let (here, elsewhere) = (app.log_in("mara").await, app.log_in("mara").await);
-    here.delete(ME).await.is_about("body");
+    here.tell(Method::DELETE, ME, "application/json", "{}".into()).await.is_about("body");
     here.delete_account("not the password").await.is_refused(403, "wrong_password");
     here.get(ME).await.is(200);
     here.delete_account(PASSWORD).await.is(204);

@@ -248,6 +248,11 @@ async fn odd_bodies_of_the_api_are_answered() {
     }
 }
 
+async fn with_a_watchlist(ada: &Caller) {
+    let list = ada.post("/api/v1/watchlists", json!({"name": "Odd"})).await.is(201).json();
+    ada.put(&format!("/api/v1/watchlists/{}/items/AAPL", list["id"])).await.is(204);
+}
+
 /// Where the ids and symbols of a page's address stand.
 fn shape(address: &str) -> String {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
@@ -276,7 +281,7 @@ async fn page_addresses(browser: &Caller) -> Vec<String> {
 async fn odd_addresses_and_parameters_of_pages_are_answered() {
     let app = TestApp::spawn().await;
     let (ada, _) = ada(&app).await;
-    ada.post("/api/v1/watchlists", json!({"name": "Odd", "symbols": ["AAPL"]})).await.is(201);
+    with_a_watchlist(&ada).await;
     for address in page_addresses(&ada).await {
         let (path, query) = address.split_once('?').unwrap_or((&address, ""));
         let segments: Vec<&str> = path.split('/').collect();
@@ -373,7 +378,7 @@ async fn page_forms(browser: &Caller) -> Vec<PageForm> {
 async fn odd_forms_are_answered() {
     let app = TestApp::spawn().await;
     let (ada, _) = ada(&app).await;
-    ada.post("/api/v1/watchlists", json!({"name": "Odd", "symbols": ["AAPL"]})).await.is(201);
+    with_a_watchlist(&ada).await;
     let long = "a".repeat(9_000);
     let odd = [
         "",
