@@ -268,7 +268,7 @@ fn shape(address: &str) -> String {
 /// The addresses that the pages link to, one of each shape.
 async fn page_addresses(browser: &Caller) -> Vec<String> {
     let addresses =
-        walk(browser, &["/", "/portfolios", "/stocks", "/watchlists", "/settings", "/admin"]).await;
+        walk(browser, &["/", "/portfolios", "/stocks", "/watchlist", "/settings", "/admin"]).await;
     let of_pages = addresses.into_iter().filter(|address| {
         !["/static/", "/docs", "/api/", "/health", "/metrics"].iter().any(|start| address.starts_with(start))
     });
