@@ -90,6 +90,7 @@ pub fn cors(config: &WebConfig) -> Cors {
                 HeaderName::from_static("idempotent-replayed"),
                 header::LOCATION,
                 header::RETRY_AFTER,
+                HeaderName::from_static("x-request-id"),
             ])
             .block_on_origin_mismatch(false)
             .max_age(3600),
