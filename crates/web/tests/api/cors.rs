@@ -76,7 +76,7 @@ async fn scripts_of_a_listed_origin_read_answers_and_refusals() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(NOTEBOOK));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
-        for name in ["idempotent-replayed", "location", "retry-after"] {
+        for name in ["idempotent-replayed", "location", "retry-after", "x-request-id"] {
             assert!(exposed.contains(name), "{exposed}");
         }
     }
