@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Caller, Json, PASSWORD, TestApp};
-use crate::pages::{links, walk};
+use crate::pages::walk;
 
 /// As they stand in an address.
 fn odd_parameters() -> Vec<String> {
@@ -296,14 +296,15 @@ async fn odd_addresses_and_parameters_of_pages_are_answered() {
                 odd[place] = &value;
                 is_orderly(&ada.get(&odd.join("/")).await, &address);
             }
-            // And a parameter that the page may know although no link has it.
-            for name in pairs.iter().map(|(name, _)| *name).chain(["page", "cursor", "period", "from"]) {
-                let others = pairs.iter().filter(|(other, _)| *other != name);
+            for (name, _) in &pairs {
+                let others = pairs.iter().filter(|(other, _)| other != name);
                 let others: String = others.map(|(name, value)| format!("&{name}={value}")).collect();
-                for query in [format!("{name}={value}{others}"), format!("{name}={value}&{name}={value}")] {
-                    is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
-                }
+                is_orderly(&ada.get(&format!("{path}?{name}={value}{others}")).await, &address);
             }
+        }
+        // Parameters that a page may know although no link has them.
+        for query in ["cursor=%00", "range=%00", "from=0000-00-00", "symbol=%00", "search=%00&search=%00"] {
+            is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
         }
         for query in ["%", "&&&==&", "%00=%00", "%FF=1", "=", "?", &"a=b&".repeat(1_500)] {
             is_orderly(&ada.get(&format!("{path}?{query}")).await, &address);
@@ -316,6 +317,18 @@ struct PageForm {
     target: String,
     is_get: bool,
     fields: Vec<(String, String)>,
+}
+
+impl PageForm {
+    async fn send(&self, browser: &Caller, fields: &[(String, String)]) -> Answer {
+        if self.is_get {
+            let mut address = url::form_urlencoded::Serializer::new(format!("{}?", self.target));
+            browser.get(&address.extend_pairs(fields).finish()).await
+        } else {
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+            browser.post_form(&self.target, &fields).await
+        }
+    }
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
@@ -404,23 +417,20 @@ async fn odd_forms_are_answered() {
         let PageForm { page, target, is_get, fields } = &form;
         for (field, _) in fields {
             let others = fields.iter().filter(|(name, _)| name != field);
-            let others: Vec<(&str, &str)> = others.map(|(name, value)| (&**name, &**value)).collect();
+            let others: Vec<(String, String)> = others.cloned().collect();
             // A form that says nothing but who may send it is not sent as it should be: it logs out, for example.
             let is_harmless = field == "csrf" || fields.len() > 2;
-            for value in odd.iter().filter(|_| is_harmless) {
-                let once = [&others[..], &[(&**field, *value)]].concat();
-                let twice = [&once[..], &[(&**field, *value)]].concat();
-                for sent in [&others, &once, &twice] {
-                    let answer = match is_get {
-                        true => {
-                            let mut address = url::form_urlencoded::Serializer::new(format!("{target}?"));
-                            address.extend_pairs(sent);
-                            ada.get(&address.finish()).await
-                        }
-                        false => ada.post_form(target, sent).await,
-                    };
-                    is_orderly(&answer, &format!("{page}: {target}"));
-                }
+            if !is_harmless {
+                continue;
+            }
+            let with = |values: &[&str]| {
+                let mut sent = others.clone();
+                sent.extend(values.iter().map(|value| (field.clone(), (*value).to_owned())));
+                sent
+            };
+            for sent in odd.iter().map(|value| with(&[value])).chain([with(&[]), with(&["1", "2"])]) {
+                let answer = form.send(&ada, &sent).await;
+                is_orderly(&answer, &format!("{page}: {target}"));
             }
         }
         if !is_get {
@@ -435,6 +445,6 @@ async fn odd_forms_are_answered() {
             }
         }
     }
-    // Whatever became of the account's name, the books are as they were.
-    assert!(!links(&ada.get("/").await.is(200).text()).is_empty());
+    // Nothing of all that has logged her out, or was taken for her password.
+    ada.get("/api/v1/users/me").await.is(200);
 }

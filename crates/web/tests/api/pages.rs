@@ -559,7 +559,7 @@ async fn administrators_close_accounts_and_run_jobs() {
 }
 
 /// All addresses that a page links to and that are pages of ours.
-pub fn links(html: &str) -> BTreeSet<String> {
+fn links(html: &str) -> BTreeSet<String> {
     html.split("href=\"")
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap().replace("&amp;", "&").replace("&#x2F;", "/"))
