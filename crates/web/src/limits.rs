@@ -33,7 +33,7 @@ struct Budgets {
     addresses: DefaultKeyedRateLimiter<String>,
     /// Sign-ups of an address: each costs a password hash and a row for good.
     sign_ups: DefaultKeyedRateLimiter<String>,
-    /// Style sheets, scripts and pictures, of an address.
+    /// Style sheets, scripts, pictures and health checks, of an address.
     files: DefaultKeyedRateLimiter<String>,
     accepted: Mutex<HashMap<Credential, UserId>>,
 }
@@ -139,7 +139,8 @@ fn budget(request: &ServiceRequest, account: Option<UserId>, config: &WebConfig)
     let address = || client_address(request.peer_addr(), request.headers(), config);
     let path = request.match_info().as_str();
     match account {
-        _ if path.starts_with("/static/") => Budget::Files(address()),
+        // A proxy or supervisor may share its address with clients, and must not take the server for dead.
+        _ if path.starts_with("/static/") || path.starts_with("/health/") => Budget::Files(address()),
         _ if *request.method() == Method::POST && matches!(path, "/register" | "/api/v1/auth/register") => {
             Budget::SignUps(address())
         }

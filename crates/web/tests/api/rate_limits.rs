@@ -151,6 +151,16 @@ async fn files_do_not_spend_the_budget_for_pages() {
     }
 }
 
+/// Whoever asks for them may share an address with clients that ask too much.
+#[tokio::test]
+async fn health_checks_are_answered_when_the_budget_of_their_address_is_spent() {
+    let app = limited().await;
+    exhaust(&app.anonymous(), Method::GET, ME).await;
+    for path in ["/health/live", "/health/ready"] {
+        app.anonymous().get(path).await.is(200);
+    }
+}
+
 #[tokio::test]
 async fn each_address_behind_a_trusted_proxy_has_its_own_budget() {
     let app = TestApp::spawn_with(|config| {
