@@ -111,7 +111,11 @@ impl Request {
 
     /// How it may be refused.
     fn refusals(&self) -> &[&str] {
-        match self.wish {
+        match &self.wish {
+            // The price has passed one of the exits since it was asked for.
+            Wish::Place(order) if order["order_class"] == "bracket" => {
+                &["insufficient_buying_power", "insufficient_shares", "invalid_fields"]
+            }
             Wish::Place(_) => &["insufficient_buying_power", "insufficient_shares"],
             Wish::Replace(..) => {
                 &["order_not_open", "insufficient_buying_power", "insufficient_shares", "invalid_fields"]
