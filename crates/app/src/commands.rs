@@ -15,6 +15,7 @@ use services::accounts::Registration;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
 use services::splits::SplitResolution;
+use services::verify::Report;
 use services::{Error, Services};
 use web::WebConfig;
 use worker::WorkerConfig;
@@ -215,7 +216,8 @@ async fn report_damage(config: &Config) -> Result<bool> {
     Ok(true)
 }
 
-pub async fn verify(config: &Config) -> Result<ExitCode> {
+/// `repair` is whether to repair without asking; `None` repairs nothing.
+pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
     if let Some(file) = DatabaseFile::of(config)? {
         file.require()?;
     }
@@ -223,7 +225,46 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let store = wiring::ready_store(config).await?;
-    let services: Services = wiring::services(config, store, Role::Command).await?;
+    // Snapshots are taken again at the prices of the deployment's source.
+    let role = if repair.is_some() { Role::PricingCommand } else { Role::Command };
+    let services: Services = wiring::services(config, store, role).await?;
+    let mut report = verify_and_report(&services).await?;
+    if let Some(without_asking) = repair.filter(|_| !report.differences.is_empty()) {
+        say!(
+            "Repairing suspends contradicted splits, takes wrong fills back by reversal lines and cancels the open orders of their \
+             stocks, and takes wrong snapshots again. Nothing that was booked is changed or deleted. Make a backup first."
+        )?;
+        if !without_asking && !confirmed("Repair the books now? Type yes: ")? {
+            say!("Nothing was changed.")?;
+            return Ok(ExitCode::FAILURE);
+        }
+        let repaired = services.repair(&report).await?;
+        say!(
+            "{} splits suspended, {} fills taken back, {} sessions valued again.",
+            repaired.splits,
+            repaired.fills,
+            repaired.sessions
+        )?;
+        for (portfolio, why) in &repaired.left {
+            say!("portfolio {portfolio}: not repaired: {why}")?;
+        }
+        report = verify_and_report(&services).await?;
+    }
+    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks on the terminal, or reads the answer from standard input.
+fn confirmed(question: &str) -> Result<bool> {
+    if std::io::stdin().is_terminal() {
+        std::io::stdout().write_all(question.as_bytes())?;
+        std::io::stdout().flush()?;
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim() == "yes")
+}
+
+async fn verify_and_report(services: &Services) -> Result<Report> {
     let bar = measured_bar("portfolios");
     let report = services
         .verify(|done, total| {
@@ -247,7 +288,7 @@ pub async fn verify(config: &Config) -> Result<ExitCode> {
             n => format!("{n} differences."),
         }
     )?;
-    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report)
 }
 
 pub async fn resolve_split(

@@ -66,7 +66,14 @@ enum Command {
         date: Option<NaiveDate>,
     },
     /// Rebuild the books from the journal and report every difference
-    Verify,
+    Verify {
+        /// Then repair what can be repaired, by reversal lines of the journals; asks first
+        #[arg(long)]
+        repair: bool,
+        /// Repair without asking
+        #[arg(long, requires = "repair")]
+        yes: bool,
+    },
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
@@ -101,7 +108,8 @@ enum Command {
 /// Of processes that keep running.
 #[derive(clap::Args)]
 struct ProcessOptions {
-    /// Go on with another price source although there are positions or working orders at the old one's prices
+    /// Go on with another price source although there are positions or working orders at the old one's prices; open orders
+    /// are canceled
     #[arg(long)]
     accept_price_source_change: bool,
 }
@@ -203,7 +211,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Worker(options) => commands::worker(&config, options.accept_price_source_change).await,
             Command::Migrate(create) => commands::migrate(&config, create.or(Create::Never)).await,
             Command::Snapshot { date } => commands::snapshot(&config, date).await,
-            Command::Verify => commands::verify(&config).await,
+            Command::Verify { repair, yes } => commands::verify(&config, repair.then_some(yes)).await,
             Command::Stock(StockCommand::ResolveSplit { symbol, resolution, ratio, reason }) => {
                 commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
             }

@@ -237,7 +237,13 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
     let source = market.quotes.source();
     match role {
         Role::Process { accept_price_source_change } => {
-            providers::claim_price_source(&store, &source, accept_price_source_change).await?;
+            let accepted = accept_price_source_change;
+            let canceled = providers::claim_price_source(&store, &source, accepted, market.now()).await?;
+            if canceled > 0 {
+                crate::telemetry::announce(&format!(
+                    "The price source is {source} from now on: {canceled} open orders were canceled, and their owners are told why"
+                ));
+            }
         }
         Role::PricingCommand => providers::check_price_source(&store, &source).await?,
         Role::Command => {}

@@ -251,6 +251,11 @@ impl SplitRatio {
         Price::quotient(&(&old.0 * &self.old_shares()), &self.new_shares(), mode).checked().ok()
     }
 
+    /// [`SplitRatio::price`], half-even.
+    pub fn price_half_even(&self, old: &Price) -> Option<Price> {
+        self.price(old, RoundingMode::HalfEven)
+    }
+
     /// The split that takes this one back.
     #[must_use]
     pub fn inverse(&self) -> Self {

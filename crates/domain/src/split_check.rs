@@ -66,13 +66,8 @@ pub struct SplitCheck {
     pub reference: Option<(Price, Timestamp)>,
     /// The price that the split led to expect and the first one after it, both in the shares after the split.
     pub compared: Option<(Price, Price)>,
-}
-
-impl SplitCheck {
-    /// Of a split that nobody has looked at yet.
-    pub fn awaiting() -> Self {
-        Self { confirmation: SplitConfirmation::Awaiting, reference: None, compared: None }
-    }
+    /// An administrator has decided on it, whatever prices say.
+    pub by_administrator: bool,
 }
 
 /// Why nothing fills in a stock.

@@ -41,6 +41,7 @@ struct ActionRow {
     reference_at: Option<Timestamp>,
     expected_price: Option<Price>,
     found_price: Option<Price>,
+    decided_by: Option<String>,
     reversed_at: Option<Timestamp>,
 }
 
@@ -68,6 +69,7 @@ fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
         confirmation,
         reference: row.reference_price.zip(row.reference_at),
         compared: row.expected_price.zip(row.found_price),
+        by_administrator: row.decided_by.as_deref() == Some("administrator"),
     });
     let id = CorporateActionId::stored(row.action_key);
     Ok(KnownAction {

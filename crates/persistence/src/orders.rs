@@ -340,6 +340,16 @@ pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
         .load(tx.conn)?)
 }
 
+/// Portfolios that have open orders, in order of id.
+pub fn portfolios_with_open(tx: &mut Tx<'_>) -> Result<Vec<PortfolioId>, StoreError> {
+    Ok(orders::table
+        .filter(is_open())
+        .select(orders::portfolio_id)
+        .distinct()
+        .order(orders::portfolio_id)
+        .load(tx.conn)?)
+}
+
 /// The ids of a portfolio's open orders, roots before their legs.
 pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table

@@ -320,7 +320,10 @@ impl Services {
         Ok(outcome)
     }
 
-    async fn take_snapshots_again(&self, alive: &mut (impl FnMut() -> bool + Send)) -> Result<usize> {
+    pub(crate) async fn take_snapshots_again(
+        &self,
+        alive: &mut (impl FnMut() -> bool + Send),
+    ) -> Result<usize> {
         let (since, newest) = self
             .store
             .read(|tx| {

@@ -27,6 +27,7 @@ pub mod performance;
 pub mod portfolios;
 mod provider_store;
 pub mod providers;
+pub mod repair;
 mod search_text;
 mod secret;
 pub mod sessions;

@@ -2,10 +2,12 @@
 
 use chrono::{Datelike, NaiveDate};
 use domain::calendar::exchange_date;
-use domain::{Freshness, PriceSource, Timestamp};
+use domain::{Freshness, PriceSource, Quantity, Timestamp};
 use market_data::{BreakerState, ListedStock, Pot, Purpose, QuoteError};
 use persistence::listings::{self, Listed};
-use persistence::{Store, StoreError, Tx, installation, orders, positions, providers, stocks, transactions};
+use persistence::{
+    Store, StoreError, Tx, installation, orders, portfolios, positions, providers, stocks, transactions,
+};
 use thiserror::Error;
 
 use crate::Services;
@@ -96,7 +98,7 @@ pub enum PriceSourceError {
     #[error(
         "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA now says \
          {configured}, whose prices are others. Set it back, or start once with --accept-price-source-change to go on \
-         at the new source's prices"
+         at the new source's prices; open orders are canceled then"
     )]
     Changed { recorded: String, configured: String },
     #[error(transparent)]
@@ -104,7 +106,9 @@ pub enum PriceSourceError {
 }
 
 /// Records whose prices a deployment has. Another source than before is refused while anything is held or on order,
-/// unless that is accepted: positions would be worth something else from one moment to the next.
+/// unless that is accepted: positions would be worth something else from one moment to the next. With an accepted change all
+/// open orders are canceled, at the market time `now`: their owners chose their prices by the old source's. Answers how
+/// many.
 ///
 /// # Errors
 /// [`PriceSourceError::Changed`].
@@ -112,15 +116,20 @@ pub async fn claim_price_source(
     store: &Store,
     source: &PriceSource,
     accept_change: bool,
-) -> std::result::Result<(), PriceSourceError> {
+    now: Timestamp,
+) -> std::result::Result<usize, PriceSourceError> {
     let configured = source.to_string();
-    let before = store
+    let (before, canceled) = store
         .write(move |tx| {
             // Processes that start together agree on one.
             installation::lock(tx)?;
             let before = check(tx, &configured, accept_change)?;
+            let canceled = match &before {
+                Some(before) => cancel_open_orders(tx, before, &configured, now)?,
+                None => 0,
+            };
             installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)?;
-            Ok::<_, PriceSourceError>(before)
+            Ok::<_, PriceSourceError>((before, canceled))
         })
         .await?;
     if let Some(before) = before {
@@ -130,10 +139,58 @@ pub async fn claim_price_source(
             before,
             after = %source,
             accepted = accept_change,
+            canceled_orders = canceled,
             "prices come from another source from now on"
         );
     }
-    Ok(())
+    Ok(canceled)
+}
+
+/// Cancels all open orders, each with the reason. Answers how many.
+fn cancel_open_orders(
+    tx: &mut Tx<'_>,
+    before: &str,
+    after: &str,
+    now: Timestamp,
+) -> std::result::Result<usize, StoreError> {
+    let reason = format!(
+        "the price source was changed from {before} to {after}, whose prices are others: order again"
+    );
+    let owners = orders::portfolios_with_open(tx)?;
+    let mut canceled = 0;
+    for mut locked in portfolios::lock(tx, &owners)? {
+        let portfolio = &mut locked.portfolio;
+        let open = orders::open_ids(tx, portfolio.id)?;
+        let mut groups = orders::groups(tx, &open)?;
+        let pairs: Vec<_> = groups.iter().map(|group| (portfolio.id, group.root().stock_id)).collect();
+        for ((_, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            portfolio.positions.insert(stock, position);
+            portfolio.reserved.shares.insert(stock, reserved);
+        }
+        let at = locked.last.max(now);
+        for group in &mut groups {
+            canceled += group.orders.iter().filter(|order| order.status.is_open()).count();
+            portfolio
+                .cancel_for(group, &reason, at)
+                .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+        }
+        let changed: Vec<_> = groups.iter().flat_map(|group| &group.orders).collect();
+        orders::update(tx, &changed)?;
+        let none = Quantity::zero();
+        let held: Vec<positions::Changed<'_>> = portfolio
+            .positions
+            .iter()
+            .map(|(stock, position)| positions::Changed {
+                portfolio: portfolio.id,
+                stock: *stock,
+                position,
+                reserved: portfolio.reserved.shares.get(stock).unwrap_or(&none),
+            })
+            .collect();
+        positions::save(tx, &held)?;
+        portfolios::save_cash(tx, &[(portfolio, at)])?;
+    }
+    Ok(canceled)
 }
 
 /// As [`claim_price_source`] for commands that write prices beside the servers: nothing is recorded.

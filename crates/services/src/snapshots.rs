@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use chrono::{Days, NaiveDate, TimeDelta};
+use domain::calendar::exchange_date;
 use domain::share_basis::session_basis;
 use domain::{
     AsTraded, Bar, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
@@ -29,6 +30,8 @@ use crate::splits::price_before_split;
 /// Portfolios that are read and written in one transaction.
 const BATCH: i64 = 500;
 const SMALLEST_BATCH: i64 = 20;
+/// After so many sessions the close of a delisted stock's last session is not waited for any more.
+const SESSIONS_TO_WAIT: usize = 10;
 /// Closes of later sessions that show that a session without one had no trade: the newest may be published first.
 const LATER_CLOSES: usize = 2;
 /// How far back the close before a session without a trade is looked for at the source.
@@ -187,9 +190,23 @@ impl Services {
                 Some((day, price)) => (day, Some(splits.convert(stock.id, price, basis))),
                 None => (None, None),
             };
-            // A delisted stock gets no further close: its last one stays.
-            let is_final =
-                day == Some(date) || (day.is_some() && stock.delisted_on.is_some_and(|on| on <= date));
+            // A delisted stock gets no further close: its last one stays, once that of its last session is there. The run
+            // of that session may still be under way.
+            let ended_on = stock.delisted_on.filter(|on| *on <= date);
+            let last_session = ended_on.map(|on| calendar.before(on).date);
+            if let Some(last) = last_session.filter(|last| day.is_none_or(|day| day < *last))
+                && let Some(close) = self.fetch_close(&stock, last, prices.asked_at).await?
+            {
+                let close = AsTraded::new(close, session_basis(calendar, last));
+                prices.known.insert(stock.id, (splits.convert(stock.id, close, basis), false));
+                continue;
+            }
+            let is_given_up = last_session.is_some_and(|last| {
+                let today = exchange_date(prices.asked_at);
+                calendar.sessions(last, today).count() > SESSIONS_TO_WAIT
+            });
+            let is_final = day == Some(date)
+                || (day.is_some() && last_session.is_some() && (day >= last_session || is_given_up));
             let price = match price {
                 Some(price) if is_final => (price, false),
                 older => match self.fetch_close(&stock, date, prices.asked_at).await? {

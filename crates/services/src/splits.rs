@@ -123,6 +123,19 @@ impl Services {
         Ok(held.collect())
     }
 
+    /// Symbols whose trading is halted. When the database fails, none: prices are hints there.
+    pub(crate) async fn halted_symbols(&self) -> Vec<Symbol> {
+        let now = self.market.now();
+        let is_halted = |known: &KnownAction| known.hold(now).is_some_and(|hold| hold.is_halt());
+        match self.undecided_splits().await {
+            Ok(splits) if splits.iter().any(is_halted) => {
+                let held = self.held_splits().await.unwrap_or_default();
+                held.into_iter().filter(|held| held.hold.is_halt()).map(|held| held.symbol).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Looks for the first price after each split in effect, and confirms or suspends it. Safe to repeat.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use crate::Services;
 use crate::error::{Error, Result};
 use crate::search_text::search_text;
 use crate::splits::price_before_split;
+use crate::valuation::after_trading_ended;
 
 /// How far back a history goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -353,8 +354,15 @@ impl Services {
         match self.in_shares_at(traded, at).await {
             Ok(quotes) => {
                 let mut quotes = quotes.into_iter();
-                let mut with_quote = |why_stale| quotes.next().map(|quote| LatestQuote { quote, why_stale });
-                reasons.into_iter().filter_map(|reason| reason.map(&mut with_quote).transpose()).collect()
+                let since = self.market.previous_close_at(at);
+                let mut with_quote = |stock: &Stock, why_stale| {
+                    let quote = after_trading_ended(stock, quotes.next()?, since);
+                    Some(LatestQuote { quote, why_stale })
+                };
+                let found = stocks.iter().map(Borrow::borrow).zip(reasons);
+                found
+                    .filter_map(|(stock, reason)| reason.map(|why| with_quote(stock, why)).transpose())
+                    .collect()
             }
             Err(error) => every_one(error, stocks.len()),
         }
@@ -576,6 +584,10 @@ impl Services {
             .store
             .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, source.as_str(), first, last)?));
         match (stored.await?, answer) {
+            // A stock that had a price is not unknown, whatever the source says now: it has no history here.
+            (stored, Err(Error::UnknownSymbol(_) | Error::NotTradable { .. })) if stock.last.is_some() => {
+                Ok(stored)
+            }
             (stored, Err(error)) if stored.is_empty() => Err(error),
             (stored, _) => Ok(stored),
         }

@@ -67,7 +67,8 @@ impl Loaded {
         let Self { portfolio, positions, today, dividends_today, .. } = self;
         let mut failure = None;
         let priced = positions.iter().map_while(|(stock, position, reserved)| {
-            priced(stock, position, reserved, quote_of(stock.id)).map_err(|error| failure = Some(error)).ok()
+            let quote = quote_of(stock.id).map(|quote| after_trading_ended(stock, quote, self.since));
+            priced(stock, position, reserved, quote).map_err(|error| failure = Some(error)).ok()
         });
         let cash = Cash {
             balance: portfolio.cash_balance.clone(),
@@ -258,6 +259,15 @@ impl Services {
         // They are asked for in the same order.
         let mut quotes = wanted.iter().zip(quotes).peekable();
         loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1, now)
+    }
+}
+
+/// A delisted stock changes no more: from the session after its last one its price is also its previous close. `since` is
+/// the previous close of the market.
+pub(crate) fn after_trading_ended(stock: &Stock, quote: Quote, since: Timestamp) -> Quote {
+    match stock.delisted_on.is_some() && quote.as_of <= since {
+        true => Quote { previous_close: Some(quote.price.clone()), ..quote },
+        false => quote,
     }
 }
 

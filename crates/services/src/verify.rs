@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
 use domain::journal::{Books, booked_since};
 use domain::share_basis::session_basis;
+use domain::split_check::{SplitVerdict, judge_split};
 use domain::{
-    ActionId, AsTraded, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money, OrderId,
-    OrderStatus, PortfolioId, Position, Price, Quantity, Rounding, Session, Side, Snapshot, SplitHistory,
-    SplitRatio, StockId, Timestamp, TransactionId, TransactionType,
+    ActionId, AsTraded, Bar, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money,
+    OrderId, OrderStatus, PortfolioId, Position, Price, Quantity, Rounding, Session, Side, Snapshot,
+    SplitConfirmation, SplitHistory, SplitRatio, StockId, Timestamp, TransactionId, TransactionType,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use persistence::corporate_actions::Applied;
@@ -40,6 +42,20 @@ const MOST_HOLDINGS: usize = 50_000;
 pub struct Difference {
     pub portfolio_id: PortfolioId,
     pub what: String,
+    pub concern: Concern,
+}
+
+/// What a difference is about: how it can be repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Concern {
+    /// Something that was changed behind the program's back: nothing repairs it.
+    Books,
+    /// A snapshot, which can be taken again.
+    Snapshot(NaiveDate),
+    /// A split that the closes around it contradict: the expected price and the one found.
+    Split(ActionId, Price, Price),
+    /// A fill at a price that its receipt, or the stock's splits, contradict.
+    Fill(TransactionId),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +135,7 @@ fn check_range(tx: &mut Tx<'_>, after: PortfolioId, last: PortfolioId, calendar:
     for (id, rows) in counted {
         *sizes.entry(id).or_default() += rows;
     }
-    let known = Known::load(tx)?;
+    let known = Known::load(tx, calendar)?;
     let mut report = Report::default();
     let mut window: Vec<PortfolioRecord> = Vec::new();
     let mut rows = 0;
@@ -276,6 +292,8 @@ struct Check<'a> {
     last: Option<TransactionId>,
     reserved_cash: Money,
     reserved: BTreeMap<StockId, Quantity>,
+    /// Fills at prices that cannot be, unless they are reversed later.
+    odd_fills: BTreeMap<TransactionId, String>,
     report: Report,
 }
 
@@ -297,6 +315,7 @@ impl<'a> Check<'a> {
             last: None,
             reserved_cash: Money::zero(),
             reserved: BTreeMap::new(),
+            odd_fills: BTreeMap::new(),
             report: Report { portfolios: 1, snapshots: finals.len(), ..Report::default() },
         };
         check.turn_page();
@@ -304,7 +323,11 @@ impl<'a> Check<'a> {
     }
 
     fn differ(&mut self, what: String) {
-        self.report.differences.push(Difference { portfolio_id: self.row.id, what });
+        self.differ_about(what, Concern::Books);
+    }
+
+    fn differ_about(&mut self, what: String, concern: Concern) {
+        self.report.differences.push(Difference { portfolio_id: self.row.id, what, concern });
     }
 
     /// Goes on to the next snapshot.
@@ -320,6 +343,7 @@ impl<'a> Check<'a> {
                 None => self.report.differences.push(Difference {
                     portfolio_id: self.row.id,
                     what: format!("snapshot of {}: the market had no session on that day", snapshot.date),
+                    concern: Concern::Books,
                 }),
             }
         }
@@ -376,6 +400,13 @@ impl<'a> Check<'a> {
         {
             self.net_flow += &entry.amount;
         }
+        if let Some(reversal) = &entry.reverses {
+            self.odd_fills.remove(&reversal.of);
+        }
+        let odd = odd_receipt(entry).or_else(|| self.actions.known.odd_basis(entry, self.calendar));
+        if let Some(what) = odd {
+            self.odd_fills.insert(id, what);
+        }
         if let Err(what) = self.books.apply_after(entry, since) {
             self.differ(format!("transaction {}: {what}", id.0));
         }
@@ -426,6 +457,23 @@ impl<'a> Check<'a> {
     fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
+        for (id, what) in std::mem::take(&mut self.odd_fills) {
+            self.differ_about(format!("transaction {}: {what}", id.0), Concern::Fill(id));
+        }
+        let contradicted: Vec<_> = self
+            .actions
+            .had
+            .keys()
+            .filter_map(|id| Some((*id, self.actions.known.contradicted.get(id)?)))
+            .collect();
+        for (id, (key, expected, found)) in contradicted {
+            self.differ_about(
+                format!(
+                    "{key} leads to a price of about {expected}, and the first close after it is {found}"
+                ),
+                Concern::Split(id, expected.clone(), found.clone()),
+            );
+        }
         let row = self.row;
         for what in self.actions.end(row) {
             self.differ(what);
@@ -482,20 +530,110 @@ impl<'a> Check<'a> {
     }
 }
 
+/// The most that slippage makes a fill worse than its quote, as a ratio. More is not slippage.
+const MOST_SLIPPAGE: f64 = 0.5;
+/// A ratio that rounding to the tick cannot reach.
+const ROUNDING: f64 = 1e-9;
+/// So many days around a split fills and closes are compared with it.
+const AROUND_SPLIT: Days = Days::new(14);
+
+/// What is wrong with a fill's price by its own receipt: a fill is at the quoted price or worse, by the slippage.
+fn odd_receipt(entry: &JournalEntry) -> Option<String> {
+    let (price, quoted) = (entry.price.as_ref()?, &entry.receipt.as_ref()?.quoted_price);
+    let change = price.change_ratio(quoted)?;
+    let worse = match entry.transaction_type {
+        TransactionType::Buy => change,
+        TransactionType::Sell => -change,
+        _ => return None,
+    };
+    match () {
+        () if worse < -ROUNDING => Some(format!("fills at {price}, better than the quoted price {quoted}")),
+        () if worse > MOST_SLIPPAGE => Some(format!("fills at {price}, far from the quoted price {quoted}")),
+        () => None,
+    }
+}
+
 /// The corporate actions there are.
 struct Known {
     by_id: HashMap<ActionId, KnownAction>,
     by_stock: HashMap<StockId, Vec<ActionId>>,
+    /// Stored bars around the splits in force, as traded.
+    bars: HashMap<StockId, BTreeMap<NaiveDate, Bar>>,
+    /// Splits that the closes around them contradict: name, expected and found price.
+    contradicted: HashMap<ActionId, (String, Price, Price)>,
 }
 
 impl Known {
-    fn load(tx: &mut Tx<'_>) -> Result<Self> {
-        let mut known = Self { by_id: HashMap::new(), by_stock: HashMap::new() };
+    fn load(tx: &mut Tx<'_>, calendar: Calendar) -> Result<Self> {
+        let mut known = Self {
+            by_id: HashMap::new(),
+            by_stock: HashMap::new(),
+            bars: HashMap::new(),
+            contradicted: HashMap::new(),
+        };
         for action in corporate_actions::all(tx)? {
+            if action.ratio().is_some() {
+                let ex_on = action.action.ex_on;
+                let around = stocks::bars(tx, action.stock_id, ex_on - AROUND_SPLIT, ex_on + AROUND_SPLIT)?;
+                let bars = known.bars.entry(action.stock_id).or_default();
+                bars.extend(around.into_iter().map(|bar| (bar.date, bar)));
+            }
             known.by_stock.entry(action.stock_id).or_default().push(action.id);
             known.by_id.insert(action.id, action);
         }
+        let contradicted = known.by_id.values().filter_map(|action| {
+            let (expected, found) = known.contradiction(action, calendar)?;
+            Some((action.id, (action.action.id.to_string(), expected, found)))
+        });
+        known.contradicted = contradicted.collect();
         Ok(known)
+    }
+
+    fn history(&self, stock: StockId) -> SplitHistory {
+        let ids = self.by_stock.get(&stock).map_or(&[][..], Vec::as_slice);
+        SplitHistory::of_known(ids.iter().filter_map(|id| self.by_id.get(id)))
+    }
+
+    /// The price that a split leads to expect and the first close after it, when they contradict each other.
+    fn contradiction(&self, split: &KnownAction, calendar: Calendar) -> Option<(Price, Price)> {
+        let check = split.check.as_ref().filter(|check| !check.by_administrator)?;
+        let is_booked = check.confirmation == SplitConfirmation::Confirmed && split.applied_at.is_some();
+        split.ratio().filter(|_| is_booked)?;
+        let bars = self.bars.get(&split.stock_id)?;
+        let (before_on, before) = bars.range(..split.action.ex_on).next_back()?;
+        let (after_on, after) = bars.range(split.action.ex_on..).next()?;
+        let before = AsTraded::new(before.close.clone(), session_basis(calendar, *before_on));
+        let expected = self.history(split.stock_id).convert(before, session_basis(calendar, *after_on));
+        let found = after.close.clone();
+        (judge_split(&expected, &found) == SplitVerdict::Contradicted).then_some((expected, found))
+    }
+
+    /// Whether a fill's quoted price is in the shares of before or after a split that it should not be in: the day's bar
+    /// contradicts it, and fits once the split is undone.
+    fn odd_basis(&self, entry: &JournalEntry, calendar: Calendar) -> Option<String> {
+        let (stock, receipt) = (entry.stock_id?, entry.receipt.as_ref()?);
+        let bars = self.bars.get(&stock)?;
+        let day = exchange_date(receipt.quoted_at);
+        let (on, bar) = bars.range(..=day).next_back().filter(|(on, _)| **on + AROUND_SPLIT >= day)?;
+        let bar = AsTraded::new(bar.clone(), session_basis(calendar, *on));
+        let bar = self.history(stock).convert(bar, entry.timestamp);
+        let fits = |price: &Price| {
+            (bar.low <= *price && *price <= bar.high)
+                || [&bar.low, &bar.high].iter().any(|of| judge_split(of, price) == SplitVerdict::Confirmed)
+        };
+        let quoted = &receipt.quoted_price;
+        if fits(quoted) {
+            return None;
+        }
+        let splits = self.by_stock.get(&stock)?.iter().filter_map(|id| self.by_id.get(id)?.ratio());
+        let ratio = splits
+            .flat_map(|ratio| [ratio, ratio.inverse()])
+            .find(|ratio| ratio.price_half_even(quoted).is_some_and(|right| fits(&right)))?;
+        Some(format!(
+            "fills on a quoted price of {quoted}, and the stock closed at {} in the shares of the fill: the price is in \
+             the shares of before or after a split ({ratio})",
+            bar.close
+        ))
     }
 }
 
@@ -674,6 +812,7 @@ fn amount_differs(
     (stored != computed).then(|| Difference {
         portfolio_id,
         what: format!("snapshot of {date}: {name} is {stored}, the journal gives {computed}"),
+        concern: Concern::Snapshot(date),
     })
 }
 
@@ -749,7 +888,7 @@ impl Unpriced {
             differences.extend(amount_differs(id, date, "total_value", &snapshot.total_value, &total));
             if missing > 0 {
                 let what = format!("snapshot of {date}: {missing} closing prices are missing");
-                differences.push(Difference { portfolio_id: id, what });
+                differences.push(Difference { portfolio_id: id, what, concern: Concern::Snapshot(date) });
             }
         }
         Ok(differences)

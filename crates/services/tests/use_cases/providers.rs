@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Calendar, Freshness, OrderStatus, PriceSource, Side, Symbol, UserId};
+use domain::{
+    Attached, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, Symbol, UserId,
+};
 use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Rules, Yahoo, YahooConfig};
 use persistence::stocks;
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use services::{Error, Market, Services};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use super::harness::{Exchange, Investor, day, gtc, limit, money, order, quantity, shares, symbol};
+use super::harness::{Exchange, Investor, day, gtc, limit, money, order, price, quantity, shares, symbol};
 
 const KEY: &str = "TESTKEY0000";
 
@@ -625,8 +627,9 @@ async fn real_prices_never_fall_back_to_simulated_ones() {
 async fn another_price_source_is_refused_while_something_is_held_unless_it_is_accepted() {
     let exchange = Exchange::new().await;
     let (simulated, real) = (PriceSource::from("simulated/sim-v1"), PriceSource::from("alpha_vantage"));
-    let claim =
-        async |source: &PriceSource, accept| claim_price_source(exchange.store(), source, accept).await;
+    let claim = async |source: &PriceSource, accept| {
+        claim_price_source(exchange.store(), source, accept, exchange.clock.now()).await
+    };
     claim(&real, false).await.unwrap();
     claim(&simulated, false).await.unwrap();
     let sam = exchange.investor("sam", "1000.00").await;
@@ -653,13 +656,56 @@ async fn another_price_source_is_refused_while_something_is_held_unless_it_is_ac
 }
 
 #[tokio::test]
+async fn an_accepted_change_of_the_price_source_cancels_open_orders() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.investor("sam", "10000").await, exchange.investor("mia", "10000").await);
+    exchange.buy(sam, "AAPL", "10").await.unwrap();
+    let mut open = Vec::new();
+    for (who, command) in [
+        (sam, gtc(Side::Sell, "AAPL", "4", limit("170.00"))),
+        (sam, gtc(Side::Buy, "MSFT", "1", limit("300.00"))),
+        (mia, gtc(Side::Buy, "AAPL", "1", limit("100.00"))),
+    ] {
+        open.push((who, exchange.accepted(who, command).await));
+    }
+    let bracket = PlaceOrder {
+        attached: Attached::Bracket {
+            take_profit: price("180.00"),
+            stop_loss: StopLoss { stop: price("120.00"), limit: None },
+        },
+        ..gtc(Side::Buy, "AAPL", "5", limit("145"))
+    };
+    open.push((mia, exchange.accepted(mia, bracket).await));
+    let claim = async |source: &str| {
+        let source = PriceSource::from(source);
+        claim_price_source(exchange.store(), &source, true, exchange.clock.now()).await.unwrap()
+    };
+    assert_eq!(claim("fixed").await, 0, "the same source as before");
+    for (who, id) in &open {
+        assert!(exchange.look(*who, *id).await.status.is_open());
+    }
+    assert_eq!(claim("yahoo").await, 6, "with the two exits");
+    for (who, id) in &open {
+        let order = exchange.look(*who, *id).await;
+        assert_eq!(order.status, OrderStatus::Canceled);
+        let reason = order.reject_reason.unwrap();
+        assert!(reason.contains("price source was changed from fixed to yahoo"), "{reason}");
+    }
+    assert_eq!(exchange.buying_power(sam).await, exchange.cash(sam).await, "nothing is kept any more");
+    assert_eq!(claim("yahoo").await, 0);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
 async fn a_database_from_before_tells_its_price_source_by_its_newest_fill() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let real = PriceSource::from("alpha_vantage");
-    assert!(claim_price_source(exchange.store(), &real, false).await.is_err());
-    claim_price_source(exchange.store(), &PriceSource::from("fixed"), false).await.unwrap();
+    assert!(claim_price_source(exchange.store(), &real, false, exchange.clock.now()).await.is_err());
+    claim_price_source(exchange.store(), &PriceSource::from("fixed"), false, exchange.clock.now())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

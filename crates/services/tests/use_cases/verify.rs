@@ -228,6 +228,15 @@ async fn entries_that_cannot_have_happened_are_found() {
         entry.amount = money("320.00");
     };
     said(forged(more).await, "sells 2 of 1 held");
+    // By its own receipt.
+    let better = |entry: &mut JournalEntry| {
+        entry.receipt.as_mut().unwrap().quoted_price = "159.99".parse().unwrap();
+    };
+    said(forged(better).await, "fills at 160.00, better than the quoted price 159.99");
+    let far = |entry: &mut JournalEntry| {
+        entry.receipt.as_mut().unwrap().quoted_price = "1600.00".parse().unwrap();
+    };
+    said(forged(far).await, "fills at 160.00, far from the quoted price 1600.00");
     let overdrawn = |entry: &mut JournalEntry| {
         *entry = JournalEntry::cash(entry.portfolio_id, money("-860.01"), entry.timestamp);
     };
