@@ -179,6 +179,8 @@ async fn suspended(freshness: Freshness) -> (World, [OrderId; 2]) {
     for command in terms {
         orders.push(world.exchange.accepted(world.sam, command).await);
     }
+    // Would fill at the first price if anything did.
+    world.exchange.accepted(world.sam, gtc(Side::Buy, "AAPL", "1", limit("60.00"))).await;
     world.announce("20:1").await;
     world.open();
     world.act().await;
@@ -221,6 +223,10 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
         let shown = exchange.quote_for(None, &symbol("AAPL")).await.unwrap();
         assert_eq!((shown.quote.price, shown.quote.stale), (price("90.00"), true));
         assert!(shown.why_stale.unwrap().to_string().contains("20:1"));
+        world.act().await;
+        let orders = exchange.all_orders(*sam).await;
+        let waiting = orders.iter().find(|found| found.order.terms == limit("60.00")).unwrap();
+        assert_eq!(waiting.order.status, OrderStatus::Accepted, "{freshness:?}");
         // Other stocks trade on, and orders can be canceled.
         assert_eq!(exchange.buy(*sam, "MSFT", "1").await.unwrap().order.order.status, OrderStatus::Filled);
         exchange.cancel_order(sam.user, sam.portfolio, loss).await.unwrap();
