@@ -45,6 +45,7 @@ pub use order::{
     Side, StopLoss, TimeInForce, Trail,
 };
 pub use order_group::OrderGroup;
+pub use portfolio::preview::OrderPreview;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};

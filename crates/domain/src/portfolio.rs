@@ -1,6 +1,7 @@
 //! The rules of trading: what a portfolio does with an order.
 
 pub mod actions;
+pub mod preview;
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,10 @@ use crate::order::{EXITS_APART, IllegalTransition};
 use crate::order_group::is_over;
 use crate::position::PositionError;
 use crate::{
-    Attached, Fill, FillRule, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderSize,
-    OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, PriceStanding, Quantity, Quote,
-    Receipt, ReplaceOrder, Rounding, Side, StockId, TimeInForce, Timestamp, TradingMode, TradingRules,
-    TransactionType,
+    Attached, Fill, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId,
+    OrderSize, OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, PriceStanding,
+    Quantity, Quote, Receipt, ReplaceOrder, Rounding, Side, StockId, TimeInForce, Timestamp, TradingMode,
+    TradingRules, TransactionType,
 };
 
 /// Cash and positions, with at least the positions that a command touches.
@@ -165,11 +166,14 @@ impl Portfolio {
         now: Timestamp,
         rules: &TradingRules,
     ) -> Result<Placed, OrderRejected> {
+        let newest = &look.newest.quote;
+        let mut flaws = command.flaws();
         if command.terms.entry_price().is_none() {
-            let flaws = command.attached.flaws_around(&look.newest.quote.price);
-            if !flaws.is_empty() {
-                return Err(OrderRejected::Unfit(flaws));
-            }
+            flaws.extend(command.attached.flaws_around(&newest.price));
+        }
+        flaws.extend(auction_flaw(command.time_in_force, newest));
+        if !flaws.is_empty() {
+            return Err(OrderRejected::Unfit(flaws));
         }
         let size = self.size_to_place(stock_id, &command, &look.newest.quote, rules)?;
         let root = Order {
@@ -338,6 +342,7 @@ impl Portfolio {
             client_order_id: None,
         };
         let mut flaws = as_placed.flaws();
+        flaws.extend(changes.time_in_force.and_then(|new| auction_flaw(new, &look.newest.quote)));
         if held && changes.quantity.is_some() {
             flaws.push(("quantity", "an exit that waits is for what its entry will have bought"));
         }
@@ -725,6 +730,13 @@ impl Portfolio {
     }
 }
 
+/// A source that publishes closing prices alone has no opening price to fill at.
+fn auction_flaw(time_in_force: TimeInForce, newest: &Quote) -> Option<(&'static str, &'static str)> {
+    let has_no_opening = time_in_force == TimeInForce::Opg && newest.freshness == Freshness::EndOfDay;
+    let why = "the price source publishes closing prices alone: use cls, day or gtc";
+    has_no_opening.then_some(("time_in_force", why))
+}
+
 fn reserved_shares(group: &OrderGroup) -> Quantity {
     group.orders.iter().fold(Quantity::zero(), |sum, order| sum + &order.reserved_quantity)
 }
@@ -779,7 +791,7 @@ fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &Trading
 mod tests {
     use super::*;
     use crate::journal::Books;
-    use crate::{Calendar, Freshness, PriceSource, Symbol};
+    use crate::{Calendar, PriceSource, Symbol};
     use chrono::{TimeDelta, TimeZone, Utc};
     use proptest::prelude::*;
     use uuid::Uuid;

@@ -25,6 +25,7 @@ pub mod books;
 pub mod corporate_actions;
 pub mod flash_messages;
 pub mod holdings;
+pub mod idempotency;
 pub mod installation;
 pub mod jobs;
 pub mod listings;

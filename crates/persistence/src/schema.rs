@@ -31,6 +31,13 @@ table! {
 table! {
     use diesel::sql_types::*;
     use domain::sql::Moment;
+    idempotency_keys (user_id, key) {
+        user_id -> BigInt, key -> Text, request -> Text, result_id -> BigInt, created_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
     api_tokens (id) {
         id -> Text, user_id -> BigInt, name -> Text, token_hash -> Text, scope -> Text, created_at -> Moment,
         expires_at -> Nullable<Moment>,

@@ -256,6 +256,20 @@ pub fn page(
     Ok(rows.into_iter().map(|(row, symbol)| (row.into(), symbol)).collect())
 }
 
+/// One entry of a portfolio.
+pub fn by_id(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    id: TransactionId,
+) -> Result<Option<JournalEntry>, StoreError> {
+    let row: Option<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.eq(portfolio).and(transactions::id.eq(id)))
+        .select(TransactionRow::as_select())
+        .first(tx.conn)
+        .optional()?;
+    Ok(row.map(JournalEntry::from))
+}
+
 /// The entries of the given orders, in order of id.
 pub fn of_orders(tx: &mut Tx<'_>, orders: &[OrderId]) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table

@@ -36,6 +36,9 @@ pub enum Error {
     /// The same `client_order_id` came with another order before.
     #[error("that client_order_id was used for another order: choose a new one")]
     ClientOrderIdReused,
+    /// The same idempotency key came with another request before.
+    #[error("that Idempotency-Key was used for another request: choose a new one")]
+    IdempotencyKeyReused,
     /// Only an open order can be canceled or replaced.
     #[error("the order is {status} already")]
     OrderNotOpen { status: OrderStatus },

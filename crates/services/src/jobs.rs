@@ -293,6 +293,7 @@ impl Services {
                 let logins = sessions::delete_expired(tx, wall)?;
                 flash_messages::delete_expired(tx, wall)?;
                 login_throttle::prune(tx, wall)?;
+                crate::idempotency::prune(tx, wall)?;
                 providers::delete_ended(tx, wall - TimeDelta::days(1))?;
                 let mut runs = 0;
                 for kind in JobKind::ALL {

@@ -11,6 +11,7 @@ mod desk;
 mod error;
 mod flash;
 pub mod health;
+pub mod idempotency;
 pub mod jobs;
 mod kept_books;
 pub mod live;

@@ -1,16 +1,14 @@
 //! Placing orders, changing and canceling them, previewing them, looking at them.
 
 use chrono::TimeDelta;
-use domain::calendar::exchange_date;
-use domain::money::AveragePrice;
 use domain::{
-    FillRule, JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
-    PlaceOrder, Placed, PortfolioId, Price, PriceMove, PriceStanding, Quantity, Quote, ReplaceOrder, Side,
-    Stock, Symbol, TimeInForce, Timestamp, TradingHold, TradingMode, UserId,
+    JournalEntry, Look, Order, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId,
+    PriceMove, PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingHold,
+    TradingMode, UserId,
 };
 use persistence::{Tx, orders, positions, transactions};
-use uuid::Uuid;
 
+pub use domain::OrderPreview;
 pub use persistence::orders::Filter;
 
 use crate::corporate_actions::Splits;
@@ -35,115 +33,6 @@ pub struct PlacedOrder {
     pub order: OrderWithFills,
     /// It had been placed before, under the same `client_order_id`; nothing was done now.
     pub replayed: bool,
-}
-
-/// What an order would do if it were placed at this moment. Nothing is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OrderPreview {
-    pub stock: Stock,
-    /// As it would be in the books, legs included.
-    pub order: Order,
-    pub legs: Vec<Order>,
-    /// The newest price, which the estimate is made from.
-    pub quote: Quote,
-    /// What fills at once.
-    pub fill: Option<JournalEntry>,
-    /// What the estimate is made at: the fill's price, the limit, the stop, or the newest price.
-    pub price: Price,
-    /// The shares of the whole order, filled or not, and what they cost or bring: at the fill's price, the limit, the
-    /// stop or the newest price. Without commission; positive.
-    pub quantity: Quantity,
-    pub gross: Money,
-    /// Of the whole order.
-    pub commission: Money,
-    /// The signed effect of the whole order on cash.
-    pub amount: Money,
-    pub cash_before: Money,
-    /// When all of it has filled.
-    pub cash_after: Money,
-    pub buying_power_before: Money,
-    /// At once, with what the order reserves.
-    pub buying_power_after: Money,
-    pub quantity_before: Quantity,
-    pub quantity_after: Quantity,
-    /// Per share after the order; `None` when nothing is held then.
-    pub average_buy_price_after: Option<AveragePrice>,
-    /// The result a sell would realise.
-    pub realized_pnl: Option<Money>,
-    /// Share of the position in total value after the order: a ratio.
-    pub weight_after: f64,
-    /// Whether the exchange, whose hours hold, is closed.
-    pub waits_for_open: bool,
-    /// Why the order cannot fill for the time being.
-    pub hold: Option<TradingHold>,
-}
-
-/// More of a portfolio than this in one stock is worth a remark.
-const HEAVY: f64 = 0.5;
-
-impl OrderPreview {
-    /// What the person who orders should know before it is sent, in sentences.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let mut warn = |when: bool, text: String| {
-            if when {
-                warnings.push(text);
-            }
-        };
-        let (order, symbol) = (&self.order, &self.stock.listing.symbol);
-        let filled = !order.filled_quantity.is_zero();
-        let buys = order.side == Side::Buy;
-        warn(
-            buys && self.weight_after > HEAVY,
-            format!("{symbol} would be {:.0} % of the portfolio.", self.weight_after * 100.0),
-        );
-        warn(!buys && self.quantity_after.is_zero(), format!("This sells all {symbol} there is."));
-        warn(
-            order.terms.limit_price().is_some() && filled,
-            "The market is at the limit or better already: the order fills at once.".to_owned(),
-        );
-        warn(
-            order.triggered_at.is_some(),
-            "The market has reached the stop already: the order begins at once.".to_owned(),
-        );
-        warn(
-            filled && order.status.is_open(),
-            format!("{} fill at once; the rest waits for more to be traded.", order.filled_quantity),
-        );
-        warn(
-            order.status == OrderStatus::Canceled,
-            "At the newest price nothing more would fill at once: the rest would be canceled.".to_owned(),
-        );
-        if let Some(hold) = &self.hold {
-            warn(true, format!("{symbol}: {hold}."));
-        }
-        warn(
-            self.waits_for_open && order.status.is_open(),
-            "The exchange is closed: the order waits for its next session.".to_owned(),
-        );
-        let receipt = self.fill.as_ref().and_then(|fill| fill.receipt.as_ref());
-        let past_close = receipt.filter(|receipt| receipt.rule == FillRule::PastClose);
-        if let Some(receipt) = past_close {
-            let date = exchange_date(receipt.quoted_at);
-            warn(true, format!("The price is the close of {date}, not a live price."));
-        }
-        warn(
-            self.quote.bid.is_none() && past_close.is_none(),
-            "The price source gives no bid and ask; orders fill at its last price.".to_owned(),
-        );
-        for leg in &self.legs {
-            let at_once = match (&leg.terms, leg.stop_price()) {
-                (OrderTerms::Limit { limit }, _) => *limit <= self.quote.price,
-                (_, Some(stop)) => stop >= self.quote.price,
-                (_, None) => false,
-            };
-            warn(
-                at_once,
-                format!("The {} exit has its price already: it would sell at once.", leg.order_type()),
-            );
-        }
-        warnings
-    }
 }
 
 /// `client_order_id`s are 1 to 64 printable ASCII characters.
@@ -247,7 +136,6 @@ impl Services {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
-        self.check_auction(order.time_in_force)?;
         let behind = seen.clock_behind;
         let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
         placed.map_err(|error| self.blame_clock(error, behind))
@@ -310,7 +198,6 @@ impl Services {
         mut changes: ReplaceOrder,
     ) -> Result<PlacedOrder> {
         check_name(changes.client_order_id.as_deref())?;
-        changes.time_in_force.map_or(Ok(()), |time_in_force| self.check_auction(time_in_force))?;
         let new = OrderId(self.market.clock.new_id());
         let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
         let replaced = self.replace_named(user, portfolio, order, new, changes).await;
@@ -384,17 +271,6 @@ impl Services {
         replayed.await?.ok_or(refused)
     }
 
-    /// A source that publishes closing prices alone has no opening price to fill at.
-    fn check_auction(&self, time_in_force: TimeInForce) -> Result<()> {
-        match (time_in_force, self.freshness()) {
-            (TimeInForce::Opg, domain::Freshness::EndOfDay) => Err(Error::invalid(
-                "time_in_force",
-                "the price source publishes closing prices alone: use cls, day or gtc",
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// What the order would do now.
     ///
     /// # Errors
@@ -406,15 +282,13 @@ impl Services {
         command: PlaceOrder,
     ) -> Result<OrderPreview> {
         check(&command)?;
-        self.check_auction(command.time_in_force)?;
         let before = self.valuation(user, id).await?.valuation;
         let seen = self.look_at(user, &command.symbol).await?;
         let seen = self.check_clock(&command.terms, seen)?;
         let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
-        let command = PlaceOrder { symbol: stock.listing.symbol.clone(), ..command };
         let stock_id = stock.id;
         let hold = self.trading_hold(&stock).await?;
-        let mut portfolio = self
+        let portfolio = self
             .store
             .read(move |tx| {
                 let record = crate::portfolios::owned(tx, id, user)?;
@@ -434,81 +308,11 @@ impl Services {
             .await?;
         let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
         let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
-        let now = self.market.now();
-        let held = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
-        let (cash_before, buying_power_before) = (portfolio.cash_balance.clone(), portfolio.buying_power());
-        let look = Look { newest: &newest, asked_at };
-        let placed = portfolio.place([OrderId(Uuid::nil()); 3], stock_id, command, look, now, rules);
-        let Placed { mut group, entries } =
-            placed.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
-        let legs = group.orders.split_off(1);
-        let order = group.orders.swap_remove(0);
-        let fill = entries.into_iter().next();
-
-        // What has not filled is reckoned at the price that is the least favourable for a limit, else the likely one.
-        let likely = match (order.terms.limit_price(), order.stop_price()) {
-            (Some(limit), _) => limit.clone(),
-            (None, Some(stop)) => rules.slipped(order.side, &stop),
-            (None, None) => rules.slipped(order.side, newest.quote.touch(order.side).0),
-        };
-        let rest = order.remaining(&likely);
-        let rest_gross = match &order.size {
-            OrderSize::Notional(notional) if order.side == Side::Buy && !rest.is_zero() => {
-                notional.clone() - &order.filled_amount.rounded()
-            }
-            _ => likely.times(&rest),
-        };
-        let quantity = order.filled_quantity.clone() + &rest;
-        let gross = order.filled_amount.rounded() + &rest_gross;
-        let commission = rules.commission.of(&quantity, &gross);
-        let mut position = portfolio.positions.get(&stock_id).cloned().unwrap_or_default();
-        let rest_commission = commission.clone() - &order.commission;
-        let (amount, realized_pnl) = match order.side {
-            Side::Buy => {
-                position.buy(&rest, &(rest_gross + rest_commission));
-                (-(gross.clone() + &commission), None)
-            }
-            Side::Sell => {
-                let earlier = position.realized_pnl.clone() - &held.realized_pnl;
-                let later = position.sell(&rest, &(rest_gross - rest_commission)).ok();
-                (gross.clone() - &commission, later.map(|later| later + earlier))
-            }
-        };
-        // What the rest of the portfolio is worth does not change; the position is valued at the last price.
-        let quote = newest.quote;
-        let value_before = before
-            .holdings
-            .iter()
-            .find(|holding| holding.stock_id == stock_id)
-            .map_or_else(Money::zero, |holding| holding.market_value.clone());
-        let value_after = quote.price.times(&position.quantity);
-        let total_after = before.total_value - &value_before + &value_after + &amount;
-        let weight_after =
-            if total_after.is_zero() { 0.0 } else { value_after.to_f64() / total_after.to_f64() };
-        let price = fill.as_ref().and_then(|fill| fill.price.clone()).unwrap_or(likely);
-        Ok(OrderPreview {
-            stock,
-            price,
-            legs,
-            quote,
-            fill,
-            quantity,
-            gross,
-            commission,
-            cash_after: cash_before.clone() + &amount,
-            amount,
-            cash_before,
-            buying_power_before,
-            buying_power_after: portfolio.buying_power(),
-            quantity_before: held.quantity,
-            quantity_after: position.quantity.clone(),
-            average_buy_price_after: position.average_buy_price(),
-            realized_pnl,
-            weight_after,
-            waits_for_open: self.rules().mode == TradingMode::Realistic && !rules.is_open(now),
-            order,
-            hold,
-        })
+        let (look, now) = (Look { newest: &newest, asked_at }, self.market.now());
+        let preview = portfolio.preview(stock, command, look, now, rules, &before);
+        let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
+        let waits_for_open = preview.waits_for_open && self.rules().mode == TradingMode::Realistic;
+        Ok(OrderPreview { hold, waits_for_open, ..preview })
     }
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.

@@ -1,10 +1,13 @@
 //! Portfolios: opening, naming, paying in and out, closing.
 
-use domain::{JournalEntry, Money, OrderId, Portfolio, PortfolioId, Timestamp, TransactionType, UserId};
+use domain::{
+    JournalEntry, Money, OrderId, Portfolio, PortfolioId, Timestamp, TransactionId, TransactionType, UserId,
+};
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
 use crate::error::{Error, Fields, Result};
+use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
 use crate::live::Change;
 use crate::{Page, Services, one_more};
 
@@ -136,9 +139,24 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
 }
 
 impl Services {
+    /// [`Services::open_portfolio_once`] without a key.
+    ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::TooManyPortfolios`].
+    /// As there.
     pub async fn open_portfolio(&self, user: UserId, command: OpenPortfolio) -> Result<PortfolioSummary> {
+        Ok(self.open_portfolio_once(user, command, None).await?.value)
+    }
+
+    /// Opens a portfolio with its first deposit.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::TooManyPortfolios`], [`Error::IdempotencyKeyReused`].
+    pub async fn open_portfolio_once(
+        &self,
+        user: UserId,
+        command: OpenPortfolio,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Once<PortfolioSummary>> {
         let (name, description) = (command.name.trim().to_owned(), command.description.trim().to_owned());
         let cash_balance = command.cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
         let mut fields = Fields::default();
@@ -147,14 +165,21 @@ impl Services {
         fields.check("cash_balance", !cash_balance.is_negative(), "must be zero or more");
         fields.done()?;
         let clock = self.market.clock.clone();
-        self.store
-            .write(move |tx| {
+        let line = format!("open {name:?} {description:?} {cash_balance}");
+        let request = OnceRequest { user, key, line };
+        self.write_once(move |tx| {
+            let now = clock.now();
+            let act = |tx: &mut Tx<'_>| {
                 if portfolios::of_user(tx, user)?.len() >= MOST_PORTFOLIOS {
                     return Err(Error::TooManyPortfolios(MOST_PORTFOLIOS));
                 }
-                open(tx, user, (name, description), cash_balance, clock.now())
-            })
-            .await
+                let opened = open(tx, user, (name, description), cash_balance, now)?;
+                let id = opened.id.0;
+                Ok((opened, id))
+            };
+            request.carry_out(tx, now, act, |tx, id| owned(tx, PortfolioId(id), user).map(Into::into))
+        })
+        .await
     }
 
     /// A user's portfolios in the order they were opened: those that are traded in, or those that were archived.
@@ -213,37 +238,63 @@ impl Services {
             .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
     }
 
-    /// Begins anew: cancels the open orders, archives the portfolio with its history, and opens one of the same name
-    /// with `cash_balance`, else the deployment's starting cash.
+    /// [`Services::reset_portfolio_once`] without a key.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for cash below zero, [`Error::Archived`] when that has been done already.
+    /// As there.
     pub async fn reset_portfolio(
         &self,
         user: UserId,
         id: PortfolioId,
         cash_balance: Option<Money>,
     ) -> Result<PortfolioSummary> {
+        Ok(self.reset_portfolio_once(user, id, cash_balance, None).await?.value)
+    }
+
+    /// Begins anew: cancels the open orders, archives the portfolio with its history, and opens one of the same name
+    /// with `cash_balance`, else the deployment's starting cash.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for cash below zero, [`Error::Archived`] when that has been done already,
+    /// [`Error::IdempotencyKeyReused`].
+    pub async fn reset_portfolio_once(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        cash_balance: Option<Money>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Once<PortfolioSummary>> {
+        let asked = cash_balance.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
         let cash_balance = cash_balance.unwrap_or_else(|| self.config.starting_cash.clone());
         if cash_balance.is_negative() {
             return Err(Error::invalid("cash_balance", "must be zero or more"));
         }
         let clock = self.market.clock.clone();
-        let (opened, orders) = self
-            .store
-            .write(move |tx| {
-                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
-                let now = clock.now().max(last);
-                let canceled = cancel_all(tx, &mut portfolio, now)?;
-                portfolios::save_cash(tx, &[(&portfolio, now)])?;
-                portfolios::archive(tx, id, now)?;
-                let old = owned(tx, id, user)?;
-                let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
-                Ok::<_, Error>((opened, canceled))
+        let request = OnceRequest { user, key, line: format!("reset {id} {asked}") };
+        let reset = self
+            .write_once(move |tx| {
+                let act = |tx: &mut Tx<'_>| {
+                    let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
+                    let now = clock.now().max(last);
+                    let canceled = cancel_all(tx, &mut portfolio, now)?;
+                    portfolios::save_cash(tx, &[(&portfolio, now)])?;
+                    portfolios::archive(tx, id, now)?;
+                    let old = owned(tx, id, user)?;
+                    let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
+                    let new = opened.id.0;
+                    Ok(((opened, canceled), new))
+                };
+                let again = |tx: &mut Tx<'_>, new| {
+                    Ok((PortfolioSummary::from(owned(tx, PortfolioId(new), user)?), Vec::new()))
+                };
+                request.carry_out(tx, clock.now(), act, again)
             })
             .await?;
-        self.live.announce(vec![Change { user, portfolio: id, orders }]);
-        Ok(opened)
+        let (opened, orders) = reset.value;
+        if !reset.replayed {
+            self.live.announce(vec![Change { user, portfolio: id, orders }]);
+        }
+        Ok(Once { value: opened, replayed: reset.replayed })
     }
 
     /// Removes the portfolio with its orders, journal and snapshots.
@@ -257,11 +308,10 @@ impl Services {
         }
     }
 
-    /// Pays cash in or out. `amount` is positive for both.
+    /// [`Services::move_cash_once`] without a key.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an amount that is not positive or is more than an account can hold,
-    /// [`Error::InsufficientCash`].
+    /// As there.
     pub async fn move_cash(
         &self,
         user: UserId,
@@ -269,12 +319,29 @@ impl Services {
         direction: CashDirection,
         amount: Money,
     ) -> Result<JournalEntry> {
+        Ok(self.move_cash_once(user, id, direction, amount, None).await?.value)
+    }
+
+    /// Pays cash in or out. `amount` is positive for both.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an amount that is not positive or is more than an account can hold,
+    /// [`Error::InsufficientCash`], [`Error::IdempotencyKeyReused`].
+    pub async fn move_cash_once(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        direction: CashDirection,
+        amount: Money,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Once<JournalEntry>> {
         if !amount.is_positive() {
             return Err(Error::invalid("amount", "must be more than zero"));
         }
         let clock = self.market.clock.clone();
-        self.store
-            .write(move |tx| {
+        let request = OnceRequest { user, key, line: format!("{direction:?} {id} {amount}") };
+        self.write_once(move |tx| {
+            let act = |tx: &mut Tx<'_>| {
                 let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
                 let signed = match direction {
                     CashDirection::Deposit => amount,
@@ -293,10 +360,17 @@ impl Services {
                 let now = clock.now().max(last);
                 let entry = transactions::append(tx, &[JournalEntry::cash(id, signed, now)])?.swap_remove(0);
                 portfolios::save_cash(tx, &[(&portfolio, now)])?;
-                Ok(entry)
-            })
-            .await
-            .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
+                let line = entry.id.map_or(0, |id| id.0);
+                Ok((entry, line))
+            };
+            let again = |tx: &mut Tx<'_>, line| {
+                owned(tx, id, user)?;
+                transactions::by_id(tx, id, TransactionId(line))?.ok_or(Error::NotFound("transaction"))
+            };
+            request.carry_out(tx, clock.now(), act, again)
+        })
+        .await
+        .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
     }
 }
 

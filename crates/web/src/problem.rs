@@ -264,6 +264,7 @@ impl From<Error> for Problem {
             }
             Error::OrderRejected(reason) => order_rejected(&reason, &detail),
             Error::ClientOrderIdReused => unprocessable("client_order_id_reused", "Order id used before"),
+            Error::IdempotencyKeyReused => unprocessable("idempotency_key_reused", "Key used before"),
             Error::OrderNotOpen { status } => {
                 Self::new(StatusCode::CONFLICT, "order_not_open", "Order not open", detail)
                     .fact("order_status", status)

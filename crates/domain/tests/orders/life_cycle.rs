@@ -1001,3 +1001,76 @@ fn many_parts_keep_their_numbers_short() {
     assert!(digits(order.filled_amount.to_string()) <= 11);
     assert_eq!(desk.portfolio.reserved.cash, Money::zero());
 }
+
+// Previews
+
+/// Whatever the order, its preview is what placing it does: the same order, the same fill, the same refusal.
+#[test]
+fn a_preview_is_what_placing_the_order_does() {
+    let stock = || domain::Stock {
+        id: domain::StockId(7),
+        listing: std::sync::Arc::new(domain::Listing {
+            symbol: "AAPL".parse().unwrap(),
+            company_name: "Apple Inc.".to_owned(),
+            exchange: "NASDAQ".to_owned(),
+            sector: String::new(),
+            currency: domain::Currency::Usd,
+        }),
+        last: None,
+        delisted_on: None,
+    };
+    let all = OrderSize::OfPosition("100".parse().unwrap());
+    let commands = || {
+        [
+            buy("3"),
+            buy("3.7").limit("101.00"),
+            buy("3").limit("99.00").lasting(TimeInForce::Gtc),
+            buy("3").stop("105.00"),
+            buy("3").trail("2.00"),
+            buy("1").worth("123.45"),
+            buy("9").lasting(TimeInForce::Fok),
+            buy("9").lasting(TimeInForce::Ioc),
+            buy("9").lasting(TimeInForce::Opg),
+            buy("2").bracket("120.00", "90.00"),
+            buy("2").bracket("100.00", "90.00"),
+            buy("1000000"),
+            sell("4"),
+            sell("4").stop("95.00"),
+            sell("4").limit("105.00").oco("95.00"),
+            sell("1").worth("1000.00"),
+            sell("40"),
+            domain::PlaceOrder { size: all.clone(), ..sell("1") },
+            domain::PlaceOrder { size: all.clone(), ..buy("1") },
+        ]
+    };
+    for rules in [practice(), illiquid(), realistic(), TradingRules { commission: broker(), ..illiquid() }] {
+        for command in commands() {
+            let mut desk = Desk::holding("2000", "10", rules.clone());
+            desk.newest = PriceMove { volume: Some(50), ..spread("99.98", "100.00", "100.02") };
+            let valuation = domain::Valuation::new(desk.portfolio.cash_balance.clone(), [], &[]);
+            let look = domain::Look { newest: &desk.newest, asked_at: desk.now };
+            let before = desk.portfolio.clone();
+            let preview = before.preview(stock(), command.clone(), look, desk.now, &rules, &valuation);
+            if !command.flaws().is_empty() {
+                assert!(matches!(preview, Err(OrderRejected::Unfit(_))), "{command:?}");
+                continue;
+            }
+            match (preview, desk.place(command.clone())) {
+                (Err(foretold), Err(refused)) => assert_eq!(foretold, refused, "{command:?}"),
+                (Ok(preview), Ok(placed)) => {
+                    let order = desk.groups[placed].root();
+                    let same = domain::Order { id: order.id, ..preview.order.clone() };
+                    assert_eq!(&same, order, "{command:?}");
+                    let fill = desk.journal.last().filter(|entry| entry.order_id == Some(order.id));
+                    let amount = |entry: &domain::JournalEntry| entry.amount.clone();
+                    assert_eq!(preview.fill.as_ref().map(amount), fill.map(amount), "{command:?}");
+                    assert_eq!(preview.buying_power_after, desk.portfolio.buying_power(), "{command:?}");
+                    if order.status == domain::OrderStatus::Filled {
+                        assert_eq!(preview.cash_after, desk.portfolio.cash_balance, "{command:?}");
+                    }
+                }
+                (preview, placed) => panic!("{command:?}: previewed {preview:?}, placed {placed:?}"),
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod corporate_actions;
 mod desk;
 mod ended_listings;
 mod harness;
+mod idempotency;
 mod jobs;
 mod kept_books;
 mod logins;

@@ -1,9 +1,10 @@
 //! Portfolios and their cash.
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
 use serde::{Deserialize, Serialize};
+use services::idempotency::{IdempotencyKey, Once};
 use services::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
 use services::transactions::NamedEntry;
 use utoipa::{IntoParams, ToSchema};
@@ -92,21 +93,20 @@ fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
     reader.finish(money).map(Some)
 }
 
-/// Open a portfolio.
-#[utoipa::path(post, path = "/api/v1/portfolios", tag = "portfolios", request_body = NewPortfolio, responses(
+/// Open a portfolio. A repeated request is answered with `Idempotent-Replayed: true`.
+#[utoipa::path(post, path = "/api/v1/portfolios", tag = "portfolios",
+    params(("Idempotency-Key" = Option<String>, Header)), request_body = NewPortfolio, responses(
     (status = 201, body = Portfolio), (status = 422, body = ProblemBody)))]
 pub async fn open(
+    request: HttpRequest,
     user: CurrentUser,
     body: Json<NewPortfolio>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let NewPortfolio { name, description, cash_balance } = body.into_inner();
     let cash_balance = starting_cash(cash_balance)?;
-    let portfolio = state
-        .services
-        .open_portfolio(user.account.id, OpenPortfolio { name, description, cash_balance })
-        .await?;
-    Ok(opened(portfolio))
+    let (key, command) = (idempotency_key(&request)?, OpenPortfolio { name, description, cash_balance });
+    Ok(opened(state.services.open_portfolio_once(user.account.id, command, key).await?))
 }
 
 /// With what a portfolio begins anew.
@@ -118,26 +118,45 @@ pub struct Reset {
 }
 
 /// Begin anew: the portfolio is archived with its history, its open orders are canceled, and a new one of the same
-/// name takes its place.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", params(("id" = i64, Path)),
-    request_body = Reset, responses(
+/// name takes its place. A repeated request is answered with `Idempotent-Replayed: true`.
+#[utoipa::path(post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Reset, responses(
     (status = 201, body = Portfolio), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
     (status = 422, body = ProblemBody)))]
 pub async fn reset(
+    request: HttpRequest,
     user: CurrentUser,
     id: Path<i64>,
     body: Json<Reset>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let cash_balance = starting_cash(body.into_inner().cash_balance)?;
-    let portfolio = state.services.reset_portfolio(user.account.id, PortfolioId(*id), cash_balance).await?;
-    Ok(opened(portfolio))
+    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
+    Ok(opened(state.services.reset_portfolio_once(user, id, cash_balance, key).await?))
 }
 
-fn opened(portfolio: PortfolioSummary) -> HttpResponse {
-    HttpResponse::Created()
-        .insert_header(("Location", format!("/api/v1/portfolios/{}", portfolio.id)))
-        .json(Portfolio::from(portfolio))
+/// The header `Idempotency-Key`: a name for the request, unique for its user. The same request under the same name is
+/// answered what the first one made.
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let mut reader = Reader::default();
+    let key = reader.read("idempotency_key", key.to_str().unwrap_or_default());
+    reader.finish(key).map(Some)
+}
+
+/// 201; of a request that was carried out before, with a header that says so.
+fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Created();
+    if once.replayed {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    response
+}
+
+fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
+    created_once(&portfolio)
+        .insert_header(("Location", format!("/api/v1/portfolios/{}", portfolio.value.id)))
+        .json(Portfolio::from(portfolio.value))
 }
 
 /// One portfolio.
@@ -206,17 +225,20 @@ impl CashMovement {
     }
 }
 
-/// Pay cash in or out.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/cash", tag = "portfolios", params(("id" = i64, Path)),
-    request_body = CashMovement, responses(
+/// Pay cash in or out. A repeated request is answered with `Idempotent-Replayed: true`.
+#[utoipa::path(post, path = "/api/v1/portfolios/{id}/cash", tag = "portfolios",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = CashMovement, responses(
     (status = 201, body = Transaction), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn move_cash(
+    request: HttpRequest,
     user: CurrentUser,
     id: Path<i64>,
     body: Json<CashMovement>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (direction, amount) = body.read()?;
-    let entry = state.services.move_cash(user.account.id, PortfolioId(*id), direction, amount).await?;
-    Ok(HttpResponse::Created().json(Transaction::from(NamedEntry { entry, symbol: None })))
+    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
+    let moved = state.services.move_cash_once(user, id, direction, amount, key).await?;
+    let mut response = created_once(&moved);
+    Ok(response.json(Transaction::from(NamedEntry { entry: moved.value, symbol: None })))
 }

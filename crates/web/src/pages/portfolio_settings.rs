@@ -4,8 +4,10 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use domain::{Money, PortfolioId, UserId};
 use serde::{Deserialize, Serialize};
+use services::idempotency::Once;
 use services::portfolios::{CashDirection, PortfolioSummary};
 use services::{FieldError, Services};
+use uuid::Uuid;
 
 use super::accounts::refusal;
 use super::portfolios::Named;
@@ -36,9 +38,9 @@ impl SettingsView {
             FormView::new("rename").with("name", &portfolio.name).with("description", &portfolio.description);
         Self {
             cash: format::money(&portfolio.cash_balance),
-            reset_form: shell.form(reset_form),
+            reset_form: with_new_key(shell.form(reset_form)),
             direction: if cash_form.value("type") == WITHDRAWAL { WITHDRAWAL } else { "deposit" },
-            cash_form,
+            cash_form: with_new_key(cash_form),
             name_form: shell.form(name_form),
             delete_form: shell.form(FormView::new("remove")),
             delete_hint: format!(
@@ -48,6 +50,11 @@ impl SettingsView {
             portfolio: portfolio.into(),
         }
     }
+}
+
+/// A form that is carried out once, however often it is sent: with a key of its own.
+pub fn with_new_key(form: FormView) -> FormView {
+    form.with("idempotency_key", Uuid::now_v7().to_string())
 }
 
 const WITHDRAWAL: &str = "withdrawal";
@@ -110,6 +117,8 @@ pub async fn rename(
 pub struct CashMovement {
     r#type: String,
     amount: String,
+    #[serde(default)]
+    idempotency_key: String,
 }
 
 pub async fn move_cash(
@@ -125,12 +134,22 @@ pub async fn move_cash(
         _ => CashDirection::Deposit,
     };
     let moved = match typed_number(&posted.amount).parse::<Money>() {
-        Ok(amount) => state.services.move_cash(user, id, direction, amount).await,
+        Ok(amount) => {
+            let key = posted.idempotency_key.parse().ok();
+            state.services.move_cash_once(user, id, direction, amount, key).await
+        }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("amount", error.to_string())])),
     };
     match moved {
-        Ok(entry) => {
+        Ok(moved) => {
+            let entry = moved.value;
             let text = match direction {
+                _ if moved.replayed => {
+                    format!(
+                        "{} was moved already. It was not moved a second time.",
+                        format::money(&entry.amount.abs())
+                    )
+                }
                 CashDirection::Deposit => format!("{} is paid in.", format::money(&entry.amount)),
                 CashDirection::Withdrawal => format!("{} is taken out.", format::money(&entry.amount.abs())),
             };
@@ -164,6 +183,8 @@ async fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpRe
 pub struct NewRun {
     #[serde(default)]
     cash_balance: String,
+    #[serde(default)]
+    idempotency_key: String,
 }
 
 /// Begins anew, and goes to the portfolio that takes the old one's place.
@@ -180,11 +201,14 @@ pub async fn reset(
         text => text.parse::<Money>().map(Some),
     };
     let begun = match cash_balance {
-        Ok(cash_balance) => state.services.reset_portfolio(user, id, cash_balance).await,
+        Ok(cash_balance) => {
+            let key = posted.idempotency_key.parse().ok();
+            state.services.reset_portfolio_once(user, id, cash_balance, key).await
+        }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };
     match begun {
-        Ok(new) => {
+        Ok(Once { value: new, .. }) => {
             let text = format!(
                 "{} begins anew with {}. What there was is archived under All portfolios.",
                 new.name,

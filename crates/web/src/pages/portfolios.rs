@@ -10,6 +10,7 @@ use services::valuation::ValuedPortfolio;
 use services::{FieldError, Services};
 
 use super::accounts::refusal;
+use super::portfolio_settings::with_new_key;
 use super::typed_number;
 use crate::AppState;
 use crate::chart::{self, Spark};
@@ -164,7 +165,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
 }
 
 pub async fn list(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
-    let form = shell.form(new_portfolio_form(&state.services));
+    let form = with_new_key(shell.form(new_portfolio_form(&state.services)));
     let view = list_view(&state.services, signed.account.id, form).await?;
     shell.show("portfolios.html", Nav::Portfolios, "Portfolios", &view)
 }
@@ -176,6 +177,8 @@ pub struct NewPortfolio {
     cash_balance: String,
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    idempotency_key: String,
 }
 
 pub async fn open(
@@ -194,14 +197,15 @@ pub async fn open(
     };
     let opened = match cash_balance {
         Ok(cash_balance) => {
-            let NewPortfolio { name, description, .. } = posted;
+            let NewPortfolio { name, description, idempotency_key, .. } = posted;
             let opening = OpenPortfolio { name, description, cash_balance };
-            state.services.open_portfolio(signed.account.id, opening).await
+            let key = idempotency_key.parse().ok();
+            state.services.open_portfolio_once(signed.account.id, opening, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };
     match opened {
-        Ok(portfolio) => Ok(see_other(format!("/portfolios/{}", portfolio.id))),
+        Ok(portfolio) => Ok(see_other(format!("/portfolios/{}", portfolio.value.id))),
         Err(error) => {
             let problem = refusal(error)?;
             shell.refuse("/portfolios#new", form.refused(&problem)).await

@@ -149,3 +149,67 @@ async fn two_at_once_give_one_order() {
     }
     assert_eq!(orders(&mara, portfolio).await, 5);
 }
+
+/// Every POST that moves cash, over the API.
+#[tokio::test]
+async fn requests_that_move_cash_are_answered_again_under_their_key() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("1000").await;
+    let own = format!("/api/v1/portfolios/{portfolio}");
+    let (cash, reset) = (format!("{own}/cash"), format!("{own}/reset"));
+    for (key, path, body, other) in [
+        (
+            "k-cash",
+            cash.as_str(),
+            json!({"type": "deposit", "amount": "5"}),
+            json!({"type": "deposit", "amount": "6"}),
+        ),
+        ("k-open", "/api/v1/portfolios", json!({"name": "New"}), json!({"name": "Newer"})),
+        ("k-reset", reset.as_str(), json!({"cash_balance": "7"}), json!({})),
+    ] {
+        let keyed = mara.with("idempotency-key", key);
+        let first = keyed.post(path, body.clone()).await;
+        assert_replays(&keyed.post(path, body).await, &first);
+        keyed.post(path, other).await.is_refused(422, "idempotency_key_reused");
+        let long = mara.with("idempotency-key", &"k".repeat(65));
+        long.post(path, json!({"type": "deposit", "amount": "5", "name": "New"})).await.is(422);
+    }
+    assert_eq!(mara.get("/api/v1/portfolios").await.items().len(), 2);
+}
+
+fn hidden_key(page: &str, target: &str) -> String {
+    let form = page.split(&format!("action=\"{target}\"")).nth(1).expect("the form");
+    let key = form.split("name=\"idempotency_key\" value=\"").nth(1).expect("a key");
+    key.split('"').next().unwrap().to_owned()
+}
+
+/// Pressing a button twice on a page, or Back and again, moves cash once; a newly loaded page has another key.
+#[tokio::test]
+async fn a_form_that_moves_cash_is_carried_out_once() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("1000").await;
+    let browser = app.log_in("mara").await;
+    let page = format!("/portfolios/{portfolio}/settings");
+    let target = format!("/portfolios/{portfolio}/cash");
+    let key = hidden_key(&browser.get(&page).await.is(200).text(), &target);
+    let send = async |key: &str| {
+        let fields = [("type", "deposit"), ("amount", "50"), ("idempotency_key", key)];
+        browser.follow(&browser.submit(&page, &target, &fields).await).await.is(200).text()
+    };
+    assert!(send(&key).await.contains("50.00 is paid in"));
+    assert!(send(&key).await.contains("50.00 was moved already. It was not moved a second time."));
+    assert_eq!(mara.cash(portfolio).await, "1050.00");
+    let next = hidden_key(&browser.get(&page).await.is(200).text(), &target);
+    assert_ne!(next, key);
+    send(&next).await;
+    assert_eq!(mara.cash(portfolio).await, "1100.00");
+
+    let key = hidden_key(&browser.get("/portfolios").await.is(200).text(), "/portfolios");
+    for _ in 0..2 {
+        let fields = [("name", "Once"), ("cash_balance", "5"), ("idempotency_key", key.as_str())];
+        browser.submit("/portfolios", "/portfolios", &fields).await.is(303);
+    }
+    assert_eq!(mara.get("/api/v1/portfolios").await.items().len(), 2);
+}

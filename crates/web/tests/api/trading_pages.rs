@@ -580,6 +580,34 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
 }
 
 #[tokio::test]
+async fn the_ticket_sells_all_of_a_position() {
+    let app = TestApp::spawn().await;
+    let (browser, portfolio) = mara(&app).await;
+    app.prices.set_bid_and_ask("AAPL", "149.99", "150.01");
+    let buy =
+        [("symbol", "AAPL"), ("side", "buy"), ("quantity", "450"), ("unit", "notional"), ("type", "market")];
+    trade_by_form(&browser, portfolio, &buy).await;
+    let page = format!("/portfolios/{portfolio}?symbol=AAPL&side=sell");
+    let shown = browser.get(&page).await.is(200).text();
+    assert!(shown.contains("quantity=all"), "the link next to the quantity sells all: {shown}");
+    let all =
+        [("symbol", "AAPL"), ("side", "sell"), ("quantity", "All"), ("unit", "shares"), ("type", "market")];
+    let order = order_at(&browser, &trade_by_form(&browser, portfolio, &all).await).await;
+    assert_eq!(
+        (order["status"].as_str(), order["filled_quantity"].as_str()),
+        (Some("filled"), Some("2.999800013"))
+    );
+    let held = browser.get(&format!("/api/v1/portfolios/{portfolio}/positions")).await.items();
+    assert!(held.is_empty(), "{held:?}");
+    let refused = preview(&browser, portfolio, &all).await.text();
+    assert!(refused.contains("ou hold no shares of this stock"), "{refused}");
+    let buy_all =
+        [("symbol", "AAPL"), ("side", "buy"), ("quantity", "all"), ("unit", "shares"), ("type", "market")];
+    let refused = preview(&browser, portfolio, &buy_all).await.text();
+    assert!(refused.contains("rite a plain decimal"), "{refused}");
+}
+
+#[tokio::test]
 async fn to_strangers_orders_and_their_forms_do_not_exist() {
     let app = TestApp::spawn().await;
     let (owner, portfolio) = mara(&app).await;

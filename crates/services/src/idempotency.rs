@@ -1,0 +1,106 @@
+//! Requests that are carried out once, however often they are sent.
+//!
+//! A client names a request that moves cash or shares by a key. The key is stored in the transaction of the request, with
+//! the request and the row that it made; the same request under the same key is answered from there. Orders have keys of
+//! their own, their `client_order_id`.
+
+use std::str::FromStr;
+
+use chrono::TimeDelta;
+use domain::{Timestamp, UserId};
+use persistence::idempotency::{self, KeyedRequest};
+use persistence::{StoreError, Tx};
+
+use crate::Services;
+use crate::error::{Error, Result};
+
+/// How long a key is remembered.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
+
+/// The name that a client gives to a request: 1 to 64 printable ASCII characters without blanks, unique for its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl FromStr for IdempotencyKey {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+        match (1..=64).contains(&text.len()) && is_printable {
+            true => Ok(Self(text.to_owned())),
+            false => Err("use 1 to 64 letters, digits or punctuation marks, without blanks"),
+        }
+    }
+}
+
+/// What a request has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once<T> {
+    pub value: T,
+    /// The request had been carried out before, under the same key; nothing was done now.
+    pub replayed: bool,
+}
+
+/// A request that is carried out once if it has a key.
+#[derive(Debug, Clone)]
+pub(crate) struct OnceRequest {
+    pub user: UserId,
+    pub key: Option<IdempotencyKey>,
+    /// In one canonical line: two requests are the same exactly when their lines are.
+    pub line: String,
+}
+
+impl OnceRequest {
+    /// Carries the request out with `act`, which returns what it made with the id of the row, or answers with `again` what
+    /// it made before.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`], and those of `act` and `again`.
+    pub fn carry_out<T>(
+        &self,
+        tx: &mut Tx<'_>,
+        now: Timestamp,
+        act: impl FnOnce(&mut Tx<'_>) -> Result<(T, i64)>,
+        again: impl FnOnce(&mut Tx<'_>, i64) -> Result<T>,
+    ) -> Result<Once<T>> {
+        let Some(IdempotencyKey(key)) = &self.key else {
+            return Ok(Once { value: act(tx)?.0, replayed: false });
+        };
+        match idempotency::find(tx, self.user, key)? {
+            Some(before) if before.request != self.line => Err(Error::IdempotencyKeyReused),
+            Some(before) => Ok(Once { value: again(tx, before.result_id)?, replayed: true }),
+            None => {
+                let (value, result_id) = act(tx)?;
+                let request = KeyedRequest {
+                    user_id: self.user,
+                    key: key.clone(),
+                    request: self.line.clone(),
+                    result_id,
+                    created_at: now,
+                };
+                idempotency::insert(tx, &request)?;
+                Ok(Once { value, replayed: false })
+            }
+        }
+    }
+}
+
+impl Services {
+    /// Runs the work of a request in a transaction of its own. Where the same request is carried out elsewhere at the same
+    /// moment, the key is a duplicate: nothing of this one stays, and it is answered what the other one made.
+    pub(crate) async fn write_once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<Once<T>> + Clone + Send + 'static,
+    ) -> Result<Once<T>> {
+        match self.store.write(work.clone()).await {
+            Err(Error::Store(StoreError::Duplicate(_))) => self.store.write(work).await,
+            done => done,
+        }
+    }
+}
+
+/// Forgets old keys.
+pub(crate) fn prune(tx: &mut Tx<'_>, wall: Timestamp) -> Result<()> {
+    idempotency::delete_before(tx, wall - REMEMBERED)?;
+    Ok(())
+}
