@@ -5,7 +5,9 @@ mod rules;
 mod store;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
 use domain::calendar::exchange_date;
@@ -31,6 +33,9 @@ pub enum Purpose {
     FirstSight { user: Option<UserId> },
     /// Somebody waits for anything else.
     Interactive,
+    /// Somebody waits for a symbol, and other pots are empty: a call that is kept for jobs and that these do not need. One
+    /// user has twice as many of these a day as first sights.
+    Idle { user: Option<UserId> },
     /// The operator tries the provider. Takes from all pots.
     Operator,
 }
@@ -42,14 +47,46 @@ impl Purpose {
             Self::Scheduled => &[Pot::Scheduled],
             Self::FirstSight { .. } => &[Pot::FirstSight, Pot::Reserve],
             Self::Interactive => &[Pot::Reserve],
+            Self::Idle { .. } => &[Pot::Scheduled],
             Self::Operator => &[Pot::Reserve, Pot::FirstSight, Pot::Scheduled],
         }
+    }
+
+    /// How long a call of this purpose may wait for its turn.
+    pub(crate) fn longest_wait(self) -> Duration {
+        self.patience().to_std().unwrap_or(Duration::ZERO)
     }
 
     fn patience(self) -> TimeDelta {
         match self {
             Self::Scheduled | Self::Operator => PATIENCE_OF_JOBS,
-            Self::FirstSight { .. } | Self::Interactive => PATIENCE,
+            Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } => PATIENCE,
+        }
+    }
+}
+
+/// Which limit on calls is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallLimit {
+    /// The provider's calls a minute.
+    PerMinute(u32),
+    /// The new symbols that one user may look up in a day.
+    PerUser(u32),
+    /// The calls of a day for new symbols and people who wait.
+    PeopleWhoWait(u32),
+    /// All calls of a day.
+    PerDay(u32),
+}
+
+impl fmt::Display for CallLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PerMinute(calls) => write!(f, "the price source allows {calls} calls a minute"),
+            Self::PerUser(calls) => write!(f, "each user may look up {calls} new symbols a day"),
+            Self::PeopleWhoWait(calls) => {
+                write!(f, "{calls} calls a day to the price source are kept for people who wait")
+            }
+            Self::PerDay(calls) => write!(f, "the price source allows {calls} calls a day"),
         }
     }
 }
@@ -166,6 +203,31 @@ impl Budget {
         Ok(BudgetStatus { day: exchange_date(now), pots, held_until })
     }
 
+    /// Which limit this process has seen used up that would refuse a call of this purpose now.
+    pub(crate) fn used_up(&self, purpose: Purpose, now: Timestamp) -> Option<CallLimit> {
+        let used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_used_up = |window: &Window| used_up.get(&window.key).is_some_and(|ends_at| *ends_at > now);
+        if is_used_up(&self.minute(now)) {
+            return self.rules.per_minute.map(CallLimit::PerMinute);
+        }
+        if let Some((window, limit)) = self.of_user(purpose, now)
+            && is_used_up(&window)
+        {
+            return Some(CallLimit::PerUser(limit));
+        }
+        let per_day = self.rules.per_day?;
+        let pots = purpose.pots();
+        if !pots.iter().all(|pot| is_used_up(&self.day(*pot, now))) {
+            return None;
+        }
+        Some(match pots.contains(&Pot::Scheduled) {
+            true => CallLimit::PerDay(per_day),
+            false => {
+                CallLimit::PeopleWhoWait(pots.iter().map(|pot| self.rules.limit_of(*pot, per_day)).sum())
+            }
+        })
+    }
+
     fn check_remembered(&self, purpose: Purpose, now: Timestamp) -> Result<(), QuoteError> {
         let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
         used_up.retain(|_, ends_at| *ends_at > now);
@@ -201,9 +263,16 @@ impl Budget {
     }
 
     fn of_user(&self, purpose: Purpose, at: Timestamp) -> Option<(Window, u32)> {
-        let Purpose::FirstSight { user: Some(user) } = purpose else { return None };
         let limit = self.rules.first_sights_per_user?;
-        Some((self.day_of(&format!("user/{user}"), at), limit))
+        match purpose {
+            Purpose::FirstSight { user: Some(user) } => {
+                Some((self.day_of(&format!("user/{user}"), at), limit))
+            }
+            Purpose::Idle { user: Some(user) } => {
+                Some((self.day_of(&format!("idle/user/{user}"), at), limit * 2))
+            }
+            _ => None,
+        }
     }
 
     fn day_of(&self, what: &str, at: Timestamp) -> Window {

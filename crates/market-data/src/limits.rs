@@ -12,7 +12,7 @@ use domain::{PriceSource, Symbol, Timestamp};
 
 use crate::QuoteError;
 use crate::breaker::{Breaker, BreakerRules, BreakerState};
-use crate::budget::{Budget, BudgetStatus, BudgetStore, Purpose, Rules, StoreFailed};
+use crate::budget::{Budget, BudgetStatus, BudgetStore, CallLimit, Purpose, Rules, StoreFailed};
 use crate::metrics::{self, Endpoint};
 use crate::source::Now;
 
@@ -115,6 +115,11 @@ impl Limits {
     /// Calls that may be made in one day, if that is limited.
     pub fn per_day(&self) -> Option<u32> {
         self.budget.per_day()
+    }
+
+    /// Which limit this process has seen used up that would refuse a call of this purpose now.
+    pub fn used_up(&self, purpose: Purpose) -> Option<CallLimit> {
+        self.budget.used_up(purpose, self.now())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -220,6 +220,18 @@ pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
+/// Stocks that somebody has looked up and that have no price of that source, the newest first.
+pub fn without_price(tx: &mut Tx<'_>, source: &str, limit: i64) -> Result<Vec<Stock>, StoreError> {
+    let rows: Vec<StockRow> = stocks::table
+        .filter(stocks::last_price.is_null().or(stocks::price_source.ne(source)))
+        .filter(stocks::delisted_on.is_null())
+        .order(stocks::id.desc())
+        .limit(limit)
+        .select(StockRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(Stock::from).collect())
+}
+
 pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(stocks::table.count().get_result(tx.conn)?)
 }

@@ -18,7 +18,7 @@ use domain::{
     Money, Order, OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, SplitHistory, Stock, StockId,
     Symbol, Timestamp,
 };
-use market_data::Catalogue;
+use market_data::{Catalogue, QuoteError};
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{
@@ -38,6 +38,8 @@ pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
 
 /// News of actions is taken for as long after they took effect.
 const LATEST_NEWS: Days = Days::new(45);
+/// News are asked for from so long before the last time on: they may be published late.
+const NEWS_OVERLAP: Days = Days::new(10);
 /// So far ahead announcements are asked for.
 const AHEAD: Days = Days::new(60);
 /// Portfolios that are locked and written in one transaction.
@@ -101,7 +103,8 @@ impl Services {
             today.checked_add_days(AHEAD).unwrap_or(today),
         );
         let scarce = self.market.quotes.is_scarce();
-        let ids: Vec<StockId> = asked.iter().map(|stock| stock.id).collect();
+        let times = self.store.read(times_asked).await?;
+        let mut answered: Vec<StockId> = Vec::new();
         let calendar = self.market.calendar;
         // A simulated market computes its prices and its splits together.
         let confirmation = match self.market.quotes.freshness() {
@@ -113,7 +116,13 @@ impl Services {
         let mut complete = true;
         for stock in asked {
             let symbol = &stock.listing.symbol;
-            match self.market.quotes.corporate_actions(symbol, first, last, now).await {
+            let first = news_since(times.get(&stock.id.0).copied(), first);
+            let found = self.market.quotes.corporate_actions(symbol, first, last, now).await;
+            // A call that was not allowed was not sent: the stock keeps its turn.
+            if !matches!(found, Err(QuoteError::RateLimited { .. })) {
+                answered.push(stock.id);
+            }
+            match found {
                 Ok(found) => told.extend(found.into_iter().map(|action| Told {
                     stock_id: stock.id,
                     effective_at: action.effective_at(calendar),
@@ -137,7 +146,7 @@ impl Services {
                 if scarce {
                     // Also those that nothing was told of: the others are to have their turn.
                     let mut times = times_asked(tx)?;
-                    times.extend(ids.iter().map(|id| (id.0, now)));
+                    times.extend(answered.iter().map(|id| (id.0, now)));
                     let times = serde_json::to_string(&times).map_err(Error::internal)?;
                     installation::set(tx, ASKED_OF_STOCKS, &times)?;
                 } else if complete {
@@ -807,6 +816,13 @@ pub(crate) fn mark_snapshots(
 
 fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
     Ok(installation::get(tx, SNAPSHOTS_SINCE)?.and_then(|day| day.parse().ok()))
+}
+
+/// The first day whose news are asked for: `first`, or some days before the stock was last asked about, where its turn
+/// comes less often.
+fn news_since(asked: Option<Timestamp>, first: NaiveDate) -> NaiveDate {
+    let before = asked.and_then(|asked| exchange_date(asked).checked_sub_days(NEWS_OVERLAP));
+    before.map_or(first, |before| before.min(first))
 }
 
 /// What cannot be read counts as never.

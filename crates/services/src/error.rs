@@ -1,8 +1,9 @@
 //! Why a use case was refused or failed.
 
 use chrono::TimeDelta;
+use domain::calendar::EXCHANGE_ZONE;
 use domain::{Money, OrderRejected, OrderStatus, Symbol, Timestamp, TradingHold};
-use market_data::QuoteError;
+use market_data::{CallLimit, QuoteError};
 use persistence::StoreError;
 use thiserror::Error;
 
@@ -69,6 +70,9 @@ pub enum Error {
     /// The source has no price, and there is no older one either.
     #[error("there is no price for {symbol} at the moment")]
     NoPrice { symbol: Symbol, retry_at: Option<Timestamp> },
+    /// There has never been a price, and the calls for asking are used up.
+    #[error("there is no price for {symbol} yet: {limit}, and they are used up; try again at {}", in_new_york(*.retry_at))]
+    CallsUsedUp { symbol: Symbol, limit: CallLimit, retry_at: Timestamp },
     /// The only price that the source tells is too far from the last accepted one to be used.
     #[error("there is no confirmed price for {symbol}: {cause}")]
     PriceUnconfirmed { symbol: Symbol, cause: QuoteError },
@@ -116,6 +120,11 @@ impl From<OrderRejected> for Error {
             other => Self::OrderRejected(other),
         }
     }
+}
+
+/// "00:05 on 21 November, New York time"
+fn in_new_york(at: Timestamp) -> String {
+    at.utc().with_timezone(&EXCHANGE_ZONE).format("%H:%M on %-d %B, New York time").to_string()
 }
 
 /// A span with its largest unit: "40 days", "1 hour".

@@ -248,7 +248,8 @@ impl Services {
             }
             JobKind::RefreshQuotes => {
                 let limit = match self.freshness() {
-                    Freshness::EndOfDay => END_OF_DAY_REQUESTS,
+                    // Where calls are counted, the day's calls are the limit.
+                    Freshness::EndOfDay if !self.market.quotes.is_scarce() => END_OF_DAY_REQUESTS,
                     _ => usize::MAX,
                 };
                 let outcome = self.refresh_quotes(limit).await?;

@@ -8,10 +8,10 @@ use chrono::{Days, Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::plausibility::UnconfirmedPrice;
 use domain::{
-    AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PriceMove, PriceSource, Quote,
-    SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
+    AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PUBLICATION, PriceMove,
+    PriceSource, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
 };
-use market_data::{Catalogue, Purpose, QuoteError};
+use market_data::{Catalogue, Pot, Purpose, QuoteError};
 use persistence::{StoreError, Tx, listings, stocks};
 
 use crate::Services;
@@ -163,6 +163,13 @@ impl Services {
         if self.market.quotes.limits().is_some()
             && let Some(found) = self.search_locally(query.clone(), limit).await?
         {
+            // Whoever searches a symbol is going to look at it: it gets its price with the next idle call.
+            if let Some(exact) =
+                found.iter().find(|listing| listing.symbol.as_str().eq_ignore_ascii_case(&query))
+                && self.market.quotes.is_scarce()
+            {
+                self.stock(&exact.symbol).await?;
+            }
             return Ok(found);
         }
         self.market.quotes.search(&query, limit, self.market.now()).await.map_err(Error::from_search)
@@ -289,7 +296,7 @@ impl Services {
     pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
         let stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
-        let mut found = self.latest_of(user, std::slice::from_ref(&stock), now, true).await;
+        let mut found = self.latest_of(Asker::User(user), std::slice::from_ref(&stock), now, true).await;
         let mut latest = found.pop().unwrap_or_else(|| Err(no_price(symbol)))?;
         // Another process may have seen the price that waits.
         if latest.quote.stale
@@ -306,7 +313,18 @@ impl Services {
     /// known ones, marked stale. A source whose calls are few is not asked for what has a price, be it late: its turn
     /// comes.
     pub(crate) async fn quotes_of(&self, stocks: &[impl Borrow<Stock>], at: Timestamp) -> Vec<Result<Quote>> {
-        let found = self.latest_of(None, stocks, at, false).await;
+        let found = self.latest_of(Asker::Nobody, stocks, at, false).await;
+        found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
+    }
+
+    /// [`Services::quotes_of`] for a user, who may make the source be asked a few times a day for what is new here.
+    pub(crate) async fn quotes_for_user(
+        &self,
+        user: UserId,
+        stocks: &[impl Borrow<Stock>],
+        at: Timestamp,
+    ) -> Vec<Result<Quote>> {
+        let found = self.latest_of(Asker::User(Some(user)), stocks, at, false).await;
         found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
     }
 
@@ -332,12 +350,12 @@ impl Services {
 
     async fn latest_of(
         &self,
-        user: Option<UserId>,
+        asker: Asker,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
         asks_when_late: bool,
     ) -> Vec<Result<LatestQuote>> {
-        let mut latest = self.latest_as_traded(user, stocks, at, asks_when_late).await;
+        let mut latest = self.latest_as_traded(asker, stocks, at, asks_when_late).await;
         if let Err(error) = self.show_prices_before_splits(stocks, &mut latest).await {
             return every_one(error, stocks.len());
         }
@@ -392,7 +410,7 @@ impl Services {
 
     async fn latest_as_traded(
         &self,
-        user: Option<UserId>,
+        asker: Asker,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
         asks_when_late: bool,
@@ -404,13 +422,16 @@ impl Services {
         if self.market.quotes.is_scarce() {
             let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
-                found.push(self.scarce_quote(user, stock, at, asks_when_late).await);
+                found.push(self.scarce_quote(asker, stock, at, asks_when_late).await);
             }
             return found;
         }
         let symbols: Vec<Symbol> = stocks.clone().map(|stock| stock.listing.symbol.clone()).collect();
         let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
-        let purpose = if is_new { Purpose::FirstSight { user } } else { Purpose::Interactive };
+        let purpose = match asker {
+            Asker::User(user) if is_new => Purpose::FirstSight { user },
+            Asker::User(_) | Asker::Nobody => Purpose::Interactive,
+        };
         let answers = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
         stocks.zip(answers).map(|(stock, answer)| self.or_last_known(stock, answer)).collect()
     }
@@ -440,7 +461,7 @@ impl Services {
     /// The price in the database, after asking for a series if there is none, or none of the last session.
     async fn scarce_quote(
         &self,
-        user: Option<UserId>,
+        asker: Asker,
         stock: &Stock,
         at: Timestamp,
         asks_when_late: bool,
@@ -450,9 +471,25 @@ impl Services {
             let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
             return Ok(LatestAsTraded { quote: quote.clone(), why_stale });
         }
-        let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
         let symbol = &stock.listing.symbol;
-        let fetched = self.market.quotes.fetch_series(purpose, symbol, at).await;
+        let user = match asker {
+            Asker::User(user) => user,
+            // Its turn comes with the next refresh: what many look at at once costs no calls.
+            Asker::Nobody => return kept.map(LatestAsTraded::late).ok_or_else(|| no_price(symbol)),
+        };
+        let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
+        let mut fetched = self.market.quotes.fetch_series(purpose, symbol, at).await;
+        let mut limit = None;
+        if let Err(QuoteError::RateLimited { .. }) = &fetched {
+            limit = self.market.quotes.limits().and_then(|limits| limits.used_up(purpose));
+            if limit.is_some() && self.idle_calls().await? > 0 {
+                let idle = self.market.quotes.fetch_series(Purpose::Idle { user }, symbol, at).await;
+                // What refused at first is told, not that there was no idle call either.
+                if !matches!(idle, Err(QuoteError::RateLimited { .. })) {
+                    fetched = idle;
+                }
+            }
+        }
         let id = stock.id;
         let renewed = self.store.read(move |tx| Ok::<_, Error>(stocks::by_ids(tx, &[id])?.pop())).await?;
         match (renewed.and_then(|stock| self.kept_price(&stock, at)), fetched) {
@@ -460,9 +497,38 @@ impl Services {
                 let why = fetched.err().map_or(StaleReason::NotPublished, StaleReason::Source);
                 Ok(LatestAsTraded { why_stale: quote.as_traded().stale.then_some(why), quote })
             }
-            (None, Err(error)) => Err(Error::from_quote(symbol, error)),
+            (None, Err(error)) => Err(match (limit, &error) {
+                (Some(limit), QuoteError::RateLimited { retry_at: Some(retry_at) }) => {
+                    Error::CallsUsedUp { symbol: symbol.clone(), limit, retry_at: (*retry_at).into() }
+                }
+                _ => Error::from_quote(symbol, error),
+            }),
             (None, Ok(())) => Err(no_price(symbol)),
         }
+    }
+
+    /// How many of the day's calls are kept for jobs and will not be needed by them: before the close of the day one is
+    /// kept for each stock in use, after it one for each whose close is still missing, and a few for news and the
+    /// table of listings.
+    async fn idle_calls(&self) -> Result<u32> {
+        let Some(limits) = self.market.quotes.limits().filter(|limits| limits.per_day().is_some()) else {
+            return Ok(0);
+        };
+        let budget = limits.budget().await.map_err(Error::internal)?;
+        let scheduled = budget.pots.iter().find(|(pot, ..)| *pot == Pot::Scheduled);
+        let left = scheduled.map_or(0, |(_, used, limit)| limit.saturating_sub(*used));
+        if left == 0 {
+            return Ok(0);
+        }
+        let now = self.market.now();
+        let in_use = self.store.read(crate::providers::stocks_in_use).await?;
+        let close_is_due = |session: Session| now < session.closes_at + PUBLICATION;
+        let needed = match self.market.calendar.session(exchange_date(now)) {
+            Some(session) if close_is_due(session) => in_use.len(),
+            _ => in_use.iter().filter(|stock| self.is_late(stock, now)).count(),
+        };
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX).saturating_add(KEPT_FOR_JOBS);
+        Ok(left.saturating_sub(needed))
     }
 
     /// The price in the database, stale if a newer one should be there.
@@ -571,7 +637,7 @@ impl Services {
         let (id, symbol, source) = (stock.id, &stock.listing.symbol, self.market.quotes.source());
         let answer = match self.market.quotes.is_scarce() {
             // The price comes with the series.
-            true => self.scarce_quote(user, stock, at, true).await.map(|_| None),
+            true => self.scarce_quote(Asker::User(user), stock, at, true).await.map(|_| None),
             false => {
                 let answer = self.market.quotes.daily_bars(symbol, first, last, at).await;
                 answer.map(Some).map_err(|error| Error::from_quote(symbol, error))
@@ -670,15 +736,60 @@ impl Services {
         Ok(())
     }
 
+    /// A series for a job, which waits while a limit by the minute or second is used up.
+    async fn fetch_patiently(&self, symbol: &Symbol, now: Timestamp) -> std::result::Result<(), QuoteError> {
+        loop {
+            let fetched = self.market.quotes.fetch_series(Purpose::Scheduled, symbol, now).await;
+            let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &fetched else { return fetched };
+            let (begun, until) = (self.market.clock.wall(), Timestamp::from(*retry_at));
+            if until - begun > LONGEST_PAUSE || !self.wait_until(until).await {
+                return fetched;
+            }
+        }
+    }
+
+    /// Waits until that wall time. Answers whether it has come; a clock that stands still is not waited for.
+    async fn wait_until(&self, until: Timestamp) -> bool {
+        let begun = (self.market.clock.wall(), std::time::Instant::now());
+        let span = (until - begun.0).to_std().unwrap_or_default() + std::time::Duration::from_millis(100);
+        while self.market.clock.wall() < until && begun.1.elapsed() < span {
+            let left = (until - self.market.clock.wall()).to_std().unwrap_or_default();
+            tokio::time::sleep(left.clamp(SHORTEST_NAP, LONGEST_NAP)).await;
+        }
+        self.market.clock.wall() >= until
+    }
+
+    /// Gets the prices of stocks that were looked up and have none, with calls that the jobs do not need: so that they are
+    /// there when somebody comes back. Answers how many.
+    async fn warm_up(&self, now: Timestamp) -> Result<usize> {
+        let (idle, source) = (self.idle_calls().await?.min(MOST_WARMED_UP), self.market.quotes.source());
+        if idle == 0 {
+            return Ok(0);
+        }
+        let wanted = self
+            .store
+            .read(move |tx| Ok::<_, Error>(stocks::without_price(tx, source.as_str(), idle.into())?))
+            .await?;
+        let mut warmed = 0;
+        for stock in wanted {
+            match self.fetch_patiently(&stock.listing.symbol, now).await {
+                Ok(()) => warmed += 1,
+                Err(QuoteError::RateLimited { .. }) => break,
+                Err(error) => {
+                    tracing::debug!(symbol = %stock.listing.symbol, error = &error as &dyn std::error::Error, "no series");
+                }
+            }
+        }
+        Ok(warmed)
+    }
+
     async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
         let in_use = stocks.len();
         let late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
         let (mut asked, mut refusal) = (0, None);
         let mut fetched_of = Vec::new();
         for stock in late.iter().take(limit) {
-            let fetched =
-                self.market.quotes.fetch_series(Purpose::Scheduled, &stock.listing.symbol, now).await;
-            match fetched {
+            match self.fetch_patiently(&stock.listing.symbol, now).await {
                 Ok(()) => {
                     asked += 1;
                     fetched_of.push(stock.id);
@@ -695,6 +806,7 @@ impl Services {
         }
         if refusal.is_none() {
             self.learn_sectors(now).await?;
+            asked += self.warm_up(now).await?;
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
@@ -725,6 +837,14 @@ impl Services {
 const NEWS_AFTER: f64 = 0.20;
 /// A change from one close to the next, as a ratio, after which the source is asked whether shares were split.
 const UNUSUAL_CHANGE: f64 = 0.15;
+/// A limit on calls that ends within this is waited for by jobs.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
+const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
+const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
+/// Calls of a day that stay with the jobs besides one for each close: for news of two stocks and a table of listings.
+const KEPT_FOR_JOBS: u32 = 3;
+/// Stocks that were looked up and get a price in one refresh.
+const MOST_WARMED_UP: u32 = 5;
 /// Profiles that one refresh asks for.
 const PROFILES_AT_ONCE: usize = 2;
 /// The sector of what has none.
@@ -813,10 +933,27 @@ impl StaleReason {
     }
 }
 
+/// Who wants a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    /// A user, or an unknown one, who waits for this price.
+    User(Option<UserId>),
+    /// A valuation or a list: a source whose calls are few is not asked for it.
+    Nobody,
+}
+
 /// [`LatestQuote`] before its price is converted to the shares of the moment.
 struct LatestAsTraded {
     quote: AsTraded<Quote>,
     why_stale: Option<StaleReason>,
+}
+
+impl LatestAsTraded {
+    /// A price for which no newer one is asked now.
+    fn late(quote: AsTraded<Quote>) -> Self {
+        let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
+        Self { quote, why_stale }
+    }
 }
 
 fn no_price(symbol: &Symbol) -> Error {

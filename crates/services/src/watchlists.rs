@@ -55,7 +55,7 @@ impl Services {
             .await?;
         let mut watched = Vec::with_capacity(lists.len());
         for (items, list) in lists {
-            watched.push(self.with_quotes(list, items).await);
+            watched.push(self.with_quotes(user, list, items).await);
         }
         Ok(watched)
     }
@@ -70,7 +70,7 @@ impl Services {
                 Ok::<_, Error>((list, watchlists::items(tx, id)?))
             })
             .await?;
-        Ok(self.with_quotes(list, items).await)
+        Ok(self.with_quotes(user, list, items).await)
     }
 
     /// # Errors
@@ -88,7 +88,7 @@ impl Services {
                 Ok(watchlists::insert(tx, user, &name, now)?)
             })
             .await?;
-        Ok(self.with_quotes(list, Vec::new()).await)
+        Ok(self.with_quotes(user, list, Vec::new()).await)
     }
 
     pub async fn rename_watchlist(&self, user: UserId, id: WatchlistId, name: &str) -> Result<WatchedList> {
@@ -150,8 +150,8 @@ impl Services {
             .await
     }
 
-    async fn with_quotes(&self, list: Watchlist, items: Vec<Stock>) -> WatchedList {
-        let quotes = self.quotes_of(&items, self.market.now()).await;
+    async fn with_quotes(&self, user: UserId, list: Watchlist, items: Vec<Stock>) -> WatchedList {
+        let quotes = self.quotes_for_user(user, &items, self.market.now()).await;
         let items = items
             .into_iter()
             .zip(quotes)

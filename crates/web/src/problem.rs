@@ -274,6 +274,9 @@ impl From<Error> for Problem {
                 let busy = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy", detail);
                 Self { retry_after_s: Some(1), ..busy }
             }
+            Error::CallsUsedUp { symbol, retry_at, .. } => {
+                Self::unavailable("no_price", detail, Some(retry_at)).fact("symbol", symbol)
+            }
             Error::PriceUnconfirmed { symbol, .. } => {
                 let unconfirmed = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::{PriceSource, Quote, Symbol, Timestamp};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::judging::Judge;
 use super::lifetime::{self, Lifetime, Past};
@@ -17,10 +18,12 @@ use crate::limits::{Answer, Asked, Limits, Outcome};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
-/// How often one looks whether another process has got the price it is asking for, and how long apart: a second
-/// in all.
-pub(super) const LOOKS: usize = 10;
-pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How long one waits for a price that another process is asking for: as long as that may take. A call waits for its turn,
+/// and is sent again once when the source fails.
+const TWO_CALLS: Duration = Duration::from_secs(20);
+/// How long apart one looks for it: at first, and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+const LAST_LOOKS: Duration = Duration::from_millis(400);
 /// How far another process may be ahead: its clock, or because it asked after us and was first.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -78,7 +81,8 @@ impl Asking {
     async fn ask_for_one(&self, symbol: &Symbol) -> Found {
         let Some(limits) = &self.limits else { return self.ask_source_for_one(symbol).await };
         let lease = format!("{}/quote/{symbol}", self.source.source());
-        for look in 0..=LOOKS {
+        let mut waiting = Waiting::of(self.purpose);
+        loop {
             let is_mine = limits.try_lease(&lease).await;
             // Somebody may have got it just now, before the lease was free.
             if let Some(found) = self.found_by_others().await.remove(symbol) {
@@ -92,12 +96,10 @@ impl Asking {
                 limits.release(&lease).await;
                 return found;
             }
-            if look < LOOKS {
-                tokio::time::sleep(BETWEEN_LOOKS).await;
+            if let Err(busy) = waiting.look_again().await {
+                return Found { answer: Err(busy), asked_at: None, past: Past::Unknown };
             }
         }
-        let busy = "another process is still asking for it".to_owned();
-        Found { answer: Err(QuoteError::Upstream(busy)), asked_at: None, past: Past::Unknown }
     }
 
     fn unanswered(&self) -> Found {
@@ -175,6 +177,31 @@ impl Asking {
             (symbol, Found { answer: Ok(quote), asked_at: Some(fetched_at), past: Past::HadPrice })
         })
         .collect()
+    }
+}
+
+/// The wait for what another process is asking for.
+pub(super) struct Waiting {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Waiting {
+    pub(super) fn of(purpose: Purpose) -> Self {
+        Self { until: Instant::now() + purpose.longest_wait() + TWO_CALLS, pause: FIRST_LOOK }
+    }
+
+    /// Waits until it is time to look again.
+    ///
+    /// # Errors
+    /// When the call of the other process should have been over by now.
+    pub(super) async fn look_again(&mut self) -> Result<(), QuoteError> {
+        if Instant::now() >= self.until {
+            return Err(QuoteError::Upstream("another process is still asking for it".to_owned()));
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST_LOOKS);
+        Ok(())
     }
 }
 

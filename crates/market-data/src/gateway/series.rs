@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{Bar, Freshness, Quote, Symbol, Timestamp};
 
-use super::asking::{self, BETWEEN_LOOKS, LOOKS};
+use super::asking::{self, Waiting};
 use super::judging::Judge;
 use super::lifetime::Lifetime;
 use super::{FIRST_BAR, kept};
@@ -29,23 +29,26 @@ pub(super) struct Fetching {
 impl Fetching {
     pub(super) async fn run(self, failures: u32) -> Kept<()> {
         let lease = format!("{}/series/{}", self.source.source(), self.symbol);
-        let is_mine = self.limits.try_lease(&lease).await;
-        if is_mine {
-            let answer = match self.found_by_others().await {
-                Some(found) => found,
-                None => self.ask(failures).await,
-            };
-            self.limits.release(&lease).await;
-            return answer;
-        }
-        for _ in 0..LOOKS {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-            if let Some(found) = self.found_by_others().await {
+        let mut waiting = Waiting::of(self.purpose);
+        loop {
+            let is_mine = self.limits.try_lease(&lease).await;
+            // Another process may have got it just now, before the lease was free.
+            let found = self.found_by_others().await;
+            if is_mine {
+                let answer = match found {
+                    Some(found) => found,
+                    None => self.ask(failures).await,
+                };
+                self.limits.release(&lease).await;
+                return answer;
+            }
+            if let Some(found) = found {
                 return found;
             }
+            if let Err(busy) = waiting.look_again().await {
+                return Kept { answer: Err(busy), until: self.at, failures };
+            }
         }
-        let busy = "another process is still asking for it".to_owned();
-        Kept { answer: Err(QuoteError::Upstream(busy)), until: self.at, failures }
     }
 
     /// The store has it already.

@@ -58,7 +58,12 @@ const SOUND: EachItsOwn = EachItsOwn(&[]);
 impl Respond for EachItsOwn {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let asked = request.url.query_pairs().find(|(name, _)| name == "symbol");
-        let asked = asked.map_or_else(String::new, |(_, value)| value.into_owned());
+        self.respond_to(&asked.map_or_else(String::new, |(_, value)| value.into_owned()))
+    }
+}
+
+impl EachItsOwn {
+    fn respond_to(&self, asked: &str) -> ResponseTemplate {
         let mut fields = vec![("01. symbol", json!(asked)), ("07. latest trading day", json!("2026-11-19"))];
         fields.extend(self.0.iter().map(|(field, value)| (*field, json!(value))));
         // Slow enough that all who ask at once are there before the answer is.
@@ -151,6 +156,35 @@ async fn two_processes_that_ask_for_one_cold_symbol_make_one_call_and_a_third_st
     deployment.clock.pass(TimeDelta::hours(2));
     assert!(ask(deployment.process(), deployment.clock.now()).await.is_ok());
     assert_eq!(deployment.calls().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_at_another_process_waits_as_long_as_the_call_takes() {
+    // Once the price, once the series.
+    for series in [false, true] {
+        let deployment = Deployment::with_rules(by_the_day()).await;
+        let answer = match series {
+            true => series_with(["150.00", "151.00", "152.50"]),
+            false => SOUND.respond_to("AAPL"),
+        };
+        let slow = answer.set_delay(Duration::from_secs(4));
+        Mock::given(path("/query")).respond_with(slow).mount(&deployment.server).await;
+        let processes = [deployment.process(), deployment.process()];
+        let at = deployment.clock.now();
+        let ask = |n: usize| {
+            let gateway = Arc::clone(&processes[n % 2]);
+            tokio::spawn(async move {
+                match series {
+                    true => gateway.fetch_series(Purpose::Interactive, &symbol("AAPL"), at).await,
+                    false => gateway.quote(&symbol("AAPL"), at).await.map(drop),
+                }
+            })
+        };
+        for answer in (0..200).map(ask).collect::<Vec<_>>() {
+            assert_eq!(answer.await.unwrap(), Ok(()));
+        }
+        assert_eq!(deployment.calls().await, 1);
+    }
 }
 
 #[tokio::test]

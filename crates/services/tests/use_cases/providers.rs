@@ -211,7 +211,7 @@ fn numbered(n: usize) -> Symbol {
 }
 
 fn is_refused<T>(answer: &Result<T, Error>) -> bool {
-    matches!(answer, Err(Error::NoPrice { retry_at: Some(_), .. }))
+    matches!(answer, Err(Error::NoPrice { retry_at: Some(_), .. } | Error::CallsUsedUp { .. }))
 }
 
 fn said(text: &str) -> ResponseTemplate {
@@ -285,6 +285,8 @@ async fn a_days_twenty_sixth_call_is_never_sent() {
 async fn one_user_cannot_use_up_what_is_kept_for_new_symbols() {
     let deployment = Deployment::new().await;
     let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
+    // Today's close takes all calls of the jobs.
+    deployment.watching(ada, (30..45).map(numbered)).await;
     for n in 0..3 {
         deployment.quote_for(Some(sam), &numbered(n)).await.unwrap();
     }
@@ -861,4 +863,130 @@ async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once(
     deployment.work().await;
     assert_eq!(deployment.price("AAPL").await, "1010.00");
     deployment.exchange.assert_books_balance().await;
+}
+
+/// Lets the clock go on by itself, a minute in a fifth of a second, until it is dropped.
+struct FastClock(tokio::task::JoinHandle<()>);
+
+impl FastClock {
+    fn start(exchange: &Exchange) -> Self {
+        let clock = exchange.clock.clone();
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                clock.set(clock.now() + TimeDelta::seconds(15));
+            }
+        }))
+    }
+}
+
+impl Drop for FastClock {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_current() {
+    let rules = Rules { per_minute: Some(5), ..by_the_day() };
+    let deployment = Deployment { rules: rules.clone(), ..Deployment::new().await };
+    let process = process(&deployment.exchange, &deployment.server, &rules);
+    let user = deployment.exchange.user("sam").await;
+    deployment.watching(user, (0..14).map(numbered)).await;
+    let clock = FastClock::start(&deployment.exchange);
+    process.request_run(JobKind::RefreshQuotes).await.unwrap();
+    let runs = process.due_runs().await.unwrap();
+    let refresh = runs.iter().find(|run| run.kind == JobKind::RefreshQuotes.as_str()).unwrap();
+    assert!(process.run_job(refresh.id, "worker").await.unwrap());
+    drop(clock);
+    let asked = deployment.asked();
+    let current = (0..14).filter(|n| asked.contains(&format!("TIME_SERIES_DAILY S{n}"))).count();
+    assert_eq!(current, 14, "in one run: {asked:?}");
+    let minutes = deployment.exchange.now() - super::harness::moment("2026-11-20T19:12:00Z");
+    assert!(minutes >= TimeDelta::minutes(2), "five in a minute: {minutes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named() {
+    let deployment = Deployment::new().await;
+    let sam = deployment.exchange.user("sam").await;
+    // On Friday afternoon nothing is held: of the fifteen calls of the jobs three are kept for them.
+    let mut prices = 0;
+    let refused = loop {
+        match deployment.quote_for(Some(sam), &numbered(prices)).await {
+            Ok(_) => prices += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(prices, 9, "three of his own, and six that are idle");
+    let told = refused.to_string();
+    let words = "there is no price for S9 yet: each user may look up 3 new symbols a day, and they are used up; try again at \
+                 00:05 on 21 November, New York time";
+    assert_eq!(told, words);
+    // Another user is not starved, and the reserve for the close is not touched.
+    let ada = deployment.exchange.user("ada").await;
+    let mut others = 0;
+    while others < 30 && deployment.quote_for(Some(ada), &numbered(20 + others)).await.is_ok() {
+        others += 1;
+    }
+    assert!(others >= 5, "{others}");
+    let limits = deployment.provider_state().await.unwrap().limits.unwrap();
+    let scheduled = limits.pots.iter().find(|pot| pot.name == "scheduled").unwrap();
+    assert!(scheduled.limit - scheduled.used >= 3, "{scheduled:?}");
+}
+
+#[tokio::test]
+async fn before_the_close_a_call_for_each_stock_in_use_is_kept() {
+    let deployment = Deployment::new().await;
+    let user = deployment.exchange.user("sam").await;
+    deployment.watching(user, (0..14).map(numbered)).await;
+    let mut prices = 0;
+    while deployment.quote_for(Some(user), &numbered(20 + prices)).await.is_ok() {
+        prices += 1;
+    }
+    assert_eq!(prices, 3, "no call of the jobs is idle");
+}
+
+#[tokio::test]
+async fn a_watchlist_of_new_symbols_counts_as_its_users_and_starves_nobody() {
+    let deployment = Deployment::new().await;
+    let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
+    deployment.watching(sam, (0..40).map(numbered)).await;
+    for _ in 0..3 {
+        deployment.watchlists(sam).await.unwrap();
+    }
+    assert!(deployment.calls() <= 3, "{:?}", deployment.asked());
+    for n in 50..53 {
+        assert!(deployment.quote_for(Some(ada), &numbered(n)).await.is_ok(), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_symbol_that_was_searched_gets_its_price_with_an_idle_call() {
+    let deployment = Deployment::new().await;
+    assert_eq!(deployment.search_stocks("s7", 5).await.unwrap()[0].symbol, numbered(7));
+    assert_eq!(deployment.calls(), 0);
+    deployment.request_run(JobKind::RefreshQuotes).await.unwrap();
+    deployment.work().await;
+    assert!(deployment.asked().contains(&"TIME_SERIES_DAILY S7".to_owned()), "{:?}", deployment.asked());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_whose_news_could_not_be_asked_for_keeps_its_turn() {
+    let deployment = Deployment::new().await;
+    let user = deployment.exchange.user("sam").await;
+    deployment.watching(user, [symbol("AAPL")].into_iter()).await;
+    let asked = || deployment.asked().into_iter().filter(|call| call.starts_with("SPLITS")).count();
+    // The day's calls are used up elsewhere.
+    deployment.answers_all_with(Some(per_day()));
+    let _ = deployment.quote_for(Some(user), &symbol("IBM")).await;
+    deployment.learn_corporate_actions().await.unwrap();
+    assert_eq!(asked(), 0);
+    deployment.answers_all_with(None);
+    deployment.exchange.at("2026-11-21T05:10:00Z");
+    deployment.learn_corporate_actions().await.unwrap();
+    assert_eq!(asked(), 1);
+    // It has had its turn of the day.
+    deployment.learn_corporate_actions().await.unwrap();
+    assert_eq!(asked(), 1);
 }

@@ -235,9 +235,12 @@ pub async fn show(
     let today = exchange_date(shell.now());
     let (quote, no_price, why_stale) = match services.quote_for(Some(user), &symbol).await {
         Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
-        Err(error @ (Error::NoPrice { .. } | Error::PriceUnconfirmed { .. } | Error::ClockBehind { .. })) => {
-            (None, format::sentence(&error.to_string()), None)
-        }
+        Err(
+            error @ (Error::NoPrice { .. }
+            | Error::CallsUsedUp { .. }
+            | Error::PriceUnconfirmed { .. }
+            | Error::ClockBehind { .. }),
+        ) => (None, format::sentence(&error.to_string()), None),
         Err(error) => return Err(error.into()),
     };
     let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
@@ -331,6 +334,7 @@ async fn bars_of(
         Ok(bars) => Ok(bars),
         Err(
             Error::NoPrice { .. }
+            | Error::CallsUsedUp { .. }
             | Error::PriceUnconfirmed { .. }
             | Error::ClockBehind { .. }
             | Error::SourceUnavailable { .. },

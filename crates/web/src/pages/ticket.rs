@@ -212,6 +212,7 @@ pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
         | Error::NotTradable { .. }
         | Error::TradingHalted { .. }
         | Error::NoPrice { .. }
+        | Error::CallsUsedUp { .. }
         | Error::PriceUnconfirmed { .. } => told("symbol", error.to_string()),
         Error::OrderRejected(OrderRejected::NoFreshPrice { as_of }) => {
             let at = format::day_and_minute(*as_of).text;

@@ -218,6 +218,7 @@ pub async fn add(
                 services::Error::UnknownSymbol(_)
                     | services::Error::NotTradable { .. }
                     | services::Error::NoPrice { .. }
+                    | services::Error::CallsUsedUp { .. }
                     | services::Error::PriceUnconfirmed { .. }
             );
             let told = error.to_string();
