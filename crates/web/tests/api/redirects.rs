@@ -193,6 +193,16 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     admin.refused("/admin/users/{id}/delete", &page, &delete, &[("confirm", "eva")], "value=\"eva\"").await;
     admin.accepted("/admin/users/{id}/delete", &page, &delete, &[("confirm", "eve")]).await;
     admin.accepted("/admin/jobs", "/admin/jobs", "/admin/jobs", &[("run", "prune")]).await;
+    // Nothing is in doubt here; `splits.rs` and `providers.rs` have prices and splits that are.
+    let token = csrf_token(&admin.browser.get("/admin/jobs").await.is(200).text());
+    let fields =
+        [("csrf", &*token), ("symbol", "AAPL"), ("resolution", "withdraw"), ("reason", "It is right.")];
+    for (route, target) in
+        [("/admin/prices", "/admin/prices"), ("/admin/stocks/{symbol}/split", "/admin/stocks/AAPL/split")]
+    {
+        let answer = admin.browser.post_form(target, &fields).await;
+        assert!(admin.follow(route, answer).await.contains("notice flash bad"), "{route}");
+    }
     forms.seen = std::mem::take(&mut admin.seen);
 
     // Ends.
