@@ -119,6 +119,14 @@ fn both_databases_have_the_same_migrations() {
     }
 }
 
+/// diesel knows a migration by the part of its name before the underscore alone.
+#[test]
+fn no_two_migrations_have_the_same_version() {
+    let names = names("sqlite");
+    let versions: BTreeSet<&str> = names.iter().filter_map(|name| name.split('_').next()).collect();
+    assert_eq!(versions.len(), names.len(), "{names:?}");
+}
+
 #[test]
 fn both_databases_have_the_same_indexes() {
     let indexes = |backend: &str| {
