@@ -187,16 +187,21 @@ fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
         _ => false,
     };
     let mut kept: Vec<usize> = Vec::with_capacity(bars.len());
+    // The bar before is in another unit: those that follow it are too, however far they drift.
+    let mut is_slipped = false;
     for (at, bar) in bars.iter().enumerate() {
         let sound = match kept.last().map(|last| &bars[*last]) {
+            Some(last) if follows_either_way(last, bar, splits) => true,
             Some(last) => {
-                follows_either_way(last, bar, splits)
-                    || (agrees(at) && !is_unit_slip(&last.close, &bar.close))
+                is_slipped = is_unit_slip(&last.close, &bar.close)
+                    || (is_slipped && follows_either_way(&bars[at - 1], bar, splits));
+                !is_slipped && agrees(at)
             }
             // Nothing is before the first: it is out of place where the next two agree against it.
             None => agrees(at) || !agrees(at + 1),
         };
         if sound {
+            is_slipped = false;
             kept.push(at);
         }
     }

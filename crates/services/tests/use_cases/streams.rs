@@ -261,7 +261,8 @@ async fn a_valuation_is_told_when_a_price_or_the_books_have_changed() {
     let before = exchange.statements();
     next_second(&exchange).await;
     assert_eq!([one.read(), two.read()], [["worth 1002.00"], ["worth 1002.00"]]);
-    assert_eq!(exchange.statements(), before, "the books are known");
+    let asked = exchange.statements() - before;
+    assert!(asked <= 1, "the books are known; the splits of all stocks may be read once a second: {asked}");
 
     exchange.deposit(sam, "500.00").await.unwrap();
     exchange.buy(sam, "JPM", "1").await.unwrap();
