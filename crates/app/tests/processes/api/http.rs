@@ -82,6 +82,7 @@ pub async fn amounts_are_plain_decimals(stack: &Stack) {
         ("\"0.10\"", "0.10"),
         ("0.1", "0.10"),
         ("100", "100.00"),
+        ("1e3", "1000.00"),
         ("\"007\"", "7.00"),
         ("999999999999.99", "999999999999.99"),
         ("0", "0.00"),
@@ -89,19 +90,9 @@ pub async fn amounts_are_plain_decimals(stack: &Stack) {
         let body = format!("{{\"name\": \"x\", \"cash_balance\": {sent}}}");
         assert_eq!(open(&body).await, (201, json!(kept)), "{sent}");
     }
-    for sent in [
-        "1e3",
-        "\"1e3\"",
-        "\"1_000\"",
-        "\"1,000\"",
-        "\"\"",
-        "\".5\"",
-        "\"5.\"",
-        "1.001",
-        "true",
-        "[]",
-        "1e999",
-    ] {
+    for sent in
+        ["\"1e3\"", "\"1_000\"", "\"1,000\"", "\"\"", "\".5\"", "\"5.\"", "1.001", "true", "[]", "1e999"]
+    {
         let body = format!("{{\"name\": \"x\", \"cash_balance\": {sent}}}");
         assert_eq!(open(&body).await.0, 422, "{sent}");
     }
