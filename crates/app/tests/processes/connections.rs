@@ -77,7 +77,7 @@ async fn clients_that_never_read_cost_little_memory_and_are_disconnected() {
     assert!(is_alive(&server));
     let before = server.process.resident_kib();
     let descriptors = server.process.open_files();
-    let requests = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let requests = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let mut open = Vec::new();
     for _ in 0..150 {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -90,8 +90,8 @@ async fn clients_that_never_read_cost_little_memory_and_are_disconnected() {
     // Before anybody registers: checking a password takes 47 MiB for a moment.
     assert!(is_alive(&server));
     let grown = server.process.resident_kib().saturating_sub(before);
-    // Far less than the responses that they asked for, 10 MB each. Debug builds take about 0.8 MiB.
-    assert!(grown < 150 * 2 * 1024, "150 clients cost {grown} KiB");
+    // Far less than the responses that they asked for, 100 MB each.
+    assert!(grown < 150 * 1024, "150 clients cost {grown} KiB");
     is_usable(&server, 1).await;
     eventually("the clients are disconnected", PATIENCE, async || {
         (server.process.open_files() <= descriptors + 8).then_some(())

@@ -22,6 +22,9 @@ const LONGEST_REQUEST_LINE: usize = 60_000;
 /// How much the system keeps of a response that is not sent yet. By itself it keeps some megabytes for each client that
 /// does not read.
 const UNSENT: u32 = 128 * 1024;
+/// How many bytes are handed over before the application looks at them. actix reads requests from all bytes that it is
+/// given, however many are waiting for their turn: a client that sends many and reads no response would fill the memory.
+const AT_ONCE: usize = 2048;
 /// How long the refusal of a connection may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,8 @@ pub struct ClientStream {
     place: Place,
     head: Option<Head>,
     blocked: Option<Blocked>,
+    /// Bytes handed over since the application last looked at what it has.
+    handed_over: usize,
 }
 
 /// A request's head that is arriving.
@@ -67,7 +72,7 @@ impl ClientStream {
                 "the system does not limit what it keeps of responses"
             );
         }
-        Ok(Self { io, place, head: None, blocked: None })
+        Ok(Self { io, place, head: None, blocked: None, handed_over: 0 })
     }
 
     pub fn connection(&self) -> Arc<Connection> {
@@ -191,8 +196,19 @@ impl AsyncRead for ClientStream {
         let this = self.get_mut();
         this.place.check(context)?;
         loop {
+            if this.handed_over >= AT_ONCE {
+                this.handed_over = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let start = buffer.filled().len();
-            match Pin::new(&mut this.io).poll_read(context, buffer)? {
+            let room = buffer.remaining().min(AT_ONCE - this.handed_over);
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+            let polled = Pin::new(&mut this.io).poll_read(context, &mut part)?;
+            let received = part.filled().len();
+            buffer.advance(received);
+            this.handed_over += received;
+            match polled {
                 Poll::Ready(()) => {
                     let is_end = buffer.filled().len() == start;
                     this.watch_head(buffer, start)?;
@@ -202,6 +218,7 @@ impl AsyncRead for ClientStream {
                     }
                 }
                 Poll::Pending => {
+                    this.handed_over = 0;
                     if this.is_head_late(context) {
                         let problem = Problem::request_timeout("The head of the request took too long.");
                         let _ = this.io.try_write(&closing_response(&problem));
