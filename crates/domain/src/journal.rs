@@ -167,6 +167,11 @@ impl JournalEntry {
         }
     }
 
+    /// Whether a trade was made at a price of before that time.
+    pub fn is_priced_before(&self, at: Timestamp) -> bool {
+        self.receipt.as_ref().is_some_and(|receipt| receipt.quoted_at < at)
+    }
+
     /// From when on the shares of the line count.
     pub fn shares_since(&self) -> Timestamp {
         match (self.transaction_type, &self.action, &self.reverses) {
@@ -207,11 +212,19 @@ pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalE
     without_reversed(since.cloned().collect())
 }
 
+/// Of the entries that [`booked_after`] finds for a split, those in the shares of after it. A trade at a price of before, made
+/// while nobody knew of the split, is in the shares of before: it is split with the others.
+pub fn in_new_shares(effective_at: Timestamp, since: &[JournalEntry]) -> Vec<JournalEntry> {
+    since.iter().filter(|entry| !entry.is_priced_before(effective_at)).cloned().collect()
+}
+
 /// What [`Books::apply_after`] has to know of the `earlier` entries. Of a split, those that were booked after it took
 /// effect. Of a reversal, the reversed line and those of its stock after it; nothing when the line is not among them.
 pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
     match (entry.transaction_type, entry.stock_id, &entry.reverses) {
-        (TransactionType::Split, Some(stock), _) => booked_after(stock, entry.shares_since(), earlier),
+        (TransactionType::Split, Some(stock), _) => {
+            in_new_shares(entry.shares_since(), &booked_after(stock, entry.shares_since(), earlier))
+        }
         (TransactionType::Reversal, Some(stock), Some(reversal)) => {
             let Some(first) = earlier.iter().position(|entry| entry.id == Some(reversal.of)) else {
                 return Vec::new();

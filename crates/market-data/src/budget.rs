@@ -20,6 +20,8 @@ pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Win
 
 /// After midnight in New York, when a new day's calls are counted, with some minutes for the provider's clock.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// Before midnight in New York, calls that are left are anybody's.
+const LAST_OF_A_DAY: TimeDelta = TimeDelta::minutes(30);
 /// How long somebody who looks at a page waits for a call's turn, and how long a job does.
 const PATIENCE: TimeDelta = TimeDelta::seconds(8);
 const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
@@ -36,6 +38,8 @@ pub enum Purpose {
     /// Somebody waits for a symbol, and other pots are empty: a call that is kept for jobs and that these do not need. One
     /// user has twice as many of these a day as first sights.
     Idle { user: Option<UserId> },
+    /// A job takes what nobody has used of a day that is about to end.
+    Leftover,
     /// The operator tries the provider. Takes from all pots.
     Operator,
 }
@@ -48,6 +52,7 @@ impl Purpose {
             Self::FirstSight { .. } => &[Pot::FirstSight, Pot::Reserve],
             Self::Interactive => &[Pot::Reserve],
             Self::Idle { .. } => &[Pot::Scheduled],
+            Self::Leftover => &[Pot::Scheduled, Pot::FirstSight, Pot::Reserve],
             Self::Operator => &[Pot::Reserve, Pot::FirstSight, Pot::Scheduled],
         }
     }
@@ -59,7 +64,7 @@ impl Purpose {
 
     fn patience(self) -> TimeDelta {
         match self {
-            Self::Scheduled | Self::Operator => PATIENCE_OF_JOBS,
+            Self::Scheduled | Self::Leftover | Self::Operator => PATIENCE_OF_JOBS,
             Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } => PATIENCE,
         }
     }
@@ -279,6 +284,11 @@ impl Budget {
         let key = format!("{}/day/{}/{what}", self.provider, exchange_date(at));
         Window { key, ends_at: midnight_after(at.utc()).into() }
     }
+}
+
+/// Whether so little is left of a day's calls' day that nobody will miss those that are left.
+pub(crate) fn day_is_ending(now: Timestamp) -> bool {
+    Timestamp::from(midnight_after(now.utc())) - now <= LAST_OF_A_DAY
 }
 
 /// When the next day's calls may be made, as far as is known: the day is taken to be New York's.

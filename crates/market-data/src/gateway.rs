@@ -92,6 +92,14 @@ impl Gateway {
         self.limits.is_some() && self.freshness() == Freshness::EndOfDay
     }
 
+    /// What the calls of jobs are made for: at the end of a day they take what nobody has used.
+    pub fn purpose_of_jobs(&self) -> Purpose {
+        match &self.limits {
+            Some(limits) if limits.day_is_ending() => Purpose::Leftover,
+            _ => Purpose::Scheduled,
+        }
+    }
+
     /// Whether a newer price than this one is due at `at`; see [`Freshness::is_stale`].
     pub fn is_stale(&self, quote: &Quote, at: Timestamp) -> bool {
         quote.freshness.is_stale(quote.as_of, at, self.calendar())
@@ -385,7 +393,7 @@ impl Gateway {
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         self.put_to(
             Endpoint::CorporateActions,
-            Purpose::Scheduled,
+            self.purpose_of_jobs(),
             self.source.corporate_actions(symbol, first, last, at),
         )
         .await

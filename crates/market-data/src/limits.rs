@@ -113,6 +113,11 @@ impl Limits {
     }
 
     /// Calls that may be made in one day, if that is limited.
+    /// Whether a day's calls are about to be lost: in its last half hour jobs take what is left of all of them.
+    pub fn day_is_ending(&self) -> bool {
+        self.per_day().is_some() && crate::budget::day_is_ending((self.now)().into())
+    }
+
     pub fn per_day(&self) -> Option<u32> {
         self.budget.per_day()
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::journal::{JournalEntry, booked_after};
+use domain::journal::{JournalEntry, booked_after, in_new_shares};
 use domain::portfolio::actions::{Booking, LISTING_ENDED};
 use domain::share_basis::ShareBased;
 use domain::share_remainder::ShareRemainder;
@@ -81,9 +81,22 @@ impl Services {
         });
         let mut asked = asked.await?;
         if self.market.quotes.is_scarce() {
-            asked = self.longest_not_asked(asked, today).await?;
+            let times = self.store.read(times_asked).await?;
+            // One a day; none when one has been asked about already.
+            match times.values().any(|asked| exchange_date(*asked) == today) {
+                true => asked.clear(),
+                false => keep_longest_not_asked(&mut asked, &times, 1),
+            }
         }
         self.learn_about(asked).await
+    }
+
+    /// With calls of a source whose calls are few that nobody needs any more: asks about so many stocks that have waited longest.
+    pub(crate) async fn learn_with_leftover_calls(&self, most: usize) -> Result<()> {
+        let (mut asked, times) =
+            self.store.read(|tx| Ok::<_, Error>((stocks::concerning(tx)?, times_asked(tx)?))).await?;
+        keep_longest_not_asked(&mut asked, &times, most);
+        self.learn_after_jumps(asked).await
     }
 
     /// Of prices that went up or down so much that shares may have been split: what the source tells of these stocks is
@@ -117,7 +130,11 @@ impl Services {
         for stock in asked {
             let symbol = &stock.listing.symbol;
             let first = news_since(times.get(&stock.id.0).copied(), first);
-            let found = self.market.quotes.corporate_actions(symbol, first, last, now).await;
+            let quotes = &self.market.quotes;
+            let mut found = quotes.corporate_actions(symbol, first, last, now).await;
+            while self.may_ask_again(found.as_ref().err()).await {
+                found = quotes.corporate_actions(symbol, first, last, now).await;
+            }
             // A call that was not allowed was not sent: the stock keeps its turn.
             if !matches!(found, Err(QuoteError::RateLimited { .. })) {
                 answered.push(stock.id);
@@ -157,17 +174,6 @@ impl Services {
             .await;
         self.noted.increase();
         new
-    }
-
-    /// One a day; none when one has been asked about already.
-    async fn longest_not_asked(&self, mut stocks: Vec<Stock>, today: NaiveDate) -> Result<Vec<Stock>> {
-        let times = self.store.read(times_asked).await?;
-        if times.values().any(|asked| exchange_date(*asked) == today) {
-            return Ok(Vec::new());
-        }
-        stocks.sort_by_key(|stock| (times.get(&stock.id.0).copied(), stock.id));
-        stocks.truncate(1);
-        Ok(stocks)
     }
 
     /// Applies what has taken effect to everybody who has not had it, and pays the dividends that are to be paid. Safe to
@@ -590,7 +596,8 @@ fn apply_to(
                     actions::keep_orders(tx, known.id, &before)?;
                 }
                 let remainder = &mut remainders.remove(id).unwrap_or_default();
-                let entry = portfolio.split(booking, ratio, since, remainder, groups).map_err(corrupt)?;
+                let since = in_new_shares(known.effective_at, since);
+                let entry = portfolio.split(booking, ratio, &since, remainder, groups).map_err(corrupt)?;
                 if entry.is_none() && groups.is_empty() {
                     continue;
                 }
@@ -816,6 +823,11 @@ pub(crate) fn mark_snapshots(
 
 fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
     Ok(installation::get(tx, SNAPSHOTS_SINCE)?.and_then(|day| day.parse().ok()))
+}
+
+fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timestamp>, most: usize) {
+    stocks.sort_by_key(|stock| (times.get(&stock.id.0).copied(), stock.id));
+    stocks.truncate(most);
 }
 
 /// The first day whose news are asked for: `first`, or some days before the stock was last asked about, where its turn

@@ -94,6 +94,8 @@ const SETTLING: TimeDelta = TimeDelta::seconds(5);
 /// An end-of-day source without the close is asked again, by New York's time: in the evening, and next morning.
 const EVENING: NaiveTime = NaiveTime::from_hms_opt(20, 30, 0).expect("a time of day");
 const NEXT_MORNING: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
+/// And shortly before a day's calls end, with what is left of them.
+const NIGHT: NaiveTime = NaiveTime::from_hms_opt(23, 30, 0).expect("a time of day");
 /// Then its close is waited for more patiently, until as many further sessions have closed.
 const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
 const GIVE_UP_AFTER_SESSIONS: usize = 10;
@@ -372,14 +374,16 @@ fn plan_actions(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
     Ok(())
 }
 
-/// Prices that move once a minute, for the pages' sake; an end-of-day source after each close, and again in the evening
-/// and next morning for what was not published yet.
+/// Prices that move once a minute, for the pages' sake; an end-of-day source after each close, and again in the evening,
+/// before midnight and next morning for what was not published yet.
 fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
     let key = match market.quotes.freshness() {
         Freshness::EndOfDay => {
             let date = market.calendar.last_closed(market.now() - PUBLISHED_DELAY).date;
             let now = market.now().utc().with_timezone(&EXCHANGE_ZONE).naive_local();
-            if date.succ_opt().is_some_and(|next| now >= next.and_time(NEXT_MORNING)) {
+            if now.time() >= NIGHT {
+                format!("{date}, night of {}", now.date())
+            } else if date.succ_opt().is_some_and(|next| now >= next.and_time(NEXT_MORNING)) {
                 // Days without a session have calls of their own: there is more time for more stocks.
                 let since_morning = now - NEXT_MORNING.signed_duration_since(NaiveTime::MIN);
                 format!("{date}, morning of {}", since_morning.date())

@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use domain::matching::LIQUIDITY_WINDOW;
 use domain::quote::PUBLICATION;
 use domain::{
-    AsTraded, Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, Quote, StockId, Symbol,
-    Timestamp,
+    AsTraded, Calendar, Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, Quote, StockId,
+    Symbol, Timestamp,
 };
 use futures::future::join_all;
 use market_data::Purpose;
@@ -161,7 +161,7 @@ impl Services {
             let holds = self.trading_holds().await?;
             // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
             // their end first, so that none stays open while others go all the way.
-            let due_by = now - publication_lag(self.freshness());
+            let due_by = settled_until(self.freshness(), self.market.calendar, now);
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
                 let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
@@ -199,16 +199,17 @@ impl Services {
     ) -> Result<usize> {
         let Way { now, end, is_held } = way;
         let stock = groups[0].root().stock_id;
-        let lag = publication_lag(self.freshness());
+        let settled = settled_until(self.freshness(), self.market.calendar, now);
+        let at_once = settled == now;
         let mut stirred = match is_held {
             true => 0,
             false => self.match_closes(symbol, &groups, splits, now).await,
         };
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
         let (mut seen, mut complete) = (from, true);
-        let end = if lag.is_zero() { (end + STRETCH).min(now) } else { now };
+        let end = if at_once { (end + STRETCH).min(now) } else { now };
         while from < end {
-            let to = if lag.is_zero() { (from + STRETCH).min(end) } else { now };
+            let to = if at_once { (from + STRETCH).min(end) } else { now };
             let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
                 // Orders wait, and meet these prices once trading goes on.
                 _ if is_held => {
@@ -229,7 +230,7 @@ impl Services {
                 }
             };
             let newest = moves.last().map_or(from, |newest| newest.quote.as_of);
-            let until = if lag.is_zero() { to } else { newest.max(now - lag) };
+            let until = if at_once { to } else { newest.max(settled) };
             let (touched, quiet): (Vec<_>, Vec<_>) =
                 groups.into_iter().partition(|group| group.stirs(&moves, until, self.rules()));
             groups = quiet;
@@ -349,22 +350,32 @@ impl Services {
     }
 }
 
-/// How late a source's prices may come. Until then a price of before may still fill an order, and an order of the day
-/// does not end.
-fn publication_lag(freshness: Freshness) -> TimeDelta {
+/// Prices of before are not expected any more at `now`: an order of the day that ends until then has met all of them. A
+/// closing price may come until the next session opens.
+fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Timestamp {
     match freshness {
-        Freshness::Simulated | Freshness::Realtime => TimeDelta::zero(),
-        Freshness::Delayed => TimeDelta::minutes(20),
-        // The close, published by the next morning.
-        Freshness::EndOfDay => TimeDelta::hours(14),
+        Freshness::Simulated | Freshness::Realtime => now,
+        Freshness::Delayed => now - DELAY,
+        Freshness::EndOfDay => {
+            let last = calendar.last_closed(now);
+            match calendar.session_at(now) {
+                Some(_) => last.closes_at,
+                None => calendar.before(last.date).closes_at,
+            }
+        }
     }
 }
 
-/// How long after a close its price is waited for, before the last trade counts as the close.
+/// How late prices of a delayed source may come.
+const DELAY: TimeDelta = TimeDelta::minutes(20);
+
+/// How long after a close its price is waited for, before the last trade counts as the close. A source of closing prices
+/// tells the close itself.
 fn closing_lag(freshness: Freshness) -> TimeDelta {
     match freshness {
+        Freshness::Simulated | Freshness::EndOfDay => TimeDelta::zero(),
         Freshness::Realtime => TimeDelta::minutes(1),
-        other => publication_lag(other),
+        Freshness::Delayed => DELAY,
     }
 }
 

@@ -323,6 +323,12 @@ pub(crate) fn listings_key(source: &PriceSource, wall: Timestamp) -> String {
 /// Stocks that somebody holds, held or watches, or has an open order for, those first that wait most urgently for a
 /// price: open orders, then what is held by most, then what is watched; of equals the one whose price is oldest.
 pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<domain::Stock>> {
+    stocks_by_urgency(tx, chrono::DateTime::UNIX_EPOCH.into())
+}
+
+/// [`stocks_in_use`], but what somebody holds or has an order for comes first when its price is of before `neglected`:
+/// many stocks with open orders do not keep the others waiting for ever.
+pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result<Vec<domain::Stock>> {
     let ordered = orders::stocks_with_open(tx)?;
     let holders: std::collections::HashMap<_, _> = positions::holders(tx)?.into_iter().collect();
     let mut found = stocks::in_use(tx)?;
@@ -332,7 +338,9 @@ pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<domain::Stock>> {
     found.sort_by_key(|stock| {
         let waits = ordered.binary_search(&stock.id).is_ok();
         let held_by = holders.get(&stock.id).copied().unwrap_or(0);
+        let is_neglected = stock.last.as_ref().is_some_and(|last| last.as_of < neglected);
         (
+            !(is_neglected && (waits || held_by > 0)),
             !waits,
             held_by == 0,
             stock.last.as_ref().map(|last| last.as_of),

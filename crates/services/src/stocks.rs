@@ -663,7 +663,9 @@ impl Services {
     /// is silent. A source whose calls are few is asked for `limit` series at most, the most urgent first.
     pub(crate) async fn refresh_quotes(&self, limit: usize) -> Result<String> {
         let now = self.market.now();
-        let mut stocks = self.store.read(crate::providers::stocks_in_use).await?;
+        let neglected = self.neglected_before(now);
+        let mut stocks =
+            self.store.read(move |tx| crate::providers::stocks_by_urgency(tx, neglected)).await?;
         let in_use = stocks.len();
         if self.market.quotes.is_scarce() {
             return self.refresh_series(stocks, limit, now).await;
@@ -736,16 +738,23 @@ impl Services {
         Ok(())
     }
 
-    /// A series for a job, which waits while a limit by the minute or second is used up.
+    /// A series for a job.
     async fn fetch_patiently(&self, symbol: &Symbol, now: Timestamp) -> std::result::Result<(), QuoteError> {
+        let quotes = &self.market.quotes;
         loop {
-            let fetched = self.market.quotes.fetch_series(Purpose::Scheduled, symbol, now).await;
-            let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &fetched else { return fetched };
-            let (begun, until) = (self.market.clock.wall(), Timestamp::from(*retry_at));
-            if until - begun > LONGEST_PAUSE || !self.wait_until(until).await {
+            let fetched = quotes.fetch_series(quotes.purpose_of_jobs(), symbol, now).await;
+            if !self.may_ask_again(fetched.as_ref().err()).await {
                 return fetched;
             }
         }
+    }
+
+    /// For jobs: waits while a limit by the minute or second is used up. Answers whether that is what an answer failed
+    /// with, and the question can be put again.
+    pub(crate) async fn may_ask_again(&self, failure: Option<&QuoteError>) -> bool {
+        let Some(QuoteError::RateLimited { retry_at: Some(retry_at) }) = failure else { return false };
+        let (begun, until) = (self.market.clock.wall(), Timestamp::from(*retry_at));
+        until - begun <= LONGEST_PAUSE && self.wait_until(until).await
     }
 
     /// Waits until that wall time. Answers whether it has come; a clock that stands still is not waited for.
@@ -783,16 +792,49 @@ impl Services {
         Ok(warmed)
     }
 
+    /// What is left of a day's calls shortly before they are lost goes into news of splits and dividends.
+    async fn learn_at_end_of_day(&self) -> Result<()> {
+        let Some(limits) = self.market.quotes.limits().filter(|limits| limits.day_is_ending()) else {
+            return Ok(());
+        };
+        let left = limits.budget().await.map_err(Error::internal)?.left().unwrap_or(0);
+        self.learn_with_leftover_calls((left / CALLS_FOR_NEWS) as usize).await
+    }
+
+    /// What is held or on order and has no later price has been passed over: it lacks two closes.
+    fn neglected_before(&self, now: Timestamp) -> Timestamp {
+        let calendar = self.market.calendar;
+        let due = calendar.last_closed(now - PUBLICATION);
+        calendar.before(due.date).closes_at
+    }
+
+    /// On the evening of a session its closes are published at some time. Until then every question is one too many.
+    fn may_be_unpublished(&self, now: Timestamp) -> bool {
+        let is_ending = self.market.quotes.limits().is_some_and(|limits| limits.day_is_ending());
+        self.market.calendar.last_closed(now).date == exchange_date(now) && !is_ending
+    }
+
     async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
         let in_use = stocks.len();
         let late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
         let (mut asked, mut refusal) = (0, None);
         let mut fetched_of = Vec::new();
+        let mut in_vain = self.may_be_unpublished(now).then_some(0);
         for stock in late.iter().take(limit) {
+            if in_vain == Some(TRIED_IN_VAIN) {
+                break;
+            }
             match self.fetch_patiently(&stock.listing.symbol, now).await {
                 Ok(()) => {
                     asked += 1;
                     fetched_of.push(stock.id);
+                    if let Some(tried) = in_vain {
+                        let id = stock.id;
+                        let renewed =
+                            self.store.read(move |tx| stocks::by_ids(tx, &[id]).map_err(Error::from));
+                        let has_close = renewed.await?.iter().any(|stock| !self.is_late(stock, now));
+                        in_vain = (!has_close).then_some(tried + 1);
+                    }
                 }
                 // The others would be refused as well.
                 Err(error @ QuoteError::RateLimited { .. }) => {
@@ -804,9 +846,10 @@ impl Services {
                 }
             }
         }
-        if refusal.is_none() {
+        if refusal.is_none() && in_vain != Some(TRIED_IN_VAIN) {
             self.learn_sectors(now).await?;
             asked += self.warm_up(now).await?;
+            self.learn_at_end_of_day().await?;
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
@@ -822,6 +865,8 @@ impl Services {
             format!("{} of {in_use} stocks have the last close, {asked} asked for", in_use - still_late);
         if let Some(error) = refusal {
             outcome = format!("{outcome}; {error}");
+        } else if in_vain == Some(TRIED_IN_VAIN) {
+            outcome.push_str("; the last session's closes are not published yet");
         }
         Ok(outcome)
     }
@@ -843,6 +888,10 @@ const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
 const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
 /// Calls of a day that stay with the jobs besides one for each close: for news of two stocks and a table of listings.
 const KEPT_FOR_JOBS: u32 = 3;
+/// One for splits and one for dividends of a stock.
+const CALLS_FOR_NEWS: u32 = 2;
+/// After so many answers without the new close a refresh ends: it is not published yet.
+const TRIED_IN_VAIN: u32 = 3;
 /// Stocks that were looked up and get a price in one refresh.
 const MOST_WARMED_UP: u32 = 5;
 /// Profiles that one refresh asks for.

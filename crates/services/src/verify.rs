@@ -293,7 +293,7 @@ struct Check<'a> {
     reserved_cash: Money,
     reserved: BTreeMap<StockId, Quantity>,
     /// Fills at prices that cannot be, unless they are reversed later.
-    odd_fills: BTreeMap<TransactionId, String>,
+    odd_fills: BTreeMap<TransactionId, (JournalEntry, String)>,
     report: Report,
 }
 
@@ -403,9 +403,18 @@ impl<'a> Check<'a> {
         if let Some(reversal) = &entry.reverses {
             self.odd_fills.remove(&reversal.of);
         }
+        if let Some((stock, effective_at, _)) = entry.split() {
+            // Fills at prices of before a split that nobody knew of then were split with the other shares.
+            self.odd_fills.retain(|_, (fill, _)| {
+                let is_split = fill.stock_id == Some(stock)
+                    && fill.timestamp >= effective_at
+                    && fill.is_priced_before(effective_at);
+                !is_split || odd_receipt(fill).is_some()
+            });
+        }
         let odd = odd_receipt(entry).or_else(|| self.actions.known.odd_basis(entry, self.calendar));
         if let Some(what) = odd {
-            self.odd_fills.insert(id, what);
+            self.odd_fills.insert(id, (entry.clone(), what));
         }
         if let Err(what) = self.books.apply_after(entry, since) {
             self.differ(format!("transaction {}: {what}", id.0));
@@ -457,7 +466,7 @@ impl<'a> Check<'a> {
     fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
-        for (id, what) in std::mem::take(&mut self.odd_fills) {
+        for (id, (_, what)) in std::mem::take(&mut self.odd_fills) {
             self.differ_about(format!("transaction {}: {what}", id.0), Concern::Fill(id));
         }
         let contradicted: Vec<_> = self
@@ -772,6 +781,8 @@ impl<'a> Actions<'a> {
             };
             let as_expected = match (expected, lines.as_slice()) {
                 (None, []) => true,
+                // Of shares that were bought later at a price of before.
+                (None, [(TransactionType::Split, ..)]) => known.action.ratio().is_some(),
                 (Some((kind, amount, at)), [(of, paid, when)]) => {
                     kind == *of && amount == *paid && at.is_none_or(|at| at == *when)
                 }

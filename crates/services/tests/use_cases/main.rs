@@ -32,6 +32,7 @@ mod split_checks;
 mod stocks;
 mod streams;
 mod tokens;
+mod trading_week;
 mod transactions;
 mod valuation;
 mod verify;

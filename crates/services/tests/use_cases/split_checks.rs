@@ -157,6 +157,59 @@ async fn nothing_fills_until_a_price_confirms_a_split() {
     }
 }
 
+/// A source of closing prices tells of a split with the first close after it. Until then people trade at the last close,
+/// in the shares of before.
+#[tokio::test]
+async fn trades_at_a_price_of_before_a_split_that_nobody_knew_of_are_split_with_the_other_shares() {
+    for (by, after) in [("2:1", "45.00"), ("1:3", "270.00")] {
+        let World { exchange, sam, .. } = World::new(Freshness::EndOfDay, after).await;
+        let ada = exchange.investor("ada", "10000").await;
+        exchange.at("2026-11-23T15:00:00Z");
+        exchange.sell(sam, "AAPL", "10").await.unwrap();
+        exchange.buy(ada, "AAPL", "30").await.unwrap();
+        let told = |entry: &domain::JournalEntry| entry.receipt.as_ref().unwrap().quoted_price.to_string();
+        assert_eq!(told(&exchange.journal(sam).await[0]), "90.00");
+        exchange.at("2026-11-23T23:00:00Z");
+        exchange.prices.announce(exchange.clock.now(), split(by));
+        exchange.learn_corporate_actions().await.unwrap();
+        exchange.apply_corporate_actions().await.unwrap();
+        for who in [sam, ada] {
+            let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+            assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
+        }
+        // And what is traded afterwards is in new shares.
+        exchange.buy(sam, "AAPL", "1").await.unwrap();
+        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap();
+        assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
+        exchange.work().await;
+        let rows = exchange.rows(sam).await;
+        assert_eq!(rows.last().unwrap().total_value.to_string(), "10000.00", "{by}: {rows:?}");
+        exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn a_split_that_is_taken_back_leaves_trades_at_a_price_of_before_it_as_they_were() {
+    let World { exchange, sam, .. } = World::new(Freshness::EndOfDay, "91.00").await;
+    let ada = exchange.investor("ada", "10000").await;
+    exchange.at("2026-11-23T15:00:00Z");
+    exchange.sell(sam, "AAPL", "10").await.unwrap();
+    exchange.buy(ada, "AAPL", "30").await.unwrap();
+    exchange.prices.announce(exchange.clock.now(), split("2:1"));
+    exchange.learn_corporate_actions().await.unwrap();
+    exchange.apply_corporate_actions().await.unwrap();
+    let held = async |who: Investor| {
+        let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+        valued.valuation.holdings[0].position.quantity.to_string()
+    };
+    assert_eq!([held(sam).await, held(ada).await], ["180", "60"]);
+    exchange.at("2026-11-23T23:00:00Z");
+    exchange.work().await;
+    exchange.apply_corporate_actions().await.unwrap();
+    assert_eq!([held(sam).await, held(ada).await], ["90", "30"], "the first price contradicts it");
+    exchange.assert_books_balance().await;
+}
+
 #[tokio::test]
 async fn a_split_of_the_simulated_market_needs_no_price() {
     let prices = FixedPrices::new();

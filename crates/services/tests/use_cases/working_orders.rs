@@ -415,15 +415,17 @@ async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
     exchange.prices.set("AAPL", "144.00");
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
     exchange.prices.fail_with(QuoteError::Unreachable);
-    exchange.at("2026-11-21T10:00:00Z");
+    for waiting in ["2026-11-21T10:00:00Z", "2026-11-22T12:00:00Z", "2026-11-23T14:29:59Z"] {
+        exchange.at(waiting);
+        exchange.match_orders().await.unwrap();
+        assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted, "its close may still come");
+    }
+    exchange.at("2026-11-23T14:30:00Z");
     exchange.match_orders().await.unwrap();
-    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted, "its close may still come");
-    exchange.at("2026-11-21T12:00:00Z");
-    exchange.match_orders().await.unwrap();
-    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Expired);
+    assert_eq!(status(&exchange, sam, day).await, OrderStatus::Expired, "the next session has begun");
     // The source recovers after everybody has given up waiting; who waits on gets the close all the same.
     exchange.prices.recover();
-    exchange.at("2026-11-21T13:00:00Z");
+    exchange.at("2026-11-23T15:00:00Z");
     exchange.match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, patient).await), "144.000000");
     exchange.assert_books_balance().await;
