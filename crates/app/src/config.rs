@@ -27,9 +27,18 @@ pub use misspelled::Misspelled;
 /// Where prices come from.
 #[derive(Debug, Clone)]
 pub enum MarketData {
-    Simulated { seed: u64 },
-    AlphaVantage { api_key: SecretString, base_url: Url },
-    Yahoo { base_url: Url, cookie_url: Url },
+    /// Without a seed it is the one that the database keeps, at first a random one.
+    Simulated {
+        seed: Option<u64>,
+    },
+    AlphaVantage {
+        api_key: SecretString,
+        base_url: Url,
+    },
+    Yahoo {
+        base_url: Url,
+        cookie_url: Url,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +74,7 @@ pub struct Config {
     pub secret_key: Option<SecretString>,
     /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
     pub data_dir: PathBuf,
-    /// `MARKET_DATA` with `SIMULATION_SEED`, or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`, or
+    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one kept in the database, at first a random one), or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`, or
     /// `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default alphavantage when its key is set, else simulated.
     pub market_data: MarketData,
     /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
@@ -588,7 +597,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         match chosen.as_str() {
             "simulated" => {
                 let seed = self.parsed("SIMULATION_SEED", "a whole number from 0 on");
-                Some(MarketData::Simulated { seed: seed.unwrap_or(market_data::DEFAULT_SEED) })
+                Some(MarketData::Simulated { seed })
             }
             "alphavantage" => {
                 let base_url = self

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Simulated, Yahoo, YahooConfig};
+use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Yahoo, YahooConfig};
 use persistence::{Store, StoreError, StoreOptions};
+use services::simulation::{SimulationSettings, SimulationUse, simulated_market};
 use services::{Clock, Market, Services, ServicesConfig, providers};
 
 use crate::config::{Config, MarketData};
@@ -230,7 +231,15 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
                 Role::Process { .. } => Clock::open(&store, config.clock_start, config.clock_speed).await?,
                 Role::PricingCommand | Role::Command => Clock::stored(&store).await?,
             };
-            Market::new(Arc::new(Simulated::new(*seed)), clock)
+            let settings = SimulationSettings { seed: *seed, mode: config.trading.mode };
+            let by = match role {
+                Role::Process { accept_price_source_change } => {
+                    SimulationUse::Process { accept_change: accept_price_source_change }
+                }
+                Role::PricingCommand => SimulationUse::PricingCommand,
+                Role::Command => SimulationUse::Command,
+            };
+            Market::new(Arc::new(simulated_market(&store, settings, by).await?), clock)
         }
         (None, _) => unreachable!("Invariant: every other market has a provider"),
     };

@@ -15,7 +15,7 @@ pub const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
 /// How long before a close the last trade of the session may have been for its price to count as the close.
 const LAST_TRADE: TimeDelta = TimeDelta::minutes(20);
 
-/// Who a price is from, with its version where that changes prices: `simulated/sim-v1`, `alpha_vantage`.
+/// Who a price is from, with its version where that changes prices: `simulated/sim-v2`, `alpha_vantage`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PriceSource(SmolStr);
 

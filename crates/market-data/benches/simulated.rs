@@ -5,20 +5,25 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
 
 const ROUNDS: u32 = 100;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    SimulatedModel::ALL.into_iter().try_for_each(measure)
+}
+
+fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
+    println!("{}", model.name());
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let noon: Timestamp = "2026-11-25T17:00:00Z".parse::<DateTime<Utc>>()?.into();
-    let market = Simulated::new(DEFAULT_SEED);
+    let market = Simulated::of(model, DEFAULT_SEED);
     let Catalogue::Complete(listings) = market.catalogue(noon) else { return Err("a catalogue".into()) };
     let symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();
     let first = symbols[0].clone();
 
     best("a market is made", || {
-        Simulated::new(DEFAULT_SEED);
+        Simulated::of(model, DEFAULT_SEED);
         1
     });
     let mut at = noon;

@@ -114,6 +114,11 @@ impl Gateway {
         self.source.calendar()
     }
 
+    /// See [`QuoteSource::next_results_on`].
+    pub fn next_results_on(&self, symbol: &Symbol, at: Timestamp) -> Option<NaiveDate> {
+        self.source.next_results_on(symbol, at)
+    }
+
     /// See [`QuoteSource::catalogue`].
     pub fn catalogue(&self, at: Timestamp) -> Catalogue {
         self.source.catalogue(at)

@@ -92,9 +92,9 @@ struct Names {
 }
 
 impl Simulated {
-    /// The market of that seed as the first version computes it.
+    /// The market of that seed as the newest version computes it, open around the clock.
     pub fn new(seed: u64) -> Self {
-        Self::of(SimulatedModel::V1, seed)
+        Self::of(SimulatedModel::V2, seed)
     }
 
     /// The market of that seed as a version computes it.
@@ -295,6 +295,12 @@ impl QuoteSource for Simulated {
             }
         }
         Ok(bars)
+    }
+
+    fn next_results_on(&self, symbol: &Symbol, at: Timestamp) -> Option<NaiveDate> {
+        let session = self.session_near(at);
+        let next = self.paths.next_results(self.index(symbol, session).ok()?, session)?;
+        Some(self.model.sessions().date(next))
     }
 
     async fn corporate_actions(

@@ -146,6 +146,12 @@ pub trait QuoteSource: Send + Sync {
         Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at).await?, doubtful: None })
     }
 
+    /// The next session after market time `at` that opens after the company has published quarterly results, where the
+    /// source knows that beforehand; `None` where it does not, and for funds.
+    fn next_results_on(&self, _symbol: &Symbol, _at: Timestamp) -> Option<NaiveDate> {
+        None
+    }
+
     /// What happens to the stock on the days from `first` to `last`, both included, as far as it is known at market
     /// time `at`: those of the past, and what is announced. In order of `ex_on`; empty for a source that does not tell.
     ///

@@ -32,6 +32,7 @@ pub mod repair;
 mod search_text;
 mod secret;
 pub mod sessions;
+pub mod simulation;
 pub mod snapshots;
 pub mod splits;
 pub mod stocks;

@@ -96,9 +96,9 @@ const PRICE_SOURCE: &str = "price_source";
 #[derive(Debug, Error)]
 pub enum PriceSourceError {
     #[error(
-        "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA now says \
-         {configured}, whose prices are others. Set it back, or start once with --accept-price-source-change to go on \
-         at the new source's prices; open orders are canceled then"
+        "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA and \
+         TRADING now ask for {configured}, whose prices are others. Set them back, or start once with \
+         --accept-price-source-change to go on at the new source's prices; open orders are canceled then"
     )]
     Changed { recorded: String, configured: String },
     #[error(transparent)]
@@ -211,17 +211,26 @@ fn check(
     configured: &str,
     accept_change: bool,
 ) -> std::result::Result<Option<String>, PriceSourceError> {
-    // Databases from before it was recorded tell by their newest fill.
-    let recorded = match installation::get(tx, PRICE_SOURCE)? {
-        Some(recorded) => Some(recorded),
-        None => transactions::newest_quote_source(tx)?,
-    };
+    let recorded = recorded_price_source(tx)?;
     let Some(recorded) = recorded.filter(|recorded| recorded != configured) else { return Ok(None) };
-    let in_use = !positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty();
-    match in_use && !accept_change {
+    match !accept_change && has_priced_books(tx)? {
         true => Err(PriceSourceError::Changed { recorded, configured: configured.to_owned() }),
         false => Ok(Some(recorded)),
     }
+}
+
+/// The source whose prices the deployment has; `None` before the first.
+pub(crate) fn recorded_price_source(tx: &mut Tx<'_>) -> std::result::Result<Option<String>, StoreError> {
+    match installation::get(tx, PRICE_SOURCE)? {
+        Some(recorded) => Ok(Some(recorded)),
+        // Databases from before it was recorded tell by their newest fill.
+        None => transactions::newest_quote_source(tx),
+    }
+}
+
+/// Whether anything is held or on order, which another source's prices would change.
+pub(crate) fn has_priced_books(tx: &mut Tx<'_>) -> std::result::Result<bool, StoreError> {
+    Ok(!positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty())
 }
 
 impl Services {

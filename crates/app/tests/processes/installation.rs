@@ -60,6 +60,8 @@ impl Installation {
         installation
             .with("RATE_LIMITS", "off")
             .with("CORS_ALLOWED_ORIGINS", ALLOWED_ORIGIN)
+            // The same prices in each run.
+            .with("SIMULATION_SEED", "2026")
             // A busy machine is no outage.
             .with("DATABASE_TIMEOUT_MS", "20000")
     }

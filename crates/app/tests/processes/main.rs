@@ -17,6 +17,7 @@ mod damaged_file;
 mod database_file;
 mod door;
 mod endurance;
+mod exchange_view;
 mod health;
 mod installation;
 mod logging;

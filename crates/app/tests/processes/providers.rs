@@ -127,7 +127,7 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     installation = with_key(installation, &provider);
     let refused = installation.run(&["serve"]).await;
     let told = refused.failed();
-    for part in ["simulated/sim-v1", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
+    for part in ["simulated/sim-v2", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
         assert!(told.contains(part), "{told}");
     }
     assert!(installation.run(&["snapshot"]).await.failed().contains("--accept-price-source-change"));

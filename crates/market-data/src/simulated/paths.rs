@@ -132,6 +132,14 @@ impl Paths {
         &self.courses[index].events
     }
 
+    /// The next session after `session` that opens after results of the company at that place of the catalogue.
+    pub(super) fn next_results(&self, index: usize, session: u16) -> Option<u16> {
+        let course = &self.courses[index];
+        let sessions = course.results.sessions();
+        let next = sessions.get(sessions.partition_point(|opens| *opens <= session))?;
+        course.events.is_traded(*next).then_some(*next)
+    }
+
     /// What each share of the instrument at that place of the catalogue is paid that is held at the open of an
     /// ex-date; not rounded. It follows from the close before.
     pub(super) fn dividend(&self, index: usize, session: u16) -> f64 {

@@ -53,8 +53,7 @@ impl Results {
         later.checked_sub(1).map_or(0.0, |last| self.sums[last])
     }
 
-    /// The sessions that open after results.
-    #[cfg(test)]
+    /// The sessions that open after results, in order.
     pub(super) fn sessions(&self) -> &[u16] {
         &self.sessions
     }

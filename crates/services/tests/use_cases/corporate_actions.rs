@@ -1,14 +1,17 @@
 //! Splits, dividends, new symbols and ends of listings, from the news to the books.
 
+use std::sync::Arc;
+
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{
     Attached, OrderSize, OrderStatus, OrderTerms, PerShare, PlaceOrder, Side, SplitRatio, StopLoss, Symbol,
-    TimeInForce, TransactionType, UserId,
+    TimeInForce, TradingMode, TransactionType, UserId,
 };
+use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
 use persistence::users::{self, NewUser};
-use services::Error;
 use services::portfolios::OpenPortfolio;
 use services::testing::{FixedPrices, TestServices};
+use services::{Error, ServicesConfig, TradingConfig};
 
 use super::harness::{
     Exchange, Investor, day, gtc, limit, moment, money, order, price, quantity, rejection, shares, stop,
@@ -489,7 +492,20 @@ async fn verifying_sees_an_action_that_somebody_missed_or_had_otherwise() {
 /// the 14th, XLAST ends on 11 January, and quarterly dividends of most.
 #[tokio::test]
 async fn a_portfolio_walks_over_all_that_the_built_in_market_brings() {
-    let market = TestServices::new().await;
+    walk_over_everything(SimulatedModel::V2, TradingMode::Practice).await;
+}
+
+#[tokio::test]
+async fn a_portfolio_walks_over_all_that_the_exchange_view_brings() {
+    walk_over_everything(SimulatedModel::V2Xnys, TradingMode::Realistic).await;
+}
+
+async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
+    let config = ServicesConfig {
+        trading: TradingConfig { mode, ..TradingConfig::default() },
+        ..ServicesConfig::default()
+    };
+    let market = TestServices::with(Arc::new(Simulated::of(model, DEFAULT_SEED)), config).await;
     let (services, clock) = (&market.services, &market.clock);
     clock.set(moment("2026-11-30T15:00:00Z"));
     let user = person(&market).await;
@@ -506,6 +522,9 @@ async fn a_portfolio_walks_over_all_that_the_built_in_market_brings() {
     {
         buy(ticker, size).await;
     }
+    // In realistic mode they fill at the next price.
+    clock.set(moment("2026-11-30T15:01:00Z"));
+    services.match_orders().await.unwrap();
     let never = gtc(Side::Sell, "NFLX", "3", limit("99999"));
     let open = services.place_order(user, portfolio, never).await.unwrap().order.order.id;
     let work = async || {
@@ -543,7 +562,9 @@ async fn a_portfolio_walks_over_all_that_the_built_in_market_brings() {
     assert_eq!(valued.total_gain(), flows);
     // No day shows a fall that a split would be.
     let rows = services.snapshots(user, portfolio, None, None).await.unwrap();
-    assert!(rows.len() > 60 && rows.iter().all(|row| !row.provisional), "{}", rows.len());
+    let sessions = model.calendar().sessions(day("2026-11-30"), day("2027-02-28")).count();
+    assert!(rows.len() >= sessions && rows.iter().all(|row| !row.provisional), "{}", rows.len());
+    assert!(rows.iter().all(|row| model.calendar().session(row.date).is_some()));
     let values: Vec<f64> = rows.iter().map(|row| row.total_value.to_f64()).collect();
     assert!(values.windows(2).all(|pair| (pair[1] / pair[0] - 1.0).abs() < 0.02), "{values:?}");
     let report = services.verify(|_, _| ()).await.unwrap();

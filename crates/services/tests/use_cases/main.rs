@@ -27,6 +27,7 @@ mod repair;
 mod resets;
 mod sessions;
 mod share_bases;
+mod simulation;
 mod snapshots;
 mod split_checks;
 mod stocks;

@@ -142,7 +142,7 @@ pub async fn stocks(
 /// Where prices come from, and how that is going.
 #[derive(Serialize, ToSchema)]
 pub struct Provider {
-    /// `simulated/sim-v1`, `alpha_vantage`, `yahoo`
+    /// `simulated/sim-v2`, `alpha_vantage`, `yahoo`
     source: String,
     /// `simulated`, `realtime`, `delayed` or `end_of_day`
     freshness: &'static str,

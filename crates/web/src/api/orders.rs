@@ -21,7 +21,7 @@ use crate::problem::{Problem, ProblemBody};
 /// Where a fill's price is from, and what came on top.
 #[derive(Serialize, ToSchema)]
 pub struct Receipt {
-    /// The price's source, `simulated/sim-v1` for one.
+    /// The price's source, `simulated/sim-v2` for one.
     source: String,
     /// Market time of the quote.
     quoted_at: Timestamp,

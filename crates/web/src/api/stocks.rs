@@ -70,7 +70,7 @@ pub struct Quote {
     volume: Option<u64>,
     /// Market time of the price.
     as_of: Timestamp,
-    /// `simulated/sim-v1`, `alpha_vantage`, …
+    /// `simulated/sim-v2`, `alpha_vantage`, …
     source: String,
     /// `simulated`, `realtime`, `delayed` or `end_of_day`
     freshness: &'static str,

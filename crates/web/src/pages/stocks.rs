@@ -533,6 +533,7 @@ fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
             "Orders fill at the newest close that is published; the receipt names its day.".to_owned(),
         ],
     };
+    lines.extend(quote.and_then(|quote| next_results(services, quote)));
     if quote.is_some_and(|quote| quote.stale) {
         lines.push(
             "This price is older than it should be: the source did not give a newer one. Orders wait for it."
@@ -540,6 +541,13 @@ fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
         );
     }
     lines
+}
+
+/// When the company publishes quarterly results, where that is known.
+fn next_results(services: &Services, quote: &Quote) -> Option<String> {
+    let market = services.market();
+    let on = market.quotes.next_results_on(&quote.symbol, market.now())?;
+    Some(format!("Its next quarterly results move the price at the open of {}.", format::date(on)))
 }
 
 #[cfg(test)]

@@ -334,3 +334,30 @@ async fn the_exchange_view_has_an_end_and_a_beginning() {
     let early = moves(&market, "KO", instant("1980-01-01T14:00:00Z"), instant("1980-01-02T14:30:01Z")).await;
     assert_eq!((early[0].quote.as_of, early[0].volume), (instant("1980-01-02T14:30:00Z"), Some(0)));
 }
+
+#[tokio::test]
+async fn the_next_results_are_known_beforehand_and_move_the_open_of_their_session() {
+    for model in NEW {
+        let market = market(model);
+        let apple = symbol("AAPL");
+        let mut at = instant("2026-11-20T17:00:00Z");
+        for _ in 0..8 {
+            let on = market.next_results_on(&apple, at).unwrap();
+            let opens_at = session(model, on).opens_at;
+            assert!(at < opens_at && opens_at - at < TimeDelta::days(100), "{on}");
+            // Also in the night before, and with another seed.
+            assert_eq!(market.next_results_on(&apple, opens_at - MICROSECOND), Some(on));
+            assert_eq!(Simulated::of(model, 1).next_results_on(&apple, at), Some(on));
+            let (before, after) = (
+                quote(&market, "AAPL", opens_at - MICROSECOND).await.unwrap(),
+                quote(&market, "AAPL", opens_at).await.unwrap(),
+            );
+            assert_ne!(before.price, after.price, "{on}");
+            at = opens_at;
+        }
+        let unknown = ["SPY", "NOSUCH"].map(|of| market.next_results_on(&symbol(of), at));
+        assert_eq!(unknown, [None, None]);
+        assert_eq!(market.next_results_on(&symbol("XLAST"), instant("2027-01-10T12:00:00Z")), None);
+        assert_eq!(v1().next_results_on(&apple, at), None);
+    }
+}

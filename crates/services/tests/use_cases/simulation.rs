@@ -1,0 +1,195 @@
+//! Which simulated market a deployment has.
+
+use std::sync::Arc;
+
+use domain::{Calendar, Freshness, OrderStatus, PriceSource, Side, TradingMode};
+use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
+use persistence::installation;
+use services::providers::claim_price_source;
+use services::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
+use services::stocks::HistoryRange;
+use services::testing::FixedPrices;
+use services::{Market, TradingConfig};
+
+use crate::harness::{Exchange, gtc, limit, moment, order, quantity, shares, symbol};
+
+const STARTS: SimulationUse = SimulationUse::Process { accept_change: false };
+const ACCEPTS: SimulationUse = SimulationUse::Process { accept_change: true };
+
+fn practice(seed: Option<u64>) -> SimulationSettings {
+    SimulationSettings { seed, mode: TradingMode::Practice }
+}
+
+/// What the market says of itself: its source, and the price of a stock.
+async fn told(market: &Simulated) -> (String, String) {
+    let at = moment("2026-11-25T17:00:00Z");
+    let quote = market.quotes(&[symbol("AAPL")], at).await.remove(&symbol("AAPL")).unwrap().unwrap();
+    (quote.source.to_string(), quote.price.to_string())
+}
+
+async fn of(model: SimulatedModel, seed: u64) -> (String, String) {
+    told(&Simulated::of(model, seed)).await
+}
+
+impl Exchange {
+    async fn market(
+        &self,
+        settings: SimulationSettings,
+        by: SimulationUse,
+    ) -> Result<(String, String), SimulationError> {
+        Ok(told(&simulated_market(self.store(), settings, by).await?).await)
+    }
+
+    async fn claim(&self, source: &str, accept: bool) {
+        claim_price_source(self.store(), &PriceSource::from(source), accept, self.now()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_installation_has_prices_of_its_own_that_stay() {
+    let (one, other) = (Exchange::new().await, Exchange::new().await);
+    let first = one.market(practice(None), STARTS).await.unwrap();
+    assert_eq!(first.0, "simulated/sim-v2");
+    assert_ne!(first, other.market(practice(None), STARTS).await.unwrap());
+    assert_ne!(first, of(SimulatedModel::V2, DEFAULT_SEED).await);
+    for by in [STARTS, ACCEPTS, SimulationUse::PricingCommand, SimulationUse::Command] {
+        assert_eq!(one.market(practice(None), by).await.unwrap(), first);
+    }
+}
+
+#[tokio::test]
+async fn processes_that_start_together_agree_on_one_seed() {
+    let exchange = Exchange::new().await;
+    let starts = (0..8).map(|_| exchange.market(practice(None), STARTS));
+    let mut told: Vec<_> = futures::future::join_all(starts).await.into_iter().map(Result::unwrap).collect();
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_seed_that_is_set_is_used_and_stays_when_it_is_removed() {
+    let exchange = Exchange::new().await;
+    let expected = of(SimulatedModel::V2, 7).await;
+    assert_eq!(exchange.market(practice(Some(7)), STARTS).await.unwrap(), expected);
+    assert_eq!(exchange.market(practice(None), STARTS).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn realistic_trading_has_the_exchange_view_of_the_same_seed() {
+    let exchange = Exchange::new().await;
+    exchange.market(practice(Some(7)), STARTS).await.unwrap();
+    let realistic = SimulationSettings { seed: None, mode: TradingMode::Realistic };
+    let market = exchange.market(realistic, STARTS).await.unwrap();
+    assert_eq!(market, of(SimulatedModel::V2Xnys, 7).await);
+    assert_eq!(market.0, "simulated/sim-v2-xnys");
+}
+
+#[tokio::test]
+async fn sim_v1_goes_on_until_the_new_version_is_accepted() {
+    let exchange = Exchange::new().await;
+    exchange.claim("simulated/sim-v1", false).await;
+    let realistic = SimulationSettings { seed: None, mode: TradingMode::Realistic };
+    for (settings, seed) in
+        [(practice(None), DEFAULT_SEED), (practice(Some(7)), 7), (realistic, DEFAULT_SEED)]
+    {
+        for by in [STARTS, SimulationUse::PricingCommand, SimulationUse::Command] {
+            let market = exchange.market(settings, by).await.unwrap();
+            assert_eq!(market, of(SimulatedModel::V1, seed).await);
+        }
+    }
+    let accepted = exchange.market(practice(None), ACCEPTS).await.unwrap();
+    assert_eq!(accepted.0, "simulated/sim-v2");
+    exchange.claim(&accepted.0, true).await;
+    assert_eq!(exchange.market(practice(None), STARTS).await.unwrap(), accepted);
+}
+
+#[tokio::test]
+async fn another_seed_is_refused_while_something_is_held_or_ordered_unless_it_is_accepted() {
+    let exchange = Exchange::new().await;
+    let set = |seed, by| exchange.market(practice(Some(seed)), by);
+    set(7, STARTS).await.unwrap();
+    // With empty books it changes nobody's wealth.
+    set(8, STARTS).await.unwrap();
+    let sam = exchange.investor("sam", "1000.00").await;
+    let order = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
+    for by in [STARTS, SimulationUse::PricingCommand] {
+        let refused = set(7, by).await.unwrap_err();
+        assert!(matches!(refused, SimulationError::SeedChanged), "{refused:?}");
+        let told = refused.to_string();
+        assert!(told.contains("SIMULATION_SEED") && told.contains("--accept-price-source-change"), "{told}");
+        assert!(!told.contains('7') && !told.contains('8'), "a seed is never shown: {told}");
+    }
+    exchange.cancel_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    assert!(set(7, STARTS).await.is_err());
+    assert_eq!(set(8, STARTS).await.unwrap(), of(SimulatedModel::V2, 8).await);
+    assert_eq!(set(7, ACCEPTS).await.unwrap(), of(SimulatedModel::V2, 7).await);
+    assert_eq!(exchange.market(practice(None), STARTS).await.unwrap(), of(SimulatedModel::V2, 7).await);
+}
+
+#[tokio::test]
+async fn a_seed_that_cannot_be_read_is_an_error_and_no_new_market() {
+    let exchange = Exchange::new().await;
+    exchange.market(practice(None), STARTS).await.unwrap();
+    exchange.write(|tx| installation::set(tx, "simulation_seed", "a word")).await;
+    let refused = exchange.market(practice(None), STARTS).await.unwrap_err();
+    assert!(matches!(refused, SimulationError::UnreadableSeed), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_only() {
+    let trading = TradingConfig { mode: TradingMode::Realistic, ..TradingConfig::default() };
+    let exchange = Exchange::trading(FixedPrices::of(Freshness::Simulated, Calendar::Xnys), trading).await;
+    let services = exchange.process_on_market(|_, clock| {
+        Market::new(Arc::new(Simulated::of(SimulatedModel::V2Xnys, DEFAULT_SEED)), clock)
+    });
+    services.import_catalogue().await.unwrap();
+    let aapl = symbol("AAPL");
+    let work = async |at: &str| {
+        exchange.at(at);
+        services.match_orders().await.unwrap();
+        for run in services.due_runs().await.unwrap() {
+            assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        }
+    };
+
+    // Saturday: the last close is shown, and an order waits.
+    exchange.at("2026-11-21T15:00:00Z");
+    let sam = exchange.investor("sam", "10000.00").await;
+    let friday = services.quote(&aapl).await.unwrap();
+    assert!(friday.as_of < moment("2026-11-20T21:00:00Z") && friday.as_of > moment("2026-11-20T20:59:59Z"));
+    assert!(!friday.stale);
+    let bought = services.place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await;
+    let bought = bought.unwrap().order.order.id;
+    let status = async || services.order(sam.user, sam.portfolio, bought).await.unwrap();
+    for at in ["2026-11-22T15:00:00Z", "2026-11-23T14:29:59Z"] {
+        work(at).await;
+        assert_eq!(status().await.order.status, OrderStatus::Accepted, "{at}");
+        assert_eq!(services.quote(&aapl).await.unwrap(), friday, "{at}");
+    }
+    // It fills at the first price of Monday.
+    work("2026-11-23T14:30:05Z").await;
+    let filled = status().await;
+    assert_eq!(filled.order.status, OrderStatus::Filled);
+    assert_eq!(filled.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-23T14:30:00Z"));
+    assert_eq!(filled.fills[0].receipt.as_ref().unwrap().source.as_str(), "simulated/sim-v2-xnys");
+
+    // Through Thanksgiving, the early close after it, and a weekend.
+    for day in 23..=30 {
+        work(&format!("2026-11-{day}T20:00:00Z")).await;
+        work(&format!("2026-11-{day}T23:30:00Z")).await;
+    }
+    let valued = services.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let rows = exchange.rows(sam).await;
+    let dates: Vec<String> = rows.iter().map(|row| row.date.to_string()).collect();
+    assert_eq!(dates, ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-27", "2026-11-30"]);
+    assert!(rows.iter().all(|row| !row.provisional));
+    assert_eq!(rows[4].total_value, valued.total_value, "after the close the last snapshot is the valuation");
+    let bars = services.history(&aapl, HistoryRange::Month).await.unwrap();
+    assert!(bars.iter().all(|bar| Calendar::Xnys.session(bar.date).is_some()));
+    for row in &rows {
+        let bar = bars.iter().find(|bar| bar.date == row.date).unwrap();
+        assert_eq!(row.positions_value, bar.close.times(&quantity("2")), "{}", row.date);
+    }
+    exchange.assert_books_balance().await;
+}
