@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
 
 use crate::report::median;
 
@@ -14,9 +14,13 @@ const QUOTES: usize = 10_000;
 /// About a year.
 const SESSIONS: i64 = 250;
 
-/// Quotes of all symbols at once and one by one, from one second to the next; bars of all symbols, computed for the
-/// first time and again.
+/// Of each version: quotes of all symbols at once and one by one, from one second to the next; bars of all symbols, computed
+/// for the first time and again.
 pub fn measure(rounds: usize) -> Result<()> {
+    SimulatedModel::ALL.into_iter().try_for_each(|model| measure_version(model, rounds))
+}
+
+fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
     const QUOTES_AT_ONCE: &str = "quotes, all symbols at once";
     const QUOTES_ONE_BY_ONE: &str = "quotes, one at a time";
     const BARS: [&str; 2] = ["daily bars, first time", "daily bars, again"];
@@ -25,7 +29,7 @@ pub fn measure(rounds: usize) -> Result<()> {
     let last = NaiveDate::from_ymd_opt(2026, 11, 20).context("a date")?;
     let noon: Timestamp = last.and_hms_opt(17, 0, 0).context("a time")?.and_utc().into();
     for _ in 0..rounds {
-        let market = Simulated::new(DEFAULT_SEED);
+        let market = Simulated::of(model, DEFAULT_SEED);
         let Catalogue::Complete(listings) = market.catalogue(noon) else {
             bail!("the simulated market lists all")
         };
@@ -62,7 +66,7 @@ pub fn measure(rounds: usize) -> Result<()> {
             figures.entry(name).or_default().push(ns);
         }
     }
-    println!("\n{:<30} {:>8}    each round (processor time of one thread)", "", "ns each");
+    println!("\n{:<30} {:>8}    each round (processor time of one thread)", model.name(), "ns each");
     for (name, ns) in figures {
         println!("{name:<30} {:>8.0}    {ns:.0?}", median(ns.iter().copied()));
     }

@@ -33,10 +33,10 @@ use domain::{
 
 use crate::{Catalogue, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
-use clock::StepWay;
 use day::Day;
 pub use model::SimulatedModel;
-use paths::{DayVolume, Paths, Reading};
+use path::SessionStep;
+use paths::{DayVolume, Paths, Reading, StepWays};
 use recent::Recent;
 use sessions::{FIRST_DATE, LAST_DATE};
 
@@ -149,13 +149,7 @@ impl Simulated {
     }
 
     /// The newest quote of the instrument at that place of the catalogue; of a delisted one its last.
-    fn newest_quote(
-        &self,
-        index: usize,
-        day: &Day,
-        at: Timestamp,
-        ways: &mut HashMap<(u16, usize), StepWay>,
-    ) -> Quote {
+    fn newest_quote(&self, index: usize, day: &Day, at: Timestamp, ways: &mut StepWays) -> Quote {
         let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
         let last_day = last_day.and_then(|end| Day::numbered(self.model, end.saturating_sub(1)));
         let day = last_day.as_ref().unwrap_or(day);
@@ -163,9 +157,7 @@ impl Simulated {
         let step = day.quote_step(at, self.paths.delay(index));
         let Standing { mut quote, volume } = self.standing.get_or((index, day.number, step), || {
             let (tick, inside) = profile::tick_and_rest(step);
-            let way =
-                ways.entry((day.number, tick)).or_insert_with(|| self.paths.way_to_step(day.number, tick));
-            let reading = self.paths.reading(index, way);
+            let reading = self.paths.reading(index, SessionStep { session: day.number, step: tick }, ways);
             let quote = self.quote(index, &reading, reading.price(inside), 0, at);
             Standing { quote, volume: reading.day_volume }
         });
@@ -242,7 +234,7 @@ impl QuoteSource for Simulated {
     async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
         let day = Day::newest(self.model, at);
         // One way, or two while some of the symbols have come to the next tick and others have not.
-        let mut ways = HashMap::new();
+        let mut ways = StepWays::new();
         let quote = |symbol: &Symbol| {
             let day = day.as_ref().map_err(Clone::clone)?;
             Ok(self.newest_quote(self.index(symbol, day.number)?, day, at, &mut ways))
@@ -281,12 +273,10 @@ impl QuoteSource for Simulated {
     ) -> Result<Vec<Bar>, QuoteError> {
         let index = self.index(symbol, self.session_near(at))?;
         let mut bars = Vec::new();
-        for session in self.calendar().sessions(first.max(FIRST_DATE), last.min(LAST_DATE)) {
-            let number = self.model.sessions().on(session.date);
-            let Some(number) = number.filter(|number| self.paths.events(index).is_traded(*number)) else {
-                break;
-            };
-            if session.closes_at > at {
+        let (first, last) = (first.max(FIRST_DATE), last.min(LAST_DATE));
+        let Some(first_number) = self.model.sessions().from(first) else { return Ok(bars) };
+        for (number, session) in (first_number..).zip(self.calendar().sessions(first, last)) {
+            if session.closes_at > at || !self.paths.events(index).is_traded(number) {
                 break;
             }
             bars.push(self.bar(index, session.date, number));

@@ -8,6 +8,8 @@ use domain::{PriceMove, Timestamp};
 use super::Simulated;
 use super::clock::{QUOTE_STEPS, STEPS};
 use super::day::Day;
+use super::path::SessionStep;
+use super::paths::StepWays;
 use super::profile::{LAST_QUOTE_STEP, tick_and_rest};
 use crate::QuoteError;
 
@@ -64,8 +66,8 @@ impl Simulated {
         moves: &mut Vec<PriceMove>,
     ) {
         let delay = self.paths.delay(index);
-        let way = self.paths.way_to_step(day.number, tick);
-        let reading = self.paths.reading(index, &way);
+        let on = SessionStep { session: day.number, step: tick };
+        let reading = self.paths.reading(index, on, &mut StepWays::new());
         let prices = reading.prices();
         // What was traded in the session until the step before, if that is in the session.
         let before = steps.start().checked_sub(1);
@@ -87,8 +89,8 @@ impl Simulated {
 
     /// Shares traded in a session since the first instant of its last step.
     fn after_last_step(&self, index: usize, day: &Day) -> u64 {
-        let way = self.paths.way_to_step(day.number, STEPS - 1);
-        let reading = self.paths.reading(index, &way);
+        let on = SessionStep { session: day.number, step: STEPS - 1 };
+        let reading = self.paths.reading(index, on, &mut StepWays::new());
         let last = day.first_instant(LAST_QUOTE_STEP, self.paths.delay(index));
         reading.day_volume.until(1.0).saturating_sub(reading.day_volume.until(day.share(last)))
     }

@@ -48,6 +48,14 @@ pub(super) struct Values {
     pub(super) to: f64,
 }
 
+/// A step of a session, from one tick to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SessionStep {
+    pub(super) session: u16,
+    /// The tick at which the step begins, from 0, the open, to 1023.
+    pub(super) step: usize,
+}
+
 /// A path through a whole session.
 #[derive(Debug)]
 pub(super) struct SessionPath {
@@ -139,10 +147,16 @@ fn between(a: f64, b: f64, split: Split, z: f64) -> f64 {
 ///
 /// The step's variance is `mass`. It is halved evenly, and the value never leaves the range of the ends: so bars,
 /// which know the ends alone, hold for all that lies between.
-pub(super) fn inside(way: &StepWay, i: usize, (from, to): (f64, f64), mut mass: f64, draws: Draws) -> f64 {
+pub(super) fn inside(
+    step: SessionStep,
+    i: usize,
+    (from, to): (f64, f64),
+    mut mass: f64,
+    draws: Draws,
+) -> f64 {
     let (mut a, mut b) = (from, to);
     for turn in clock::turns(QUOTE_LEVELS, i) {
-        let z = draws.normal(clock::quote_place(way.session, way.step, turn.middle));
+        let z = draws.normal(clock::quote_place(step.session, step.step, turn.middle));
         let middle = between(a, b, Split::at(0.5, mass), z);
         *(if turn.right { &mut a } else { &mut b }) = middle;
         mass /= 2.0;
@@ -153,7 +167,7 @@ pub(super) fn inside(way: &StepWay, i: usize, (from, to): (f64, f64), mut mass: 
 
 /// The values at all smaller steps of a step, from its beginning to its end: those of [`inside`], to the bit.
 pub(super) fn all_inside(
-    way: &StepWay,
+    step: SessionStep,
     (from, to): (f64, f64),
     mut mass: f64,
     draws: Draws,
@@ -163,7 +177,7 @@ pub(super) fn all_inside(
     for (half, middles) in clock::halvings(QUOTE_STEPS) {
         let split = Split::at(0.5, mass);
         for middle in middles {
-            let z = draws.normal(clock::quote_place(way.session, way.step, middle));
+            let z = draws.normal(clock::quote_place(step.session, step.step, middle));
             values[middle] = between(values[middle - half], values[middle + half], split, z);
         }
         mass /= 2.0;

@@ -1,7 +1,8 @@
 //! All paths of one seed, and what they make of each instrument.
 //!
-//! A quote finds its way to its step alone, 75 halvings for three paths, and 5 more inside the step; a bar needs
-//! the ticks of the whole day.
+//! A quote finds its way to its step alone, with up to 25 halvings for each of three paths, and 5 more inside the step.
+//! What was found of a step is remembered until its next ticks: in the exchange view a price holds for less than a second,
+//! but a step takes half a minute. A bar needs the ticks of the whole day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::clock::{Clock, Pace, QUOTE_STEPS, STEPS, SessionClock, StepWay, Ways}
 use super::events::Events;
 use super::mix::{self, Mix, Scale};
 use super::model::SimulatedModel;
-use super::path::{self, Ends, Path, SessionPath, Values};
+use super::path::{self, Ends, Path, SessionPath, SessionStep, Values};
 use super::recent::Recent;
 use super::results::Results;
 
@@ -22,6 +23,8 @@ const SESSIONS_REMEMBERED: usize = 256;
 const FACTOR_DAYS_REMEMBERED: usize = 512;
 /// Finished bars, of 48 bytes each.
 const BARS_REMEMBERED: usize = 16_384;
+/// Instruments on a step: what all have on the newest one, and on the ones before.
+const READINGS_REMEMBERED: usize = 4 * INSTRUMENTS.len();
 /// By how much of the length of a smaller step an instrument's may come late, so that not all prices change at
 /// the same instants.
 const MOST_DELAY: f64 = 0.9;
@@ -37,7 +40,12 @@ pub(super) struct Paths {
     /// The market (`None`) and the sectors through sessions.
     factors: Recent<(Option<Sector>, u16), Arc<SessionPath>>,
     bars: Recent<(usize, u16), DayBar>,
+    /// By place in the catalog.
+    readings: Recent<(usize, SessionStep), Reading>,
 }
+
+/// The ways to steps that were needed so far.
+pub(super) type StepWays = HashMap<SessionStep, StepWay>;
 
 /// What is an instrument's own.
 #[derive(Debug)]
@@ -61,10 +69,11 @@ struct Course {
 }
 
 /// An instrument on one step, with prices that are not on their own tick yet.
-#[derive(Debug)]
-pub(super) struct Reading<'a> {
-    course: &'a Course,
-    way: &'a StepWay,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    step: SessionStep,
+    /// Moves the price inside the step.
+    quotes: Draws,
     /// Logs of the total return since the anchor at the ticks at which the step begins and ends.
     ends: (f64, f64),
     /// What a share costs that has returned nothing since the anchor.
@@ -121,6 +130,7 @@ impl Paths {
             clocks: Recent::new(SESSIONS_REMEMBERED),
             factors: Recent::new(FACTOR_DAYS_REMEMBERED),
             bars: Recent::new(BARS_REMEMBERED),
+            readings: Recent::new(READINGS_REMEMBERED),
         };
         for index in 0..paths.courses.len() {
             paths.courses[index].anchor_log = paths.log_in(index, anchor, |ends| ends.open, anchor);
@@ -169,17 +179,20 @@ impl Paths {
         course.log(session, 0, course.jumps_until(published), at(&self.market), sector, at(&course.own))
     }
 
-    pub(super) fn way_to_step(&self, session: u16, step: usize) -> StepWay {
-        self.clock.way_to_step(session, step)
-    }
-
     /// By how much of their length the smaller steps of the instrument at that place of the catalogue come late.
     pub(super) fn delay(&self, index: usize) -> f64 {
         self.courses[index].delay
     }
 
-    /// The instrument at that place of the catalogue on one step.
-    pub(super) fn reading<'a>(&'a self, index: usize, way: &'a StepWay) -> Reading<'a> {
+    /// The instrument at that place of the catalogue on one step. A way that has to be found for it is added to `ways`.
+    pub(super) fn reading(&self, index: usize, step: SessionStep, ways: &mut StepWays) -> Reading {
+        self.readings.get_or((index, step), || {
+            let way = ways.entry(step).or_insert_with(|| self.clock.way_to_step(step.session, step.step));
+            self.compute_reading(index, step, way)
+        })
+    }
+
+    fn compute_reading(&self, index: usize, step: SessionStep, way: &StepWay) -> Reading {
         let course = &self.courses[index];
         let sector = course.sector.map_or_else(Values::default, |sector| self.sectors[&sector].at(way));
         let (market, own) = (self.market.at(way), course.own.at(way));
@@ -190,8 +203,8 @@ impl Paths {
         let before = log(0, course.jumps_before(way.session), |values| values.ends.before);
         let close = log(STEPS, jumps, |values| values.ends.close);
         Reading {
-            course,
-            way,
+            step,
+            quotes: course.quotes,
             ends: (log(way.step, jumps, |values| values.from), log(way.step + 1, jumps, |values| values.to)),
             unit: course.unit(way.session),
             variance: way.mass * self.tick_variance(course, &way.ways),
@@ -312,21 +325,21 @@ impl Course {
     }
 }
 
-impl Reading<'_> {
+impl Reading {
     /// The price so many smaller steps after the beginning of the step. Here the instrument goes its own way; with
     /// market and sector it meets again at the tick.
     pub(super) fn price(&self, inside: usize) -> f64 {
-        self.unit * libm::exp(path::inside(self.way, inside, self.ends, self.variance, self.course.quotes))
+        self.unit * libm::exp(path::inside(self.step, inside, self.ends, self.variance, self.quotes))
     }
 
     /// The prices at all smaller steps, from the beginning of the step to its end.
     pub(super) fn prices(&self) -> [f64; QUOTE_STEPS + 1] {
-        path::all_inside(self.way, self.ends, self.variance, self.course.quotes)
+        path::all_inside(self.step, self.ends, self.variance, self.quotes)
             .map(|log| self.unit * libm::exp(log))
     }
 
     pub(super) fn session(&self) -> u16 {
-        self.way.session
+        self.step.session
     }
 }
 
@@ -339,6 +352,10 @@ fn whole(shares: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reading(paths: &Paths, index: usize, (session, step): (u16, usize)) -> Reading {
+        paths.reading(index, SessionStep { session, step }, &mut StepWays::new())
+    }
 
     /// Log returns of sessions for each of the symbols, in units of the catalogue's volatility.
     fn returns(symbols: &[&str], sessions: std::ops::Range<u16>) -> Vec<Vec<f64>> {
@@ -445,8 +462,8 @@ mod tests {
         let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for index in [3, INSTRUMENTS.len() - 1] {
             let bar = paths.bar(index, 17_000);
-            let ways: Vec<StepWay> = (0..STEPS).map(|step| paths.way_to_step(17_000, step)).collect();
-            let readings: Vec<Reading> = ways.iter().map(|way| paths.reading(index, way)).collect();
+            let readings: Vec<Reading> =
+                (0..STEPS).map(|step| reading(&paths, index, (17_000, step))).collect();
             let prices = || readings.iter().flat_map(|reading| reading.prices());
             assert_eq!((prices().next(), prices().next_back()), (Some(bar.open), Some(bar.close)));
             assert_eq!(prices().fold(f64::NEG_INFINITY, f64::max), bar.high);
@@ -462,7 +479,7 @@ mod tests {
     #[test]
     fn a_step_begins_and_ends_at_its_ticks_and_stays_between_them() {
         let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
-        let price = |step, inside| paths.reading(3, &paths.way_to_step(17_000, step)).price(inside);
+        let price = |step, inside| reading(&paths, 3, (17_000, step)).price(inside);
         for step in 0..50 {
             let (from, to) = (price(step, 0), price(step + 1, 0));
             assert_eq!(price(step, QUOTE_STEPS).to_bits(), to.to_bits());
@@ -474,8 +491,7 @@ mod tests {
     fn a_smaller_step_found_alone_equals_the_one_met_in_order() {
         let paths = Paths::new(SimulatedModel::V1, 9, 17_106);
         for step in [0, 511, STEPS - 1] {
-            let way = paths.way_to_step(17_000, step);
-            let reading = paths.reading(3, &way);
+            let reading = reading(&paths, 3, (17_000, step));
             let alone: [f64; QUOTE_STEPS + 1] = std::array::from_fn(|inside| reading.price(inside));
             assert_eq!(alone.map(f64::to_bits), reading.prices().map(f64::to_bits), "{step}");
         }
@@ -483,16 +499,35 @@ mod tests {
 
     #[test]
     fn what_was_computed_before_makes_no_difference() {
-        let crowd = Paths::new(SimulatedModel::V1, 9, 17_106);
-        for session in 17_000..17_040 {
-            crowd.bar(3, session);
-        }
-        let bits = |bar: DayBar| [bar.open, bar.high, bar.low, bar.close].map(f64::to_bits);
-        for session in [17_039, 17_001] {
-            assert_eq!(
-                bits(crowd.bar(3, session)),
-                bits(Paths::new(SimulatedModel::V1, 9, 17_106).bar(3, session))
-            );
+        for model in SimulatedModel::ALL {
+            let crowd = Paths::new(model, 9, 17_106);
+            for session in 17_000..17_040 {
+                crowd.bar(3, session);
+                // More than are remembered.
+                for place in 0..20 {
+                    reading(&crowd, 3, (session, place));
+                }
+            }
+            let bits = |bar: DayBar| [bar.open, bar.high, bar.low, bar.close].map(f64::to_bits);
+            for session in [17_039, 17_001] {
+                let alone = Paths::new(model, 9, 17_106);
+                assert_eq!(bits(crowd.bar(3, session)), bits(alone.bar(3, session)), "{model:?}");
+                for place in [19, 0] {
+                    // Asked for first and again, alone and with a way that others needed.
+                    let mut ways = StepWays::new();
+                    let on = SessionStep { session, step: place };
+                    crowd.reading(4, on, &mut ways);
+                    let all = [
+                        crowd.reading(3, on, &mut ways),
+                        crowd.reading(3, on, &mut ways),
+                        reading(&alone, 3, (session, place)),
+                    ];
+                    let bits = all.map(|of| {
+                        (of.prices().map(f64::to_bits), of.previous_close.to_bits(), of.day_volume.until(1.0))
+                    });
+                    assert!(bits[0] == bits[1] && bits[0] == bits[2], "{model:?} {on:?}");
+                }
+            }
         }
     }
 }
