@@ -192,7 +192,7 @@ pub fn minute(at: Timestamp) -> Moment {
 }
 
 /// `14:12:07 New York`.
-pub fn second(at: Timestamp) -> Moment {
+fn second(at: Timestamp) -> Moment {
     moment(at, "%H:%M:%S New York")
 }
 

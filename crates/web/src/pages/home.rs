@@ -56,7 +56,7 @@ pub async fn index(shell: Shell, state: Data<AppState>) -> PageResult {
     };
     let view = HomeView {
         dateline: format::dateline(now),
-        as_of: format::second(quotes.first().map_or(now, |quote| quote.as_of)),
+        as_of: format::second_seen_at(quotes.first().map_or(now, |quote| quote.as_of), now),
         stocks: quotes
             .iter()
             .map(|quote| StockRow {
