@@ -239,7 +239,14 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
                 Role::PricingCommand => SimulationUse::PricingCommand,
                 Role::Command => SimulationUse::Command,
             };
-            Market::new(Arc::new(simulated_market(&store, settings, by).await?), clock)
+            let simulated = simulated_market(&store, settings, by, clock.now()).await?;
+            if simulated.canceled_orders > 0 {
+                crate::telemetry::announce(&format!(
+                    "The simulated market has another seed from now on: {} open orders were canceled, and their owners are told why",
+                    simulated.canceled_orders
+                ));
+            }
+            Market::new(Arc::new(simulated.market), clock)
         }
         (None, _) => unreachable!("Invariant: every other market has a provider"),
     };

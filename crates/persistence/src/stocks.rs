@@ -312,14 +312,34 @@ pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Re
     Ok(())
 }
 
+/// Gives all bars of the source `before` the source `after`. Returns how many there were.
+pub fn rename_source_of_bars(tx: &mut Tx<'_>, before: &str, after: &str) -> Result<usize, StoreError> {
+    let of_source = price_bars::table.filter(price_bars::source.eq(before));
+    Ok(each!(&mut *tx.conn, c => diesel::update(of_source).set(price_bars::source.eq(after)).execute(c))?)
+}
+
 /// The bars of the sessions from `first` to `last`, both included, oldest first.
 pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> Result<Vec<Bar>, StoreError> {
+    Ok(bars_with_sources(tx, id, first, last)?.into_iter().map(|(bar, _)| bar).collect())
+}
+
+/// As [`bars`], each with its price source.
+pub fn bars_with_sources(
+    tx: &mut Tx<'_>,
+    id: StockId,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> Result<Vec<(Bar, String)>, StoreError> {
     let rows: Vec<BarRow> = price_bars::table
         .filter(price_bars::stock_id.eq(id).and(price_bars::date.between(first, last)))
         .order(price_bars::date)
         .select(BarRow::as_select())
         .load(tx.conn)?;
-    Ok(rows.into_iter().map(Bar::from).collect())
+    let with_source = |row: BarRow| {
+        let source = row.source.clone();
+        (row.into(), source)
+    };
+    Ok(rows.into_iter().map(with_source).collect())
 }
 
 /// As [`bars`], only those that came from that source.

@@ -125,7 +125,12 @@ pub async fn claim_price_source(
             installation::lock(tx)?;
             let before = check(tx, &configured, accept_change)?;
             let canceled = match &before {
-                Some(before) => cancel_open_orders(tx, before, &configured, now)?,
+                Some(before) => {
+                    let reason = format!(
+                        "the price source was changed from {before} to {configured}, whose prices are others: order again"
+                    );
+                    cancel_open_orders(tx, &reason, now)?
+                }
                 None => 0,
             };
             installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)?;
@@ -147,15 +152,11 @@ pub async fn claim_price_source(
 }
 
 /// Cancels all open orders, each with the reason. Answers how many.
-fn cancel_open_orders(
+pub(crate) fn cancel_open_orders(
     tx: &mut Tx<'_>,
-    before: &str,
-    after: &str,
+    reason: &str,
     now: Timestamp,
 ) -> std::result::Result<usize, StoreError> {
-    let reason = format!(
-        "the price source was changed from {before} to {after}, whose prices are others: order again"
-    );
     let owners = orders::portfolios_with_open(tx)?;
     let mut canceled = 0;
     for mut locked in portfolios::lock(tx, &owners)? {
@@ -171,7 +172,7 @@ fn cancel_open_orders(
         for group in &mut groups {
             canceled += group.orders.iter().filter(|order| order.status.is_open()).count();
             portfolio
-                .cancel_for(group, &reason, at)
+                .cancel_for(group, reason, at)
                 .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
         }
         let changed: Vec<_> = groups.iter().flat_map(|group| &group.orders).collect();

@@ -566,8 +566,9 @@ fn odd_receipt(entry: &JournalEntry) -> Option<String> {
 struct Known {
     by_id: HashMap<ActionId, KnownAction>,
     by_stock: HashMap<StockId, Vec<ActionId>>,
-    /// Stored bars around the splits in force, as traded.
-    bars: HashMap<StockId, BTreeMap<NaiveDate, Bar>>,
+    /// Stored bars around the splits in force, as traded, each with its price source: prices of two sources contradict each
+    /// other without being wrong.
+    bars: HashMap<StockId, BTreeMap<NaiveDate, (Bar, String)>>,
     /// Splits that the closes around them contradict: name, expected and found price.
     contradicted: HashMap<ActionId, (String, Price, Price)>,
 }
@@ -583,9 +584,10 @@ impl Known {
         for action in corporate_actions::all(tx)? {
             if action.ratio().is_some() {
                 let ex_on = action.action.ex_on;
-                let around = stocks::bars(tx, action.stock_id, ex_on - AROUND_SPLIT, ex_on + AROUND_SPLIT)?;
+                let (first, last) = (ex_on - AROUND_SPLIT, ex_on + AROUND_SPLIT);
+                let around = stocks::bars_with_sources(tx, action.stock_id, first, last)?;
                 let bars = known.bars.entry(action.stock_id).or_default();
-                bars.extend(around.into_iter().map(|bar| (bar.date, bar)));
+                bars.extend(around.into_iter().map(|bar| (bar.0.date, bar)));
             }
             known.by_stock.entry(action.stock_id).or_default().push(action.id);
             known.by_id.insert(action.id, action);
@@ -609,8 +611,9 @@ impl Known {
         let is_booked = check.confirmation == SplitConfirmation::Confirmed && split.applied_at.is_some();
         split.ratio().filter(|_| is_booked)?;
         let bars = self.bars.get(&split.stock_id)?;
-        let (before_on, before) = bars.range(..split.action.ex_on).next_back()?;
-        let (after_on, after) = bars.range(split.action.ex_on..).next()?;
+        let (before_on, (before, source)) = bars.range(..split.action.ex_on).next_back()?;
+        let (after_on, (after, _)) =
+            bars.range(split.action.ex_on..).next().filter(|(_, (_, after))| after == source)?;
         let before = AsTraded::new(before.close.clone(), session_basis(calendar, *before_on));
         let expected = self.history(split.stock_id).convert(before, session_basis(calendar, *after_on));
         let found = after.close.clone();
@@ -623,7 +626,11 @@ impl Known {
         let (stock, receipt) = (entry.stock_id?, entry.receipt.as_ref()?);
         let bars = self.bars.get(&stock)?;
         let day = exchange_date(receipt.quoted_at);
-        let (on, bar) = bars.range(..=day).next_back().filter(|(on, _)| **on + AROUND_SPLIT >= day)?;
+        let (on, (bar, source)) =
+            bars.range(..=day).next_back().filter(|(on, _)| **on + AROUND_SPLIT >= day)?;
+        if source != receipt.source.as_str() {
+            return None;
+        }
         let bar = AsTraded::new(bar.clone(), session_basis(calendar, *on));
         let bar = self.history(stock).convert(bar, entry.timestamp);
         let fits = |price: &Price| {

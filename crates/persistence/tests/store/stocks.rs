@@ -200,6 +200,20 @@ async fn a_bar_that_is_there_stays() {
 }
 
 #[tokio::test]
+async fn bars_of_one_source_are_given_another_and_the_rest_stays() {
+    let db = Db::new().await;
+    let (id, other) = (db.stock("AAPL").await, db.stock("MSFT").await);
+    db.write(move |tx| stocks::save_bars(tx, id, "one", &[bar(16, "10.00"), bar(17, "11.00")])).await;
+    db.write(move |tx| stocks::save_bars(tx, id, "two", &[bar(18, "12.00")])).await;
+    db.write(move |tx| stocks::save_bars(tx, other, "one", &[bar(16, "1.00")])).await;
+    assert_eq!(db.write(|tx| stocks::rename_source_of_bars(tx, "one", "three")).await, 3);
+    assert_eq!(db.write(|tx| stocks::rename_source_of_bars(tx, "one", "three")).await, 0);
+    let stored = db.read(move |tx| stocks::bars_with_sources(tx, id, november(1), november(30))).await;
+    let expected = [("10.00", 16, "three"), ("11.00", 17, "three"), ("12.00", 18, "two")];
+    assert_eq!(stored, expected.map(|(close, date, source)| (bar(date, close), source.to_owned())));
+}
+
+#[tokio::test]
 async fn decades_of_bars_are_saved_at_once() {
     let db = Db::new().await;
     let id = db.stock("AAPL").await;

@@ -19,6 +19,11 @@ fn ratio(text: &str) -> SplitRatio {
 
 /// AAPL closed at 90.00 before a split that is announced as `told` and at `after` from then on. The market confirms what it is told.
 async fn market(told: &str, after: &str) -> (Exchange, Investor) {
+    market_with_bars_from(["fixed", "fixed"], told, after).await
+}
+
+/// As [`market`], with the stored bars before and after the split from those sources.
+async fn market_with_bars_from(sources: [&'static str; 2], told: &str, after: &str) -> (Exchange, Investor) {
     let prices = FixedPrices::new();
     let SplitRatio { numerator, denominator } = ratio(told);
     let kind = CorporateActionKind::Split { numerator, denominator };
@@ -38,14 +43,12 @@ async fn market(told: &str, after: &str) -> (Exchange, Investor) {
     let sam = exchange.investor("sam", "10000").await;
     exchange.buy(sam, "AAPL", "100").await.unwrap();
     exchange.learn_corporate_actions().await.unwrap();
-    let bars: Vec<Bar> = [("2026-11-22", "90.00"), ("2026-11-23", after)]
-        .map(|(date, close)| {
-            let (open, high, low, close) = (price(close), price(close), price(close), price(close));
-            Bar { date: day(date), open, high, low, close, volume: 1 }
-        })
-        .into();
     let stock = exchange.stored_stock(&symbol("AAPL")).await.unwrap().id;
-    exchange.write(move |tx| stocks::save_bars(tx, stock, "fixed", &bars)).await;
+    for (source, (date, close)) in sources.into_iter().zip([("2026-11-22", "90.00"), ("2026-11-23", after)]) {
+        let [open, high, low, close] = [close; 4].map(price);
+        let bar = Bar { date: day(date), open, high, low, close, volume: 1 };
+        exchange.write(move |tx| stocks::save_bars(tx, stock, source, &[bar])).await;
+    }
     (exchange, sam)
 }
 
@@ -116,6 +119,23 @@ async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
     assert_eq!(exchange.repair(&found).await.unwrap().fills, 2);
     assert_eq!((shares(&exchange, sam).await, exchange.cash(sam).await), ("700".into(), "3700.00".into()));
     exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn prices_of_two_sources_do_not_contradict_each_other() {
+    // The source was changed at the split, or after the fill: its prices are others, and the books are right.
+    for sources in [["before", "fixed"], ["fixed", "later"]] {
+        let (exchange, sam) = market_with_bars_from(sources, "10:1", "90.00").await;
+        exchange.at("2026-11-23T14:00:00Z");
+        exchange.apply_corporate_actions().await.unwrap();
+        assert_eq!(shares(&exchange, sam).await, "1000");
+        assert_eq!(told(&report(&exchange).await), [""; 0], "{sources:?}");
+    }
+    let (exchange, sam) = market_with_bars_from(["fixed", "later"], "10:1", "9.00").await;
+    exchange.prices.set_from(moment("2026-11-23T12:00:00Z"), "AAPL", "90.00");
+    exchange.at("2026-11-23T12:30:00Z");
+    exchange.buy(sam, "AAPL", "1").await.unwrap();
+    assert_eq!(told(&report(&exchange).await), [""; 0]);
 }
 
 #[tokio::test]

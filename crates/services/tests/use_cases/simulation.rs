@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use domain::{Calendar, Freshness, OrderStatus, PriceSource, Side, TradingMode};
+use domain::{
+    Attached, Bar, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, TradingMode,
+};
 use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
-use persistence::installation;
+use persistence::{installation, stocks};
 use services::providers::claim_price_source;
 use services::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
 use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Market, TradingConfig};
 
-use crate::harness::{Exchange, gtc, limit, moment, order, quantity, shares, symbol};
+use crate::harness::{Exchange, day, gtc, limit, moment, order, price, quantity, shares, symbol};
 
 const STARTS: SimulationUse = SimulationUse::Process { accept_change: false };
 const ACCEPTS: SimulationUse = SimulationUse::Process { accept_change: true };
@@ -37,7 +39,17 @@ impl Exchange {
         settings: SimulationSettings,
         by: SimulationUse,
     ) -> Result<(String, String), SimulationError> {
-        Ok(told(&simulated_market(self.store(), settings, by).await?).await)
+        Ok(self.market_and_canceled(settings, by).await?.0)
+    }
+
+    /// With how many orders were canceled for it.
+    async fn market_and_canceled(
+        &self,
+        settings: SimulationSettings,
+        by: SimulationUse,
+    ) -> Result<((String, String), usize), SimulationError> {
+        let found = simulated_market(self.store(), settings, by, self.now()).await?;
+        Ok((told(&found.market).await, found.canceled_orders))
     }
 
     async fn claim(&self, source: &str, accept: bool) {
@@ -89,9 +101,8 @@ async fn sim_v1_goes_on_until_the_new_version_is_accepted() {
     let exchange = Exchange::new().await;
     exchange.claim("simulated/sim-v1", false).await;
     let realistic = SimulationSettings { seed: None, mode: TradingMode::Realistic };
-    for (settings, seed) in
-        [(practice(None), DEFAULT_SEED), (practice(Some(7)), 7), (realistic, DEFAULT_SEED)]
-    {
+    // With empty books another seed changes nobody's wealth; it stays when it is removed.
+    for (settings, seed) in [(practice(None), DEFAULT_SEED), (practice(Some(7)), 7), (realistic, 7)] {
         for by in [STARTS, SimulationUse::PricingCommand, SimulationUse::Command] {
             let market = exchange.market(settings, by).await.unwrap();
             assert_eq!(market, of(SimulatedModel::V1, seed).await);
@@ -125,6 +136,135 @@ async fn another_seed_is_refused_while_something_is_held_or_ordered_unless_it_is
     assert_eq!(set(8, STARTS).await.unwrap(), of(SimulatedModel::V2, 8).await);
     assert_eq!(set(7, ACCEPTS).await.unwrap(), of(SimulatedModel::V2, 7).await);
     assert_eq!(exchange.market(practice(None), STARTS).await.unwrap(), of(SimulatedModel::V2, 7).await);
+}
+
+#[tokio::test]
+async fn an_accepted_change_of_the_seed_cancels_open_orders() {
+    for mode in [TradingMode::Practice, TradingMode::Realistic] {
+        let settings = |seed| SimulationSettings { seed: Some(seed), mode };
+        let exchange = Exchange::new().await;
+        exchange.market(settings(4711), STARTS).await.unwrap();
+        let (sam, mia) = (exchange.investor("sam", "10000").await, exchange.investor("mia", "10000").await);
+        exchange.buy(sam, "AAPL", "10").await.unwrap();
+        let bracket = PlaceOrder {
+            attached: Attached::Bracket {
+                take_profit: price("180.00"),
+                stop_loss: StopLoss { stop: price("120.00"), limit: None },
+            },
+            ..gtc(Side::Buy, "AAPL", "5", limit("145"))
+        };
+        let mut open = Vec::new();
+        for (who, command) in [
+            (sam, gtc(Side::Sell, "AAPL", "4", limit("170.00"))),
+            (sam, gtc(Side::Buy, "MSFT", "1", limit("300.00"))),
+            (mia, bracket),
+        ] {
+            open.push((who, exchange.accepted(who, command).await));
+        }
+        // Accepted, but the seed is the same or none is set: nothing changes.
+        for settings in [settings(4711), SimulationSettings { seed: None, mode }] {
+            let (_, canceled) = exchange.market_and_canceled(settings, ACCEPTS).await.unwrap();
+            assert_eq!(canceled, 0, "{mode:?}");
+        }
+        // Nor does it when another seed is refused, or a command only reads.
+        exchange.market(settings(815), STARTS).await.unwrap_err();
+        exchange.market(settings(815), SimulationUse::Command).await.unwrap();
+        for (who, id) in &open {
+            assert!(exchange.look(*who, *id).await.status.is_open(), "{mode:?}");
+        }
+        let (_, canceled) = exchange.market_and_canceled(settings(815), ACCEPTS).await.unwrap();
+        assert_eq!(canceled, 5, "with the two exits");
+        for (who, id) in &open {
+            let order = exchange.look(*who, *id).await;
+            assert_eq!(order.status, OrderStatus::Canceled);
+            let reason = order.reject_reason.unwrap();
+            assert!(reason.contains("another seed") && reason.contains("order again"), "{reason}");
+            assert!(!reason.contains("4711") && !reason.contains("815"), "a seed is never shown: {reason}");
+        }
+        for who in [sam, mia] {
+            assert_eq!(
+                exchange.buying_power(who).await,
+                exchange.cash(who).await,
+                "nothing is kept any more"
+            );
+        }
+        let (_, canceled) = exchange.market_and_canceled(settings(815), ACCEPTS).await.unwrap();
+        assert_eq!(canceled, 0, "a second process that starts with the same word");
+        exchange.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn accepting_the_newest_version_cancels_open_orders() {
+    let exchange = Exchange::new().await;
+    exchange.claim("simulated/sim-v1", false).await;
+    exchange.market(practice(Some(7)), STARTS).await.unwrap();
+    let sam = exchange.investor("sam", "1000.00").await;
+    let open = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
+    // The version and the seed at once, as a process does it that was told so.
+    let (accepted, _) = exchange.market_and_canceled(practice(Some(8)), ACCEPTS).await.unwrap();
+    assert_eq!(accepted, of(SimulatedModel::V2, 8).await);
+    exchange.claim(&accepted.0, true).await;
+    let order = exchange.look(sam, open).await;
+    assert_eq!(order.status, OrderStatus::Canceled);
+    let reason = order.reject_reason.unwrap();
+    assert!(reason.contains("from simulated/sim-v1 to simulated/sim-v2"), "{reason}");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn another_seed_of_sim_v1_is_refused_and_a_chosen_one_goes_on_with_the_new_version() {
+    let exchange = Exchange::new().await;
+    exchange.claim("simulated/sim-v1", false).await;
+    let first = exchange.market(practice(Some(7)), STARTS).await.unwrap();
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10.00"))).await;
+    for by in [STARTS, SimulationUse::PricingCommand] {
+        let refused = exchange.market(practice(Some(8)), by).await.unwrap_err();
+        assert!(matches!(refused, SimulationError::SeedChanged), "{refused:?}");
+    }
+    assert_eq!(exchange.market(practice(None), STARTS).await.unwrap(), first, "the recorded seed stays");
+    let accepted = exchange.market(practice(None), ACCEPTS).await.unwrap();
+    assert_eq!(accepted, of(SimulatedModel::V2, 7).await);
+
+    // The constant that is in the program does not go on: anyone could compute tomorrow's prices.
+    let exchange = Exchange::new().await;
+    exchange.claim("simulated/sim-v1", false).await;
+    assert_eq!(
+        exchange.market(practice(None), STARTS).await.unwrap(),
+        of(SimulatedModel::V1, DEFAULT_SEED).await
+    );
+    let accepted = exchange.market(practice(None), ACCEPTS).await.unwrap();
+    assert_ne!(accepted, of(SimulatedModel::V2, DEFAULT_SEED).await);
+    assert_eq!(accepted.0, "simulated/sim-v2");
+}
+
+#[tokio::test]
+async fn bars_of_another_seed_are_not_taken_for_those_of_this_one() {
+    let exchange = Exchange::new().await;
+    exchange.market(practice(Some(7)), STARTS).await.unwrap();
+    let aapl = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let bar = |date: &str| {
+        let [open, high, low, close] = ["150.00"; 4].map(price);
+        Bar { date: day(date), open, high, low, close, volume: 1 }
+    };
+    for (source, date) in
+        [("simulated/sim-v2", "2026-11-20"), ("simulated/sim-v2-xnys", "2026-11-19"), ("yahoo", "2026-11-18")]
+    {
+        let bars = [bar(date)];
+        exchange.write(move |tx| stocks::save_bars(tx, aapl, source, &bars)).await;
+    }
+    exchange.market(practice(Some(8)), ACCEPTS).await.unwrap();
+    let stored = async |source: &'static str| {
+        let (first, last) = (day("2026-11-01"), day("2026-11-30"));
+        exchange.read(move |tx| stocks::bars_from(tx, aapl, source, first, last)).await.len()
+    };
+    assert_eq!(stored("simulated/sim-v2").await, 0);
+    assert_eq!(stored("simulated/sim-v2-xnys").await, 0);
+    assert_eq!(stored("yahoo").await, 1);
+    let (first, last) = (day("2026-11-01"), day("2026-11-30"));
+    let all = exchange.read(move |tx| stocks::bars(tx, aapl, first, last)).await;
+    assert_eq!(all.len(), 3, "the books were valued with them");
 }
 
 #[tokio::test]
