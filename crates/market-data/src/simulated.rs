@@ -28,7 +28,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate};
 use domain::{
-    Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol, Timestamp,
+    Bar, Calendar, CorporateAction, Freshness, Listing, Price, PriceMove, PriceSource, Quote, Symbol,
+    Timestamp,
 };
 
 use crate::{Catalogue, QuoteError, QuoteSource, search};
@@ -171,20 +172,26 @@ impl Simulated {
 
     /// The instrument at that place of the catalogue, at one of the prices of a reading of it.
     fn quote(&self, index: usize, reading: &Reading, price: f64, volume: u64, at: Timestamp) -> Quote {
-        let price = price::on_tick(price);
+        let price = self.on_tick(price);
         let (bid, ask) = price::bid_and_ask(&price, self.names[index].half_spread);
         Quote {
             symbol: self.symbol(index, reading.session()).clone(),
             price,
             bid: Some(bid),
             ask: Some(ask),
-            previous_close: Some(price::on_tick(reading.previous_close)),
+            previous_close: Some(self.on_tick(reading.previous_close)),
             volume: Some(volume),
             as_of: at,
             source: self.source(),
             freshness: Freshness::Simulated,
             stale: false,
         }
+    }
+
+    /// The price on its tick, within the range of this version.
+    fn on_tick(&self, price: f64) -> Price {
+        let (least, most) = self.model.price_range();
+        price::on_tick(price.clamp(least, most))
     }
 
     /// The session of the newest prices at an instant; before the first it is that, and after the last the last.
@@ -200,10 +207,10 @@ impl Simulated {
         let bar = self.paths.bar(index, session);
         Bar {
             date,
-            open: price::on_tick(bar.open),
-            high: price::on_tick(bar.high),
-            low: price::on_tick(bar.low),
-            close: price::on_tick(bar.close),
+            open: self.on_tick(bar.open),
+            high: self.on_tick(bar.high),
+            low: self.on_tick(bar.low),
+            close: self.on_tick(bar.close),
             volume: bar.volume,
         }
     }

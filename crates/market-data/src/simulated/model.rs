@@ -2,6 +2,7 @@
 
 use domain::{Calendar, PriceSource};
 
+use super::price;
 use super::profile::{self, Profile};
 use super::sessions::Sessions;
 
@@ -65,6 +66,15 @@ impl SimulatedModel {
         match self.calendar() {
             Calendar::AroundTheClock => 0.0,
             Calendar::Xnys => 0.22,
+        }
+    }
+
+    /// The least and the most price. In the first version bid, price and ask meet there; later ones leave room for a bid
+    /// below and an ask above.
+    pub(super) fn price_range(self) -> (f64, f64) {
+        match self {
+            Self::V1 => (price::FLOOR, price::CEILING),
+            Self::V2 | Self::V2Xnys => (2.0 * price::FLOOR, price::CEILING - 1.0),
         }
     }
 

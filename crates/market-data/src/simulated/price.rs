@@ -3,9 +3,9 @@
 use domain::Price;
 
 /// The least price there is.
-const FLOOR: f64 = 0.0001;
+pub(super) const FLOOR: f64 = 0.0001;
 /// The most the books hold.
-const CEILING: f64 = 10_000_000.0;
+pub(super) const CEILING: f64 = 10_000_000.0;
 /// Half spreads of the most and the least traded, in basis points of the price, and the turnover in dollars
 /// a day that each is for; between them by the logarithm of the turnover.
 const HALF_SPREAD_BPS: (f64, f64) = (1.0, 8.0);
@@ -28,7 +28,7 @@ pub(super) fn half_spread_ratio(price: f64, average_volume: u32) -> f64 {
     (tight + (wide - tight) * (busy - log_turnover) / (busy - quiet)) / 10_000.0
 }
 
-/// Bid and ask around a price: at least one tick away from it on either side, except at the floor.
+/// Bid and ask around a price: at least one tick away from it on either side, except at the floor and the ceiling.
 pub(super) fn bid_and_ask(price: &Price, half_spread_ratio: f64) -> (Price, Price) {
     let price = price.to_f64();
     let tick = if price < 1.0 { 0.0001 } else { 0.01 };
@@ -53,6 +53,20 @@ mod tests {
             (f64::INFINITY, "10000000.00"),
         ] {
             assert_eq!(on_tick(exact).to_string(), shown, "{exact}");
+        }
+    }
+
+    #[test]
+    fn in_the_range_of_the_newest_version_a_price_lies_between_bid_and_ask() {
+        let (least, most) = super::super::model::SimulatedModel::V2.price_range();
+        let logs = (0..=20_000).map(|i| f64::from(i) / 20_000.0);
+        let inside = logs.map(|share| least * (most / least).powf(share));
+        for exact in inside.chain([least, most, 0.9999, 0.99995, 1.0, 1.0049, 1.005]) {
+            for ratio in [0.0001, 0.00045, 0.0008] {
+                let price = on_tick(exact.clamp(least, most));
+                let (bid, ask) = bid_and_ask(&price, ratio);
+                assert!(bid < price && price < ask, "{bid} {price} {ask}");
+            }
         }
     }
 

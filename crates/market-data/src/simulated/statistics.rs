@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::NaiveDate;
 
 use super::ANCHOR_DATE;
-use super::catalogue::INSTRUMENTS;
+use super::catalogue::{Follows, INSTRUMENTS, Instrument};
 use super::model::SimulatedModel;
 use super::path::Ends;
 use super::paths::Paths;
@@ -13,9 +13,12 @@ use super::paths::Paths;
 const SEEDS: u64 = 20;
 const FIRST_YEAR: i32 = 2017;
 const YEARS: i32 = 10;
-/// Of all kinds: large and small betas, calm and wild.
-const STOCKS: [&str; 12] = ["AAPL", "NVDA", "INTC", "VZ", "TSLA", "F", "KO", "LLY", "PFE", "V", "XOM", "NEE"];
-const FUNDS: [&str; 5] = ["SPY", "QQQ", "DIA", "IWM", "VTI"];
+
+/// The symbols of companies, or of funds.
+fn symbols(companies: bool) -> impl Iterator<Item = &'static str> {
+    let is_company = |row: &Instrument| matches!(row.follows, Follows::Company(_));
+    INSTRUMENTS.iter().filter(move |row| is_company(row) == companies).map(|row| row.symbol)
+}
 
 /// Figures of one series of daily returns.
 #[derive(Debug, Clone, Copy, Default)]
@@ -159,7 +162,7 @@ impl fmt::Display for Report {
             "{:?}: worst session of a fund {:.3}, decades with a crisis {}",
             self.model, self.worst_of_funds, self.decades_with_a_crisis
         )?;
-        for (symbol, figures) in [("SPY", self.spy)].iter().chain(&self.funds).chain(&self.stocks) {
+        for (symbol, figures) in self.funds.iter().chain(&self.stocks) {
             let Figures {
                 volatility,
                 excess_kurtosis,
@@ -188,8 +191,7 @@ impl Report {
             |symbol: &str| -> Vec<Figures> { decades.iter().map(|decade| decade.figures(symbol)).collect() };
         let spy = all("SPY");
         let in_crisis = spy.iter().filter(|figures| (-0.5..=-0.2).contains(&figures.deepest_fall)).count();
-        let funds: Vec<(&str, Vec<Figures>)> =
-            FUNDS.into_iter().map(|symbol| (symbol, all(symbol))).collect();
+        let funds: Vec<(&str, Vec<Figures>)> = symbols(false).map(|symbol| (symbol, all(symbol))).collect();
         Self {
             model,
             worst_of_funds: funds
@@ -198,8 +200,8 @@ impl Report {
                 .map(|figures| figures.worst)
                 .fold(0.0, f64::min),
             spy: Figures::median(&spy),
-            stocks: STOCKS.into_iter().map(|symbol| (symbol, Figures::median(&all(symbol)))).collect(),
-            funds: funds.into_iter().skip(1).map(|(symbol, all)| (symbol, Figures::median(&all))).collect(),
+            stocks: symbols(true).map(|symbol| (symbol, Figures::median(&all(symbol)))).collect(),
+            funds: funds.into_iter().map(|(symbol, all)| (symbol, Figures::median(&all))).collect(),
             decades_with_a_crisis: in_crisis as f64 / decades.len() as f64,
         }
     }
@@ -220,9 +222,32 @@ fn daily_returns_resemble_those_of_the_real_market() {
             assert!((4.0..=12.0).contains(&figures.excess_kurtosis), "excess kurtosis of {symbol}\n{report}");
             assert!(figures.memory_50 >= 0.05, "volatility memory of {symbol}\n{report}");
         }
-        for (symbol, figures) in [("SPY", *spy)].iter().chain(&report.funds).chain(&report.stocks) {
+        for (symbol, figures) in report.funds.iter().chain(&report.stocks) {
             assert!(figures.autocorrelation.abs() < 0.05, "autocorrelation of {symbol}\n{report}");
             assert!((0.93..1.07).contains(&figures.volatility), "volatility of {symbol}\n{report}");
+        }
+    }
+}
+
+#[test]
+fn no_session_of_a_fund_falls_beyond_the_limit_in_all_of_time() {
+    for model in [SimulatedModel::V2, SimulatedModel::V2Xnys] {
+        let anchor = model.sessions().from(ANCHOR_DATE).unwrap();
+        for seed in 1..=SEEDS {
+            let paths = Paths::new(model, seed, anchor);
+            for symbol in symbols(false) {
+                let index = index_of(symbol);
+                let mut before = paths.log_before(index, 0);
+                for session in 1..model.sessions().count() {
+                    let close = paths.log_before(index, session);
+                    let change = (close - before).exp() - 1.0;
+                    assert!(
+                        change > -0.12,
+                        "{model:?}: {symbol} changes by {change} in {session}, seed {seed}"
+                    );
+                    before = close;
+                }
+            }
         }
     }
 }
@@ -266,32 +291,65 @@ fn an_exchange_session_opens_with_a_gap_of_a_realistic_width() {
     }
 }
 
+/// Centered, with squares that add up to 1: the product of two is their correlation.
+struct Standardized {
+    values: Vec<f64>,
+    deviation: f64,
+}
+
+impl Standardized {
+    fn of(values: &[f64]) -> Self {
+        let deviation = centered(values).map(|value| value * value).sum::<f64>().sqrt();
+        Self { values: centered(values).map(|value| value / deviation).collect(), deviation }
+    }
+
+    fn correlation(&self, other: &Self) -> f64 {
+        self.values.iter().zip(&other.values).map(|(a, b)| a * b).sum()
+    }
+
+    fn beta(&self, market: &Self) -> f64 {
+        self.correlation(market) * self.deviation / market.deviation
+    }
+}
+
 #[test]
 fn betas_and_correlations_are_those_of_the_catalogue() {
     for model in [SimulatedModel::V2, SimulatedModel::V2Xnys] {
         let decades: Vec<Decade> = (1..=SEEDS).map(|seed| Decade::of(model, seed)).collect();
-        let returns =
-            |symbol: &str| -> Vec<Vec<f64>> { decades.iter().map(|decade| decade.returns(symbol)).collect() };
-        let median_of = |a: &[Vec<f64>], b: &[Vec<f64>], measure: fn(&[f64], &[f64]) -> f64| {
-            median(a.iter().zip(b).map(|(a, b)| measure(a, b)).collect())
+        let returns = |symbol: &str| -> Vec<Standardized> {
+            decades.iter().map(|decade| Standardized::of(&decade.returns(symbol))).collect()
         };
-        let beta = |a: &[f64], b: &[f64]| {
-            let deviation = |values: &[f64]| centered(values).map(|value| value * value).sum::<f64>().sqrt();
-            correlation(a, b) * deviation(a) / deviation(b)
-        };
-        let [spy, apple, microsoft, coke] = ["SPY", "AAPL", "MSFT", "KO"].map(returns);
-        for (symbol, of, expected) in [("AAPL", &apple, 1.2), ("MSFT", &microsoft, 1.0), ("KO", &coke, 0.5)] {
-            let measured = median_of(of, &spy, beta);
-            assert!((measured / expected - 1.0).abs() < 0.07, "{model:?}: beta of {symbol} is {measured}");
+        let spy = returns("SPY");
+        let companies: Vec<(&Instrument, Vec<Standardized>)> =
+            symbols(true).map(|symbol| (&INSTRUMENTS[index_of(symbol)], returns(symbol))).collect();
+        // At most 0.85 of a company's movement is the market's, and 0.35 of the rest of its variance is its sector's.
+        let market_share = |row: &Instrument| (row.beta * 0.16 / row.volatility).min(0.85);
+        let sector_share = |row: &Instrument| (0.35 * (1.0 - market_share(row).powi(2))).sqrt();
+        for (row, all) in &companies {
+            let measured = median(all.iter().zip(&spy).map(|(one, spy)| one.beta(spy)).collect());
+            let expected = market_share(row) * row.volatility / 0.16;
+            assert!(
+                (measured - expected).abs() < 0.07 * expected.max(1.0),
+                "{model:?}: beta of {} is {measured}, not {expected}",
+                row.symbol
+            );
         }
-        let share = |volatility: f64, beta: f64| beta * 0.16 / volatility;
-        let sector = |share: f64| (0.35 * (1.0 - share * share)).sqrt();
-        let (a, m, k) = (share(0.27, 1.2), share(0.24, 1.0), share(0.15, 0.5));
-        for (pair, measured, expected) in [
-            ("AAPL and MSFT", median_of(&apple, &microsoft, correlation), a * m + sector(a) * sector(m)),
-            ("AAPL and KO", median_of(&apple, &coke, correlation), a * k),
-        ] {
-            assert!((measured - expected).abs() < 0.07, "{model:?}: {pair}: {measured}, not {expected}");
+        for (place, (row, all)) in companies.iter().enumerate() {
+            for (other_row, other) in &companies[..place] {
+                let measured = median(all.iter().zip(other).map(|(a, b)| a.correlation(b)).collect());
+                let together = matches!(
+                    (row.follows, other_row.follows),
+                    (Follows::Company(one), Follows::Company(other)) if one == other
+                );
+                let of_sector = if together { sector_share(row) * sector_share(other_row) } else { 0.0 };
+                let expected = market_share(row) * market_share(other_row) + of_sector;
+                assert!(
+                    (measured - expected).abs() < 0.08,
+                    "{model:?}: {} and {}: {measured}, not {expected}",
+                    row.symbol,
+                    other_row.symbol
+                );
+            }
         }
     }
 }
