@@ -30,12 +30,19 @@ async fn on_a_saturday_the_simulated_market_is_closed_in_realistic_mode() {
     // "Today" is Friday, compared with Thursday's close.
     let [thursday, friday] = [2, 1].map(|back| bars[bars.len() - back]["close"].clone());
     assert_eq!((&quote["price"], &quote["previous_close"]), (&friday, &thursday), "{quote}");
+    let profile = sam.client.get("/api/v1/stocks/AAPL").await.expect(200);
+    let results_on: NaiveDate = profile["next_results_on"].as_str().unwrap().parse().unwrap();
+    assert!(Calendar::Xnys.session(results_on).is_some(), "{profile}");
+    let results_on = results_on.format("%-d %b %Y");
+    let told = format!("Its next quarterly results move the price at the open of {results_on}.");
+    let fund = sam.client.get("/api/v1/stocks/SPY").await.expect(200);
+    assert!(fund["next_results_on"].is_null(), "{fund}");
     let browser = Client::new(std::slice::from_ref(&server.url));
     browser.log_in(&sam.username, PASSWORD).await.expect(200);
     for (page, shown) in [
         ("/", "4 Dec 2026, 15:59:59 New York"),
         ("/stocks/AAPL", "4 Dec 2026, 15:59:59 New York"),
-        ("/stocks/AAPL", "Its next quarterly results move the price at the open of "),
+        ("/stocks/AAPL", &told),
     ] {
         let answer = browser.get(page).await;
         assert_eq!(answer.status, 200, "{page}");

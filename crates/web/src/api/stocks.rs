@@ -50,6 +50,9 @@ pub struct Profile {
     delisted_on: Option<NaiveDate>,
     /// Why orders in the stock do not fill for the time being; null when it trades.
     hold_reason: Option<String>,
+    /// The next session that opens after the company has published quarterly results, which move its price; null where
+    /// the price source does not know, and for funds.
+    next_results_on: Option<NaiveDate>,
     /// Splits, dividends, new symbols and the end of the listing, past and announced, oldest first.
     corporate_actions: Vec<Action>,
 }
@@ -165,12 +168,14 @@ pub async fn show(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let stock = state.services.stock_for(Some(user.account.id), &symbol(&path)?).await?;
-    let today = exchange_date(state.services.market().now());
+    let market = state.services.market();
+    let today = exchange_date(market.now());
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
     let hold = state.services.trading_hold(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
         hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
+        next_results_on: market.quotes.next_results_on(&stock.listing.symbol, market.now()),
         stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
     }))

@@ -63,6 +63,7 @@ async fn a_stock_has_a_profile() {
           "delisted_on": null,
           "exchange": "NASDAQ",
           "hold_reason": null,
+          "next_results_on": null,
           "sector": "Financials",
           "symbol": "JPM"
         }
