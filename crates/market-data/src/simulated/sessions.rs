@@ -47,6 +47,7 @@ impl Sessions {
     }
 
     /// The number of the session of that day; `None` when there is none.
+    #[cfg(test)]
     pub(super) fn on(self, date: NaiveDate) -> Option<u16> {
         self.from(date).filter(|session| self.date(*session) == date)
     }
