@@ -16,6 +16,14 @@ pub const LARGEST_MOVE: f64 = 0.40;
 /// How near to a power of ten the ratio of two prices is when one of them is in another unit, such as cents. A ratio, with
 /// the inexactness of floats.
 const UNIT_SLIP: f64 = 0.01 + 1e-9;
+/// How far what a source says of a close may be from what it said when the close was accepted, up or down, inclusive. A
+/// ratio. Closes are corrected by less; when the shares are others, it is more.
+pub const SAME_CLOSE: f64 = 0.03;
+/// How far the ratio of two prices may be from that of a usual split to look like one, inclusive. A ratio.
+const LIKE_A_SPLIT: f64 = 0.04;
+/// How many shares become one, or one becomes, in splits that are usual and change a price by more than [`LARGEST_MOVE`].
+const USUAL_SPLITS: [f64; 17] =
+    [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0];
 /// How long after the first observation a second one confirms a move.
 pub const CONFIRMED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
@@ -26,18 +34,21 @@ pub enum Doubt {
     UnitSlip,
     /// More than 40 % up or down.
     LargeMove,
-    /// The news tells of a split that explains it, and the split is not in the books yet.
+    /// The source tells of a split since the accepted price, and the split is not in the books yet.
     SplitNotBooked,
+    /// The price may be in other shares than the accepted one, as after a split of which nothing is told.
+    PossibleSplit,
 }
 
 impl Doubt {
-    pub const ALL: [Self; 3] = [Self::UnitSlip, Self::LargeMove, Self::SplitNotBooked];
+    pub const ALL: [Self; 4] = [Self::UnitSlip, Self::LargeMove, Self::SplitNotBooked, Self::PossibleSplit];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnitSlip => "unit_slip",
             Self::LargeMove => "large_move",
             Self::SplitNotBooked => "split_not_booked",
+            Self::PossibleSplit => "possible_split",
         }
     }
 
@@ -49,6 +60,9 @@ impl Doubt {
             }
             Self::LargeMove => "it waits for a second observation",
             Self::SplitNotBooked => "it waits until the split is booked",
+            Self::PossibleSplit => {
+                "shares may have been split since, and it waits for news of that, a later session or an administrator"
+            }
         }
     }
 }
@@ -105,8 +119,29 @@ pub struct Evidence<'a> {
     pub before: Option<&'a UnconfirmedPrice>,
     /// What another endpoint of the source says of the same time.
     pub second_endpoint: Option<&'a Price>,
-    /// The last accepted price after the splits that the news tells and the books do not have yet.
+    /// The last accepted price after the splits that the source tells and the books do not have yet.
     pub after_news: Option<&'a Price>,
+    /// Whether a session has opened since the accepted price: splits take effect at openings.
+    pub is_later_session: bool,
+    /// What the source now says of the accepted price, which is a close, with what that is in the shares of the answer.
+    pub told_close: Option<(&'a Price, &'a Price)>,
+    /// A session after the one in which the price was first seen, the series of the source still has the accepted price: it
+    /// has counted in the same shares ever since.
+    pub close_stands: bool,
+}
+
+/// Whether what a source says of a close is what it said before, but for a correction. Both in the same shares.
+pub fn is_same_close(one: &Price, other: &Price) -> bool {
+    other.change_ratio(one).is_some_and(|change| change.abs() <= SAME_CLOSE)
+}
+
+/// Whether the ratio of the prices is within 4 % of that of a usual split, such as 2:1 or 1:10.
+pub fn is_like_a_split(before: &Price, price: &Price) -> bool {
+    let Some(change) = price.change_ratio(before) else { return false };
+    let ratio = change + 1.0;
+    let is_like =
+        |usual: &f64| [ratio / usual, ratio * usual].iter().any(|ratio| (ratio - 1.0).abs() <= LIKE_A_SPLIT);
+    USUAL_SPLITS.iter().any(is_like)
 }
 
 /// What is wrong with a price, compared with the last accepted one in the same shares; `None` when it is believed.
@@ -145,7 +180,12 @@ pub fn is_unit_slip(before: &Price, price: &Price) -> bool {
 /// - of both by what another endpoint says.
 ///
 /// A unit slip is confirmed by another endpoint alone. A split confirms both when the books have it, because `accepted`
-/// is in the new shares then; until then nothing does. An administrator confirms by making the price the accepted one.
+/// is in the new shares then; until then nothing does, however small the move is. An administrator confirms by making the
+/// price the accepted one.
+///
+/// A price may be in other shares, as after a split that nothing tells of, when the source says something else of the
+/// accepted close than before, and when a live price has moved over an opening by the ratio of a usual split. Repetition
+/// confirms neither; that the source's series still has the accepted close a session later does.
 ///
 /// # Errors
 /// The price as one that is not confirmed.
@@ -155,10 +195,21 @@ pub fn judge(
     evidence: Evidence<'_>,
 ) -> Result<(), Box<UnconfirmedPrice>> {
     let Some(accepted) = accepted else { return Ok(()) };
-    let Some(mut doubt) = doubt(accepted, observed.price) else { return Ok(()) };
-    if evidence.after_news.is_some_and(|after| is_near(after, observed.price)) {
-        doubt = Doubt::SplitNotBooked;
-    }
+    let is_rebased = evidence.told_close.is_some_and(|(told, expected)| !is_same_close(told, expected));
+    let doubt = match doubt(accepted, observed.price) {
+        _ if evidence.after_news.is_some() => Doubt::SplitNotBooked,
+        _ if is_rebased => Doubt::PossibleSplit,
+        Some(Doubt::LargeMove)
+            if evidence.is_later_session
+                && !evidence.close_stands
+                && observed.freshness != Freshness::EndOfDay
+                && is_like_a_split(accepted, observed.price) =>
+        {
+            Doubt::PossibleSplit
+        }
+        Some(doubt) => doubt,
+        None => return Ok(()),
+    };
     let before = evidence.before.filter(|before| is_near(&before.price, observed.price));
     let agrees = evidence.second_endpoint.is_some_and(|other| is_near(other, observed.price));
     let is_repeated = before.is_some_and(|before| match observed.freshness {
@@ -166,7 +217,7 @@ pub fn judge(
         _ => observed.seen_at - before.first_seen_at >= CONFIRMED_AFTER,
     });
     let is_confirmed = match doubt {
-        Doubt::SplitNotBooked => false,
+        Doubt::SplitNotBooked | Doubt::PossibleSplit => false,
         Doubt::UnitSlip => agrees,
         Doubt::LargeMove => agrees || is_repeated,
     };
@@ -293,12 +344,79 @@ mod tests {
             doubt: Doubt::LargeMove,
             accepted: accepted.clone(),
         };
-        let evidence =
-            Evidence { before: Some(&before), after_news: Some(&after_news), second_endpoint: Some(&new) };
+        let evidence = Evidence {
+            before: Some(&before),
+            after_news: Some(&after_news),
+            second_endpoint: Some(&new),
+            ..Evidence::default()
+        };
         let judged = judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence);
         assert_eq!(judged.unwrap_err().doubt, Doubt::SplitNotBooked);
         // Once they have it, the accepted price is in the new shares.
         assert!(judge(Some(&after_news), seen(&new, 3600, Freshness::Delayed), Evidence::default()).is_ok());
+    }
+
+    #[test]
+    fn a_split_that_the_source_tells_holds_back_even_a_small_move() {
+        for (accepted, after, new) in
+            [("200.00", "133.33", "134.10"), ("200.00", "156.13", "155.00"), ("200.00", "190.48", "200.00")]
+        {
+            let (accepted, after, new) = (price(accepted), price(after), price(new));
+            let evidence = Evidence { after_news: Some(&after), ..Evidence::default() };
+            let judged = judge(Some(&accepted), seen(&new, 60, Freshness::Delayed), evidence);
+            assert_eq!(judged.unwrap_err().doubt, Doubt::SplitNotBooked);
+        }
+    }
+
+    #[test]
+    fn a_source_that_says_something_else_of_a_close_counts_in_other_shares() {
+        let judged = |told: &str, new: &str, close_stands: bool| {
+            let (accepted, told, new) = (price("200.00"), price(told), price(new));
+            let evidence =
+                Evidence { told_close: Some((&told, &accepted)), close_stands, ..Evidence::default() };
+            judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence).map_err(|held| held.doubt)
+        };
+        // 3:2, 1281:1000, 2:1 and 1:10.
+        for told in ["133.33", "156.13", "100.00", "2000.00"] {
+            assert_eq!(judged(told, told, false), Err(Doubt::PossibleSplit), "{told}");
+        }
+        assert_eq!(judged("199.00", "190.00", false), Ok(()));
+        assert_eq!(judged("194.10", "190.00", false), Ok(()));
+        assert_eq!(judged("200.00", "80.00", true), Err(Doubt::LargeMove));
+    }
+
+    #[test]
+    fn a_move_like_a_split_over_an_opening_is_confirmed_by_the_series_of_a_later_session_alone() {
+        for (new, is_like) in [
+            ("50.00", true),
+            ("48.10", true),
+            ("33.00", true),
+            ("24.10", true),
+            ("200.00", true),
+            ("40.00", false),
+            ("57.00", false),
+            ("235.00", false),
+            ("10.50", false),
+        ] {
+            assert_eq!(is_like_a_split(&price("100.00"), &price(new)), is_like, "{new}");
+            let (accepted, new) = (price("100.00"), price(new));
+            let held = UnconfirmedPrice {
+                price: new.clone(),
+                as_of: second(0),
+                first_seen_at: second(0),
+                last_seen_at: second(0),
+                doubt: Doubt::PossibleSplit,
+                accepted: accepted.clone(),
+            };
+            let judged = |is_later_session, close_stands| {
+                let evidence =
+                    Evidence { before: Some(&held), is_later_session, close_stands, ..Evidence::default() };
+                judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence).is_ok()
+            };
+            assert_eq!(judged(true, false), !is_like, "{new:?}");
+            assert!(judged(false, false), "within a session no shares are split: {new:?}");
+            assert!(judged(true, true), "the series still has the close: {new:?}");
+        }
     }
 
     #[test]

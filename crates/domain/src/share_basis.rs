@@ -4,7 +4,7 @@
 //! [`AsTraded`] marks it as such, and [`SplitHistory::convert`] is the only way to express it in the shares of another
 //! time. It consumes the mark, so a value is never converted twice and never used unconverted.
 
-use bigdecimal::RoundingMode;
+use bigdecimal::{BigDecimal, RoundingMode};
 use chrono::{Days, NaiveDate};
 
 use crate::decimal::Decimal;
@@ -91,6 +91,37 @@ impl SplitHistory {
         self.0.push((effective_at, ratio));
     }
 
+    /// Without the splits that take effect when one of `others` does.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let is_other = |at: &Timestamp| others.0.iter().any(|(effective, _)| effective == at);
+        Self(self.0.iter().filter(|(effective, _)| !is_other(effective)).copied().collect())
+    }
+
+    /// Bars of a source that tells prices of before these splits in the shares after them, without telling the splits: each
+    /// in the shares of its own session. A split at which the prices jump as it says is not in them, and changes nothing.
+    pub fn taken_back(&self, mut bars: Vec<Bar>, calendar: Calendar) -> Vec<Bar> {
+        for split @ (effective, _) in &self.0 {
+            let alone = Self(vec![*split]);
+            let first_after = bars.partition_point(|bar| session_basis(calendar, bar.date) < *effective);
+            let (Some(before), Some(after)) = (first_after.checked_sub(1), bars.get(first_after)) else {
+                continue;
+            };
+            let close = &bars[before].close;
+            let basis = session_basis(calendar, bars[before].date);
+            let expected = alone.convert(AsTraded::new(close.clone(), basis), *effective);
+            let distance = |from: &Price| (after.close.to_f64() / from.to_f64()).ln().abs();
+            if distance(&expected) <= distance(close) {
+                continue;
+            }
+            for bar in &mut bars[..first_after] {
+                let basis = session_basis(calendar, bar.date);
+                *bar = alone.convert(AsTraded::new(bar.clone(), *effective), basis);
+            }
+        }
+        bars
+    }
+
     /// Expresses a value in the shares that exist at `at`. The splits between its own market time and `at` are
     /// multiplied first and rounded once; a value that is newer than `at` is converted backward.
     pub fn convert<T: ShareBased>(&self, traded: AsTraded<T>, at: Timestamp) -> T {
@@ -161,6 +192,44 @@ impl ShareBased for Price {
     fn times(self, factor: &ShareFactor) -> Self {
         let quotient = |mode| Self::quotient(&(&self.0 * &factor.old), &factor.new, mode).checked().ok();
         quotient(RoundingMode::HalfEven).or_else(|| quotient(RoundingMode::Up)).unwrap_or(self)
+    }
+}
+
+/// Decimals that a division of an [`UnroundedPrice`] keeps.
+const UNROUNDED_SCALE: i64 = 12;
+
+/// A price, or an amount for each share, that is not rounded to a tick. Some sources tell prices of the past in the shares
+/// of today; those of the day itself are exact only when the rounding comes after the conversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnroundedPrice(Decimal);
+
+impl UnroundedPrice {
+    pub fn new(exact: BigDecimal) -> Self {
+        Self(exact.into())
+    }
+
+    /// Half-even to that many decimals.
+    pub fn rounded(&self, decimals: i64) -> BigDecimal {
+        self.0.half_even(decimals).big().into_owned()
+    }
+}
+
+impl ShareBased for UnroundedPrice {
+    /// Half-even to twelve decimals.
+    fn times(self, factor: &ShareFactor) -> Self {
+        let dividend = &self.0 * &factor.old;
+        Self(dividend.quotient(&factor.new, UNROUNDED_SCALE, RoundingMode::HalfEven))
+    }
+}
+
+/// How many shares were traded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TradedShares(pub u64);
+
+impl ShareBased for TradedShares {
+    /// Down to whole shares.
+    fn times(self, factor: &ShareFactor) -> Self {
+        Self(volume(self.0, factor))
     }
 }
 
@@ -332,6 +401,46 @@ mod tests {
         ] {
             assert_eq!(price(text, from, to), expected, "{text} from {from} to {to}");
         }
+    }
+
+    #[test]
+    fn bars_that_are_in_later_shares_already_are_taken_back_and_others_stay() {
+        let history = SplitHistory::of_actions(&[split("2026-11-23", "2:1")], Calendar::Xnys);
+        let series = |before: &str| [bar("2026-11-20", [before; 4], 10), bar("2026-11-23", ["101.00"; 4], 7)];
+        let traded = history.taken_back(series("100.00").to_vec(), Calendar::Xnys);
+        assert_eq!(traded, [bar("2026-11-20", ["200.00"; 4], 5), bar("2026-11-23", ["101.00"; 4], 7)]);
+        for unchanged in
+            [series("200.00").to_vec(), series("100.00")[..1].to_vec(), series("100.00")[1..].to_vec()]
+        {
+            assert_eq!(history.taken_back(unchanged.clone(), Calendar::Xnys), unchanged);
+        }
+        assert_eq!(
+            history.without(&history).taken_back(series("100.00").to_vec(), Calendar::Xnys),
+            series("100.00")
+        );
+    }
+
+    #[test]
+    fn a_price_told_in_todays_shares_is_exact_in_those_of_its_day() {
+        // Closes before splits as they were traded, and as sources with binary floats tell them today.
+        for (ratio, told, traded) in [
+            ("4:1", "124.80750274658203", "499.23"),
+            ("3:2", "133.32667541503906", "199.99"),
+            ("1:20", "6.200000286102295", "0.3100"),
+            ("1281:1000", "156.1280288696289", "200.00"),
+            ("224:1", "0.09933035820722580", "22.25"),
+            ("1:1000", "12345.599609375", "12.35"),
+        ] {
+            let history = SplitHistory::of_actions(&[split("2020-08-31", ratio)], Calendar::Xnys);
+            let exact = UnroundedPrice::new(told.parse().unwrap());
+            let on = session_basis(Calendar::Xnys, day("2020-08-28"));
+            let converted = history.convert(AsTraded::new(exact, noon("2026-11-20")), on);
+            assert_eq!(Price::rounded(&converted.rounded(4)).to_string(), traded, "{ratio} {told}");
+        }
+        let history = SplitHistory::of_actions(&[split("2020-08-31", "4:1")], Calendar::Xnys);
+        let shares = AsTraded::new(TradedShares(187_629_916), noon("2026-11-20"));
+        let on = session_basis(Calendar::Xnys, day("2020-08-28"));
+        assert_eq!(history.convert(shares, on), TradedShares(46_907_479));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use domain::{
 };
 use tokio::sync::OnceCell;
 
+use crate::actions_seen::ActionsSeen;
 use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
 use crate::limits::{Asked, Limits};
@@ -385,7 +386,12 @@ impl Gateway {
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
     }
 
-    /// See [`QuoteSource::corporate_actions`].
+    /// See [`QuoteSource::actions_seen`].
+    pub fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
+        self.source.actions_seen(symbol)
+    }
+
+    /// See [`QuoteSource::corporate_actions`]. What answers about prices have told in the last minutes is not asked again.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
@@ -396,6 +402,10 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
+        if let Some(seen) = self.actions_seen(symbol).filter(|seen| seen.covers(first, at)) {
+            let inside = seen.actions.into_iter().filter(|action| (first..=last).contains(&action.ex_on));
+            return Ok(inside.collect());
+        }
         self.put_to(
             Endpoint::CorporateActions,
             self.purpose_of_jobs(),

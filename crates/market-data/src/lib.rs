@@ -1,5 +1,6 @@
 //! Where prices come from: one trait, one file per source, and the gateway in front of them.
 
+mod actions_seen;
 mod alpha_vantage;
 mod breaker;
 mod budget;
@@ -18,6 +19,7 @@ mod simulated;
 mod source;
 mod yahoo;
 
+pub use actions_seen::ActionsSeen;
 pub use alpha_vantage::{
     AlphaVantage, AlphaVantageConfig, CompanyProfile, Entitlement, ListedStock, ListingState,
 };

@@ -10,6 +10,7 @@ use domain::{
 };
 use thiserror::Error;
 
+use crate::actions_seen::ActionsSeen;
 use crate::{ListedStock, QuoteError};
 
 /// Why a client cannot be set up.
@@ -165,6 +166,12 @@ pub trait QuoteSource: Send + Sync {
         _at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         Ok(Vec::new())
+    }
+
+    /// The splits and dividends of the symbol that came with answers about its prices, so that knowing them costs no call.
+    /// `None` for a source whose answers about prices tell none.
+    fn actions_seen(&self, _symbol: &Symbol) -> Option<ActionsSeen> {
+        None
     }
 }
 

@@ -6,6 +6,7 @@
 mod bulk;
 mod chart;
 mod crumb;
+mod events;
 mod number;
 mod search;
 mod ticker;
@@ -16,17 +17,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use domain::calendar::exchange_date;
+use domain::{Bar, Calendar, CorporateAction, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
 use url::Url;
 
+use crate::actions_seen::{ActionsSeen, SeenBySymbol};
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
-use crate::plausible::{jumps, without_lone_jumps};
+use crate::plausible::without_lone_jumps;
 use crate::source::{DailySeries, InvalidSetup, Now};
 use crate::{Catalogue, QuoteError, QuoteSource};
 use crumb::Crumbs;
+use events::Events;
 use transport::{Reply, Transport};
 
 const SOURCE: &str = "yahoo";
@@ -34,6 +38,8 @@ const SOURCE: &str = "yahoo";
 const MOST_AT_ONCE: usize = 50;
 /// How long quotes are asked for one by one after the way to many at once was closed.
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(1);
+/// A move since the close before, as a ratio, after which a chart is asked for: it tells of splits.
+const LOOKED_INTO: f64 = 0.20;
 /// Splits and dividends come with a series as `events`.
 const EVENTS: (&str, &str) = ("events", "div|split");
 
@@ -60,19 +66,19 @@ pub struct Yahoo {
     transport: Transport,
     crumbs: Crumbs,
     bulk: Capability,
+    seen: SeenBySymbol,
 }
 
 /// A series and what happened to the share meanwhile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Oldest first. Prices and volumes are in today's shares: all splits are applied already, and to apply those
-    /// in `splits` would do it twice. Dividends are not taken out.
+    /// Oldest first. Prices and volumes are in the shares of each day, as traded. Dividends are not taken out.
     pub bars: Vec<Bar>,
     /// The session after the bars, if it stands apart from them; see [`DailySeries::doubtful`].
     pub doubtful: Option<Bar>,
     /// Oldest first.
     pub splits: Vec<Split>,
-    /// Oldest first. Amounts are for today's shares, like the bars; when they were paid is not told.
+    /// Oldest first, one a day. Amounts are for the shares of each day; when they are paid is not told.
     pub dividends: Vec<Dividend>,
 }
 
@@ -84,6 +90,7 @@ impl Yahoo {
             transport: Transport::new(config)?,
             crumbs: Crumbs::default(),
             bulk: Capability::lost_for(AFTER_REFUSAL),
+            seen: SeenBySymbol::default(),
         })
     }
 
@@ -106,7 +113,7 @@ impl Yahoo {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<History, QuoteError> {
-        // Up to now and not to `last`: the bars are in today's shares, and later splits belong to them.
+        // Up to now and not to `last`: Yahoo tells bars in today's shares, and later splits belong to them.
         let mut history = self.series(symbol, "1d", first, at).await?;
         history.bars.retain(|bar| bar.date <= last);
         let DailySeries { bars, doubtful } = without_lone_jumps(symbol, history.bars, &history.splits);
@@ -124,8 +131,7 @@ impl Yahoo {
         Ok(self.events(symbol).await?.splits)
     }
 
-    /// All cash dividends so far, oldest first. Amounts are for today's shares: a dividend of 4 dollars before a
-    /// four-for-one split is 1 dollar here.
+    /// All cash dividends so far, oldest first. Amounts are for the shares of each day.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or that the provider cannot be asked.
@@ -151,7 +157,11 @@ impl Yahoo {
         let span = [("interval", interval), ("period1", &from), ("period2", &until), EVENTS];
         let reply = self.chart(symbol, &span).await?;
         match chart::result(&reply, symbol)? {
-            Some(result) => chart::history(result, symbol, at.min(now.into()), now),
+            Some(result) => {
+                let history = chart::history(result, symbol, at.min(now.into()), now)?;
+                self.seen.take_in(symbol, first, history.actions(symbol), now.into());
+                Ok(history)
+            }
             None => Ok(History::default()),
         }
     }
@@ -161,7 +171,13 @@ impl Yahoo {
         let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS]).await?;
         let result = chart::result(&reply, symbol)?;
         let result = result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?;
-        chart::quote(result, symbol, self.transport.now())
+        let now = self.transport.now();
+        let quote = chart::quote(result, symbol, now)?;
+        let events = Events::of(result);
+        let dividends = events.dividends(symbol, now.into());
+        let told = History { splits: events.splits, dividends, ..History::default() };
+        self.seen.take_in(symbol, exchange_date(quote.as_of), told.actions(symbol), now.into());
+        Ok(quote)
     }
 
     async fn chart(&self, symbol: &Symbol, parameters: &[(&str, &str)]) -> Result<Reply, QuoteError> {
@@ -224,7 +240,11 @@ impl QuoteSource for Yahoo {
             if chunk.len() > 1 && refused.is_none() {
                 match self.quotes_in_bulk(chunk).await {
                     // What has jumped is asked for by itself: a series tells of splits.
-                    Ok(found) => answers.extend(found.into_iter().filter(|(_, answer)| !has_jumped(answer))),
+                    Ok(found) => {
+                        let is_settled =
+                            |(symbol, answer): &(Symbol, _)| !self.is_to_be_looked_into(symbol, answer);
+                        answers.extend(found.into_iter().filter(is_settled));
+                    }
                     Err(error) => {
                         if !matches!(error, QuoteError::RateLimited { .. } | QuoteError::Unreachable) {
                             tracing::warn!(
@@ -275,7 +295,6 @@ impl QuoteSource for Yahoo {
         chart::listing(result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?, symbol)
     }
 
-    /// Adjusted for splits, unlike other sources' bars: in today's shares, not as traded. See [`History`].
     async fn daily_bars(
         &self,
         symbol: &Symbol,
@@ -296,16 +315,49 @@ impl QuoteSource for Yahoo {
         let History { bars, doubtful, .. } = self.history(symbol, first, last, at).await?;
         Ok(DailySeries { bars, doubtful })
     }
+
+    /// Splits and dividends; Yahoo tells of them on their day or shortly before it. New symbols and ends of listings are not
+    /// told.
+    async fn corporate_actions(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        _: Timestamp,
+    ) -> Result<Vec<CorporateAction>, QuoteError> {
+        let mut actions = self.events(symbol).await?.actions(symbol);
+        actions.retain(|action| (first..=last).contains(&action.ex_on));
+        Ok(actions)
+    }
+
+    fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
+        self.seen.of(symbol)
+    }
+}
+
+impl History {
+    /// The splits and dividends, in order of `ex_on`.
+    fn actions(&self, of: &Symbol) -> Vec<CorporateAction> {
+        let splits = self.splits.iter().filter_map(|split| split.action(of));
+        let dividends = self.dividends.iter().filter_map(|dividend| dividend.action(of));
+        let mut actions: Vec<CorporateAction> = splits.chain(dividends).collect();
+        actions.sort_by_key(|action| (action.ex_on, action.precedence()));
+        actions
+    }
 }
 
 impl Yahoo {
+    /// Whether a quote has moved so far that a chart is asked for, which tells of splits. One that came lately has told
+    /// already.
+    fn is_to_be_looked_into(&self, symbol: &Symbol, answer: &Result<Quote, QuoteError>) -> bool {
+        let Ok(Quote { price, previous_close: Some(before), as_of, .. }) = answer else { return false };
+        let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > LOOKED_INTO);
+        let now = self.transport.now().into();
+        has_moved && !self.seen.of(symbol).is_some_and(|seen| seen.covers(exchange_date(*as_of), now))
+    }
+
     async fn search_for(&self, query: &str) -> Result<Value, QuoteError> {
         let parameters = [("q", query), ("quotesCount", "20"), ("newsCount", "0")];
         self.transport.get(&["v1", "finance", "search"], &parameters, None).await?.successful()
     }
-}
-
-fn has_jumped(answer: &Result<Quote, QuoteError>) -> bool {
-    let quote = answer.as_ref().ok();
-    quote.is_some_and(|quote| quote.previous_close.as_ref().is_some_and(|before| jumps(before, &quote.price)))
 }

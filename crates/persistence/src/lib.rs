@@ -21,6 +21,7 @@ pub mod testing;
 mod wal;
 mod watch;
 
+pub mod adjusted_bars;
 pub mod books;
 pub mod corporate_actions;
 pub mod flash_messages;
@@ -32,6 +33,7 @@ pub mod listings;
 pub mod login_attempts;
 pub mod metrics;
 pub mod orders;
+pub mod past_splits;
 pub mod portfolios;
 pub mod positions;
 pub mod providers;

@@ -8,6 +8,7 @@ use domain::instrument::LastPrice;
 use domain::sql::Exact;
 use domain::{Bar, Currency, Freshness, Listing, Price, Quote, Stock, StockId, Symbol, Timestamp};
 
+use crate::adjusted_bars::{self, ADJUSTED};
 use crate::bulk::Unnest;
 use crate::connection::{Conn, each};
 use crate::schema::{
@@ -287,7 +288,8 @@ impl From<BarRow> for Bar {
     }
 }
 
-/// Keeps finished sessions' bars. One that is there already stays: the books were valued with it.
+/// Keeps finished sessions' bars. One that is there already stays: the books were valued with it. One in adjusted shares
+/// does not; see [`crate::adjusted_bars`].
 pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Result<(), StoreError> {
     let rows: Vec<BarRow> = bars
         .iter()
@@ -303,6 +305,7 @@ pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Re
         })
         .collect();
     for chunk in rows.chunks(500) {
+        adjusted_bars::make_room(tx, id, chunk.iter().map(|row| row.date))?;
         each!(&mut *tx.conn, c => diesel::insert_into(price_bars::table)
             .values(chunk)
             .on_conflict((price_bars::stock_id, price_bars::date))
@@ -318,7 +321,7 @@ pub fn rename_source_of_bars(tx: &mut Tx<'_>, before: &str, after: &str) -> Resu
     Ok(each!(&mut *tx.conn, c => diesel::update(of_source).set(price_bars::source.eq(after)).execute(c))?)
 }
 
-/// The bars of the sessions from `first` to `last`, both included, oldest first.
+/// The bars of the sessions from `first` to `last`, both included, oldest first; without those in adjusted shares.
 pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> Result<Vec<Bar>, StoreError> {
     Ok(bars_with_sources(tx, id, first, last)?.into_iter().map(|(bar, _)| bar).collect())
 }
@@ -332,6 +335,7 @@ pub fn bars_with_sources(
 ) -> Result<Vec<(Bar, String)>, StoreError> {
     let rows: Vec<BarRow> = price_bars::table
         .filter(price_bars::stock_id.eq(id).and(price_bars::date.between(first, last)))
+        .filter(price_bars::source.ne(ADJUSTED))
         .order(price_bars::date)
         .select(BarRow::as_select())
         .load(tx.conn)?;
@@ -387,7 +391,7 @@ pub fn closes(
     }
 }
 
-/// The newest close of each stock on or before `date`, with its session.
+/// The newest close of each stock on or before `date`, with its session; none in adjusted shares.
 pub fn closes_on(
     tx: &mut Tx<'_>,
     ids: &[StockId],
@@ -395,6 +399,7 @@ pub fn closes_on(
 ) -> Result<Vec<(StockId, NaiveDate, Price)>, StoreError> {
     let newest: Vec<(StockId, Option<NaiveDate>)> = price_bars::table
         .filter(price_bars::stock_id.eq_any(ids).and(price_bars::date.le(date)))
+        .filter(price_bars::source.ne(ADJUSTED))
         .group_by(price_bars::stock_id)
         .select((price_bars::stock_id, diesel::dsl::max(price_bars::date)))
         .load(tx.conn)?;

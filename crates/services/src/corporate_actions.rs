@@ -14,9 +14,9 @@ use domain::portfolio::actions::{Booking, LISTING_ENDED};
 use domain::share_basis::ShareBased;
 use domain::share_remainder::ShareRemainder;
 use domain::{
-    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, Freshness, KnownAction, Listing,
-    Money, Order, OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, SplitHistory, Stock, StockId,
-    Symbol, Timestamp,
+    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money, Order,
+    OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, SplitHistory, Stock, StockId, Symbol,
+    Timestamp,
 };
 use market_data::{Catalogue, QuoteError};
 use persistence::corporate_actions::{self as actions, Applied, Told};
@@ -30,6 +30,7 @@ use crate::desk::Noted;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::live::Change;
+use crate::seen_actions::confirmation_of_news;
 use crate::snapshots::IdRange;
 use crate::splits::{note_told, reverse_in};
 
@@ -37,11 +38,11 @@ use crate::splits::{note_told, reverse_in};
 pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
 
 /// News of actions is taken for as long after they took effect.
-const LATEST_NEWS: Days = Days::new(45);
+pub(crate) const LATEST_NEWS: Days = Days::new(45);
 /// News are asked for from so long before the last time on: they may be published late.
 const NEWS_OVERLAP: Days = Days::new(10);
 /// So far ahead announcements are asked for.
-const AHEAD: Days = Days::new(60);
+pub(crate) const AHEAD: Days = Days::new(60);
 /// Portfolios that are locked and written in one transaction.
 pub(crate) const BATCH: i64 = 300;
 /// Why a stock whose listing has ended is not traded.
@@ -119,11 +120,7 @@ impl Services {
         let times = self.store.read(times_asked).await?;
         let mut answered: Vec<StockId> = Vec::new();
         let calendar = self.market.calendar;
-        // A simulated market computes its prices and its splits together.
-        let confirmation = match self.market.quotes.freshness() {
-            Freshness::Simulated => SplitConfirmation::Confirmed,
-            Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => SplitConfirmation::Awaiting,
-        };
+        let confirmation = confirmation_of_news(self.market.quotes.freshness());
         let wall = self.market.clock.wall();
         let mut told: Vec<Told> = Vec::new();
         let mut complete = true;
@@ -323,6 +320,7 @@ impl Services {
         &self,
         mut alive: impl FnMut() -> bool + Send,
     ) -> Result<String> {
+        self.renew_adjusted_bars().await?;
         let new = self.learn_corporate_actions().await?;
         let AppliedCount { actions, portfolios, payments } = self.apply_corporate_actions().await?;
         let again =

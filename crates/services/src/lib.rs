@@ -28,9 +28,11 @@ pub mod performance;
 pub mod portfolios;
 mod provider_store;
 pub mod providers;
+mod recorded_splits;
 pub mod repair;
 mod search_text;
 mod secret;
+mod seen_actions;
 pub mod sessions;
 pub mod simulation;
 pub mod snapshots;
@@ -117,6 +119,7 @@ pub struct Services {
     /// Of corporate actions.
     noted: Noted,
     pending_splits: Arc<corporate_actions::PendingSplits>,
+    seen_actions: Arc<seen_actions::NotedActions>,
     live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
@@ -153,6 +156,7 @@ impl Services {
             desk: Arc::new(desk),
             noted,
             pending_splits: Arc::default(),
+            seen_actions: Arc::default(),
             live,
             known_stocks: stocks::Known::default(),
             health: Arc::default(),

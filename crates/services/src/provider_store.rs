@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{PriceSource, Quote, SplitHistory, Symbol, Timestamp};
 use market_data::{BudgetStore, HeldBack, Published, QuoteError, Series, Slot, StoreFailed, Window};
@@ -174,6 +174,16 @@ impl BudgetStore for ProviderStore {
         self.read(move |tx| {
             let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(SplitHistory::default()) };
             Ok(SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?))
+        })
+        .await
+    }
+
+    async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
+        let symbol = symbol.clone();
+        self.read(move |tx| {
+            let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(Vec::new()) };
+            let known = corporate_actions::of_stock(tx, stock.id)?;
+            Ok(known.iter().filter(|known| known.check.is_some()).map(|known| known.action.ex_on).collect())
         })
         .await
     }

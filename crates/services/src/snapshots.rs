@@ -240,6 +240,10 @@ impl Services {
                 return Ok(None);
             }
         };
+        // A split that comes with the closes is in the books before one of them counts.
+        if self.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
+            return Ok(None);
+        }
         let (id, source) = (stock.id, self.market.quotes.source());
         self.store
             .write(move |tx| {

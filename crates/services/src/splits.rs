@@ -18,13 +18,14 @@ use domain::{
 };
 use market_data::Purpose;
 use persistence::corporate_actions::{self as actions, Decider, Told};
-use persistence::{Tx, portfolios, stocks, transactions};
+use persistence::{Tx, portfolios, providers, stocks, transactions};
 
 use crate::Services;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
 use crate::error::{Error, FieldError, Result};
 use crate::live::Change;
 use crate::log_target::SECURITY;
+use crate::recorded_splits::record;
 
 /// How an administrator resolves a split in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,14 +124,13 @@ impl Services {
         Ok(held.collect())
     }
 
-    /// Symbols whose trading is halted. When the database fails, none: prices are hints there.
-    pub(crate) async fn halted_symbols(&self) -> Vec<Symbol> {
+    /// Symbols whose trading a split holds. When the database fails, none: prices are hints there.
+    pub(crate) async fn held_symbols(&self) -> Vec<Symbol> {
         let now = self.market.now();
-        let is_halted = |known: &KnownAction| known.hold(now).is_some_and(|hold| hold.is_halt());
         match self.undecided_splits().await {
-            Ok(splits) if splits.iter().any(is_halted) => {
+            Ok(splits) if splits.iter().any(|known| known.hold(now).is_some()) => {
                 let held = self.held_splits().await.unwrap_or_default();
-                held.into_iter().filter(|held| held.hold.is_halt()).map(|held| held.symbol).collect()
+                held.into_iter().map(|held| held.symbol).collect()
             }
             _ => Vec::new(),
         }
@@ -267,7 +267,8 @@ impl Services {
         Ok(reversed)
     }
 
-    /// Resolves the split of a stock that holds trading, for a reason that is kept. What it has changed is taken back, and
+    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
+    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
     /// what takes its place is applied, before the answer.
     ///
     /// # Errors
@@ -282,11 +283,22 @@ impl Services {
         let stock = self.stored_stock(symbol).await?;
         let (id, now, wall) = (stock.id, self.market.now(), self.market.clock.wall());
         let (kept, named) = (reason.clone(), stock.listing.symbol.clone());
+        let (source, calendar) = (self.market.quotes.source(), self.market.calendar);
         let split = self
             .store
             .write(move |tx| {
                 let known = actions::of_stock(tx, id)?.into_iter().find(|known| known.hold(now).is_some());
-                let known = known.ok_or_else(|| Error::NoSplitInDoubt(named.clone()))?;
+                let Some(known) = known else {
+                    let waiting =
+                        providers::unconfirmed(tx, source.as_str(), Some(std::slice::from_ref(&named)))?;
+                    let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution)
+                    else {
+                        return Err(Error::NoSplitInDoubt(named));
+                    };
+                    let by = Decider::Administrator { reason: kept };
+                    let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
+                    return recorded.ok_or(Error::NoSplitInDoubt(named));
+                };
                 let from =
                     known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
                 let by = Decider::Administrator { reason: kept };
@@ -358,6 +370,14 @@ pub(crate) fn price_before_split(
     Some(quote.into())
 }
 
+/// Whether a price of after a split contradicts it.
+pub(crate) fn is_contradicted(known: &KnownAction, quote: &AsTraded<Quote>) -> bool {
+    let reference = known.check.as_ref().and_then(|check| check.reference.clone());
+    let Some((price, at)) = reference.filter(|_| quote.at() >= known.effective_at) else { return false };
+    let expected = SplitHistory::of_known([known]).convert(AsTraded::new(price, at), quote.at());
+    judge_split(&expected, &quote.as_traded().price) == SplitVerdict::Contradicted
+}
+
 /// Notes an action that a source tells of. A split of a day on which another one is in doubt is corrected news: it takes
 /// that one's place. Answers whether something is new.
 pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Timestamp) -> Stored<bool> {
@@ -375,7 +395,20 @@ pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Time
         actions::replace_split(tx, &known, ratio, SplitConfirmation::Awaiting, &Decider::News, wall)?;
         return Ok(true);
     }
+    // Told again after the stock got another symbol, it has another name.
+    if is_noted_by_other_name(tx, told)? {
+        return Ok(false);
+    }
     actions::note(tx, told, now)
+}
+
+fn is_noted_by_other_name(tx: &mut Tx<'_>, told: &Told) -> Stored<bool> {
+    let known = actions::of_stock(tx, told.stock_id)?;
+    let is_of_day = |known: &&KnownAction| {
+        known.action.ex_on == told.action.ex_on && known.action.kind.as_str() == told.action.kind.as_str()
+    };
+    let mut of_day = known.iter().filter(is_of_day).peekable();
+    Ok(of_day.peek().is_some() && of_day.all(|known| known.action.id != told.action.id))
 }
 
 /// Takes a split back in those of the portfolios that still have it. Answers what has changed, to be announced.

@@ -17,7 +17,7 @@ use persistence::{StoreError, Tx, listings, stocks};
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::search_text::search_text;
-use crate::splits::price_before_split;
+use crate::splits::{is_contradicted, price_before_split};
 use crate::valuation::after_trading_ended;
 
 /// How far back a history goes.
@@ -386,7 +386,8 @@ impl Services {
         }
     }
 
-    /// While a split is suspended, nobody knows which shares newer prices are in: the last price before it is shown.
+    /// While a split is suspended, nobody knows which shares newer prices are in: the last price before it is shown. The same
+    /// holds for a price that contradicts a split and has not suspended it yet.
     async fn show_prices_before_splits(
         &self,
         stocks: &[impl Borrow<Stock>],
@@ -394,10 +395,12 @@ impl Services {
     ) -> Result<()> {
         let now = self.market.now();
         for known in self.undecided_splits().await?.iter() {
-            let Some(hold) = known.hold(now).filter(TradingHold::is_halt) else { continue };
+            let Some(hold) = known.hold(now) else { continue };
             for (stock, latest) in stocks.iter().map(Borrow::borrow).zip(latest.iter_mut()) {
                 let source = self.market.quotes.source();
                 if stock.id == known.stock_id
+                    && (hold.is_halt()
+                        || latest.as_ref().is_ok_and(|latest| is_contradicted(known, &latest.quote)))
                     && let Some(quote) = price_before_split(stock, known, source)
                 {
                     *latest =
@@ -620,6 +623,8 @@ impl Services {
         let first =
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
         let bars = self.bars(user, &stock, first, today, now).await?;
+        // Splits of long ago come with the bars of then.
+        self.note_seen_actions(std::slice::from_ref(&stock)).await?;
         let actions = self.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
         Ok(SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now))
@@ -677,7 +682,8 @@ impl Services {
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
         let moved =
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
-        let moved: Vec<Stock> = moved.map(|(stock, _)| stock.clone()).collect();
+        let moved: Vec<Stock> =
+            moved.map(|(stock, _)| stock.clone()).filter(|stock| !self.has_seen_news(stock, now)).collect();
         let quotes: Vec<(StockId, AsTraded<Quote>)> =
             stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
@@ -690,6 +696,7 @@ impl Services {
             })
             .await?;
         if self.market.quotes.limits().is_some() {
+            self.note_seen_actions(&stocks).await?;
             self.learn_after_jumps(moved).await?;
         }
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))

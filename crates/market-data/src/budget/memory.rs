@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{Bar, PriceSource, SplitHistory, Symbol, Timestamp};
 
@@ -27,6 +27,7 @@ struct State {
     failures: HashMap<String, QuoteError>,
     held: HashMap<Symbol, HeldBack>,
     splits: HashMap<Symbol, SplitHistory>,
+    split_days: HashMap<Symbol, Vec<NaiveDate>>,
 }
 
 impl InMemoryBudget {
@@ -38,6 +39,11 @@ impl InMemoryBudget {
     /// The books have these splits of a symbol from now on.
     pub fn book_splits(&self, symbol: &Symbol, splits: SplitHistory) {
         self.state().splits.insert(symbol.clone(), splits);
+    }
+
+    /// The books have decided on splits of those days: news of them is nothing new.
+    pub fn decide_splits(&self, symbol: &Symbol, days: Vec<NaiveDate>) {
+        self.state().split_days.insert(symbol.clone(), days);
     }
 
     /// With what the provider failed last.
@@ -162,6 +168,10 @@ impl BudgetStore for InMemoryBudget {
         state.held.retain(|symbol, _| !settled.contains(symbol));
         state.held.extend(held.iter().map(|held| (held.symbol.clone(), held.clone())));
         Ok(())
+    }
+
+    async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
+        Ok(self.state().split_days.get(symbol).cloned().unwrap_or_default())
     }
 
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{Bar, Freshness, PriceSource, Quote, SplitHistory, Symbol, Timestamp};
 use thiserror::Error;
@@ -136,6 +136,9 @@ pub trait BudgetStore: Send + Sync {
 
     /// The splits of the symbol that the books have.
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed>;
+
+    /// The days on which splits of the symbol take effect that the books know, also those that are no longer in force.
+    async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed>;
 
     /// The quotes last published for these symbols; those without are left out.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;

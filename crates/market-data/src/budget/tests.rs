@@ -254,6 +254,9 @@ impl BudgetStore for Away {
     async fn splits(&self, _: &domain::Symbol) -> Result<domain::SplitHistory, StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
+    async fn split_days(&self, _: &domain::Symbol) -> Result<Vec<chrono::NaiveDate>, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
     async fn published(
         &self,
         _: &[domain::Symbol],

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use chrono::{Days, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::plausibility::{Doubt, Evidence, Observation, UnconfirmedPrice, doubt, is_near, judge};
-use domain::{AsTraded, Bar, Freshness, Price, Quote, SplitHistory, Symbol, Timestamp};
+use domain::plausibility::{
+    Doubt, Evidence, Observation, UnconfirmedPrice, doubt, is_near, is_same_close, is_unit_slip, judge,
+};
+use domain::{AsTraded, Bar, CorporateAction, Freshness, Price, Quote, SplitHistory, Symbol, Timestamp};
 
 use crate::budget::{HeldBack, Published, Purpose, StoreFailed};
 use crate::limits::Limits;
@@ -18,6 +20,8 @@ use crate::{QuoteError, QuoteSource};
 const CHECKED_EVERY: TimeDelta = TimeDelta::hours(1);
 /// Symbols of one answer that are looked up at another endpoint: when more have slipped, the source is at fault.
 const MOST_CHECKS: usize = 3;
+/// A move, as a ratio, that is looked into when nothing tells which shares the price is in.
+const LOOKED_INTO: f64 = 0.20;
 /// Days of a series that another endpoint is asked for.
 const CHECKED_DAYS: Days = Days::new(14);
 
@@ -76,11 +80,9 @@ impl Judge<'_> {
         checks: &mut usize,
     ) -> Result<(), Verdict> {
         // Without a price of our own there is only what the source says of the session before.
-        let accepted = match own {
-            Some(own) => Some(self.in_shares_of(own, quote).await?),
-            None => quote.previous_close.clone(),
-        };
-        if is_first_after_split(own, accepted.as_ref()) {
+        let Some(own) = own else { return self.first_quote(quote, before).await };
+        let accepted = self.in_shares_of(own, quote).await?;
+        if is_first_after_split(own, quote, &accepted) {
             return Ok(());
         }
         let observed = Observation {
@@ -89,35 +91,109 @@ impl Judge<'_> {
             seen_at: self.at,
             freshness: quote.freshness,
         };
-        let first = Evidence { before, ..Evidence::default() };
-        let verdict = judge(accepted.as_ref(), observed, first);
-        let Some(doubt) = accepted.as_ref().and_then(|accepted| doubt(accepted, &quote.price)) else {
-            return Ok(());
+        let is_live = quote.freshness != Freshness::EndOfDay;
+        let told = self.told_of_close(own, quote).filter(|_| is_live);
+        // Once it may be in other shares, a price stays so until something explains it or it is back at the accepted one.
+        let was_possible = before.is_some_and(|before| {
+            before.doubt == Doubt::PossibleSplit && is_near(&before.price, &quote.price)
+        });
+        let told_close = match was_possible {
+            true => Some((&quote.price, &accepted)),
+            false => told.as_ref().map(|told| (told, &accepted)),
         };
-        // More is asked before a move counts as confirmed, while a split waits, and of a unit slip now and then.
+        let is_later_session = exchange_date(quote.as_of) > exchange_date(own.as_of);
+        let seen_news = self.seen_news(own, quote).await?;
+        let first = Evidence {
+            before,
+            after_news: seen_news.as_ref(),
+            is_later_session,
+            told_close,
+            ..Evidence::default()
+        };
+        let verdict = judge(Some(&accepted), observed, first);
+        // More is asked before a move counts as confirmed, and of a unit slip or a possible split now and then.
         let is_check_due = is_check_due(before, self.at);
         let waits_for_split = before.is_some_and(|before| before.doubt == Doubt::SplitNotBooked);
-        let is_due = match (&verdict, doubt) {
-            (Ok(()), _) => true,
-            (Err(_), _) if waits_for_split => true,
-            (Err(_), Doubt::UnitSlip) => *checks < MOST_CHECKS && is_check_due,
-            (Err(_), Doubt::LargeMove | Doubt::SplitNotBooked) => false,
+        // Nothing tells which shares a price is in that has moved since an older session than the last.
+        let change = quote.price.change_ratio(&accepted).unwrap_or(0.0);
+        let is_unexplained = is_live && is_later_session && told.is_none() && change.abs() > LOOKED_INTO;
+        let is_due = match &verdict {
+            Ok(()) => is_unexplained || doubt(&accepted, &quote.price).is_some(),
+            Err(_) if seen_news.is_some() => false,
+            Err(held) => match held.doubt {
+                Doubt::UnitSlip | Doubt::PossibleSplit => *checks < MOST_CHECKS && is_check_due,
+                Doubt::LargeMove | Doubt::SplitNotBooked => waits_for_split,
+            },
         };
-        if !is_due {
+        if !is_due && !waits_for_split {
             return verdict.map_err(Verdict::Held);
         }
-        *checks += 1;
-        let after_news = match own {
-            Some(own) => self.after_news(own, quote).await,
-            None => None,
+        let mut news = seen_news.clone();
+        if news.is_none() {
+            news = match waits_for_split && !is_check_due {
+                // The split that was told then is in the books soon, or the news is asked again within the hour.
+                true => {
+                    before.filter(|before| is_near(&before.price, &quote.price)).map(|_| accepted.clone())
+                }
+                false => {
+                    *checks += 1;
+                    self.after_news(own, quote).await?
+                }
+            };
+        }
+        let mut evidence = Evidence { after_news: news.as_ref(), ..first };
+        let is_slip = is_unit_slip(&accepted, &quote.price);
+        let has_asked_series = news.is_none() && ((is_slip && is_check_due) || is_later_session) && is_live;
+        let series = match has_asked_series || (is_slip && is_check_due) {
+            true => self.closes(own, quote).await,
+            false => None,
         };
-        let second_endpoint = match doubt {
-            Doubt::UnitSlip if is_check_due => self.newest_close(&quote.symbol, quote.as_of).await,
-            _ => None,
+        let (newest, own_day) = series.unzip();
+        if is_slip && is_check_due {
+            evidence.second_endpoint = newest.as_ref();
+        }
+        if let Some(Some(own_day)) = &own_day
+            && is_live
+        {
+            // Both are as traded on the day of the accepted price.
+            let is_same = match self.is_close(own) {
+                true => is_same_close(own_day, &own.price),
+                false => is_near(own_day, &own.price),
+            };
+            let first_seen = before.map_or(self.at, |before| before.first_seen_at);
+            evidence.close_stands = is_same && exchange_date(first_seen) < exchange_date(quote.as_of);
+            if !is_same {
+                evidence.told_close = Some((own_day, &own.price));
+            } else if !was_possible || evidence.close_stands {
+                evidence.told_close = None;
+            }
+        }
+        judge(Some(&accepted), observed, evidence).map_err(Verdict::Held)
+    }
+
+    /// A price of a symbol that has none here: compared with what the source says of the session before.
+    async fn first_quote(&self, quote: &Quote, before: Option<&UnconfirmedPrice>) -> Result<(), Verdict> {
+        let observed = Observation {
+            price: &quote.price,
+            as_of: quote.as_of,
+            seen_at: self.at,
+            freshness: quote.freshness,
         };
-        let evidence =
-            Evidence { before, second_endpoint: second_endpoint.as_ref(), after_news: after_news.as_ref() };
-        judge(accepted.as_ref(), observed, evidence).map_err(Verdict::Held)
+        // Of a close before a split that is told already, nobody knows in which shares it is told.
+        let calendar = self.source.calendar();
+        let next_day = exchange_date(quote.as_of) + Days::new(1);
+        let next_opening = calendar.sessions(next_day, next_day + CHECKED_DAYS).next();
+        let seen = self.source.actions_seen(&quote.symbol);
+        let is_before_split = next_opening.is_some_and(|session| {
+            let splits = seen.iter().flat_map(|seen| &seen.actions).filter(|action| action.ratio().is_some());
+            splits.into_iter().any(|split| split.effective_at(calendar) == session.opens_at)
+        });
+        if is_before_split {
+            let news = Evidence { before, after_news: Some(&quote.price), ..Evidence::default() };
+            return judge(Some(&quote.price), observed, news).map_err(Verdict::Held);
+        }
+        let accepted = quote.previous_close.as_ref();
+        judge(accepted, observed, Evidence { before, ..Evidence::default() }).map_err(Verdict::Held)
     }
 
     /// The bars of a series that are believed, for a source whose newest prices come as quotes: a doubtful last one is, if
@@ -128,7 +204,8 @@ impl Judge<'_> {
     pub(super) async fn bars(&self, symbol: &Symbol, series: DailySeries) -> Result<Vec<Bar>, QuoteError> {
         let known = self.known(std::slice::from_ref(symbol)).await?;
         let own = known.accepted.get(symbol);
-        if let Some(contradiction) = self.contradiction(own, &series.bars) {
+        let series = self.with_untold_splits(symbol, series).await?;
+        if let Some(contradiction) = self.contradiction(own, &series.bars, true) {
             tracing::warn!(%symbol, price = %contradiction.price, accepted = %contradiction.accepted, "held back a series");
             return Err(QuoteError::Unconfirmed(contradiction));
         }
@@ -140,6 +217,20 @@ impl Judge<'_> {
         Ok(bars)
     }
 
+    /// A series of a source that tells prices of the past in today's shares, of a stock with splits that the books have and
+    /// the source does not tell: its bars in the shares of their own days.
+    async fn with_untold_splits(
+        &self,
+        symbol: &Symbol,
+        series: DailySeries,
+    ) -> Result<DailySeries, QuoteError> {
+        let Some(seen) = self.source.actions_seen(symbol) else { return Ok(series) };
+        let calendar = self.source.calendar();
+        let told = SplitHistory::of_actions(&seen.actions, calendar);
+        let untold = self.limits.store.splits(symbol).await?.without(&told);
+        Ok(DailySeries { bars: untold.taken_back(series.bars, calendar), ..series })
+    }
+
     /// The bars of a series that are believed, for a source whose prices come with them. What is held back is kept for
     /// people to see.
     ///
@@ -149,7 +240,7 @@ impl Judge<'_> {
         let known = self.known(std::slice::from_ref(symbol)).await?;
         let (own, before) = (known.accepted.get(symbol), known.held.get(symbol));
         let DailySeries { mut bars, doubtful } = series;
-        if let Some(contradiction) = self.contradiction(own, &bars) {
+        if let Some(contradiction) = self.contradiction(own, &bars, false) {
             let told = bars.last().map(|bar| bar.close.clone());
             let other = match is_check_due(before, self.at) {
                 true => self.newest_quote(symbol).await,
@@ -178,7 +269,10 @@ impl Judge<'_> {
         let freshness = Freshness::EndOfDay;
         let observed = Observation { price: &bar.close, as_of, seen_at: self.at, freshness };
         let mut verdict = judge(accepted.as_ref(), observed, Evidence { before, ..Evidence::default() });
-        if is_first_after_split(own, accepted.as_ref()) {
+        if own
+            .zip(accepted.as_ref())
+            .is_some_and(|(own, accepted)| is_first_after_split(own, &newest, accepted))
+        {
             verdict = Ok(());
         }
         if verdict.as_ref().is_err_and(|held| held.doubt == Doubt::UnitSlip) && is_check_due(before, self.at)
@@ -197,12 +291,22 @@ impl Judge<'_> {
         Ok(bars)
     }
 
-    /// That a series says something else of the session of the accepted price, if it does.
-    fn contradiction(&self, own: Option<&Quote>, bars: &[Bar]) -> Option<Box<UnconfirmedPrice>> {
+    /// That a series says something else of the session of the accepted price, if it does. Of a live source the accepted
+    /// price may be a close: then the series is to have the same one.
+    fn contradiction(
+        &self,
+        own: Option<&Quote>,
+        bars: &[Bar],
+        is_live: bool,
+    ) -> Option<Box<UnconfirmedPrice>> {
         let (own, newest) = (own?, bars.last()?);
         let date = exchange_date(own.as_of);
         let same_day = bars.iter().rev().find(|bar| bar.date == date)?;
-        if is_near(&own.price, &same_day.close) {
+        let is_same = match is_live && self.is_close(own) {
+            true => is_same_close(&own.price, &same_day.close),
+            false => is_near(&own.price, &same_day.close),
+        };
+        if is_same {
             return None;
         }
         let as_of = self.source.calendar().session(newest.date).map_or(self.at, |session| session.closes_at);
@@ -224,35 +328,93 @@ impl Judge<'_> {
         Ok(Known { accepted: accepted.map(|(symbol, published)| (symbol, published.quote)).collect(), held })
     }
 
-    /// The accepted price in the shares of a newer quote, by the splits that the books have.
-    async fn in_shares_of(&self, own: &Quote, newer: &Quote) -> Result<Price, StoreFailed> {
+    /// The accepted price in the shares of another quote, by the splits that the books have.
+    async fn in_shares_of(&self, own: &Quote, other: &Quote) -> Result<Price, StoreFailed> {
         let traded = AsTraded::new(own.price.clone(), own.as_of);
-        if is_near(&own.price, &newer.price) {
+        // Splits take effect at openings.
+        if exchange_date(own.as_of) == exchange_date(other.as_of) {
             return Ok(traded.into_as_traded());
         }
-        Ok(self.limits.store.splits(&newer.symbol).await?.convert(traded, newer.as_of))
+        Ok(self.limits.store.splits(&other.symbol).await?.convert(traded, other.as_of))
     }
 
-    /// The accepted price in the shares of a newer quote, by the splits that the source announces. `None` where it tells of
-    /// none, or cannot be asked.
-    async fn after_news(&self, own: &Quote, newer: &Quote) -> Option<Price> {
+    /// Whether a quote is the close of its session.
+    fn is_close(&self, quote: &Quote) -> bool {
+        let session = self.source.calendar().session(exchange_date(quote.as_of));
+        session.is_some_and(|session| session.closes_at <= quote.as_of)
+    }
+
+    /// What a quote says of the session of the accepted price, where that is a close: the quote of the same session is it,
+    /// and one of the next session has it as its previous close.
+    fn told_of_close(&self, own: &Quote, quote: &Quote) -> Option<Price> {
+        let (own_day, day) = (exchange_date(own.as_of), exchange_date(quote.as_of));
+        if !self.is_close(own) {
+            None
+        } else if day == own_day {
+            Some(quote.price.clone())
+        } else {
+            quote.previous_close.clone().filter(|_| self.source.calendar().before(day).date == own_day)
+        }
+    }
+
+    /// [`Judge::after_news`] as far as answers about prices have told, without a call.
+    async fn seen_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
+        match self.source.actions_seen(&newer.symbol) {
+            Some(seen) => self.after_actions(own, newer, seen.actions).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The accepted price in the shares of a newer quote, by the splits that the source announces and the books do not know.
+    /// `None` where it tells of none, or cannot be asked.
+    async fn after_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(newer.as_of));
+        let seen = self.source.actions_seen(&newer.symbol);
+        if seen.is_some_and(|seen| seen.covers((first + Days::new(1)).min(last), self.at)) {
+            // What it says has been judged by already.
+            return Ok(None);
+        }
         let question = self.source.corporate_actions(&newer.symbol, first, last, self.at);
         let endpoint = Endpoint::CorporateActions;
-        let told = self.limits.ask(endpoint, self.purpose, Some(&newer.symbol), question).await.ok()?;
-        let news = SplitHistory::of_actions(&told.answer.ok()?, self.source.calendar());
-        let traded = || AsTraded::new(own.price.clone(), own.as_of);
-        let converted = news.convert(traded(), newer.as_of);
-        (converted != own.price).then_some(converted)
+        let told = self.limits.ask(endpoint, self.purpose, Some(&newer.symbol), question).await;
+        match told.map(|told| told.answer) {
+            Ok(Ok(actions)) => self.after_actions(own, newer, actions).await,
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
     }
 
-    /// The newest close up to that time, by the endpoint for series.
-    async fn newest_close(&self, symbol: &Symbol, as_of: Timestamp) -> Option<Price> {
-        let last = exchange_date(as_of);
-        let question = self.source.daily_series(symbol, last - CHECKED_DAYS, last, self.at);
-        let told = self.limits.ask(Endpoint::DailyBars, self.purpose, Some(symbol), question).await.ok()?;
+    async fn after_actions(
+        &self,
+        own: &Quote,
+        newer: &Quote,
+        mut told: Vec<CorporateAction>,
+    ) -> Result<Option<Price>, StoreFailed> {
+        let calendar = self.source.calendar();
+        told.retain(|action| {
+            let effective_at = action.effective_at(calendar);
+            action.ratio().is_some() && own.as_of < effective_at && effective_at <= newer.as_of
+        });
+        if told.is_empty() {
+            return Ok(None);
+        }
+        let known = self.limits.store.split_days(&newer.symbol).await?;
+        told.retain(|action| !known.contains(&action.ex_on));
+        if told.is_empty() {
+            return Ok(None);
+        }
+        let traded = AsTraded::new(own.price.clone(), own.as_of);
+        Ok(Some(SplitHistory::of_actions(&told, calendar).convert(traded, newer.as_of)))
+    }
+
+    /// By the endpoint for series: the newest close up to the time of a quote, and that of the session of the accepted price.
+    async fn closes(&self, own: &Quote, quote: &Quote) -> Option<(Price, Option<Price>)> {
+        let (first, last) = (exchange_date(own.as_of), exchange_date(quote.as_of));
+        let question = self.source.daily_series(&quote.symbol, first.min(last - CHECKED_DAYS), last, self.at);
+        let told =
+            self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&quote.symbol), question).await.ok()?;
         let DailySeries { bars, doubtful } = told.answer.ok()?;
-        doubtful.as_ref().or(bars.last()).map(|bar| bar.close.clone())
+        let newest = doubtful.as_ref().or(bars.last()).map(|bar| bar.close.clone())?;
+        Some((newest, bars.into_iter().find(|bar| bar.date == first).map(|bar| bar.close)))
     }
 
     /// The newest price, by the endpoint for quotes.
@@ -312,8 +474,8 @@ impl From<StoreFailed> for Verdict {
 
 /// Whether a split that the books have took effect after the accepted price. Then the new price is passed on, whatever it is:
 /// it confirms or contradicts the split, and nothing fills in the stock until that is decided.
-fn is_first_after_split(own: Option<&Quote>, converted: Option<&Price>) -> bool {
-    own.zip(converted).is_some_and(|(own, converted)| own.price != *converted)
+fn is_first_after_split(own: &Quote, newer: &Quote, converted: &Price) -> bool {
+    own.as_of < newer.as_of && own.price != *converted
 }
 
 /// Whether an unconfirmed price is to be looked up elsewhere: when it is first seen, and once an hour after that.

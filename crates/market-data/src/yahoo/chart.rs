@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::calendar::exchange_date;
-use domain::{Bar, Calendar, Currency, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use domain::share_basis::TradedShares;
+use domain::{Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Symbol, Timestamp};
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::events::{Basis, Events};
 use super::transport::Reply;
 use super::{History, SOURCE, number, ticker};
 use crate::QuoteError;
-use crate::corporate::{Dividend, Split};
-use crate::plausible::{DayFields, DayPrices, in_shares_of, jumps, past_session, time_of_price, unusable};
+use crate::plausible::{DayFields, DayPrices, in_shares_of, past_session, time_of_price, unusable};
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
 /// Whose last trade is older than that is not traded any more.
@@ -58,10 +59,12 @@ pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Resul
         _ => days(result).find(|day| day.date == day_before).and_then(|day| number::price(day.close)),
     };
     if let Some(before) = before {
-        // Whether the price is believed is decided by the gateway.
-        let in_new_shares = in_shares_of(&before, day_before, date, &splits(result));
-        let is_split = jumps(&before, &quote.price) && !jumps(&in_new_shares, &quote.price);
-        quote.previous_close = Some(if is_split { in_new_shares } else { before });
+        // On the day of a split it may be in old or in new shares. Whether the price is believed is decided by the gateway.
+        let in_new_shares = in_shares_of(&before, day_before, date, &Events::of(result).splits);
+        let distance =
+            |of: &Price| quote.price.to_f64().max(of.to_f64()) / quote.price.to_f64().min(of.to_f64());
+        let is_nearer = distance(&in_new_shares) < distance(&before);
+        quote.previous_close = Some(if is_nearer { in_new_shares } else { before });
     }
     Ok(quote)
 }
@@ -105,7 +108,8 @@ impl Facts<'_> {
 }
 
 /// Reads the sessions that are over at `at`, oldest first, and all that happened meanwhile. Days whose values
-/// cannot be are left out; a series of nothing else is an error.
+/// cannot be are left out; a series of nothing else is an error. The answer is in the shares after all its splits; what
+/// is read from it is in the shares of each day.
 pub(super) fn history(
     result: &Value,
     asked: &Symbol,
@@ -114,18 +118,20 @@ pub(super) fn history(
 ) -> Result<History, QuoteError> {
     check_instrument(&result["meta"], asked)?;
     let is_daily = result["meta"]["dataGranularity"].as_str() == Some("1d");
-    let bars = if is_daily { bars(result, asked, at, now)? } else { Vec::new() };
-    let dividends = events(result, "dividends");
-    let dividends = dividends.filter_map(|event| {
-        let ex_on = exchange_date(number::instant(&event["date"])?.into());
-        Dividend::new(ex_on, None, number::dividend(&event["amount"])?)
-    });
-    let mut dividends: Vec<Dividend> = dividends.collect();
-    dividends.sort_by_key(|dividend| dividend.ex_on);
-    Ok(History { bars, doubtful: None, splits: splits(result), dividends })
+    let events = Events::of(result);
+    let bars = if is_daily { bars(result, asked, &events, at, now)? } else { Vec::new() };
+    let dividends = events.dividends(asked, now.into());
+    Ok(History { bars, doubtful: None, splits: events.splits, dividends })
 }
 
-fn bars(result: &Value, asked: &Symbol, at: Timestamp, now: DateTime<Utc>) -> Result<Vec<Bar>, QuoteError> {
+fn bars(
+    result: &Value,
+    asked: &Symbol,
+    events: &Events<'_>,
+    at: Timestamp,
+    now: DateTime<Utc>,
+) -> Result<Vec<Bar>, QuoteError> {
+    let basis = events.basis(asked, now.into());
     let mut bars: BTreeMap<NaiveDate, (bool, Bar)> = BTreeMap::new();
     let mut refused = 0_usize;
     for day in days(result) {
@@ -142,7 +148,7 @@ fn bars(result: &Value, asked: &Symbol, at: Timestamp, now: DateTime<Utc>) -> Re
         if session.closes_at > at || (is_live && day.starts_at < session.closes_at) {
             continue;
         }
-        match day.bar() {
+        match day.bar(&basis) {
             Ok(bar) => match bars.get(&day.date) {
                 Some((false, _)) => {}
                 Some((true, _)) | None => {
@@ -221,16 +227,24 @@ struct Day<'a> {
 }
 
 impl Day<'_> {
-    fn bar(&self) -> Result<Bar, QuoteError> {
+    fn bar(&self, basis: &Basis) -> Result<Bar, QuoteError> {
+        if !basis.is_known(self.date) {
+            return Err(unusable("a day before a split that cannot be read"));
+        }
+        let price = |value: &Value| -> Option<Price> {
+            let exact = number::unrounded(value)?;
+            number::rounded_price(&basis.on_day(exact, self.date))
+        };
         let prices = DayFields {
-            open: number::price(self.open),
-            high: number::price(self.high),
-            low: number::price(self.low),
-            close: number::price(self.close),
+            open: price(self.open),
+            high: price(self.high),
+            low: price(self.low),
+            close: price(self.close),
         };
         let DayPrices { open, high, low, close } = prices.settled()?;
         // A volume that is no number is unknown, which is told as none.
-        let volume = number::whole(self.volume).unwrap_or(0);
+        let told = TradedShares(number::whole(self.volume).unwrap_or(0));
+        let TradedShares(volume) = basis.on_day(told, self.date);
         Ok(Bar { date: self.date, open, high, low, close, volume })
     }
 }
@@ -250,20 +264,4 @@ fn days(result: &Value) -> impl Iterator<Item = Day<'_>> {
             volume: &prices["volume"][at],
         })
     })
-}
-
-/// Oldest first.
-fn splits(result: &Value) -> Vec<Split> {
-    let splits = events(result, "splits").filter_map(|event| {
-        let effective_on = exchange_date(number::instant(&event["date"])?.into());
-        let side = |name: &str| number::side_of_ratio(&event[name]);
-        Split::new(effective_on, side("numerator")?, side("denominator")?)
-    });
-    let mut splits: Vec<Split> = splits.collect();
-    splits.sort_by_key(|split| split.effective_on);
-    splits
-}
-
-fn events<'a>(result: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
-    result["events"][kind].as_object().into_iter().flat_map(|events| events.values())
 }

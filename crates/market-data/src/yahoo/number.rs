@@ -3,18 +3,31 @@
 use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 use chrono::{DateTime, Utc};
 use domain::Price;
+use domain::share_basis::UnroundedPrice;
 use serde_json::Value;
 
 /// Of a price; single precision has no more.
 const DECIMALS: i64 = 4;
 /// Dividends are divided by splits, and small.
-const DECIMALS_OF_DIVIDENDS: i64 = 6;
+pub(super) const DECIMALS_OF_DIVIDENDS: i64 = 6;
+/// Of a price that is converted to other shares before it is rounded: more than single precision has.
+const DECIMALS_OF_UNROUNDED: i64 = 12;
 const LONGEST: usize = 40;
 const LARGEST_EXPONENT: u32 = 20;
 
 /// A price above zero and within bounds, read digit by digit, half-even to four decimals and then to its tick.
 pub(super) fn price(value: &Value) -> Option<Price> {
     Price::from_provider(&decimal(value, DECIMALS)?.to_plain_string()).ok()
+}
+
+/// A number from which [`rounded_price`] makes a price, once it is in the right shares.
+pub(super) fn unrounded(value: &Value) -> Option<UnroundedPrice> {
+    Some(UnroundedPrice::new(decimal(value, DECIMALS_OF_UNROUNDED)?))
+}
+
+/// As [`price`].
+pub(super) fn rounded_price(exact: &UnroundedPrice) -> Option<Price> {
+    Price::from_provider(&exact.rounded(DECIMALS).to_plain_string()).ok()
 }
 
 pub(super) fn dividend(value: &Value) -> Option<BigDecimal> {

@@ -9,6 +9,7 @@ mod bodies;
 mod limits;
 mod unconfirmed;
 mod yahoo;
+mod yahoo_splits;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{Price, Symbol, Timestamp};

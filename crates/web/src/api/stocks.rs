@@ -95,8 +95,8 @@ pub struct UnconfirmedPrice {
     as_of: Timestamp,
     /// When a price like it was first seen. Market time.
     first_seen_at: Timestamp,
-    /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (about a power of ten from it) or
-    /// `split_not_booked`.
+    /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (about a power of ten from it),
+    /// `split_not_booked`, or `possible_split` (it may be in other shares than the last price).
     reason: &'static str,
 }
 

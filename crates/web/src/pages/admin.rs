@@ -708,6 +708,7 @@ impl From<Unconfirmed> for WaitingRow {
                 Doubt::UnitSlip => "About a power of ten away: cents in place of dollars, say",
                 Doubt::LargeMove => "More than 40 % away",
                 Doubt::SplitNotBooked => "A split that is not booked yet",
+                Doubt::PossibleSplit => "Perhaps in other shares, after a split that nobody has told of",
             },
             seen: format::day_and_minute(waiting.price.first_seen_at),
         }

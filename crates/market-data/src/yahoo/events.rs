@@ -1,0 +1,139 @@
+//! The splits and dividends in a chart, and which shares its prices are in.
+//!
+//! Yahoo tells prices, volumes and dividends of the past in the shares after all the splits that it tells. The books want
+//! them in the shares of their own day.
+
+use std::collections::BTreeMap;
+
+use bigdecimal::{BigDecimal, ToPrimitive};
+use chrono::{NaiveDate, TimeDelta};
+use domain::calendar::exchange_date;
+use domain::share_basis::{ShareBased, UnroundedPrice, session_basis};
+use domain::{AsTraded, Calendar, CorporateAction, SplitHistory, Symbol, Timestamp};
+use serde_json::Value;
+
+use super::number;
+use crate::corporate::{Dividend, Split};
+
+/// No dividend is rounded to fewer decimals.
+const LEAST_DECIMALS: i64 = 2;
+
+/// A split that is told so shortly before its opening is taken to be in the prices of the past already.
+const TOLD_AHEAD: TimeDelta = TimeDelta::hours(24);
+
+/// What a chart tells besides prices.
+#[derive(Debug)]
+pub(super) struct Events<'a> {
+    result: &'a Value,
+    /// Oldest first, one a day.
+    pub(super) splits: Vec<Split>,
+    /// The newest day of which a split is told that cannot be read: the shares of before are not known.
+    unreadable: Option<NaiveDate>,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn of(result: &'a Value) -> Self {
+        let mut splits: BTreeMap<NaiveDate, Split> = BTreeMap::new();
+        let mut unreadable: Option<NaiveDate> = None;
+        for (key, event) in entries(result, "splits") {
+            let on = day_of(key, event).unwrap_or(NaiveDate::MAX);
+            match ratio(event) {
+                // Nothing happened.
+                Some((new, old)) if new == old && new > 0 => {}
+                sides => match sides.and_then(|(new, old)| Split::new(on, new, old)) {
+                    Some(split) if on != NaiveDate::MAX => _ = splits.entry(on).or_insert(split),
+                    _ => unreadable = unreadable.max(Some(on)),
+                },
+            }
+        }
+        Self { result, splits: splits.into_values().collect(), unreadable }
+    }
+
+    /// Which shares the chart is in.
+    pub(super) fn basis(&self, of: &Symbol, now: Timestamp) -> Basis {
+        let actions: Vec<CorporateAction> = self.splits.iter().filter_map(|split| split.action(of)).collect();
+        let effective = actions.iter().map(|action| action.effective_at(Calendar::Xnys));
+        let effective = effective.filter(|effective| *effective <= now + TOLD_AHEAD).max();
+        Basis {
+            splits: SplitHistory::of_actions(&actions, Calendar::Xnys),
+            told_in: effective.map_or(now, |effective| effective.max(now)),
+            unreadable: self.unreadable,
+        }
+    }
+
+    /// Oldest first, in the shares of their own days, one a day: several different ones of a day, such as a special one,
+    /// are added up. Yahoo has six decimals; those that a later split makes unknown are rounded away.
+    pub(super) fn dividends(&self, of: &Symbol, now: Timestamp) -> Vec<Dividend> {
+        let mut amounts: BTreeMap<NaiveDate, Vec<BigDecimal>> = BTreeMap::new();
+        for (key, event) in entries(self.result, "dividends") {
+            let Some((on, amount)) = day_of(key, event).zip(number::dividend(&event["amount"])) else {
+                continue;
+            };
+            let of_day = amounts.entry(on).or_default();
+            // The same one told twice is one.
+            if amount > 0 && !of_day.contains(&amount) {
+                of_day.push(amount);
+            }
+        }
+        let basis = self.basis(of, now);
+        let dividend = |(on, amounts): (NaiveDate, Vec<BigDecimal>)| {
+            let decimals = basis.decimals_of_dividends(on);
+            let told = UnroundedPrice::new(amounts.iter().sum());
+            basis.is_known(on).then(|| Dividend::new(on, None, basis.on_day(told, on).rounded(decimals)))?
+        };
+        amounts.into_iter().filter_map(dividend).collect()
+    }
+}
+
+/// The shares that the prices of a chart are in.
+#[derive(Debug)]
+pub(super) struct Basis {
+    splits: SplitHistory,
+    told_in: Timestamp,
+    unreadable: Option<NaiveDate>,
+}
+
+impl Basis {
+    /// Whether the shares of that day are known.
+    pub(super) fn is_known(&self, day: NaiveDate) -> bool {
+        self.unreadable.is_none_or(|unreadable| unreadable <= day)
+    }
+
+    /// What the chart tells of a day, in the shares of that day.
+    pub(super) fn on_day<T: ShareBased>(&self, told: T, day: NaiveDate) -> T {
+        let traded = AsTraded::new(told, self.told_in);
+        self.splits.convert(traded, session_basis(Calendar::Xnys, day))
+    }
+
+    /// So many decimals of a dividend of that day are known: half of the sixth is multiplied by the splits since.
+    fn decimals_of_dividends(&self, day: NaiveDate) -> i64 {
+        let factor = self.on_day(UnroundedPrice::new(1.into()), day).rounded(6).to_f64().unwrap_or(1.0);
+        let lost = (0..number::DECIMALS_OF_DIVIDENDS).find(|lost| 10_f64.powi(*lost as i32) >= factor);
+        let lost = lost.unwrap_or(number::DECIMALS_OF_DIVIDENDS);
+        (number::DECIMALS_OF_DIVIDENDS - lost).max(LEAST_DECIMALS)
+    }
+}
+
+fn entries<'a>(result: &'a Value, kind: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    result["events"][kind].as_object().into_iter().flatten()
+}
+
+/// The exchange's day of an event: its date, or the key it has among the others.
+fn day_of(key: &str, event: &Value) -> Option<NaiveDate> {
+    let from_key = || chrono::DateTime::from_timestamp(key.parse().ok()?, 0);
+    let at = number::instant(&event["date"]).or_else(from_key)?;
+    Some(exchange_date(at.into()))
+}
+
+/// New and old shares, in ten-thousandths: as two numbers, or as a text like `10:1`.
+fn ratio(event: &Value) -> Option<(u64, u64)> {
+    let side = |name: &str| number::side_of_ratio(&event[name]).filter(|side| *side > 0);
+    if let Some(sides) = side("numerator").zip(side("denominator")) {
+        return Some(sides);
+    }
+    let (new, old) = event["splitRatio"].as_str()?.split_once([':', '/'])?;
+    let side = |text: &str| {
+        number::side_of_ratio(&Value::Number(text.trim().parse().ok()?)).filter(|side| *side > 0)
+    };
+    side(new).zip(side(old))
+}

@@ -1,0 +1,59 @@
+//! Bars that earlier versions stored in the shares of the day on which they were fetched, instead of those of their own days.
+//!
+//! They are told apart by their source, and a bar of the same day takes their place when the source tells it again.
+
+use chrono::NaiveDate;
+use diesel::prelude::*;
+use domain::{Price, StockId};
+
+use crate::schema::price_bars;
+use crate::{StoreError, Tx};
+
+/// The source of such bars.
+pub const ADJUSTED: &str = "yahoo/adjusted";
+
+/// A stock that has such bars, with the days of the oldest and the newest.
+pub type Span = (StockId, NaiveDate, NaiveDate);
+
+/// Up to `limit` stocks that have such bars, in order of id.
+pub fn stocks(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Span>, StoreError> {
+    use diesel::dsl::{max, min};
+    let found: Vec<(StockId, Option<NaiveDate>, Option<NaiveDate>)> = price_bars::table
+        .filter(price_bars::source.eq(ADJUSTED))
+        .group_by(price_bars::stock_id)
+        .order(price_bars::stock_id)
+        .select((price_bars::stock_id, min(price_bars::date), max(price_bars::date)))
+        .limit(limit)
+        .load(tx.conn)?;
+    Ok(found.into_iter().filter_map(|(id, first, last)| Some((id, first?, last?))).collect())
+}
+
+/// The closes of such bars, oldest first.
+pub fn closes(tx: &mut Tx<'_>, id: StockId) -> Result<Vec<(NaiveDate, Price)>, StoreError> {
+    Ok(price_bars::table
+        .filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(ADJUSTED)))
+        .order(price_bars::date)
+        .select((price_bars::date, price_bars::close))
+        .load(tx.conn)?)
+}
+
+/// Deletes those of days of which there are bars as traded.
+pub(crate) fn make_room(
+    tx: &mut Tx<'_>,
+    id: StockId,
+    days: impl Iterator<Item = NaiveDate>,
+) -> Result<(), StoreError> {
+    let days: Vec<NaiveDate> = days.collect();
+    let replaced = price_bars::table
+        .filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(ADJUSTED)))
+        .filter(price_bars::date.eq_any(days));
+    diesel::delete(replaced).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Deletes those that the source no longer tells: nobody knows which shares they are in.
+pub fn delete(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
+    let left = price_bars::table.filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(ADJUSTED)));
+    diesel::delete(left).execute(tx.conn)?;
+    Ok(())
+}

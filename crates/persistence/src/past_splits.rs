@@ -1,0 +1,47 @@
+//! Splits of so long ago that nobody here is to have them any more: they convert prices of before.
+
+use diesel::prelude::*;
+use domain::{SplitConfirmation, StockId, Timestamp};
+
+use crate::connection::each;
+use crate::corporate_actions::{self, Told};
+use crate::schema::corporate_actions as table;
+use crate::{StoreError, Tx};
+
+/// Notes a split as one that everybody has had, unless the books know a split of the stock on that day. Answers whether it
+/// is new.
+pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
+    let Told { stock_id, action, effective_at, .. } = told;
+    let Some(ratio) = action.ratio() else { return Ok(false) };
+    if is_known(tx, *stock_id, told)? {
+        return Ok(false);
+    }
+    let (ratio, confirmation) = (ratio.to_string(), SplitConfirmation::Confirmed.as_str());
+    let values = (
+        table::stock_id.eq(stock_id),
+        table::action_key.eq(action.id.as_str()),
+        table::kind.eq(action.kind.as_str()),
+        table::symbol.eq(&action.symbol),
+        table::ex_on.eq(action.ex_on),
+        table::effective_at.eq(effective_at),
+        table::split_ratio.eq(ratio.as_str()),
+        table::known_at.eq(now),
+        table::applied_at.eq(now),
+        table::confirmation.eq(confirmation),
+    );
+    let noted = each!(&mut *tx.conn, c => diesel::insert_into(table::table)
+        .values(values)
+        .on_conflict(table::action_key)
+        .do_nothing()
+        .execute(c))?;
+    Ok(noted > 0)
+}
+
+/// Whether the books know an action of that kind of the stock on that day, by whatever symbol it had then.
+pub fn is_known(tx: &mut Tx<'_>, stock: StockId, told: &Told) -> Result<bool, StoreError> {
+    let known = corporate_actions::of_stock(tx, stock)?;
+    let kind = told.action.kind.as_str();
+    Ok(known
+        .iter()
+        .any(|known| known.action.ex_on == told.action.ex_on && known.action.kind.as_str() == kind))
+}

@@ -1,0 +1,43 @@
+//! Splits that no source tells of, recorded by an administrator.
+
+use domain::calendar::exchange_date;
+use domain::plausibility::UnconfirmedPrice;
+use domain::{
+    Calendar, CorporateAction, CorporateActionKind, KnownAction, SplitConfirmation, SplitRatio, Stock,
+    Timestamp,
+};
+use persistence::Tx;
+use persistence::corporate_actions::{self as actions, Decider, Told};
+
+use crate::corporate_actions::Stored;
+
+/// Records a split that took effect on the day on which a price in other shares was first seen. `None` when the books know a
+/// split of that day.
+pub(crate) fn record(
+    tx: &mut Tx<'_>,
+    stock: &Stock,
+    waiting: &UnconfirmedPrice,
+    ratio: SplitRatio,
+    by: &Decider,
+    (calendar, now, wall): (Calendar, Timestamp, Timestamp),
+) -> Stored<Option<KnownAction>> {
+    let kind = CorporateActionKind::Split { numerator: ratio.numerator, denominator: ratio.denominator };
+    let ex_on = exchange_date(waiting.first_seen_at);
+    let action = CorporateAction::new(stock.listing.symbol.clone(), ex_on, kind);
+    let told = Told {
+        stock_id: stock.id,
+        effective_at: action.effective_at(calendar),
+        pays_at: None,
+        confirmation: SplitConfirmation::Confirmed,
+        action,
+    };
+    if !actions::note(tx, &told, now)? {
+        return Ok(None);
+    }
+    let known = actions::of_stock(tx, stock.id)?.into_iter().find(|known| known.action.id == told.action.id);
+    if let Some(known) = &known {
+        let confirmed = SplitConfirmation::Confirmed;
+        actions::decide(tx, known.id, (confirmed, confirmed), by, wall)?;
+    }
+    Ok(known)
+}
