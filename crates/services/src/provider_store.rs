@@ -183,7 +183,11 @@ impl BudgetStore for ProviderStore {
         self.read(move |tx| {
             let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(Vec::new()) };
             let known = corporate_actions::of_stock(tx, stock.id)?;
-            Ok(known.iter().filter(|known| known.check.is_some()).map(|known| known.action.ex_on).collect())
+            Ok(known
+                .iter()
+                .filter(|known| known.action.ratio().is_some())
+                .map(|known| known.action.ex_on)
+                .collect())
         })
         .await
     }
