@@ -370,11 +370,11 @@ pub(crate) fn price_before_split(
     Some(quote.into())
 }
 
-/// Whether a price of after a split contradicts it.
-pub(crate) fn is_contradicted(known: &KnownAction, quote: &AsTraded<Quote>) -> bool {
+/// Whether a price of after a split contradicts it. `history` has all splits of the stock.
+pub(crate) fn is_contradicted(known: &KnownAction, history: &SplitHistory, quote: &AsTraded<Quote>) -> bool {
     let reference = known.check.as_ref().and_then(|check| check.reference.clone());
     let Some((price, at)) = reference.filter(|_| quote.at() >= known.effective_at) else { return false };
-    let expected = SplitHistory::of_known([known]).convert(AsTraded::new(price, at), quote.at());
+    let expected = history.convert(AsTraded::new(price, at), quote.at());
     judge_split(&expected, &quote.as_traded().price) == SplitVerdict::Contradicted
 }
 

@@ -12,6 +12,7 @@ use domain::{
     PriceSource, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
 };
 use market_data::{Catalogue, Pot, Purpose, QuoteError};
+use persistence::corporate_actions as actions;
 use persistence::{StoreError, Tx, listings, stocks};
 
 use crate::Services;
@@ -396,13 +397,23 @@ impl Services {
         let now = self.market.now();
         for known in self.undecided_splits().await?.iter() {
             let Some(hold) = known.hold(now) else { continue };
+            let id = known.stock_id;
             for (stock, latest) in stocks.iter().map(Borrow::borrow).zip(latest.iter_mut()) {
+                if stock.id != id {
+                    continue;
+                }
+                let has_first_price =
+                    latest.as_ref().is_ok_and(|latest| latest.quote.at() >= known.effective_at);
+                let is_wrong = match (&latest, hold.is_halt()) {
+                    (_, true) => true,
+                    (Ok(latest), false) if has_first_price => {
+                        let all = self.store.read(move |tx| actions::of_stock(tx, id).map_err(Error::from));
+                        is_contradicted(known, &SplitHistory::of_known(&all.await?), &latest.quote)
+                    }
+                    _ => false,
+                };
                 let source = self.market.quotes.source();
-                if stock.id == known.stock_id
-                    && (hold.is_halt()
-                        || latest.as_ref().is_ok_and(|latest| is_contradicted(known, &latest.quote)))
-                    && let Some(quote) = price_before_split(stock, known, source)
-                {
+                if is_wrong && let Some(quote) = price_before_split(stock, known, source) {
                     *latest =
                         Ok(LatestAsTraded { quote, why_stale: Some(StaleReason::Halted(hold.clone())) });
                 }

@@ -108,8 +108,10 @@ impl Basis {
     /// So many decimals of a dividend of that day are known: half of the sixth is multiplied by the splits since.
     fn decimals_of_dividends(&self, day: NaiveDate) -> i64 {
         let factor = self.on_day(UnroundedPrice::new(1.into()), day).rounded(6).to_f64().unwrap_or(1.0);
-        let lost = (0..number::DECIMALS_OF_DIVIDENDS).find(|lost| 10_f64.powi(*lost as i32) >= factor);
-        let lost = lost.unwrap_or(number::DECIMALS_OF_DIVIDENDS);
+        let (mut lost, mut multiplied) = (0, 1.0);
+        while multiplied < factor && lost < number::DECIMALS_OF_DIVIDENDS {
+            (lost, multiplied) = (lost + 1, multiplied * 10.0);
+        }
         (number::DECIMALS_OF_DIVIDENDS - lost).max(LEAST_DECIMALS)
     }
 }

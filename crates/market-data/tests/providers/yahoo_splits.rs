@@ -42,9 +42,14 @@ fn events(splits: &[(String, Value)], dividends: &[(String, Value)]) -> Value {
     json!({ "splits": object(splits), "dividends": object(dividends) })
 }
 
+/// As Yahoo tells a number: in single precision.
+fn binary32(exact: f64) -> f64 {
+    exact.to_string().parse::<f32>().unwrap().into()
+}
+
 /// A chart of AAPL whose daily closes are these, with volumes of a thousand for each.
 fn chart(closes: &[(&str, f64)], events: Value) -> Value {
-    let prices: Vec<f64> = closes.iter().map(|(_, close)| f64::from(*close as f32)).collect();
+    let prices: Vec<f64> = closes.iter().map(|(_, close)| binary32(*close)).collect();
     let starts: Vec<i64> = closes.iter().map(|(on, _)| opens(on)).collect();
     let volumes = vec![1000; closes.len()];
     json!({ "chart": { "result": [{
@@ -271,8 +276,13 @@ async fn the_previous_close_is_in_the_shares_of_the_quote_however_it_is_told() {
         answer["chart"]["result"][0]["meta"]["regularMarketPrice"] = json!(price_now);
         let provider = Provider::at(NOW, answer).await;
         let aapl = symbol("AAPL");
-        let quote =
-            provider.client.quotes(&[aapl.clone()], provider.now).await.remove(&aapl).unwrap().unwrap();
+        let quote = provider
+            .client
+            .quotes(std::slice::from_ref(&aapl), provider.now)
+            .await
+            .remove(&aapl)
+            .unwrap()
+            .unwrap();
         assert_eq!(quote.previous_close, Some(price("100.00")), "{new}:{old} told as {told}");
     }
 }
@@ -284,7 +294,7 @@ async fn what_comes_with_prices_is_known_without_a_call() {
     let provider = Provider::at(NOW, answer).await;
     let aapl = symbol("AAPL");
     assert_eq!(provider.client.actions_seen(&aapl), None);
-    provider.client.quotes(&[aapl.clone()], provider.now).await.remove(&aapl).unwrap().unwrap();
+    provider.client.quotes(std::slice::from_ref(&aapl), provider.now).await.remove(&aapl).unwrap().unwrap();
     let seen = provider.client.actions_seen(&aapl).unwrap();
     let told: Vec<String> = seen.actions.iter().map(described).collect();
     assert_eq!(told, ["2026-11-19 2:1", "2026-11-19 pays 0.30 on 2026-12-09"]);
