@@ -1,6 +1,7 @@
 //! How many calls a provider is sent, and for whom: counted before each call, for all processes together.
 
 mod memory;
+mod pace;
 mod rules;
 mod store;
 
@@ -15,6 +16,8 @@ use domain::{Calendar, Timestamp, UserId};
 
 use crate::QuoteError;
 pub use memory::InMemoryBudget;
+use pace::Phase;
+pub use pace::{Pace, Pacing};
 pub use rules::{Pot, Rules};
 pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
 
@@ -29,8 +32,13 @@ const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
 /// What a call is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A job keeps up to date what is known already. Never takes from the reserve.
+    /// A job keeps up to date what is known already. Never takes from the reserve. Where calls are paced, it has its share of
+    /// the session's.
     Scheduled,
+    /// A job needs the close of a session, or news of splits and dividends: what is kept of the scheduled calls is for that.
+    CloseOrNews,
+    /// A price on a page that is open. Where calls are paced, a part of what is scheduled.
+    Followed,
     /// Somebody asks for a symbol that nothing is known of yet. One user has a few of these a day.
     FirstSight { user: Option<UserId> },
     /// Somebody waits for anything else.
@@ -48,7 +56,7 @@ impl Purpose {
     /// The pots a call may be paid from, in order.
     fn pots(self) -> &'static [Pot] {
         match self {
-            Self::Scheduled => &[Pot::Scheduled],
+            Self::Scheduled | Self::CloseOrNews | Self::Followed => &[Pot::Scheduled],
             Self::FirstSight { .. } => &[Pot::FirstSight, Pot::Reserve],
             Self::Interactive => &[Pot::Reserve],
             Self::Idle { .. } => &[Pot::Scheduled],
@@ -64,8 +72,8 @@ impl Purpose {
 
     fn patience(self) -> TimeDelta {
         match self {
-            Self::Scheduled | Self::Leftover | Self::Operator => PATIENCE_OF_JOBS,
-            Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } => PATIENCE,
+            Self::Scheduled | Self::CloseOrNews | Self::Leftover | Self::Operator => PATIENCE_OF_JOBS,
+            Self::FirstSight { .. } | Self::Interactive | Self::Idle { .. } | Self::Followed => PATIENCE,
         }
     }
 }
@@ -106,6 +114,8 @@ pub struct Budget {
     store: Arc<dyn BudgetStore>,
     /// Windows known to be used up, by their keys, and when they end.
     used_up: Mutex<HashMap<String, Timestamp>>,
+    /// How many stocks are in use, and when that was looked up.
+    stocks_in_use: Mutex<Option<(Timestamp, u32)>>,
 }
 
 /// What has been spent of a day.
@@ -130,7 +140,13 @@ impl BudgetStatus {
 impl Budget {
     /// `provider` begins the names of all that is kept in the store.
     pub fn new(provider: &str, rules: Rules, store: Arc<dyn BudgetStore>) -> Self {
-        Self { provider: provider.to_owned(), rules, store, used_up: Mutex::default() }
+        Self {
+            provider: provider.to_owned(),
+            rules,
+            store,
+            used_up: Mutex::default(),
+            stocks_in_use: Mutex::default(),
+        }
     }
 
     pub(crate) fn per_day(&self) -> Option<u32> {
@@ -157,6 +173,7 @@ impl Budget {
                 return Err(refusal(ends_at));
             }
         }
+        self.keep_pace(purpose, now).await?;
         let tomorrow = || refusal(new_day(sends_at.utc()).into());
         if let Some((window, limit)) = self.of_user(purpose, sends_at)
             && !self.take(window, limit).await?
@@ -241,11 +258,147 @@ impl Budget {
         if is_used_up(&minute) {
             return Err(refusal(minute.ends_at));
         }
+        let paced = match purpose {
+            Purpose::Scheduled => vec![self.pace_of_jobs()],
+            Purpose::Followed => vec![self.pace_of_jobs(), self.pace_of_followed()],
+            _ => Vec::new(),
+        };
+        if let Some(ready_at) = paced.iter().filter_map(|queue| used_up.get(queue)).max() {
+            return Err(refusal(*ready_at));
+        }
         let user_has_none = self.of_user(purpose, now).is_some_and(|(window, _)| is_used_up(&window));
         if user_has_none || purpose.pots().iter().all(|pot| is_used_up(&self.day(*pot, now))) {
             return Err(refusal(new_day(now.utc()).into()));
         }
         Ok(())
+    }
+
+    /// Whether this process knows that a call of this purpose would be refused now.
+    pub(crate) fn is_used_up(&self, purpose: Purpose, now: Timestamp) -> bool {
+        self.check_remembered(purpose, now).is_err()
+    }
+
+    /// Gives a scheduled call its place in the pace of the session; one for a close or for news is counted against what is
+    /// kept for these.
+    async fn keep_pace(&self, purpose: Purpose, now: Timestamp) -> Result<(), QuoteError> {
+        let (Some(pacing), Some(per_day)) = (self.rules.pacing, self.rules.per_day) else { return Ok(()) };
+        let is_followed = match purpose {
+            Purpose::CloseOrNews => {
+                self.store.try_spend(&self.kept_window(now), u32::MAX).await?;
+                return Ok(());
+            }
+            Purpose::Scheduled => false,
+            Purpose::Followed => true,
+            _ => return Ok(()),
+        };
+        let limit = self.rules.limit_of(Pot::Scheduled, per_day);
+        match pacing.phase(now) {
+            Phase::Free => Ok(()),
+            Phase::Evening => {
+                let used = self.store.spent(&self.day(Pot::Scheduled, now)).await?;
+                let kept = Pacing::kept_in_the_evening(limit, self.stocks_in_use(now).await?);
+                match used.saturating_add(kept) < limit {
+                    true => Ok(()),
+                    false => Err(refusal(new_day(now.utc()).into())),
+                }
+            }
+            Phase::BeforeOpening { opens_at } => {
+                match self.take(self.early_window(now), pace::before_opening(limit)).await? {
+                    true => Ok(()),
+                    false => Err(refusal(opens_at)),
+                }
+            }
+            Phase::Session { ends_at } => {
+                let free = self.free_calls(pacing, limit, now).await?;
+                let Some(gap) = pace::gap(free, ends_at - now) else { return Err(refusal(ends_at)) };
+                if is_followed {
+                    self.take_place(&self.pace_of_followed(), gap * pace::FOLLOWED, now).await?;
+                }
+                self.take_place(&self.pace_of_jobs(), gap, now).await
+            }
+        }
+    }
+
+    async fn take_place(&self, queue: &str, gap: TimeDelta, now: Timestamp) -> Result<(), QuoteError> {
+        match self.store.take_slot(queue, now, gap, now + pace::AHEAD).await? {
+            Slot::At(_) => Ok(()),
+            Slot::NotBefore(next) => {
+                let ready_at = next - pace::AHEAD;
+                let mut used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
+                used_up.insert(queue.to_owned(), ready_at);
+                Err(refusal(ready_at))
+            }
+        }
+    }
+
+    /// The names under which the store keeps when the next paced call is due.
+    fn pace_of_jobs(&self) -> String {
+        format!("{}/pace", self.provider)
+    }
+
+    fn pace_of_followed(&self) -> String {
+        format!("{}/pace/followed", self.provider)
+    }
+
+    /// The scheduled calls of the day that are left for prices of the session.
+    async fn free_calls(&self, pacing: Pacing, limit: u32, now: Timestamp) -> Result<u32, StoreFailed> {
+        let used = self.store.spent(&self.day(Pot::Scheduled, now)).await?;
+        let kept = self.kept_calls(pacing, limit, now).await?;
+        Ok(limit.saturating_sub(used).saturating_sub(kept))
+    }
+
+    /// Calls that are still kept for closes and news on that day.
+    async fn kept_calls(&self, pacing: Pacing, limit: u32, now: Timestamp) -> Result<u32, StoreFailed> {
+        let spent = self.store.spent(&self.kept_window(now)).await?;
+        Ok(pacing.kept(limit, self.stocks_in_use(now).await?).saturating_sub(spent))
+    }
+
+    /// Looked up once a minute.
+    async fn stocks_in_use(&self, now: Timestamp) -> Result<u32, StoreFailed> {
+        let known = *self.stocks_in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, stocks)) = known
+            && (TimeDelta::zero()..TimeDelta::minutes(1)).contains(&(now - at))
+        {
+            return Ok(stocks);
+        }
+        let stocks = self.store.stocks_in_use().await?;
+        *self.stocks_in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, stocks));
+        Ok(stocks)
+    }
+
+    /// How many scheduled calls there are for prices of the session. `None` for a source with one price a session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pace(&self, now: Timestamp) -> Result<Option<Pace>, StoreFailed> {
+        let Some(pacing) = self.rules.pacing else { return Ok(None) };
+        let fastest = self.rules.calls_per_minute_of_jobs();
+        let Some(per_day) = self.rules.per_day else {
+            return Ok(Some(Pace { ready: None, calls_per_minute: fastest, calls_left: None, kept: 0 }));
+        };
+        let limit = self.rules.limit_of(Pot::Scheduled, per_day);
+        let phase = pacing.phase(now);
+        if matches!(phase, Phase::Free | Phase::Evening) {
+            let kept = pacing.kept(limit, self.stocks_in_use(now).await?);
+            let calls_per_minute = f64::from(limit - kept) / pacing.session_minutes();
+            let calls_per_minute = calls_per_minute.min(fastest);
+            return Ok(Some(Pace { ready: None, calls_per_minute, calls_left: Some(limit - kept), kept }));
+        }
+        let kept = self.kept_calls(pacing, limit, now).await?;
+        let free = self.free_calls(pacing, limit, now).await?;
+        let (ready, minutes) = match phase {
+            Phase::Session { ends_at } => {
+                let next = self.store.next_slot(&self.pace_of_jobs()).await?.unwrap_or(now);
+                let ready = pace::gap(free, ends_at - now).map_or(0, |gap| pace::ready(next, gap, now));
+                (ready.min(free), pace::minutes(ends_at - now).max(1.0))
+            }
+            Phase::BeforeOpening { .. } | Phase::Evening | Phase::Free => {
+                let early = self.store.spent(&self.early_window(now)).await?;
+                (pace::before_opening(limit).saturating_sub(early), pacing.session_minutes())
+            }
+        };
+        let calls_per_minute = (f64::from(free) / minutes).min(fastest);
+        Ok(Some(Pace { ready: Some(ready), calls_per_minute, calls_left: Some(free), kept }))
     }
 
     async fn take(&self, window: Window, limit: u32) -> Result<bool, StoreFailed> {
@@ -261,6 +414,16 @@ impl Budget {
         let start = at.utc().with_second(0).and_then(|start| start.with_nanosecond(0)).unwrap_or(at.utc());
         let key = format!("{}/minute/{}", self.provider, start.format("%Y-%m-%dT%H:%MZ"));
         Window { key, ends_at: Timestamp::from(start) + TimeDelta::minutes(1) }
+    }
+
+    /// Counts the scheduled calls of a day before its session opens.
+    fn early_window(&self, at: Timestamp) -> Window {
+        self.day_of("before_opening", at)
+    }
+
+    /// Counts the calls for closes and news of a day.
+    fn kept_window(&self, at: Timestamp) -> Window {
+        self.day_of("closes_and_news", at)
     }
 
     fn day(&self, pot: Pot, at: Timestamp) -> Window {

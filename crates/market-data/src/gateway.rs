@@ -3,6 +3,7 @@
 mod asking;
 mod judging;
 mod lifetime;
+mod seen;
 mod series;
 
 use std::collections::HashMap;
@@ -101,6 +102,14 @@ impl Gateway {
         }
     }
 
+    /// What calls for news of splits and dividends are made for.
+    fn purpose_of_news(&self) -> Purpose {
+        match self.purpose_of_jobs() {
+            Purpose::Scheduled => Purpose::CloseOrNews,
+            leftover => leftover,
+        }
+    }
+
     /// Whether a newer price than this one is due at `at`; see [`Freshness::is_stale`].
     pub fn is_stale(&self, quote: &Quote, at: Timestamp) -> bool {
         quote.freshness.is_stale(quote.as_of, at, self.calendar())
@@ -118,6 +127,11 @@ impl Gateway {
     /// See [`QuoteSource::next_results_on`].
     pub fn next_results_on(&self, symbol: &Symbol, at: Timestamp) -> Option<NaiveDate> {
         self.source.next_results_on(symbol, at)
+    }
+
+    /// How many prices come with one call; see [`QuoteSource::quotes_at_once`].
+    pub fn quotes_at_once(&self) -> usize {
+        self.source.quotes_at_once()
     }
 
     /// See [`QuoteSource::catalogue`].
@@ -224,7 +238,7 @@ impl Gateway {
     }
 
     /// See [`QuoteSource::moves`], for a job. Of a source whose answers are kept it is the newest price, if that is
-    /// new.
+    /// new; where prices are shared, the newest that any process has got for whatever reason, and the source is not asked.
     ///
     /// # Errors
     /// Whatever keeps the source from having a price.
@@ -235,6 +249,7 @@ impl Gateway {
         until: Timestamp,
     ) -> Result<Vec<AsTraded<PriceMove>>, QuoteError> {
         let moves = match self.lifetime() {
+            Some(_) if self.shares_prices() => self.seen_moves(symbol, after, until).await?,
             Some(_) => {
                 // An order meets it as it was at its own time, however old it is now.
                 let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
@@ -408,7 +423,7 @@ impl Gateway {
         }
         self.put_to(
             Endpoint::CorporateActions,
-            self.purpose_of_jobs(),
+            self.purpose_of_news(),
             self.source.corporate_actions(symbol, first, last, at),
         )
         .await

@@ -25,8 +25,8 @@ pub use alpha_vantage::{
 };
 pub use breaker::{Breaker, BreakerRules, BreakerState};
 pub use budget::{
-    Budget, BudgetStatus, BudgetStore, CallLimit, HeldBack, InMemoryBudget, Pot, Published, Purpose, Rules,
-    Series, Slot, StoreFailed, Window,
+    Budget, BudgetStatus, BudgetStore, CallLimit, HeldBack, InMemoryBudget, Pace, Pacing, Pot, Published,
+    Purpose, Rules, Series, Slot, StoreFailed, Window,
 };
 pub use corporate::{Dividend, Split};
 pub use error::QuoteError;

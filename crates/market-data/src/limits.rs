@@ -12,7 +12,7 @@ use domain::{PriceSource, Symbol, Timestamp};
 
 use crate::QuoteError;
 use crate::breaker::{Breaker, BreakerRules, BreakerState};
-use crate::budget::{Budget, BudgetStatus, BudgetStore, CallLimit, Purpose, Rules, StoreFailed};
+use crate::budget::{Budget, BudgetStatus, BudgetStore, CallLimit, Pace, Purpose, Rules, StoreFailed};
 use crate::metrics::{self, Endpoint};
 use crate::source::Now;
 
@@ -112,12 +112,12 @@ impl Limits {
         }
     }
 
-    /// Calls that may be made in one day, if that is limited.
     /// Whether a day's calls are about to be lost: in its last half hour jobs take what is left of all of them.
     pub fn day_is_ending(&self) -> bool {
         self.per_day().is_some() && crate::budget::day_is_ending((self.now)().into())
     }
 
+    /// Calls that may be made in one day, if that is limited.
     pub fn per_day(&self) -> Option<u32> {
         self.budget.per_day()
     }
@@ -135,6 +135,19 @@ impl Limits {
     /// When the store fails.
     pub async fn budget(&self) -> Result<BudgetStatus, StoreFailed> {
         self.budget.status(self.now()).await
+    }
+
+    /// How many scheduled calls there are for prices of the session. `None` for a source with one price a session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pace(&self) -> Result<Option<Pace>, StoreFailed> {
+        self.budget.pace(self.now()).await
+    }
+
+    /// Whether this process knows that a call of this purpose would be refused now.
+    pub(crate) fn is_used_up(&self, purpose: Purpose) -> bool {
+        self.budget.is_used_up(purpose, self.now())
     }
 
     pub fn breaker(&self) -> BreakerState {

@@ -26,6 +26,7 @@ pub mod orders;
 mod password;
 pub mod performance;
 pub mod portfolios;
+pub mod price_pace;
 mod provider_store;
 pub mod providers;
 mod recorded_splits;

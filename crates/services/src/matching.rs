@@ -1,6 +1,6 @@
 //! Working orders meet the prices that have come since they were last looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -11,8 +11,8 @@ use domain::{
     Symbol, Timestamp,
 };
 use futures::future::join_all;
-use market_data::Purpose;
-use persistence::{Tx, corporate_actions, installation, orders, portfolios};
+use market_data::{Gateway, Published, Purpose, QuoteError};
+use persistence::{StoreError, Tx, corporate_actions, installation, orders, portfolios};
 use serde::{Deserialize, Serialize};
 
 use crate::Services;
@@ -46,6 +46,9 @@ struct Way {
     /// Nothing fills in the stock.
     is_held: bool,
 }
+
+/// How long a call for a price of the moment may take until all processes have it.
+const CALL_LAG: TimeDelta = TimeDelta::minutes(1);
 
 /// The name of the lease, in `installation`.
 const LEASE: &str = "match_orders";
@@ -157,11 +160,12 @@ impl Services {
                 let (stock, symbol) = (group.root().stock_id, group.root().symbol.clone());
                 by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
             }
-            self.warm(by_stock.values().map(|(symbol, _)| symbol.clone()).collect()).await;
+            let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
+            let seen = self.seen_prices(&symbols).await?;
             let holds = self.trading_holds().await?;
             // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
             // their end first, so that none stays open while others go all the way.
-            let due_by = settled_until(self.freshness(), self.market.calendar, now);
+            let due_by = self.settled_until(now);
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
                 let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
@@ -169,24 +173,36 @@ impl Services {
                 let (due, rest): (Vec<_>, Vec<_>) =
                     groups.into_iter().partition(|group| end(group).is_some());
                 if let Some(end) = due.iter().filter_map(end).max() {
-                    matched.stirred += self.match_stock(&symbol, due, &splits, Way { end, ..way }).await?;
+                    let way = Way { end, ..way };
+                    matched.stirred += self.match_stock(&symbol, due, &splits, seen.as_ref(), way).await?;
                 }
                 lasting.push((symbol, rest, way));
             }
             for (symbol, groups, way) in lasting {
                 if !groups.is_empty() {
-                    matched.stirred += self.match_stock(&symbol, groups, &splits, way).await?;
+                    matched.stirred += self.match_stock(&symbol, groups, &splits, seen.as_ref(), way).await?;
                 }
             }
         }
     }
 
-    /// Asks for the prices of many symbols together where that saves calls.
-    async fn warm(&self, symbols: Vec<Symbol>) {
-        let quotes = &self.market.quotes;
-        if quotes.limits().is_some() && !quotes.is_scarce() {
-            quotes.quotes_for(Purpose::Scheduled, &symbols, self.market.now()).await;
+    /// [`settled_until`] for this source. Shared prices of the moment are there when their call has ended.
+    fn settled_until(&self, now: Timestamp) -> Timestamp {
+        match self.freshness() {
+            Freshness::Realtime if self.market.quotes.shares_prices() => now - CALL_LAG,
+            freshness => settled_until(freshness, self.market.calendar, now),
         }
+    }
+
+    /// The newest prices of these symbols that any path has seen: a page, a list, an order, a job, another process. Matching
+    /// makes no calls of its own where prices are shared. `None` where they are not.
+    async fn seen_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
+        let quotes = &self.market.quotes;
+        if !quotes.shares_prices() {
+            return Ok(None);
+        }
+        let failed = |error: QuoteError| Error::from(StoreError::Unavailable(Box::new(error)));
+        quotes.seen(symbols).await.map(Some).map_err(failed)
     }
 
     /// Lets the orders of one stock meet its prices.
@@ -195,22 +211,29 @@ impl Services {
         symbol: &Symbol,
         mut groups: Vec<OrderGroup>,
         splits: &Splits,
+        seen: Option<&HashMap<Symbol, Published>>,
         way: Way,
     ) -> Result<usize> {
         let Way { now, end, is_held } = way;
         let stock = groups[0].root().stock_id;
-        let settled = settled_until(self.freshness(), self.market.calendar, now);
+        let settled = self.settled_until(now);
         let at_once = settled == now;
         let mut stirred = match is_held {
             true => 0,
             false => self.match_closes(symbol, &groups, splits, now).await,
         };
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
-        let (mut seen, mut complete) = (from, true);
+        let (mut seen_until_now, mut complete) = (from, true);
         let end = if at_once { (end + STRETCH).min(now) } else { now };
         while from < end {
             let to = if at_once { (from + STRETCH).min(end) } else { now };
-            let moves: Arc<[PriceMove]> = match self.moves_of(symbol, from, to).await {
+            let found = match seen {
+                Some(seen) => {
+                    Ok(seen.get(symbol).map_or_else(Vec::new, |seen| Gateway::move_of(&seen.quote, from, to)))
+                }
+                None => self.moves_of(symbol, from, to).await,
+            };
+            let moves: Arc<[PriceMove]> = match found {
                 // Orders wait, and meet these prices once trading goes on.
                 _ if is_held => {
                     complete = false;
@@ -247,11 +270,11 @@ impl Services {
                     }
                 }
             }
-            (from, seen) = (to, until);
+            (from, seen_until_now) = (to, until);
         }
         // What was missed may still come: a closing price that is published late, say.
         if complete {
-            self.note_seen(&groups, seen).await?;
+            self.note_seen(&groups, seen_until_now).await?;
         }
         Ok(stirred)
     }
@@ -302,7 +325,8 @@ impl Services {
         let session = self.market.calendar.last_closed(close);
         let simulated = self.freshness() == Freshness::Simulated;
         let at = if simulated { close } else { now };
-        let newest = quotes.quotes_in_order(Purpose::Scheduled, std::slice::from_ref(symbol), at).await.pop();
+        let newest =
+            quotes.quotes_in_order(Purpose::CloseOrNews, std::slice::from_ref(symbol), at).await.pop();
         let quote = newest?.ok()?.into_as_traded();
         let is_of_session = (session.opens_at..=close).contains(&quote.as_of);
         let (quote, traded_at) = if is_of_session && !quote.stale {
@@ -310,7 +334,8 @@ impl Services {
             (quote, traded_at)
         } else {
             // The price is of a later session, or a newer one may come: the published close is the last trade.
-            let bars = quotes.daily_bars(symbol, session.date, session.date, now).await.unwrap_or_default();
+            let (purpose, date) = (Purpose::CloseOrNews, session.date);
+            let bars = quotes.daily_bars_for(purpose, symbol, date, date, now).await.unwrap_or_default();
             match bars.into_iter().find(|bar| bar.date == session.date) {
                 Some(bar) => (Quote { price: bar.close, ..quote }, session.opens_at),
                 None if is_of_session && now >= close + PUBLICATION => {

@@ -192,6 +192,11 @@ impl BudgetStore for ProviderStore {
         .await
     }
 
+    async fn stocks_in_use(&self) -> Result<u32, StoreFailed> {
+        let in_use = self.read(crate::providers::count_in_use).await?;
+        Ok(u32::try_from(in_use).unwrap_or(u32::MAX))
+    }
+
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {
         let symbols = symbols.to_vec();
         let found = self.read(move |tx| providers::published(tx, &symbols)).await?;

@@ -13,14 +13,17 @@ use thiserror::Error;
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
+use crate::price_pace::{PriceIntervals, Wanted};
 
 /// What an operator wants to know of where prices come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProviderState {
     pub source: PriceSource,
     pub freshness: Freshness,
     /// Stocks that somebody holds, watches or has an open order for.
     pub stocks_in_use: usize,
+    /// How often prices come in a session; `None` where calls are not counted, and for a source with one price a session.
+    pub intervals: Option<PriceIntervals>,
     /// `None` for the simulated market.
     pub limits: Option<LimitsState>,
     /// When the table of listings was taken over, and how many it has; `None` before that, or where there is none.
@@ -275,7 +278,8 @@ impl Services {
                 })
             }
         };
-        Ok(ProviderState { source, freshness: quotes.freshness(), stocks_in_use, limits, listings })
+        let (freshness, intervals) = (quotes.freshness(), self.price_intervals().await?);
+        Ok(ProviderState { source, freshness, stocks_in_use, intervals, limits, listings })
     }
 
     /// Takes over the source's table of listings, unless that of this week is there and will do. `Err` in the answer:
@@ -339,6 +343,22 @@ pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<domain::Stock>> {
 /// [`stocks_in_use`], but what somebody holds or has an order for comes first when its price is of before `neglected`:
 /// many stocks with open orders do not keep the others waiting for ever.
 pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result<Vec<domain::Stock>> {
+    Ok(by_urgency(tx, neglected)?.into_iter().map(|(_, stock)| stock).collect())
+}
+
+pub(crate) fn count_in_use(tx: &mut Tx<'_>) -> std::result::Result<usize, StoreError> {
+    Ok(demand(tx)?.len())
+}
+
+/// [`stocks_in_use`] with what each price is wanted for.
+pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(Wanted, domain::Stock)>, StoreError> {
+    by_urgency(tx, chrono::DateTime::UNIX_EPOCH.into())
+}
+
+fn by_urgency(
+    tx: &mut Tx<'_>,
+    neglected: Timestamp,
+) -> std::result::Result<Vec<(Wanted, domain::Stock)>, StoreError> {
     let ordered = orders::stocks_with_open(tx)?;
     let holders: std::collections::HashMap<_, _> = positions::holders(tx)?.into_iter().collect();
     let mut found = stocks::in_use(tx)?;
@@ -358,5 +378,10 @@ pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result
             stock.listing.symbol.clone(),
         )
     });
-    Ok(found)
+    let wanted = |stock: &domain::Stock| match ordered.binary_search(&stock.id) {
+        Ok(_) => Wanted::ForOrders,
+        Err(_) if holders.contains_key(&stock.id) => Wanted::ForPositions,
+        Err(_) => Wanted::ForLists,
+    };
+    Ok(found.into_iter().map(|stock| (wanted(&stock), stock)).collect())
 }

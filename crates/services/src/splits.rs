@@ -227,6 +227,11 @@ impl Services {
             return None;
         }
         let symbols = [stock.listing.symbol.clone()];
+        // Any process may have got it, for whatever reason.
+        let seen = self.market.quotes.seen(&symbols).await.ok()?;
+        if let Some(seen) = seen.into_values().find(|seen| seen.quote.as_of >= known.effective_at) {
+            return Some(price_of(seen.quote.into()));
+        }
         let answers = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
         let quote = answers.into_iter().next()?.ok()?;
         (quote.at() >= known.effective_at).then(|| price_of(quote))

@@ -17,6 +17,7 @@ use persistence::{StoreError, Tx, listings, stocks};
 
 use crate::Services;
 use crate::error::{Error, Result};
+use crate::price_pace::DuePrices;
 use crate::search_text::search_text;
 use crate::splits::{is_contradicted, price_before_split};
 use crate::valuation::after_trading_ended;
@@ -679,25 +680,28 @@ impl Services {
     /// is silent. A source whose calls are few is asked for `limit` series at most, the most urgent first.
     pub(crate) async fn refresh_quotes(&self, limit: usize) -> Result<String> {
         let now = self.market.now();
-        let neglected = self.neglected_before(now);
-        let mut stocks =
-            self.store.read(move |tx| crate::providers::stocks_by_urgency(tx, neglected)).await?;
-        let in_use = stocks.len();
         if self.market.quotes.is_scarce() {
+            let neglected = self.neglected_before(now);
+            let stocks =
+                self.store.read(move |tx| crate::providers::stocks_by_urgency(tx, neglected)).await?;
             return self.refresh_series(stocks, limit, now).await;
         }
-        stocks.sort_by_key(|stock| stock.last.as_ref().map(|last| last.as_of));
-        stocks.truncate(limit);
-        stocks.sort_by(|a, b| a.listing.symbol.cmp(&b.listing.symbol));
+        let DuePrices { mut stocks, in_use } = self.due_prices(now).await?;
+        if self.market.quotes.limits().is_none() {
+            stocks.sort_by_key(|stock| stock.last.as_ref().map(|last| last.as_of));
+            stocks.truncate(limit);
+        }
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
         let moved =
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
         let moved: Vec<Stock> =
             moved.map(|(stock, _)| stock.clone()).filter(|stock| !self.has_seen_news(stock, now)).collect();
-        let quotes: Vec<(StockId, AsTraded<Quote>)> =
+        let mut quotes: Vec<(StockId, AsTraded<Quote>)> =
             stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
+        // Rows of several stocks are always written in the order of their symbols: nobody waits in a circle.
+        quotes.sort_by(|(_, a), (_, b)| a.as_traded().symbol.cmp(&b.as_traded().symbol));
         self.store
             .write(move |tx| {
                 for (id, quote) in &quotes {

@@ -10,7 +10,7 @@ use domain::{
     AsTraded, Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource,
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
-use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Rules, Simulated};
+use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Rules, Simulated, before_call};
 use persistence::Store;
 use persistence::testing::TestStore;
 
@@ -76,6 +76,8 @@ impl TestServices {
 pub struct FixedPrices {
     freshness: Freshness,
     calendar: Calendar,
+    /// How many prices come with one call to the provider; `None` when there is none, and nothing is paid for.
+    prices_per_call: Option<usize>,
     state: Arc<Mutex<State>>,
 }
 
@@ -116,12 +118,23 @@ impl FixedPrices {
     }
 
     pub fn of(freshness: Freshness, calendar: Calendar) -> Self {
-        let prices = Self { freshness, calendar, state: Arc::default() };
+        let prices = Self { freshness, calendar, prices_per_call: None, state: Arc::default() };
         prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
         prices.list("MSFT", "Microsoft Corporation", "Technology", "400.00");
         prices.list("JPM", "JPMorgan Chase & Co.", "Financials", "200.00");
         prices.list("SPY", "SPDR S&P 500 ETF Trust", "Fund", "500.00");
         prices
+    }
+
+    /// Each question makes calls that its limits must allow, one for so many prices.
+    #[must_use]
+    pub fn with_paid_calls(mut self, prices_per_call: usize) -> Self {
+        self.prices_per_call = Some(prices_per_call);
+        self
+    }
+
+    async fn pay(&self) -> Result<(), QuoteError> {
+        if self.prices_per_call.is_some() { before_call().await } else { Ok(()) }
     }
 
     pub fn list(&self, symbol: &str, company_name: &str, sector: &str, price: &str) {
@@ -212,6 +225,42 @@ impl FixedPrices {
         }
     }
 
+    fn quotes_now(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        let state = match self.ask(|calls| calls.quotes += 1) {
+            Ok(state) => state,
+            Err(error) => return symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(),
+        };
+        let quote = |symbol: &Symbol| {
+            let listed = state.listed(symbol)?;
+            let as_of = listed.as_of.unwrap_or_else(|| self.newest(at));
+            let day_before = self.calendar.before(self.session_of(as_of).date).date;
+            let step = state.path.range(..=(symbol.clone(), as_of)).next_back();
+            let step = step.filter(|((of, _), _)| of == symbol).map(|(_, (price, _))| price.clone());
+            let session = self.session_of(as_of).date;
+            let quote = Quote {
+                symbol: symbol.clone(),
+                price: step.unwrap_or_else(|| listed.price.clone()),
+                bid: listed.touch.as_ref().map(|(bid, _)| bid.clone()),
+                ask: listed.touch.as_ref().map(|(_, ask)| ask.clone()),
+                previous_close: state.closes.get(&(symbol.clone(), day_before)).cloned(),
+                volume: None,
+                as_of,
+                source: self.source(),
+                freshness: self.freshness,
+                stale: false,
+            };
+            // The previous close is told in the shares of the session.
+            let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
+            let today = today.filter(|(_, action)| action.ex_on == session);
+            let splits = SplitHistory::of_actions(today.map(|(_, action)| action), self.calendar);
+            let day_before = session_basis(self.calendar, day_before);
+            let previous_close =
+                quote.previous_close.map(|close| splits.convert(AsTraded::new(close, day_before), as_of));
+            Ok(Quote { previous_close, ..quote })
+        };
+        symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+    }
+
     fn newest(&self, at: Timestamp) -> Timestamp {
         match self.freshness {
             Freshness::Simulated | Freshness::Realtime => at,
@@ -255,40 +304,22 @@ impl QuoteSource for FixedPrices {
         }
     }
 
+    fn quotes_at_once(&self) -> usize {
+        self.prices_per_call.unwrap_or(1)
+    }
+
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let state = match self.ask(|calls| calls.quotes += 1) {
-            Ok(state) => state,
-            Err(error) => return symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(),
-        };
-        let quote = |symbol: &Symbol| {
-            let listed = state.listed(symbol)?;
-            let as_of = listed.as_of.unwrap_or_else(|| self.newest(at));
-            let day_before = self.calendar.before(self.session_of(as_of).date).date;
-            let step = state.path.range(..=(symbol.clone(), as_of)).next_back();
-            let step = step.filter(|((of, _), _)| of == symbol).map(|(_, (price, _))| price.clone());
-            let session = self.session_of(as_of).date;
-            let quote = Quote {
-                symbol: symbol.clone(),
-                price: step.unwrap_or_else(|| listed.price.clone()),
-                bid: listed.touch.as_ref().map(|(bid, _)| bid.clone()),
-                ask: listed.touch.as_ref().map(|(_, ask)| ask.clone()),
-                previous_close: state.closes.get(&(symbol.clone(), day_before)).cloned(),
-                volume: None,
-                as_of,
-                source: self.source(),
-                freshness: self.freshness,
-                stale: false,
-            };
-            // The previous close is told in the shares of the session.
-            let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
-            let today = today.filter(|(_, action)| action.ex_on == session);
-            let splits = SplitHistory::of_actions(today.map(|(_, action)| action), self.calendar);
-            let day_before = session_basis(self.calendar, day_before);
-            let previous_close =
-                quote.previous_close.map(|close| splits.convert(AsTraded::new(close, day_before), as_of));
-            Ok(Quote { previous_close, ..quote })
-        };
-        symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+        let Some(prices_per_call) = self.prices_per_call else { return self.quotes_now(symbols, at) };
+        let mut answers = HashMap::with_capacity(symbols.len());
+        for together in symbols.chunks(prices_per_call) {
+            match self.pay().await {
+                Ok(()) => answers.extend(self.quotes_now(together, at)),
+                Err(error) => {
+                    answers.extend(together.iter().map(|symbol| (symbol.clone(), Err(error.clone()))));
+                }
+            }
+        }
+        answers
     }
 
     /// Each step of the way there was, and the newest price.
@@ -341,6 +372,7 @@ impl QuoteSource for FixedPrices {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
+        self.pay().await?;
         let state = self.ask(|calls| calls.bars += 1)?;
         state.listed(symbol)?;
         let sessions = self.calendar.sessions(first, last).take_while(|session| session.closes_at <= at);
@@ -359,6 +391,7 @@ impl QuoteSource for FixedPrices {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
+        self.pay().await?;
         let state = self.ask(|_| ())?;
         let told = state.actions.iter().filter(|(from, action)| {
             *from <= at && action.symbol == *symbol && (first..=last).contains(&action.ex_on)

@@ -11,6 +11,7 @@ mod performance;
 mod portfolio;
 mod portfolio_settings;
 mod portfolios;
+mod price_pace;
 mod settings;
 mod stocks;
 mod ticket;

@@ -28,6 +28,7 @@ struct State {
     held: HashMap<Symbol, HeldBack>,
     splits: HashMap<Symbol, SplitHistory>,
     split_days: HashMap<Symbol, Vec<NaiveDate>>,
+    stocks_in_use: u32,
 }
 
 impl InMemoryBudget {
@@ -44,6 +45,11 @@ impl InMemoryBudget {
     /// The books have decided on splits of those days: news of them is nothing new.
     pub fn decide_splits(&self, symbol: &Symbol, days: Vec<NaiveDate>) {
         self.state().split_days.insert(symbol.clone(), days);
+    }
+
+    /// So many stocks are in use from now on.
+    pub fn use_stocks(&self, count: u32) {
+        self.state().stocks_in_use = count;
     }
 
     /// With what the provider failed last.
@@ -176,6 +182,10 @@ impl BudgetStore for InMemoryBudget {
 
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {
         Ok(self.state().splits.get(symbol).cloned().unwrap_or_default())
+    }
+
+    async fn stocks_in_use(&self) -> Result<u32, StoreFailed> {
+        Ok(self.state().stocks_in_use)
     }
 
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use super::pace::Pacing;
+
 /// A day's calls are put into pots, so that one kind of need cannot use up the other's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pot {
@@ -37,6 +39,8 @@ pub struct Rules {
     pub reserve_percent: u32,
     /// A day, for each user.
     pub first_sights_per_user: Option<u32>,
+    /// How the scheduled calls of a day are spread over its session. `None` for a source with one price a session.
+    pub pacing: Option<Pacing>,
 }
 
 impl Rules {
@@ -49,6 +53,7 @@ impl Rules {
         first_sight_percent: 20,
         reserve_percent: 20,
         first_sights_per_user: Some(3),
+        pacing: None,
     };
 
     /// A paid key of Alpha Vantage has a number of calls a minute and no limit for the day.
@@ -70,7 +75,16 @@ impl Rules {
         first_sight_percent: 10,
         reserve_percent: 60,
         first_sights_per_user: Some(50),
+        pacing: Some(Pacing::DELAYED),
     };
+
+    /// How many calls a minute jobs may make for prices: four of five that the limits by time allow, so that people who wait
+    /// have the rest.
+    pub(super) fn calls_per_minute_of_jobs(&self) -> f64 {
+        let gap_ms = i32::try_from(self.min_gap.num_milliseconds()).unwrap_or(i32::MAX).max(1);
+        let by_gap = 60_000.0 / f64::from(gap_ms);
+        0.8 * self.per_minute.map_or(by_gap, |calls| f64::from(calls).min(by_gap))
+    }
 
     /// The calls of a day in one pot. All pots together are the day's calls, neither more nor fewer.
     pub(super) fn limit_of(&self, pot: Pot, per_day: u32) -> u32 {

@@ -140,6 +140,9 @@ pub trait BudgetStore: Send + Sync {
     /// The days on which splits of the symbol take effect that the books know, also those that are no longer in force.
     async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed>;
 
+    /// How many stocks somebody holds, watches or has an open order for.
+    async fn stocks_in_use(&self) -> Result<u32, StoreFailed>;
+
     /// The quotes last published for these symbols; those without are left out.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;
 }

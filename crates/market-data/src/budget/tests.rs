@@ -257,6 +257,10 @@ impl BudgetStore for Away {
     async fn split_days(&self, _: &domain::Symbol) -> Result<Vec<chrono::NaiveDate>, StoreFailed> {
         Err(StoreFailed("away".to_owned()))
     }
+    async fn stocks_in_use(&self) -> Result<u32, StoreFailed> {
+        Err(StoreFailed("away".to_owned()))
+    }
+
     async fn published(
         &self,
         _: &[domain::Symbol],
@@ -270,4 +274,115 @@ async fn without_a_record_nothing_is_sent() {
     let budget = Budget::new("alpha_vantage", by_the_day(), Arc::new(Away));
     let refused = budget.spend(Purpose::Interactive, morning()).await;
     assert!(matches!(refused, Err(QuoteError::Upstream(_))), "{refused:?}");
+}
+
+/// Yahoo's 600 scheduled calls, without limits by time.
+fn yahoo(store: &Arc<InMemoryBudget>) -> Budget {
+    Budget::new("yahoo", Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO }, store.clone())
+}
+
+/// How many of the calls that a job wants each minute go out, hour by hour from 9:30 to 16:16 in New York.
+async fn granted_by_hour(budget: &Budget, from: &str, wanted: usize) -> Vec<usize> {
+    let (mut now, mut hours) = (instant(from), vec![0; 7]);
+    while now < instant("2026-11-20T21:16:00Z") {
+        for _ in 0..wanted {
+            let hour = (now - instant("2026-11-20T14:30:00Z")).num_hours();
+            hours[usize::try_from(hour).unwrap()] +=
+                usize::from(budget.spend(Purpose::Scheduled, now).await.is_ok());
+        }
+        now = now + TimeDelta::minutes(1);
+    }
+    hours
+}
+
+#[tokio::test]
+async fn paced_calls_last_for_the_session_and_those_for_closes_and_news_are_kept() {
+    let store = Arc::new(InMemoryBudget::default());
+    store.use_stocks(30);
+    let budget = yahoo(&store);
+    let hours = granted_by_hour(&budget, "2026-11-20T14:30:00Z", 30).await;
+    // 450 in 406 minutes are 66 an hour; the last "hour" has 46 minutes.
+    assert!(hours[..6].iter().all(|calls| (60..=75).contains(calls)), "{hours:?}");
+    let sent: usize = hours.iter().sum();
+    assert!((445..=450).contains(&sent), "{hours:?}");
+    // What is kept goes out after the session, and for closes and news at any time.
+    let evening = instant("2026-11-20T21:30:00Z");
+    let mut last_prices = 0;
+    while budget.spend(Purpose::Scheduled, evening).await.is_ok() {
+        last_prices += 1;
+    }
+    assert!((120..=125).contains(&last_prices), "one for each stock stays: {last_prices}");
+    let mut kept = 0;
+    while budget.spend(Purpose::CloseOrNews, evening).await.is_ok() {
+        kept += 1;
+    }
+    assert_eq!((sent + last_prices + kept, kept), (600, 30));
+}
+
+#[tokio::test]
+async fn calls_that_nobody_needs_in_the_morning_make_the_afternoons_faster() {
+    let store = Arc::new(InMemoryBudget::default());
+    let budget = yahoo(&store);
+    let hours = granted_by_hour(&budget, "2026-11-20T17:30:00Z", 30).await;
+    assert!(hours[3..6].iter().all(|calls| (140..=175).contains(calls)), "{hours:?}");
+    assert!(hours.iter().sum::<usize>() >= 590, "{hours:?}");
+}
+
+#[tokio::test]
+async fn two_processes_keep_one_pace() {
+    let store = Arc::new(InMemoryBudget::default());
+    let (one, other) = (yahoo(&store), yahoo(&store));
+    let mut sent = 0;
+    for second in 0..600 {
+        let now = morning() + seconds(second);
+        for budget in [&one, &other] {
+            sent += usize::from(budget.spend(Purpose::Scheduled, now).await.is_ok());
+        }
+    }
+    // 600 calls in 376 minutes are 1.6 a minute; ten minutes, and five that may be ahead.
+    assert!((20..=26).contains(&sent), "{sent}");
+}
+
+#[tokio::test]
+async fn news_and_closes_do_not_wait_for_the_pace_and_leave_it_as_it_is() {
+    let store = Arc::new(InMemoryBudget::default());
+    store.use_stocks(30);
+    let budget = yahoo(&store);
+    let before = budget.pace(morning()).await.unwrap().unwrap();
+    assert_eq!((before.calls_left, before.kept), (Some(450), 150));
+    for _ in 0..60 {
+        budget.spend(Purpose::CloseOrNews, morning()).await.unwrap();
+    }
+    let after = budget.pace(morning()).await.unwrap().unwrap();
+    assert_eq!((after.calls_left, after.kept), (Some(450), 90));
+    assert!((before.calls_per_minute - after.calls_per_minute).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn before_the_opening_a_tenth_may_go_out_and_on_other_days_all() {
+    let store = Arc::new(InMemoryBudget::default());
+    let budget = yahoo(&store);
+    let early = instant("2026-11-20T12:00:00Z");
+    assert_eq!(granted(&budget, Purpose::Scheduled, early).await, 60);
+    assert_eq!(retry_at(budget.spend(Purpose::Scheduled, early).await), instant("2026-11-20T14:30:00Z"));
+    assert_eq!(granted(&budget, Purpose::Scheduled, instant("2026-11-21T15:00:00Z")).await, 100);
+}
+
+#[tokio::test]
+async fn the_pace_says_how_many_calls_are_ready() {
+    let store = Arc::new(InMemoryBudget::default());
+    let budget = yahoo(&store);
+    for _ in 0..20 {
+        let ready = budget.pace(morning()).await.unwrap().unwrap().ready.unwrap();
+        let sent = budget.spend(Purpose::Scheduled, morning()).await.is_ok();
+        assert_eq!(sent, ready > 0, "{ready}");
+    }
+    // A key without a limit for the day has four of five calls a minute for jobs.
+    let rules =
+        Rules { per_day: None, per_minute: Some(75), min_gap: TimeDelta::milliseconds(800), ..Rules::YAHOO };
+    let pace = Budget::new("paid", rules, store).pace(morning()).await.unwrap().unwrap();
+    assert_eq!((pace.ready, pace.calls_left), (None, None));
+    assert!((pace.calls_per_minute - 60.0).abs() < 1e-9);
+    // A source with one price a session has none.
+    assert_eq!(self::budget(by_the_day()).pace(morning()).await.unwrap(), None);
 }

@@ -148,7 +148,7 @@ impl Services {
         let before = self.live.versions.load(Ordering::Acquire);
         let now = self.market.now();
         if self.live.asks(pause(self.freshness()), self.basis(now)) {
-            self.ask_for(&slots, Purpose::Scheduled, now).await;
+            self.ask_for(&slots, Purpose::Followed, now).await;
         }
         for followed in portfolios {
             followed.value(before, || self.live.next_version(), now);
@@ -170,7 +170,10 @@ impl Services {
         }
         let opened_at = self.market.opened_at(at);
         let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
-        let found = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
+        let found = match purpose {
+            Purpose::Followed => self.market.quotes.followed_quotes(&symbols, at).await,
+            purpose => self.market.quotes.quotes_in_order(purpose, &symbols, at).await,
+        };
         let held = self.held_symbols().await;
         for ((symbol, slot), found) in slots.iter().zip(found) {
             let before = slot.newest();

@@ -21,6 +21,7 @@ mod orders;
 mod performance;
 mod portfolios;
 mod previews;
+mod price_pace;
 mod providers;
 mod races;
 mod repair;

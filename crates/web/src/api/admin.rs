@@ -150,10 +150,56 @@ pub struct Provider {
     stocks_in_use: usize,
     /// How many days it takes until each of them has a new close, where that is more than one.
     days_for_all: Option<usize>,
+    /// How often prices come in a session; null where calls are not counted, and for a source with one price a session.
+    price_intervals: Option<PriceIntervals>,
     /// Null for the built-in market, which is asked without limits.
     limits: Option<ProviderLimits>,
     /// The table that searches run on; null before it is filled, and where there is none.
     listings: Option<ListingsTable>,
+}
+
+/// How often the jobs ask for prices in a session: what is left of the scheduled calls is spread over the time that is left.
+#[derive(Serialize, ToSchema)]
+pub struct PriceIntervals {
+    /// Calls to the source for prices, on average.
+    calls_per_minute: f64,
+    /// Calls that the session has left for prices, outside sessions those of the next one; null where a day has no limit.
+    calls_left: Option<u32>,
+    /// Calls of the day that are kept for closes and for news of splits and dividends.
+    calls_kept: u32,
+    /// Whether some prices come more seldom than is good: every 5 minutes for stocks with open orders, every 20 for others.
+    is_slow: bool,
+    /// Stocks with open orders, which are matched as often as their prices come, and with prices that pages have asked for.
+    ordered: PriceInterval,
+    /// Other stocks that are held.
+    held: PriceInterval,
+    /// Other stocks that are on watchlists, or were held.
+    watched: PriceInterval,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PriceInterval {
+    stocks: usize,
+    /// Minutes from one price of a stock to its next, rounded up; null when there are no calls for them.
+    minutes: Option<u32>,
+}
+
+impl From<&services::price_pace::PriceIntervals> for PriceIntervals {
+    fn from(intervals: &services::price_pace::PriceIntervals) -> Self {
+        let group = |group: services::price_pace::PriceInterval| PriceInterval {
+            stocks: group.stocks,
+            minutes: group.minutes,
+        };
+        Self {
+            calls_per_minute: intervals.calls_per_minute,
+            calls_left: intervals.calls_left,
+            calls_kept: intervals.calls_kept,
+            is_slow: intervals.is_slow(),
+            ordered: group(intervals.ordered),
+            held: group(intervals.held),
+            watched: group(intervals.watched),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -195,6 +241,7 @@ impl From<ProviderState> for Provider {
             source: state.source.to_string(),
             freshness: state.freshness.as_str(),
             stocks_in_use: state.stocks_in_use,
+            price_intervals: state.intervals.as_ref().map(PriceIntervals::from),
             limits: state.limits.map(ProviderLimits::from),
             listings: state.listings.map(|(refreshed_at, count)| ListingsTable { count, refreshed_at }),
         }

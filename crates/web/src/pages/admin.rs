@@ -13,6 +13,7 @@ use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
 use services::unconfirmed_prices::Unconfirmed;
 
+use super::price_pace::PaceView;
 use crate::AppState;
 use crate::extract::{Admin, Form};
 use crate::form::FormView;
@@ -683,6 +684,7 @@ struct ProvidersView {
     listings_of: Option<Moment>,
     in_use: String,
     days_for_all: String,
+    pace: Option<PaceView>,
     unconfirmed: Vec<WaitingRow>,
 }
 
@@ -769,6 +771,7 @@ impl ProvidersView {
             listings_of: known(state.listings.map(|(at, _)| at)),
             in_use: format::plural(state.stocks_in_use, "stock", "stocks"),
             days_for_all: state.days_for_all().map_or_else(String::new, |days| days.to_string()),
+            pace: state.intervals.as_ref().map(PaceView::from),
             unconfirmed: unconfirmed.into_iter().map(WaitingRow::from).collect(),
         }
     }

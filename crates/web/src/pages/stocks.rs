@@ -12,6 +12,7 @@ use services::transactions::{Filter, NamedEntry};
 use services::valuation::ValuedPortfolio;
 use services::{Error, Services};
 
+use super::price_pace;
 use crate::AppState;
 use crate::chart::{self, Chart, Deal, Line};
 use crate::corporate_actions::{describe, price_factor, sentence};
@@ -119,6 +120,8 @@ struct StockView {
     facts: Vec<Fact>,
     year: Option<Extremes>,
     provenance: Vec<String>,
+    /// How often prices for open orders come, where that is seldom.
+    pace: String,
     /// Announced ones first, then the newest.
     actions: Vec<ActionRow>,
     /// The history has a split in it.
@@ -296,6 +299,7 @@ pub async fn show(
         facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
         year: quote.as_ref().and_then(|quote| extremes(&year, quote)),
         provenance: provenance(services, quote.as_ref()),
+        pace: price_pace::note_on_orders(services).await,
         transactions: trades
             .iter()
             .take(MOST_ROWS)

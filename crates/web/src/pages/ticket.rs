@@ -9,6 +9,7 @@ use services::{Error, FieldError, Services};
 
 use super::accounts::refusal;
 use super::orders::told;
+use super::price_pace;
 use super::typed_number;
 use crate::form::FormView;
 use crate::format;
@@ -279,6 +280,8 @@ pub struct Ticket {
     most: Option<Choice>,
     /// When the exchange opens, while it is closed and its hours hold.
     opens: String,
+    /// How often prices for open orders come, where that is seldom.
+    pace: String,
 }
 
 /// The ticket of a portfolio, with what was refused marked.
@@ -331,6 +334,7 @@ pub async fn ticket(
             Err(_) => touch = "no price".to_owned(),
         }
     }
+    let pace = price_pace::note_on_orders(services).await;
     let kind = fields.order_type();
     let exits = ["take_profit", "stop_loss", "stop_loss_limit"];
     Ticket {
@@ -346,6 +350,7 @@ pub async fn ticket(
         touch,
         most,
         opens: opens(services),
+        pace,
         form,
     }
 }

@@ -71,6 +71,14 @@ impl TestApp {
         Self::serve(test, prices, |_| ())
     }
 
+    /// A provider of delayed prices with Yahoo's limits, of which it asks for one price with each call.
+    pub async fn spawn_with_live_provider() -> Self {
+        let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys).with_paid_calls(1);
+        let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO };
+        let test = TestServices::limited(Arc::new(prices.clone()), rules, ServicesConfig::default()).await;
+        Self::serve(test, prices, |_| ())
+    }
+
     /// With other limits on streams than the usual ones.
     pub async fn spawn_streaming(streams: StreamLimits) -> Self {
         Self::start(FixedPrices::new(), ServicesConfig { streams, ..ServicesConfig::default() }, |_| ()).await

@@ -107,6 +107,7 @@ async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() 
             ]
           },
           "listings": null,
+          "price_intervals": null,
           "source": "fixed",
           "stocks_in_use": 0
         }
@@ -125,6 +126,59 @@ async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() 
     let page = ada.get("/admin/providers").await.is(200).text();
     for part in ["No call is sent before", "20 Nov 2026, 16:12", "Calls of the day", "Left alone"] {
         assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn how_often_prices_come_is_told_to_administrators_and_to_owners_of_orders() {
+    let app = TestApp::spawn_with_live_provider().await;
+    let (ada, mara) = (app.admin().await, app.register("mara").await);
+    let portfolio = mara.open("100000.00").await;
+    let stock_page = async || app.log_in("mara").await.get("/stocks/AAPL").await.is(200).text();
+    let ticket = async || {
+        app.log_in("mara").await.get(&format!("/portfolios/{portfolio}?symbol=AAPL")).await.is(200).text()
+    };
+    let note = "every 10 minutes at the moment: limit and stop orders are matched that often.";
+    for text in [stock_page().await, ticket().await] {
+        assert!(!text.contains("are matched that often"), "one stock has its price each minute: {text}");
+    }
+    // At 8:00 in New York, fifteen stocks have open orders: 525 calls in 406 minutes.
+    app.at("2026-11-23T13:00:00Z");
+    for n in 0..15 {
+        let symbol = format!("S{n}");
+        app.prices.list(&symbol, "A Company", "Technology", "100.00");
+        let waits = json!({"symbol": symbol, "side": "buy", "quantity": "1", "type": "limit", "limit_price": "50.00",
+            "time_in_force": "gtc"});
+        mara.order(portfolio, waits).await.is(201);
+    }
+    let answer = ada.get(PROVIDERS).await.is(200).json();
+    let mut intervals = answer["items"][0]["price_intervals"].clone();
+    let rate = intervals["calls_per_minute"].take().as_f64().unwrap();
+    assert!((rate - 525.0 / 406.0).abs() < 1e-9, "{rate}");
+    let none = json!({"stocks": 0, "minutes": null});
+    let expected = json!({
+        "calls_per_minute": null,
+        "calls_left": 525,
+        "calls_kept": 75,
+        "is_slow": true,
+        "ordered": {"stocks": 15, "minutes": 12},
+        "held": none,
+        "watched": none,
+    });
+    assert_eq!(intervals, expected);
+    let page = ada.get("/admin/providers").await.is(200).text();
+    for part in [
+        "Prices come seldom.",
+        "How often prices come",
+        "every 12 minutes",
+        "525 are left for prices",
+        "75 are kept",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let note = note.replace("10", "12");
+    for text in [stock_page().await, ticket().await] {
+        assert!(text.contains(&note), "{text}");
     }
 }
 

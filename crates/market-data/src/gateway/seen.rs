@@ -1,0 +1,89 @@
+//! Prices that any process has got, for whatever reason: working orders and open pages meet them without calls of their own.
+
+use std::collections::HashMap;
+
+use domain::{AsTraded, Freshness, PriceMove, Quote, Symbol, Timestamp};
+
+use super::{Gateway, asking, is_rate_limit};
+use crate::QuoteError;
+use crate::budget::{Published, Purpose};
+use crate::source::{in_order, newest_move};
+
+impl Gateway {
+    /// Whether all processes share the prices of the running session that any of them gets: of each symbol the newest is in
+    /// the store.
+    pub fn shares_prices(&self) -> bool {
+        self.limits.is_some() && matches!(self.freshness(), Freshness::Realtime | Freshness::Delayed)
+    }
+
+    /// The newest price of each symbol that any process has got from this source, for a page, a list, an order or a job, and when
+    /// the source was asked. Empty where prices are not shared.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn seen(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, QuoteError> {
+        let Some(limits) = self.effective_limits().filter(|_| !symbols.is_empty()) else {
+            return Ok(HashMap::new());
+        };
+        let mut seen = limits.store.published(symbols).await?;
+        let source = self.source();
+        seen.retain(|_, published| published.quote.source == source);
+        Ok(seen)
+    }
+
+    /// What a seen price tells of an interval, for working orders: one move if it began to hold there, else none. An order meets
+    /// it as it was at its own time, however old it is now.
+    pub fn move_of(quote: &Quote, after: Timestamp, until: Timestamp) -> Vec<AsTraded<PriceMove>> {
+        let moves = newest_move(Quote { stale: false, ..quote.clone() }, after, until);
+        moves.into_iter().map(AsTraded::from).collect()
+    }
+
+    pub(super) async fn seen_moves(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PriceMove>, QuoteError> {
+        let seen = self.seen(std::slice::from_ref(symbol)).await?.remove(symbol);
+        let newest = |seen: Published| newest_move(Quote { stale: false, ..seen.quote }, after, until);
+        Ok(seen.map_or_else(Vec::new, newest))
+    }
+
+    /// The newest prices for pages that are open, in the order of `symbols`. Where calls are paced, most of them are prices that
+    /// were got for other reasons; what is older than a minute is asked for with the part of the calls that is left for that,
+    /// and else shown with its age.
+    pub async fn followed_quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> Vec<Result<AsTraded<Quote>, QuoteError>> {
+        let (Some(limits), Some(lifetime)) = (self.effective_limits(), self.lifetime()) else {
+            return self.quotes_in_order(Purpose::Scheduled, symbols, at).await;
+        };
+        if !self.shares_prices() {
+            return self.quotes_in_order(Purpose::Scheduled, symbols, at).await;
+        }
+        let seen = match self.seen(symbols).await {
+            Ok(seen) => seen,
+            Err(error) => return symbols.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let source = self.source();
+        let is_good = |symbol: &Symbol| {
+            seen.get(symbol).is_some_and(|published| asking::is_good(published, &source, lifetime, at))
+        };
+        let open: Vec<Symbol> = symbols.iter().filter(|symbol| !is_good(symbol)).cloned().collect();
+        let mut answers = HashMap::with_capacity(symbols.len());
+        if !open.is_empty() && !limits.is_used_up(Purpose::Followed) {
+            answers = self.quotes_by_symbol(Purpose::Followed, &open, at).await;
+        }
+        for symbol in symbols {
+            let is_kept_back =
+                answers.get(symbol).is_none_or(|answer| answer.as_ref().is_err_and(is_rate_limit));
+            if let Some(published) = seen.get(symbol).filter(|_| is_kept_back) {
+                answers.insert(symbol.clone(), Ok(published.quote.clone()));
+            }
+        }
+        let answers = in_order(symbols, answers);
+        answers.into_iter().map(|answer| answer.map(|quote| self.marked(quote, at).into())).collect()
+    }
+}
