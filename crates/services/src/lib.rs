@@ -7,6 +7,7 @@ pub mod admin;
 pub mod backups;
 pub mod clock;
 pub mod corporate_actions;
+pub mod coverage;
 mod desk;
 mod error;
 mod flash;

@@ -16,6 +16,7 @@ use persistence::corporate_actions as actions;
 use persistence::{StoreError, Tx, listings, stocks};
 
 use crate::Services;
+use crate::coverage::Coverage;
 use crate::error::{Error, Result};
 use crate::price_pace::DuePrices;
 use crate::search_text::search_text;
@@ -629,6 +630,19 @@ impl Services {
         symbol: &Symbol,
         range: HistoryRange,
     ) -> Result<Vec<Bar>> {
+        Ok(self.covered_history(user, symbol, range).await?.0)
+    }
+
+    /// [`Services::history_for`], and how much of the range it covers: a free key of a provider has 100 sessions.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn covered_history(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        range: HistoryRange,
+    ) -> Result<(Vec<Bar>, Coverage)> {
         let stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
         let today = exchange_date(now);
@@ -639,7 +653,9 @@ impl Services {
         self.note_seen_actions(std::slice::from_ref(&stock)).await?;
         let actions = self.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
-        Ok(SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now))
+        let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
+        let coverage = Coverage::of(range, today, &bars, calendar);
+        Ok((bars, coverage))
     }
 
     /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod admin_stock;
 mod composition;
+mod coverage;
 mod home;
 mod orders;
 mod performance;

@@ -228,11 +228,27 @@ impl From<Session> for Bar {
     }
 }
 
+/// Bars of a range, and how much of it there is.
+#[derive(Serialize, ToSchema)]
+pub struct PriceHistory {
+    /// Oldest first.
+    items: Vec<Bar>,
+    /// Always null: all bars of the range are in one answer.
+    next_cursor: Option<String>,
+    /// The first day of the asked range; null for `ALL`.
+    range_start: Option<NaiveDate>,
+    /// The first session that there is a bar for; null when there is none.
+    first_on: Option<NaiveDate>,
+    /// Whether bars begin with the range. False when the source has no more, as a free key of a provider that has 100 sessions,
+    /// or when the stock is younger; up to four sessions without a bar at the beginning do not count. Always true for `ALL`.
+    is_covered: bool,
+}
+
 /// Daily bars of finished sessions, oldest first, in the shares there are today: prices of before a split are divided
 /// by it, so that it is no fall. Dividends stay in the prices.
 #[utoipa::path(get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks",
     params(("symbol" = String, Path), History), responses(
-    (status = 200, body = Items<Bar>), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+    (status = 200, body = PriceHistory), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn history(
     user: CurrentUser,
     path: Path<String>,
@@ -245,6 +261,13 @@ pub async fn history(
     if wanted.interval.as_deref().is_some_and(|interval| interval != "1d") {
         return Err(refused("interval", "must be 1d"));
     }
-    let bars = state.services.history_for(Some(user.account.id), &symbol(&path)?, range).await?;
-    Ok(HttpResponse::Ok().json(Items::all(bars.into_iter().map(Bar::from).collect())))
+    let (bars, coverage) =
+        state.services.covered_history(Some(user.account.id), &symbol(&path)?, range).await?;
+    Ok(HttpResponse::Ok().json(PriceHistory {
+        items: bars.into_iter().map(Bar::from).collect(),
+        next_cursor: None,
+        range_start: coverage.range_start,
+        first_on: coverage.first_on,
+        is_covered: coverage.is_covered,
+    }))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use actix_web::web::{Data, Path, Query};
+use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
 use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use services::portfolios::PortfolioSummary;
 use services::stocks::HistoryRange;
 use services::valuation::ValuedPortfolio;
 
+use super::coverage;
 use super::orders::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};
 use super::portfolios::{Named, deposits, ratio, total_gain};
 use super::ticket::{TICKET, Ticket, TicketFields, ticket};
@@ -66,6 +68,8 @@ struct PortfolioView {
     receivable_weight: String,
     receivable_bar: String,
     ranges: Vec<Choice>,
+    /// Since when there is the portfolio, if the range begins before that.
+    covered: String,
     chart: Option<Chart>,
     positions: String,
     as_of: Moment,
@@ -210,6 +214,11 @@ async fn page_view(
         receivable_weight: format::weight(tenths[receivable]),
         receivable_bar: bar(weights[receivable]),
         ranges: range_choices(Some(range), |name| format!("/portfolios/{id}?range={name}")),
+        covered: coverage::note_on_portfolio(
+            range,
+            exchange_date(portfolio.created_at),
+            exchange_date(services.market().now()),
+        ),
         chart,
         positions: format::plural(holdings.len(), "position", "positions"),
         as_of: format::second_seen_at(newest.unwrap_or(valued_at), valued_at),
@@ -285,7 +294,13 @@ pub async fn month_sparks<'a>(
         return sparks;
     }
     for symbol in symbols {
-        let Ok(bars) = services.history(symbol, HistoryRange::Month).await else { continue };
+        let Ok((bars, coverage)) = services.covered_history(None, symbol, HistoryRange::Month).await else {
+            continue;
+        };
+        // Of less than a month it would not be what it is called.
+        if !coverage.is_covered {
+            continue;
+        }
         let closes: Vec<f64> = bars.iter().map(|bar| bar.close.to_f64()).collect();
         if let Some(spark) = chart::spark("30 days", &closes) {
             sparks.insert(symbol.clone(), spark);

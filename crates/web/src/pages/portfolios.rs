@@ -122,7 +122,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
             id: portfolio.id,
             name: portfolio.name.clone(),
             description: portfolio.description.clone(),
-            spark: chart::spark("one year", &values),
+            spark: chart::spark("up to one year", &values),
             value: format::money(&valuation.total_value),
             today: format::gain(&valuation.day_change),
             today_percent: valuation.day_change_ratio().map(format::percent_gain),

@@ -6,13 +6,14 @@ use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
 use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
 use serde::{Deserialize, Serialize};
+use services::coverage::Coverage;
 use services::portfolios::PortfolioSummary;
 use services::stocks::HistoryRange;
 use services::transactions::{Filter, NamedEntry};
 use services::valuation::ValuedPortfolio;
 use services::{Error, Services};
 
-use super::price_pace;
+use super::{coverage, price_pace};
 use crate::AppState;
 use crate::chart::{self, Chart, Deal, Line};
 use crate::corporate_actions::{describe, price_factor, sentence};
@@ -119,6 +120,8 @@ struct StockView {
     others: Vec<Other>,
     facts: Vec<Fact>,
     year: Option<Extremes>,
+    /// Where prices begin, if that is later than the chart or a longer one should.
+    covered: String,
     provenance: Vec<String>,
     /// How often prices for open orders come, where that is seldom.
     pace: String,
@@ -190,6 +193,8 @@ struct ActionRow {
 
 #[derive(Serialize)]
 struct Extremes {
+    /// `52 weeks`, or since when there are prices.
+    span: String,
     low: String,
     high: String,
     at: String,
@@ -247,11 +252,12 @@ pub async fn show(
         Err(error) => return Err(error.into()),
     };
     let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
-    let history = bars_of(services, user, &symbol, range).await?;
-    let year = match range {
-        HistoryRange::Year => history.clone(),
+    let (history, of_chart) = bars_of(services, user, &symbol, range).await?;
+    let (year, of_year) = match range {
+        HistoryRange::Year => (history.clone(), of_chart),
         _ => bars_of(services, user, &symbol, HistoryRange::Year).await?,
     };
+    let known: Vec<Coverage> = [of_chart, of_year].into_iter().flatten().collect();
     let valued = services.valuations(user).await?;
     let trades = own_trades(services, user, &valued, &symbol).await?;
     let lists = services.watchlists(user).await?;
@@ -297,7 +303,8 @@ pub async fn show(
         positions,
         others,
         facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
-        year: quote.as_ref().and_then(|quote| extremes(&year, quote)),
+        year: quote.as_ref().zip(of_year).and_then(|(quote, of_year)| extremes(&year, &of_year, quote)),
+        covered: coverage::note(&known, today),
         provenance: provenance(services, quote.as_ref()),
         pace: price_pace::note_on_orders(services).await,
         transactions: trades
@@ -333,16 +340,16 @@ async fn bars_of(
     user: UserId,
     symbol: &Symbol,
     range: HistoryRange,
-) -> Result<Vec<Bar>, PageError> {
-    match services.history_for(Some(user), symbol, range).await {
-        Ok(bars) => Ok(bars),
+) -> Result<(Vec<Bar>, Option<Coverage>), PageError> {
+    match services.covered_history(Some(user), symbol, range).await {
+        Ok((bars, coverage)) => Ok((bars, Some(coverage))),
         Err(
             Error::NoPrice { .. }
             | Error::CallsUsedUp { .. }
             | Error::PriceUnconfirmed { .. }
             | Error::ClockBehind { .. }
             | Error::SourceUnavailable { .. },
-        ) => Ok(Vec::new()),
+        ) => Ok((Vec::new(), None)),
         Err(error) => Err(error.into()),
     }
 }
@@ -509,11 +516,13 @@ fn facts(quote: &Quote, last_session: Option<&Bar>) -> Vec<Fact> {
     facts
 }
 
-/// Low and high of the closes and extremes of a year, the newest price among them.
-fn extremes(year: &[Bar], quote: &Quote) -> Option<Extremes> {
+/// Low and high of the closes and extremes of a year, the newest price among them; of less than a year where there are no
+/// more prices.
+fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes> {
     let low = year.iter().map(|bar| &bar.low).min()?.min(&quote.price);
     let high = year.iter().map(|bar| &bar.high).max()?.max(&quote.price);
     Some(Extremes {
+        span: coverage::span_of_year(of_year),
         low: format::price(low),
         high: format::price(high),
         at: chart::position_between(quote.price.to_f64(), low.to_f64(), high.to_f64()),

@@ -214,6 +214,8 @@ async fn a_history_goes_as_far_back_as_its_range() {
     let week = mara.get("/api/v1/stocks/AAPL/history?range=1W&interval=1d").await.is(200);
     assert_json_snapshot!(week.json(), @r#"
     {
+      "first_on": "2026-11-18",
+      "is_covered": false,
       "items": [
         {
           "close": "6.00",
@@ -224,9 +226,78 @@ async fn a_history_goes_as_far_back_as_its_range() {
           "volume": 1000
         }
       ],
-      "next_cursor": null
+      "next_cursor": null,
+      "range_start": "2026-11-13"
     }
     "#);
+}
+
+/// A source that has 100 sessions: 1Y, 5Y and ALL are the same bars.
+#[tokio::test]
+async fn a_history_says_where_it_begins_and_whether_that_is_where_it_was_to_begin() {
+    let app = TestApp::spawn().await;
+    let first: chrono::NaiveDate = "2026-08-12".parse().unwrap();
+    for date in first.iter_days().take(100) {
+        app.close("AAPL", &date.to_string(), "120.00");
+        app.close("MSFT", &date.to_string(), "400.00");
+    }
+    for date in "2025-11-20".parse::<chrono::NaiveDate>().unwrap().iter_days().take(265) {
+        app.close("MSFT", &date.to_string(), "390.00");
+    }
+    let mara = app.register("mara").await;
+    for (symbol, range, start, first_on, is_covered) in [
+        ("AAPL", "1W", Some("2026-11-13"), "2026-11-13", true),
+        ("AAPL", "3M", Some("2026-08-20"), "2026-08-20", true),
+        ("AAPL", "YTD", Some("2026-01-01"), "2026-08-12", false),
+        ("AAPL", "1Y", Some("2025-11-20"), "2026-08-12", false),
+        ("AAPL", "5Y", Some("2021-11-20"), "2026-08-12", false),
+        ("AAPL", "ALL", None, "2026-08-12", true),
+        ("MSFT", "1Y", Some("2025-11-20"), "2025-11-20", true),
+        ("MSFT", "5Y", Some("2021-11-20"), "2025-11-20", false),
+    ] {
+        let told = mara.get(&format!("/api/v1/stocks/{symbol}/history?range={range}")).await.is(200).json();
+        let found = (told["range_start"].as_str(), told["first_on"].as_str(), &told["is_covered"]);
+        assert_eq!(found, (start, Some(first_on), &Value::from(is_covered)), "{symbol} {range}");
+    }
+    let none = mara.get("/api/v1/stocks/JPM/history?range=1Y").await.is(200).json();
+    assert_eq!((&none["first_on"], &none["is_covered"]), (&Value::Null, &Value::from(false)));
+    let browser = app.log_in("mara").await;
+    let page = async |of: &str| browser.get(&format!("/stocks/{of}")).await.is(200).text();
+    for (range, note) in [
+        ("1y", "Since 12 Aug 2026: all that the source gives. YTD, 5Y and All show the same."),
+        ("all", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: all that the source gives."),
+        ("1w", "YTD, 1Y, 5Y and All begin on 12 Aug 2026: all that the source gives."),
+    ] {
+        let page = page(&format!("AAPL?range={range}")).await;
+        assert!(page.contains(note), "{range}: {page}");
+        assert!(page.contains("Since 12 Aug 2026</span>") && !page.contains("52 weeks"), "{page}");
+    }
+    let covered = page("MSFT?range=1y").await;
+    assert!(covered.contains("52 weeks") && !covered.contains("all that the source gives"), "{covered}");
+    assert!(
+        page("MSFT?range=5y")
+            .await
+            .contains("Since 20 Nov 2025: all that the source gives. All shows the same.")
+    );
+}
+
+#[tokio::test]
+async fn the_chart_of_a_young_portfolio_says_since_when_there_is_it() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let portfolio = mara.open("1000.00").await;
+    app.at("2026-11-25T19:00:00Z");
+    app.work().await;
+    let browser = app.log_in("mara").await;
+    let page = async |range: &str| {
+        browser.get(&format!("/portfolios/{portfolio}?range={range}")).await.is(200).text()
+    };
+    let note = "Since 20 Nov 2026, when the portfolio was opened.";
+    for (range, is_told) in [("1y", true), ("1m", true), ("1w", true), ("all", false)] {
+        assert_eq!(page(range).await.contains(note), is_told, "{range}");
+    }
+    app.at("2026-12-01T19:00:00Z");
+    assert!(!page("1w").await.contains(note));
 }
 
 #[tokio::test]
