@@ -34,7 +34,7 @@ use refusal::Refusal;
 use transport::{Failure, Transport};
 use wire::Object;
 
-const SOURCE: &str = "alpha_vantage";
+pub const SOURCE: &str = "alpha_vantage";
 /// Sessions a series has that is not asked for in full, in days of the calendar.
 const COMPACT: TimeDelta = TimeDelta::days(130);
 /// How long what was refused to the key is not tried again.

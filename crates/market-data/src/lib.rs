@@ -20,6 +20,7 @@ mod source;
 mod yahoo;
 
 pub use actions_seen::ActionsSeen;
+pub use alpha_vantage::SOURCE as ALPHA_VANTAGE_SOURCE;
 pub use alpha_vantage::{
     AlphaVantage, AlphaVantageConfig, CompanyProfile, Entitlement, ListedStock, ListingState,
 };
@@ -34,4 +35,5 @@ pub use gateway::Gateway;
 pub use limits::{Limits, before_call};
 pub use simulated::{DEFAULT_SEED, Simulated, SimulatedModel};
 pub use source::{Catalogue, DailySeries, InvalidSetup, Now, QuoteSource};
+pub use yahoo::SOURCE as YAHOO_SOURCE;
 pub use yahoo::{History, Yahoo, YahooConfig};

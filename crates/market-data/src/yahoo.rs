@@ -33,7 +33,7 @@ use crumb::Crumbs;
 use events::Events;
 use transport::{Reply, Transport};
 
-const SOURCE: &str = "yahoo";
+pub const SOURCE: &str = "yahoo";
 /// Symbols asked for in one call.
 const MOST_AT_ONCE: usize = 50;
 /// How long quotes are asked for one by one after the way to many at once was closed.

@@ -96,6 +96,11 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The day of the newest row of all portfolios; `None` when there is none.
+pub fn newest_date(tx: &mut Tx<'_>) -> Result<Option<NaiveDate>, StoreError> {
+    Ok(portfolio_snapshots::table.select(diesel::dsl::max(portfolio_snapshots::date)).first(tx.conn)?)
+}
+
 /// The rows from `first` to `last`, both included, oldest first.
 pub fn window(
     tx: &mut Tx<'_>,

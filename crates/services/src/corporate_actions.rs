@@ -26,6 +26,7 @@ use persistence::{
 };
 
 use crate::Services;
+use crate::book_calendar::BookCalendar;
 use crate::desk::Noted;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
@@ -348,7 +349,8 @@ impl Services {
         let mut again = 0;
         if let Some(newest) = newest {
             let last = newest.min(self.market.calendar.last_closed(self.market.now()).date);
-            for session in self.market.calendar.sessions(since, last).collect::<Vec<_>>() {
+            let calendar = self.book_calendar().await?;
+            for session in calendar.sessions(since, last).collect::<Vec<_>>() {
                 let mut going = true;
                 let mut go_on = |_| {
                     going = alive();
@@ -810,7 +812,7 @@ pub(crate) fn mark_snapshots(
     calendar: Calendar,
     now: Timestamp,
 ) -> Stored<()> {
-    let session = calendar.booking_session(at);
+    let session = BookCalendar::load(tx, calendar)?.on(exchange_date(at)).booking_session(at);
     if session.closes_at > now || stale_since(tx)?.is_some_and(|since| since <= session.date) {
         return Ok(());
     }

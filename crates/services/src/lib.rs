@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod backups;
+mod book_calendar;
 pub mod clock;
 pub mod corporate_actions;
 pub mod coverage;

@@ -6,6 +6,7 @@ use domain::{Calendar, Money, PortfolioId, Snapshot, Timestamp, UserId};
 use persistence::{snapshots, transactions};
 
 use crate::Services;
+use crate::book_calendar::BookCalendar;
 use crate::error::{Error, Result};
 use crate::stocks::HistoryRange;
 
@@ -46,12 +47,14 @@ impl Services {
             return Err(Error::invalid("from", "must not be after the end of the window"));
         }
         let (first, last) = (first.unwrap_or(EARLIEST).max(EARLIEST), last.max(EARLIEST));
-        let (before, mut closes) = self
+        let current = self.market.calendar;
+        let (calendar, before, mut closes) = self
             .store
             .read(move |tx| {
-                let before = snapshots::last_before(tx, id, first)?;
+                let calendar = BookCalendar::load(tx, current)?;
+                let before = snapshots::last_before(tx, id, first)?.as_ref().map(close);
                 let window = snapshots::window(tx, id, first, last)?;
-                Ok::<_, Error>((before.as_ref().map(close), window.iter().map(close).collect::<Vec<_>>()))
+                Ok::<_, Error>((calendar, before, window.iter().map(close).collect::<Vec<_>>()))
             })
             .await?;
         if last == today {
@@ -60,7 +63,7 @@ impl Services {
             let total_value = valued.valuation.total_value;
             closes.push(Close { date: today, total_value, net_flow: Money::zero() });
         }
-        book_flows(self.market.calendar, before.as_ref(), &mut closes, &flows);
+        book_flows(&calendar, before.as_ref(), &mut closes, &flows);
         Ok(Performance::measure(before.as_ref(), closes))
     }
 
@@ -105,12 +108,14 @@ pub(crate) const LATEST: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expec
 /// Gives each day of the series the flows since the close before it in the series: where rows are still
 /// missing, because their session has just closed or nobody took them, the next day has theirs too.
 fn book_flows(
-    calendar: Calendar,
+    calendar: &BookCalendar,
     before: Option<&Close>,
     closes: &mut [Close],
     flows: &[(Timestamp, Money)],
 ) {
-    let is_before = |at: Timestamp, date| calendar.session(date).is_some_and(|day| at < day.closes_at);
+    // A row of a day without a session is from a market that was open around the clock.
+    let session = |date| calendar.session(date).or_else(|| Calendar::AroundTheClock.session(date));
+    let is_before = |at: Timestamp, date| session(date).is_some_and(|day| at < day.closes_at);
     let is_old = |at| before.is_some_and(|before| is_before(at, before.date));
     let mut flows = flows.iter().skip_while(|(at, _)| is_old(*at)).peekable();
     for close in closes {

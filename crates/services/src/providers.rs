@@ -11,6 +11,7 @@ use persistence::{
 use thiserror::Error;
 
 use crate::Services;
+use crate::book_calendar;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
 use crate::price_pace::{PriceIntervals, Wanted};
@@ -132,6 +133,7 @@ pub async fn claim_price_source(
                     let reason = format!(
                         "the price source was changed from {before} to {configured}, whose prices are others: order again"
                     );
+                    book_calendar::record_former_source(tx, before)?;
                     cancel_open_orders(tx, &reason, now)?
                 }
                 None => 0,

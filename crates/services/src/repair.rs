@@ -85,7 +85,8 @@ impl Services {
         self.noted.increase();
         self.reverse_splits().await?;
         let calendar = self.market.calendar;
-        if let Some(session) = first_snapshot.and_then(|date| calendar.session(date)) {
+        let books = self.book_calendar().await?;
+        if let Some(session) = first_snapshot.and_then(|date| books.session(date)) {
             self.store
                 .write(move |tx| mark_snapshots(tx, session.opens_at, calendar, now).map_err(Error::from))
                 .await?;

@@ -62,6 +62,8 @@ impl IdRange {
 /// Closing prices of one session, gathered as they are needed.
 struct Prices {
     session: Session,
+    /// The calendar of that session.
+    calendar: Calendar,
     /// At current prices instead, because the session is not over.
     in_progress: bool,
     asked_at: Timestamp,
@@ -86,18 +88,20 @@ impl Services {
         if date > self.market.calendar.booking_session(now).date {
             return Err(Error::invalid("date", "that session has not begun yet"));
         }
+        let calendar = self.book_calendar().await?;
         let session = Some(date)
             .filter(|date| *date >= EARLIEST)
-            .and_then(|date| self.market.calendar.session(date))
+            .and_then(|date| calendar.session(date))
             .ok_or_else(|| Error::invalid("date", "the market has no session on that day"))?;
         let in_progress = session.closes_at > now;
         // Before the close all there is counts, also what happened this very moment.
         let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
-        let previous_close = self.market.calendar.before(date).closes_at;
+        let previous_close = calendar.before(date).closes_at;
         if !in_progress {
             self.catch_up_actions(session.opens_at).await?;
         }
-        let mut prices = Prices { session, in_progress, asked_at: now, known: HashMap::new() };
+        let calendar = calendar.on(date);
+        let mut prices = Prices { session, calendar, in_progress, asked_at: now, known: HashMap::new() };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
         // The longer ago the close, the more of each journal has to be taken back.
@@ -150,7 +154,7 @@ impl Services {
             return Ok(());
         }
         let wanted = missing.clone();
-        let (date, calendar) = (prices.session.date, self.market.calendar);
+        let (date, calendar) = (prices.session.date, prices.calendar);
         // Prices of other sessions are converted to the shares of this one.
         let basis = session_basis(calendar, date);
         let (stocks, older, splits) = self

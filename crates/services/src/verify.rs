@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::journal::{Books, booked_since};
-use domain::share_basis::session_basis;
 use domain::split_check::{SplitVerdict, judge_split};
 use domain::{
     ActionId, AsTraded, Bar, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money,
@@ -24,6 +23,7 @@ use persistence::positions::Kept;
 use persistence::{Tx, corporate_actions, orders, portfolios, positions, snapshots, stocks, transactions};
 
 use crate::Services;
+use crate::book_calendar::BookCalendar;
 use crate::error::{Error, Result};
 use crate::performance::{EARLIEST, LATEST};
 
@@ -129,6 +129,7 @@ impl Services {
 
 /// Takes together what fits into memory.
 fn check_range(tx: &mut Tx<'_>, after: PortfolioId, last: PortfolioId, calendar: Calendar) -> Result<Report> {
+    let calendar = &BookCalendar::load(tx, calendar)?;
     let mut sizes: HashMap<PortfolioId, i64> = HashMap::new();
     let counted = transactions::sizes(tx, after, last)?.into_iter();
     let counted = counted.chain(orders::sizes(tx, after, last)?).chain(snapshots::sizes(tx, after, last)?);
@@ -160,7 +161,7 @@ fn check_range(tx: &mut Tx<'_>, after: PortfolioId, last: PortfolioId, calendar:
 fn check_window(
     tx: &mut Tx<'_>,
     rows: Vec<PortfolioRecord>,
-    calendar: Calendar,
+    calendar: &BookCalendar,
     known: &Known,
 ) -> Result<Report> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Report::default()) };
@@ -209,7 +210,12 @@ fn check_window(
 }
 
 /// One portfolio in pages.
-fn check_large(tx: &mut Tx<'_>, row: &PortfolioRecord, calendar: Calendar, known: &Known) -> Result<Report> {
+fn check_large(
+    tx: &mut Tx<'_>,
+    row: &PortfolioRecord,
+    calendar: &BookCalendar,
+    known: &Known,
+) -> Result<Report> {
     let after = PortfolioId(row.id.0 - 1);
     let finals = snapshots::window(tx, row.id, EARLIEST, LATEST)?;
     let finals: Vec<Snapshot> = finals.into_iter().filter(|row| !row.provisional).collect();
@@ -280,7 +286,7 @@ fn of<'a, T>(rows: &HashMap<PortfolioId, &'a [T]>, id: PortfolioId) -> &'a [T] {
 /// The check of one portfolio: its entries in the order of time, its orders, the end.
 struct Check<'a> {
     row: &'a PortfolioRecord,
-    calendar: Calendar,
+    calendar: &'a BookCalendar,
     /// Those still to come, oldest first.
     finals: std::slice::Iter<'a, Snapshot>,
     /// The next of them, with its session and the close before that.
@@ -301,7 +307,7 @@ impl<'a> Check<'a> {
     fn new(
         row: &'a PortfolioRecord,
         finals: &'a [Snapshot],
-        calendar: Calendar,
+        calendar: &'a BookCalendar,
         actions: Actions<'a>,
     ) -> Self {
         let mut check = Self {
@@ -574,7 +580,7 @@ struct Known {
 }
 
 impl Known {
-    fn load(tx: &mut Tx<'_>, calendar: Calendar) -> Result<Self> {
+    fn load(tx: &mut Tx<'_>, calendar: &BookCalendar) -> Result<Self> {
         let mut known = Self {
             by_id: HashMap::new(),
             by_stock: HashMap::new(),
@@ -606,7 +612,7 @@ impl Known {
     }
 
     /// The price that a split leads to expect and the first close after it, when they contradict each other.
-    fn contradiction(&self, split: &KnownAction, calendar: Calendar) -> Option<(Price, Price)> {
+    fn contradiction(&self, split: &KnownAction, calendar: &BookCalendar) -> Option<(Price, Price)> {
         let check = split.check.as_ref().filter(|check| !check.by_administrator)?;
         let is_booked = check.confirmation == SplitConfirmation::Confirmed && split.applied_at.is_some();
         split.ratio().filter(|_| is_booked)?;
@@ -614,15 +620,15 @@ impl Known {
         let (before_on, (before, source)) = bars.range(..split.action.ex_on).next_back()?;
         let (after_on, (after, _)) =
             bars.range(split.action.ex_on..).next().filter(|(_, (_, after))| after == source)?;
-        let before = AsTraded::new(before.close.clone(), session_basis(calendar, *before_on));
-        let expected = self.history(split.stock_id).convert(before, session_basis(calendar, *after_on));
+        let before = AsTraded::new(before.close.clone(), calendar.basis(*before_on));
+        let expected = self.history(split.stock_id).convert(before, calendar.basis(*after_on));
         let found = after.close.clone();
         (judge_split(&expected, &found) == SplitVerdict::Contradicted).then_some((expected, found))
     }
 
     /// Whether a fill's quoted price is in the shares of before or after a split that it should not be in: the day's bar
     /// contradicts it, and fits once the split is undone.
-    fn odd_basis(&self, entry: &JournalEntry, calendar: Calendar) -> Option<String> {
+    fn odd_basis(&self, entry: &JournalEntry, calendar: &BookCalendar) -> Option<String> {
         let (stock, receipt) = (entry.stock_id?, entry.receipt.as_ref()?);
         let bars = self.bars.get(&stock)?;
         let day = exchange_date(receipt.quoted_at);
@@ -631,7 +637,7 @@ impl Known {
         if source != receipt.source.as_str() {
             return None;
         }
-        let bar = AsTraded::new(bar.clone(), session_basis(calendar, *on));
+        let bar = AsTraded::new(bar.clone(), calendar.basis(*on));
         let bar = self.history(stock).convert(bar, entry.timestamp);
         let fits = |price: &Price| {
             (bar.low <= *price && *price <= bar.high)
@@ -860,7 +866,7 @@ impl Unpriced {
         self.holdings > MOST_HOLDINGS
     }
 
-    fn price(&mut self, tx: &mut Tx<'_>, calendar: Calendar) -> Result<Vec<Difference>> {
+    fn price(&mut self, tx: &mut Tx<'_>, calendar: &BookCalendar) -> Result<Vec<Difference>> {
         let wanted: BTreeSet<(StockId, NaiveDate)> = self
             .snapshots
             .iter()
@@ -877,11 +883,9 @@ impl Unpriced {
             let Some(on) = stock.delisted_on else { continue };
             if let Some((_, day, last)) = stocks::closes_on(tx, &[stock.id], on)?.pop() {
                 let splits = SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?);
-                let last = AsTraded::new(last, session_basis(calendar, day));
+                let last = AsTraded::new(last, calendar.basis(day));
                 let dates = wanted.iter().filter(|(id, date)| *id == stock.id && *date >= on);
-                closes.extend(
-                    dates.map(|of| (*of, splits.convert(last.clone(), session_basis(calendar, of.1)))),
-                );
+                closes.extend(dates.map(|of| (*of, splits.convert(last.clone(), calendar.basis(of.1)))));
             }
         }
         let mut differences = Vec::new();

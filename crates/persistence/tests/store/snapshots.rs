@@ -123,9 +123,11 @@ async fn windows_and_the_last_final_row_before_a_day() {
         snapshot(id, november(18), "2.00", false),
         snapshot(id, november(19), "3.00", true),
     ];
+    assert_eq!(db.read(snapshots::newest_date).await, None);
     for row in [2, 0, 1] {
         save(&db, vec![rows[row].clone()]).await;
     }
+    assert_eq!(db.read(snapshots::newest_date).await, Some(november(19)), "a provisional row counts");
     let window = |first, last| db.read(move |tx| snapshots::window(tx, id, november(first), november(last)));
     assert_eq!(window(17, 19).await, rows);
     assert_eq!(window(18, 18).await, rows[1..2]);

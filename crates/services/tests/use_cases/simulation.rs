@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::{Days, NaiveDate};
 use domain::{
     Attached, Bar, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, TradingMode,
 };
 use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
 use persistence::{installation, stocks};
+use services::performance::Window;
 use services::providers::claim_price_source;
 use services::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
 use services::stocks::HistoryRange;
@@ -332,4 +334,62 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
         assert_eq!(row.positions_value, bar.close.times(&quantity("2")), "{}", row.date);
     }
     exchange.assert_books_balance().await;
+}
+
+/// Practice and realistic trading in turns: snapshots of a weekend stay, none is taken on a closed day in the exchange view,
+/// and what the books say of the days before does not become wrong, also not around a split.
+#[tokio::test]
+async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let mut expected = Vec::new();
+    for (model, seed, first, last) in [
+        (SimulatedModel::V1, DEFAULT_SEED, "2026-11-20", "2026-11-23"),
+        (SimulatedModel::V2, 7, "2026-11-24", "2026-11-29"),
+        (SimulatedModel::V2Xnys, 7, "2026-11-30", "2026-12-06"),
+        // NFLX is split ten for one on the 7th, and the prices of the closes around it have nothing to do with each other.
+        (SimulatedModel::V2Xnys, 8, "2026-12-07", "2026-12-13"),
+        (SimulatedModel::V2, 8, "2026-12-14", "2026-12-20"),
+    ] {
+        let services =
+            exchange.process_on_market(|_, clock| Market::new(Arc::new(Simulated::of(model, seed)), clock));
+        exchange.at(&format!("{first}T15:00:00Z"));
+        exchange.claim(model.name(), true).await;
+        services.import_catalogue().await.unwrap();
+        let calendar = model.calendar();
+        for date in day(first).iter_days().take_while(|date| *date <= day(last)) {
+            // In a session of either view, and after its close.
+            for time in ["15:00:00", "23:30:00"] {
+                exchange.at(&format!("{date}T{time}Z"));
+                for run in services.due_runs().await.unwrap() {
+                    assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+                }
+                services.match_orders().await.unwrap();
+            }
+            if date == day("2026-11-20") {
+                for ticker in ["NFLX", "SPY"] {
+                    let buy = order(Side::Buy, ticker, shares("2"));
+                    services.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+                }
+            }
+        }
+        // Sessions that a market had before it was chosen, over a weekend, are caught up.
+        let next = expected.last().map_or(day(first), |last: &NaiveDate| last.succ_opt().unwrap());
+        expected.extend(calendar.sessions(next, day(last)).map(|session| session.date));
+        exchange.at(&format!("{}T05:30:00Z", day(last).succ_opt().unwrap()));
+        for run in services.due_runs().await.unwrap() {
+            assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        }
+        let dates: Vec<NaiveDate> = exchange.rows(sam).await.into_iter().map(|row| row.date).collect();
+        assert_eq!(dates, expected, "{model:?}");
+        assert!(exchange.rows(sam).await.iter().all(|row| !row.provisional), "{model:?}");
+        let report = services.verify(|_, _| ()).await.unwrap();
+        assert!(report.differences.is_empty(), "{model:?} {seed}: {:?}", report.differences);
+        // The deposit of the first day is in no later window.
+        let from = day(last).checked_sub_days(Days::new(1)).unwrap();
+        for window in [Window::default(), Window::Dates { from: Some(from), to: None }] {
+            let measured = services.performance(sam.user, sam.portfolio, window).await.unwrap();
+            assert!(measured.twr.is_none_or(|twr| twr.abs() < 0.2), "{model:?}: {measured:?}");
+        }
+    }
 }
