@@ -1,19 +1,21 @@
 //! A week of trading with a provider of real prices: thirty stocks that are held, five people who trade every day, and
-//! the calls that a key without a charge is allowed. The stand-in counts the calls as the provider would.
+//! the calls that the provider allows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta, Timelike};
+use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
 use domain::{Calendar, Freshness, OrderStatus, OrderTerms, Side, Timestamp, TradingMode, TransactionType};
-use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, Rules};
-use serde_json::{Map, Value, json};
+use market_data::ListedStock;
 use services::testing::FixedPrices;
-use services::{Clock, Error, Market, Services, TradingConfig};
+use services::{Clock, Error, Services, TradingConfig};
 use wiremock::matchers::any;
-use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+use wiremock::{Mock, MockServer};
+
+mod alpha_vantage;
+mod yahoo;
 
 use super::harness::{Exchange, Investor, day, gtc, moment, order, price, shares, symbol};
 
@@ -24,8 +26,6 @@ const EACH: usize = STOCKS / USERS;
 const BEGIN: &str = "2026-12-07T05:00:00Z";
 const END: &str = "2026-12-14T14:30:00Z";
 const STEP: TimeDelta = TimeDelta::minutes(30);
-/// A free key's calls of a day.
-const A_DAY: usize = 25;
 /// Two shares for one on Wednesday; a dividend on Thursday; half of the price lost on Tuesday.
 const SPLIT: (usize, &str) = (3, "2026-12-09");
 const DIVIDEND: (usize, &str, &str) = (10, "2026-12-10", "0.50");
@@ -76,86 +76,56 @@ struct Asked {
     refused: usize,
 }
 
-#[derive(Clone)]
-struct AlphaVantageStandIn {
-    clock: Clock,
-    asked: Arc<Mutex<Asked>>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    AlphaVantage,
+    Yahoo,
 }
 
-/// A close is told from two and a half hours after it.
-fn newest_told(now: Timestamp) -> NaiveDate {
-    Calendar::Xnys.last_closed(now - TimeDelta::minutes(150)).date
-}
-
-impl Respond for AlphaVantageStandIn {
-    fn respond(&self, request: &Request) -> ResponseTemplate {
-        let now = self.clock.wall();
-        let parameter = |name: &str| {
-            let found = request.url.query_pairs().find(|(key, _)| key == name);
-            found.map_or_else(String::new, |(_, value)| value.into_owned())
-        };
-        let (function, of) = (parameter("function"), parameter("symbol"));
-        let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
-        let mut asked = self.asked.lock().unwrap();
-        let today = asked.calls.entry(exchange_date(now)).or_default();
-        today.push(format!("{function} {of}").trim().to_owned());
-        if now >= moment(BEGIN) && today.len() > A_DAY {
-            asked.refused += 1;
-            return ok(
-                json!({"Information": "We have detected your API key and our standard API rate limit is 25 requests per day."}),
-            );
-        }
-        match function.as_str() {
-            "TIME_SERIES_DAILY" => {
-                let last = newest_told(now);
-                let mut days = Map::new();
-                for session in Calendar::Xnys.sessions(day("2026-11-30"), last) {
-                    let close = close(number(&of), session.date);
-                    let bar = json!({"1. open": close, "2. high": close, "3. low": close, "4. close": close, "5. volume": "1000"});
-                    days.insert(session.date.to_string(), bar);
-                }
-                ok(json!({ "Meta Data": { "2. Symbol": of }, "Time Series (Daily)": days }))
-            }
-            "LISTING_STATUS" => {
-                let rows: String = (0..STOCKS)
-                    .map(|n| {
-                        format!("{},Number {n} Corporation,NYSE,Stock,2000-01-03,null,Active\r\n", ticker(n))
-                    })
-                    .collect();
-                let head = "symbol,name,exchange,assetType,ipoDate,delistingDate,status\r\n";
-                ResponseTemplate::new(200).set_body_string(format!("{head}{rows}"))
-            }
-            "OVERVIEW" => {
-                ok(json!({"Symbol": of, "AssetType": "Common Stock", "Name": format!("{of} Corporation"),
-                "Exchange": "NYSE", "Currency": "USD", "Country": "USA", "Sector": "TECHNOLOGY"}))
-            }
-            "SPLITS" if of == ticker(SPLIT.0) => ok(json!({"symbol": of, "data": [
-                {"effective_date": SPLIT.1, "split_factor": "2.0000"}]})),
-            "DIVIDENDS" if of == ticker(DIVIDEND.0) => ok(json!({"symbol": of, "data": [
-                {"ex_dividend_date": DIVIDEND.1, "declaration_date": "2026-11-02", "record_date": DIVIDEND.1,
-                 "payment_date": "2026-12-28", "amount": DIVIDEND.2}]})),
-            "SPLITS" | "DIVIDENDS" => ok(json!({"symbol": of, "data": []})),
-            _ => ok(json!({})),
+impl Provider {
+    fn freshness(self) -> Freshness {
+        match self {
+            Self::AlphaVantage => Freshness::EndOfDay,
+            Self::Yahoo => Freshness::Delayed,
         }
     }
-}
 
-/// The key's limits, but calls may follow one another at once: the clock stands still between two steps.
-fn free_key() -> Rules {
-    Rules { min_gap: TimeDelta::zero(), ..Rules::ALPHA_VANTAGE_FREE }
-}
+    async fn mount(self, server: &MockServer, clock: &Clock, asked: &Arc<Mutex<Asked>>) {
+        let (clock, asked) = (clock.clone(), Arc::clone(asked));
+        let mock = match self {
+            Self::AlphaVantage => Mock::given(any()).respond_with(alpha_vantage::stand_in(clock, asked)),
+            Self::Yahoo => Mock::given(any()).respond_with(yahoo::stand_in(clock, asked)),
+        };
+        mock.mount(server).await;
+    }
 
-fn process(exchange: &Exchange, server: &MockServer, rules: Rules) -> Services {
-    exchange.process_on_market(|store, clock| {
-        let now = clock.clone();
-        let source = AlphaVantage::new(AlphaVantageConfig {
-            api_key: "TESTKEY0000".to_owned().into(),
-            base_url: server.uri().parse().unwrap(),
-            min_gap: Duration::ZERO,
-            now: Arc::new(move || now.wall().utc()),
-        });
-        Market::limited(Arc::new(source.unwrap()), rules, store, clock)
-    })
+    fn process(self, exchange: &Exchange, server: &MockServer, has_limits: bool) -> Services {
+        match self {
+            Self::AlphaVantage => alpha_vantage::process(exchange, server, has_limits),
+            Self::Yahoo => yahoo::process(exchange, server, has_limits),
+        }
+    }
+
+    /// What a price that is told with this time truly was.
+    fn true_price(self, stock: usize, at: Timestamp) -> u64 {
+        match self {
+            Self::AlphaVantage => {
+                let session = Calendar::Xnys.last_closed(at);
+                assert_eq!(session.closes_at, at, "a price of a close");
+                close_in_cents(stock, session.date)
+            }
+            Self::Yahoo => yahoo::price_in_cents(stock, at),
+        }
+    }
+
+    /// From one look at the market to the next.
+    fn step(self, at: Timestamp) -> TimeDelta {
+        let is_lively = || Calendar::Xnys.session_at(at - TimeDelta::minutes(30)).is_some();
+        match self {
+            Self::Yahoo if is_lively() || Calendar::Xnys.session_at(at).is_some() => TimeDelta::minutes(5),
+            _ => STEP,
+        }
+    }
 }
 
 struct Week {
@@ -163,6 +133,7 @@ struct Week {
     server: MockServer,
     asked: Arc<Mutex<Asked>>,
     process: Services,
+    provider: Provider,
     mode: TradingMode,
     users: Vec<Investor>,
     /// Of each session, when the book of closes had that of a stock.
@@ -171,18 +142,19 @@ struct Week {
     final_at: BTreeMap<NaiveDate, Timestamp>,
     refused_orders: Vec<String>,
     placed: usize,
+    /// Scheduled calls of the day that were used shortly before the close of each session.
+    used_by_close: BTreeMap<NaiveDate, u32>,
 }
 
 impl Week {
     /// Nobody holds anything yet, and no price is known.
-    async fn new_installation(mode: TradingMode) -> Self {
+    async fn new_installation(provider: Provider, mode: TradingMode) -> Self {
         let trading = TradingConfig { mode, ..TradingConfig::default() };
-        let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
+        let prices = FixedPrices::of(provider.freshness(), Calendar::Xnys);
         let exchange = Exchange::trading(prices, trading).await;
         exchange.at("2026-12-04T15:00:00Z");
         let (server, asked) = (MockServer::start().await, Arc::default());
-        let stand_in = AlphaVantageStandIn { clock: exchange.clock.clone(), asked: Arc::clone(&asked) };
-        Mock::given(any()).respond_with(stand_in).mount(&server).await;
+        provider.mount(&server, &exchange.clock, &asked).await;
         let listed = |n: usize| ListedStock {
             symbol: symbol(&ticker(n)),
             company_name: format!("Number {n} Corporation"),
@@ -191,7 +163,7 @@ impl Week {
             listed_on: None,
             delisted_on: None,
         };
-        let process = process(&exchange, &server, free_key());
+        let process = provider.process(&exchange, &server, true);
         process.keep_listings((0..STOCKS).map(listed).collect()).await.unwrap();
         let mut users = Vec::new();
         for user in 0..USERS {
@@ -203,21 +175,22 @@ impl Week {
             server,
             asked,
             process,
+            provider,
             mode,
             users,
             had_close: HashMap::new(),
             final_at: BTreeMap::new(),
             refused_orders: Vec::new(),
             placed: 0,
+            used_by_close: BTreeMap::new(),
         }
     }
 
     /// Five people have bought six stocks each on the Friday before, with the help of a key that has no limits.
-    async fn with_thirty_stocks(mode: TradingMode) -> Self {
-        let week = Self::new_installation(mode).await;
+    async fn with_thirty_stocks(provider: Provider, mode: TradingMode) -> Self {
+        let week = Self::new_installation(provider, mode).await;
         let exchange = &week.exchange;
-        let unlimited = Rules { per_minute: None, per_day: None, first_sights_per_user: None, ..free_key() };
-        let before = process(exchange, &week.server, unlimited);
+        let before = provider.process(exchange, &week.server, false);
         exchange.at("2026-12-04T15:00:00Z");
         for (user, who) in week.users.iter().enumerate() {
             for n in user * EACH..(user + 1) * EACH {
@@ -344,22 +317,17 @@ impl Week {
             }
             self.work().await;
             self.look().await;
+            if local.time() == NaiveTime::from_hms_opt(15, 30, 0).unwrap() {
+                let pots = self.process.provider_state().await.unwrap().limits.unwrap().pots;
+                let scheduled = pots.iter().find(|pot| pot.name == "scheduled").unwrap();
+                self.used_by_close.insert(local.date(), scheduled.used);
+            }
             if local.time() == NaiveTime::from_hms_opt(23, 30, 0).unwrap() {
                 session += 1;
             }
-            at = at + STEP;
+            at = at + self.provider.step(at);
         }
     }
-}
-
-/// What a fill may have been made at: the close of the session that its receipt names, in new shares once the split is
-/// known.
-fn true_close(stock: usize, quoted_at: Timestamp, knows_of_split: bool) -> u64 {
-    let session = Calendar::Xnys.last_closed(quoted_at);
-    assert_eq!(session.closes_at, quoted_at, "a price of a close");
-    let cents = close_in_cents(stock, session.date);
-    let split = Calendar::Xnys.session(day(SPLIT.1)).unwrap().opens_at;
-    if stock == SPLIT.0 && quoted_at < split && knows_of_split { cents / 2 } else { cents }
 }
 
 fn cents(price: &domain::Price) -> u64 {
@@ -367,7 +335,15 @@ fn cents(price: &domain::Price) -> u64 {
 }
 
 impl Week {
-    /// Every order was filled at a close that was allowed for it. Answers how many market orders have ended without.
+    /// What a fill may have been made at: the price of the time that its receipt names, in new shares once the split is
+    /// known.
+    fn true_price(&self, stock: usize, quoted_at: Timestamp, knows_of_split: bool) -> u64 {
+        let cents = self.provider.true_price(stock, quoted_at);
+        let split = Calendar::Xnys.session(day(SPLIT.1)).unwrap().opens_at;
+        if stock == SPLIT.0 && quoted_at < split && knows_of_split { cents / 2 } else { cents }
+    }
+
+    /// Every order was filled at a price that was allowed for it. Answers how many market orders have ended without.
     async fn assert_fills_are_allowed(&self) -> usize {
         let mut unfilled = 0;
         for who in &self.users {
@@ -381,12 +357,12 @@ impl Week {
                 for fill in &placed.fills {
                     let receipt = fill.receipt.as_ref().unwrap();
                     let told = format!("{order:?} {fill:?}");
-                    let close = true_close(
+                    let price = self.true_price(
                         number(order.symbol.as_str()),
                         receipt.quoted_at,
                         split.is_some_and(|split| fill.id > Some(split)),
                     );
-                    assert_eq!(cents(&receipt.quoted_price), close, "{told}");
+                    assert_eq!(cents(&receipt.quoted_price), price, "{told}");
                     assert_eq!(fill.price.as_ref(), Some(&receipt.quoted_price), "{told}");
                     assert!(fill.timestamp - receipt.quoted_at <= TimeDelta::days(5), "{told}");
                     if self.mode == TradingMode::Realistic {
@@ -406,45 +382,6 @@ impl Week {
             }
         }
         unfilled
-    }
-
-    /// The calls of a day are never more than the key has, and few of them are in vain.
-    fn assert_calls_are_well_used(&self) {
-        let asked = self.asked.lock().unwrap();
-        assert_eq!(asked.refused, 0, "the provider refused none");
-        let week = asked.calls.range(day("2026-12-07")..=day("2026-12-13"));
-        let series = week.flat_map(|(_, calls)| calls).filter(|call| call.starts_with("TIME_SERIES"));
-        let gained = self.had_close.keys().filter(|(_, session)| *session >= day("2026-12-07")).count();
-        // One answer may bring two closes, but one that brings none is rare: three an evening, before they are told.
-        assert!(series.count() <= gained + 15, "{gained} closes: {:?}", asked.calls);
-    }
-
-    /// Of thirty closes a session at least twenty are there when the next one opens: fifteen calls of the jobs after six
-    /// in the morning, and at night what people have left of their ten, which is five here. With 25 calls a day less
-    /// those for news and profiles each stock is asked for at least every second day, and on two days without a session everything is caught
-    /// up.
-    fn assert_closes_come_in_time(&self) {
-        for session in Calendar::Xnys.sessions(day("2026-12-07"), day("2026-12-11")) {
-            let later = session.date.succ_opt().unwrap();
-            let next: Vec<_> = Calendar::Xnys.sessions(later, day("2026-12-20")).take(2).collect();
-            let there = |by: Timestamp| {
-                (0..STOCKS)
-                    .filter(|n| self.had_close.get(&(*n, session.date)).is_some_and(|at| *at <= by))
-                    .count()
-            };
-            let friday = session.date == day("2026-12-11");
-            let expected = if friday { STOCKS } else { 20 };
-            assert!(there(next[0].opens_at) >= expected, "{}: {}", session.date, there(next[0].opens_at));
-            assert!(
-                friday || there(next[1].opens_at) == STOCKS,
-                "{}: {}",
-                session.date,
-                there(next[1].opens_at)
-            );
-            let by = if friday { next[0].opens_at } else { next[1].opens_at };
-            let final_at = self.final_at.get(&session.date);
-            assert!(final_at.is_some_and(|at| *at <= by), "{}: final {final_at:?}", session.date);
-        }
     }
 
     async fn assert_bars_are_true(&self) {
@@ -485,73 +422,16 @@ impl Week {
             self.asked.lock().unwrap().calls
         );
     }
-}
 
-async fn week_of(mode: TradingMode) -> Week {
-    let mut week = Week::with_thirty_stocks(mode).await;
-    week.pass().await;
-    assert_eq!(week.refused_orders, [""; 0]);
-    assert_eq!(week.placed, USERS * 6 * 5);
-    week.assert_calls_are_well_used();
-    week.assert_closes_come_in_time();
-    week.assert_bars_are_true().await;
-    week.assert_events_are_booked().await;
-    week.exchange.assert_books_balance().await;
-    week
-}
-
-/// What README.md promises: how many stocks a new installation with a free key comes to have, when five people want thirty.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_installation_comes_to_have_thirty_stocks_within_the_week() {
-    let week = Week::new_installation(TradingMode::Practice).await;
-    let mut held = BTreeMap::new();
-    let mut at = moment(BEGIN);
-    while at <= moment(END) {
-        if week.exchange.now() < at {
-            week.exchange.clock.set(at);
-        }
-        let local = in_new_york(at);
-        // Everybody looks for what is missing, once an hour while people are awake.
-        if (9..22).contains(&local.hour()) && local.minute() == 0 {
-            for (user, who) in week.users.iter().enumerate() {
-                for n in user * EACH..(user + 1) * EACH {
-                    let ten = order(Side::Buy, &ticker(n), shares("10"));
-                    let has = week.exchange.journal(*who).await;
-                    let stock = week.process.stored_stock(&symbol(&ticker(n))).await;
-                    if stock.is_ok_and(|stock| has.iter().any(|entry| entry.stock_id == Some(stock.id))) {
-                        continue;
-                    }
-                    let refused = week.process.place_order(who.user, who.portfolio, ten).await.err();
-                    let is_told = |error: &Error| {
-                        matches!(error, Error::NoPrice { retry_at: Some(_), .. } | Error::CallsUsedUp { .. })
-                    };
-                    assert!(refused.as_ref().is_none_or(is_told), "{refused:?}");
-                }
-            }
-        }
-        week.work().await;
-        held.insert(local.date(), week.held().await);
-        at = at + STEP;
+    /// A week that has passed, with books that are right.
+    async fn lived(provider: Provider, mode: TradingMode) -> Self {
+        let mut week = Self::with_thirty_stocks(provider, mode).await;
+        week.pass().await;
+        assert_eq!(week.refused_orders, [""; 0]);
+        assert_eq!(week.placed, USERS * 6 * 5);
+        week.assert_bars_are_true().await;
+        week.assert_events_are_booked().await;
+        week.exchange.assert_books_balance().await;
+        week
     }
-    for (date, least) in [("2026-12-07", 10), ("2026-12-08", 18), ("2026-12-10", STOCKS)] {
-        assert!(held[&day(date)] >= least, "{date}: {held:?}");
-    }
-    assert_eq!(week.asked.lock().unwrap().refused, 0);
-    week.exchange.assert_books_balance().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_stocks_and_a_free_key_with_trading_at_any_time() {
-    let week = week_of(TradingMode::Practice).await;
-    // Nearly all fill at the newest close at once; the others wait for one that is due.
-    let unfilled = week.assert_fills_are_allowed().await;
-    assert!(unfilled <= USERS, "{unfilled}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_stocks_and_a_free_key_with_trading_by_the_hours_of_the_exchange() {
-    let week = week_of(TradingMode::Realistic).await;
-    // Five stocks a session are ordered at the market by somebody at 10 and at 22, and ten stocks wait for their turn.
-    let unfilled = week.assert_fills_are_allowed().await;
-    assert!(unfilled <= 30, "{unfilled}");
 }
