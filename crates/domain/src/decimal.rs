@@ -579,7 +579,7 @@ mod tests {
         (mantissas(), scale).prop_map(|(mantissa, scale)| BigDecimal::new(mantissa, scale))
     }
 
-    /// Halves and their neighbours, where rounding decides.
+    /// Halves and their neighbors, where rounding decides.
     fn ties() -> impl Strategy<Value = BigDecimal> {
         (any::<i32>(), 2_i64..9, -1_i64..=1).prop_map(|(whole, scale, off)| {
             let tie = (i64::from(whole) * 10 + 5) * 10_i64.pow(u32::try_from(scale).unwrap() - 1) + off;
@@ -587,7 +587,7 @@ mod tests {
         })
     }
 
-    /// Two, of which the other is often the same number with more decimals, or its neighbour.
+    /// Two, of which the other is often the same number with more decimals, or its neighbor.
     fn pairs() -> impl Strategy<Value = (BigDecimal, BigDecimal)> {
         let near = (decimals(), 0_i64..45, -1_i64..=1).prop_map(|(value, more, off)| {
             let (mantissa, scale) =

@@ -354,7 +354,7 @@ impl Books {
     ///
     /// # Errors
     /// When the entry cannot have happened: more sold than held, a trade without stock, quantity or price,
-    /// an amount that is not what quantity and price give, or a realised result that is not; a split of other shares
+    /// an amount that is not what quantity and price give, or a realized result that is not; a split of other shares
     /// than there are.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), String> {
         self.apply_after(entry, &[])

@@ -932,7 +932,7 @@ mod tests {
     }
 
     proptest! {
-        /// Realised + unrealised = market value + signed flows of the stock, cash moves only by the flows, and
+        /// Realized + unrealized = market value + signed flows of the stock, cash moves only by the flows, and
         /// the journal alone gives the same books.
         #[test]
         fn profit_and_loss_add_up(trades in trades(), mark in 1_i64..200_000) {

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::money::{AveragePrice, average_price};
 use crate::{Money, Quantity};
 
-/// A holding of one stock. Nothing held is a position too: its realised result stays.
+/// A holding of one stock. Nothing held is a position too: its realized result stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub quantity: Quantity,
@@ -34,7 +34,7 @@ impl Position {
         self.cost_basis += cost;
     }
 
-    /// Removes shares that brought `proceeds` (commission deducted) and answers the realised result.
+    /// Removes shares that brought `proceeds` (commission deducted) and answers the realized result.
     /// The cost that leaves is `cost_basis × sold / held`, half-even to the cent; a full sell takes the rest.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Buy 10 at 100 and 10 at 120, sell 15 at 130: average 110, realised 300, 5 left at 110.
+    /// Buy 10 at 100 and 10 at 120, sell 15 at 130: average 110, realized 300, 5 left at 110.
     #[test]
     fn average_cost_by_hand() {
         let mut position = Position::default();

@@ -167,7 +167,7 @@ impl Valuation {
         valuation
     }
 
-    /// What the portfolio has earned: realised, unrealised and dividends. Commissions are in the cost of shares and in
+    /// What the portfolio has earned: realized, unrealized and dividends. Commissions are in the cost of shares and in
     /// what they brought.
     pub fn total_gain(&self) -> Money {
         self.realized_pnl.clone() + &self.unrealized_pnl + &self.dividends

@@ -264,7 +264,7 @@ fn a_holding_that_a_split_leaves_nothing_of_is_a_loss() {
 }
 
 #[test]
-fn open_orders_are_put_into_new_shares_in_their_owners_favour() {
+fn open_orders_are_put_into_new_shares_in_their_owners_favor() {
     let mut desk = Desk::with_cash("100000");
     desk.trade(Side::Buy, "100", "100", at(1));
     let terms = [
@@ -453,7 +453,7 @@ fn cents(cents: i64) -> String {
 }
 
 proptest! {
-    /// Total gain = realised + unrealised + dividends, which is what value and flows give, and the journal alone gives
+    /// Total gain = realized + unrealized + dividends, which is what value and flows give, and the journal alone gives
     /// the same books.
     #[test]
     fn profit_and_loss_add_up_with_splits_and_dividends(events in events(), mark in 1_i64..200_000) {

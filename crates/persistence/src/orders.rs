@@ -372,7 +372,7 @@ pub fn open_ids_of_stock(
         .load(tx.conn)?)
 }
 
-/// Spelled as in the index, which a planner recognises only so.
+/// Spelled as in the index, which a planner recognizes only so.
 pub(crate) fn is_open() -> SqlLiteral<Bool> {
     sql("orders.status IN ('held', 'accepted', 'partially_filled')")
 }

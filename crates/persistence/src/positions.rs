@@ -1,4 +1,4 @@
-//! Shares held, one row per portfolio and stock. A row stays when all is sold: it keeps the realised result.
+//! Shares held, one row per portfolio and stock. A row stays when all is sold: it keeps the realized result.
 
 use std::collections::{BTreeMap, HashMap};
 

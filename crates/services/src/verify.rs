@@ -79,7 +79,7 @@ impl Report {
 }
 
 impl Services {
-    /// Checks all portfolios: cash, positions, cost basis, realised results, what is kept for orders, orders against
+    /// Checks all portfolios: cash, positions, cost basis, realized results, what is kept for orders, orders against
     /// their fills, and final snapshots. `progress` is told how many are done, and of how many; ones that are opened
     /// meanwhile are left out.
     ///

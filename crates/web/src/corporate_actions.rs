@@ -104,7 +104,7 @@ pub fn sentence(entry: &JournalEntry) -> Option<String> {
             };
             let corrected = match &entry.realized_pnl {
                 Some(by) => {
-                    format!(" What sales since then had realised was corrected by {}.", format::gain(by).text)
+                    format!(" What sales since then had realized was corrected by {}.", format::gain(by).text)
                 }
                 None => String::new(),
             };
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(
             sentence(&late).unwrap(),
             "3 for 2 split: 10 became 15 shares. It took effect on 2 Dec 2026 and was booked when it became known. \
-             What sales since then had realised was corrected by +675.00."
+             What sales since then had realized was corrected by +675.00."
         );
         let dividend = BookedTerms::Dividend { per_share: PerShare::from_scaled(2_575, 4).unwrap() };
         assert_eq!(

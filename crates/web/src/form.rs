@@ -96,7 +96,7 @@ fn label(field: &str) -> String {
         "stop_loss" => "Stop-loss".to_owned(),
         "stop_loss_limit" => "Its limit".to_owned(),
         "take_profit" => "Take-profit".to_owned(),
-        other => format::capitalised(&other.replace('_', " ")),
+        other => format::capitalized(&other.replace('_', " ")),
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub const UNKNOWN: &str = "—";
 const MINUS: char = '\u{2212}';
 
-/// A gain or a loss: the sign is in the text, the arrow and the colour come from the class.
+/// A gain or a loss: the sign is in the text, the arrow and the color come from the class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Delta {
     pub text: String,
@@ -315,7 +315,7 @@ pub fn plural(number: usize, one: &str, many: &str) -> String {
 
 /// A sentence out of what an error says: first letter large, a stop at the end.
 pub fn sentence(text: &str) -> String {
-    stopped(&capitalised(text))
+    stopped(&capitalized(text))
 }
 
 /// With a stop at the end.
@@ -323,7 +323,7 @@ pub fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
-pub fn capitalised(text: &str) -> String {
+pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

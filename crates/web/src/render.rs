@@ -149,7 +149,7 @@ pub fn source_name(source: &str) -> String {
     match source.split('/').next().unwrap_or(source) {
         "simulated" => "the built-in market".to_owned(),
         "yahoo" => "Yahoo Finance".to_owned(),
-        other => other.split('_').map(format::capitalised).collect::<Vec<_>>().join(" "),
+        other => other.split('_').map(format::capitalized).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -59,7 +59,7 @@ async fn a_market_buy_fills_at_the_ask_with_a_receipt() {
     exchange.assert_books_balance().await;
 }
 
-/// Bought 10 at 100.00 and 10 at 120.00, sold 15 at 130.00: average 110.00, 300.00 realised, 5 left.
+/// Bought 10 at 100.00 and 10 at 120.00, sold 15 at 130.00: average 110.00, 300.00 realized, 5 left.
 #[tokio::test]
 async fn a_market_sell_fills_at_the_bid_and_realises_against_the_average() {
     let exchange = Exchange::new().await;

@@ -79,7 +79,7 @@ pub struct Valuation<'a> {
     dividends: &'a Money,
     /// Owed from the day a stock trades without it until it is paid; part of the total value.
     dividends_receivable: &'a Money,
-    /// Realised, unrealised and dividends. Commissions are in the cost of shares and in what they brought.
+    /// Realized, unrealized and dividends. Commissions are in the cost of shares and in what they brought.
     total_gain: Money,
     /// The market time for which prices were asked.
     valued_at: Timestamp,

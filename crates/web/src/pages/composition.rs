@@ -19,17 +19,17 @@ const RECEIVABLE: &str = "Dividends receivable";
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]
-    colour: String,
+    color: String,
 }
 
-/// What the colours of the treemap mean.
+/// What the colors of the treemap mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Colour {
+enum Color {
     Gain,
     Day,
 }
 
-impl Colour {
+impl Color {
     fn step(self) -> f64 {
         match self {
             Self::Gain => 0.08,
@@ -50,9 +50,9 @@ struct View {
     portfolio: Named,
     total: String,
     as_of: Moment,
-    colours: Vec<Choice>,
-    colour_is: &'static str,
-    colour_step: String,
+    colors: Vec<Choice>,
+    color_is: &'static str,
+    color_step: String,
     cells: Vec<MapCell>,
     holdings: Vec<Row>,
     sectors: Vec<Sector>,
@@ -63,11 +63,11 @@ struct View {
 #[derive(Serialize)]
 struct MapCell {
     area: Cell,
-    /// The class of the colour.
+    /// The class of the color.
     heat: &'static str,
     name: String,
     weight: String,
-    colour: String,
+    color: String,
 }
 
 #[derive(Serialize)]
@@ -104,13 +104,13 @@ pub async fn show(
 ) -> PageResult {
     let valued = state.services.valuation(signed.account.id, *id).await?;
     let composition = Composition::of(&valued.valuation);
-    let colour = if asked.colour == "day" { Colour::Day } else { Colour::Gain };
-    let view = view(&valued, &composition, colour);
+    let color = if asked.color == "day" { Color::Day } else { Color::Gain };
+    let view = view(&valued, &composition, color);
     let title = format!("Composition of {}", view.portfolio.name);
     shell.show("composition.html", Nav::Composition, title, &view)
 }
 
-fn view(valued: &ValuedPortfolio, composition: &Composition, colour: Colour) -> View {
+fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> View {
     let ValuedPortfolio { portfolio, valuation, valued_at } = valued;
     // Holdings, cash, and what is owed where there is any: the order of rows and names.
     let receivable = Some(composition.dividends_receivable.weight).filter(|weight| *weight > 0.0);
@@ -119,24 +119,24 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, colour: Colour) -> 
     let tenths = tenths_of_percent(&weights);
     let newest = valuation.holdings.iter().map(|holding| holding.quote.as_of).max();
     let base = format!("/portfolios/{}/composition", portfolio.id);
-    let colours = [("Colour by gain", Colour::Gain, "gain"), ("by today", Colour::Day, "day")]
+    let colors = [("Color by gain", Color::Gain, "gain"), ("by today", Color::Day, "day")]
         .into_iter()
         .map(|(label, one, name)| Choice {
             label: label.to_owned(),
-            href: format!("{base}?colour={name}"),
-            current: one == colour,
+            href: format!("{base}?color={name}"),
+            current: one == color,
         })
         .collect();
     View {
         total: format::money(&valuation.total_value),
         as_of: format::second_seen_at(newest.unwrap_or(*valued_at), *valued_at),
-        colours,
-        colour_is: match colour {
-            Colour::Gain => "unrealised gain",
-            Colour::Day => "the price’s change today",
+        colors,
+        color_is: match color {
+            Color::Gain => "unrealized gain",
+            Color::Day => "the price’s change today",
         },
-        colour_step: format!("{:.0}%", colour.step() * 100.0),
-        cells: cells(valuation, &weights, &tenths, colour),
+        color_step: format!("{:.0}%", color.step() * 100.0),
+        cells: cells(valuation, &weights, &tenths, color),
         holdings: rows(valuation, &weights, &tenths),
         sectors: sectors(composition),
         concentration: composition
@@ -152,7 +152,7 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, colour: Colour) -> 
 }
 
 /// Largest first, cash where its size puts it.
-fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], colour: Colour) -> Vec<MapCell> {
+fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], color: Color) -> Vec<MapCell> {
     let mut order: Vec<usize> = (0..weights.len()).filter(|index| weights[*index] > 0.0).collect();
     order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
     let sorted: Vec<f64> = order.iter().map(|index| weights[*index]).collect();
@@ -161,22 +161,22 @@ fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], colour: Colour)
         .zip(treemap::layout(&sorted))
         .map(|(index, area)| {
             let holding = valuation.holdings.get(index);
-            let ratio = holding.and_then(|holding| colour.of(holding));
+            let ratio = holding.and_then(|holding| color.of(holding));
             MapCell {
                 area,
-                heat: ratio.map_or("h-0", |ratio| heat(ratio / colour.step())),
+                heat: ratio.map_or("h-0", |ratio| heat(ratio / color.step())),
                 name: holding.map_or_else(
                     || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
                     |holding| holding.listing.symbol.to_string(),
                 ),
                 weight: format::weight(tenths[index]),
-                colour: ratio.map_or_else(String::new, |ratio| format::percent_gain(ratio).text),
+                color: ratio.map_or_else(String::new, |ratio| format::percent_gain(ratio).text),
             }
         })
         .collect()
 }
 
-/// Nine steps of colour around zero.
+/// Nine steps of color around zero.
 fn heat(steps: f64) -> &'static str {
     match steps {
         s if s >= 3.0 => "h-p4",
@@ -274,7 +274,7 @@ fn concentration_note(level: ConcentrationLevel) -> String {
         ConcentrationLevel::Moderate => "between 0.10 and 0.18",
         ConcentrationLevel::Concentrated => "above 0.18",
     };
-    let level = format::capitalised(level.as_str());
+    let level = format::capitalized(level.as_str());
     format!("{level}: {bounds}. Over the holdings alone, cash left out. A fund counts as one holding.")
 }
 
@@ -283,7 +283,7 @@ mod tests {
     use super::heat;
 
     #[test]
-    fn colours_deepen_with_distance_from_zero() {
+    fn colors_deepen_with_distance_from_zero() {
         let classes = [-9.0, -2.5, -1.0, -0.1, 0.0, 0.1, 1.0, 2.9, 3.0].map(heat);
         assert_eq!(classes, ["h-n4", "h-n3", "h-n2", "h-n1", "h-0", "h-p1", "h-p2", "h-p3", "h-p4"]);
     }

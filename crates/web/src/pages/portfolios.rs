@@ -42,7 +42,7 @@ impl From<&PortfolioSummary> for Named {
     }
 }
 
-/// Gain since the portfolio was opened: all results, realised or not, and dividends.
+/// Gain since the portfolio was opened: all results, realized or not, and dividends.
 pub(super) fn total_gain(valuation: &Valuation) -> Money {
     valuation.total_gain()
 }

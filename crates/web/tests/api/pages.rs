@@ -746,7 +746,7 @@ async fn a_page_s_questions_that_make_no_sense_are_answered_with_a_page() {
         format!("{own}/orders?cursor=nonsense&status=x&symbol=%3Cb%3E"),
         format!("{own}?type=x&time_in_force=y&trail_unit=z&limit_price=%3Cb%3E"),
         format!("{own}/transactions?type=nonsense&symbol=%20x%20y"),
-        format!("{own}/composition?colour=nonsense"),
+        format!("{own}/composition?color=nonsense"),
         "/stocks/AAPL?range=nonsense".to_owned(),
         "/stocks?search=%25".to_owned(),
         "/watchlist?list=nonsense".to_owned(),

@@ -223,15 +223,15 @@ async fn a_body_has_64_kib_at_most() {
 async fn unknown_and_wrong_fields_are_named() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
-    let unknown = mara.post(PORTFOLIOS, json!({"name": "Growth", "colour": "red"})).await;
+    let unknown = mara.post(PORTFOLIOS, json!({"name": "Growth", "color": "red"})).await;
     assert_json_snapshot!(unknown.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "body: unknown field `colour`, expected one of `name`, `description`, `cash_balance` at line 1 column 9.",
+      "detail": "body: unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 9.",
       "errors": [
         {
           "field": "body",
-          "message": "unknown field `colour`, expected one of `name`, `description`, `cash_balance` at line 1 column 9"
+          "message": "unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 9"
         }
       ],
       "status": 422,
@@ -241,15 +241,15 @@ async fn unknown_and_wrong_fields_are_named() {
     "#);
     let twice = mara.post_text(PORTFOLIOS, r#"{"name": "a", "name": "b"}"#).await.fields();
     assert!(twice[0].contains("duplicate field `name`"), "{twice:?}");
-    let query = mara.get(&format!("{PORTFOLIOS}?colour=red")).await;
+    let query = mara.get(&format!("{PORTFOLIOS}?color=red")).await;
     assert_json_snapshot!(query.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "query: unknown field `colour`, expected one of `archived`, `limit`, `cursor`.",
+      "detail": "query: unknown field `color`, expected one of `archived`, `limit`, `cursor`.",
       "errors": [
         {
           "field": "query",
-          "message": "unknown field `colour`, expected one of `archived`, `limit`, `cursor`"
+          "message": "unknown field `color`, expected one of `archived`, `limit`, `cursor`"
         }
       ],
       "status": 422,

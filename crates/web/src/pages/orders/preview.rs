@@ -229,7 +229,7 @@ fn view(
 fn leg(order: &Order) -> Leg {
     let (label, condition) = told::condition(order);
     Leg {
-        name: format::capitalised(&told::kind(order)),
+        name: format::capitalized(&told::kind(order)),
         condition: format!("{} {condition}", label.to_lowercase()),
     }
 }
@@ -324,7 +324,7 @@ fn confirm(preview: &OrderPreview) -> Vec<Line> {
     let OrderPreview { order, stock, .. } = preview;
     let line = |label, value: String| Line { label, value };
     let mut lines = vec![
-        line("Side", format::capitalised(order.side.as_str())),
+        line("Side", format::capitalized(order.side.as_str())),
         line("Symbol", stock.listing.symbol.to_string()),
     ];
     match &order.size {

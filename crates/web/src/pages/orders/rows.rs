@@ -93,7 +93,7 @@ pub fn open_rows(orders: &[OrderWithFills], last: &HashMap<Symbol, Price>, now: 
             OpenRow {
                 id: order.id.to_string(),
                 name: name(order),
-                side: format::capitalised(order.side.as_str()),
+                side: format::capitalized(order.side.as_str()),
                 symbol: order.symbol.clone(),
                 kind: told::kind(order),
                 leg,
@@ -101,7 +101,7 @@ pub fn open_rows(orders: &[OrderWithFills], last: &HashMap<Symbol, Price>, now: 
                 label,
                 condition,
                 last: last.map_or_else(|| format::UNKNOWN.to_owned(), format::price),
-                // A distance is no gain: it has a sign and no colour.
+                // A distance is no gain: it has a sign and no color.
                 distance: distance.map(|ratio| Delta { tone: "", ..format::percent_gain(ratio) }),
                 good: told::good_until(order, now),
                 reserved: told::reserved(order),
@@ -125,7 +125,7 @@ impl OrderRow {
         Self {
             id: order.id.to_string(),
             name: name(order),
-            side: format::capitalised(order.side.as_str()),
+            side: format::capitalized(order.side.as_str()),
             symbol: order.symbol.clone(),
             kind: told::kind(order),
             leg,

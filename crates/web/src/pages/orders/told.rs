@@ -72,7 +72,7 @@ pub fn quantity(order: &Order) -> String {
 
 /// `Buy 10 AAPL`, `Sell AAPL for 500.00`: what was asked for.
 pub fn intent(order: &Order, name: &str) -> String {
-    let side = format::capitalised(order.side.as_str());
+    let side = format::capitalized(order.side.as_str());
     match &order.size {
         OrderSize::Quantity(whole) => format!("{side} {} {name}", format::quantity(whole)),
         OrderSize::Notional(notional) => format!("{side} {name} for {}", format::money(notional)),
