@@ -236,6 +236,7 @@ impl QuoteSource for Yahoo {
     async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         let mut answers = HashMap::with_capacity(symbols.len());
         let mut refused: Option<QuoteError> = None;
+        let mut is_bulk_lost = false;
         for chunk in symbols.chunks(self.quotes_at_once()) {
             if chunk.len() > 1 && refused.is_none() {
                 match self.quotes_in_bulk(chunk).await {
@@ -245,15 +246,16 @@ impl QuoteSource for Yahoo {
                             |(symbol, answer): &(Symbol, _)| !self.is_to_be_looked_into(symbol, answer);
                         answers.extend(found.into_iter().filter(is_settled));
                     }
-                    Err(error) => {
-                        if !matches!(error, QuoteError::RateLimited { .. } | QuoteError::Unreachable) {
-                            tracing::warn!(
-                                error = &error as &dyn std::error::Error,
-                                "quotes are asked for one by one for an hour"
-                            );
-                            self.bulk.lost(self.transport.now());
-                        }
+                    Err(error @ (QuoteError::RateLimited { .. } | QuoteError::Unreachable)) => {
                         refused = Some(error);
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "quotes are asked for one by one for an hour"
+                        );
+                        self.bulk.lost(self.transport.now());
+                        is_bulk_lost = true;
                     }
                 }
             }
@@ -265,8 +267,12 @@ impl QuoteSource for Yahoo {
                     Some(refusal) => Err(refusal.clone()),
                     None => self.quote(symbol).await,
                 };
-                if let Err(refusal @ QuoteError::RateLimited { .. }) = &answer {
-                    refused = Some(refusal.clone());
+                match &answer {
+                    Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) | Ok(_) => {}
+                    // Without the way to many at once it does not answer single questions either.
+                    Err(error) if is_bulk_lost => refused = Some(error.clone()),
+                    Err(refusal @ QuoteError::RateLimited { .. }) => refused = Some(refusal.clone()),
+                    Err(_) => {}
                 }
                 answers.insert(symbol.clone(), answer);
             }

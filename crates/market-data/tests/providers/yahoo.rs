@@ -710,10 +710,10 @@ async fn a_feature_that_is_closed_to_us_is_not_asked_for_again_and_quotes_come_o
     provider.answers("/v8/finance/chart/AAPL", chart_with(&[])).await;
     provider.answers("/v8/finance/chart/MSFT", chart_with(&[("symbol", json!("MSFT"))])).await;
     let asked = [symbol("AAPL"), symbol("MSFT")];
-    assert!(provider.client.quotes(&asked, instant(NOW)).await.values().all(Result::is_err));
-    assert_eq!(provider.calls_to("/v7/finance/quote").await, 1);
-    assert!(provider.client.quotes(&asked, instant(NOW)).await.values().all(Result::is_ok));
-    assert_eq!(provider.calls_to("/v7/finance/quote").await, 1);
+    for _ in 0..2 {
+        assert!(provider.client.quotes(&asked, instant(NOW)).await.values().all(Result::is_ok));
+        assert_eq!(provider.calls_to("/v7/finance/quote").await, 1);
+    }
 }
 
 #[tokio::test]
@@ -754,7 +754,7 @@ async fn nothing_else_is_taken_for_a_crumb_either() {
         Provider::that_says(ResponseTemplate::new(200).set_body_string("<html>consent")).await;
     let quotes = without_cookie.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::Upstream(_)))));
-    assert_eq!(without_cookie.calls().await, 1);
+    assert_eq!(without_cookie.calls().await, 2, "the page for the cookie, and one of the two prices");
 }
 
 #[tokio::test]

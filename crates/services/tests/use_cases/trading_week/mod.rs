@@ -198,13 +198,15 @@ impl Week {
                 before.place_order(who.user, who.portfolio, ten).await.unwrap();
             }
         }
-        exchange.at("2026-12-05T01:40:00Z");
-        for _ in 0..3 {
+        // Whoever has prices of the session fills them soon, the others with the close.
+        for at in
+            ["2026-12-04T15:20:00Z", "2026-12-05T01:40:00Z", "2026-12-05T02:40:00Z", "2026-12-05T03:40:00Z"]
+        {
+            exchange.at(at);
             for run in before.due_runs().await.unwrap() {
                 before.run_job(run.id, "worker").await.unwrap();
             }
             before.match_orders().await.unwrap();
-            exchange.pass(TimeDelta::hours(1));
         }
         assert_eq!(week.held().await, STOCKS, "everything was bought");
         exchange.at(BEGIN);
@@ -317,7 +319,8 @@ impl Week {
             }
             self.work().await;
             self.look().await;
-            if local.time() == NaiveTime::from_hms_opt(15, 30, 0).unwrap() {
+            let is_session = Calendar::Xnys.session(local.date()).is_some();
+            if is_session && local.time() == NaiveTime::from_hms_opt(15, 30, 0).unwrap() {
                 let pots = self.process.provider_state().await.unwrap().limits.unwrap().pots;
                 let scheduled = pots.iter().find(|pot| pot.name == "scheduled").unwrap();
                 self.used_by_close.insert(local.date(), scheduled.used);
