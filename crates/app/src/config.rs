@@ -1,5 +1,6 @@
 //! The environment, read once: the only place that does.
 
+mod key_plan;
 mod misspelled;
 
 use std::cell::RefCell;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use domain::{Commission, DecimalError, Money, Rate, Timestamp, TradingMode};
 use ipnet::IpNet;
+use market_data::AlphaVantagePlan;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
 use secrecy::{ExposeSecret, SecretString};
 use services::TradingConfig;
@@ -34,6 +36,7 @@ pub enum MarketData {
     AlphaVantage {
         api_key: SecretString,
         base_url: Url,
+        plan: AlphaVantagePlan,
     },
     Yahoo {
         base_url: Url,
@@ -74,7 +77,8 @@ pub struct Config {
     pub secret_key: Option<SecretString>,
     /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
     pub data_dir: PathBuf,
-    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one kept in the database, at first a random one), or `ALPHAVANTAGE_API_KEY` and `ALPHAVANTAGE_BASE_URL`, or
+    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one kept in the database, at first a random one), or `ALPHAVANTAGE_API_KEY`, `ALPHAVANTAGE_BASE_URL` and the
+    /// plan of the key (`ALPHAVANTAGE_CALLS_PER_MINUTE`, `ALPHAVANTAGE_CALLS_PER_DAY`, `ALPHAVANTAGE_ENTITLEMENT`), or
     /// `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default alphavantage when its key is set, else simulated.
     pub market_data: MarketData,
     /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
@@ -592,6 +596,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
 
     fn market_data(&mut self) -> Option<MarketData> {
         let api_key = self.text("ALPHAVANTAGE_API_KEY");
+        let plan = self.alpha_vantage_plan(api_key.is_some());
         let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
         let chosen = self.text("MARKET_DATA").unwrap_or_else(|| default.into());
         match chosen.as_str() {
@@ -604,7 +609,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                     .web_address("ALPHAVANTAGE_BASE_URL")
                     .or_else(|| Url::parse(market_data::AlphaVantageConfig::BASE_URL).ok())?;
                 match api_key {
-                    Some(key) => Some(MarketData::AlphaVantage { api_key: key.into(), base_url }),
+                    Some(key) => Some(MarketData::AlphaVantage { api_key: key.into(), base_url, plan }),
                     None => self
                         .refuse("ALPHAVANTAGE_API_KEY", &"is not set, and MARKET_DATA=alphavantage needs it"),
                 }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{Quote, Symbol};
-use market_data::{ListingState, Purpose, QuoteError, QuoteSource};
+use market_data::{Entitlement, KeyFeature, ListingState, Purpose, QuoteError, QuoteSource};
 use services::Services;
 
 use crate::config::Config;
@@ -20,6 +20,8 @@ const DAYS: u64 = 30;
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
 
 const MOST_FAILURES: usize = 3;
+/// What is said of a feature that the key does not have.
+const NOT_COVERED: &str = "the API key does not cover this";
 
 /// One thing that a provider is asked for, and how many calls that may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ enum Check {
     Splits,
     Dividends,
     Listings,
+    /// Something that only some keys have.
+    Feature(KeyFeature),
 }
 
 impl Check {
@@ -45,12 +49,16 @@ impl Check {
             Self::Splits => "splits",
             Self::Dividends => "dividends",
             Self::Listings => "listings",
+            Self::Feature(KeyFeature::DelayedPrices) => "delayed",
+            Self::Feature(KeyFeature::RealtimePrices) => "realtime",
+            Self::Feature(KeyFeature::BulkQuotes) => "bulk quotes",
+            Self::Feature(KeyFeature::FullHistory) => "full history",
         }
     }
 }
 
 /// With the most calls that each may take.
-const ALPHA_VANTAGE: [(Check, u32); 7] = [
+const ALPHA_VANTAGE: [(Check, u32); 11] = [
     (Check::Quote, 2),
     (Check::Search, 1),
     (Check::Profile, 2),
@@ -58,6 +66,10 @@ const ALPHA_VANTAGE: [(Check, u32); 7] = [
     (Check::Splits, 1),
     (Check::Dividends, 1),
     (Check::Listings, 1),
+    (Check::Feature(KeyFeature::FullHistory), 1),
+    (Check::Feature(KeyFeature::BulkQuotes), 1),
+    (Check::Feature(KeyFeature::DelayedPrices), 1),
+    (Check::Feature(KeyFeature::RealtimePrices), 1),
 ];
 const YAHOO: [(Check, u32); 7] = [
     (Check::Quote, 1),
@@ -81,12 +93,12 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     let market = provider.market(&store);
     let services = wiring::on(config, store, market).await?;
     let checks: &[(Check, u32)] = match &provider {
-        Provider::AlphaVantage(_) => &ALPHA_VANTAGE,
+        Provider::AlphaVantage(..) => &ALPHA_VANTAGE,
         Provider::Yahoo(_) => &YAHOO,
     };
     let most: u32 = checks.iter().map(|(_, calls)| calls).sum();
     let name = match &provider {
-        Provider::AlphaVantage(_) => "Alpha Vantage",
+        Provider::AlphaVantage(..) => "Alpha Vantage",
         Provider::Yahoo(_) => "Yahoo Finance",
     };
     say!("{name} is going to be asked for {} things, with up to {most} calls.", checks.len())?;
@@ -99,7 +111,26 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     for (check, _) in checks.by_ref() {
         let answer = answer(&services, &provider, *check, &symbol).await;
         match &answer {
-            Ok(figure) => say!("  ok      {:<12} {figure}", check.name())?,
+            Ok(figure) if figure == NOT_COVERED => {
+                let Check::Feature(feature) = check else {
+                    unreachable!("Invariant: only features are not covered")
+                };
+                let is_set_up = is_set_up(&provider, *feature);
+                failures += usize::from(is_set_up);
+                let word = if is_set_up { "failed" } else { "no" };
+                say!("  {word:<7} {:<12} {figure}", check.name())?;
+                if let Some(advice) = advice_on(*feature, false, is_set_up) {
+                    say!("          {:<12} {advice}", "")?;
+                }
+            }
+            Ok(figure) => {
+                say!("  ok      {:<12} {figure}", check.name())?;
+                if let Check::Feature(feature) = check
+                    && let Some(advice) = advice_on(*feature, true, is_set_up(&provider, *feature))
+                {
+                    say!("          {:<12} {advice}", "")?;
+                }
+            }
             Err(error) => {
                 failures += 1;
                 say!("  failed  {:<12} {error}", check.name())?;
@@ -169,7 +200,7 @@ async fn ask(
     let today = exchange_date(now);
     let from = today.checked_sub_days(Days::new(DAYS)).unwrap_or(today);
     let source: &dyn QuoteSource = match provider {
-        Provider::AlphaVantage(source) => source.as_ref(),
+        Provider::AlphaVantage(source, _) => source.as_ref(),
         Provider::Yahoo(source) => source.as_ref(),
     };
     let put = async |question: Question<'_>| market.quotes.put(Purpose::Operator, question).await;
@@ -220,7 +251,7 @@ async fn ask(
         Check::Splits => {
             put(Box::pin(async {
                 let splits = match provider {
-                    Provider::AlphaVantage(source) => source.splits(symbol).await?,
+                    Provider::AlphaVantage(source, _) => source.splits(symbol).await?,
                     Provider::Yahoo(source) => source.splits(symbol).await?,
                 };
                 Ok(counted(splits.len(), "splits", splits.last().map(|split| split.effective_on)))
@@ -230,15 +261,23 @@ async fn ask(
         Check::Dividends => {
             put(Box::pin(async {
                 let dividends = match provider {
-                    Provider::AlphaVantage(source) => source.dividends(symbol).await?,
+                    Provider::AlphaVantage(source, _) => source.dividends(symbol).await?,
                     Provider::Yahoo(source) => source.dividends(symbol).await?,
                 };
                 Ok(counted(dividends.len(), "dividends", dividends.last().map(|dividend| dividend.ex_on)))
             }))
             .await
         }
+        Check::Feature(feature) => {
+            let Provider::AlphaVantage(source, _) = provider else { return Ok(NOT_COVERED.to_owned()) };
+            put(Box::pin(async {
+                let found = source.try_feature(feature, symbol).await?;
+                Ok(found.unwrap_or_else(|| NOT_COVERED.to_owned()))
+            }))
+            .await
+        }
         Check::Listings => {
-            let Provider::AlphaVantage(source) = provider else { return Ok("none".to_owned()) };
+            let Provider::AlphaVantage(source, _) = provider else { return Ok("none".to_owned()) };
             let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
             let count = table.len();
             // It is paid for: searches may as well run on it.
@@ -246,6 +285,40 @@ async fn ask(
                 Ok(_) => Ok(format!("{count} stocks and funds, and kept for searches")),
                 Err(error) => Ok(format!("{count} stocks and funds, which could not be kept: {error}")),
             }
+        }
+    }
+}
+
+/// Whether the settings say that the key has it.
+fn is_set_up(provider: &Provider, feature: KeyFeature) -> bool {
+    let Provider::AlphaVantage(_, plan) = provider else { return false };
+    match feature {
+        KeyFeature::DelayedPrices => plan.entitlement == Some(Entitlement::Delayed),
+        KeyFeature::RealtimePrices => plan.entitlement == Some(Entitlement::Realtime),
+        KeyFeature::BulkQuotes => plan.entitlement.is_some(),
+        KeyFeature::FullHistory => plan.is_paid(),
+    }
+}
+
+/// What the operator can do with the difference between what the key allows and what it is set up for.
+fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'static str> {
+    match (feature, allowed, is_set_up) {
+        (KeyFeature::DelayedPrices, true, false) => Some(
+            "ALPHAVANTAGE_ENTITLEMENT=delayed gives these prices, with ALPHAVANTAGE_CALLS_PER_MINUTE of the plan.",
+        ),
+        (KeyFeature::RealtimePrices, true, false) => Some(
+            "ALPHAVANTAGE_ENTITLEMENT=realtime gives these prices, with ALPHAVANTAGE_CALLS_PER_MINUTE of the plan.",
+        ),
+        (KeyFeature::FullHistory, true, false) => Some(
+            "The key is of a paid plan: set ALPHAVANTAGE_CALLS_PER_MINUTE to the calls a minute of the plan.",
+        ),
+        (KeyFeature::BulkQuotes, _, false) | (_, true, true) | (_, false, false) => None,
+        (KeyFeature::DelayedPrices | KeyFeature::RealtimePrices, false, true) => Some(
+            "Stockyard uses the close of each session. Look at the plan, or at ALPHAVANTAGE_ENTITLEMENT.",
+        ),
+        (KeyFeature::BulkQuotes, false, true) => Some("Stockyard asks for each stock alone."),
+        (KeyFeature::FullHistory, false, true) => {
+            Some("Charts have 100 sessions. Look at the plan, or at ALPHAVANTAGE_CALLS_PER_MINUTE.")
         }
     }
 }

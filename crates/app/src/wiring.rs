@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use market_data::{AlphaVantage, AlphaVantageConfig, Now, QuoteSource, Rules, Yahoo, YahooConfig};
+use market_data::{
+    AlphaVantage, AlphaVantageConfig, AlphaVantagePlan, Now, QuoteSource, Rules, Yahoo, YahooConfig,
+};
 use persistence::{Store, StoreError, StoreOptions};
 use services::simulation::{SimulationSettings, SimulationUse, simulated_market};
 use services::{Clock, Market, Services, ServicesConfig, providers};
@@ -171,7 +173,7 @@ pub enum Role {
 
 /// A provider of real prices.
 pub enum Provider {
-    AlphaVantage(Arc<AlphaVantage>),
+    AlphaVantage(Arc<AlphaVantage>, AlphaVantagePlan),
     Yahoo(Arc<Yahoo>),
 }
 
@@ -185,15 +187,16 @@ impl Provider {
         let now: Now = Arc::new(move || clock.wall().utc());
         match &config.market_data {
             MarketData::Simulated { .. } => Ok(None),
-            MarketData::AlphaVantage { api_key, base_url } => {
+            MarketData::AlphaVantage { api_key, base_url, plan } => {
+                let min_gap = Rules::alpha_vantage(*plan).min_gap;
                 let source = AlphaVantage::new(AlphaVantageConfig {
                     api_key: api_key.clone(),
                     base_url: base_url.clone(),
-                    min_gap: AlphaVantageConfig::MIN_GAP,
+                    min_gap: min_gap.to_std().unwrap_or(AlphaVantageConfig::MIN_GAP),
                     now,
                 })
                 .map_err(|error| anyhow!("ALPHAVANTAGE_BASE_URL: {error}"))?;
-                Ok(Some(Self::AlphaVantage(Arc::new(source))))
+                Ok(Some(Self::AlphaVantage(Arc::new(source.with_plan(*plan)), *plan)))
             }
             MarketData::Yahoo { base_url, cookie_url } => {
                 let source = Yahoo::new(YahooConfig {
@@ -211,7 +214,7 @@ impl Provider {
     /// With the provider's limits in front of it.
     pub fn market(&self, store: &Store) -> Market {
         let (source, rules): (Arc<dyn QuoteSource>, Rules) = match self {
-            Self::AlphaVantage(source) => (source.clone(), Rules::ALPHA_VANTAGE_FREE),
+            Self::AlphaVantage(source, plan) => (source.clone(), Rules::alpha_vantage(*plan)),
             Self::Yahoo(source) => (source.clone(), Rules::YAHOO),
         };
         Market::limited(source, rules, store, Clock::system())

@@ -5,6 +5,7 @@
 
 mod actions;
 mod bulk;
+mod features;
 mod listing_status;
 mod profile;
 mod refusal;
@@ -27,7 +28,7 @@ use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::{in_shares_of, jumps, needs_splits, without_lone_jumps};
 use crate::source::{DailySeries, InvalidSetup, Now};
-use crate::{Catalogue, QuoteError, QuoteSource};
+use crate::{AlphaVantagePlan, Catalogue, FeatureState, QuoteError, QuoteSource};
 pub use listing_status::{ListedStock, ListingState};
 pub use profile::CompanyProfile;
 use refusal::Refusal;
@@ -86,6 +87,8 @@ impl Entitlement {
 pub struct AlphaVantage {
     transport: Transport,
     entitlement: Option<Entitlement>,
+    /// Whether the key is of a paid plan, which has series in full.
+    is_paid: bool,
     entitled: Capability,
     bulk: Capability,
     full_series: Capability,
@@ -108,6 +111,7 @@ impl AlphaVantage {
         Ok(Self {
             transport: Transport::new(config)?,
             entitlement: None,
+            is_paid: false,
             entitled: Capability::lost_for(AFTER_REFUSAL),
             bulk: Capability::lost_for(AFTER_REFUSAL),
             full_series: Capability::lost_for(AFTER_REFUSAL),
@@ -115,11 +119,20 @@ impl AlphaVantage {
         })
     }
 
-    /// With what a paid key has: newer prices, many in one call, long series. Where a call shows that the key does
-    /// not cover it, it goes on with what a free key has, and tries again a day later.
+    /// With what a paid key has: prices of the running session, many in one call, long series. Where a call shows that the key
+    /// does not cover it, it goes on with what a free key has, and tries again a day later.
     #[must_use]
     pub fn with_entitlement(mut self, entitlement: Entitlement) -> Self {
         self.entitlement = Some(entitlement);
+        self.is_paid = true;
+        self
+    }
+
+    /// With what the plan of the key has.
+    #[must_use]
+    pub fn with_plan(mut self, plan: AlphaVantagePlan) -> Self {
+        self.entitlement = plan.entitlement;
+        self.is_paid = plan.is_paid();
         self
     }
 
@@ -172,8 +185,12 @@ impl AlphaVantage {
         answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 
-    /// Asks with the entitlement, and without it when the key turns out to have none.
-    async fn entitled_call(&self, function: &str, parameters: &[(&str, &str)]) -> Result<Object, Failure> {
+    /// Asks with the entitlement, and without it when the key turns out to have none. Answers with which.
+    async fn entitled_call(
+        &self,
+        function: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<(Object, Option<Entitlement>), Failure> {
         let now = self.transport.now();
         if let Some(entitlement) = self.entitlement
             && self.entitled.may_be_there(now)
@@ -184,17 +201,19 @@ impl AlphaVantage {
                     tracing::warn!(entitlement = entitlement.as_str(), "the API key has no such entitlement");
                     self.entitled.lost(now);
                 }
-                answer => return answer,
+                answer => return answer.map(|answer| (answer, Some(entitlement))),
             }
         }
-        self.transport.call(function, parameters).await
+        self.transport.call(function, parameters).await.map(|answer| (answer, None))
     }
 
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)]).await;
-        let answer = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
-        Ok(self.in_todays_shares(wire::quote(&answer, symbol, self.transport.now())?).await)
+        let (answer, asked_with) = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
+        let now = self.transport.now();
+        let quote = wire::quote(&answer, symbol, asked_with.map(Entitlement::freshness), now)?;
+        Ok(self.in_todays_shares(quote).await)
     }
 
     /// A previous close that is more than 40 % from the price becomes one in today's shares, if a split of that session
@@ -237,8 +256,8 @@ impl AlphaVantage {
 
     /// Quotes of many symbols in few calls. `None` when the key does not cover that.
     async fn bulk_quotes(&self, symbols: &[Symbol]) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
-        let entitlement = self.entitlement?;
         let now = self.transport.now();
+        let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now))?;
         let mut quotes = HashMap::with_capacity(symbols.len());
         for chunk in symbols.chunks(bulk::MOST_SYMBOLS) {
             if !self.bulk.may_be_there(now) {
@@ -278,10 +297,13 @@ impl AlphaVantage {
     async fn series(&self, symbol: &Symbol, in_full: bool) -> Result<Object, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         let now = self.transport.now();
-        if in_full && self.entitlement.is_some() && self.full_series.may_be_there(now) {
+        if in_full && self.is_paid && self.full_series.may_be_there(now) {
             let parameters = [("symbol", ticker.as_str()), ("outputsize", "full")];
             match self.transport.call("TIME_SERIES_DAILY", &parameters).await {
-                Err(Failure::Refused(Refusal::Premium)) => self.full_series.lost(now),
+                Err(Failure::Refused(Refusal::Premium)) => {
+                    tracing::warn!("the API key does not cover series in full");
+                    self.full_series.lost(now);
+                }
                 answer => return answer.map_err(|failure| self.transport.told(failure, Some(symbol))),
             }
         }
@@ -297,8 +319,15 @@ impl QuoteSource for AlphaVantage {
         PriceSource::from(SOURCE)
     }
 
+    /// As the key is entitled to; while the provider refuses that, closes.
     fn freshness(&self) -> Freshness {
-        self.entitlement.map_or(Freshness::EndOfDay, Entitlement::freshness)
+        let now = self.transport.now();
+        let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now));
+        entitlement.map_or(Freshness::EndOfDay, Entitlement::freshness)
+    }
+
+    fn features(&self) -> Vec<FeatureState> {
+        self.feature_states()
     }
 
     fn calendar(&self) -> Calendar {
@@ -328,7 +357,9 @@ impl QuoteSource for AlphaVantage {
     }
 
     fn quotes_at_once(&self) -> usize {
-        let has_bulk = self.entitlement.is_some() && self.bulk.may_be_there(self.transport.now());
+        let now = self.transport.now();
+        let is_entitled = self.entitlement.is_some() && self.entitled.may_be_there(now);
+        let has_bulk = is_entitled && self.bulk.may_be_there(now);
         if has_bulk { bulk::MOST_SYMBOLS } else { 1 }
     }
 

@@ -22,6 +22,11 @@ impl Capability {
         self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= now)
     }
 
+    /// Until when it is not tried again, if it was refused.
+    pub(crate) fn lost_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).filter(|until| *until > now)
+    }
+
     /// It was refused.
     pub(crate) fn lost(&self, now: DateTime<Utc>) {
         *self.lost_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + self.span);

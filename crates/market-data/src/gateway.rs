@@ -7,9 +7,10 @@ mod seen;
 mod series;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
+use domain::calendar::exchange_date;
 use domain::{
     AsTraded, Bar, Calendar, CorporateAction, Freshness, Listing, PriceMove, PriceSource, Quote, Symbol,
     Timestamp,
@@ -22,7 +23,7 @@ use crate::cache::{Cache, Kept};
 use crate::limits::{Asked, Limits};
 use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
-use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
+use crate::{Catalogue, FeatureState, KeyFeature, ListedStock, QuoteError, QuoteSource};
 use asking::{Asking, kept_error};
 use judging::Judge;
 use lifetime::{Lifetime, Past};
@@ -36,6 +37,9 @@ const SERIES_KEPT: u64 = 1_000;
 const SEARCHES_KEPT: u64 = 2_000;
 /// From when on bars are asked for. All there are come at once, so that one call serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
+/// How often a series is asked for in full, and how far back in between.
+const FULL_SERIES_EVERY: TimeDelta = TimeDelta::days(30);
+const LATEST_BARS: TimeDelta = TimeDelta::days(90);
 
 /// A source of prices with an answer memory in front of it.
 ///
@@ -54,6 +58,8 @@ pub struct Gateway {
     searches: Cache<Arc<[Listing]>, (String, usize)>,
     /// Symbols whose series the store has, until a new one can be had.
     series: Cache<()>,
+    /// When series were last asked for in full.
+    full_series_at: Mutex<HashMap<Symbol, Timestamp>>,
 }
 
 impl Gateway {
@@ -67,6 +73,7 @@ impl Gateway {
             listings: Cache::new(QUOTES_KEPT),
             searches: Cache::new(SEARCHES_KEPT),
             series: Cache::new(QUOTES_KEPT),
+            full_series_at: Mutex::default(),
         }
     }
 
@@ -127,6 +134,11 @@ impl Gateway {
     /// See [`QuoteSource::next_results_on`].
     pub fn next_results_on(&self, symbol: &Symbol, at: Timestamp) -> Option<NaiveDate> {
         self.source.next_results_on(symbol, at)
+    }
+
+    /// See [`QuoteSource::features`].
+    pub fn features(&self) -> Vec<FeatureState> {
+        self.source.features()
     }
 
     /// How many prices come with one call; see [`QuoteSource::quotes_at_once`].
@@ -331,8 +343,28 @@ impl Gateway {
             purpose,
             at,
             symbol: symbol.clone(),
+            first: self.first_of_series(symbol, at),
         };
         self.series.get_or_fetch(symbol, at, move |failures| fetching.run(failures)).await
+    }
+
+    /// From when on a series is asked for. The store keeps bars: one that was asked for in full lately needs the last weeks.
+    fn first_of_series(&self, symbol: &Symbol, at: Timestamp) -> NaiveDate {
+        let has_full_series =
+            |state: &FeatureState| state.feature == KeyFeature::FullHistory && state.refused_until.is_none();
+        if !self.source.features().iter().any(has_full_series) {
+            return FIRST_BAR;
+        }
+        let mut asked = self.full_series_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match asked.get(symbol) {
+            Some(full_at) if (TimeDelta::zero()..FULL_SERIES_EVERY).contains(&(at - *full_at)) => {
+                exchange_date(at - LATEST_BARS)
+            }
+            _ => {
+                asked.insert(symbol.clone(), at);
+                FIRST_BAR
+            }
+        }
     }
 
     /// [`Gateway::listing_for`] somebody unknown.

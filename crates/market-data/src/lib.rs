@@ -10,6 +10,7 @@ mod corporate;
 mod error;
 mod gateway;
 mod http;
+mod key_plan;
 mod limits;
 pub mod metrics;
 mod pace;
@@ -32,6 +33,7 @@ pub use budget::{
 pub use corporate::{Dividend, Split};
 pub use error::QuoteError;
 pub use gateway::Gateway;
+pub use key_plan::{AlphaVantagePlan, FeatureState, KeyFeature};
 pub use limits::{Limits, before_call};
 pub use simulated::{DEFAULT_SEED, Simulated, SimulatedModel};
 pub use source::{Catalogue, DailySeries, InvalidSetup, Now, QuoteSource};

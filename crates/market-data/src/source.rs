@@ -11,7 +11,7 @@ use domain::{
 use thiserror::Error;
 
 use crate::actions_seen::ActionsSeen;
-use crate::{ListedStock, QuoteError};
+use crate::{FeatureState, ListedStock, QuoteError};
 
 /// Why a client cannot be set up.
 #[derive(Debug, Error)]
@@ -66,6 +66,11 @@ pub trait QuoteSource: Send + Sync {
     /// How many symbols [`QuoteSource::quotes`] gets with one call to the provider.
     fn quotes_at_once(&self) -> usize {
         1
+    }
+
+    /// What the source is set up to use that its provider may refuse, and what it has refused.
+    fn features(&self) -> Vec<FeatureState> {
+        Vec::new()
     }
 
     /// The table of all that is listed now, for a source that has one: some ten thousand rows in one call.

@@ -84,8 +84,12 @@ impl Services {
         let mut asked = asked.await?;
         if self.market.quotes.is_scarce() {
             let times = self.store.read(times_asked).await?;
-            // One a day; none when one has been asked about already.
+            let is_limited = self.market.quotes.limits().is_some_and(|limits| limits.per_day().is_some());
+            let is_of_today =
+                |stock: &Stock| times.get(&stock.id.0).is_some_and(|asked| exchange_date(*asked) == today);
+            // One a day; none when one has been asked about already. Without a limit for the day, each once a day.
             match times.values().any(|asked| exchange_date(*asked) == today) {
+                _ if !is_limited => asked.retain(|stock| !is_of_today(stock)),
                 true => asked.clear(),
                 false => keep_longest_not_asked(&mut asked, &times, 1),
             }

@@ -255,6 +255,7 @@ impl Services {
                     _ => usize::MAX,
                 };
                 let outcome = self.refresh_quotes(limit).await?;
+                self.note_refused_features().await?;
                 // A new price may be the first one after a split.
                 self.apply_due_actions().await?;
                 Ok(Outcome::Done(outcome))

@@ -16,6 +16,7 @@ pub mod health;
 pub mod idempotency;
 pub mod jobs;
 mod kept_books;
+pub mod key_features;
 pub mod live;
 pub mod log_target;
 mod login_throttle;

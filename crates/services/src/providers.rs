@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::Services;
 use crate::book_calendar;
 use crate::error::{Error, Result};
+use crate::key_features::KeyFeatureState;
 use crate::log_target::SECURITY;
 use crate::price_pace::{PriceIntervals, Wanted};
 
@@ -23,6 +24,8 @@ pub struct ProviderState {
     pub freshness: Freshness,
     /// Stocks that somebody holds, watches or has an open order for.
     pub stocks_in_use: usize,
+    /// What the source is set up to use that its provider may refuse to the key.
+    pub features: Vec<KeyFeatureState>,
     /// How often prices come in a session; `None` where calls are not counted, and for a source with one price a session.
     pub intervals: Option<PriceIntervals>,
     /// `None` for the simulated market.
@@ -281,7 +284,8 @@ impl Services {
             }
         };
         let (freshness, intervals) = (quotes.freshness(), self.price_intervals().await?);
-        Ok(ProviderState { source, freshness, stocks_in_use, intervals, limits, listings })
+        let features = self.features().await?;
+        Ok(ProviderState { source, freshness, stocks_in_use, features, intervals, limits, listings })
     }
 
     /// Takes over the source's table of listings, unless that of this week is there and will do. `Err` in the answer:

@@ -10,7 +10,9 @@ use domain::{
     AsTraded, Bar, Calendar, CorporateAction, Currency, Freshness, Listing, Price, PriceMove, PriceSource,
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
-use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Rules, Simulated, before_call};
+use market_data::{
+    Catalogue, DEFAULT_SEED, FeatureState, QuoteError, QuoteSource, Rules, Simulated, before_call,
+};
 use persistence::Store;
 use persistence::testing::TestStore;
 
@@ -78,6 +80,8 @@ pub struct FixedPrices {
     calendar: Calendar,
     /// How many prices come with one call to the provider; `None` when there is none, and nothing is paid for.
     prices_per_call: Option<usize>,
+    /// What a key would be set up for.
+    features: Vec<FeatureState>,
     state: Arc<Mutex<State>>,
 }
 
@@ -118,7 +122,8 @@ impl FixedPrices {
     }
 
     pub fn of(freshness: Freshness, calendar: Calendar) -> Self {
-        let prices = Self { freshness, calendar, prices_per_call: None, state: Arc::default() };
+        let prices =
+            Self { freshness, calendar, prices_per_call: None, features: Vec::new(), state: Arc::default() };
         prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
         prices.list("MSFT", "Microsoft Corporation", "Technology", "400.00");
         prices.list("JPM", "JPMorgan Chase & Co.", "Financials", "200.00");
@@ -130,6 +135,13 @@ impl FixedPrices {
     #[must_use]
     pub fn with_paid_calls(mut self, prices_per_call: usize) -> Self {
         self.prices_per_call = Some(prices_per_call);
+        self
+    }
+
+    /// With a key that is set up for these features.
+    #[must_use]
+    pub fn with_features(mut self, features: Vec<FeatureState>) -> Self {
+        self.features = features;
         self
     }
 
@@ -302,6 +314,10 @@ impl QuoteSource for FixedPrices {
             }
             _ => Catalogue::OnDemand,
         }
+    }
+
+    fn features(&self) -> Vec<FeatureState> {
+        self.features.clone()
     }
 
     fn quotes_at_once(&self) -> usize {

@@ -7,6 +7,7 @@ mod admin_stock;
 mod composition;
 mod coverage;
 mod home;
+mod key_features;
 mod orders;
 mod performance;
 mod portfolio;

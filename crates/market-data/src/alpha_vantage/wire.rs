@@ -18,7 +18,15 @@ pub(super) type Object = Map<String, Value>;
 const DELAY: TimeDelta = TimeDelta::minutes(15);
 
 /// Reads a `GLOBAL_QUOTE`. Its price is the close of a session, or so far the last price of the one under way.
-pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
+///
+/// `entitled` is the class of prices that was asked for. An answer whose heading does not say what it is counts as of that
+/// class: should it be of the session before, it is stale by that class, and no order fills at it.
+pub(super) fn quote(
+    answer: &Object,
+    asked: &Symbol,
+    entitled: Option<Freshness>,
+    now: DateTime<Utc>,
+) -> Result<Quote, QuoteError> {
     let (heading, fields) =
         section(answer, "Global Quote").ok_or_else(|| unusable("an answer without a quote"))?;
     if fields.is_empty() {
@@ -28,7 +36,10 @@ pub(super) fn quote(answer: &Object, asked: &Symbol, now: DateTime<Utc>) -> Resu
     let date = parse_date(&text(fields, "latest trading day"))?;
     let session = session_of_price(date, now)?;
     let day = day_prices(fields, "price")?;
-    let freshness = freshness_of(heading);
+    let freshness = match (freshness_of(heading), entitled) {
+        (Freshness::EndOfDay, Some(entitled)) => entitled,
+        (told, _) => told,
+    };
     let newest = if freshness == Freshness::Delayed { now - DELAY } else { now };
     Ok(Quote {
         symbol: asked.clone(),

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::pace::Pacing;
+use crate::{AlphaVantagePlan, Entitlement};
 
 /// A day's calls are put into pots, so that one kind of need cannot use up the other's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +57,24 @@ impl Rules {
         pacing: None,
     };
 
-    /// A paid key of Alpha Vantage has a number of calls a minute and no limit for the day.
-    pub const fn alpha_vantage_paid(per_minute: u32) -> Self {
+    /// The calls of an Alpha Vantage key. Those of a paid one go out evenly: bursts are refused.
+    pub fn alpha_vantage(plan: AlphaVantagePlan) -> Self {
+        let free = Self::ALPHA_VANTAGE_FREE;
+        let Some(per_minute) = plan.per_minute else {
+            return Self { per_day: plan.per_day.or(free.per_day), ..free };
+        };
+        let gap = TimeDelta::milliseconds(60_000 / i64::from(per_minute.max(1)));
         Self {
-            min_gap: TimeDelta::milliseconds(200),
+            min_gap: gap.min(free.min_gap),
             per_minute: Some(per_minute),
-            per_day: None,
-            first_sights_per_user: None,
-            ..Self::ALPHA_VANTAGE_FREE
+            per_day: plan.per_day,
+            // An eighth of a day's calls for each user.
+            first_sights_per_user: plan.per_day.map(|calls| (calls / 8).max(1)),
+            pacing: plan.entitlement.map(|entitlement| match entitlement {
+                Entitlement::Delayed => Pacing::DELAYED,
+                Entitlement::Realtime => Pacing::REALTIME,
+            }),
+            ..free
         }
     }
 
@@ -105,6 +116,26 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_paid_key_has_the_calls_of_its_plan() {
+        let rules = |per_minute, per_day, entitlement| {
+            Rules::alpha_vantage(AlphaVantagePlan { per_minute, per_day, entitlement })
+        };
+        assert_eq!(rules(None, None, None), Rules::ALPHA_VANTAGE_FREE);
+        assert_eq!(rules(None, Some(10), None), Rules { per_day: Some(10), ..Rules::ALPHA_VANTAGE_FREE });
+        let paid = rules(Some(75), None, None);
+        assert_eq!(
+            (paid.min_gap, paid.per_minute, paid.per_day),
+            (TimeDelta::milliseconds(800), Some(75), None)
+        );
+        assert_eq!((paid.first_sights_per_user, paid.pacing), (None, None));
+        let live = rules(Some(1200), Some(100_000), Some(Entitlement::Realtime));
+        assert_eq!((live.min_gap, live.per_day), (TimeDelta::milliseconds(50), Some(100_000)));
+        assert_eq!((live.first_sights_per_user, live.pacing), (Some(12_500), Some(Pacing::REALTIME)));
+        let slow = rules(Some(30), None, Some(Entitlement::Delayed));
+        assert_eq!((slow.min_gap, slow.pacing), (TimeDelta::milliseconds(1500), Some(Pacing::DELAYED)));
+    }
 
     #[test]
     fn the_pots_hold_the_days_calls_and_no_more() {

@@ -174,7 +174,8 @@ async fn after_a_refusal_for_the_day_nothing_is_sent_until_the_next() {
 
 #[tokio::test]
 async fn a_key_without_a_limit_for_the_day_has_none_here() {
-    let budget = budget(Rules { min_gap: TimeDelta::zero(), ..Rules::alpha_vantage_paid(75) });
+    let paid = crate::AlphaVantagePlan { per_minute: Some(75), ..Default::default() };
+    let budget = budget(Rules { min_gap: TimeDelta::zero(), ..Rules::alpha_vantage(paid) });
     assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 75);
     assert_eq!(granted(&budget, Purpose::Interactive, morning() + seconds(60)).await, 75);
     assert_eq!(budget.status(morning()).await.unwrap().left(), None);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use domain::{Bar, Freshness, Quote, Symbol, Timestamp};
 
 use super::asking::{self, Waiting};
 use super::judging::Judge;
+use super::kept;
 use super::lifetime::Lifetime;
-use super::{FIRST_BAR, kept};
 use crate::budget::{Published, Purpose, Series};
 use crate::cache::Kept;
 use crate::limits::{Asked, Limits};
@@ -24,6 +25,8 @@ pub(super) struct Fetching {
     pub(super) purpose: Purpose,
     pub(super) at: Timestamp,
     pub(super) symbol: Symbol,
+    /// From when on bars are asked for.
+    pub(super) first: NaiveDate,
 }
 
 impl Fetching {
@@ -71,7 +74,7 @@ impl Fetching {
 
     async fn ask(&self, failures: u32) -> Kept<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
-        let question = self.source.daily_series(&self.symbol, FIRST_BAR, last, self.at);
+        let question = self.source.daily_series(&self.symbol, self.first, last, self.at);
         let found =
             match self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&self.symbol), question).await {
                 Ok(Asked { answer: Ok(series), kept_back }) => match self.keep(series).await {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{CorporateActionKind, Freshness};
-use market_data::{AlphaVantage, AlphaVantageConfig, Entitlement, ListingState, QuoteError, QuoteSource};
+use market_data::{
+    AlphaVantage, AlphaVantageConfig, AlphaVantagePlan, Entitlement, KeyFeature, ListingState, QuoteError,
+    QuoteSource,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use wiremock::matchers::{method, query_param, query_param_is_missing};
@@ -28,6 +31,15 @@ struct Paid {
 
 impl Paid {
     async fn entitled_to(entitlement: Entitlement) -> Self {
+        Self::with_plan(AlphaVantagePlan {
+            per_minute: Some(75),
+            entitlement: Some(entitlement),
+            ..AlphaVantagePlan::default()
+        })
+        .await
+    }
+
+    async fn with_plan(plan: AlphaVantagePlan) -> Self {
         let server = MockServer::start().await;
         let seconds_later = Arc::new(AtomicI64::new(0));
         let later = Arc::clone(&seconds_later);
@@ -39,7 +51,7 @@ impl Paid {
             now: Arc::new(move || start + TimeDelta::seconds(later.load(Ordering::SeqCst))),
         })
         .unwrap()
-        .with_entitlement(entitlement);
+        .with_plan(plan);
         Self { server, client, seconds_later }
     }
 
@@ -511,4 +523,101 @@ async fn a_long_series_that_the_key_has_not_is_asked_for_once_and_then_a_short_o
     };
     assert_eq!((bars("1980-01-01").await, paid.calls("TIME_SERIES_DAILY").await), (1, 2));
     assert_eq!((bars("1980-01-01").await, paid.calls("TIME_SERIES_DAILY").await), (1, 3));
+}
+
+impl Paid {
+    /// The features that it is set up for, and whether each was refused.
+    fn features(&self) -> Vec<(KeyFeature, bool)> {
+        let states = self.client.features().into_iter();
+        states.map(|state| (state.feature, state.refused_until.is_some())).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_the_provider_refuses_is_told_and_replaced_by_what_a_free_key_has() {
+    use KeyFeature::{BulkQuotes, FullHistory, RealtimePrices};
+    let paid = Paid::entitled_to(Entitlement::Realtime).await;
+    assert_eq!(paid.features(), [(RealtimePrices, false), (BulkQuotes, false), (FullHistory, false)]);
+    assert_eq!(paid.client.freshness(), Freshness::Realtime);
+    let refusal = json!({ "Information": PREMIUM });
+    paid.answers_with("GLOBAL_QUOTE", ("entitlement", "realtime"), refusal.clone()).await;
+    paid.answers("REALTIME_BULK_QUOTES", refusal.clone()).await;
+    paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "full"), refusal).await;
+    let asked = [symbol("AAPL"), symbol("MSFT")];
+    paid.client.quotes(&asked, instant(NOW)).await;
+    assert_eq!(paid.features(), [(RealtimePrices, true), (BulkQuotes, true), (FullHistory, false)]);
+    assert_eq!(paid.client.freshness(), Freshness::EndOfDay, "closes take their place");
+    assert_eq!(paid.client.quotes_at_once(), 1);
+    let first = day("1980-01-01");
+    let _ = paid.client.daily_bars(&asked[0], first, day("2026-11-20"), instant(NOW)).await;
+    assert_eq!(paid.features(), [(RealtimePrices, true), (BulkQuotes, true), (FullHistory, true)]);
+    paid.seconds_later.store(24 * 3600, Ordering::SeqCst);
+    assert_eq!(paid.features(), [(RealtimePrices, false), (BulkQuotes, false), (FullHistory, false)]);
+    assert_eq!(paid.client.freshness(), Freshness::Realtime);
+}
+
+#[tokio::test]
+async fn a_paid_key_without_an_entitlement_has_closes_and_series_in_full() {
+    let plan = AlphaVantagePlan { per_minute: Some(75), ..AlphaVantagePlan::default() };
+    let paid = Paid::with_plan(plan).await;
+    assert_eq!(paid.features(), [(KeyFeature::FullHistory, false)]);
+    assert_eq!((paid.client.freshness(), paid.client.quotes_at_once()), (Freshness::EndOfDay, 1));
+    let series = json!({ "Meta Data": { "2. Symbol": "AAPL" },
+        "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } });
+    paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "full"), series).await;
+    let (aapl, first) = (symbol("AAPL"), day("1980-01-01"));
+    let bars = paid.client.daily_bars(&aapl, first, day("2026-11-20"), instant(NOW)).await.unwrap();
+    assert_eq!(bars.len(), 1);
+    for call in paid.server.received_requests().await.unwrap() {
+        assert!(!call.url.query().unwrap().contains("entitlement"));
+    }
+    let free = Paid::with_plan(AlphaVantagePlan::default()).await;
+    assert_eq!(free.features(), []);
+}
+
+/// A heading without words is of the class that was asked for: that of the session before is stale by it.
+#[tokio::test]
+async fn an_entitled_quote_whose_heading_is_silent_is_of_the_class_that_was_asked_for() {
+    for (entitlement, freshness, as_of) in [
+        (Entitlement::Realtime, Freshness::Realtime, "2026-11-20T16:00:00Z"),
+        (Entitlement::Delayed, Freshness::Delayed, "2026-11-20T15:45:00Z"),
+    ] {
+        let paid = Paid::entitled_to(entitlement).await;
+        // 11:00 in New York on that day.
+        let start: DateTime<Utc> = NOW.parse().unwrap();
+        let morning = "2026-11-20T16:00:00Z".parse::<DateTime<Utc>>().unwrap();
+        paid.seconds_later.store((morning - start).num_seconds(), Ordering::SeqCst);
+        let aapl = [symbol("AAPL")];
+        for (trading_day, expected) in [("2026-11-20", as_of), ("2026-11-19", "2026-11-19T21:00:00Z")] {
+            paid.server.reset().await;
+            paid.answers("GLOBAL_QUOTE", quote_with(&[("07. latest trading day", json!(trading_day))])).await;
+            let quote = paid.client.quotes(&aapl, morning.into()).await.remove(&aapl[0]).unwrap().unwrap();
+            assert_eq!((quote.freshness, quote.as_of), (freshness, instant(expected)), "{trading_day}");
+            let stale = freshness.is_stale(quote.as_of, morning.into(), domain::Calendar::Xnys);
+            assert_eq!(stale, trading_day == "2026-11-19");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_feature_is_tried_with_one_call_whatever_the_key_is_set_up_for() {
+    let free = Paid::with_plan(AlphaVantagePlan::default()).await;
+    free.answers(
+        "TIME_SERIES_DAILY",
+        json!({ "Meta Data": { "2. Symbol": "AAPL" },
+        "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } }),
+    )
+    .await;
+    free.answers_with("GLOBAL_QUOTE", ("entitlement", "delayed"), quote_with(&[])).await;
+    free.answers_with("GLOBAL_QUOTE", ("entitlement", "realtime"), json!({ "Information": PREMIUM })).await;
+    free.answers("REALTIME_BULK_QUOTES", json!({ "Information": PREMIUM })).await;
+    let mut told = Vec::new();
+    for feature in KeyFeature::ALL {
+        told.push(free.client.try_feature(feature, &symbol("AAPL")).await.unwrap());
+    }
+    let [delayed, realtime, bulk, full] = told.as_slice() else { panic!("{told:?}") };
+    assert!(delayed.as_ref().unwrap().starts_with("225.97 as of 2026-11-20"), "{delayed:?}");
+    assert_eq!((realtime, bulk), (&None, &None));
+    assert_eq!(full.as_deref(), Some("1 sessions since 2026-11-20"));
+    assert_eq!(free.server.received_requests().await.unwrap().len(), 4);
 }

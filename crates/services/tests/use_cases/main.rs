@@ -15,6 +15,7 @@ mod harness;
 mod idempotency;
 mod jobs;
 mod kept_books;
+mod key_features;
 mod logins;
 mod operations;
 mod orders;

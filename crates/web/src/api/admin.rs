@@ -150,12 +150,29 @@ pub struct Provider {
     stocks_in_use: usize,
     /// How many days it takes until each of them has a new close, where that is more than one.
     days_for_all: Option<usize>,
+    /// What the key is set up for, and what the provider refuses to it; empty for a free key and for other sources.
+    key_features: Vec<ProviderFeature>,
     /// How often prices come in a session; null where calls are not counted, and for a source with one price a session.
     price_intervals: Option<PriceIntervals>,
     /// Null for the built-in market, which is asked without limits.
     limits: Option<ProviderLimits>,
     /// The table that searches run on; null before it is filled, and where there is none.
     listings: Option<ListingsTable>,
+}
+
+/// Something that a provider gives to some keys and not to others.
+#[derive(Serialize, ToSchema)]
+pub struct ProviderFeature {
+    /// `delayed_prices`, `realtime_prices`, `bulk_quotes` or `full_history`
+    name: &'static str,
+    /// The provider has refused it, and it is not tried before then: closes, single quotes or the last 100 sessions take its place.
+    refused_until: Option<Timestamp>,
+}
+
+impl From<&services::key_features::KeyFeatureState> for ProviderFeature {
+    fn from(state: &services::key_features::KeyFeatureState) -> Self {
+        Self { name: state.name, refused_until: state.refused_until }
+    }
 }
 
 /// How often the jobs ask for prices in a session: what is left of the scheduled calls is spread over the time that is left.
@@ -241,6 +258,7 @@ impl From<ProviderState> for Provider {
             source: state.source.to_string(),
             freshness: state.freshness.as_str(),
             stocks_in_use: state.stocks_in_use,
+            key_features: state.features.iter().map(ProviderFeature::from).collect(),
             price_intervals: state.intervals.as_ref().map(PriceIntervals::from),
             limits: state.limits.map(ProviderLimits::from),
             listings: state.listings.map(|(refreshed_at, count)| ListingsTable { count, refreshed_at }),

@@ -13,6 +13,7 @@ use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
 use services::unconfirmed_prices::Unconfirmed;
 
+use super::key_features::FeatureRow;
 use super::price_pace::PaceView;
 use crate::AppState;
 use crate::extract::{Admin, Form};
@@ -685,6 +686,7 @@ struct ProvidersView {
     in_use: String,
     days_for_all: String,
     pace: Option<PaceView>,
+    features: Vec<FeatureRow>,
     unconfirmed: Vec<WaitingRow>,
 }
 
@@ -772,6 +774,7 @@ impl ProvidersView {
             in_use: format::plural(state.stocks_in_use, "stock", "stocks"),
             days_for_all: state.days_for_all().map_or_else(String::new, |days| days.to_string()),
             pace: state.intervals.as_ref().map(PaceView::from),
+            features: state.features.iter().map(FeatureRow::from).collect(),
             unconfirmed: unconfirmed.into_iter().map(WaitingRow::from).collect(),
         }
     }

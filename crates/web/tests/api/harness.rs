@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{Calendar, Freshness, Timestamp, UserId};
-use market_data::Rules;
+use market_data::{FeatureState, Rules};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method};
@@ -77,6 +77,13 @@ impl TestApp {
         let rules = Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO };
         let test = TestServices::limited(Arc::new(prices.clone()), rules, ServicesConfig::default()).await;
         Self::serve(test, prices, |_| ())
+    }
+
+    /// A provider of closing prices, with a key that is set up for these features.
+    pub async fn spawn_with_features(features: Vec<FeatureState>) -> Self {
+        let prices = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys).with_features(features);
+        let (source, rules) = (Arc::new(prices.clone()), Rules::ALPHA_VANTAGE_FREE);
+        Self::serve(TestServices::limited(source, rules, ServicesConfig::default()).await, prices, |_| ())
     }
 
     /// With other limits on streams than the usual ones.

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
-use market_data::QuoteError;
+use market_data::{FeatureState, KeyFeature, QuoteError};
 use serde_json::json;
 
 use super::harness::{TestApp, trade};
@@ -79,6 +79,7 @@ async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() 
         {
           "days_for_all": null,
           "freshness": "end_of_day",
+          "key_features": [],
           "limits": {
             "breaker": "closed",
             "calls_left": 25,
@@ -179,6 +180,31 @@ async fn how_often_prices_come_is_told_to_administrators_and_to_owners_of_orders
     let note = note.replace("10", "12");
     for text in [stock_page().await, ticket().await] {
         assert!(text.contains(&note), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn administrators_see_what_the_provider_refuses_to_the_key() {
+    let until: chrono::DateTime<chrono::Utc> = "2026-11-21T19:12:00Z".parse().unwrap();
+    let app = TestApp::spawn_with_features(vec![
+        FeatureState { feature: KeyFeature::DelayedPrices, refused_until: Some(until) },
+        FeatureState { feature: KeyFeature::FullHistory, refused_until: None },
+    ])
+    .await;
+    let ada = app.admin().await;
+    let features = &ada.get(PROVIDERS).await.is(200).json()["items"][0]["key_features"];
+    let expected = json!([
+        {"name": "delayed_prices", "refused_until": "2026-11-21T19:12:00Z"},
+        {"name": "full_history", "refused_until": null},
+    ]);
+    assert_eq!(*features, expected);
+    let page = ada.get("/admin/providers").await.is(200).text();
+    for part in [
+        "The key does not cover this: Prices 15 minutes behind the market.",
+        "21 Nov 2026, 14:12",
+        "Charts of decades",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
     }
 }
 

@@ -1,0 +1,78 @@
+//! What the key allows: as far as calls have shown, and by a call of its own.
+
+use domain::Symbol;
+
+use super::refusal::Refusal;
+use super::transport::Failure;
+use super::{AlphaVantage, Entitlement, bulk, ticker, wire};
+use crate::{FeatureState, KeyFeature, QuoteError};
+
+impl AlphaVantage {
+    pub(super) fn feature_states(&self) -> Vec<FeatureState> {
+        let now = self.transport.now();
+        let mut states = Vec::new();
+        if let Some(entitlement) = self.entitlement {
+            let feature = match entitlement {
+                Entitlement::Delayed => KeyFeature::DelayedPrices,
+                Entitlement::Realtime => KeyFeature::RealtimePrices,
+            };
+            states.push(FeatureState { feature, refused_until: self.entitled.lost_until(now) });
+            states.push(FeatureState {
+                feature: KeyFeature::BulkQuotes,
+                refused_until: self.bulk.lost_until(now),
+            });
+        }
+        if self.is_paid {
+            let refused_until = self.full_series.lost_until(now);
+            states.push(FeatureState { feature: KeyFeature::FullHistory, refused_until });
+        }
+        states
+    }
+
+    /// Asks for one thing with one call, whatever the key is set up for. Answers what came back in a few words, `None` when the
+    /// key does not cover it.
+    ///
+    /// # Errors
+    /// That the provider cannot be asked, or what it said of the symbol.
+    pub async fn try_feature(
+        &self,
+        feature: KeyFeature,
+        symbol: &Symbol,
+    ) -> Result<Option<String>, QuoteError> {
+        let ticker = ticker::asked_as(symbol)?;
+        let now = self.transport.now();
+        let entitlement = match feature {
+            KeyFeature::DelayedPrices => Entitlement::Delayed,
+            KeyFeature::RealtimePrices => Entitlement::Realtime,
+            _ => self.entitlement.unwrap_or(Entitlement::Realtime),
+        };
+        let (function, parameter) = match feature {
+            KeyFeature::DelayedPrices | KeyFeature::RealtimePrices => {
+                ("GLOBAL_QUOTE", ("entitlement", entitlement.as_str()))
+            }
+            KeyFeature::BulkQuotes => ("REALTIME_BULK_QUOTES", ("entitlement", entitlement.as_str())),
+            KeyFeature::FullHistory => ("TIME_SERIES_DAILY", ("outputsize", "full")),
+        };
+        let parameters = [("symbol", ticker.as_str()), parameter];
+        let answer = match self.transport.call(function, &parameters).await {
+            Err(Failure::Refused(Refusal::Premium)) => return Ok(None),
+            answer => answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?,
+        };
+        Ok(match feature {
+            KeyFeature::DelayedPrices | KeyFeature::RealtimePrices => {
+                let quote = wire::quote(&answer, symbol, Some(entitlement.freshness()), now)?;
+                Some(format!("{} as of {}", quote.price, quote.as_of))
+            }
+            KeyFeature::BulkQuotes => {
+                let quotes =
+                    bulk::quotes(&answer, std::slice::from_ref(symbol), entitlement.freshness(), now)?;
+                Some(format!("{} of 1 symbol answered", quotes.len()))
+            }
+            KeyFeature::FullHistory => {
+                let bars = wire::daily_bars(&answer, symbol, now.into(), now)?;
+                let first = bars.first().map_or_else(String::new, |bar| format!(" since {}", bar.date));
+                Some(format!("{} sessions{first}", bars.len()))
+            }
+        })
+    }
+}

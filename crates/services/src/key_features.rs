@@ -1,0 +1,81 @@
+//! What a provider refuses to the key, noted for the administrators of all processes.
+
+use std::collections::BTreeMap;
+
+use domain::Timestamp;
+use persistence::{Tx, installation};
+
+use crate::Services;
+use crate::error::{Error, Result};
+
+/// The name of the record, in `installation`, before that of the source.
+const REFUSED: &str = "refused_features";
+
+/// A feature that the source is set up to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFeatureState {
+    /// `delayed_prices`, `realtime_prices`, `bulk_quotes` or `full_history`.
+    pub name: &'static str,
+    /// The provider has refused it to some process, and it is not tried before then: the source does without it.
+    pub refused_until: Option<Timestamp>,
+}
+
+/// Features by name, and until when they are not tried again.
+type Refused = BTreeMap<String, Timestamp>;
+
+fn key(source: &str) -> String {
+    format!("{REFUSED}/{source}")
+}
+
+/// What cannot be read counts as nothing.
+fn refused(tx: &mut Tx<'_>, source: &str) -> Result<Refused> {
+    let text = installation::get(tx, &key(source))?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+impl Services {
+    /// What the source is set up to use that its provider may refuse, with what any process has been refused.
+    pub(crate) async fn features(&self) -> Result<Vec<KeyFeatureState>> {
+        let features = self.market.quotes.features();
+        if features.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (source, now) = (self.market.quotes.source(), self.market.clock.wall());
+        let noted = self.store.read(move |tx| refused(tx, source.as_str())).await?;
+        let merged = features.into_iter().map(|state| {
+            let elsewhere = noted.get(state.feature.as_str()).copied().filter(|until| *until > now);
+            let here = state.refused_until.map(Timestamp::from);
+            KeyFeatureState { name: state.feature.as_str(), refused_until: here.max(elsewhere) }
+        });
+        Ok(merged.collect())
+    }
+
+    /// Notes what this process has been refused. Nothing is written where nothing is new.
+    pub(crate) async fn note_refused_features(&self) -> Result<()> {
+        let features = self.market.quotes.features();
+        let (source, now) = (self.market.quotes.source(), self.market.clock.wall());
+        let mine: Refused = features
+            .into_iter()
+            .filter_map(|state| Some((state.feature.as_str().to_owned(), state.refused_until?.into())))
+            .collect();
+        if mine.is_empty() {
+            return Ok(());
+        }
+        let wanted = mine.clone();
+        let name = source.clone();
+        let noted = self.store.read(move |tx| refused(tx, name.as_str())).await?;
+        if wanted.iter().all(|(feature, until)| noted.get(feature) == Some(until)) {
+            return Ok(());
+        }
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                let mut noted = refused(tx, source.as_str())?;
+                noted.retain(|_, until| *until > now);
+                noted.extend(mine);
+                let text = serde_json::to_string(&noted).map_err(Error::internal)?;
+                installation::set(tx, &key(source.as_str()), &text).map_err(Error::from)
+            })
+            .await
+    }
+}
