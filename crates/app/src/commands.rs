@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
+use services::delistings::DelistingResolution;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
 use services::splits::SplitResolution;
@@ -304,6 +305,29 @@ pub async fn resolve_split(
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     services.resolve_split(symbol, resolution, reason).await.map_err(|error| told(error, ""))?;
     say!("The split of {symbol} is resolved: orders fill again.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who decides by the command line.
+const COMMAND_LINE: &str = "command line";
+
+pub async fn resolve_delisting(
+    config: &Config,
+    symbol: &Symbol,
+    resolution: &str,
+    on: Option<&str>,
+    reason: &str,
+) -> Result<ExitCode> {
+    let resolution = DelistingResolution::parse(resolution, on)
+        .map_err(|error| anyhow::anyhow!("--{}: {}", error.field, error.message))?;
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::PricingCommand).await?;
+    let resolved = services.resolve_delisting(symbol, resolution, reason, COMMAND_LINE).await;
+    resolved.map_err(|error| told(error, ""))?;
+    match resolution {
+        DelistingResolution::Confirm { .. } => say!("{symbol} is delisted: its open orders are canceled.")?,
+        DelistingResolution::Refuse => say!("{symbol} is traded.")?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -77,7 +77,7 @@ enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
-    /// Stocks: resolve a split in doubt
+    /// Stocks: resolve a split in doubt, decide on a delisting
     #[command(subcommand)]
     Stock(StockCommand),
     /// Where prices come from
@@ -156,6 +156,20 @@ enum StockCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Decide whether a stock is delisted; open orders in a delisted stock are canceled
+    ResolveDelisting {
+        #[arg(long)]
+        symbol: Symbol,
+        /// confirm (it is not traded any more) or refuse (it is traded; a delisting is taken back)
+        #[arg(long, value_name = "confirm|refuse")]
+        resolution: String,
+        /// With `confirm`: the first day without the stock
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        on: Option<String>,
+        /// Is kept with the decision
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -214,6 +228,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Verify { repair, yes } => commands::verify(&config, repair.then_some(yes)).await,
             Command::Stock(StockCommand::ResolveSplit { symbol, resolution, ratio, reason }) => {
                 commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
+            }
+            Command::Stock(StockCommand::ResolveDelisting { symbol, resolution, on, reason }) => {
+                commands::resolve_delisting(&config, &symbol, &resolution, on.as_deref(), &reason).await
             }
             Command::User(UserCommand::Create { username, email, admin }) => {
                 commands::create_user(&config, username, email, admin).await

@@ -6,6 +6,7 @@ pub mod calendar;
 pub mod composition;
 pub mod corporate_action;
 mod decimal;
+pub mod delisting;
 pub mod fill;
 pub mod id;
 pub mod instrument;

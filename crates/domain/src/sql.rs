@@ -17,6 +17,7 @@ use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
 use crate::decimal::Decimal;
+use crate::delisting::DelistingEvidenceKind;
 use crate::money::{AveragePrice, ExactAmount};
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
@@ -214,6 +215,7 @@ macro_rules! words {
     )+ };
 }
 words!(Side, OrderType, TimeInForce, OrderClass, OrderStatus, TransactionType, FillRule, Freshness, Symbol);
+words!(DelistingEvidenceKind);
 
 macro_rules! uuids {
     ($($name:ident),+) => { $(

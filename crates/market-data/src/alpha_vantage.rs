@@ -342,6 +342,10 @@ impl QuoteSource for AlphaVantage {
         self.listings(ListingState::Active).await.map(Some)
     }
 
+    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.listings(ListingState::Delisted).await.map(Some)
+    }
+
     /// Two calls. Symbol changes and ends of listings are not told.
     async fn corporate_actions(
         &self,

@@ -324,6 +324,14 @@ impl Gateway {
         self.put_to(Endpoint::Listings, purpose, self.source.listed()).await
     }
 
+    /// See [`QuoteSource::delisted`].
+    ///
+    /// # Errors
+    /// As [`Gateway::listed`].
+    pub async fn delisted(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.put_to(Endpoint::Listings, purpose, self.source.delisted()).await
+    }
+
     /// Gets the newest series of a symbol into the store, and with it the price: one call for both. Who asks for one
     /// that another process is asking for waits for a moment, and then finds it there or not.
     ///

@@ -81,6 +81,14 @@ pub trait QuoteSource: Send + Sync {
         Ok(None)
     }
 
+    /// The table of what was listed once, with the days on which that ended, for a source that has one.
+    ///
+    /// # Errors
+    /// As [`QuoteSource::listed`].
+    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        Ok(None)
+    }
+
     /// The newest price of each symbol at market time `at`; real sources answer with what they have now.
     /// The answer has an entry for each symbol asked; the quote of one that is out of use has the new one.
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;

@@ -24,6 +24,7 @@ mod watch;
 pub mod adjusted_bars;
 pub mod books;
 pub mod corporate_actions;
+pub mod delistings;
 pub mod flash_messages;
 pub mod holdings;
 pub mod idempotency;

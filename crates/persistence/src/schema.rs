@@ -157,7 +157,7 @@ table! {
         applied_at -> Nullable<Moment>, confirmation -> Nullable<Text>, reference_price -> Nullable<Exact>,
         reference_at -> Nullable<Moment>, expected_price -> Nullable<Exact>, found_price -> Nullable<Exact>,
         decided_by -> Nullable<Text>, decided_at -> Nullable<Moment>, decision_reason -> Nullable<Text>,
-        reversed_at -> Nullable<Moment>,
+        reversed_at -> Nullable<Moment>, administrator -> Nullable<Text>,
     }
 }
 table! {
@@ -222,6 +222,21 @@ table! {
     listings (symbol) {
         symbol -> Text, company_name -> Text, search_words -> Text, exchange -> Text, asset_type -> Text,
         status -> Text, source -> Text, refreshed_at -> Moment,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    delisting_evidence (stock_id, kind, seen_on) {
+        stock_id -> BigInt, kind -> Text, seen_on -> Date, seen_at -> Moment, source -> Text,
+        delisted_on -> Nullable<Date>,
+    }
+}
+table! {
+    use diesel::sql_types::*;
+    use domain::sql::Moment;
+    delisting_refusals (stock_id) {
+        stock_id -> BigInt, refused_at -> Moment, administrator -> Text, reason -> Text,
     }
 }
 

@@ -144,6 +144,12 @@ pub fn delist(tx: &mut Tx<'_>, id: StockId, on: NaiveDate) -> Result<(), StoreEr
     Ok(())
 }
 
+/// It is traded again.
+pub fn relist(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id)).set(stocks::delisted_on.eq(None::<NaiveDate>)).execute(tx.conn)?;
+    Ok(())
+}
+
 /// All of them, in order of symbol.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =

@@ -263,7 +263,7 @@ impl Services {
         self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await
     }
 
-    async fn apply_action(&self, known: KnownAction, now: Timestamp) -> Result<usize> {
+    pub(crate) async fn apply_action(&self, known: KnownAction, now: Timestamp) -> Result<usize> {
         let calendar = self.market.calendar;
         match &known.action.kind {
             CorporateActionKind::SymbolChange { to } => {
@@ -278,8 +278,16 @@ impl Services {
                 return Ok(0);
             }
             CorporateActionKind::Delisting => {
-                let (stock, on) = (known.stock_id, known.action.ex_on);
-                self.store.write(move |tx| stocks::delist(tx, stock, on).map_err(Error::from)).await?;
+                let (id, stock, on) = (known.id, known.stock_id, known.action.ex_on);
+                self.store
+                    .write(move |tx| match actions::lock_shared(tx, id)? {
+                        // It may have been taken back meanwhile.
+                        Some(known) if known.is_in_force() => {
+                            stocks::delist(tx, stock, on).map_err(Error::from)
+                        }
+                        _ => Ok(()),
+                    })
+                    .await?;
             }
             CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {}
         }
@@ -327,6 +335,7 @@ impl Services {
     ) -> Result<String> {
         self.renew_adjusted_bars().await?;
         let new = self.learn_corporate_actions().await?;
+        self.settle_delistings().await?;
         let AppliedCount { actions, portfolios, payments } = self.apply_corporate_actions().await?;
         let again =
             self.take_snapshots_again(&mut alive).await? + self.finalize_provisional(&mut alive).await?;

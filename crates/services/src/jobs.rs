@@ -256,6 +256,7 @@ impl Services {
                 };
                 let outcome = self.refresh_quotes(limit).await?;
                 self.note_refused_features().await?;
+                self.settle_delistings().await?;
                 // A new price may be the first one after a split.
                 self.apply_due_actions().await?;
                 Ok(Outcome::Done(outcome))
@@ -264,7 +265,10 @@ impl Services {
                 self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)
             }
             JobKind::RefreshListings => match self.refresh_listings(!run.key.ends_with(ON_REQUEST)).await? {
-                Ok(outcome) => Ok(Outcome::Done(outcome)),
+                Ok(outcome) => {
+                    self.settle_delistings().await?;
+                    Ok(Outcome::Done(outcome))
+                }
                 Err(error) => Ok(Outcome::Later(error.to_string(), PUBLISHED_DELAY)),
             },
             JobKind::Prune => self.prune().await.map(Outcome::Done),
@@ -400,10 +404,14 @@ fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
     Ok(())
 }
 
-/// Once a week, from a source that is asked over the network.
+/// Once a week, from a source that is asked over the network; each day while the table says that stocks in use are gone.
 fn plan_listings(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
     if market.quotes.limits().is_some() {
-        let key = crate::providers::listings_key(&market.quotes.source(), wall);
+        let source = market.quotes.source();
+        let key = match crate::delistings::wants_table_of_today(tx, source.as_str())? {
+            true => format!("{} {source}", exchange_date(wall)),
+            false => crate::providers::listings_key(&source, wall),
+        };
         jobs::plan(tx, JobKind::RefreshListings.as_str(), &key, 0, wall)?;
     }
     Ok(())

@@ -9,6 +9,7 @@ mod book_calendar;
 pub mod clock;
 pub mod corporate_actions;
 pub mod coverage;
+pub mod delistings;
 mod desk;
 mod error;
 mod flash;

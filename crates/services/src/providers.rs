@@ -296,10 +296,19 @@ impl Services {
     ) -> Result<std::result::Result<String, QuoteError>> {
         let source = self.market.quotes.source();
         let name = source.to_string();
-        let there = self.store.read(move |tx| listings::state(tx, &name).map_err(Error::from)).await?;
-        let this_week = listings_key(&source, self.market.clock.wall());
-        if this_weeks_will_do && there.is_some_and(|(at, _)| listings_key(&source, at) == this_week) {
-            return Ok(Ok("the table of this week is there".to_owned()));
+        let state = self.store.read(move |tx| {
+            let wants_todays = crate::delistings::wants_table_of_today(tx, &name)?;
+            Ok::<_, Error>((listings::state(tx, &name)?, wants_todays))
+        });
+        let (there, wants_todays) = state.await?;
+        let wall = self.market.clock.wall();
+        let will_do = |at: Timestamp| match wants_todays {
+            true => exchange_date(at) == exchange_date(wall),
+            false => listings_key(&source, at) == listings_key(&source, wall),
+        };
+        if this_weeks_will_do && there.is_some_and(|(at, _)| will_do(at)) {
+            let which = if wants_todays { "today" } else { "this week" };
+            return Ok(Ok(format!("the table of {which} is there")));
         }
         let table = match self.market.quotes.listed(Purpose::Scheduled).await {
             Ok(Some(table)) => table,
@@ -308,28 +317,45 @@ impl Services {
             }
             Err(error) => return Ok(Err(error)),
         };
-        Ok(Ok(self.keep_listings(table).await?))
+        let outcome = self.keep_listings(table).await?;
+        self.learn_former_listings().await?;
+        Ok(Ok(outcome))
     }
 
-    /// Makes the table the one that searches run on.
+    /// Makes the table the one that searches run on, and notes which stocks it lacks. A table that lacks too much of the
+    /// last one is not taken over.
     ///
     /// # Errors
     /// Only when the database fails.
     pub async fn keep_listings(&self, table: Vec<ListedStock>) -> Result<String> {
         let (source, now, count) = (self.market.quotes.source(), self.market.clock.wall(), table.len());
-        let rows: Vec<Listed> = table
-            .into_iter()
-            .map(|row| Listed {
-                symbol: row.symbol,
-                company_name: row.company_name,
-                exchange: row.exchange,
-                is_fund: row.is_fund,
-            })
-            .collect();
-        self.store
-            .write(move |tx| listings::replace(tx, source.as_str(), &rows, now).map_err(Error::from))
-            .await?;
-        Ok(format!("{count} stocks and funds are listed"))
+        let kept = self.store.write(move |tx| {
+            if let Some(loss) = crate::delistings::check_table(tx, source.as_str(), &table, now)? {
+                return Ok(Some(loss));
+            }
+            let older = listings::state(tx, source.as_str())?.map(|(at, _)| at);
+            let rows: Vec<Listed> = table
+                .into_iter()
+                .map(|row| Listed {
+                    symbol: row.symbol,
+                    company_name: row.company_name,
+                    exchange: row.exchange,
+                    is_fund: row.is_fund,
+                })
+                .collect();
+            listings::replace(tx, source.as_str(), &rows, now)?;
+            crate::delistings::note_table(tx, source.as_str(), older, now)?;
+            Ok::<_, Error>(None)
+        });
+        match kept.await? {
+            None => Ok(format!("{count} stocks and funds are listed")),
+            Some((listed, lost)) => {
+                tracing::warn!(listed, lost, "a table of listings lacks too much: the last one is kept");
+                Ok(format!(
+                    "the table was not taken over: it lacks {lost} of {listed} symbols that were listed"
+                ))
+            }
+        }
     }
 }
 

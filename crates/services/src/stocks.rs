@@ -84,7 +84,7 @@ impl Known {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
-    fn forget(&self, symbol: &Symbol) {
+    pub(crate) fn forget(&self, symbol: &Symbol) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(symbol);
     }
 
@@ -442,14 +442,31 @@ impl Services {
             }
             return found;
         }
-        let symbols: Vec<Symbol> = stocks.clone().map(|stock| stock.listing.symbol.clone()).collect();
+        let asked = stocks.clone().filter(|stock| self.last_of_delisted(stock).is_none());
+        let symbols: Vec<Symbol> = asked.map(|stock| stock.listing.symbol.clone()).collect();
         let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
         let purpose = match asker {
             Asker::User(user) if is_new => Purpose::FirstSight { user },
             Asker::User(_) | Asker::Nobody => Purpose::Interactive,
         };
-        let answers = self.market.quotes.quotes_in_order(purpose, &symbols, at).await;
-        stocks.zip(answers).map(|(stock, answer)| self.or_last_known(stock, answer)).collect()
+        let mut answers = self.market.quotes.quotes_in_order(purpose, &symbols, at).await.into_iter();
+        stocks
+            .map(|stock| match self.last_of_delisted(stock) {
+                Some(last) => Ok(last),
+                None => {
+                    let answer = answers.next().unwrap_or(Err(QuoteError::Unreachable));
+                    self.or_last_known(stock, answer)
+                }
+            })
+            .collect()
+    }
+
+    /// The last price of a delisted stock. The source is not asked: it may know another company by that symbol now. The
+    /// simulated market knows its delisted stocks.
+    fn last_of_delisted(&self, stock: &Stock) -> Option<LatestAsTraded> {
+        let on = stock.delisted_on.filter(|_| self.market.quotes.freshness() != Freshness::Simulated)?;
+        let quote = self.last_known(stock)?;
+        Some(LatestAsTraded { quote, why_stale: Some(StaleReason::Delisted(on)) })
     }
 
     /// The source's answer, or the last price with the reason why there is no newer one.
@@ -482,6 +499,9 @@ impl Services {
         at: Timestamp,
         asks_when_late: bool,
     ) -> Result<LatestAsTraded> {
+        if let Some(last) = self.last_of_delisted(stock) {
+            return Ok(last);
+        }
         let kept = self.kept_price(stock, at);
         if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !asks_when_late) {
             let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
@@ -554,9 +574,9 @@ impl Services {
         Some(quote.map(|quote| Quote { stale, ..quote }))
     }
 
-    /// Whether a newer price of the stock should be in the database.
+    /// Whether a newer price of the stock should be in the database. Of a delisted stock there is none.
     fn is_late(&self, stock: &Stock, at: Timestamp) -> bool {
-        self.kept_price(stock, at).is_none_or(|quote| quote.as_traded().stale)
+        stock.delisted_on.is_none() && self.kept_price(stock, at).is_none_or(|quote| quote.as_traded().stale)
     }
 
     /// The price kept in the database as a quote, marked stale. One of another source is none: the deployment has
@@ -713,8 +733,11 @@ impl Services {
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
         let moved: Vec<Stock> =
             moved.map(|(stock, _)| stock.clone()).filter(|stock| !self.has_seen_news(stock, now)).collect();
+        self.note_answers(&stocks, &found, now).await?;
+        // The symbol of a delisted stock may be another company's by now.
+        let priced = stocks.iter().zip(found).filter(|(stock, _)| stock.delisted_on.is_none());
         let mut quotes: Vec<(StockId, AsTraded<Quote>)> =
-            stocks.iter().zip(found).filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
+            priced.filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
         // Rows of several stocks are always written in the order of their symbols: nobody waits in a circle.
         quotes.sort_by(|(_, a), (_, b)| a.as_traded().symbol.cmp(&b.as_traded().symbol));
@@ -854,7 +877,9 @@ impl Services {
 
     async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
         let in_use = stocks.len();
-        let late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
+        let again = self.listed_again(&stocks).await?;
+        let mut late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
+        late.extend(again);
         let (mut asked, mut refusal) = (0, None);
         let mut fetched_of = Vec::new();
         let mut in_vain = self.may_be_unpublished(now).then_some(0);
@@ -891,6 +916,7 @@ impl Services {
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
+        self.take_back_priced(&renewed, now).await?;
         let has_jumped = |new: &&Stock| {
             let old = late.iter().find(|old| old.id == new.id).and_then(|old| old.last.as_ref());
             let both = old.zip(new.last.as_ref());
@@ -987,6 +1013,8 @@ pub enum StaleReason {
     /// Nobody knows which shares newer prices are in.
     #[error("{0}")]
     Halted(TradingHold),
+    #[error("it was delisted on {0}: there are no newer prices")]
+    Delisted(NaiveDate),
 }
 
 /// What a source's answer means for a stock that had a price: it may be a passing fault.
@@ -1007,7 +1035,7 @@ impl StaleReason {
     pub fn unconfirmed(&self) -> Option<&UnconfirmedPrice> {
         match self {
             Self::Source(QuoteError::Unconfirmed(waiting)) => Some(waiting),
-            Self::Source(_) | Self::NotPublished | Self::Halted(_) => None,
+            Self::Source(_) | Self::NotPublished | Self::Halted(_) | Self::Delisted(_) => None,
         }
     }
 
@@ -1015,7 +1043,7 @@ impl StaleReason {
     pub(crate) fn clock_behind(&self) -> Option<TimeDelta> {
         match self {
             Self::Source(QuoteError::ClockAhead { by }) => Some(*by),
-            Self::Source(_) | Self::NotPublished | Self::Halted(_) => None,
+            Self::Source(_) | Self::NotPublished | Self::Halted(_) | Self::Delisted(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use domain::{
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
 use market_data::{
-    Catalogue, DEFAULT_SEED, FeatureState, QuoteError, QuoteSource, Rules, Simulated, before_call,
+    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, QuoteError, QuoteSource, Rules, Simulated, before_call,
 };
 use persistence::Store;
 use persistence::testing::TestStore;
@@ -93,6 +93,8 @@ pub struct Calls {
     pub searches: usize,
     pub listings: usize,
     pub bars: usize,
+    /// Of what is listed, and of what was listed once.
+    pub tables: usize,
 }
 
 #[derive(Default)]
@@ -104,6 +106,11 @@ struct State {
     /// Each with the moment from which on it is told.
     actions: Vec<(Timestamp, CorporateAction)>,
     failure: Option<QuoteError>,
+    /// Answers to single symbols.
+    failures: HashMap<Symbol, QuoteError>,
+    /// What is listed, and what was listed once; `None` where the source has no such table.
+    table: Option<Vec<ListedStock>>,
+    former: Option<Vec<ListedStock>>,
     calls: Calls,
 }
 
@@ -215,6 +222,22 @@ impl FixedPrices {
         self.state().failure = None;
     }
 
+    /// From now on every question about that symbol is answered with this error.
+    pub fn fail_for(&self, symbol: &str, error: QuoteError) {
+        self.state().failures.insert(parse_symbol(symbol), error);
+    }
+
+    /// Questions about that symbol are answered again.
+    pub fn recover_for(&self, symbol: &str) {
+        self.state().failures.remove(&parse_symbol(symbol));
+    }
+
+    /// The tables of what is listed and of what was listed once.
+    pub fn set_tables(&self, table: Vec<ListedStock>, former: Vec<ListedStock>) {
+        let mut state = self.state();
+        (state.table, state.former) = (Some(table), Some(former));
+    }
+
     pub fn calls(&self) -> Calls {
         self.state().calls
     }
@@ -324,6 +347,14 @@ impl QuoteSource for FixedPrices {
         self.prices_per_call.unwrap_or(1)
     }
 
+    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        Ok(self.ask(|calls| calls.tables += 1)?.table.clone())
+    }
+
+    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        Ok(self.ask(|calls| calls.tables += 1)?.former.clone())
+    }
+
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         let Some(prices_per_call) = self.prices_per_call else { return self.quotes_now(symbols, at) };
         let mut answers = HashMap::with_capacity(symbols.len());
@@ -418,6 +449,9 @@ impl QuoteSource for FixedPrices {
 
 impl State {
     fn listed(&self, symbol: &Symbol) -> Result<&Listed, QuoteError> {
+        if let Some(failure) = self.failures.get(symbol) {
+            return Err(failure.clone());
+        }
         self.listed.get(symbol).ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
     }
 }

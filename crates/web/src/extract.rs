@@ -248,7 +248,7 @@ impl FromRequest for CurrentUser {
 }
 
 /// An administrator of an API request; for everybody else the address does not exist.
-pub struct AdminUser;
+pub struct AdminUser(pub Arc<Account>);
 
 impl FromRequest for AdminUser {
     type Error = Problem;
@@ -258,7 +258,7 @@ impl FromRequest for AdminUser {
         let user = CurrentUser::from_request(request, payload).into_inner();
         ready(user.and_then(|user| {
             user.may_administer()?;
-            Ok(Self)
+            Ok(Self(user.account))
         }))
     }
 }
@@ -338,7 +338,7 @@ impl FromRequest for Signed {
 }
 
 /// An administrator of a page; for everybody else the page does not exist.
-pub struct Admin;
+pub struct Admin(pub Account);
 
 impl FromRequest for Admin {
     type Error = actix_web::Error;
@@ -348,7 +348,7 @@ impl FromRequest for Admin {
         let signed = Signed::from_request(request, payload);
         async move {
             let signed = signed.await?;
-            if signed.account.is_admin { Ok(Self) } else { Err(Problem::not_found().into()) }
+            if signed.account.is_admin { Ok(Self(signed.account)) } else { Err(Problem::not_found().into()) }
         }
         .boxed_local()
     }

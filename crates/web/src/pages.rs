@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin;
+mod admin_delisting;
 mod admin_stock;
 mod composition;
 mod coverage;
@@ -79,6 +80,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/admin/stocks").get(admin::stocks))
         .service(page("/admin/stocks/{symbol}").get(admin_stock::show))
         .service(page("/admin/stocks/{symbol}/split").post(admin_stock::resolve_split))
+        .service(page("/admin/stocks/{symbol}/delisting").post(admin_delisting::resolve))
         .service(page("/admin/transactions").get(admin::transactions))
         .service(page("/admin/snapshots").get(admin::snapshots))
         .service(page("/admin/jobs").get(admin::jobs).post(admin::run_job))

@@ -294,6 +294,38 @@ async fn an_administrator_resolves_a_split_by_a_command() {
 }
 
 #[tokio::test]
+async fn an_administrator_decides_on_a_delisting_by_a_command() {
+    let postgres = Installation::on_postgres();
+    postgres.migrate().await;
+    for installation in [Installation::embedded(), postgres] {
+        drop(installation.serve().await);
+        let resolve = async |symbol: &str, rest: &[&str]| {
+            let command = ["stock", "resolve-delisting", "--symbol", symbol, "--reason", "Merged."];
+            installation.run(&[&command, rest].concat()).await
+        };
+        assert!(
+            resolve("AAPL", &["--resolution", "undo"])
+                .await
+                .failed()
+                .contains("--resolution: must be confirm")
+        );
+        let bad_day = resolve("AAPL", &["--resolution", "confirm", "--on", "soon"]).await;
+        assert!(bad_day.failed().contains("--on: enter a day"), "{bad_day:?}");
+        let simulated = resolve("AAPL", &["--resolution", "confirm"]).await;
+        assert!(simulated.failed().contains("the simulated market ends"), "{simulated:?}");
+        installation.books().execute(
+            "INSERT INTO delisting_evidence (stock_id, kind, seen_on, seen_at, source) SELECT stocks.id, 'not_found', \
+             '2020-01-02', '2020-01-02T15:00:00.000000Z', installation.value FROM stocks, installation \
+             WHERE symbol = 'AAPL' AND installation.key = 'price_source'",
+        );
+        let refused = resolve("AAPL", &["--resolution", "refuse"]).await;
+        assert!(refused.succeeded().contains("AAPL is traded."), "{refused:?}");
+        let nothing = resolve("MSFT", &["--resolution", "refuse"]).await;
+        assert!(nothing.failed().contains("nothing says that MSFT is delisted"), "{nothing:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     let installation = Installation::embedded();
     let server = installation.serve().await;

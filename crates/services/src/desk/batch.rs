@@ -176,15 +176,19 @@ impl Batch {
         }
     }
 
-    /// Refuses what was looked at before the stock's shares became others, or were traded no more.
+    /// Refuses what was looked at before the stock's shares became others, and every order in a delisted stock.
     fn check_stock(&self, seen: &Seen) -> Result<()> {
-        let since =
-            |known: &&KnownAction| known.stock_id == seen.stock.id && known.effective_at > seen.asked_at;
+        let since = |known: &&KnownAction| {
+            let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
+            known.stock_id == seen.stock.id && (known.effective_at > seen.asked_at || is_delisting)
+        };
         for known in self.actions.iter().filter(since) {
             match known.action.kind {
                 CorporateActionKind::Split { .. } => {
                     return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
                 }
+                // One that was taken back.
+                CorporateActionKind::Delisting if !known.is_in_force() => {}
                 CorporateActionKind::Delisting => {
                     let symbol = seen.stock.listing.symbol.clone();
                     return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use domain::{KnownAction, Timestamp};
+use domain::{CorporateActionKind, KnownAction, Timestamp};
 use persistence::{StoreError, Tx, corporate_actions};
 
 /// How long what was read is good for. News comes a session ahead as a rule; of news that comes late, and from another
@@ -63,8 +63,14 @@ impl News {
             Some(read) if read.since <= since => {
                 let at_hand = |known: &&KnownAction| {
                     let is_undecided = known.hold(now).is_some() || known.is_to_be_reversed();
+                    // What evidence or an administrator delists may be delisted as of days ago.
+                    let is_delisting =
+                        known.check.is_some() && known.action.kind == CorporateActionKind::Delisting;
                     known.effective_at <= now
-                        && (known.applied_at.is_none() || known.effective_at > since || is_undecided)
+                        && (known.applied_at.is_none()
+                            || known.effective_at > since
+                            || is_undecided
+                            || is_delisting)
                 };
                 Ok(read.actions.iter().filter(at_hand).cloned().collect())
             }

@@ -9,6 +9,7 @@ mod clock_back;
 mod closing_positions;
 mod composition;
 mod corporate_actions;
+mod delistings;
 mod desk;
 mod ended_listings;
 mod harness;

@@ -48,6 +48,8 @@ pub struct Profile {
     stock: Stock,
     /// The first day on which it is traded no more, once that has come.
     delisted_on: Option<NaiveDate>,
+    /// Why it was delisted; null while it is traded, and where the price source announced it.
+    delisting_reason: Option<String>,
     /// Why orders in the stock do not fill for the time being; null when it trades.
     hold_reason: Option<String>,
     /// The next session that opens after the company has published quarterly results, which move its price; null where
@@ -172,10 +174,12 @@ pub async fn show(
     let today = exchange_date(market.now());
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
     let hold = state.services.trading_hold(&stock).await?;
+    let delisting = state.services.delisting_of(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
         hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
         next_results_on: market.quotes.next_results_on(&stock.listing.symbol, market.now()),
+        delisting_reason: delisting.and_then(|delisting| delisting.reason),
         stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
     }))

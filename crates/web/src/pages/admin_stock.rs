@@ -7,6 +7,7 @@ use services::Error;
 use services::splits::{HeldSplit, SplitResolution};
 
 use super::admin::{Tab, tabs};
+use super::admin_delisting::{DELISTING, DelistingView};
 use crate::AppState;
 use crate::extract::{Admin, Form};
 use crate::form::FormView;
@@ -20,7 +21,7 @@ struct StockView {
     symbol: Symbol,
     name: String,
     last: String,
-    delisted: Option<String>,
+    listing: DelistingView,
     split: Option<SplitView>,
 }
 
@@ -73,6 +74,7 @@ pub async fn show(shell: Shell, _: Admin, symbol: Path<String>, state: Data<AppS
     let stock = state.services.stored_stock(&symbol).await?;
     let symbol = stock.listing.symbol.clone();
     let held = state.services.held_splits().await?.into_iter().find(|held| held.symbol == symbol);
+    let case = state.services.delisting_case(&stock).await?;
     let view = StockView {
         tabs: tabs(Tab::Stocks),
         name: stock.listing.company_name.clone(),
@@ -80,7 +82,7 @@ pub async fn show(shell: Shell, _: Admin, symbol: Path<String>, state: Data<AppS
             .last
             .as_ref()
             .map_or_else(|| format::UNKNOWN.to_owned(), |last| format::price(&last.price)),
-        delisted: stock.delisted_on.map(format::date),
+        listing: DelistingView::new(&case, shell.form(FormView::new(DELISTING))),
         split: held.map(|held| SplitView::new(&held, shell.form(FormView::new(SPLIT)))),
         symbol,
     };

@@ -130,6 +130,7 @@ struct StockView {
     /// The history has a split in it.
     adjusted: bool,
     delisted: Option<String>,
+    why_delisted: String,
     /// Why orders do not fill for the time being.
     hold: Option<String>,
     transactions: Vec<Row>,
@@ -238,6 +239,7 @@ pub async fn show(
         return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
     }
     let hold = services.trading_hold(&stock).await?;
+    let why_delisted = services.delisting_of(&stock).await?.and_then(|delisting| delisting.reason);
     let (listing, delisted_on) = (stock.listing, stock.delisted_on);
     let actions = services.corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
@@ -318,6 +320,8 @@ pub async fn show(
                 .any(|action| action.ratio().is_some() && bar.date < action.ex_on && action.ex_on <= today)
         }),
         delisted: delisted_on.map(format::date),
+        why_delisted: why_delisted
+            .map_or_else(|| "Its listing has ended.".to_owned(), |why| format::sentence(&why)),
         hold: hold.map(|hold| format::sentence(&hold.to_string())),
         actions: action_rows(&actions, today),
         quote: quote.map(|quote| QuoteView {

@@ -38,6 +38,9 @@ fn body_for(method: &Method, path: &str) -> Option<Value> {
         ("POST", "/api/v1/admin/splits") => {
             Some(json!({"symbol": "AAPL", "resolution": "withdraw", "reason": "There was none."}))
         }
+        ("POST", "/api/v1/admin/delistings") => {
+            Some(json!({"symbol": "AAPL", "resolution": "refuse", "reason": "It is traded."}))
+        }
         ("POST", "/api/v1/admin/prices") => Some(json!({"symbol": "AAPL", "reason": "checked"})),
         ("PATCH", _) => Some(json!({"is_active": true})),
         ("POST" | "PUT", other) => panic!("the sweep has no body for {method} {other}"),

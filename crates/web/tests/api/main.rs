@@ -11,6 +11,7 @@ mod connections;
 mod corporate_actions;
 mod cors;
 mod decimals;
+mod delistings;
 mod description;
 mod health;
 mod idempotency;

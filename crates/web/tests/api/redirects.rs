@@ -203,6 +203,9 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
         let answer = admin.browser.post_form(target, &fields).await;
         assert!(admin.follow(route, answer).await.contains("notice flash bad"), "{route}");
     }
+    let (page, target) = ("/admin/stocks/AAPL", "/admin/stocks/AAPL/delisting");
+    let fields = [("resolution", "confirm"), ("on", ""), ("reason", "It is gone.")];
+    admin.refused("/admin/stocks/{symbol}/delisting", page, target, &fields, "value=\"It is gone.\"").await;
     forms.seen = std::mem::take(&mut admin.seen);
 
     // Ends.

@@ -61,6 +61,7 @@ async fn a_stock_has_a_profile() {
           "corporate_actions": [],
           "currency": "USD",
           "delisted_on": null,
+          "delisting_reason": null,
           "exchange": "NASDAQ",
           "hold_reason": null,
           "next_results_on": null,

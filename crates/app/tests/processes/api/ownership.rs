@@ -53,6 +53,9 @@ fn body_for(path: &str) -> Value {
         }
         "/api/v1/admin/users/{id}" => json!({"is_admin": true}),
         "/api/v1/admin/jobs" => json!({"kind": "prune"}),
+        "/api/v1/admin/delistings" => {
+            json!({"symbol": "AAPL", "resolution": "refuse", "reason": "It is traded."})
+        }
         "/api/v1/admin/prices" => json!({"symbol": "AAPL", "reason": "It is right."}),
         "/api/v1/admin/splits" => {
             json!({"symbol": "AAPL", "resolution": "withdraw", "reason": "There was no split."})

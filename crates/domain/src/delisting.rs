@@ -1,0 +1,254 @@
+//! When evidence is enough to say that a stock is not listed any more.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::exchange_date;
+use crate::order::keywords;
+use crate::{Calendar, Timestamp};
+
+/// Days of tables without the stock that are enough.
+const TABLES: usize = 2;
+/// Session days with the answer "not found" that are enough.
+const SESSIONS: usize = 3;
+
+keywords! {
+    DelistingEvidenceKind {
+        /// A table of listings that had the stock before does not have it.
+        NotListed = "not_listed",
+        /// The table of former listings has it, with a day.
+        ListedAsDelisted = "listed_as_delisted",
+        /// The price source does not know it, and knows others at the same time.
+        NotFound = "not_found",
+    }
+}
+
+/// What was seen of one stock on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelistingEvidence {
+    pub kind: DelistingEvidenceKind,
+    /// The day of the table or of the session, in New York.
+    pub seen_on: NaiveDate,
+    pub seen_at: Timestamp,
+    /// Of [`DelistingEvidenceKind::ListedAsDelisted`]: the day that the table tells.
+    pub delisted_on: Option<NaiveDate>,
+}
+
+/// Evidence that is enough. Displays as a reason: "missing from the price source's table of listings since 2026-11-22".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelistingGrounds {
+    pub kind: DelistingEvidenceKind,
+    /// The first day on which it was seen.
+    pub since: NaiveDate,
+    /// The day that a table tells.
+    pub delisted_on: Option<NaiveDate>,
+}
+
+impl DelistingGrounds {
+    /// The first session without the stock: that of the day that a table tells, or of the day after the last accepted
+    /// price, whichever is later.
+    pub fn first_session_without(&self, last_price_at: Option<Timestamp>, calendar: Calendar) -> NaiveDate {
+        let after_last = last_price_at.map(|at| exchange_date(at) + chrono::Days::new(1));
+        let day = self.delisted_on.max(after_last).unwrap_or(self.since);
+        calendar.sessions(day, day + chrono::Days::new(30)).next().map_or(day, |session| session.date)
+    }
+}
+
+impl fmt::Display for DelistingGrounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.delisted_on) {
+            (DelistingEvidenceKind::ListedAsDelisted, Some(on)) => {
+                write!(f, "listed by the price source as delisted on {on}")
+            }
+            (DelistingEvidenceKind::NotFound, _) => {
+                write!(f, "not known to the price source on {SESSIONS} session days since {}", self.since)
+            }
+            _ => write!(f, "missing from the price source's table of listings since {}", self.since),
+        }
+    }
+}
+
+/// Judges the evidence of one stock. Evidence from before its last accepted price does not count: the stock was traded
+/// afterwards. A former listing that ended before that price was another company's.
+///
+/// Enough are a former listing with its day, tables of two days without the stock, or three session days on which the
+/// source did not know it.
+pub fn judge_delisting(
+    evidence: &[DelistingEvidence],
+    last_price_at: Option<Timestamp>,
+) -> Option<DelistingGrounds> {
+    let counts = |seen: &&DelistingEvidence| {
+        let is_of_this_company =
+            seen.delisted_on.is_none_or(|on| last_price_at.is_none_or(|at| on >= exchange_date(at)));
+        last_price_at.is_none_or(|at| seen.seen_at > at) && is_of_this_company
+    };
+    let of = |kind| evidence.iter().filter(counts).filter(move |seen| seen.kind == kind);
+    let days = |kind| of(kind).map(|seen| seen.seen_on).collect::<BTreeSet<NaiveDate>>();
+    if let Some(listed) =
+        of(DelistingEvidenceKind::ListedAsDelisted).max_by_key(|seen| (seen.delisted_on, seen.seen_on))
+    {
+        let DelistingEvidence { kind, seen_on: since, delisted_on, .. } = *listed;
+        return Some(DelistingGrounds { kind, since, delisted_on });
+    }
+    [(DelistingEvidenceKind::NotListed, TABLES), (DelistingEvidenceKind::NotFound, SESSIONS)]
+        .into_iter()
+        .find_map(|(kind, enough)| {
+            let days = days(kind);
+            let since = *days.first()?;
+            (days.len() >= enough).then_some(DelistingGrounds { kind, since, delisted_on: None })
+        })
+}
+
+/// Whether a table of listings that has lost so many of its rows is a table of everything that is listed. In a week some
+/// ten or twenty of twelve thousand leave it; a table that was cut off lacks many more.
+pub fn is_whole_table(listed_before: usize, lost: usize) -> bool {
+    const FEW: usize = 5;
+    const MOST_LOST_PERCENT: usize = 3;
+    lost <= FEW || lost * 100 <= listed_before * MOST_LOST_PERCENT
+}
+
+/// Whether answers of one round are those of a source that works: it knows a stock at least, and of those that had a
+/// price not more are unknown to it than can leave the exchange at about the same time.
+pub fn is_no_outage(asked: usize, answered: usize, not_found: usize) -> bool {
+    const FEW: usize = 2;
+    answered > 0 && (not_found <= FEW || not_found * 20 <= asked)
+}
+
+/// Whether two names are those of one company, as far as their words tell: case, punctuation and legal forms do not
+/// count, and a name may be cut short.
+pub fn is_same_company(one: &str, other: &str) -> bool {
+    let (one, other) = (company_words(one), company_words(other));
+    !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
+}
+
+fn company_words(name: &str) -> Vec<String> {
+    const FORMS: [&str; 22] = [
+        "inc",
+        "incorporated",
+        "corp",
+        "corporation",
+        "co",
+        "company",
+        "ltd",
+        "limited",
+        "plc",
+        "llc",
+        "lp",
+        "nv",
+        "sa",
+        "ag",
+        "se",
+        "the",
+        "class",
+        "common",
+        "stock",
+        "ordinary",
+        "shares",
+        "holdings",
+    ];
+    let lower = name.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 1);
+    words.filter(|word| !FORMS.contains(word)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    /// Noon in New York.
+    fn noon(date: &str) -> Timestamp {
+        format!("{date}T17:00:00Z").parse::<chrono::DateTime<chrono::Utc>>().unwrap().into()
+    }
+
+    fn seen(kind: DelistingEvidenceKind, on: &str) -> DelistingEvidence {
+        DelistingEvidence { kind, seen_on: day(on), seen_at: noon(on), delisted_on: None }
+    }
+
+    fn told(on: &str, delisted_on: &str) -> DelistingEvidence {
+        let kind = DelistingEvidenceKind::ListedAsDelisted;
+        DelistingEvidence { delisted_on: Some(day(delisted_on)), ..seen(kind, on) }
+    }
+
+    #[test]
+    fn two_tables_of_different_days_are_enough() {
+        let kind = DelistingEvidenceKind::NotListed;
+        let (sunday, monday) = (seen(kind, "2026-11-22"), seen(kind, "2026-11-23"));
+        let last = Some(noon("2026-11-20"));
+        assert_eq!(judge_delisting(std::slice::from_ref(&sunday), last), None);
+        assert_eq!(judge_delisting(&[sunday.clone(), sunday.clone()], last), None);
+        let grounds = judge_delisting(&[sunday.clone(), monday.clone()], last).unwrap();
+        assert_eq!((grounds.kind, grounds.since), (kind, day("2026-11-22")));
+        assert_eq!(grounds.first_session_without(last, Calendar::Xnys), day("2026-11-23"));
+        // It was traded after the first one.
+        assert_eq!(judge_delisting(&[sunday.clone(), monday.clone()], Some(noon("2026-11-22"))), None);
+        assert!(judge_delisting(&[sunday, monday], None).is_some());
+    }
+
+    #[test]
+    fn three_sessions_without_an_answer_are_enough_and_kinds_do_not_add_up() {
+        let of = |day| seen(DelistingEvidenceKind::NotFound, day);
+        let mut evidence = vec![of("2026-11-23"), of("2026-11-24")];
+        evidence.push(seen(DelistingEvidenceKind::NotListed, "2026-11-22"));
+        assert_eq!(judge_delisting(&evidence, None), None);
+        evidence.push(of("2026-11-24"));
+        assert_eq!(judge_delisting(&evidence, None), None);
+        evidence.push(of("2026-11-25"));
+        let grounds = judge_delisting(&evidence, Some(noon("2026-11-20"))).unwrap();
+        assert_eq!(grounds.to_string(), "not known to the price source on 3 session days since 2026-11-23");
+    }
+
+    #[test]
+    fn a_former_listing_counts_by_its_day() {
+        let last = Some(noon("2026-11-20"));
+        let old = told("2026-11-22", "2005-03-01");
+        assert_eq!(judge_delisting(std::slice::from_ref(&old), last), None, "another company's");
+        let grounds = judge_delisting(&[old, told("2026-11-22", "2026-11-25")], last).unwrap();
+        assert_eq!(grounds.delisted_on, Some(day("2026-11-25")));
+        // Thanksgiving is on the 26th.
+        let told_thursday = DelistingGrounds { delisted_on: Some(day("2026-11-26")), ..grounds };
+        assert_eq!(told_thursday.first_session_without(last, Calendar::Xnys), day("2026-11-27"));
+        let before_price = DelistingGrounds { delisted_on: Some(day("2026-11-20")), ..grounds };
+        assert_eq!(before_price.first_session_without(last, Calendar::Xnys), day("2026-11-23"));
+    }
+
+    #[test]
+    fn half_a_table_is_no_table_and_an_outage_no_evidence() {
+        for (before, lost, whole) in
+            [(12_000, 20, true), (12_000, 361, false), (12_000, 6_000, false), (4, 4, true), (10, 6, false)]
+        {
+            assert_eq!(is_whole_table(before, lost), whole, "{lost} of {before}");
+        }
+        for (asked, answered, not_found, works) in [
+            (10, 9, 1, true),
+            (3, 1, 2, true),
+            (1, 0, 1, false),
+            (30, 0, 30, false),
+            (30, 20, 10, false),
+            (100, 95, 5, true),
+        ] {
+            assert_eq!(is_no_outage(asked, answered, not_found), works, "{not_found} of {asked}");
+        }
+    }
+
+    #[test]
+    fn companies_are_told_apart_by_the_words_of_their_names() {
+        for (one, other, same) in [
+            ("Apple Inc", "Apple Inc.", true),
+            ("The Coca-Cola Company", "COCA COLA CO", true),
+            ("Meta Platforms, Inc.", "Meta Platforms Inc - Class A", true),
+            ("Twitter Inc", "Trump Media & Technology Group", false),
+            ("First Republic Bank", "First Solar Inc", false),
+            ("", "Apple", false),
+        ] {
+            assert_eq!(is_same_company(one, other), same, "{one} and {other}");
+        }
+    }
+}

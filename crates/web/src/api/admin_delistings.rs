@@ -1,0 +1,116 @@
+//! Stocks that are delisted or may be, for administrators.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json};
+use chrono::NaiveDate;
+use domain::delisting::DelistingEvidence;
+use domain::{Symbol, Timestamp};
+use serde::{Deserialize, Serialize};
+use services::delistings::{DelistingCase, DelistingResolution};
+use utoipa::ToSchema;
+
+use super::{Items, Reader};
+use crate::AppState;
+use crate::extract::AdminUser;
+use crate::problem::{Problem, ProblemBody};
+
+/// What was seen of a stock on one day.
+#[derive(Serialize, ToSchema)]
+pub struct Evidence {
+    /// `not_listed` (a table of listings lacks it), `listed_as_delisted` (the table of former listings has it) or `not_found`
+    /// (the price source does not know it)
+    kind: &'static str,
+    /// The day of the table or of the session, in New York.
+    seen_on: NaiveDate,
+    seen_at: Timestamp,
+    /// Of `listed_as_delisted`: the day that the table tells.
+    delisted_on: Option<NaiveDate>,
+}
+
+impl From<DelistingEvidence> for Evidence {
+    fn from(seen: DelistingEvidence) -> Self {
+        let DelistingEvidence { kind, seen_on, seen_at, delisted_on } = seen;
+        Self { kind: kind.as_str(), seen_on, seen_at, delisted_on }
+    }
+}
+
+/// A stock that is delisted or may be.
+#[derive(Serialize, ToSchema)]
+pub struct Delisting {
+    symbol: Symbol,
+    company_name: String,
+    /// `pending` (evidence is being collected), `refused` (an administrator says that it is traded) or `delisted`
+    status: &'static str,
+    /// The first session without the stock.
+    delisted_on: Option<NaiveDate>,
+    /// Of the delisting, or of the refusal.
+    reason: Option<String>,
+    /// Who has decided; null where the price source or evidence has.
+    administrator: Option<String>,
+    /// Oldest first.
+    evidence: Vec<Evidence>,
+}
+
+impl From<DelistingCase> for Delisting {
+    fn from(case: DelistingCase) -> Self {
+        let status = case.status();
+        let (reason, administrator) = match (&case.delisting, case.refusal) {
+            (Some(delisting), _) => (delisting.reason.clone(), delisting.administrator.clone()),
+            (None, Some(refusal)) => (Some(refusal.reason), Some(refusal.administrator)),
+            (None, None) => (None, None),
+        };
+        Self {
+            symbol: case.stock.listing.symbol.clone(),
+            company_name: case.stock.listing.company_name.clone(),
+            status,
+            delisted_on: case.delisting.map(|delisting| delisting.on),
+            reason,
+            administrator,
+            evidence: case.evidence.into_iter().map(Evidence::from).collect(),
+        }
+    }
+}
+
+/// Stocks that are delisted, and those of which something says that they are, in order of symbol.
+#[utoipa::path(get, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "delistings", responses(
+    (status = 200, body = Items<Delisting>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let cases = state.services.delisting_cases().await?;
+    Ok(HttpResponse::Ok().json(Items::all(cases.into_iter().map(Delisting::from).collect())))
+}
+
+/// Whether a stock is delisted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelistingDecision {
+    symbol: String,
+    /// `confirm` (it is not traded any more) or `refuse` (it is traded: evidence does not count, and a delisting is taken
+    /// back)
+    resolution: String,
+    /// Of `confirm`: the first day without the stock, later than its last price. Left out, it is the day that evidence tells,
+    /// or the one after the last price.
+    on: Option<String>,
+    /// Is kept with the decision; up to 500 characters.
+    reason: String,
+}
+
+/// Confirm or refuse that a stock is delisted. Open orders in a delisted stock are canceled before the answer.
+#[utoipa::path(post, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "resolve_delisting",
+    request_body = DelistingDecision, responses(
+    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+pub async fn resolve(
+    AdminUser(admin): AdminUser,
+    body: Json<DelistingDecision>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Json(DelistingDecision { symbol, resolution, on, reason }) = body;
+    let mut reader = Reader::default();
+    let symbol: Option<Symbol> = reader.read("symbol", &symbol);
+    let resolution = DelistingResolution::parse(&resolution, on.as_deref())
+        .map_err(|error| reader.refuse(error.field, &error.message))
+        .ok();
+    let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
+    state.services.resolve_delisting(&symbol, resolution, &reason, &admin.username).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
