@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::Registration;
+use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
 use services::delistings::DelistingResolution;
 use services::operations::{has_live_worker, host_name};
 use services::snapshots::IdRange;
@@ -328,6 +329,37 @@ pub async fn resolve_delisting(
         DelistingResolution::Confirm { .. } => say!("{symbol} is delisted: its open orders are canceled.")?,
         DelistingResolution::Refuse => say!("{symbol} is traded.")?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn close_out(
+    config: &Config,
+    symbol: &Symbol,
+    fields: CloseOutFields<'_>,
+    reason: &str,
+    yes: bool,
+) -> Result<ExitCode> {
+    let (terms, on) = CloseOutTerms::parse(fields).map_err(|errors| told(Error::Invalid(errors), ""))?;
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::PricingCommand).await?;
+    let preview = services.preview_close_out(symbol, &terms, on).await.map_err(|error| told(error, ""))?;
+    let received = preview.received.as_ref();
+    say!(
+        "Portfolios: {}. Given: {} shares of {symbol}, which cost {}. Received: {} in cash{}. Realized: {}.",
+        preview.portfolios,
+        preview.shares,
+        preview.cost,
+        preview.cash,
+        received.map_or_else(String::new, |(symbol, shares)| format!(" and {shares} shares of {symbol}")),
+        preview.realized
+    )?;
+    if !yes {
+        say!("Nothing is changed. It cannot be taken back; repeat the command with --yes to do it.")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let author = CloseOutAuthor { name: COMMAND_LINE.to_owned(), request: None };
+    services.close_out(symbol, &terms, on, reason, author).await.map_err(|error| told(error, ""))?;
+    say!("{symbol} is closed out.")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 use domain::Symbol;
+use services::close_outs::CloseOutFields;
 
 use config::{Config, Misspelled};
 use database_file::Create;
@@ -77,7 +78,7 @@ enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
-    /// Stocks: resolve a split in doubt, decide on a delisting
+    /// Stocks: resolve a split in doubt, decide on a delisting, close a delisted stock out
     #[command(subcommand)]
     Stock(StockCommand),
     /// Where prices come from
@@ -156,6 +157,32 @@ enum StockCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Close a delisted stock out: say what it would move, and with --yes do it; it cannot be taken back
+    CloseOut {
+        #[arg(long)]
+        symbol: Symbol,
+        /// What owners get: cash, write_off (nothing) or exchange (shares of another stock)
+        #[arg(long, value_name = "cash|write_off|exchange")]
+        kind: String,
+        /// US dollars for each share given
+        #[arg(long)]
+        cash: Option<String>,
+        /// With `exchange`: the symbol of the stock received
+        #[arg(long)]
+        into: Option<String>,
+        /// With `exchange`: new and old shares, like 1:2
+        #[arg(long)]
+        ratio: Option<String>,
+        /// The first day without the shares; left out, from now on
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        on: Option<String>,
+        /// Is kept with the decision
+        #[arg(long)]
+        reason: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
     /// Decide whether a stock is delisted; open orders in a delisted stock are canceled
     ResolveDelisting {
         #[arg(long)]
@@ -228,6 +255,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Verify { repair, yes } => commands::verify(&config, repair.then_some(yes)).await,
             Command::Stock(StockCommand::ResolveSplit { symbol, resolution, ratio, reason }) => {
                 commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
+            }
+            Command::Stock(StockCommand::CloseOut { symbol, kind, cash, into, ratio, on, reason, yes }) => {
+                let fields = CloseOutFields {
+                    kind: &kind,
+                    cash: cash.as_deref(),
+                    into: into.as_deref(),
+                    ratio: ratio.as_deref(),
+                    on: on.as_deref(),
+                };
+                commands::close_out(&config, &symbol, fields, &reason, yes).await
             }
             Command::Stock(StockCommand::ResolveDelisting { symbol, resolution, on, reason }) => {
                 commands::resolve_delisting(&config, &symbol, &resolution, on.as_deref(), &reason).await

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::decimal::{self, Decimal};
 use crate::{
-    ActionId, Calendar, Money, Price, Quantity, SplitCheck, SplitConfirmation, StockId, Symbol, Timestamp,
-    TradingHold,
+    ActionId, Calendar, CloseOut, DecimalError, Money, Price, Quantity, SplitCheck, SplitConfirmation,
+    StockId, Symbol, Timestamp, TradingHold,
 };
 
 /// One event of one stock.
@@ -45,6 +45,8 @@ pub enum CorporateActionKind {
     },
     /// It trades no more. Its last price stays, marked stale.
     Delisting,
+    /// Everybody's shares of the delisted stock are given for cash, for other shares or for nothing.
+    CloseOut(CloseOut),
 }
 
 impl CorporateAction {
@@ -61,6 +63,7 @@ impl CorporateActionKind {
             Self::CashDividend { .. } => "cash_dividend",
             Self::SymbolChange { .. } => "symbol_change",
             Self::Delisting => "delisting",
+            Self::CloseOut(_) => "close_out",
         }
     }
 }
@@ -118,6 +121,29 @@ impl PerShare {
     /// For statistics and drawings only; never comes back into the books.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
+    }
+}
+
+impl FromStr for PerShare {
+    type Err = DecimalError;
+
+    /// Plain notation with up to six decimals, above zero and up to 10,000,000.
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        const RANGE: (&str, &str) = ("0.000001", "10000000");
+        let out_of_range = DecimalError::OutOfRange { least: RANGE.0, most: RANGE.1 };
+        let exact = Decimal::parse(text).map_err(|unreadable| match unreadable {
+            decimal::Unreadable::Malformed => DecimalError::Malformed,
+            decimal::Unreadable::TooLarge => out_of_range.clone(),
+            decimal::Unreadable::TooPrecise => DecimalError::TooPrecise { most: PER_SHARE_SCALE },
+        })?;
+        let exact = exact.normalized();
+        if exact.scale() > PER_SHARE_SCALE {
+            return Err(DecimalError::TooPrecise { most: PER_SHARE_SCALE });
+        }
+        match exact.is_positive() && exact <= Decimal::whole(10_000_000) {
+            true => Ok(Self(exact)),
+            false => Err(out_of_range),
+        }
     }
 }
 
@@ -221,6 +247,7 @@ impl CorporateAction {
             CorporateActionKind::CashDividend { .. } => 1,
             CorporateActionKind::SymbolChange { .. } => 2,
             CorporateActionKind::Delisting => 3,
+            CorporateActionKind::CloseOut(_) => 4,
         }
     }
 }
@@ -326,5 +353,13 @@ mod tests {
         assert_eq!(PerShare::from_scaled(12_000, 4).unwrap().to_string(), "1.20");
         assert_eq!(PerShare::from_scaled(4, 7), None);
         assert_eq!(PerShare::from_scaled(-1, 2), None);
+        for (text, read) in
+            [("54.20", Some("54.20")), ("0.257500", Some("0.2575")), ("0.000001", Some("0.000001"))]
+        {
+            assert_eq!(text.parse::<PerShare>().ok().map(|amount| amount.to_string()).as_deref(), read);
+        }
+        for text in ["", "0", "-1", "1e3", "0.0000001", "10000001", "99999999999999999999", "five"] {
+            assert!(text.parse::<PerShare>().is_err(), "{text}");
+        }
     }
 }

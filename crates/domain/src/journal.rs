@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::close_out::Settlement;
 use crate::money::ExactAmount;
 use crate::order::keywords;
 use crate::position::PositionError;
@@ -27,6 +28,10 @@ keywords! {
         Fee = "fee",
         /// Takes an earlier line back: its cash, its shares and its result.
         Reversal = "reversal",
+        /// All shares of a delisted stock are given for cash, for other shares or for nothing.
+        CloseOut = "close_out",
+        /// Shares that are received for those of another stock, at the cost of those.
+        Exchange = "exchange",
     }
 }
 
@@ -35,7 +40,14 @@ impl TransactionType {
     pub fn is_external_flow(self) -> bool {
         match self {
             Self::Deposit | Self::Withdrawal => true,
-            Self::Buy | Self::Sell | Self::Dividend | Self::Split | Self::Fee | Self::Reversal => false,
+            Self::Buy
+            | Self::Sell
+            | Self::Dividend
+            | Self::Split
+            | Self::Fee
+            | Self::Reversal
+            | Self::CloseOut
+            | Self::Exchange => false,
         }
     }
 }
@@ -55,6 +67,11 @@ pub enum BookedTerms {
     Split { ratio: SplitRatio, before: Quantity },
     /// The line's quantity are the shares it was paid for.
     Dividend { per_share: PerShare },
+    /// The line's quantity are the shares given. Its amount is the cash for them, and of an exchange (with a ratio of new to
+    /// old shares) the cost that goes over to the new ones.
+    ClosedOut { cash: Option<PerShare>, ratio: Option<SplitRatio> },
+    /// The line's quantity are the shares received for those given. Its amount is the cost that has gone over.
+    Exchanged { ratio: SplitRatio, given: Quantity },
 }
 
 /// What a reversal takes back.
@@ -143,8 +160,8 @@ impl JournalEntry {
             }
         };
         match (self.transaction_type, &self.action, &self.reverses) {
-            (TransactionType::Buy, ..) => (quantity(), Quantity::zero()),
-            (TransactionType::Sell, ..) => (Quantity::zero(), quantity()),
+            (TransactionType::Buy | TransactionType::Exchange, ..) => (quantity(), Quantity::zero()),
+            (TransactionType::Sell | TransactionType::CloseOut, ..) => (Quantity::zero(), quantity()),
             (
                 TransactionType::Split,
                 Some(BookedAction { terms: BookedTerms::Split { before, .. }, .. }),
@@ -158,7 +175,11 @@ impl JournalEntry {
     /// Whether the line changes a position: its shares, its cost or its result.
     fn moves_position(&self) -> bool {
         match self.transaction_type {
-            TransactionType::Buy | TransactionType::Sell | TransactionType::Split => true,
+            TransactionType::Buy
+            | TransactionType::Sell
+            | TransactionType::Split
+            | TransactionType::CloseOut
+            | TransactionType::Exchange => true,
             TransactionType::Reversal => self.reverses.is_some(),
             TransactionType::Deposit
             | TransactionType::Withdrawal
@@ -273,7 +294,15 @@ impl Position {
         for entry in since {
             let quantity = entry.quantity.clone().unwrap_or_else(Quantity::zero);
             match (entry.transaction_type, &entry.action) {
-                (TransactionType::Buy, _) => self.buy(&quantity, &-entry.amount.clone()),
+                (TransactionType::Buy | TransactionType::Exchange, _) => {
+                    self.buy(&quantity, &-entry.amount.clone());
+                }
+                // All shares were given, however many there are now.
+                (TransactionType::CloseOut, _) => {
+                    let all = self.quantity.clone();
+                    let given = self.sell(&all, &entry.amount);
+                    debug_assert!(given.is_ok(), "Invariant: no more is given than there is");
+                }
                 (TransactionType::Sell, _) => {
                     let sold = quantity.min(self.quantity.clone());
                     let sold = self.sell(&sold, &entry.amount);
@@ -337,6 +366,8 @@ pub struct Books {
     pub cash_balance: Money,
     pub positions: BTreeMap<StockId, Position>,
     remainders: ShareRemainders,
+    /// Of exchanges whose new shares are still to come: the old ones, and the cost that goes over.
+    exchanges: BTreeMap<ActionId, (Quantity, Money)>,
 }
 
 impl Default for Books {
@@ -345,6 +376,7 @@ impl Default for Books {
             cash_balance: Money::zero(),
             positions: BTreeMap::new(),
             remainders: ShareRemainders::default(),
+            exchanges: BTreeMap::new(),
         }
     }
 }
@@ -426,6 +458,8 @@ impl Books {
                 };
                 expect("amount", &entry.amount, &per_share.times(quantity))?;
             }
+            TransactionType::CloseOut => self.close_out(entry)?,
+            TransactionType::Exchange => self.exchange(entry)?,
             TransactionType::Fee if entry.amount.is_positive() => {
                 return Err(format!("is a fee of {}", entry.amount));
             }
@@ -465,6 +499,52 @@ impl Books {
         expect("amount", &entry.amount, &-reversed.amount.clone())?;
         expect("realized_pnl", entry.realized_pnl.as_ref().unwrap_or(&Money::zero()), &realized)?;
         *position = restored;
+        Ok(())
+    }
+
+    fn close_out(&mut self, entry: &JournalEntry) -> Result<(), String> {
+        let (
+            Some(stock),
+            Some(given),
+            Some(BookedAction { id, terms: BookedTerms::ClosedOut { cash, ratio }, .. }),
+        ) = (entry.stock_id, &entry.quantity, &entry.action)
+        else {
+            return Err("is a close-out without stock, shares or terms".into());
+        };
+        let position = self.positions.entry(stock).or_default();
+        if position.quantity != *given {
+            return Err(format!("closes out {given} shares, of {} held", position.quantity));
+        }
+        let settled = Settlement::of(position, cash.as_ref(), *ratio);
+        expect("amount", &entry.amount, &settled.amount())?;
+        let realized = settled.realized(position);
+        expect("realized_pnl", entry.realized_pnl.as_ref().unwrap_or(&Money::zero()), &realized)?;
+        if position.sell(given, &entry.amount).is_ok() && !settled.received.is_zero() {
+            self.exchanges.insert(*id, (given.clone(), settled.carried));
+        }
+        Ok(())
+    }
+
+    fn exchange(&mut self, entry: &JournalEntry) -> Result<(), String> {
+        let (
+            Some(stock),
+            Some(received),
+            Some(BookedAction { id, terms: BookedTerms::Exchanged { ratio, given }, .. }),
+        ) = (entry.stock_id, &entry.quantity, &entry.action)
+        else {
+            return Err("is an exchange without stock, shares or ratio".into());
+        };
+        match self.exchanges.remove(id) {
+            Some((closed, carried)) if closed == *given => {
+                expect("amount", &entry.amount, &-carried)?;
+            }
+            _ => return Err(format!("is an exchange of {given} shares, which were not given")),
+        }
+        let computed = ratio.shares(given);
+        if computed != *received {
+            return Err(format!("receives {received} shares, computed {computed}"));
+        }
+        self.positions.entry(stock).or_default().buy(received, &-entry.amount.clone());
         Ok(())
     }
 

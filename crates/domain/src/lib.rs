@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no randomness, no async. Instants and ids are handed in.
 
 pub mod calendar;
+pub mod close_out;
 pub mod composition;
 pub mod corporate_action;
 mod decimal;
@@ -32,6 +33,7 @@ mod timestamp;
 pub mod valuation;
 
 pub use calendar::{Calendar, Session};
+pub use close_out::CloseOut;
 pub use corporate_action::{
     CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, PerShare, SplitRatio,
 };

@@ -215,8 +215,8 @@ impl Trades {
                 trades.entry(stock).or_insert_with(|| (Quantity::zero(), Quantity::zero(), Money::zero()));
             let quantity = || in_new_shares(stock, quantity, entry.timestamp);
             match entry.transaction_type {
-                TransactionType::Buy => *bought = bought.clone() + &quantity(),
-                TransactionType::Sell => *sold = sold.clone() + &quantity(),
+                TransactionType::Buy | TransactionType::Exchange => *bought = bought.clone() + &quantity(),
+                TransactionType::Sell | TransactionType::CloseOut => *sold = sold.clone() + &quantity(),
                 // Prices from before a split are converted to new shares: it moves nothing.
                 TransactionType::Split
                 | TransactionType::Deposit

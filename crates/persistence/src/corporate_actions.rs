@@ -10,9 +10,9 @@ use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
 use domain::portfolio::actions::OrderBeforeSplit;
 use domain::{
-    ActionId, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, Order, OrderId,
-    OrderSize, OrderTerms, PerShare, PortfolioId, Price, Quantity, SplitCheck, SplitConfirmation, SplitRatio,
-    StockId, Symbol, Timestamp, Trail,
+    ActionId, CloseOut, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, Order,
+    OrderId, OrderSize, OrderTerms, PerShare, PortfolioId, Price, Quantity, SplitCheck, SplitConfirmation,
+    SplitRatio, StockId, Symbol, Timestamp, Trail,
 };
 
 use crate::connection::{Conn, each};
@@ -43,6 +43,11 @@ struct ActionRow {
     found_price: Option<Price>,
     decided_by: Option<String>,
     reversed_at: Option<Timestamp>,
+    close_out: Option<String>,
+    cash_per_share: Option<PerShare>,
+    exchange_ratio: Option<String>,
+    into_stock_id: Option<StockId>,
+    into_symbol: Option<Symbol>,
 }
 
 /// The table has checks that what a kind needs is there.
@@ -62,6 +67,7 @@ fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
             CorporateActionKind::SymbolChange { to: row.new_symbol.clone().ok_or_else(corrupt)? }
         }
         "delisting" => CorporateActionKind::Delisting,
+        "close_out" => CorporateActionKind::CloseOut(close_out(&row).ok_or_else(corrupt)?),
         _ => return Err(corrupt()),
     };
     let confirmation = row.confirmation.as_deref().and_then(|word| word.parse().ok());
@@ -82,6 +88,21 @@ fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
         applied_at: row.applied_at,
         check,
         reversed_at: row.reversed_at,
+    })
+}
+
+fn close_out(row: &ActionRow) -> Option<CloseOut> {
+    let cash = row.cash_per_share.clone();
+    Some(match row.close_out.as_deref()? {
+        "cash" => CloseOut::Cash { per_share: cash? },
+        "write_off" => CloseOut::WriteOff,
+        "exchange" => CloseOut::Exchange {
+            into: row.into_stock_id?,
+            symbol: row.into_symbol.clone()?,
+            ratio: row.exchange_ratio.as_deref()?.parse().ok()?,
+            cash,
+        },
+        _ => return None,
     })
 }
 

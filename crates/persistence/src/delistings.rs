@@ -295,6 +295,10 @@ pub fn take_back(
     (reason, administrator): (&str, Option<&str>),
     wall: Timestamp,
 ) -> Result<bool, StoreError> {
+    // Shares that were given for something else do not come back.
+    if crate::close_outs::of_stock(tx, stock)?.is_some() {
+        return Ok(false);
+    }
     let row =
         corporate_actions::table.find(delisting).filter(corporate_actions::confirmation.eq("confirmed"));
     let changed = diesel::update(row)

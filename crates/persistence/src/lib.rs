@@ -23,6 +23,7 @@ mod watch;
 
 pub mod adjusted_bars;
 pub mod books;
+pub mod close_outs;
 pub mod corporate_actions;
 pub mod delistings;
 pub mod flash_messages;

@@ -108,6 +108,7 @@ table! {
         quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
         action_id -> Nullable<BigInt>, effective_at -> Nullable<Moment>, split_ratio -> Nullable<Text>,
         quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>, reverses_id -> Nullable<BigInt>,
+        cash_per_share -> Nullable<Exact>, exchange_ratio -> Nullable<Text>, quantity_given -> Nullable<Exact>,
         rounding -> Nullable<Integer>,
     }
 }
@@ -157,7 +158,9 @@ table! {
         applied_at -> Nullable<Moment>, confirmation -> Nullable<Text>, reference_price -> Nullable<Exact>,
         reference_at -> Nullable<Moment>, expected_price -> Nullable<Exact>, found_price -> Nullable<Exact>,
         decided_by -> Nullable<Text>, decided_at -> Nullable<Moment>, decision_reason -> Nullable<Text>,
-        reversed_at -> Nullable<Moment>, administrator -> Nullable<Text>,
+        reversed_at -> Nullable<Moment>, administrator -> Nullable<Text>, close_out -> Nullable<Text>,
+        cash_per_share -> Nullable<Exact>, exchange_ratio -> Nullable<Text>, into_stock_id -> Nullable<BigInt>,
+        into_symbol -> Nullable<Text>,
     }
 }
 table! {

@@ -41,13 +41,24 @@ struct TransactionRow {
     quantity_before: Option<Quantity>,
     per_share: Option<PerShare>,
     reverses_id: Option<TransactionId>,
+    cash_per_share: Option<PerShare>,
+    exchange_ratio: Option<String>,
+    quantity_given: Option<Quantity>,
 }
 
 impl TransactionRow {
-    /// What the table's checks and [`append`] have seen to: a ratio that can be read, and all of a split or a dividend.
+    /// What the table's checks and [`append`] have seen to: a ratio that can be read, and all of an action's terms.
     fn action(&mut self) -> Option<BookedAction> {
         let (id, effective_at) = self.action_id.zip(self.effective_at)?;
         let ratio = self.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok());
+        let exchange = self.exchange_ratio.as_deref().and_then(|ratio| ratio.parse().ok());
+        if self.transaction_type == TransactionType::CloseOut {
+            let terms = BookedTerms::ClosedOut { cash: self.cash_per_share.take(), ratio: exchange };
+            return Some(BookedAction { id, effective_at, terms });
+        }
+        if let Some((ratio, given)) = exchange.zip(self.quantity_given.take()) {
+            return Some(BookedAction { id, effective_at, terms: BookedTerms::Exchanged { ratio, given } });
+        }
         let terms = match (ratio, self.quantity_before.take(), self.per_share.take()) {
             (Some(ratio), Some(before), _) => BookedTerms::Split { ratio, before },
             (_, _, Some(per_share)) => BookedTerms::Dividend { per_share },
@@ -174,12 +185,18 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
         let (ratio, before, per_share) = match entry.action.as_ref().map(|action| &action.terms) {
             Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before), None),
             Some(BookedTerms::Dividend { per_share }) => (None, None, Some(per_share)),
+            Some(BookedTerms::ClosedOut { .. } | BookedTerms::Exchanged { .. }) => (None, None, None),
             None => match &entry.reverses {
                 Some(reversal) => {
                     (reversal.ratio.map(|ratio| ratio.to_string()), Some(&reversal.before), None)
                 }
                 None => (None, None, None),
             },
+        };
+        let (cash, exchange, given) = match entry.action.as_ref().map(|action| &action.terms) {
+            Some(BookedTerms::ClosedOut { cash, ratio }) => (cash.as_ref(), *ratio, None),
+            Some(BookedTerms::Exchanged { ratio, given }) => (None, Some(*ratio), Some(given)),
+            _ => (None, None, None),
         };
         let reverses = entry.reverses.as_ref();
         let effective_at = entry.action.as_ref().map(|action| action.effective_at);
@@ -200,6 +217,9 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
                 transactions::quantity_before.eq(before),
                 transactions::per_share.eq(per_share),
                 transactions::reverses_id.eq(reverses.map(|reversal| reversal.of)),
+                transactions::cash_per_share.eq(cash),
+                transactions::exchange_ratio.eq(exchange.map(|ratio| ratio.to_string())),
+                transactions::quantity_given.eq(given),
             ))
             .returning(transactions::id)
             .get_result(tx.conn)?;

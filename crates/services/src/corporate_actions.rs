@@ -289,7 +289,9 @@ impl Services {
                     })
                     .await?;
             }
-            CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {}
+            CorporateActionKind::Split { .. }
+            | CorporateActionKind::CashDividend { .. }
+            | CorporateActionKind::CloseOut(_) => {}
         }
         let (mut after, mut applied) = (PortfolioId(0), 0);
         loop {
@@ -545,7 +547,12 @@ pub(crate) fn apply_before_orders(
         any = true;
     }
     for known in at_hand.iter().filter(|known| known.is_in_force() && known.applied_at.is_none()) {
-        if matches!(known.action.kind, CorporateActionKind::Split { .. } | CorporateActionKind::Delisting) {
+        if matches!(
+            known.action.kind,
+            CorporateActionKind::Split { .. }
+                | CorporateActionKind::Delisting
+                | CorporateActionKind::CloseOut(_)
+        ) {
             apply_to(tx, known, ids, calendar, now)?;
             any = true;
         }
@@ -636,6 +643,27 @@ fn apply_to(
                 // Whoever comes later, between the others and the end of applying it, is to lose his orders too.
                 continue;
             }
+            CorporateActionKind::CloseOut(terms) => {
+                let quantity = portfolio.positions.get(&stock).map(|position| position.quantity.clone());
+                let lines = portfolio.close_out(booking, terms, groups).map_err(corrupt)?;
+                if lines.is_empty() && groups.is_empty() {
+                    continue;
+                }
+                batch.written.insert(*id);
+                one.last = booking.at;
+                let Some(given) = quantity.filter(|_| !lines.is_empty()) else { continue };
+                batch.entries.extend(lines);
+                applied.push(Applied {
+                    portfolio_id: *id,
+                    action_id: known.id,
+                    quantity: given,
+                    amount,
+                    booked_at: now,
+                    paid_at: Some(now),
+                    reversed_at: None,
+                });
+                continue;
+            }
             CorporateActionKind::SymbolChange { .. } => continue,
         }
         // A dividend of less than a cent is over with that.
@@ -654,7 +682,7 @@ fn apply_to(
     let touched: BTreeSet<PortfolioId> =
         applied.iter().map(|row| row.portfolio_id).chain(batch.written.iter().copied()).collect();
     let changes = touched.into_iter().filter_map(|id| batch.change(id)).collect();
-    batch.save(tx, stock)?;
+    batch.save(tx)?;
     actions::insert_applied(tx, &applied)?;
     owe(tx, &applied)?;
     if !applied.is_empty() {
@@ -701,7 +729,12 @@ impl Affected {
             .map(|locked| (locked.portfolio.id, locked))
             .filter(|(id, _)| wanted.contains(id))
             .collect();
-        let pairs: Vec<_> = ids.iter().map(|id| (*id, stock)).collect();
+        let into = match &known.action.kind {
+            CorporateActionKind::CloseOut(terms) => terms.into_stock().map(|(into, _)| into),
+            _ => None,
+        };
+        let mut pairs: Vec<_> = ids.iter().map(|id| (*id, stock)).collect();
+        pairs.extend(into.iter().flat_map(|into| ids.iter().map(|id| (*id, *into))));
         for ((id, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
             if let Some(one) = portfolios.get_mut(&id) {
                 one.portfolio.positions.insert(stock, position);
@@ -731,7 +764,7 @@ impl Affected {
         Some(Change { user: self.portfolios.get(&id)?.user_id, portfolio: id, orders })
     }
 
-    pub fn save(&self, tx: &mut Tx<'_>, stock: StockId) -> Stored<()> {
+    pub fn save(&self, tx: &mut Tx<'_>) -> Stored<()> {
         let groups = self.groups.iter().filter(|(id, _)| self.written.contains(id));
         let changed: Vec<_> = groups.flat_map(|(_, groups)| groups).flat_map(|group| &group.orders).collect();
         orders::update(tx, &changed)?;
@@ -739,10 +772,11 @@ impl Affected {
         let books = || self.written.iter().filter_map(|id| self.portfolios.get(id));
         let none = Quantity::zero();
         let changed: Vec<positions::Changed<'_>> = books()
-            .filter_map(|one| {
-                let position = one.portfolio.positions.get(&stock)?;
-                let reserved = one.portfolio.reserved.shares.get(&stock).unwrap_or(&none);
-                Some(positions::Changed { portfolio: one.portfolio.id, stock, position, reserved })
+            .flat_map(|one| {
+                one.portfolio.positions.iter().map(|(stock, position)| {
+                    let reserved = one.portfolio.reserved.shares.get(stock).unwrap_or(&none);
+                    positions::Changed { portfolio: one.portfolio.id, stock: *stock, position, reserved }
+                })
             })
             .collect();
         positions::save(tx, &changed)?;

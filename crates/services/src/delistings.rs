@@ -16,7 +16,7 @@ use domain::{AsTraded, Freshness, KnownAction, Quote, Stock, StockId, Symbol, Ti
 use market_data::{ListedStock, Purpose, QuoteError};
 use persistence::corporate_actions as actions;
 use persistence::delistings::{self, NewDelisting};
-use persistence::{Tx, installation, listings, stocks};
+use persistence::{Tx, close_outs, installation, listings, stocks};
 
 pub use persistence::delistings::{Delisting, Refusal};
 
@@ -261,6 +261,10 @@ impl Services {
             Some(delisting) => {
                 self.store
                     .write(move |tx| {
+                        if close_outs::of_stock(tx, id)?.is_some() {
+                            let message = format!("{symbol} was closed out: that cannot be taken back");
+                            return Err(Error::invalid("resolution", message));
+                        }
                         let told = (reason.as_str(), Some(administrator.as_str()));
                         if delistings::take_back(tx, id, delisting.action_id, told, wall)? {
                             mark_snapshots(tx, delisting.effective_at, calendar, now)?;

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod backups;
 mod book_calendar;
 pub mod clock;
+pub mod close_outs;
 pub mod corporate_actions;
 pub mod coverage;
 pub mod delistings;

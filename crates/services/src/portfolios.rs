@@ -391,7 +391,9 @@ impl CashDirection {
             | TransactionType::Dividend
             | TransactionType::Split
             | TransactionType::Fee
-            | TransactionType::Reversal => None,
+            | TransactionType::Reversal
+            | TransactionType::CloseOut
+            | TransactionType::Exchange => None,
         }
     }
 }

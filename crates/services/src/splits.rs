@@ -463,7 +463,7 @@ pub(crate) fn reverse_in(
         one.last = at;
     }
     let changes = still.iter().filter_map(|id| batch.change(*id)).collect();
-    batch.save(tx, stock)?;
+    batch.save(tx)?;
     actions::set_reversed(tx, known.id, &still, now)?;
     mark_snapshots(tx, known.effective_at, calendar, now)?;
     Ok(changes)

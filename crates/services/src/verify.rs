@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
-use domain::journal::{Books, booked_since};
+use domain::journal::{BookedTerms, Books, booked_since};
 use domain::split_check::{SplitVerdict, judge_split};
 use domain::{
     ActionId, AsTraded, Bar, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money,
@@ -400,6 +400,9 @@ impl<'a> Check<'a> {
         self.settle_until(Some(entry.timestamp), unpriced);
         self.act_until(Some(entry.timestamp));
         self.actions.book(entry);
+        if let Some(what) = self.actions.odd_close_out(entry) {
+            self.differ(format!("transaction {}: {what}", id.0));
+        }
         if let Some((_, _, from)) = &self.next
             && entry.transaction_type.is_external_flow()
             && entry.timestamp >= *from
@@ -472,6 +475,10 @@ impl<'a> Check<'a> {
     fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
+        let left = self.actions.left_over(|stock| {
+            self.books.positions.get(&stock).map_or_else(Quantity::zero, |position| position.quantity.clone())
+        });
+        left.into_iter().for_each(|what| self.differ(what));
         for (id, (_, what)) in std::mem::take(&mut self.odd_fills) {
             self.differ_about(format!("transaction {}: {what}", id.0), Concern::Fill(id));
         }
@@ -691,6 +698,46 @@ impl<'a> Actions<'a> {
         }
     }
 
+    /// What a line of a close-out has that the close-out does not say.
+    fn odd_close_out(&self, entry: &JournalEntry) -> Option<String> {
+        let booked = entry.action.as_ref()?;
+        let (cash, ratio) = match &booked.terms {
+            BookedTerms::ClosedOut { cash, ratio } => (Some(cash.as_ref()), *ratio),
+            BookedTerms::Exchanged { ratio, .. } => (None, Some(*ratio)),
+            BookedTerms::Split { .. } | BookedTerms::Dividend { .. } => return None,
+        };
+        let known = self.known.by_id.get(&booked.id)?;
+        let CorporateActionKind::CloseOut(terms) = &known.action.kind else {
+            return Some(format!("is of action {}, which is no close-out", known.action.id));
+        };
+        let stock = match entry.transaction_type {
+            TransactionType::Exchange => terms.into_stock().map(|(into, _)| into),
+            _ => Some(known.stock_id),
+        };
+        let fits =
+            cash.is_none_or(|cash| cash == terms.cash()) && ratio == terms.ratio() && entry.stock_id == stock;
+        let given = match &booked.terms {
+            BookedTerms::ClosedOut { .. } => entry.quantity.as_ref(),
+            BookedTerms::Exchanged { given, .. } => Some(given),
+            BookedTerms::Split { .. } | BookedTerms::Dividend { .. } => None,
+        };
+        let was_given = self.had.get(&booked.id).is_some_and(|had| Some(&had.quantity) == given);
+        (!fits || !was_given).then(|| format!("is not what {} says", known.action.id))
+    }
+
+    /// Shares of stocks that were closed out for everybody.
+    fn left_over(&self, held: impl Fn(StockId) -> Quantity) -> Vec<String> {
+        let closed = self.known.by_id.values().filter(|known| {
+            matches!(known.action.kind, CorporateActionKind::CloseOut(_)) && known.applied_at.is_some()
+        });
+        closed
+            .filter_map(|known| {
+                let left = held(known.stock_id);
+                (!left.is_zero()).then(|| format!("{left} shares are left after {}", known.action.id))
+            })
+            .collect()
+    }
+
     /// The splits that an order has had while it was open, each with the time at which it was booked.
     fn splits_of_order(&self, order: &Booked) -> Vec<(Timestamp, SplitRatio)> {
         let ended_at = order.filled_at.or(order.canceled_at);
@@ -747,7 +794,10 @@ impl<'a> Actions<'a> {
             let dividend = match &known.action.kind {
                 CorporateActionKind::Split { .. } => None,
                 CorporateActionKind::CashDividend { amount, .. } => Some(amount),
-                CorporateActionKind::SymbolChange { .. } | CorporateActionKind::Delisting => continue,
+                // What was given is compared with the journal; see [`Actions::end`].
+                CorporateActionKind::SymbolChange { .. }
+                | CorporateActionKind::Delisting
+                | CorporateActionKind::CloseOut(_) => continue,
             };
             // A dividend is for shares of after a split of the same opening.
             let (added, taken) = self.splits_by(stock, effective_at, |at| {
@@ -783,6 +833,17 @@ impl<'a> Actions<'a> {
                 continue;
             };
             total += &had.amount;
+            if let CorporateActionKind::CloseOut(_) = &known.action.kind {
+                let is_as_expected = matches!(
+                    lines.as_slice(),
+                    [(TransactionType::CloseOut, ..)]
+                        | [(TransactionType::CloseOut, ..), (TransactionType::Exchange, ..)]
+                );
+                if !is_as_expected {
+                    differences.push(format!("{}: the journal says something else", known.action.id));
+                }
+                continue;
+            }
             let expected = match (&known.action.kind, had.paid_at) {
                 (CorporateActionKind::CashDividend { .. }, None) => {
                     receivable += &had.amount;

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use domain::calendar::exchange_date;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::journal::{BookedTerms, JournalEntry};
-use domain::{PerShare, Quantity, SplitRatio, Symbol};
+use domain::{CloseOut, PerShare, Quantity, SplitRatio, Symbol};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use crate::format;
 pub struct Action {
     /// `AAPL/2020-08-31/split`
     id: String,
-    /// `split`, `cash_dividend`, `symbol_change` or `delisting`
+    /// `split`, `cash_dividend`, `symbol_change`, `delisting` or `close_out`
     kind: &'static str,
     /// The first session in new shares, without the dividend, under the new symbol, or without trading.
     ex_on: NaiveDate,
@@ -69,7 +69,21 @@ pub fn describe(action: &CorporateAction) -> String {
         }
         CorporateActionKind::SymbolChange { to } => format!("{} becomes {to}", action.symbol),
         CorporateActionKind::Delisting => "End of the listing: traded no more".to_owned(),
+        CorporateActionKind::CloseOut(CloseOut::Cash { per_share }) => {
+            format!("Closed out for {per_share} in cash for each share")
+        }
+        CorporateActionKind::CloseOut(CloseOut::WriteOff) => {
+            "Written off: its shares are worthless".to_owned()
+        }
+        CorporateActionKind::CloseOut(CloseOut::Exchange { symbol, ratio, cash, .. }) => {
+            format!("Exchanged into {symbol}, {} shares{}", for_each(*ratio), and_cash(cash.as_ref()))
+        }
     }
+}
+
+/// `, and 1.50 in cash for each`
+fn and_cash(cash: Option<&PerShare>) -> String {
+    cash.map_or_else(String::new, |cash| format!(", and {cash} in cash for each"))
 }
 
 /// `3 for 2`
@@ -115,6 +129,23 @@ pub fn sentence(entry: &JournalEntry) -> Option<String> {
                 format::quantity(&quantity)
             )
         }
+        BookedTerms::ClosedOut { cash, ratio } => {
+            let shares = format::quantity(&quantity);
+            match (cash, ratio) {
+                (Some(cash), None) => format!("Closed out: {shares} shares for {cash} in cash each."),
+                (None, None) => format!("Written off: {shares} shares are worthless."),
+                (cash, Some(ratio)) => format!(
+                    "Exchanged: {shares} shares for those of another stock, {}{}. Their cost goes over to the new shares.",
+                    for_each(*ratio),
+                    and_cash(cash.as_ref())
+                ),
+            }
+        }
+        BookedTerms::Exchanged { ratio, given } => format!(
+            "Received for {} shares of another stock, {}, at their cost.",
+            format::quantity(given),
+            for_each(*ratio)
+        ),
         BookedTerms::Dividend { per_share } => {
             let (shares, count) = (format::quantity(&quantity), quantity.to_string());
             let noun = if count == "1" { "share" } else { "shares" };

@@ -323,6 +323,11 @@ pub fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
+/// A word of the API as pages write it: `close_out` becomes "Close out".
+pub fn label(word: &str) -> String {
+    capitalized(&word.replace('_', " "))
+}
+
 pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -79,6 +79,8 @@ api! {
     "/admin/users/{id}" { get: api::admin::user, patch: api::admin::update_user, delete: api::admin::delete_user }
     "/admin/stocks" { get: api::admin::stocks }
     "/admin/splits" { get: api::admin::splits, post: api::admin::resolve_split }
+    "/admin/close-outs" { post: api::admin_close_outs::close_out }
+    "/admin/close-outs/preview" { post: api::admin_close_outs::preview }
     "/admin/delistings" { get: api::admin_delistings::list, post: api::admin_delistings::resolve }
     "/admin/providers" { get: api::admin::providers }
     "/admin/prices" { get: api::admin_prices::list, post: api::admin_prices::confirm }

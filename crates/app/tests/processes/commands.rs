@@ -326,6 +326,43 @@ async fn an_administrator_decides_on_a_delisting_by_a_command() {
 }
 
 #[tokio::test]
+async fn an_administrator_closes_a_stock_out_by_a_command() {
+    let postgres = Installation::on_postgres();
+    postgres.migrate().await;
+    for installation in [Installation::embedded(), postgres] {
+        let server = installation.serve().await;
+        let sam = client_of(&server).register().await;
+        let id = sam.open_portfolio("1000.00").await;
+        sam.buy(id, "AAPL", "1").await;
+        drop(server);
+        let close_out = async |rest: &[&str]| {
+            let command = ["stock", "close-out", "--symbol", "AAPL", "--reason", "Merged."];
+            installation.run(&[&command, rest].concat()).await
+        };
+        assert!(
+            close_out(&["--kind", "gift"])
+                .await
+                .failed()
+                .contains("kind: must be cash, write_off or exchange")
+        );
+        assert!(close_out(&["--kind", "cash", "--cash", "0"]).await.failed().contains("cash:"));
+        let traded = close_out(&["--kind", "write_off"]).await;
+        assert!(traded.failed().contains("AAPL is traded: confirm its delisting first"), "{traded:?}");
+        installation.books().execute("UPDATE stocks SET delisted_on = '2020-01-02' WHERE symbol = 'AAPL'");
+        let previewed = close_out(&["--kind", "cash", "--cash", "54.20"]).await.succeeded().to_owned();
+        assert!(previewed.contains("Portfolios: 1. Given: 1 shares of AAPL"), "{previewed}");
+        assert!(
+            previewed.contains("Received: 54.20 in cash.") && previewed.contains("Nothing is changed."),
+            "{previewed}"
+        );
+        let done = close_out(&["--kind", "cash", "--cash", "54.20", "--yes"]).await;
+        assert!(done.succeeded().contains("AAPL is closed out."), "{done:?}");
+        assert!(close_out(&["--kind", "write_off", "--yes"]).await.failed().contains("closed out already"));
+        installation.verify().await;
+    }
+}
+
+#[tokio::test]
 async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     let installation = Installation::embedded();
     let server = installation.serve().await;

@@ -4,16 +4,20 @@ use std::collections::HashMap;
 
 use bigdecimal::RoundingMode;
 
+use crate::close_out::Settlement;
 use crate::journal::{BookedAction, BookedTerms, Reversal};
 use crate::order::IllegalTransition;
 use crate::share_remainder::ShareRemainder;
 use crate::{
-    JournalEntry, Money, Order, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, PerShare, Portfolio,
-    Price, Quantity, Side, SplitRatio, StockId, Timestamp, Trail, TransactionType,
+    CloseOut, JournalEntry, Money, Order, OrderGroup, OrderId, OrderSize, OrderStatus, OrderTerms, PerShare,
+    Portfolio, Price, Quantity, Side, SplitRatio, StockId, Timestamp, Trail, TransactionType,
 };
 
 /// What an order is told that ends with its stock's listing.
 pub const LISTING_ENDED: &str = "the listing has ended: the stock is traded no more";
+/// The reason of orders that are canceled because the shares of their stock are given for something else.
+pub const CLOSED_OUT: &str =
+    "the stock is closed out: its shares are given for cash or other shares, or written off";
 const BEYOND_SPLIT: &str = "after the split its price or its shares cannot be expressed";
 
 /// When an action takes effect, and in the books of which portfolio it is written when.
@@ -216,6 +220,56 @@ impl Portfolio {
             }),
             ..JournalEntry::cash(self.id, amount.clone(), booking.at)
         }
+    }
+
+    /// Gives all shares of a delisted stock for what the close-out says, and cancels its open orders. Returns the lines of the
+    /// journal: none where nothing is held, two for an exchange.
+    ///
+    /// # Errors
+    /// Only a fault of the program: a status that may not follow.
+    pub fn close_out(
+        &mut self,
+        booking: Booking,
+        terms: &CloseOut,
+        groups: &mut [OrderGroup],
+    ) -> Result<Vec<JournalEntry>, IllegalTransition> {
+        for group in groups {
+            self.cancel_for(group, CLOSED_OUT, booking.at)?;
+        }
+        let Booking { id, stock_id, effective_at, at } = booking;
+        let old = self.positions.get(&stock_id).cloned().unwrap_or_default();
+        if old.quantity.is_zero() {
+            return Ok(Vec::new());
+        }
+        let settled = Settlement::of(&old, terms.cash(), terms.ratio());
+        let realized = settled.realized(&old);
+        let line = |stock, transaction_type, quantity: Quantity, amount, terms| JournalEntry {
+            stock_id: Some(stock),
+            transaction_type,
+            quantity: Some(quantity),
+            action: Some(BookedAction { id, effective_at, terms }),
+            ..JournalEntry::cash(self.id, amount, at)
+        };
+        let closed_out = BookedTerms::ClosedOut { cash: terms.cash().cloned(), ratio: terms.ratio() };
+        let given = old.quantity.clone();
+        let mut lines = vec![JournalEntry {
+            realized_pnl: Some(realized),
+            ..line(stock_id, TransactionType::CloseOut, given.clone(), settled.amount(), closed_out)
+        }];
+        if let CloseOut::Exchange { into, ratio, .. } = terms
+            && !settled.received.is_zero()
+        {
+            let exchanged = BookedTerms::Exchanged { ratio: *ratio, given: given.clone() };
+            let (received, carried) = (settled.received.clone(), settled.carried.clone());
+            lines.push(line(*into, TransactionType::Exchange, received, -carried, exchanged));
+            let new = self.positions.entry(*into).or_default();
+            new.buy(&settled.received, &settled.carried);
+        }
+        let position = self.positions.entry(stock_id).or_default();
+        let sold = position.sell(&given, &settled.amount());
+        debug_assert!(sold.is_ok(), "Invariant: all shares are given");
+        self.cash_balance += &settled.cash;
+        Ok(lines)
     }
 
     fn settle_again(&mut self, group: &mut OrderGroup, now: Timestamp) -> Result<(), IllegalTransition> {

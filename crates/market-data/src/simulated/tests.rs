@@ -103,7 +103,7 @@ fn action_text(CorporateAction { id, kind, .. }: &CorporateAction) -> String {
         CorporateActionKind::Split { numerator, denominator } => format!("{numerator}:{denominator}"),
         CorporateActionKind::CashDividend { amount, pays_on } => format!("{amount} on {pays_on}"),
         CorporateActionKind::SymbolChange { to } => to.to_string(),
-        CorporateActionKind::Delisting => String::new(),
+        CorporateActionKind::Delisting | CorporateActionKind::CloseOut(_) => String::new(),
     };
     format!("{id} {what}\n")
 }

@@ -193,7 +193,9 @@ impl Batch {
                     let symbol = seen.stock.listing.symbol.clone();
                     return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
                 }
-                CorporateActionKind::CashDividend { .. } | CorporateActionKind::SymbolChange { .. } => {}
+                CorporateActionKind::CashDividend { .. }
+                | CorporateActionKind::SymbolChange { .. }
+                | CorporateActionKind::CloseOut(_) => {}
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ mod admin;
 mod after_actions;
 mod clock;
 mod clock_back;
+mod close_outs;
 mod closing_positions;
 mod composition;
 mod corporate_actions;

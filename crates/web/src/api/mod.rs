@@ -1,6 +1,7 @@
 //! The JSON API. Handlers speak HTTP and decide nothing.
 
 pub mod admin;
+pub mod admin_close_outs;
 pub mod admin_delistings;
 pub mod admin_prices;
 pub mod auth;

@@ -137,7 +137,7 @@ pub async fn reset(
 
 /// The header `Idempotency-Key`: a name for the request, unique for its user. The same request under the same name is
 /// answered what the first one made.
-fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     let mut reader = Reader::default();
     let key = reader.read("idempotency_key", key.to_str().unwrap_or_default());
@@ -145,7 +145,7 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Prob
 }
 
 /// 201; of a request that was carried out before, with a header that says so.
-fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
+pub(super) fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
     let mut response = HttpResponse::Created();
     if once.replayed {
         response.insert_header(("Idempotent-Replayed", "true"));

@@ -33,7 +33,7 @@ pub struct Transaction {
     transaction_type: TransactionType,
     /// `buy` or `sell` of a trade.
     side: Option<&'static str>,
-    /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for.
+    /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for, of a close-out those given.
     quantity: Option<Quantity>,
     price: Option<Price>,
     commission: Money,
@@ -42,16 +42,16 @@ pub struct Transaction {
     realized_pnl: Option<Money>,
     timestamp: Timestamp,
     receipt: Option<Receipt>,
-    /// Of a split, `3:2`: three new shares for each two.
+    /// Of a split, `3:2`: three new shares for each two. Of an exchange new shares and shares given.
     split_ratio: Option<String>,
-    /// Of a split.
+    /// Of a split; of an exchange the shares given.
     quantity_before: Option<Quantity>,
-    /// Of a dividend, US dollars.
+    /// Of a dividend, US dollars; of a close-out the cash for each share given.
     #[schema(value_type = Option<String>)]
     per_share: Option<PerShare>,
-    /// Of dividends and splits: when they took effect.
+    /// Of dividends, splits and close-outs: when they took effect.
     effective_at: Option<Timestamp>,
-    /// Of dividends and splits: in a sentence.
+    /// Of dividends, splits and close-outs: in a sentence.
     description: Option<String>,
 }
 
@@ -60,11 +60,14 @@ impl From<NamedEntry> for Transaction {
         let terms = entry.action.as_ref().map(|action| &action.terms);
         let (split_ratio, quantity_before) = match terms {
             Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before.clone())),
-            _ => (None, None),
+            Some(BookedTerms::ClosedOut { ratio, .. }) => (ratio.map(|ratio| ratio.to_string()), None),
+            Some(BookedTerms::Exchanged { ratio, given }) => (Some(ratio.to_string()), Some(given.clone())),
+            Some(BookedTerms::Dividend { .. }) | None => (None, None),
         };
         let per_share = match terms {
             Some(BookedTerms::Dividend { per_share }) => Some(per_share.clone()),
-            _ => None,
+            Some(BookedTerms::ClosedOut { cash, .. }) => cash.clone(),
+            Some(BookedTerms::Split { .. } | BookedTerms::Exchanged { .. }) | None => None,
         };
         let is_trade = matches!(entry.transaction_type, TransactionType::Buy | TransactionType::Sell);
         Self {
@@ -96,7 +99,7 @@ impl From<NamedEntry> for Transaction {
 pub struct Wanted {
     /// Only this stock's.
     pub symbol: Option<String>,
-    /// `deposit`, `withdrawal`, `buy`, `sell`, `dividend`, `split`, `fee` or `reversal`
+    /// `deposit`, `withdrawal`, `buy`, `sell`, `dividend`, `split`, `fee`, `reversal`, `close_out` or `exchange`
     pub r#type: Option<String>,
     /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
     pub from: Option<String>,
@@ -147,7 +150,7 @@ impl Wanted {
             transaction_type: parse(
                 "type",
                 given(self.r#type.as_ref()),
-                "must be deposit, withdrawal, buy, sell, dividend, split, fee or reversal",
+                "must be deposit, withdrawal, buy, sell, dividend, split, fee, reversal, close_out or exchange",
             )?,
             from: moment("from", given(self.from.as_ref()), false)?,
             until: moment("to", given(self.to.as_ref()), true)?,

@@ -548,7 +548,7 @@ pub async fn transactions(shell: Shell, _: Admin, asked: Query<Asked>, state: Da
             at: format::day_and_second(row.entry.timestamp),
             owner: row.username,
             portfolio: row.portfolio,
-            kind: format::capitalized(row.entry.transaction_type.as_str()),
+            kind: format::label(row.entry.transaction_type.as_str()),
             symbol: row.symbol.map(|symbol| symbol.to_string()),
             quantity: row.entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
             price: row.entry.price.as_ref().map(format::price).unwrap_or_default(),

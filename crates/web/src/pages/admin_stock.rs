@@ -1,12 +1,13 @@
 //! One stock as an administrator sees it: what holds its trading, and how that is resolved.
 
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Query};
 use domain::Symbol;
 use serde::{Deserialize, Serialize};
 use services::Error;
 use services::splits::{HeldSplit, SplitResolution};
 
 use super::admin::{Tab, tabs};
+use super::admin_close_out::{AskedTerms, CloseOutView};
 use super::admin_delisting::{DELISTING, DelistingView};
 use crate::AppState;
 use crate::extract::{Admin, Form};
@@ -22,6 +23,8 @@ struct StockView {
     name: String,
     last: String,
     listing: DelistingView,
+    /// Of a delisted stock.
+    close_out: Option<CloseOutView>,
     split: Option<SplitView>,
 }
 
@@ -69,13 +72,27 @@ impl SplitView {
     }
 }
 
-pub async fn show(shell: Shell, _: Admin, symbol: Path<String>, state: Data<AppState>) -> PageResult {
+pub async fn show(
+    shell: Shell,
+    _: Admin,
+    symbol: Path<String>,
+    asked: Query<AskedTerms>,
+    state: Data<AppState>,
+) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let stock = state.services.stored_stock(&symbol).await?;
     let symbol = stock.listing.symbol.clone();
     let held = state.services.held_splits().await?.into_iter().find(|held| held.symbol == symbol);
     let case = state.services.delisting_case(&stock).await?;
+    let close_out = match stock.delisted_on {
+        None => None,
+        Some(_) => {
+            let done = state.services.close_out_of(&stock).await?;
+            Some(CloseOutView::new(&shell, &state, &symbol, done, &asked).await?)
+        }
+    };
     let view = StockView {
+        close_out,
         tabs: tabs(Tab::Stocks),
         name: stock.listing.company_name.clone(),
         last: stock

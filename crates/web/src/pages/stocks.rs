@@ -488,7 +488,7 @@ fn row(
         _ => None,
     };
     Row {
-        kind: format::capitalized(entry.transaction_type.as_str()),
+        kind: format::label(entry.transaction_type.as_str()),
         at: format::day_and_minute(entry.timestamp),
         portfolio_id: portfolio.id,
         portfolio: portfolio.name.clone(),

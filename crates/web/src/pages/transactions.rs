@@ -63,7 +63,7 @@ fn row(portfolio: PortfolioId, NamedEntry { entry, symbol }: &NamedEntry) -> Row
     Row {
         id: entry.id.map_or(0, |id| id.0),
         at: format::day_and_minute(entry.timestamp),
-        kind: format::capitalized(entry.transaction_type.as_str()),
+        kind: format::label(entry.transaction_type.as_str()),
         symbol: symbol.clone(),
         action,
         quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
@@ -114,7 +114,7 @@ pub async fn list(
             .iter()
             .map(|one| Kind {
                 value: one.as_str(),
-                label: format::capitalized(one.as_str()),
+                label: format::label(one.as_str()),
                 current: one.as_str() == kind,
             })
             .collect(),

@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod admin_tokens;
 mod after_actions;
+mod close_outs;
 mod connections;
 mod corporate_actions;
 mod cors;

@@ -197,9 +197,11 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let token = csrf_token(&admin.browser.get("/admin/jobs").await.is(200).text());
     let fields =
         [("csrf", &*token), ("symbol", "AAPL"), ("resolution", "withdraw"), ("reason", "It is right.")];
-    for (route, target) in
-        [("/admin/prices", "/admin/prices"), ("/admin/stocks/{symbol}/split", "/admin/stocks/AAPL/split")]
-    {
+    for (route, target) in [
+        ("/admin/prices", "/admin/prices"),
+        ("/admin/stocks/{symbol}/split", "/admin/stocks/AAPL/split"),
+        ("/admin/stocks/{symbol}/close-out", "/admin/stocks/AAPL/close-out"),
+    ] {
         let answer = admin.browser.post_form(target, &fields).await;
         assert!(admin.follow(route, answer).await.contains("notice flash bad"), "{route}");
     }

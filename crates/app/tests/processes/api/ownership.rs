@@ -53,6 +53,9 @@ fn body_for(path: &str) -> Value {
         }
         "/api/v1/admin/users/{id}" => json!({"is_admin": true}),
         "/api/v1/admin/jobs" => json!({"kind": "prune"}),
+        "/api/v1/admin/close-outs" | "/api/v1/admin/close-outs/preview" => {
+            json!({"symbol": "AAPL", "kind": "write_off", "reason": "It is worthless."})
+        }
         "/api/v1/admin/delistings" => {
             json!({"symbol": "AAPL", "resolution": "refuse", "reason": "It is traded."})
         }

@@ -264,7 +264,7 @@ async fn events_happen_at_the_open_of_sessions() {
                     CorporateActionKind::SymbolChange { to } => {
                         assert_eq!((before.symbol.as_str(), after.symbol), (row.symbol, to));
                     }
-                    CorporateActionKind::Delisting => {
+                    CorporateActionKind::Delisting | CorporateActionKind::CloseOut(_) => {
                         assert!(!before.stale && after.stale && after.price == before.price);
                     }
                 }

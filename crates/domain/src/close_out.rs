@@ -1,0 +1,149 @@
+//! The end of a holding whose stock is not traded any more: what its shares are given for.
+
+use crate::{Money, PerShare, Position, Quantity, SplitRatio, StockId, Symbol};
+
+/// What everybody gets for the shares of a stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseOut {
+    /// Cash for each share: the company was bought for cash, or is liquidated.
+    Cash { per_share: PerShare },
+    /// Nothing: the shares are worthless.
+    WriteOff,
+    /// Shares of another stock in a ratio of new to old ones, and cash for each old one: the companies merged.
+    Exchange {
+        into: StockId,
+        /// The other stock's symbol when that was decided.
+        symbol: Symbol,
+        ratio: SplitRatio,
+        cash: Option<PerShare>,
+    },
+}
+
+impl CloseOut {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cash { .. } => "cash",
+            Self::WriteOff => "write_off",
+            Self::Exchange { .. } => "exchange",
+        }
+    }
+
+    /// Cash for each share given.
+    pub fn cash(&self) -> Option<&PerShare> {
+        match self {
+            Self::Cash { per_share } => Some(per_share),
+            Self::WriteOff => None,
+            Self::Exchange { cash, .. } => cash.as_ref(),
+        }
+    }
+
+    /// New and old shares of an exchange.
+    pub fn ratio(&self) -> Option<SplitRatio> {
+        match self {
+            Self::Exchange { ratio, .. } => Some(*ratio),
+            Self::Cash { .. } | Self::WriteOff => None,
+        }
+    }
+
+    /// The stock that shares are exchanged into.
+    pub fn into_stock(&self) -> Option<(StockId, &Symbol)> {
+        match self {
+            Self::Exchange { into, symbol, .. } => Some((*into, symbol)),
+            Self::Cash { .. } | Self::WriteOff => None,
+        }
+    }
+}
+
+/// What a close-out does to one position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Cash that the owner gets: half-even to the cent, once for all the shares.
+    pub cash: Money,
+    /// Shares of the other stock, rounded down to nine decimals.
+    pub received: Quantity,
+    /// The cost that goes over to the shares received.
+    pub carried: Money,
+}
+
+impl Settlement {
+    /// The whole position is given. Cash lowers the cost that goes over to the new shares; what it has more than the cost
+    /// is a gain. Where no share is received, the whole cost leaves.
+    pub fn of(position: &Position, cash: Option<&PerShare>, ratio: Option<SplitRatio>) -> Self {
+        let cash = cash.map_or_else(Money::zero, |per_share| per_share.times(&position.quantity));
+        let received = ratio.map_or_else(Quantity::zero, |ratio| ratio.shares(&position.quantity));
+        let rest = position.cost_basis.clone() - &cash;
+        let carried = if received.is_zero() || rest.is_negative() { Money::zero() } else { rest };
+        Self { cash, received, carried }
+    }
+
+    /// The amount of the line that takes the old shares: the cash, and the cost that goes over.
+    pub fn amount(&self) -> Money {
+        self.cash.clone() + &self.carried
+    }
+
+    /// The result of the old shares.
+    pub fn realized(&self, position: &Position) -> Money {
+        self.amount() - &position.cost_basis
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(quantity: &str, cost: &str) -> Position {
+        let mut position = Position::default();
+        position.buy(&quantity.parse().unwrap(), &cost.parse().unwrap());
+        position
+    }
+
+    fn cash(mantissa: i64) -> PerShare {
+        PerShare::from_scaled(mantissa, 4).unwrap()
+    }
+
+    /// Cash, shares received, cost carried over, amount, result.
+    fn settled(position: &Position, cash: Option<&PerShare>, ratio: Option<&str>) -> [String; 5] {
+        let settled = Settlement::of(position, cash, ratio.map(|ratio| ratio.parse().unwrap()));
+        let (amount, realized) = (settled.amount(), settled.realized(position));
+        [
+            settled.cash.to_string(),
+            settled.received.to_string(),
+            settled.carried.to_string(),
+            amount.to_string(),
+            realized.to_string(),
+        ]
+    }
+
+    #[test]
+    fn cash_is_rounded_once_and_its_result_is_cash_less_cost() {
+        let ten = held("10", "1500.00");
+        assert_eq!(settled(&ten, Some(&cash(542_000)), None), ["542.00", "0", "0.00", "542.00", "-958.00"]);
+        // 0.0150 × 1.5 = 0.0225
+        let few = held("1.5", "1.00");
+        assert_eq!(settled(&few, Some(&cash(150)), None), ["0.02", "0", "0.00", "0.02", "-0.98"]);
+        assert_eq!(settled(&ten, None, None), ["0.00", "0", "0.00", "0.00", "-1500.00"]);
+    }
+
+    #[test]
+    fn an_exchange_carries_the_cost_over_and_cash_lowers_it_first() {
+        let ten = held("10", "1500.00");
+        assert_eq!(settled(&ten, None, Some("1:2")), ["0.00", "5", "1500.00", "1500.00", "0.00"]);
+        assert_eq!(
+            settled(&ten, Some(&cash(100_000)), Some("1:2")),
+            ["100.00", "5", "1400.00", "1500.00", "0.00"]
+        );
+        // More cash than cost is a gain.
+        assert_eq!(
+            settled(&ten, Some(&cash(2_000_000)), Some("1:2")),
+            ["2000.00", "5", "0.00", "2000.00", "500.00"]
+        );
+    }
+
+    #[test]
+    fn fractions_beyond_nine_decimals_are_dropped_and_a_holding_of_nothing_else_is_a_loss() {
+        let one = held("1", "10.00");
+        assert_eq!(settled(&one, None, Some("1:3"))[1], "0.333333333");
+        let dust = held("0.000000001", "0.01");
+        assert_eq!(settled(&dust, None, Some("1:3")), ["0.00", "0", "0.00", "0.00", "-0.01"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Close-outs of delisted stocks, for administrators.
+
+use actix_web::web::{Data, Json};
+use actix_web::{HttpRequest, HttpResponse};
+use chrono::NaiveDate;
+use domain::{
+    CloseOut as Terms, CorporateActionKind, DecimalText, Money, PerShare, Quantity, Symbol, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
+use utoipa::ToSchema;
+
+use super::Reader;
+use super::portfolios::{created_once, idempotency_key};
+use crate::AppState;
+use crate::extract::AdminUser;
+use crate::problem::{Problem, ProblemBody};
+
+/// What everybody gets for the shares of a delisted stock.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCloseOut {
+    symbol: String,
+    /// `cash`, `write_off` or `exchange`
+    kind: String,
+    /// US dollars for each share given, up to six decimals: of `cash`, and where there is some, of `exchange`.
+    cash: Option<DecimalText>,
+    /// Of `exchange`: the symbol of the stock received.
+    into: Option<String>,
+    /// Of `exchange`: `1:2` for one new share for each two given.
+    ratio: Option<String>,
+    /// The first day without the shares, from the delisting to today; left out, from now on.
+    on: Option<String>,
+    /// Is kept with the decision; up to 500 characters.
+    reason: String,
+}
+
+/// What a close-out would move.
+#[derive(Serialize, ToSchema)]
+pub struct CloseOutPreviewed {
+    symbol: Symbol,
+    on: NaiveDate,
+    portfolios: usize,
+    /// Shares given.
+    shares: Quantity,
+    /// Cash received.
+    cash: Money,
+    /// Of an exchange: the stock received, and its shares.
+    into: Option<Symbol>,
+    received: Option<Quantity>,
+    /// The cost of the shares given.
+    cost: Money,
+    realized_pnl: Money,
+}
+
+impl From<CloseOutPreview> for CloseOutPreviewed {
+    fn from(preview: CloseOutPreview) -> Self {
+        let (into, received) = preview.received.unzip();
+        Self {
+            symbol: preview.stock.listing.symbol.clone(),
+            on: preview.on,
+            portfolios: preview.portfolios,
+            shares: preview.shares,
+            cash: preview.cash,
+            into,
+            received,
+            cost: preview.cost,
+            realized_pnl: preview.realized,
+        }
+    }
+}
+
+/// A close-out that is booked.
+#[derive(Serialize, ToSchema)]
+pub struct ClosedOut {
+    /// `AAPL/2026-11-23/close_out`
+    id: String,
+    symbol: Symbol,
+    /// `cash`, `write_off` or `exchange`
+    kind: &'static str,
+    #[schema(value_type = Option<String>)]
+    cash: Option<PerShare>,
+    into: Option<Symbol>,
+    ratio: Option<String>,
+    on: NaiveDate,
+    effective_at: Timestamp,
+    reason: Option<String>,
+    administrator: Option<String>,
+}
+
+impl From<DoneCloseOut> for ClosedOut {
+    fn from(done: DoneCloseOut) -> Self {
+        let DoneCloseOut { known, administrator, reason } = done;
+        let terms = match known.action.kind {
+            CorporateActionKind::CloseOut(terms) => terms,
+            _ => Terms::WriteOff,
+        };
+        Self {
+            id: known.action.id.to_string(),
+            symbol: known.action.symbol,
+            kind: terms.as_str(),
+            cash: terms.cash().cloned(),
+            into: terms.into_stock().map(|(_, symbol)| symbol.clone()),
+            ratio: terms.ratio().map(|ratio| ratio.to_string()),
+            on: known.action.ex_on,
+            effective_at: known.effective_at,
+            reason,
+            administrator,
+        }
+    }
+}
+
+impl NewCloseOut {
+    fn read(&self) -> Result<(Symbol, CloseOutTerms, Option<NaiveDate>), Problem> {
+        let mut reader = Reader::default();
+        let symbol: Option<Symbol> = reader.read("symbol", &self.symbol);
+        let terms = CloseOutTerms::parse(CloseOutFields {
+            kind: &self.kind,
+            cash: self.cash.as_ref().map(|cash| cash.0.as_str()),
+            into: self.into.as_deref(),
+            ratio: self.ratio.as_deref(),
+            on: self.on.as_deref(),
+        });
+        let terms = terms
+            .map_err(|errors| errors.iter().for_each(|error| reader.refuse(error.field, &error.message)))
+            .ok();
+        let (symbol, (terms, on)) = reader.finish(symbol.zip(terms))?;
+        Ok((symbol, terms, on))
+    }
+}
+
+/// What a close-out would move: portfolios, shares and cash. Nothing is changed.
+#[utoipa::path(post, path = "/api/v1/admin/close-outs/preview", tag = "admin", operation_id = "preview_close_out",
+    request_body = NewCloseOut, responses(
+    (status = 200, body = CloseOutPreviewed), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+pub async fn preview(
+    _: AdminUser,
+    body: Json<NewCloseOut>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (symbol, terms, on) = body.read()?;
+    let preview = state.services.preview_close_out(&symbol, &terms, on).await?;
+    Ok(HttpResponse::Ok().json(CloseOutPreviewed::from(preview)))
+}
+
+/// Close a delisted stock out: everybody's shares are given for cash, for shares of another stock, or for nothing. It is booked
+/// before the answer and cannot be taken back. A repeated request is answered with `Idempotent-Replayed: true`.
+#[utoipa::path(post, path = "/api/v1/admin/close-outs", tag = "admin", operation_id = "close_out",
+    params(("Idempotency-Key" = Option<String>, Header)), request_body = NewCloseOut, responses(
+    (status = 201, body = ClosedOut), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
+    (status = 422, body = ProblemBody)))]
+pub async fn close_out(
+    request: HttpRequest,
+    AdminUser(admin): AdminUser,
+    body: Json<NewCloseOut>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let key = idempotency_key(&request)?;
+    let (symbol, terms, on) = body.read()?;
+    let author = CloseOutAuthor { name: admin.username.clone(), request: key.map(|key| (admin.id, key)) };
+    let done = state.services.close_out(&symbol, &terms, on, &body.reason, author).await?;
+    let mut response = created_once(&done);
+    Ok(response.json(ClosedOut::from(done.value)))
+}
