@@ -108,8 +108,8 @@ table! {
         quoted_at -> Nullable<Moment>, fill_rule -> Nullable<Text>, quoted_price -> Nullable<Exact>,
         action_id -> Nullable<BigInt>, effective_at -> Nullable<Moment>, split_ratio -> Nullable<Text>,
         quantity_before -> Nullable<Exact>, per_share -> Nullable<Exact>, reverses_id -> Nullable<BigInt>,
-        cash_per_share -> Nullable<Exact>, exchange_ratio -> Nullable<Text>, quantity_given -> Nullable<Exact>,
-        rounding -> Nullable<Integer>,
+        rounding -> Nullable<Integer>, cash_per_share -> Nullable<Exact>, exchange_ratio -> Nullable<Text>,
+        quantity_given -> Nullable<Exact>,
     }
 }
 table! {

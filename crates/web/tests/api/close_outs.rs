@@ -6,7 +6,7 @@ use market_data::QuoteError;
 use serde_json::{Value, json};
 use services::testing::FixedPrices;
 
-use super::harness::{Caller, Person, TestApp};
+use super::harness::{Caller, Person, TestApp, csrf_token};
 
 const CLOSE_OUTS: &str = "/api/v1/admin/close-outs";
 
@@ -168,7 +168,9 @@ async fn an_administrator_closes_a_stock_out_on_its_page() {
     let shown = grace.get(&asked).await.is(200).text();
     assert!(shown.contains("Closed out for 54.20 in cash for each share. grace: 8-K of today"), "{shown}");
     assert!(!shown.contains("Preview"), "{shown}");
-    grace.refused(&asked, target, &fields("again")).await;
+    let token = csrf_token(&shown);
+    let again = grace.post_form(target, &[&[("csrf", &*token)], &fields("again")[..]].concat()).await.is(303);
+    assert!(grace.follow(&again).await.text().contains("AAPL was closed out already."));
     let journal =
         app.log_in("mara").await.get(&format!("/portfolios/{portfolio}/transactions")).await.is(200).text();
     for part in ["Close out", "Closed out: 10 shares for 54.20 in cash each."] {
