@@ -15,6 +15,7 @@ use services::accounts::Registration;
 use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
 use services::delistings::DelistingResolution;
 use services::operations::{has_live_worker, host_name};
+use services::renames::RenameRequest;
 use services::snapshots::IdRange;
 use services::splits::SplitResolution;
 use services::verify::Report;
@@ -360,6 +361,23 @@ pub async fn close_out(
     let author = CloseOutAuthor { name: COMMAND_LINE.to_owned(), request: None };
     services.close_out(symbol, &terms, on, reason, author).await.map_err(|error| told(error, ""))?;
     say!("{symbol} is closed out.")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn rename_stock(
+    config: &Config,
+    symbol: Symbol,
+    to: Symbol,
+    company_name: Option<String>,
+    on: Option<NaiveDate>,
+    reason: String,
+) -> Result<ExitCode> {
+    let store = wiring::ready_store(config).await?;
+    let services = wiring::services(config, store, Role::PricingCommand).await?;
+    let administrator = COMMAND_LINE.to_owned();
+    let request = RenameRequest { symbol: symbol.clone(), to, company_name, on, reason, administrator };
+    let renamed = services.rename_stock(request).await.map_err(|error| told(error, ""))?;
+    say!("{symbol} is called {} now.", renamed.listing.symbol)?;
     Ok(ExitCode::SUCCESS)
 }
 

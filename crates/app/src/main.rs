@@ -78,7 +78,7 @@ enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
-    /// Stocks: resolve a split in doubt, decide on a delisting, close a delisted stock out
+    /// Stocks: resolve a split in doubt, decide on a delisting, close a delisted stock out, record a new symbol
     #[command(subcommand)]
     Stock(StockCommand),
     /// Where prices come from
@@ -153,6 +153,23 @@ enum StockCommand {
         /// With `correct`: new and old shares, like 2:1
         #[arg(long)]
         ratio: Option<String>,
+        /// Is kept with the decision
+        #[arg(long)]
+        reason: String,
+    },
+    /// Record a stock's new symbol, where the price source knows only that
+    Rename {
+        #[arg(long)]
+        symbol: Symbol,
+        /// The new symbol
+        #[arg(long)]
+        to: Symbol,
+        /// The company's name from then on; left out, what the price source tells
+        #[arg(long)]
+        company_name: Option<String>,
+        /// The first day of the new symbol; left out, today
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        on: Option<NaiveDate>,
         /// Is kept with the decision
         #[arg(long)]
         reason: String,
@@ -255,6 +272,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Verify { repair, yes } => commands::verify(&config, repair.then_some(yes)).await,
             Command::Stock(StockCommand::ResolveSplit { symbol, resolution, ratio, reason }) => {
                 commands::resolve_split(&config, &symbol, &resolution, ratio.as_deref(), &reason).await
+            }
+            Command::Stock(StockCommand::Rename { symbol, to, company_name, on, reason }) => {
+                commands::rename_stock(&config, symbol, to, company_name, on, reason).await
             }
             Command::Stock(StockCommand::CloseOut { symbol, kind, cash, into, ratio, on, reason, yes }) => {
                 let fields = CloseOutFields {

@@ -39,6 +39,7 @@ pub mod past_splits;
 pub mod portfolios;
 pub mod positions;
 pub mod providers;
+pub mod renames;
 pub mod sessions;
 pub mod snapshots;
 pub mod stocks;

@@ -35,6 +35,7 @@ pub mod price_pace;
 mod provider_store;
 pub mod providers;
 mod recorded_splits;
+pub mod renames;
 pub mod repair;
 mod search_text;
 mod secret;

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod admin_close_out;
 mod admin_delisting;
+mod admin_rename;
 mod admin_stock;
 mod composition;
 mod coverage;
@@ -82,6 +83,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/admin/stocks/{symbol}").get(admin_stock::show))
         .service(page("/admin/stocks/{symbol}/split").post(admin_stock::resolve_split))
         .service(page("/admin/stocks/{symbol}/delisting").post(admin_delisting::resolve))
+        .service(page("/admin/stocks/{symbol}/rename").post(admin_rename::rename))
         .service(page("/admin/stocks/{symbol}/close-out").post(admin_close_out::close_out))
         .service(page("/admin/transactions").get(admin::transactions))
         .service(page("/admin/snapshots").get(admin::snapshots))

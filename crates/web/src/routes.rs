@@ -82,6 +82,7 @@ api! {
     "/admin/close-outs" { post: api::admin_close_outs::close_out }
     "/admin/close-outs/preview" { post: api::admin_close_outs::preview }
     "/admin/delistings" { get: api::admin_delistings::list, post: api::admin_delistings::resolve }
+    "/admin/renames" { post: api::admin_renames::rename }
     "/admin/providers" { get: api::admin::providers }
     "/admin/prices" { get: api::admin_prices::list, post: api::admin_prices::confirm }
     "/admin/jobs" { get: api::admin::jobs, post: api::admin::run_job }

@@ -363,6 +363,17 @@ async fn an_administrator_closes_a_stock_out_by_a_command() {
 }
 
 #[tokio::test]
+async fn a_rename_by_a_command_is_refused_in_the_simulated_market() {
+    let installation = Installation::embedded();
+    drop(installation.serve().await);
+    let command = ["stock", "rename", "--symbol", "AAPL", "--to", "APPL", "--reason", "It is called so."];
+    let refused = installation.run(&command).await;
+    assert!(refused.failed().contains("the simulated market renames its stocks itself"), "{refused:?}");
+    let soon = installation.run(&[&command[..], &["--on", "soon"]].concat()).await;
+    assert!(soon.failed().contains("--on"), "{soon:?}");
+}
+
+#[tokio::test]
 async fn a_backup_is_made_beside_the_server_and_can_be_served() {
     let installation = Installation::embedded();
     let server = installation.serve().await;

@@ -27,6 +27,7 @@ mod previews;
 mod price_pace;
 mod providers;
 mod races;
+mod renames;
 mod repair;
 mod resets;
 mod sessions;

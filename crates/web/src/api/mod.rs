@@ -4,6 +4,7 @@ pub mod admin;
 pub mod admin_close_outs;
 pub mod admin_delistings;
 pub mod admin_prices;
+pub mod admin_renames;
 pub mod auth;
 pub mod health;
 pub mod orders;

@@ -9,6 +9,7 @@ use services::splits::{HeldSplit, SplitResolution};
 use super::admin::{Tab, tabs};
 use super::admin_close_out::{AskedTerms, CloseOutView};
 use super::admin_delisting::{DELISTING, DelistingView};
+use super::admin_rename::RENAME;
 use crate::AppState;
 use crate::extract::{Admin, Form};
 use crate::form::FormView;
@@ -23,6 +24,7 @@ struct StockView {
     name: String,
     last: String,
     listing: DelistingView,
+    rename: FormView,
     /// Of a delisted stock.
     close_out: Option<CloseOutView>,
     split: Option<SplitView>,
@@ -93,6 +95,7 @@ pub async fn show(
     };
     let view = StockView {
         close_out,
+        rename: shell.form(FormView::new(RENAME)),
         tabs: tabs(Tab::Stocks),
         name: stock.listing.company_name.clone(),
         last: stock

@@ -41,6 +41,9 @@ fn body_for(method: &Method, path: &str) -> Option<Value> {
         ("POST", "/api/v1/admin/close-outs" | "/api/v1/admin/close-outs/preview") => {
             Some(json!({"symbol": "AAPL", "kind": "write_off", "reason": "It is worthless."}))
         }
+        ("POST", "/api/v1/admin/renames") => {
+            Some(json!({"symbol": "AAPL", "to": "APPL", "reason": "It is called so."}))
+        }
         ("POST", "/api/v1/admin/delistings") => {
             Some(json!({"symbol": "AAPL", "resolution": "refuse", "reason": "It is traded."}))
         }
@@ -105,7 +108,12 @@ async fn every_admin_address_is_open_to_an_administrators_session_and_admin_toke
         for (method, path) in admin_routes() {
             let answer = call(caller, &method, &path, somebody).await;
             // Of AAPL there is no split to resolve here, and no delisting.
-            let nothing_to_do = ["no_split_in_doubt", "nothing says that AAPL is delisted", "AAPL is traded"];
+            let nothing_to_do = [
+                "no_split_in_doubt",
+                "nothing says that AAPL is delisted",
+                "AAPL is traded",
+                "renames its stocks itself",
+            ];
             let is_let_in = (200..300).contains(&answer.status)
                 || nothing_to_do.iter().any(|told| answer.text().contains(told));
             assert!(is_let_in, "{method} {path}: {}", answer.text());

@@ -29,6 +29,7 @@ mod protocol;
 mod providers;
 mod rate_limits;
 mod redirects;
+mod renames;
 mod replace;
 mod reset;
 mod security_headers;

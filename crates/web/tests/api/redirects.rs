@@ -208,6 +208,9 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let (page, target) = ("/admin/stocks/AAPL", "/admin/stocks/AAPL/delisting");
     let fields = [("resolution", "confirm"), ("on", ""), ("reason", "It is gone.")];
     admin.refused("/admin/stocks/{symbol}/delisting", page, target, &fields, "value=\"It is gone.\"").await;
+    let (page, target) = ("/admin/stocks/AAPL", "/admin/stocks/AAPL/rename");
+    let fields = [("to", "APPL"), ("company_name", ""), ("on", ""), ("reason", "It is called so.")];
+    admin.refused("/admin/stocks/{symbol}/rename", page, target, &fields, "value=\"It is called so.\"").await;
     forms.seen = std::mem::take(&mut admin.seen);
 
     // Ends.

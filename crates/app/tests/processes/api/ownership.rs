@@ -56,6 +56,7 @@ fn body_for(path: &str) -> Value {
         "/api/v1/admin/close-outs" | "/api/v1/admin/close-outs/preview" => {
             json!({"symbol": "AAPL", "kind": "write_off", "reason": "It is worthless."})
         }
+        "/api/v1/admin/renames" => json!({"symbol": "AAPL", "to": "APPL", "reason": "It is called so."}),
         "/api/v1/admin/delistings" => {
             json!({"symbol": "AAPL", "resolution": "refuse", "reason": "It is traded."})
         }

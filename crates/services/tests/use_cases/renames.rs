@@ -1,0 +1,144 @@
+//! Stocks whose source knows only their new symbol.
+
+use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
+use market_data::QuoteError;
+use services::Error;
+use services::renames::RenameRequest;
+use services::testing::FixedPrices;
+
+use super::harness::{Exchange, Investor, day, gtc, limit, order, shares, symbol};
+
+/// Sam holds 10 FB that cost 1,500.00, and wants to sell 4 at 200.00. On Monday the source knows only META.
+async fn renamed_on_monday() -> (Exchange, Investor, OrderId) {
+    let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
+    prices.list("FB", "Facebook, Inc.", "Technology", "150.00");
+    for of in ["FB", "META", "MSFT", "SPY"] {
+        prices.set_close(of, day("2026-11-20"), "150.00");
+    }
+    let exchange = Exchange::with(prices).await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    exchange.buy(sam, "FB", "10").await.unwrap();
+    exchange.buy(sam, "MSFT", "1").await.unwrap();
+    let id = exchange.accepted(sam, gtc(Side::Sell, "FB", "4", limit("200.00"))).await;
+    exchange.work().await;
+    exchange.prices.fail_for("FB", QuoteError::UnknownSymbol(symbol("FB")));
+    exchange.prices.list("META", "Meta Platforms, Inc.", "Technology", "160.00");
+    exchange.at("2026-11-23T16:00:00Z");
+    exchange.work().await;
+    (exchange, sam, id)
+}
+
+fn to(new: &str) -> RenameRequest {
+    RenameRequest {
+        symbol: symbol("FB"),
+        to: symbol(new),
+        company_name: None,
+        on: Some(day("2026-11-23")),
+        reason: "Press release.".to_owned(),
+        administrator: "ada".to_owned(),
+    }
+}
+
+async fn assert_renamed(exchange: &Exchange, sam: Investor) {
+    for of in ["FB", "META"] {
+        let stock = exchange.stored_stock(&symbol(of)).await.unwrap();
+        let listing = &stock.listing;
+        assert_eq!((listing.symbol.as_str(), &*listing.company_name), ("META", "Meta Platforms, Inc."));
+        assert_eq!(stock.delisted_on, None);
+    }
+    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("META")).unwrap();
+    assert_eq!(
+        (holding.position.quantity.to_string(), holding.average_buy_price().unwrap().to_string()),
+        ("10".to_owned(), "150.000000".to_owned())
+    );
+    assert_eq!(holding.quote.price.to_string(), "160.00");
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
+    let (exchange, sam, id) = renamed_on_monday().await;
+    let stock = exchange.rename_stock(to("META")).await.unwrap();
+    assert_eq!(stock.listing.symbol, symbol("META"));
+    assert_renamed(&exchange, sam).await;
+    let kept = exchange.look(sam, id).await;
+    assert_eq!((kept.status, kept.symbol.as_str()), (OrderStatus::Accepted, "META"));
+    // The old symbol leads to it, in other processes too.
+    let other = exchange.another_process();
+    for of in ["FB", "META"] {
+        other.place_order(sam.user, sam.portfolio, order(Side::Buy, of, shares("1"))).await.unwrap();
+    }
+    exchange.prices.set("META", "210.00");
+    exchange.pass(chrono::TimeDelta::minutes(20));
+    exchange.work().await;
+    exchange.match_orders().await.unwrap();
+    assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Filled);
+    let actions = exchange.corporate_actions(&symbol("META")).await.unwrap();
+    assert_eq!(actions.last().unwrap().id.as_str(), "FB/2026-11-23/symbol_change");
+    exchange.at("2026-11-24T13:00:00Z");
+    exchange.prices.set_close("META", day("2026-11-23"), "210.00");
+    exchange.work().await;
+    exchange.assert_books_balance().await;
+    let again = exchange.rename_stock(to("META")).await;
+    assert!(matches!(&again, Err(Error::Invalid(fields)) if fields[0].field == "to"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_rename_takes_a_delisting_on_evidence_back() {
+    let (exchange, sam, id) = renamed_on_monday().await;
+    for at in ["2026-11-24T16:00:00Z", "2026-11-25T16:00:00Z"] {
+        exchange.at(at);
+        exchange.work().await;
+    }
+    assert!(exchange.stored_stock(&symbol("FB")).await.unwrap().delisted_on.is_some());
+    assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Canceled);
+    exchange.rename_stock(to("META")).await.unwrap();
+    assert_renamed(&exchange, sam).await;
+    exchange.sell(sam, "META", "1").await.unwrap();
+    exchange.at("2026-11-27T16:00:00Z");
+    exchange.work().await;
+    assert_eq!(exchange.delisting_cases().await.unwrap(), []);
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
+    let (exchange, sam, _) = renamed_on_monday().await;
+    // Somebody has looked at it, and its bars are there.
+    exchange.quote_for(Some(sam.user), &symbol("META")).await.unwrap();
+    exchange.history(&symbol("META"), services::stocks::HistoryRange::Month).await.unwrap();
+    exchange.rename_stock(to("META")).await.unwrap();
+    assert_renamed(&exchange, sam).await;
+
+    let (exchange, sam, id) = renamed_on_monday().await;
+    exchange.buy(sam, "META", "2").await.unwrap();
+    let refused = exchange.rename_stock(to("META")).await;
+    assert!(matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "to"), "{refused:?}");
+    assert_eq!(exchange.look(sam, id).await.symbol, symbol("FB"));
+    exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_rename_that_cannot_be_is_refused() {
+    let (exchange, _, _) = renamed_on_monday().await;
+    for (request, field) in [
+        (RenameRequest { on: Some(day("2026-11-24")), ..to("META") }, "on"),
+        (to("FB"), "to"),
+        (to("NOSUCH"), "to"),
+        (RenameRequest { reason: " ".to_owned(), ..to("META") }, "reason"),
+        (RenameRequest { company_name: Some("x".repeat(201)), ..to("META") }, "company_name"),
+    ] {
+        let refused = exchange.rename_stock(request.clone()).await;
+        assert!(
+            matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == field),
+            "{request:?}: {refused:?}"
+        );
+    }
+    let unknown = exchange.rename_stock(RenameRequest { symbol: symbol("NOSUCH"), ..to("META") }).await;
+    assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
+    let simulated = Exchange::new().await;
+    let request = RenameRequest { symbol: symbol("AAPL"), ..to("META") };
+    let refused = simulated.rename_stock(request).await;
+    assert!(matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "symbol"), "{refused:?}");
+}
