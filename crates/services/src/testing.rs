@@ -11,7 +11,8 @@ use domain::{
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
 use market_data::{
-    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, QuoteError, QuoteSource, Rules, Simulated, before_call,
+    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, QuoteError, QuoteSource, Rules, Simulated,
+    before_call,
 };
 use persistence::Store;
 use persistence::testing::TestStore;
