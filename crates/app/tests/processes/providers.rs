@@ -189,3 +189,76 @@ async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_s
         with_key(Installation::embedded(), &provider).run(&["providers", "check", "--symbol", "?"]).await;
     assert!(wrong.failed().contains("--symbol"));
 }
+
+/// A key whose plan has long series and delayed prices, and neither prices of the moment nor many at once.
+async fn paid_provider() -> MockServer {
+    let server = MockServer::start().await;
+    let last = Calendar::Xnys.last_closed(Clock::system().now()).date;
+    let answer = move |request: &Request| {
+        let parameter = |name: &str| {
+            let found = request.url.query_pairs().find(|(key, _)| key == name);
+            found.map_or_else(String::new, |(_, value)| value.into_owned())
+        };
+        let of = parameter("symbol");
+        let premium = json!({ "Information": "Thank you! This is a premium endpoint." });
+        let quote = json!({ "Global Quote": {"01. symbol": of, "02. open": "101.00", "03. high": "101.00",
+            "04. low": "101.00", "05. price": "101.00", "06. volume": "1000",
+            "07. latest trading day": last.to_string(), "08. previous close": "100.00"} });
+        let bar = json!({"1. open": "101.00", "2. high": "101.00", "3. low": "101.00", "4. close": "101.00",
+            "5. volume": "1000"});
+        let body = match (parameter("function").as_str(), parameter("entitlement").as_str()) {
+            ("GLOBAL_QUOTE", "realtime") | ("REALTIME_BULK_QUOTES", _) => premium,
+            ("GLOBAL_QUOTE", _) => quote,
+            ("TIME_SERIES_DAILY", _) => json!({ "Meta Data": { "2. Symbol": of },
+                "Time Series (Daily)": { last.to_string(): bar } }),
+            ("SYMBOL_SEARCH", _) => json!({ "bestMatches": [] }),
+            ("OVERVIEW", _) => {
+                json!({"Symbol": of, "Name": "A Company", "Exchange": "NYSE", "Currency": "USD",
+                "Sector": "TECHNOLOGY"})
+            }
+            ("LISTING_STATUS", _) => {
+                return ResponseTemplate::new(200).set_body_string(
+                    "symbol,name,exchange,assetType,ipoDate,delistingDate,status\r\n\
+                     IBM,A Company,NYSE,Stock,2000-01-03,null,Active\r\n",
+                );
+            }
+            _ => json!({ "symbol": of, "data": [] }),
+        };
+        ResponseTemplate::new(200).set_body_json(body)
+    };
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_check_of_a_provider_says_what_the_key_allows_and_which_settings_go_with_it() {
+    let provider = paid_provider().await;
+    // So many calls a minute that none waits.
+    let fast = |installation: Installation| installation.with("ALPHAVANTAGE_CALLS_PER_MINUTE", "6000");
+    let installation = fast(with_key(Installation::embedded(), &provider));
+    installation.run(&["migrate", "--create"]).await.succeeded();
+    let checked = installation.run(&["providers", "check", "--yes", "--symbol", "IBM"]).await;
+    for part in [
+        "ok      full history",
+        "no      bulk quotes",
+        "ok      delayed",
+        "ALPHAVANTAGE_ENTITLEMENT=delayed gives these prices",
+        "no      realtime     the API key does not cover this",
+        "there is no limit",
+    ] {
+        assert!(checked.succeeded().contains(part), "{part}: {}", checked.stdout);
+    }
+    // What is set up and not covered is a failure.
+    let wrong =
+        fast(with_key(Installation::embedded(), &provider)).with("ALPHAVANTAGE_ENTITLEMENT", "realtime");
+    wrong.run(&["migrate", "--create"]).await.succeeded();
+    let checked = wrong.run(&["providers", "check", "--yes", "--symbol", "IBM"]).await;
+    assert_eq!(checked.code, Some(1));
+    for part in
+        ["failed  realtime", "Look at the plan, or at ALPHAVANTAGE_ENTITLEMENT.", "failed  bulk quotes"]
+    {
+        assert!(checked.stdout.contains(part), "{part}: {}", checked.stdout);
+    }
+    let refused = with_key(Installation::embedded(), &provider).with("ALPHAVANTAGE_ENTITLEMENT", "realtime");
+    assert!(refused.run(&["serve"]).await.failed().contains("needs ALPHAVANTAGE_CALLS_PER_MINUTE"));
+}
