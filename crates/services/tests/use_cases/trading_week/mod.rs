@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta};
-use domain::calendar::{EXCHANGE_ZONE, exchange_date};
+use domain::calendar::EXCHANGE_ZONE;
 use domain::{Calendar, Freshness, OrderStatus, OrderTerms, Side, Timestamp, TradingMode, TransactionType};
 use market_data::ListedStock;
 use services::testing::FixedPrices;

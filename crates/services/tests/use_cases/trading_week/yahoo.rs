@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use services::{Clock, Market, Services};
 use wiremock::{MockServer, Request, Respond, ResponseTemplate};
 
-use super::{Asked, CRASH, DIVIDEND, Provider, SPLIT, STOCKS, USERS, Week, close_in_cents, number};
+use super::{Asked, CRASH, DIVIDEND, Provider, SPLIT, USERS, Week, close_in_cents, number};
 use crate::harness::{Exchange, day};
 
 /// What is asked of Yahoo at most in a day, and the part of it that jobs have.
