@@ -4,6 +4,7 @@
 
 pub mod calendar;
 pub mod close_out;
+pub mod company;
 pub mod composition;
 pub mod corporate_action;
 mod decimal;

@@ -32,6 +32,11 @@ where
         Self { entries: moka::future::Cache::new(capacity) }
     }
 
+    /// Keeps no answer for the symbol.
+    pub(crate) async fn forget(&self, symbol: &K) {
+        self.entries.invalidate(symbol).await;
+    }
+
     /// The answer kept for the symbol, if it still holds at `at`.
     pub(crate) async fn get(&self, symbol: &K, at: Timestamp) -> Option<Result<T, QuoteError>> {
         self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)

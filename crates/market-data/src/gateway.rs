@@ -441,6 +441,19 @@ impl Gateway {
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
     }
 
+    /// See [`QuoteSource::company_seen`].
+    pub fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
+        self.source.company_seen(symbol)
+    }
+
+    /// Forgets what this process keeps of a symbol, because it belongs to another company now.
+    pub async fn forget(&self, symbol: &Symbol) {
+        self.quotes.forget(symbol).await;
+        self.bars.forget(symbol).await;
+        self.listings.forget(symbol).await;
+        self.series.forget(symbol).await;
+    }
+
     /// See [`QuoteSource::actions_seen`].
     pub fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
         self.source.actions_seen(symbol)

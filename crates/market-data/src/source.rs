@@ -27,6 +27,8 @@ pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 // Why an instrument is not traded here.
 pub(crate) const FOREIGN: &str = "it is not listed in the United States";
+/// A symbol that is known here by another company.
+pub(crate) const OTHER_COMPANY: &str = "its symbol belongs to another company now";
 pub(crate) const NOT_IN_DOLLARS: &str = "it is not quoted in US dollars";
 pub(crate) const NO_STOCK: &str = "it is neither a stock nor an exchange-traded fund";
 
@@ -179,6 +181,12 @@ pub trait QuoteSource: Send + Sync {
         _at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         Ok(Vec::new())
+    }
+
+    /// The company that has the symbol, as answers about its prices have told last. `None` for a source whose answers about
+    /// prices do not tell it.
+    fn company_seen(&self, _symbol: &Symbol) -> Option<ListedStock> {
+        None
     }
 
     /// The splits and dividends of the symbol that came with answers about its prices, so that knowing them costs no call.

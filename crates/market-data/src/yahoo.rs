@@ -5,6 +5,7 @@
 
 mod bulk;
 mod chart;
+mod companies;
 mod crumb;
 mod events;
 mod number;
@@ -28,7 +29,8 @@ use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::without_lone_jumps;
 use crate::source::{DailySeries, InvalidSetup, Now};
-use crate::{Catalogue, QuoteError, QuoteSource};
+use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
+use companies::Companies;
 use crumb::Crumbs;
 use events::Events;
 use transport::{Reply, Transport};
@@ -67,6 +69,7 @@ pub struct Yahoo {
     crumbs: Crumbs,
     bulk: Capability,
     seen: SeenBySymbol,
+    companies: Companies,
 }
 
 /// A series and what happened to the share meanwhile.
@@ -91,6 +94,7 @@ impl Yahoo {
             crumbs: Crumbs::default(),
             bulk: Capability::lost_for(AFTER_REFUSAL),
             seen: SeenBySymbol::default(),
+            companies: Companies::default(),
         })
     }
 
@@ -159,6 +163,7 @@ impl Yahoo {
         match chart::result(&reply, symbol)? {
             Some(result) => {
                 let history = chart::history(result, symbol, at.min(now.into()), now)?;
+                self.companies.take_in(symbol, &result["meta"]);
                 self.seen.take_in(symbol, first, history.actions(symbol), now.into());
                 Ok(history)
             }
@@ -173,6 +178,7 @@ impl Yahoo {
         let result = result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?;
         let now = self.transport.now();
         let quote = chart::quote(result, symbol, now)?;
+        self.companies.take_in(symbol, &result["meta"]);
         let events = Events::of(result);
         let dividends = events.dividends(symbol, now.into());
         let told = History { splits: events.splits, dividends, ..History::default() };
@@ -204,7 +210,11 @@ impl Yahoo {
                 is_second_try = true;
                 continue;
             }
-            return bulk::quotes(&reply, symbols, self.transport.now());
+            let quotes = bulk::quotes(&reply, symbols, self.transport.now())?;
+            for (symbol, row) in bulk::rows(&reply, symbols) {
+                self.companies.take_in(symbol, row);
+            }
+            return Ok(quotes);
         }
     }
 }
@@ -334,6 +344,10 @@ impl QuoteSource for Yahoo {
         let mut actions = self.events(symbol).await?.actions(symbol);
         actions.retain(|action| (first..=last).contains(&action.ex_on));
         Ok(actions)
+    }
+
+    fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
+        self.companies.of(symbol)
     }
 
     fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {

@@ -40,6 +40,7 @@ pub mod portfolios;
 pub mod positions;
 pub mod providers;
 pub mod renames;
+pub mod reused_symbols;
 pub mod sessions;
 pub mod snapshots;
 pub mod stocks;

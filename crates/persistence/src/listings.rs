@@ -1,5 +1,6 @@
 //! What a provider lists: the table that searches run on, so that typing costs no calls.
 
+use chrono::NaiveDate;
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 use domain::{Currency, Listing, Symbol, Timestamp};
@@ -15,6 +16,8 @@ pub struct Listed {
     pub company_name: String,
     pub exchange: String,
     pub is_fund: bool,
+    /// The day on which it was first traded.
+    pub listed_on: Option<NaiveDate>,
 }
 
 /// The sector that funds have here.
@@ -32,6 +35,7 @@ struct NewRow<'a> {
     status: &'static str,
     source: &'a str,
     refreshed_at: Timestamp,
+    listed_on: Option<NaiveDate>,
 }
 
 /// Takes over a provider's newest table. What was listed and is not in it counts as delisted; what another source has
@@ -55,6 +59,7 @@ pub fn replace(
             status: "active",
             source,
             refreshed_at,
+            listed_on: listed.listed_on,
         })
         .collect();
     // A statement takes a row once.
@@ -72,6 +77,7 @@ pub fn replace(
                 listings::asset_type.eq(excluded(listings::asset_type)),
                 listings::status.eq(excluded(listings::status)),
                 listings::refreshed_at.eq(excluded(listings::refreshed_at)),
+                listings::listed_on.eq(excluded(listings::listed_on)),
             ))
             .execute(c))?;
     }

@@ -55,6 +55,7 @@ table! {
         id -> BigInt, symbol -> Text, company_name -> Text, exchange -> Text, sector -> Text, currency -> Text,
         last_price -> Nullable<Exact>, previous_close -> Nullable<Exact>, last_updated -> Nullable<Moment>,
         price_source -> Nullable<Text>, freshness -> Nullable<Text>, delisted_on -> Nullable<Date>,
+        listed_on -> Nullable<Date>, replaced_on -> Nullable<Date>,
     }
 }
 table! {
@@ -224,7 +225,7 @@ table! {
     use domain::sql::Moment;
     listings (symbol) {
         symbol -> Text, company_name -> Text, search_words -> Text, exchange -> Text, asset_type -> Text,
-        status -> Text, source -> Text, refreshed_at -> Moment,
+        status -> Text, source -> Text, refreshed_at -> Moment, listed_on -> Nullable<Date>,
     }
 }
 table! {

@@ -196,7 +196,8 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
     Ok(())
 }
 
-/// Stocks that somebody holds, held, has ordered or watches, in order of symbol: those whose actions concern somebody.
+/// Stocks that somebody holds, held, has ordered or watches, in order of symbol: those whose actions concern somebody. Not
+/// those whose symbol another company has.
 pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(
@@ -208,19 +209,22 @@ pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
                     orders::table.filter(orders::stock_id.eq(stocks::id).and(crate::orders::is_open())),
                 )),
         )
+        .filter(stocks::replaced_on.is_null())
         .order(stocks::symbol)
         .select(StockRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Stocks that somebody holds, held or watches, in order of symbol: those worth keeping a price for.
+/// Stocks that somebody holds, held or watches, in order of symbol: those worth keeping a price for. Not those whose symbol
+/// another company has.
 pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =
         stocks::table
             .filter(diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(stocks::id))).or(
                 diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(stocks::id))),
             ))
+            .filter(stocks::replaced_on.is_null())
             .order(stocks::symbol)
             .select(StockRow::as_select())
             .load(tx.conn)?;

@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod jobs;
 mod kept_books;
 pub mod key_features;
+mod listing_changes;
 pub mod live;
 pub mod log_target;
 mod login_throttle;
@@ -127,6 +128,7 @@ pub struct Services {
     noted: Noted,
     pending_splits: Arc<corporate_actions::PendingSplits>,
     seen_actions: Arc<seen_actions::NotedActions>,
+    reviewed: Arc<listing_changes::ReviewedCompanies>,
     live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
@@ -164,6 +166,7 @@ impl Services {
             noted,
             pending_splits: Arc::default(),
             seen_actions: Arc::default(),
+            reviewed: Arc::default(),
             live,
             known_stocks: stocks::Known::default(),
             health: Arc::default(),

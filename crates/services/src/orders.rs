@@ -317,7 +317,11 @@ impl Services {
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
     async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
-        let mut stock = self.known_stock(user, symbol).await?;
+        // The symbol of a real stock may belong to another company since it was looked up.
+        let mut stock = match self.market.quotes.limits() {
+            Some(_) => self.stock_for(Some(user), symbol).await?,
+            None => self.known_stock(user, symbol).await?,
+        };
         self.hold_for_order(&stock).await?;
         let asked_at = self.market.now();
         let LatestQuote { quote, why_stale } = match self.market.quotes.limits() {

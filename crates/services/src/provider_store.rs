@@ -6,9 +6,13 @@ use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use domain::plausibility::UnconfirmedPrice;
 use domain::{PriceSource, Quote, SplitHistory, Symbol, Timestamp};
-use market_data::{BudgetStore, HeldBack, Published, QuoteError, Series, Slot, StoreFailed, Window};
+use market_data::{
+    BudgetStore, HeldBack, ListedStock, Published, QuoteError, Series, Slot, StoreFailed, Window,
+};
 use persistence::providers::Unconfirmed;
 use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
+
+use crate::listing_changes::Compared;
 
 /// Each method is one short transaction.
 #[derive(Clone)]
@@ -195,6 +199,19 @@ impl BudgetStore for ProviderStore {
     async fn stocks_in_use(&self) -> Result<u32, StoreFailed> {
         let in_use = self.read(crate::providers::count_in_use).await?;
         Ok(u32::try_from(in_use).unwrap_or(u32::MAX))
+    }
+
+    async fn is_another_company(&self, told: &ListedStock) -> Result<bool, StoreFailed> {
+        let told = told.clone();
+        let known = {
+            let told = told.clone();
+            self.read(move |tx| crate::listing_changes::compared(tx, &told)).await?
+        };
+        if known == Compared::SameWithoutDate {
+            // With the first price, so that the next company is told from this one.
+            self.write(move |tx| crate::listing_changes::keep_date(tx, &told)).await?;
+        }
+        Ok(known == Compared::Another)
     }
 
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed> {

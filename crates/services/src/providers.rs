@@ -329,6 +329,8 @@ impl Services {
     /// Only when the database fails.
     pub async fn keep_listings(&self, table: Vec<ListedStock>) -> Result<String> {
         let (source, now, count) = (self.market.quotes.source(), self.market.clock.wall(), table.len());
+        // A symbol of another company is that before anything is looked up in the new table.
+        self.review_companies(&table).await?;
         let kept = self.store.write(move |tx| {
             if let Some(loss) = crate::delistings::check_table(tx, source.as_str(), &table, now)? {
                 return Ok(Some(loss));
@@ -341,6 +343,7 @@ impl Services {
                     company_name: row.company_name,
                     exchange: row.exchange,
                     is_fund: row.is_fund,
+                    listed_on: row.listed_on,
                 })
                 .collect();
             listings::replace(tx, source.as_str(), &rows, now)?;

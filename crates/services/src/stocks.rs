@@ -750,6 +750,7 @@ impl Services {
             })
             .await?;
         if self.market.quotes.limits().is_some() {
+            self.review_seen_companies(&stocks).await?;
             self.note_seen_actions(&stocks).await?;
             self.learn_after_jumps(moved).await?;
         }

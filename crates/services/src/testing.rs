@@ -120,6 +120,7 @@ struct Listed {
     price: Price,
     touch: Option<(Price, Price)>,
     as_of: Option<Timestamp>,
+    company: Option<ListedStock>,
     volume: Option<u64>,
 }
 
@@ -166,7 +167,14 @@ impl FixedPrices {
             sector: sector.to_owned(),
             currency: Currency::Usd,
         };
-        let listed = Listed { listing, price: parse_price(price), touch: None, as_of: None, volume: None };
+        let listed = Listed {
+            listing,
+            price: parse_price(price),
+            touch: None,
+            as_of: None,
+            company: None,
+            volume: None,
+        };
         self.state().listed.insert(symbol, listed);
     }
 
@@ -192,6 +200,19 @@ impl FixedPrices {
     /// The market time that the price claims to be of; `None` for the newest its freshness allows.
     pub fn set_as_of(&self, symbol: &str, as_of: Option<Timestamp>) {
         self.change(symbol, |listed| listed.as_of = as_of);
+    }
+
+    /// Answers about the price tell that company from now on.
+    pub fn set_company(&self, symbol: &str, company_name: &str, listed_on: Option<NaiveDate>) {
+        let company = ListedStock {
+            symbol: parse_symbol(symbol),
+            company_name: company_name.to_owned(),
+            exchange: "NASDAQ".to_owned(),
+            is_fund: false,
+            listed_on,
+            delisted_on: None,
+        };
+        self.change(symbol, |listed| listed.company = Some(company));
     }
 
     /// So many shares were traded in each interval that is asked for; `None` when the source does not say.
@@ -430,6 +451,10 @@ impl QuoteSource for FixedPrices {
             Some(Bar { date: session.date, open, high, low, close, volume: 1000 })
         };
         Ok(sessions.filter_map(bar).collect())
+    }
+
+    fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
+        self.state().listed.get(symbol).and_then(|listed| listed.company.clone())
     }
 
     async fn corporate_actions(

@@ -8,7 +8,7 @@ use domain::plausibility::UnconfirmedPrice;
 use domain::{Bar, Freshness, PriceSource, Quote, SplitHistory, Symbol, Timestamp};
 use thiserror::Error;
 
-use crate::QuoteError;
+use crate::{ListedStock, QuoteError};
 
 /// A span of time in which calls are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +142,11 @@ pub trait BudgetStore: Send + Sync {
 
     /// How many stocks somebody holds, watches or has an open order for.
     async fn stocks_in_use(&self) -> Result<u32, StoreFailed>;
+
+    /// Whether the symbol belongs to another company than the one whose stock the books have under it.
+    async fn is_another_company(&self, _told: &ListedStock) -> Result<bool, StoreFailed> {
+        Ok(false)
+    }
 
     /// The quotes last published for these symbols; those without are left out.
     async fn published(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, StoreFailed>;

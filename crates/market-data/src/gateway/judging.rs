@@ -13,7 +13,7 @@ use domain::{AsTraded, Bar, CorporateAction, Freshness, Price, Quote, SplitHisto
 use crate::budget::{HeldBack, Published, Purpose, StoreFailed};
 use crate::limits::Limits;
 use crate::metrics::Endpoint;
-use crate::source::DailySeries;
+use crate::source::{DailySeries, OTHER_COMPANY};
 use crate::{QuoteError, QuoteSource};
 
 /// How often a unit slip is looked up at another endpoint, and the news are asked about it.
@@ -57,6 +57,10 @@ impl Judge<'_> {
         let (mut held, mut settled, mut checks) = (Vec::new(), Vec::new(), 0);
         for symbol in told {
             let Some(Ok(quote)) = answers.get(&symbol) else { continue };
+            if let Err(error) = self.check_company(&symbol).await {
+                answers.insert(symbol, Err(error));
+                continue;
+            }
             let before = known.held.get(&symbol);
             match self.quote(quote, known.accepted.get(&symbol), before, &mut checks).await {
                 Ok(()) if before.is_some() => settled.push(symbol),
@@ -171,6 +175,18 @@ impl Judge<'_> {
         judge(Some(&accepted), observed, evidence).map_err(Verdict::Held)
     }
 
+    /// # Errors
+    /// [`QuoteError::NotTradable`] when the answer is about another company than the one that is known by the symbol: its
+    /// prices have nothing to do with that one's.
+    async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
+        let Some(told) = self.source.company_seen(symbol) else { return Ok(()) };
+        if !self.limits.store.is_another_company(&told).await? {
+            return Ok(());
+        }
+        tracing::warn!(%symbol, company = told.company_name, "refused a price: the symbol belongs to another company now");
+        Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: OTHER_COMPANY })
+    }
+
     /// A price of a symbol that has none here: compared with what the source says of the session before.
     async fn first_quote(&self, quote: &Quote, before: Option<&UnconfirmedPrice>) -> Result<(), Verdict> {
         let observed = Observation {
@@ -202,6 +218,7 @@ impl Judge<'_> {
     /// # Errors
     /// [`QuoteError::Unconfirmed`] when the series contradicts the accepted price of a day that it has.
     pub(super) async fn bars(&self, symbol: &Symbol, series: DailySeries) -> Result<Vec<Bar>, QuoteError> {
+        self.check_company(symbol).await?;
         let known = self.known(std::slice::from_ref(symbol)).await?;
         let own = known.accepted.get(symbol);
         let series = self.with_untold_splits(symbol, series).await?;

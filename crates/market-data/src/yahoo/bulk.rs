@@ -43,6 +43,18 @@ pub(super) fn quotes(
     Ok(asked.iter().map(|symbol| (symbol.clone(), about(symbol))).collect())
 }
 
+/// The rows of an answer, each with the symbol that was asked for.
+pub(super) fn rows<'a>(
+    reply: &'a Reply,
+    asked: &'a [Symbol],
+) -> impl Iterator<Item = (&'a Symbol, &'a Value)> {
+    let rows = reply.body["quoteResponse"]["result"].as_array().map(Vec::as_slice).unwrap_or_default();
+    asked.iter().filter_map(move |symbol| {
+        let is_it = |row: &&Value| ticker::is_about(row["symbol"].as_str().unwrap_or_default(), symbol);
+        Some((symbol, rows.iter().find(is_it)?))
+    })
+}
+
 fn quote(row: &Value, symbol: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
     if row["regularMarketPrice"].is_null() {
         return Err(QuoteError::UnknownSymbol(symbol.clone()));

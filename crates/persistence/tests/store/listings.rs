@@ -10,6 +10,7 @@ fn listed(of: &str, company_name: &str) -> Listed {
         company_name: company_name.to_owned(),
         exchange: "NYSE".to_owned(),
         is_fund: company_name.ends_with("ETF"),
+        listed_on: None,
     }
 }
 

@@ -30,6 +30,7 @@ mod races;
 mod renames;
 mod repair;
 mod resets;
+mod reused_symbols;
 mod sessions;
 mod share_bases;
 mod simulation;

@@ -1,0 +1,167 @@
+//! Whether a symbol still belongs to the company it belonged to: symbols are used again.
+
+use chrono::{Days, NaiveDate};
+
+/// How far the listing date of one company may be told differently, for instance after a correction.
+const SAME_LISTING: Days = Days::new(30);
+
+/// What is known of the company of a stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCompany {
+    pub symbol: String,
+    pub name: String,
+    pub is_fund: bool,
+    /// The day on which it was first traded, as a source told it before.
+    pub listed_on: Option<NaiveDate>,
+    /// The day of the oldest price that is stored of it.
+    pub priced_since: Option<NaiveDate>,
+    pub is_delisted: bool,
+}
+
+/// What a source tells now of the company that has a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldCompany {
+    pub name: String,
+    pub is_fund: bool,
+    pub listed_on: Option<NaiveDate>,
+}
+
+/// Whether the symbol belongs to another company now. Two things together say so: the name is another one in its words,
+/// which leaves out case, punctuation and legal forms such as "Inc", and the listing is another one. The listing is another
+/// one when the stock was delisted, when a company became a fund or a fund a company, when the source tells a listing date
+/// more than 30 days later than before, or one more than 30 days after the oldest stored price.
+///
+/// A name alone is that of a company that has renamed itself; a listing date alone is a correction. A name that is missing,
+/// for which sources give the symbol, says nothing.
+pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
+    let is_told = |name: &str| !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case(&known.symbol);
+    if !is_told(&known.name) || !is_told(&told.name) || is_same_name(&known.name, &told.name) {
+        return false;
+    }
+    let is_later_than = |day: Option<NaiveDate>| {
+        told.listed_on.zip(day).is_some_and(|(listed_on, day)| listed_on > day + SAME_LISTING)
+    };
+    known.is_delisted
+        || known.is_fund != told.is_fund
+        || is_later_than(known.listed_on)
+        || is_later_than(known.priced_since)
+}
+
+/// Whether two names are of one company, as far as their words tell: case, punctuation and legal forms do not count, and a name
+/// may be cut short.
+fn is_same_name(one: &str, other: &str) -> bool {
+    let (one, other) = (words(one), words(other));
+    !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
+}
+
+fn words(name: &str) -> Vec<String> {
+    const FORMS: [&str; 27] = [
+        "inc",
+        "incorporated",
+        "corp",
+        "corporation",
+        "co",
+        "company",
+        "companies",
+        "ltd",
+        "limited",
+        "plc",
+        "llc",
+        "lp",
+        "nv",
+        "sa",
+        "ag",
+        "se",
+        "the",
+        "class",
+        "common",
+        "stock",
+        "ordinary",
+        "shares",
+        "holding",
+        "holdings",
+        "group",
+        "com",
+        "adr",
+    ];
+    let lower = name.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 1);
+    words.filter(|word| !FORMS.contains(word)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Option<NaiveDate> {
+        Some(text.parse().unwrap())
+    }
+
+    fn known() -> KnownCompany {
+        KnownCompany {
+            symbol: "XYZ".into(),
+            name: "Xylophone Zither Corp".into(),
+            is_fund: false,
+            listed_on: day("1999-03-01"),
+            priced_since: day("2026-06-01"),
+            is_delisted: false,
+        }
+    }
+
+    fn told(name: &str, listed_on: Option<NaiveDate>) -> ToldCompany {
+        ToldCompany { name: name.into(), is_fund: false, listed_on }
+    }
+
+    #[test]
+    fn another_name_and_a_later_listing_are_another_company() {
+        for (name, listed_on, expected) in [
+            ("Xyon Bio Inc", day("2026-11-02"), true),
+            // Spelling and legal forms.
+            ("XYLOPHONE ZITHER CORPORATION", day("2026-11-02"), false),
+            ("The Xylophone Zither Company, Inc. - Class A", day("2026-11-02"), false),
+            // A company that has renamed itself, and one whose listing date was corrected.
+            ("Block Inc", day("1999-03-01"), false),
+            ("Block Inc", day("1999-03-20"), false),
+            ("Block Inc", None, false),
+            ("Xylophone Zither Corp", day("2026-11-02"), false),
+            // Nothing is told.
+            ("", day("2026-11-02"), false),
+            ("xyz", day("2026-11-02"), false),
+        ] {
+            assert_eq!(
+                is_another_company(&known(), &told(name, listed_on)),
+                expected,
+                "{name} {listed_on:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_by_their_words() {
+        for (one, other, is_same) in [
+            ("Apple Inc", "Apple Inc.", true),
+            ("The Coca-Cola Company", "COCA COLA CO", true),
+            ("Meta Platforms, Inc.", "Meta Platforms Inc - Class A", true),
+            ("Alphabet Inc - Class C", "Alphabet Incorporated", true),
+            ("Twitter Inc", "Trump Media & Technology Group", false),
+            ("First Republic Bank", "First Solar Inc", false),
+        ] {
+            assert_eq!(is_same_name(one, other), is_same, "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn a_delisting_another_kind_and_prices_of_before_the_listing_are_other_listings() {
+        let bio = |listed_on| told("Xyon Bio Inc", listed_on);
+        let delisted = KnownCompany { is_delisted: true, listed_on: None, priced_since: None, ..known() };
+        assert!(is_another_company(&delisted, &bio(None)));
+        assert!(!is_another_company(&delisted, &told("Xylophone Zither, Inc.", None)));
+        let fund = ToldCompany { is_fund: true, ..told("Xtra Yield ETF", None) };
+        assert!(is_another_company(&known(), &fund));
+        let unknown = KnownCompany { listed_on: None, ..known() };
+        assert!(is_another_company(&unknown, &bio(day("2026-11-02"))));
+        assert!(!is_another_company(&unknown, &bio(day("2026-06-20"))), "its oldest price may be its first");
+        let nameless = KnownCompany { name: "XYZ".into(), ..known() };
+        assert!(!is_another_company(&nameless, &bio(day("2026-11-02"))));
+    }
+}

@@ -1,0 +1,86 @@
+//! The companies that answers about prices have told, in the memory of one process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::DateTime;
+use domain::Symbol;
+use domain::calendar::exchange_date;
+use serde_json::Value;
+
+use super::number;
+use crate::ListedStock;
+
+/// Symbols that are remembered. Beyond that all are forgotten: the next answers tell again.
+const MOST_SYMBOLS: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Companies(Mutex<HashMap<Symbol, ListedStock>>);
+
+impl Companies {
+    pub(super) fn of(&self, symbol: &Symbol) -> Option<ListedStock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
+    }
+
+    /// Takes in what a chart or a row of many quotes tells. A row that leaves out the first day of trading keeps the one that a
+    /// chart of the same company has told.
+    pub(super) fn take_in(&self, symbol: &Symbol, told: &Value) {
+        let text = |name: &str| told[name].as_str().map(str::trim).filter(|text| !text.is_empty());
+        let Some(company_name) = text("longName").or_else(|| text("shortName")) else { return };
+        let from_seconds = number::instant(&told["firstTradeDate"]);
+        let from_milliseconds =
+            || told["firstTradeDateMilliseconds"].as_i64().and_then(DateTime::from_timestamp_millis);
+        let listed_at = from_seconds.or_else(from_milliseconds);
+        let kind = text("instrumentType").or_else(|| text("quoteType"));
+        let mut company = ListedStock {
+            symbol: symbol.clone(),
+            company_name: company_name.to_owned(),
+            exchange: text("fullExchangeName").unwrap_or_default().to_owned(),
+            is_fund: kind == Some("ETF"),
+            listed_on: listed_at.map(|at| exchange_date(at.into())),
+            delisted_on: None,
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = all.get(symbol)
+            && before.company_name == company.company_name
+        {
+            company.listed_on = company.listed_on.or(before.listed_on);
+        }
+        if all.len() >= MOST_SYMBOLS && !all.contains_key(symbol) {
+            all.clear();
+        }
+        all.insert(symbol.clone(), company);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_company_is_told_by_charts_and_by_rows() {
+        let companies = Companies::default();
+        let xyz: Symbol = "XYZ".parse().unwrap();
+        companies.take_in(&xyz, &json!({ "regularMarketPrice": 1 }));
+        assert_eq!(companies.of(&xyz), None);
+        companies.take_in(
+            &xyz,
+            &json!({ "longName": "Xylophone Corp", "instrumentType": "EQUITY", "firstTradeDate": 345_479_400 }),
+        );
+        let told = companies.of(&xyz).unwrap();
+        assert_eq!((told.listed_on, told.is_fund), ("1980-12-12".parse().ok(), false));
+        companies.take_in(&xyz, &json!({ "longName": "Xylophone Corp", "quoteType": "EQUITY" }));
+        assert_eq!(companies.of(&xyz).unwrap().listed_on, told.listed_on);
+        let other = json!({ "shortName": "Xtra ETF", "quoteType": "ETF", "firstTradeDateMilliseconds": 1_762_180_200_000_i64 });
+        companies.take_in(&xyz, &other);
+        let told = companies.of(&xyz).unwrap();
+        assert_eq!(told.company_name, "Xtra ETF");
+        assert_eq!((told.listed_on, told.is_fund), ("2025-11-03".parse().ok(), true));
+        // Nothing that is told of another company is kept.
+        companies
+            .take_in(&xyz, &json!({ "longName": "Xyon Bio", "quoteType": "EQUITY", "firstTradeDate": null }));
+        assert_eq!(companies.of(&xyz).unwrap().listed_on, None);
+    }
+}

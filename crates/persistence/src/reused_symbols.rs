@@ -1,0 +1,165 @@
+//! Symbols that belong to another company than before: the stock of the old one keeps its holders under another symbol.
+
+use std::collections::HashMap;
+
+use chrono::{Days, NaiveDate};
+use diesel::prelude::*;
+use domain::calendar::exchange_date;
+use domain::company::KnownCompany;
+use domain::{CorporateActionId, Price, StockId, Symbol, Timestamp};
+
+use crate::listings::FUND;
+use crate::schema::{
+    corporate_actions, former_symbols, listings, price_bars, provider_quotes, stocks, unconfirmed_prices,
+};
+use crate::{StoreError, Tx};
+
+type CompanyRow = (StockId, Symbol, String, String, Option<NaiveDate>, Option<NaiveDate>);
+
+/// Symbols in one statement.
+const TOGETHER: usize = 500;
+
+/// What is known of the companies that have these symbols, by symbol; symbols without a stock are left out. The listing date is
+/// the one that was kept of the stock, else that of the last table of listings.
+pub fn companies(
+    tx: &mut Tx<'_>,
+    symbols: &[Symbol],
+) -> Result<HashMap<Symbol, (StockId, KnownCompany)>, StoreError> {
+    let mut found = HashMap::new();
+    for symbols in symbols.chunks(TOGETHER) {
+        let rows: Vec<CompanyRow> = stocks::table
+            .filter(stocks::symbol.eq_any(symbols))
+            .order(stocks::id)
+            .select((
+                stocks::id,
+                stocks::symbol,
+                stocks::company_name,
+                stocks::sector,
+                stocks::listed_on,
+                stocks::delisted_on,
+            ))
+            .load(tx.conn)?;
+        let ids: Vec<StockId> = rows.iter().map(|row| row.0).collect();
+        let oldest: Vec<(StockId, Option<NaiveDate>)> = price_bars::table
+            .filter(price_bars::stock_id.eq_any(ids))
+            .group_by(price_bars::stock_id)
+            .select((price_bars::stock_id, diesel::dsl::min(price_bars::date)))
+            .load(tx.conn)?;
+        let oldest: HashMap<StockId, Option<NaiveDate>> = oldest.into_iter().collect();
+        let listed: Vec<(Symbol, Option<NaiveDate>)> = listings::table
+            .filter(listings::symbol.eq_any(symbols))
+            .select((listings::symbol, listings::listed_on))
+            .load(tx.conn)?;
+        let listed: HashMap<Symbol, Option<NaiveDate>> = listed.into_iter().collect();
+        for (id, symbol, name, sector, listed_on, delisted_on) in rows {
+            let company = KnownCompany {
+                symbol: symbol.to_string(),
+                name,
+                is_fund: sector == FUND,
+                listed_on: listed_on.or_else(|| listed.get(&symbol).copied().flatten()),
+                priced_since: oldest.get(&id).copied().flatten(),
+                is_delisted: delisted_on.is_some(),
+            };
+            found.insert(symbol, (id, company));
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps the listing date of a stock.
+pub fn set_listed_on(tx: &mut Tx<'_>, id: StockId, listed_on: NaiveDate) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id)).set(stocks::listed_on.eq(listed_on)).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Keeps the listing date of a stock that has none yet.
+pub fn keep_listed_on(tx: &mut Tx<'_>, id: StockId, listed_on: NaiveDate) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id).filter(stocks::listed_on.is_null()))
+        .set(stocks::listed_on.eq(listed_on))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Gives a stock another symbol, because its own belongs to another company from the day `on`: the symbol with year and month
+/// of that day, `XYZ-202611`. What was stored since of the other company's prices is forgotten, the last price is that of
+/// before. Answers the new symbol. `first_bar_of_other` is the day on which the other company was first traded, if that is
+/// known.
+pub fn archive(
+    tx: &mut Tx<'_>,
+    id: StockId,
+    symbol: &Symbol,
+    on: NaiveDate,
+    first_bar_of_other: Option<NaiveDate>,
+) -> Result<Symbol, StoreError> {
+    let archived = free_symbol(tx, symbol, on)?;
+    if !crate::stocks::rename(tx, id, (symbol, &archived), None, on)? {
+        return Err(StoreError::Corrupt(format!("another stock has the symbol {archived}")));
+    }
+    diesel::update(stocks::table.find(id)).set(stocks::replaced_on.eq(on)).execute(tx.conn)?;
+    diesel::delete(provider_quotes::table.filter(provider_quotes::symbol.eq(symbol))).execute(tx.conn)?;
+    diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq(symbol)))
+        .execute(tx.conn)?;
+    if let Some(first) = first_bar_of_other {
+        let others = price_bars::table.filter(price_bars::stock_id.eq(id).and(price_bars::date.ge(first)));
+        diesel::delete(others).execute(tx.conn)?;
+        let last_at: Option<Timestamp> =
+            stocks::table.find(id).select(stocks::last_updated).first(tx.conn)?;
+        if last_at.is_some_and(|at| exchange_date(at) >= first) {
+            restore_last_price(tx, id)?;
+        }
+    }
+    Ok(archived)
+}
+
+/// Makes the newest stored close the last price; without one there is none.
+fn restore_last_price(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
+    let closes: Vec<(NaiveDate, Price)> = price_bars::table
+        .filter(price_bars::stock_id.eq(id))
+        .order(price_bars::date.desc())
+        .select((price_bars::date, price_bars::close))
+        .limit(2)
+        .load(tx.conn)?;
+    let closed_at = closes.first().map(|(date, _)| {
+        let calendar = domain::Calendar::Xnys;
+        calendar.session(*date).unwrap_or_else(|| calendar.before(*date + Days::new(1))).closes_at
+    });
+    diesel::update(stocks::table.find(id))
+        .set((
+            stocks::last_price.eq(closes.first().map(|(_, close)| close)),
+            stocks::previous_close.eq(closes.get(1).map(|(_, close)| close)),
+            stocks::last_updated.eq(closed_at),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// Keeps why a stock was delisted.
+pub fn set_reason(tx: &mut Tx<'_>, action: &CorporateActionId, reason: &str) -> Result<(), StoreError> {
+    diesel::update(corporate_actions::table.filter(corporate_actions::action_key.eq(action.as_str())))
+        .set(corporate_actions::decision_reason.eq(reason))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// A symbol like the given one that nothing has or had.
+fn free_symbol(tx: &mut Tx<'_>, symbol: &Symbol, on: NaiveDate) -> Result<Symbol, StoreError> {
+    let texts =
+        [on.format("-%Y%m").to_string(), on.format("-%y%m").to_string(), on.format("-%y%m%d").to_string()]
+            .map(|suffix| format!("{symbol}{suffix}"));
+    // Longer ones are cut; the letter tells several of them apart.
+    let short: String = symbol.as_str().chars().take(6).collect();
+    let numbered = (b'A'..=b'Z').map(|letter| format!("{short}-{}{}", on.format("%y%m"), char::from(letter)));
+    for text in texts.into_iter().chain(numbered) {
+        let Ok(candidate) = text.parse::<Symbol>() else { continue };
+        let taken: bool = diesel::select(
+            diesel::dsl::exists(stocks::table.filter(stocks::symbol.eq(&candidate)))
+                .or(diesel::dsl::exists(former_symbols::table.filter(former_symbols::symbol.eq(&candidate))))
+                .or(diesel::dsl::exists(listings::table.filter(listings::symbol.eq(&candidate)))),
+        )
+        .get_result(tx.conn)?;
+        if !taken {
+            return Ok(candidate);
+        }
+    }
+    Err(StoreError::Corrupt(format!("no symbol is left for the stock that was {symbol}")))
+}

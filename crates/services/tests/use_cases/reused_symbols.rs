@@ -1,0 +1,240 @@
+//! A symbol that another company has now: the old stock keeps its holders and its price, its orders are canceled, and the
+//! symbol leads to a new stock.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::portfolio::actions::LISTING_ENDED;
+use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
+use market_data::{ListedStock, Rules};
+use persistence::stocks;
+use services::testing::FixedPrices;
+use services::{Error, Market, Services};
+
+use super::harness::{Exchange, Investor, day, gtc, limit, price, symbol};
+
+const OLD: &str = "Xylophone Zither Corp";
+const NEW: &str = "Xyon Bio Inc";
+
+/// Sam has 50,000.00, of which 30,000.00 are 100 shares of XYZ, and an order that would sell and one that would buy at the
+/// other company's price.
+struct World {
+    exchange: Exchange,
+    process: Services,
+    sam: Investor,
+    old: StockId,
+    orders: [OrderId; 2],
+}
+
+impl World {
+    async fn new(freshness: Freshness) -> Self {
+        let prices = FixedPrices::of(freshness, Calendar::Xnys);
+        prices.list("XYZ", OLD, "Technology", "300.00");
+        for date in ["2026-11-18", "2026-11-19", "2026-11-20"] {
+            prices.set_close("XYZ", day(date), "300.00");
+        }
+        let exchange = Exchange::with(prices).await;
+        let process = on_limited_market(&exchange);
+        let sam = exchange.investor("sam", "50000").await;
+        let buy = super::harness::order(Side::Buy, "XYZ", super::harness::shares("100"));
+        if freshness == Freshness::EndOfDay {
+            process.keep_listings(table(OLD, "1999-03-01")).await.unwrap();
+        } else {
+            exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
+        }
+        let bought = process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        assert_eq!(bought.order.order.status, OrderStatus::Filled);
+        let mut orders = Vec::new();
+        for order in
+            [gtc(Side::Sell, "XYZ", "10", limit("350.00")), gtc(Side::Buy, "XYZ", "10", limit("250.00"))]
+        {
+            orders.push(process.place_order(sam.user, sam.portfolio, order).await.unwrap().order.order.id);
+        }
+        let old = process.stored_stock(&symbol("XYZ")).await.unwrap().id;
+        let world = Self { exchange, process, sam, old, orders: [orders[0], orders[1]] };
+        world.work().await;
+        world
+    }
+
+    async fn work(&self) {
+        for run in self.process.due_runs().await.unwrap() {
+            assert!(self.process.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        }
+        self.process.match_orders().await.unwrap();
+    }
+
+    async fn total(&self) -> String {
+        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        valued.valuation.total_value.to_string()
+    }
+
+    async fn held(&self) -> Vec<(String, String)> {
+        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let mut held: Vec<(String, String)> = valued
+            .valuation
+            .holdings
+            .iter()
+            .map(|holding| (holding.listing.symbol.to_string(), holding.position.quantity.to_string()))
+            .collect();
+        held.sort();
+        held
+    }
+
+    async fn assert_replaced(&self) {
+        for id in self.orders {
+            let order = self.exchange.look(self.sam, id).await;
+            assert_eq!(order.status, OrderStatus::Canceled);
+            assert_eq!(order.reject_reason.as_deref(), Some(LISTING_ENDED));
+        }
+        assert_eq!(self.held().await, [("XYZ-202611".to_owned(), "100".to_owned())]);
+        assert_eq!(self.total().await, "50000.00");
+        let old = self.process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+        assert_eq!((old.id, old.listing.company_name.as_str()), (self.old, OLD));
+        assert!(old.delisted_on.is_some());
+        let new = self.process.stored_stock(&symbol("XYZ")).await.unwrap();
+        assert_ne!(new.id, self.old);
+        assert_eq!((new.listing.company_name.as_str(), new.delisted_on), (NEW, None));
+        let quote = self.process.quote(&symbol("XYZ-202611")).await.unwrap();
+        assert_eq!((quote.price, quote.stale), (price("300.00"), true));
+        let sell = super::harness::order(Side::Sell, "XYZ-202611", super::harness::shares("1"));
+        let refused = self.process.place_order(self.sam.user, self.sam.portfolio, sell).await;
+        assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
+        self.exchange.assert_books_balance().await;
+    }
+}
+
+fn on_limited_market(exchange: &Exchange) -> Services {
+    let prices = exchange.prices.clone();
+    exchange.process_on_market(|store, clock| {
+        let rules = Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::YAHOO };
+        Market::limited(Arc::new(prices), rules, store, clock)
+    })
+}
+
+fn table(company_name: &str, listed_on: &str) -> Vec<ListedStock> {
+    let row = |of: &str, company_name: &str, listed_on: &str| ListedStock {
+        symbol: symbol(of),
+        company_name: company_name.to_owned(),
+        exchange: "NYSE".to_owned(),
+        is_fund: false,
+        listed_on: Some(day(listed_on)),
+        delisted_on: None,
+    };
+    vec![row("AAPL", "Apple Inc", "1980-12-12"), row("XYZ", company_name, listed_on)]
+}
+
+#[tokio::test]
+async fn a_live_source_never_fills_at_the_price_of_another_company() {
+    let world = World::new(Freshness::Delayed).await;
+    // Another process has looked the symbol up too.
+    let other = on_limited_market(&world.exchange);
+    other.quote(&symbol("XYZ")).await.unwrap();
+    world.exchange.at("2026-11-23T15:30:00Z");
+    world.exchange.prices.set("XYZ", "200.00");
+    world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
+    // Before the job: nobody sees, or trades at, the other company's price.
+    for process in [&world.process, &other] {
+        let quote = process.quote(&symbol("XYZ")).await.unwrap();
+        assert_eq!((quote.price, quote.stale), (price("300.00"), true));
+        process.match_orders().await.unwrap();
+    }
+    for id in world.orders {
+        assert_eq!(world.exchange.look(world.sam, id).await.status, OrderStatus::Accepted);
+    }
+    assert_eq!(world.total().await, "50000.00");
+
+    world.exchange.pass(TimeDelta::minutes(1));
+    world.work().await;
+    world.assert_replaced().await;
+
+    world.exchange.pass(TimeDelta::minutes(1));
+    for process in [&world.process, &other] {
+        assert_eq!(process.quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
+        let buy = super::harness::order(Side::Buy, "XYZ", super::harness::shares("5"));
+        let bought = process.place_order(world.sam.user, world.sam.portfolio, buy).await.unwrap();
+        assert_eq!(bought.order.order.status, OrderStatus::Filled);
+        assert_eq!(bought.order.fills[0].price, Some(price("200.00")));
+    }
+    let held = [("XYZ".to_owned(), "10".to_owned()), ("XYZ-202611".to_owned(), "100".to_owned())];
+    assert_eq!(world.held().await, held);
+    assert_eq!(world.total().await, "50000.00");
+    // The close of the day, and a month in which the symbol changes hands again.
+    world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
+    world.exchange.at("2026-11-23T21:40:00Z");
+    world.work().await;
+    for row in world.process.snapshots(world.sam.user, world.sam.portfolio, None, None).await.unwrap() {
+        assert_eq!(row.total_value.to_string(), "50000.00", "{}", row.date);
+    }
+    world.exchange.at("2026-11-27T15:30:00Z");
+    world.exchange.prices.set_company("XYZ", "Zebra Yards Ltd", Some(day("2026-12-31")));
+    world.work().await;
+    let symbols: Vec<String> = world.held().await.into_iter().map(|(symbol, _)| symbol).collect();
+    assert_eq!(symbols, ["XYZ-202611", "XYZ-2611"]);
+    world.exchange.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_table_of_listings_tells_that_a_symbol_is_another_companys() {
+    let world = World::new(Freshness::EndOfDay).await;
+    // A close of the other company was stored before the table told of it.
+    let (id, bar) = (world.old, {
+        let [open, high, low, close] = [price("280.00"), price("280.00"), price("280.00"), price("280.00")];
+        domain::Bar { date: day("2026-11-23"), open, high, low, close, volume: 1 }
+    });
+    world.exchange.at("2026-11-24T15:00:00Z");
+    let mut quote = world.process.quote(&symbol("XYZ")).await.unwrap();
+    quote.price = price("280.00");
+    quote.as_of = super::harness::moment("2026-11-23T21:00:00Z");
+    world
+        .exchange
+        .write(move |tx| {
+            stocks::save_bars(tx, id, "fixed", &[bar])?;
+            stocks::save_last_price(tx, id, &quote)
+        })
+        .await;
+    assert_eq!(world.total().await, "48000.00");
+    world.process.keep_listings(table(NEW, "2026-11-23")).await.unwrap();
+    world.assert_replaced().await;
+}
+
+#[tokio::test]
+async fn a_new_name_or_a_new_date_alone_is_the_same_company() {
+    for (name, listed_on) in [
+        ("XYLOPHONE ZITHER CORPORATION", "2026-11-23"),
+        ("Xylophone Zither, Inc.", "1999-03-01"),
+        (NEW, "1999-03-01"),
+        (NEW, "1999-03-20"),
+    ] {
+        let world = World::new(Freshness::EndOfDay).await;
+        world.exchange.at("2026-11-24T15:00:00Z");
+        world.process.keep_listings(table(name, listed_on)).await.unwrap();
+        assert_eq!(
+            world.process.stored_stock(&symbol("XYZ")).await.unwrap().id,
+            world.old,
+            "{name} {listed_on}"
+        );
+        for id in world.orders {
+            assert_eq!(world.exchange.look(world.sam, id).await.status, OrderStatus::Accepted, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
+    let world = World::new(Freshness::EndOfDay).await;
+    let id = world.old;
+    world.exchange.at("2026-11-24T15:00:00Z");
+    world.exchange.write(move |tx| stocks::delist(tx, id, day("2026-11-23"))).await;
+    // The same company comes back.
+    world.process.keep_listings(table("Xylophone Zither Inc", "1999-03-01")).await.unwrap();
+    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, id);
+    // No date is needed when another one does.
+    let mut returned = table(NEW, "2026-11-24");
+    returned[1].listed_on = None;
+    world.process.keep_listings(returned).await.unwrap();
+    let new = world.process.stored_stock(&symbol("XYZ")).await.unwrap();
+    assert_ne!(new.id, id);
+    assert_eq!(new.delisted_on, None);
+    assert_eq!(world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().id, id);
+    assert_eq!(world.total().await, "50000.00");
+}
