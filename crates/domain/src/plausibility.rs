@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(judged(told, told, false), Err(Doubt::PossibleSplit), "{told}");
         }
         assert_eq!(judged("199.00", "190.00", false), Ok(()));
-        assert_eq!(judged("194.10", "190.00", false), Ok(()));
+        assert_eq!(judged("194.20", "190.00", false), Ok(()));
         assert_eq!(judged("200.00", "80.00", true), Err(Doubt::LargeMove));
     }
 
