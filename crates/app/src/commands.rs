@@ -327,7 +327,12 @@ pub async fn resolve_delisting(
     let resolved = services.resolve_delisting(symbol, resolution, reason, COMMAND_LINE).await;
     resolved.map_err(|error| told(error, ""))?;
     match resolution {
-        DelistingResolution::Confirm { .. } => say!("{symbol} is delisted: its open orders are canceled.")?,
+        DelistingResolution::Confirm { .. } => match services.stored_stock(symbol).await?.delisted_on {
+            Some(_) => say!("{symbol} is delisted: its open orders are canceled.")?,
+            None => {
+                say!("{symbol} is delisted from its next session on: its open orders are canceled then.")?
+            }
+        },
         DelistingResolution::Refuse => say!("{symbol} is traded.")?,
     }
     Ok(ExitCode::SUCCESS)

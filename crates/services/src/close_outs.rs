@@ -297,7 +297,12 @@ fn check(
     let symbol = &stock.listing.symbol;
     let delisted_on = stocks::by_ids(tx, &[stock.id])?.pop().and_then(|stock| stock.delisted_on);
     let Some(delisted_on) = delisted_on else {
-        let message = format!("{symbol} is traded: confirm its delisting first");
+        let message = match persistence::delistings::of_stock(tx, stock.id)? {
+            Some(delisting) => {
+                format!("{symbol} is traded until its delisting on {}: close it out from then on", delisting.on)
+            }
+            None => format!("{symbol} is traded: confirm its delisting first"),
+        };
         return Err(Error::invalid("symbol", message));
     };
     if close_outs::of_stock(tx, stock.id)?.is_some() {

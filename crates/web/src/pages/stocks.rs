@@ -307,7 +307,7 @@ pub async fn show(
         facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
         year: quote.as_ref().zip(of_year).and_then(|(quote, of_year)| extremes(&year, &of_year, quote)),
         covered: coverage::note(&known, today),
-        provenance: provenance(services, quote.as_ref()),
+        provenance: provenance(services, quote.as_ref(), delisted_on.is_some()),
         pace: price_pace::note_on_orders(services).await,
         transactions: trades
             .iter()
@@ -533,7 +533,7 @@ fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes>
     })
 }
 
-fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
+fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> Vec<String> {
     let source =
         quote.map_or_else(|| services.market().quotes.source().to_string(), |quote| quote.source.to_string());
     let mut lines = match services.freshness() {
@@ -551,7 +551,9 @@ fn provenance(services: &Services, quote: Option<&Quote>) -> Vec<String> {
         ],
     };
     lines.extend(quote.and_then(|quote| next_results(services, quote)));
-    if quote.is_some_and(|quote| quote.stale) {
+    if is_delisted {
+        lines.push("This is the last price: the stock is traded no more.".to_owned());
+    } else if quote.is_some_and(|quote| quote.stale) {
         lines.push(
             "This price is older than it should be: the source did not give a newer one. Orders wait for it."
                 .to_owned(),
