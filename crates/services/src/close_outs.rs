@@ -299,7 +299,10 @@ fn check(
     let Some(delisted_on) = delisted_on else {
         let message = match persistence::delistings::of_stock(tx, stock.id)? {
             Some(delisting) => {
-                format!("{symbol} is traded until its delisting on {}: close it out from then on", delisting.on)
+                format!(
+                    "{symbol} is traded until its delisting on {}: close it out from then on",
+                    delisting.on
+                )
             }
             None => format!("{symbol} is traded: confirm its delisting first"),
         };

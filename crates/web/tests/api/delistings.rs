@@ -83,6 +83,9 @@ async fn an_administrator_confirms_a_delisting_by_the_api() {
     );
     let page = app.log_in("mara").await.get("/stocks/AAPL").await.is(200).text();
     assert!(page.contains("Traded no more since 23 Nov 2026.</b> Merged into BigCo for cash."), "{page}");
+    for offered in ["Orders wait", "side=buy", "side=sell"] {
+        assert!(!page.contains(offered), "{offered}: {page}");
+    }
     let listed = &ada.get(DELISTINGS).await.is(200).items()[0];
     let admin = listed["administrator"].as_str().unwrap();
     assert_eq!((&listed["status"], admin.is_empty()), (&json!("delisted"), false));
