@@ -19,8 +19,12 @@ use persistence::corporate_actions::{self as actions, Told};
 use persistence::{Tx, reused_symbols, stocks};
 
 use crate::Services;
-use crate::corporate_actions::Stored;
+use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, Result};
+
+/// Symbols that may change hands at once without being more than a twentieth of those that are known here. More are a table
+/// with a fault.
+const FEW_AT_ONCE: usize = 2;
 
 /// The companies that this process has compared with the books, so that the same answer costs the database nothing.
 #[derive(Debug, Default)]
@@ -61,6 +65,19 @@ impl Services {
                 let symbols: Vec<Symbol> = told.iter().map(|told| told.symbol.clone()).collect();
                 let known = reused_symbols::companies(tx, &symbols)?;
                 let mut replaced: Vec<Symbol> = Vec::new();
+                let is_another = |told: &&ListedStock| {
+                    let known = known.get(&told.symbol);
+                    known.is_some_and(|(_, company)| is_another_company(company, &company_of(told)))
+                };
+                let others = told.iter().filter(is_another).count();
+                if others > FEW_AT_ONCE && others * 20 > known.len() {
+                    tracing::warn!(
+                        others,
+                        of = known.len(),
+                        "so many symbols do not change hands at once: nothing is replaced"
+                    );
+                    return Ok(replaced);
+                }
                 for told in &told {
                     let Some((id, company)) = known.get(&told.symbol) else { continue };
                     if is_another_company(company, &company_of(told)) {
@@ -130,6 +147,8 @@ fn replace(
 ) -> Stored<()> {
     let ends = first_session_without(told.listed_on, calendar, now);
     let archived = reused_symbols::archive(tx, id, &told.symbol, ends.date, told.listed_on)?;
+    // Sessions since then may have been valued at the other company's prices.
+    mark_snapshots(tx, ends.opens_at, calendar, now)?;
     if !old.is_delisted {
         let action = CorporateAction::new(archived, ends.date, CorporateActionKind::Delisting);
         let delisting = Told {

@@ -329,12 +329,19 @@ impl Services {
     /// Only when the database fails.
     pub async fn keep_listings(&self, table: Vec<ListedStock>) -> Result<String> {
         let (source, now, count) = (self.market.quotes.source(), self.market.clock.wall(), table.len());
+        let (of, told) = (source.clone(), table.clone());
+        let loss = self.store.write(move |tx| {
+            crate::delistings::check_table(tx, of.as_str(), &told, now).map_err(Error::from)
+        });
+        if let Some((listed, lost)) = loss.await? {
+            tracing::warn!(listed, lost, "a table of listings lacks too much: the last one is kept");
+            return Ok(format!(
+                "the table was not taken over: it lacks {lost} of {listed} symbols that were listed"
+            ));
+        }
         // A symbol of another company is that before anything is looked up in the new table.
         self.review_companies(&table).await?;
         let kept = self.store.write(move |tx| {
-            if let Some(loss) = crate::delistings::check_table(tx, source.as_str(), &table, now)? {
-                return Ok(Some(loss));
-            }
             let older = listings::state(tx, source.as_str())?.map(|(at, _)| at);
             let rows: Vec<Listed> = table
                 .into_iter()
@@ -347,18 +354,10 @@ impl Services {
                 })
                 .collect();
             listings::replace(tx, source.as_str(), &rows, now)?;
-            crate::delistings::note_table(tx, source.as_str(), older, now)?;
-            Ok::<_, Error>(None)
+            crate::delistings::note_table(tx, source.as_str(), older, now).map_err(Error::from)
         });
-        match kept.await? {
-            None => Ok(format!("{count} stocks and funds are listed")),
-            Some((listed, lost)) => {
-                tracing::warn!(listed, lost, "a table of listings lacks too much: the last one is kept");
-                Ok(format!(
-                    "the table was not taken over: it lacks {lost} of {listed} symbols that were listed"
-                ))
-            }
-        }
+        kept.await?;
+        Ok(format!("{count} stocks and funds are listed"))
     }
 }
 

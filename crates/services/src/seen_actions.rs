@@ -9,14 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use chrono::Days;
 use domain::calendar::exchange_date;
 use domain::share_basis::session_basis;
-use domain::{CorporateAction, Freshness, SplitConfirmation, Stock, StockId, Timestamp};
-use market_data::Purpose;
+use domain::{CorporateAction, Freshness, SplitConfirmation, Stock, StockId, Symbol, Timestamp};
+use market_data::{ListedStock, Purpose};
 use persistence::corporate_actions::Told;
 use persistence::{adjusted_bars, past_splits, stocks};
 
 use crate::Services;
 use crate::corporate_actions::{AHEAD, LATEST_NEWS, mark_snapshots};
 use crate::error::{Error, Result};
+use crate::listing_changes::{Compared, compared};
 use crate::splits::note_told;
 
 /// Stocks whose adjusted bars are fetched again in one run of a job.
@@ -43,10 +44,14 @@ impl Services {
     pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let mut seen: Vec<(StockId, Vec<CorporateAction>)> = Vec::new();
+        let mut companies: HashMap<StockId, ListedStock> = HashMap::new();
         for stock in stocks {
             let Some(told) = self.market.quotes.actions_seen(&stock.listing.symbol) else { continue };
             if !told.actions.is_empty() && !self.seen_actions.has(stock.id, &told.actions) {
                 seen.push((stock.id, told.actions));
+                companies.extend(
+                    self.market.quotes.company_seen(&stock.listing.symbol).map(|company| (stock.id, company)),
+                );
             }
         }
         if seen.is_empty() {
@@ -72,7 +77,18 @@ impl Services {
             .store
             .write(move |tx| {
                 let (mut recent, mut past) = (0, 0);
-                for told in &told {
+                let ids: Vec<StockId> = told.iter().map(|told| told.stock_id).collect();
+                let mut symbols: HashMap<StockId, Symbol> = HashMap::new();
+                for stock in stocks::by_ids(tx, &ids)? {
+                    let company =
+                        companies.get(&stock.id).map(|company| compared(tx, company)).transpose()?;
+                    if company != Some(Compared::Another) {
+                        symbols.insert(stock.id, stock.listing.symbol.clone());
+                    }
+                }
+                // What happened to another company that has the symbol now is none of this stock's.
+                let is_its_own = |told: &&Told| symbols.get(&told.stock_id) == Some(&told.action.symbol);
+                for told in told.iter().filter(is_its_own) {
                     match told.action.ex_on >= oldest {
                         true => recent += usize::from(note_told(tx, told, now, wall)?),
                         false => past += usize::from(past_splits::note(tx, told, now)?),

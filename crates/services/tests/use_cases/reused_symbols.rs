@@ -238,3 +238,35 @@ async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
     assert_eq!(world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().id, id);
     assert_eq!(world.total().await, "50000.00");
 }
+
+/// A table with a fault is no evidence: one that lacks a part of the last one, and one in which many companies are others.
+#[tokio::test]
+async fn a_table_with_a_fault_replaces_no_stock() {
+    let World { process, old, .. } = World::new(Freshness::EndOfDay).await;
+    let numbered = |company_name: &'static str, listed_on: &'static str| {
+        (0..40).map(move |n| ListedStock {
+            symbol: symbol(&format!("N{n}")),
+            company_name: format!("{company_name} {n}"),
+            listed_on: Some(day(listed_on)),
+            ..table(OLD, listed_on).swap_remove(0)
+        })
+    };
+    let whole: Vec<_> = table(OLD, "1999-03-01").into_iter().chain(numbered("Early", "2001-02-01")).collect();
+    process.keep_listings(whole).await.unwrap();
+    for n in 0..4 {
+        process.stock(&symbol(&format!("N{n}"))).await.unwrap();
+    }
+    // Cut off, and with another company.
+    let told = process.keep_listings(table(NEW, "2026-11-02")).await.unwrap();
+    assert!(told.contains("not taken over"), "{told}");
+    assert_eq!(process.stored_stock(&symbol("XYZ")).await.unwrap().id, old);
+    // Names and dates of other rows: four of six stocks that are known would be others.
+    let shifted: Vec<_> =
+        table(OLD, "1999-03-01").into_iter().chain(numbered("Later", "2026-10-01")).collect();
+    process.keep_listings(shifted).await.unwrap();
+    for n in 0..4 {
+        let stock = process.stored_stock(&symbol(&format!("N{n}"))).await.unwrap();
+        assert_eq!(stock.delisted_on, None, "{stock:?}");
+        assert!(process.stored_stock(&symbol(&format!("N{n}-202611"))).await.is_err());
+    }
+}
