@@ -227,11 +227,11 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(unknown.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "body: unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 9.",
+      "detail": "body: unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 8.",
       "errors": [
         {
           "field": "body",
-          "message": "unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 9"
+          "message": "unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 8"
         }
       ],
       "status": 422,
