@@ -242,7 +242,8 @@ async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
 /// A table with a fault is no evidence: one that lacks a part of the last one, and one in which many companies are others.
 #[tokio::test]
 async fn a_table_with_a_fault_replaces_no_stock() {
-    let World { process, old, .. } = World::new(Freshness::EndOfDay).await;
+    let world = World::new(Freshness::EndOfDay).await;
+    let (process, old) = (&world.process, world.old);
     let numbered = |company_name: &'static str, listed_on: &'static str| {
         (0..40).map(move |n| ListedStock {
             symbol: symbol(&format!("N{n}")),
