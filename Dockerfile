@@ -4,8 +4,8 @@
 #
 # `make test` replays these stages without Docker: scripts/dockerfile-stages.
 
-# Every manifest, with a stub for each source file that Cargo expects beside it (libraries, binaries, benches, examples,
-# tests, build scripts). That is enough to build the dependencies, and it stays the same as long as no manifest changes.
+# All manifests, with a stub for each source file that Cargo expects (libraries, binaries, benches, examples, tests, build
+# scripts). That is enough to build the dependencies, and changes only when a manifest changes.
 FROM rust:1.95-bookworm AS manifests
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
@@ -35,7 +35,7 @@ COPY crates crates
 COPY migrations migrations
 COPY templates templates
 COPY static static
-# The files may be older than the stubs just built, and Cargo would then keep what it built from the stubs.
+# The source files may be older than the stubs. Without `touch`, Cargo would keep what it has built from the stubs.
 RUN find crates -name '*.rs' -exec touch {} + \
  && cargo build $BUILD
 
@@ -49,7 +49,7 @@ RUN apt-get update \
  && useradd --system --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin stockyard \
  && install -d -o stockyard -g stockyard -m 700 /data
 COPY --from=build /src/target/release/stockyard /usr/local/bin/stockyard
-# Only with SQLite does Stockyard write to /data: mount a volume there to keep it.
+# Stockyard writes to /data only with SQLite. Mount a volume there to keep the data.
 ENV HOST=0.0.0.0 \
     DATA_DIR=/data
 USER stockyard

@@ -1,4 +1,4 @@
-# The commands of this project. Each installs what it needs and does not find, or says what to install.
+# The commands of this project. Each installs the programs that it needs, or says which are missing.
 
 SHELL := /bin/sh
 CARGO_HOME ?= $(HOME)/.cargo
@@ -17,16 +17,16 @@ run: ## Start Stockyard on this machine: SQLite, worker inside, no services need
 test: ## Run everything that CI runs: both databases, Redis, browser, TLS, deployment
 	@scripts/test
 
-check: ## The fast loop: formatting, lints, unit tests
+check: ## Run the fast checks: formatting, lints, unit tests
 	@scripts/ensure cc lint nextest
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo nextest run --workspace --locked --lib --bins
 
-bench: ## Measure orders, reads, quotes and streams beside pgbench; ARGS="--quick orders" for less
+bench: ## Measure orders, reads, quotes and streams in comparison with pgbench; ARGS="--quick orders" for less
 	@scripts/bench $(ARGS)
 
-soak: ## Trade under load, through crashes and faults of the database, for half an hour
+soak: ## Trade under load for half an hour, with crashes and faults of the database
 	@scripts/soak
 
 fmt: ## Format the code

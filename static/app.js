@@ -1,15 +1,15 @@
-// Live prices, orders and suggestions. Everything works without this script; it only saves a reload.
+// Updates prices, values and orders on open pages, and suggests symbols. All pages work without this script.
 "use strict";
 
 (() => {
   const EVERY_MS = 4000;
   const SLOWEST_MS = 60000;
-  // Two heartbeats of a stream, and some.
+  // More than two intervals between heartbeats of a stream (15 s).
   const SILENT_MS = 40000;
   const RETRY_MS = 30000;
   const MINUS = "\u2212";
 
-  // How amounts look is the server's doing (format.rs); these are its rules again, for values that move.
+  // The server formats amounts (format.rs). These functions follow the same rules for values that change.
   function grouped(plain) {
     const [whole, fraction] = plain.replace("-", "").split(".");
     const text = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (fraction ? "." + fraction : "");
@@ -37,7 +37,7 @@
     timeZone: "America/New_York", day: "numeric", month: "short", year: "numeric",
   });
 
-  // Each answers the new content of an element.
+  // Each function returns the new content of an element.
   const shapes = {
     money: (value) => [document.createTextNode(grouped(value))],
     price: (value) => [document.createTextNode(grouped(value))],
@@ -52,7 +52,7 @@
       const at = new Date(value);
       const time = document.createElement("time");
       time.dateTime = value;
-      // The market's own clock in the bar says what day it is there: it may be moved.
+      // The clock in the top bar shows the market's day, which may differ from today.
       const now = document.querySelector(".clock time");
       const today = now && day.format(at) === day.format(new Date(now.dateTime));
       time.textContent = (today ? "" : day.format(at) + ", ") + clock.format(at) + " New York";
@@ -69,7 +69,7 @@
     if (element.dataset.as !== "second") mark(element);
   }
 
-  // What has changed together is marked together, before the next picture: one layout for all of it.
+  // Marks all changed values at once, before the next frame, so that the browser computes the layout only once.
   const changed = new Set();
   function mark(element) {
     if (changed.size === 0) requestAnimationFrame(() => {
@@ -89,7 +89,7 @@
     }
   }
 
-  // Sums of amounts in cents: exact up to what a page can show.
+  // Adds amounts in cents, which is exact for all amounts that a page can show.
   const cents = (text) => BigInt(text.replace(".", ""));
   function amount(sum) {
     const digits = (sum < 0n ? -sum : sum).toString().padStart(3, "0");
@@ -145,9 +145,9 @@
     }
   }
 
-  // Of each portfolio on the page: the version of its books and the time of the valuation that are shown, and the version
-  // that the server wrote the page's parts from. A valuation that is older than what is shown, because an earlier request
-  // or another server answered late, is never shown.
+  // `shown`: for each portfolio on the page, the version of its books and the time of the valuation that are shown.
+  // `written`: the version of the books from which the server rendered the page. A valuation that is older than the one
+  // shown, because an earlier request or another server was slow, is ignored.
   const shown = new Map();
   const written = new Map();
   function noteBooks(root) {
@@ -170,14 +170,14 @@
     const now = { version: valuation.version, at: Date.parse(valuation.valued_at) };
     if (before && (now.version < before.version || (now.version === before.version && now.at < before.at))) return false;
     shown.set(id, now);
-    // What is no price, such as weights and orders, is the server's to write.
+    // Only the server renders content other than prices, such as weights and orders.
     if (written.has(id) && now.version > written.get(id)) renew();
     return true;
   }
 
   function showValuation(main, valuation) {
     if (!isNewest(String(valuation.portfolio_id), valuation)) return;
-    // On a stock's page its position in each portfolio; elsewhere the page is about one portfolio.
+    // The page of a stock shows its position in each portfolio; other pages are about one portfolio.
     const position = document.querySelector(`[data-position="${valuation.portfolio_id}"]`);
     const values = ofPortfolio(valuation);
     if (!main.dataset.quote) showValues(values);
@@ -194,14 +194,14 @@
     else showQuote(main, body);
   }
 
-  // Parts of the page that orders change, taken from a new one: what an order looks like is the server's doing.
+  // Fetches the page again and replaces the parts that orders change: only the server renders orders.
   let renewing = 0;
   function renew() {
     clearTimeout(renewing);
     renewing = setTimeout(async () => {
       const parts = document.querySelectorAll("[data-part]");
       if (!parts.length) return;
-      // Not under the hands of whoever is about to press something in there.
+      // Waits while the user has the focus in such a part.
       const busy = document.activeElement?.closest("[data-part]");
       if (busy) {
         busy.addEventListener("focusout", renew, { once: true });
@@ -220,11 +220,11 @@
           const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
           if (other) part.replaceChildren(...document.adoptNode(other).childNodes);
         }
-      } catch { /* the next order tries again */ }
+      } catch { /* the next order event tries again */ }
     }, 300);
   }
 
-  // The page follows one stream while it is seen. Where there is none, it asks every few seconds.
+  // The page uses one stream while it is visible. Without a stream it polls every few seconds.
   function keepLive(main) {
     const signs = document.querySelectorAll("[data-live-state]");
     let stream = null;
@@ -244,7 +244,7 @@
       say("live", "live");
       wait = EVERY_MS;
       clearTimeout(watch);
-      // A connection can be dead without a sign of it.
+      // A connection may be dead without an error event.
       watch = setTimeout(() => { open(); reload(); }, SILENT_MS);
     }
 
@@ -264,7 +264,7 @@
       }
     }
 
-    // As often as a page without a stream may ask.
+    // Polls as often as is allowed without a stream.
     async function ask() {
       const answered = await reload();
       if (document.hidden || stream) return;
@@ -290,7 +290,7 @@
       stream.onerror = () => {
         clearTimeout(watch);
         if (stream.readyState === EventSource.CLOSED) {
-          // Refused: too many pages are open, the login has ended, or the server is about to stop.
+          // Refused: too many pages are open, the login has ended, or the server is shutting down.
           stream = null;
           ask();
           watch = setTimeout(open, RETRY_MS);
@@ -301,7 +301,7 @@
       };
     }
 
-    // A browser keeps few connections to a server: one for each page that is seen.
+    // Browsers limit the connections to a server, so only visible pages keep one.
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) {
         close();
@@ -317,14 +317,14 @@
     if (!document.hidden) open();
   }
 
-  // Symbols for the fields that take one, while they are typed into.
+  // Suggests symbols while the user types into a field for symbols.
   function suggest(list) {
     let timer = 0;
     let last = "";
     document.addEventListener("input", (event) => {
       const field = event.target;
       if (!(field instanceof HTMLInputElement) || field.getAttribute("list") !== list.id) return;
-      // Several symbols in one field: the one being typed.
+      // If the field has several symbols, completes the last one.
       const text = field.value.split(/[\s,;]+/).pop();
       const before = field.value.slice(0, field.value.length - text.length);
       clearTimeout(timer);
@@ -341,7 +341,7 @@
             option.label = `${stock.symbol}  ${stock.company_name}`;
             return option;
           }));
-        } catch { /* the next letter asks again */ }
+        } catch { /* the next input tries again */ }
       }, 150);
     });
   }
@@ -352,7 +352,7 @@
   const stocks = document.getElementById("stocks");
   if (stocks) suggest(stocks);
 
-  // A menu closes when something else is pressed, and with Escape.
+  // Closes a menu when the user clicks elsewhere or presses Escape.
   const open = () => document.querySelectorAll("details.menu[open], details.slip[open]");
   document.addEventListener("click", (event) => {
     for (const menu of open()) if (!menu.contains(event.target)) menu.open = false;
@@ -361,14 +361,14 @@
     if (event.key === "Escape") for (const menu of open()) menu.open = false;
   });
 
-  // A message is shown once; its id is of no use in the address any more.
+  // Removes the id of a flash message from the address, because the message is shown only once.
   const address = new URL(location.href);
   if (address.searchParams.has("flash")) {
     address.searchParams.delete("flash");
     history.replaceState(history.state, "", address);
   }
 
-  // A form is sent once, however often its button is pressed before the answer is there.
+  // Sends a form only once, even if its button is pressed again before the response arrives.
   const RESEND_MS = 5000;
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -383,6 +383,6 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
-  // What was refused is read out, and reached, at once.
+  // Moves the focus to the error message, so that screen readers read it.
   document.querySelector(".notice.bad[role=alert]")?.focus({ preventScroll: false });
 })();
