@@ -1,5 +1,5 @@
--- One order in one transaction of seven round trips, as an application does it that reads, decides and writes.
--- :first and :last say among which portfolios.
+-- Places one order in a transaction of seven round trips, like an application that reads, decides and writes. The portfolio
+-- is chosen at random from :first to :last.
 \set portfolio random(:first, :last)
 \set stock (:portfolio + 17 * random(0, 4)) % :stocks
 \set quantity random(1, 10)

@@ -1,10 +1,10 @@
--- Our books at the start, for PostgreSQL and SQLite alike; the tables and the stocks are there already. :portfolios
--- trade, each with five positions; :readers more, on PostgreSQL, are only read (readers.sql fills their journal).
--- Columns that are not named here take their defaults. :now is the present, as a literal both databases read.
+-- Initial books of a benchmark, for PostgreSQL and SQLite. The tables and the stocks exist already. :portfolios portfolios
+-- trade, each with five positions. :readers more, only on PostgreSQL, are read (readers.sql fills their journal). Columns
+-- that are not named here have their defaults. :now is the current time, as a literal for both databases.
 --
--- These are not books that `stockyard verify` accepts: the positions came from nowhere.
+-- `stockyard verify` does not accept these books, because the positions have no journal entries.
 
--- Dividends of the last weeks are over: a worker is not to pay them to everybody while something is measured.
+-- Marks recent dividends as applied, so that no worker books them during a measurement.
 UPDATE corporate_actions SET applied_at = known_at;
 
 BEGIN;
@@ -14,7 +14,7 @@ CREATE TEMPORARY TABLE numbers AS
     SELECT n FROM numbers;
 CREATE TEMPORARY TABLE held AS SELECT n AS k FROM numbers WHERE n < :held;
 
--- In a fresh database the ids have the order in which the catalogue was imported: that of the symbols.
+-- In a new database the ids have the order in which the catalog was imported, by symbol.
 CREATE TEMPORARY TABLE listed AS
     SELECT row_number() OVER (ORDER BY id) - 1 AS place, id FROM stocks;
 

@@ -1,6 +1,6 @@
--- The opponent's tables. Nobody is to make them slow: no constraint beyond the keys, no index
--- beyond those named, plain defaults. :portfolios trade; :readers more are only read, with :held positions and
--- :journal transactions each.
+-- The tables for pgbench, to which Stockyard is compared. They are as fast as possible: only keys and the indexes below,
+-- and default settings. :portfolios portfolios trade; :readers more are only read, with :held positions and :journal
+-- transactions each.
 
 CREATE TABLE stock (
     id BIGINT PRIMARY KEY,
@@ -32,7 +32,7 @@ CREATE INDEX tx_portfolio ON tx (portfolio_id, id DESC);
 
 INSERT INTO stock SELECT s, 'SYM' || s, 'The Company of Number ' || s FROM generate_series(0, :stocks - 1) s;
 INSERT INTO portfolio SELECT p, 1000000000.00 FROM generate_series(1, :portfolios + :readers) p;
--- The k-th stock that portfolio p holds is (p + 17 k) modulo the number of stocks, here and on our side.
+-- The k-th stock that portfolio p holds is (p + 17 k) modulo the number of stocks, as in books.sql.
 INSERT INTO position
     SELECT p, (p + 17 * k) % :stocks, 100000, 100.00
     FROM generate_series(1, :portfolios + :readers) p, generate_series(0, :held - 1) k

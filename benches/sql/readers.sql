@@ -1,5 +1,5 @@
--- PostgreSQL only: the journal of those portfolios that are only read. Each has :journal filled orders, five minutes
--- apart, the newest some days old: a valuation looks at what was traded today, and that is none of it.
+-- PostgreSQL only: the journal of the portfolios that are only read. Each has :journal filled orders, five minutes apart.
+-- The newest is some days old, because a valuation treats the trades of the current day differently.
 
 CREATE TEMPORARY TABLE filled AS
     SELECT p AS portfolio_id, s.id AS stock_id,
