@@ -19,6 +19,7 @@ pub mod money;
 mod openapi;
 pub mod order;
 pub mod order_group;
+pub mod order_issue;
 pub mod performance;
 pub mod plausibility;
 pub mod portfolio;
@@ -46,9 +47,10 @@ pub use journal::{BookedAction, JournalEntry, TransactionType};
 pub use money::{DecimalError, Money, Percent, Price, Quantity, Rate};
 pub use order::{
     Attached, Order, OrderClass, OrderSize, OrderStatus, OrderTerms, OrderType, PlaceOrder, ReplaceOrder,
-    Side, StopLoss, TimeInForce, Trail,
+    Side, StopLoss, TimeInForce, Trail, UnknownWord,
 };
 pub use order_group::OrderGroup;
+pub use order_issue::{OrderField, OrderIssue, OrderWarning};
 pub use portfolio::preview::OrderPreview;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;

@@ -6,7 +6,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::money::{AveragePrice, ExactAmount};
-use crate::{FillTotals, Money, OrderId, Percent, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
+use crate::{
+    FillTotals, Money, OrderField, OrderId, OrderIssue, Percent, PortfolioId, Price, Quantity, StockId,
+    Symbol, Timestamp,
+};
+
+/// A text is none of the words that a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be {}", .expected.join(" or "))]
+pub struct UnknownWord {
+    pub expected: &'static [&'static str],
+}
 
 macro_rules! keywords {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? })+) => { $(
@@ -29,13 +39,12 @@ macro_rules! keywords {
         }
 
         impl FromStr for $name {
-            type Err = String;
+            type Err = crate::order::UnknownWord;
 
-            /// The error lists the words that are understood.
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> Result<Self, crate::order::UnknownWord> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("must be {}", [$($word),+].join(" or "))),
+                    _ => Err(crate::order::UnknownWord { expected: &[$($word),+] }),
                 }
             }
         }
@@ -264,16 +273,21 @@ impl Attached {
         }
     }
 
-    /// What is wrong with the exits of an entry at that price, by field.
-    pub(crate) fn flaws_around(&self, entry: &Price) -> Vec<(&'static str, &'static str)> {
+    /// What is wrong with the exits of an entry at that price.
+    pub(crate) fn issues_around(&self, entry: &Price) -> Vec<OrderIssue> {
         let (profit, loss) = match self {
             Self::Nothing | Self::Oco { .. } => (None, None),
             Self::Bracket { take_profit, stop_loss } => (Some(take_profit), Some(stop_loss)),
             Self::OtoTakeProfit { take_profit } => (Some(take_profit), None),
             Self::OtoStopLoss { stop_loss } => (None, Some(stop_loss)),
         };
-        let profit = profit.filter(|profit| *profit <= entry).map(|_| ("take_profit", PROFIT_ABOVE_ENTRY));
-        let loss = loss.filter(|loss| loss.stop >= *entry).map(|_| ("stop_loss", LOSS_BELOW_ENTRY));
+        let profit = profit.filter(|profit| *profit <= entry).map(|profit| {
+            OrderIssue::TakeProfitNotAboveEntry { take_profit: profit.clone(), entry: entry.clone() }
+        });
+        let loss = loss.filter(|loss| loss.stop >= *entry).map(|loss| OrderIssue::StopLossNotBelowEntry {
+            stop_loss: loss.stop.clone(),
+            entry: entry.clone(),
+        });
         profit.into_iter().chain(loss).collect()
     }
 
@@ -318,62 +332,52 @@ impl PlaceOrder {
         line
     }
 
-    /// What does not go together, by field, in words for the person who ordered. Empty when all is well.
-    pub fn flaws(&self) -> Vec<(&'static str, &'static str)> {
-        let mut flaws = Vec::new();
-        let mut check = |ok: bool, field, message| {
+    /// The rules that the order breaks, whatever the portfolio and the market are like. Empty when it breaks none.
+    pub fn issues(&self) -> Vec<OrderIssue> {
+        let mut issues = Vec::new();
+        let mut check = |ok: bool, issue| {
             if !ok {
-                flaws.push((field, message));
+                issues.push(issue);
             }
         };
         let plain = matches!(self.terms, OrderTerms::Market | OrderTerms::Limit { .. });
         let patient = matches!(self.time_in_force, TimeInForce::Day | TimeInForce::Gtc);
-        check(plain || patient, "time_in_force", "a stop waits for its price: use day or gtc");
+        check(plain || patient, OrderIssue::StopTimeInForce(self.time_in_force));
         let by_money = matches!(self.size, OrderSize::Notional(_));
-        check(plain || !by_money, "notional", "a stop order is sized in shares: use quantity");
-        let class = self.attached.class();
-        if class != OrderClass::Simple {
-            check(patient, "time_in_force", "orders that belong together are day or gtc");
-            check(!by_money, "notional", "orders that belong together are sized in shares: use quantity");
+        check(plain || !by_money, OrderIssue::StopByNotional);
+        if self.attached.class() != OrderClass::Simple {
+            check(patient, OrderIssue::LinkedTimeInForce(self.time_in_force));
+            check(!by_money, OrderIssue::LinkedByNotional);
         }
         let of_position = matches!(self.size, OrderSize::OfPosition(_));
-        check(
-            !of_position || self.side == Side::Sell,
-            "quantity",
-            "only a sell can be for a part of what is held: say how many shares",
-        );
-        let stop_below = |profit: &Price, loss: &StopLoss| loss.stop < *profit;
+        check(!of_position || self.side == Side::Sell, OrderIssue::BuyByPartOfPosition);
+        let crossed = |take_profit: &Price, stop_loss: &StopLoss| OrderIssue::ExitsCrossed {
+            field: OrderField::StopLoss,
+            take_profit: take_profit.clone(),
+            stop_loss: stop_loss.stop.clone(),
+        };
         match &self.attached {
             Attached::Nothing => {}
             Attached::Oco { stop_loss } => {
-                check(self.side == Side::Sell, "side", "oco is a pair of exits: sell");
+                check(self.side == Side::Sell, OrderIssue::BuyOco);
                 match &self.terms {
-                    OrderTerms::Limit { limit } => {
-                        check(stop_below(limit, stop_loss), "stop_loss", EXITS_APART)
-                    }
-                    _ => check(false, "type", "the order of an oco is the take-profit: use limit"),
+                    OrderTerms::Limit { limit } => check(stop_loss.stop < *limit, crossed(limit, stop_loss)),
+                    terms => check(false, OrderIssue::OcoWithoutLimit(terms.order_type())),
                 }
             }
             Attached::Bracket { .. } | Attached::OtoTakeProfit { .. } | Attached::OtoStopLoss { .. } => {
-                check(self.side == Side::Buy, "side", "an entry with exits is a buy");
+                check(self.side == Side::Buy, OrderIssue::SellWithEntryExits);
             }
         }
         if let Attached::Bracket { take_profit, stop_loss } = &self.attached {
-            check(stop_below(take_profit, stop_loss), "stop_loss", EXITS_APART);
+            check(stop_loss.stop < *take_profit, crossed(take_profit, stop_loss));
         }
         if let Some(entry) = self.terms.entry_price() {
-            flaws.extend(self.attached.flaws_around(entry));
+            issues.extend(self.attached.issues_around(entry));
         }
-        flaws
+        issues
     }
 }
-
-/// What two exits for the same shares have to be.
-pub(crate) const EXITS_APART: &str = "the stop-loss must lie below the take-profit";
-/// Where the exits of an entry have to lie, or they would sell at once what it buys.
-pub(crate) const PROFIT_ABOVE_ENTRY: &str =
-    "the take-profit must lie above the price at which the order buys";
-pub(crate) const LOSS_BELOW_ENTRY: &str = "the stop-loss must lie below the price at which the order buys";
 
 /// What a replacement changes; `None` leaves it as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -396,29 +400,29 @@ impl ReplaceOrder {
     /// The order's terms with the changes.
     ///
     /// # Errors
-    /// By field, when the order's type has no such price.
-    pub fn terms(&self, old: &OrderTerms) -> Result<OrderTerms, Vec<(&'static str, &'static str)>> {
-        let mut terms = old.clone();
-        let mut flaws = Vec::new();
+    /// When the order's type has no such price.
+    pub fn terms(&self, old: &OrderTerms) -> Result<OrderTerms, Vec<OrderIssue>> {
+        let (mut terms, order_type) = (old.clone(), old.order_type());
+        let mut issues = Vec::new();
         if let Some(new) = &self.limit_price {
             match &mut terms {
                 OrderTerms::Limit { limit } | OrderTerms::StopLimit { limit, .. } => *limit = new.clone(),
-                _ => flaws.push(("limit_price", "an order of this type has no limit")),
+                _ => issues.push(OrderIssue::NoLimitToChange(order_type)),
             }
         }
         if let Some(new) = &self.stop_price {
             match &mut terms {
                 OrderTerms::Stop { stop } | OrderTerms::StopLimit { stop, .. } => *stop = new.clone(),
-                _ => flaws.push(("stop_price", "an order of this type has no stop")),
+                _ => issues.push(OrderIssue::NoStopToChange(order_type)),
             }
         }
         if let Some(new) = &self.trail {
             match &mut terms {
                 OrderTerms::TrailingStop { trail } => *trail = new.clone(),
-                _ => flaws.push(("trail_price", "only a trailing stop has a trail")),
+                _ => issues.push(OrderIssue::NoTrailToChange(order_type)),
             }
         }
-        if flaws.is_empty() { Ok(terms) } else { Err(flaws) }
+        if issues.is_empty() { Ok(terms) } else { Err(issues) }
     }
 }
 
@@ -608,12 +612,12 @@ mod tests {
     }
 
     fn fields(command: &PlaceOrder) -> Vec<&'static str> {
-        command.flaws().into_iter().map(|(field, _)| field).collect()
+        command.issues().iter().map(|issue| issue.field().as_str()).collect()
     }
 
     #[test]
     fn what_does_not_go_together_is_told_by_field() {
-        assert!(command().flaws().is_empty());
+        assert!(command().issues().is_empty());
         let stop = OrderTerms::Stop { stop: price("10") };
         let ioc = PlaceOrder { terms: stop.clone(), time_in_force: TimeInForce::Ioc, ..command() };
         assert_eq!(fields(&ioc), ["time_in_force"]);

@@ -68,28 +68,27 @@ impl OrderGroup {
         }
     }
 
-    /// Whether the take-profit lies above the stop-loss, where there are both.
-    pub(crate) fn exits_are_apart(&self) -> bool {
-        match &self.orders[self.exits()] {
-            [profit, loss] => loss.terms.stop_price() < profit.terms.limit_price(),
-            _ => true,
-        }
+    /// The take-profit and the stop-loss, where there are both and the stop-loss is not below the take-profit.
+    pub(crate) fn crossed_exits(&self) -> Option<(&Price, &Price)> {
+        let [profit, loss] = &self.orders[self.exits()] else { return None };
+        let (profit, loss) = (profit.terms.limit_price()?, loss.terms.stop_price()?);
+        (loss >= profit).then_some((profit, loss))
     }
 
-    /// Whether the exits that wait for an entry lie on either side of it; `newest` is the price of an entry that has
-    /// none of its own.
-    pub(crate) fn exits_are_around_entry(&self, newest: &Price) -> bool {
+    /// The price of an open entry when one of its held exits does not lie on its own side of it: the take-profit above,
+    /// the stop-loss below. `newest` is the price of an entry that has none of its own.
+    pub(crate) fn entry_outside_exits<'a>(&'a self, newest: &'a Price) -> Option<&'a Price> {
         let root = self.root();
         if !matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) || !root.status.is_open() {
-            return true;
+            return None;
         }
         let entry = root.terms.entry_price().unwrap_or(newest);
-        self.orders[1..].iter().filter(|leg| leg.status == OrderStatus::Held).all(|leg| {
-            match leg.terms.stop_price() {
-                Some(stop) => stop < entry,
-                None => leg.terms.limit_price().is_none_or(|limit| limit > entry),
-            }
-        })
+        let mut held = self.orders[1..].iter().filter(|leg| leg.status == OrderStatus::Held);
+        let is_around = held.all(|leg| match leg.terms.stop_price() {
+            Some(stop) => stop < entry,
+            None => leg.terms.limit_price().is_none_or(|limit| limit > entry),
+        });
+        (!is_around).then_some(entry)
     }
 
     /// The order at `index` is for `after` shares still to come where it was for `before`, and so are the others that

@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use crate::matching::{Execution, LiquidityWindow, meets, react};
 use crate::money::ExactAmount;
-use crate::order::{EXITS_APART, IllegalTransition};
+use crate::order::IllegalTransition;
 use crate::order_group::is_over;
 use crate::position::PositionError;
 use crate::{
-    Attached, Fill, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId,
-    OrderSize, OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove, PriceStanding,
-    Quantity, Quote, Receipt, ReplaceOrder, Rounding, Side, StockId, TimeInForce, Timestamp, TradingMode,
-    TradingRules, TransactionType,
+    Attached, Fill, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderField, OrderGroup,
+    OrderId, OrderIssue, OrderSize, OrderStatus, OrderTerms, PlaceOrder, PortfolioId, Position, PriceMove,
+    PriceStanding, Quantity, Quote, Receipt, ReplaceOrder, Rounding, Side, StockId, TimeInForce, Timestamp,
+    TradingMode, TradingRules, TransactionType,
 };
 
 /// Cash and positions, with at least the positions that a command touches.
@@ -114,9 +114,9 @@ pub enum OrderRejected {
     /// Only an open order can be canceled or replaced.
     #[error("the order is {status} already")]
     NotOpen { status: OrderStatus },
-    /// What an order or a replacement asks for does not go together, by field.
+    /// What an order or a replacement asks for does not go together.
     #[error("some fields do not fit the order")]
-    Unfit(Vec<(&'static str, &'static str)>),
+    Unfit(Vec<OrderIssue>),
     #[error("the order's state does not allow that")]
     Transition(#[from] IllegalTransition),
 }
@@ -167,13 +167,13 @@ impl Portfolio {
         rules: &TradingRules,
     ) -> Result<Placed, OrderRejected> {
         let newest = &look.newest.quote;
-        let mut flaws = command.flaws();
+        let mut issues = command.issues();
         if command.terms.entry_price().is_none() {
-            flaws.extend(command.attached.flaws_around(&newest.price));
+            issues.extend(command.attached.issues_around(&newest.price));
         }
-        flaws.extend(auction_flaw(command.time_in_force, newest));
-        if !flaws.is_empty() {
-            return Err(OrderRejected::Unfit(flaws));
+        issues.extend(auction_issue(command.time_in_force, newest));
+        if !issues.is_empty() {
+            return Err(OrderRejected::Unfit(issues));
         }
         let size = self.size_to_place(stock_id, &command, &look.newest.quote, rules)?;
         let root = Order {
@@ -341,27 +341,28 @@ impl Portfolio {
             attached: Attached::Nothing,
             client_order_id: None,
         };
-        let mut flaws = as_placed.flaws();
-        flaws.extend(changes.time_in_force.and_then(|new| auction_flaw(new, &look.newest.quote)));
+        let mut issues = as_placed.issues();
+        issues.extend(changes.time_in_force.and_then(|new| auction_issue(new, &look.newest.quote)));
         if held && changes.quantity.is_some() {
-            flaws.push(("quantity", "an exit that waits is for what its entry will have bought"));
+            issues.push(OrderIssue::HeldExitQuantity);
         }
         if changed.orders.len() > 1 && time_in_force != retired.time_in_force {
-            flaws.push((
-                "time_in_force",
-                "orders that belong together end together: cancel them and order anew",
-            ));
+            issues.push(OrderIssue::LinkedTimeInForceChanged { ends: retired.time_in_force });
         }
-        let changed_price = if changes.stop_price.is_some() { "stop_price" } else { "limit_price" };
-        if !changed.exits_are_apart() {
-            flaws.push((changed_price, EXITS_APART));
+        let field = match changes.stop_price {
+            Some(_) => OrderField::StopPrice,
+            None => OrderField::LimitPrice,
+        };
+        if let Some((take_profit, stop_loss)) = changed.crossed_exits() {
+            let (take_profit, stop_loss) = (take_profit.clone(), stop_loss.clone());
+            issues.push(OrderIssue::ExitsCrossed { field, take_profit, stop_loss });
         }
         let has_new_price = changes.limit_price.is_some() || changes.stop_price.is_some();
-        if has_new_price && !changed.exits_are_around_entry(&look.newest.quote.price) {
-            flaws.push((changed_price, "the entry must lie between its stop-loss and its take-profit"));
+        if has_new_price && let Some(entry) = changed.entry_outside_exits(&look.newest.quote.price) {
+            issues.push(OrderIssue::EntryOutsideExits { field, entry: entry.clone() });
         }
-        if !flaws.is_empty() {
-            return Err(OrderRejected::Unfit(flaws));
+        if !issues.is_empty() {
+            return Err(OrderRejected::Unfit(issues));
         }
         if index == 0 {
             changed.orders[1..].iter_mut().for_each(|leg| leg.parent_order_id = Some(new));
@@ -730,11 +731,10 @@ impl Portfolio {
     }
 }
 
-/// A source that publishes closing prices alone has no opening price to fill at.
-fn auction_flaw(time_in_force: TimeInForce, newest: &Quote) -> Option<(&'static str, &'static str)> {
+/// A source that publishes closing prices only has no opening price to fill at.
+fn auction_issue(time_in_force: TimeInForce, newest: &Quote) -> Option<OrderIssue> {
     let has_no_opening = time_in_force == TimeInForce::Opg && newest.freshness == Freshness::EndOfDay;
-    let why = "the price source publishes closing prices alone: use cls, day or gtc";
-    has_no_opening.then_some(("time_in_force", why))
+    has_no_opening.then_some(OrderIssue::NoOpeningPrices)
 }
 
 fn reserved_shares(group: &OrderGroup) -> Quantity {

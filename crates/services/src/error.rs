@@ -112,9 +112,6 @@ impl From<OrderRejected> for Error {
     fn from(refused: OrderRejected) -> Self {
         match refused {
             OrderRejected::NotOpen { status } => Self::OrderNotOpen { status },
-            OrderRejected::Unfit(flaws) => {
-                Self::Invalid(flaws.into_iter().map(|(field, text)| FieldError::new(field, text)).collect())
-            }
             OrderRejected::Transition(fault) => Self::internal(fault),
             OrderRejected::PriceFromFuture { as_of, asked_at } => Self::ClockBehind { by: as_of - asked_at },
             other => Self::OrderRejected(other),

@@ -13,7 +13,7 @@ pub use persistence::orders::Filter;
 
 use crate::corporate_actions::Splits;
 use crate::desk::{Command, Seen};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, Result};
 use crate::stocks::LatestQuote;
 use crate::{Page, Services, one_more};
 
@@ -50,9 +50,8 @@ fn check_name(name: Option<&str>) -> Result<()> {
 
 fn check(command: &PlaceOrder) -> Result<()> {
     check_name(command.client_order_id.as_deref())?;
-    let flaws: Vec<FieldError> =
-        command.flaws().into_iter().map(|(field, message)| FieldError::new(field, message)).collect();
-    if flaws.is_empty() { Ok(()) } else { Err(Error::Invalid(flaws)) }
+    let issues = command.issues();
+    if issues.is_empty() { Ok(()) } else { Err(OrderRejected::Unfit(issues).into()) }
 }
 
 /// The order that was placed before under the same name.

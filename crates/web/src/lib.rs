@@ -17,11 +17,14 @@ mod limits;
 mod metrics;
 mod openapi;
 mod order_fields;
+mod order_words;
 mod pages;
 mod problem;
 mod render;
 mod request_size;
 mod routes;
+#[cfg(test)]
+mod samples;
 mod session;
 
 use std::future::Future;

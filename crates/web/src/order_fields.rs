@@ -2,13 +2,65 @@
 
 use std::str::FromStr;
 
+use domain::instrument::MalformedSymbol;
 use domain::{
-    Attached, Money, OrderClass, OrderSize, OrderTerms, OrderType, Percent, PlaceOrder, Price, ReplaceOrder,
-    Side, StopLoss, Symbol, TimeInForce, Trail,
+    Attached, DecimalError, Money, OrderClass, OrderSize, OrderTerms, OrderType, Percent, PlaceOrder, Price,
+    ReplaceOrder, Side, StopLoss, Symbol, TimeInForce, Trail, UnknownWord,
 };
-use services::FieldError;
 
-use crate::problem::Problem;
+/// A field that cannot be read, under its name in JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadField {
+    pub field: &'static str,
+    pub issue: OrderTextIssue,
+}
+
+/// Why the text of a field cannot be read into an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderTextIssue {
+    Word(UnknownWord),
+    Symbol(MalformedSymbol),
+    Decimal(DecimalError),
+    NotionalNotPositive,
+    NoSize,
+    /// Both a quantity and a notional.
+    TwoSizes,
+    NoLimitPrice,
+    NoStopPrice,
+    NoTrail,
+    /// Both an amount and a percentage.
+    TwoTrails,
+    /// A price that orders of this type do not have.
+    NotOfType(OrderType),
+    TakeProfitOfSimple,
+    StopLossOfSimple,
+    /// A bracket without one of its exits.
+    IncompleteBracket,
+    TakeProfitOfOco,
+    OcoWithoutStopLoss,
+    OtoWithBothExits,
+    OtoWithoutExit,
+    /// A replacement that changes nothing.
+    NothingToChange,
+}
+
+impl From<UnknownWord> for OrderTextIssue {
+    fn from(cause: UnknownWord) -> Self {
+        Self::Word(cause)
+    }
+}
+
+impl From<MalformedSymbol> for OrderTextIssue {
+    fn from(cause: MalformedSymbol) -> Self {
+        Self::Symbol(cause)
+    }
+}
+
+impl From<DecimalError> for OrderTextIssue {
+    fn from(cause: DecimalError) -> Self {
+        Self::Decimal(cause)
+    }
+}
 
 /// The texts of an order; `None` where a field was left out.
 #[derive(Debug, Clone, Default)]
@@ -34,36 +86,41 @@ pub struct OrderFields<'a> {
 
 /// Reads fields one after the other and remembers what was wrong.
 #[derive(Default)]
-struct Reading(Vec<FieldError>);
+struct Reading(Vec<UnreadField>);
 
 impl Reading {
-    fn refuse(&mut self, field: &'static str, message: impl Into<String>) {
-        self.0.push(FieldError::new(field, message));
+    fn refuse(&mut self, field: &'static str, issue: impl Into<OrderTextIssue>) {
+        self.0.push(UnreadField { field, issue: issue.into() });
     }
 
     fn read<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
     where
-        T::Err: ToString,
+        T::Err: Into<OrderTextIssue>,
     {
-        text.parse().map_err(|error: T::Err| self.refuse(field, error.to_string())).ok()
+        text.parse().map_err(|error: T::Err| self.refuse(field, error)).ok()
     }
 
     fn optional<T: FromStr>(&mut self, field: &'static str, text: Option<&str>) -> Option<T>
     where
-        T::Err: ToString,
+        T::Err: Into<OrderTextIssue>,
     {
         text.and_then(|text| self.read(field, text))
     }
 
     /// A price that the order cannot do without.
-    fn needed<T: FromStr>(&mut self, field: &'static str, text: Option<&str>, why: &str) -> Option<T>
+    fn needed<T: FromStr>(
+        &mut self,
+        field: &'static str,
+        text: Option<&str>,
+        missing: OrderTextIssue,
+    ) -> Option<T>
     where
-        T::Err: ToString,
+        T::Err: Into<OrderTextIssue>,
     {
         match text {
             Some(text) => self.read(field, text),
             None => {
-                self.refuse(field, why);
+                self.refuse(field, missing);
                 None
             }
         }
@@ -74,7 +131,7 @@ impl Reading {
             (Some(price), None) => self.read("trail_price", price).map(Trail::Price),
             (None, Some(percent)) => self.read("trail_percent", percent).map(Trail::Percent),
             (Some(_), Some(_)) => {
-                self.refuse("trail_percent", "send trail_price or trail_percent, not both");
+                self.refuse("trail_percent", OrderTextIssue::TwoTrails);
                 None
             }
             (None, None) => None,
@@ -85,7 +142,7 @@ impl Reading {
 impl OrderFields<'_> {
     /// # Errors
     /// All that is wrong with the fields at once.
-    pub fn read(&self) -> Result<PlaceOrder, Problem> {
+    pub fn read(&self) -> Result<PlaceOrder, Vec<UnreadField>> {
         let mut reading = Reading::default();
         let symbol: Option<Symbol> = reading.read("symbol", self.symbol);
         let side: Option<Side> = reading.read("side", self.side);
@@ -107,7 +164,7 @@ impl OrderFields<'_> {
         })();
         match command {
             Some(command) if reading.0.is_empty() => Ok(command),
-            _ => Err(Problem::invalid(reading.0)),
+            _ => Err(reading.0),
         }
     }
 
@@ -120,17 +177,17 @@ impl OrderFields<'_> {
             (None, Some(notional)) => {
                 let money: Money = reading.read("notional", notional)?;
                 if !money.is_positive() {
-                    reading.refuse("notional", "must be more than zero");
+                    reading.refuse("notional", OrderTextIssue::NotionalNotPositive);
                     return None;
                 }
                 Some(OrderSize::Notional(money))
             }
             (None, None) => {
-                reading.refuse("quantity", "say how many shares (quantity) or how much money (notional)");
+                reading.refuse("quantity", OrderTextIssue::NoSize);
                 None
             }
             (Some(_), Some(_)) => {
-                reading.refuse("notional", "send quantity or notional, not both");
+                reading.refuse("notional", OrderTextIssue::TwoSizes);
                 None
             }
         }
@@ -150,11 +207,11 @@ impl OrderFields<'_> {
             ("trail_percent", self.trail_percent),
         ] {
             if text.is_some() && !takes(field) {
-                reading.refuse(field, format!("a {order_type} order has none: leave it out"));
+                reading.refuse(field, OrderTextIssue::NotOfType(order_type));
             }
         }
-        const LIMIT: &str = "say at what price at worst";
-        const STOP: &str = "say at what price it begins";
+        const LIMIT: OrderTextIssue = OrderTextIssue::NoLimitPrice;
+        const STOP: OrderTextIssue = OrderTextIssue::NoStopPrice;
         match order_type {
             OrderType::Market => Some(OrderTerms::Market),
             OrderType::Limit => {
@@ -170,7 +227,7 @@ impl OrderFields<'_> {
             }
             OrderType::TrailingStop => {
                 if self.trail_price.is_none() && self.trail_percent.is_none() {
-                    reading.refuse("trail_price", "say how far it follows: trail_price or trail_percent");
+                    reading.refuse("trail_price", OrderTextIssue::NoTrail);
                 }
                 Some(OrderTerms::TrailingStop { trail: reading.trail(self.trail_price, self.trail_percent)? })
             }
@@ -183,42 +240,32 @@ impl OrderFields<'_> {
         let stop: Option<Price> = reading.optional("stop_loss", self.stop_loss);
         let limit: Option<Price> = reading.optional("stop_loss_limit", self.stop_loss_limit);
         let stop_loss = stop.map(|stop| StopLoss { stop, limit });
-        let mut refuse = |field, message: &str| {
-            reading.refuse(field, message);
+        let mut refuse = |field, issue: OrderTextIssue| {
+            reading.refuse(field, issue);
             None
         };
         let wrong_before = (self.take_profit.is_some() && take_profit.is_none())
             || (self.stop_loss.is_some() && stop_loss.is_none());
         if self.stop_loss.is_none() && self.stop_loss_limit.is_some() {
-            return refuse("stop_loss", "say at what price it begins");
+            return refuse("stop_loss", OrderTextIssue::NoStopPrice);
         }
         match (class, take_profit, stop_loss) {
             _ if wrong_before => None,
             (OrderClass::Simple, None, None) => Some(Attached::Nothing),
-            (OrderClass::Simple, Some(_), _) => refuse("take_profit", "needs order_class bracket or oto"),
-            (OrderClass::Simple, None, Some(_)) => {
-                refuse("stop_loss", "needs order_class bracket, oco or oto")
-            }
+            (OrderClass::Simple, Some(_), _) => refuse("take_profit", OrderTextIssue::TakeProfitOfSimple),
+            (OrderClass::Simple, None, Some(_)) => refuse("stop_loss", OrderTextIssue::StopLossOfSimple),
             (OrderClass::Bracket, Some(take_profit), Some(stop_loss)) => {
                 Some(Attached::Bracket { take_profit, stop_loss })
             }
-            (OrderClass::Bracket, None, _) => {
-                refuse("take_profit", "a bracket has a take_profit and a stop_loss")
-            }
-            (OrderClass::Bracket, _, None) => {
-                refuse("stop_loss", "a bracket has a take_profit and a stop_loss")
-            }
+            (OrderClass::Bracket, None, _) => refuse("take_profit", OrderTextIssue::IncompleteBracket),
+            (OrderClass::Bracket, _, None) => refuse("stop_loss", OrderTextIssue::IncompleteBracket),
             (OrderClass::Oco, None, Some(stop_loss)) => Some(Attached::Oco { stop_loss }),
-            (OrderClass::Oco, Some(_), _) => {
-                refuse("take_profit", "the limit order itself is the take-profit: leave it out")
-            }
-            (OrderClass::Oco, None, None) => {
-                refuse("stop_loss", "an oco has a stop_loss beside its limit order")
-            }
+            (OrderClass::Oco, Some(_), _) => refuse("take_profit", OrderTextIssue::TakeProfitOfOco),
+            (OrderClass::Oco, None, None) => refuse("stop_loss", OrderTextIssue::OcoWithoutStopLoss),
             (OrderClass::Oto, Some(take_profit), None) => Some(Attached::OtoTakeProfit { take_profit }),
             (OrderClass::Oto, None, Some(stop_loss)) => Some(Attached::OtoStopLoss { stop_loss }),
-            (OrderClass::Oto, Some(_), Some(_)) => refuse("order_class", "with both exits it is a bracket"),
-            (OrderClass::Oto, None, None) => refuse("take_profit", "an oto has a take_profit or a stop_loss"),
+            (OrderClass::Oto, Some(_), Some(_)) => refuse("order_class", OrderTextIssue::OtoWithBothExits),
+            (OrderClass::Oto, None, None) => refuse("take_profit", OrderTextIssue::OtoWithoutExit),
         }
     }
 }
@@ -238,7 +285,7 @@ pub struct ReplaceFields<'a> {
 impl ReplaceFields<'_> {
     /// # Errors
     /// All that is wrong with the fields at once; a replacement that changes nothing is refused too.
-    pub fn read(&self) -> Result<ReplaceOrder, Problem> {
+    pub fn read(&self) -> Result<ReplaceOrder, Vec<UnreadField>> {
         let mut reading = Reading::default();
         let changes = ReplaceOrder {
             quantity: reading.optional("quantity", self.quantity),
@@ -250,9 +297,9 @@ impl ReplaceFields<'_> {
         };
         let nothing = ReplaceOrder { client_order_id: changes.client_order_id.clone(), ..Default::default() };
         if reading.0.is_empty() && changes == nothing {
-            reading.refuse("body", "say what to change: quantity, a price or time_in_force");
+            reading.refuse("body", OrderTextIssue::NothingToChange);
         }
-        if reading.0.is_empty() { Ok(changes) } else { Err(Problem::invalid(reading.0)) }
+        if reading.0.is_empty() { Ok(changes) } else { Err(reading.0) }
     }
 }
 
@@ -282,7 +329,7 @@ mod tests {
     fn wrong(fields: &OrderFields<'_>) -> Vec<&'static str> {
         match fields.read() {
             Ok(command) => panic!("was read as {command:?}"),
-            Err(problem) => problem.fields().iter().map(|error| error.field).collect(),
+            Err(fields) => fields.iter().map(|unread| unread.field).collect(),
         }
     }
 

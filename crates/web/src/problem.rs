@@ -17,6 +17,8 @@ use serde_json::{Map, Value, json};
 use services::{Error, FieldError, StoreError};
 use utoipa::ToSchema;
 
+use crate::order_words;
+
 /// An error answer. Internal causes are logged where it is made and never shown.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -148,15 +150,6 @@ impl Problem {
         let seconds = retry_at.map_or(30, seconds_until);
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Not available at the moment", detail);
         Self { retry_after_s: Some(seconds.clamp(1, 86_400)), ..problem }
-    }
-
-    /// A refusal of fields with the fields under other names.
-    pub fn renamed(self, name: impl Fn(&'static str) -> &'static str) -> Self {
-        if self.errors.is_empty() {
-            return self;
-        }
-        let errors = self.errors.into_iter().map(|error| FieldError { field: name(error.field), ..error });
-        Self::invalid(errors.collect())
     }
 
     pub fn status(&self) -> StatusCode {
@@ -419,12 +412,10 @@ fn order_rejected(reason: &OrderRejected, detail: &str) -> Problem {
             problem("no_fresh_price", "No fresh price").fact("as_of", as_of)
         }
         OrderRejected::TrailTooWide => problem("trail_too_wide", "Trail too wide"),
+        OrderRejected::Unfit(issues) => order_words::api::unfit(issues),
         OrderRejected::NotOpen { .. }
-        | OrderRejected::Unfit(_)
         | OrderRejected::Transition(_)
-        | OrderRejected::PriceFromFuture { .. } => {
-            unreachable!("Invariant: these are errors of their own")
-        }
+        | OrderRejected::PriceFromFuture { .. } => Problem::from(Error::from(reason.clone())),
     }
 }
 

@@ -6,8 +6,8 @@ use crate::calendar::exchange_date;
 use crate::money::AveragePrice;
 use crate::{
     FillRule, JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
-    PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, Side, Stock, Timestamp, TradingHold, TradingMode,
-    TradingRules, Valuation,
+    OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, Side, Stock, Timestamp, TradingHold,
+    TradingMode, TradingRules, Valuation,
 };
 
 /// What an order would do if it were placed at this moment. Nothing is stored.
@@ -55,12 +55,12 @@ pub struct OrderPreview {
 const HEAVY: f64 = 0.5;
 
 impl OrderPreview {
-    /// What the person who orders should know before it is sent, in sentences.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What the owner should know before the order is placed, the most important first.
+    pub fn warnings(&self) -> Vec<OrderWarning> {
         let mut warnings = Vec::new();
-        let mut warn = |when: bool, text: String| {
+        let mut warn = |when: bool, warning| {
             if when {
-                warnings.push(text);
+                warnings.push(warning);
             }
         };
         let (order, symbol) = (&self.order, &self.stock.listing.symbol);
@@ -68,52 +68,36 @@ impl OrderPreview {
         let buys = order.side == Side::Buy;
         warn(
             buys && self.weight_after > HEAVY,
-            format!("{symbol} would be {:.0} % of the portfolio.", self.weight_after * 100.0),
-        );
-        warn(!buys && self.quantity_after.is_zero(), format!("This sells all {symbol} there is."));
-        warn(
-            order.terms.limit_price().is_some() && filled,
-            "The market is at the limit or better already: the order fills at once.".to_owned(),
+            OrderWarning::Concentrated { symbol: symbol.clone(), weight: self.weight_after },
         );
         warn(
-            order.triggered_at.is_some(),
-            "The market has reached the stop already: the order begins at once.".to_owned(),
+            !buys && self.quantity_after.is_zero(),
+            OrderWarning::SellsWholePosition { symbol: symbol.clone() },
         );
+        warn(order.terms.limit_price().is_some() && filled, OrderWarning::LimitReached);
+        warn(order.triggered_at.is_some(), OrderWarning::StopReached);
         warn(
             filled && order.status.is_open(),
-            format!("{} fill at once; the rest waits for more to be traded.", order.filled_quantity),
+            OrderWarning::FillsInPart { filled: order.filled_quantity.clone() },
         );
-        warn(
-            order.status == OrderStatus::Canceled,
-            "At the newest price nothing more would fill at once: the rest would be canceled.".to_owned(),
-        );
+        warn(order.status == OrderStatus::Canceled, OrderWarning::RestCanceled);
         if let Some(hold) = &self.hold {
-            warn(true, format!("{symbol}: {hold}."));
+            warn(true, OrderWarning::OnHold { symbol: symbol.clone(), hold: hold.clone() });
         }
-        warn(
-            self.waits_for_open && order.status.is_open(),
-            "The exchange is closed: the order waits for its next session.".to_owned(),
-        );
+        warn(self.waits_for_open && order.status.is_open(), OrderWarning::ExchangeClosed);
         let receipt = self.fill.as_ref().and_then(|fill| fill.receipt.as_ref());
         let past_close = receipt.filter(|receipt| receipt.rule == FillRule::PastClose);
         if let Some(receipt) = past_close {
-            let date = exchange_date(receipt.quoted_at);
-            warn(true, format!("The price is the close of {date}, not a live price."));
+            warn(true, OrderWarning::PastClose { session: exchange_date(receipt.quoted_at) });
         }
-        warn(
-            self.quote.bid.is_none() && past_close.is_none(),
-            "The price source gives no bid and ask; orders fill at its last price.".to_owned(),
-        );
+        warn(self.quote.bid.is_none() && past_close.is_none(), OrderWarning::NoBidAndAsk);
         for leg in &self.legs {
             let at_once = match (&leg.terms, leg.stop_price()) {
                 (OrderTerms::Limit { limit }, _) => *limit <= self.quote.price,
                 (_, Some(stop)) => stop >= self.quote.price,
                 (_, None) => false,
             };
-            warn(
-                at_once,
-                format!("The {} exit has its price already: it would sell at once.", leg.order_type()),
-            );
+            warn(at_once, OrderWarning::ExitReached { exit: leg.order_type() });
         }
         warnings
     }

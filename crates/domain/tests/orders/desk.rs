@@ -212,7 +212,7 @@ impl Desk {
 
     /// Answers the order's number among the groups.
     pub fn place(&mut self, command: PlaceOrder) -> Result<usize, OrderRejected> {
-        assert_eq!(command.flaws(), [], "{command:?}");
+        assert_eq!(command.issues(), [], "{command:?}");
         let ids = [self.new_id(), self.new_id(), self.new_id()];
         let look = Look { newest: &self.newest, asked_at: self.now };
         let before = self.portfolio.clone();

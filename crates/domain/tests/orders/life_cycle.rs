@@ -3,8 +3,8 @@
 
 use chrono::TimeDelta;
 use domain::{
-    Attached, Calendar, Commission, Freshness, Money, OrderRejected, OrderSize, PriceMove, ReplaceOrder,
-    TimeInForce, TradingRules, Trail,
+    Attached, Calendar, Commission, Freshness, Money, OrderIssue, OrderRejected, OrderSize, PriceMove,
+    ReplaceOrder, TimeInForce, TradingRules, Trail,
 };
 
 use crate::desk::{
@@ -255,7 +255,10 @@ fn the_exits_of_a_market_entry_lie_around_the_newest_price() {
         ("110.00", "100.00", "stop_loss"),
     ] {
         let refused = desk.place(buy("1").bracket(profit, stop));
-        assert!(matches!(&refused, Err(OrderRejected::Unfit(flaws)) if flaws[0].0 == field), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(OrderRejected::Unfit(issues)) if issues[0].field().as_str() == field),
+            "{refused:?}"
+        );
     }
     desk.place(buy("1").bracket("100.01", "99.99")).unwrap();
     let waits = desk.place(buy("1").limit("95.00").bracket("110.00", "90.00")).unwrap();
@@ -266,7 +269,10 @@ fn the_exits_of_a_market_entry_lie_around_the_newest_price() {
         (2, ReplaceOrder { stop_price: Some(price("95.00")), ..ReplaceOrder::default() }, "stop_price"),
     ] {
         let refused = desk.replace(waits, leg, &changes);
-        assert!(matches!(&refused, Err(OrderRejected::Unfit(flaws)) if flaws[0].0 == field), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(OrderRejected::Unfit(issues)) if issues[0].field().as_str() == field),
+            "{refused:?}"
+        );
     }
     desk.replace(waits, 0, &to_limit("96.00")).unwrap();
 }
@@ -650,8 +656,8 @@ fn changes_that_do_not_fit_are_told_by_field() {
         (pair, 1, stop("110.00"), "stop_price"),
     ] {
         let refused = desk.replace(group, leg, &changes);
-        let Err(OrderRejected::Unfit(flaws)) = refused else { panic!("{changes:?} gave {refused:?}") };
-        assert_eq!(flaws.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [field]);
+        let Err(OrderRejected::Unfit(issues)) = refused else { panic!("{changes:?} gave {refused:?}") };
+        assert_eq!(issues.iter().map(|issue| issue.field().as_str()).collect::<Vec<_>>(), [field]);
     }
 }
 
@@ -779,7 +785,7 @@ fn exits_that_wait_can_be_moved_but_not_resized() {
     let mut desk = Desk::new("1000", practice());
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     let refused = desk.replace(bracket, 1, &to_quantity("3"));
-    assert!(matches!(refused, Err(OrderRejected::Unfit(flaws)) if flaws[0].0 == "quantity"));
+    assert!(matches!(refused, Err(OrderRejected::Unfit(issues)) if issues == [OrderIssue::HeldExitQuantity]));
     desk.replace(bracket, 1, &to_limit("105.00")).unwrap();
     assert_eq!(desk.tell(bracket, 1), "held");
     desk.market(last("99.00"));
@@ -1051,7 +1057,7 @@ fn a_preview_is_what_placing_the_order_does() {
             let look = domain::Look { newest: &desk.newest, asked_at: desk.now };
             let before = desk.portfolio.clone();
             let preview = before.preview(stock(), command.clone(), look, desk.now, &rules, &valuation);
-            if !command.flaws().is_empty() {
+            if !command.issues().is_empty() {
                 assert!(matches!(preview, Err(OrderRejected::Unfit(_))), "{command:?}");
                 continue;
             }

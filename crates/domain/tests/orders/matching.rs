@@ -71,7 +71,7 @@ fn check<const N: usize>(
     rules: &TradingRules,
     steps: [(PriceMove, &str); N],
 ) {
-    assert_eq!(command.flaws(), [], "{why}");
+    assert_eq!(command.issues(), [], "{why}");
     check_order(why, working(command), rules, steps);
 }
 

@@ -447,7 +447,7 @@ fn happen(desk: &mut Desk, scale: Scale, event: Event) {
         Event::Place { buys, size, what, time_in_force, with, prices } => {
             let command = command(&size, buys, what, with, prices.map(|steps| scale.price(steps)));
             let command = PlaceOrder { time_in_force, ..command };
-            if command.flaws().is_empty() {
+            if command.issues().is_empty() {
                 desk.place(command).ok();
             }
         }

@@ -386,6 +386,9 @@ pub fn fields<T: std::fmt::Debug>(result: Result<T>) -> Vec<&'static str> {
         Err(Error::Invalid(errors) | Error::Taken(errors)) => {
             errors.into_iter().map(|FieldError { field, .. }| field).collect()
         }
+        Err(Error::OrderRejected(OrderRejected::Unfit(issues))) => {
+            issues.iter().map(|issue| issue.field().as_str()).collect()
+        }
         other => panic!("not refused for its fields: {other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use domain::{
-    Calendar, FillRule, Freshness, OrderId, OrderRejected, OrderStatus, PlaceOrder, Side, TimeInForce,
-    TransactionType,
+    Calendar, FillRule, Freshness, OrderId, OrderRejected, OrderStatus, OrderWarning, PlaceOrder, Side,
+    TimeInForce, TransactionType,
 };
 use market_data::QuoteError;
 use services::Error;
@@ -214,10 +214,8 @@ async fn in_the_evening_a_market_order_fills_at_the_close_of_a_delayed_source_an
     let command = order(Side::Buy, "AAPL", shares("1"));
     let preview = exchange.preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
     let warnings = preview.warnings();
-    assert!(
-        warnings.iter().any(|text| text.contains("the close of 2026-11-30, not a live price")),
-        "{warnings:?}"
-    );
+    let session = "2026-11-30".parse().unwrap();
+    assert!(warnings.contains(&OrderWarning::PastClose { session }), "{warnings:?}");
     let bought = exchange.place(sam, command.clone()).await.unwrap().order;
     assert_eq!(bought.order.filled_price.as_ref().unwrap().to_string(), "51.000000");
     assert_eq!(bought.fills[0].receipt.as_ref().unwrap().rule, FillRule::PastClose);

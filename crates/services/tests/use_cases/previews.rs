@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use domain::{
-    Attached, Commission, JournalEntry, Order, OrderRejected, OrderTerms, PlaceOrder, Side, StopLoss, Trail,
+    Attached, Commission, JournalEntry, Order, OrderRejected, OrderTerms, OrderWarning, PlaceOrder, Side,
+    StopLoss, Trail,
 };
 use market_data::QuoteError;
 use services::testing::FixedPrices;
@@ -166,13 +167,16 @@ async fn a_preview_says_what_one_should_know() {
     let warnings =
         async |command| exchange.preview_order(sam.user, sam.portfolio, command).await.unwrap().warnings();
     let at_once = warnings(gtc(Side::Buy, "AAPL", "1", limit("151"))).await;
-    assert_eq!(at_once, ["The market is at the limit or better already: the order fills at once."]);
+    assert_eq!(at_once, [OrderWarning::LimitReached]);
     let heavy = warnings(order(Side::Buy, "AAPL", shares("6"))).await;
-    assert_eq!(heavy, ["AAPL would be 90 % of the portfolio."]);
+    let [OrderWarning::Concentrated { symbol: heavy, weight }] = &heavy[..] else { panic!("{heavy:?}") };
+    // 6 shares at the last price of 150.00 and what is left of the cash, 1000.00 - 6 × 150.10
+    assert_eq!((heavy.as_str(), format!("{weight:.4}")), ("AAPL", "0.9005".to_owned()));
     assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", stop("150"))).await.len(), 1);
-    assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", limit("140"))).await, [""; 0]);
+    assert_eq!(warnings(gtc(Side::Buy, "AAPL", "1", limit("140"))).await, []);
     exchange.buy(sam, "AAPL", "1").await.unwrap();
-    assert_eq!(warnings(order(Side::Sell, "AAPL", shares("1"))).await, ["This sells all AAPL there is."]);
+    let sells_all = [OrderWarning::SellsWholePosition { symbol: symbol("AAPL") }];
+    assert_eq!(warnings(order(Side::Sell, "AAPL", shares("1"))).await, sells_all);
 
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "5", limit("140"))).await;
     let too_much =

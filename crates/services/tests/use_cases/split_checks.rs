@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, SplitRatio, TradingHold, TransactionType};
+use domain::{
+    Calendar, Freshness, OrderId, OrderStatus, OrderWarning, Side, SplitRatio, TradingHold, TransactionType,
+};
 use market_data::QuoteError;
 use services::splits::SplitResolution;
 use services::testing::FixedPrices;
@@ -134,7 +136,11 @@ async fn nothing_fills_until_a_price_confirms_a_split() {
             exchange.preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
         let previewed = previewed.await.unwrap();
         assert_eq!((previewed.fill.is_none(), &previewed.hold), (true, &awaiting));
-        assert!(previewed.warnings().iter().any(|text| text.contains("10:1 split")));
+        let on_hold = OrderWarning::OnHold {
+            symbol: symbol("AAPL"),
+            hold: TradingHold::AwaitingSplit { ratio: ratio("10:1") },
+        };
+        assert!(previewed.warnings().contains(&on_hold));
         world.act().await;
         assert_eq!(world.hold(working).await, awaiting);
         for id in [bought.order.id, cheap.order.id, working] {

@@ -16,6 +16,7 @@ use super::{Items, Paging, Reader, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
 use crate::order_fields::{OrderFields, ReplaceFields};
+use crate::order_words::api as words;
 use crate::problem::{Problem, ProblemBody};
 
 /// Where a fill's price is from, and what came on top.
@@ -280,10 +281,7 @@ impl NewOrder {
             sells_all: false,
         }
         .read()
-        .map_err(|problem| {
-            // Here it is a member of the stop-loss.
-            problem.renamed(|field| if field == "stop_loss_limit" { "stop_loss" } else { field })
-        })
+        .map_err(|fields| words::unread(&fields))
     }
 }
 
@@ -313,6 +311,7 @@ impl OrderChanges {
             client_order_id: self.client_order_id.as_deref(),
         }
         .read()
+        .map_err(|fields| words::unread(&fields))
     }
 }
 
@@ -491,7 +490,7 @@ pub struct Preview {
 
 impl From<OrderPreview> for Preview {
     fn from(preview: OrderPreview) -> Self {
-        let warnings = preview.warnings();
+        let warnings = preview.warnings().iter().map(words::warning).collect();
         let price = preview.price.clone();
         let fill = preview.fill.as_ref().and_then(Receipt::of);
         Self {

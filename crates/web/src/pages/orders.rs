@@ -21,6 +21,7 @@ use crate::AppState;
 use crate::extract::{Form, Signed};
 use crate::form::FormView;
 use crate::format::{self, Delta};
+use crate::order_words::pages as words;
 use crate::problem::Problem;
 use crate::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, see_other};
 
@@ -339,8 +340,8 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     };
     tell("Status", status, None);
     let (label, condition) = told::condition(order);
-    let good = told::good(order.time_in_force).to_lowercase();
-    tell("Order type", format!("{}, {good}", told::type_name(order.order_type())), None);
+    let good = words::good(order.time_in_force).to_lowercase();
+    tell("Order type", format!("{}, {good}", words::type_name(order.order_type())), None);
     if !condition.is_empty() {
         tell(label, condition, None);
     }

@@ -1,19 +1,19 @@
 //! The trade ticket: its fields as posted or asked for by a link, read into a command, and shown.
 
 use domain::{
-    OrderClass, OrderRejected, OrderType, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol,
-    TimeInForce, TradingMode, TradingRules, UserId, Valuation,
+    OrderClass, OrderType, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, TradingMode,
+    TradingRules, UserId, Valuation,
 };
 use serde::{Deserialize, Serialize};
 use services::{Error, FieldError, Services};
 
 use super::accounts::refusal;
-use super::orders::told;
 use super::price_pace;
 use super::typed_number;
 use crate::form::FormView;
 use crate::format;
 use crate::order_fields::OrderFields;
+use crate::order_words::pages as words;
 use crate::problem::{PageError, Problem};
 use crate::render::{Choice, query};
 
@@ -35,39 +35,6 @@ pub struct TicketFields {
     pub take_profit: String,
     pub stop_loss: String,
     pub stop_loss_limit: String,
-}
-
-/// Which field of the ticket a field of an order is.
-pub fn field_of_ticket(field: &'static str) -> &'static str {
-    match field {
-        "notional" => "quantity",
-        "trail_price" | "trail_percent" => "trail",
-        other => other,
-    }
-}
-
-/// What the API calls things, and what the ticket does.
-const WORDS: [(&str, &str); 7] = [
-    ("use cls, day or gtc", "choose At the close, Today or Until canceled"),
-    ("use day or gtc", "choose Today or Until canceled"),
-    ("are day or gtc", "are good Today or Until canceled"),
-    ("use quantity", "choose Shares"),
-    (
-        "the order of an oco is the take-profit: use limit",
-        "beside a stop-loss the sell itself takes the profit: choose Limit",
-    ),
-    ("oco is a pair of exits: sell", "a pair of exits sells"),
-    ("say how many shares (quantity) or how much money (notional)", "say how many"),
-];
-
-/// A refusal of fields as the ticket names them.
-fn on_the_ticket(problem: &Problem) -> Problem {
-    let errors = problem.fields().iter().map(|error| {
-        let plain = |text: String, (api, page): &(&str, &str)| text.replace(api, page);
-        let message = WORDS.iter().fold(error.message.clone(), plain);
-        FieldError::new(field_of_ticket(error.field), message)
-    });
-    Problem::invalid(errors.collect())
 }
 
 /// The id of the ticket's form.
@@ -201,7 +168,7 @@ impl TicketFields {
             sells_all: self.sells_all(),
         }
         .read();
-        read.map_err(|problem| on_the_ticket(&problem))
+        read.map_err(|fields| words::unread(&fields))
     }
 }
 
@@ -215,35 +182,7 @@ pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
         | Error::NoPrice { .. }
         | Error::CallsUsedUp { .. }
         | Error::PriceUnconfirmed { .. } => told("symbol", error.to_string()),
-        Error::OrderRejected(OrderRejected::NoFreshPrice { as_of }) => {
-            let at = format::day_and_minute(*as_of).text;
-            let text = format!(
-                "the newest price is of {at} and too old to trade on: try again when there is a newer one"
-            );
-            told("symbol", text)
-        }
-        Error::OrderRejected(OrderRejected::InsufficientBuyingPower { required, available }) => {
-            let missing = required.clone() - available;
-            told(
-                "quantity",
-                format!(
-                    "this costs {} and {} is there to spend: {} is missing",
-                    format::money(required),
-                    format::money(available),
-                    format::money(&missing)
-                ),
-            )
-        }
-        Error::OrderRejected(OrderRejected::InsufficientShares { required, available }) => {
-            let (most, asked) = (format::quantity(available), format::quantity(required));
-            told("quantity", format!("{most} can be sold, and this would sell {asked}"))
-        }
-        Error::OrderRejected(OrderRejected::NothingHeld) => {
-            told("symbol", "you hold no shares of this stock".to_owned())
-        }
-        Error::OrderRejected(OrderRejected::TrailTooWide) => told("trail", error.to_string()),
-        Error::OrderRejected(_) => told("quantity", error.to_string()),
-        Error::Invalid(_) => refusal(error).map(|problem| on_the_ticket(&problem)),
+        Error::OrderRejected(reason) => Ok(words::rejected(reason)),
         _ => refusal(error),
     }
 }
@@ -260,7 +199,7 @@ pub struct Entry {
 pub fn goods(current: TimeInForce) -> Vec<Entry> {
     TimeInForce::ALL
         .iter()
-        .map(|one| Entry { value: one.as_str(), label: told::good(*one), current: *one == current })
+        .map(|one| Entry { value: one.as_str(), label: words::good(*one), current: *one == current })
         .collect()
 }
 
@@ -342,7 +281,7 @@ pub async fn ticket(
         unit: if fields.is_by_money() { "notional" } else { "shares" },
         types: OrderType::ALL
             .iter()
-            .map(|one| Entry { value: one.as_str(), label: told::type_name(*one), current: *one == kind })
+            .map(|one| Entry { value: one.as_str(), label: words::type_name(*one), current: *one == kind })
             .collect(),
         goods: goods(fields.time_in_force.parse().unwrap_or(TimeInForce::Day)),
         trail_unit: if fields.is_by_percent() { "percent" } else { "amount" },
@@ -476,24 +415,18 @@ mod tests {
     }
 
     #[test]
-    fn refusals_speak_of_what_the_ticket_shows() {
+    fn issues_of_an_order_are_told_at_the_fields_of_the_ticket() {
         let stop = [("type", "stop"), ("stop_price", "160")];
-        for (side, unit, more) in [
-            ("buy", "shares", [&stop[..], &[("time_in_force", "ioc")]].concat()),
-            ("buy", "notional", stop.to_vec()),
-            ("sell", "shares", vec![("stop_loss", "130")]),
-            ("buy", "shares", vec![("stop_loss", "130"), ("time_in_force", "fok")]),
+        for (side, unit, more, field) in [
+            ("buy", "shares", [&stop[..], &[("time_in_force", "ioc")]].concat(), "time_in_force"),
+            ("buy", "notional", stop.to_vec(), "quantity"),
+            ("sell", "shares", vec![("stop_loss", "130")], "type"),
+            ("buy", "shares", vec![("stop_loss", "130"), ("time_in_force", "fok")], "time_in_force"),
         ] {
             let fields = TicketFields { unit: unit.into(), ..ticket(side, &more) };
-            let flaws = fields.read(None).unwrap().flaws();
-            let errors = flaws.iter().map(|(field, text)| FieldError::new(field, *text)).collect();
-            let told = on_the_ticket(&Problem::invalid(errors));
-            for error in told.fields() {
-                for word in ["gtc", "oco", "notional", "use "] {
-                    assert!(!error.message.contains(word), "{error:?}");
-                }
-                assert_ne!(error.field, "notional");
-            }
+            let issues = fields.read(None).unwrap().issues();
+            let told = words::unfit(&issues);
+            assert_eq!(told.fields().iter().map(|error| error.field).collect::<Vec<_>>(), [field]);
         }
     }
 

@@ -430,7 +430,7 @@ async fn all_that_is_wrong_with_an_order_is_told_at_once() {
         },
         {
           "field": "limit_price",
-          "message": "say at what price at worst"
+          "message": "enter a limit price"
         }
       ],
       "status": 422,
@@ -576,7 +576,7 @@ async fn a_preview_tells_what_a_sell_would_realise() {
       "symbol": "AAPL",
       "type": "market",
       "warnings": [
-        "This sells all AAPL there is.",
+        "This sells all shares of AAPL.",
         "The price source gives no bid and ask; orders fill at its last price."
       ],
       "weight_after": 0.0

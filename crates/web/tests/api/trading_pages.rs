@@ -429,7 +429,10 @@ async fn a_pair_of_exits_is_ordered_on_the_ticket() {
         .map(|(name, value)| (name, if name == "type" { "market" } else { value }))
         .collect();
     let refused = preview(&browser, portfolio, &market).await.text();
-    assert_says(&refused, "Beside a stop-loss the sell itself takes the profit: choose Limit.");
+    assert_says(
+        &refused,
+        "Beside a stop-loss the sell itself takes the profit and cannot be of type Market: choose Limit.",
+    );
 }
 
 #[tokio::test]

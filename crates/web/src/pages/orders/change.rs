@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::form::FormView;
-use crate::order_fields::ReplaceFields;
-use crate::pages::ticket::{Entry, field_of_ticket, goods};
+use crate::order_fields::{OrderTextIssue, ReplaceFields, UnreadField};
+use crate::order_words::pages as words;
+use crate::pages::ticket::{Entry, goods};
 use crate::pages::typed_number;
 use crate::problem::Problem;
 
@@ -55,9 +56,9 @@ impl ChangeFields {
             client_order_id: Some(self.client_order_id.as_str()).filter(|text| !text.is_empty()),
         }
         .read()
-        .map_err(|problem| match problem.fields() {
-            [only] if only.field == "body" => nothing_is_different(),
-            _ => problem.renamed(field_of_ticket),
+        .map_err(|fields| match fields.as_slice() {
+            [UnreadField { issue: OrderTextIssue::NothingToChange, .. }] => nothing_is_different(),
+            fields => words::unread(fields),
         })?;
         // The form is filled in with what there is. A stop that is said again would have to be reached again.
         if matches!(order.size, OrderSize::Quantity(_)) && changes.quantity == Some(order.unfilled()) {

@@ -16,6 +16,7 @@ use crate::AppState;
 use crate::chart;
 use crate::extract::{Form, Signed};
 use crate::format::{self, Delta};
+use crate::order_words::pages as words;
 use crate::pages::portfolio::show_refused_ticket;
 use crate::pages::portfolios::Named;
 use crate::pages::ticket::{TicketFields, at_its_field};
@@ -216,7 +217,7 @@ fn view(
         bar_after: bar(preview.weight_after.max(weight_before)),
         average_after: preview.average_buy_price_after.as_ref().map_or_else(String::new, format::average),
         legs: preview.legs.iter().map(leg).collect(),
-        notes: notes(preview),
+        notes: preview.warnings().iter().filter_map(words::warning).collect(),
         confirm: confirm(preview),
         button: told::intent(order, symbol.as_str()),
         hint: hint(order),
@@ -299,14 +300,6 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
     lines
 }
 
-/// What the sentences do not say already.
-fn notes(preview: &OrderPreview) -> Vec<String> {
-    let told = ["At the newest price nothing more would fill at once", "fill at once; the rest waits"];
-    let mut notes = preview.warnings();
-    notes.retain(|note| !told.iter().any(|part| note.contains(part)));
-    notes
-}
-
 fn slippage(preview: &OrderPreview, rules: &TradingRules) -> String {
     let fill = preview.fill.as_ref();
     let known =
@@ -335,7 +328,7 @@ fn confirm(preview: &OrderPreview) -> Vec<Line> {
         OrderSize::Quantity(whole) => lines.push(line("Quantity", format::quantity(whole))),
         OrderSize::OfPosition(percent) => lines.push(line("Quantity", format!("{percent}%"))),
     }
-    lines.push(line("Type", told::type_name(order.order_type()).to_owned()));
+    lines.push(line("Type", words::type_name(order.order_type()).to_owned()));
     if let Some(limit) = order.terms.limit_price() {
         lines.push(line("Limit", format::price(limit)));
     }
@@ -349,7 +342,7 @@ fn confirm(preview: &OrderPreview) -> Vec<Line> {
         }
         (None, None) => {}
     }
-    lines.push(line("Good", told::good(order.time_in_force).to_owned()));
+    lines.push(line("Good", words::good(order.time_in_force).to_owned()));
     lines
 }
 

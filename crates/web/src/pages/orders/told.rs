@@ -7,29 +7,8 @@ use domain::{
 };
 
 use crate::format;
+use crate::order_words::pages as words;
 use crate::render::source_name;
-
-pub fn type_name(order_type: OrderType) -> &'static str {
-    match order_type {
-        OrderType::Market => "Market",
-        OrderType::Limit => "Limit",
-        OrderType::Stop => "Stop",
-        OrderType::StopLimit => "Stop limit",
-        OrderType::TrailingStop => "Trailing stop",
-    }
-}
-
-/// How long an order is good, as the ticket names it.
-pub fn good(time_in_force: TimeInForce) -> &'static str {
-    match time_in_force {
-        TimeInForce::Day => "Today",
-        TimeInForce::Gtc => "Until canceled",
-        TimeInForce::Ioc => "At once or not",
-        TimeInForce::Fok => "All at once or not",
-        TimeInForce::Opg => "At the opening",
-        TimeInForce::Cls => "At the close",
-    }
-}
 
 pub fn status(status: OrderStatus) -> &'static str {
     match status {
@@ -46,7 +25,7 @@ pub fn status(status: OrderStatus) -> &'static str {
 
 /// `limit`, and of an exit what it is for: `take-profit, limit`.
 pub fn kind(order: &Order) -> String {
-    let name = type_name(order.order_type()).to_lowercase();
+    let name = words::type_name(order.order_type()).to_lowercase();
     let is_exit = order.parent_order_id.is_some() || order.order_class == OrderClass::Oco;
     match (is_exit, order.order_type()) {
         (false, _) => name,
@@ -165,7 +144,7 @@ pub fn until(order: &Order, now: Timestamp) -> String {
 pub fn good_until(order: &Order, now: Timestamp) -> String {
     match (order.time_in_force, order.expires_at) {
         (TimeInForce::Day, Some(end)) => format::session_ahead(end, now),
-        (time_in_force, _) => good(time_in_force).to_lowercase(),
+        (time_in_force, _) => words::good(time_in_force).to_lowercase(),
     }
 }
 

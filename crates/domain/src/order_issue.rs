@@ -1,0 +1,140 @@
+//! What is wrong with an order or a replacement, and what its owner should know of it: variants with their numbers.
+//! Words are the business of each surface.
+
+use chrono::NaiveDate;
+
+use crate::{OrderType, Price, Quantity, Symbol, TimeInForce, TradingHold};
+
+/// A field of an order or of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OrderField {
+    Side,
+    Type,
+    Quantity,
+    Notional,
+    TimeInForce,
+    LimitPrice,
+    StopPrice,
+    /// `trail_price`, or `trail_percent` where the trail is a percentage.
+    TrailPrice,
+    TakeProfit,
+    StopLoss,
+}
+
+impl OrderField {
+    /// The field's name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Side => "side",
+            Self::Type => "type",
+            Self::Quantity => "quantity",
+            Self::Notional => "notional",
+            Self::TimeInForce => "time_in_force",
+            Self::LimitPrice => "limit_price",
+            Self::StopPrice => "stop_price",
+            Self::TrailPrice => "trail_price",
+            Self::TakeProfit => "take_profit",
+            Self::StopLoss => "stop_loss",
+        }
+    }
+}
+
+/// A rule that an order or a replacement breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderIssue {
+    /// A stop order waits for its price, so only `day` and `gtc` suit it.
+    StopTimeInForce(TimeInForce),
+    StopByNotional,
+    /// Of a bracket, an OCO or an OTO: only `day` and `gtc` suit it.
+    LinkedTimeInForce(TimeInForce),
+    /// Of a bracket, an OCO or an OTO.
+    LinkedByNotional,
+    /// Only a sell can be sized as a part of the position.
+    BuyByPartOfPosition,
+    BuyOco,
+    /// The order of an OCO is its take-profit, which is a limit order.
+    OcoWithoutLimit(OrderType),
+    SellWithEntryExits,
+    /// The stop-loss is not below the take-profit. `field` is the one that was given or changed.
+    ExitsCrossed {
+        field: OrderField,
+        take_profit: Price,
+        stop_loss: Price,
+    },
+    /// The take-profit of a buy has to lie above the entry: the limit, the stop, or the newest price.
+    TakeProfitNotAboveEntry {
+        take_profit: Price,
+        entry: Price,
+    },
+    /// The stop-loss of a buy has to lie below the entry.
+    StopLossNotBelowEntry {
+        stop_loss: Price,
+        entry: Price,
+    },
+    /// A changed price puts the entry outside its exits. `field` is the one that was changed.
+    EntryOutsideExits {
+        field: OrderField,
+        entry: Price,
+    },
+    /// `opg` where the price source publishes closing prices only.
+    NoOpeningPrices,
+    /// A replacement changes the limit of an order of a type that has none.
+    NoLimitToChange(OrderType),
+    NoStopToChange(OrderType),
+    NoTrailToChange(OrderType),
+    /// The quantity of a held exit follows the fills of its entry.
+    HeldExitQuantity,
+    /// Linked orders share one time in force, `ends`.
+    LinkedTimeInForceChanged {
+        ends: TimeInForce,
+    },
+}
+
+impl OrderIssue {
+    /// The field to correct.
+    pub fn field(&self) -> OrderField {
+        match self {
+            Self::StopTimeInForce(_)
+            | Self::LinkedTimeInForce(_)
+            | Self::NoOpeningPrices
+            | Self::LinkedTimeInForceChanged { .. } => OrderField::TimeInForce,
+            Self::StopByNotional | Self::LinkedByNotional => OrderField::Notional,
+            Self::BuyByPartOfPosition | Self::HeldExitQuantity => OrderField::Quantity,
+            Self::BuyOco | Self::SellWithEntryExits => OrderField::Side,
+            Self::OcoWithoutLimit(_) => OrderField::Type,
+            Self::ExitsCrossed { field, .. } | Self::EntryOutsideExits { field, .. } => *field,
+            Self::TakeProfitNotAboveEntry { .. } => OrderField::TakeProfit,
+            Self::StopLossNotBelowEntry { .. } => OrderField::StopLoss,
+            Self::NoLimitToChange(_) => OrderField::LimitPrice,
+            Self::NoStopToChange(_) => OrderField::StopPrice,
+            Self::NoTrailToChange(_) => OrderField::TrailPrice,
+        }
+    }
+}
+
+/// Something about a previewed order that its owner should know before it is placed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OrderWarning {
+    /// The position would be more than half of the portfolio. `weight` is its share of total value, a ratio.
+    Concentrated { symbol: Symbol, weight: f64 },
+    /// Nothing of the position is left.
+    SellsWholePosition { symbol: Symbol },
+    /// The market is at the limit or better, so the order fills at once.
+    LimitReached,
+    /// The market has reached the stop, so the order works at once.
+    StopReached,
+    /// Only this many shares fill at once; the rest waits.
+    FillsInPart { filled: Quantity },
+    /// What does not fill at once is canceled.
+    RestCanceled,
+    /// The order cannot fill until the hold ends.
+    OnHold { symbol: Symbol, hold: TradingHold },
+    /// The order waits for the next session.
+    ExchangeClosed,
+    /// The fill's price is the close of a past session.
+    PastClose { session: NaiveDate },
+    /// The price source gives neither bid nor ask, so orders fill at its last price.
+    NoBidAndAsk,
+    /// The newest price has already passed the exit, which would sell at once.
+    ExitReached { exit: OrderType },
+}
