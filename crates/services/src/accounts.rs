@@ -7,7 +7,7 @@ use persistence::{sessions, tokens, users};
 use secrecy::SecretString;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::error::{Error, FieldError, Fields, Result};
+use crate::error::{Error, FieldError, Fields, NotFound, Result};
 use crate::log_target::SECURITY;
 use crate::logins::LoginClient;
 use crate::{Services, password, secret};
@@ -188,14 +188,14 @@ impl Services {
         let changed = self
             .store
             .write(move |tx| {
-                let current = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
+                let current = users::by_id(tx, id)?.ok_or(Error::NotFound(NotFound::User))?;
                 let name = username.as_deref().unwrap_or(&current.username);
                 let address = email.as_deref().unwrap_or(&current.email);
                 let (name, address) = users::taken(tx, name, address, Some(id))?;
                 taken(name, address)?;
                 let changes =
                     UserChanges { username, email, first_name, last_name, ..UserChanges::default() };
-                users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))
+                users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound(NotFound::User))
             })
             .await
             .map_err(taken_meanwhile);
@@ -230,7 +230,7 @@ impl Services {
                     password_changed_at: Some(now),
                     ..UserChanges::default()
                 };
-                users::update(tx, id, changes)?.ok_or(Error::NotFound("user"))?;
+                users::update(tx, id, changes)?.ok_or(Error::NotFound(NotFound::User))?;
                 let keep = session.as_deref().map(secret::hash);
                 sessions::delete_others(tx, id, keep.as_deref())?;
                 tokens::delete_all(tx, id)?;
@@ -269,7 +269,7 @@ impl Services {
         let removed = self
             .store
             .write(move |tx| {
-                let user = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
+                let user = users::by_id(tx, id)?.ok_or(Error::NotFound(NotFound::User))?;
                 if user.is_admin && user.is_active && users::lock_admins(tx)? <= 1 {
                     return Err(Error::LastAdmin);
                 }

@@ -5,7 +5,7 @@ use persistence::users::{User, UserChanges};
 use persistence::{portfolios, sessions, snapshots, stocks, tokens, transactions, users};
 
 use crate::accounts::Account;
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::log_target::SECURITY;
 use crate::portfolios::PortfolioSummary;
 use crate::search_text::search_text;
@@ -85,7 +85,7 @@ impl Services {
     /// [`Error::NotFound`].
     pub async fn any_user(&self, id: UserId) -> Result<Account> {
         let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
-        user.map(Account::from).ok_or(Error::NotFound("user"))
+        user.map(Account::from).ok_or(Error::NotFound(NotFound::User))
     }
 
     /// Opens or closes an account and gives or takes the administrator's rights; `None` leaves it. A closed
@@ -102,7 +102,7 @@ impl Services {
         let changed = self
             .store
             .write(move |tx| {
-                let user = users::by_id(tx, id)?.ok_or(Error::NotFound("user"))?;
+                let user = users::by_id(tx, id)?.ok_or(Error::NotFound(NotFound::User))?;
                 let stays = is_active.unwrap_or(user.is_active) && is_admin.unwrap_or(user.is_admin);
                 if user.is_active && user.is_admin && !stays && users::lock_admins(tx)? <= 1 {
                     return Err(Error::LastAdmin);
@@ -116,7 +116,7 @@ impl Services {
                     tokens::delete_scope(tx, id, Scope::Admin.as_str())?;
                 }
                 let changes = UserChanges { is_active, is_admin, ..UserChanges::default() };
-                users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound("user"))
+                users::update(tx, id, changes)?.map(Account::from).ok_or(Error::NotFound(NotFound::User))
             })
             .await;
         self.token_cache.forget_user(id);

@@ -12,7 +12,7 @@ use persistence::close_outs::{self, NewCloseOut};
 use persistence::{Tx, corporate_actions as actions, installation, stocks};
 
 use crate::Services;
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, FieldError, NotFound, Result};
 use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
 use crate::log_target::SECURITY;
 use crate::splits::checked_reason;
@@ -338,7 +338,7 @@ fn closed_out_already(symbol: &Symbol) -> Error {
 }
 
 fn done(tx: &mut Tx<'_>, id: ActionId) -> Result<DoneCloseOut> {
-    let known = actions::by_id(tx, id)?.ok_or(Error::NotFound("close-out"))?;
+    let known = actions::by_id(tx, id)?.ok_or(Error::NotFound(NotFound::CloseOut))?;
     let close_outs::Decision { administrator, reason } = close_outs::decision(tx, id)?.unwrap_or_default();
     Ok(DoneCloseOut { known, administrator, reason })
 }

@@ -22,7 +22,7 @@ pub use persistence::delistings::{Delisting, Refusal};
 
 use crate::Services;
 use crate::corporate_actions::{Stored, mark_snapshots};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, FieldError, NotFound, Result};
 use crate::log_target::SECURITY;
 use crate::splits::checked_reason;
 
@@ -434,7 +434,7 @@ impl Services {
         }
         let mut answered = living().filter(|(_, answer)| answer.is_ok()).count();
         if answered == 0 && living().all(|(_, answer)| matches!(answer, Err(QuoteError::UnknownSymbol(_)))) {
-            let witness: Symbol = WITNESS.parse().map_err(|_| Error::NotFound("stock"))?;
+            let witness: Symbol = WITNESS.parse().map_err(|_| Error::NotFound(NotFound::Stock))?;
             let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &[witness], now).await;
             answered += found.iter().filter(|answer| answer.is_ok()).count();
         }

@@ -22,11 +22,37 @@ impl FieldError {
     }
 }
 
+/// What does not exist or belongs to another user, which callers cannot tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotFound {
+    #[error("there is no such user")]
+    User,
+    #[error("there is no such session")]
+    Session,
+    #[error("there is no such token")]
+    Token,
+    #[error("there is no such portfolio")]
+    Portfolio,
+    #[error("the portfolio does not hold this stock")]
+    Position,
+    #[error("there is no such order")]
+    Order,
+    #[error("there is no such transaction")]
+    Transaction,
+    #[error("there is no such watchlist")]
+    Watchlist,
+    #[error("the stock is not on this watchlist")]
+    WatchedStock,
+    #[error("there is no such stock")]
+    Stock,
+    #[error("there is no such close-out")]
+    CloseOut,
+}
+
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It does not exist, or it is somebody else's.
-    #[error("there is no such {0}")]
-    NotFound(&'static str),
+    #[error(transparent)]
+    NotFound(NotFound),
     #[error("some fields need another value")]
     Invalid(Vec<FieldError>),
     /// A name or an address that somebody else has.

@@ -66,7 +66,7 @@ use domain::{Money, TradingRules};
 use persistence::Store;
 
 pub use clock::Clock;
-pub use error::{Error, FieldError, Result};
+pub use error::{Error, FieldError, NotFound, Result};
 pub use market::Market;
 pub use persistence::StoreError;
 pub use trading::TradingConfig;

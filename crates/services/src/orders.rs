@@ -13,7 +13,7 @@ pub use persistence::orders::Filter;
 
 use crate::corporate_actions::Splits;
 use crate::desk::{Command, Seen};
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::stocks::LatestQuote;
 use crate::{Page, Services, one_more};
 
@@ -164,7 +164,7 @@ impl Services {
         };
         self.place_order(user, portfolio, order).await.map_err(|error| match error {
             Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_) => {
-                Error::NotFound("position")
+                Error::NotFound(NotFound::Position)
             }
             error => error,
         })
@@ -370,7 +370,8 @@ impl Services {
             .store
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
-                let order = orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound("order"))?;
+                let order =
+                    orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound(NotFound::Order))?;
                 Ok::<_, Error>(with_fills(tx, vec![order])?.swap_remove(0))
             })
             .await?;

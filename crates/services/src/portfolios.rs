@@ -6,7 +6,7 @@ use domain::{
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
-use crate::error::{Error, Fields, Result};
+use crate::error::{Error, Fields, NotFound, Result};
 use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
 use crate::live::Change;
 use crate::{Page, Services, one_more};
@@ -74,13 +74,13 @@ fn check_description(fields: &mut Fields, description: &str) {
 
 /// The portfolio, if it is that user's.
 pub(crate) fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<PortfolioRecord> {
-    portfolios::owned(tx, id, user)?.ok_or(Error::NotFound("portfolio"))
+    portfolios::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
 /// Locks a portfolio of that user that can still be traded in.
 fn lock_active(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
     let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
-    let locked = locked.ok_or(Error::NotFound("portfolio"))?;
+    let locked = locked.ok_or(Error::NotFound(NotFound::Portfolio))?;
     if locked.archived { Err(Error::Archived) } else { Ok(locked) }
 }
 
@@ -100,7 +100,7 @@ fn open(
         updated_at: now,
     };
     let row = portfolios::insert(tx, new).map_err(|error| match error {
-        StoreError::MissingReference(_) => Error::NotFound("user"),
+        StoreError::MissingReference(_) => Error::NotFound(NotFound::User),
         other => other.into(),
     })?;
     if cash_balance.is_positive() {
@@ -232,7 +232,7 @@ impl Services {
                 let now = clock.now().max(lock_active(tx, id, user)?.last);
                 let changes = PortfolioChanges { name, description, updated_at: Some(now) };
                 let row = portfolios::update(tx, id, user, changes)?;
-                row.map(PortfolioSummary::from).ok_or(Error::NotFound("portfolio"))
+                row.map(PortfolioSummary::from).ok_or(Error::NotFound(NotFound::Portfolio))
             })
             .await
             .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
@@ -304,7 +304,7 @@ impl Services {
                 self.live.announce(vec![Change::of_books(user, id)]);
                 Ok(())
             }
-            false => Err(Error::NotFound("portfolio")),
+            false => Err(Error::NotFound(NotFound::Portfolio)),
         }
     }
 
@@ -365,7 +365,8 @@ impl Services {
             };
             let again = |tx: &mut Tx<'_>, line| {
                 owned(tx, id, user)?;
-                transactions::by_id(tx, id, TransactionId(line))?.ok_or(Error::NotFound("transaction"))
+                transactions::by_id(tx, id, TransactionId(line))?
+                    .ok_or(Error::NotFound(NotFound::Transaction))
             };
             request.carry_out(tx, clock.now(), act, again)
         })

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
 use persistence::sessions::{self, NewSession};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::log_target::SECURITY;
 use crate::{Services, secret};
 
@@ -139,7 +139,7 @@ impl Services {
                 );
                 Ok(())
             }
-            false => Err(Error::NotFound("session")),
+            false => Err(Error::NotFound(NotFound::Session)),
         }
     }
 }

@@ -22,7 +22,7 @@ use persistence::{Tx, portfolios, providers, stocks, transactions};
 
 use crate::Services;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, FieldError, NotFound, Result};
 use crate::live::Change;
 use crate::log_target::SECURITY;
 use crate::recorded_splits::record;
@@ -166,7 +166,7 @@ impl Services {
                 Ok::<_, Error>(Some((stock, history, reference, found)))
             })
             .await?
-            .ok_or(Error::NotFound("stock"))?;
+            .ok_or(Error::NotFound(NotFound::Stock))?;
         let found = match stored {
             Some(found) => Some(found),
             None => self.newest_price_after(known, &stock, now).await,

@@ -11,7 +11,7 @@ use persistence::users::{self, User};
 use secrecy::SecretString;
 
 use crate::accounts::Account;
-use crate::error::{Error, Fields, Result};
+use crate::error::{Error, Fields, NotFound, Result};
 use crate::log_target::SECURITY;
 use crate::logins::LoginClient;
 use crate::token_cache::Known;
@@ -235,7 +235,7 @@ impl Services {
         let found = self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await?;
         self.token_cache.forget_token(id);
         if !found {
-            return Err(Error::NotFound("token"));
+            return Err(Error::NotFound(NotFound::Token));
         }
         tracing::info!(
             target: SECURITY, event = "token_revoked", user_id = user.0, token_id = %id, "API token revoked"

@@ -13,7 +13,7 @@ use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
 use crate::Services;
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::kept_books::Rows;
 use crate::portfolios::PortfolioSummary;
 
@@ -169,7 +169,8 @@ impl Services {
             .store
             .query(move |statement| holdings::of_portfolio(statement, id, user).map_err(Error::from))
             .await?;
-        let Holdings { portfolio, newest_entry, positions } = found.ok_or(Error::NotFound("portfolio"))?;
+        let Holdings { portfolio, newest_entry, positions } =
+            found.ok_or(Error::NotFound(NotFound::Portfolio))?;
         let today = match newest_entry {
             // Whatever happens in a portfolio moves this time.
             _ if portfolio.updated_at < since => Vec::new(),

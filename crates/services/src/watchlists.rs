@@ -5,7 +5,7 @@ use persistence::watchlists::{self, Watchlist};
 use persistence::{Tx, stocks};
 
 use crate::Services;
-use crate::error::{Error, Fields, Result};
+use crate::error::{Error, Fields, NotFound, Result};
 
 const MOST_LISTS: usize = 50;
 const MOST_ITEMS: usize = 200;
@@ -34,7 +34,7 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn owned(tx: &mut Tx<'_>, id: WatchlistId, user: UserId) -> Result<Watchlist> {
-    watchlists::owned(tx, id, user)?.ok_or(Error::NotFound("watchlist"))
+    watchlists::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Watchlist))
 }
 
 impl Services {
@@ -141,10 +141,10 @@ impl Services {
         self.store
             .write(move |tx| {
                 owned(tx, id, user)?;
-                let stock = stocks::by_symbol(tx, &symbol)?.ok_or(Error::NotFound("stock on the list"))?;
+                let stock = stocks::by_symbol(tx, &symbol)?.ok_or(Error::NotFound(NotFound::WatchedStock))?;
                 match watchlists::remove_item(tx, id, stock.id)? {
                     true => Ok(()),
-                    false => Err(Error::NotFound("stock on the list")),
+                    false => Err(Error::NotFound(NotFound::WatchedStock)),
                 }
             })
             .await

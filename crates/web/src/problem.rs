@@ -583,7 +583,118 @@ pub fn to_login(request: &HttpRequest) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use domain::{OrderStatus, TradingHold};
+    use services::NotFound;
+
     use super::*;
+    use crate::samples::{self, samples};
+
+    #[test]
+    fn everything_that_can_be_missing_has_words_of_its_own() {
+        let missing = samples!(NotFound {
+            NotFound::User => NotFound::User,
+            NotFound::Session => NotFound::Session,
+            NotFound::Token => NotFound::Token,
+            NotFound::Portfolio => NotFound::Portfolio,
+            NotFound::Position => NotFound::Position,
+            NotFound::Order => NotFound::Order,
+            NotFound::Transaction => NotFound::Transaction,
+            NotFound::Watchlist => NotFound::Watchlist,
+            NotFound::WatchedStock => NotFound::WatchedStock,
+            NotFound::Stock => NotFound::Stock,
+            NotFound::CloseOut => NotFound::CloseOut,
+        });
+        let mut told = std::collections::BTreeSet::new();
+        for missing in missing {
+            let problem = Problem::from(Error::NotFound(missing));
+            assert_eq!((problem.status().as_u16(), problem.code), (404, "not_found"));
+            samples::assert_sentence(problem.detail(), &missing);
+            assert!(told.insert(problem.detail), "{missing:?} is told like another one");
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_a_use_case_is_a_sentence_with_its_values() {
+        let symbol: domain::Symbol = "AAPL".parse().unwrap();
+        let at: Timestamp = "2026-11-20T19:10:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().into();
+        let fields = || vec![FieldError::new("email", "use another one")];
+        let refusals = samples!(Error {
+            Error::NotFound(_) => Error::NotFound(NotFound::Order),
+            Error::Invalid(_) => Error::Invalid([fields(), fields()].concat()),
+            Error::Taken(_) => Error::Taken(fields()),
+            Error::OrderRejected(_) => Error::OrderRejected(OrderRejected::TooSmall),
+            Error::ClientOrderIdReused => Error::ClientOrderIdReused,
+            Error::IdempotencyKeyReused => Error::IdempotencyKeyReused,
+            Error::OrderNotOpen { .. } => Error::OrderNotOpen { status: OrderStatus::Expired },
+            Error::Archived => Error::Archived,
+            Error::Busy => Error::Busy,
+            Error::InsufficientCash { .. } => Error::InsufficientCash {
+                required: "1711.01".parse().unwrap(),
+                available: "1622.02".parse().unwrap(),
+            },
+            Error::UnknownSymbol(_) => Error::UnknownSymbol(symbol.clone()),
+            Error::NotTradable { .. } => Error::NotTradable { symbol: symbol.clone(), reason: "it is an index" },
+            Error::TradingHalted { .. } => Error::TradingHalted {
+                symbol: symbol.clone(),
+                hold: Box::new(TradingHold::SplitContradicted {
+                    ratio: "10:1".parse().unwrap(),
+                    compared: Some(("17.11".parse().unwrap(), "170.22".parse().unwrap())),
+                }),
+            },
+            Error::NoSplitInDoubt(_) => Error::NoSplitInDoubt(symbol.clone()),
+            Error::ClockBehind { .. } => Error::ClockBehind { by: TimeDelta::minutes(7) },
+            Error::NoPrice { .. } => Error::NoPrice { symbol: symbol.clone(), retry_at: None },
+            Error::CallsUsedUp { .. } => Error::CallsUsedUp {
+                symbol: symbol.clone(),
+                limit: market_data::CallLimit::PerDay(25),
+                retry_at: at,
+            },
+            Error::PriceUnconfirmed { .. } => Error::PriceUnconfirmed {
+                symbol: symbol.clone(),
+                cause: market_data::QuoteError::Unreachable,
+            },
+            Error::SourceUnavailable { .. } => Error::SourceUnavailable { retry_at: None },
+            Error::BadCredentials => Error::BadCredentials,
+            Error::TooManyAttempts { .. } => Error::TooManyAttempts { retry_after: TimeDelta::seconds(3) },
+            Error::PasswordChecksBusy => Error::PasswordChecksBusy,
+            Error::WrongPassword => Error::WrongPassword,
+            Error::LastAdmin => Error::LastAdmin,
+            Error::TooManyPortfolios(_) => Error::TooManyPortfolios(50),
+            Error::TooManyStreams(_) => Error::TooManyStreams(20),
+            Error::StreamsFull => Error::StreamsFull,
+            Error::OrderUnconfirmed { .. } => Error::OrderUnconfirmed {
+                client_order_id: "mine".to_owned(),
+                source: Box::new(Error::Busy),
+            },
+            Error::Store(_) => Error::Store(StoreError::PendingMigrations),
+            Error::Internal(_) => Error::Internal("a fault".into()),
+        });
+        for refusal in refusals {
+            let values: &[&str] = match &refusal {
+                Error::Taken(_) => &["email"],
+                Error::OrderNotOpen { .. } => &["expired"],
+                Error::InsufficientCash { .. } => &["1711.01", "1622.02"],
+                Error::UnknownSymbol(_) | Error::NoSplitInDoubt(_) | Error::NoPrice { .. } => &["AAPL"],
+                Error::NotTradable { .. } => &["AAPL", "index"],
+                Error::TradingHalted { .. } => &["AAPL", "10:1", "17.11", "170.22"],
+                Error::ClockBehind { .. } => &["7 minutes"],
+                Error::CallsUsedUp { .. } => &["AAPL", "25", "14:10 on 20 November"],
+                Error::PriceUnconfirmed { .. } => &["AAPL"],
+                Error::TooManyPortfolios(_) => &["50"],
+                Error::TooManyStreams(_) => &["20"],
+                _ => &[],
+            };
+            let told = format!("{refusal:?}");
+            let problem = Problem::from(refusal);
+            samples::assert_sentence(problem.detail(), &told);
+            assert!(
+                values.iter().all(|value| problem.detail().contains(value)),
+                "{told}: {}",
+                problem.detail()
+            );
+        }
+    }
 
     #[test]
     fn who_finds_the_order_desk_full_is_told_when_to_come_back() {

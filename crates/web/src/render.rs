@@ -301,7 +301,7 @@ async fn current_portfolio(
 ) -> Result<Option<PortfolioSummary>, services::Error> {
     for id in [shown, last].into_iter().flatten() {
         match state.services.portfolio(user.id, id).await {
-            Err(services::Error::NotFound(_)) => {}
+            Err(services::Error::NotFound(services::NotFound::Portfolio)) => {}
             Ok(found) if found.archived_at.is_some() && Some(id) != shown => {}
             found => return found.map(Some),
         }

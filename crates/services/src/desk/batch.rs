@@ -14,7 +14,7 @@ use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, 
 use super::news::News;
 use super::{Attempt, Command, Seen};
 use crate::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::live::Change;
 use crate::orders::{OrderWithFills, PlacedOrder};
 
@@ -239,7 +239,7 @@ impl Batch {
     /// What comes of a command. A refused one changes nothing.
     pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
         let id = command.portfolio();
-        let locked = self.portfolios.get(&id).ok_or(Error::NotFound("portfolio"))?;
+        let locked = self.portfolios.get(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
         let last = locked.last;
         let now = self.now.max(last);
         match command {
@@ -349,12 +349,12 @@ impl Batch {
 
     fn check_owner(&self, id: PortfolioId, user: UserId) -> Result<()> {
         let owner = self.portfolios.get(&id).map(|locked| locked.user_id);
-        if owner == Some(user) { Ok(()) } else { Err(Error::NotFound("portfolio")) }
+        if owner == Some(user) { Ok(()) } else { Err(Error::NotFound(NotFound::Portfolio)) }
     }
 
     /// A portfolio that can still be traded in.
     fn active(&mut self, id: PortfolioId) -> Result<&mut LockedPortfolio> {
-        let locked = self.portfolios.get_mut(&id).ok_or(Error::NotFound("portfolio"))?;
+        let locked = self.portfolios.get_mut(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
         if locked.archived { Err(Error::Archived) } else { Ok(locked) }
     }
 
@@ -376,8 +376,10 @@ impl Batch {
 
     /// A copy of the group that an order of that portfolio is in. One whose place another has taken is in none.
     fn group_of(&self, id: PortfolioId, order: OrderId) -> Result<OrderGroup> {
-        let found =
-            self.find(order).filter(|found| found.portfolio_id == id).ok_or(Error::NotFound("order"))?;
+        let found = self
+            .find(order)
+            .filter(|found| found.portfolio_id == id)
+            .ok_or(Error::NotFound(NotFound::Order))?;
         let group = self.root_of.get(&order).and_then(|root| self.groups.get(root));
         let group = group.filter(|group| group.position_of(order).is_some());
         group.cloned().ok_or(Error::OrderNotOpen { status: found.status })
@@ -475,7 +477,7 @@ impl Batch {
             hold: None,
         };
         let answer = |outcome: Outcome| {
-            let order = self.find(outcome.order).ok_or(Error::NotFound("order"))?;
+            let order = self.find(outcome.order).ok_or(Error::NotFound(NotFound::Order))?;
             let legs = match order.parent_order_id {
                 None => self.groups.get(&order.id).map_or(&[][..], |group| &group.orders[1..]),
                 Some(_) => &[],

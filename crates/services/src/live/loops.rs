@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::subscriber::Subscriber;
 use super::{Live, OrderChanged, PriceSlot, Proof};
 use crate::Services;
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
 use crate::orders::OrderWithFills;
 
 /// What decides in which shares prices are shown: when the session opened, and how much news of splits there was.
@@ -290,7 +290,7 @@ impl Services {
             .for_each_concurrent(READ_AT_ONCE, |followed| async move {
                 match self.read_books(&followed).await {
                     Ok(()) => {}
-                    Err(Error::NotFound(_)) => {
+                    Err(Error::NotFound(NotFound::Portfolio)) => {
                         // What is shown of it is no longer so.
                         followed.give_up();
                         self.reset_streams_of(&followed);

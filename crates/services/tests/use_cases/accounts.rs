@@ -203,7 +203,7 @@ async fn a_profile_changes_where_it_is_told_to() {
     );
     assert!(matches!(
         exchange.update_profile(UserId(99), ProfileChanges::default()).await,
-        Err(Error::NotFound("user"))
+        Err(Error::NotFound(services::NotFound::User))
     ));
 }
 
@@ -274,7 +274,7 @@ async fn the_last_administrator_stays() {
     exchange.set_user_flags(other, None, Some(true)).await.unwrap();
     exchange.delete_account(boss.id, password(), &home()).await.unwrap();
     assert!(matches!(exchange.remove_user(other).await, Err(Error::LastAdmin)));
-    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::NotFound("user"))));
+    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::NotFound(services::NotFound::User))));
 }
 
 #[tokio::test]

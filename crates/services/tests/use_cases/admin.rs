@@ -40,9 +40,9 @@ async fn an_operator_finds_users_by_name_and_address() {
     assert_eq!((first.items[0].account.id, first.next), (mia, Some(mia)));
     let rest = exchange.all_users("", first.next, 1).await.unwrap();
     assert_eq!((rest.items[0].account.id, rest.next), (sam, None));
-    assert!(matches!(exchange.any_user(UserId(99)).await, Err(Error::NotFound("user"))));
+    assert!(matches!(exchange.any_user(UserId(99)).await, Err(Error::NotFound(services::NotFound::User))));
     let nobody = exchange.set_user_flags(UserId(99), Some(true), None).await;
-    assert!(matches!(nobody, Err(Error::NotFound("user"))));
+    assert!(matches!(nobody, Err(Error::NotFound(services::NotFound::User))));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{OrderRejected, OrderSize, OrderStatus, Side};
 use services::testing::FixedPrices;
 
+use services::NotFound;
+
 use super::harness::{
     Exchange, Investor, assert_not_found, called, day, gtc, limit, moment, money, notional, order, quantity,
     rejection, shares, symbol,
@@ -95,10 +97,10 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
     exchange.cancel_order(sam.user, sam.portfolio, open).await.unwrap();
     close(percent("100")).await.unwrap();
     assert_eq!(held(&exchange, sam).await, "0");
-    assert_not_found("position", close(percent("100")).await);
+    assert_not_found(NotFound::Position, close(percent("100")).await);
     let nobody = symbol("NONESUCH");
     let unknown = exchange.close_position(sam.user, sam.portfolio, nobody, percent("100"), None).await;
-    assert_not_found("position", unknown);
+    assert_not_found(NotFound::Position, unknown);
     assert_eq!(exchange.cash(sam).await, "100000.00");
     exchange.assert_books_balance().await;
 }

@@ -13,7 +13,7 @@ use services::jobs::JobKind;
 use services::orders::{Filter, OrderWithFills, PlacedOrder};
 use services::portfolios::CashDirection;
 use services::snapshots::IdRange;
-use services::{Error, Result, Services};
+use services::{Error, NotFound, Result, Services};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ async fn in_one_batch<T>(
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut all).await.is_err(), "nothing waited");
     meanwhile().await;
     hold.end().await;
-    assert_not_found("order", first.await.unwrap());
+    assert_not_found(NotFound::Order, first.await.unwrap());
     all.await
 }
 
@@ -116,8 +116,8 @@ async fn refused_orders_of_a_batch_spoil_no_other() {
     assert!(
         matches!(missing, OrderRejected::InsufficientBuyingPower { available, .. } if available == money("850"))
     );
-    assert_not_found("portfolio", next());
-    assert_not_found("portfolio", next());
+    assert_not_found(NotFound::Portfolio, next());
+    assert_not_found(NotFound::Portfolio, next());
     assert!(matches!(rejection(next()), OrderRejected::InsufficientShares { .. }));
     assert_eq!(rejection(next()), OrderRejected::TooSmall);
     next().unwrap();
@@ -216,8 +216,8 @@ async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
     .await;
     deleting.join_all().await.remove(0).unwrap();
     let [first, second, third, fourth] = answers.try_into().unwrap();
-    assert_not_found("portfolio", first);
-    assert_not_found("portfolio", third);
+    assert_not_found(NotFound::Portfolio, first);
+    assert_not_found(NotFound::Portfolio, third);
     assert_eq!(
         (second.unwrap().order.status, fourth.unwrap().order.status),
         (OrderStatus::Filled, OrderStatus::Filled)
@@ -265,7 +265,10 @@ async fn a_full_queue_sends_away_and_serves_those_who_wait() {
     hold.end().await;
     answers.extend(all.collect::<Vec<_>>().await);
     let busy = answers.iter().filter(|answer| matches!(answer, Err(Error::Busy))).count();
-    let served = answers.iter().filter(|answer| matches!(answer, Err(Error::NotFound("order")))).count();
+    let served = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(Error::NotFound(services::NotFound::Order))))
+        .count();
     assert_eq!(busy + served, QUEUE + 1000);
     // What the desk had taken already was not in the queue any more.
     assert!((QUEUE..=QUEUE + 256).contains(&served), "{served}");

@@ -18,7 +18,7 @@ use services::performance::Window;
 use services::portfolios::{CashDirection, OpenPortfolio};
 use services::testing::{FixedPrices, TestServices};
 use services::transactions::Filter;
-use services::{Clock, Error, FieldError, Market, Result, Services, ServicesConfig, TradingConfig};
+use services::{Clock, Error, FieldError, Market, NotFound, Result, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -404,7 +404,7 @@ pub fn rejection<T: std::fmt::Debug>(result: Result<T>) -> OrderRejected {
 
 /// # Panics
 /// When something was found.
-pub fn assert_not_found<T: std::fmt::Debug>(what: &str, result: Result<T>) {
+pub fn assert_not_found<T: std::fmt::Debug>(what: NotFound, result: Result<T>) {
     assert!(matches!(result, Err(Error::NotFound(missing)) if missing == what), "{result:?}");
 }
 

@@ -3,7 +3,7 @@
 use domain::{PlaceOrder, Side};
 use services::portfolios::CashDirection;
 use services::transactions::Filter;
-use services::{Result, Services};
+use services::{NotFound, Result, Services};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};
 
@@ -47,7 +47,7 @@ async fn what_one_process_changes_another_one_shows_at_once() {
     exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
     assert_ne!(seen(&other, sam).await.unwrap(), before, "it is archived");
     exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
-    assert_not_found("portfolio", seen(&other, sam).await);
+    assert_not_found(NotFound::Portfolio, seen(&other, sam).await);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn what_is_kept_is_shown_to_its_owner_alone() {
     let mia = exchange.investor("mia", "1000.00").await;
     for _ in 0..2 {
         seen(&exchange, sam).await.unwrap();
-        assert_not_found("portfolio", seen(&exchange, Investor { user: mia.user, ..sam }).await);
+        assert_not_found(NotFound::Portfolio, seen(&exchange, Investor { user: mia.user, ..sam }).await);
     }
 }
 

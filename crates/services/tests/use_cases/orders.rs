@@ -4,9 +4,9 @@ use domain::{
     TimeInForce, TransactionType,
 };
 use market_data::QuoteError;
-use services::Error;
 use services::orders::Filter;
 use services::testing::FixedPrices;
+use services::{Error, NotFound};
 use uuid::Uuid;
 
 use crate::harness::{
@@ -366,7 +366,7 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
     assert_eq!((first.items.as_slice(), first.next), (&placed[..2], Some(placed[1].order.id)));
     let rest = exchange.orders(sam.user, sam.portfolio, Filter::default(), first.next, 3).await.unwrap();
     assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
-    assert_not_found("order", exchange.order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await);
+    assert_not_found(NotFound::Order, exchange.order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await);
 }
 
 /// With every kind of source and at every hour of a week: a price that is shown as new fills an order, and one that is

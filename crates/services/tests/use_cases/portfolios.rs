@@ -1,10 +1,10 @@
 use chrono::TimeDelta;
 use domain::{PortfolioId, Side, TransactionType, UserId};
-use services::Error;
 use services::orders;
 use services::performance::Window;
 use services::portfolios::{CashDirection, OpenPortfolio};
 use services::transactions::Filter;
+use services::{Error, NotFound};
 
 use crate::harness::{Exchange, Investor, assert_not_found, fields, money, named, order, shares};
 
@@ -41,7 +41,7 @@ async fn opening_tells_all_that_is_wrong_at_once() {
     assert_eq!(fields(exchange.open_portfolio(user, refused).await), ["name", "description", "cash_balance"]);
     assert_eq!(fields(exchange.open_portfolio(user, named("two\nlines", None)).await), ["name"]);
     assert_eq!(fields(exchange.open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
-    assert_not_found("user", exchange.open_portfolio(UserId(99), named("Growth", None)).await);
+    assert_not_found(NotFound::User, exchange.open_portfolio(UserId(99), named("Growth", None)).await);
     assert_eq!(exchange.portfolios(user, false, None, 10).await.unwrap().items, []);
 }
 
@@ -103,8 +103,8 @@ async fn a_deleted_portfolio_is_gone_with_all_that_is_in_it() {
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.buy(kept, "AAPL", "1").await.unwrap();
     exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
-    assert_not_found("portfolio", exchange.portfolio(sam.user, sam.portfolio).await);
-    assert_not_found("portfolio", exchange.delete_portfolio(sam.user, sam.portfolio).await);
+    assert_not_found(NotFound::Portfolio, exchange.portfolio(sam.user, sam.portfolio).await);
+    assert_not_found(NotFound::Portfolio, exchange.delete_portfolio(sam.user, sam.portfolio).await);
     assert_eq!(exchange.read(persistence::transactions::count).await, 2);
     assert_eq!(exchange.cash(kept).await, "850.00");
     exchange.assert_books_balance().await;
@@ -168,7 +168,7 @@ async fn somebody_elses_portfolio_does_not_exist() {
 
     let sam = exchange.user("sam").await;
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
-        let missing = "portfolio";
+        let missing = NotFound::Portfolio;
         let buy = || order(Side::Buy, "AAPL", shares("1"));
         assert_not_found(missing, exchange.portfolio(sam, id).await);
         assert_not_found(missing, exchange.update_portfolio(sam, id, Some("Mine".into()), None).await);
@@ -188,20 +188,20 @@ async fn somebody_elses_portfolio_does_not_exist() {
     }
     // Nor is somebody else's order in one's own portfolio.
     let own = exchange.open(sam, "1000").await;
-    assert_not_found("order", exchange.order(sam, own, placed.id).await);
+    assert_not_found(NotFound::Order, exchange.order(sam, own, placed.id).await);
 
     assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
     // The desk, which has the rows, says so for orders; a price that anybody may ask for has been seen by then.
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let buy = |symbol| order(Side::Buy, symbol, shares("1"));
-        assert_not_found("portfolio", exchange.place_order(sam, id, buy("AAPL")).await);
-        assert_not_found("portfolio", exchange.place_order(sam, id, buy("NOSUCH")).await);
-        assert_not_found("portfolio", exchange.cancel_order(sam, id, placed.id).await);
+        assert_not_found(NotFound::Portfolio, exchange.place_order(sam, id, buy("AAPL")).await);
+        assert_not_found(NotFound::Portfolio, exchange.place_order(sam, id, buy("NOSUCH")).await);
+        assert_not_found(NotFound::Portfolio, exchange.cancel_order(sam, id, placed.id).await);
         let changes = domain::ReplaceOrder::default();
-        assert_not_found("portfolio", exchange.replace_order(sam, id, placed.id, changes).await);
-        assert_not_found("portfolio", exchange.reset_portfolio(sam, id, None).await);
+        assert_not_found(NotFound::Portfolio, exchange.replace_order(sam, id, placed.id, changes).await);
+        assert_not_found(NotFound::Portfolio, exchange.reset_portfolio(sam, id, None).await);
     }
-    assert_not_found("order", exchange.cancel_order(sam, own, placed.id).await);
+    assert_not_found(NotFound::Order, exchange.cancel_order(sam, own, placed.id).await);
     let after = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
     assert_eq!(after, books);
 }

@@ -2,6 +2,8 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::sessions;
 
+use services::NotFound;
+
 use crate::harness::{Exchange, assert_not_found};
 
 const HOUR: TimeDelta = TimeDelta::hours(1);
@@ -91,9 +93,9 @@ async fn a_user_sees_and_ends_their_own_live_sessions() {
     assert_eq!(listed.iter().map(|session| session.is_current).collect::<Vec<_>>(), [true, false]);
     assert_eq!(listed[0].created_at, exchange.clock.wall());
 
-    assert_not_found("session", exchange.revoke_session(mia, listed[1].id).await);
+    assert_not_found(NotFound::Session, exchange.revoke_session(mia, listed[1].id).await);
     exchange.revoke_session(sam, listed[1].id).await.unwrap();
-    assert_not_found("session", exchange.revoke_session(sam, listed[1].id).await);
+    assert_not_found(NotFound::Session, exchange.revoke_session(sam, listed[1].id).await);
     assert_eq!(exchange.load_session(&phone).await.unwrap(), None);
     assert!(exchange.load_session(&laptop).await.unwrap().is_some());
     exchange.pass(HOUR);

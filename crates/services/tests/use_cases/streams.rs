@@ -10,7 +10,7 @@ use persistence::users::{self, UserChanges};
 use services::live::{Change, Peers, Proof, StreamLimits, Subscription, Update, Wanted, event_id};
 use services::testing::FixedPrices;
 use services::tokens::Scope;
-use services::{Error, Result, Services, ServicesConfig};
+use services::{Error, NotFound, Result, Services, ServicesConfig};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, price, symbol};
 
@@ -148,10 +148,10 @@ async fn what_does_not_exist_or_is_somebody_elses_cannot_be_followed() {
     let (sam, eve) = (exchange.investor("sam", "100.00").await, exchange.user("eve").await);
     let unknown = open(&exchange, eve, following(&["AAPL", "NOPE"])).await.err();
     assert!(matches!(unknown, Some(Error::UnknownSymbol(of)) if of == symbol("NOPE")));
-    assert_not_found("portfolio", open(&exchange, eve, valuing(sam)).await.map(|_| ()));
+    assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
     // Also while its owner follows it.
     let _own = listen(&exchange, sam.user, valuing(sam)).await;
-    assert_not_found("portfolio", open(&exchange, eve, valuing(sam)).await.map(|_| ()));
+    assert_not_found(NotFound::Portfolio, open(&exchange, eve, valuing(sam)).await.map(|_| ()));
     let many = Wanted { symbols: (0..201).map(|n| symbol(&format!("S{n}"))).collect(), ..Wanted::default() };
     assert!(matches!(open(&exchange, eve, many).await.err(), Some(Error::Invalid(_))));
 }

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::users::{self, UserChanges};
 use persistence::{StoreError, tokens};
-use services::Services;
 use services::accounts::{Account, ProfileChanges};
 use services::tokens::Scope;
+use services::{NotFound, Services};
 
 use crate::harness::{Exchange, assert_not_found, fields};
 
@@ -96,9 +96,9 @@ async fn a_user_sees_and_revokes_their_own_tokens() {
     let (newer, secret) = exchange.create_token(sam, "laptop", Scope::Read, None).await.unwrap();
     exchange.create_token(mia, "phone", Scope::Read, None).await.unwrap();
     assert_eq!(exchange.tokens(sam).await.unwrap(), [newer.clone(), older.clone()]);
-    assert_not_found("token", exchange.revoke_token(mia, newer.id).await);
+    assert_not_found(NotFound::Token, exchange.revoke_token(mia, newer.id).await);
     exchange.revoke_token(sam, newer.id).await.unwrap();
-    assert_not_found("token", exchange.revoke_token(sam, newer.id).await);
+    assert_not_found(NotFound::Token, exchange.revoke_token(sam, newer.id).await);
     assert_eq!(exchange.token_owner(&secret).await.unwrap(), None);
     assert_eq!(exchange.tokens(sam).await.unwrap(), [older]);
 }

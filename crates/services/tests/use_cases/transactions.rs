@@ -2,6 +2,8 @@ use chrono::TimeDelta;
 use domain::TransactionType;
 use services::transactions::{Cursor, Filter, NamedEntry};
 
+use services::NotFound;
+
 use crate::harness::{Exchange, Investor, assert_not_found, symbol};
 
 /// Deposit, buy AAPL, buy MSFT, sell AAPL and a withdrawal, a minute apart, then two deposits at one instant.
@@ -121,6 +123,6 @@ async fn a_page_costs_one_statement_and_an_empty_one_tells_nothing_from_nobody_s
     assert_eq!(exchange.journal(mia).await, []);
     for filter in [Filter::default(), Filter { symbol: Some(symbol("AAPL")), ..Filter::default() }] {
         let stolen = exchange.transactions(mia.user, sam.portfolio, filter, None, 10).await;
-        assert_not_found("portfolio", stolen);
+        assert_not_found(NotFound::Portfolio, stolen);
     }
 }

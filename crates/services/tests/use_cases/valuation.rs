@@ -8,6 +8,8 @@ use market_data::QuoteError;
 use services::performance::Window;
 use services::testing::FixedPrices;
 
+use services::NotFound;
+
 use crate::harness::{Exchange, Investor, assert_not_found, close_to, day, money};
 
 async fn valued(exchange: &Exchange, who: Investor) -> Valuation {
@@ -244,7 +246,10 @@ async fn a_valuation_without_a_transaction_is_the_same() {
     // The name changed that day, and nothing else did.
     exchange.update_portfolio(sam.user, sam.portfolio, Some("Calm".into()), None).await.unwrap();
     same().await;
-    assert_not_found("portfolio", exchange.valuation(sam.user, PortfolioId(sam.portfolio.0 + 100)).await);
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.valuation(sam.user, PortfolioId(sam.portfolio.0 + 100)).await,
+    );
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 use chrono::TimeDelta;
 use domain::{UserId, WatchlistId};
 use market_data::QuoteError;
-use services::Error;
 use services::watchlists::WatchedList;
+use services::{Error, NotFound};
 
 use crate::harness::{Exchange, assert_not_found, fields, symbol};
 
@@ -34,8 +34,8 @@ async fn lists_are_made_named_and_deleted() {
     assert_eq!(all.iter().map(|list| list.id).collect::<Vec<_>>(), [first.id, second.id]);
     assert_eq!(all[0], exchange.watchlist(sam, first.id).await.unwrap());
     exchange.delete_watchlist(sam, first.id).await.unwrap();
-    assert_not_found("watchlist", exchange.watchlist(sam, first.id).await);
-    assert_not_found("watchlist", exchange.delete_watchlist(sam, first.id).await);
+    assert_not_found(NotFound::Watchlist, exchange.watchlist(sam, first.id).await);
+    assert_not_found(NotFound::Watchlist, exchange.delete_watchlist(sam, first.id).await);
     assert_eq!(exchange.watchlists(sam).await.unwrap(), [second]);
 }
 
@@ -63,8 +63,8 @@ async fn stocks_stand_in_the_order_they_were_added_with_their_prices() {
     assert_eq!(watched.items[1].quote.as_ref().unwrap().price.to_string(), "150.00");
 
     exchange.unwatch(sam, list, &symbol("AAPL")).await.unwrap();
-    assert_not_found("stock on the list", exchange.unwatch(sam, list, &symbol("AAPL")).await);
-    assert_not_found("stock on the list", exchange.unwatch(sam, list, &symbol("NOSUCH")).await);
+    assert_not_found(NotFound::WatchedStock, exchange.unwatch(sam, list, &symbol("AAPL")).await);
+    assert_not_found(NotFound::WatchedStock, exchange.unwatch(sam, list, &symbol("NOSUCH")).await);
     watch(&exchange, sam, list, &["AAPL"]).await;
     assert_eq!(symbols(&exchange.watchlist(sam, list).await.unwrap()), ["SPY", "MSFT", "AAPL"]);
 }
@@ -101,11 +101,11 @@ async fn somebody_elses_list_does_not_exist() {
     watch(&exchange, mia, list, &["AAPL"]).await;
     let calls = exchange.prices.calls();
     for id in [list, WatchlistId(0)] {
-        assert_not_found("watchlist", exchange.watchlist(sam, id).await);
-        assert_not_found("watchlist", exchange.rename_watchlist(sam, id, "Mine").await);
-        assert_not_found("watchlist", exchange.delete_watchlist(sam, id).await);
-        assert_not_found("watchlist", exchange.watch(sam, id, &symbol("NOSUCH")).await);
-        assert_not_found("watchlist", exchange.unwatch(sam, id, &symbol("AAPL")).await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlist(sam, id).await);
+        assert_not_found(NotFound::Watchlist, exchange.rename_watchlist(sam, id, "Mine").await);
+        assert_not_found(NotFound::Watchlist, exchange.delete_watchlist(sam, id).await);
+        assert_not_found(NotFound::Watchlist, exchange.watch(sam, id, &symbol("NOSUCH")).await);
+        assert_not_found(NotFound::Watchlist, exchange.unwatch(sam, id, &symbol("AAPL")).await);
     }
     assert_eq!(exchange.prices.calls(), calls);
     assert_eq!(symbols(&exchange.watchlist(mia, list).await.unwrap()), ["AAPL"]);

@@ -9,7 +9,7 @@ use domain::{
 use market_data::QuoteError;
 use services::matching::Matched;
 use services::testing::FixedPrices;
-use services::{Error, TradingConfig};
+use services::{Error, NotFound, TradingConfig};
 
 use crate::harness::{
     Exchange, Investor, assert_not_found, called, day, fields, gtc, limit, moment, money, notional, order,
@@ -655,7 +655,7 @@ async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
     exchange.match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, id).await), "150.000000");
     assert_not_found(
-        "order",
+        NotFound::Order,
         exchange.cancel_order(sam.user, sam.portfolio, OrderId(uuid::Uuid::nil())).await,
     );
     assert!(matches!(

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use services::accounts::{Account, ProfileChanges};
 use services::sessions::SessionInfo;
 use services::tokens::{Scope, TokenInfo};
-use services::{FieldError, Services};
+use services::{FieldError, NotFound, Services};
 
 use super::accounts::refusal;
 use crate::device_cookie::Client;
@@ -245,7 +245,7 @@ pub async fn end_session(
     Form(posted): Form<EndedSession>,
 ) -> PageResult {
     match state.services.revoke_session(signed.account.id, posted.end).await {
-        Ok(()) | Err(services::Error::NotFound(_)) => {
+        Ok(()) | Err(services::Error::NotFound(NotFound::Session)) => {
             Ok(shell.done("/settings#security", "That login has ended.").await)
         }
         Err(error) => Err(error.into()),
@@ -330,7 +330,7 @@ pub async fn revoke_token(
 ) -> PageResult {
     let id = posted.revoke.parse().map(TokenId).map_err(|_| Problem::not_found())?;
     match state.services.revoke_token(signed.account.id, id).await {
-        Ok(()) | Err(services::Error::NotFound(_)) => {
+        Ok(()) | Err(services::Error::NotFound(NotFound::Token)) => {
             Ok(shell.done("/settings#tokens", "The token is revoked.").await)
         }
         Err(error) => Err(error.into()),

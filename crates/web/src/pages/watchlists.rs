@@ -255,7 +255,7 @@ pub async fn remove(
     if let Ok(symbol) = posted.symbol.parse() {
         match state.services.unwatch(signed.account.id, *id, &symbol).await {
             // Pressed twice: it is gone, which is what was wanted.
-            Ok(()) | Err(services::Error::NotFound("stock on the list")) => {}
+            Ok(()) | Err(services::Error::NotFound(services::NotFound::WatchedStock)) => {}
             Err(error) => return Err(error.into()),
         }
     }
