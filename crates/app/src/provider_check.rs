@@ -20,8 +20,15 @@ const DAYS: u64 = 30;
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
 
 const MOST_FAILURES: usize = 3;
-/// What is said of a feature that the key does not have.
-const NOT_COVERED: &str = "the API key does not cover this";
+
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// What came back, in a few words.
+    Figure(String),
+    /// The key does not include the feature.
+    NotCovered(KeyFeature),
+}
 
 /// One thing that a provider is asked for, and how many calls that may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,19 +118,16 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
     for (check, _) in checks.by_ref() {
         let answer = answer(&services, &provider, *check, &symbol).await;
         match &answer {
-            Ok(figure) if figure == NOT_COVERED => {
-                let Check::Feature(feature) = check else {
-                    unreachable!("Invariant: only features are not covered")
-                };
+            Ok(Answer::NotCovered(feature)) => {
                 let is_set_up = is_set_up(&provider, *feature);
                 failures += usize::from(is_set_up);
                 let word = if is_set_up { "failed" } else { "no" };
-                say!("  {word:<7} {:<12} {figure}", check.name())?;
+                say!("  {word:<7} {:<12} {}", check.name(), QuoteError::NotCovered)?;
                 if let Some(advice) = advice_on(*feature, false, is_set_up) {
                     say!("          {:<12} {advice}", "")?;
                 }
             }
-            Ok(figure) => {
+            Ok(Answer::Figure(figure)) => {
                 say!("  ok      {:<12} {figure}", check.name())?;
                 if let Check::Feature(feature) = check
                     && let Some(advice) = advice_on(*feature, true, is_set_up(&provider, *feature))
@@ -175,7 +179,7 @@ async fn answer(
     provider: &Provider,
     check: Check,
     symbol: &Symbol,
-) -> Result<String, QuoteError> {
+) -> Result<Answer, QuoteError> {
     let first = ask(services, provider, check, symbol).await;
     let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &first else { return first };
     let wait = *retry_at - services.market().clock.wall().utc();
@@ -194,7 +198,7 @@ async fn ask(
     provider: &Provider,
     check: Check,
     symbol: &Symbol,
-) -> Result<String, QuoteError> {
+) -> Result<Answer, QuoteError> {
     let market = services.market();
     let now = market.now();
     let today = exchange_date(now);
@@ -203,7 +207,9 @@ async fn ask(
         Provider::AlphaVantage(source, _) => source.as_ref(),
         Provider::Yahoo(source) => source.as_ref(),
     };
-    let put = async |question: Question<'_>| market.quotes.put(Purpose::Operator, question).await;
+    let put = async |question: Question<'_>| {
+        market.quotes.put(Purpose::Operator, question).await.map(Answer::Figure)
+    };
     match check {
         Check::Quote => {
             put(Box::pin(async {
@@ -269,22 +275,21 @@ async fn ask(
             .await
         }
         Check::Feature(feature) => {
-            let Provider::AlphaVantage(source, _) = provider else { return Ok(NOT_COVERED.to_owned()) };
-            put(Box::pin(async {
-                let found = source.try_feature(feature, symbol).await?;
-                Ok(found.unwrap_or_else(|| NOT_COVERED.to_owned()))
-            }))
-            .await
+            let Provider::AlphaVantage(source, _) = provider else { return Ok(Answer::NotCovered(feature)) };
+            let found = market.quotes.put(Purpose::Operator, source.try_feature(feature, symbol)).await?;
+            Ok(found.map_or(Answer::NotCovered(feature), Answer::Figure))
         }
         Check::Listings => {
-            let Provider::AlphaVantage(source, _) = provider else { return Ok("none".to_owned()) };
+            let Provider::AlphaVantage(source, _) = provider else {
+                return Ok(Answer::Figure("none".to_owned()));
+            };
             let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
             let count = table.len();
             // It is paid for: searches may as well run on it.
-            match services.keep_listings(table).await {
-                Ok(_) => Ok(format!("{count} stocks and funds, and kept for searches")),
-                Err(error) => Ok(format!("{count} stocks and funds, which could not be kept: {error}")),
-            }
+            Ok(Answer::Figure(match services.keep_listings(table).await {
+                Ok(_) => format!("{count} stocks and funds, and kept for searches"),
+                Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
+            }))
         }
     }
 }
@@ -338,14 +343,16 @@ fn counted(count: usize, what: &str, newest: Option<NaiveDate>) -> String {
 /// Whether the other calls would fail alike.
 fn is_about_everything(error: &QuoteError) -> bool {
     match error {
-        QuoteError::RateLimited { .. } | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
-        QuoteError::Upstream(text) => is_about_the_key(text),
-        QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } | QuoteError::Unconfirmed(_) => false,
+        QuoteError::RateLimited { .. }
+        | QuoteError::Unreachable
+        | QuoteError::KeyRefused
+        | QuoteError::ClockAhead { .. } => true,
+        QuoteError::Upstream(_)
+        | QuoteError::NotCovered
+        | QuoteError::UnknownSymbol(_)
+        | QuoteError::NotTradable { .. }
+        | QuoteError::Unconfirmed(_) => false,
     }
-}
-
-fn is_about_the_key(text: &str) -> bool {
-    text.contains("API key is not accepted")
 }
 
 /// What the operator can do.
@@ -370,10 +377,8 @@ fn advice(error: &QuoteError) -> String {
             "Name another one with --symbol; if well-known ones fail too, the formats have changed."
                 .to_owned()
         }
-        QuoteError::Upstream(text) if is_about_the_key(text) => {
-            "Look at ALPHAVANTAGE_API_KEY: is it complete, and still valid?".to_owned()
-        }
-        QuoteError::Upstream(text) if text.contains("does not cover") => {
+        QuoteError::KeyRefused => "Look at ALPHAVANTAGE_API_KEY: is it complete, and still valid?".to_owned(),
+        QuoteError::NotCovered => {
             "A paid key has it. Stockyard needs it for nothing but what this line names.".to_owned()
         }
         QuoteError::Upstream(_) => {

@@ -21,6 +21,12 @@ pub enum QuoteError {
     /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
     #[error("the price source gave no usable answer: {0}")]
     Upstream(String),
+    /// The source does not accept the API key.
+    #[error("the price source does not accept the API key")]
+    KeyRefused,
+    /// The plan of the API key does not include what was asked for.
+    #[error("the API key does not cover this")]
+    NotCovered,
     /// A price that is too far from the last accepted one to be believed at once.
     #[error(
         "the price source tells {}, far from the last price of {}: {}",

@@ -64,7 +64,7 @@ impl Outcome {
             ) => Self::Answered,
             Some(QuoteError::RateLimited { retry_at: Some(at) }) => Self::Refused((*at).into()),
             Some(QuoteError::RateLimited { retry_at: None } | QuoteError::Unreachable) => Self::Failed,
-            Some(QuoteError::Upstream(_)) => Self::Unusable,
+            Some(QuoteError::Upstream(_) | QuoteError::KeyRefused | QuoteError::NotCovered) => Self::Unusable,
         }
     }
 }

@@ -188,9 +188,10 @@ impl Error {
             }
             QuoteError::ClockAhead { by } => Self::ClockBehind { by },
             QuoteError::Unconfirmed(_) => Self::PriceUnconfirmed { symbol: symbol.clone(), cause: error },
-            QuoteError::Upstream(_) | QuoteError::Unreachable => {
-                Self::NoPrice { symbol: symbol.clone(), retry_at: None }
-            }
+            QuoteError::Upstream(_)
+            | QuoteError::KeyRefused
+            | QuoteError::NotCovered
+            | QuoteError::Unreachable => Self::NoPrice { symbol: symbol.clone(), retry_at: None },
         }
     }
 

@@ -173,7 +173,7 @@ async fn a_provider_is_checked_only_when_told_and_a_bad_key_is_named_and_never_s
     assert_eq!(checked.code, Some(1));
     for part in [
         "failed  quote",
-        "the API key is not accepted",
+        "the price source does not accept the API key",
         "ALPHAVANTAGE_API_KEY",
         "not tried: search",
         "1 are used and 24 left",

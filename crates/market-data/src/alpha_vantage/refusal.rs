@@ -102,8 +102,8 @@ impl Refusal {
             Self::PerSecond | Self::PerMinute | Self::PerDay | Self::Until(_) => {
                 QuoteError::RateLimited { retry_at: self.retry_at(now) }
             }
-            Self::Key => QuoteError::Upstream("the API key is not accepted".to_owned()),
-            Self::Premium => QuoteError::Upstream("the API key does not cover this".to_owned()),
+            Self::Key => QuoteError::KeyRefused,
+            Self::Premium => QuoteError::NotCovered,
             Self::InvalidCall => match about {
                 Some(symbol) => QuoteError::UnknownSymbol(symbol.clone()),
                 None => QuoteError::Upstream("the call was refused as invalid".to_owned()),

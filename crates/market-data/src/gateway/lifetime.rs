@@ -89,7 +89,11 @@ pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
         QuoteError::Unconfirmed(_) => false,
         QuoteError::RateLimited { retry_at } => retry_at.is_none(),
-        QuoteError::Upstream(_) | QuoteError::Unreachable | QuoteError::ClockAhead { .. } => true,
+        QuoteError::Upstream(_)
+        | QuoteError::KeyRefused
+        | QuoteError::NotCovered
+        | QuoteError::Unreachable
+        | QuoteError::ClockAhead { .. } => true,
     }
 }
 
@@ -107,6 +111,8 @@ pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timest
         QuoteError::RateLimited { retry_at: Some(retry_at) } => Timestamp::from(*retry_at).max(at),
         QuoteError::RateLimited { retry_at: None }
         | QuoteError::Upstream(_)
+        | QuoteError::KeyRefused
+        | QuoteError::NotCovered
         | QuoteError::Unreachable
         | QuoteError::ClockAhead { .. } => at + (AFTER_ERROR * (1 << doublings)).min(AFTER_MANY_ERRORS),
     }

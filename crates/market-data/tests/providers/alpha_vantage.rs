@@ -397,14 +397,8 @@ async fn refusals_become_what_the_caller_can_act_on() {
             "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.",
             limited("2026-11-23T05:05:00Z"),
         ),
-        (
-            "The **demo** API key is for demo purposes only.",
-            QuoteError::Upstream("the API key is not accepted".to_owned()),
-        ),
-        (
-            "Thank you for using Alpha Vantage! This is a premium endpoint.",
-            QuoteError::Upstream("the API key does not cover this".to_owned()),
-        ),
+        ("The **demo** API key is for demo purposes only.", QuoteError::KeyRefused),
+        ("Thank you for using Alpha Vantage! This is a premium endpoint.", QuoteError::NotCovered),
         (
             "Invalid API call. Please retry or visit the documentation.",
             QuoteError::UnknownSymbol(aapl.clone()),
@@ -427,7 +421,7 @@ async fn refusals_become_what_the_caller_can_act_on() {
 async fn made_up_rows_beside_a_premium_message_are_not_believed() {
     let mut answer = quote_with(&[]);
     answer["message"] = json!("This is a premium endpoint. You may subscribe to any of the premium plans.");
-    assert!(matches!(quote_of(answer).await, Err(QuoteError::Upstream(_))));
+    assert!(matches!(quote_of(answer).await, Err(QuoteError::NotCovered)));
 }
 
 #[tokio::test]

@@ -269,7 +269,7 @@ async fn refusals_in_place_of_a_table_are_told_apart() {
 async fn after_the_key_was_refused_nothing_is_sent() {
     let demo = "The **demo** API key is for demo purposes only. Please claim your free API key.";
     let provider = Provider::that_says_json(json!({ "Information": demo })).await;
-    let refused = Err(QuoteError::Upstream("the API key is not accepted".to_owned()));
+    let refused = Err(QuoteError::KeyRefused);
     for of in ["AAPL", "MSFT", "KO"] {
         assert_eq!(provider.quote(of).await, refused);
     }
