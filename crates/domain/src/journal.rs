@@ -8,8 +8,8 @@ use crate::order::keywords;
 use crate::position::PositionError;
 use crate::share_remainder::{ShareRemainder, ShareRemainders};
 use crate::{
-    ActionId, Money, OrderId, PerShare, PortfolioId, Position, Price, Quantity, Receipt, Rounding,
-    SplitRatio, StockId, Timestamp, TransactionId,
+    ActionId, KnownAction, Money, OrderId, PerShare, PortfolioId, Position, Price, Quantity, Receipt,
+    Rounding, SplitRatio, StockId, Timestamp, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -191,6 +191,12 @@ impl JournalEntry {
     /// Whether a trade was made at a price of before that time.
     pub fn is_priced_before(&self, at: Timestamp) -> bool {
         self.receipt.as_ref().is_some_and(|receipt| receipt.quoted_at < at)
+    }
+
+    /// Whether a trade on or after the ex-date still includes the dividend: it was made at a price from before the ex-date,
+    /// before the dividend was known and subtracted from such prices. The buyer gets the dividend, not the seller.
+    pub fn includes_dividend(&self, dividend: &KnownAction) -> bool {
+        self.is_priced_before(dividend.effective_at) && self.timestamp < dividend.known_at
     }
 
     /// From when on the shares of the line count.

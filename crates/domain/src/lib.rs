@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock, no randomness, no async. Instants and ids are handed in.
 
+pub mod action_history;
 pub mod calendar;
 pub mod close_out;
 pub mod company;
@@ -34,6 +35,7 @@ pub mod sql;
 mod timestamp;
 pub mod valuation;
 
+pub use action_history::ActionHistory;
 pub use calendar::{Calendar, Session};
 pub use close_out::CloseOut;
 pub use corporate_action::{

@@ -137,7 +137,7 @@ impl Price {
         Self::half_even(&exact.clone().into())
     }
 
-    fn half_even(exact: &Decimal) -> Self {
+    pub(crate) fn half_even(exact: &Decimal) -> Self {
         Self(exact.half_even(tick_scale(exact)))
     }
 

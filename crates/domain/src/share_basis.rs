@@ -8,7 +8,9 @@ use bigdecimal::{BigDecimal, RoundingMode};
 use chrono::{Days, NaiveDate};
 
 use crate::decimal::Decimal;
-use crate::{Bar, Calendar, CorporateAction, KnownAction, Price, PriceMove, Quote, SplitRatio, Timestamp};
+use crate::{
+    Bar, Calendar, CorporateAction, KnownAction, PerShare, Price, PriceMove, Quote, SplitRatio, Timestamp,
+};
 
 /// A value in the shares that existed at its market time, as its source reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +214,31 @@ impl UnroundedPrice {
     pub fn rounded(&self, decimals: i64) -> BigDecimal {
         self.0.half_even(decimals).big().into_owned()
     }
+
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self(&self.0 + &other.0)
+    }
+
+    pub(crate) fn negated(&self) -> Self {
+        Self(&Decimal::ZERO - &self.0)
+    }
+
+    /// `price − self`, half-even to the tick: the smallest tick when nothing would be left, and the price as it is beyond the
+    /// largest one.
+    pub(crate) fn below(&self, price: &Price) -> Price {
+        let left = Price::half_even(&(&price.0 - &self.0));
+        if left.0.is_positive() {
+            left.checked().unwrap_or_else(|_| price.clone())
+        } else {
+            Price::from_scaled(1, 4)
+        }
+    }
+}
+
+impl From<&PerShare> for UnroundedPrice {
+    fn from(amount: &PerShare) -> Self {
+        Self(amount.0.clone())
+    }
 }
 
 impl ShareBased for UnroundedPrice {
@@ -275,7 +302,7 @@ impl ShareBased for Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CorporateActionKind, Freshness, PerShare, PriceSource};
+    use crate::{CorporateActionKind, Freshness, PriceSource};
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()

@@ -517,13 +517,14 @@ pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, Stor
 }
 
 /// Those that not everybody has had, undecided splits, delistings that evidence or an administrator has decided on, and all
-/// that take effect after `since`, in the order in which they do.
+/// that take effect or are known after `since`, in the order in which they take effect.
 pub fn not_over(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
         .filter(
             corporate_actions::applied_at
                 .is_null()
                 .or(corporate_actions::effective_at.gt(since))
+                .or(corporate_actions::known_at.gt(since))
                 .or(is_undecided())
                 .or(corporate_actions::kind
                     .eq("delisting")

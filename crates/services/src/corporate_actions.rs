@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{Days, NaiveDate, TimeDelta};
+use domain::action_history::LessDividends;
 use domain::calendar::exchange_date;
 use domain::journal::{JournalEntry, booked_after, in_new_shares};
 use domain::portfolio::actions::{Booking, LISTING_ENDED};
-use domain::share_basis::ShareBased;
 use domain::share_remainder::ShareRemainder;
 use domain::{
-    ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money, Order,
-    OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, SplitHistory, Stock, StockId, Symbol,
+    ActionHistory, ActionId, AsTraded, Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing,
+    Money, Order, OrderGroup, PortfolioId, Quantity, Quote, SplitConfirmation, Stock, StockId, Symbol,
     Timestamp,
 };
 use market_data::{Catalogue, QuoteError};
@@ -426,8 +426,8 @@ impl Services {
         Ok(all)
     }
 
-    /// Expresses quotes in the shares that exist at `at`. When all quotes are of the session under way, which is the
-    /// rule, the database is not asked.
+    /// Converts quotes to the shares that exist at `at`, less dividends since; see [`ActionHistory::convert_quote`]. When all
+    /// quotes are from the session under way, which is the usual case, this reads nothing from the database.
     ///
     /// # Errors
     /// Only when the database fails: an unconverted price would be wrong.
@@ -438,11 +438,18 @@ impl Services {
     ) -> Result<Vec<Quote>> {
         let opened_at = self.market.opened_at(at);
         let oldest = quotes.iter().map(|(_, quote)| quote.at()).min();
-        let splits = match oldest.filter(|oldest| *oldest < opened_at) {
-            Some(oldest) => self.splits_between(oldest, at).await?,
-            None => Splits::default(),
+        let Some(oldest) = oldest.filter(|oldest| *oldest < opened_at) else {
+            return Ok(quotes.into_iter().map(|(_, quote)| quote.into_as_traded()).collect());
         };
-        Ok(quotes.into_iter().map(|(stock, quote)| splits.convert(stock, quote, at)).collect())
+        let histories = self.actions_between(self.market.previous_close_at(oldest), at).await?;
+        let today = self.market.previous_close_at(at);
+        let none = ActionHistory::default();
+        let convert = |(stock, quote): (StockId, AsTraded<Quote>)| {
+            let history = histories.0.get(&stock).unwrap_or(&none);
+            let previous_close_at = self.market.previous_close_at(quote.at());
+            history.convert_quote(quote, at, previous_close_at, today)
+        };
+        Ok(quotes.into_iter().map(convert).collect())
     }
 
     /// [`Services::in_shares_at`] for one quote.
@@ -456,9 +463,13 @@ impl Services {
         Ok(converted.swap_remove(0))
     }
 
-    /// The splits of all stocks that took effect after `after` and by `until`.
-    pub(crate) async fn splits_between(&self, after: Timestamp, until: Timestamp) -> Result<Splits> {
-        self.store.read(move |tx| Splits::between(tx, after, until).map_err(Error::from)).await
+    /// Returns the splits and dividends of all stocks that took effect after `after` and until `until`.
+    pub(crate) async fn actions_between(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<ActionHistories> {
+        self.store.read(move |tx| ActionHistories::between(tx, after, until).map_err(Error::from)).await
     }
 }
 
@@ -494,32 +505,31 @@ impl PendingSplits {
     }
 }
 
-/// Splits by stock, over a span of market time.
+/// The splits and dividends of each stock within a span of market time.
 #[derive(Debug, Default)]
-pub(crate) struct Splits(HashMap<StockId, SplitHistory>);
+pub(crate) struct ActionHistories(HashMap<StockId, ActionHistory>);
 
-impl Splits {
-    /// Those that took effect after `after` and by `until`.
+impl ActionHistories {
+    /// Reads the splits and dividends that took effect after `after` and until `until`.
     pub fn between(tx: &mut Tx<'_>, after: Timestamp, until: Timestamp) -> Stored<Self> {
         Ok(Self::of_known(&actions::taken_effect(tx, after, until)?))
     }
 
     pub fn of_known(actions: &[KnownAction]) -> Self {
-        let mut splits: HashMap<StockId, SplitHistory> = HashMap::new();
+        let mut histories: HashMap<StockId, ActionHistory> = HashMap::new();
         for known in actions {
-            if let Some(ratio) = known.ratio() {
-                splits.entry(known.stock_id).or_default().push(known.effective_at, ratio);
-            }
+            histories.entry(known.stock_id).or_default().push(known);
         }
-        Self(splits)
+        Self(histories)
     }
 
+    /// Whether the stock has a split or a dividend.
     pub fn has(&self, stock: StockId) -> bool {
-        self.0.contains_key(&stock)
+        self.0.get(&stock).is_some_and(|history| !history.is_empty())
     }
 
-    /// Expresses a value of a stock in the shares that exist at `at`.
-    pub fn convert<T: ShareBased>(&self, stock: StockId, traded: AsTraded<T>, at: Timestamp) -> T {
+    /// Converts a price of the stock as [`ActionHistory::convert`] does.
+    pub fn convert<T: LessDividends>(&self, stock: StockId, traded: AsTraded<T>, at: Timestamp) -> T {
         match self.0.get(&stock) {
             Some(history) => history.convert(traded, at),
             None => traded.into_as_traded(),
@@ -752,8 +762,10 @@ impl Affected {
         for entry in transactions::of_stock_since(tx, ids, stock, known.effective_at)? {
             since.entry(entry.portfolio_id).or_default().push(entry);
         }
+        let is_dividend = matches!(known.action.kind, CorporateActionKind::CashDividend { .. });
         for entries in since.values_mut() {
             *entries = booked_after(stock, known.effective_at, entries);
+            entries.retain(|entry| !(is_dividend && entry.includes_dividend(known)));
         }
         Ok(Self { portfolios, groups, since, entries: Vec::new(), written: BTreeSet::new() })
     }

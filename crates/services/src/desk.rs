@@ -82,8 +82,8 @@ pub(crate) enum Command {
         order: OrderId,
         moves: Arc<[PriceMove]>,
         until: Timestamp,
-        /// The prices are for shares as they were then.
-        in_shares_of: Timestamp,
+        /// When the prices were converted to the shares that existed, less the dividends that were known.
+        converted_at: Timestamp,
     },
 }
 
@@ -92,7 +92,7 @@ impl Command {
     fn priced_at(&self) -> Option<Timestamp> {
         match self {
             Self::Place { seen, .. } | Self::Replace { seen, .. } => Some(seen.asked_at),
-            Self::Work { in_shares_of, .. } => Some(*in_shares_of),
+            Self::Work { converted_at, .. } => Some(*converted_at),
             Self::Cancel { .. } => None,
         }
     }

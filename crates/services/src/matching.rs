@@ -16,7 +16,7 @@ use persistence::{StoreError, Tx, corporate_actions, installation, orders, portf
 use serde::{Deserialize, Serialize};
 
 use crate::Services;
-use crate::corporate_actions::Splits;
+use crate::corporate_actions::ActionHistories;
 use crate::desk::Command;
 use crate::error::{Error, Result};
 
@@ -151,7 +151,7 @@ impl Services {
                 // Somebody may have applied it already: the next pass begins after it.
                 return Ok(matched);
             }
-            let splits = Splits::of_known(&actions);
+            let histories = ActionHistories::of_known(&actions);
             let Some(last) = ids.last() else { return Ok(matched) };
             after = Some(*last);
             matched.working += ids.len();
@@ -174,13 +174,14 @@ impl Services {
                     groups.into_iter().partition(|group| end(group).is_some());
                 if let Some(end) = due.iter().filter_map(end).max() {
                     let way = Way { end, ..way };
-                    matched.stirred += self.match_stock(&symbol, due, &splits, seen.as_ref(), way).await?;
+                    matched.stirred += self.match_stock(&symbol, due, &histories, seen.as_ref(), way).await?;
                 }
                 lasting.push((symbol, rest, way));
             }
             for (symbol, groups, way) in lasting {
                 if !groups.is_empty() {
-                    matched.stirred += self.match_stock(&symbol, groups, &splits, seen.as_ref(), way).await?;
+                    matched.stirred +=
+                        self.match_stock(&symbol, groups, &histories, seen.as_ref(), way).await?;
                 }
             }
         }
@@ -210,7 +211,7 @@ impl Services {
         &self,
         symbol: &Symbol,
         mut groups: Vec<OrderGroup>,
-        splits: &Splits,
+        histories: &ActionHistories,
         seen: Option<&HashMap<Symbol, Published>>,
         way: Way,
     ) -> Result<usize> {
@@ -220,7 +221,7 @@ impl Services {
         let at_once = settled == now;
         let mut stirred = match is_held {
             true => 0,
-            false => self.match_closes(symbol, &groups, splits, now).await,
+            false => self.match_closes(symbol, &groups, histories, now).await,
         };
         let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
         let (mut seen_until_now, mut complete) = (from, true);
@@ -243,7 +244,7 @@ impl Services {
                 Ok(moves) => moves
                     .into_iter()
                     .filter(|price_move| price_move.at() - now <= PRICE_AHEAD)
-                    .map(|price_move| splits.convert(stock, price_move, now))
+                    .map(|price_move| histories.convert(stock, price_move, now))
                     .collect(),
                 Err(error) => {
                     // Time goes on all the same: an order of the day ends.
@@ -260,7 +261,7 @@ impl Services {
             let work = touched.iter().map(|group| {
                 let root = group.root();
                 let (portfolio, order, moves) = (root.portfolio_id, root.id, moves.clone());
-                self.desk().submit(Command::Work { portfolio, order, moves, until, in_shares_of: now })
+                self.desk().submit(Command::Work { portfolio, order, moves, until, converted_at: now })
             });
             for result in join_all(work).await {
                 match result {
@@ -285,7 +286,7 @@ impl Services {
         &self,
         symbol: &Symbol,
         groups: &[OrderGroup],
-        splits: &Splits,
+        histories: &ActionHistories,
         now: Timestamp,
     ) -> usize {
         let mut stirred = 0;
@@ -297,8 +298,8 @@ impl Services {
             let waiting = groups.iter().filter(|group| group.awaited_close() == Some(close));
             for root in waiting.map(OrderGroup::root) {
                 let (portfolio, order) = (root.portfolio_id, root.id);
-                let moves = [splits.convert(root.stock_id, trade.clone(), now)].into();
-                let work = Command::Work { portfolio, order, moves, until: close, in_shares_of: now };
+                let moves = [histories.convert(root.stock_id, trade.clone(), now)].into();
+                let work = Command::Work { portfolio, order, moves, until: close, converted_at: now };
                 match self.desk().submit(work).await {
                     Ok(_) => stirred += 1,
                     Err(error) => {

@@ -11,7 +11,7 @@ use persistence::{Tx, orders, positions, transactions};
 pub use domain::OrderPreview;
 pub use persistence::orders::Filter;
 
-use crate::corporate_actions::Splits;
+use crate::corporate_actions::ActionHistories;
 use crate::desk::{Command, Seen};
 use crate::error::{Error, NotFound, Result};
 use crate::stocks::LatestQuote;
@@ -348,7 +348,7 @@ impl Services {
             None => None,
         };
         let is_converted = quote.as_of < self.market.opened_at(asked_at)
-            && self.splits_between(quote.as_of, asked_at).await?.has(stock.id);
+            && self.actions_between(quote.as_of, asked_at).await?.has(stock.id);
         Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
     }
 
@@ -356,11 +356,11 @@ impl Services {
     async fn volume_before(&self, stock: &Stock, at: Timestamp) -> Option<u64> {
         let after = at - chrono::TimeDelta::minutes(1);
         let moves = self.market.quotes.moves(&stock.listing.symbol, after, at).await.ok()?;
-        let splits = match self.market.opened_at(at) > after {
-            true => self.splits_between(after, at).await.ok()?,
-            false => Splits::default(),
+        let histories = match self.market.opened_at(at) > after {
+            true => self.actions_between(after, at).await.ok()?,
+            false => ActionHistories::default(),
         };
-        moves.into_iter().map(|price_move| splits.convert(stock.id, price_move, at).volume).sum()
+        moves.into_iter().map(|price_move| histories.convert(stock.id, price_move, at).volume).sum()
     }
 
     /// # Errors

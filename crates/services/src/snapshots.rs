@@ -21,7 +21,7 @@ use persistence::{
 };
 
 use crate::Services;
-use crate::corporate_actions::Splits;
+use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
 use crate::performance::EARLIEST;
@@ -157,7 +157,7 @@ impl Services {
         let (date, calendar) = (prices.session.date, prices.calendar);
         // Prices of other sessions are converted to the shares of this one.
         let basis = session_basis(calendar, date);
-        let (stocks, older, splits) = self
+        let (stocks, older, histories) = self
             .store
             .read(move |tx| {
                 let stocks = stocks::by_ids(tx, &wanted)?;
@@ -166,7 +166,7 @@ impl Services {
                 let times = older.values().map(|(_, price)| price.at()).chain([basis]);
                 let (first, last) =
                     times.fold((basis, basis), |(first, last), at| (first.min(at), last.max(at)));
-                Ok::<_, Error>((stocks, older, Splits::between(tx, first, last)?))
+                Ok::<_, Error>((stocks, older, ActionHistories::between(tx, first, last)?))
             })
             .await?;
         if prices.in_progress {
@@ -187,11 +187,11 @@ impl Services {
             if let Some(quote) =
                 split.and_then(|known| price_before_split(&stock, known, self.market.quotes.source()))
             {
-                prices.known.insert(stock.id, (splits.convert(stock.id, quote, basis).price, true));
+                prices.known.insert(stock.id, (histories.convert(stock.id, quote, basis).price, true));
                 continue;
             }
             let (day, price) = match older.remove(&stock.id) {
-                Some((day, price)) => (day, Some(splits.convert(stock.id, price, basis))),
+                Some((day, price)) => (day, Some(histories.convert(stock.id, price, basis))),
                 None => (None, None),
             };
             // A delisted stock gets no further close: its last one stays, once that of its last session is there. The run
@@ -202,7 +202,7 @@ impl Services {
                 && let Some(close) = self.fetch_close(&stock, last, prices.asked_at).await?
             {
                 let close = AsTraded::new(close, session_basis(calendar, last));
-                prices.known.insert(stock.id, (splits.convert(stock.id, close, basis), false));
+                prices.known.insert(stock.id, (histories.convert(stock.id, close, basis), false));
                 continue;
             }
             let is_given_up = last_session.is_some_and(|last| {
@@ -277,7 +277,8 @@ impl Services {
                     return Ok(None);
                 };
                 let (from, to) = (session_basis(calendar, day), session_basis(calendar, date));
-                let close = Splits::between(tx, from, to)?.convert(id, AsTraded::new(close, from), to);
+                let close =
+                    ActionHistories::between(tx, from, to)?.convert(id, AsTraded::new(close, from), to);
                 let [open, high, low] = [&close; 3].map(Price::clone);
                 let bar = Bar { date, open, high, low, close: close.clone(), volume: 0 };
                 stocks::save_bars(tx, id, source.as_str(), &[bar])?;

@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::price_pace::DuePrices;
 use crate::search_text::search_text;
 use crate::splits::{is_contradicted, price_before_split};
-use crate::valuation::after_trading_ended;
 
 /// How far back a history goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,15 +374,8 @@ impl Services {
         match self.in_shares_at(traded, at).await {
             Ok(quotes) => {
                 let mut quotes = quotes.into_iter();
-                let since = self.market.previous_close_at(at);
-                let mut with_quote = |stock: &Stock, why_stale| {
-                    let quote = after_trading_ended(stock, quotes.next()?, since);
-                    Some(LatestQuote { quote, why_stale })
-                };
-                let found = stocks.iter().map(Borrow::borrow).zip(reasons);
-                found
-                    .filter_map(|(stock, reason)| reason.map(|why| with_quote(stock, why)).transpose())
-                    .collect()
+                let mut with_quote = |why_stale| Some(LatestQuote { quote: quotes.next()?, why_stale });
+                reasons.into_iter().filter_map(|reason| reason.map(&mut with_quote).transpose()).collect()
             }
             Err(error) => every_one(error, stocks.len()),
         }

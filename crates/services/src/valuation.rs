@@ -33,7 +33,7 @@ pub(crate) struct Loaded {
     /// The journal since an instant.
     since: Timestamp,
     today: Vec<JournalEntry>,
-    /// What is owed for stocks that have begun to trade without their dividend since the previous close.
+    /// Dividends with ex-dates since the previous close, owed or paid.
     dividends_today: Vec<(StockId, Money)>,
 }
 
@@ -67,8 +67,7 @@ impl Loaded {
         let Self { portfolio, positions, today, dividends_today, .. } = self;
         let mut failure = None;
         let priced = positions.iter().map_while(|(stock, position, reserved)| {
-            let quote = quote_of(stock.id).map(|quote| after_trading_ended(stock, quote, self.since));
-            priced(stock, position, reserved, quote).map_err(|error| failure = Some(error)).ok()
+            priced(stock, position, reserved, quote_of(stock.id)).map_err(|error| failure = Some(error)).ok()
         });
         let cash = Cash {
             balance: portfolio.cash_balance.clone(),
@@ -103,13 +102,19 @@ fn load(tx: &mut Tx<'_>, portfolio: PortfolioSummary, since: Timestamp) -> Resul
     Ok(Loaded { portfolio, positions, since, today, dividends_today })
 }
 
-/// Of what is owed. A dividend is paid weeks later, so that of a day is.
+/// Whether the portfolio may have dividends with ex-dates since `since`. Cheap, and true in doubt.
+fn may_have_dividends(portfolio: &PortfolioSummary, since: Timestamp) -> bool {
+    let may_have_been_paid = !portfolio.dividends.is_zero() && portfolio.updated_at >= since;
+    may_have_been_paid || !portfolio.dividends_receivable.is_zero()
+}
+
+/// Reads the dividends with ex-dates since `since`, owed or paid.
 fn dividends_since(
     tx: &mut Tx<'_>,
     portfolio: &PortfolioSummary,
     since: Timestamp,
 ) -> Result<Vec<(StockId, Money)>> {
-    if portfolio.dividends_receivable.is_zero() {
+    if !may_have_dividends(portfolio, since) {
         return Ok(Vec::new());
     }
     let owed = corporate_actions::owed_since(tx, &[portfolio.id], since)?;
@@ -189,9 +194,9 @@ impl Services {
             }
         };
         let portfolio: PortfolioSummary = portfolio.into();
-        let dividends_today = match portfolio.dividends_receivable.is_zero() {
-            true => Vec::new(),
-            false => {
+        let dividends_today = match may_have_dividends(&portfolio, since) {
+            false => Vec::new(),
+            true => {
                 let portfolio = portfolio.clone();
                 self.store.read(move |tx| dividends_since(tx, &portfolio, since)).await?
             }
@@ -260,15 +265,6 @@ impl Services {
         // They are asked for in the same order.
         let mut quotes = wanted.iter().zip(quotes).peekable();
         loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1, now)
-    }
-}
-
-/// A delisted stock changes no more: from the session after its last one its price is also its previous close. `since` is
-/// the previous close of the market.
-pub(crate) fn after_trading_ended(stock: &Stock, quote: Quote, since: Timestamp) -> Quote {
-    match stock.delisted_on.is_some() && quote.as_of <= since {
-        true => Quote { previous_close: Some(quote.price.clone()), ..quote },
-        false => quote,
     }
 }
 

@@ -11,9 +11,10 @@ use domain::calendar::exchange_date;
 use domain::journal::{BookedTerms, Books, booked_since};
 use domain::split_check::{SplitVerdict, judge_split};
 use domain::{
-    ActionId, AsTraded, Bar, Calendar, CorporateActionKind, FillTotals, JournalEntry, KnownAction, Money,
-    OrderId, OrderStatus, PortfolioId, Position, Price, Quantity, Rounding, Session, Side, Snapshot,
-    SplitConfirmation, SplitHistory, SplitRatio, StockId, Timestamp, TransactionId, TransactionType,
+    ActionHistory, ActionId, AsTraded, Bar, Calendar, CorporateActionKind, FillTotals, JournalEntry,
+    KnownAction, Money, OrderId, OrderStatus, PortfolioId, Position, Price, Quantity, Rounding, Session,
+    Side, Snapshot, SplitConfirmation, SplitHistory, SplitRatio, StockId, Timestamp, TransactionId,
+    TransactionType,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use persistence::corporate_actions::Applied;
@@ -644,12 +645,17 @@ impl Known {
         if source != receipt.source.as_str() {
             return None;
         }
-        let bar = AsTraded::new(bar.clone(), calendar.basis(*on));
-        let bar = self.history(stock).convert(bar, entry.timestamp);
-        let fits = |price: &Price| {
+        let traded = AsTraded::new(bar.clone(), calendar.basis(*on));
+        let bar = self.history(stock).convert(traded.clone(), entry.timestamp);
+        // Dividends that were known at the time are subtracted from earlier prices.
+        let actions = self.by_stock.get(&stock)?.iter().filter_map(|id| self.by_id.get(id));
+        let were_known = actions.filter(|known| known.known_at <= entry.timestamp);
+        let less_dividends = ActionHistory::of_known(were_known).convert(traded, entry.timestamp);
+        let fits_bar = |bar: &Bar, price: &Price| {
             (bar.low <= *price && *price <= bar.high)
                 || [&bar.low, &bar.high].iter().any(|of| judge_split(of, price) == SplitVerdict::Confirmed)
         };
+        let fits = |price: &Price| fits_bar(&bar, price) || fits_bar(&less_dividends, price);
         let quoted = &receipt.quoted_price;
         if fits(quoted) {
             return None;
@@ -666,6 +672,40 @@ impl Known {
     }
 }
 
+/// A dividend that became known after its ex-date, with the trades since then that still include it.
+struct LateDividend<'a> {
+    dividend: &'a KnownAction,
+    /// The shares held at the opening of the ex-date.
+    at_opening: Quantity,
+    /// The trades that include the dividend.
+    trades: BTreeMap<TransactionId, (TransactionType, Quantity)>,
+}
+
+impl LateDividend<'_> {
+    fn book(&mut self, entry: &JournalEntry) {
+        let Self { dividend, trades, .. } = self;
+        if let Some(reversal) = entry.reverses.as_ref().filter(|_| entry.timestamp < dividend.known_at) {
+            trades.remove(&reversal.of);
+        }
+        if entry.stock_id == Some(dividend.stock_id)
+            && entry.timestamp >= dividend.effective_at
+            && entry.includes_dividend(dividend)
+            && let (Some(id), Some(quantity)) = (entry.id, &entry.quantity)
+        {
+            trades.insert(id, (entry.transaction_type, quantity.clone()));
+        }
+    }
+
+    fn held(&self) -> Quantity {
+        let of = |kind| {
+            let trades = self.trades.values().filter(|(of, _)| *of == kind);
+            trades.fold(Quantity::zero(), |sum, (_, quantity)| sum + quantity)
+        };
+        let held = self.at_opening.clone() + &of(TransactionType::Buy);
+        held.checked_sub(&of(TransactionType::Sell)).unwrap_or_else(Quantity::zero)
+    }
+}
+
 /// What corporate actions have done to one portfolio, and what they should have.
 struct Actions<'a> {
     /// Of its stocks, those still to be looked at, the first to take effect last.
@@ -673,6 +713,8 @@ struct Actions<'a> {
     had: BTreeMap<ActionId, &'a Applied>,
     known: &'a Known,
     splits: Vec<JournalEntry>,
+    /// Dividends that became known after their ex-dates. They are compared at the end of the journal.
+    late_dividends: Vec<LateDividend<'a>>,
     /// Lines of the journal that are still to be found among what it has had.
     lines: BTreeMap<ActionId, Vec<(TransactionType, Money, Timestamp)>>,
 }
@@ -688,10 +730,11 @@ impl<'a> Actions<'a> {
         let mut to_come: Vec<&KnownAction> = of_stocks.filter_map(|id| known.by_id.get(id)).collect();
         to_come.sort_by_key(|action| std::cmp::Reverse((action.effective_at, action.id)));
         let had = had.iter().map(|applied| (applied.action_id, applied)).collect();
-        Self { to_come, had, known, splits, lines: BTreeMap::new() }
+        Self { to_come, had, known, splits, late_dividends: Vec::new(), lines: BTreeMap::new() }
     }
 
     fn book(&mut self, entry: &JournalEntry) {
+        self.late_dividends.iter_mut().for_each(|late| late.book(entry));
         if let Some(action) = &entry.action {
             let line = (entry.transaction_type, entry.amount.clone(), entry.timestamp);
             self.lines.entry(action.id).or_default().push(line);
@@ -791,9 +834,9 @@ impl<'a> Actions<'a> {
         let mut differences = Vec::new();
         while let Some(known) = self.to_come.pop_if(|known| at.is_none_or(|at| known.effective_at <= at)) {
             let (stock, effective_at) = (known.stock_id, known.effective_at);
-            let dividend = match &known.action.kind {
-                CorporateActionKind::Split { .. } => None,
-                CorporateActionKind::CashDividend { amount, .. } => Some(amount),
+            let is_dividend = match &known.action.kind {
+                CorporateActionKind::Split { .. } => false,
+                CorporateActionKind::CashDividend { .. } => true,
                 // What was given is compared with the journal; see [`Actions::end`].
                 CorporateActionKind::SymbolChange { .. }
                 | CorporateActionKind::Delisting
@@ -801,30 +844,50 @@ impl<'a> Actions<'a> {
             };
             // A dividend is for shares of after a split of the same opening.
             let (added, taken) = self.splits_by(stock, effective_at, |at| {
-                at < effective_at || (dividend.is_some() && at == effective_at)
+                at < effective_at || (is_dividend && at == effective_at)
             });
             let quantity = held(stock).unwrap_or_else(Quantity::zero) + &added;
             let quantity = quantity.checked_sub(&taken).unwrap_or_else(Quantity::zero);
-            let action = &known.action.id;
-            match self.had.get(&known.id) {
-                None if quantity.is_zero() || known.applied_at.is_none() || !known.is_in_force() => {}
-                None => differences.push(format!("{action} was not applied to the {quantity} shares held")),
-                Some(had) if had.quantity != quantity => differences
-                    .push(format!("{action} was applied to {} shares, {quantity} were held", had.quantity)),
-                Some(had) => {
-                    let amount = dividend.map_or_else(Money::zero, |each| each.times(&quantity));
-                    if had.amount != amount {
-                        differences.push(format!("{action} pays {}, computed {amount}", had.amount));
-                    }
-                }
+            if is_dividend && known.known_at > effective_at {
+                let trades = BTreeMap::new();
+                self.late_dividends.push(LateDividend { dividend: known, at_opening: quantity, trades });
+            } else {
+                differences.extend(self.odd_application(known, &quantity));
             }
         }
         differences
     }
 
+    /// Describes how an action was applied to another number of shares, or with another amount, than `quantity` gives.
+    fn odd_application(&self, known: &KnownAction, quantity: &Quantity) -> Option<String> {
+        let action = &known.action.id;
+        let Some(had) = self.had.get(&known.id) else {
+            let is_due = !quantity.is_zero() && known.applied_at.is_some() && known.is_in_force();
+            return is_due.then(|| format!("{action} was not applied to the {quantity} shares held"));
+        };
+        if had.quantity != *quantity {
+            return Some(format!("{action} was applied to {} shares, {quantity} were held", had.quantity));
+        }
+        let amount = match &known.action.kind {
+            CorporateActionKind::CashDividend { amount, .. } => amount.times(quantity),
+            _ => Money::zero(),
+        };
+        (had.amount != amount).then(|| format!("{action} pays {}, computed {amount}", had.amount))
+    }
+
+    /// Describes the late dividends that were applied in another way than the journal gives.
+    fn odd_late_dividends(&self) -> Vec<String> {
+        let odd = self.late_dividends.iter().filter_map(|late| {
+            let odd = self.odd_application(late.dividend, &late.held())?;
+            // Earlier versions paid for the shares held at the opening of the ex-date.
+            self.odd_application(late.dividend, &late.at_opening).and(Some(odd))
+        });
+        odd.collect()
+    }
+
     /// Compares what the portfolio has had with its journal and its totals.
     fn end(&mut self, row: &PortfolioRecord) -> Vec<String> {
-        let mut differences = Vec::new();
+        let mut differences = self.odd_late_dividends();
         let (mut total, mut receivable) = (Money::zero(), Money::zero());
         for had in self.had.values() {
             let lines = self.lines.remove(&had.action_id).unwrap_or_default();
@@ -943,10 +1006,10 @@ impl Unpriced {
         for stock in stocks::by_ids(tx, &missing.into_iter().collect::<Vec<_>>())? {
             let Some(on) = stock.delisted_on else { continue };
             if let Some((_, day, last)) = stocks::closes_on(tx, &[stock.id], on)?.pop() {
-                let splits = SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?);
+                let history = ActionHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?);
                 let last = AsTraded::new(last, calendar.basis(day));
                 let dates = wanted.iter().filter(|(id, date)| *id == stock.id && *date >= on);
-                closes.extend(dates.map(|of| (*of, splits.convert(last.clone(), calendar.basis(of.1)))));
+                closes.extend(dates.map(|of| (*of, history.convert(last.clone(), calendar.basis(of.1)))));
             }
         }
         let mut differences = Vec::new();

@@ -31,6 +31,12 @@ pub(super) struct Outcome {
     replayed: bool,
 }
 
+/// Whether a split or a dividend has changed prices that were converted at `at`.
+fn changes_prices(known: &KnownAction, at: Timestamp) -> bool {
+    let is_dividend = matches!(known.action.kind, CorporateActionKind::CashDividend { .. });
+    (known.effective_at > at || known.known_at > at) && (is_dividend || known.action.ratio().is_some())
+}
+
 /// The rows of a batch. The portfolios are locked.
 pub(super) struct Batch {
     /// When the decisions are made. All that takes effect by then has been applied to the portfolios.
@@ -176,15 +182,16 @@ impl Batch {
         }
     }
 
-    /// Refuses what was looked at before the stock's shares became others, and every order in a delisted stock.
+    /// Rejects an order whose price was read before a split or a dividend took effect or became known, and every order in a
+    /// delisted stock.
     fn check_stock(&self, seen: &Seen) -> Result<()> {
         let since = |known: &&KnownAction| {
             let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
-            known.stock_id == seen.stock.id && (known.effective_at > seen.asked_at || is_delisting)
+            known.stock_id == seen.stock.id && (changes_prices(known, seen.asked_at) || is_delisting)
         };
         for known in self.actions.iter().filter(since) {
             match known.action.kind {
-                CorporateActionKind::Split { .. } => {
+                CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {
                     return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
                 }
                 // One that was taken back.
@@ -193,9 +200,7 @@ impl Batch {
                     let symbol = seen.stock.listing.symbol.clone();
                     return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
                 }
-                CorporateActionKind::CashDividend { .. }
-                | CorporateActionKind::SymbolChange { .. }
-                | CorporateActionKind::CloseOut(_) => {}
+                CorporateActionKind::SymbolChange { .. } | CorporateActionKind::CloseOut(_) => {}
             }
         }
         Ok(())
@@ -320,19 +325,18 @@ impl Batch {
                 self.save_group(group, Vec::new());
                 Ok(Outcome { order: *order, replayed: false })
             }
-            Command::Work { order, moves, until, in_shares_of, .. } => {
+            Command::Work { order, moves, until, converted_at, .. } => {
                 let mut group = self.group_of(id, *order)?;
                 let outcome = Outcome { order: *order, replayed: false };
                 let stock = group.root().stock_id;
-                // Prices and orders are not in the same shares: the next pass has both anew.
-                let split_since = self.actions.iter().any(|known| {
-                    known.stock_id == stock
-                        && known.effective_at > *in_shares_of
-                        && known.action.ratio().is_some()
-                });
+                // A split or dividend since then: the next pass reads prices and orders again.
+                let is_outdated = self
+                    .actions
+                    .iter()
+                    .any(|known| known.stock_id == stock && changes_prices(known, *converted_at));
                 // Time goes on: an order of the day ends.
                 let moves = if self.hold(stock).is_some() { &[][..] } else { moves };
-                if split_since || !group.stirs(moves, *until, rules) {
+                if is_outdated || !group.stirs(moves, *until, rules) {
                     return Ok(outcome);
                 }
                 self.check_clock(last)?;

@@ -37,7 +37,7 @@ struct Read {
     at: Instant,
     noted: u64,
     since: Timestamp,
-    /// All that were not applied to everybody or have taken effect after `since`, in the order in which they do.
+    /// All that were not applied to everybody, or have taken effect or are known since `since`, in the order in which they do.
     actions: Vec<KnownAction>,
 }
 
@@ -46,7 +46,7 @@ impl News {
         Self { noted, read: None }
     }
 
-    /// Those that are due, and all that have taken effect after `since`: what a decision at `now` has to know.
+    /// Those that are due, and all that have taken effect or are known since `since`: what a decision at `now` has to know.
     pub fn at_hand(
         &mut self,
         tx: &mut Tx<'_>,
@@ -69,6 +69,7 @@ impl News {
                     known.effective_at <= now
                         && (known.applied_at.is_none()
                             || known.effective_at > since
+                            || known.known_at > since
                             || is_undecided
                             || is_delisting)
                 };

@@ -12,6 +12,7 @@ mod composition;
 mod corporate_actions;
 mod delistings;
 mod desk;
+mod dividends;
 mod ended_listings;
 mod harness;
 mod idempotency;

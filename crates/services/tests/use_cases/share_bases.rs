@@ -1,13 +1,16 @@
-//! Splits and the shares that prices are expressed in: every reader agrees, and the total value is continuous.
+//! What prices mean after splits and dividends: every reader agrees, and the total value is continuous.
 //!
-//! The reference model is one number: what a share of the first day is worth, which never changes. Splits, late closes
-//! and the order in which jobs and readers come change what one share is, and nothing else.
+//! The reference model is one number: what the portfolio is worth, which never changes. The market moves the price of a share at
+//! splits and dividends alone. These, late closes, late news, the end of the listing, its close-out, and the order in which jobs
+//! and readers come move value between shares, receivables and cash, and nothing else.
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::{Calendar, Freshness, OrderId, OrderStatus, Session, Side, SplitRatio, Timestamp};
+use domain::{Calendar, Freshness, OrderId, OrderStatus, PerShare, Session, Side, SplitRatio, Timestamp};
+use market_data::QuoteError;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use services::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::live::{Proof, Update, Wanted};
 use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
@@ -25,10 +28,49 @@ const TICKER: &str = "AAPL";
 struct Day {
     /// Takes effect at its opening.
     split: Option<&'static str>,
+    /// Its ex date: in percent of the price of after the split.
+    dividend: Option<i64>,
+    /// The dividend is announced after its opening, when there was a trade at the close of before.
+    news_is_late: bool,
     /// Its close is published one session later.
     close_is_late: bool,
     /// The job runs after its opening; otherwise readers come first.
     job_runs_first: bool,
+}
+
+impl Day {
+    fn ratio(&self) -> (i64, i64) {
+        let Some(ratio) = self.split else { return (1, 1) };
+        let ratio: SplitRatio = ratio.parse().unwrap();
+        (ratio.numerator.get().into(), ratio.denominator.get().into())
+    }
+
+    /// The price of after the split and the dividend, in cents; `None` when they are no whole cents.
+    fn terms(&self, price: i64) -> Option<(i64, i64)> {
+        let (new, old) = self.ratio();
+        let split = (price * old % new == 0).then_some(price * old / new)?;
+        let percent = self.dividend.unwrap_or(0);
+        (split * percent % 100 == 0).then_some((split, split * percent / 100))
+    }
+
+    fn actions(&self, ex_on: NaiveDate, price: i64) -> (Option<CorporateAction>, Option<CorporateAction>) {
+        let (_, dividend) = self.terms(price).unwrap();
+        let split = self.split.map(|ratio| split(ex_on, ratio.parse().unwrap()));
+        let dividend = PerShare::from_scaled(dividend, 2).map(|amount| {
+            let kind = CorporateActionKind::CashDividend { amount, pays_on: ex_on + Days::new(3) };
+            CorporateAction::new(symbol(TICKER), ex_on, kind)
+        });
+        (split, dividend)
+    }
+}
+
+/// What becomes of the shares after the last of the days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Listed,
+    Delisted,
+    ClosedOutForCash,
+    ExchangedForShares,
 }
 
 struct World {
@@ -36,8 +78,12 @@ struct World {
     sam: Investor,
     calendar: Calendar,
     working: Vec<OrderId>,
-    /// Old and new shares of one share of the first day.
+    /// What a share costs now, in cents.
+    price: i64,
+    /// New and old shares of one share of the first day.
     shares: (i64, i64),
+    /// What it cost on the days before, in shares of then.
+    closes: Vec<(NaiveDate, i64, (i64, i64))>,
     token: String,
 }
 
@@ -50,13 +96,16 @@ impl World {
         for session in [calendar.before(before.date), before] {
             prices.set_close(TICKER, session.date, &cents(BASE_CENTS));
         }
-        let (mut old, mut new) = (1, 1);
+        let mut price = BASE_CENTS;
         for (session, today) in days {
-            let Some(ratio) = today.split else { continue };
-            let ratio: SplitRatio = ratio.parse().unwrap();
-            prices.announce(moment("2026-11-01T00:00:00Z"), split(session.date, ratio));
-            (old, new) = (old * i64::from(ratio.denominator.get()), new * i64::from(ratio.numerator.get()));
-            prices.set_from(session.opens_at, TICKER, &cents(BASE_CENTS * old / new));
+            let (split, dividend) = today.actions(session.date, price);
+            let in_time = dividend.filter(|_| !today.news_is_late);
+            for action in split.into_iter().chain(in_time) {
+                prices.announce(moment("2026-11-01T00:00:00Z"), action);
+            }
+            let (split, dividend) = today.terms(price).unwrap();
+            price = split - dividend;
+            prices.set_from(session.opens_at, TICKER, &cents(price));
         }
         let exchange = Exchange::with(prices).await;
         exchange.clock.set(days[0].0.opens_at - TimeDelta::hours(1));
@@ -68,12 +117,13 @@ impl World {
         for (side, terms) in [(Side::Sell, "71999.99"), (Side::Buy, "18000.01")] {
             working.push(exchange.accepted(sam, gtc(side, TICKER, "1", limit(terms))).await);
         }
+        let closes = vec![(before.date, BASE_CENTS, (1, 1))];
         let token = exchange.create_token(sam.user, "test", Scope::Read, None).await.unwrap().1;
-        Self { exchange, sam, calendar, working, shares: (1, 1), token }
+        Self { exchange, sam, calendar, working, price: BASE_CENTS, shares: (1, 1), closes, token }
     }
 
     fn price(&self) -> String {
-        cents(BASE_CENTS * self.shares.0 / self.shares.1)
+        cents(self.price)
     }
 
     /// Goes through the days and lets every reader look at each stage of them.
@@ -81,17 +131,22 @@ impl World {
         let prices = self.exchange.prices.clone();
         let mut late: Option<(Session, String)> = None;
         for (session, today) in days {
-            if let Some(ratio) = today.split {
-                let ratio: SplitRatio = ratio.parse().unwrap();
-                self.shares.0 *= i64::from(ratio.denominator.get());
-                self.shares.1 *= i64::from(ratio.numerator.get());
-            }
+            let (_, dividend) = today.actions(session.date, self.price);
+            let ((new, old), (split, without)) = (today.ratio(), today.terms(self.price).unwrap());
+            self.shares = (self.shares.0 * new, self.shares.1 * old);
+            self.price = if today.news_is_late { split } else { split - without };
             let label = format!("{} {today:?}", session.date);
             self.exchange.clock.set(session.opens_at + TimeDelta::minutes(1));
             if today.job_runs_first {
                 self.exchange.work().await;
             }
             self.check(&format!("{label}, open")).await;
+            if let Some(dividend) = dividend.filter(|_| today.news_is_late) {
+                prices.announce(self.exchange.now(), dividend);
+                self.exchange.clock.set(self.exchange.now() + TimeDelta::seconds(1));
+                self.exchange.learn_corporate_actions().await.unwrap();
+                self.price -= without;
+            }
             self.exchange.work().await;
             self.check(&format!("{label}, after the job")).await;
 
@@ -101,9 +156,11 @@ impl World {
             if today.close_is_late {
                 prices.set_as_of(TICKER, Some(self.newest_close(session.opens_at)));
                 late = Some((*session, self.price()));
+                self.closes.push((session.date, self.price, self.shares));
             } else {
                 prices.set_as_of(TICKER, None);
                 prices.set_close(TICKER, session.date, &self.price());
+                self.closes.push((session.date, self.price, self.shares));
             }
             self.exchange.clock.set(match self.calendar {
                 Calendar::Xnys => session.closes_at + TimeDelta::hours(3),
@@ -114,6 +171,68 @@ impl World {
             self.exchange.work().await;
             self.check(&format!("{label}, after the snapshot")).await;
         }
+        if let Some((missing, close)) = late {
+            prices.set_as_of(TICKER, None);
+            prices.set_close(TICKER, missing.date, &close);
+        }
+    }
+
+    /// Ends the listing at the opening of the next session, and a session later what is left of it.
+    async fn end(&self, end: End) {
+        if end == End::Listed {
+            return;
+        }
+        let Self { exchange, sam, calendar, .. } = self;
+        let last = self.closes.last().unwrap().0;
+        let mut sessions = calendar.sessions(last + Days::new(1), day("2027-01-31"));
+        let ends_on = sessions.next().unwrap();
+        let last_traded_at = ends_on.opens_at - TimeDelta::microseconds(1);
+        let gone = CorporateAction::new(symbol(TICKER), ends_on.date, CorporateActionKind::Delisting);
+        exchange.prices.announce(exchange.now(), gone);
+        exchange.learn_corporate_actions().await.unwrap();
+        for (session, is_closed_out) in [(ends_on, false), (sessions.next().unwrap(), true)] {
+            exchange.clock.set(session.opens_at + TimeDelta::minutes(1));
+            exchange.work().await;
+            match calendar {
+                Calendar::Xnys => {
+                    exchange.prices.fail_for(TICKER, QuoteError::UnknownSymbol(symbol(TICKER)));
+                }
+                // The simulated market knows what it traded once.
+                Calendar::AroundTheClock => exchange.prices.set_as_of(TICKER, Some(last_traded_at)),
+            }
+            let label = format!("{}, {end:?}", session.date);
+            if is_closed_out {
+                self.close_out(end).await;
+            }
+            self.check_values(&label).await;
+            for id in &self.working {
+                let order = exchange.look(*sam, *id).await;
+                assert_eq!(order.status, OrderStatus::Canceled, "working order, {label}");
+            }
+            exchange.clock.set(session.closes_at + TimeDelta::hours(3));
+            exchange.work().await;
+            self.check_values(&format!("{label}, closed")).await;
+        }
+    }
+
+    async fn close_out(&self, end: End) {
+        let terms = match end {
+            End::Listed | End::Delisted => return,
+            End::ClosedOutForCash => CloseOutTerms::Cash { per_share: self.price().parse().unwrap() },
+            End::ExchangedForShares => {
+                let prices = &self.exchange.prices;
+                prices.set("MSFT", &self.price());
+                for session in self.calendar.sessions(day("2026-11-18"), day("2027-01-31")) {
+                    prices.set_close("MSFT", session.date, &self.price());
+                }
+                CloseOutTerms::Exchange { into: symbol("MSFT"), ratio: "1:1".parse().unwrap(), cash: None }
+            }
+        };
+        let by = CloseOutAuthor { name: "ada".to_owned(), request: None };
+        self.exchange.close_out(&symbol(TICKER), &terms, None, "Merged.", by).await.unwrap();
+        let holdings = self.exchange.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let held = holdings.valuation.holdings.iter().any(|one| one.listing.symbol == symbol(TICKER));
+        assert!(!held, "{end:?}");
     }
 
     fn newest_close(&self, at: Timestamp) -> Timestamp {
@@ -121,11 +240,16 @@ impl World {
     }
 
     async fn check(&self, label: &str) {
+        self.check_trading(label).await;
+        self.check_values(label).await;
+        self.check_stream(label).await;
+    }
+
+    async fn check_values(&self, label: &str) {
         let Self { exchange, sam, .. } = self;
         let (user, portfolio, ticker) = (sam.user, sam.portfolio, symbol(TICKER));
-        let expected = self.price();
         let quote = exchange.quote(&ticker).await.unwrap();
-        assert_eq!(quote.price, price(&expected), "quote, {label}");
+        assert_eq!(quote.price, price(&self.price()), "quote, {label}");
 
         let valued = exchange.valuation(user, portfolio).await.unwrap().valuation;
         self.assert_total(&valued.total_value, &format!("valuation, {label}"));
@@ -138,9 +262,28 @@ impl World {
         let newest = measured.points.last().unwrap();
         self.assert_total(&newest.close.total_value, &format!("performance, {label}"));
         self.assert_cents(newest.twr * 1e6, 0.0, &format!("time-weighted return, {label}"));
+        for row in exchange.rows(*sam).await {
+            self.assert_total(&row.total_value, &format!("snapshot of {}, {label}", row.date));
+        }
 
+        // A dividend stays in the prices of before it, and a split does not.
+        let bars = exchange.history(&ticker, HistoryRange::Month).await.unwrap();
+        assert!(!bars.is_empty(), "{label}");
+        for bar in bars {
+            let before = self.closes.iter().rev().find(|(date, ..)| *date <= bar.date);
+            let (_, close, (new, old)) = before.unwrap_or(&self.closes[0]);
+            let expected = (close * new * self.shares.1) as f64 / (old * self.shares.0) as f64;
+            self.assert_cents(bar.close.to_f64() * 100.0 / expected, 1.0, &format!("{bar:?}, {label}"));
+        }
+    }
+
+    async fn check_trading(&self, label: &str) {
+        let Self { exchange, sam, .. } = self;
+        let (user, portfolio, ticker) = (sam.user, sam.portfolio, symbol(TICKER));
+        let expected = self.price();
+        let quote = exchange.quote(&ticker).await.unwrap();
         let previewed = exchange.preview_order(user, portfolio, order(Side::Buy, TICKER, shares("1"))).await;
-        let placed = exchange.buy(*sam, TICKER, "0.5").await;
+        let placed = exchange.buy(*sam, TICKER, "1").await;
         let stock = exchange.stored_stock(&ticker).await.unwrap();
         let waits = exchange.trading_hold(&stock).await.unwrap().is_some();
         if waits {
@@ -175,12 +318,6 @@ impl World {
             }
         }
 
-        let bars = exchange.history(&ticker, HistoryRange::Month).await.unwrap();
-        assert!(
-            !bars.is_empty() && bars.iter().all(|bar| bar.close == price(&expected)),
-            "{label}: {bars:?}"
-        );
-
         exchange.match_orders().await.unwrap();
         for id in &self.working {
             assert_eq!(
@@ -188,10 +325,6 @@ impl World {
                 OrderStatus::Accepted,
                 "working order, {label}"
             );
-        }
-        self.check_stream(label).await;
-        for row in exchange.rows(*sam).await {
-            self.assert_total(&row.total_value, &format!("snapshot of {}, {label}", row.date));
         }
     }
 
@@ -239,12 +372,16 @@ fn sessions(calendar: Calendar, days: Vec<Day>) -> Vec<(Session, Day)> {
     sessions.zip(days).collect()
 }
 
-async fn live_through(freshness: Freshness, calendar: Calendar, days: Vec<Day>) {
+async fn live_through(freshness: Freshness, calendar: Calendar, days: Vec<Day>, end: End) {
     let mut days = sessions(calendar, days);
-    // Only a source of closing prices publishes a close late.
-    days.iter_mut().for_each(|(_, day)| day.close_is_late &= freshness == Freshness::EndOfDay);
+    // Only a source of closing prices publishes a close late, and has prices of before a dividend on its day.
+    for (_, day) in &mut days {
+        day.close_is_late &= freshness == Freshness::EndOfDay;
+        day.news_is_late &= freshness == Freshness::EndOfDay;
+    }
     let mut world = World::new(freshness, calendar, &days).await;
     world.live(&days).await;
+    world.end(end).await;
     world.exchange.assert_books_balance().await;
 }
 
@@ -259,7 +396,8 @@ async fn a_split_before_its_first_close_is_converted_once_by_every_reader() {
     for (freshness, calendar) in MARKETS {
         for ratio in ["10:1", "1:10", "3:2"] {
             let ex_day = Day { split: Some(ratio), ..Day::default() };
-            live_through(freshness, calendar, vec![Day::default(), ex_day, Day::default()]).await;
+            live_through(freshness, calendar, vec![Day::default(), ex_day, Day::default()], End::Listed)
+                .await;
         }
     }
 }
@@ -268,7 +406,29 @@ async fn a_split_before_its_first_close_is_converted_once_by_every_reader() {
 async fn a_late_close_on_the_ex_day_changes_no_value() {
     for ratio in ["10:1", "1:10"] {
         let late = Day { split: Some(ratio), close_is_late: true, ..Day::default() };
-        live_through(Freshness::EndOfDay, Calendar::Xnys, vec![Day::default(), late, Day::default()]).await;
+        let days = vec![Day::default(), late, Day::default()];
+        live_through(Freshness::EndOfDay, Calendar::Xnys, days, End::Listed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_dividend_before_its_first_close_is_counted_once_by_every_reader() {
+    for (freshness, calendar) in MARKETS {
+        for news_is_late in [false, true] {
+            let ex_day = Day { dividend: Some(2), news_is_late, close_is_late: true, ..Day::default() };
+            let days = vec![Day::default(), ex_day, Day::default(), Day::default(), Day::default()];
+            live_through(freshness, calendar, days, End::Listed).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_listing_and_its_close_out_change_no_value() {
+    for (freshness, calendar) in MARKETS {
+        for end in [End::Delisted, End::ClosedOutForCash, End::ExchangedForShares] {
+            let ex_day = Day { dividend: Some(1), close_is_late: true, ..Day::default() };
+            live_through(freshness, calendar, vec![Day::default(), ex_day], end).await;
+        }
     }
 }
 
@@ -277,32 +437,40 @@ fn any_day() -> impl Strategy<Value = Day> {
         3 => Just(None),
         2 => prop::sample::select(vec!["2:1", "10:1", "1:10", "3:2", "2:3", "1:2", "5:1", "1:5"]).prop_map(Some),
     ];
-    (split, any::<bool>(), any::<bool>()).prop_map(|(split, close_is_late, job_runs_first)| Day {
-        split,
-        close_is_late,
-        job_runs_first,
-    })
+    let dividend = prop_oneof![3 => Just(None), 1 => Just(Some(1)), 1 => Just(Some(2))];
+    (split, dividend, any::<[bool; 3]>()).prop_map(
+        |(split, dividend, [news_is_late, close_is_late, job_runs_first])| Day {
+            split,
+            dividend,
+            news_is_late,
+            close_is_late,
+            job_runs_first,
+        },
+    )
 }
 
 #[test]
-fn random_splits_and_late_closes_leave_the_total_value_continuous() {
+fn random_actions_and_late_closes_leave_the_total_value_continuous() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config = ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() };
-    let histories = (0..MARKETS.len(), prop::collection::vec(any_day(), 3..6));
-    let keeps_prices_on_the_tick = |(_, days): &(usize, Vec<Day>)| {
+    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
+    let ends = [End::Listed, End::Delisted, End::ClosedOutForCash, End::ExchangedForShares];
+    let histories =
+        (0..MARKETS.len(), prop::collection::vec(any_day(), 3..6), prop::sample::select(ends.to_vec()));
+    let keeps_prices_on_the_tick = |(_, days, _): &(usize, Vec<Day>, End)| {
         let mut price = BASE_CENTS;
-        days.iter().filter_map(|day| day.split).all(|ratio| {
-            let ratio: SplitRatio = ratio.parse().unwrap();
-            let scaled = price * i64::from(ratio.denominator.get());
-            price = scaled / i64::from(ratio.numerator.get());
-            scaled % i64::from(ratio.numerator.get()) == 0 && (1_000..100_000_000).contains(&price)
+        days.iter().all(|day| match day.terms(price) {
+            Some((split, dividend)) => {
+                price = split - dividend;
+                (1_000..100_000_000).contains(&price)
+            }
+            None => false,
         })
     };
     let histories = histories.prop_filter("prices on the tick", keeps_prices_on_the_tick);
     TestRunner::new(config)
-        .run(&histories, |(market, days)| {
+        .run(&histories, |(market, days, end)| {
             let (freshness, calendar) = MARKETS[market];
-            runtime.block_on(live_through(freshness, calendar, days));
+            runtime.block_on(live_through(freshness, calendar, days, end));
             Ok(())
         })
         .unwrap();

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta};
 use domain::calendar::EXCHANGE_ZONE;
-use domain::{Calendar, Freshness, OrderStatus, OrderTerms, Side, Timestamp, TradingMode, TransactionType};
+use domain::{
+    Calendar, CorporateActionKind, Freshness, KnownAction, OrderStatus, OrderTerms, Side, Timestamp,
+    TradingMode, TransactionType,
+};
 use market_data::ListedStock;
+use persistence::corporate_actions;
 use services::testing::FixedPrices;
 use services::{Clock, Error, Services, TradingConfig};
 use wiremock::matchers::any;
@@ -29,6 +33,7 @@ const STEP: TimeDelta = TimeDelta::minutes(30);
 /// Two shares for one on Wednesday; a dividend on Thursday; half of the price lost on Tuesday.
 const SPLIT: (usize, &str) = (3, "2026-12-09");
 const DIVIDEND: (usize, &str, &str) = (10, "2026-12-10", "0.50");
+const DIVIDEND_CENTS: u64 = 50;
 const CRASH: (usize, &str) = (17, "2026-12-08");
 
 /// How the prices truly go: the same whoever asks.
@@ -338,17 +343,39 @@ fn cents(price: &domain::Price) -> u64 {
 }
 
 impl Week {
-    /// What a fill may have been made at: the price of the time that its receipt names, in new shares once the split is
-    /// known.
-    fn true_price(&self, stock: usize, quoted_at: Timestamp, knows_of_split: bool) -> u64 {
+    /// The price that a fill must have: that of the time in its receipt, in new shares once the split is known, and less the
+    /// dividend on its ex-date once that is known.
+    fn true_price(
+        &self,
+        stock: usize,
+        (quoted_at, filled_at): (Timestamp, Timestamp),
+        knows_of_split: bool,
+        dividend_known_at: Option<Timestamp>,
+    ) -> u64 {
+        let opening = |on: &str| Calendar::Xnys.session(day(on)).unwrap().opens_at;
         let cents = self.provider.true_price(stock, quoted_at);
-        let split = Calendar::Xnys.session(day(SPLIT.1)).unwrap().opens_at;
-        if stock == SPLIT.0 && quoted_at < split && knows_of_split { cents / 2 } else { cents }
+        let (split, ex) = (opening(SPLIT.1), opening(DIVIDEND.1));
+        let is_known = dividend_known_at.is_some_and(|at| at <= filled_at);
+        if stock == SPLIT.0 && quoted_at < split && knows_of_split {
+            cents / 2
+        } else if stock == DIVIDEND.0 && quoted_at < ex && filled_at >= ex && is_known {
+            cents - DIVIDEND_CENTS
+        } else {
+            cents
+        }
+    }
+
+    async fn dividend_known_at(&self) -> Option<Timestamp> {
+        let all = self.exchange.store().read(|tx| Ok::<_, Error>(corporate_actions::all(tx)?));
+        let of_dividend =
+            |known: &KnownAction| matches!(known.action.kind, CorporateActionKind::CashDividend { .. });
+        all.await.unwrap().iter().find(|known| of_dividend(known)).map(|known| known.known_at)
     }
 
     /// Every order was filled at a price that was allowed for it. Answers how many market orders have ended without.
     async fn assert_fills_are_allowed(&self) -> usize {
         let mut unfilled = 0;
+        let dividend_known_at = self.dividend_known_at().await;
         for who in &self.users {
             let journal = self.exchange.journal(*who).await;
             let split = journal.iter().find(|entry| entry.transaction_type == TransactionType::Split);
@@ -362,8 +389,9 @@ impl Week {
                     let told = format!("{order:?} {fill:?}");
                     let price = self.true_price(
                         number(order.symbol.as_str()),
-                        receipt.quoted_at,
+                        (receipt.quoted_at, fill.timestamp),
                         split.is_some_and(|split| fill.id > Some(split)),
+                        dividend_known_at,
                     );
                     assert_eq!(cents(&receipt.quoted_price), price, "{told}");
                     assert_eq!(fill.price.as_ref(), Some(&receipt.quoted_price), "{told}");
