@@ -1,4 +1,4 @@
--- Decimals are NUMERIC and instants TIMESTAMPTZ here; the same columns are TEXT on SQLite.
+-- Decimals are NUMERIC and times TIMESTAMPTZ; the same columns are TEXT on SQLite.
 
 CREATE TABLE installation (
     key TEXT PRIMARY KEY,

@@ -1,5 +1,5 @@
--- Orders that work: every type and time in force, reservations, orders that belong together, receipts with the quoted
--- price; portfolios that were reset.
+-- Working orders: all types and times in force, reservations, groups of orders, receipts with the quoted price; archived
+-- portfolios.
 
 ALTER TABLE portfolios ADD COLUMN reserved_cash NUMERIC NOT NULL DEFAULT 0;
 ALTER TABLE portfolios ADD COLUMN archived_at TIMESTAMPTZ;
@@ -52,10 +52,10 @@ ALTER TABLE transactions DISABLE TRIGGER transactions_append_only;
 UPDATE transactions SET quoted_price = price WHERE transaction_type IN ('buy', 'sell');
 ALTER TABLE transactions ENABLE TRIGGER transactions_append_only;
 ALTER TABLE transactions ADD CHECK (transaction_type NOT IN ('buy', 'sell') OR quoted_price IS NOT NULL);
--- No query asks for it.
+-- No query uses this index.
 DROP INDEX transactions_stock;
 
--- Checking a reference costs as much as writing the row. Stocks are never deleted, and an order is written together with
--- its fills; what keeps rows to their portfolio, and lets them go with it, stays.
+-- Checking a foreign key costs as much as writing the row. Stocks are never deleted, and an order is written together with
+-- its fills. The foreign keys to the portfolio, which delete its rows with it, remain.
 ALTER TABLE orders DROP CONSTRAINT orders_stock_id_fkey;
 ALTER TABLE transactions DROP CONSTRAINT transactions_stock_id_fkey, DROP CONSTRAINT transactions_order_id_fkey;

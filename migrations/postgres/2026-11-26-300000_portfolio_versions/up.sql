@@ -1,7 +1,7 @@
--- Rises with every change of a portfolio, its positions, its orders and its journal: who remembers what it read asks
--- for this number alone to know whether it still holds.
+-- Raised by every change of a portfolio, its positions, orders and journal, so that a process can check with this number
+-- whether its cached books are current.
 ALTER TABLE portfolios ADD COLUMN version BIGINT NOT NULL DEFAULT 0;
 
--- Rows that each order writes anew: with room on their pages the new row needs no entry in any index.
+-- Each order updates these rows. With free space on their pages, an update needs no new index entries.
 ALTER TABLE portfolios SET (fillfactor = 80);
 ALTER TABLE positions SET (fillfactor = 80);

@@ -1,4 +1,4 @@
--- Reversals stay as lines about cash alone; positions that they changed are not what the older program computes.
+-- Reversals stay as lines about cash only; the older program computes other positions than they have led to.
 DROP INDEX transactions_reverses;
 ALTER TABLE transactions DISABLE TRIGGER transactions_append_only;
 UPDATE transactions SET stock_id = NULL, quantity = NULL, quantity_before = NULL, realized_pnl = NULL,

@@ -1,19 +1,19 @@
--- Splits that prices confirm or contradict, and reversals: lines of the journal that take earlier lines back.
+-- Splits that prices confirm or contradict, and reversals: lines of the journal that reverse earlier lines.
 
 ALTER TABLE corporate_actions ADD COLUMN confirmation TEXT
     CHECK (confirmation IN ('awaiting', 'confirmed', 'suspended', 'withdrawn'));
 -- The last accepted price before the split, in the shares of its market time.
 ALTER TABLE corporate_actions ADD COLUMN reference_price NUMERIC;
 ALTER TABLE corporate_actions ADD COLUMN reference_at TIMESTAMPTZ;
--- The price that the split led to expect and the first one after it, in the shares after it.
+-- The expected price and the first price after the split, in new shares.
 ALTER TABLE corporate_actions ADD COLUMN expected_price NUMERIC;
 ALTER TABLE corporate_actions ADD COLUMN found_price NUMERIC;
 ALTER TABLE corporate_actions ADD COLUMN decided_by TEXT
     CHECK (decided_by IN ('price', 'news', 'administrator'));
 ALTER TABLE corporate_actions ADD COLUMN decided_at TIMESTAMPTZ;
--- In an administrator's words.
+-- The administrator's reason.
 ALTER TABLE corporate_actions ADD COLUMN decision_reason TEXT;
--- When everybody had their old shares again.
+-- When the split was reversed in all portfolios.
 ALTER TABLE corporate_actions ADD COLUMN reversed_at TIMESTAMPTZ;
 UPDATE corporate_actions SET confirmation = CASE WHEN applied_at IS NULL THEN 'awaiting' ELSE 'confirmed' END
     WHERE kind = 'split';
@@ -21,7 +21,7 @@ CREATE INDEX corporate_actions_undecided ON corporate_actions (effective_at) WHE
 
 ALTER TABLE portfolio_actions ADD COLUMN reversed_at TIMESTAMPTZ;
 
--- What a split has changed of open orders, as it was before: for when the split is taken back.
+-- The state of open orders before a split changed them, for a reversal of the split.
 CREATE TABLE orders_before_splits (
     action_id BIGINT NOT NULL REFERENCES corporate_actions (id),
     order_id TEXT NOT NULL REFERENCES orders (id) ON DELETE CASCADE,

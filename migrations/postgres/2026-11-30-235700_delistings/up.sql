@@ -1,4 +1,4 @@
--- Evidence that a stock is not listed any more, one row for each day on which it was seen; and what administrators decided.
+-- Evidence that a stock is no longer listed, one row per stock, kind and day; and decisions of administrators.
 CREATE TABLE delisting_evidence (
     stock_id BIGINT NOT NULL REFERENCES stocks (id) ON DELETE CASCADE,
     kind TEXT NOT NULL CHECK (kind IN ('not_listed', 'listed_as_delisted', 'not_found')),
@@ -6,13 +6,14 @@ CREATE TABLE delisting_evidence (
     seen_on DATE NOT NULL,
     seen_at TIMESTAMPTZ NOT NULL,
     source TEXT NOT NULL,
-    -- Of 'listed_as_delisted': the day that the table tells.
+    -- For 'listed_as_delisted': the day in the table.
     delisted_on DATE,
     PRIMARY KEY (stock_id, kind, seen_on),
     CHECK ((kind = 'listed_as_delisted') = (delisted_on IS NOT NULL))
 );
 
--- Evidence that an administrator refused: none counts until the stock has a price or is listed again.
+-- Stocks whose delisting an administrator has refused: evidence does not count until the stock has a price or is listed
+-- again.
 CREATE TABLE delisting_refusals (
     stock_id BIGINT PRIMARY KEY NOT NULL REFERENCES stocks (id) ON DELETE CASCADE,
     refused_at TIMESTAMPTZ NOT NULL,
@@ -20,5 +21,5 @@ CREATE TABLE delisting_refusals (
     reason TEXT NOT NULL
 );
 
--- The name of the administrator who decided on an action.
+-- The name of the administrator who has decided on an action.
 ALTER TABLE corporate_actions ADD COLUMN administrator TEXT;

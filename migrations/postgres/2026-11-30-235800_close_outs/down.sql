@@ -1,4 +1,4 @@
--- What was closed out stays as lines about cash alone; positions that it changed are not what the older program computes.
+-- Close-outs stay as lines about cash only; the older program computes other positions than they have led to.
 ALTER TABLE transactions DROP CONSTRAINT transactions_exchange;
 ALTER TABLE transactions DROP CONSTRAINT transactions_close_out;
 ALTER TABLE transactions DROP CONSTRAINT transactions_realized;

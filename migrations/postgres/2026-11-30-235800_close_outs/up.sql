@@ -1,15 +1,15 @@
--- Close-outs of delisted stocks: everybody's shares are given for cash, for shares of another stock, or for nothing.
+-- Close-outs of delisted stocks: all holders exchange their shares for cash, for shares of another stock, or for nothing.
 
 ALTER TABLE corporate_actions DROP CONSTRAINT corporate_actions_kind_check;
 ALTER TABLE corporate_actions ADD CONSTRAINT corporate_actions_kind_check
     CHECK (kind IN ('split', 'cash_dividend', 'symbol_change', 'delisting', 'close_out'));
 ALTER TABLE corporate_actions ADD COLUMN close_out TEXT CHECK (close_out IN ('cash', 'write_off', 'exchange'));
--- For each share given.
+-- Cash per share.
 ALTER TABLE corporate_actions ADD COLUMN cash_per_share NUMERIC CHECK (cash_per_share > 0);
--- New shares and shares given, '1:2' for one new share for each two.
+-- New shares : old shares; '1:2' is one new share for two old ones.
 ALTER TABLE corporate_actions ADD COLUMN exchange_ratio TEXT;
 ALTER TABLE corporate_actions ADD COLUMN into_stock_id BIGINT REFERENCES stocks (id);
--- Its symbol when that was decided.
+-- Its symbol at the time of the decision.
 ALTER TABLE corporate_actions ADD COLUMN into_symbol TEXT;
 ALTER TABLE corporate_actions ADD CONSTRAINT corporate_actions_close_out
     CHECK ((kind = 'close_out') = (close_out IS NOT NULL));

@@ -1,5 +1,5 @@
--- Bars that earlier versions stored of Yahoo are in the shares of the day on which they were fetched, and not in those of
--- their own days. They are told apart, used for no conversion, and replaced as the source tells them again.
+-- Earlier versions stored Yahoo's bars in the shares of the day on which they were fetched. These bars get another source,
+-- are not used, and are replaced when they are fetched again.
 UPDATE price_bars SET source = 'yahoo/adjusted' WHERE source = 'yahoo';
 
 -- A price may be in other shares than the accepted one.

@@ -1,7 +1,7 @@
--- The day on which a stock was first traded, as its source tells it: with the name it tells companies apart.
+-- The day on which a stock was first traded, from its source. With the name, it identifies the company.
 ALTER TABLE stocks ADD COLUMN listed_on DATE;
 
 ALTER TABLE listings ADD COLUMN listed_on DATE;
 
--- The day from which on the symbol of a stock belongs to another company. The stock has another symbol since.
+-- The day from which on a stock's former symbol belongs to another company. The stock has another symbol since then.
 ALTER TABLE stocks ADD COLUMN replaced_on DATE;

@@ -1,5 +1,5 @@
--- Decimals are canonical TEXT and instants fixed-width UTC TEXT here; the same columns are NUMERIC and TIMESTAMPTZ
--- on PostgreSQL.
+-- Decimals are canonical TEXT and times UTC TEXT of fixed width; the same columns are NUMERIC and TIMESTAMPTZ on
+-- PostgreSQL.
 
 CREATE TABLE installation (
     key TEXT PRIMARY KEY NOT NULL,

@@ -1,5 +1,5 @@
--- The tables of before know only orders that have filled, and none that belong together. What has filled in part counts
--- as filled, so that the journal keeps its trades.
+-- The earlier tables have only filled orders and no groups. Partly filled orders count as filled, so that the journal keeps
+-- its trades.
 UPDATE orders SET parent_order_id = NULL, replaces = NULL, order_type = 'market', limit_price = NULL,
     stop_price = NULL, trail_price = NULL, trail_percent = NULL, status = 'filled',
     filled_at = coalesce(filled_at, canceled_at, last_matched_at)

@@ -1,8 +1,8 @@
--- Orders that work: every type and time in force, reservations, orders that belong together, receipts with the quoted
--- price; portfolios that were reset. SQLite cannot change a column's constraints, so two tables are made anew.
+-- Working orders: all types and times in force, reservations, groups of orders, receipts with the quoted price; archived
+-- portfolios. SQLite cannot change a column's constraints, so two tables are created again.
 --
--- Checking a reference costs as much as writing the row. Stocks are never deleted, and an order is written together with
--- its fills; what keeps rows to their portfolio, and lets them go with it, stays.
+-- Checking a foreign key costs as much as writing the row. Stocks are never deleted, and an order is written together with
+-- its fills. The foreign keys to the portfolio, which delete its rows with it, remain.
 
 ALTER TABLE portfolios ADD COLUMN reserved_cash TEXT NOT NULL DEFAULT '0.00' CHECK (reserved_cash NOT LIKE '-%');
 ALTER TABLE portfolios ADD COLUMN archived_at TEXT;
@@ -87,12 +87,12 @@ SELECT id, portfolio_id, stock_id, order_id, transaction_type, quantity, price, 
     timestamp, quote_source, quoted_at, fill_rule, price
 FROM transactions;
 
--- An id is not given twice, be its line deleted.
+-- The id of a deleted line is not used again.
 DELETE FROM sqlite_sequence WHERE name = 'new_transactions';
 INSERT INTO sqlite_sequence (name, seq)
 SELECT 'new_transactions', seq FROM sqlite_sequence WHERE name = 'transactions';
 
--- The one that refers to the other goes first.
+-- The table that refers to the other is dropped first.
 DROP TABLE transactions;
 DROP TABLE orders;
 ALTER TABLE new_orders RENAME TO orders;

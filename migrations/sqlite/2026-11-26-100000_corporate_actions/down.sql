@@ -1,5 +1,5 @@
--- The journal of before knows no corporate actions: what they brought or cost in cash stays, as cash paid in or out.
--- Shares that splits made are in the positions and no more in the journal.
+-- The earlier journal has no corporate actions: their cash stays, as deposits and withdrawals.
+-- Shares from splits are in the positions, but no longer in the journal.
 CREATE TABLE old_transactions (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     portfolio_id BIGINT NOT NULL REFERENCES portfolios (id) ON DELETE CASCADE,

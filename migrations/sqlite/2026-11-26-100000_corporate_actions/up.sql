@@ -1,10 +1,10 @@
--- Splits, dividends, new symbols and ends of listings: what is known of them, and what they have done to whom.
--- SQLite cannot change a column's constraints, so the journal is made anew.
+-- Splits, dividends, new symbols and delistings: the known actions, and what they have changed in each portfolio.
+-- SQLite cannot change a column's constraints, so the journal is created again.
 
 CREATE TABLE corporate_actions (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     stock_id BIGINT NOT NULL REFERENCES stocks (id),
-    -- The source's name for it: it is known once, however often it is told.
+    -- The source's id of the action, so that it is stored only once.
     action_key TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL CHECK (kind IN ('split', 'cash_dividend', 'symbol_change', 'delisting')),
     symbol TEXT NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE corporate_actions (
     pays_at TEXT,
     new_symbol TEXT,
     known_at TEXT NOT NULL,
-    -- When everybody had it.
+    -- When it was applied to all portfolios.
     applied_at TEXT,
     CHECK ((kind = 'split') = (split_ratio IS NOT NULL)),
     CHECK ((kind = 'cash_dividend') = (per_share IS NOT NULL)),
@@ -28,16 +28,16 @@ CREATE INDEX corporate_actions_stock ON corporate_actions (stock_id, ex_on);
 CREATE INDEX corporate_actions_effective ON corporate_actions (effective_at);
 CREATE INDEX corporate_actions_due ON corporate_actions (effective_at) WHERE applied_at IS NULL;
 
--- One row for each portfolio that an action has been applied to: there is no second time.
+-- One row for each portfolio to which an action was applied, so that it is applied only once.
 CREATE TABLE portfolio_actions (
     portfolio_id BIGINT NOT NULL REFERENCES portfolios (id) ON DELETE CASCADE,
     action_id BIGINT NOT NULL REFERENCES corporate_actions (id),
-    -- Shares held when it took effect, in shares of before a split.
+    -- Shares held when the action took effect; for a split, before the split.
     quantity TEXT NOT NULL CHECK (quantity NOT LIKE '-%'),
-    -- What a dividend pays.
+    -- The amount of a dividend.
     amount TEXT NOT NULL CHECK (amount NOT LIKE '-%'),
     booked_at TEXT NOT NULL,
-    -- Of a dividend, once it has been paid.
+    -- For a dividend: when it was paid.
     paid_at TEXT,
     PRIMARY KEY (portfolio_id, action_id)
 );
@@ -47,7 +47,7 @@ CREATE INDEX portfolio_actions_unpaid ON portfolio_actions (action_id, portfolio
 CREATE TABLE former_symbols (
     symbol TEXT NOT NULL,
     stock_id BIGINT NOT NULL REFERENCES stocks (id),
-    -- The first day of the new one.
+    -- The first day of the new symbol.
     until_on DATE NOT NULL,
     PRIMARY KEY (symbol, until_on)
 );
@@ -98,7 +98,7 @@ SELECT id, portfolio_id, stock_id, order_id, transaction_type, quantity, price, 
     timestamp, quote_source, quoted_at, fill_rule, quoted_price, NULL, NULL, NULL, NULL, NULL
 FROM transactions;
 
--- An id is not given twice, be its line deleted.
+-- The id of a deleted line is not used again.
 DELETE FROM sqlite_sequence WHERE name = 'new_transactions';
 INSERT INTO sqlite_sequence (name, seq)
 SELECT 'new_transactions', seq FROM sqlite_sequence WHERE name = 'transactions';

@@ -1,2 +1,2 @@
--- Who comes back to a stream asks for the orders that have ended since.
+-- A client that reconnects to a stream gets the orders that have ended since then.
 CREATE INDEX orders_ended ON orders (portfolio_id, canceled_at) WHERE canceled_at IS NOT NULL;

@@ -1,15 +1,15 @@
--- What all processes of a deployment must know of a provider of real prices: how many calls it was sent, when it may be
--- sent the next, who is asking for what, and what was found; and the table of listings that searches run on.
+-- What all processes must know about a provider of real prices: how many calls were made, when the next one may be made,
+-- which process asks for which symbol, and the answers; and the table of listings for searches.
 
--- Calls counted in a span of time: a minute, a day in New York by pot and by user. The key names it.
+-- Calls counted per minute, per day (New York) and purpose, and per day and user. The key contains the period.
 CREATE TABLE provider_budget (
     key TEXT PRIMARY KEY NOT NULL,
     used BIGINT NOT NULL CHECK (used >= 0),
     ends_at TEXT NOT NULL
 );
 
--- next_call_at is the next free place in the queue of calls, also when the provider is to be left alone until then;
--- parked_until and the last failure are for people to see.
+-- next_call_at is the earliest time of the next call, also if calls are paused; parked_until and the last failure are shown
+-- to administrators.
 CREATE TABLE providers (
     name TEXT PRIMARY KEY NOT NULL,
     next_call_at TEXT NOT NULL,
@@ -19,14 +19,14 @@ CREATE TABLE providers (
     last_error TEXT
 );
 
--- Who asks for a symbol; the others wait for what is found.
+-- The process that asks for a symbol; the others wait for its answer.
 CREATE TABLE provider_leases (
     name TEXT PRIMARY KEY NOT NULL,
     holder TEXT NOT NULL,
     ends_at TEXT NOT NULL
 );
 
--- The newest quote that some process got, so that no other has to ask, and none after a restart.
+-- The newest quote that any process has fetched, so that neither other processes nor a restart fetch it again.
 CREATE TABLE provider_quotes (
     symbol TEXT PRIMARY KEY NOT NULL,
     source TEXT NOT NULL,
@@ -40,8 +40,8 @@ CREATE TABLE provider_quotes (
     fetched_at TEXT NOT NULL
 );
 
--- Stocks and funds as a provider lists them. What is gone from its newest table stays, as delisted. search_words is the
--- name in small letters, one blank before each word.
+-- Stocks and funds as a provider lists them. Stocks that are missing in the newest table stay, as delisted. search_words
+-- is the name in lower case, with one space before each word.
 CREATE TABLE listings (
     symbol TEXT PRIMARY KEY NOT NULL,
     company_name TEXT NOT NULL,

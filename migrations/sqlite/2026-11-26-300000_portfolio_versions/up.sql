@@ -1,3 +1,3 @@
--- Rises with every change of a portfolio, its positions, its orders and its journal: who remembers what it read asks
--- for this number alone to know whether it still holds.
+-- Raised by every change of a portfolio, its positions, orders and journal, so that a process can check with this number
+-- whether its cached books are current.
 ALTER TABLE portfolios ADD COLUMN version BIGINT NOT NULL DEFAULT 0;

@@ -1,5 +1,5 @@
--- What a form's answer leaves for the page that the browser is redirected to: a message, or the form that was refused.
--- The content is encrypted with a key that is made from the id; only the id's hash is here.
+-- Content for the page to which the answer to a form redirects: a message, or a refused form. It is encrypted with a key
+-- that is derived from the id; the table contains only a hash of the id.
 CREATE TABLE flash_messages (
     id_hash TEXT PRIMARY KEY NOT NULL,
     owner TEXT NOT NULL,

@@ -1,4 +1,5 @@
--- Tokens of the scope admin: for the calls of administrators. SQLite changes a check only with the table.
+-- Tokens with the scope admin, for the addresses for administrators. SQLite cannot change a check, so the table is
+-- created again.
 CREATE TABLE api_tokens_new (
     id TEXT PRIMARY KEY NOT NULL,
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,

@@ -1,4 +1,4 @@
--- Reversals stay as lines about cash alone; positions that they changed are not what the older program computes.
+-- Reversals stay as lines about cash only; the older program computes other positions than they have led to.
 CREATE TABLE old_transactions (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     portfolio_id BIGINT NOT NULL REFERENCES portfolios (id) ON DELETE CASCADE,

@@ -1,19 +1,19 @@
--- Splits that prices confirm or contradict, and reversals: lines of the journal that take earlier lines back.
+-- Splits that prices confirm or contradict, and reversals: lines of the journal that reverse earlier lines.
 
 ALTER TABLE corporate_actions ADD COLUMN confirmation TEXT
     CHECK (confirmation IN ('awaiting', 'confirmed', 'suspended', 'withdrawn'));
 -- The last accepted price before the split, in the shares of its market time.
 ALTER TABLE corporate_actions ADD COLUMN reference_price TEXT;
 ALTER TABLE corporate_actions ADD COLUMN reference_at TEXT;
--- The price that the split led to expect and the first one after it, in the shares after it.
+-- The expected price and the first price after the split, in new shares.
 ALTER TABLE corporate_actions ADD COLUMN expected_price TEXT;
 ALTER TABLE corporate_actions ADD COLUMN found_price TEXT;
 ALTER TABLE corporate_actions ADD COLUMN decided_by TEXT
     CHECK (decided_by IN ('price', 'news', 'administrator'));
 ALTER TABLE corporate_actions ADD COLUMN decided_at TEXT;
--- In an administrator's words.
+-- The administrator's reason.
 ALTER TABLE corporate_actions ADD COLUMN decision_reason TEXT;
--- When everybody had their old shares again.
+-- When the split was reversed in all portfolios.
 ALTER TABLE corporate_actions ADD COLUMN reversed_at TEXT;
 UPDATE corporate_actions SET confirmation = CASE WHEN applied_at IS NULL THEN 'awaiting' ELSE 'confirmed' END
     WHERE kind = 'split';
@@ -21,7 +21,7 @@ CREATE INDEX corporate_actions_undecided ON corporate_actions (effective_at) WHE
 
 ALTER TABLE portfolio_actions ADD COLUMN reversed_at TEXT;
 
--- What a split has changed of open orders, as it was before: for when the split is taken back.
+-- The state of open orders before a split changed them, for a reversal of the split.
 CREATE TABLE orders_before_splits (
     action_id BIGINT NOT NULL REFERENCES corporate_actions (id),
     order_id TEXT NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
@@ -35,7 +35,7 @@ CREATE TABLE orders_before_splits (
 );
 CREATE INDEX orders_before_splits_order ON orders_before_splits (order_id);
 
--- SQLite cannot change a table's checks, so the journal is made anew.
+-- SQLite cannot change a table's checks, so the journal is created again.
 CREATE TABLE new_transactions (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     portfolio_id BIGINT NOT NULL REFERENCES portfolios (id) ON DELETE CASCADE,
@@ -80,7 +80,7 @@ SELECT id, portfolio_id, stock_id, order_id, transaction_type, quantity, price, 
     quantity_before, per_share, NULL
 FROM transactions;
 
--- An id is not given twice, be its line deleted.
+-- The id of a deleted line is not used again.
 DELETE FROM sqlite_sequence WHERE name = 'new_transactions';
 INSERT INTO sqlite_sequence (name, seq)
 SELECT 'new_transactions', seq FROM sqlite_sequence WHERE name = 'transactions';

@@ -1,6 +1,6 @@
--- Fills are rounded cumulatively per order. Each line of a trade says by which rule its amount was rounded; NULL is the rule
--- before, by which each fill was rounded alone. From now on orders.filled_amount is the exact sum of quantity × price; what
--- was booked before counts as exact.
+-- Fills are rounded cumulatively per order. Each line of a trade has the rule by which its amount was rounded; NULL is the
+-- earlier rule, which rounded each fill by itself. From now on orders.filled_amount is the exact sum of quantity × price;
+-- earlier values count as exact.
 ALTER TABLE transactions ADD COLUMN rounding INTEGER;
--- A split changes what has filled of an open order too. NULL: it was kept before it did.
+-- A split also changes the filled quantity of an open order. NULL: stored before this column existed.
 ALTER TABLE orders_before_splits ADD COLUMN filled_quantity TEXT;

@@ -1,5 +1,5 @@
--- Prices that a source tells and that are too far from the last accepted one to be used before they are confirmed. One
--- row for each symbol; it is deleted when a price of the symbol is accepted.
+-- Prices that differ too much from the last accepted one and must be confirmed before they are used. One row per symbol,
+-- which is deleted when a price of the symbol is accepted.
 CREATE TABLE unconfirmed_prices (
     symbol TEXT PRIMARY KEY NOT NULL,
     source TEXT NOT NULL,

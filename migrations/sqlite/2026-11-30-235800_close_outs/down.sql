@@ -1,4 +1,4 @@
--- What was closed out stays as lines about cash alone; positions that it changed are not what the older program computes.
+-- Close-outs stay as lines about cash only; the older program computes other positions than they have led to.
 DROP INDEX transactions_action;
 DROP TRIGGER transactions_append_only;
 UPDATE transactions SET transaction_type = 'reversal', stock_id = NULL, quantity = NULL, realized_pnl = NULL,
@@ -15,7 +15,7 @@ END;
 
 DELETE FROM portfolio_actions WHERE action_id IN (SELECT id FROM corporate_actions WHERE kind = 'close_out');
 DELETE FROM corporate_actions WHERE kind = 'close_out';
--- The first has the checks of those after it, so it goes last.
+-- The first column has the checks of the others, so it is dropped last.
 ALTER TABLE corporate_actions DROP COLUMN into_symbol;
 ALTER TABLE corporate_actions DROP COLUMN into_stock_id;
 ALTER TABLE corporate_actions DROP COLUMN exchange_ratio;

@@ -1,10 +1,10 @@
--- Close-outs of delisted stocks: everybody's shares are given for cash, for shares of another stock, or for nothing.
--- SQLite cannot change a table's checks, so actions and the journal are made anew, with the tables that name actions.
+-- Close-outs of delisted stocks: all holders exchange their shares for cash, for shares of another stock, or for nothing.
+-- SQLite cannot change a table's checks, so actions, the journal and the tables that refer to actions are created again.
 
 CREATE TABLE new_corporate_actions (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     stock_id BIGINT NOT NULL REFERENCES stocks (id),
-    -- The source's name for it: it is known once, however often it is told.
+    -- The source's id of the action, so that it is stored only once.
     action_key TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL CHECK (kind IN ('split', 'cash_dividend', 'symbol_change', 'delisting', 'close_out')),
     symbol TEXT NOT NULL,
@@ -16,32 +16,32 @@ CREATE TABLE new_corporate_actions (
     pays_at TEXT,
     new_symbol TEXT,
     known_at TEXT NOT NULL,
-    -- When everybody had it.
+    -- When it was applied to all portfolios.
     applied_at TEXT,
     confirmation TEXT CHECK (confirmation IN ('awaiting', 'confirmed', 'suspended', 'withdrawn')),
     -- The last accepted price before the split, in the shares of its market time.
     reference_price TEXT,
     reference_at TEXT,
-    -- The price that the split led to expect and the first one after it, in the shares after it.
+    -- The expected price and the first price after the split, in new shares.
     expected_price TEXT,
     found_price TEXT,
     decided_by TEXT CHECK (decided_by IN ('price', 'news', 'administrator')),
     decided_at TEXT,
-    -- In an administrator's words.
+    -- The administrator's reason.
     decision_reason TEXT,
-    -- When everybody had their old shares again.
+    -- When the split was reversed in all portfolios.
     reversed_at TEXT,
-    -- The name of the administrator who decided on an action.
+    -- The name of the administrator who has decided on an action.
     administrator TEXT,
-    -- Checks that stand with a column go with it.
+    -- A check of a column is dropped with the column.
     close_out TEXT CHECK (close_out IN ('cash', 'write_off', 'exchange') AND kind = 'close_out'
         OR close_out IS NULL AND kind <> 'close_out'),
-    -- For each share given.
+    -- Cash per share.
     cash_per_share TEXT CHECK (cash_per_share NOT LIKE '-%'),
-    -- New shares and shares given, '1:2' for one new share for each two.
+    -- New shares : old shares; '1:2' is one new share for two old ones.
     exchange_ratio TEXT CHECK (close_out <> 'exchange' OR exchange_ratio IS NOT NULL),
     into_stock_id BIGINT REFERENCES stocks (id) CHECK (close_out <> 'exchange' OR into_stock_id IS NOT NULL),
-    -- Its symbol when that was decided.
+    -- Its symbol at the time of the decision.
     into_symbol TEXT,
     CHECK ((kind = 'split') = (split_ratio IS NOT NULL)),
     CHECK ((kind = 'cash_dividend') = (per_share IS NOT NULL)),
@@ -58,12 +58,12 @@ FROM corporate_actions;
 CREATE TABLE new_portfolio_actions (
     portfolio_id BIGINT NOT NULL REFERENCES portfolios (id) ON DELETE CASCADE,
     action_id BIGINT NOT NULL REFERENCES new_corporate_actions (id),
-    -- Shares held when it took effect, in shares of before a split.
+    -- Shares held when the action took effect; for a split, before the split.
     quantity TEXT NOT NULL CHECK (quantity NOT LIKE '-%'),
-    -- What a dividend pays.
+    -- The amount of a dividend.
     amount TEXT NOT NULL CHECK (amount NOT LIKE '-%'),
     booked_at TEXT NOT NULL,
-    -- Of a dividend, once it has been paid.
+    -- For a dividend: when it was paid.
     paid_at TEXT,
     reversed_at TEXT,
     PRIMARY KEY (portfolio_id, action_id)
@@ -88,7 +88,7 @@ SELECT action_id, order_id, quantity, limit_price, stop_price, trail_price, high
     filled_quantity
 FROM orders_before_splits;
 
--- An id is not given twice, be its row deleted.
+-- The id of a deleted row is not used again.
 DELETE FROM sqlite_sequence WHERE name = 'new_corporate_actions';
 INSERT INTO sqlite_sequence (name, seq)
 SELECT 'new_corporate_actions', seq FROM sqlite_sequence WHERE name = 'corporate_actions';
