@@ -173,7 +173,7 @@ impl JournalEntry {
     }
 
     /// Whether the line changes a position: its shares, its cost or its result.
-    fn moves_position(&self) -> bool {
+    pub(crate) fn moves_position(&self) -> bool {
         match self.transaction_type {
             TransactionType::Buy
             | TransactionType::Sell

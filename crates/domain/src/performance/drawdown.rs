@@ -1,6 +1,22 @@
-//! How far below its last high a portfolio was.
+//! How far below its last high a portfolio was, and for how long.
 
 use chrono::NaiveDate;
+
+use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings, cumulative_twr};
+
+pub(super) const MAX_DRAWDOWN: Formula = Formula {
+    words: "The deepest fall of the growth index below its highest value until then. The index grows with the daily returns and \
+            is 1 before the first, so that deposits and withdrawals do not move it.",
+    symbols: "max_drawdown = min (W / max W so far − 1), with W = Π (1 + r)",
+    source: "empyrical's max_drawdown; quantstats' max_drawdown",
+};
+
+pub(super) const LONGEST_UNDER_WATER: Formula = Formula {
+    words: "The longest time in calendar days from a high of the growth index to the first close at or above it again, or to \
+            the end of the window.",
+    symbols: "longest_under_water = max (recovered_on − peak_on)",
+    source: "quantstats' drawdown_details",
+};
 
 /// The deepest fall of the growth index from a high, flows left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,59 +30,195 @@ pub struct Drawdown {
     pub recovered_on: Option<NaiveDate>,
 }
 
-/// `min (W / max W so far − 1)` over the index `W = 1 + twr`, which is 1 before the first day.
-/// `None` for an empty window. Formula: empyrical's `max_drawdown`.
-pub fn max_drawdown(start: Option<NaiveDate>, dates: &[NaiveDate], twr: &[f64]) -> Option<Drawdown> {
-    let (mut high, mut high_on) = (1.0, start);
-    let mut deepest: Option<(Drawdown, f64)> = None;
-    for (&date, growth) in dates.iter().zip(twr.iter().map(|twr| 1.0 + twr)) {
-        if growth >= high {
-            (high, high_on) = (growth, Some(date));
-        }
-        if let Some((drawdown, level)) = &mut deepest
-            && drawdown.recovered_on.is_none()
-            && growth >= *level
-        {
-            drawdown.recovered_on = Some(date);
-        }
-        let depth = growth / high - 1.0;
-        if deepest.as_ref().is_none_or(|(drawdown, _)| depth < drawdown.depth) {
-            let recovered_on = (depth == 0.0).then_some(date);
-            deepest = Some((Drawdown { depth, peak_on: high_on, trough_on: date, recovered_on }, high));
+impl Drawdown {
+    /// Calendar days from the high to the lowest close. `None` when the day of the high is not known.
+    pub fn days_to_trough(&self) -> Option<i64> {
+        Some((self.trough_on - self.peak_on?).num_days())
+    }
+
+    /// Calendar days from the lowest close until the high was reached again. `None` while it is not.
+    pub fn days_to_recovery(&self) -> Option<i64> {
+        Some((self.recovered_on? - self.trough_on).num_days())
+    }
+}
+
+/// A time below an earlier high of the growth index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWater {
+    /// The day of the high, or the first day of the window when the high was its start.
+    pub from: NaiveDate,
+    /// The first day at or above the high again; `None` while it is not reached.
+    pub recovered_on: Option<NaiveDate>,
+    /// Calendar days from the high to the recovery, or to the end of the window.
+    pub days: i64,
+}
+
+/// How far the growth index is below its highest value so far, for each day: zero or negative, −1 after a total loss.
+pub fn drawdowns(series: &Series) -> Vec<(NaiveDate, f64)> {
+    highs(series).into_iter().map(|high| (high.date, high.depth())).collect()
+}
+
+/// The deepest drawdown, with its days. Its depth is zero when the index never fell.
+///
+/// # Errors
+/// [`UndefinedReason::NothingInvested`] when no day has a return.
+pub fn max_drawdown(series: &Series, work: &mut Workings) -> Figure<Drawdown> {
+    series.note_days(work);
+    let highs = highs(series);
+    let mut deepest: Option<&High> = None;
+    for high in &highs {
+        if deepest.is_none_or(|deepest| high.depth() < deepest.depth()) {
+            deepest = Some(high);
         }
     }
-    deepest.map(|(drawdown, _)| drawdown)
+    let deepest = deepest.ok_or(UndefinedReason::NothingInvested)?;
+    let recovered_on =
+        highs.iter().find(|day| day.date >= deepest.date && day.growth >= deepest.high).map(|day| day.date);
+    work.number("peak", "Highest growth of 1 before the fall", deepest.high);
+    work.number("trough", "Lowest growth of 1", deepest.growth);
+    let known = |date: Option<NaiveDate>| date.map_or(Value::Missing, Value::Date);
+    work.step("peak_on", "Day of the high", || known(deepest.high_on));
+    work.step("trough_on", "Day of the lowest close", || Value::Date(deepest.date));
+    work.step("recovered_on", "Back at the high on", || known(recovered_on));
+    let depth = deepest.depth();
+    Ok(Drawdown { depth, peak_on: deepest.high_on, trough_on: deepest.date, recovered_on })
+}
+
+/// The longest time below an earlier high.
+///
+/// # Errors
+/// [`UndefinedReason::NothingInvested`] when no day has a return; [`UndefinedReason::NoDrawdown`] when the index never fell.
+pub fn longest_under_water(series: &Series, work: &mut Workings) -> Figure<UnderWater> {
+    series.note_days(work);
+    let highs = highs(series);
+    let (first, last) = match highs.as_slice() {
+        [first, .., last] => (first.date, last.date),
+        [only] => (only.date, only.date),
+        [] => return Err(UndefinedReason::NothingInvested),
+    };
+    let mut longest: Option<UnderWater> = None;
+    let mut below_since: Option<NaiveDate> = None;
+    let mut keep_longer = |from: NaiveDate, recovered_on: Option<NaiveDate>| {
+        let days = (recovered_on.unwrap_or(last) - from).num_days();
+        if longest.as_ref().is_none_or(|longest| days > longest.days) {
+            longest = Some(UnderWater { from, recovered_on, days });
+        }
+    };
+    let mut high_before = None;
+    for day in &highs {
+        if day.growth < day.high {
+            below_since = below_since.or_else(|| Some(high_before.unwrap_or(first)));
+        } else if let Some(from) = below_since.take() {
+            keep_longer(from, Some(day.date));
+        }
+        high_before = day.high_on;
+    }
+    if let Some(from) = below_since {
+        keep_longer(from, None);
+    }
+    let longest = longest.ok_or(UndefinedReason::NoDrawdown)?;
+    work.step("peak_on", "Day of the high", || Value::Date(longest.from));
+    work.step("recovered_on", "Back at the high on", || {
+        longest.recovered_on.map_or(Value::Missing, Value::Date)
+    });
+    Ok(longest)
+}
+
+/// The growth index on a day, with its highest value so far.
+struct High {
+    date: NaiveDate,
+    growth: f64,
+    high: f64,
+    /// `None` for the start of a window before which nothing is known.
+    high_on: Option<NaiveDate>,
+}
+
+impl High {
+    fn depth(&self) -> f64 {
+        self.growth / self.high - 1.0
+    }
+}
+
+/// From the first day with a return on.
+fn highs(series: &Series) -> Vec<High> {
+    let (mut high, mut high_on) = (1.0, series.before.as_ref().map(|close| close.date));
+    let days = series.days.iter().zip(cumulative_twr(series));
+    let invested = days.skip_while(|(day, _)| day.daily_return.is_none());
+    let mut highs = Vec::with_capacity(series.days.len());
+    for (day, twr) in invested {
+        let growth = 1.0 + twr;
+        if growth >= high {
+            (high, high_on) = (growth, Some(day.date));
+        }
+        highs.push(High { date: day.date, growth, high, high_on });
+    }
+    highs
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::performance::series::tests::{growing, series};
 
-    fn days(n: u32) -> Vec<NaiveDate> {
-        (1..=n).map(|day| NaiveDate::from_ymd_opt(2026, 1, day).unwrap()).collect()
+    fn off() -> Workings {
+        Workings::off()
     }
 
+    /// Growth 1.10, 1.045, 1.21, 0.968, 1.10, 1.21, 1.30: −20 % from day 3 to day 4, back on day 6.
     #[test]
     fn the_deepest_fall_with_its_dates() {
-        let dates = days(7);
-        // Growth 1.10, 1.045, 1.21, 0.968, 1.10, 1.21, 1.30: −20 % from day 3 to day 4, back on day 6.
-        let drawdown = max_drawdown(None, &dates, &[0.10, 0.045, 0.21, -0.032, 0.10, 0.21, 0.30]).unwrap();
+        let rows = ["1100", "1045", "1210", "968", "1100", "1210", "1300"].map(|value| (value, "0"));
+        let mut rows = rows.to_vec();
+        rows[0].1 = "1000";
+        let series = series(&rows);
+        let dates: Vec<NaiveDate> = series.days.iter().map(|day| day.date).collect();
+        let drawdown = max_drawdown(&series, &mut off()).unwrap();
         assert!((drawdown.depth + 0.2).abs() < 1e-12);
         assert_eq!((drawdown.peak_on, drawdown.trough_on), (Some(dates[2]), dates[3]));
         assert_eq!(drawdown.recovered_on, Some(dates[5]));
+        assert_eq!((drawdown.days_to_trough(), drawdown.days_to_recovery()), (Some(1), Some(2)));
+        let longest = longest_under_water(&series, &mut off()).unwrap();
+        assert_eq!(longest, UnderWater { from: dates[2], recovered_on: Some(dates[5]), days: 3 });
     }
 
     #[test]
     fn a_fall_from_the_start_counts_and_may_be_open() {
-        let dates = days(2);
-        let drawdown = max_drawdown(None, &dates, &[-0.1, -0.05]).unwrap();
+        let series = series(&[("900", "1000"), ("950", "0")]);
+        let drawdown = max_drawdown(&series, &mut off()).unwrap();
         assert!((drawdown.depth + 0.1).abs() < 1e-12);
         assert_eq!((drawdown.peak_on, drawdown.recovered_on), (None, None));
+        let longest = longest_under_water(&series, &mut off()).unwrap();
+        assert_eq!((longest.days, longest.recovered_on), (1, None));
     }
 
     #[test]
     fn only_rising_is_no_fall() {
-        assert_eq!(max_drawdown(None, &days(2), &[0.1, 0.2]).unwrap().depth, 0.0);
-        assert_eq!(max_drawdown(None, &[], &[]), None);
+        let rising = growing(&[0.1, 0.2, 0.0]);
+        let drawdown = max_drawdown(&rising, &mut off()).unwrap();
+        assert_eq!((drawdown.depth, drawdown.recovered_on), (0.0, Some(rising.days[0].date)));
+        assert_eq!(longest_under_water(&rising, &mut off()), Err(UndefinedReason::NoDrawdown));
+        let nothing = Err(UndefinedReason::NothingInvested);
+        assert_eq!(max_drawdown(&series(&[]), &mut off()), nothing);
+    }
+
+    #[test]
+    fn a_withdrawal_is_no_drawdown() {
+        let series = series(&[("1000", "1000"), ("100", "-900"), ("0", "-100"), ("0", "0")]);
+        assert_eq!(max_drawdown(&series, &mut off()).unwrap().depth, 0.0);
+    }
+
+    #[test]
+    fn a_total_loss_is_minus_one() {
+        let series = series(&[("1000", "1000"), ("0", "0"), ("500", "500")]);
+        assert_eq!(max_drawdown(&series, &mut off()).unwrap().depth, -1.0);
+        assert_eq!(drawdowns(&series).iter().map(|(_, depth)| *depth).collect::<Vec<_>>(), [0.0, -1.0, -1.0]);
+    }
+
+    /// The longest time is not the deepest fall's.
+    #[test]
+    fn the_longest_time_may_be_another_fall() {
+        let series = growing(&[0.1, -0.5, 1.1, -0.01, 0.001, 0.001, 0.02]);
+        let longest = longest_under_water(&series, &mut off()).unwrap();
+        assert_eq!((longest.from, longest.days), (series.days[2].date, 4));
     }
 }

@@ -1,14 +1,64 @@
 //! How a portfolio did over time. Money is exact; returns are statistics, as `f64` ratios: 0.05 is +5 %.
+//!
+//! [`Analysis`] takes the closes of a window and, if given, a benchmark and the books. It computes all [`Measures`] and
+//! explains each. Every measure is a function of its own, which says formula, unit, sign and source. A measure that is
+//! undefined has an [`UndefinedReason`].
 
+mod analysis;
+mod annualized;
+mod benchmark;
+mod calendar_returns;
+mod calmar;
+mod contributions;
+mod daily_extremes;
+mod dietz;
 mod drawdown;
+mod explanation;
+mod gain;
+mod measure;
+mod period;
+mod relative;
+mod series;
+mod settings;
+mod sharpe;
+mod statistics;
+mod turnover;
 mod twr;
+mod undefined;
+mod volatility;
+mod what_if;
+mod xirr;
 
 use chrono::NaiveDate;
 
 use crate::Money;
 
-pub use drawdown::{Drawdown, max_drawdown};
-pub use twr::{cumulative_twr, daily_returns};
+pub use analysis::{Analysis, BenchmarkMeasures, Measures};
+pub use annualized::annualized_return;
+pub use benchmark::{Benchmark, benchmark_twr};
+pub use calendar_returns::{PeriodReturn, monthly_returns, yearly_returns};
+pub use calmar::calmar;
+pub use contributions::{
+    BookedHolding, Contribution, Contributions, WindowBooks, contributions, dividends_by_year,
+};
+pub use daily_extremes::{DayReturn, best_day, positive_days, worst_day};
+pub use dietz::{average_capital, modified_dietz};
+pub use drawdown::{Drawdown, UnderWater, drawdowns, longest_under_water, max_drawdown};
+pub use explanation::{Column, Explanation, Formula, Step, Table, Value, Workings};
+pub use gain::{end_value, gain, net_flow, start_value};
+pub use measure::Measure;
+pub use period::Period;
+pub use relative::{Against, excess_return};
+pub use series::{Day, Series};
+pub use settings::Settings;
+pub use sharpe::{sharpe, sortino};
+pub use statistics::LEAST_RETURNS;
+pub use turnover::{commissions, turnover};
+pub use twr::{cumulative_twr, twr};
+pub use undefined::{Figure, Undefined, UndefinedReason};
+pub use volatility::{downside_deviation, volatility};
+pub use what_if::{WhatIf, what_if};
+pub use xirr::{mwr, xirr};
 
 /// The portfolio at one close.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +78,7 @@ pub struct Point {
     pub twr: f64,
 }
 
+/// The figures of a window that need nothing but its closes. [`Analysis`] has all others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Performance {
     pub points: Vec<Point>,
@@ -39,26 +90,23 @@ pub struct Performance {
     pub net_flow: Money,
     /// `None` when the window is empty.
     pub twr: Option<f64>,
+    /// `None` when nothing was invested in the window.
     pub max_drawdown: Option<Drawdown>,
 }
 
 impl Performance {
     /// Measures `window`, in order of date; `before` is the last close before it, if the portfolio is older.
     pub fn measure(before: Option<&Close>, window: Vec<Close>) -> Self {
-        let start_value = before.map_or_else(Money::zero, |close| close.total_value.clone());
-        let returns = daily_returns(&start_value, &window);
-        let cumulative = cumulative_twr(&returns);
-        let net_flow: Money = window.iter().map(|close| &close.net_flow).sum();
-        let end_value = window.last().map_or_else(|| start_value.clone(), |close| close.total_value.clone());
-        let dates: Vec<NaiveDate> = window.iter().map(|close| close.date).collect();
-        let start_date = before.map(|close| close.date);
+        let series = Series::new(before, &window);
+        let cumulative = cumulative_twr(&series);
+        let work = &mut Workings::off();
         Self {
-            max_drawdown: max_drawdown(start_date, &dates, &cumulative),
+            start_value: start_value(&series, work),
+            gain: gain(&series, work),
+            net_flow: net_flow(&series, work),
             twr: cumulative.last().copied(),
-            gain: end_value - &start_value - &net_flow,
+            max_drawdown: max_drawdown(&series, work).ok(),
             points: window.into_iter().zip(cumulative).map(|(close, twr)| Point { close, twr }).collect(),
-            start_value,
-            net_flow,
         }
     }
 }

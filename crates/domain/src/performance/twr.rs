@@ -1,73 +1,79 @@
 //! Time-weighted return: how good the choices were, whatever was paid in and out.
 
-use super::Close;
-use crate::Money;
+use crate::performance::{Figure, Formula, Series, UndefinedReason, Workings};
 
-/// The return of each day, deposits counted at the start of the day and withdrawals at its end:
-/// `(V + out) / (V before + in) − 1`. A day with nothing invested has return 0.
+pub(super) const FORMULA: Formula = Formula {
+    words: "Multiply the growth of all days and subtract one. A day's growth is the value at its close plus what was \
+            withdrawn, divided by the value at the close before plus what was deposited. Days on which nothing was \
+            invested are left out.",
+    symbols: "twr = Π (1 + r) − 1, with r = (end_value + withdrawals) / (start_value + deposits) − 1",
+    source: "GIPS, Guidance Statement on Calculation Methodology; empyrical's cum_returns_final",
+};
+
+/// The time-weighted return of the window, a ratio: 0.05 is +5 %, −1 a total loss. `twr = Π (1 + r) − 1` over the daily
+/// returns of [`crate::performance::Day`], whose flows count by the hybrid rule. Not annualized.
 ///
-/// This hybrid is the daily approximation of the true time-weighted return (GIPS, "Guidance Statement on
-/// Calculation Methodology"); counting all flows at the start would make −100 % of a day when all is withdrawn.
-pub fn daily_returns(start_value: &Money, closes: &[Close]) -> Vec<f64> {
-    let mut before = start_value.to_f64();
-    closes
-        .iter()
-        .map(|close| {
-            let (value, flow) = (close.total_value.to_f64(), close.net_flow.to_f64());
-            let base = before + flow.max(0.0);
-            before = value;
-            if base > 0.0 { (value - flow.min(0.0)) / base - 1.0 } else { 0.0 }
-        })
-        .collect()
+/// # Errors
+/// [`UndefinedReason::NothingInvested`] when no day has a return.
+pub fn twr(series: &Series, work: &mut Workings) -> Figure {
+    series.note_days(work);
+    let returns = series.ratios();
+    if returns.is_empty() {
+        return Err(UndefinedReason::NothingInvested);
+    }
+    let growth = work.number("growth", "Growth of 1", returns.iter().map(|r| 1.0 + r).product());
+    Ok(growth - 1.0)
 }
 
-/// Chain-linked: `Π (1 + r) − 1` up to each day.
-pub fn cumulative_twr(returns: &[f64]) -> Vec<f64> {
-    returns
-        .iter()
-        .scan(1.0, |growth, daily| {
-            *growth *= 1.0 + daily;
-            Some(*growth - 1.0)
-        })
-        .collect()
+/// `Π (1 + r) − 1` up to each day: the return since the start of the window. A day without a return changes nothing.
+pub fn cumulative_twr(series: &Series) -> Vec<f64> {
+    let chain = |growth: &mut f64, daily: Option<f64>| {
+        *growth *= 1.0 + daily.unwrap_or(0.0);
+        Some(*growth - 1.0)
+    };
+    series.days.iter().map(|day| day.daily_return).scan(1.0, chain).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{Days, NaiveDate};
+    use crate::performance::series::tests::series;
 
-    fn closes(rows: &[(&str, &str)]) -> Vec<Close> {
-        let first = NaiveDate::from_ymd_opt(2026, 1, 1).unwrap();
-        rows.iter()
-            .zip(0..)
-            .map(|((value, flow), day)| Close {
-                date: first + Days::new(day),
-                total_value: value.parse().unwrap(),
-                net_flow: flow.parse().unwrap(),
-            })
-            .collect()
-    }
-
-    fn twr(rows: &[(&str, &str)]) -> f64 {
-        *cumulative_twr(&daily_returns(&Money::zero(), &closes(rows))).last().unwrap()
+    fn measured(rows: &[(&str, &str)]) -> f64 {
+        let series = series(rows);
+        let twr = twr(&series, &mut Workings::off()).unwrap();
+        assert_eq!(cumulative_twr(&series).last(), Some(&twr));
+        twr
     }
 
     #[test]
     fn flows_do_not_count_as_return() {
-        assert!((twr(&[("1000", "1000"), ("1100", "0"), ("2100", "1000")]) - 0.1).abs() < 1e-12);
-        assert!((twr(&[("1000", "1000"), ("1100", "0"), ("600", "-500")]) - 0.1).abs() < 1e-12);
+        assert!((measured(&[("1000", "1000"), ("1100", "0"), ("2100", "1000")]) - 0.1).abs() < 1e-12);
+        assert!((measured(&[("1000", "1000"), ("1100", "0"), ("600", "-500")]) - 0.1).abs() < 1e-12);
     }
 
     /// 1000 → 1010 (+1 %) → 1020.10 (+1 %), then 500 more and +2 % on 1520.10.
     #[test]
     fn returns_chain() {
-        let value = twr(&[("1010", "1000"), ("1020.10", "0"), ("1550.50", "500")]);
+        let value = measured(&[("1010", "1000"), ("1020.10", "0"), ("1550.50", "500")]);
         assert!((value - (1.01 * 1.01 * (1550.50 / 1520.10) - 1.0)).abs() < 1e-12);
     }
 
     #[test]
     fn taking_everything_out_is_no_loss() {
-        assert!((twr(&[("1000", "1000"), ("0", "-1058"), ("0", "0")]) - 0.058).abs() < 1e-12);
+        assert!((measured(&[("1000", "1000"), ("0", "-1058"), ("0", "0")]) - 0.058).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_total_loss_stays_one_whatever_is_paid_in_later() {
+        assert_eq!(measured(&[("1000", "1000"), ("0", "0"), ("550", "500")]), -1.0);
+    }
+
+    #[test]
+    fn without_money_it_is_undefined() {
+        for rows in [&[][..], &[("0", "0"), ("0", "0")]] {
+            let twr = twr(&series(rows), &mut Workings::off());
+            assert_eq!(twr, Err(UndefinedReason::NothingInvested));
+        }
     }
 }

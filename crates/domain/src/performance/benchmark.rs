@@ -1,0 +1,296 @@
+//! A benchmark's total return: what a stock or fund brought with its dividends reinvested.
+
+use chrono::NaiveDate;
+
+use crate::performance::{Figure, Formula, Series, Settings, Table, UndefinedReason, Value, Workings};
+use crate::{Bar, CorporateAction, CorporateActionKind, Symbol};
+
+pub(super) const TWR: Formula = Formula {
+    words: "The growth of one share of the benchmark from the close from which the window grows to the last close, with \
+            every dividend reinvested at the close of its ex-date and splits taken into account.",
+    symbols: "benchmark_twr = end_level / start_level − 1, with level = units × close",
+    source: "S&P Dow Jones Indices, Index Mathematics Methodology: total return index",
+};
+
+/// A stock or fund to compare with: its total-return level at each of its closes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Benchmark {
+    pub symbol: Symbol,
+    levels: Vec<Level>,
+}
+
+/// One share of the first close, grown by splits and reinvested dividends, at a close.
+#[derive(Debug, Clone, PartialEq)]
+struct Level {
+    date: NaiveDate,
+    close: f64,
+    /// Shares that one share of the first close has become.
+    units: f64,
+}
+
+impl Level {
+    fn value(&self) -> f64 {
+        self.units * self.close
+    }
+}
+
+impl Benchmark {
+    /// The total-return levels of `bars`, each of which is in the shares of its own session, as traded.
+    ///
+    /// A split multiplies the units from its ex-date on. A dividend is for the shares of its ex-date and buys more of them at
+    /// that day's close: `units × (1 + dividend / close)`. Where the ex-date has no bar, the next bar's close counts. Actions up
+    /// to the first bar are in its price already. Other kinds of actions change nothing.
+    pub fn new<'a>(
+        symbol: Symbol,
+        bars: &[Bar],
+        actions: impl IntoIterator<Item = &'a CorporateAction>,
+    ) -> Self {
+        let mut bars: Vec<&Bar> = bars.iter().collect();
+        bars.sort_by_key(|bar| bar.date);
+        bars.dedup_by_key(|bar| bar.date);
+        let first_on = bars.first().map(|bar| bar.date);
+        let mut actions: Vec<&CorporateAction> = actions.into_iter().collect();
+        actions.sort_by_key(|action| (action.ex_on, action.precedence()));
+        let mut actions = actions.into_iter().skip_while(|action| Some(action.ex_on) <= first_on).peekable();
+        let mut units = 1.0;
+        let level = |bar: &Bar| {
+            let close = bar.close.to_f64();
+            let mut cash = 0.0;
+            while let Some(action) = actions.next_if(|action| action.ex_on <= bar.date) {
+                match &action.kind {
+                    CorporateActionKind::CashDividend { amount, .. } => cash += units * amount.to_f64(),
+                    CorporateActionKind::Split { numerator, denominator } => {
+                        units *= f64::from(numerator.get()) / f64::from(denominator.get());
+                    }
+                    CorporateActionKind::SymbolChange { .. }
+                    | CorporateActionKind::Delisting
+                    | CorporateActionKind::CloseOut(_) => {}
+                }
+            }
+            units += cash / close;
+            Level { date: bar.date, close, units }
+        };
+        Self { symbol, levels: bars.into_iter().map(level).collect() }
+    }
+
+    /// The day of the first close.
+    pub fn first_on(&self) -> Option<NaiveDate> {
+        self.levels.first().map(|level| level.date)
+    }
+
+    /// The day of the last close.
+    pub fn last_on(&self) -> Option<NaiveDate> {
+        self.levels.last().map(|level| level.date)
+    }
+
+    /// The total-return level at the close of a day, or at the last close before it. `None` before the first.
+    pub fn level_on(&self, date: NaiveDate) -> Option<f64> {
+        self.carried(date).map(Level::value)
+    }
+
+    fn carried(&self, date: NaiveDate) -> Option<&Level> {
+        let after = self.levels.partition_point(|level| level.date <= date);
+        self.levels.get(after.checked_sub(1)?)
+    }
+
+    /// The level from which the window grows.
+    fn start(&self, series: &Series) -> Figure<(&Level, &Level)> {
+        let (needed_on, end_on) = series.span()?;
+        let late = UndefinedReason::BenchmarkStartsLate { first_on: self.first_on(), needed_on };
+        let start = self.carried(needed_on).filter(|level| level.close > 0.0).ok_or(late.clone())?;
+        Ok((start, self.carried(end_on).ok_or(late)?))
+    }
+
+    /// The benchmark's return since the start of the window, for each of its days; a ratio. For drawings.
+    ///
+    /// # Errors
+    /// [`UndefinedReason::BenchmarkStartsLate`] or [`UndefinedReason::NothingInvested`].
+    pub fn cumulative(&self, series: &Series) -> Figure<Vec<(NaiveDate, f64)>> {
+        let (start, _) = self.start(series)?;
+        let since = series.days.iter().skip_while(|day| day.date < start.date);
+        let grown = |date| Some((date, self.level_on(date)? / start.value() - 1.0));
+        Ok(since.filter_map(|day| grown(day.date)).collect())
+    }
+}
+
+/// The benchmark's total return from [`Series::start_on`] to the last day of the window, a ratio.
+///
+/// # Errors
+/// [`UndefinedReason::NoBenchmark`], [`UndefinedReason::BenchmarkStartsLate`] or [`UndefinedReason::NothingInvested`].
+pub fn benchmark_twr(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure {
+    let benchmark = benchmark.ok_or(UndefinedReason::NoBenchmark)?;
+    work.input("benchmark", "Benchmark", || Value::Symbol(benchmark.symbol.clone()));
+    let (start, end) = benchmark.start(series)?;
+    work.input("benchmark_closes", "Closes of the benchmark", || {
+        let columns = [("date", "Date"), ("close", "Close"), ("units", "Units with dividends reinvested")];
+        let row = |level: &Level| {
+            vec![Value::Date(level.date), Value::Number(level.close), Value::Number(level.units)]
+        };
+        let levels = benchmark.levels.iter();
+        let in_window = levels.filter(|level| start.date <= level.date && level.date <= end.date);
+        Value::Table(Table::new(&columns, in_window.map(row)))
+    });
+    work.number("start_level", "Units × close at the start", start.value());
+    work.number("end_level", "Units × close at the end", end.value());
+    Ok(end.value() / start.value() - 1.0)
+}
+
+/// Daily returns of portfolio and benchmark over the same days.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Pairs {
+    pub dates: Vec<NaiveDate>,
+    pub portfolio: Vec<f64>,
+    pub benchmark: Vec<f64>,
+}
+
+impl Pairs {
+    /// Each day with a return that has a close before it in the series, with the benchmark's return between the same two closes;
+    /// over a gap in its bars the last close is carried, so that its return is zero there. A portfolio's very
+    /// first day is left out: the benchmark is bought at its close.
+    ///
+    /// # Errors
+    /// As [`benchmark_twr`].
+    pub fn new(
+        series: &Series,
+        benchmark: Option<&Benchmark>,
+        settings: &Settings,
+        work: &mut Workings,
+    ) -> Figure<Self> {
+        settings.note_sessions(work);
+        let benchmark = benchmark.ok_or(UndefinedReason::NoBenchmark)?;
+        work.input("benchmark", "Benchmark", || Value::Symbol(benchmark.symbol.clone()));
+        benchmark.start(series)?;
+        let mut pairs = Self::default();
+        let mut close_before = series.before.as_ref().map(|close| close.date);
+        for day in &series.days {
+            let levels = close_before
+                .replace(day.date)
+                .and_then(|before| benchmark.level_on(before).zip(benchmark.level_on(day.date)));
+            let (Some(portfolio), Some((before, level))) = (day.daily_return, levels) else { continue };
+            pairs.dates.push(day.date);
+            pairs.portfolio.push(portfolio);
+            pairs.benchmark.push(level / before - 1.0);
+        }
+        work.input("returns", "Daily returns", || {
+            let columns =
+                [("date", "Date"), ("daily_return", "Portfolio"), ("benchmark_return", "Benchmark")];
+            let returns = pairs.portfolio.iter().zip(&pairs.benchmark);
+            let row = |(date, (r, b)): (&NaiveDate, (&f64, &f64))| {
+                vec![Value::Date(*date), Value::Ratio(*r), Value::Ratio(*b)]
+            };
+            Value::Table(Table::new(&columns, pairs.dates.iter().zip(returns).map(row)))
+        });
+        Ok(pairs)
+    }
+
+    /// Portfolio less benchmark, day by day.
+    pub fn differences(&self) -> Vec<f64> {
+        self.portfolio.iter().zip(&self.benchmark).map(|(r, b)| r - b).collect()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::PerShare;
+    use crate::performance::series::tests::series;
+    use std::num::NonZeroU32;
+
+    pub fn bar(date: &str, close: &str) -> Bar {
+        let price: crate::Price = close.parse().unwrap();
+        Bar {
+            date: date.parse().unwrap(),
+            open: price.clone(),
+            high: price.clone(),
+            low: price.clone(),
+            close: price,
+            volume: 1,
+        }
+    }
+
+    pub fn dividend(ex_on: &str, amount: &str) -> CorporateAction {
+        let amount: PerShare = amount.parse().unwrap();
+        let ex_on = ex_on.parse().unwrap();
+        let kind = CorporateActionKind::CashDividend { amount, pays_on: ex_on };
+        CorporateAction::new("SPY".parse().unwrap(), ex_on, kind)
+    }
+
+    pub fn split(ex_on: &str, numerator: u32, denominator: u32) -> CorporateAction {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        let kind =
+            CorporateActionKind::Split { numerator: number(numerator), denominator: number(denominator) };
+        CorporateAction::new("SPY".parse().unwrap(), ex_on.parse().unwrap(), kind)
+    }
+
+    pub fn benchmark(bars: &[Bar], actions: &[CorporateAction]) -> Benchmark {
+        Benchmark::new("SPY".parse().unwrap(), bars, actions)
+    }
+
+    fn level(benchmark: &Benchmark, date: &str) -> f64 {
+        benchmark.level_on(date.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn dividends_are_reinvested_at_the_close_of_the_ex_date() {
+        let bars = [bar("2026-01-01", "100"), bar("2026-01-02", "98"), bar("2026-01-03", "99")];
+        let total = benchmark(&bars, &[dividend("2026-01-02", "2")]);
+        // 98 + 2 is no change; then the 1 + 2/98 units grow with the price.
+        assert!((level(&total, "2026-01-02") - 100.0).abs() < 1e-12);
+        assert!((level(&total, "2026-01-03") - 100.0 * 99.0 / 98.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_split_changes_the_units_and_not_the_level() {
+        let bars = [bar("2026-01-01", "100"), bar("2026-01-02", "25"), bar("2026-01-03", "24")];
+        let actions = [split("2026-01-02", 4, 1), dividend("2026-01-02", "1")];
+        let total = benchmark(&bars, &actions);
+        // 4 shares at 25 with 1 each: 104.
+        assert!((level(&total, "2026-01-02") - 104.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn actions_within_a_gap_count_at_the_next_bar_in_their_order() {
+        let bars = [bar("2026-01-01", "100"), bar("2026-01-06", "50")];
+        let actions = [split("2026-01-04", 2, 1), dividend("2026-01-03", "3"), dividend("2026-01-05", "1")];
+        let total = benchmark(&bars, &actions);
+        assert_eq!(level(&total, "2026-01-05"), 100.0);
+        // One share had 3; the two after the split had 1 each, and are worth 100.
+        assert!((level(&total, "2026-01-06") - 105.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn actions_up_to_the_first_bar_are_in_its_price() {
+        let bars = [bar("2026-01-02", "100"), bar("2026-01-03", "100")];
+        let total = benchmark(&bars, &[split("2026-01-02", 2, 1), dividend("2026-01-01", "5")]);
+        assert_eq!(
+            (level(&total, "2026-01-03"), total.level_on("2026-01-01".parse().unwrap())),
+            (100.0, None)
+        );
+    }
+
+    #[test]
+    fn it_grows_from_the_close_from_which_the_window_grows() {
+        let series = series(&[("1000", "1000"), ("1100", "0"), ("1210", "0")]);
+        let bars = [bar("2025-12-31", "50"), bar("2026-01-01", "100"), bar("2026-01-02", "110")];
+        let total = benchmark(&bars, &[]);
+        let twr = benchmark_twr(&series, Some(&total), &mut Workings::off()).unwrap();
+        assert!((twr - 0.1).abs() < 1e-12);
+        let cumulative = total.cumulative(&series).unwrap();
+        assert_eq!((cumulative.len(), cumulative[0].1), (3, 0.0));
+    }
+
+    #[test]
+    fn a_benchmark_that_starts_late_or_is_not_there_is_undefined() {
+        let series = series(&[("1000", "1000"), ("1100", "0")]);
+        let late = benchmark(&[bar("2026-01-02", "100")], &[]);
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let reason = |benchmark| benchmark_twr(&series, benchmark, &mut Workings::off()).unwrap_err();
+        let needed_on = day("2026-01-01");
+        let first_on = Some(day("2026-01-02"));
+        assert_eq!(reason(Some(&late)), UndefinedReason::BenchmarkStartsLate { first_on, needed_on });
+        let none = benchmark(&[], &[]);
+        let first_on = None;
+        assert_eq!(reason(Some(&none)), UndefinedReason::BenchmarkStartsLate { first_on, needed_on });
+        assert_eq!(reason(None), UndefinedReason::NoBenchmark);
+    }
+}

@@ -1,0 +1,85 @@
+//! Modified Dietz return: the gain for the average amount invested.
+
+use chrono::NaiveDate;
+
+use crate::performance::statistics::days;
+use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
+
+pub(super) const FORMULA: Formula = Formula {
+    words: "The gain divided by the average capital: the value at the start plus each flow, weighted by the part of the window \
+            that it was there. The contributions of the holdings and of cash add up to it.",
+    symbols: "modified_dietz = gain / average_capital, with average_capital = start_value + Σ weight × net_flow",
+    source: "Dietz, Pension funds: measuring investment performance, 1966; GIPS 2020, glossary",
+};
+
+/// The modified Dietz return of the window, a ratio: gain divided by [`average_capital`]. Not annualized.
+///
+/// # Errors
+/// As [`average_capital`].
+pub fn modified_dietz(series: &Series, work: &mut Workings) -> Figure {
+    let gain = gain(series, work);
+    work.step("gain", "Gain", || Value::Money(gain.clone()));
+    Ok(gain.to_f64() / average_capital(series, work)?)
+}
+
+/// `V₀ + Σ w F` in the account's currency, with `w = (days from the flow to the end) / (days of the window)`: a deposit
+/// at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; of a window of a
+/// single day each flow weighs 1.
+///
+/// # Errors
+/// [`UndefinedReason::NothingInvested`]; [`UndefinedReason::NoCapital`] when it is zero or less.
+pub fn average_capital(series: &Series, work: &mut Workings) -> Figure {
+    let (start_on, end_on) = series.span()?;
+    let total = (end_on - start_on).num_days();
+    let weight = |date: NaiveDate| if total == 0 { 1.0 } else { days((end_on - date).num_days()) / days(total) };
+    let weighted: Vec<(f64, f64)> = series
+        .days
+        .iter()
+        .filter(|day| !day.net_flow.is_zero())
+        .map(|day| (weight(day.date), day.net_flow.to_f64()))
+        .collect();
+    work.step("weights", "Weight of each flow", || {
+        let columns = [("date", "Date"), ("net_flow", "Deposits less withdrawals"), ("weight", "Weight")];
+        let paid = series.days.iter().filter(|day| !day.net_flow.is_zero());
+        let row = |(day, (weight, _)): (&crate::performance::Day, &(f64, f64))| {
+            vec![Value::Date(day.date), Value::Money(day.net_flow.clone()), Value::Number(*weight)]
+        };
+        Value::Table(Table::new(&columns, paid.zip(&weighted).map(row)))
+    });
+    let flows: f64 = weighted.iter().map(|(weight, flow)| weight * flow).sum();
+    let capital = series.start_value().to_f64() + flows;
+    work.number("average_capital", "Average capital", capital);
+    if capital > 0.0 { Ok(capital) } else { Err(UndefinedReason::NoCapital) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::performance::series::tests::{closes, series};
+
+    /// Start 1000, after one of four days 400 more, at the end 1430: 30 on 1000 + 0.75 × 400.
+    #[test]
+    fn flows_weigh_as_long_as_they_are_there() {
+        let all = closes(&[("1000", "1000"), ("1400", "400"), ("1410", "0"), ("1420", "0"), ("1430", "0")]);
+        let series = Series::new(Some(&all[0]), &all[1..]);
+        let dietz = modified_dietz(&series, &mut Workings::off()).unwrap();
+        assert!((dietz - 30.0 / 1300.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_first_deposit_weighs_all_even_on_a_single_day() {
+        let one_day = series(&[("990", "1000")]);
+        assert!((modified_dietz(&one_day, &mut Workings::off()).unwrap() + 0.01).abs() < 1e-15);
+        let later = series(&[("0", "0"), ("1000", "1000"), ("1100", "0")]);
+        assert!((modified_dietz(&later, &mut Workings::off()).unwrap() - 0.1).abs() < 1e-15);
+    }
+
+    #[test]
+    fn without_capital_it_is_undefined() {
+        let work = &mut Workings::off();
+        assert_eq!(modified_dietz(&series(&[]), work), Err(UndefinedReason::NothingInvested));
+        let all = closes(&[("100", "100"), ("900", "-900"), ("900", "0"), ("900", "0")]);
+        let series = Series::new(Some(&all[0]), &all[1..]);
+        assert_eq!(modified_dietz(&series, work), Err(UndefinedReason::NoCapital));
+    }
+}

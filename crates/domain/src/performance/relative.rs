@@ -1,0 +1,228 @@
+//! Measures against a benchmark.
+
+use crate::performance::benchmark::Pairs;
+use crate::performance::statistics::{covariance, deviation, enough, mean};
+use crate::performance::{
+    Benchmark, Figure, Formula, Series, Settings, UndefinedReason, Workings, benchmark_twr, twr,
+};
+
+pub(super) const EXCESS_RETURN: Formula = Formula {
+    words: "The portfolio's time-weighted return less the benchmark's total return over the window.",
+    symbols: "excess_return = twr − benchmark_twr",
+    source: "GIPS 2020, glossary: excess return (arithmetic)",
+};
+
+pub(super) const BETA: Formula = Formula {
+    words: "How much the portfolio's daily return moves, on average, when the benchmark's moves by one: their covariance divided by \
+            the benchmark's variance.",
+    symbols: "beta = cov(r, b) / var(b)",
+    source: "Sharpe, Capital asset prices, 1964; quantstats' greeks; empyrical's beta",
+};
+
+pub(super) const ALPHA: Formula = Formula {
+    words: "The average daily return above the risk-free rate that beta times the benchmark's does not explain, times the \
+            sessions of a year.",
+    symbols: "alpha = (mean_excess − beta × mean_benchmark_excess) × periods_per_year",
+    source: "Jensen, The performance of mutual funds, 1968; quantstats' greeks (arithmetic)",
+};
+
+pub(super) const TRACKING_ERROR: Formula = Formula {
+    words: "The sample standard deviation of the daily returns less the benchmark's, times the square root of the sessions of a \
+            year.",
+    symbols: "tracking_error = √(Σ (d − mean_difference)² / (n − 1)) × √periods_per_year, with d = r − b",
+    source: "Grinold and Kahn, Active portfolio management; the divisor of empyrical's excess_sharpe",
+};
+
+pub(super) const CORRELATION: Formula = Formula {
+    words: "The correlation of the daily returns with the benchmark's: 1 moves together, 0 is unrelated, −1 is opposite.",
+    symbols: "correlation = cov(r, b) / √(var(r) × var(b))",
+    source: "Pearson's correlation coefficient; numpy's corrcoef",
+};
+
+pub(super) const INFORMATION_RATIO: Formula = Formula {
+    words: "The average daily return above the benchmark's times the sessions of a year, divided by the tracking error.",
+    symbols: "information_ratio = mean_difference × periods_per_year / tracking_error",
+    source: "Goodwin, The information ratio, 1998; quantstats' information_ratio × √periods_per_year",
+};
+
+/// The portfolio's time-weighted return less the benchmark's, a ratio: 0.02 is two percentage points better.
+///
+/// # Errors
+/// As [`twr`] and [`benchmark_twr`].
+pub fn excess_return(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure {
+    let benchmark_twr = benchmark_twr(series, benchmark, work)?;
+    work.ratio("benchmark_twr", "Total return of the benchmark", benchmark_twr);
+    let twr = twr(series, work)?;
+    work.ratio("twr", "Time-weighted return", twr);
+    Ok(twr - benchmark_twr)
+}
+
+/// Portfolio and benchmark with what annualizes their figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Against<'a> {
+    pub series: &'a Series,
+    pub benchmark: Option<&'a Benchmark>,
+    pub settings: &'a Settings,
+}
+
+impl Against<'_> {
+    fn pairs(&self, work: &mut Workings) -> Figure<Pairs> {
+        let pairs = Pairs::new(self.series, self.benchmark, self.settings, work)?;
+        enough(&pairs.portfolio)?;
+        Ok(pairs)
+    }
+
+    /// Beta, a number: `cov(r, b) / var(b)`, both with n − 1.
+    ///
+    /// # Errors
+    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, [`UndefinedReason::ZeroBenchmarkDeviation`], and as
+    /// [`benchmark_twr`].
+    pub fn beta(&self, work: &mut Workings) -> Figure {
+        beta_of(&self.pairs(work)?, work)
+    }
+
+    /// Jensen's alpha, a ratio per year: `(mean(e) − β mean(e_b)) × P`, with `e` and `e_b` the daily returns less the daily
+    /// risk-free rate. Arithmetic: empyrical compounds it instead.
+    ///
+    /// # Errors
+    /// As [`Against::beta`].
+    pub fn alpha(&self, work: &mut Workings) -> Figure {
+        let pairs = self.pairs(work)?;
+        let beta = beta_of(&pairs, work)?;
+        work.number("beta", "Beta", beta);
+        let risk_free = self.settings.daily_risk_free(work);
+        let mean_excess = mean(&pairs.portfolio) - risk_free;
+        work.ratio("mean_excess", "Average daily excess return", mean_excess);
+        let mean_benchmark = mean(&pairs.benchmark) - risk_free;
+        work.ratio("mean_benchmark_excess", "Average daily excess return of the benchmark", mean_benchmark);
+        Ok((mean_excess - beta * mean_benchmark) * self.settings.periods())
+    }
+
+    /// Tracking error, a ratio per year, never negative: `stdev(r − b; n − 1) × √P`. Zero when the portfolio moves as the
+    /// benchmark does.
+    ///
+    /// # Errors
+    /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, and as [`benchmark_twr`].
+    pub fn tracking_error(&self, work: &mut Workings) -> Figure {
+        let pairs = self.pairs(work)?;
+        Ok(self.tracking_error_of(&pairs, work))
+    }
+
+    fn tracking_error_of(&self, pairs: &Pairs, work: &mut Workings) -> f64 {
+        let daily = deviation(&pairs.differences());
+        work.ratio("deviation", "Standard deviation of the differences", daily);
+        daily * self.settings.periods().sqrt()
+    }
+
+    /// Pearson's correlation, a number from −1 to 1.
+    ///
+    /// # Errors
+    /// As [`Against::beta`]; [`UndefinedReason::ZeroDeviation`] when the portfolio's returns do not vary.
+    pub fn correlation(&self, work: &mut Workings) -> Figure {
+        let Pairs { portfolio, benchmark, .. } = self.pairs(work)?;
+        let deviations = (deviation(&portfolio), deviation(&benchmark));
+        work.ratio("deviation", "Standard deviation of daily returns", deviations.0);
+        work.ratio("benchmark_deviation", "Standard deviation of the benchmark's", deviations.1);
+        let covariance = work.number("covariance", "Covariance", covariance(&portfolio, &benchmark));
+        match deviations {
+            (_, 0.0) => Err(UndefinedReason::ZeroBenchmarkDeviation),
+            (0.0, _) => Err(UndefinedReason::ZeroDeviation),
+            (own, other) => Ok((covariance / (own * other)).clamp(-1.0, 1.0)),
+        }
+    }
+
+    /// Information ratio, a number: `mean(r − b) × P / tracking_error`. Negative when the benchmark did better.
+    ///
+    /// # Errors
+    /// As [`Against::tracking_error`]; [`UndefinedReason::ZeroDeviation`] when the tracking error is zero.
+    pub fn information_ratio(&self, work: &mut Workings) -> Figure {
+        let pairs = self.pairs(work)?;
+        let mean = work.ratio("mean_difference", "Average difference", mean(&pairs.differences()));
+        let error = self.tracking_error_of(&pairs, work);
+        work.ratio("tracking_error", "Tracking error", error);
+        if error == 0.0 {
+            return Err(UndefinedReason::ZeroDeviation);
+        }
+        Ok(mean * self.settings.periods() / error)
+    }
+}
+
+fn beta_of(pairs: &Pairs, work: &mut Workings) -> Figure {
+    let covariance_of_both = covariance(&pairs.portfolio, &pairs.benchmark);
+    let variance = covariance(&pairs.benchmark, &pairs.benchmark);
+    work.number("covariance", "Covariance with the benchmark", covariance_of_both);
+    work.number("benchmark_variance", "Variance of the benchmark", variance);
+    if deviation(&pairs.benchmark) == 0.0 {
+        return Err(UndefinedReason::ZeroBenchmarkDeviation);
+    }
+    Ok(covariance_of_both / variance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::performance::benchmark::tests::{bar, benchmark};
+    use crate::performance::series::tests::growing;
+    use crate::{Bar, Calendar};
+
+    /// Bars of a benchmark with these daily returns, from 2026-01-01 on.
+    fn bars(returns: &[f64]) -> Vec<Bar> {
+        let first: chrono::NaiveDate = "2026-01-01".parse().unwrap();
+        let mut close = 100_000.0;
+        let mut bars = vec![bar("2026-01-01", "100000")];
+        for (daily, day) in returns.iter().zip(1..) {
+            close *= 1.0 + daily;
+            let date = (first + chrono::Days::new(day)).to_string();
+            bars.push(bar(&date, &format!("{close:.2}")));
+        }
+        bars
+    }
+
+    fn off() -> Workings {
+        Workings::off()
+    }
+
+    #[test]
+    fn twice_the_benchmark_has_beta_two_and_no_alpha() {
+        let daily = [0.01, -0.004, 0.002, -0.01].repeat(6);
+        let twice: Vec<f64> = daily.iter().map(|r| 2.0 * r).collect();
+        let (series, benchmark) = (growing(&twice), benchmark(&bars(&daily), &[]));
+        let settings = Settings::new(Calendar::Xnys, 0.0);
+        let against = Against { series: &series, benchmark: Some(&benchmark), settings: &settings };
+        assert!((against.beta(&mut off()).unwrap() - 2.0).abs() < 1e-5);
+        assert!(against.alpha(&mut off()).unwrap().abs() < 1e-5);
+        assert!((against.correlation(&mut off()).unwrap() - 1.0).abs() < 1e-9);
+        let same = growing(&daily);
+        let same = Against { series: &same, ..against };
+        assert!(same.tracking_error(&mut off()).unwrap() < 1e-5);
+    }
+
+    #[test]
+    fn a_constant_benchmark_has_no_beta() {
+        let series = growing(&[0.01, -0.01].repeat(12));
+        let benchmark = benchmark(&[bar("2026-01-01", "100")], &[]);
+        let settings = Settings::new(Calendar::Xnys, 0.0);
+        let against = Against { series: &series, benchmark: Some(&benchmark), settings: &settings };
+        let constant = Err(UndefinedReason::ZeroBenchmarkDeviation);
+        assert_eq!(against.beta(&mut off()), constant);
+        assert_eq!(against.alpha(&mut off()), constant);
+        assert_eq!(against.correlation(&mut off()), constant);
+        // Against a constant, the error is the volatility.
+        assert!(against.tracking_error(&mut off()).unwrap() > 0.0);
+        let flat = growing(&[0.0; 24]);
+        let flat = Against { series: &flat, ..against };
+        assert_eq!(flat.information_ratio(&mut off()), Err(UndefinedReason::ZeroDeviation));
+    }
+
+    #[test]
+    fn nineteen_common_days_are_too_few() {
+        let daily = [0.01; 19];
+        let (series, benchmark) = (growing(&daily), benchmark(&bars(&daily), &[]));
+        let settings = Settings::new(Calendar::Xnys, 0.0);
+        let against = Against { series: &series, benchmark: Some(&benchmark), settings: &settings };
+        let few = Err(UndefinedReason::TooFewReturns { have: 19, need: 20 });
+        assert_eq!(against.beta(&mut off()), few);
+        assert_eq!(against.tracking_error(&mut off()), few);
+        assert!(excess_return(&series, Some(&benchmark), &mut off()).unwrap().abs() < 1e-6);
+    }
+}

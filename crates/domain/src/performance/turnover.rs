@@ -1,0 +1,122 @@
+//! Commissions and turnover: how much was traded, and what that cost.
+
+use crate::journal::without_reversed;
+use crate::performance::statistics::count;
+use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, WindowBooks, Workings};
+use crate::{JournalEntry, Money, TransactionType};
+
+pub(super) const COMMISSIONS: Formula = Formula {
+    words: "The commissions of all trades of the window. They are part of the cost of shares and of what sells brought, so that the \
+            gain is after commissions.",
+    symbols: "commissions = Σ commission",
+    source: "The portfolio's transactions",
+};
+
+pub(super) const TURNOVER: Formula = Formula {
+    words: "The smaller of all purchases and all sales of the window, without commissions, divided by the average total value at \
+            its closes. It is not annualized.",
+    symbols: "turnover = min(purchases, sales) / average_value",
+    source: "US SEC, Form N-1A, item 13, instruction 4(d): portfolio turnover rate",
+};
+
+/// All commissions of the window, positive. Exact. Trades that were taken back in the window are left out.
+///
+/// # Errors
+/// [`UndefinedReason::NoBooks`].
+pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<Money> {
+    let books = books.ok_or(UndefinedReason::NoBooks)?;
+    let entries = without_reversed(books.entries.clone());
+    note_trades(&entries, work);
+    Ok(entries.iter().map(|entry| &entry.commission).sum())
+}
+
+/// Portfolio turnover over the window, a ratio that is zero or more: 1 exchanges everything once. Trades that were taken back
+/// in the window are left out, and so are exchanges and close-outs, which nobody chose.
+///
+/// # Errors
+/// [`UndefinedReason::NoBooks`]; [`UndefinedReason::NothingInvested`] when the average value is zero.
+pub fn turnover(series: &Series, books: Option<&WindowBooks>, work: &mut Workings) -> Figure {
+    let books = books.ok_or(UndefinedReason::NoBooks)?;
+    let entries = without_reversed(books.entries.clone());
+    note_trades(&entries, work);
+    series.note_days(work);
+    let gross = |kind: TransactionType| -> Money {
+        let trades = entries.iter().filter(|entry| entry.transaction_type == kind);
+        trades.map(|entry| (entry.amount.clone() + &entry.commission).abs()).sum()
+    };
+    let (purchases, sales) = (gross(TransactionType::Buy), gross(TransactionType::Sell));
+    work.step("purchases", "Purchases without commissions", || Value::Money(purchases.clone()));
+    work.step("sales", "Sales without commissions", || Value::Money(sales.clone()));
+    let total: Money = series.days.iter().map(|day| &day.end_value).sum();
+    if !total.is_positive() {
+        return Err(UndefinedReason::NothingInvested);
+    }
+    let average = total.to_f64() / count(series.days.len());
+    work.number("average_value", "Average total value", average);
+    Ok(purchases.min(sales).to_f64() / average)
+}
+
+fn note_trades(entries: &[JournalEntry], work: &mut Workings) {
+    work.input("trades", "Trades", || {
+        let columns = [
+            ("type", "Type"),
+            ("stock", "Stock"),
+            ("amount", "Effect on cash"),
+            ("commission", "Commission"),
+        ];
+        let is_trade = |entry: &&JournalEntry| {
+            matches!(entry.transaction_type, TransactionType::Buy | TransactionType::Sell)
+                || !entry.commission.is_zero()
+        };
+        let row = |entry: &JournalEntry| {
+            vec![
+                Value::Word(entry.transaction_type.as_str()),
+                entry.stock_id.map_or(Value::Missing, Value::Stock),
+                Value::Money(entry.amount.clone()),
+                Value::Money(entry.commission.clone()),
+            ]
+        };
+        Value::Table(Table::new(&columns, entries.iter().filter(is_trade).map(row)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::performance::series::tests::series;
+    use crate::{PortfolioId, StockId, Timestamp};
+    use chrono::{TimeZone, Utc};
+
+    fn trade(kind: TransactionType, amount: &str, commission: &str) -> JournalEntry {
+        let at: Timestamp = Utc.with_ymd_and_hms(2026, 1, 2, 15, 0, 0).unwrap().into();
+        JournalEntry {
+            transaction_type: kind,
+            stock_id: Some(StockId(1)),
+            commission: commission.parse().unwrap(),
+            ..JournalEntry::cash(PortfolioId(1), amount.parse().unwrap(), at)
+        }
+    }
+
+    #[test]
+    fn the_smaller_side_counts_against_the_average_value() {
+        let series = series(&[("1000", "1000"), ("2000", "1000")]);
+        let entries = vec![
+            trade(TransactionType::Buy, "-601", "1"),
+            trade(TransactionType::Sell, "299", "1"),
+            trade(TransactionType::Dividend, "50", "0"),
+        ];
+        let books = WindowBooks { entries, ..WindowBooks::default() };
+        let work = &mut Workings::off();
+        assert!((turnover(&series, Some(&books), work).unwrap() - 300.0 / 1500.0).abs() < 1e-15);
+        assert_eq!(commissions(Some(&books), work), Ok("2".parse().unwrap()));
+        assert_eq!(turnover(&series, None, work), Err(UndefinedReason::NoBooks));
+    }
+
+    #[test]
+    fn without_value_it_is_undefined_and_without_trades_zero() {
+        let work = &mut Workings::off();
+        let books = WindowBooks::default();
+        assert_eq!(turnover(&series(&[]), Some(&books), work), Err(UndefinedReason::NothingInvested));
+        assert_eq!(turnover(&series(&[("10", "10")]), Some(&books), work), Ok(0.0));
+    }
+}

@@ -1,0 +1,96 @@
+//! Volatility and downside deviation: how much daily returns vary.
+
+use crate::performance::statistics::{count, deviation, enough};
+use crate::performance::{Figure, Formula, Series, Settings, Workings};
+
+pub(super) const VOLATILITY: Formula = Formula {
+    words: "The sample standard deviation of the daily returns, times the square root of the sessions of a year.",
+    symbols: "volatility = √(Σ (r − mean_return)² / (n − 1)) × √periods_per_year",
+    source: "quantstats' volatility; empyrical's annual_volatility",
+};
+
+pub(super) const DOWNSIDE_DEVIATION: Formula = Formula {
+    words: "The root of the average squared shortfall of the daily returns below the risk-free rate, times the square root of \
+            the sessions of a year. Days above the rate count as zero, and are counted.",
+    symbols: "downside_deviation = √(Σ min(r − daily_risk_free, 0)² / n) × √periods_per_year",
+    source: "Sortino and van der Meer, Downside risk, 1991; empyrical's downside_risk",
+};
+
+/// Annualized volatility, a ratio per year, never negative: `stdev(r; n − 1) × √P` over the defined daily returns. Zero when
+/// the returns do not vary.
+///
+/// # Errors
+/// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
+pub fn volatility(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
+    series.note_with(settings, work);
+    let returns = series.ratios();
+    enough(&returns)?;
+    let daily = work.ratio("deviation", "Standard deviation of daily returns", deviation(&returns));
+    Ok(daily * settings.periods().sqrt())
+}
+
+/// Annualized downside deviation, a ratio per year, never negative: `√(Σ min(e, 0)² / n) × √P` with `e` the daily returns less
+/// the daily risk-free rate. Zero when no return is below that.
+///
+/// # Errors
+/// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
+pub fn downside_deviation(series: &Series, settings: &Settings, work: &mut Workings) -> Figure {
+    series.note_with(settings, work);
+    let excess = excess_returns(series, settings, work);
+    enough(&excess)?;
+    let daily = work.ratio("deviation", "Downside deviation of daily returns", downside(&excess));
+    Ok(daily * settings.periods().sqrt())
+}
+
+/// The defined daily returns, each less the daily risk-free rate.
+pub(super) fn excess_returns(series: &Series, settings: &Settings, work: &mut Workings) -> Vec<f64> {
+    let daily_risk_free = settings.daily_risk_free(work);
+    series.returns().map(|(_, r)| r - daily_risk_free).collect()
+}
+
+/// `√(Σ min(e, 0)² / n)`, with all n.
+pub(super) fn downside(excess: &[f64]) -> f64 {
+    let squares: f64 = excess.iter().map(|e| e.min(0.0).powi(2)).sum();
+    (squares / count(excess.len())).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Calendar;
+    use crate::performance::UndefinedReason;
+    use crate::performance::series::tests::growing;
+
+    fn settings() -> Settings {
+        Settings::new(Calendar::Xnys, 0.0)
+    }
+
+    /// Ten days of +1 % and ten of −1 %: mean 0, squares 20 × 0.0001, deviation √(0.002/19).
+    #[test]
+    fn it_is_the_deviation_of_the_days_scaled_to_a_year() {
+        let series = growing(&[0.01, -0.01].repeat(10));
+        let measured = volatility(&series, &settings(), &mut Workings::off()).unwrap();
+        // The values are rounded to cents.
+        assert!((measured - (0.002_f64 / 19.0 * 252.0).sqrt()).abs() < 1e-7, "{measured}");
+        let downward = downside_deviation(&series, &settings(), &mut Workings::off()).unwrap();
+        assert!((downward - (0.001_f64 / 20.0 * 252.0).sqrt()).abs() < 1e-7, "{downward}");
+    }
+
+    #[test]
+    fn a_flat_line_has_none_and_a_short_one_is_undefined() {
+        let flat = growing(&[0.0; 20]);
+        assert_eq!(volatility(&flat, &settings(), &mut Workings::off()), Ok(0.0));
+        assert_eq!(downside_deviation(&flat, &settings(), &mut Workings::off()), Ok(0.0));
+        let short = growing(&[0.01; 19]);
+        let reason = Err(UndefinedReason::TooFewReturns { have: 19, need: 20 });
+        assert_eq!(volatility(&short, &settings(), &mut Workings::off()), reason);
+        assert_eq!(downside_deviation(&short, &settings(), &mut Workings::off()), reason);
+    }
+
+    #[test]
+    fn a_flat_line_falls_short_of_a_risk_free_rate() {
+        let settings = Settings::new(Calendar::Xnys, 0.05);
+        let short = downside_deviation(&growing(&[0.0; 20]), &settings, &mut Workings::off()).unwrap();
+        assert!((short - (1.05_f64.powf(1.0 / 252.0) - 1.0) * 252_f64.sqrt()).abs() < 1e-12);
+    }
+}
