@@ -8,7 +8,7 @@ pub(super) const DAYS_OF_YEAR: i64 = 365;
 pub(super) const FORMULA: Formula = Formula {
     words: "The constant yearly growth that gives the time-weighted return over the calendar days of the window. It is \
             shown from a year on.",
-    symbols: "annualized_return = (1 + twr)^(365 / days) − 1",
+    symbols: "annualized_return = (1 + twr)^(365 / calendar_days) − 1",
     source: "GIPS 2020, 2.A.32: returns of less than a year are not annualized",
 };
 
@@ -25,7 +25,7 @@ pub fn annualized_return(series: &Series, work: &mut Workings) -> Figure {
     let (start_on, end_on) = series.span()?;
     let days = (end_on - start_on).num_days();
     work.step("start_on", "The window grows from the close of", || Value::Date(start_on));
-    work.step("days", "Calendar days", || Value::Days(days));
+    work.step("calendar_days", "Calendar days", || Value::Days(days));
     if days < DAYS_OF_YEAR {
         return Err(UndefinedReason::ShorterThanAYear { days, need: DAYS_OF_YEAR });
     }

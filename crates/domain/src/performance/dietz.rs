@@ -31,7 +31,8 @@ pub fn modified_dietz(series: &Series, work: &mut Workings) -> Figure {
 pub fn average_capital(series: &Series, work: &mut Workings) -> Figure {
     let (start_on, end_on) = series.span()?;
     let total = (end_on - start_on).num_days();
-    let weight = |date: NaiveDate| if total == 0 { 1.0 } else { days((end_on - date).num_days()) / days(total) };
+    let weight =
+        |date: NaiveDate| if total == 0 { 1.0 } else { days((end_on - date).num_days()) / days(total) };
     let weighted: Vec<(f64, f64)> = series
         .days
         .iter()

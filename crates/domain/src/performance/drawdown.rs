@@ -96,18 +96,18 @@ pub fn longest_under_water(series: &Series, work: &mut Workings) -> Figure<Under
         [only] => (only.date, only.date),
         [] => return Err(UndefinedReason::NothingInvested),
     };
-    let mut longest: Option<UnderWater> = None;
-    let mut below_since: Option<NaiveDate> = None;
-    let mut keep_longer = |from: NaiveDate, recovered_on: Option<NaiveDate>| {
+    let mut longest: Option<(UnderWater, f64)> = None;
+    let mut below_since: Option<(NaiveDate, f64)> = None;
+    let mut keep_longer = |(from, high): (NaiveDate, f64), recovered_on: Option<NaiveDate>| {
         let days = (recovered_on.unwrap_or(last) - from).num_days();
-        if longest.as_ref().is_none_or(|longest| days > longest.days) {
-            longest = Some(UnderWater { from, recovered_on, days });
+        if longest.as_ref().is_none_or(|(longest, _)| days > longest.days) {
+            longest = Some((UnderWater { from, recovered_on, days }, high));
         }
     };
     let mut high_before = None;
     for day in &highs {
         if day.growth < day.high {
-            below_since = below_since.or_else(|| Some(high_before.unwrap_or(first)));
+            below_since = below_since.or_else(|| Some((high_before.unwrap_or(first), day.high)));
         } else if let Some(from) = below_since.take() {
             keep_longer(from, Some(day.date));
         }
@@ -116,7 +116,8 @@ pub fn longest_under_water(series: &Series, work: &mut Workings) -> Figure<Under
     if let Some(from) = below_since {
         keep_longer(from, None);
     }
-    let longest = longest.ok_or(UndefinedReason::NoDrawdown)?;
+    let (longest, high) = longest.ok_or(UndefinedReason::NoDrawdown)?;
+    work.number("peak", "Growth of 1 at the high", high);
     work.step("peak_on", "Day of the high", || Value::Date(longest.from));
     work.step("recovered_on", "Back at the high on", || {
         longest.recovered_on.map_or(Value::Missing, Value::Date)

@@ -189,6 +189,10 @@ impl Workings {
     /// The notes together with the formula and the result.
     pub fn explain(self, measure: Measure, formula: Formula, result: Figure<Value>) -> Explanation {
         let Notes { inputs, steps } = self.0.unwrap_or_default();
+        debug_assert!(
+            steps.iter().all(|step| inputs.iter().all(|input| input.name != step.name)),
+            "Invariant: a name stands for one value"
+        );
         Explanation { measure, formula, inputs, steps, result }
     }
 }

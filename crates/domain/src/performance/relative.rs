@@ -48,7 +48,7 @@ pub(super) const INFORMATION_RATIO: Formula = Formula {
 /// The portfolio's time-weighted return less the benchmark's, a ratio: 0.02 is two percentage points better.
 ///
 /// # Errors
-/// As [`twr`] and [`benchmark_twr`].
+/// As [`twr()`] and [`benchmark_twr`].
 pub fn excess_return(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure {
     let benchmark_twr = benchmark_twr(series, benchmark, work)?;
     work.ratio("benchmark_twr", "Total return of the benchmark", benchmark_twr);

@@ -28,15 +28,18 @@ impl Day {
     /// on which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day would have
     /// no return.
     fn new(start_value: Money, close: &Close) -> Self {
-        let flow = close.net_flow.to_f64();
-        let base = start_value.to_f64() + flow.max(0.0);
-        let end = close.total_value.to_f64() - flow.min(0.0);
+        // Added as exact amounts: a day without a gain has a return of exactly zero.
+        let (mut base, mut end) = (start_value.clone(), close.total_value.clone());
+        match close.net_flow.is_negative() {
+            true => end -= &close.net_flow,
+            false => base += &close.net_flow,
+        }
         Self {
             date: close.date,
             start_value,
             net_flow: close.net_flow.clone(),
             end_value: close.total_value.clone(),
-            daily_return: (base > 0.0).then(|| end / base - 1.0),
+            daily_return: base.is_positive().then(|| end.to_f64() / base.to_f64() - 1.0),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const XIRR: Formula = Formula {
 
 pub(super) const MWR: Formula = Formula {
     words: "The money-weighted return per year, converted to the days from the first to the last cash flow.",
-    symbols: "mwr = (1 + xirr)^(days / 365) − 1",
+    symbols: "mwr = (1 + xirr)^(calendar_days / 365) − 1",
     source: "GIPS 2020, glossary: money-weighted return; not annualized",
 };
 
@@ -44,7 +44,7 @@ pub fn xirr(series: &Series, work: &mut Workings) -> Figure {
 pub fn mwr(series: &Series, work: &mut Workings) -> Figure {
     let Solution { log_rate, rate, days } = solve(series, work)?;
     work.ratio("xirr", "Money-weighted return per year", rate);
-    work.step("days", "Days from the first to the last cash flow", || Value::Days(days));
+    work.step("calendar_days", "Days from the first to the last cash flow", || Value::Days(days));
     // Of the logarithm, since the yearly rate of a few days may have no digits left.
     Ok((log_rate * statistics::days(days) / statistics::days(DAYS_OF_YEAR)).exp_m1())
 }

@@ -1,0 +1,160 @@
+//! What holds for every portfolio.
+
+use domain::Money;
+use domain::performance::{Analysis, Close, Contributions, Explanation, Measure, Measures, Value};
+use proptest::prelude::*;
+
+use crate::portfolio::{DayPlan, Manner, PLAIN, STOCKS, carried_out, plans, window};
+use crate::reference::close_to;
+
+fn gains(measures: &Measures) -> &Contributions {
+    measures.contributions.as_ref().unwrap()
+}
+
+/// Plans of 2 to 39 days with two places in them, the first before the second.
+fn plans_with_window() -> impl Strategy<Value = (Vec<DayPlan>, usize, usize)> {
+    plans(2..40).prop_flat_map(|plan| {
+        let days = plan.len();
+        (Just(plan), 0..days).prop_flat_map(move |(plan, first)| (Just(plan), Just(first), first + 1..=days))
+    })
+}
+
+proptest! {
+    /// gain = realized + change of unrealized + dividends − fees, and = all contributions + the part of cash, to the cent and in
+    /// any window.
+    #[test]
+    fn gains_by_origin_add_up_to_the_gain((plan, first, end) in plans_with_window()) {
+        let days = carried_out(&plan, PLAIN);
+        let analysis = window(&days, first, end);
+        let measures = analysis.measures();
+        let found = gains(&measures);
+        let fees: Money = days[first..end]
+            .iter()
+            .flat_map(|day| &day.entries)
+            .filter(|entry| entry.transaction_type == domain::TransactionType::Fee)
+            .map(|entry| entry.amount.clone())
+            .sum();
+        prop_assert_eq!(&found.cash, &fees);
+        prop_assert_eq!(&found.gain, &measures.gain);
+        let by_kind = found.realized_pnl.clone() + &found.unrealized_change + &found.dividends + &fees;
+        prop_assert_eq!(&by_kind, &measures.gain);
+        let by_stock: Money = found.holdings.iter().map(|holding| &holding.gain).sum();
+        prop_assert_eq!(by_stock + &found.cash, measures.gain.clone());
+        if let Some(dietz) = measures.modified_dietz {
+            let parts: f64 = found.holdings.iter().map(|holding| holding.contribution.unwrap()).sum();
+            let sum = parts + found.cash_contribution.unwrap();
+            prop_assert!(close_to(sum, dietz, 1e-9), "{sum} instead of {dietz}");
+        }
+    }
+
+    /// An order that fills in two parts is the same as one that fills at once.
+    #[test]
+    fn splitting_an_order_changes_nothing(plan in plans(2..40)) {
+        let whole = window(&carried_out(&plan, PLAIN), 0, plan.len());
+        let in_parts = window(&carried_out(&plan, Manner { in_parts: true, ..PLAIN }), 0, plan.len());
+        prop_assert_eq!(&whole.series, &in_parts.series);
+        let (whole, in_parts) = (whole.measures(), in_parts.measures());
+        // A cent of cost may stay with the shares or leave with them.
+        for (one, other) in gains(&whole).holdings.iter().zip(&gains(&in_parts).holdings) {
+            prop_assert_eq!(one.stock_id, other.stock_id);
+            prop_assert_eq!((&one.gain, &one.dividends), (&other.gain, &other.dividends));
+            prop_assert_eq!(one.contribution, other.contribution);
+        }
+        let forget = |measures: Measures| Measures {
+            contributions: None, realized_pnl: None, unrealized_pnl: None, ..measures
+        };
+        prop_assert_eq!(forget(whole), forget(in_parts));
+    }
+
+    /// Which stock has which id, and in which order holdings are listed, decides nothing.
+    #[test]
+    fn permuting_independent_stocks_changes_nothing(
+        plan in plans(2..40), ids in Just([1_i64, 2, 3]).prop_shuffle(),
+    ) {
+        let plain = window(&carried_out(&plan, PLAIN), 0, plan.len());
+        let mut permuted = window(&carried_out(&plan, Manner { ids, ..PLAIN }), 0, plan.len());
+        let books = permuted.books.as_mut().unwrap();
+        books.end.reverse();
+        books.start.reverse();
+        let (plain, permuted) = (plain.measures(), permuted.measures());
+        prop_assert_eq!(&plain.undefined, &permuted.undefined);
+        for (plain_id, permuted_id) in PLAIN.ids.into_iter().zip(ids) {
+            let part = |measures: &Measures, id: i64| {
+                let found = gains(measures).holdings.iter().find(|part| part.stock_id.0 == id).cloned();
+                found.map(|part| (part.gain, part.realized, part.unrealized_change, part.contribution))
+            };
+            prop_assert_eq!(part(&plain, plain_id), part(&permuted, permuted_id));
+        }
+        let forget = |measures: Measures| Measures { contributions: None, ..measures };
+        prop_assert_eq!(forget(plain), forget(permuted));
+    }
+
+    /// The growth of a window is the product of the growths of its parts, and of its months and years.
+    #[test]
+    fn twr_chains_over_sub_periods(plan in plans(2..40), place in any::<prop::sample::Index>()) {
+        let days = carried_out(&plan, PLAIN);
+        let middle = place.index(plan.len() - 1) + 1;
+        let twr = |first, end| window(&days, first, end).measures().twr.map_or(1.0, |twr| 1.0 + twr);
+        let whole = window(&days, 0, plan.len()).measures();
+        let growth = 1.0 + whole.twr.unwrap();
+        prop_assert!(close_to(twr(0, middle) * twr(middle, plan.len()), growth, 1e-12));
+        for parts in [&whole.monthly_returns, &whole.yearly_returns] {
+            let chained: f64 = parts.iter().map(|part| 1.0 + part.period_return).product();
+            prop_assert!(close_to(chained, growth, 1e-12));
+        }
+    }
+
+    /// Where no price moves and nothing is charged, there is no return, whatever is paid in, taken out and traded.
+    #[test]
+    fn flows_at_constant_prices_leave_twr_at_zero(plan in plans(2..40)) {
+        let still = |day: DayPlan| DayPlan { moves: [0; STOCKS], fee: 0, dividend: None, ..day };
+        let plan: Vec<DayPlan> = plan.into_iter().map(still).collect();
+        let days = carried_out(&plan, Manner { commission_cents: 0, ..PLAIN });
+        let measures = window(&days, 0, plan.len()).measures();
+        // Market values are rounded to the cent.
+        prop_assert!(measures.twr.unwrap().abs() < 1e-4, "{:?}", measures.twr);
+    }
+
+    /// Neither a deposit nor a withdrawal on a day without price changes moves the return of the window by anything.
+    #[test]
+    fn a_flow_at_constant_prices_leaves_twr_unchanged(plan in plans(2..40), cents in 1_i64..100_000_000) {
+        let analysis = window(&carried_out(&plan, PLAIN), 0, plan.len());
+        let before = analysis.measures();
+        let mut closes: Vec<Close> = closes(&analysis);
+        let last = closes.last().unwrap().clone();
+        for (days, flow) in [(1, Money::from_cents(cents)), (2, -last.total_value.clone())] {
+            let value = closes.last().unwrap().total_value.clone() + &flow;
+            let date = last.date + chrono::Days::new(days);
+            closes.push(Close { date, total_value: value, net_flow: flow });
+        }
+        let after = Analysis::new(None, &closes, analysis.settings).measures();
+        prop_assert_eq!(after.twr, before.twr);
+        prop_assert_eq!(after.gain, before.gain);
+        prop_assert_eq!(after.max_drawdown.map(|drawdown| drawdown.depth),
+            before.max_drawdown.map(|drawdown| drawdown.depth));
+    }
+
+    /// A figure is a number or has a reason, in the measures and in the explanations alike.
+    #[test]
+    fn a_measure_is_a_finite_number_or_has_a_reason((plan, first, end) in plans_with_window()) {
+        let analysis = window(&carried_out(&plan, PLAIN), first, end);
+        let undefined = analysis.measures().undefined;
+        for measure in Measure::ALL {
+            let Explanation { result, .. } = analysis.explain(*measure);
+            let reason = undefined.iter().find(|found| found.measure == *measure).map(|found| &found.reason);
+            prop_assert_eq!(result.as_ref().err(), reason, "{}", measure);
+            if let Ok(Value::Ratio(number) | Value::Number(number)) = result {
+                prop_assert!(number.is_finite(), "{} is {}", measure, number);
+            }
+        }
+    }
+}
+
+fn closes(analysis: &Analysis) -> Vec<Close> {
+    let close = |day: &domain::performance::Day| Close {
+        date: day.date,
+        total_value: day.end_value.clone(),
+        net_flow: day.net_flow.clone(),
+    };
+    analysis.series.days.iter().map(close).collect()
+}
