@@ -54,8 +54,8 @@ pub struct BenchmarkMeasures {
     pub information_ratio: Option<f64>,
 }
 
-/// All measures of a window. Units and signs are those of the functions of the same names. What is `None` is listed in
-/// `undefined` with the reason.
+/// All measures of a window. Units and signs are those of the functions of the same names. What is `None` is listed
+/// in `undefined` with the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measures {
     /// The close from which the window grows.
@@ -191,8 +191,8 @@ impl Analysis {
         measures
     }
 
-    /// How a measure comes about: the same computation as in [`Analysis::measures`], with its inputs and steps. Where the
-    /// measure is undefined, the explanation shows how far it gets.
+    /// How a measure comes about: the same computation as in [`Analysis::measures`], with its inputs and steps. Where
+    /// the measure is undefined, the explanation shows how far it gets.
     pub fn explain(&self, measure: Measure) -> Explanation {
         let mut work = Workings::on();
         let (formula, result) = self.derive(measure, &mut work);

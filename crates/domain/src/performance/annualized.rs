@@ -6,8 +6,8 @@ use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workin
 pub(super) const DAYS_OF_YEAR: i64 = 365;
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "The constant yearly growth that gives the time-weighted return over the calendar days of the window. It is \
-            shown from a year on.",
+    words: "The constant yearly growth that gives the time-weighted return over the calendar days of the window. It \
+            is shown from a year on.",
     symbols: "annualized_return = (1 + twr)^(365 / calendar_days) − 1",
     source: "GIPS 2020, 2.A.32: returns of less than a year are not annualized",
 };

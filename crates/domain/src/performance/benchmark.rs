@@ -6,8 +6,8 @@ use crate::performance::{Figure, Formula, Series, Settings, Table, UndefinedReas
 use crate::{Bar, CorporateAction, CorporateActionKind, Symbol};
 
 pub(super) const TWR: Formula = Formula {
-    words: "The growth of one share of the benchmark from the close from which the window grows to the last close, with \
-            every dividend reinvested at the close of its ex-date and splits taken into account.",
+    words: "The growth of one share of the benchmark from the close from which the window grows to the last close, \
+            with every dividend reinvested at the close of its ex-date and splits taken into account.",
     symbols: "benchmark_twr = end_level / start_level − 1, with level = units × close",
     source: "S&P Dow Jones Indices, Index Mathematics Methodology: total return index",
 };
@@ -37,9 +37,9 @@ impl Level {
 impl Benchmark {
     /// The total-return levels of `bars`, each of which is in the shares of its own session, as traded.
     ///
-    /// A split multiplies the units from its ex-date on. A dividend is for the shares of its ex-date and buys more of them at
-    /// that day's close: `units × (1 + dividend / close)`. Where the ex-date has no bar, the next bar's close counts. Actions up
-    /// to the first bar are in its price already. Other kinds of actions change nothing.
+    /// A split multiplies the units from its ex-date on. A dividend is for the shares of its ex-date and buys more of
+    /// them at that day's close: `units × (1 + dividend / close)`. Where the ex-date has no bar, the next bar's close
+    /// counts. Actions up to the first bar are in its price already. Other kinds of actions change nothing.
     pub fn new<'a>(
         symbol: Symbol,
         bars: &[Bar],
@@ -144,9 +144,9 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// Each day with a return that has a close before it in the series, with the benchmark's return between the same two closes;
-    /// over a gap in its bars the last close is carried, so that its return is zero there. A portfolio's very
-    /// first day is left out: the benchmark is bought at its close.
+    /// Each day with a return that has a close before it in the series, with the benchmark's return between the same
+    /// two closes; over a gap in its bars the last close is carried, so that its return is zero there. A portfolio's
+    /// very first day is left out: the benchmark is bought at its close.
     ///
     /// # Errors
     /// As [`benchmark_twr`].

@@ -10,8 +10,8 @@ pub(super) const FORMULA: Formula = Formula {
     source: "Young, Calmar ratio: a smoother tool, Futures, 1991; with the calendar days of the window",
 };
 
-/// Calmar ratio, a number: [`annualized_return`] by calendar days divided by the depth of [`max_drawdown`]. Negative for a
-/// loss.
+/// Calmar ratio, a number: [`annualized_return`] by calendar days divided by the depth of [`max_drawdown`]. Negative
+/// for a loss.
 ///
 /// # Errors
 /// As [`annualized_return`]; [`UndefinedReason::NoDrawdown`] when the index never fell.

@@ -8,9 +8,9 @@ use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value,
 use crate::{JournalEntry, Money, StockId, TransactionType};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "The gain of a stock is what was realized on it, plus the change of its unrealized profit, plus its dividends. What \
-            is left of the portfolio's gain, such as fees, is the part of cash. Divided by the average capital, the \
-            gains add up to the modified Dietz return.",
+    words: "The gain of a stock is what was realized on it, plus the change of its unrealized profit, plus its \
+            dividends. What is left of the portfolio's gain, such as fees, is the part of cash. Divided by the \
+            average capital, the gains add up to the modified Dietz return.",
     symbols: "gain = realized + unrealized_change + dividends; contribution = gain / average_capital",
     source: "Identity of the average-cost books; Dietz, Pension funds, 1966",
 };
@@ -28,8 +28,8 @@ pub(super) const UNREALIZED: Formula = Formula {
 };
 
 pub(super) const DIVIDENDS: Formula = Formula {
-    words: "The dividends whose ex-date is in the window: those paid in it, plus those owed at its end, less those owed at its \
-            start.",
+    words: "The dividends whose ex-date is in the window: those paid in it, plus those owed at its end, less those \
+            owed at its start.",
     symbols: "dividends = Σ (paid + receivable_end − receivable_start)",
     source: "Accrual on the ex-date",
 };
@@ -46,7 +46,8 @@ pub struct BookedHolding {
     pub receivable: Money,
 }
 
-/// The books of a window. Stocks that are not listed at its start or its end are neither held nor owe a dividend then.
+/// The books of a window. Stocks that are not listed at its start or its end are neither held nor owe a dividend
+/// then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WindowBooks {
     /// At the close from which the window grows; nothing when the portfolio is younger.
@@ -69,16 +70,16 @@ pub struct Contribution {
     pub unrealized_change: Money,
     /// Accrued on their ex-dates.
     pub dividends: Money,
-    /// `gain / average capital`, a ratio: 0.01 is one percentage point of the portfolio's return. `None` when there was no
-    /// capital.
+    /// `gain / average capital`, a ratio: 0.01 is one percentage point of the portfolio's return. `None` when there
+    /// was no capital.
     pub contribution: Option<f64>,
 }
 
 /// The gain of a window by its origin. `gain = Σ holdings + cash`, exact to the cent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contributions {
-    /// Every stock that was held, traded or paid a dividend in the window, sold ones included. The largest gain first;
-    /// of equal ones the lower id.
+    /// Every stock that was held, traded or paid a dividend in the window, sold ones included. The largest gain
+    /// first; of equal ones the lower id.
     pub holdings: Vec<Contribution>,
     /// What belongs to no stock and came from no deposit or withdrawal: fees are negative.
     pub cash: Money,
@@ -108,8 +109,8 @@ impl Default for Part {
 
 /// The gain of the window by stock, from the books alone; `series` gives the average capital that it is divided by.
 ///
-/// A line that moves a position changes its cost and its result together by the line's amount, so that market values, cost and
-/// journal give each stock's gain to the cent, whatever splits, exchanges or reversals there were.
+/// A line that moves a position changes its cost and its result together by the line's amount, so that market values,
+/// cost and journal give each stock's gain to the cent, whatever splits, exchanges or reversals there were.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`].
@@ -244,8 +245,8 @@ impl Contributions {
     }
 }
 
-/// Dividends by the year in which they were paid (in New York) and by stock, oldest year first. Lines that were taken back
-/// within `entries` are left out.
+/// Dividends by the year in which they were paid (in New York) and by stock, oldest year first. Lines that were taken
+/// back within `entries` are left out.
 pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), Money> {
     let mut years: BTreeMap<(i32, StockId), Money> = BTreeMap::new();
     for entry in without_reversed(entries.to_vec()) {
@@ -291,8 +292,8 @@ mod tests {
         }
     }
 
-    /// Cash 500 with stock 1 (value 300, cost 250, 5 owed); it is sold for 310, its dividend is paid; stock 2 is bought for 200 and
-    /// ends at 190 with 2 owed; a fee of 1.50; 100 more deposited.
+    /// Cash 500 with stock 1 (value 300, cost 250, 5 owed); it is sold for 310, its dividend is paid; stock 2 is
+    /// bought for 200 and ends at 190 with 2 owed; a fee of 1.50; 100 more deposited.
     #[test]
     fn gains_by_stock_add_up_to_the_gain_of_the_window() {
         use TransactionType::{Buy, Deposit, Dividend, Fee, Sell};

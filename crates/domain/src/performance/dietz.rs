@@ -6,8 +6,8 @@ use crate::performance::statistics::days;
 use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "The gain divided by the average capital: the value at the start plus each flow, weighted by the part of the window \
-            that it was there. The contributions of the holdings and of cash add up to it.",
+    words: "The gain divided by the average capital: the value at the start plus each flow, weighted by the part of \
+            the window that it was there. The contributions of the holdings and of cash add up to it.",
     symbols: "modified_dietz = gain / average_capital, with average_capital = start_value + Σ weight × net_flow",
     source: "Dietz, Pension funds: measuring investment performance, 1966; GIPS 2020, glossary",
 };
@@ -22,9 +22,9 @@ pub fn modified_dietz(series: &Series, work: &mut Workings) -> Figure {
     Ok(gain.to_f64() / average_capital(series, work)?)
 }
 
-/// `V₀ + Σ w F` in the account's currency, with `w = (days from the flow to the end) / (days of the window)`: a deposit
-/// at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; of a window of a
-/// single day each flow weighs 1.
+/// `V₀ + Σ w F` in the account's currency, with `w = (days from the flow to the end) / (days of the window)`: a
+/// deposit at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; of a
+/// window of a single day each flow weighs 1.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`]; [`UndefinedReason::NoCapital`] when it is zero or less.

@@ -5,15 +5,15 @@ use chrono::NaiveDate;
 use crate::performance::{Figure, Formula, Series, UndefinedReason, Value, Workings, cumulative_twr};
 
 pub(super) const MAX_DRAWDOWN: Formula = Formula {
-    words: "The deepest fall of the growth index below its highest value until then. The index grows with the daily returns and \
-            is 1 before the first, so that deposits and withdrawals do not move it.",
+    words: "The deepest fall of the growth index below its highest value until then. The index grows with the daily \
+            returns and is 1 before the first, so that deposits and withdrawals do not move it.",
     symbols: "max_drawdown = min (W / max W so far − 1), with W = Π (1 + r)",
     source: "empyrical's max_drawdown; quantstats' max_drawdown",
 };
 
 pub(super) const LONGEST_UNDER_WATER: Formula = Formula {
-    words: "The longest time in calendar days from a high of the growth index to the first close at or above it again, or to \
-            the end of the window.",
+    words: "The longest time in calendar days from a high of the growth index to the first close at or above it \
+            again, or to the end of the window.",
     symbols: "longest_under_water = max (recovered_on − peak_on)",
     source: "quantstats' drawdown_details",
 };

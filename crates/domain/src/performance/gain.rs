@@ -22,8 +22,8 @@ pub(super) const NET_FLOW: Formula = Formula {
 };
 
 pub(super) const GAIN: Formula = Formula {
-    words: "What prices, dividends and trading brought: the value at the end, less the value at the start, less what was \
-            paid in, plus what was taken out.",
+    words: "What prices, dividends and trading brought: the value at the end, less the value at the start, less what \
+            was paid in, plus what was taken out.",
     symbols: "gain = end_value − start_value − net_flow",
     source: "Cash flow identity of the books",
 };

@@ -1,8 +1,8 @@
 //! How a portfolio did over time. Money is exact; returns are statistics, as `f64` ratios: 0.05 is +5 %.
 //!
 //! [`Analysis`] takes the closes of a window and, if given, a benchmark and the books. It computes all [`Measures`] and
-//! explains each. Every measure is a function of its own, which says formula, unit, sign and source. A measure that is
-//! undefined has an [`UndefinedReason`].
+//! explains each. Every measure is a function of its own, which says formula, unit, sign and source. A measure that
+//! is undefined has an [`UndefinedReason`].
 
 mod analysis;
 mod annualized;

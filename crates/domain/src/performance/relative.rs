@@ -13,34 +13,36 @@ pub(super) const EXCESS_RETURN: Formula = Formula {
 };
 
 pub(super) const BETA: Formula = Formula {
-    words: "How much the portfolio's daily return moves, on average, when the benchmark's moves by one: their covariance divided by \
-            the benchmark's variance.",
+    words: "How much the portfolio's daily return moves, on average, when the benchmark's moves by one: their \
+            covariance divided by the benchmark's variance.",
     symbols: "beta = cov(r, b) / var(b)",
     source: "Sharpe, Capital asset prices, 1964; quantstats' greeks; empyrical's beta",
 };
 
 pub(super) const ALPHA: Formula = Formula {
-    words: "The average daily return above the risk-free rate that beta times the benchmark's does not explain, times the \
-            sessions of a year.",
+    words: "The average daily return above the risk-free rate that beta times the benchmark's does not explain, \
+            times the sessions of a year.",
     symbols: "alpha = (mean_excess − beta × mean_benchmark_excess) × periods_per_year",
     source: "Jensen, The performance of mutual funds, 1968; quantstats' greeks (arithmetic)",
 };
 
 pub(super) const TRACKING_ERROR: Formula = Formula {
-    words: "The sample standard deviation of the daily returns less the benchmark's, times the square root of the sessions of a \
-            year.",
+    words: "The sample standard deviation of the daily returns less the benchmark's, times the square root of the \
+            sessions of a year.",
     symbols: "tracking_error = √(Σ (d − mean_difference)² / (n − 1)) × √periods_per_year, with d = r − b",
     source: "Grinold and Kahn, Active portfolio management; the divisor of empyrical's excess_sharpe",
 };
 
 pub(super) const CORRELATION: Formula = Formula {
-    words: "The correlation of the daily returns with the benchmark's: 1 moves together, 0 is unrelated, −1 is opposite.",
+    words: "The correlation of the daily returns with the benchmark's: 1 moves together, 0 is unrelated, −1 is \
+            opposite.",
     symbols: "correlation = cov(r, b) / √(var(r) × var(b))",
     source: "Pearson's correlation coefficient; numpy's corrcoef",
 };
 
 pub(super) const INFORMATION_RATIO: Formula = Formula {
-    words: "The average daily return above the benchmark's times the sessions of a year, divided by the tracking error.",
+    words: "The average daily return above the benchmark's times the sessions of a year, divided by the tracking \
+            error.",
     symbols: "information_ratio = mean_difference × periods_per_year / tracking_error",
     source: "Goodwin, The information ratio, 1998; quantstats' information_ratio × √periods_per_year",
 };
@@ -81,8 +83,8 @@ impl Against<'_> {
         beta_of(&self.pairs(work)?, work)
     }
 
-    /// Jensen's alpha, a ratio per year: `(mean(e) − β mean(e_b)) × P`, with `e` and `e_b` the daily returns less the daily
-    /// risk-free rate. Arithmetic: empyrical compounds it instead.
+    /// Jensen's alpha, a ratio per year: `(mean(e) − β mean(e_b)) × P`, with `e` and `e_b` the daily returns less the
+    /// daily risk-free rate. Arithmetic: empyrical compounds it instead.
     ///
     /// # Errors
     /// As [`Against::beta`].
@@ -98,8 +100,8 @@ impl Against<'_> {
         Ok((mean_excess - beta * mean_benchmark) * self.settings.periods())
     }
 
-    /// Tracking error, a ratio per year, never negative: `stdev(r − b; n − 1) × √P`. Zero when the portfolio moves as the
-    /// benchmark does.
+    /// Tracking error, a ratio per year, never negative: `stdev(r − b; n − 1) × √P`. Zero when the portfolio moves as
+    /// the benchmark does.
     ///
     /// # Errors
     /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, and as [`benchmark_twr`].

@@ -20,13 +20,13 @@ pub struct Day {
 }
 
 impl Day {
-    /// `r = (end_value + withdrawals) / (start_value + deposits) − 1`: a day's net deposit counts from the start of the
-    /// day, and a day's net withdrawal until its end. Undefined when the denominator is zero.
+    /// `r = (end_value + withdrawals) / (start_value + deposits) − 1`: a day's net deposit counts from the start of
+    /// the day, and a day's net withdrawal until its end. Undefined when the denominator is zero.
     ///
     /// This hybrid is the daily approximation of the true time-weighted return, which values the portfolio at each
     /// flow (GIPS, "Guidance Statement on Calculation Methodology"). If withdrawals counted from the start too, a day
-    /// on which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day would have
-    /// no return.
+    /// on which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day
+    /// would have no return.
     fn new(start_value: Money, close: &Close) -> Self {
         // Added as exact amounts: a day without a gain has a return of exactly zero.
         let (mut base, mut end) = (start_value.clone(), close.total_value.clone());
@@ -75,8 +75,8 @@ impl Series {
         self.returns().map(|(_, ratio)| ratio).collect()
     }
 
-    /// The close from which the window grows: the last one before it, or, when the portfolio was worth nothing then, the
-    /// day of the first deposit. `None` when nothing was ever invested.
+    /// The close from which the window grows: the last one before it, or, when the portfolio was worth nothing then,
+    /// the day of the first deposit. `None` when nothing was ever invested.
     pub fn start_on(&self) -> Option<NaiveDate> {
         let before = self.before.as_ref().filter(|close| close.total_value.is_positive());
         let first = || self.returns().next().map(|(date, _)| date);

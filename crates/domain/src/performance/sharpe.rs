@@ -5,21 +5,21 @@ use crate::performance::volatility::{downside, excess_returns};
 use crate::performance::{Figure, Formula, Series, Settings, UndefinedReason, Workings};
 
 pub(super) const SHARPE: Formula = Formula {
-    words: "The average daily return above the risk-free rate, divided by the sample standard deviation of those excess \
-            returns, times the square root of the sessions of a year.",
+    words: "The average daily return above the risk-free rate, divided by the sample standard deviation of those \
+            excess returns, times the square root of the sessions of a year.",
     symbols: "sharpe = mean_excess / deviation × √periods_per_year, of r − daily_risk_free",
     source: "Sharpe, The Sharpe Ratio, 1994; quantstats' sharpe; empyrical's sharpe_ratio",
 };
 
 pub(super) const SORTINO: Formula = Formula {
-    words: "The average daily return above the risk-free rate, divided by the downside deviation, times the square root of \
-            the sessions of a year. Only days below the rate count as risk, and all days are counted.",
+    words: "The average daily return above the risk-free rate, divided by the downside deviation, times the square \
+            root of the sessions of a year. Only days below the rate count as risk, and all days are counted.",
     symbols: "sortino = mean_excess / √(Σ min(r − daily_risk_free, 0)² / n) × √periods_per_year",
     source: "Red Rock Capital, Sortino: A Sharper Ratio, 2012; quantstats' sortino; empyrical's sortino_ratio",
 };
 
-/// Annualized Sharpe ratio, a number: `mean(e) / stdev(e; n − 1) × √P`, with `e` the daily returns less the daily risk-free
-/// rate. Negative when the risk-free rate would have been better.
+/// Annualized Sharpe ratio, a number: `mean(e) / stdev(e; n − 1) × √P`, with `e` the daily returns less the daily
+/// risk-free rate. Negative when the risk-free rate would have been better.
 ///
 /// # Errors
 /// [`UndefinedReason::TooFewReturns`] for fewer than 20, [`UndefinedReason::ZeroDeviation`] when they do not vary.
@@ -35,8 +35,8 @@ pub fn sharpe(series: &Series, settings: &Settings, work: &mut Workings) -> Figu
     Ok(mean / deviation * settings.periods().sqrt())
 }
 
-/// Annualized Sortino ratio, a number: `mean(e) / √(Σ min(e, 0)² / n) × √P`, with `e` the daily returns less the daily risk-free
-/// rate.
+/// Annualized Sortino ratio, a number: `mean(e) / √(Σ min(e, 0)² / n) × √P`, with `e` the daily returns less the
+/// daily risk-free rate.
 ///
 /// # Errors
 /// [`UndefinedReason::TooFewReturns`] for fewer than 20, [`UndefinedReason::NoLosingDays`] when none is below the rate.

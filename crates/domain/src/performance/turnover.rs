@@ -6,15 +6,15 @@ use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value,
 use crate::{JournalEntry, Money, TransactionType};
 
 pub(super) const COMMISSIONS: Formula = Formula {
-    words: "The commissions of all trades of the window. They are part of the cost of shares and of what sells brought, so that the \
-            gain is after commissions.",
+    words: "The commissions of all trades of the window. They are part of the cost of shares and of what sells \
+            brought, so that the gain is after commissions.",
     symbols: "commissions = Σ commission",
     source: "The portfolio's transactions",
 };
 
 pub(super) const TURNOVER: Formula = Formula {
-    words: "The smaller of all purchases and all sales of the window, without commissions, divided by the average total value at \
-            its closes. It is not annualized.",
+    words: "The smaller of all purchases and all sales of the window, without commissions, divided by the average \
+            total value at its closes. It is not annualized.",
     symbols: "turnover = min(purchases, sales) / average_value",
     source: "US SEC, Form N-1A, item 13, instruction 4(d): portfolio turnover rate",
 };
@@ -30,8 +30,8 @@ pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<M
     Ok(entries.iter().map(|entry| &entry.commission).sum())
 }
 
-/// Portfolio turnover over the window, a ratio that is zero or more: 1 exchanges everything once. Trades that were taken back
-/// in the window are left out, and so are exchanges and close-outs, which nobody chose.
+/// Portfolio turnover over the window, a ratio that is zero or more: 1 exchanges everything once. Trades that were
+/// taken back in the window are left out, and so are exchanges and close-outs, which nobody chose.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`]; [`UndefinedReason::NothingInvested`] when the average value is zero.

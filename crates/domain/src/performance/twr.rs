@@ -10,8 +10,8 @@ pub(super) const FORMULA: Formula = Formula {
     source: "GIPS, Guidance Statement on Calculation Methodology; empyrical's cum_returns_final",
 };
 
-/// The time-weighted return of the window, a ratio: 0.05 is +5 %, −1 a total loss. `twr = Π (1 + r) − 1` over the daily
-/// returns of [`crate::performance::Day`], whose flows count by the hybrid rule. Not annualized.
+/// The time-weighted return of the window, a ratio: 0.05 is +5 %, −1 a total loss. `twr = Π (1 + r) − 1` over the
+/// daily returns of [`crate::performance::Day`], whose flows count by the hybrid rule. Not annualized.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.

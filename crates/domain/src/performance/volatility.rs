@@ -10,14 +10,14 @@ pub(super) const VOLATILITY: Formula = Formula {
 };
 
 pub(super) const DOWNSIDE_DEVIATION: Formula = Formula {
-    words: "The root of the average squared shortfall of the daily returns below the risk-free rate, times the square root of \
-            the sessions of a year. Days above the rate count as zero, and are counted.",
+    words: "The root of the average squared shortfall of the daily returns below the risk-free rate, times the \
+            square root of the sessions of a year. Days above the rate count as zero, and are counted.",
     symbols: "downside_deviation = √(Σ min(r − daily_risk_free, 0)² / n) × √periods_per_year",
     source: "Sortino and van der Meer, Downside risk, 1991; empyrical's downside_risk",
 };
 
-/// Annualized volatility, a ratio per year, never negative: `stdev(r; n − 1) × √P` over the defined daily returns. Zero when
-/// the returns do not vary.
+/// Annualized volatility, a ratio per year, never negative: `stdev(r; n − 1) × √P` over the defined daily returns.
+/// Zero when the returns do not vary.
 ///
 /// # Errors
 /// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.
@@ -29,8 +29,8 @@ pub fn volatility(series: &Series, settings: &Settings, work: &mut Workings) -> 
     Ok(daily * settings.periods().sqrt())
 }
 
-/// Annualized downside deviation, a ratio per year, never negative: `√(Σ min(e, 0)² / n) × √P` with `e` the daily returns less
-/// the daily risk-free rate. Zero when no return is below that.
+/// Annualized downside deviation, a ratio per year, never negative: `√(Σ min(e, 0)² / n) × √P` with `e` the daily
+/// returns less the daily risk-free rate. Zero when no return is below that.
 ///
 /// # Errors
 /// [`crate::performance::UndefinedReason::TooFewReturns`] for fewer than 20.

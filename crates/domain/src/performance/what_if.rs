@@ -4,8 +4,9 @@ use crate::Money;
 use crate::performance::{Benchmark, Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
 
 pub(super) const FORMULA: Formula = Formula {
-    words: "What the portfolio would be worth if its value at the start and every deposit had bought the benchmark at the \
-            close of its day, and every withdrawal had sold it. Dividends are reinvested; commissions are left out.",
+    words: "What the portfolio would be worth if its value at the start and every deposit had bought the benchmark \
+            at the close of its day, and every withdrawal had sold it. Dividends are reinvested; commissions are \
+            left out.",
     symbols: "end_value = units × end_level, with units = Σ flow / level; difference = portfolio − end_value",
     source: "Long and Nickels, A private investment benchmark, 1996: public market equivalent",
 };
@@ -19,8 +20,8 @@ pub struct WhatIf {
     pub difference: Money,
 }
 
-/// The benchmark's value at the end if the start value and all flows had gone through it at the closes of their days. Computed
-/// with binary numbers of 16 digits and rounded once, at the end; it is a statistic and enters no book.
+/// The benchmark's value at the end if the start value and all flows had gone through it at the closes of their days.
+/// Computed with binary numbers of 16 digits and rounded once, at the end; it is a statistic and enters no book.
 ///
 /// # Errors
 /// [`UndefinedReason::BenchmarkExhausted`] when withdrawals took more than the benchmark would have been worth, and as

@@ -9,9 +9,9 @@ use crate::performance::annualized::DAYS_OF_YEAR;
 use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, statistics};
 
 pub(super) const XIRR: Formula = Formula {
-    words: "The yearly interest rate of a savings account in which the same deposits and withdrawals on the same days \
-            would have led to the same end value. Deposits and the value at the start are negative, withdrawals and the value at \
-            the end are positive; discounted at the rate, they add up to zero.",
+    words: "The yearly interest rate of a savings account in which the same deposits and withdrawals on the same \
+            days would have led to the same end value. Deposits and the value at the start are negative, withdrawals \
+            and the value at the end are positive; discounted at the rate, they add up to zero.",
     symbols: "Σ cash_flow × (1 + xirr)^(−days / 365) = 0",
     source: "The XIRR function of spreadsheets; OpenDocument 1.3, part 4, 6.12.51; pyxirr's xirr",
 };
@@ -25,8 +25,8 @@ pub(super) const MWR: Formula = Formula {
 /// The money-weighted return as a ratio per year: ρ in `Σ cf (1 + ρ)^(−d/365) = 0`, with `d` calendar days since the
 /// first cash flow. −0.5 loses half a year. Where several rates balance the flows, it is the one nearest to zero.
 ///
-/// The cash flows, as the owner sees them: the value at the start (negative), deposits (negative) and withdrawals (positive) net
-/// of each day, and the value at the end (positive).
+/// The cash flows, as the owner sees them: the value at the start (negative), deposits (negative) and withdrawals
+/// (positive) net of each day, and the value at the end (positive).
 ///
 /// A rate for a few days can be astronomic; show [`mwr`] for less than a year.
 ///
@@ -36,8 +36,8 @@ pub fn xirr(series: &Series, work: &mut Workings) -> Figure {
     Ok(solve(series, work)?.rate)
 }
 
-/// The money-weighted return of the window, a ratio that is not annualized: `(1 + ρ)^(days/365) − 1` with ρ of [`xirr`] and
-/// the calendar days from the first to the last cash flow. For a single deposit it is the plain return.
+/// The money-weighted return of the window, a ratio that is not annualized: `(1 + ρ)^(days/365) − 1` with ρ of
+/// [`xirr`] and the calendar days from the first to the last cash flow. For a single deposit it is the plain return.
 ///
 /// # Errors
 /// As [`xirr`].
@@ -116,8 +116,8 @@ fn present_value(flows: &[(f64, f64)], x: f64) -> f64 {
     flows.iter().map(discounted).sum()
 }
 
-/// The root of `f` nearest to zero: the brackets from zero to ±0.01, ±0.02, ±0.04 and so on are tried in turn, and the first
-/// with a change of sign is bisected. `None` when there is none up to ±2^17.
+/// The root of `f` nearest to zero: the brackets from zero to ±0.01, ±0.02, ±0.04 and so on are tried in turn, and
+/// the first with a change of sign is bisected. `None` when there is none up to ±2^17.
 ///
 /// Newton's method, which spreadsheets use, does not converge for a loss of nearly everything or within days.
 fn root(f: impl Fn(f64) -> f64) -> Option<f64> {
@@ -200,7 +200,8 @@ mod tests {
         assert!(both(&series).1 < 0.0);
     }
 
-    /// Cases on which Newton's method fails: a fall of 30 % in five days, a loss of nearly everything, and +40 % in three days.
+    /// Cases on which Newton's method fails: a fall of 30 % in five days, a loss of nearly everything, and +40 % in
+    /// three days.
     #[test]
     fn hard_cases_have_their_rate() {
         for (value, days, growth) in

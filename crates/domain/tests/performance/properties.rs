@@ -20,8 +20,8 @@ fn plans_with_window() -> impl Strategy<Value = (Vec<DayPlan>, usize, usize)> {
 }
 
 proptest! {
-    /// gain = realized + change of unrealized + dividends − fees, and = all contributions + the part of cash, to the cent and in
-    /// any window.
+    /// gain = realized + change of unrealized + dividends − fees, and = all contributions + the part of cash, to the
+    /// cent and in any window.
     #[test]
     fn gains_by_origin_add_up_to_the_gain((plan, first, end) in plans_with_window()) {
         let days = carried_out(&plan, PLAIN);

@@ -1,5 +1,5 @@
-//! Measures against quantstats, empyrical-reloaded and pyxirr: `data/performance.json`, which `scripts/performance-reference`
-//! computes.
+//! Measures against quantstats, empyrical-reloaded and pyxirr: `data/performance.json`, which
+//! `scripts/performance-reference` computes.
 
 use std::collections::BTreeMap;
 
