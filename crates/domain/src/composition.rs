@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Money, Symbol, Valuation};
+use crate::performance::{Figure, Table, UndefinedReason, Value, Workings};
+use crate::{Holding, Money, Symbol, Valuation};
 
 /// A part of the whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +81,7 @@ impl Composition {
             dividends_receivable: slice(valuation, (), valuation.dividends_receivable.clone()),
             stocks,
             sectors,
-            concentration: Concentration::of(valuation),
+            concentration: Concentration::of(valuation, &mut Workings::off()).ok(),
         }
     }
 }
@@ -91,16 +92,36 @@ fn slice<K>(valuation: &Valuation, of: K, market_value: Money) -> Slice<K> {
 }
 
 impl Concentration {
-    fn of(valuation: &Valuation) -> Option<Self> {
+    /// Of the positions of a valuation.
+    ///
+    /// # Errors
+    /// [`UndefinedReason::NothingInvested`] when nothing is held, or what is held is worth nothing.
+    pub(crate) fn of(valuation: &Valuation, work: &mut Workings) -> Figure<Self> {
+        work.input("positions", "Positions", || {
+            let columns = [("symbol", "Symbol"), ("market_value", "Market value")];
+            let row = |holding: &Holding| {
+                vec![
+                    Value::Symbol(holding.listing.symbol.clone()),
+                    Value::Money(holding.market_value.clone()),
+                ]
+            };
+            Value::Table(Table::new(&columns, valuation.holdings.iter().map(row)))
+        });
         let invested = valuation.positions_value.to_f64();
+        work.step("positions_value", "All market values", || Value::Money(valuation.positions_value.clone()));
         if invested <= 0.0 {
-            return None;
+            return Err(UndefinedReason::NothingInvested);
         }
         // Largest first, as the valuation sorts them.
         let weights: Vec<f64> =
             valuation.holdings.iter().map(|holding| holding.market_value.to_f64() / invested).collect();
+        work.step("weights", "Share of each position", || {
+            let rows =
+                weights.iter().map(|weight| vec![Value::Ratio(*weight), Value::Number(weight * weight)]);
+            Value::Table(Table::new(&[("weight", "Share"), ("square", "Share squared")], rows))
+        });
         let herfindahl = weights.iter().map(|weight| weight * weight).sum();
-        Some(Self {
+        Ok(Self {
             herfindahl,
             effective_positions: 1.0 / herfindahl,
             level: match herfindahl {

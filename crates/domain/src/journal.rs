@@ -361,7 +361,7 @@ impl Position {
 
 /// By how much a line has lowered a position's cost; negative for a buy. Cost and result change together by the line's
 /// amount, whatever it is.
-fn cost_taken(entry: &JournalEntry) -> Money {
+pub(crate) fn cost_taken(entry: &JournalEntry) -> Money {
     let realized = entry.realized_pnl.clone().unwrap_or_else(Money::zero);
     entry.amount.clone() - &realized
 }

@@ -6,11 +6,16 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+mod explained;
+
 use crate::money::AveragePrice;
+use crate::performance::{Table, Value, Workings};
 use crate::{
     JournalEntry, Listing, Money, PortfolioId, Position, Price, Quantity, Quote, SplitRatio, StockId,
     Timestamp, TransactionType,
 };
+
+pub use explained::BookFigure;
 
 /// A position at a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +121,18 @@ impl Valuation {
         positions: impl IntoIterator<Item = Priced>,
         today: &[JournalEntry],
     ) -> Self {
+        Self::noted(cash, positions, today, &mut Workings::off())
+    }
+
+    /// [`Valuation::new`], taking notes of the day change.
+    fn noted(
+        cash: impl Into<Cash>,
+        positions: impl IntoIterator<Item = Priced>,
+        today: &[JournalEntry],
+        work: &mut Workings,
+    ) -> Self {
         let positions = positions.into_iter();
+        let mut changes = work.is_on().then(Vec::new);
         let trades = Trades::of(today);
         let Cash { balance, buying_power, dividends } = cash.into();
         let mut valuation = Self {
@@ -139,12 +155,20 @@ impl Valuation {
             };
             let market_value = quote.price.times(&position.quantity);
             let unrealized_pnl = market_value.clone() - &position.cost_basis;
-            let day_change =
-                trades.day_change(stock_id, &position.quantity, &market_value, quote.previous_close.as_ref());
-            let without = dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due);
-            let day_change = day_change.map(|change| without.fold(change, |sum, due| sum + due));
+            let parts = trades.since_close(stock_id, &position.quantity, quote.previous_close.as_ref());
+            let without = || dividends.today.iter().filter(|(of, _)| *of == stock_id).map(|(_, due)| due);
+            let day_change = parts.as_ref().map(|parts| {
+                let change = market_value.clone() - &parts.value_before + &parts.traded;
+                without().fold(change, |sum, due| sum + due)
+            });
             if let Some(change) = &day_change {
                 valuation.day_change += change;
+            }
+            if let (Some(changes), Some(parts), Some(change)) = (&mut changes, parts, &day_change) {
+                let owed: Money = without().sum();
+                let amounts = [&parts.value_before, &market_value, &parts.traded, &owed, change];
+                let row = amounts.map(|amount| Value::Money(amount.clone()));
+                changes.push([vec![Value::Symbol(listing.symbol.clone())], row.to_vec()].concat());
             }
             if position.quantity.is_zero() {
                 continue;
@@ -162,6 +186,9 @@ impl Valuation {
                 day_change,
             });
         }
+        work.input("stocks", "Stocks held, or traded since the previous close", || {
+            Value::Table(Table::new(&explained::DAY_CHANGE_COLUMNS, changes.unwrap_or_default()))
+        });
         valuation.total_value += &valuation.positions_value;
         valuation.holdings = largest_first(valuation.holdings);
         valuation
@@ -230,14 +257,8 @@ impl Trades {
         Self(trades)
     }
 
-    /// Value now − value at the previous close + cash that trades brought since.
-    fn day_change(
-        &self,
-        stock: StockId,
-        held: &Quantity,
-        value: &Money,
-        close: Option<&Price>,
-    ) -> Option<Money> {
+    /// Value at the previous close, and cash that trades brought since. `None` when that close is not known.
+    fn since_close(&self, stock: StockId, held: &Quantity, close: Option<&Price>) -> Option<SinceClose> {
         let trades = self.0.get(&stock);
         let before = match trades {
             Some((bought, sold, _)) => {
@@ -250,12 +271,17 @@ impl Trades {
             None if before.is_zero() => Money::zero(),
             None => return None,
         };
-        let change = value.clone() - &value_before;
-        Some(match trades {
-            Some((_, _, cash)) => change + cash,
-            None => change,
-        })
+        let traded = trades.map_or_else(Money::zero, |(_, _, cash)| cash.clone());
+        Some(SinceClose { value_before, traded })
     }
+}
+
+/// What a stock's change since the previous close is counted from.
+struct SinceClose {
+    /// What the shares held then were worth at that close.
+    value_before: Money,
+    /// What trades brought since; negative for purchases.
+    traded: Money,
 }
 
 /// A portfolio at the close of a session. One row per portfolio and session.
@@ -281,15 +307,22 @@ mod tests {
     use crate::{Currency, Freshness, OrderId, PriceSource};
     use chrono::{TimeZone, Utc};
 
-    fn money(text: &str) -> Money {
+    pub(super) fn money(text: &str) -> Money {
         text.parse().unwrap()
     }
 
-    fn at() -> Timestamp {
+    pub(super) fn at() -> Timestamp {
         Utc.with_ymd_and_hms(2026, 11, 20, 19, 0, 0).unwrap().into()
     }
 
-    fn priced(id: i64, symbol: &str, quantity: &str, cost: &str, price: &str, close: Option<&str>) -> Priced {
+    pub(super) fn priced(
+        id: i64,
+        symbol: &str,
+        quantity: &str,
+        cost: &str,
+        price: &str,
+        close: Option<&str>,
+    ) -> Priced {
         let symbol: crate::Symbol = symbol.parse().unwrap();
         let quantity = if quantity == "0" { Quantity::zero() } else { quantity.parse().unwrap() };
         Priced {
@@ -318,7 +351,7 @@ mod tests {
         }
     }
 
-    fn trade(stock: i64, kind: TransactionType, quantity: &str, amount: &str) -> JournalEntry {
+    pub(super) fn trade(stock: i64, kind: TransactionType, quantity: &str, amount: &str) -> JournalEntry {
         JournalEntry {
             stock_id: Some(StockId(stock)),
             order_id: Some(OrderId(uuid::Uuid::nil())),

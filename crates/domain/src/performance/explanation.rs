@@ -118,10 +118,11 @@ pub struct Step {
     pub value: Value,
 }
 
-/// A figure with everything that is needed to recompute it.
+/// A figure with everything that is needed to recompute it. `M` names the figure: a measure of a window, or a
+/// [`crate::valuation::BookFigure`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Explanation {
-    pub measure: Measure,
+pub struct Explanation<M = Measure> {
+    pub measure: M,
     pub formula: Formula,
     /// What the figure is computed from.
     pub inputs: Vec<Step>,
@@ -131,7 +132,7 @@ pub struct Explanation {
     pub result: Figure<Value>,
 }
 
-impl Explanation {
+impl<M> Explanation<M> {
     /// The input or step of that name.
     pub fn value(&self, name: &str) -> Option<&Value> {
         let mut all = self.inputs.iter().chain(&self.steps);
@@ -158,6 +159,11 @@ impl Workings {
     /// Takes notes for [`Workings::explain`].
     pub fn on() -> Self {
         Self(Some(Notes::default()))
+    }
+
+    /// Whether notes are taken: to prepare what is expensive to prepare.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Notes an input. An input that is noted twice, because two steps use it, stays once.
@@ -187,7 +193,7 @@ impl Workings {
     }
 
     /// The notes together with the formula and the result.
-    pub fn explain(self, measure: Measure, formula: Formula, result: Figure<Value>) -> Explanation {
+    pub fn explain<M>(self, measure: M, formula: Formula, result: Figure<Value>) -> Explanation<M> {
         let Notes { inputs, steps } = self.0.unwrap_or_default();
         debug_assert!(
             steps.iter().all(|step| inputs.iter().all(|input| input.name != step.name)),
