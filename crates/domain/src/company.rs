@@ -47,9 +47,34 @@ pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
         || is_later_than(known.priced_since)
 }
 
+/// Whether a symbol that a stock had before belongs to another company now. `given_up_on` is the day from which on the stock had
+/// another symbol, `told_on` the day on which a source told of the company.
+///
+/// As in [`is_another_company`] the name has to be another one, and the listing too: by what is said there, because it begins on
+/// the day on which the stock gave the symbol up or later, or, where a source tells no listing date, because the source still
+/// lists the symbol more than 30 days after that day. A table of listings that knows of the new symbol late says nothing.
+pub fn is_successor(
+    known: &KnownCompany,
+    given_up_on: NaiveDate,
+    told: &ToldCompany,
+    told_on: NaiveDate,
+) -> bool {
+    // Whether the stock is delisted under its new symbol says nothing of the old one.
+    let known = &KnownCompany { is_delisted: false, ..known.clone() };
+    if is_another_company(known, told) {
+        return true;
+    }
+    let is_later = match told.listed_on {
+        Some(listed_on) => listed_on >= given_up_on,
+        None => told_on > given_up_on + SAME_LISTING,
+    };
+    let is_told = !told.name.trim().is_empty();
+    is_told && is_later && !is_same_name(&known.name, &told.name)
+}
+
 /// Whether two names are of one company, as far as their words tell: case, punctuation and legal forms do not count, and a name
-/// may be cut short.
-fn is_same_name(one: &str, other: &str) -> bool {
+/// may be cut short. An empty name is nobody's.
+pub fn is_same_name(one: &str, other: &str) -> bool {
     let (one, other) = (words(one), words(other));
     !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
 }
@@ -145,6 +170,7 @@ mod tests {
             ("Alphabet Inc - Class C", "Alphabet Incorporated", true),
             ("Twitter Inc", "Trump Media & Technology Group", false),
             ("First Republic Bank", "First Solar Inc", false),
+            ("", "Apple", false),
         ] {
             assert_eq!(is_same_name(one, other), is_same, "{one} and {other}");
         }
@@ -163,5 +189,36 @@ mod tests {
         assert!(!is_another_company(&unknown, &bio(day("2026-06-20"))), "its oldest price may be its first");
         let nameless = KnownCompany { name: "XYZ".into(), ..known() };
         assert!(!is_another_company(&nameless, &bio(day("2026-11-02"))));
+    }
+
+    #[test]
+    fn a_symbol_that_was_given_up_is_another_companys_by_name_and_later_listing() {
+        let meta = KnownCompany {
+            symbol: "META".into(),
+            name: "Meta Platforms, Inc.".into(),
+            listed_on: day("2012-05-18"),
+            priced_since: None,
+            ..known()
+        };
+        let unknown = KnownCompany { listed_on: None, ..meta.clone() };
+        let delisted = KnownCompany { is_delisted: true, ..meta.clone() };
+        let given_up_on = day("2026-11-23").unwrap();
+        for (known, name, listed_on, told_on, expected) in [
+            (&meta, "Fresh Brands Inc", day("2026-12-07"), "2026-12-07", true),
+            // Within the 30 days in which a listing date may be told differently.
+            (&unknown, "Fresh Brands Inc", day("2026-11-23"), "2026-11-24", true),
+            (&unknown, "Fresh Brands Inc", day("2026-11-22"), "2026-11-24", false),
+            (&unknown, "Fresh Brands Inc", None, "2026-12-23", false),
+            (&unknown, "Fresh Brands Inc", None, "2026-12-24", true),
+            // The same company, told by its old name or symbol.
+            (&meta, "Facebook, Inc.", day("2012-05-18"), "2026-12-07", false),
+            (&meta, "Facebook, Inc.", day("2012-05-18"), "2027-12-07", false),
+            (&meta, "Meta Platforms Inc", day("2026-12-07"), "2026-12-07", false),
+            (&meta, "", day("2026-12-07"), "2026-12-07", false),
+            (&delisted, "Facebook, Inc.", day("2012-05-18"), "2026-12-07", false),
+        ] {
+            let found = is_successor(known, given_up_on, &told(name, listed_on), told_on.parse().unwrap());
+            assert_eq!(found, expected, "{name} {listed_on:?} {told_on}");
+        }
     }
 }

@@ -118,43 +118,6 @@ pub fn is_no_outage(asked: usize, answered: usize, not_found: usize) -> bool {
     answered > 0 && (not_found <= FEW || not_found * 20 <= asked)
 }
 
-/// Whether two names are those of one company, as far as their words tell: case, punctuation and legal forms do not
-/// count, and a name may be cut short.
-pub fn is_same_company(one: &str, other: &str) -> bool {
-    let (one, other) = (company_words(one), company_words(other));
-    !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
-}
-
-fn company_words(name: &str) -> Vec<String> {
-    const FORMS: [&str; 22] = [
-        "inc",
-        "incorporated",
-        "corp",
-        "corporation",
-        "co",
-        "company",
-        "ltd",
-        "limited",
-        "plc",
-        "llc",
-        "lp",
-        "nv",
-        "sa",
-        "ag",
-        "se",
-        "the",
-        "class",
-        "common",
-        "stock",
-        "ordinary",
-        "shares",
-        "holdings",
-    ];
-    let lower = name.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() > 1);
-    words.filter(|word| !FORMS.contains(word)).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,20 +198,6 @@ mod tests {
             (100, 95, 5, true),
         ] {
             assert_eq!(is_no_outage(asked, answered, not_found), works, "{not_found} of {asked}");
-        }
-    }
-
-    #[test]
-    fn companies_are_told_apart_by_the_words_of_their_names() {
-        for (one, other, same) in [
-            ("Apple Inc", "Apple Inc.", true),
-            ("The Coca-Cola Company", "COCA COLA CO", true),
-            ("Meta Platforms, Inc.", "Meta Platforms Inc - Class A", true),
-            ("Twitter Inc", "Trump Media & Technology Group", false),
-            ("First Republic Bank", "First Solar Inc", false),
-            ("", "Apple", false),
-        ] {
-            assert_eq!(is_same_company(one, other), same, "{one} and {other}");
         }
     }
 }

@@ -462,7 +462,8 @@ impl Gateway {
     /// See [`QuoteSource::corporate_actions`]. What answers about prices have told in the last minutes is not asked again.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], [`QuoteError::NotTradable`] when the symbol belongs to another company than the one that is
+    /// known by it, or that the source cannot be asked.
     pub async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -470,16 +471,22 @@ impl Gateway {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        if let Some(seen) = self.actions_seen(symbol).filter(|seen| seen.covers(first, at)) {
-            let inside = seen.actions.into_iter().filter(|action| (first..=last).contains(&action.ex_on));
-            return Ok(inside.collect());
+        let seen = self.actions_seen(symbol).filter(|seen| seen.covers(first, at));
+        let purpose = self.purpose_of_news();
+        let found = match seen {
+            Some(seen) => {
+                let inside = seen.actions.into_iter().filter(|action| (first..=last).contains(&action.ex_on));
+                inside.collect()
+            }
+            None => {
+                let question = self.source.corporate_actions(symbol, first, last, at);
+                self.put_to(Endpoint::CorporateActions, purpose, question).await?
+            }
+        };
+        if let Some(limits) = self.effective_limits() {
+            Judge { source: &*self.source, limits, purpose, at }.check_company(symbol).await?;
         }
-        self.put_to(
-            Endpoint::CorporateActions,
-            self.purpose_of_news(),
-            self.source.corporate_actions(symbol, first, last, at),
-        )
-        .await
+        Ok(found)
     }
 
     async fn fetch_bars(

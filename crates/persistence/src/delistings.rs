@@ -209,9 +209,10 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<Delisting>, St
         action_id,
         on,
         effective_at,
+        // Earlier versions noted those of symbols that another company has like announced ones, with a reason.
+        is_announced: confirmation.is_none() && reason.is_none(),
         reason,
         administrator,
-        is_announced: confirmation.is_none(),
     }))
 }
 
@@ -299,12 +300,17 @@ pub fn take_back(
     if crate::close_outs::of_stock(tx, stock)?.is_some() {
         return Ok(false);
     }
-    let row =
-        corporate_actions::table.find(delisting).filter(corporate_actions::confirmation.eq("confirmed"));
+    let by = if administrator.is_some() { "administrator" } else { "price" };
+    // What the source announced stays; see [`Delisting::is_announced`].
+    let is_decided = corporate_actions::confirmation
+        .is_null()
+        .and(corporate_actions::decision_reason.is_not_null())
+        .or(corporate_actions::confirmation.eq("confirmed"));
+    let row = corporate_actions::table.find(delisting).filter(is_decided);
     let changed = diesel::update(row)
         .set((
             corporate_actions::confirmation.eq("withdrawn"),
-            corporate_actions::decided_by.eq(if administrator.is_some() { "administrator" } else { "price" }),
+            corporate_actions::decided_by.eq(by),
             corporate_actions::decided_at.eq(wall),
             corporate_actions::decision_reason.eq(reason),
             corporate_actions::administrator.eq(administrator),
@@ -319,6 +325,31 @@ pub fn take_back(
     stocks::relist(tx, stock)?;
     forget(tx, &[stock])?;
     Ok(true)
+}
+
+/// Takes back delistings of a stock that would take effect after `since` because it ends earlier. Nobody's shares change.
+pub fn withdraw_later(
+    tx: &mut Tx<'_>,
+    stock: StockId,
+    since: Timestamp,
+    reason: &str,
+    wall: Timestamp,
+) -> Result<(), StoreError> {
+    let later = corporate_actions::table
+        .filter(corporate_actions::stock_id.eq(stock).and(corporate_actions::kind.eq("delisting")))
+        .filter(corporate_actions::confirmation.is_null().or(corporate_actions::confirmation.eq("confirmed")))
+        .filter(corporate_actions::effective_at.gt(since).and(corporate_actions::applied_at.is_null()));
+    diesel::update(later)
+        .set((
+            corporate_actions::confirmation.eq("withdrawn"),
+            corporate_actions::decided_by.eq("news"),
+            corporate_actions::decided_at.eq(wall),
+            corporate_actions::decision_reason.eq(reason),
+            corporate_actions::applied_at.eq(wall),
+            corporate_actions::reversed_at.eq(wall),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
 }
 
 /// Delisted stocks in which orders are open all the same: they were placed while the delisting was being applied.

@@ -124,6 +124,31 @@ pub fn by_symbol(tx: &mut Tx<'_>, source: &str, symbol: &Symbol) -> Result<Optio
     Ok(row.first::<Row>(tx.conn).optional()?.map(Listing::from))
 }
 
+/// The active listing of that symbol as the table has it, and when the table was taken over.
+pub fn told_by_symbol(
+    tx: &mut Tx<'_>,
+    source: &str,
+    symbol: &Symbol,
+) -> Result<Option<(Listed, Timestamp)>, StoreError> {
+    type ToldRow = (Symbol, String, String, String, Option<NaiveDate>, Timestamp);
+    let row: Option<ToldRow> = active(source)
+        .filter(listings::symbol.eq(symbol))
+        .select((
+            listings::symbol,
+            listings::company_name,
+            listings::exchange,
+            listings::asset_type,
+            listings::listed_on,
+            listings::refreshed_at,
+        ))
+        .first(tx.conn)
+        .optional()?;
+    Ok(row.map(|(symbol, company_name, exchange, asset_type, listed_on, refreshed_at)| {
+        let is_fund = asset_type == "fund";
+        (Listed { symbol, company_name, exchange, is_fund, listed_on }, refreshed_at)
+    }))
+}
+
 type Active<'a> = diesel::dsl::Filter<
     diesel::dsl::Filter<listings::table, diesel::dsl::Eq<listings::source, &'a str>>,
     diesel::dsl::Eq<listings::status, &'static str>,

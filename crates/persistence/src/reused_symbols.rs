@@ -6,12 +6,11 @@ use chrono::{Days, NaiveDate};
 use diesel::prelude::*;
 use domain::calendar::exchange_date;
 use domain::company::KnownCompany;
-use domain::{CorporateActionId, Price, StockId, Symbol, Timestamp};
+use domain::{Price, StockId, Symbol, Timestamp};
 
+use crate::adjusted_bars::ADJUSTED;
 use crate::listings::FUND;
-use crate::schema::{
-    corporate_actions, former_symbols, listings, price_bars, provider_quotes, stocks, unconfirmed_prices,
-};
+use crate::schema::{former_symbols, listings, price_bars, stocks};
 use crate::{StoreError, Tx};
 
 type CompanyRow = (StockId, Symbol, String, String, Option<NaiveDate>, Option<NaiveDate>);
@@ -92,13 +91,12 @@ pub fn archive(
     first_bar_of_other: Option<NaiveDate>,
 ) -> Result<Symbol, StoreError> {
     let archived = free_symbol(tx, symbol, on)?;
+    // They may be the other company's.
+    crate::former_symbols::forget_prices(tx, symbol)?;
     if !crate::stocks::rename(tx, id, (symbol, &archived), None, on)? {
         return Err(StoreError::Corrupt(format!("another stock has the symbol {archived}")));
     }
     diesel::update(stocks::table.find(id)).set(stocks::replaced_on.eq(on)).execute(tx.conn)?;
-    diesel::delete(provider_quotes::table.filter(provider_quotes::symbol.eq(symbol))).execute(tx.conn)?;
-    diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq(symbol)))
-        .execute(tx.conn)?;
     if let Some(first) = first_bar_of_other {
         let others = price_bars::table.filter(price_bars::stock_id.eq(id).and(price_bars::date.ge(first)));
         diesel::delete(others).execute(tx.conn)?;
@@ -111,32 +109,38 @@ pub fn archive(
     Ok(archived)
 }
 
-/// Makes the newest stored close the last price; without one there is none.
+/// The day from which on another company has the symbol that a stock had; `None` for a stock that has its own.
+pub fn replaced_on(tx: &mut Tx<'_>, id: StockId) -> Result<Option<NaiveDate>, StoreError> {
+    let found: Option<Option<NaiveDate>> =
+        stocks::table.find(id).select(stocks::replaced_on).first(tx.conn).optional()?;
+    Ok(found.flatten())
+}
+
+/// A stock that was archived has a symbol of its own again.
+pub fn restore(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id)).set(stocks::replaced_on.eq(None::<NaiveDate>)).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Makes the newest stored close the last price; without one there is none. Bars in adjusted shares are no prices.
 fn restore_last_price(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
-    let closes: Vec<(NaiveDate, Price)> = price_bars::table
-        .filter(price_bars::stock_id.eq(id))
+    let closes: Vec<(NaiveDate, Price, String)> = price_bars::table
+        .filter(price_bars::stock_id.eq(id).and(price_bars::source.ne(ADJUSTED)))
         .order(price_bars::date.desc())
-        .select((price_bars::date, price_bars::close))
+        .select((price_bars::date, price_bars::close, price_bars::source))
         .limit(2)
         .load(tx.conn)?;
-    let closed_at = closes.first().map(|(date, _)| {
+    let closed_at = closes.first().map(|(date, ..)| {
         let calendar = domain::Calendar::Xnys;
         calendar.session(*date).unwrap_or_else(|| calendar.before(*date + Days::new(1))).closes_at
     });
     diesel::update(stocks::table.find(id))
         .set((
-            stocks::last_price.eq(closes.first().map(|(_, close)| close)),
-            stocks::previous_close.eq(closes.get(1).map(|(_, close)| close)),
+            stocks::last_price.eq(closes.first().map(|(_, close, _)| close)),
+            stocks::previous_close.eq(closes.get(1).map(|(_, close, _)| close)),
             stocks::last_updated.eq(closed_at),
+            stocks::price_source.eq(closes.first().map(|(.., source)| source)),
         ))
-        .execute(tx.conn)?;
-    Ok(())
-}
-
-/// Keeps why a stock was delisted.
-pub fn set_reason(tx: &mut Tx<'_>, action: &CorporateActionId, reason: &str) -> Result<(), StoreError> {
-    diesel::update(corporate_actions::table.filter(corporate_actions::action_key.eq(action.as_str())))
-        .set(corporate_actions::decision_reason.eq(reason))
         .execute(tx.conn)?;
     Ok(())
 }

@@ -11,11 +11,9 @@ use domain::{Bar, Currency, Freshness, Listing, Price, Quote, Stock, StockId, Sy
 use crate::adjusted_bars::{self, ADJUSTED};
 use crate::bulk::Unnest;
 use crate::connection::{Conn, each};
-use crate::schema::{
-    corporate_actions, former_symbols, orders, positions, price_bars, stocks, watchlist_items,
-};
+use crate::schema::{former_symbols, orders, positions, price_bars, stocks, watchlist_items};
 use crate::users::lower;
-use crate::{StoreError, Tx};
+use crate::{StoreError, Tx, unused_stocks};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = stocks)]
@@ -78,28 +76,63 @@ pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError>
     Ok(stocks::table.filter(stocks::symbol.eq(&listing.symbol)).select(stocks::id).first(tx.conn)?)
 }
 
-/// The stock that is called so now, else the one that was last called so before.
-pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
+/// Adds an instrument, unless one has its symbol. Returns the one that has it then, as it is: another process may have added it
+/// since this one asked about it, and what it knows may be newer.
+pub fn add(tx: &mut Tx<'_>, listing: &Listing) -> Result<Stock, StoreError> {
+    each!(&mut *tx.conn, c => diesel::insert_into(stocks::table)
+        .values((
+            stocks::symbol.eq(&listing.symbol),
+            stocks::company_name.eq(&listing.company_name),
+            stocks::exchange.eq(&listing.exchange),
+            stocks::sector.eq(&listing.sector),
+            stocks::currency.eq(listing.currency.code()),
+        ))
+        .on_conflict(stocks::symbol)
+        .do_nothing()
+        .execute(c))?;
+    let row: StockRow = stocks::table
+        .filter(stocks::symbol.eq(&listing.symbol))
+        .select(StockRow::as_select())
+        .first(tx.conn)?;
+    Ok(row.into())
+}
+
+/// Gives a stock a sector, unless it has another symbol meanwhile.
+pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -> Result<(), StoreError> {
+    diesel::update(stocks::table.find(id))
+        .filter(stocks::symbol.eq(symbol).and(stocks::replaced_on.is_null()))
+        .set(stocks::sector.eq(sector))
+        .execute(tx.conn)?;
+    Ok(())
+}
+
+/// The stock that is called so now.
+pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     let found: Option<StockRow> = stocks::table
         .filter(stocks::symbol.eq(symbol))
         .select(StockRow::as_select())
         .first(tx.conn)
         .optional()?;
-    let found = match found {
-        Some(row) => Some(row),
-        None => former_symbols::table
-            .inner_join(stocks::table)
-            .filter(former_symbols::symbol.eq(symbol))
-            .order(former_symbols::until_on.desc())
-            .select(StockRow::as_select())
-            .first(tx.conn)
-            .optional()?,
-    };
     Ok(found.map(Stock::from))
 }
 
-/// Gives a stock another symbol and name from that day on; the old one is remembered. `false`, and nothing is changed,
-/// when another stock that is in use has the new symbol.
+/// The stock that is called so now, else the one that was last called so before.
+pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
+    if let Some(found) = called(tx, symbol)? {
+        return Ok(Some(found));
+    }
+    let found: Option<StockRow> = former_symbols::table
+        .inner_join(stocks::table)
+        .filter(former_symbols::symbol.eq(symbol))
+        .order((former_symbols::until_on.desc(), former_symbols::stock_id.desc()))
+        .select(StockRow::as_select())
+        .first(tx.conn)
+        .optional()?;
+    Ok(found.map(Stock::from))
+}
+
+/// Gives a stock another symbol and name from that day on; the old one is remembered. A stock that has the new symbol and that
+/// was only looked at is removed. `false`, and nothing is changed, when it is in use.
 pub fn rename(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -110,31 +143,18 @@ pub fn rename(
     let holder: Option<StockId> =
         stocks::table.filter(stocks::symbol.eq(new)).select(stocks::id).first(tx.conn).optional()?;
     if let Some(other) = holder.filter(|other| *other != id) {
-        let used = diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(other)))
-            .or(diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(other))))
-            .or(diesel::dsl::exists(orders::table.filter(orders::stock_id.eq(other))))
-            .or(diesel::dsl::exists(corporate_actions::table.filter(corporate_actions::stock_id.eq(other))));
-        let used: bool = diesel::select(used).get_result(tx.conn)?;
-        if used {
+        if unused_stocks::is_used(tx, other)? {
             return Ok(false);
         }
         // It was listed anew before anybody knew that it is the same.
-        diesel::delete(stocks::table.find(other)).execute(tx.conn)?;
+        unused_stocks::remove(tx, other, id)?;
     }
     diesel::update(stocks::table.find(id)).set(stocks::symbol.eq(new)).execute(tx.conn)?;
     if let Some(name) = company_name {
         diesel::update(stocks::table.find(id)).set(stocks::company_name.eq(name)).execute(tx.conn)?;
     }
-    let known = former_symbols::table.find((old, on)).count().get_result::<i64>(tx.conn)?;
-    if known == 0 {
-        diesel::insert_into(former_symbols::table)
-            .values((
-                former_symbols::symbol.eq(old),
-                former_symbols::stock_id.eq(id),
-                former_symbols::until_on.eq(on),
-            ))
-            .execute(tx.conn)?;
-    }
+    crate::former_symbols::note(tx, id, old, on)?;
+    crate::former_symbols::take_prices_along(tx, old, new)?;
     Ok(true)
 }
 
@@ -177,13 +197,15 @@ pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Keeps a quote as the newest price of its stock, unless a newer one of the same source is there.
+/// Keeps a quote as the newest price of its stock, unless a newer one of the same source is there, or the stock has not the
+/// symbol of the quote any more: then it may be another company's price.
 pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<(), StoreError> {
     let newer = stocks::last_updated
         .is_null()
         .or(stocks::last_updated.lt(quote.as_of))
         .or(stocks::price_source.ne(quote.source.as_str()));
     diesel::update(stocks::table.find(id))
+        .filter(stocks::symbol.eq(&quote.symbol).and(stocks::replaced_on.is_null()))
         .filter(newer)
         .set((
             stocks::last_price.eq(&quote.price),
@@ -229,6 +251,14 @@ pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
             .select(StockRow::as_select())
             .load(tx.conn)?;
     Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+/// Whether somebody holds, held or watches the stock, or has an open order for it: then the jobs ask for its price.
+pub fn is_in_demand(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
+    let in_demand = diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(id)))
+        .or(diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(id))))
+        .or(diesel::dsl::exists(orders::table.filter(orders::stock_id.eq(id).and(crate::orders::is_open()))));
+    Ok(diesel::select(in_demand).get_result(tx.conn)?)
 }
 
 /// Stocks that somebody has looked up and that have no price of that source, the newest first.
@@ -323,6 +353,20 @@ pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Re
             .execute(c))?;
     }
     Ok(())
+}
+
+/// [`save_bars`] of what was asked for by a symbol, unless the stock has another one meanwhile. Returns whether they were kept.
+pub fn save_bars_of(
+    tx: &mut Tx<'_>,
+    (id, symbol): (StockId, &Symbol),
+    source: &str,
+    bars: &[Bar],
+) -> Result<bool, StoreError> {
+    if !crate::former_symbols::is_unchanged(tx, id, symbol)? {
+        return Ok(false);
+    }
+    save_bars(tx, id, source, bars)?;
+    Ok(true)
 }
 
 /// Gives all bars of the source `before` the source `after`. Returns how many there were.

@@ -22,7 +22,8 @@ use market_data::{Catalogue, QuoteError};
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{
-    Store, StoreError, Tx, installation, jobs, orders, portfolios, positions, stocks, transactions,
+    Store, StoreError, Tx, former_symbols, installation, jobs, orders, portfolios, positions, stocks,
+    transactions,
 };
 
 use crate::Services;
@@ -128,6 +129,8 @@ impl Services {
         let confirmation = confirmation_of_news(self.market.quotes.freshness());
         let wall = self.market.clock.wall();
         let mut told: Vec<Told> = Vec::new();
+        let symbols: Vec<(StockId, Symbol)> =
+            asked.iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
         let mut complete = true;
         for stock in asked {
             let symbol = &stock.listing.symbol;
@@ -159,7 +162,9 @@ impl Services {
             .store
             .write(move |tx| {
                 let mut new = 0;
-                for told in &told {
+                // What happened to another company that has the symbol now is none of the stock's.
+                let unchanged = former_symbols::unchanged(tx, &symbols)?;
+                for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
                     new += usize::from(note_told(tx, told, now, wall)?);
                 }
                 if scarce {

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
+use domain::company::is_same_name;
 use domain::delisting::{
-    DelistingEvidence, DelistingEvidenceKind, is_no_outage, is_same_company, is_whole_table, judge_delisting,
+    DelistingEvidence, DelistingEvidenceKind, is_no_outage, is_whole_table, judge_delisting,
 };
 use domain::{AsTraded, Freshness, KnownAction, Quote, Stock, StockId, Symbol, Timestamp};
 use market_data::{ListedStock, Purpose, QuoteError};
 use persistence::corporate_actions as actions;
 use persistence::delistings::{self, NewDelisting};
-use persistence::{Tx, close_outs, installation, listings, stocks};
+use persistence::{Tx, close_outs, former_symbols, installation, listings, reused_symbols, stocks};
 
 pub use persistence::delistings::{Delisting, Refusal};
 
@@ -178,6 +179,12 @@ impl Services {
                 let (now, wall) = (self.market.now(), self.market.clock.wall());
                 let id = stock.id;
                 let new = self.store.write(move |tx| {
+                    let holder = stocks::called(tx, &delisting.symbol)?;
+                    if holder.is_none_or(|holder| holder.id != id) {
+                        let message =
+                            format!("{} has got another symbol just now: look it up again", delisting.symbol);
+                        return Err(Error::invalid("symbol", message));
+                    }
                     delistings::clear_refusal(tx, id)?;
                     delistings::note(tx, &delisting, now, wall).map_err(Error::from)
                 });
@@ -253,6 +260,15 @@ impl Services {
         let symbol = stock.listing.symbol.clone();
         let (id, wall, now, calendar) =
             (stock.id, self.market.clock.wall(), self.market.now(), self.market.calendar);
+        let replaced_on =
+            self.store.read(move |tx| reused_symbols::replaced_on(tx, id).map_err(Error::from)).await?;
+        if replaced_on.is_some() {
+            let message = format!(
+                "{symbol} has no symbol at the exchange, because another company has it: record its new symbol instead, if it \
+                 is traded under one"
+            );
+            return Err(Error::invalid("resolution", message));
+        }
         match case.delisting {
             Some(delisting) if delisting.is_announced => {
                 let message = format!("the price source announced the delisting of {symbol} itself");
@@ -371,8 +387,12 @@ impl Services {
         let noted = self.store.write(move |tx| {
             let refused: HashSet<StockId> =
                 delistings::refusals(tx)?.into_iter().map(|refusal| refusal.stock_id).collect();
+            // The evidence is about a symbol that the stock may have given up.
+            let asked: Vec<(StockId, Symbol)> =
+                decided.iter().map(|new| (new.stock_id, new.symbol.clone())).collect();
+            let unchanged = former_symbols::unchanged(tx, &asked)?;
             let mut noted = Vec::new();
-            for delisting in decided {
+            for delisting in decided.into_iter().filter(|new| unchanged.contains(&new.stock_id)) {
                 if !refused.contains(&delisting.stock_id) && delistings::note(tx, &delisting, now, wall)? {
                     noted.push(delisting);
                 }
@@ -455,10 +475,22 @@ impl Services {
                 (stock.id, seen)
             })
             .collect();
+        self.note_evidence(&not_found, seen).await
+    }
+
+    /// Keeps evidence about these stocks, but for those that have another symbol than the source was asked by.
+    async fn note_evidence(&self, asked: &[&Stock], seen: Vec<(StockId, DelistingEvidence)>) -> Result<()> {
+        let source = self.market.quotes.source();
+        let asked: Vec<(StockId, Symbol)> =
+            asked.iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
         self.store
-            .write(move |tx| delistings::note_evidence(tx, source.as_str(), &seen).map_err(Error::from))
-            .await?;
-        Ok(())
+            .write(move |tx| {
+                let unchanged = former_symbols::unchanged(tx, &asked)?;
+                let seen: Vec<_> = seen.into_iter().filter(|(id, _)| unchanged.contains(id)).collect();
+                delistings::note_evidence(tx, source.as_str(), &seen)?;
+                Ok(())
+            })
+            .await
     }
 
     /// A delisted stock that has a price of after its delisting is traded again, if it is the same company's. What
@@ -482,7 +514,7 @@ impl Services {
                 return Ok(());
             }
         };
-        if !is_same_company(&found, &stock.listing.company_name) {
+        if !is_same_name(&found, &stock.listing.company_name) {
             tracing::debug!(%symbol, found, "another company has the symbol of a delisted stock");
             return Ok(());
         }
@@ -523,7 +555,7 @@ impl Services {
         let source = self.market.quotes.source();
         let found = self.store.read(move |tx| delistings::in_table(tx, source.as_str()).map_err(Error::from));
         let again = found.await?.listed.into_iter().filter(|(stock, name)| {
-            delisted.contains(&stock.id) && is_same_company(&stock.listing.company_name, name)
+            delisted.contains(&stock.id) && is_same_name(&stock.listing.company_name, name)
         });
         Ok(again.map(|(stock, _)| stock).collect())
     }
@@ -543,8 +575,7 @@ impl Services {
 
     /// Asks for the table of former listings when a table lacks stocks that were listed: it tells since when.
     pub(crate) async fn learn_former_listings(&self) -> Result<()> {
-        let (source, wall) = (self.market.quotes.source(), self.market.clock.wall());
-        let name = source.to_string();
+        let (name, wall) = (self.market.quotes.source().to_string(), self.market.clock.wall());
         let missing = self.store.read(move |tx| missing_stocks(tx, &name).map_err(Error::from)).await?;
         if missing.is_empty() {
             return Ok(());
@@ -569,10 +600,7 @@ impl Services {
                 Some((stock.id, DelistingEvidence { kind, seen_on: today, seen_at: wall, delisted_on }))
             })
             .collect();
-        self.store
-            .write(move |tx| delistings::note_evidence(tx, source.as_str(), &seen).map_err(Error::from))
-            .await?;
-        Ok(())
+        self.note_evidence(&missing.iter().collect::<Vec<_>>(), seen).await
     }
 }
 
@@ -617,7 +645,7 @@ pub(crate) fn note_table(
     let listed: Vec<StockId> = found
         .listed
         .iter()
-        .filter(|(stock, name)| is_same_company(&stock.listing.company_name, name))
+        .filter(|(stock, name)| is_same_name(&stock.listing.company_name, name))
         .map(|(stock, _)| stock.id)
         .collect();
     delistings::forget(tx, &listed)?;

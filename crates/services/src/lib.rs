@@ -14,6 +14,7 @@ pub mod delistings;
 mod desk;
 mod error;
 mod flash;
+mod former_symbols;
 pub mod health;
 pub mod idempotency;
 pub mod jobs;
@@ -129,6 +130,7 @@ pub struct Services {
     pending_splits: Arc<corporate_actions::PendingSplits>,
     seen_actions: Arc<seen_actions::NotedActions>,
     reviewed: Arc<listing_changes::ReviewedCompanies>,
+    priced: Arc<former_symbols::PricedStocks>,
     live: Arc<Live>,
     known_stocks: stocks::Known,
     versions: Arc<Versions>,
@@ -167,6 +169,7 @@ impl Services {
             pending_splits: Arc::default(),
             seen_actions: Arc::default(),
             reviewed: Arc::default(),
+            priced: Arc::default(),
             live,
             known_stocks: stocks::Known::default(),
             health: Arc::default(),

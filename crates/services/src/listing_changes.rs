@@ -7,15 +7,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{Days, NaiveDate};
+use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::company::{KnownCompany, ToldCompany, is_another_company};
-use domain::{
-    Calendar, CorporateAction, CorporateActionKind, Currency, Listing, Session, SplitConfirmation, Stock,
-    StockId, Symbol, Timestamp,
-};
+use domain::company::{KnownCompany, ToldCompany, is_another_company, is_same_name};
+use domain::{Calendar, Currency, Listing, Session, Stock, StockId, Symbol, Timestamp};
 use market_data::ListedStock;
-use persistence::corporate_actions::{self as actions, Told};
+use persistence::delistings::{self, NewDelisting};
 use persistence::{Tx, reused_symbols, stocks};
 
 use crate::Services;
@@ -26,44 +23,112 @@ use crate::error::{Error, Result};
 /// with a fault.
 const FEW_AT_ONCE: usize = 2;
 
-/// The companies that this process has compared with the books, so that the same answer costs the database nothing.
+/// How long a comparison counts: bars that were stored since may tell more.
+const REVIEWED_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// The companies that this process has compared with the books, so that the same answer costs the database nothing while the
+/// stock is the same.
 #[derive(Debug, Default)]
-pub(crate) struct ReviewedCompanies(Mutex<HashMap<Symbol, ListedStock>>);
+pub(crate) struct ReviewedCompanies(Mutex<HashMap<Symbol, Reviewed>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reviewed {
+    told: ListedStock,
+    stock_id: StockId,
+    company_name: String,
+    delisted_on: Option<NaiveDate>,
+    reviewing: Reviewing,
+    at: Timestamp,
+}
+
+impl Reviewed {
+    fn new(told: ListedStock, stock: &Stock, reviewing: Reviewing, at: Timestamp) -> Self {
+        let company_name = stock.listing.company_name.clone();
+        Self { told, stock_id: stock.id, company_name, delisted_on: stock.delisted_on, reviewing, at }
+    }
+}
 
 impl ReviewedCompanies {
-    fn has(&self, told: &ListedStock) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&told.symbol) == Some(told)
+    /// Whether the same has been compared in the last minutes.
+    fn has(&self, new: &Reviewed) -> bool {
+        let reviewed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reviewed.get(&new.told.symbol).is_some_and(|before| {
+            let is_good = (new.at - before.at).abs() < REVIEWED_FOR && before.reviewing >= new.reviewing;
+            is_good && *before == Reviewed { at: before.at, reviewing: before.reviewing, ..new.clone() }
+        })
     }
 
-    fn insert(&self, told: ListedStock) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(told.symbol.clone(), told);
+    fn insert(&self, new: Reviewed) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(new.told.symbol.clone(), new);
     }
+}
+
+/// Which stocks a review may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reviewing {
+    /// Those that the jobs do not ask about.
+    NotInDemand,
+    All,
 }
 
 impl Services {
     /// [`Services::review_companies`] with what answers about the prices of these stocks have told.
     pub(crate) async fn review_seen_companies(&self, stocks: &[Stock]) -> Result<usize> {
-        let seen = stocks.iter().filter_map(|stock| self.market.quotes.company_seen(&stock.listing.symbol));
-        let new: Vec<ListedStock> = seen.filter(|told| !self.reviewed.has(told)).collect();
-        let replaced = self.review_companies(&new).await?;
-        for told in new {
-            self.reviewed.insert(told);
+        let now = self.market.now();
+        let seen = stocks.iter().filter_map(|stock| {
+            let told = self.market.quotes.company_seen(&stock.listing.symbol)?;
+            Some(Reviewed::new(told, stock, Reviewing::All, now))
+        });
+        let new: Vec<Reviewed> = seen.filter(|new| !self.reviewed.has(new)).collect();
+        let told: Vec<ListedStock> = new.iter().map(|new| new.told.clone()).collect();
+        let replaced = self.review(&told, Reviewing::All).await?;
+        for new in new {
+            self.reviewed.insert(new);
         }
         Ok(replaced)
+    }
+
+    /// Reviews the company of a stock that somebody has asked the price of and that the jobs do not ask about. `is_denied`: the
+    /// source was asked and has no price of it. No calls are made for it. Returns whether the symbol leads to another stock now.
+    pub(crate) async fn review_asked_company(&self, stock: &Stock, is_denied: bool) -> Result<bool> {
+        let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return Ok(false) };
+        if is_same_name(&told.company_name, &stock.listing.company_name) {
+            return Ok(false);
+        }
+        let new = Reviewed::new(told, stock, Reviewing::NotInDemand, self.market.now());
+        if !is_denied && self.reviewed.has(&new) {
+            return Ok(false);
+        }
+        let replaced = self.review(std::slice::from_ref(&new.told), Reviewing::NotInDemand).await?;
+        self.reviewed.insert(new);
+        Ok(replaced > 0)
     }
 
     /// Compares what a source tells of companies with what is known of them, and replaces the stocks whose symbol belongs to
     /// another company. Answers how many were replaced.
     pub(crate) async fn review_companies(&self, told: &[ListedStock]) -> Result<usize> {
+        self.review(told, Reviewing::All).await
+    }
+
+    async fn review(&self, told: &[ListedStock], reviewing: Reviewing) -> Result<usize> {
         if told.is_empty() {
             return Ok(0);
         }
         let (told, calendar, now) = (told.to_vec(), self.market.calendar, self.market.now());
+        let wall = self.market.clock.wall();
         let replaced = self
             .store
             .write(move |tx| {
                 let symbols: Vec<Symbol> = told.iter().map(|told| told.symbol.clone()).collect();
-                let known = reused_symbols::companies(tx, &symbols)?;
+                let mut known = reused_symbols::companies(tx, &symbols)?;
+                if reviewing == Reviewing::NotInDemand {
+                    let ids: Vec<StockId> = known.values().map(|(id, _)| *id).collect();
+                    for id in ids {
+                        if stocks::is_in_demand(tx, id)? {
+                            known.retain(|_, (of, _)| *of != id);
+                        }
+                    }
+                }
                 let mut replaced: Vec<Symbol> = Vec::new();
                 let is_another = |told: &&ListedStock| {
                     let known = known.get(&told.symbol);
@@ -81,7 +146,7 @@ impl Services {
                 for told in &told {
                     let Some((id, company)) = known.get(&told.symbol) else { continue };
                     if is_another_company(company, &company_of(told)) {
-                        replace(tx, (*id, company), told, calendar, now)?;
+                        replace(tx, (*id, company), told, calendar, (now, wall))?;
                         replaced.push(told.symbol.clone());
                     } else if let Some(listed_on) = company.listed_on.or(told.listed_on) {
                         reused_symbols::keep_listed_on(tx, *id, listed_on)?;
@@ -104,7 +169,7 @@ impl Services {
     }
 }
 
-fn company_of(told: &ListedStock) -> ToldCompany {
+pub(crate) fn company_of(told: &ListedStock) -> ToldCompany {
     ToldCompany { name: told.company_name.clone(), is_fund: told.is_fund, listed_on: told.listed_on }
 }
 
@@ -143,25 +208,26 @@ fn replace(
     (id, old): (StockId, &KnownCompany),
     told: &ListedStock,
     calendar: Calendar,
-    now: Timestamp,
+    (now, wall): (Timestamp, Timestamp),
 ) -> Stored<()> {
     let ends = first_session_without(told.listed_on, calendar, now);
     let archived = reused_symbols::archive(tx, id, &told.symbol, ends.date, told.listed_on)?;
     // Sessions since then may have been valued at the other company's prices.
     mark_snapshots(tx, ends.opens_at, calendar, now)?;
     if !old.is_delisted {
-        let action = CorporateAction::new(archived, ends.date, CorporateActionKind::Delisting);
-        let delisting = Told {
-            stock_id: id,
-            effective_at: ends.opens_at,
-            pays_at: None,
-            confirmation: SplitConfirmation::Confirmed,
-            action: action.clone(),
-        };
-        actions::note(tx, &delisting, now)?;
         let reason =
             format!("the symbol {} belongs to {} now, another company", told.symbol, told.company_name);
-        reused_symbols::set_reason(tx, &action.id, &reason)?;
+        // One that lies ahead would leave it traded until then.
+        delistings::withdraw_later(tx, id, ends.opens_at, &reason, wall)?;
+        let delisting = NewDelisting {
+            stock_id: id,
+            symbol: archived,
+            on: ends.date,
+            effective_at: ends.opens_at,
+            reason,
+            administrator: None,
+        };
+        delistings::note(tx, &delisting, now, wall)?;
     }
     let sector = if told.is_fund { persistence::listings::FUND } else { "" };
     let listing = Listing {
@@ -171,7 +237,7 @@ fn replace(
         sector: sector.to_owned(),
         currency: Currency::Usd,
     };
-    let new = stocks::upsert(tx, &listing)?;
+    let new = stocks::add(tx, &listing)?.id;
     if let Some(listed_on) = told.listed_on {
         reused_symbols::set_listed_on(tx, new, listed_on)?;
     }

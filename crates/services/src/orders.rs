@@ -316,27 +316,35 @@ impl Services {
 
     /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
     async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
-        // The symbol of a real stock may belong to another company since it was looked up.
-        let mut stock = match self.market.quotes.limits() {
-            Some(_) => self.stock_for(Some(user), symbol).await?,
-            None => self.known_stock(user, symbol).await?,
-        };
-        self.hold_for_order(&stock).await?;
-        let asked_at = self.market.now();
-        let LatestQuote { quote, why_stale } = match self.market.quotes.limits() {
-            Some(_) => self.quote_for(Some(user), symbol).await?,
-            None => match self.market.quotes.quote(symbol, asked_at).await {
-                Ok(quote) => {
-                    let quote = self.one_in_shares_at(stock.id, quote, asked_at).await?;
-                    LatestQuote { quote, why_stale: None }
+        let asked_at;
+        let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
+            // The symbol of a real stock may belong to another company since it was looked up.
+            Some(_) => {
+                self.hold_for_order(&self.stock_for(Some(user), symbol).await?).await?;
+                asked_at = self.market.now();
+                self.priced_stock(Some(user), symbol).await?
+            }
+            None => {
+                let stock = self.known_stock(user, symbol).await?;
+                self.hold_for_order(&stock).await?;
+                asked_at = self.market.now();
+                match self.market.quotes.quote(symbol, asked_at).await {
+                    Ok(quote) => {
+                        let quote = self.one_in_shares_at(stock.id, quote, asked_at).await?;
+                        (stock, LatestQuote { quote, why_stale: None })
+                    }
+                    Err(_) => {
+                        let latest = self.quote_for(None, symbol).await?;
+                        (stock, latest)
+                    }
                 }
-                Err(_) => self.quote_for(None, symbol).await?,
-            },
+            }
         };
         let clock_behind = why_stale.and_then(|why| why.clock_behind());
         // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
         let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
-        if old || quote.symbol != stock.listing.symbol {
+        let is_from_memory = self.market.quotes.limits().is_none();
+        if is_from_memory && (old || quote.symbol != stock.listing.symbol) {
             stock = self.known_anew(symbol).await?;
         }
         if stock.delisted_on.is_some() {

@@ -132,12 +132,12 @@ impl BudgetStore for ProviderStore {
         self.write(move |tx| providers::publish(tx, &rows)).await
     }
 
-    /// Bars of a stock that is not known here yet are left out: they come with the next series.
+    /// Bars of a symbol that no stock has here are left out: they come with the next series.
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed> {
         let series = series.clone();
         self.write(move |tx| {
             let quote = &series.close.quote;
-            if let Some(stock) = stocks::by_symbol(tx, &quote.symbol)? {
+            if let Some(stock) = stocks::called(tx, &quote.symbol)? {
                 stocks::save_bars(tx, stock.id, quote.source.as_str(), &series.bars)?;
             }
             providers::publish(tx, &[row(&series.close)])
@@ -176,7 +176,7 @@ impl BudgetStore for ProviderStore {
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {
         let symbol = symbol.clone();
         self.read(move |tx| {
-            let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(SplitHistory::default()) };
+            let Some(stock) = stocks::called(tx, &symbol)? else { return Ok(SplitHistory::default()) };
             Ok(SplitHistory::of_known(&corporate_actions::of_stock(tx, stock.id)?))
         })
         .await
@@ -185,7 +185,7 @@ impl BudgetStore for ProviderStore {
     async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
         let symbol = symbol.clone();
         self.read(move |tx| {
-            let Some(stock) = stocks::by_symbol(tx, &symbol)? else { return Ok(Vec::new()) };
+            let Some(stock) = stocks::called(tx, &symbol)? else { return Ok(Vec::new()) };
             let known = corporate_actions::of_stock(tx, stock.id)?;
             Ok(known
                 .iter()

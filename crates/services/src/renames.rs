@@ -5,7 +5,7 @@ use domain::calendar::exchange_date;
 use domain::{Freshness, Stock, Symbol};
 use market_data::QuoteError;
 use persistence::renames::{self, NewRename};
-use persistence::{close_outs, delistings, installation, stocks};
+use persistence::{close_outs, delistings, installation, reused_symbols, stocks};
 
 use crate::Services;
 use crate::corporate_actions::mark_snapshots;
@@ -31,7 +31,8 @@ const LONGEST_NAME: usize = 200;
 
 impl Services {
     /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay, and the
-    /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol.
+    /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol. So is
+    /// that of a stock whose symbol another company has: it has a symbol of its own again.
     ///
     /// # Errors
     /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day ahead, for a symbol that the source does not know
@@ -84,10 +85,17 @@ impl Services {
         self.store
             .write(move |tx| {
                 installation::lock(tx)?;
+                let holder = stocks::called(tx, &new.from)?;
+                if holder.is_none_or(|holder| holder.id != id) {
+                    let message = format!("{} has got another symbol just now: look it up again", new.from);
+                    return Err(Error::invalid("symbol", message));
+                }
                 if close_outs::of_stock(tx, id)?.is_some() {
                     return Err(Error::invalid("symbol", format!("{} was closed out", new.from)));
                 }
-                if let Some(delisting) = delistings::of_stock(tx, id)? {
+                let delisting = delistings::of_stock(tx, id)?;
+                let is_delisted = delisting.is_some();
+                if let Some(delisting) = delisting {
                     if delisting.is_announced {
                         let message =
                             format!("the price source announced the delisting of {} itself", new.from);
@@ -99,12 +107,9 @@ impl Services {
                 }
                 let name = new.company_name.as_deref();
                 if !stocks::rename(tx, id, (&new.from, &new.to), name, new.on)? {
-                    let message = format!(
-                        "{} is a stock of its own here, which somebody holds, ordered or watches",
-                        new.to
-                    );
-                    return Err(Error::invalid("to", message));
+                    return Err(Error::invalid("to", how_to_merge(&new.from, &new.to, is_delisted)));
                 }
+                reused_symbols::restore(tx, id)?;
                 delistings::forget(tx, &[id])?;
                 renames::note(tx, &new, now, wall)?;
                 mark_snapshots(tx, new.effective_at, calendar, now)?;
@@ -114,6 +119,7 @@ impl Services {
         self.noted.increase();
         for symbol in [&old, &to] {
             self.known_stocks.forget(symbol);
+            self.market.quotes.forget(symbol).await;
         }
         tracing::info!(
             target: SECURITY,
@@ -127,4 +133,16 @@ impl Services {
         );
         self.stored_stock(&to).await
     }
+}
+
+/// Why a symbol cannot be given to a stock when both are in use, and what to do instead.
+fn how_to_merge(from: &Symbol, to: &Symbol, is_delisted: bool) -> String {
+    let first = match is_delisted {
+        true => format!("To merge the two, close {from} out"),
+        false => format!("To merge the two, confirm the delisting of {from}, then close it out"),
+    };
+    format!(
+        "{to} is a stock of its own here, which somebody holds, held or ordered. {first}: an exchange into {to} at 1:1 gives \
+         everybody their shares at their cost"
+    )
 }

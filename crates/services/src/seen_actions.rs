@@ -142,11 +142,13 @@ impl Services {
                     continue;
                 }
             };
-            let source = source.clone();
+            let (source, asked) = (source.clone(), symbol.clone());
             self.store
                 .write(move |tx| {
                     let old = adjusted_bars::closes(tx, id)?;
-                    stocks::save_bars(tx, id, source.as_str(), &bars)?;
+                    if !stocks::save_bars_of(tx, (id, &asked), source.as_str(), &bars)? {
+                        return Ok(());
+                    }
                     adjusted_bars::delete(tx, id)?;
                     let changed = old.iter().find(|(date, close)| {
                         bars.iter().any(|bar| bar.date == *date && bar.close != *close)

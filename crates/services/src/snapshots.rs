@@ -17,7 +17,8 @@ use market_data::Purpose;
 use persistence::corporate_actions::Owed;
 use persistence::portfolios::PortfolioRecord;
 use persistence::{
-    StoreError, corporate_actions, jobs, portfolios, positions, snapshots, stocks, transactions,
+    StoreError, corporate_actions, former_symbols, jobs, portfolios, positions, snapshots, stocks,
+    transactions,
 };
 
 use crate::Services;
@@ -233,6 +234,13 @@ impl Services {
             return Ok(None);
         }
         let symbol = &stock.listing.symbol;
+        let (id, asked) = (stock.id, symbol.clone());
+        let is_unchanged =
+            self.store.read(move |tx| former_symbols::is_unchanged(tx, id, &asked).map_err(Error::from));
+        // Another company has its symbol, or it has got another one: the source would tell of nobody's or a stranger's prices.
+        if !is_unchanged.await? {
+            return Ok(None);
+        }
         // The sessions around it tell whether its close is late or it was one without a trade.
         let first = date.checked_sub_days(DAYS_BEFORE).unwrap_or(date);
         let last = self.market.calendar.last_closed(at).date;
@@ -248,10 +256,10 @@ impl Services {
         if self.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
             return Ok(None);
         }
-        let (id, source) = (stock.id, self.market.quotes.source());
+        let (source, asked) = (self.market.quotes.source(), symbol.clone());
         self.store
             .write(move |tx| {
-                stocks::save_bars(tx, id, source.as_str(), &bars)?;
+                stocks::save_bars_of(tx, (id, &asked), source.as_str(), &bars)?;
                 // Another worker may have been first with another answer: what is stored counts for all.
                 Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
             })

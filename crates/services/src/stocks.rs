@@ -240,7 +240,8 @@ impl Services {
             })
             .await?;
         let listing = match (known, listed) {
-            (Some(stock), _) => return Ok(stock),
+            (Some(stock), _) if stock.listing.symbol == *symbol => return Ok(stock),
+            (Some(former), _) => return self.stock_by_former_symbol(user, symbol, former).await,
             (None, Some(Some(listing))) => listing,
             (None, Some(None)) => return Err(Error::UnknownSymbol(symbol.clone())),
             (None, None) => {
@@ -249,12 +250,7 @@ impl Services {
                 listing.map_err(|error| Error::from_quote(symbol, error))?
             }
         };
-        self.store
-            .write(move |tx| {
-                let id = stocks::upsert(tx, &listing)?;
-                Ok(Stock { id, listing: listing.into(), last: None, delisted_on: None })
-            })
-            .await
+        self.store.write(move |tx| stocks::add(tx, &listing).map_err(Error::from)).await
     }
 
     /// As [`Services::stock`], from memory where it is there: without the last price.
@@ -296,10 +292,47 @@ impl Services {
     /// # Errors
     /// As [`Services::stock_for`], and [`Error::NoPrice`] when there has never been a price.
     pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
-        let stock = self.stock_for(user, symbol).await?;
+        Ok(self.priced_stock(user, symbol).await?.1)
+    }
+
+    /// The stock of a symbol and its newest price, both of the same company: the symbol may get another one while the source is
+    /// being asked, or its answer may tell so.
+    ///
+    /// # Errors
+    /// As [`Services::quote_for`].
+    pub(crate) async fn priced_stock(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+    ) -> Result<(Stock, LatestQuote)> {
+        let mut stock = self.stock_for(user, symbol).await?;
+        let mut latest = self.latest_quote(user, &stock).await;
+        if self.market.quotes.limits().is_some() {
+            let is_denied = match &latest {
+                Err(error) => matches!(error, Error::NotTradable { .. }),
+                Ok(LatestQuote { why_stale: Some(StaleReason::Source(error)), .. }) => {
+                    matches!(error, QuoteError::NotTradable { .. })
+                }
+                Ok(_) => false,
+            };
+            self.review_asked_company(&stock, is_denied).await?;
+            let wanted = stock.listing.symbol.clone();
+            let holder = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
+            match holder.filter(|holder| holder.id == stock.id) {
+                Some(same) => stock = same,
+                None => {
+                    stock = self.stock_for(user, symbol).await?;
+                    latest = self.latest_quote(user, &stock).await;
+                }
+            }
+        }
+        Ok((stock, latest?))
+    }
+
+    async fn latest_quote(&self, user: Option<UserId>, stock: &Stock) -> Result<LatestQuote> {
         let now = self.market.now();
-        let mut found = self.latest_of(Asker::User(user), std::slice::from_ref(&stock), now, true).await;
-        let mut latest = found.pop().unwrap_or_else(|| Err(no_price(symbol)))?;
+        let mut found = self.latest_of(Asker::User(user), std::slice::from_ref(stock), now, true).await;
+        let mut latest = found.pop().unwrap_or_else(|| Err(no_price(&stock.listing.symbol)))?;
         // Another process may have seen the price that waits.
         if latest.quote.stale
             && !matches!(latest.why_stale, Some(StaleReason::Halted(_)))
@@ -427,6 +460,7 @@ impl Services {
             return Vec::new();
         }
         let stocks = stocks.iter().map(Borrow::borrow);
+        self.forget_prices_of_others(stocks.clone()).await;
         if self.market.quotes.is_scarce() {
             let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
@@ -590,7 +624,7 @@ impl Services {
             return moves.map_err(|error| Error::from_quote(symbol, error));
         }
         let wanted = symbol.clone();
-        let stock = self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?;
+        let stock = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
         let Some((stock, newest)) = stock
             .and_then(|stock| Some((self.kept_price(&stock, until)?.into_as_traded(), stock)))
             .map(|(quote, stock)| (stock, quote))
@@ -655,12 +689,20 @@ impl Services {
         symbol: &Symbol,
         range: HistoryRange,
     ) -> Result<(Vec<Bar>, Coverage)> {
-        let stock = self.stock_for(user, symbol).await?;
+        let mut stock = self.stock_for(user, symbol).await?;
         let now = self.market.now();
         let today = exchange_date(now);
         let first =
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
-        let bars = self.bars(user, &stock, first, today, now).await?;
+        let mut bars = self.bars(user, &stock, first, today, now).await;
+        // What came with the bars may tell that the symbol is another company's.
+        if self.market.quotes.limits().is_some()
+            && self.review_asked_company(&stock, matches!(bars, Err(Error::NotTradable { .. }))).await?
+        {
+            stock = self.stock_for(user, symbol).await?;
+            bars = self.bars(user, &stock, first, today, now).await;
+        }
+        let bars = bars?;
         // Splits of long ago come with the bars of then.
         self.note_seen_actions(std::slice::from_ref(&stock)).await?;
         let actions = self.actions_of(&stock, now).await?;
@@ -680,7 +722,10 @@ impl Services {
         at: Timestamp,
     ) -> Result<Vec<Bar>> {
         let (id, symbol, source) = (stock.id, &stock.listing.symbol, self.market.quotes.source());
+        let has_ended = stock.delisted_on.is_some() && self.market.quotes.freshness() != Freshness::Simulated;
         let answer = match self.market.quotes.is_scarce() {
+            // There is no further bar, and the symbol may be another company's.
+            _ if has_ended => Ok(None),
             // The price comes with the series.
             true => self.scarce_quote(Asker::User(user), stock, at, true).await.map(|_| None),
             false => {
@@ -719,6 +764,7 @@ impl Services {
             stocks.sort_by_key(|stock| stock.last.as_ref().map(|last| last.as_of));
             stocks.truncate(limit);
         }
+        self.forget_prices_of_others(stocks.iter()).await;
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
         let moved =
@@ -786,8 +832,10 @@ impl Services {
                     continue;
                 }
             };
-            let listing = Listing { sector, ..Arc::unwrap_or_clone(known) };
-            self.store.write(move |tx| stocks::upsert(tx, &listing).map(drop).map_err(Error::from)).await?;
+            let id = stock.id;
+            self.store
+                .write(move |tx| stocks::set_sector(tx, id, &known.symbol, &sector).map_err(Error::from))
+                .await?;
         }
         Ok(())
     }

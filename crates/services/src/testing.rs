@@ -1,6 +1,7 @@
 //! Use cases on a fresh database, with a clock that the test moves and prices that it sets.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -98,9 +99,13 @@ pub struct Calls {
     pub tables: usize,
 }
 
+type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
 #[derive(Default)]
 struct State {
     listed: BTreeMap<Symbol, Listed>,
+    /// What happens before a question about that symbol is answered, once.
+    meanwhile: Option<(Symbol, Meanwhile)>,
     /// Prices that hold from an instant on.
     path: BTreeMap<(Symbol, Timestamp), (Price, Option<u64>)>,
     closes: BTreeMap<(Symbol, NaiveDate), Price>,
@@ -254,6 +259,34 @@ impl FixedPrices {
         self.state().failures.remove(&parse_symbol(symbol));
     }
 
+    /// Once, between the next question about that symbol and its answer, this happens.
+    pub fn meanwhile<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        symbol: &str,
+        happens: impl FnOnce() -> F + Send + 'static,
+    ) {
+        let happens: Meanwhile = Box::new(move || Box::pin(happens()));
+        self.state().meanwhile = Some((parse_symbol(symbol), happens));
+    }
+
+    /// Whether what [`FixedPrices::meanwhile`] was given has happened.
+    pub fn has_happened(&self) -> bool {
+        self.state().meanwhile.is_none()
+    }
+
+    async fn pass_time(&self, symbols: &[Symbol]) {
+        let happens = self.state().meanwhile.take_if(|(of, _)| symbols.contains(of));
+        if let Some((_, happens)) = happens {
+            happens().await;
+        }
+    }
+
+    /// The source has no bars of the symbol any more.
+    pub fn forget_closes(&self, symbol: &str) {
+        let symbol = parse_symbol(symbol);
+        self.state().closes.retain(|(of, _), _| *of != symbol);
+    }
+
     /// The tables of what is listed and of what was listed once.
     pub fn set_tables(&self, table: Vec<ListedStock>, former: Vec<ListedStock>) {
         let mut state = self.state();
@@ -378,7 +411,11 @@ impl QuoteSource for FixedPrices {
     }
 
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let Some(prices_per_call) = self.prices_per_call else { return self.quotes_now(symbols, at) };
+        let Some(prices_per_call) = self.prices_per_call else {
+            let answers = self.quotes_now(symbols, at);
+            self.pass_time(symbols).await;
+            return answers;
+        };
         let mut answers = HashMap::with_capacity(symbols.len());
         for together in symbols.chunks(prices_per_call) {
             match self.pay().await {
@@ -430,8 +467,12 @@ impl QuoteSource for FixedPrices {
     }
 
     async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
-        let state = self.ask(|calls| calls.listings += 1)?;
-        state.listed(symbol).map(|row| row.listing.clone())
+        let found = {
+            let state = self.ask(|calls| calls.listings += 1)?;
+            state.listed(symbol).map(|row| row.listing.clone())
+        };
+        self.pass_time(std::slice::from_ref(symbol)).await;
+        found
     }
 
     async fn daily_bars(
@@ -442,15 +483,19 @@ impl QuoteSource for FixedPrices {
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
         self.pay().await?;
-        let state = self.ask(|calls| calls.bars += 1)?;
-        state.listed(symbol)?;
-        let sessions = self.calendar.sessions(first, last).take_while(|session| session.closes_at <= at);
-        let bar = |session: Session| {
-            let close = state.closes.get(&(symbol.clone(), session.date))?.clone();
-            let (open, high, low) = (close.clone(), close.clone(), close.clone());
-            Some(Bar { date: session.date, open, high, low, close, volume: 1000 })
+        let bars = {
+            let state = self.ask(|calls| calls.bars += 1)?;
+            state.listed(symbol)?;
+            let sessions = self.calendar.sessions(first, last).take_while(|session| session.closes_at <= at);
+            let bar = |session: Session| {
+                let close = state.closes.get(&(symbol.clone(), session.date))?.clone();
+                let (open, high, low) = (close.clone(), close.clone(), close.clone());
+                Some(Bar { date: session.date, open, high, low, close, volume: 1000 })
+            };
+            sessions.filter_map(bar).collect()
         };
-        Ok(sessions.filter_map(bar).collect())
+        self.pass_time(std::slice::from_ref(symbol)).await;
+        Ok(bars)
     }
 
     fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
@@ -465,11 +510,15 @@ impl QuoteSource for FixedPrices {
         at: Timestamp,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         self.pay().await?;
-        let state = self.ask(|_| ())?;
-        let told = state.actions.iter().filter(|(from, action)| {
-            *from <= at && action.symbol == *symbol && (first..=last).contains(&action.ex_on)
-        });
-        Ok(told.map(|(_, action)| action.clone()).collect())
+        let told = {
+            let state = self.ask(|_| ())?;
+            let told = state.actions.iter().filter(|(from, action)| {
+                *from <= at && action.symbol == *symbol && (first..=last).contains(&action.ex_on)
+            });
+            told.map(|(_, action)| action.clone()).collect()
+        };
+        self.pass_time(std::slice::from_ref(symbol)).await;
+        Ok(told)
     }
 }
 

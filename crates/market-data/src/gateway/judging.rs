@@ -178,7 +178,7 @@ impl Judge<'_> {
     /// # Errors
     /// [`QuoteError::NotTradable`] when the answer is about another company than the one that is known by the symbol: its
     /// prices have nothing to do with that one's.
-    async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
+    pub(super) async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
         let Some(told) = self.source.company_seen(symbol) else { return Ok(()) };
         if !self.limits.store.is_another_company(&told).await? {
             return Ok(());

@@ -9,7 +9,7 @@ use domain::{
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::{StoreError, portfolios, stocks, transactions};
 
-use crate::harness::{Db, moment, money, november, shares};
+use crate::harness::{Db, moment, money, november, one_share, save_position, shares};
 
 fn symbol(text: &str) -> Symbol {
     text.parse().unwrap()
@@ -177,8 +177,8 @@ async fn a_stock_is_found_by_the_symbol_it_had_unless_another_has_it_now() {
     let (one, used) = (db.stock("OLD").await, db.stock("USED").await);
     let unused = db.stock("NEW").await;
     let (old, new, taken) = (symbol("OLD"), symbol("NEW"), symbol("USED"));
-    let told = told(used, split("2:1"), 100);
-    db.write(move |tx| actions::note(tx, &told, moment(0))).await;
+    let holder = portfolio(&db).await;
+    db.write(move |tx| save_position(tx, holder, used, &one_share())).await;
     let rename = async |to: Symbol| {
         let old = old.clone();
         db.write(move |tx| stocks::rename(tx, one, (&old, &to), Some("New Name"), november(23))).await

@@ -267,6 +267,11 @@ pub fn save_position(
     positions::save(tx, &[positions::Changed { portfolio, stock, position, reserved }])
 }
 
+/// One share that cost 10.00.
+pub fn one_share() -> Position {
+    Position { quantity: shares("1"), cost_basis: money("10"), realized_pnl: Money::zero() }
+}
+
 /// The position with the shares that orders keep.
 pub fn position_of(
     tx: &mut Tx<'_>,

@@ -16,6 +16,7 @@ mod orders;
 mod portfolios;
 mod positions;
 mod providers;
+mod renames;
 mod sessions;
 mod snapshots;
 mod stocks;

@@ -3,6 +3,8 @@
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::QuoteError;
 use services::Error;
+use services::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::delistings::DelistingResolution;
 use services::renames::RenameRequest;
 use services::testing::FixedPrices;
 
@@ -117,6 +119,66 @@ async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
     assert!(matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "to"), "{refused:?}");
     assert_eq!(exchange.look(sam, id).await.symbol, symbol("FB"));
     exchange.assert_books_balance().await;
+}
+
+/// What the refusal says leads there: everybody has all shares at their cost as shares of the other stock.
+#[tokio::test]
+async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
+    let (exchange, sam, id) = renamed_on_monday().await;
+    exchange.buy(sam, "META", "2").await.unwrap();
+    let told = match exchange.rename_stock(to("META")).await {
+        Err(Error::Invalid(errors)) => errors[0].message.clone(),
+        other => panic!("not refused: {other:?}"),
+    };
+    assert_eq!(
+        told,
+        "META is a stock of its own here, which somebody holds, held or ordered. To merge the two, confirm the delisting of FB, \
+         then close it out: an exchange into META at 1:1 gives everybody their shares at their cost"
+    );
+    let confirm = DelistingResolution::Confirm { on: None };
+    exchange.resolve_delisting(&symbol("FB"), confirm, "It is META now.", "ada").await.unwrap();
+    let told = match exchange.rename_stock(to("META")).await {
+        Err(Error::Invalid(errors)) => errors[0].message.clone(),
+        other => panic!("not refused: {other:?}"),
+    };
+    assert!(told.contains("To merge the two, close FB out: an exchange into META at 1:1"), "{told}");
+    let terms = CloseOutTerms::Exchange { into: symbol("META"), ratio: "1:1".parse().unwrap(), cash: None };
+    let author = CloseOutAuthor { name: "ada".to_owned(), request: None };
+    exchange.close_out(&symbol("FB"), &terms, None, "It is META now.", author).await.unwrap();
+    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let held: Vec<_> = valued
+        .holdings
+        .iter()
+        .map(|holding| {
+            let position = &holding.position;
+            format!("{} {} {}", holding.listing.symbol, position.quantity, position.cost_basis)
+        })
+        .collect();
+    // 10 at 150.00 and 2 at 160.00.
+    assert!(held.contains(&"META 12 1820.00".to_owned()), "{held:?}");
+    assert!(held.iter().all(|line| !line.starts_with("FB ")), "{held:?}");
+    assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Canceled);
+    exchange.assert_books_balance().await;
+}
+
+/// Lists and former symbols of a stock that gives way lead to the renamed one.
+#[tokio::test]
+async fn lists_with_the_new_symbol_have_the_renamed_stock() {
+    let (exchange, sam, _) = renamed_on_monday().await;
+    let eve = exchange.investor("eve", "100").await;
+    let list = exchange.create_watchlist(eve.user, "Both").await.unwrap().id;
+    let one = exchange.create_watchlist(eve.user, "One").await.unwrap().id;
+    exchange.prices.recover_for("FB");
+    for (list, of) in [(list, "FB"), (list, "META"), (one, "META")] {
+        exchange.watch(eve.user, list, &symbol(of)).await.unwrap();
+    }
+    let renamed = exchange.rename_stock(to("META")).await.unwrap();
+    for list in [list, one] {
+        let items = exchange.watchlist(eve.user, list).await.unwrap().items;
+        let ids: Vec<_> = items.iter().map(|item| item.stock.id).collect();
+        assert_eq!(ids, [renamed.id]);
+    }
+    assert_renamed(&exchange, sam).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::portfolio::actions::LISTING_ENDED;
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
 use market_data::{ListedStock, Rules};
@@ -103,7 +104,7 @@ impl World {
     }
 }
 
-fn on_limited_market(exchange: &Exchange) -> Services {
+pub fn on_limited_market(exchange: &Exchange) -> Services {
     let prices = exchange.prices.clone();
     exchange.process_on_market(|store, clock| {
         let rules = Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::YAHOO };
@@ -270,4 +271,98 @@ async fn a_table_with_a_fault_replaces_no_stock() {
         assert_eq!(stock.delisted_on, None, "{stock:?}");
         assert!(process.stored_stock(&symbol(&format!("N{n}-202611"))).await.is_err());
     }
+}
+
+/// Nobody holds, orders or watches XYZ: the jobs do not ask about it, and whoever asks for its price sees the new company's.
+#[tokio::test]
+async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks() {
+    for had_price in [true, false] {
+        let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
+        prices.list("XYZ", OLD, "Technology", "300.00");
+        prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
+        let exchange = Exchange::with(prices).await;
+        let (process, other) = (on_limited_market(&exchange), on_limited_market(&exchange));
+        let old = process.stock(&symbol("XYZ")).await.unwrap().id;
+        if had_price {
+            process.quote(&symbol("XYZ")).await.unwrap();
+        } else {
+            // What a table of listings would tell.
+            exchange
+                .write(move |tx| persistence::reused_symbols::keep_listed_on(tx, old, day("1999-03-01")))
+                .await;
+        }
+        exchange.at("2026-11-23T15:30:00Z");
+        exchange.prices.list("XYZ", NEW, "Health", "200.00");
+        exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
+        let before = exchange.prices.calls().quotes;
+        for process in [&process, &other, &process] {
+            let quote = process.quote(&symbol("XYZ")).await.unwrap();
+            assert_eq!((quote.price, quote.stale), (price("200.00"), false), "{had_price}");
+            let stock = process.stock(&symbol("XYZ")).await.unwrap();
+            assert_eq!((stock.id == old, stock.listing.company_name.as_str()), (false, NEW), "{had_price}");
+        }
+        let asked = exchange.prices.calls().quotes - before;
+        assert!(asked <= 3, "one denied call, and one for the new company in each process: {asked}");
+        let archived = process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+        assert_eq!((archived.id, archived.delisted_on.is_some()), (old, true));
+        // A chart asked for first tells as well.
+        exchange.at("2026-11-24T16:00:00Z");
+        exchange.prices.set_close("XYZ", day("2026-11-23"), "90.00");
+        exchange.prices.set_company("XYZ", "Zebra Yards Ltd", Some(day("2026-12-31")));
+        let third = on_limited_market(&exchange);
+        third.covered_history(None, &symbol("XYZ"), services::stocks::HistoryRange::Month).await.unwrap();
+        let stock = third.stored_stock(&symbol("XYZ")).await.unwrap();
+        assert_eq!(stock.listing.company_name, "Zebra Yards Ltd", "{had_price}");
+    }
+}
+
+/// A page may not replace what somebody has: only the job sees how many symbols change hands at once.
+#[tokio::test]
+async fn asking_for_the_price_of_a_held_stock_does_not_replace_it() {
+    let world = World::new(Freshness::Delayed).await;
+    world.exchange.at("2026-11-23T15:30:00Z");
+    world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
+    for _ in 0..3 {
+        let quote = world.process.quote(&symbol("XYZ")).await.unwrap();
+        assert_eq!((quote.price, quote.stale), (price("300.00"), true));
+    }
+    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
+    world.exchange.pass(TimeDelta::minutes(1));
+    world.work().await;
+    world.assert_replaced().await;
+}
+
+/// The same answer means something else once the row is another one.
+#[tokio::test]
+async fn a_company_is_reviewed_again_when_its_stock_has_changed() {
+    let world = World::new(Freshness::Delayed).await;
+    world.exchange.at("2026-11-23T15:30:00Z");
+    // A name alone is that of a company that has renamed itself.
+    world.exchange.prices.set_company("XYZ", NEW, None);
+    world.work().await;
+    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
+    let id = world.old;
+    world.exchange.write(move |tx| stocks::delist(tx, id, day("2026-11-23"))).await;
+    world.exchange.pass(TimeDelta::minutes(1));
+    world.work().await;
+    assert_eq!(world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().id, world.old);
+    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().listing.company_name, NEW);
+}
+
+/// Splits and dividends that a source tells by the symbol are the other company's too, before the books know of it.
+#[tokio::test]
+async fn news_of_another_company_is_no_news_of_the_old_stock() {
+    let world = World::new(Freshness::Delayed).await;
+    world.exchange.at("2026-11-23T15:30:00Z");
+    let domain::SplitRatio { numerator, denominator } = "2:1".parse().unwrap();
+    let split = CorporateActionKind::Split { numerator, denominator };
+    let split = CorporateAction::new(symbol("XYZ"), day("2026-11-23"), split);
+    world.exchange.prices.announce(super::harness::moment("2026-11-20T00:00:00Z"), split);
+    world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
+    assert_eq!(world.process.learn_corporate_actions().await.unwrap(), 0);
+    world.process.apply_corporate_actions().await.unwrap();
+    assert_eq!(world.held().await, [("XYZ".to_owned(), "100".to_owned())]);
+    // Of the company itself they are.
+    world.exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
+    assert_eq!(world.process.learn_corporate_actions().await.unwrap(), 1);
 }

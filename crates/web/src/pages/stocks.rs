@@ -233,6 +233,8 @@ pub async fn show(
 ) -> PageResult {
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
+    // First, because the answer may tell that another company has the symbol.
+    let quoted = services.quote_for(Some(user), &symbol).await;
     let stock = services.stock_for(Some(user), &symbol).await?;
     if stock.listing.symbol != symbol {
         // It is called otherwise now.
@@ -243,7 +245,7 @@ pub async fn show(
     let (listing, delisted_on) = (stock.listing, stock.delisted_on);
     let actions = services.corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
-    let (quote, no_price, why_stale) = match services.quote_for(Some(user), &symbol).await {
+    let (quote, no_price, why_stale) = match quoted {
         Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
         Err(
             error @ (Error::NoPrice { .. }

@@ -1,0 +1,145 @@
+//! Symbols that a stock had before. They lead to that stock, until another company is listed under one of them: then the symbol
+//! leads to a stock of its own, and the renamed one goes on under its new symbol.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::NaiveDate;
+use domain::calendar::exchange_date;
+use domain::company::{ToldCompany, is_successor};
+use domain::{Freshness, Listing, Stock, StockId, Symbol, UserId};
+use market_data::{Purpose, QuoteError};
+use persistence::listings::{self, Listed};
+use persistence::{Tx, former_symbols, reused_symbols, stocks};
+
+use crate::Services;
+use crate::corporate_actions::Stored;
+use crate::error::{Error, Result};
+
+/// Which stock this process has last priced by each symbol: what is kept of a symbol's prices is the former one's when that is
+/// another one now.
+#[derive(Debug, Default)]
+pub(crate) struct PricedStocks(Mutex<HashMap<Symbol, StockId>>);
+
+impl PricedStocks {
+    /// Whether the symbol was another stock's the last time.
+    fn is_another(&self, stock: &Stock) -> bool {
+        let mut priced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match priced.get(&stock.listing.symbol) {
+            Some(id) if *id == stock.id => false,
+            _ => priced.insert(stock.listing.symbol.clone(), stock.id).is_some(),
+        }
+    }
+}
+
+/// A company as a source tells it, with the day on which it does.
+struct Told {
+    listing: Listing,
+    company: ToldCompany,
+    on: NaiveDate,
+}
+
+impl Services {
+    /// Forgets what this process keeps of the prices of symbols that belong to another stock than when they were priced last.
+    pub(crate) async fn forget_prices_of_others(&self, stocks: impl Iterator<Item = &Stock>) {
+        if self.market.quotes.limits().is_none() {
+            return;
+        }
+        for stock in stocks.filter(|stock| self.priced.is_another(stock)) {
+            self.market.quotes.forget(&stock.listing.symbol).await;
+        }
+    }
+
+    /// The stock of a symbol that `former` had before: that of another company which is listed under it now, else `former`.
+    /// A table of listings tells of the company; without one the source is asked, which costs a user's calls for new symbols.
+    pub(crate) async fn stock_by_former_symbol(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        former: Stock,
+    ) -> Result<Stock> {
+        let Some(told) = self.company_listed_as(user, symbol).await? else { return Ok(former) };
+        let (asked, id) = (symbol.clone(), former.id);
+        let is_other = self
+            .store
+            .read(move |tx| is_other(tx, &asked, id, &told).map(|is| is.then_some(told)).map_err(Error::from))
+            .await?;
+        let Some(told) = is_other else { return Ok(former) };
+        let stock = self
+            .store
+            .write(move |tx| {
+                let stock = stocks::add(tx, &told.listing)?;
+                if let Some(listed_on) = told.company.listed_on {
+                    reused_symbols::keep_listed_on(tx, stock.id, listed_on)?;
+                }
+                Ok::<_, Error>(stock)
+            })
+            .await?;
+        tracing::warn!(
+            event = "former_symbol_reused",
+            %symbol,
+            of = %former.listing.symbol,
+            company = stock.listing.company_name,
+            "another company is listed under the former symbol of a stock"
+        );
+        self.known_stocks.forget(symbol);
+        Ok(stock)
+    }
+
+    /// `None` when nobody is listed under the symbol, as far as can be told now.
+    async fn company_listed_as(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Option<Told>> {
+        let quotes = &self.market.quotes;
+        if quotes.freshness() == Freshness::Simulated {
+            // It has told all its stocks at the start.
+            return Ok(None);
+        }
+        if quotes.limits().is_some() {
+            let (source, asked) = (quotes.source(), symbol.clone());
+            let table = self.store.read(move |tx| {
+                let is_there = listings::state(tx, source.as_str())?.is_some();
+                let row = listings::told_by_symbol(tx, source.as_str(), &asked)?;
+                Ok::<_, Error>(is_there.then_some((row, listings::by_symbol(tx, source.as_str(), &asked)?)))
+            });
+            if let Some((row, listing)) = table.await? {
+                return Ok(row.zip(listing).map(|((row, at), listing)| {
+                    let Listed { company_name: name, is_fund, listed_on, .. } = row;
+                    Told { listing, company: ToldCompany { name, is_fund, listed_on }, on: exchange_date(at) }
+                }));
+            }
+        }
+        let (purpose, now) = (Purpose::FirstSight { user }, self.market.now());
+        let listing = match quotes.listing_for(purpose, symbol, now).await {
+            Ok(listing) => listing,
+            Err(error) => {
+                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "nobody is listed under a former symbol");
+                return Ok(None);
+            }
+        };
+        if quotes.company_seen(symbol).is_none() && !quotes.is_scarce() {
+            // Answers about prices tell since when it is listed.
+            let answer = quotes.quotes_in_order(purpose, std::slice::from_ref(symbol), now).await.pop();
+            if let Some(Err(QuoteError::UnknownSymbol(_))) = answer {
+                return Ok(None);
+            }
+        }
+        let seen = quotes.company_seen(symbol);
+        let company = ToldCompany {
+            name: listing.company_name.clone(),
+            is_fund: listing.sector == listings::FUND,
+            listed_on: seen.and_then(|seen| seen.listed_on),
+        };
+        Ok(Some(Told { listing, company, on: exchange_date(now) }))
+    }
+}
+
+fn is_other(tx: &mut Tx<'_>, symbol: &Symbol, former: StockId, told: &Told) -> Stored<bool> {
+    let Some((holder, given_up_on)) = former_symbols::last_holder(tx, symbol)? else { return Ok(false) };
+    let Some(stock) = stocks::by_ids(tx, &[former])?.pop().filter(|stock| stock.id == holder) else {
+        return Ok(false);
+    };
+    let now = stock.listing.symbol.clone();
+    let known = reused_symbols::companies(tx, std::slice::from_ref(&now))?;
+    let is_named = told.company.name.trim() != symbol.as_str();
+    Ok(is_named
+        && known.get(&now).is_some_and(|(_, known)| is_successor(known, given_up_on, &told.company, told.on)))
+}
