@@ -93,6 +93,14 @@ pub fn unchanged(tx: &mut Tx<'_>, asked: &[(StockId, Symbol)]) -> Result<HashSet
     Ok(rows.into_iter().filter(has_it).map(|(id, _)| id).collect())
 }
 
+/// Whether the stock has that symbol and no other company has taken it, at this moment.
+pub fn has_symbol(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol) -> Result<bool, StoreError> {
+    let it = stocks::table
+        .filter(stocks::id.eq(id).and(stocks::symbol.eq(symbol)))
+        .filter(stocks::replaced_on.is_null());
+    Ok(diesel::select(diesel::dsl::exists(it)).get_result(tx.conn)?)
+}
+
 /// [`unchanged`] for one stock.
 pub fn is_unchanged(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol) -> Result<bool, StoreError> {
     Ok(unchanged(tx, &[(id, symbol.clone())])?.contains(&id))

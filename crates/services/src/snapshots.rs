@@ -235,10 +235,10 @@ impl Services {
         }
         let symbol = &stock.listing.symbol;
         let (id, asked) = (stock.id, symbol.clone());
-        let is_unchanged =
-            self.store.read(move |tx| former_symbols::is_unchanged(tx, id, &asked).map_err(Error::from));
-        // Another company has its symbol, or it has got another one: the source would tell of nobody's or a stranger's prices.
-        if !is_unchanged.await? {
+        let has_symbol =
+            self.store.read(move |tx| former_symbols::has_symbol(tx, id, &asked).map_err(Error::from));
+        // After a rename, or when another company has the symbol, the answer would be about another stock or none.
+        if !has_symbol.await? {
             return Ok(None);
         }
         // The sessions around it tell whether its close is late or it was one without a trade.
