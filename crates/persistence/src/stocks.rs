@@ -1,5 +1,7 @@
 //! Instruments, their last prices and their daily bars.
 
+use std::collections::HashSet;
+
 use chrono::NaiveDate;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Date};
@@ -185,6 +187,15 @@ pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, Sto
         .select(StockRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(Stock::from).collect())
+}
+
+/// Those of the symbols whose stocks are delisted.
+pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, StoreError> {
+    let found: Vec<Symbol> = stocks::table
+        .filter(stocks::symbol.eq_any(symbols).and(stocks::delisted_on.is_not_null()))
+        .select(stocks::symbol)
+        .load(tx.conn)?;
+    Ok(found.into_iter().collect())
 }
 
 /// In order of id.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::{AsTraded, Freshness, OrderId, PortfolioId, Quote, Stock, StockId, Symbol, Timestamp, UserId};
 use futures::StreamExt;
 use market_data::Purpose;
-use persistence::portfolios;
+use persistence::{portfolios, stocks};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::followed::Followed;
@@ -169,13 +169,28 @@ impl Services {
             return;
         }
         let opened_at = self.market.opened_at(at);
-        let symbols: Vec<Symbol> = slots.iter().map(|(symbol, _)| symbol.clone()).collect();
+        let (ended, asked): (Vec<&PriceSlot>, Vec<&PriceSlot>) = {
+            let ended = self.delisted_symbols(slots, opened_at).await;
+            slots.iter().partition(|(symbol, _)| ended.contains(symbol))
+        };
+        for (symbol, slot) in ended {
+            // Its last price is shown once, marked stale.
+            if slot.newest().is_none_or(|shown| !shown.value.stale)
+                && let Ok(quote) = self.quote(symbol).await
+            {
+                slot.set(quote, self.live.next_version());
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        let symbols: Vec<Symbol> = asked.iter().map(|(symbol, _)| symbol.clone()).collect();
         let found = match purpose {
             Purpose::Followed => self.market.quotes.followed_quotes(&symbols, at).await,
             purpose => self.market.quotes.quotes_in_order(purpose, &symbols, at).await,
         };
         let held = self.held_symbols().await;
-        for ((symbol, slot), found) in slots.iter().zip(found) {
+        for ((symbol, slot), found) in asked.into_iter().zip(found) {
             let before = slot.newest();
             if held.contains(symbol) {
                 if let Ok(quote) = self.quote(symbol).await
@@ -204,6 +219,22 @@ impl Services {
                 slot.set(quote, self.live.next_version());
             }
         }
+    }
+
+    /// The followed symbols of delisted stocks, for which a real source is not asked: it has no newer price, or that of another
+    /// company. Only stocks without a price of the session are looked up.
+    async fn delisted_symbols(&self, slots: &[PriceSlot], opened_at: Timestamp) -> HashSet<Symbol> {
+        if self.freshness() == Freshness::Simulated {
+            return HashSet::new();
+        }
+        let is_old = |slot: &PriceSlot| slot.1.newest().is_none_or(|shown| shown.value.as_of < opened_at);
+        let old: Vec<Symbol> =
+            slots.iter().filter(|slot| is_old(slot)).map(|(symbol, _)| symbol.clone()).collect();
+        if old.is_empty() {
+            return HashSet::new();
+        }
+        let found = self.store.read(move |tx| stocks::delisted(tx, &old).map_err(Error::from)).await;
+        found.unwrap_or_default()
     }
 
     /// A quote in the shares that exist at `at`. One of the session under way is, without asking which stock it is of.

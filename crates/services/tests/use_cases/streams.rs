@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use chrono::TimeDelta;
-use domain::{Money, OrderId, ReplaceOrder, Side, UserId};
+use domain::{Calendar, Freshness, Money, OrderId, ReplaceOrder, Side, UserId};
 use market_data::QuoteError;
 use persistence::users::{self, UserChanges};
+use services::delistings::DelistingResolution;
 use services::live::{Change, Peers, Proof, StreamLimits, Subscription, Update, Wanted, event_id};
 use services::testing::FixedPrices;
 use services::tokens::Scope;
@@ -100,6 +101,32 @@ async fn prices_are_asked_for_once_for_all_streams_and_told_to_those_who_follow_
     drop((apple, both));
     next_second(&exchange).await;
     assert_eq!(exchange.prices.calls().quotes, before + 1, "nobody listens any more");
+}
+
+/// Neither its page nor a portfolio that holds it makes the source be asked for it, whose answer may be another company's.
+#[tokio::test]
+async fn a_delisted_stock_is_shown_at_its_last_price_without_a_question() {
+    let exchange = Exchange::with(FixedPrices::of(Freshness::Realtime, Calendar::Xnys)).await;
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "AAPL", "2").await.unwrap();
+    exchange.work().await;
+    let confirm = DelistingResolution::Confirm { on: None };
+    let apple = symbol("AAPL");
+    exchange.at("2026-11-23T16:00:00Z");
+    exchange.resolve_delisting(&apple, confirm, "Merged.", "ada").await.unwrap();
+    exchange.prices.set("AAPL", "40.00");
+    let before = exchange.prices.calls();
+    let mut page = open(&exchange, sam.user, following(&["AAPL"])).await.unwrap();
+    assert_eq!(page.read(), ["AAPL 150.00 stale", "alive"]);
+    let mut portfolio = open(&exchange, sam.user, valuing(sam)).await.unwrap();
+    assert_eq!(portfolio.read().first().map(String::as_str), Some("worth 1000.00"));
+    for _ in 0..3 {
+        next_second(&exchange).await;
+        assert_eq!(page.read(), Vec::<String>::new());
+    }
+    assert_eq!(exchange.prices.calls(), before);
+    let mut other = open(&exchange, sam.user, following(&["MSFT", "AAPL"])).await.unwrap();
+    assert_eq!(other.read(), ["AAPL 150.00 stale", "MSFT 400.00", "alive"]);
 }
 
 #[tokio::test]
