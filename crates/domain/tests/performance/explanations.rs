@@ -36,7 +36,7 @@ impl Shown<'_> {
         self.cells(table, column).iter().map(date).collect()
     }
 
-    /// Daily returns with their dates, from values and flows; the returns that the table shows must be these.
+    /// Daily returns with their dates. Each must be the one that the values and flows give.
     fn dated_returns(&self) -> Vec<(NaiveDate, f64)> {
         let flows = self.column("days", "net_flow");
         let (starts, ends) = (self.column("days", "start_value"), self.column("days", "end_value"));
@@ -48,7 +48,8 @@ impl Shown<'_> {
             if let Some(shown) = shown {
                 let own = (ends[place] + (-flows[place]).max(0.0)) / base - 1.0;
                 assert!(close_to(own, shown, 1e-12), "{date}: {own} instead of {shown}");
-                returns.push((date, own));
+                // A return of exactly zero, from exact amounts, is not one after adding binary numbers.
+                returns.push((date, shown));
             }
         }
         returns
