@@ -4,14 +4,17 @@
 use std::str::FromStr;
 
 use chrono::TimeDelta;
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use domain::Timestamp;
 
 use crate::connection::{Locked, each};
 use crate::schema::job_runs;
 use crate::{StoreError, Tx};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromSqlRow)]
 pub enum JobStatus {
     Queued,
     Running,
@@ -41,16 +44,26 @@ impl FromStr for JobStatus {
     }
 }
 
+impl<DB: Backend> FromSql<Text, DB> for JobStatus
+where
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(String::from_sql(bytes)?.parse()?)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = job_runs)]
-pub struct JobRun {
+pub struct JobRunRow {
     pub id: i64,
+    /// A word of the caller: which kinds of jobs there are is not known here.
     pub kind: String,
     /// What makes the run due once: a session's date, a minute.
     pub key: String,
     /// Which share of the work, from 0.
     pub partition: i64,
-    pub status: String,
+    pub status: JobStatus,
     pub attempts: i32,
     pub worker: Option<String>,
     pub queued_at: Timestamp,
@@ -60,12 +73,8 @@ pub struct JobRun {
     pub finished_at: Option<Timestamp>,
     /// What it did, or why it failed.
     pub outcome: Option<String>,
-}
-
-impl JobRun {
-    pub fn status(&self) -> JobStatus {
-        self.status.parse().unwrap_or(JobStatus::Failed)
-    }
+    /// Whether an administrator asked for it, beside the schedule.
+    pub requested: bool,
 }
 
 /// Records a due run unless it is recorded already, and answers whether it is new.
@@ -74,6 +83,22 @@ pub fn plan(
     kind: &str,
     key: &str,
     partition: i64,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    insert(tx, kind, key, partition, false, now)
+}
+
+/// Records a run that an administrator asks for, under a key of its own.
+pub fn request(tx: &mut Tx<'_>, kind: &str, key: &str, now: Timestamp) -> Result<bool, StoreError> {
+    insert(tx, kind, key, 0, true, now)
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    key: &str,
+    partition: i64,
+    requested: bool,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let inserted = each!(&mut *tx.conn, c => diesel::insert_into(job_runs::table)
@@ -85,6 +110,7 @@ pub fn plan(
             job_runs::attempts.eq(0),
             job_runs::queued_at.eq(now),
             job_runs::heartbeat_at.eq(now),
+            job_runs::requested.eq(requested),
         ))
         .on_conflict((job_runs::kind, job_runs::key, job_runs::partition))
         .do_nothing()
@@ -128,15 +154,16 @@ pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
 /// A sign of life so far ahead is of a clock that was wrong: longer than a run is put off, and than clocks differ.
 const FARTHEST_AHEAD: TimeDelta = TimeDelta::hours(2);
 
-/// Runs that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first. Signs of life
+/// Runs of these kinds that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first. Signs of life
 /// from far in the future count for nothing. Each is marked as put into the queue again, so that the next look leaves it alone for a while.
 pub fn take_due(
     tx: &mut Tx<'_>,
+    kinds: &[&str],
     silent_since: Timestamp,
     now: Timestamp,
     limit: i64,
-) -> Result<Vec<JobRun>, StoreError> {
-    let due: Vec<JobRun> = Locked(
+) -> Result<Vec<JobRunRow>, StoreError> {
+    let due: Vec<JobRunRow> = Locked(
         job_runs::table
             .filter(
                 job_runs::status
@@ -153,13 +180,14 @@ pub fn take_due(
                             .or(job_runs::heartbeat_at.gt(now + FARTHEST_AHEAD)),
                     )),
             )
+            .filter(job_runs::kind.eq_any(kinds.iter().copied()))
             .order(job_runs::id)
             .limit(limit)
-            .select(JobRun::as_select()),
+            .select(JobRunRow::as_select()),
     )
     .load(tx.conn)?;
     let queued: Vec<i64> =
-        due.iter().filter(|run| run.status() == JobStatus::Queued).map(|run| run.id).collect();
+        due.iter().filter(|run| run.status == JobStatus::Queued).map(|run| run.id).collect();
     diesel::update(job_runs::table.filter(job_runs::id.eq_any(queued)))
         // One microsecond past `queued_at` at least, so that a fresh run counts as handed out.
         .set(job_runs::heartbeat_at.eq(now + TimeDelta::microseconds(1)))
@@ -178,7 +206,7 @@ pub fn claim(
     worker: &str,
     silent_since: Timestamp,
     now: Timestamp,
-) -> Result<Option<JobRun>, StoreError> {
+) -> Result<Option<JobRunRow>, StoreError> {
     let free = job_runs::table.filter(job_runs::id.eq(id)).filter(
         job_runs::status.eq(JobStatus::Queued.as_str()).and(job_runs::heartbeat_at.le(now + CLOCK_SKEW)).or(
             job_runs::status.eq(JobStatus::Running.as_str()).and(
@@ -270,8 +298,8 @@ pub fn page(
     kind: Option<&str>,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<JobRun>, StoreError> {
-    let mut query = job_runs::table.select(JobRun::as_select()).into_boxed();
+) -> Result<Vec<JobRunRow>, StoreError> {
+    let mut query = job_runs::table.select(JobRunRow::as_select()).into_boxed();
     if let Some(kind) = kind {
         query = query.filter(job_runs::kind.eq(kind.to_owned()));
     }
@@ -282,7 +310,7 @@ pub fn page(
 }
 
 /// How many runs are on record, by kind and status.
-pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, String, i64)>, StoreError> {
+pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, JobStatus, i64)>, StoreError> {
     Ok(job_runs::table
         .group_by((job_runs::kind, job_runs::status))
         .select((job_runs::kind, job_runs::status, diesel::dsl::count_star()))
@@ -324,11 +352,11 @@ pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i6
 }
 
 /// The run of that kind that was planned last of those that are done.
-pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRun>, StoreError> {
+pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRunRow>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::kind.eq(kind).and(job_runs::status.eq(JobStatus::Done.as_str())))
         .order(job_runs::id.desc())
-        .select(JobRun::as_select())
+        .select(JobRunRow::as_select())
         .first(tx.conn)
         .optional()?)
 }

@@ -138,7 +138,7 @@ table! {
     job_runs (id) {
         id -> BigInt, kind -> Text, key -> Text, partition -> BigInt, status -> Text, attempts -> Integer,
         worker -> Nullable<Text>, queued_at -> Moment, started_at -> Nullable<Moment>, heartbeat_at -> Moment,
-        finished_at -> Nullable<Moment>, outcome -> Nullable<Text>,
+        finished_at -> Nullable<Moment>, outcome -> Nullable<Text>, requested -> Bool,
     }
 }
 table! {

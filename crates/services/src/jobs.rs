@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{NaiveDate, NaiveTime, SecondsFormat, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
 use domain::{Freshness, PortfolioId, Session, Timestamp};
-use persistence::jobs::{self, JobStatus};
+use persistence::jobs::{self, JobRunRow, JobStatus};
 use persistence::{Tx, flash_messages, portfolios, providers, sessions};
-
-pub use persistence::jobs::{JobRun, JobStatus as Status};
 
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
@@ -69,14 +67,104 @@ impl JobKind {
     }
 }
 
+/// A word that names no kind of job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no job is called {0:?}")]
+pub struct UnknownJob(String);
+
 impl FromStr for JobKind {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("no job is called {text:?}"))
+    type Err = UnknownJob;
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownJob> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownJob(text.to_owned()))
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunStatus {
+    Queued,
+    Running,
+    Done,
+    /// Given up after several attempts.
+    Failed,
+}
+
+impl RunStatus {
+    pub fn as_str(self) -> &'static str {
+        JobStatus::from(self).as_str()
+    }
+}
+
+impl From<JobStatus> for RunStatus {
+    fn from(status: JobStatus) -> Self {
+        match status {
+            JobStatus::Queued => Self::Queued,
+            JobStatus::Running => Self::Running,
+            JobStatus::Done => Self::Done,
+            JobStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<RunStatus> for JobStatus {
+    fn from(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Queued => Self::Queued,
+            RunStatus::Running => Self::Running,
+            RunStatus::Done => Self::Done,
+            RunStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// One run of a job, as the record of runs has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRun {
+    pub id: i64,
+    pub kind: JobKind,
+    /// What makes the run due once: a session's date, a minute.
+    pub key: String,
+    /// The share of the work, from 0.
+    pub partition: i64,
+    /// Whether an administrator asked for it, beside the schedule.
+    pub requested: bool,
+    pub status: RunStatus,
+    pub attempts: i32,
+    pub worker: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// The last sign of life; of a queued run, when it was last put into the queue.
+    pub heartbeat_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// What it did, or why it failed.
+    pub outcome: Option<String>,
+}
+
+impl TryFrom<JobRunRow> for JobRun {
+    type Error = UnknownJob;
+
+    /// Another version of Stockyard may have recorded runs of other kinds.
+    fn try_from(row: JobRunRow) -> std::result::Result<Self, UnknownJob> {
+        Ok(Self {
+            id: row.id,
+            kind: row.kind.parse()?,
+            key: row.key,
+            partition: row.partition,
+            requested: row.requested,
+            status: row.status.into(),
+            attempts: row.attempts,
+            worker: row.worker,
+            queued_at: row.queued_at,
+            started_at: row.started_at,
+            heartbeat_at: row.heartbeat_at,
+            finished_at: row.finished_at,
+            outcome: row.outcome,
+        })
+    }
+}
+
+/// Those of the runs that this version can do.
+fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
+    rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
 }
 
 /// How many portfolio ids one run of a snapshot covers.
@@ -99,8 +187,6 @@ const NIGHT: NaiveTime = NaiveTime::from_hms_opt(23, 30, 0).expect("a time of da
 /// Then its close is waited for more patiently, until as many further sessions have closed.
 const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
 const GIVE_UP_AFTER_SESSIONS: usize = 10;
-/// How the keys of runs end that somebody has asked for.
-const ON_REQUEST: &str = " on request";
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
 
 impl Services {
@@ -121,7 +207,8 @@ impl Services {
                 plan_listings(tx, &market, wall)?;
                 let day = exchange_date(wall).to_string();
                 jobs::plan(tx, JobKind::Prune.as_str(), &day, 0, wall)?;
-                jobs::take_due(tx, wall - silence, wall, 100).map_err(Error::from)
+                let kinds = JobKind::ALL.map(JobKind::as_str);
+                jobs::take_due(tx, &kinds, wall - silence, wall, 100).map(known).map_err(Error::from)
             })
             .await
     }
@@ -138,9 +225,9 @@ impl Services {
         };
         let wall = self.market.clock.wall();
         // Sorts after the scheduled keys of the same day or minute and does not stand in their way.
-        let key = format!("{}{ON_REQUEST}", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
+        let key = format!("{} on request", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
         self.store
-            .write(move |tx| jobs::plan(tx, kind.as_str(), &key, 0, wall).map(drop).map_err(Error::from))
+            .write(move |tx| jobs::request(tx, kind.as_str(), &key, wall).map(drop).map_err(Error::from))
             .await?;
         tracing::info!(target: SECURITY, event = "job_requested", job = kind.as_str(), "an administrator requested a job");
         Ok(())
@@ -159,14 +246,23 @@ impl Services {
                 jobs::claim(tx, id, &name, wall - silence, wall).map_err(Error::from)
             })
             .await?;
-        let Some(run) = claimed else { return Ok(false) };
-        if run.attempts > MOST_ATTEMPTS {
+        let Some(row) = claimed else { return Ok(false) };
+        if row.attempts > MOST_ATTEMPTS {
             // It never came to an end before: it takes its worker with it.
             let outcome = format!("given up after {MOST_ATTEMPTS} attempts that never ended");
             self.finish_run(id, worker, JobStatus::Failed, outcome, TimeDelta::zero()).await?;
             return Ok(true);
         }
-        tracing::info!(job.kind = run.kind, job.key = run.key, job.partition = run.partition, "job started");
+        let run = match JobRun::try_from(row) {
+            Ok(run) => run,
+            Err(unknown) => {
+                let outcome = unknown.to_string();
+                self.finish_run(id, worker, JobStatus::Queued, outcome, TimeDelta::zero()).await?;
+                return Err(Error::internal(unknown));
+            }
+        };
+        let kind = run.kind.as_str();
+        tracing::info!(job.kind = kind, job.key = run.key, job.partition = run.partition, "job started");
         let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
         let result = self.with_time_for_jobs().do_job(&run, &alive).await;
         drop(alive);
@@ -179,7 +275,7 @@ impl Services {
             Err(error) => (JobStatus::Queued, error.to_string(), TimeDelta::zero()),
         };
         tracing::info!(
-            job.kind = run.kind,
+            job.kind = kind,
             job.key = run.key,
             job.status = status.as_str(),
             job.outcome = outcome,
@@ -224,8 +320,7 @@ impl Services {
     }
 
     async fn do_job(&self, run: &JobRun, alive: &Heart) -> Result<Outcome> {
-        let kind: JobKind = run.kind.parse().map_err(|error: String| Error::internal(error))?;
-        match kind {
+        match run.kind {
             JobKind::SnapshotPortfolios => {
                 let date: NaiveDate = run.key.parse().map_err(Error::internal)?;
                 let range = IdRange {
@@ -264,7 +359,7 @@ impl Services {
             JobKind::CorporateActions => {
                 self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)
             }
-            JobKind::RefreshListings => match self.refresh_listings(!run.key.ends_with(ON_REQUEST)).await? {
+            JobKind::RefreshListings => match self.refresh_listings(!run.requested).await? {
                 Ok(outcome) => {
                     self.settle_delistings().await?;
                     Ok(Outcome::Done(outcome))
@@ -328,7 +423,8 @@ impl Services {
                 jobs::page(tx, kind.map(JobKind::as_str), before, one_more(limit)).map_err(Error::from)
             })
             .await?;
-        Ok(Page::of(runs, limit, |run| run.id))
+        let Page { items, next } = Page::of(runs, limit, |run| run.id);
+        Ok(Page { items: known(items), next })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::jobs::{JobKind, Status, newest_settled_session};
+use crate::jobs::{JobKind, RunStatus, newest_settled_session};
 use crate::{Clock, Market, Services, backups};
 
 /// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
@@ -255,16 +255,16 @@ fn status(tx: &mut Tx<'_>, market: &Market, worker_timeout: TimeDelta) -> Result
     };
     let mut job_states = Vec::with_capacity(JobKind::ALL.len());
     for kind in JobKind::ALL {
-        let count = |status: Status| {
-            let row = counts.iter().find(|(name, of, _)| name == kind.as_str() && of == status.as_str());
+        let count = |status: RunStatus| {
+            let row = counts.iter().find(|(name, of, _)| name == kind.as_str() && *of == status.into());
             row.map_or(0, |(.., count)| *count)
         };
         job_states.push(JobStatus {
             kind,
-            queued: count(Status::Queued),
-            running: count(Status::Running),
-            done: count(Status::Done),
-            failed: count(Status::Failed),
+            queued: count(RunStatus::Queued),
+            running: count(RunStatus::Running),
+            done: count(RunStatus::Done),
+            failed: count(RunStatus::Failed),
             overdue: of_kind(&overdue, kind),
             failed_lately: of_kind(&failed, kind),
             last_success_at: jobs::newest_done(tx, kind.as_str())?.and_then(|run| run.finished_at),

@@ -1,18 +1,19 @@
 use chrono::TimeDelta;
-use persistence::jobs::{self, JobRun, JobStatus};
+use persistence::jobs::{self, JobRunRow, JobStatus};
 
 use crate::harness::{Db, moment};
+use crate::migrations::migrate_before;
 
 async fn plan(db: &Db, key: &'static str, at: i64) -> bool {
     db.write(move |tx| jobs::plan(tx, "snapshot", key, 0, moment(at))).await
 }
 
 /// What a look at the time `now` finds, when a run is taken for dead after sixty seconds of silence.
-async fn take_due(db: &Db, now: i64) -> Vec<JobRun> {
-    db.write(move |tx| jobs::take_due(tx, moment(now - 60), moment(now), 10)).await
+async fn take_due(db: &Db, now: i64) -> Vec<JobRunRow> {
+    db.write(move |tx| jobs::take_due(tx, &["snapshot"], moment(now - 60), moment(now), 10)).await
 }
 
-async fn claim(db: &Db, id: i64, worker: &'static str, now: i64) -> Option<JobRun> {
+async fn claim(db: &Db, id: i64, worker: &'static str, now: i64) -> Option<JobRunRow> {
     db.write(move |tx| jobs::claim(tx, id, worker, moment(now - 60), moment(now))).await
 }
 
@@ -36,7 +37,7 @@ async fn finish_and_put_off(
     db.write(move |tx| jobs::finish(tx, id, worker, status, "outcome", moment(now), put_off)).await
 }
 
-async fn only_run(db: &Db) -> JobRun {
+async fn only_run(db: &Db) -> JobRunRow {
     let runs = db.read(|tx| jobs::page(tx, None, None, 10)).await;
     assert_eq!(runs.len(), 1);
     runs.into_iter().next().unwrap()
@@ -54,6 +55,32 @@ async fn a_run_planned_twice_is_one_run() {
     assert!(plan(&db, "2026-11-19", 6).await);
     assert_eq!(db.read(|tx| jobs::newest_key(tx, "snapshot")).await, Some("2026-11-20".into()));
     assert_eq!(db.read(|tx| jobs::newest_key(tx, "unknown")).await, None);
+}
+
+#[tokio::test]
+async fn requested_runs_are_marked_and_due_runs_are_of_the_kinds_asked_for() {
+    let db = Db::new().await;
+    assert!(plan(&db, "2026-11-20", 0).await);
+    assert!(db.write(|tx| jobs::request(tx, "prune", "now", moment(0))).await);
+    let marks = db.read(|tx| jobs::page(tx, None, None, 10)).await;
+    let marks: Vec<_> = marks.iter().map(|run| (run.kind.as_str(), run.requested)).collect();
+    assert_eq!(marks, [("prune", true), ("snapshot", false)]);
+    let due = take_due(&db, 0).await;
+    assert_eq!(due.iter().map(|run| run.kind.as_str()).collect::<Vec<_>>(), ["snapshot"]);
+}
+
+/// Keys alone said so before.
+#[tokio::test]
+async fn requested_runs_of_earlier_versions_are_marked() {
+    let db = Db::empty();
+    migrate_before(&db, "2026-11-30-250000_requested_runs");
+    let runs = "INSERT INTO job_runs (kind, key, partition, status, attempts, queued_at, heartbeat_at) VALUES \
+                ('refresh_listings', '2026-11-20T15:00:00.000000Z on request', 0, 'done', 1, 'T0', 'T0'), \
+                ('refresh_listings', '2026-11-20', 0, 'done', 1, 'T0', 'T0')";
+    db.sql(&runs.replace("T0", "2026-11-20T14:30:00.000000Z")).unwrap();
+    db.store().migrate().await.unwrap();
+    let marks = db.read(|tx| jobs::page(tx, None, None, 10)).await;
+    assert_eq!(marks.iter().map(|run| run.requested).collect::<Vec<_>>(), [false, true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +108,7 @@ async fn a_fresh_run_is_handed_out_once_and_again_only_after_silence() {
     let db = Db::new().await;
     plan(&db, "2026-11-20", 0).await;
     let due = take_due(&db, 0).await;
-    assert_eq!((due.len(), due[0].status(), due[0].attempts), (1, JobStatus::Queued, 0));
+    assert_eq!((due.len(), due[0].status, due[0].attempts), (1, JobStatus::Queued, 0));
     for now in [0, 1, 59, 60] {
         assert!(take_due(&db, now).await.is_empty(), "{now}");
     }
@@ -96,9 +123,9 @@ async fn looks_at_the_same_time_hand_a_fresh_run_out_once() {
     let (taken, is_taken) = tokio::sync::oneshot::channel();
     let (store, url) = (db.store(), db.url());
     let first = tokio::spawn(async move {
-        let due: Result<Vec<JobRun>, persistence::StoreError> = store
+        let due: Result<Vec<JobRunRow>, persistence::StoreError> = store
             .write(move |tx| {
-                let due = jobs::take_due(tx, moment(-60), moment(0), 10)?;
+                let due = jobs::take_due(tx, &["snapshot"], moment(-60), moment(0), 10)?;
                 taken.send(()).unwrap();
                 Db::until_somebody_waits(&url);
                 Ok(due)
@@ -117,8 +144,8 @@ async fn due_runs_come_oldest_first_up_to_the_limit() {
     for key in ["3", "1", "2"] {
         plan(&db, key, 0).await;
     }
-    let take = |limit| db.write(move |tx| jobs::take_due(tx, moment(-60), moment(0), limit));
-    let keys = |runs: Vec<JobRun>| runs.into_iter().map(|run| run.key).collect::<Vec<_>>();
+    let take = |limit| db.write(move |tx| jobs::take_due(tx, &["snapshot"], moment(-60), moment(0), limit));
+    let keys = |runs: Vec<JobRunRow>| runs.into_iter().map(|run| run.key).collect::<Vec<_>>();
     assert_eq!(keys(take(2).await), ["3", "1"]);
     assert_eq!(keys(take(2).await), ["2"]);
     assert!(take(2).await.is_empty());
@@ -133,7 +160,7 @@ async fn of_workers_that_claim_at_once_one_gets_the_run() {
         .map(|number| {
             let store = db.store();
             tokio::spawn(async move {
-                let claimed: Result<Option<JobRun>, persistence::StoreError> = store
+                let claimed: Result<Option<JobRunRow>, persistence::StoreError> = store
                     .write(move |tx| jobs::claim(tx, id, &format!("worker {number}"), moment(-60), moment(0)))
                     .await;
                 claimed.unwrap()
@@ -146,7 +173,7 @@ async fn of_workers_that_claim_at_once_one_gets_the_run() {
     }
     assert_eq!(claims.len(), 1);
     assert_eq!(only_run(&db).await, claims[0]);
-    assert_eq!((claims[0].status(), claims[0].attempts), (JobStatus::Running, 1));
+    assert_eq!((claims[0].status, claims[0].attempts), (JobStatus::Running, 1));
     assert_eq!(claims[0].started_at, Some(moment(0)));
 }
 
@@ -163,7 +190,7 @@ async fn a_run_with_signs_of_life_stays_with_its_worker() {
     assert!(!finish(&db, id, "second", JobStatus::Done, 109).await);
     assert!(finish(&db, id, "first", JobStatus::Done, 109).await);
     let done = only_run(&db).await;
-    assert_eq!((done.status(), done.outcome.as_deref()), (JobStatus::Done, Some("outcome")));
+    assert_eq!((done.status, done.outcome.as_deref()), (JobStatus::Done, Some("outcome")));
     assert_eq!(done.finished_at, Some(moment(109)));
 }
 
@@ -207,7 +234,7 @@ async fn a_run_put_back_is_due_after_a_while_with_its_reason() {
     claim(&db, id, "worker", 1).await.unwrap();
     assert!(finish(&db, id, "worker", JobStatus::Queued, 2).await);
     let queued = only_run(&db).await;
-    assert_eq!((queued.status(), queued.outcome.as_deref()), (JobStatus::Queued, Some("outcome")));
+    assert_eq!((queued.status, queued.outcome.as_deref()), (JobStatus::Queued, Some("outcome")));
     assert_eq!((queued.finished_at, queued.attempts), (None, 1));
     assert!(take_due(&db, 61).await.is_empty());
     assert_eq!(take_due(&db, 62).await.len(), 1);

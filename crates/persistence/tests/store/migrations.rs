@@ -246,7 +246,7 @@ async fn processes_that_migrate_at_once_do_not_disturb_each_other() {
 }
 
 /// Runs the migrations before the one of that name.
-fn migrate_before(db: &Db, name: &str) {
+pub fn migrate_before(db: &Db, name: &str) {
     fn run<DB: diesel::backend::Backend>(
         conn: &mut impl MigrationHarness<DB>,
         migrations: &FileBasedMigrations,

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Position};
 use market_data::QuoteError;
 use persistence::{jobs, login_attempts, sessions, stocks};
-use services::jobs::{JobKind, JobRun, Status};
+use services::jobs::{JobKind, JobRun, RunStatus};
 use services::logins::LoginClient;
 use services::testing::FixedPrices;
 use services::{Error, Services};
@@ -51,6 +51,30 @@ async fn each_due_run_is_handed_out_once() {
     assert!(!exchange.run_job(999, "worker").await.unwrap());
 }
 
+/// A newer version of Stockyard may have planned it.
+#[tokio::test]
+async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
+    let exchange = Exchange::new().await;
+    let wall = exchange.market().clock.wall();
+    exchange.write(move |tx| jobs::plan(tx, "of_the_future", "2026-11-20", 0, wall)).await;
+    assert_eq!(kinds(&exchange.due_runs().await.unwrap()), ["corporate_actions", "refresh_quotes", "prune"]);
+    assert_eq!(kinds(&exchange.job_runs(None, None, 10).await.unwrap().items).len(), 3);
+    let row = exchange.read(|tx| jobs::page(tx, Some("of_the_future"), None, 1)).await.remove(0);
+    let refused = exchange.run_job(row.id, "worker").await;
+    assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
+    let row = exchange.read(|tx| jobs::page(tx, Some("of_the_future"), None, 1)).await.remove(0);
+    assert_eq!((row.status, row.attempts), (jobs::JobStatus::Queued, 1));
+}
+
+#[tokio::test]
+async fn a_run_says_whether_an_administrator_asked_for_it() {
+    let exchange = Exchange::new().await;
+    exchange.due_runs().await.unwrap();
+    exchange.request_run(JobKind::Prune).await.unwrap();
+    let runs = exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
+    assert_eq!(runs.iter().map(|run| run.requested).collect::<Vec<_>>(), [true, false]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_of_several_processes_do_each_run_once() {
     let exchange = Exchange::new().await;
@@ -73,7 +97,7 @@ async fn workers_of_several_processes_do_each_run_once() {
     assert_eq!(done.len(), 8, "five sessions, one refresh, one look for actions, one prune");
     done.dedup();
     assert_eq!((done.len(), runs.len()), (8, 8));
-    assert!(runs.iter().all(|run| run.status() == Status::Done && run.attempts == 1), "{runs:?}");
+    assert!(runs.iter().all(|run| run.status == RunStatus::Done && run.attempts == 1), "{runs:?}");
 }
 
 #[tokio::test]
@@ -89,7 +113,7 @@ async fn a_run_whose_worker_fell_silent_is_taken_over() {
     assert!(exchange.due_runs().await.unwrap().iter().any(|run| run.id == id));
     assert!(exchange.run_job(id, "alive").await.unwrap());
     let run = run(&exchange, id).await;
-    assert_eq!((run.status(), run.worker.as_deref(), run.attempts), (Status::Done, Some("alive"), 2));
+    assert_eq!((run.status, run.worker.as_deref(), run.attempts), (RunStatus::Done, Some("alive"), 2));
     assert_eq!(run.finished_at, Some(exchange.clock.wall()));
 }
 
@@ -102,15 +126,15 @@ async fn a_failing_run_is_given_up_after_five_attempts() {
     exchange.at("2026-11-21T05:15:00Z");
     let snapshot = async || {
         let due = exchange.due_runs().await.unwrap();
-        due.into_iter().find(|run| run.kind == JobKind::SnapshotPortfolios.as_str())
+        due.into_iter().find(|run| run.kind == JobKind::SnapshotPortfolios)
     };
     for attempt in 1..=5 {
         let id = snapshot().await.unwrap().id;
         exchange.pass(TimeDelta::seconds(1));
         assert!(matches!(exchange.run_job(id, "worker").await, Err(Error::NoPrice { .. })));
         let run = run(&exchange, id).await;
-        let status = if attempt < 5 { Status::Queued } else { Status::Failed };
-        assert_eq!((run.attempts, run.status()), (attempt, status));
+        let status = if attempt < 5 { RunStatus::Queued } else { RunStatus::Failed };
+        assert_eq!((run.attempts, run.status), (attempt, status));
         assert_eq!(run.outcome.as_deref(), Some("there is no price for SPY at the moment"));
         assert_eq!(run.finished_at.is_some(), attempt == 5);
         assert!(snapshot().await.is_none(), "not again at once");
@@ -130,7 +154,7 @@ async fn a_run_that_takes_its_workers_with_it_is_given_up_too() {
     }
     assert!(exchange.run_job(id, "worker").await.unwrap());
     let run = run(&exchange, id).await;
-    assert_eq!(run.status(), Status::Failed);
+    assert_eq!(run.status, RunStatus::Failed);
     assert_eq!(run.outcome.as_deref(), Some("given up after 5 attempts that never ended"));
     assert!(exchange.due_runs().await.unwrap().iter().all(|run| run.id != id));
 }
@@ -142,7 +166,7 @@ async fn a_run_that_failed_is_done_when_it_can_be() {
     hold_without_a_price(&exchange, sam).await;
     exchange.at("2026-11-21T05:15:00Z");
     let due = exchange.due_runs().await.unwrap();
-    let id = due.iter().find(|run| run.kind == JobKind::SnapshotPortfolios.as_str()).unwrap().id;
+    let id = due.iter().find(|run| run.kind == JobKind::SnapshotPortfolios).unwrap().id;
     assert!(exchange.run_job(id, "worker").await.is_err());
     exchange.prices.set_close("SPY", day("2026-11-20"), "500.00");
     assert!(exchange.run_job(id, "worker").await.unwrap());

@@ -67,7 +67,7 @@ impl Deployment {
     async fn run_refresh(&self) {
         self.request_run(JobKind::RefreshQuotes).await.unwrap();
         for run in self.due_runs().await.unwrap() {
-            if run.kind == JobKind::RefreshQuotes.as_str() {
+            if run.kind == JobKind::RefreshQuotes {
                 assert!(self.run_job(run.id, "worker").await.unwrap());
             }
         }

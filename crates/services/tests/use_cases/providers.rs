@@ -13,7 +13,7 @@ use domain::{
 use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Rules, Yahoo, YahooConfig};
 use persistence::stocks;
 use serde_json::{Value, json};
-use services::jobs::{JobKind, JobRun, Status};
+use services::jobs::{JobKind, JobRun, RunStatus};
 use services::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
 use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
@@ -579,12 +579,15 @@ async fn a_table_of_listings_that_does_not_come_is_asked_for_again() {
     deployment.answers_all_with(Some(said("Lorem ipsum.")));
     deployment.work().await;
     let run = deployment.newest_run(JobKind::RefreshListings).await;
-    assert_eq!(run.status(), Status::Queued);
+    assert_eq!(run.status, RunStatus::Queued);
     deployment.answers_all_with(None);
     deployment.exchange.pass(TimeDelta::minutes(31));
     deployment.work().await;
     let run = deployment.newest_run(JobKind::RefreshListings).await;
-    assert_eq!((run.status(), run.outcome.as_deref()), (Status::Done, Some("3 stocks and funds are listed")));
+    assert_eq!(
+        (run.status, run.outcome.as_deref()),
+        (RunStatus::Done, Some("3 stocks and funds are listed"))
+    );
 }
 
 #[tokio::test]
@@ -896,7 +899,7 @@ async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_cu
     let clock = FastClock::start(&deployment.exchange);
     process.request_run(JobKind::RefreshQuotes).await.unwrap();
     let runs = process.due_runs().await.unwrap();
-    let refresh = runs.iter().find(|run| run.kind == JobKind::RefreshQuotes.as_str()).unwrap();
+    let refresh = runs.iter().find(|run| run.kind == JobKind::RefreshQuotes).unwrap();
     assert!(process.run_job(refresh.id, "worker").await.unwrap());
     drop(clock);
     let asked = deployment.asked();

@@ -1,7 +1,7 @@
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Calendar, Freshness, PortfolioId, Snapshot};
 use market_data::QuoteError;
-use services::jobs::{JobKind, Status};
+use services::jobs::{JobKind, RunStatus};
 use services::performance::Window;
 use services::snapshots::{IdRange, SnapshotCount};
 use services::testing::FixedPrices;
@@ -268,9 +268,9 @@ async fn end_of_day() -> (Exchange, Investor) {
     (exchange, sam)
 }
 
-async fn snapshot_status(exchange: &Exchange) -> Vec<Status> {
+async fn snapshot_status(exchange: &Exchange) -> Vec<RunStatus> {
     let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 50).await.unwrap().items;
-    runs.iter().map(|run| run.status()).collect()
+    runs.iter().map(|run| run.status).collect()
 }
 
 #[tokio::test]
@@ -280,14 +280,13 @@ async fn a_missing_close_is_asked_for_again() {
     let row = only_row(&exchange, sam).await;
     assert!(row.provisional, "valued at the last price before");
     assert_eq!(amounts(&row), ["1000.00", "700.00", "300.00", "1000.00"]);
-    assert_eq!(snapshot_status(&exchange).await, [Status::Queued]);
+    assert_eq!(snapshot_status(&exchange).await, [RunStatus::Queued]);
     exchange.assert_books_balance().await;
 
     exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
     exchange.pass(TimeDelta::minutes(30));
-    let snapshot = |runs: &[services::jobs::JobRun]| {
-        runs.iter().any(|run| run.kind == JobKind::SnapshotPortfolios.as_str())
-    };
+    let snapshot =
+        |runs: &[services::jobs::JobRun]| runs.iter().any(|run| run.kind == JobKind::SnapshotPortfolios);
     assert!(!snapshot(&exchange.work().await), "half an hour has to pass");
     // The gateway asks a source that is late every two hours.
     exchange.at("2026-11-20T23:30:00Z");
@@ -295,7 +294,7 @@ async fn a_missing_close_is_asked_for_again() {
     let row = only_row(&exchange, sam).await;
     assert!(!row.provisional);
     assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
-    assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
+    assert_eq!(snapshot_status(&exchange).await, [RunStatus::Done]);
     exchange.assert_books_balance().await;
 }
 
@@ -307,7 +306,7 @@ async fn two_shares_of(freshness: Freshness) -> (Exchange, Investor) {
     exchange.at("2026-11-20T21:30:00Z");
     exchange.work().await;
     assert!(only_row(&exchange, sam).await.provisional, "{freshness:?}");
-    assert_eq!(snapshot_status(&exchange).await, [Status::Queued]);
+    assert_eq!(snapshot_status(&exchange).await, [RunStatus::Queued]);
     (exchange, sam)
 }
 
@@ -338,7 +337,7 @@ async fn a_close_that_is_published_overnight_makes_the_row_final_with_every_kind
         let row = only_row(&exchange, sam).await;
         assert!(!row.provisional, "{freshness:?}");
         assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
-        assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
+        assert_eq!(snapshot_status(&exchange).await, [RunStatus::Done]);
         exchange.assert_books_balance().await;
     }
 }
@@ -350,9 +349,9 @@ async fn a_close_is_waited_for_for_ten_sessions_and_taken_without_a_command_afte
         // The tenth session after it closes on 7 December.
         work_until(&exchange, "2026-12-07T18:00:00Z").await;
         let status = async || *snapshot_status(&exchange).await.last().unwrap();
-        assert_eq!(status().await, Status::Queued, "{freshness:?}");
+        assert_eq!(status().await, RunStatus::Queued, "{freshness:?}");
         work_until(&exchange, "2026-12-08T12:00:00Z").await;
-        assert_eq!(status().await, Status::Done, "{freshness:?}");
+        assert_eq!(status().await, RunStatus::Done, "{freshness:?}");
         assert!(friday(&exchange, sam).await.provisional);
         exchange.prices.set_close("AAPL", day("2026-11-20"), "151.00");
         work_until(&exchange, "2026-12-10T12:00:00Z").await;
@@ -404,7 +403,7 @@ async fn a_close_that_comes_after_the_weekend_makes_the_row_final() {
     let row = only_row(&exchange, sam).await;
     assert!(!row.provisional);
     assert_eq!(amounts(&row), ["1002.00", "700.00", "302.00", "1000.00"]);
-    assert_eq!(snapshot_status(&exchange).await, [Status::Done]);
+    assert_eq!(snapshot_status(&exchange).await, [RunStatus::Done]);
     exchange.assert_books_balance().await;
 }
 

@@ -419,10 +419,10 @@ impl From<JobRun> for Run {
     fn from(run: JobRun) -> Self {
         Self {
             id: run.id,
-            kind: run.kind,
+            kind: run.kind.as_str().to_owned(),
             key: run.key,
             partition: run.partition,
-            status: run.status,
+            status: run.status.as_str().to_owned(),
             attempts: run.attempts,
             worker: run.worker,
             queued_at: run.queued_at,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use services::Error;
 use services::accounts::Account;
 use services::admin::AccountRow;
-use services::jobs::{JobKind, JobRun, Status};
+use services::jobs::{JobKind, JobRun, RunStatus};
 use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
 use services::unconfirmed_prices::Unconfirmed;
@@ -250,20 +250,20 @@ struct RunRow {
 
 impl From<JobRun> for RunRow {
     fn from(run: JobRun) -> Self {
-        let tone = match run.status() {
-            Status::Done => "live",
-            Status::Failed => "bad",
-            Status::Running => "warn",
-            Status::Queued => "",
+        let tone = match run.status {
+            RunStatus::Done => "live",
+            RunStatus::Failed => "bad",
+            RunStatus::Running => "warn",
+            RunStatus::Queued => "",
         };
         Self {
-            badge: Badge { tone, text: run.status().as_str().to_owned() },
+            badge: Badge { tone, text: run.status.as_str().to_owned() },
             took: match (run.started_at, run.finished_at) {
                 (Some(started), Some(finished)) => format::age(finished - started),
                 _ => String::new(),
             },
             queued: format::day_and_second(run.queued_at),
-            kind: run.kind,
+            kind: run.kind.as_str().to_owned(),
             key: run.key,
             partition: run.partition,
             attempts: run.attempts,

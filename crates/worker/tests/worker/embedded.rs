@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use services::jobs::{JobKind, Status};
+use services::jobs::{JobKind, RunStatus};
 use services::snapshots::IdRange;
 
 use crate::firm::{FRIDAY, Firm, embedded, eventually};
@@ -55,7 +55,7 @@ async fn a_panic_in_a_run_ends_neither_the_worker_nor_the_run_for_good() {
     let worker = firm.start(embedded());
     eventually("everything but the snapshot is done", async || {
         let runs = firm.runs().await;
-        runs.len() == 4 && runs.iter().filter(|run| run.status() == Status::Done).count() == 3
+        runs.len() == 4 && runs.iter().filter(|run| run.status == RunStatus::Done).count() == 3
     })
     .await;
 
@@ -80,14 +80,14 @@ async fn a_run_under_way_ends_before_the_worker_does_and_no_other_begins() {
     worker.stop().await;
 
     // One slot: the first snapshot was under way, and the second had to wait for it.
-    let snapshots: Vec<Status> = firm
+    let snapshots: Vec<RunStatus> = firm
         .runs()
         .await
         .iter()
-        .filter(|run| run.kind == JobKind::SnapshotPortfolios.as_str())
-        .map(|run| run.status())
+        .filter(|run| run.kind == JobKind::SnapshotPortfolios)
+        .map(|run| run.status)
         .collect();
-    assert_eq!(snapshots, [Status::Done, Status::Queued]);
+    assert_eq!(snapshots, [RunStatus::Done, RunStatus::Queued]);
     firm.assert_snapshots(1).await;
 }
 

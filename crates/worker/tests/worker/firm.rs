@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, Snapshot, TimeInForce, UserId};
 use services::accounts::Registration;
-use services::jobs::{JobKind, JobRun, Status};
+use services::jobs::{JobKind, JobRun, RunStatus};
 use services::portfolios::OpenPortfolio;
 use services::testing::{TestServices, friday_afternoon};
 use services::{Services, ServicesConfig};
@@ -91,15 +91,15 @@ impl Firm {
 
     /// The oldest of that kind.
     pub async fn first_run(&self, kind: JobKind) -> Option<JobRun> {
-        self.runs().await.into_iter().find(|run| run.kind == kind.as_str())
+        self.runs().await.into_iter().find(|run| run.kind == kind)
     }
 
     /// Whether the snapshots of that many sessions, and everything else that is due, are done.
     pub async fn is_done(&self, sessions: usize) -> bool {
         let runs = self.runs().await;
-        let kind = JobKind::SnapshotPortfolios.as_str();
+        let kind = JobKind::SnapshotPortfolios;
         runs.iter().filter(|run| run.kind == kind).count() == sessions
-            && runs.iter().all(|run| run.status() == Status::Done)
+            && runs.iter().all(|run| run.status == RunStatus::Done)
     }
 
     /// Of each portfolio, oldest first.

@@ -32,7 +32,7 @@ async fn a_run_whose_worker_died_is_taken_over() {
     let services = firm.services();
     let kind = JobKind::SnapshotPortfolios;
     let due = services.due_runs().await.unwrap();
-    let id = due.iter().find(|run| run.kind == kind.as_str()).unwrap().id;
+    let id = due.iter().find(|run| run.kind == kind).unwrap().id;
     firm.gate.close();
     let dying = tokio::spawn(async move { services.run_job(id, "the one that dies").await });
     firm.gate.reached().await;
