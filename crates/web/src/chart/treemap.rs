@@ -110,6 +110,10 @@ mod tests {
     fn cells_cover_the_frame_by_weight() {
         let weights = [0.4, 0.25, 0.15, 0.1, 0.06, 0.04];
         let cells = layout(&weights);
+        assert_eq!(cells.len(), weights.len());
+        let covered: f64 =
+            cells.iter().map(|cell| number(&cell.width) * number(&cell.height) / 10_000.0).sum();
+        assert!((covered - 1.0).abs() < 0.005, "{covered}");
         for (cell, weight) in cells.iter().zip(weights) {
             let area = number(&cell.width) * number(&cell.height) / 10_000.0;
             assert!((area - weight).abs() < 0.002, "{cell:?} {weight}");

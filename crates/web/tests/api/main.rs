@@ -22,6 +22,7 @@ mod odd_input;
 mod operations;
 mod order_groups;
 mod orders;
+mod page_rights;
 mod pages;
 mod performance;
 mod portfolios;
