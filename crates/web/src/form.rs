@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use services::FieldError;
 
 use crate::format;
-use crate::problem::Problem;
+use crate::problem::{PageError, Problem};
 
 /// A form as it is shown: what was filled in, and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -100,9 +100,47 @@ fn label(field: &str) -> String {
     }
 }
 
+/// An amount as people type it: thousands may be separated by commas, blanks around it do not matter.
+pub fn typed_number(text: &str) -> String {
+    let text = text.trim();
+    let whole = text.split('.').next().unwrap_or_default();
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    let grouped =
+        whole.contains(',') && (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
+    if grouped { text.replace(',', "") } else { text.to_owned() }
+}
+
+/// The refusal of a form that can be shown again with it. Any other error is a page of its own.
+///
+/// # Errors
+/// The error page.
+pub fn refusal(error: services::Error) -> Result<Problem, PageError> {
+    let problem = Problem::from(error);
+    if problem.is_refusal() { Ok(problem) } else { Err(problem.into()) }
+}
+
+/// A form without fields.
+#[derive(Deserialize)]
+pub struct EmptyForm {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_may_be_separated() {
+        for (typed, read) in [
+            (" 100,000.00 ", "100000.00"),
+            ("1,234,567", "1234567"),
+            ("10,5", "10,5"),
+            ("1,0000", "1,0000"),
+            (",100", ",100"),
+            ("12.50", "12.50"),
+        ] {
+            assert_eq!(typed_number(typed), read);
+        }
+    }
 
     #[test]
     fn a_refused_form_keeps_its_values_and_names_its_fields() {

@@ -18,6 +18,7 @@ mod portfolio_settings;
 mod portfolios;
 mod price_pace;
 mod settings;
+mod sparks;
 mod stocks;
 mod ticket;
 mod transactions;
@@ -25,8 +26,6 @@ mod watchlists;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
-
-pub use crate::render::error_page;
 
 use crate::problem::{PageError, Problem};
 use crate::render::Shell;
@@ -96,34 +95,4 @@ pub fn configure(config: &mut ServiceConfig) {
 
 async fn not_found(_: Shell) -> Result<HttpResponse, PageError> {
     Err(Problem::not_found().into())
-}
-
-/// An amount as people type it: thousands may be separated by commas, blanks around it do not matter.
-fn typed_number(text: &str) -> String {
-    let text = text.trim();
-    let whole = text.split('.').next().unwrap_or_default();
-    let mut groups = whole.split(',');
-    let first = groups.next().unwrap_or_default();
-    let grouped =
-        whole.contains(',') && (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
-    if grouped { text.replace(',', "") } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::typed_number;
-
-    #[test]
-    fn thousands_may_be_separated() {
-        for (typed, read) in [
-            (" 100,000.00 ", "100000.00"),
-            ("1,234,567", "1234567"),
-            ("10,5", "10,5"),
-            ("1,0000", "1,0000"),
-            (",100", ",100"),
-            ("12.50", "12.50"),
-        ] {
-            assert_eq!(typed_number(typed), read);
-        }
-    }
 }

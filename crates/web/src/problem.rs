@@ -451,7 +451,7 @@ pub async fn shape_errors(
     let problem = response.error().and_then(problem_of).unwrap_or_else(|| framework_problem(status));
     let mut shaped = match api {
         true => problem.error_response(),
-        false => crate::pages::error_page(&request, &problem),
+        false => crate::render::error_page(&request, &problem),
     };
     for name in [header::ALLOW, header::SET_COOKIE] {
         for value in response.headers().get_all(&name) {

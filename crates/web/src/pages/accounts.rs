@@ -8,8 +8,7 @@ use services::accounts::Registration;
 
 use crate::device_cookie::Client;
 use crate::extract::{Form, Visitor};
-use crate::form::FormView;
-use crate::problem::{PageError, Problem};
+use crate::form::{EmptyForm, FormView, refusal};
 use crate::render::{Nav, PageResult, Shell, query, see_other};
 use crate::{AppState, format, session};
 
@@ -146,18 +145,9 @@ pub async fn log_out_form(shell: Shell) -> PageResult {
     shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
 }
 
-#[derive(Deserialize)]
-pub struct Empty {}
-
-pub async fn log_out(request: HttpRequest, _: Form<Empty>) -> HttpResponse {
+pub async fn log_out(request: HttpRequest, _: Form<EmptyForm>) -> HttpResponse {
     session::log_out(&request);
     see_other("/")
-}
-
-/// What a form can be shown again with; anything else is an error page.
-pub(super) fn refusal(error: services::Error) -> Result<Problem, PageError> {
-    let problem = Problem::from(error);
-    if problem.is_refusal() { Ok(problem) } else { Err(problem.into()) }
 }
 
 #[cfg(test)]

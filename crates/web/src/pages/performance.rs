@@ -11,12 +11,11 @@ use services::FieldError;
 use services::performance::Window;
 use services::stocks::HistoryRange;
 
-use super::accounts::refusal;
 use super::portfolios::Named;
 use crate::AppState;
 use crate::chart::{self, Chart, Line};
 use crate::extract::Signed;
-use crate::form::FormView;
+use crate::form::{FormView, refusal};
 use crate::format::{self, Delta};
 use crate::problem::Problem;
 use crate::render::{Choice, Nav, PageResult, Shell, range_choices};

@@ -18,6 +18,7 @@ use services::valuation::ValuedPortfolio;
 use super::coverage;
 use super::orders::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};
 use super::portfolios::{Named, deposits, ratio, total_gain};
+use super::sparks::month_sparks;
 use super::ticket::{TICKET, Ticket, TicketFields, ticket};
 use crate::AppState;
 use crate::chart::{self, Chart, Line, Spark};
@@ -282,31 +283,6 @@ fn holding_row(holding: &Holding, tenths: i64, bar: String, spark: Option<Spark>
         gain: format::gain(&holding.unrealized_pnl),
         gain_percent: holding.unrealized_ratio().map(format::percent_gain),
     }
-}
-
-/// The last month of each symbol, where asking costs nothing: a real source's requests are for prices.
-pub async fn month_sparks<'a>(
-    services: &Services,
-    symbols: impl Iterator<Item = &'a Symbol>,
-) -> HashMap<Symbol, Spark> {
-    let mut sparks = HashMap::new();
-    if services.freshness() != Freshness::Simulated {
-        return sparks;
-    }
-    for symbol in symbols {
-        let Ok((bars, coverage)) = services.covered_history(None, symbol, HistoryRange::Month).await else {
-            continue;
-        };
-        // Of less than a month it would not be what it is called.
-        if !coverage.is_covered {
-            continue;
-        }
-        let closes: Vec<f64> = bars.iter().map(|bar| bar.close.to_f64()).collect();
-        if let Some(spark) = chart::spark("30 days", &closes) {
-            sparks.insert(symbol.clone(), spark);
-        }
-    }
-    sparks
 }
 
 /// More deposits than this on one chart are drawn without their amounts.

@@ -9,12 +9,10 @@ use services::portfolios::{CashDirection, PortfolioSummary};
 use services::{FieldError, Services};
 use uuid::Uuid;
 
-use super::accounts::refusal;
 use super::portfolios::Named;
-use super::typed_number;
 use crate::AppState;
 use crate::extract::{Form, Signed};
-use crate::form::FormView;
+use crate::form::{FormView, refusal, typed_number};
 use crate::format;
 use crate::render::{Nav, PageResult, Shell};
 

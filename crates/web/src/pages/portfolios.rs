@@ -9,13 +9,11 @@ use services::portfolios::{OpenPortfolio, PortfolioSummary};
 use services::valuation::ValuedPortfolio;
 use services::{FieldError, Services};
 
-use super::accounts::refusal;
 use super::portfolio_settings::with_new_key;
-use super::typed_number;
 use crate::AppState;
 use crate::chart::{self, Spark};
 use crate::extract::{Form, Signed};
-use crate::form::FormView;
+use crate::form::{FormView, refusal, typed_number};
 use crate::format::{self, Delta, Figure, Moment};
 use crate::render::{Nav, PageResult, Shell, see_other};
 

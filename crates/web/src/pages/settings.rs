@@ -14,11 +14,10 @@ use services::sessions::SessionInfo;
 use services::tokens::{Scope, TokenInfo};
 use services::{FieldError, NotFound, Services};
 
-use super::accounts::refusal;
 use crate::device_cookie::Client;
 use crate::extract::{Form, Signed};
 use crate::flash::NewToken as ShownToken;
-use crate::form::FormView;
+use crate::form::{FormView, refusal};
 use crate::format::{self, Moment};
 use crate::problem::{PageError, Problem};
 use crate::render::{Nav, PageResult, Shell, see_other, with_display};

@@ -7,10 +7,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use services::{Error, FieldError, Services};
 
-use super::accounts::refusal;
 use super::price_pace;
-use super::typed_number;
-use crate::form::FormView;
+use crate::form::{FormView, refusal, typed_number};
 use crate::format;
 use crate::order_fields::OrderFields;
 use crate::order_words::pages as words;

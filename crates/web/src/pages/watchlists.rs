@@ -7,12 +7,11 @@ use services::stocks::HistoryRange;
 use services::watchlists::{WatchedList, WatchedStock};
 use services::{FieldError, Services};
 
-use super::accounts::{Empty, refusal};
-use super::portfolio::month_sparks;
+use super::sparks::month_sparks;
 use crate::AppState;
 use crate::chart::Spark;
 use crate::extract::{Form, Signed};
-use crate::form::FormView;
+use crate::form::{EmptyForm, FormView, refusal};
 use crate::format::{self, Delta, Moment};
 use crate::problem::Problem;
 use crate::render::{Badge, Choice, Nav, PageResult, Shell, see_other};
@@ -267,7 +266,7 @@ pub async fn delete(
     signed: Signed,
     id: Path<WatchlistId>,
     state: Data<AppState>,
-    _: Form<Empty>,
+    _: Form<EmptyForm>,
 ) -> PageResult {
     state.services.delete_watchlist(signed.account.id, *id).await?;
     Ok(shell.done("/watchlist", "The list is deleted.").await)

@@ -5,11 +5,10 @@ use domain::{Order, OrderSize, OrderStatus, OrderTerms, PortfolioId, ReplaceOrde
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::form::FormView;
+use crate::form::{FormView, typed_number};
 use crate::order_fields::{OrderTextIssue, ReplaceFields, UnreadField};
 use crate::order_words::pages as words;
 use crate::pages::ticket::{Entry, goods};
-use crate::pages::typed_number;
 use crate::problem::Problem;
 
 #[derive(Debug, Clone, Default, Deserialize)]
