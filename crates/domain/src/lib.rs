@@ -22,6 +22,7 @@ pub mod order;
 pub mod order_group;
 pub mod order_issue;
 pub mod performance;
+pub mod period;
 pub mod plausibility;
 pub mod portfolio;
 pub mod position;
@@ -53,6 +54,7 @@ pub use order::{
 };
 pub use order_group::OrderGroup;
 pub use order_issue::{OrderField, OrderIssue, OrderWarning};
+pub use period::HistoryRange;
 pub use portfolio::preview::OrderPreview;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;

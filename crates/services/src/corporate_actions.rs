@@ -30,10 +30,9 @@ use crate::Services;
 use crate::book_calendar::BookCalendar;
 use crate::desk::Noted;
 use crate::error::{Error, Result};
-use crate::jobs::JobKind;
-use crate::live::Change;
+use crate::events::Change;
+use crate::jobs::{IdRange, JobKind};
 use crate::seen_actions::confirmation_of_news;
-use crate::snapshots::IdRange;
 use crate::splits::{note_told, reverse_in};
 
 /// What only the database can make fail.
@@ -414,7 +413,7 @@ impl Services {
             // Its calls are the jobs': what they have learned is in the database.
             Some(_) => Vec::new(),
             None => {
-                let (symbol, first) = (&stock.listing.symbol, crate::performance::EARLIEST);
+                let (symbol, first) = (&stock.listing.symbol, domain::period::EARLIEST);
                 self.market.quotes.corporate_actions(symbol, first, last, now).await.unwrap_or_default()
             }
         };

@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use domain::{Bar, Calendar};
 
-use crate::stocks::HistoryRange;
+use domain::HistoryRange;
 
 /// Sessions that may be missing at the beginning of a range that counts as covered: halts, and days without a trade.
 const MISSING_SESSIONS: usize = 5;

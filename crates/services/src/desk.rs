@@ -29,8 +29,9 @@ use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
-use crate::live::{Change, Live};
-use crate::orders::PlacedOrder;
+use crate::events::Change;
+use crate::live::Live;
+use crate::trading::PlacedOrder;
 use crate::{Clock, Services, TradingConfig, metrics};
 
 use batch::Batch;

@@ -13,7 +13,6 @@ use persistence::{Tx, flash_messages, portfolios, providers, sessions};
 
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
-use crate::snapshots::IdRange;
 use crate::{Page, Services, login_throttle, one_more};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -165,6 +164,17 @@ impl TryFrom<JobRunRow> for JobRun {
 /// Those of the runs that this version can do.
 fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
     rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
+}
+
+/// Which portfolios: those with ids in `(after, last]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    pub after: PortfolioId,
+    pub last: PortfolioId,
+}
+
+impl IdRange {
+    pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
 }
 
 /// How many portfolio ids one run of a snapshot covers.

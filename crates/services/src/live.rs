@@ -20,12 +20,13 @@ use chrono::{DateTime, TimeDelta};
 use domain::{OrderId, PortfolioId, Quote, Symbol, Timestamp, UserId};
 use tokio::sync::Notify;
 
-pub use peers::{Change, Peers};
+pub use peers::Peers;
 pub use shared::Shared;
 pub use subscriber::{Subscription, Update};
 
 use crate::error::{Error, Result};
-use crate::orders::OrderWithFills;
+use crate::events::Change;
+use crate::trading::OrderWithFills;
 use crate::{Services, secret};
 use followed::Followed;
 use shared::Slot;

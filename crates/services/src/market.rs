@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{Calendar, Session, Timestamp};
+use chrono::NaiveDate;
+use domain::{Calendar, PriceSource, Session, Symbol, Timestamp};
 use market_data::{BreakerRules, Gateway, Limits, QuoteSource, Rules};
 use persistence::Store;
 
-use crate::Clock;
 use crate::provider_store::ProviderStore;
+use crate::{Clock, Services};
 
 /// The only way a use case reaches prices and time.
 pub struct Market {
@@ -53,5 +54,37 @@ impl Market {
     /// The close before the newest prices: from there "today" counts.
     pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.before(self.priced_session(at).date).closes_at
+    }
+}
+
+impl Services {
+    /// The market's time.
+    pub fn now(&self) -> Timestamp {
+        self.market.now()
+    }
+
+    /// The machine's time, of logins, sessions and jobs, whatever the market's clock does.
+    pub fn wall_time(&self) -> Timestamp {
+        self.market.clock.wall()
+    }
+
+    /// Whether the market's clock was moved or runs faster than the machine's.
+    pub fn is_clock_moved(&self) -> bool {
+        self.market.clock.is_moved()
+    }
+
+    /// Where the prices come from.
+    pub fn price_source(&self) -> PriceSource {
+        self.market.quotes.source()
+    }
+
+    /// The session that a booking of this moment belongs to: the one under way, or else the next.
+    pub fn booking_session(&self) -> Session {
+        self.market.calendar.booking_session(self.market.now())
+    }
+
+    /// The day of a company's next quarterly results, where the price source knows it.
+    pub fn next_results_on(&self, symbol: &Symbol) -> Option<NaiveDate> {
+        self.market.quotes.next_results_on(symbol, self.market.now())
     }
 }

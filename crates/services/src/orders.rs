@@ -2,11 +2,10 @@
 
 use chrono::TimeDelta;
 use domain::{
-    JournalEntry, Look, Order, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId,
-    PriceMove, PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingHold,
-    TradingMode, UserId,
+    Look, Order, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
+    PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingMode, UserId,
 };
-use persistence::{Tx, orders, positions, transactions};
+use persistence::{Tx, orders, positions};
 
 pub use domain::OrderPreview;
 pub use persistence::orders::Filter;
@@ -15,25 +14,8 @@ use crate::corporate_actions::ActionHistories;
 use crate::desk::{Command, Seen};
 use crate::error::{Error, NotFound, Result};
 use crate::stocks::LatestQuote;
+use crate::trading::{OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, Services, one_more};
-
-/// An order with the journal entries of its fills, and the orders that came with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderWithFills {
-    pub order: Order,
-    pub fills: Vec<JournalEntry>,
-    pub legs: Vec<OrderWithFills>,
-    /// Why an open order cannot fill for the time being.
-    pub hold: Option<TradingHold>,
-}
-
-/// The answer to placing an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacedOrder {
-    pub order: OrderWithFills,
-    /// It had been placed before, under the same `client_order_id`; nothing was done now.
-    pub replayed: bool,
-}
 
 /// `client_order_id`s are 1 to 64 printable ASCII characters.
 fn check_name(name: Option<&str>) -> Result<()> {
@@ -70,30 +52,6 @@ fn replay(
     }
     let order = with_fills(tx, vec![order])?.swap_remove(0);
     Ok(Some(PlacedOrder { order, replayed: true }))
-}
-
-/// Orders with their fills and legs.
-fn with_fills(tx: &mut Tx<'_>, found: Vec<Order>) -> Result<Vec<OrderWithFills>> {
-    let parents: Vec<OrderId> = found
-        .iter()
-        .filter(|order| order.order_class != domain::OrderClass::Simple && order.parent_order_id.is_none())
-        .map(|order| order.id)
-        .collect();
-    let mut legs = if parents.is_empty() { Vec::new() } else { orders::legs(tx, &parents)? };
-    let ids: Vec<OrderId> = found.iter().chain(&legs).map(|order| order.id).collect();
-    let mut fills = transactions::of_orders(tx, &ids)?;
-    let mut one = |order: Order, legs: Vec<OrderWithFills>| {
-        let own = fills.extract_if(.., |fill| fill.order_id == Some(order.id)).collect();
-        OrderWithFills { order, fills: own, legs, hold: None }
-    };
-    Ok(found
-        .into_iter()
-        .map(|order| {
-            let own: Vec<Order> = legs.extract_if(.., |leg| leg.parent_order_id == Some(order.id)).collect();
-            let own = own.into_iter().map(|leg| one(leg, Vec::new())).collect();
-            one(order, own)
-        })
-        .collect())
 }
 
 impl Services {

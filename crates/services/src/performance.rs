@@ -2,13 +2,13 @@
 
 use chrono::NaiveDate;
 use domain::performance::{Close, Performance};
-use domain::{Calendar, Money, PortfolioId, Snapshot, Timestamp, UserId};
+use domain::period::{EARLIEST, LATEST};
+use domain::{Calendar, HistoryRange, Money, PortfolioId, Snapshot, Timestamp, UserId};
 use persistence::{snapshots, transactions};
 
 use crate::Services;
 use crate::book_calendar::BookCalendar;
 use crate::error::{Error, Result};
-use crate::stocks::HistoryRange;
 
 /// Which days are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,10 +100,6 @@ impl Services {
             .await
     }
 }
-
-/// Dates that both databases can compare.
-pub(crate) const EARLIEST: NaiveDate = NaiveDate::from_ymd_opt(1900, 1, 1).expect("a date");
-pub(crate) const LATEST: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
 
 /// Gives each day of the series the flows since the close before it in the series: where rows are still
 /// missing, because their session has just closed or nobody took them, the next day has theirs too.

@@ -7,8 +7,8 @@ use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, P
 use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
 use crate::error::{Error, Fields, NotFound, Result};
+use crate::events::Change;
 use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
-use crate::live::Change;
 use crate::{Page, Services, one_more};
 
 /// More than anybody needs, few enough that one user cannot fill the disk with snapshots.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
+use domain::period::{EARLIEST, LATEST};
 use domain::share_basis::session_basis;
 use domain::{
     AsTraded, Bar, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
@@ -24,8 +25,7 @@ use persistence::{
 use crate::Services;
 use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, Result};
-use crate::jobs::JobKind;
-use crate::performance::EARLIEST;
+use crate::jobs::{IdRange, JobKind};
 use crate::splits::price_before_split;
 
 /// Portfolios that are read and written in one transaction.
@@ -37,7 +37,6 @@ const SESSIONS_TO_WAIT: usize = 10;
 const LATER_CLOSES: usize = 2;
 /// How far back the close before a session without a trade is looked for at the source.
 const DAYS_BEFORE: Days = Days::new(30);
-const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a date");
 /// Sessions that are taken again at once.
 const MOST_SESSIONS: i64 = 50;
 
@@ -47,17 +46,6 @@ pub struct SnapshotCount {
     pub portfolios: usize,
     /// Rows valued at older or unfinished prices.
     pub provisional: usize,
-}
-
-/// Which portfolios: those with ids in `(after, last]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    pub after: PortfolioId,
-    pub last: PortfolioId,
-}
-
-impl IdRange {
-    pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
 }
 
 /// Closing prices of one session, gathered as they are needed.
@@ -277,7 +265,7 @@ impl Services {
         let booked = self
             .store
             .write(move |tx| {
-                let later = stocks::bars_from(tx, id, source.as_str(), next, LAST_DAY)?;
+                let later = stocks::bars_from(tx, id, source.as_str(), next, LATEST)?;
                 if later.len() < LATER_CLOSES {
                     return Ok(None);
                 }

@@ -23,7 +23,7 @@ use persistence::{Tx, portfolios, providers, stocks, transactions};
 use crate::Services;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
 use crate::error::{Error, FieldError, NotFound, Result};
-use crate::live::Change;
+use crate::events::Change;
 use crate::log_target::SECURITY;
 use crate::recorded_splits::record;
 

@@ -4,12 +4,13 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::{Days, Months, NaiveDate, TimeDelta};
+use chrono::{Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::plausibility::UnconfirmedPrice;
 use domain::{
-    AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, Listing, PUBLICATION, PriceMove,
-    PriceSource, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
+    AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, HistoryRange, Listing, PUBLICATION,
+    PriceMove, PriceSource, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold,
+    UserId,
 };
 use market_data::{Catalogue, Pot, Purpose, QuoteError};
 use persistence::corporate_actions as actions;
@@ -21,55 +22,6 @@ use crate::error::{Error, Result};
 use crate::price_pace::DuePrices;
 use crate::search_text::search_text;
 use crate::splits::{is_contradicted, price_before_split};
-
-/// How far back a history goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryRange {
-    Week,
-    Month,
-    ThreeMonths,
-    YearToDate,
-    Year,
-    FiveYears,
-    /// All that the source gives; the simulated market as much as 20 years.
-    All,
-}
-
-impl HistoryRange {
-    pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Week, "1W"),
-        (Self::Month, "1M"),
-        (Self::ThreeMonths, "3M"),
-        (Self::YearToDate, "YTD"),
-        (Self::Year, "1Y"),
-        (Self::FiveYears, "5Y"),
-        (Self::All, "ALL"),
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find(|(range, _)| *range == self).map_or("1M", |(_, name)| name)
-    }
-
-    /// Reads `1W 1M 3M YTD 1Y 5Y ALL` in either case.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(range, _)| range)
-    }
-
-    /// The first day of the range that ends on `today`; `None` for all there is.
-    pub fn first_day(self, today: NaiveDate) -> Option<NaiveDate> {
-        use chrono::Datelike;
-        let months = |n| today.checked_sub_months(Months::new(n));
-        match self {
-            Self::Week => today.checked_sub_days(Days::new(7)),
-            Self::Month => months(1),
-            Self::ThreeMonths => months(3),
-            Self::YearToDate => NaiveDate::from_ymd_opt(today.year(), 1, 1),
-            Self::Year => months(12),
-            Self::FiveYears => months(60),
-            Self::All => None,
-        }
-    }
-}
 
 /// What the whole history of an instrument means where the source has decades of it.
 const ALL_YEARS: Months = Months::new(20 * 12);
@@ -135,7 +87,7 @@ impl Services {
             return Ok(renamed);
         }
         for listing in listings.iter().filter(|listing| id_of(&listing.symbol).is_none()) {
-            let first = crate::performance::EARLIEST;
+            let first = domain::period::EARLIEST;
             let actions = self
                 .market
                 .quotes

@@ -1,6 +1,11 @@
 //! How this deployment trades: the house's rules, which configuration sets.
 
+mod types;
+
 use domain::{Calendar, Commission, Percent, TradingMode, TradingRules};
+
+pub(crate) use types::with_fills;
+pub use types::{OrderWithFills, PlacedOrder};
 
 use crate::Services;
 

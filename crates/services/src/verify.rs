@@ -26,7 +26,7 @@ use persistence::{Tx, corporate_actions, orders, portfolios, positions, snapshot
 use crate::Services;
 use crate::book_calendar::BookCalendar;
 use crate::error::{Error, Result};
-use crate::performance::{EARLIEST, LATEST};
+use domain::period::{EARLIEST, LATEST};
 
 /// Portfolios of a range.
 const MOST_PORTFOLIOS: usize = 500;

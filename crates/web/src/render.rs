@@ -11,9 +11,9 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use domain::{Calendar, Freshness, PortfolioId, Timestamp};
 use futures::FutureExt;
 use serde::Serialize;
+use services::Services;
 use services::accounts::Account;
 use services::portfolios::PortfolioSummary;
-use services::{Market, Services};
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::assets::{self, Templates};
@@ -156,8 +156,7 @@ pub fn source_name(source: &str) -> String {
 impl MarketClock {
     /// The hours are those that trading keeps to.
     fn at(services: &Services) -> Self {
-        let (market, calendar) = (services.market(), services.rules().calendar);
-        let now = market.now();
+        let (now, calendar) = (services.now(), services.rules().calendar);
         let place = match calendar {
             Calendar::AroundTheClock => "Market",
             Calendar::Xnys => "New York",
@@ -177,7 +176,7 @@ impl MarketClock {
         };
         let mut shown = format::minute(now);
         // Whoever moved the market's clock wants to see its day as well.
-        if market.clock.is_moved() {
+        if services.is_clock_moved() {
             shown.text = format!("{}, {}", format::day(now).text, shown.text);
         }
         Self {
@@ -185,7 +184,7 @@ impl MarketClock {
             state: format!("{place} {}", if session.is_some() { "open" } else { "closed" }),
             until,
             now: shown,
-            badge: Badge::of(market.quotes.freshness()),
+            badge: Badge::of(services.freshness()),
         }
     }
 }
@@ -205,9 +204,8 @@ fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static
 
 impl Page {
     fn new(request: &HttpRequest, state: &AppState, user: Option<&Account>) -> Self {
-        let market: &Market = state.services.market();
-        let source = market.quotes.source();
-        let source_line = match market.quotes.freshness() {
+        let source = state.services.price_source();
+        let source_line = match state.services.freshness() {
             Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
             Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(source.as_str())),
             Freshness::Delayed => {
@@ -311,7 +309,7 @@ async fn current_portfolio(
 
 impl Shell {
     pub fn now(&self) -> Timestamp {
-        self.state.services.market().now()
+        self.state.services.now()
     }
 
     pub fn config(&self) -> &WebConfig {
@@ -507,11 +505,8 @@ pub struct Choice {
 }
 
 /// The ranges of a chart as links; `href` makes an address from the name in lower case.
-pub fn range_choices(
-    current: Option<services::stocks::HistoryRange>,
-    href: impl Fn(&str) -> String,
-) -> Vec<Choice> {
-    services::stocks::HistoryRange::ALL
+pub fn range_choices(current: Option<domain::HistoryRange>, href: impl Fn(&str) -> String) -> Vec<Choice> {
+    domain::HistoryRange::ALL
         .into_iter()
         .map(|(range, name)| Choice {
             label: if name == "ALL" { "All".to_owned() } else { name.to_owned() },

@@ -14,7 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use services::Services;
-use services::live::{Change, Peers};
+use services::events::Change;
+use services::live::Peers;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 

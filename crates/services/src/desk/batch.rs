@@ -15,8 +15,8 @@ use super::news::News;
 use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, NotFound, Result};
-use crate::live::Change;
-use crate::orders::{OrderWithFills, PlacedOrder};
+use crate::events::Change;
+use crate::trading::{OrderWithFills, PlacedOrder};
 
 /// How old the price kept with a stock may become before an order renews it.
 const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);

@@ -17,7 +17,7 @@ use super::subscriber::Subscriber;
 use super::{Live, OrderChanged, PriceSlot, Proof};
 use crate::Services;
 use crate::error::{Error, NotFound, Result};
-use crate::orders::OrderWithFills;
+use crate::trading::OrderWithFills;
 
 /// What decides in which shares prices are shown: when the session opened, and how much news of splits there was.
 pub(super) type Basis = (Timestamp, u64);

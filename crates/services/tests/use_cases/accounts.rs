@@ -2,8 +2,8 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::{orders, portfolios, snapshots, transactions, users};
 use services::accounts::{Account, ProfileChanges, Registration};
+use services::jobs::IdRange;
 use services::logins::LoginClient;
-use services::snapshots::IdRange;
 use services::tokens::Scope;
 use services::{Error, Result, Services};
 

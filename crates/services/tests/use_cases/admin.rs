@@ -1,7 +1,7 @@
 use domain::{TransactionId, UserId};
 use services::Error;
 use services::admin::Totals;
-use services::snapshots::IdRange;
+use services::jobs::IdRange;
 
 use crate::harness::{Exchange, day, symbol};
 

@@ -1,11 +1,11 @@
 //! Stocks whose symbol another company has: what can be done with them, and what cannot.
 
+use domain::HistoryRange;
 use domain::portfolio::actions::LISTING_ENDED;
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
 use services::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::delistings::DelistingResolution;
 use services::renames::RenameRequest;
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Error, Result, Services};
 

@@ -9,8 +9,8 @@ use domain::{
 };
 use persistence::{installation, jobs};
 use services::jobs::JobKind;
-use services::orders::OrderWithFills;
 use services::testing::FixedPrices;
+use services::trading::OrderWithFills;
 use services::{Clock, Error, Market, Services, ServicesConfig};
 
 use crate::harness::{Exchange, Investor, gtc, limit, money, order, price, shares, stop};

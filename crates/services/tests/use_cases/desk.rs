@@ -9,10 +9,11 @@ use domain::{
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
+use services::jobs::IdRange;
 use services::jobs::JobKind;
-use services::orders::{Filter, OrderWithFills, PlacedOrder};
+use services::orders::Filter;
 use services::portfolios::CashDirection;
-use services::snapshots::IdRange;
+use services::trading::{OrderWithFills, PlacedOrder};
 use services::{Error, NotFound, Result, Services};
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -1,11 +1,11 @@
 //! Held stocks that a provider does not know any more, and stocks whose listing has ended.
 
+use domain::HistoryRange;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Bar, Calendar, Freshness};
 use market_data::QuoteError;
 use persistence::stocks;
-use services::snapshots::IdRange;
-use services::stocks::HistoryRange;
+use services::jobs::IdRange;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, moment, money, price, symbol};

@@ -1,10 +1,10 @@
 //! A symbol that a stock had before and that another company has now: each is a stock of its own.
 
+use domain::HistoryRange;
 use domain::{Calendar, Freshness, OrderStatus, Side, StockId};
 use market_data::ListedStock;
 use market_data::QuoteError;
 use services::renames::RenameRequest;
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Error, Services};
 

@@ -13,10 +13,11 @@ use persistence::testing::TestStore;
 use persistence::users::{self, NewUser};
 use persistence::{DatabaseUrl, Store, StoreError, Tx, portfolios, positions};
 use services::jobs::{JobKind, JobRun};
-use services::orders::{self, PlacedOrder};
+use services::orders;
 use services::performance::Window;
 use services::portfolios::{CashDirection, OpenPortfolio};
 use services::testing::{FixedPrices, TestServices};
+use services::trading::PlacedOrder;
 use services::transactions::Filter;
 use services::{Clock, Error, FieldError, Market, NotFound, Result, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
@@ -249,7 +250,7 @@ impl Exchange {
     }
 
     /// All orders, newest first.
-    pub async fn all_orders(&self, who: Investor) -> Vec<orders::OrderWithFills> {
+    pub async fn all_orders(&self, who: Investor) -> Vec<services::trading::OrderWithFills> {
         self.orders(who.user, who.portfolio, orders::Filter::default(), None, 1000).await.unwrap().items
     }
 

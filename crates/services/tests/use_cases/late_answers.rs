@@ -7,8 +7,8 @@ use domain::{Calendar, Freshness, Quantity, StockId};
 use market_data::{ListedStock, QuoteError};
 use persistence::{delistings, stocks};
 use services::Services;
+use services::jobs::IdRange;
 use services::renames::RenameRequest;
-use services::snapshots::IdRange;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, moment, order, price, shares, symbol};

@@ -9,9 +9,9 @@ use futures::future::BoxFuture;
 use persistence::{StoreError, installation};
 use services::ServicesConfig;
 use services::health::{HealthCheck, HealthConfig, Probe};
+use services::jobs::IdRange;
 use services::jobs::JobKind;
 use services::operations::{WorkerIdentity, WorkerMode};
-use services::snapshots::IdRange;
 use services::testing::{FixedPrices, TestServices};
 
 use crate::harness::Exchange;

@@ -1,7 +1,7 @@
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use domain::performance::Performance;
 use services::performance::Window;
-use services::stocks::HistoryRange;
 
 use crate::harness::{Exchange, Investor, close_to, day, fields, money};
 
@@ -117,7 +117,7 @@ async fn the_last_point_is_this_moment() {
     exchange.deposit(sam, "50.00").await.unwrap();
     exchange.prices.set("AAPL", "61.00");
     // A provisional row of the day is older than this moment.
-    exchange.take_snapshots(day("2026-11-24"), services::snapshots::IdRange::ALL, |_| true).await.unwrap();
+    exchange.take_snapshots(day("2026-11-24"), services::jobs::IdRange::ALL, |_| true).await.unwrap();
     exchange.prices.set("AAPL", "63.00");
     let performance = exchange.measured(sam, Window::default()).await;
     assert_eq!(series(&performance)[4..], points(&[("2026-11-24", "1080.00", "50.00")]));

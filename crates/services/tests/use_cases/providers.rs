@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use domain::HistoryRange;
 use domain::{
     Attached, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, Symbol, UserId,
 };
@@ -15,7 +16,6 @@ use persistence::stocks;
 use serde_json::{Value, json};
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
 use wiremock::matchers::any;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::{OrderRejected, PlaceOrder, Side};
-use services::orders::PlacedOrder;
+use services::trading::PlacedOrder;
 use services::{Error, Result, Services};
 use tokio::task::JoinSet;
 

@@ -109,7 +109,7 @@ async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
     let (exchange, sam, _) = renamed_on_monday().await;
     // Somebody has looked at it, and its bars are there.
     exchange.quote_for(Some(sam.user), &symbol("META")).await.unwrap();
-    exchange.history(&symbol("META"), services::stocks::HistoryRange::Month).await.unwrap();
+    exchange.history(&symbol("META"), domain::HistoryRange::Month).await.unwrap();
     exchange.rename_stock(to("META")).await.unwrap();
     assert_renamed(&exchange, sam).await;
 

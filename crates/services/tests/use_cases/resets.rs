@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use domain::{Attached, PlaceOrder, ReplaceOrder, Side, StopLoss};
 use services::Error;
+use services::jobs::IdRange;
 use services::portfolios::CashDirection;
-use services::snapshots::IdRange;
 
 use crate::harness::{Exchange, Investor, day, fields, gtc, limit, money, order, price, shares, stop};
 

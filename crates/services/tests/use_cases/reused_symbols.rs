@@ -310,7 +310,7 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
         exchange.prices.set_close("XYZ", day("2026-11-23"), "90.00");
         exchange.prices.set_company("XYZ", "Zebra Yards Ltd", Some(day("2026-12-31")));
         let third = on_limited_market(&exchange);
-        third.covered_history(None, &symbol("XYZ"), services::stocks::HistoryRange::Month).await.unwrap();
+        third.covered_history(None, &symbol("XYZ"), domain::HistoryRange::Month).await.unwrap();
         let stock = third.stored_stock(&symbol("XYZ")).await.unwrap();
         assert_eq!(stock.listing.company_name, "Zebra Yards Ltd", "{had_price}");
     }

@@ -5,6 +5,7 @@
 //! and readers come move value between shares, receivables and cash, and nothing else.
 
 use chrono::{Days, NaiveDate, TimeDelta};
+use domain::HistoryRange;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Calendar, Freshness, OrderId, OrderStatus, PerShare, Session, Side, SplitRatio, Timestamp};
 use market_data::QuoteError;
@@ -12,7 +13,6 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use services::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::live::{Proof, Update, Wanted};
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::tokens::Scope;
 

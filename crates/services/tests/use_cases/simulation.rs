@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
+use domain::HistoryRange;
 use domain::{
     Attached, Bar, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, TradingMode,
 };
@@ -11,7 +12,6 @@ use persistence::{installation, stocks};
 use services::performance::Window;
 use services::providers::claim_price_source;
 use services::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Market, TradingConfig};
 

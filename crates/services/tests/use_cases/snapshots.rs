@@ -1,9 +1,10 @@
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Calendar, Freshness, PortfolioId, Snapshot};
 use market_data::QuoteError;
+use services::jobs::IdRange;
 use services::jobs::{JobKind, RunStatus};
 use services::performance::Window;
-use services::snapshots::{IdRange, SnapshotCount};
+use services::snapshots::SnapshotCount;
 use services::testing::FixedPrices;
 use services::{Error, Result};
 

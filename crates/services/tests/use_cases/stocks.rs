@@ -1,9 +1,9 @@
 use chrono::TimeDelta;
+use domain::HistoryRange;
 use domain::{Bar, Calendar, Freshness};
 use market_data::QuoteError;
 use persistence::stocks;
 use services::Error;
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 
 use crate::harness::{Exchange, day, symbol};

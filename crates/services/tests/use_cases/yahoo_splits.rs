@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::{Calendar, CorporateActionKind, Freshness, OrderStatus, Side, SplitRatio, Timestamp};
 use market_data::{Rules, Yahoo, YahooConfig};
 use persistence::{adjusted_bars, stocks};
 use serde_json::{Map, Value, json};
 use services::splits::SplitResolution;
-use services::stocks::HistoryRange;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
 use wiremock::matchers::any;

@@ -8,7 +8,8 @@ use domain::{
     Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
 };
 use serde::{Deserialize, Serialize};
-use services::orders::{Filter, OrderPreview, OrderWithFills, PlacedOrder};
+use services::orders::{Filter, OrderPreview};
+use services::trading::{OrderWithFills, PlacedOrder};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 

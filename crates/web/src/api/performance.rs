@@ -3,11 +3,11 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use domain::performance::{Drawdown, Performance as Measured};
 use domain::{Money, PortfolioId, Snapshot as Stored};
 use serde::{Deserialize, Serialize};
 use services::performance::Window;
-use services::stocks::HistoryRange;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Items, parse};

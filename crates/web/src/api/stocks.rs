@@ -5,13 +5,13 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::money::PriceChange;
 use domain::plausibility;
 use domain::{Bar as Session, Listing, Price, Quote as Priced, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::stocks::HistoryRange;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Items, limit};
@@ -170,15 +170,14 @@ pub async fn show(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let stock = state.services.stock_for(Some(user.account.id), &symbol(&path)?).await?;
-    let market = state.services.market();
-    let today = exchange_date(market.now());
+    let today = exchange_date(state.services.now());
     let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
     let hold = state.services.trading_hold(&stock).await?;
     let delisting = state.services.delisting_of(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
         hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
-        next_results_on: market.quotes.next_results_on(&stock.listing.symbol, market.now()),
+        next_results_on: state.services.next_results_on(&stock.listing.symbol),
         delisting_reason: delisting.and_then(|delisting| delisting.reason),
         stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),

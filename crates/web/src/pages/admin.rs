@@ -325,7 +325,7 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
         jobs.push(Job { kind: kind.as_str(), requestable: requestable(kind), run: newest.map(RunRow::from) });
     }
     let total = |label, count: i64, href| Total { label, value: format::count(count), href };
-    let source = services.market().quotes.source();
+    let source = services.price_source();
     let view = OverviewView {
         tabs: tabs(Tab::Overview),
         source: format!("{} ({source})", source_name(source.as_str())),

@@ -1,8 +1,8 @@
 //! What a chart and the extremes of a year say of prices that begin later than they should.
 
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use services::coverage::Coverage;
-use services::stocks::HistoryRange;
 
 use crate::format;
 

@@ -1,10 +1,10 @@
 //! The first page: what this is, with real prices instead of a picture.
 
 use actix_web::web::Data;
+use domain::HistoryRange;
 use domain::{Freshness, Quote, Symbol};
 use serde::Serialize;
 use services::Services;
-use services::stocks::HistoryRange;
 
 use super::stocks::price_points;
 use crate::AppState;

@@ -11,8 +11,9 @@ use domain::{
     TradingMode, UserId,
 };
 use serde::{Deserialize, Serialize};
-use services::orders::{Filter, OrderWithFills};
+use services::orders::Filter;
 use services::portfolios::PortfolioSummary;
+use services::trading::OrderWithFills;
 use services::{Error, Services};
 
 use super::portfolios::Named;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use domain::performance::{Drawdown, Performance};
 use domain::{Money, PortfolioId, Snapshot};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::performance::Window;
-use services::stocks::HistoryRange;
 
 use super::portfolios::Named;
 use crate::AppState;
@@ -117,7 +117,7 @@ pub async fn show(
     if let Some(problem) = &refused {
         form = form.refused(problem);
     }
-    let today = services.market().calendar.booking_session(shell.now()).date;
+    let today = services.booking_session().date;
     let ranges = range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}"));
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use actix_web::web::{Data, Path, Query};
+use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
 use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::Services;
-use services::orders::{Filter, OrderWithFills};
+use services::orders::Filter;
 use services::performance::Window;
 use services::portfolios::PortfolioSummary;
-use services::stocks::HistoryRange;
+use services::trading::OrderWithFills;
 use services::valuation::ValuedPortfolio;
 
 use super::coverage;
@@ -218,7 +219,7 @@ async fn page_view(
         covered: coverage::note_on_portfolio(
             range,
             exchange_date(portfolio.created_at),
-            exchange_date(services.market().now()),
+            exchange_date(services.now()),
         ),
         chart,
         positions: format::plural(holdings.len(), "position", "positions"),

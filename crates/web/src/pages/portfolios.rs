@@ -106,7 +106,7 @@ fn new_portfolio_form(services: &Services) -> FormView {
 
 async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<ListView, services::Error> {
     let valued = services.valuations(user).await?;
-    let year_ago = exchange_date(services.market().now()).checked_sub_months(Months::new(12));
+    let year_ago = exchange_date(services.now()).checked_sub_months(Months::new(12));
     let mut rows = Vec::with_capacity(valued.len());
     let (mut all_deposits, mut positions) = (Money::zero(), 0);
     for ValuedPortfolio { portfolio, valuation, .. } in &valued {

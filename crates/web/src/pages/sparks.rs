@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use domain::HistoryRange;
 use domain::{Freshness, Symbol};
 use services::Services;
-use services::stocks::HistoryRange;
 
 use crate::chart::{self, Spark};
 

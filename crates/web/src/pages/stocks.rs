@@ -2,13 +2,13 @@
 
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
+use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
 use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
 use serde::{Deserialize, Serialize};
 use services::coverage::Coverage;
 use services::portfolios::PortfolioSummary;
-use services::stocks::HistoryRange;
 use services::transactions::{Filter, NamedEntry};
 use services::valuation::ValuedPortfolio;
 use services::{Error, Services};
@@ -536,8 +536,7 @@ fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes>
 }
 
 fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> Vec<String> {
-    let source =
-        quote.map_or_else(|| services.market().quotes.source().to_string(), |quote| quote.source.to_string());
+    let source = quote.map_or_else(|| services.price_source().to_string(), |quote| quote.source.to_string());
     let mut lines = match services.freshness() {
         Freshness::Simulated => vec![
             format!("The built-in market, {source}."),
@@ -566,8 +565,7 @@ fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> 
 
 /// When the company publishes quarterly results, where that is known.
 fn next_results(services: &Services, quote: &Quote) -> Option<String> {
-    let market = services.market();
-    let on = market.quotes.next_results_on(&quote.symbol, market.now())?;
+    let on = services.next_results_on(&quote.symbol)?;
     Some(format!("Its next quarterly results move the price at the open of {}.", format::date(on)))
 }
 

@@ -294,7 +294,7 @@ pub async fn ticket(
 
 /// `09:30 on Mon, 23 Nov`, while the exchange whose hours hold is closed.
 fn opens(services: &Services) -> String {
-    let (rules, now) = (services.rules(), services.market().now());
+    let (rules, now) = (services.rules(), services.now());
     if rules.mode == TradingMode::Practice || rules.calendar.session_at(now).is_some() {
         return String::new();
     }

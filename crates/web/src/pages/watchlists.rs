@@ -1,9 +1,9 @@
 //! Watchlists: lists as tabs, stocks added and removed.
 
 use actix_web::web::{Data, Path, Query};
+use domain::HistoryRange;
 use domain::{Symbol, WatchlistId};
 use serde::{Deserialize, Serialize};
-use services::stocks::HistoryRange;
 use services::watchlists::{WatchedList, WatchedStock};
 use services::{FieldError, Services};
 
@@ -84,7 +84,7 @@ async fn view(
             current: chosen.is_none(),
         });
     }
-    let now = services.market().now();
+    let now = services.now();
     let quotes = chosen.iter().flat_map(|list| &list.items).filter_map(|item| item.quote.as_ref());
     let newest = quotes.map(|quote| quote.as_of).max().unwrap_or(now);
     let rows = match chosen {

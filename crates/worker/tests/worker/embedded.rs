@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use services::jobs::{JobKind, RunStatus};
-use services::snapshots::IdRange;
+use services::jobs::{IdRange, JobKind, RunStatus};
 
 use crate::firm::{FRIDAY, Firm, embedded, eventually};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::{Money, Order, OrderId, PortfolioId, Price, Quantity, Symbol, Timestamp};
 use serde::Serialize;
-use services::orders::OrderWithFills;
+use services::trading::OrderWithFills;
 
 use super::told;
 use crate::format::{self, Delta, Moment};
