@@ -386,6 +386,26 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     }
 }
 
+/// The fields of a form on an administrator's page. The extractors of a request run side by side, so this one waits until
+/// it is known that an administrator sent the form: for other users the page does not exist, whatever they send.
+pub struct AdminForm<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for AdminForm<T> {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admin = Admin::from_request(request, payload);
+        let form = Form::<T>::from_request(request, payload);
+        async move {
+            admin.await?;
+            let Form(fields) = form.await?;
+            Ok(Self(fields))
+        }
+        .boxed_local()
+    }
+}
+
 fn unreadable_form(error: &actix_web::Error) -> Problem {
     match error.as_response_error().status_code() {
         status @ StatusCode::PAYLOAD_TOO_LARGE => {

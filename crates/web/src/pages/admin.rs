@@ -16,7 +16,7 @@ use services::unconfirmed_prices::Unconfirmed;
 use super::key_features::FeatureRow;
 use super::price_pace::PaceView;
 use crate::AppState;
-use crate::extract::{Admin, Form};
+use crate::extract::{Admin, AdminForm};
 use crate::form::FormView;
 use crate::format::{self, Moment};
 use crate::problem::Problem;
@@ -392,7 +392,7 @@ pub async fn update_user(
     _: Admin,
     id: Path<UserId>,
     state: Data<AppState>,
-    Form(posted): Form<Flags>,
+    AdminForm(posted): AdminForm<Flags>,
 ) -> PageResult {
     let back = format!("/admin/users/{id}");
     match state.services.set_user_flags(*id, posted.is_active, posted.is_admin).await {
@@ -425,7 +425,7 @@ pub async fn delete_user(
     _: Admin,
     id: Path<UserId>,
     state: Data<AppState>,
-    Form(posted): Form<Confirmation>,
+    AdminForm(posted): AdminForm<Confirmation>,
 ) -> PageResult {
     let account = state.services.any_user(*id).await?;
     if posted.confirm.trim() != account.username {
@@ -796,7 +796,7 @@ pub async fn confirm_price(
     shell: Shell,
     _: Admin,
     state: Data<AppState>,
-    Form(posted): Form<Confirmed>,
+    AdminForm(posted): AdminForm<Confirmed>,
 ) -> PageResult {
     let symbol: Symbol = posted.symbol.parse().map_err(|_| Problem::not_found())?;
     let page = "/admin/providers";
@@ -819,7 +819,12 @@ pub struct Run {
     run: String,
 }
 
-pub async fn run_job(shell: Shell, _: Admin, state: Data<AppState>, Form(posted): Form<Run>) -> PageResult {
+pub async fn run_job(
+    shell: Shell,
+    _: Admin,
+    state: Data<AppState>,
+    AdminForm(posted): AdminForm<Run>,
+) -> PageResult {
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
     state.services.request_run(kind).await?;
     let text = format!("{} is in the queue; a worker picks it up within seconds.", job_label(kind));

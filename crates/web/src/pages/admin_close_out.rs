@@ -8,7 +8,7 @@ use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutPreview, Clos
 
 use crate::AppState;
 use crate::corporate_actions::describe;
-use crate::extract::{Admin, Form};
+use crate::extract::{Admin, AdminForm};
 use crate::form::FormView;
 use crate::format;
 use crate::problem::Problem;
@@ -162,7 +162,7 @@ pub async fn close_out(
     Admin(admin): Admin,
     symbol: Path<String>,
     state: Data<AppState>,
-    Form(posted): Form<Confirmed>,
+    AdminForm(posted): AdminForm<Confirmed>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let Confirmed { kind, cash, into, ratio, on, reason } = posted;

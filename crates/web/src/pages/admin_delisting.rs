@@ -8,7 +8,7 @@ use services::Error;
 use services::delistings::{DelistingCase, DelistingResolution};
 
 use crate::AppState;
-use crate::extract::{Admin, Form};
+use crate::extract::{Admin, AdminForm};
 use crate::form::FormView;
 use crate::format;
 use crate::problem::Problem;
@@ -100,7 +100,7 @@ pub async fn resolve(
     Admin(admin): Admin,
     symbol: Path<String>,
     state: Data<AppState>,
-    Form(posted): Form<Decision>,
+    AdminForm(posted): AdminForm<Decision>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let Decision { resolution, on, reason } = posted;

@@ -7,7 +7,7 @@ use services::renames::RenameRequest;
 use services::{Error, FieldError};
 
 use crate::AppState;
-use crate::extract::{Admin, Form};
+use crate::extract::{Admin, AdminForm};
 use crate::form::FormView;
 use crate::problem::Problem;
 use crate::render::{PageResult, Shell};
@@ -31,7 +31,7 @@ pub async fn rename(
     Admin(admin): Admin,
     symbol: Path<String>,
     state: Data<AppState>,
-    Form(posted): Form<NewSymbol>,
+    AdminForm(posted): AdminForm<NewSymbol>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let NewSymbol { to, company_name, on, reason } = posted;

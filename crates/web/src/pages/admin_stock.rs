@@ -11,7 +11,7 @@ use super::admin_close_out::{AskedTerms, CloseOutView};
 use super::admin_delisting::{DELISTING, DelistingView};
 use super::admin_rename::RENAME;
 use crate::AppState;
-use crate::extract::{Admin, Form};
+use crate::extract::{Admin, AdminForm};
 use crate::form::FormView;
 use crate::format;
 use crate::problem::Problem;
@@ -125,7 +125,7 @@ pub async fn resolve_split(
     _: Admin,
     symbol: Path<String>,
     state: Data<AppState>,
-    Form(posted): Form<Resolution>,
+    AdminForm(posted): AdminForm<Resolution>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let Resolution { resolution, ratio, reason } = posted;
