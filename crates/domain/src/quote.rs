@@ -23,6 +23,16 @@ impl PriceSource {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name without the version: `simulated`, `alpha_vantage`, `yahoo`.
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(name, _)| name)
+    }
+
+    /// Whether it is the built-in market, in any version.
+    pub fn is_simulated(&self) -> bool {
+        self.name() == "simulated"
+    }
 }
 
 impl From<&str> for PriceSource {

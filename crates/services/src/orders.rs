@@ -8,7 +8,6 @@ use domain::{
 use persistence::{Tx, orders, positions};
 
 pub use domain::OrderPreview;
-pub use persistence::orders::Filter;
 
 use crate::corporate_actions::ActionHistories;
 use crate::desk::{Command, Seen};
@@ -16,6 +15,20 @@ use crate::error::{Error, NotFound, Result};
 use crate::stocks::LatestQuote;
 use crate::trading::{OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, Services, one_more};
+
+/// Which orders of a portfolio are wanted; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub open: Option<bool>,
+    pub symbol: Option<Symbol>,
+    pub client_order_id: Option<String>,
+}
+
+impl From<Filter> for orders::Filter {
+    fn from(Filter { open, symbol, client_order_id }: Filter) -> Self {
+        Self { open, symbol, client_order_id }
+    }
+}
 
 /// `client_order_id`s are 1 to 64 printable ASCII characters.
 fn check_name(name: Option<&str>) -> Result<()> {
@@ -463,7 +476,7 @@ impl Services {
             .read(move |tx| {
                 crate::portfolios::owned(tx, portfolio, user)?;
                 filter.symbol = crate::stocks::symbol_now(tx, filter.symbol)?;
-                let found = orders::page(tx, portfolio, &filter, before, one_more(limit))?;
+                let found = orders::page(tx, portfolio, &filter.into(), before, one_more(limit))?;
                 let page = Page::of(found, limit, |order| order.id);
                 Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
             })

@@ -2,14 +2,29 @@
 
 use std::sync::Arc;
 
-use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, UserId};
+use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType, UserId};
 use persistence::transactions;
-
-pub use persistence::transactions::Filter;
 
 use crate::error::{Error, Result};
 use crate::kept_books::Rows;
 use crate::{Page, Services, one_more};
+
+/// Which entries of a journal are wanted; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub symbol: Option<Symbol>,
+    pub transaction_type: Option<TransactionType>,
+    /// The first instant wanted.
+    pub from: Option<Timestamp>,
+    /// The first instant not wanted any more.
+    pub until: Option<Timestamp>,
+}
+
+impl From<Filter> for transactions::Filter {
+    fn from(Filter { symbol, transaction_type, from, until }: Filter) -> Self {
+        Self { symbol, transaction_type, from, until }
+    }
+}
 
 /// An entry with the symbol of its stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +76,7 @@ impl Services {
         {
             return Ok(newest.page.clone());
         }
+        let filter = transactions::Filter::from(filter);
         let rows = self
             .store
             .query(move |statement| {

@@ -1,13 +1,27 @@
 //! Prices that are not confirmed: which there are, and administrators who confirm one.
 
-use domain::Symbol;
+use domain::plausibility::UnconfirmedPrice;
+use domain::{Freshness, PriceSource, Symbol};
 use persistence::providers;
-
-pub use persistence::providers::Unconfirmed;
 
 use crate::Services;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
+
+/// A price that its source tells and that is not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPrice {
+    pub symbol: Symbol,
+    pub source: PriceSource,
+    pub freshness: Freshness,
+    pub price: UnconfirmedPrice,
+}
+
+impl From<providers::Unconfirmed> for HeldPrice {
+    fn from(held: providers::Unconfirmed) -> Self {
+        Self { symbol: held.symbol, source: held.source, freshness: held.freshness, price: held.price }
+    }
+}
 
 /// The longest reason for a confirmation, in characters.
 const LONGEST_REASON: usize = 500;
@@ -17,18 +31,23 @@ impl Services {
     ///
     /// # Errors
     /// Only when the database fails.
-    pub async fn unconfirmed_prices(&self) -> Result<Vec<Unconfirmed>> {
+    pub async fn unconfirmed_prices(&self) -> Result<Vec<HeldPrice>> {
         let source = self.market.quotes.source();
         self.store
-            .read(move |tx| providers::unconfirmed(tx, source.as_str(), None).map_err(Error::from))
+            .read(move |tx| {
+                let held = providers::unconfirmed(tx, source.as_str(), None)?;
+                Ok::<_, Error>(held.into_iter().map(HeldPrice::from).collect())
+            })
             .await
     }
 
     /// The unconfirmed price of a symbol, if there is one.
-    pub(crate) async fn unconfirmed_price(&self, symbol: &Symbol) -> Result<Option<Unconfirmed>> {
+    pub(crate) async fn unconfirmed_price(&self, symbol: &Symbol) -> Result<Option<HeldPrice>> {
         let (source, symbols) = (self.market.quotes.source(), [symbol.clone()]);
         self.store
-            .read(move |tx| Ok(providers::unconfirmed(tx, source.as_str(), Some(&symbols))?.pop()))
+            .read(move |tx| {
+                Ok(providers::unconfirmed(tx, source.as_str(), Some(&symbols))?.pop().map(HeldPrice::from))
+            })
             .await
     }
 
@@ -37,7 +56,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Error::Invalid`] without a reason.
-    pub async fn confirm_price(&self, symbol: &Symbol, reason: &str) -> Result<Option<Unconfirmed>> {
+    pub async fn confirm_price(&self, symbol: &Symbol, reason: &str) -> Result<Option<HeldPrice>> {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
             return Err(Error::invalid("reason", "Enter a reason of up to 500 characters."));
@@ -66,6 +85,6 @@ impl Services {
                 "an administrator confirmed a price"
             );
         }
-        Ok(confirmed)
+        Ok(confirmed.map(HeldPrice::from))
     }
 }

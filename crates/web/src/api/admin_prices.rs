@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
-use services::unconfirmed_prices::Unconfirmed;
+use services::unconfirmed_prices::HeldPrice;
 use utoipa::ToSchema;
 
 use super::Items;
@@ -29,9 +29,9 @@ pub struct WaitingPrice {
     source: String,
 }
 
-impl From<Unconfirmed> for WaitingPrice {
-    fn from(waiting: Unconfirmed) -> Self {
-        let Unconfirmed { symbol, source, price, .. } = waiting;
+impl From<HeldPrice> for WaitingPrice {
+    fn from(waiting: HeldPrice) -> Self {
+        let HeldPrice { symbol, source, price, .. } = waiting;
         Self {
             symbol,
             source: source.to_string(),

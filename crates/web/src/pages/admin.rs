@@ -11,7 +11,7 @@ use services::admin::AccountRow;
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::operations::{OperationsStatus, WorkerStatus};
 use services::providers::{Breaker, PotState, ProviderState};
-use services::unconfirmed_prices::Unconfirmed;
+use services::unconfirmed_prices::HeldPrice;
 
 use super::key_features::FeatureRow;
 use super::price_pace::PaceView;
@@ -701,8 +701,8 @@ struct WaitingRow {
     seen: Moment,
 }
 
-impl From<Unconfirmed> for WaitingRow {
-    fn from(waiting: Unconfirmed) -> Self {
+impl From<HeldPrice> for WaitingRow {
+    fn from(waiting: HeldPrice) -> Self {
         Self {
             symbol: waiting.symbol.to_string(),
             price: waiting.price.price.to_string(),
@@ -729,7 +729,7 @@ struct PotRow {
 }
 
 impl ProvidersView {
-    fn new(state: &ProviderState, unconfirmed: Vec<Unconfirmed>) -> Self {
+    fn new(state: &ProviderState, unconfirmed: Vec<HeldPrice>) -> Self {
         let limits = state.limits.as_ref();
         let known = |at: Option<Timestamp>| at.map(format::day_and_minute);
         let (tone, text) = match limits.map(|limits| limits.breaker) {

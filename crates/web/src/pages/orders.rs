@@ -354,7 +354,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     }
     if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
         tell("Rule", told::rule(order.side, receipt.rule), None);
-        let badge = receipt.source.as_str().starts_with("simulated").then(|| Badge::of(Freshness::Simulated));
+        let badge = receipt.source.is_simulated().then(|| Badge::of(Freshness::Simulated));
         tell("Source", receipt.source.to_string(), badge);
         tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
     }
