@@ -83,6 +83,8 @@ pub struct Config {
     pub market_data: MarketData,
     /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
     pub starting_cash: Money,
+    /// `RISK_FREE_RATE`: what money earns without risk, in percent per year, from 0 to 50, as a ratio. Default 0.
+    pub risk_free: f64,
     /// `TRADING`, `COMMISSION_PER_ORDER`, `COMMISSION_PER_SHARE`, `COMMISSION_PERCENT`, `COMMISSION_MINIMUM`,
     /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default practice, nothing charged, all filled at once.
     pub trading: TradingConfig,
@@ -254,6 +256,13 @@ impl Config {
                 Err(error) => env.refuse("STARTING_CASH", &error),
             },
         };
+        let risk_free: Option<f64> = match env.text("RISK_FREE_RATE") {
+            None => Some(0.0),
+            Some(text) => match text.parse::<f64>() {
+                Ok(percent) if (0.0..=50.0).contains(&percent) => Some(percent / 100.0),
+                _ => env.refuse("RISK_FREE_RATE", &"must be percent per year from 0 to 50, such as 4.25"),
+            },
+        };
         let cors_allowed_origins =
             env.list("CORS_ALLOWED_ORIGINS", "an origin like https://app.example.com", |text| {
                 let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
@@ -316,8 +325,8 @@ impl Config {
             );
         }
 
-        match (public_url, database_url, market_data, starting_cash) {
-            (Some(public_url), Some(database_url), Some(market_data), Some(starting_cash))
+        match (public_url, database_url, market_data, starting_cash.zip(risk_free)) {
+            (Some(public_url), Some(database_url), Some(market_data), Some((starting_cash, risk_free)))
                 if env.bad.is_empty() =>
             {
                 Ok(Self {
@@ -334,6 +343,7 @@ impl Config {
                     data_dir,
                     market_data,
                     starting_cash,
+                    risk_free,
                     trading,
                     cors_allowed_origins,
                     trusted_proxies,
@@ -669,6 +679,7 @@ mod tests {
             ("SECRET_KEY", "short"),
             ("MARKET_DATA", "bloomberg"),
             ("STARTING_CASH", "1e5"),
+            ("RISK_FREE_RATE", "-1"),
             ("CORS_ALLOWED_ORIGINS", "https://good.example, nonsense"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("RATE_LIMITS", "maybe"),
@@ -689,6 +700,7 @@ mod tests {
             "SECRET_KEY",
             "MARKET_DATA",
             "STARTING_CASH",
+            "RISK_FREE_RATE",
             "CORS_ALLOWED_ORIGINS",
             "TRUSTED_PROXIES",
             "RATE_LIMITS",

@@ -278,6 +278,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
 pub async fn on(config: &Config, store: Store, market: Market) -> services::Result<Services> {
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
+        risk_free: config.risk_free,
         trading: config.trading.clone(),
         streams: config.streams,
         health: config.health,

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod analysis;
 pub mod backups;
 mod book_calendar;
 pub mod clock;
@@ -86,6 +87,8 @@ use turns::Turns;
 pub struct ServicesConfig {
     /// What a new portfolio starts with unless its owner says otherwise.
     pub starting_cash: Money,
+    /// What money earns without risk, as a ratio per year; for ratios such as Sharpe.
+    pub risk_free: f64,
     /// How long a running job may be silent before another worker takes it over.
     pub job_silence: chrono::TimeDelta,
     pub trading: TradingConfig,
@@ -99,6 +102,7 @@ impl Default for ServicesConfig {
     fn default() -> Self {
         Self {
             starting_cash: Money::from_cents(10_000_000),
+            risk_free: 0.0,
             job_silence: chrono::TimeDelta::seconds(30),
             trading: TradingConfig::default(),
             streams: StreamLimits::default(),

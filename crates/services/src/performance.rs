@@ -27,12 +27,33 @@ impl Default for Window {
     }
 }
 
+/// The closes of a window.
+pub(crate) struct WindowCloses {
+    /// The last close before the window, if the portfolio is older.
+    pub before: Option<Close>,
+    /// In order of date.
+    pub window: Vec<Close>,
+    /// The moment of the last close when the window reaches today.
+    pub measured_at: Timestamp,
+}
+
 impl Services {
     /// Measures the window, with the value of this moment as its last point when it reaches today.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins.
     pub async fn performance(&self, user: UserId, id: PortfolioId, window: Window) -> Result<Performance> {
+        let closes = self.window_closes(user, id, window).await?;
+        Ok(Performance::measure(closes.before.as_ref(), closes.window))
+    }
+
+    /// Reads the closes of a window, with the value of this moment as the last one when it reaches today.
+    pub(crate) async fn window_closes(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        window: Window,
+    ) -> Result<WindowCloses> {
         // Value and flows of one moment: a deposit in between would be in one of them only.
         let (valued, flows) =
             self.valuation_with(user, id, move |tx| Ok(transactions::flows(tx, id)?)).await?;
@@ -64,7 +85,7 @@ impl Services {
             closes.push(Close { date: today, total_value, net_flow: Money::zero() });
         }
         book_flows(&calendar, before.as_ref(), &mut closes, &flows);
-        Ok(Performance::measure(before.as_ref(), closes))
+        Ok(WindowCloses { before, window: closes, measured_at: now })
     }
 
     /// The daily rows, oldest first.

@@ -19,6 +19,7 @@ mod openapi;
 mod order_fields;
 mod order_words;
 mod pages;
+mod performance_words;
 mod problem;
 mod render;
 mod request_size;

@@ -106,6 +106,13 @@ impl Sorter {
     }
 }
 
+/// [`xirr()`] of at least a year. The rate per year of a shorter window would be mostly extrapolation.
+fn annual_xirr(series: &Series, work: &mut Workings) -> Figure {
+    let rate = xirr(series, work)?;
+    annualized::at_least_a_year(series, work)?;
+    Ok(rate)
+}
+
 impl Analysis {
     /// The window of these closes, which are in order of date; `before` is the last close before it, if there is one.
     pub fn new(before: Option<&Close>, window: &[Close], settings: Settings) -> Self {
@@ -156,7 +163,7 @@ impl Analysis {
             twr: sort.defined(Measure::Twr, twr(series, work)),
             annualized_return: sort.defined(Measure::AnnualizedReturn, annualized_return(series, work)),
             mwr: sort.defined(Measure::Mwr, mwr(series, work)),
-            xirr: sort.defined(Measure::Xirr, xirr(series, work)),
+            xirr: sort.defined(Measure::Xirr, annual_xirr(series, work)),
             modified_dietz: sort.defined(Measure::ModifiedDietz, modified_dietz(series, work)),
             volatility: sort.defined(Measure::Volatility, volatility(series, settings, work)),
             downside_deviation: sort
@@ -217,7 +224,7 @@ impl Analysis {
             Measure::Gain => (gain::GAIN, amount(gain(series, work))),
             Measure::Twr => (twr::FORMULA, ratio(twr(series, work))),
             Measure::AnnualizedReturn => (annualized::FORMULA, ratio(annualized_return(series, work))),
-            Measure::Xirr => (xirr::XIRR, ratio(xirr(series, work))),
+            Measure::Xirr => (xirr::XIRR, ratio(annual_xirr(series, work))),
             Measure::Mwr => (xirr::MWR, ratio(mwr(series, work))),
             Measure::ModifiedDietz => (dietz::FORMULA, ratio(modified_dietz(series, work))),
             Measure::Volatility => (volatility::VOLATILITY, ratio(volatility(series, settings, work))),

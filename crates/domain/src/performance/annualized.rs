@@ -22,14 +22,23 @@ pub(super) const FORMULA: Formula = Formula {
 pub fn annualized_return(series: &Series, work: &mut Workings) -> Figure {
     let twr = twr(series, work)?;
     work.ratio("twr", "Time-weighted return", twr);
+    let days = at_least_a_year(series, work)?;
+    Ok((1.0 + twr).powf(statistics::days(DAYS_OF_YEAR) / statistics::days(days)) - 1.0)
+}
+
+/// The calendar days from the close from which the window grows to its last close.
+///
+/// # Errors
+/// [`UndefinedReason::ShorterThanAYear`] for less than 365 days; [`UndefinedReason::NothingInvested`].
+pub(super) fn at_least_a_year(series: &Series, work: &mut Workings) -> Figure<i64> {
     let (start_on, end_on) = series.span()?;
     let days = (end_on - start_on).num_days();
     work.step("start_on", "The window grows from the close of", || Value::Date(start_on));
     work.step("calendar_days", "Calendar days", || Value::Days(days));
-    if days < DAYS_OF_YEAR {
-        return Err(UndefinedReason::ShorterThanAYear { days, need: DAYS_OF_YEAR });
+    match days < DAYS_OF_YEAR {
+        true => Err(UndefinedReason::ShorterThanAYear { days, need: DAYS_OF_YEAR }),
+        false => Ok(days),
     }
-    Ok((1.0 + twr).powf(statistics::days(DAYS_OF_YEAR) / statistics::days(days)) - 1.0)
 }
 
 #[cfg(test)]

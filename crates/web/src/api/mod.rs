@@ -6,6 +6,7 @@ pub mod admin_delistings;
 pub mod admin_prices;
 pub mod admin_renames;
 pub mod auth;
+mod explanation;
 pub mod health;
 pub mod orders;
 pub mod performance;
