@@ -7,7 +7,7 @@ use domain::{Calendar, Freshness, Quantity, StockId};
 use market_data::{ListedStock, QuoteError};
 use persistence::{delistings, stocks};
 use services::Services;
-use services::jobs::IdRange;
+use services::jobs::{IdRange, JobKind};
 use services::renames::RenameRequest;
 use services::testing::FixedPrices;
 
@@ -127,10 +127,15 @@ impl World {
         assert_eq!(*quantity, "10".parse::<Quantity>().unwrap(), "{told}");
     }
 
-    async fn work(&self, of: &Services) {
-        for run in of.due_runs().await.unwrap() {
+    /// The job that asks for prices, alone: others would ask about XYZ before it.
+    async fn refresh(&self, of: &Services) {
+        let due = of.due_runs().await.unwrap();
+        let mut refreshed = 0;
+        for run in due.iter().filter(|run| run.kind == JobKind::RefreshQuotes) {
             assert!(of.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+            refreshed += 1;
         }
+        assert_eq!(refreshed, 1, "{due:?}");
     }
 }
 
@@ -142,7 +147,7 @@ async fn a_late_price_is_no_price_of_the_stock() {
         let world = World::new(Freshness::Delayed).await;
         world.meanwhile(event);
         // On a market without limits nothing but the database stands between the answer and the row.
-        world.work(&world.exchange).await;
+        world.refresh(&world.exchange).await;
         world.assert_unharmed(event, "the job's prices").await;
     }
 }
@@ -183,7 +188,7 @@ async fn a_late_sector_is_no_sector_of_the_stock() {
         world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
         world.process.quote(&symbol("XYZ")).await.unwrap();
         world.meanwhile(event);
-        world.work(&world.process).await;
+        world.refresh(&world.process).await;
         world.assert_unharmed(event, "the sector").await;
     }
 }
@@ -205,7 +210,7 @@ async fn a_late_answer_not_found_is_no_evidence() {
         if is_renamed {
             world.meanwhile(Event::Renamed);
         }
-        world.work(&world.exchange).await;
+        world.refresh(&world.exchange).await;
         assert!(world.exchange.prices.has_happened());
         let noted = world.exchange.read(move |tx| delistings::evidence(tx, "fixed")).await;
         assert_eq!(noted.contains_key(&old), !is_renamed, "{noted:?}");

@@ -366,3 +366,20 @@ async fn news_of_another_company_is_no_news_of_the_old_stock() {
     world.exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
     assert_eq!(world.process.learn_corporate_actions().await.unwrap(), 1);
 }
+
+/// Another process has kept that it had the newest series of the symbol: that was the old company's.
+#[tokio::test]
+async fn a_process_forgets_what_it_kept_of_the_prices_of_the_old_company() {
+    let world = World::new(Freshness::EndOfDay).await;
+    world.exchange.at("2026-11-24T15:00:00Z");
+    world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
+    let other = on_limited_market(&world.exchange);
+    assert_eq!(other.quote(&symbol("XYZ")).await.unwrap().price, price("300.00"));
+    world.exchange.prices.forget_closes("XYZ");
+    world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
+    world.process.keep_listings(table(NEW, "2026-11-23")).await.unwrap();
+    for process in [&other, &world.process] {
+        assert_eq!(process.quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
+        assert_eq!(process.quote(&symbol("XYZ-202611")).await.unwrap().price, price("300.00"));
+    }
+}
