@@ -424,12 +424,14 @@ impl Services {
         let (now, wall) = (self.market.now(), self.market.clock.wall());
         let at = Arc::new(Shared::new(now));
         subscriber.beat(&at);
+        // Not the same: what is shared keeps the text that it was first written as.
+        let reset = Arc::new(Shared::new(now));
         let Some(last) = last_event_id else { return Ok(()) };
         // In market time, which may run faster.
         let before = |span: TimeDelta| self.market.clock.at_wall(wall - span);
         let last = last.trim().parse().ok().and_then(DateTime::from_timestamp_micros).map(Timestamp::from);
         let Some(last) = last.filter(|last| (before(REPLAYED)..=now).contains(last)) else {
-            subscriber.reset(&at);
+            subscriber.reset(&reset);
             return Ok(());
         };
         let since = last - (now - before(OVERLAP));
@@ -440,7 +442,7 @@ impl Services {
                     subscriber.tell(Arc::new(Shared::new(OrderChanged { order, at: now })));
                 }
             }
-            None => subscriber.reset(&at),
+            None => subscriber.reset(&reset),
         }
         Ok(())
     }
