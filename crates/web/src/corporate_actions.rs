@@ -4,18 +4,20 @@ use chrono::NaiveDate;
 use domain::calendar::exchange_date;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::journal::{BookedTerms, JournalEntry};
-use domain::{CloseOut, PerShare, Quantity, SplitRatio, Symbol};
+use domain::{CloseOut, DecimalText, PerShare, Quantity, SplitRatio, Symbol};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::format;
+use crate::openapi::enums;
 
 /// What happens, or has happened, to a stock.
 #[derive(Serialize, ToSchema)]
+#[schema(as = CorporateAction)]
 pub struct Action {
     /// `AAPL/2020-08-31/split`
     id: String,
-    /// `split`, `cash_dividend`, `symbol_change`, `delisting` or `close_out`
+    #[schema(value_type = enums::CorporateActionKind)]
     kind: &'static str,
     /// The first session in new shares, without the dividend, under the new symbol, or without trading.
     ex_on: NaiveDate,
@@ -24,7 +26,7 @@ pub struct Action {
     /// Of a split: `3:2`, three new shares for each two.
     split_ratio: Option<String>,
     /// Of a dividend, US dollars for each share held at the close before `ex_on`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecimalText>)]
     per_share: Option<PerShare>,
     /// The day a dividend is paid.
     pays_on: Option<NaiveDate>,

@@ -42,11 +42,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 "Unsupported media type",
                 "Send the body as JSON, with `Content-Type: application/json`.",
             ),
-            JsonPayloadError::Deserialize(cause) if cause.is_data() => {
-                Problem::invalid(vec![FieldError::new("body", cause.to_string())])
-            }
             JsonPayloadError::Deserialize(cause) => {
-                Problem::bad_request("malformed_json", format!("The body is no JSON: {cause}."))
+                Problem::bad_request("malformed_json", format!("The body is not valid JSON: {cause}."))
             }
             _ => Problem::bad_request("unreadable_body", "The body cannot be read."),
         }

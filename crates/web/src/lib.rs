@@ -13,6 +13,7 @@ mod flash;
 mod form;
 mod format;
 mod headers;
+mod input;
 mod limits;
 mod metrics;
 mod openapi;

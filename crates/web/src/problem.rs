@@ -10,12 +10,13 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use domain::{OrderRejected, Timestamp};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use services::{Error, FieldError, StoreError};
-use utoipa::ToSchema;
+use tracing_actix_web::RequestId;
+
+use crate::openapi::misfits::{self, Misfit};
 
 use crate::order_words;
 
@@ -27,33 +28,11 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     errors: Vec<FieldError>,
+    /// Fields that do not fit the API's description.
+    misfits: Vec<Misfit>,
     /// Numbers and names behind the refusal, under the names of the field.
     facts: Map<String, Value>,
     retry_after_s: Option<i64>,
-}
-
-/// The wire form, for the API's description.
-#[derive(Serialize, ToSchema)]
-#[schema(title = "Problem")]
-pub struct ProblemBody {
-    /// Names the kind of problem.
-    #[schema(example = "urn:stockyard:problem:insufficient_buying_power")]
-    r#type: String,
-    title: String,
-    status: u16,
-    /// What happened and what to do, for people.
-    detail: String,
-    /// What happened, for programs.
-    code: String,
-    /// What is wrong with single fields of the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<Vec<ProblemField>>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct ProblemField {
-    field: String,
-    message: String,
 }
 
 impl Problem {
@@ -69,6 +48,7 @@ impl Problem {
             title,
             detail: detail.into(),
             errors: Vec::new(),
+            misfits: Vec::new(),
             facts: Map::new(),
             retry_after_s: None,
         }
@@ -81,6 +61,11 @@ impl Problem {
             "Not found",
             "There is nothing at this address, or it is not yours.",
         )
+    }
+
+    /// The same problem with another detail.
+    pub fn with_detail(self, detail: String) -> Self {
+        Self { detail, ..self }
     }
 
     pub fn unauthorized() -> Self {
@@ -103,6 +88,16 @@ impl Problem {
         };
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Invalid fields", detail);
         Self { errors, ..problem }
+    }
+
+    /// A request that does not fit the API's description.
+    pub fn misfits(misfits: Vec<Misfit>) -> Self {
+        let detail = match misfits.as_slice() {
+            [only] => format!("`{}` {}.", only.field, only.message),
+            _ => "Some fields need another value; see `errors`.".into(),
+        };
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Invalid fields", detail);
+        Self { misfits, ..problem }
     }
 
     pub fn too_many_requests(retry_after_s: i64) -> Self {
@@ -184,13 +179,43 @@ impl Problem {
         });
         if let Some(members) = body.as_object_mut() {
             members.extend(self.facts.clone());
-            if !self.errors.is_empty() {
-                let errors =
-                    self.errors.iter().map(|error| json!({"field": error.field, "message": error.message}));
-                members.insert("errors".into(), errors.collect());
+            if !self.errors.is_empty() || !self.misfits.is_empty() {
+                members.insert("errors".into(), self.field_errors(None));
             }
         }
         body
+    }
+
+    /// The fields that are wrong; with the request, also where they are in its body.
+    fn field_errors(&self, request: Option<&HttpRequest>) -> Value {
+        let errors = self.errors.iter().map(|error| Misfit {
+            field: error.field.to_owned(),
+            pointer: request.and_then(|request| misfits::pointer(request, error.field)),
+            message: error.message.clone(),
+        });
+        let errors = errors.chain(self.misfits.iter().cloned()).map(|Misfit { field, pointer, message }| {
+            let mut error = json!({"field": field, "message": message});
+            if let Some(pointer) = pointer {
+                error["pointer"] = pointer.into();
+            }
+            error
+        });
+        errors.collect()
+    }
+
+    /// The response to a request of the API, which names the request in the log and the places of its fields.
+    fn response_to(&self, request: &HttpRequest) -> HttpResponse {
+        let mut body = self.body();
+        if body.get("errors").is_some() {
+            body["errors"] = self.field_errors(Some(request));
+        }
+        if let Some(id) = request.extensions().get::<RequestId>() {
+            body["request_id"] = id.to_string().into();
+        }
+        let mut response =
+            HttpResponse::build(self.status).content_type("application/problem+json").body(body.to_string());
+        self.set_headers(&mut response);
+        response
     }
 
     /// The problem document.
@@ -444,13 +469,14 @@ pub async fn shape_errors(
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     let rendered = answered.response().extensions().get::<Rendered>().is_some();
-    if rendered || (api && is_problem) {
+    let is_ours = answered.response().error().is_some_and(|error| problem_of(error).is_some());
+    if rendered || (api && is_problem && !is_ours) {
         return Ok(answered);
     }
     let (request, response) = answered.into_parts();
     let problem = response.error().and_then(problem_of).unwrap_or_else(|| framework_problem(status));
     let mut shaped = match api {
-        true => problem.error_response(),
+        true => problem.response_to(&request),
         false => crate::render::error_page(&request, &problem),
     };
     for name in [header::ALLOW, header::SET_COOKIE] {

@@ -1,7 +1,7 @@
 //! For administrators; for everybody else these addresses do not exist.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path};
 use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use services::admin::AccountRow;
@@ -15,7 +15,9 @@ use super::users::User;
 use super::{Items, Reader, limit, parse};
 use crate::AppState;
 use crate::extract::AdminUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::{Json, Query};
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +26,8 @@ pub struct Listing {
     /// A part of a name.
     #[serde(default)]
     search: String,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -33,6 +36,7 @@ pub struct Listing {
 const CURSOR: &str = "send `next_cursor` of the page before";
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = AdminUser)]
 pub struct AdminView {
     #[serde(flatten)]
     user: User,
@@ -46,9 +50,12 @@ impl From<AccountRow> for AdminView {
     }
 }
 
-/// Users, newest first.
-#[utoipa::path(get, path = "/api/v1/admin/users", tag = "admin", params(Listing), responses(
-    (status = 200, body = Items<AdminView>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List all users, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/admin/users", tag = "admin", operation_id = "adminListUsers",
+    params(Listing),
+    responses((status = 200, description = "A page of users", body = Items<AdminView>)),
+)]
 pub async fn users(
     _: AdminUser,
     wanted: Query<Listing>,
@@ -62,9 +69,12 @@ pub async fn users(
     }))
 }
 
-/// One user.
-#[utoipa::path(get, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
-    (status = 200, body = User), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// Get a user.
+#[utoipa::path(
+    get, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminGetUser",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The user", body = User)),
+)]
 pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(User::from(state.services.any_user(UserId(*id)).await?)))
 }
@@ -72,16 +82,23 @@ pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<
 /// What is to be changed; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserFlags)]
 pub struct Flags {
     /// A closed account cannot log in; its sessions and tokens end.
     is_active: Option<bool>,
     is_admin: Option<bool>,
 }
 
-/// Open or close an account, make or unmake an administrator.
-#[utoipa::path(patch, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)),
-    request_body = Flags, responses(
-    (status = 200, body = User), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+/// Close or open an account, or change who is an administrator.
+///
+/// A closed account cannot log in; its sessions and tokens end.
+#[utoipa::path(
+    patch, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminUpdateUser",
+    params(("id" = i64, Path)),
+    request_body = Flags,
+    responses((status = 200, description = "The user as changed", body = User)),
+    extensions(("x-problem-codes" = json!(["last_admin"]))),
+)]
 pub async fn update_user(
     _: AdminUser,
     id: Path<i64>,
@@ -92,9 +109,13 @@ pub async fn update_user(
     Ok(HttpResponse::Ok().json(User::from(account)))
 }
 
-/// Delete a user with everything that is theirs.
-#[utoipa::path(delete, path = "/api/v1/admin/users/{id}", tag = "admin", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+/// Delete a user with all their data.
+#[utoipa::path(
+    delete, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminDeleteUser",
+    params(("id" = i64, Path)),
+    responses((status = 204, description = "The user is deleted")),
+    extensions(("x-problem-codes" = json!(["last_admin"]))),
+)]
 pub async fn delete_user(
     _: AdminUser,
     id: Path<i64>,
@@ -116,9 +137,12 @@ pub struct KnownStock {
     price_source: Option<String>,
 }
 
-/// Stocks that are known here, by symbol.
-#[utoipa::path(get, path = "/api/v1/admin/stocks", tag = "admin", params(Listing), responses(
-    (status = 200, body = Items<KnownStock>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List the stocks that are known here, by symbol.
+#[utoipa::path(
+    get, path = "/api/v1/admin/stocks", tag = "admin", operation_id = "adminListStocks",
+    params(Listing),
+    responses((status = 200, description = "A page of stocks with their last price", body = Items<KnownStock>)),
+)]
 pub async fn stocks(
     _: AdminUser,
     wanted: Query<Listing>,
@@ -144,7 +168,7 @@ pub async fn stocks(
 pub struct Provider {
     /// `simulated/sim-v2`, `alpha_vantage`, `yahoo`
     source: String,
-    /// `simulated`, `realtime`, `delayed` or `end_of_day`
+    #[schema(value_type = enums::Freshness)]
     freshness: &'static str,
     /// Stocks that somebody holds, watches or has an open order for.
     stocks_in_use: usize,
@@ -228,6 +252,7 @@ pub struct ProviderLimits {
     calls_left: Option<u32>,
     pots: Vec<CallPot>,
     /// `closed` (calls are sent), `open` (they are not) or `half_open` (one is, to see whether the provider is back)
+    #[schema(value_type = enums::CircuitBreaker)]
     breaker: &'static str,
     /// Until when no call is sent.
     parked_until: Option<Timestamp>,
@@ -287,15 +312,20 @@ impl From<LimitsState> for ProviderLimits {
     }
 }
 
-/// Where prices come from: calls used and left today, pauses, the last error.
-#[utoipa::path(get, path = "/api/v1/admin/providers", tag = "admin", responses(
-    (status = 200, body = Items<Provider>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// Get the state of the price source.
+///
+/// Calls used and left today, pauses, and the last error.
+#[utoipa::path(
+    get, path = "/api/v1/admin/providers", tag = "admin", operation_id = "adminListProviders",
+    responses((status = 200, description = "The price sources", body = Items<Provider>)),
+)]
 pub async fn providers(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let provider = Provider::from(state.services.provider_state().await?);
     Ok(HttpResponse::Ok().json(Items::all(vec![provider])))
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = InstallationStatus)]
 pub struct Status {
     /// Wall time of this report.
     at: Timestamp,
@@ -325,11 +355,13 @@ pub struct Worker {
     /// The newest heartbeat.
     last_seen_at: Timestamp,
     /// `alive`, or `silent` when the newest heartbeat is too old: the worker died or hangs.
+    #[schema(value_type = enums::WorkerStatus)]
     status: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct JobState {
+    #[schema(value_type = enums::JobKind)]
     kind: &'static str,
     /// Runs on record, by status.
     queued: i64,
@@ -390,21 +422,27 @@ impl From<OperationsStatus> for Status {
     }
 }
 
-/// The state of the installation: workers, jobs, snapshots, database, backup.
-#[utoipa::path(get, path = "/api/v1/admin/status", tag = "admin", responses(
-    (status = 200, body = Status), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// Get the state of the installation.
+///
+/// Workers, jobs, snapshots, database and backup.
+#[utoipa::path(
+    get, path = "/api/v1/admin/status", tag = "admin", operation_id = "adminGetStatus",
+    responses((status = 200, description = "The state of the installation", body = Status)),
+)]
 pub async fn status(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(Status::from(state.services.operations_status().await?)))
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = JobRun)]
 pub struct Run {
     id: i64,
+    #[schema(value_type = enums::JobKind)]
     kind: String,
     /// What made it due: a session's date, a minute.
     key: String,
     partition: i64,
-    /// `queued`, `running`, `done` or `failed`
+    #[schema(value_type = enums::JobRunStatus)]
     status: String,
     attempts: i32,
     worker: Option<String>,
@@ -438,16 +476,21 @@ impl From<JobRun> for Run {
 #[into_params(parameter_in = Query)]
 pub struct Runs {
     /// Only this job's.
+    #[param(value_type = Option<enums::JobKind>)]
     kind: Option<String>,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// Runs of the background jobs, newest first.
-#[utoipa::path(get, path = "/api/v1/admin/jobs", tag = "admin", params(Runs), responses(
-    (status = 200, body = Items<Run>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List runs of the background jobs, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/admin/jobs", tag = "admin", operation_id = "adminListJobRuns",
+    params(Runs),
+    responses((status = 200, description = "A page of runs", body = Items<Run>)),
+)]
 pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "no job is called that")?;
     let before: Option<i64> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
@@ -467,6 +510,7 @@ pub struct HeldSplit {
     /// The first session in new shares.
     ex_on: chrono::NaiveDate,
     /// `awaiting` the first price after it, or `suspended` because that price contradicts it
+    #[schema(value_type = enums::SplitConfirmation)]
     confirmation: &'static str,
     /// The price that the split leads to expect, and the first one after it.
     expected_price: Option<Price>,
@@ -490,9 +534,11 @@ impl From<services::splits::HeldSplit> for HeldSplit {
     }
 }
 
-/// Splits that hold trading, oldest first.
-#[utoipa::path(get, path = "/api/v1/admin/splits", tag = "admin", responses(
-    (status = 200, body = Items<HeldSplit>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List the splits that hold trading, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/admin/splits", tag = "admin", operation_id = "adminListHeldSplits",
+    responses((status = 200, description = "The splits", body = Items<HeldSplit>)),
+)]
 pub async fn splits(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let held = state.services.held_splits().await?;
     Ok(HttpResponse::Ok().json(Items::all(held.into_iter().map(HeldSplit::from).collect())))
@@ -501,9 +547,12 @@ pub async fn splits(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse,
 /// How a split in doubt is resolved.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SplitDecision)]
 pub struct Resolution {
+    #[schema(value_type = Symbol)]
     symbol: String,
     /// `confirm` (it has happened as announced), `correct` (with another ratio) or `withdraw` (there was no split)
+    #[schema(value_type = enums::SplitResolution)]
     resolution: String,
     /// Of `correct`: `2:1` for two new shares for each old one.
     ratio: Option<String>,
@@ -511,10 +560,15 @@ pub struct Resolution {
     reason: String,
 }
 
-/// Resolve the split that holds trading in a stock. Shares and open orders are corrected before the answer.
-#[utoipa::path(post, path = "/api/v1/admin/splits", tag = "admin", request_body = Resolution, responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Resolve the split that holds trading in a stock.
+///
+/// Shares and open orders are corrected before the response.
+#[utoipa::path(
+    post, path = "/api/v1/admin/splits", tag = "admin", operation_id = "adminResolveSplit",
+    request_body = Resolution,
+    responses((status = 204, description = "The split is resolved")),
+    extensions(("x-problem-codes" = json!(["no_split_in_doubt", "unknown_symbol", "busy"]))),
+)]
 pub async fn resolve_split(
     _: AdminUser,
     body: Json<Resolution>,
@@ -533,14 +587,21 @@ pub async fn resolve_split(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = JobRequest)]
 pub struct Request {
     /// `snapshot_portfolios` (the session under way, provisional), `refresh_quotes`, `refresh_listings` or `prune`
+    #[schema(value_type = enums::JobKind)]
     kind: String,
 }
 
-/// Ask for a run beside the schedule. A worker picks it up within seconds.
-#[utoipa::path(post, path = "/api/v1/admin/jobs", tag = "admin", request_body = Request, responses(
-    (status = 202), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Request a run of a background job.
+///
+/// A worker starts it within seconds.
+#[utoipa::path(
+    post, path = "/api/v1/admin/jobs", tag = "admin", operation_id = "adminRequestJobRun",
+    request_body = Request,
+    responses((status = 202, description = "The run is queued")),
+)]
 pub async fn run_job(
     _: AdminUser,
     body: Json<Request>,

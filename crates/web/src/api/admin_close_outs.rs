@@ -1,6 +1,6 @@
 //! Close-outs of delisted stocks, for administrators.
 
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::{
@@ -14,22 +14,27 @@ use super::Reader;
 use super::portfolios::{created_once, idempotency_key};
 use crate::AppState;
 use crate::extract::AdminUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 /// What everybody gets for the shares of a delisted stock.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCloseOut {
+    #[schema(value_type = Symbol)]
     symbol: String,
-    /// `cash`, `write_off` or `exchange`
+    #[schema(value_type = enums::CloseOutKind)]
     kind: String,
     /// US dollars for each share given, up to six decimals: of `cash`, and where there is some, of `exchange`.
     cash: Option<DecimalText>,
     /// Of `exchange`: the symbol of the stock received.
+    #[schema(value_type = Option<Symbol>)]
     into: Option<String>,
     /// Of `exchange`: `1:2` for one new share for each two given.
     ratio: Option<String>,
     /// The first day without the shares, from the delisting to today; left out, from now on.
+    #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Is kept with the decision; up to 500 characters.
     reason: String,
@@ -76,9 +81,9 @@ pub struct ClosedOut {
     /// `AAPL/2026-11-23/close_out`
     id: String,
     symbol: Symbol,
-    /// `cash`, `write_off` or `exchange`
+    #[schema(value_type = enums::CloseOutKind)]
     kind: &'static str,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecimalText>)]
     cash: Option<PerShare>,
     into: Option<Symbol>,
     ratio: Option<String>,
@@ -129,11 +134,15 @@ impl NewCloseOut {
     }
 }
 
-/// What a close-out would move: portfolios, shares and cash. Nothing is changed.
-#[utoipa::path(post, path = "/api/v1/admin/close-outs/preview", tag = "admin", operation_id = "preview_close_out",
-    request_body = NewCloseOut, responses(
-    (status = 200, body = CloseOutPreviewed), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Preview a close-out.
+///
+/// Shows the portfolios, shares and cash that it would change. Nothing is changed.
+#[utoipa::path(
+    post, path = "/api/v1/admin/close-outs/preview", tag = "admin", operation_id = "adminPreviewCloseOut",
+    request_body = NewCloseOut,
+    responses((status = 200, description = "What the close-out would change", body = CloseOutPreviewed)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "not_tradable"]))),
+)]
 pub async fn preview(
     _: AdminUser,
     body: Json<NewCloseOut>,
@@ -144,12 +153,17 @@ pub async fn preview(
     Ok(HttpResponse::Ok().json(CloseOutPreviewed::from(preview)))
 }
 
-/// Close a delisted stock out: everybody's shares are given for cash, for shares of another stock, or for nothing. It is booked
-/// before the answer and cannot be taken back. A repeated request is answered with `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/api/v1/admin/close-outs", tag = "admin", operation_id = "close_out",
-    params(("Idempotency-Key" = Option<String>, Header)), request_body = NewCloseOut, responses(
-    (status = 201, body = ClosedOut), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Close out a delisted stock.
+///
+/// All holders give their shares for cash, for shares of another stock, or for nothing. It is booked before the
+/// response and cannot be undone.
+#[utoipa::path(
+    post, path = "/api/v1/admin/close-outs", tag = "admin", operation_id = "adminCloseOutStock",
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewCloseOut,
+    responses((status = 201, description = "The close-out as booked", body = ClosedOut)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "not_tradable", "idempotency_key_reused", "busy"]))),
+)]
 pub async fn close_out(
     request: HttpRequest,
     AdminUser(admin): AdminUser,

@@ -1,7 +1,7 @@
 //! Stocks that are delisted or may be, for administrators.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use chrono::NaiveDate;
 use domain::delisting::DelistingEvidence;
 use domain::{Symbol, Timestamp};
@@ -12,13 +12,17 @@ use utoipa::ToSchema;
 use super::{Items, Reader};
 use crate::AppState;
 use crate::extract::AdminUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 /// What was seen of a stock on one day.
 #[derive(Serialize, ToSchema)]
+#[schema(as = DelistingObservation)]
 pub struct Evidence {
     /// `not_listed` (a table of listings lacks it), `listed_as_delisted` (the table of former listings has it) or `not_found`
     /// (the price source does not know it)
+    #[schema(value_type = enums::DelistingEvidence)]
     kind: &'static str,
     /// The day of the table or of the session, in New York.
     seen_on: NaiveDate,
@@ -40,6 +44,7 @@ pub struct Delisting {
     symbol: Symbol,
     company_name: String,
     /// `pending` (evidence is being collected), `refused` (an administrator says that it is traded) or `delisted`
+    #[schema(value_type = enums::DelistingStatus)]
     status: &'static str,
     /// The first session without the stock.
     delisted_on: Option<NaiveDate>,
@@ -71,9 +76,11 @@ impl From<DelistingCase> for Delisting {
     }
 }
 
-/// Stocks that are delisted, and those of which something says that they are, in order of symbol.
-#[utoipa::path(get, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "delistings", responses(
-    (status = 200, body = Items<Delisting>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List stocks that are or may be delisted, by symbol.
+#[utoipa::path(
+    get, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "adminListDelistings",
+    responses((status = 200, description = "The stocks with the evidence", body = Items<Delisting>)),
+)]
 pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let cases = state.services.delisting_cases().await?;
     Ok(HttpResponse::Ok().json(Items::all(cases.into_iter().map(Delisting::from).collect())))
@@ -83,22 +90,29 @@ pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, P
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelistingDecision {
+    #[schema(value_type = Symbol)]
     symbol: String,
     /// `confirm` (it is not traded any more) or `refuse` (it is traded: evidence does not count, and a delisting is taken
     /// back)
+    #[schema(value_type = enums::DelistingResolution)]
     resolution: String,
     /// Of `confirm`: the first day without the stock, later than its last price. Left out, it is the day that evidence tells,
     /// or the one after the last price.
+    #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Is kept with the decision; up to 500 characters.
     reason: String,
 }
 
-/// Confirm or refuse that a stock is delisted. Open orders in a delisted stock are canceled before the answer.
-#[utoipa::path(post, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "resolve_delisting",
-    request_body = DelistingDecision, responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Confirm or refuse that a stock is delisted.
+///
+/// Open orders in a delisted stock are canceled before the response.
+#[utoipa::path(
+    post, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "adminResolveDelisting",
+    request_body = DelistingDecision,
+    responses((status = 204, description = "The decision is recorded")),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+)]
 pub async fn resolve(
     AdminUser(admin): AdminUser,
     body: Json<DelistingDecision>,

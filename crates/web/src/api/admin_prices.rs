@@ -1,7 +1,7 @@
 //! Prices that are not confirmed, for administrators.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::unconfirmed_prices::HeldPrice;
@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 use super::Items;
 use crate::AppState;
 use crate::extract::AdminUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 /// A price that its source tells and that is used for nothing until it is confirmed.
 #[derive(Serialize, ToSchema)]
@@ -21,7 +23,7 @@ pub struct WaitingPrice {
     as_of: Timestamp,
     /// The last accepted price, in the same shares.
     accepted_price: Price,
-    /// `large_move`, `unit_slip`, `split_not_booked` or `possible_split`
+    #[schema(value_type = enums::PriceDoubt)]
     reason: &'static str,
     /// When a price like it was first seen. Market time.
     first_seen_at: Timestamp,
@@ -45,9 +47,11 @@ impl From<HeldPrice> for WaitingPrice {
     }
 }
 
-/// Prices that are not confirmed, in order of symbol.
-#[utoipa::path(get, path = "/api/v1/admin/prices", tag = "admin", operation_id = "unconfirmed_prices", responses(
-    (status = 200, body = Items<WaitingPrice>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+/// List the prices that wait for confirmation, by symbol.
+#[utoipa::path(
+    get, path = "/api/v1/admin/prices", tag = "admin", operation_id = "adminListUnconfirmedPrices",
+    responses((status = 200, description = "The prices", body = Items<WaitingPrice>)),
+)]
 pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let waiting = state.services.unconfirmed_prices().await?;
     Ok(HttpResponse::Ok().json(Items::all(waiting.into_iter().map(WaitingPrice::from).collect())))
@@ -55,6 +59,7 @@ pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, P
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PriceConfirmation)]
 pub struct Confirmation {
     symbol: Symbol,
     /// Why the price is right, for the log.
@@ -62,16 +67,21 @@ pub struct Confirmation {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ConfirmedPrice)]
 pub struct Confirmed {
     /// The price that is the accepted one from now on; null when no price of the symbol was waiting.
     confirmed: Option<WaitingPrice>,
 }
 
-/// Confirm the waiting price of a symbol: orders, valuations and snapshots use it from now on.
-#[utoipa::path(post, path = "/api/v1/admin/prices", tag = "admin", operation_id = "confirm_price",
-    request_body = Confirmation, responses(
-    (status = 200, body = Confirmed), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Confirm the waiting price of a stock.
+///
+/// Orders, valuations and snapshots use it from now on.
+#[utoipa::path(
+    post, path = "/api/v1/admin/prices", tag = "admin", operation_id = "adminConfirmPrice",
+    request_body = Confirmation,
+    responses((status = 200, description = "The confirmed price", body = Confirmed)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol"]))),
+)]
 pub async fn confirm(
     _: AdminUser,
     body: Json<Confirmation>,

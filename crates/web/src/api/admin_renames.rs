@@ -1,7 +1,7 @@
 //! New symbols of stocks, for administrators.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use chrono::NaiveDate;
 use domain::Symbol;
 use serde::Deserialize;
@@ -11,28 +11,37 @@ use utoipa::ToSchema;
 use super::{Reader, stocks};
 use crate::AppState;
 use crate::extract::AdminUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::problem::Problem;
 
 /// A stock's new symbol.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StockRename)]
 pub struct Rename {
+    #[schema(value_type = Symbol)]
     symbol: String,
     /// The new symbol.
+    #[schema(value_type = Symbol)]
     to: String,
     /// The company's name from then on; left out, what the price source tells.
     company_name: Option<String>,
     /// The first day of the new symbol; left out, today.
+    #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Is kept with the decision; up to 500 characters.
     reason: String,
 }
 
-/// Record a stock's new symbol. Holdings, average prices and open orders stay; the old symbol leads to the stock.
-#[utoipa::path(post, path = "/api/v1/admin/renames", tag = "admin", operation_id = "rename_stock",
-    request_body = Rename, responses(
-    (status = 200, body = stocks::Stock), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Record a stock's new symbol.
+///
+/// Holdings, average prices and open orders stay. The old symbol leads to the stock.
+#[utoipa::path(
+    post, path = "/api/v1/admin/renames", tag = "admin", operation_id = "adminRenameStock",
+    request_body = Rename,
+    responses((status = 200, description = "The stock under its new symbol", body = stocks::Stock)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+)]
 pub async fn rename(
     AdminUser(admin): AdminUser,
     body: Json<Rename>,

@@ -1,6 +1,6 @@
 //! Registration, login and API tokens.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use domain::{Timestamp, TokenId, UserId};
 use secrecy::SecretString;
@@ -14,7 +14,9 @@ use super::users::User;
 use super::{Items, Reader};
 use crate::device_cookie::Client;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::openapi::enums;
+use crate::problem::Problem;
 use crate::{AppState, session};
 
 #[derive(Deserialize, ToSchema)]
@@ -32,10 +34,14 @@ pub struct NewUser {
     last_name: String,
 }
 
-/// Open an account.
-#[utoipa::path(post, path = "/api/v1/auth/register", tag = "account", request_body = NewUser, security(()), responses(
-    (status = 201, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody),
-    (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Create an account.
+#[utoipa::path(
+    post, path = "/api/v1/auth/register", tag = "account", operation_id = "registerUser",
+    request_body = NewUser,
+    security(()),
+    responses((status = 201, description = "The new user", body = User)),
+    extensions(("x-problem-codes" = json!(["taken", "password_checks_busy"]))),
+)]
 pub async fn register(body: Json<NewUser>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let NewUser { username, email, password, first_name, last_name } = body.into_inner();
     let registration = Registration { username, email, password, first_name, last_name };
@@ -52,11 +58,19 @@ pub struct Credentials {
     password: SecretString,
 }
 
-/// Log in: sets the session cookie, and a device cookie that keeps other people's guesses at the account from making this
-/// browser wait.
-#[utoipa::path(post, path = "/api/v1/auth/login", tag = "account", request_body = Credentials, security(()), responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody), (status = 429, body = ProblemBody),
-    (status = 503, body = ProblemBody)))]
+/// Log in with user name and password.
+///
+/// Sets the session cookie, and a device cookie that lets this browser log in while others guess the account's
+/// password.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "account", operation_id = "logIn",
+    request_body = Credentials,
+    security(()),
+    responses((status = 200, description = "The user who is logged in now", body = User)),
+    extensions(("x-problem-codes" = json!([
+        "bad_credentials", "session", "too_many_attempts", "password_checks_busy"
+    ]))),
+)]
 pub async fn log_in(
     request: HttpRequest,
     body: Json<Credentials>,
@@ -69,8 +83,13 @@ pub async fn log_in(
     session::log_in(&request, &state, &account, response)
 }
 
-/// Log out: ends the session.
-#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "account", responses((status = 204)))]
+/// Log out.
+///
+/// Ends the session.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", tag = "account", operation_id = "logOut",
+    responses((status = 204, description = "The session has ended")),
+)]
 pub async fn log_out(request: HttpRequest, _user: CurrentUser) -> HttpResponse {
     session::log_out(&request);
     HttpResponse::NoContent().finish()
@@ -83,6 +102,7 @@ pub struct Token {
     name: String,
     /// `trade`: everything but account security and administration; `read`: only reading; `admin`: the calls of
     /// administrators, and reading.
+    #[schema(value_type = enums::TokenScope)]
     scope: &'static str,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
@@ -108,8 +128,11 @@ pub struct NewTokenSecret {
     token: String,
 }
 
-/// API tokens, newest first.
-#[utoipa::path(get, path = "/api/v1/auth/tokens", tag = "account", responses((status = 200, body = Items<Token>)))]
+/// List your API tokens, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/auth/tokens", tag = "account", operation_id = "listTokens",
+    responses((status = 200, description = "The tokens, without their secrets", body = Items<Token>)),
+)]
 pub async fn tokens(user: CurrentUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let tokens = state.services.tokens(user.account.id).await?;
     Ok(HttpResponse::Ok().json(Items::all(tokens.into_iter().map(Token::from).collect())))
@@ -122,6 +145,7 @@ pub struct NewToken {
     name: String,
     /// `trade` (unless said otherwise), `read`, or `admin`, which takes an administrator's session and
     /// `current_password`.
+    #[schema(value_type = Option<enums::TokenScope>)]
     scope: Option<String>,
     expires_at: Option<Timestamp>,
     username: Option<String>,
@@ -132,11 +156,19 @@ pub struct NewToken {
     current_password: Option<SecretString>,
 }
 
-/// Make an API token, with a session or with name and password.
-#[utoipa::path(post, path = "/api/v1/auth/tokens", tag = "account", request_body = NewToken,
-    security((), ("session" = [])), responses(
-    (status = 201, body = NewTokenSecret), (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
-    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Create an API token.
+///
+/// Needs a session, or user name and password in the body. The secret is shown once.
+#[utoipa::path(
+    post, path = "/api/v1/auth/tokens", tag = "account", operation_id = "createToken",
+    request_body = NewToken,
+    security((), ("session" = [])),
+    responses((status = 201, description = "The new token with its secret", body = NewTokenSecret)),
+    extensions(("x-problem-codes" = json!([
+        "unauthorized", "read_only_token", "cross_origin", "admin_token", "bad_credentials", "session_required",
+        "wrong_password", "too_many_attempts", "password_checks_busy"
+    ]))),
+)]
 pub async fn create_token(
     request: HttpRequest,
     body: Json<NewToken>,
@@ -177,9 +209,13 @@ pub async fn create_token(
         .json(NewTokenSecret { info: info.into(), token }))
 }
 
-/// Revoke a token.
-#[utoipa::path(delete, path = "/api/v1/auth/tokens/{id}", tag = "account", params(("id" = String, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody)))]
+/// Revoke an API token.
+#[utoipa::path(
+    delete, path = "/api/v1/auth/tokens/{id}", tag = "account", operation_id = "revokeToken",
+    params(("id" = String, Path, format = "uuid")),
+    responses((status = 204, description = "The token is revoked")),
+    extensions(("x-problem-codes" = json!(["session_required"]))),
+)]
 pub async fn revoke_token(
     user: CurrentUser,
     id: Path<Uuid>,

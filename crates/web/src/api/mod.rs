@@ -46,7 +46,8 @@ impl<T: ToSchema> Items<T> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -1,6 +1,6 @@
 //! Placing orders, changing and canceling them, looking at them.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::money::{AveragePrice, PriceChange};
 use domain::{
@@ -13,12 +13,15 @@ use services::trading::{OrderWithFills, PlacedOrder};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::valuation::no_position;
 use super::{Items, Paging, Reader, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
+use crate::input::{Json, Query};
+use crate::openapi::enums;
 use crate::order_fields::{OrderFields, ReplaceFields};
 use crate::order_words::api as words;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 
 /// Where a fill's price is from, and what came on top.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +34,7 @@ pub struct Receipt {
     age_s: f64,
     /// `ask`, `bid`, `last` where the source gives neither; `past_close` for the close of a session that had ended;
     /// `open` or `close` for an order at an auction.
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::FillRule)]
     rule: FillRule,
     /// The quote's price by that rule.
     quoted_price: Price,
@@ -97,13 +100,13 @@ pub struct Order {
     id: OrderId,
     client_order_id: Option<String>,
     symbol: Symbol,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::Side)]
     side: Side,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::OrderType)]
     r#type: OrderType,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::TimeInForce)]
     time_in_force: TimeInForce,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::OrderClass)]
     order_class: OrderClass,
     /// Of a leg: the order it came with.
     #[schema(value_type = Option<String>, format = "uuid")]
@@ -118,11 +121,11 @@ pub struct Order {
     /// Where a stop triggers; of a trailing stop where it stands now.
     stop_price: Option<Price>,
     trail_price: Option<Price>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecimalText>)]
     trail_percent: Option<Percent>,
     /// The best price a trailing stop has seen.
     high_water_price: Option<Price>,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::OrderStatus)]
     status: OrderStatus,
     /// Why it was rejected.
     reject_reason: Option<String>,
@@ -130,6 +133,7 @@ pub struct Order {
     hold_reason: Option<String>,
     filled_quantity: Quantity,
     /// The average of its fills; null before the first.
+    #[schema(value_type = Option<DecimalText>)]
     filled_price: Option<String>,
     commission: Money,
     /// The signed effect on cash, commission included.
@@ -227,16 +231,18 @@ pub struct StopLoss {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
+    #[schema(value_type = Symbol)]
     pub symbol: String,
-    /// `buy` or `sell`
+    #[schema(value_type = enums::Side)]
     pub side: String,
     /// Shares, up to nine decimals.
     pub quantity: Option<DecimalText>,
     /// Money to spend or to raise; becomes shares at the fill's price, rounded down. Market and limit orders only.
     pub notional: Option<DecimalText>,
-    /// `market`, `limit`, `stop`, `stop_limit` or `trailing_stop`
+    #[schema(value_type = enums::OrderType)]
     pub r#type: String,
-    /// `day` (unless said otherwise), `gtc`, `ioc`, `fok`, `opg` or `cls`
+    /// `day` unless said otherwise.
+    #[schema(value_type = Option<enums::TimeInForce>)]
     pub time_in_force: Option<String>,
     /// Of limit and stop_limit: the worst price.
     pub limit_price: Option<DecimalText>,
@@ -245,7 +251,8 @@ pub struct NewOrder {
     /// Of trailing_stop: how far it stays behind the best price, per share; or `trail_percent`.
     pub trail_price: Option<DecimalText>,
     pub trail_percent: Option<DecimalText>,
-    /// `simple` (unless said otherwise), `bracket`, `oco` or `oto`
+    /// `simple` unless said otherwise.
+    #[schema(value_type = Option<enums::OrderClass>)]
     pub order_class: Option<String>,
     pub take_profit: Option<TakeProfit>,
     pub stop_loss: Option<StopLoss>,
@@ -296,6 +303,7 @@ pub struct OrderChanges {
     pub stop_price: Option<DecimalText>,
     pub trail_price: Option<DecimalText>,
     pub trail_percent: Option<DecimalText>,
+    #[schema(value_type = Option<enums::TimeInForce>)]
     pub time_in_force: Option<String>,
     pub client_order_id: Option<String>,
 }
@@ -343,11 +351,22 @@ fn created(portfolio: i64, placed: PlacedOrder) -> HttpResponse {
     response.json(Order::from(placed.order))
 }
 
-/// Place an order. A repeated one is answered with `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/orders", tag = "orders",
-    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NewOrder, responses(
-    (status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Place an order.
+///
+/// Sending the same order again with the same `client_order_id` does not place it twice: the response is the
+/// first order, with `Idempotent-Replayed: true`.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "placeOrder",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewOrder,
+    responses((status = 201, description = "The order as placed", body = Order)),
+    extensions(("x-problem-codes" = json!([
+        "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
+        "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
+        "no_fresh_price", "trail_too_wide", "busy", "no_price", "price_unconfirmed", "clock_behind",
+        "source_unavailable"
+    ]))),
+)]
 pub async fn place(
     request: HttpRequest,
     user: CurrentUser,
@@ -361,12 +380,21 @@ pub async fn place(
     Ok(created(*id, placed))
 }
 
-/// Replace an open order by another one, with what the body changes. The old one is `replaced`.
-#[utoipa::path(patch, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders",
-    params(("id" = i64, Path), ("order_id" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = OrderChanges, responses(
-    (status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Change an open order.
+///
+/// The order is replaced by a new one with the changes of the body. The status of the old one is `replaced`.
+#[utoipa::path(
+    patch, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders", operation_id = "replaceOrder",
+    params(("id" = i64, Path), ("order_id" = String, Path, format = "uuid"), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = OrderChanges,
+    responses((status = 201, description = "The order that takes its place", body = Order)),
+    extensions(("x-problem-codes" = json!([
+        "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
+        "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
+        "no_fresh_price", "trail_too_wide", "busy", "no_price", "price_unconfirmed", "clock_behind",
+        "source_unavailable", "order_not_open"
+    ]))),
+)]
 pub async fn replace(
     request: HttpRequest,
     user: CurrentUser,
@@ -388,8 +416,10 @@ pub async fn replace(
 #[into_params(parameter_in = Query)]
 pub struct PartToSell {
     /// Shares, up to nine decimals.
+    #[param(value_type = Option<DecimalText>)]
     quantity: Option<String>,
     /// Of the shares held, above 0 and at most 100, with up to four decimals; rounded down to nine decimals of a share.
+    #[param(value_type = Option<DecimalText>)]
     percentage: Option<String>,
 }
 
@@ -412,13 +442,22 @@ impl PartToSell {
     }
 }
 
-/// Close a position: sell it at the market, all of it or a part. Answers the order. The part is determined when the
-/// order is placed, so nothing is left of a position that is sold in full. Shares that open orders reserve cannot be
-/// sold: cancel these orders first.
-#[utoipa::path(delete, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios",
-    params(("id" = i64, Path), ("symbol" = String, Path), PartToSell, ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Close a position.
+///
+/// Sells it at the market, in full or in part. The part is determined when the order is placed, so nothing is
+/// left of a position that is sold in full. Shares that open orders reserve cannot be sold: cancel these orders
+/// first.
+#[utoipa::path(
+    delete, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios", operation_id = "closePosition",
+    params(("id" = i64, Path), ("symbol" = Symbol, Path), PartToSell, ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, description = "The order that sells the shares", body = Order)),
+    extensions(("x-problem-codes" = json!([
+        "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
+        "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
+        "no_fresh_price", "trail_too_wide", "busy", "no_price", "price_unconfirmed", "clock_behind",
+        "source_unavailable"
+    ]))),
+)]
 pub async fn close_position(
     request: HttpRequest,
     user: CurrentUser,
@@ -426,20 +465,28 @@ pub async fn close_position(
     part: Query<PartToSell>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let (portfolio, symbol) = path.into_inner();
+    let (portfolio, text) = path.into_inner();
     let mut name = None;
     with_key(&request, &mut name)?;
     let (user, size) = (user.account.id, part.size()?);
-    let symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    let placed = state.services.close_position(user, PortfolioId(portfolio), symbol, size, name).await?;
+    let symbol = text.parse().map_err(|_| Problem::not_found())?;
+    let placed = state.services.close_position(user, PortfolioId(portfolio), symbol, size, name).await;
+    let placed = placed.map_err(|error| match error {
+        services::Error::NotFound(services::NotFound::Position) => no_position(&text),
+        error => error.into(),
+    })?;
     Ok(created(portfolio, placed))
 }
 
-/// Cancel an open order. The other exit of a pair, and exits whose entry bought nothing, are canceled with it.
-#[utoipa::path(delete, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders",
-    params(("id" = i64, Path), ("order_id" = String, Path)), responses(
-    (status = 200, body = Order), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 503, body = ProblemBody)))]
+/// Cancel an open order.
+///
+/// The other exit of a pair is canceled with it, and so are exits whose entry bought nothing.
+#[utoipa::path(
+    delete, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders", operation_id = "cancelOrder",
+    params(("id" = i64, Path), ("order_id" = String, Path, format = "uuid")),
+    responses((status = 200, description = "The canceled order", body = Order)),
+    extensions(("x-problem-codes" = json!(["order_not_open", "busy", "portfolio_archived"]))),
+)]
 pub async fn cancel(
     user: CurrentUser,
     path: Path<(i64, Uuid)>,
@@ -452,20 +499,21 @@ pub async fn cancel(
 
 /// What an order would do at this moment, all of it filled.
 #[derive(Serialize, ToSchema)]
+#[schema(as = OrderPreview)]
 pub struct Preview {
     symbol: Symbol,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::Side)]
     side: Side,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::OrderType)]
     r#type: OrderType,
     /// What it would be at once: `filled`, or `accepted` when it waits for its price.
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::OrderStatus)]
     status: OrderStatus,
     quantity: Quantity,
     /// What the estimate is made at: the fill's price, the limit, the stop or the newest price.
     price: Price,
     /// The rule of a fill at once.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<enums::FillRule>)]
     rule: Option<FillRule>,
     /// Per share, of a fill at once.
     slippage: Option<PriceChange>,
@@ -521,10 +569,21 @@ impl From<OrderPreview> for Preview {
     }
 }
 
-/// What an order would do now. Nothing is stored.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/orders/preview", tag = "orders", params(("id" = i64, Path)),
-    request_body = NewOrder, responses(
-    (status = 200, body = Preview), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Preview an order.
+///
+/// Shows price, cost and the portfolio afterwards, as if the order were placed now. Nothing is stored.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/orders/preview", tag = "orders", operation_id = "previewOrder",
+    params(("id" = i64, Path)),
+    request_body = NewOrder,
+    responses((status = 200, description = "The effect of the order", body = Preview)),
+    extensions(("x-problem-codes" = json!([
+        "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
+        "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
+        "no_fresh_price", "trail_too_wide", "busy", "no_price", "price_unconfirmed", "clock_behind",
+        "source_unavailable"
+    ]))),
+)]
 pub async fn preview(
     user: CurrentUser,
     id: Path<i64>,
@@ -540,12 +599,16 @@ pub async fn preview(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// `open`, `closed` or `all` (unless said otherwise)
+    /// `all` unless said otherwise.
+    #[param(value_type = Option<enums::OrderFilter>)]
     status: Option<String>,
+    /// Only orders in this stock.
+    #[param(value_type = Option<Symbol>)]
     symbol: Option<String>,
     /// The one order with this `client_order_id`, or none.
     client_order_id: Option<String>,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -568,9 +631,14 @@ impl Asked {
     }
 }
 
-/// Orders, newest first. Legs are orders of their own here.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", params(("id" = i64, Path), Asked),
-    responses((status = 200, body = Items<Order>), (status = 404, body = ProblemBody)))]
+/// List orders, newest first.
+///
+/// The legs of brackets and pairs are listed as orders of their own.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "listOrders",
+    params(("id" = i64, Path), Asked),
+    responses((status = 200, description = "A page of orders", body = Items<Order>)),
+)]
 pub async fn list(
     user: CurrentUser,
     id: Path<i64>,
@@ -586,10 +654,12 @@ pub async fn list(
     }))
 }
 
-/// One order.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders",
-    params(("id" = i64, Path), ("order_id" = String, Path)), responses(
-    (status = 200, body = Order), (status = 404, body = ProblemBody)))]
+/// Get an order.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/orders/{order_id}", tag = "orders", operation_id = "getOrder",
+    params(("id" = i64, Path), ("order_id" = String, Path, format = "uuid")),
+    responses((status = 200, description = "The order", body = Order)),
+)]
 pub async fn show(
     user: CurrentUser,
     path: Path<(i64, Uuid)>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{
     Analysis, Day, DayReturn as MeasuredDay, Measure, Measures, Undefined, UndefinedReason, cumulative_twr,
@@ -18,8 +18,10 @@ use super::explanation::Explanation;
 use super::{Items, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
+use crate::input::Query;
+use crate::openapi::enums;
 use crate::performance_words;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 
 /// The portfolio at the close of a session.
 #[derive(Serialize, ToSchema)]
@@ -55,17 +57,21 @@ impl From<Stored> for Snapshot {
 #[into_params(parameter_in = Query)]
 pub struct Dates {
     /// The first day wanted.
+    #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
     /// The last day wanted.
+    #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
 }
 
 const DAY: &str = "write a day like 2026-11-20";
 
-/// The daily rows, oldest first.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/snapshots", tag = "performance",
-    params(("id" = i64, Path), Dates), responses(
-    (status = 200, body = Items<Snapshot>), (status = 404, body = ProblemBody)))]
+/// List the daily snapshots of a portfolio, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/snapshots", tag = "performance", operation_id = "listSnapshots",
+    params(("id" = i64, Path), Dates),
+    responses((status = 200, description = "The snapshots", body = Items<Snapshot>)),
+)]
 pub async fn snapshots(
     user: CurrentUser,
     id: Path<i64>,
@@ -107,13 +113,17 @@ impl Period {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PerformanceQuery {
-    /// `1W 1M 3M YTD 1Y 5Y ALL` (unless said otherwise ALL); not together with `from` and `to`.
+    /// `ALL` unless said otherwise; not together with `from` and `to`.
+    #[param(value_type = Option<enums::HistoryRange>)]
     period: Option<String>,
     /// The first day.
+    #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
     /// The last day.
+    #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
     /// The symbol of a stock or fund to compare with, such as `SPY`. Without it, `benchmark` and `what_if` are null.
+    #[param(value_type = Option<Symbol>)]
     benchmark: Option<String>,
     /// The name of a measure whose computation is returned as `explanation`, such as `twr` or `sharpe`.
     explain: Option<String>,
@@ -354,10 +364,13 @@ fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
     days.map(point).collect()
 }
 
-/// Performance of a portfolio over a window, compared with a benchmark.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/performance", tag = "performance",
-    params(("id" = i64, Path), PerformanceQuery), responses(
-    (status = 200, body = Performance), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Get the performance of a portfolio over a window, compared with a benchmark.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/performance", tag = "performance", operation_id = "getPerformance",
+    params(("id" = i64, Path), PerformanceQuery),
+    responses((status = 200, description = "One point per session, and the measures of the window", body = Performance)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
 pub async fn show(
     user: CurrentUser,
     id: Path<i64>,

@@ -1,6 +1,6 @@
 //! Portfolios and their cash.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use super::transactions::Transaction;
 use super::{Items, Paging, Reader, parse};
 use crate::AppState;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::{Json, Query};
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 #[derive(Serialize, ToSchema)]
 pub struct Portfolio {
@@ -50,16 +52,21 @@ impl From<PortfolioSummary> for Portfolio {
 #[into_params(parameter_in = Query)]
 pub struct Asked {
     /// `true` for those that were archived; `false`, the others, unless said otherwise.
+    #[param(value_type = Option<bool>, default = false)]
     archived: Option<String>,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// The user's portfolios in the order they were opened.
-#[utoipa::path(get, path = "/api/v1/portfolios", tag = "portfolios", params(Asked), responses(
-    (status = 200, body = Items<Portfolio>)))]
+/// List your portfolios, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios", tag = "portfolios", operation_id = "listPortfolios",
+    params(Asked),
+    responses((status = 200, description = "A page of portfolios", body = Items<Portfolio>)),
+)]
 pub async fn list(
     user: CurrentUser,
     asked: Query<Asked>,
@@ -93,10 +100,14 @@ fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
     reader.finish(money).map(Some)
 }
 
-/// Open a portfolio. A repeated request is answered with `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/api/v1/portfolios", tag = "portfolios",
-    params(("Idempotency-Key" = Option<String>, Header)), request_body = NewPortfolio, responses(
-    (status = 201, body = Portfolio), (status = 422, body = ProblemBody)))]
+/// Create a portfolio.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios", tag = "portfolios", operation_id = "createPortfolio",
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewPortfolio,
+    responses((status = 201, description = "The new portfolio", body = Portfolio)),
+    extensions(("x-problem-codes" = json!(["idempotency_key_reused", "too_many_portfolios"]))),
+)]
 pub async fn open(
     request: HttpRequest,
     user: CurrentUser,
@@ -112,17 +123,25 @@ pub async fn open(
 /// With what a portfolio begins anew.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PortfolioReset)]
 pub struct Reset {
     /// The installation's starting cash unless said otherwise.
     cash_balance: Option<DecimalText>,
 }
 
-/// Begin anew: the portfolio is archived with its history, its open orders are canceled, and a new one of the same
-/// name takes its place. A repeated request is answered with `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios",
-    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = Reset, responses(
-    (status = 201, body = Portfolio), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody)))]
+/// Start a portfolio again.
+///
+/// The portfolio is archived with its history, its open orders are canceled, and a new one of the same name takes
+/// its place.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", operation_id = "resetPortfolio",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Reset,
+    responses((status = 201, description = "The portfolio that takes its place", body = Portfolio)),
+    extensions(("x-problem-codes" = json!([
+        "portfolio_archived", "idempotency_key_reused", "busy", "too_many_portfolios"
+    ]))),
+)]
 pub async fn reset(
     request: HttpRequest,
     user: CurrentUser,
@@ -159,9 +178,12 @@ fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
         .json(Portfolio::from(portfolio.value))
 }
 
-/// One portfolio.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}", tag = "portfolios", params(("id" = i64, Path)), responses(
-    (status = 200, body = Portfolio), (status = 404, body = ProblemBody)))]
+/// Get a portfolio.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "getPortfolio",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The portfolio", body = Portfolio)),
+)]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let portfolio = state.services.portfolio(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
@@ -175,10 +197,14 @@ pub struct PortfolioChanges {
     description: Option<String>,
 }
 
-/// Rename or redescribe.
-#[utoipa::path(patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", params(("id" = i64, Path)),
-    request_body = PortfolioChanges, responses(
-    (status = 200, body = Portfolio), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Change the name or description of a portfolio.
+#[utoipa::path(
+    patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "updatePortfolio",
+    params(("id" = i64, Path)),
+    request_body = PortfolioChanges,
+    responses((status = 200, description = "The portfolio as changed", body = Portfolio)),
+    extensions(("x-problem-codes" = json!(["portfolio_archived"]))),
+)]
 pub async fn update(
     user: CurrentUser,
     id: Path<i64>,
@@ -191,9 +217,13 @@ pub async fn update(
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
-/// Delete the portfolio with its orders, journal and snapshots.
-#[utoipa::path(delete, path = "/api/v1/portfolios/{id}", tag = "portfolios", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody)))]
+/// Delete a portfolio with its orders, journal and snapshots.
+#[utoipa::path(
+    delete, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "deletePortfolio",
+    params(("id" = i64, Path)),
+    responses((status = 204, description = "The portfolio is deleted")),
+    extensions(("x-problem-codes" = json!(["busy"]))),
+)]
 pub async fn delete(
     user: CurrentUser,
     id: Path<i64>,
@@ -206,7 +236,7 @@ pub async fn delete(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CashMovement {
-    /// `deposit` or `withdrawal`
+    #[schema(value_type = enums::CashDirection)]
     r#type: String,
     /// More than zero.
     amount: DecimalText,
@@ -225,10 +255,16 @@ impl CashMovement {
     }
 }
 
-/// Pay cash in or out. A repeated request is answered with `Idempotent-Replayed: true`.
-#[utoipa::path(post, path = "/api/v1/portfolios/{id}/cash", tag = "portfolios",
-    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = CashMovement, responses(
-    (status = 201, body = Transaction), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Deposit or withdraw cash.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/cash", tag = "portfolios", operation_id = "moveCash",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = CashMovement,
+    responses((status = 201, description = "The booked transaction", body = Transaction)),
+    extensions(("x-problem-codes" = json!([
+        "portfolio_archived", "idempotency_key_reused", "busy", "insufficient_cash"
+    ]))),
+)]
 pub async fn move_cash(
     request: HttpRequest,
     user: CurrentUser,

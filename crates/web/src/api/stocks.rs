@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use chrono::NaiveDate;
 use domain::HistoryRange;
 use domain::calendar::exchange_date;
@@ -18,7 +18,9 @@ use super::{Items, limit};
 use crate::AppState;
 use crate::corporate_actions::Action;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Query;
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 #[derive(Serialize, ToSchema)]
 pub struct Stock {
@@ -43,6 +45,7 @@ impl From<Listing> for Stock {
 
 /// A stock with what happens to it.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StockProfile)]
 pub struct Profile {
     #[serde(flatten)]
     stock: Stock,
@@ -77,7 +80,7 @@ pub struct Quote {
     as_of: Timestamp,
     /// `simulated/sim-v2`, `alpha_vantage`, …
     source: String,
-    /// `simulated`, `realtime`, `delayed` or `end_of_day`
+    #[schema(value_type = enums::Freshness)]
     freshness: &'static str,
     /// No newer price could be had although one was due.
     stale: bool,
@@ -99,6 +102,7 @@ pub struct UnconfirmedPrice {
     first_seen_at: Timestamp,
     /// Why it is not used: `large_move` (more than 40 % from the last price), `unit_slip` (about a power of ten from it),
     /// `split_not_booked`, or `possible_split` (it may be in other shares than the last price).
+    #[schema(value_type = enums::PriceDoubt)]
     reason: &'static str,
 }
 
@@ -145,13 +149,20 @@ pub fn symbol(text: &str) -> Result<Symbol, Problem> {
 pub struct Search {
     /// The beginning of a symbol or of a word of the company's name, from one character.
     search: String,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
-/// Find stocks, best match first.
-#[utoipa::path(get, path = "/api/v1/stocks", tag = "stocks", params(Search), responses(
-    (status = 200, body = Items<Stock>), (status = 503, body = ProblemBody)))]
+/// Find stocks by symbol or company name.
+///
+/// The best match comes first.
+#[utoipa::path(
+    get, path = "/api/v1/stocks", tag = "stocks", operation_id = "searchStocks",
+    params(Search),
+    responses((status = 200, description = "The stocks found", body = Items<Stock>)),
+    extensions(("x-problem-codes" = json!(["source_unavailable"]))),
+)]
 pub async fn search(
     _: CurrentUser,
     query: Query<Search>,
@@ -161,9 +172,15 @@ pub async fn search(
     Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())))
 }
 
-/// Name, exchange and sector, and what happens to its shares. A symbol that a stock had before answers its present one.
-#[utoipa::path(get, path = "/api/v1/stocks/{symbol}", tag = "stocks", params(("symbol" = String, Path)), responses(
-    (status = 200, body = Profile), (status = 404, body = ProblemBody)))]
+/// Get a stock with its corporate actions.
+///
+/// A former symbol leads to the stock that had it.
+#[utoipa::path(
+    get, path = "/api/v1/stocks/{symbol}", tag = "stocks", operation_id = "getStock",
+    params(("symbol" = Symbol, Path)),
+    responses((status = 200, description = "The stock", body = Profile)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "source_unavailable"]))),
+)]
 pub async fn show(
     user: CurrentUser,
     path: Path<String>,
@@ -184,9 +201,15 @@ pub async fn show(
     }))
 }
 
-/// The newest price.
-#[utoipa::path(get, path = "/api/v1/stocks/{symbol}/quote", tag = "stocks", params(("symbol" = String, Path)),
-    responses((status = 200, body = Quote), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Get the newest price of a stock.
+#[utoipa::path(
+    get, path = "/api/v1/stocks/{symbol}/quote", tag = "stocks", operation_id = "getQuote",
+    params(("symbol" = Symbol, Path)),
+    responses((status = 200, description = "The quote", body = Quote)),
+    extensions(("x-problem-codes" = json!([
+        "unknown_symbol", "source_unavailable", "no_price", "price_unconfirmed"
+    ]))),
+)]
 pub async fn quote(
     user: CurrentUser,
     path: Path<String>,
@@ -202,9 +225,10 @@ pub async fn quote(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct History {
-    /// `1W 1M 3M YTD 1Y 5Y ALL`; 1Y unless said otherwise.
+    /// `1Y` unless said otherwise.
+    #[param(value_type = Option<enums::HistoryRange>)]
     range: Option<String>,
-    /// `1d`, the only one there is.
+    #[param(value_type = Option<enums::HistoryInterval>)]
     interval: Option<String>,
 }
 
@@ -247,11 +271,16 @@ pub struct PriceHistory {
     is_covered: bool,
 }
 
-/// Daily bars of finished sessions, oldest first, in the shares there are today: prices of before a split are divided
-/// by it, so that it is no fall. Dividends stay in the prices.
-#[utoipa::path(get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks",
-    params(("symbol" = String, Path), History), responses(
-    (status = 200, body = PriceHistory), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Get daily prices of a stock, oldest first.
+///
+/// Bars of finished sessions in today's shares: prices before a split are divided by it. Dividends are not taken
+/// out.
+#[utoipa::path(
+    get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks", operation_id = "getPriceHistory",
+    params(("symbol" = Symbol, Path), History),
+    responses((status = 200, description = "The bars of the range", body = PriceHistory)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "source_unavailable", "no_price"]))),
+)]
 pub async fn history(
     user: CurrentUser,
     path: Path<String>,

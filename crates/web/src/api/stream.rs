@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::http::header::{self, HeaderName};
-use actix_web::web::{Bytes, Data, Query};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use domain::{PortfolioId, Symbol, Timestamp};
 use futures::Stream;
@@ -23,7 +23,8 @@ use super::valuation::Valuation;
 use crate::AppState;
 use crate::extract::CurrentUser;
 use crate::headers::AskedHead;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Query;
+use crate::problem::Problem;
 
 /// How long a browser waits before it comes back.
 const RETRY: &[u8] = b"retry: 2000\n\n";
@@ -61,6 +62,7 @@ pub struct ValuationEvent<'a> {
 
 /// `heartbeat`: the stream lives. `reset`: something was missed, load anew what you show.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StreamSign)]
 pub struct Sign {
     /// Market time.
     at: Timestamp,
@@ -195,13 +197,12 @@ fn list<T>(
 /// than once. `order`, `heartbeat` and `reset` carry an `id`: who comes back with `Last-Event-ID` is told the orders that
 /// have changed since, or gets a `reset` when it was more than an hour ago or are too many. A heartbeat comes every 15
 /// seconds. The stream ends with its session or token, with the account, and when the server stops: come back then.
-#[utoipa::path(get, path = "/api/v1/stream", tag = "stream",
+#[utoipa::path(
+    get, path = "/api/v1/stream", tag = "stream", operation_id = "streamEvents",
     params(Following, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` of a stream before.")),
-    responses(
-    (status = 200, body = StreamEvent, content_type = "text/event-stream"),
-    (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
-    (status = 429, body = ProblemBody, description = "As many streams of the user are open as there can be."),
-    (status = 503, body = ProblemBody, description = "As many streams are open as the server takes.")))]
+    responses((status = 200, description = "Events, each with a kind and a JSON object", body = StreamEvent, content_type = "text/event-stream")),
+    extensions(("x-problem-codes" = json!(["not_found", "too_many_streams", "streams_full", "unknown_symbol"]))),
+)]
 pub async fn follow(
     request: HttpRequest,
     user: CurrentUser,

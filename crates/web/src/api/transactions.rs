@@ -2,13 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::journal::BookedTerms;
 use domain::{
-    Money, OrderId, PerShare, PortfolioId, Price, Quantity, Side, Symbol, Timestamp, TransactionId,
-    TransactionType, UserId,
+    DecimalText, Money, OrderId, PerShare, PortfolioId, Price, Quantity, Side, Symbol, Timestamp,
+    TransactionId, TransactionType, UserId,
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
@@ -20,7 +20,9 @@ use super::{Items, limit, parse};
 use crate::AppState;
 use crate::corporate_actions::sentence;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Query;
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 /// A line of the journal.
 #[derive(Serialize, ToSchema)]
@@ -29,9 +31,10 @@ pub struct Transaction {
     #[schema(value_type = Option<String>, format = "uuid")]
     order_id: Option<OrderId>,
     symbol: Option<Symbol>,
-    #[schema(value_type = String)]
+    #[schema(value_type = enums::TransactionType)]
     transaction_type: TransactionType,
-    /// `buy` or `sell` of a trade.
+    /// Of a trade.
+    #[schema(value_type = Option<enums::Side>)]
     side: Option<&'static str>,
     /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for, of a close-out those given.
     quantity: Option<Quantity>,
@@ -47,7 +50,7 @@ pub struct Transaction {
     /// Of a split; of an exchange the shares given.
     quantity_before: Option<Quantity>,
     /// Of a dividend, US dollars; of a close-out the cash for each share given.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DecimalText>)]
     per_share: Option<PerShare>,
     /// Of dividends, splits and close-outs: when they took effect.
     effective_at: Option<Timestamp>,
@@ -98,14 +101,19 @@ impl From<NamedEntry> for Transaction {
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
     /// Only this stock's.
+    #[param(value_type = Option<Symbol>)]
     pub symbol: Option<String>,
-    /// `deposit`, `withdrawal`, `buy`, `sell`, `dividend`, `split`, `fee`, `reversal`, `close_out` or `exchange`
+    /// Only this type.
+    #[param(value_type = Option<enums::TransactionType>)]
     pub r#type: Option<String>,
     /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
+    #[param(value_type = Option<enums::DayOrInstant>)]
     pub from: Option<String>,
     /// The last day or instant wanted.
+    #[param(value_type = Option<enums::DayOrInstant>)]
     pub to: Option<String>,
-    /// How many items, 1 to 200; 50 unless said otherwise.
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<String>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -178,10 +186,12 @@ pub fn cursor_text((at, id): Cursor) -> String {
     format!("{}-{id}", at.utc().timestamp_micros())
 }
 
-/// The journal, newest first.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/transactions", tag = "portfolios",
-    params(("id" = i64, Path), Wanted), responses(
-    (status = 200, body = Items<Transaction>), (status = 404, body = ProblemBody)))]
+/// List the transactions of a portfolio, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/transactions", tag = "portfolios", operation_id = "listTransactions",
+    params(("id" = i64, Path), Wanted),
+    responses((status = 200, description = "A page of transactions", body = Items<Transaction>)),
+)]
 pub async fn list(
     user: CurrentUser,
     id: Path<i64>,
@@ -196,10 +206,12 @@ pub async fn list(
     }))
 }
 
-/// The whole journal that the filter leaves, newest first, as a table for spreadsheets.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/transactions.csv", tag = "portfolios",
-    params(("id" = i64, Path), Wanted), responses(
-    (status = 200, content_type = "text/csv"), (status = 404, body = ProblemBody)))]
+/// Export all transactions that match the filter as CSV, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/transactions.csv", tag = "portfolios", operation_id = "exportTransactions",
+    params(("id" = i64, Path), Wanted),
+    responses((status = 200, description = "The transactions as a table", content_type = "text/csv")),
+)]
 pub async fn csv(
     user: CurrentUser,
     id: Path<i64>,

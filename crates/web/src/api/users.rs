@@ -1,7 +1,7 @@
 //! One's own account.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, Result};
 use domain::Timestamp;
 use secrecy::SecretString;
@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use crate::device_cookie::Client;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::problem::Problem;
 use crate::{AppState, session};
 
 #[derive(Serialize, ToSchema)]
@@ -39,9 +40,11 @@ impl From<Account> for User {
     }
 }
 
-/// The account.
-#[utoipa::path(get, path = "/api/v1/users/me", tag = "account", responses(
-    (status = 200, body = User), (status = 401, body = ProblemBody)))]
+/// Get your account.
+#[utoipa::path(
+    get, path = "/api/v1/users/me", tag = "account", operation_id = "getMe",
+    responses((status = 200, description = "Your account", body = User)),
+)]
 pub async fn me(user: CurrentUser) -> HttpResponse {
     HttpResponse::Ok().json(User::from(Account::clone(&user.account)))
 }
@@ -56,9 +59,15 @@ pub struct UserChanges {
     last_name: Option<String>,
 }
 
-/// Change name or address.
-#[utoipa::path(patch, path = "/api/v1/users/me", tag = "account", request_body = UserChanges, responses(
-    (status = 200, body = User), (status = 409, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Change your name or e-mail address.
+///
+/// User name and address can only be changed in a session.
+#[utoipa::path(
+    patch, path = "/api/v1/users/me", tag = "account", operation_id = "updateMe",
+    request_body = UserChanges,
+    responses((status = 200, description = "Your account as changed", body = User)),
+    extensions(("x-problem-codes" = json!(["session_required", "taken"]))),
+)]
 pub async fn update(
     user: CurrentUser,
     body: Json<UserChanges>,
@@ -81,10 +90,17 @@ pub struct AccountDeletion {
     current_password: SecretString,
 }
 
-/// Delete the account with everything in it. Only for a logged-in browser session, and with the password.
-#[utoipa::path(delete, path = "/api/v1/users/me", tag = "account", request_body = AccountDeletion, responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 409, body = ProblemBody),
-    (status = 422, body = ProblemBody), (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Delete your account with all its data.
+///
+/// Needs a session and the password.
+#[utoipa::path(
+    delete, path = "/api/v1/users/me", tag = "account", operation_id = "deleteMe",
+    request_body = AccountDeletion,
+    responses((status = 204, description = "Your account is deleted")),
+    extensions(("x-problem-codes" = json!([
+        "session_required", "wrong_password", "too_many_attempts", "password_checks_busy", "last_admin"
+    ]))),
+)]
 pub async fn delete(
     request: HttpRequest,
     user: CurrentUser,
@@ -109,10 +125,17 @@ pub struct PasswordChange {
     new_password: SecretString,
 }
 
-/// Change the password. Ends all other sessions and all tokens.
-#[utoipa::path(post, path = "/api/v1/users/me/password", tag = "account", request_body = PasswordChange, responses(
-    (status = 204), (status = 403, body = ProblemBody), (status = 422, body = ProblemBody),
-    (status = 429, body = ProblemBody), (status = 503, body = ProblemBody)))]
+/// Change your password.
+///
+/// Ends all other sessions and all tokens.
+#[utoipa::path(
+    post, path = "/api/v1/users/me/password", tag = "account", operation_id = "changePassword",
+    request_body = PasswordChange,
+    responses((status = 204, description = "The password is changed")),
+    extensions(("x-problem-codes" = json!([
+        "session_required", "wrong_password", "too_many_attempts", "password_checks_busy", "session"
+    ]))),
+)]
 pub async fn change_password(
     request: HttpRequest,
     user: CurrentUser,

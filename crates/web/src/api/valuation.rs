@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use super::Items;
 use crate::AppState;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::openapi::enums;
+use crate::problem::Problem;
 
 /// A holding at the newest price.
 #[derive(Serialize, ToSchema)]
@@ -110,17 +111,27 @@ impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
     }
 }
 
-/// Value, cash, gains and positions at the newest prices.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/valuation", tag = "portfolios", params(("id" = i64, Path)),
-    responses((status = 200, body = Valuation), (status = 404, body = ProblemBody)))]
+/// Get the value of a portfolio at the newest prices.
+///
+/// Cash, gains and positions.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/valuation", tag = "portfolios", operation_id = "getValuation",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The valuation", body = Valuation)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let valued = state.services.valuation(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Valuation::from(&valued)))
 }
 
-/// What is held.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/positions", tag = "portfolios", params(("id" = i64, Path)),
-    responses((status = 200, body = Items<Position>), (status = 404, body = ProblemBody)))]
+/// List the positions of a portfolio, largest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/positions", tag = "portfolios", operation_id = "listPositions",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The positions", body = Items<Position>)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
 pub async fn positions(
     user: CurrentUser,
     id: Path<i64>,
@@ -130,10 +141,21 @@ pub async fn positions(
     Ok(HttpResponse::Ok().json(Items::all(positions_of(&valued.valuation))))
 }
 
-/// What is held of one stock.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios",
-    params(("id" = i64, Path), ("symbol" = String, Path)), responses(
-    (status = 200, body = Position), (status = 404, body = ProblemBody)))]
+/// Nothing is held of the stock; an address that names none is answered alike.
+pub fn no_position(symbol: &str) -> Problem {
+    match symbol.parse::<Symbol>() {
+        Ok(symbol) => Problem::not_found().with_detail(format!("The portfolio has no position in {symbol}.")),
+        Err(_) => Problem::not_found(),
+    }
+}
+
+/// Get the position in a stock.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios", operation_id = "getPosition",
+    params(("id" = i64, Path), ("symbol" = Symbol, Path)),
+    responses((status = 200, description = "The position", body = Position)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
 pub async fn position(
     user: CurrentUser,
     path: Path<(i64, String)>,
@@ -153,7 +175,8 @@ pub async fn position(
             Err(_) => None,
         },
     };
-    let position = held.map(|holding| Position::of(holding, &valuation)).ok_or_else(Problem::not_found)?;
+    let position =
+        held.map(|holding| Position::of(holding, &valuation)).ok_or_else(|| no_position(&symbol))?;
     Ok(HttpResponse::Ok().json(position))
 }
 
@@ -191,6 +214,7 @@ pub struct Concentration {
     herfindahl: f64,
     effective_positions: f64,
     /// `broad` below 0.10, `moderate` up to 0.18, else `concentrated`.
+    #[schema(value_type = enums::ConcentrationLevel)]
     level: &'static str,
     top_1: f64,
     top_5: f64,
@@ -229,9 +253,13 @@ impl From<Made> for Composition {
     }
 }
 
-/// Weights by stock and by sector.
-#[utoipa::path(get, path = "/api/v1/portfolios/{id}/composition", tag = "portfolios", params(("id" = i64, Path)),
-    responses((status = 200, body = Composition), (status = 404, body = ProblemBody)))]
+/// Get the weights of a portfolio by stock and by sector.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/composition", tag = "portfolios", operation_id = "getComposition",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The weights", body = Composition)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
 pub async fn composition(
     user: CurrentUser,
     id: Path<i64>,

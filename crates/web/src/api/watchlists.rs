@@ -1,7 +1,7 @@
 //! Watchlists with live quotes.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Path};
 use domain::{Symbol, Timestamp, WatchlistId};
 use serde::{Deserialize, Serialize};
 use services::watchlists::WatchedList;
@@ -11,7 +11,8 @@ use super::Items;
 use super::stocks::{Quote, symbol};
 use crate::AppState;
 use crate::extract::CurrentUser;
-use crate::problem::{Problem, ProblemBody};
+use crate::input::Json;
+use crate::problem::Problem;
 
 #[derive(Serialize, ToSchema)]
 pub struct Watchlist {
@@ -46,8 +47,11 @@ impl From<WatchedList> for Watchlist {
     }
 }
 
-/// All lists of the user.
-#[utoipa::path(get, path = "/api/v1/watchlists", tag = "watchlists", responses((status = 200, body = Items<Watchlist>)))]
+/// List your watchlists with quotes.
+#[utoipa::path(
+    get, path = "/api/v1/watchlists", tag = "watchlists", operation_id = "listWatchlists",
+    responses((status = 200, description = "The watchlists", body = Items<Watchlist>)),
+)]
 pub async fn list(user: CurrentUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let lists = state.services.watchlists(user.account.id).await?;
     Ok(HttpResponse::Ok().json(Items::all(lists.into_iter().map(Watchlist::from).collect())))
@@ -59,9 +63,12 @@ pub struct WatchlistName {
     name: String,
 }
 
-/// Make a list.
-#[utoipa::path(post, path = "/api/v1/watchlists", tag = "watchlists", request_body = WatchlistName, responses(
-    (status = 201, body = Watchlist), (status = 422, body = ProblemBody)))]
+/// Create a watchlist.
+#[utoipa::path(
+    post, path = "/api/v1/watchlists", tag = "watchlists", operation_id = "createWatchlist",
+    request_body = WatchlistName,
+    responses((status = 201, description = "The new watchlist", body = Watchlist)),
+)]
 pub async fn create(
     user: CurrentUser,
     body: Json<WatchlistName>,
@@ -73,18 +80,24 @@ pub async fn create(
         .json(Watchlist::from(list)))
 }
 
-/// One list.
-#[utoipa::path(get, path = "/api/v1/watchlists/{id}", tag = "watchlists", params(("id" = i64, Path)), responses(
-    (status = 200, body = Watchlist), (status = 404, body = ProblemBody)))]
+/// Get a watchlist with quotes.
+#[utoipa::path(
+    get, path = "/api/v1/watchlists/{id}", tag = "watchlists", operation_id = "getWatchlist",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The watchlist", body = Watchlist)),
+)]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let list = state.services.watchlist(user.account.id, WatchlistId(*id)).await?;
     Ok(HttpResponse::Ok().json(Watchlist::from(list)))
 }
 
-/// Rename a list.
-#[utoipa::path(patch, path = "/api/v1/watchlists/{id}", tag = "watchlists", params(("id" = i64, Path)),
-    request_body = WatchlistName, responses(
-    (status = 200, body = Watchlist), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Rename a watchlist.
+#[utoipa::path(
+    patch, path = "/api/v1/watchlists/{id}", tag = "watchlists", operation_id = "renameWatchlist",
+    params(("id" = i64, Path)),
+    request_body = WatchlistName,
+    responses((status = 200, description = "The watchlist as changed", body = Watchlist)),
+)]
 pub async fn rename(
     user: CurrentUser,
     id: Path<i64>,
@@ -95,9 +108,12 @@ pub async fn rename(
     Ok(HttpResponse::Ok().json(Watchlist::from(list)))
 }
 
-/// Delete a list.
-#[utoipa::path(delete, path = "/api/v1/watchlists/{id}", tag = "watchlists", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody)))]
+/// Delete a watchlist.
+#[utoipa::path(
+    delete, path = "/api/v1/watchlists/{id}", tag = "watchlists", operation_id = "deleteWatchlist",
+    params(("id" = i64, Path)),
+    responses((status = 204, description = "The watchlist is deleted")),
+)]
 pub async fn delete(
     user: CurrentUser,
     id: Path<i64>,
@@ -107,10 +123,15 @@ pub async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Put a stock on the list. One that is there already stays where it is.
-#[utoipa::path(put, path = "/api/v1/watchlists/{id}/items/{symbol}", tag = "watchlists",
-    params(("id" = i64, Path), ("symbol" = String, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+/// Add a stock to a watchlist.
+///
+/// A stock that is on the list already keeps its place.
+#[utoipa::path(
+    put, path = "/api/v1/watchlists/{id}/items/{symbol}", tag = "watchlists", operation_id = "addToWatchlist",
+    params(("id" = i64, Path), ("symbol" = Symbol, Path)),
+    responses((status = 204, description = "The stock is on the list")),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "source_unavailable"]))),
+)]
 pub async fn add(
     user: CurrentUser,
     path: Path<(i64, String)>,
@@ -121,10 +142,12 @@ pub async fn add(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Take a stock off the list.
-#[utoipa::path(delete, path = "/api/v1/watchlists/{id}/items/{symbol}", tag = "watchlists",
-    params(("id" = i64, Path), ("symbol" = String, Path)), responses(
-    (status = 204), (status = 404, body = ProblemBody)))]
+/// Remove a stock from a watchlist.
+#[utoipa::path(
+    delete, path = "/api/v1/watchlists/{id}/items/{symbol}", tag = "watchlists", operation_id = "removeFromWatchlist",
+    params(("id" = i64, Path), ("symbol" = Symbol, Path)),
+    responses((status = 204, description = "The stock is not on the list")),
+)]
 pub async fn remove(
     user: CurrentUser,
     path: Path<(i64, String)>,

@@ -50,27 +50,33 @@ async fn all_that_is_wrong_with_an_account_is_told_at_once() {
       "errors": [
         {
           "field": "username",
-          "message": "use 3 to 32 characters"
+          "message": "use 3 to 32 characters",
+          "pointer": "/username"
         },
         {
           "field": "username",
-          "message": "use letters, digits, dots, hyphens and underscores"
+          "message": "use letters, digits, dots, hyphens and underscores",
+          "pointer": "/username"
         },
         {
           "field": "email",
-          "message": "write an e-mail address like sam@example.org"
+          "message": "write an e-mail address like sam@example.org",
+          "pointer": "/email"
         },
         {
           "field": "first_name",
-          "message": "use 80 characters at most, on one line"
+          "message": "use 80 characters at most, on one line",
+          "pointer": "/first_name"
         },
         {
           "field": "last_name",
-          "message": "use 80 characters at most, on one line"
+          "message": "use 80 characters at most, on one line",
+          "pointer": "/last_name"
         },
         {
           "field": "password",
-          "message": "use 8 characters or more"
+          "message": "use 8 characters or more",
+          "pointer": "/password"
         }
       ],
       "status": 422,
@@ -102,11 +108,13 @@ async fn a_name_and_an_address_belong_to_one_person_in_any_case() {
       "errors": [
         {
           "field": "username",
-          "message": "somebody has that name already"
+          "message": "somebody has that name already",
+          "pointer": "/username"
         },
         {
           "field": "email",
-          "message": "somebody has that address already"
+          "message": "somebody has that address already",
+          "pointer": "/email"
         }
       ],
       "status": 409,
@@ -121,7 +129,7 @@ async fn nobody_registers_as_administrator() {
     let app = TestApp::spawn().await;
     let account =
         json!({"username": "mara", "email": "m@example.org", "password": PASSWORD, "is_admin": true});
-    app.anonymous().post(REGISTER, account).await.is_about("body");
+    app.anonymous().post(REGISTER, account).await.is_about("is_admin");
 }
 
 #[tokio::test]
@@ -155,8 +163,12 @@ async fn a_profile_keeps_to_the_rules_of_registration() {
     browser.patch(ME, json!({"email": "SAM@example.org"})).await.is_refused(409, "taken");
     browser.patch(ME, json!({"username": "m"})).await.is_about("username");
     browser.patch(ME, json!({"email": ""})).await.is_about("email");
-    for change in [json!({"id": 7}), json!({"is_admin": true}), json!({"password": "new password"})] {
-        browser.patch(ME, change).await.is_about("body");
+    for (change, field) in [
+        (json!({"id": 7}), "id"),
+        (json!({"is_admin": true}), "is_admin"),
+        (json!({"password": "new password"}), "password"),
+    ] {
+        browser.patch(ME, change).await.is_about(field);
     }
     assert_eq!(browser.get(ME).await.is(200).json()["username"], "mara");
 }
@@ -194,7 +206,7 @@ async fn a_new_password_needs_the_current_one_and_keeps_the_rules() {
     "#);
     let short = json!({"current_password": PASSWORD, "new_password": "short"});
     browser.post(path, short).await.is_about("new_password");
-    browser.post(path, json!({"new_password": "another fence entirely"})).await.is_about("body");
+    browser.post(path, json!({"new_password": "another fence entirely"})).await.is_about("current_password");
     app.log_in("mara").await;
 }
 
@@ -205,7 +217,7 @@ async fn an_account_goes_with_everything_in_it() {
     let portfolio = program.open("1000.00").await;
     program.buy(portfolio, "AAPL", "1").await.is(201);
     let (here, elsewhere) = (app.log_in("mara").await, app.log_in("mara").await);
-    here.tell(Method::DELETE, ME, "application/json", "{}".into()).await.is_about("body");
+    here.tell(Method::DELETE, ME, "application/json", "{}".into()).await.is_about("current_password");
     here.delete_account("not the password").await.is_refused(403, "wrong_password");
     here.get(ME).await.is(200);
     here.delete_account(PASSWORD).await.is(204);

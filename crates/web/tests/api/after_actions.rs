@@ -32,7 +32,8 @@ async fn show(browser: &Caller, portfolio: i64) -> Vec<(String, String)> {
     let mut shown = Vec::new();
     for address in addresses {
         let answer = browser.get(&address).await;
-        shown.push((address, format!("{} {}", answer.status, in_order(&answer.text()))));
+        let text = answer.text().replace(answer.header("x-request-id").unwrap_or_default(), "");
+        shown.push((address, format!("{} {}", answer.status, in_order(&text))));
     }
     let stream = format!("/api/v1/stream?portfolio={portfolio}");
     let exists = browser.get(&format!("/api/v1{own}")).await.status == 200;

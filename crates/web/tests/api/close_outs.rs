@@ -11,7 +11,7 @@ use super::harness::{Caller, Person, TestApp, csrf_token};
 const CLOSE_OUTS: &str = "/api/v1/admin/close-outs";
 
 /// Mara holds 10 AAPL, which are delisted on Monday, and 1 MSFT.
-async fn delisted() -> (TestApp, Person, i64, Caller) {
+pub async fn delisted() -> (TestApp, Person, i64, Caller) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
     let mara = app.register("mara").await;

@@ -59,7 +59,7 @@ async fn what_is_no_plain_decimal_is_refused() {
         assert_eq!(fields, ["quantity: must be between 0.000000001 and 1000000000"], "{quantity}");
     }
     for quantity in ["true", "[]", "{}"] {
-        mara.post_text(&path, &order(quantity)).await.is_about("body");
+        mara.post_text(&path, &order(quantity)).await.is_about("quantity");
     }
     // These are no JSON.
     for quantity in ["NaN", "Infinity", "+1", ".5", "01", "1_000", "0x10"] {

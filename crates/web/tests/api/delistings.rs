@@ -11,7 +11,7 @@ use super::harness::{Person, TestApp, trade, with};
 const DELISTINGS: &str = "/api/v1/admin/delistings";
 
 /// Mara holds 10 AAPL and wants to sell 4. On Monday the source does not know AAPL any more.
-async fn unknown_on_monday() -> (TestApp, Person, i64, Value) {
+pub async fn unknown_on_monday() -> (TestApp, Person, i64, Value) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
     let mara = app.register("mara").await;

@@ -23,6 +23,8 @@ use services::{Clock, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
 use web::{ConnectionLimits, WebConfig};
 
+use crate::contract;
+
 /// Everybody's.
 pub const PASSWORD: &str = "a fence around the yard";
 
@@ -544,6 +546,7 @@ impl Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.unwrap().to_vec();
+        contract::check(method.as_str(), path, status, &headers, &body);
         Self { status, headers, body, question: format!("{method} {path}") }
     }
 
@@ -564,7 +567,9 @@ impl Answer {
         let question = &self.question;
         assert_eq!(self.status, status, "{question}: {}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{question}");
-        let problem = self.json();
+        let mut problem = self.json();
+        let request_id = problem.0.as_object_mut().unwrap().remove("request_id");
+        assert_eq!(request_id.as_ref().and_then(Value::as_str), self.header("x-request-id"), "{question}");
         assert_eq!(problem["code"], code, "{question}: {}", *problem);
         assert_eq!(problem["status"].as_u64(), Some(u64::from(status)), "{question}");
         assert_eq!(problem["type"], format!("urn:stockyard:problem:{code}"), "{question}");

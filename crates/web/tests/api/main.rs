@@ -1,6 +1,7 @@
 //! The HTTP interface from outside: a real server on a fresh database, asked as programs and browsers ask it.
 #![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+mod contract;
 mod harness;
 
 mod accounts;
@@ -14,10 +15,12 @@ mod cors;
 mod decimals;
 mod delistings;
 mod description;
+mod examples;
 mod health;
 mod idempotency;
 mod logins;
 mod metrics;
+mod misfits;
 mod odd_input;
 mod operations;
 mod order_groups;

@@ -193,9 +193,12 @@ async fn what_does_not_belong_together_is_refused_at_its_field() {
         ("stop_loss", of("sell", class("oco", json!({"type": "limit", "limit_price": "160"})))),
         ("take_profit", of("buy", with(bracket(), json!({"take_profit": {"limit_price": "dear"}})))),
         ("stop_loss", of("buy", with(bracket(), json!({"stop_loss": {"stop_price": "0"}})))),
-        ("body", of("buy", with(bracket(), json!({"take_profit": {"stop_price": "170"}})))),
-        ("body", of("buy", with(bracket(), json!({"stop_loss": {"limit_price": "139"}})))),
-        ("body", of("buy", with(bracket(), json!({"take_profit": {"limit_price": "170", "note": "x"}})))),
+        (
+            "stop_price",
+            of("buy", with(bracket(), json!({"take_profit": {"limit_price": "170", "stop_price": "170"}}))),
+        ),
+        ("stop_price", of("buy", with(bracket(), json!({"stop_loss": {"limit_price": "139"}})))),
+        ("note", of("buy", with(bracket(), json!({"take_profit": {"limit_price": "170", "note": "x"}})))),
     ] {
         mara.order(portfolio, order.clone()).await.is_about(field);
         mara.preview(portfolio, order).await.is_about(field);

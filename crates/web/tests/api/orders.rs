@@ -414,23 +414,28 @@ async fn all_that_is_wrong_with_an_order_is_told_at_once() {
       "errors": [
         {
           "field": "symbol",
-          "message": "a symbol has 1 to 12 letters, digits, dots or hyphens, like AAPL or BRK.B"
+          "message": "a symbol has 1 to 12 letters, digits, dots or hyphens, like AAPL or BRK.B",
+          "pointer": "/symbol"
         },
         {
           "field": "side",
-          "message": "must be buy or sell"
+          "message": "must be buy or sell",
+          "pointer": "/side"
         },
         {
           "field": "time_in_force",
-          "message": "must be day or gtc or ioc or fok or opg or cls"
+          "message": "must be day or gtc or ioc or fok or opg or cls",
+          "pointer": "/time_in_force"
         },
         {
           "field": "quantity",
-          "message": "write a plain decimal like 1250.50, without thousands separators or exponents"
+          "message": "write a plain decimal like 1250.50, without thousands separators or exponents",
+          "pointer": "/quantity"
         },
         {
           "field": "limit_price",
-          "message": "enter a limit price"
+          "message": "enter a limit price",
+          "pointer": "/limit_price"
         }
       ],
       "status": 422,
@@ -463,9 +468,9 @@ async fn what_an_order_may_not_be_like() {
         ("client_order_id", with(json!({"client_order_id": "x".repeat(65)}))),
         ("client_order_id", with(json!({"client_order_id": "two words"}))),
         ("client_order_id", with(json!({"client_order_id": "größe"}))),
-        ("body", with(json!({"limit": "150"}))),
-        ("body", with(json!({"quantity": ["1"]}))),
-        ("body", json!({"symbol": "AAPL", "side": "buy", "quantity": "1"})),
+        ("limit", with(json!({"limit": "150"}))),
+        ("quantity", with(json!({"quantity": ["1"]}))),
+        ("type", json!({"symbol": "AAPL", "side": "buy", "quantity": "1"})),
         ("body", json!([])),
     ] {
         mara.order(portfolio, order.clone()).await.is_about(field);
@@ -488,7 +493,7 @@ async fn orders_are_listed_newest_first_page_by_page() {
     assert_eq!(mara.pages(&path, 2).await, [&placed[..2], &placed[2..4], &placed[4..]]);
     assert_eq!(mara.get(&path).await.items(), placed);
     mara.get(&format!("{path}?cursor=5")).await.is_about("cursor");
-    mara.get(&format!("{path}?side=buy")).await.is_about("query");
+    mara.get(&format!("{path}?side=buy")).await.is_about("side");
 }
 
 #[tokio::test]
@@ -591,8 +596,9 @@ async fn a_preview_is_refused_as_the_order_would_be() {
     let portfolio = mara.open("1000.00").await;
     let path = format!("/api/v1/portfolios/{portfolio}/orders/preview");
     let refused = mara.post(&path, trade("buy", "AAPL", "10")).await;
-    refused.is_refused(422, "insufficient_buying_power");
-    assert_eq!(refused.text(), mara.buy(portfolio, "AAPL", "10").await.text());
+    let refused = refused.is_refused(422, "insufficient_buying_power");
+    let order = mara.buy(portfolio, "AAPL", "10").await;
+    assert_eq!(refused.0, order.is_refused(422, "insufficient_buying_power").0);
     mara.post(&path, trade("sell", "AAPL", "1")).await.is_refused(422, "insufficient_shares");
     mara.post(&path, trade("buy", "NOPE", "1")).await.is_refused(404, "unknown_symbol");
 }
@@ -633,7 +639,8 @@ async fn a_position_is_closed_in_one_call() {
     assert_eq!(*mara.get(all.header("location").unwrap()).await.is(200).json(), *all.json());
     let again = keyed.delete(&position).await.is(201);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
-    mara.delete(&position).await.is(404);
+    let problem = mara.delete(&position).await.is_refused(404, "not_found");
+    assert_eq!(problem["detail"], "The portfolio has no position in AAPL.");
     mara.delete(&format!("/api/v1/portfolios/{portfolio}/positions/!")).await.is(404);
     assert_eq!(mara.cash(portfolio).await, "100000.00");
 }

@@ -89,7 +89,7 @@ async fn snapshots_are_those_of_the_days_asked_for() {
     }
     mara.get(&format!("{own}/snapshots?from=friday")).await.is_about("from");
     mara.get(&format!("{own}/snapshots?to=2026-11-31")).await.is_about("to");
-    mara.get(&format!("{own}/snapshots?limit=5")).await.is_about("query");
+    mara.get(&format!("{own}/snapshots?limit=5")).await.is_about("limit");
 }
 
 /// The measures that every window has, without those of risk and of the calendar.
@@ -187,7 +187,7 @@ async fn a_period_has_a_name_or_dates() {
         ("to", "to=2026-13-01"),
         ("from", "from=2026-11-21&to=2026-11-20"),
         ("from", "from=2026-11-23"),
-        ("query", "range=1W"),
+        ("range", "range=1W"),
     ] {
         mara.get(&format!("{own}/performance?{query}")).await.is_about(field);
     }

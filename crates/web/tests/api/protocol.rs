@@ -24,9 +24,7 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
             .replace("{order_id}", "00000000-0000-0000-0000-000000000000")
             .replace("{symbol}", "AAPL");
         for (method, operation) in item.as_object().unwrap() {
-            let schemes = operation["security"].as_array().into_iter().flatten();
-            let is_public =
-                schemes.clone().any(|scheme| scheme.as_object().is_some_and(serde_json::Map::is_empty));
+            let is_public = operation["security"].as_array().is_some_and(Vec::is_empty);
             operations.push((method.to_uppercase().parse().unwrap(), path.clone(), !is_public));
         }
     }
@@ -106,7 +104,7 @@ async fn other_methods_are_refused_with_those_there_are() {
         }
     }
     let answer = mara.put(PORTFOLIOS).await;
-    assert_json_snapshot!(answer.json(), @r#"
+    assert_json_snapshot!(answer.is_refused(405, "method_not_allowed"), @r#"
     {
       "code": "method_not_allowed",
       "detail": "See `Allow` for the methods of this address.",
@@ -137,7 +135,7 @@ async fn an_unknown_address_is_a_problem_document() {
             caller.get(path).await.is_refused(404, "not_found");
         }
     }
-    assert_json_snapshot!(mara.get("/api/v1/nothing").await.json(), @r#"
+    assert_json_snapshot!(mara.get("/api/v1/nothing").await.is_refused(404, "not_found"), @r#"
     {
       "code": "not_found",
       "detail": "There is nothing at this address, or it is not yours.",
@@ -160,7 +158,7 @@ async fn a_body_that_is_no_json_cannot_be_read() {
     assert_json_snapshot!(broken.is_refused(400, "malformed_json"), @r#"
     {
       "code": "malformed_json",
-      "detail": "The body is no JSON: trailing comma at line 1 column 14.",
+      "detail": "The body is not valid JSON: key must be a string at line 1 column 14.",
       "status": 400,
       "title": "The request cannot be read",
       "type": "urn:stockyard:problem:malformed_json"
@@ -225,11 +223,12 @@ async fn unknown_and_wrong_fields_are_named() {
     assert_json_snapshot!(unknown.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "body: unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 8.",
+      "detail": "`color` is not known here: the fields are cash_balance, description and name.",
       "errors": [
         {
-          "field": "body",
-          "message": "unknown field `color`, expected one of `name`, `description`, `cash_balance` at line 1 column 8"
+          "field": "color",
+          "message": "is not known here: the fields are cash_balance, description and name",
+          "pointer": "/color"
         }
       ],
       "status": 422,
@@ -238,16 +237,16 @@ async fn unknown_and_wrong_fields_are_named() {
     }
     "#);
     let twice = mara.post_text(PORTFOLIOS, r#"{"name": "a", "name": "b"}"#).await.fields();
-    assert!(twice[0].contains("duplicate field `name`"), "{twice:?}");
+    assert_eq!(twice, ["name: is given twice"]);
     let query = mara.get(&format!("{PORTFOLIOS}?color=red")).await;
     assert_json_snapshot!(query.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "query: unknown field `color`, expected one of `archived`, `limit`, `cursor`.",
+      "detail": "`color` is not known here: the parameters are archived, limit and cursor.",
       "errors": [
         {
-          "field": "query",
-          "message": "unknown field `color`, expected one of `archived`, `limit`, `cursor`"
+          "field": "color",
+          "message": "is not known here: the parameters are archived, limit and cursor"
         }
       ],
       "status": 422,

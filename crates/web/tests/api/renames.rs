@@ -10,7 +10,7 @@ use super::harness::TestApp;
 const RENAMES: &str = "/api/v1/admin/renames";
 
 /// The source knows AAPL as APPL only.
-async fn renamed() -> TestApp {
+pub async fn renamed() -> TestApp {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
     let mara = app.register("mara").await;

@@ -118,8 +118,8 @@ async fn a_change_that_does_not_fit_is_refused_at_its_field_and_changes_nothing(
     for (field, changes) in [
         ("body", json!({})),
         ("body", json!({"client_order_id": "x"})),
-        ("body", json!({"side": "sell"})),
-        ("body", json!({"symbol": "MSFT"})),
+        ("side", json!({"side": "sell"})),
+        ("symbol", json!({"symbol": "MSFT"})),
         ("quantity", json!({"quantity": "0"})),
         ("quantity", json!({"quantity": "many"})),
         ("limit_price", json!({"limit_price": "0"})),

@@ -63,8 +63,8 @@ async fn a_new_run_begins_with_the_usual_cash_unless_said_otherwise() {
         ("cash_balance", json!({"cash_balance": "-1"})),
         ("cash_balance", json!({"cash_balance": "1.001"})),
         ("cash_balance", json!({"cash_balance": "plenty"})),
-        ("body", json!({"cash": "1"})),
-        ("body", json!({"cash_balance": true})),
+        ("cash", json!({"cash": "1"})),
+        ("cash_balance", json!({"cash_balance": true})),
     ] {
         mara.post(&path, body).await.is_about(field);
     }

@@ -11,7 +11,7 @@ use super::harness::{Caller, Person, TestApp, trade, with};
 const SPLITS: &str = "/api/v1/admin/splits";
 
 /// 20:1 was announced for AAPL, and the first price says 2:1. Mara holds 10 shares and has an open order.
-async fn in_doubt() -> (TestApp, Person, i64, Value) {
+pub async fn in_doubt() -> (TestApp, Person, i64, Value) {
     let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
     let app = TestApp::spawn_on(prices, |_| ()).await;
     let SplitRatio { numerator, denominator } = "20:1".parse().unwrap();

@@ -43,10 +43,10 @@ async fn a_search_needs_its_word_and_a_sensible_limit() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     assert_eq!(mara.get("/api/v1/stocks?search=s&limit=1").await.is(200).items().len(), 1);
-    mara.get("/api/v1/stocks").await.is_about("query");
+    mara.get("/api/v1/stocks").await.is_about("search");
     mara.get("/api/v1/stocks?search=a&limit=0").await.is_about("limit");
     mara.get("/api/v1/stocks?search=a&limit=201").await.is_about("limit");
-    mara.get("/api/v1/stocks?search=a&sector=Tech").await.is_about("query");
+    mara.get("/api/v1/stocks?search=a&sector=Tech").await.is_about("sector");
 }
 
 #[tokio::test]
@@ -308,5 +308,5 @@ async fn what_a_history_may_not_be_asked_for() {
     mara.get("/api/v1/stocks/AAPL/history?range=10Y").await.is_about("range");
     mara.get("/api/v1/stocks/AAPL/history?range=").await.is_about("range");
     mara.get("/api/v1/stocks/AAPL/history?interval=1h").await.is_about("interval");
-    mara.get("/api/v1/stocks/AAPL/history?from=2026-01-01").await.is_about("query");
+    mara.get("/api/v1/stocks/AAPL/history?from=2026-01-01").await.is_about("from");
 }

@@ -79,8 +79,18 @@ async fn who_comes_back_is_told_what_happened_meanwhile() {
     let again = sam.with("last-event-id", &last);
     let told = again.listen("/api/v1/stream").await.next().await.unwrap();
     assert_eq!((told.kind.as_str(), &told.data["status"]), ("order", &json!("canceled")));
-    let unknown = sam.with("last-event-id", "a week ago");
-    assert_eq!(unknown.listen("/api/v1/stream").await.next().await.unwrap().kind, "reset");
+}
+
+#[tokio::test]
+async fn who_comes_back_with_an_unknown_event_is_told_once_to_load_anew() {
+    let app = TestApp::spawn().await;
+    let sam = app.register("sam").await;
+    let future = i64::MAX.to_string();
+    for id in ["a week ago", "0", "-1", "7", "1e9", future.as_str(), "99999999999999999999"] {
+        let mut stream = sam.with("last-event-id", id).listen("/api/v1/stream").await;
+        let kinds = [stream.next().await.unwrap().kind, stream.next().await.unwrap().kind];
+        assert_eq!(kinds, ["reset", "heartbeat"], "{id}");
+    }
 }
 
 #[tokio::test]
@@ -96,7 +106,7 @@ async fn what_cannot_be_followed_is_refused_as_elsewhere() {
     sam.get("/api/v1/stream?symbols=A!,AAPL").await.is_about("symbols");
     let wrong = sam.get("/api/v1/stream?portfolio=mine").await.fields();
     assert_eq!(wrong, ["portfolio: mine: no id of a portfolio"]);
-    sam.get("/api/v1/stream?symbol=AAPL").await.is_about("query");
+    sam.get("/api/v1/stream?symbol=AAPL").await.is_about("symbol");
     let many: Vec<String> = (0..201).map(|number| format!("S{number}")).collect();
     sam.get(&format!("/api/v1/stream?symbols={}", many.join(","))).await.is_about("symbols");
     assert_eq!(app.services.open_streams(), 0);

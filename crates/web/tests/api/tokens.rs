@@ -88,9 +88,9 @@ async fn what_a_token_may_not_be_like() {
         ("scope", json!({"name": "a", "scope": "root"})),
         ("scope", json!({"name": "a", "scope": ""})),
         ("expires_at", json!({"name": "a", "expires_at": app.now().to_rfc3339()})),
-        ("body", json!({"name": "a", "expires_at": "tomorrow"})),
-        ("body", json!({"name": "a", "user_id": 1})),
-        ("body", json!({})),
+        ("expires_at", json!({"name": "a", "expires_at": "tomorrow"})),
+        ("user_id", json!({"name": "a", "user_id": 1})),
+        ("name", json!({})),
     ] {
         browser.post(TOKENS, body).await.is_about(field);
     }

@@ -204,8 +204,8 @@ async fn what_a_filter_may_not_be_like() {
         ("limit", "?limit=0"),
         ("cursor", "?cursor=nonsense"),
         ("cursor", "?cursor=1-"),
-        ("query", "?side=buy"),
-        ("query", "?type=buy&type=sell"),
+        ("side", "?side=buy"),
+        ("type", "?type=buy&type=sell"),
     ] {
         mara.get(&path(portfolio, query)).await.is_about(field);
         let csv = format!("/api/v1/portfolios/{portfolio}/transactions.csv{query}");

@@ -95,8 +95,13 @@ async fn positions_are_those_of_the_valuation() {
         let one = mara.get(&format!("{own}/positions/{symbol}")).await.is(200);
         assert_eq!(*one.json(), valued["positions"][0]);
     }
-    for symbol in ["MSFT", "NOPE", "A%20B", "%3Cscript%3E"] {
+    for symbol in ["A%20B", "%3Cscript%3E"] {
         mara.get(&format!("{own}/positions/{symbol}")).await.is_refused(404, "not_found");
+    }
+    for symbol in ["MSFT", "nope"] {
+        let problem = mara.get(&format!("{own}/positions/{symbol}")).await.is_refused(404, "not_found");
+        let named = format!("The portfolio has no position in {}.", symbol.to_uppercase());
+        assert_eq!(problem["detail"], named);
     }
 }
 

@@ -127,8 +127,8 @@ async fn what_a_list_may_not_be_like() {
     for (field, body) in [
         ("name", json!({"name": " "})),
         ("name", json!({"name": "x".repeat(81)})),
-        ("body", json!({})),
-        ("body", json!({"name": "a", "symbols": ["AAPL"]})),
+        ("name", json!({})),
+        ("symbols", json!({"name": "a", "symbols": ["AAPL"]})),
     ] {
         mara.post(WATCHLISTS, body.clone()).await.is_about(field);
         mara.patch(&own, body).await.is_about(field);

@@ -494,7 +494,7 @@ async fn orders_are_listed_by_whether_they_are_open_and_by_stock() {
         mara.get(&format!("/api/v1/portfolios/{portfolio}/orders{query}")).await.is_about("status");
     }
     mara.get(&format!("/api/v1/portfolios/{portfolio}/orders?symbol=A%20B")).await.is_about("symbol");
-    mara.get(&format!("/api/v1/portfolios/{portfolio}/orders?state=open")).await.is_about("query");
+    mara.get(&format!("/api/v1/portfolios/{portfolio}/orders?state=open")).await.is_about("state");
 }
 
 #[tokio::test]
@@ -529,8 +529,8 @@ async fn what_does_not_go_together_is_refused_at_its_field() {
         ("time_in_force", with(stop.clone(), json!({"time_in_force": "ioc"}))),
         ("time_in_force", with(stop.clone(), json!({"time_in_force": "opg"}))),
         ("notional", with(stop.clone(), json!({"quantity": null, "notional": "500"}))),
-        ("body", json!({"good_until": "2026-12-24"})),
-        ("body", json!({"limit_price": {"amount": "150"}})),
+        ("good_until", json!({"good_until": "2026-12-24"})),
+        ("limit_price", json!({"limit_price": {"amount": "150"}})),
     ] {
         let order = with(trade("buy", "AAPL", "1"), more);
         mara.order(portfolio, order.clone()).await.is_about(field);

@@ -1,10 +1,16 @@
 //! The API's description, generated from the handlers.
 
+pub mod enums;
+mod finish;
+pub mod misfits;
+mod problems;
+
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
+use serde_json::Value;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -29,13 +35,21 @@ impl Modify for Security {
 }
 
 /// The OpenAPI document.
-pub fn document() -> Document {
-    routes::ApiDoc::openapi()
+///
+/// # Panics
+/// Never: a description can be written as JSON.
+pub fn document() -> Value {
+    let mut document = serde_json::to_value(routes::ApiDoc::openapi())
+        .expect("Invariant: a description can be written as JSON");
+    finish::finish(&mut document);
+    finish::name_pages(document)
 }
 
+/// The document, made once.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+
 /// Written once: clients that read slowly share one copy.
-static JSON: LazyLock<Bytes> =
-    LazyLock::new(|| document().to_json().expect("Invariant: a description can be written as JSON").into());
+static JSON: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
 
 pub async fn json() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(JSON.clone())

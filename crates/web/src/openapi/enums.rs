@@ -1,0 +1,139 @@
+//! The sets of values that the API takes and returns, for its description: each becomes a schema of its own, so that
+//! generated clients have a type for it.
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+macro_rules! enums {
+    ($($name:ident: $description:literal, $($word:literal)|+;)+) => {
+        $(
+            #[doc = $description]
+            pub struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new()
+                        .schema_type(Type::String)
+                        .description(Some($description))
+                        .enum_values(Some([$($word),+]))
+                        .into()
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+            }
+        )+
+
+        /// Name and schema of each.
+        pub fn all() -> Vec<(&'static str, RefOr<Schema>)> {
+            vec![$((stringify!($name), $name::schema())),+, ("DayOrInstant", DayOrInstant::schema())]
+        }
+
+        /// Name and values of each.
+        #[cfg(test)]
+        const WORDS: &[(&str, &[&str])] = &[$((stringify!($name), &[$($word),+])),+];
+    };
+}
+
+enums! {
+    CashDirection: "Whether cash is paid in or out.", "deposit" | "withdrawal";
+    CircuitBreaker: "Whether calls are sent to a provider: `closed` (yes), `open` (no) or `half_open` (one, to see whether it is back).",
+        "closed" | "open" | "half_open";
+    CloseOutKind: "What holders get for the shares of a delisted stock.", "cash" | "write_off" | "exchange";
+    ConcentrationLevel: "`broad` below 0.10, `moderate` up to 0.18, else `concentrated`.",
+        "broad" | "moderate" | "concentrated";
+    CorporateActionKind: "What happens to a stock.",
+        "split" | "cash_dividend" | "symbol_change" | "delisting" | "close_out";
+    DelistingEvidence: "What suggests that a stock is delisted.", "not_listed" | "listed_as_delisted" | "not_found";
+    DelistingResolution: "Whether a stock is delisted (`confirm`) or still traded (`refuse`).", "confirm" | "refuse";
+    DelistingStatus: "`pending`: evidence is being collected; `refused`: an administrator says that the stock is traded.",
+        "pending" | "refused" | "delisted";
+    FillRule: "The price of the quote that a fill took: `last` where the source gives no bid and ask, `past_close` while \
+        the exchange is closed, `open` and `close` for orders at an auction.",
+        "ask" | "bid" | "last" | "past_close" | "open" | "close";
+    Freshness: "How current the prices of a source are.", "simulated" | "realtime" | "delayed" | "end_of_day";
+    HistoryInterval: "The time that a bar covers.", "1d";
+    HistoryRange: "A period that ends today: a week, a month, three months, the year so far, a year, five years, or all.",
+        "1W" | "1M" | "3M" | "YTD" | "1Y" | "5Y" | "ALL";
+    JobKind: "A background job.",
+        "snapshot_portfolios" | "provisional_snapshots" | "refresh_quotes" | "corporate_actions" | "refresh_listings" | "prune";
+    JobRunStatus: "The state of a job run.", "queued" | "running" | "done" | "failed";
+    OrderClass: "How orders belong together: an order alone, an entry with two exits (`bracket`), two exits of which one \
+        cancels the other (`oco`), or an entry with one exit (`oto`).",
+        "simple" | "bracket" | "oco" | "oto";
+    OrderFilter: "Which orders to list.", "open" | "closed" | "all";
+    OrderStatus: "The state of an order. `held` is an exit that waits for its entry; `held`, `accepted` and \
+        `partially_filled` are open; the others are final.",
+        "held" | "accepted" | "partially_filled" | "filled" | "canceled" | "expired" | "rejected" | "replaced";
+    OrderType: "How an order finds its price.", "market" | "limit" | "stop" | "stop_limit" | "trailing_stop";
+    PriceDoubt: "Why a price is not used before it is confirmed.",
+        "unit_slip" | "large_move" | "split_not_booked" | "possible_split";
+    Side: "Whether shares are bought or sold.", "buy" | "sell";
+    SplitConfirmation: "Whether prices confirm a split.", "awaiting" | "confirmed" | "suspended" | "withdrawn";
+    SplitResolution: "How a split in doubt is resolved: it happened as announced, with another ratio, or not at all.",
+        "confirm" | "correct" | "withdraw";
+    TimeInForce: "How long an order works: until the close (`day`), until it is canceled (`gtc`), immediate or cancel \
+        (`ioc`), fill or kill (`fok`), at the next opening (`opg`) or at the close (`cls`).",
+        "day" | "gtc" | "ioc" | "fok" | "opg" | "cls";
+    TokenScope: "What a token may do: read, also trade, or administer and read.", "trade" | "read" | "admin";
+    TransactionType: "What a transaction books.",
+        "deposit" | "withdrawal" | "buy" | "sell" | "dividend" | "split" | "fee" | "reversal" | "close_out" | "exchange";
+    WorkerStatus: "`silent` when the newest heartbeat is too old.", "alive" | "silent";
+}
+
+/// A day of the exchange or an instant.
+pub struct DayOrInstant;
+
+impl PartialSchema for DayOrInstant {
+    fn schema() -> RefOr<Schema> {
+        let text = |format| {
+            ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)))
+        };
+        AnyOfBuilder::new()
+            .description(Some("A day of the exchange (New York), or an instant in RFC 3339."))
+            .item(text(KnownFormat::DateTime))
+            .item(text(KnownFormat::Date))
+            .examples([json!("2026-11-20")])
+            .into()
+    }
+}
+
+impl ToSchema for DayOrInstant {
+    fn name() -> Cow<'static, str> {
+        "DayOrInstant".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::HistoryRange;
+    use domain::{FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType};
+    use services::jobs::JobKind;
+
+    #[test]
+    fn described_values_are_the_values_that_the_program_knows() {
+        let words = |name: &str| WORDS.iter().find(|(known, _)| *known == name).unwrap().1.to_vec();
+        macro_rules! same {
+            ($($name:ident),+) => { $(
+                let known: Vec<&str> = $name::ALL.iter().map(|value| value.as_str()).collect();
+                assert_eq!(words(stringify!($name)), known, stringify!($name));
+            )+ };
+        }
+        same!(FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType, JobKind);
+        let doubts: Vec<&str> = domain::plausibility::Doubt::ALL.iter().map(|doubt| doubt.as_str()).collect();
+        assert_eq!(words("PriceDoubt"), doubts);
+        let ranges: Vec<&str> = HistoryRange::ALL.iter().map(|(_, name)| *name).collect();
+        assert_eq!(words("HistoryRange"), ranges);
+        for scope in words("TokenScope") {
+            assert_eq!(scope.parse::<services::tokens::Scope>().unwrap().as_str(), scope);
+        }
+    }
+}
