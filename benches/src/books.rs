@@ -11,7 +11,7 @@ use domain::{
 };
 use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
 use persistence::{DatabaseUrl, Store};
-use services::tokens::Scope;
+use services::accounts::tokens::Scope;
 use services::{Clock, Market, Services, ServicesConfig};
 use tokio::runtime::Runtime;
 

@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated};
 use persistence::users::{self, NewUser};
 use persistence::{DatabaseUrl, Store, StoreError};
-use services::tokens::Scope;
+use services::accounts::tokens::Scope;
 use services::{Clock, Market, Services, ServicesConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -43,7 +43,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     copy.as_file().sync_all().with_context(not_written)?;
     copy.persist_noclobber(file).with_context(not_written)?;
     sync_folder_of(file);
-    if let Err(error) = services::backups::record(&store).await {
+    if let Err(error) = services::operations::backups::record(&store).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "the backup is complete, but its time could not be recorded");
     }

@@ -19,8 +19,8 @@ use market_data::AlphaVantagePlan;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
 use secrecy::{ExposeSecret, SecretString};
 use services::TradingConfig;
-use services::health::HealthConfig;
 use services::live::StreamLimits;
+use services::operations::health::HealthConfig;
 use url::Url;
 use web::ConnectionLimits;
 

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 use domain::Symbol;
-use services::close_outs::CloseOutFields;
+use services::corporate_actions::close_outs::CloseOutFields;
 
 use config::{Config, Misspelled};
 use database_file::Create;

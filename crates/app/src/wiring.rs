@@ -9,8 +9,9 @@ use market_data::{
     AlphaVantage, AlphaVantageConfig, AlphaVantagePlan, Now, QuoteSource, Rules, Yahoo, YahooConfig,
 };
 use persistence::{Store, StoreError, StoreOptions};
-use services::simulation::{SimulationSettings, SimulationUse, simulated_market};
-use services::{Clock, Market, Services, ServicesConfig, providers};
+use services::market::providers;
+use services::market::simulation::{SimulationSettings, SimulationUse, simulated_market};
+use services::{Clock, Market, Services, ServicesConfig};
 
 use crate::config::{Config, MarketData};
 use crate::database_file::{Create, DatabaseFile, DatabaseLock};

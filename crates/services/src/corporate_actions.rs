@@ -4,6 +4,15 @@
 //! for every portfolio that has had it. So applying can be done again, late, by several processes and beside orders.
 //! The desk applies what is due to the portfolios of a batch before it decides on their orders.
 
+pub mod close_outs;
+pub mod delistings;
+pub(crate) mod former_symbols;
+pub(crate) mod listing_changes;
+pub(crate) mod recorded_splits;
+pub mod renames;
+pub(crate) mod seen_actions;
+pub mod splits;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,18 +31,18 @@ use market_data::{Catalogue, QuoteError};
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{
-    Store, StoreError, Tx, former_symbols, installation, jobs, orders, portfolios, positions, stocks,
-    transactions,
+    Store, StoreError, Tx, former_symbols as stored_symbols, installation, jobs, orders, portfolios,
+    positions, stocks, transactions,
 };
 
 use crate::Services;
-use crate::book_calendar::BookCalendar;
-use crate::desk::Noted;
+use crate::books::book_calendar::BookCalendar;
+use crate::corporate_actions::seen_actions::confirmation_of_news;
+use crate::corporate_actions::splits::{note_told, reverse_in};
 use crate::error::{Error, Result};
 use crate::events::Change;
 use crate::jobs::{IdRange, JobKind};
-use crate::seen_actions::confirmation_of_news;
-use crate::splits::{note_told, reverse_in};
+use crate::trading::desk::Noted;
 
 /// What only the database can make fail.
 pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
@@ -162,7 +171,7 @@ impl Services {
             .write(move |tx| {
                 let mut new = 0;
                 // What happened to another company that has the symbol now is none of the stock's.
-                let unchanged = former_symbols::unchanged(tx, &symbols)?;
+                let unchanged = stored_symbols::unchanged(tx, &symbols)?;
                 for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
                     new += usize::from(note_told(tx, told, now, wall)?);
                 }

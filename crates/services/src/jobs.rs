@@ -11,9 +11,10 @@ use domain::{Freshness, PortfolioId, Session, Timestamp};
 use persistence::jobs::{self, JobRunRow, JobStatus};
 use persistence::{Tx, flash_messages, portfolios, providers, sessions};
 
+use crate::accounts::login_throttle;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
-use crate::{Page, Services, login_throttle, one_more};
+use crate::{Page, Services, one_more};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobKind {
@@ -514,9 +515,9 @@ fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
 fn plan_listings(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
     if market.quotes.limits().is_some() {
         let source = market.quotes.source();
-        let key = match crate::delistings::wants_table_of_today(tx, source.as_str())? {
+        let key = match crate::corporate_actions::delistings::wants_table_of_today(tx, source.as_str())? {
             true => format!("{} {source}", exchange_date(wall)),
-            false => crate::providers::listings_key(&source, wall),
+            false => crate::market::providers::listings_key(&source, wall),
         };
         jobs::plan(tx, JobKind::RefreshListings.as_str(), &key, 0, wall)?;
     }

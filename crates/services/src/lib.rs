@@ -3,63 +3,19 @@
 //! Network first, then one transaction that loads, decides in `domain` and saves.
 
 pub mod accounts;
-pub mod admin;
-pub mod analysis;
-pub mod backups;
-mod book_calendar;
-pub mod clock;
-pub mod close_outs;
+pub mod books;
 pub mod corporate_actions;
-pub mod coverage;
-pub mod delistings;
-mod desk;
 mod error;
 pub mod events;
-mod flash;
-mod former_symbols;
-pub mod health;
 pub mod idempotency;
 pub mod jobs;
-mod kept_books;
-pub mod key_features;
-mod listing_changes;
 pub mod live;
 pub mod log_target;
-mod login_throttle;
-pub mod logins;
-mod market;
-pub mod matching;
-pub mod metrics;
+pub mod market;
 pub mod operations;
-pub mod orders;
-mod password;
-pub mod performance;
-pub mod portfolios;
-pub mod price_pace;
-mod provider_store;
-pub mod providers;
-mod recorded_splits;
-pub mod renames;
-pub mod repair;
-mod search_text;
-mod secret;
-mod seen_actions;
-pub mod sessions;
-pub mod simulation;
-pub mod snapshots;
-pub mod splits;
-pub mod stocks;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod token_cache;
-pub mod tokens;
 pub mod trading;
-pub mod transactions;
-mod turns;
-pub mod unconfirmed_prices;
-pub mod valuation;
-pub mod verify;
-mod wall_clock;
 pub mod watchlists;
 
 use std::sync::Arc;
@@ -68,19 +24,19 @@ use std::time::Duration;
 use domain::{Money, TradingRules};
 use persistence::Store;
 
-pub use clock::Clock;
 pub use error::{Error, FieldError, NotFound, Result};
 pub use market::Market;
+pub use market::clock::Clock;
 pub use persistence::StoreError;
 pub use trading::TradingConfig;
 
-use desk::{Desk, Noted};
-use health::{Health, HealthConfig};
-use kept_books::{Kept, Versions};
+use accounts::password::Hasher;
+use accounts::token_cache::TokenCache;
+use accounts::turns::Turns;
+use books::cache::{Kept, Versions};
 use live::{Live, StreamLimits};
-use password::Hasher;
-use token_cache::TokenCache;
-use turns::Turns;
+use operations::health::{Health, HealthConfig};
+use trading::desk::{Desk, Noted};
 
 /// What the use cases need to know of the deployment.
 #[derive(Debug, Clone)]
@@ -133,14 +89,14 @@ pub struct Services {
     /// Of corporate actions.
     noted: Noted,
     pending_splits: Arc<corporate_actions::PendingSplits>,
-    seen_actions: Arc<seen_actions::NotedActions>,
-    reviewed: Arc<listing_changes::ReviewedCompanies>,
-    priced: Arc<former_symbols::PricedStocks>,
+    seen_actions: Arc<corporate_actions::seen_actions::NotedActions>,
+    reviewed: Arc<corporate_actions::listing_changes::ReviewedCompanies>,
+    priced: Arc<corporate_actions::former_symbols::PricedStocks>,
     live: Arc<Live>,
-    known_stocks: stocks::Known,
+    known_stocks: market::stocks::Known,
     versions: Arc<Versions>,
-    kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
-    kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
+    kept_holdings: Arc<Kept<Arc<books::valuation::Loaded>>>,
+    kept_pages: Arc<Kept<Arc<books::transactions::NewestPage>>>,
     health: Arc<Health>,
     recent_status: Arc<operations::RecentStatus>,
 }
@@ -176,7 +132,7 @@ impl Services {
             reviewed: Arc::default(),
             priced: Arc::default(),
             live,
-            known_stocks: stocks::Known::default(),
+            known_stocks: market::stocks::Known::default(),
             health: Arc::default(),
             recent_status: Arc::default(),
         }

@@ -24,10 +24,11 @@ pub use peers::Peers;
 pub use shared::Shared;
 pub use subscriber::{Subscription, Update};
 
+use crate::Services;
+use crate::accounts::secret;
 use crate::error::{Error, Result};
 use crate::events::Change;
 use crate::trading::OrderWithFills;
-use crate::{Services, secret};
 use followed::Followed;
 use shared::Slot;
 use subscriber::Subscriber;

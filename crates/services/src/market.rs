@@ -1,5 +1,17 @@
 //! The market: prices, time and calendar, which belong together.
 
+pub mod clock;
+pub mod coverage;
+pub mod key_features;
+pub mod price_pace;
+pub(crate) mod provider_store;
+pub mod providers;
+pub(crate) mod search_text;
+pub mod simulation;
+pub mod stocks;
+pub mod unconfirmed_prices;
+pub(crate) mod wall_clock;
+
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -7,7 +19,7 @@ use domain::{Calendar, PriceSource, Session, Symbol, Timestamp};
 use market_data::{BreakerRules, Gateway, Limits, QuoteSource, Rules};
 use persistence::Store;
 
-use crate::provider_store::ProviderStore;
+use crate::market::provider_store::ProviderStore;
 use crate::{Clock, Services};
 
 /// The only way a use case reaches prices and time.

@@ -1,5 +1,9 @@
 //! The state of the installation for its operator: workers, jobs, snapshots, database, backup.
 
+pub mod backups;
+pub mod health;
+pub mod metrics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::jobs::{JobKind, RunStatus, newest_settled_session};
-use crate::{Clock, Market, Services, backups};
+use crate::{Clock, Market, Services};
 
 /// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
 pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);

@@ -36,7 +36,7 @@ pub fn friday_afternoon() -> Timestamp {
 /// # Panics
 /// When the machine has no memory for it.
 pub fn hash_as_typed(password: &str) -> String {
-    crate::password::hash_now(password).expect("a hash")
+    crate::accounts::password::hash_now(password).expect("a hash")
 }
 
 impl TestServices {

@@ -1,5 +1,9 @@
 //! How this deployment trades: the house's rules, which configuration sets.
 
+pub(crate) mod desk;
+pub mod matching;
+pub mod orders;
+
 mod types;
 
 use domain::{Calendar, Commission, Percent, TradingMode, TradingRules};

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use domain::{Timestamp, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
-use services::logins::{KnownDevice, LoginClient};
+use services::accounts::logins::{KnownDevice, LoginClient};
 use sha2::Sha256;
 use std::future::{Ready, ready};
 

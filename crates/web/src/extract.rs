@@ -15,8 +15,8 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use services::FieldError;
-use services::accounts::Account;
-use services::tokens::Scope;
+use services::accounts::register::Account;
+use services::accounts::tokens::Scope;
 
 use crate::limits::Accepted;
 use crate::problem::{PageError, Problem, to_login};

@@ -23,9 +23,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
-use services::health::HealthCheck;
-use services::metrics::ProcessFigures;
 use services::operations::OperationsStatus;
+use services::operations::health::HealthCheck;
+use services::operations::metrics::ProcessFigures;
 use sha2::Sha256;
 
 use crate::problem::Problem;
@@ -180,7 +180,7 @@ fn register_counters(registry: &mut Registry) {
         "Time from a request's head to the begin of its answer",
         SECONDS.clone(),
     );
-    services::metrics::register(registry);
+    services::operations::metrics::register(registry);
     gauges(
         registry,
         "stockyard_build_info",

@@ -12,8 +12,8 @@ use domain::{Calendar, Freshness, PortfolioId, Timestamp};
 use futures::FutureExt;
 use serde::Serialize;
 use services::Services;
-use services::accounts::Account;
-use services::portfolios::PortfolioSummary;
+use services::accounts::register::Account;
+use services::books::portfolios::PortfolioSummary;
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::assets::{self, Templates};

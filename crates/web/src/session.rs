@@ -14,8 +14,8 @@ use chrono::TimeDelta;
 use domain::UserId;
 use secrecy::{ExposeSecret, SecretString};
 use services::Services;
-use services::accounts::Account;
-use services::logins::LoginClient;
+use services::accounts::logins::LoginClient;
+use services::accounts::register::Account;
 use sha2::{Digest, Sha512};
 
 use crate::limits::{Accepted, client_address};

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use redis::{AsyncConnectionConfig, Client};
 use secrecy::{ExposeSecret, SecretString};
-use services::health::Probe;
+use services::operations::health::Probe;
 
 use crate::WorkerError;
 use crate::queue::open;

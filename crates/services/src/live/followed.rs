@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{PortfolioId, Quote, StockId, Timestamp, UserId};
 
 use super::shared::Slot;
-use crate::valuation::{Loaded, ValuedPortfolio};
+use crate::books::valuation::{Loaded, ValuedPortfolio};
 
 /// Shared by all streams that follow it.
 pub(super) struct Followed {

@@ -11,7 +11,7 @@ use futures::task::AtomicWaker;
 use super::followed::Followed;
 use super::shared::{Shared, Slot};
 use super::{Live, OrderChanged, Place, Proof};
-use crate::valuation::ValuedPortfolio;
+use crate::books::valuation::ValuedPortfolio;
 
 /// Orders that wait for a slow reader; for one who is slower still there is a `Reset`.
 const ORDERS_WAITING: usize = 100;

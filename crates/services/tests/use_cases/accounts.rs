@@ -1,10 +1,10 @@
 use chrono::TimeDelta;
 use domain::UserId;
 use persistence::{orders, portfolios, snapshots, transactions, users};
-use services::accounts::{Account, ProfileChanges, Registration};
+use services::accounts::logins::LoginClient;
+use services::accounts::register::{Account, ProfileChanges, Registration};
+use services::accounts::tokens::Scope;
 use services::jobs::IdRange;
-use services::logins::LoginClient;
-use services::tokens::Scope;
 use services::{Error, Result, Services};
 
 use crate::harness::{Exchange, fields, symbol};

@@ -1,6 +1,6 @@
 use domain::{TransactionId, UserId};
 use services::Error;
-use services::admin::Totals;
+use services::accounts::admin::Totals;
 use services::jobs::IdRange;
 
 use crate::harness::{Exchange, day, symbol};

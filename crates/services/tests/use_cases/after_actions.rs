@@ -10,13 +10,13 @@ use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{OrderTerms, PerShare, ReplaceOrder, Side, SplitRatio, TimeInForce};
 use services::Services;
+use services::accounts::tokens::Scope;
+use services::books::performance::Window;
+use services::books::transactions::Filter;
 use services::events::Change;
 use services::live::{Peers, Proof, Subscription, Update, Wanted};
-use services::orders::Filter as OrderFilter;
-use services::performance::Window;
 use services::testing::FixedPrices;
-use services::tokens::Scope;
-use services::transactions::Filter;
+use services::trading::orders::Filter as OrderFilter;
 
 use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, shares, symbol};
 

@@ -3,9 +3,9 @@
 use domain::HistoryRange;
 use domain::portfolio::actions::LISTING_ENDED;
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
-use services::close_outs::{CloseOutAuthor, CloseOutTerms};
-use services::delistings::DelistingResolution;
-use services::renames::RenameRequest;
+use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::corporate_actions::delistings::DelistingResolution;
+use services::corporate_actions::renames::RenameRequest;
 use services::testing::FixedPrices;
 use services::{Error, Result, Services};
 

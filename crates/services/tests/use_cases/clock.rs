@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use domain::Timestamp;
 use persistence::installation;
-use services::clock::ClockError;
+use services::market::clock::ClockError;
 use services::{Clock, Market, Services, ServicesConfig};
 
 use crate::harness::{Exchange, moment};

@@ -132,7 +132,7 @@ async fn trades_go_on(
         assert_eq!(found.order.status, OrderStatus::Filled, "{step}: {:#?}", found.order);
     }
     services
-        .move_cash(sam.user, sam.portfolio, services::portfolios::CashDirection::Deposit, money("5"))
+        .move_cash(sam.user, sam.portfolio, services::books::portfolios::CashDirection::Deposit, money("5"))
         .await
         .unwrap();
     assert_in_order(exchange, sam, newest).await;

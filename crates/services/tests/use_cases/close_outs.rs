@@ -5,8 +5,8 @@ use domain::{Calendar, CloseOut, Freshness, OrderStatus, PerShare, Side, Transac
 use market_data::QuoteError;
 use persistence::close_outs::{self, NewCloseOut};
 use services::Error;
-use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
-use services::delistings::DelistingResolution;
+use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
+use services::corporate_actions::delistings::DelistingResolution;
 use services::idempotency::Once;
 use services::testing::FixedPrices;
 

@@ -9,7 +9,7 @@ use domain::{
 };
 use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
 use persistence::users::{self, NewUser};
-use services::portfolios::OpenPortfolio;
+use services::books::portfolios::OpenPortfolio;
 use services::testing::{FixedPrices, TestServices};
 use services::{Error, ServicesConfig, TradingConfig};
 
@@ -331,7 +331,7 @@ async fn a_receivable_is_part_of_daily_values_and_the_return_does_not_dip() {
     assert!(rows.iter().all(|row| row.total_value == money("10000")), "{rows:?}");
     let owed: Vec<String> = rows.iter().map(|row| row.dividends_receivable.to_string()).collect();
     assert_eq!(owed, ["0.00", "0.00", "0.00", "100.00", "100.00", "0.00", "0.00"]);
-    let measured = exchange.measured(sam, services::performance::Window::default()).await;
+    let measured = exchange.measured(sam, services::books::performance::Window::default()).await;
     assert_eq!(measured.gain, money("0"));
     assert_eq!(measured.max_drawdown.as_ref().map(|fall| fall.depth).unwrap_or(0.0), 0.0);
     exchange.assert_books_balance().await;
@@ -355,7 +355,8 @@ async fn a_stock_keeps_its_books_under_a_new_symbol_and_answers_to_the_old_one()
         let stock = exchange.stock(&symbol(name)).await.unwrap();
         assert_eq!((stock.id, &stock.listing.symbol), (before.id, &to));
         assert_eq!(stock.listing.company_name, "Apple Again Inc.");
-        let filter = services::transactions::Filter { symbol: Some(symbol(name)), ..Default::default() };
+        let filter =
+            services::books::transactions::Filter { symbol: Some(symbol(name)), ..Default::default() };
         let found = exchange.transactions(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }

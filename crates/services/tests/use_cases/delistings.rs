@@ -6,7 +6,7 @@ use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::{ListedStock, QuoteError, Rules};
 use persistence::delistings::{self, NewDelisting};
 use persistence::{corporate_actions, stocks};
-use services::delistings::DelistingResolution;
+use services::corporate_actions::delistings::DelistingResolution;
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};

@@ -9,10 +9,10 @@ use domain::{
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
+use services::books::portfolios::CashDirection;
 use services::jobs::IdRange;
 use services::jobs::JobKind;
-use services::orders::Filter;
-use services::portfolios::CashDirection;
+use services::trading::orders::Filter;
 use services::trading::{OrderWithFills, PlacedOrder};
 use services::{Error, NotFound, Result, Services};
 use tokio::task::JoinSet;

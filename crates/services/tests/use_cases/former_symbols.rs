@@ -4,7 +4,7 @@ use domain::HistoryRange;
 use domain::{Calendar, Freshness, OrderStatus, Side, StockId};
 use market_data::ListedStock;
 use market_data::QuoteError;
-use services::renames::RenameRequest;
+use services::corporate_actions::renames::RenameRequest;
 use services::testing::FixedPrices;
 use services::{Error, Services};
 

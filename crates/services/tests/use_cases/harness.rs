@@ -12,13 +12,13 @@ use domain::{
 use persistence::testing::TestStore;
 use persistence::users::{self, NewUser};
 use persistence::{DatabaseUrl, Store, StoreError, Tx, portfolios, positions};
+use services::books::performance::Window;
+use services::books::portfolios::{CashDirection, OpenPortfolio};
+use services::books::transactions::Filter;
 use services::jobs::{JobKind, JobRun};
-use services::orders;
-use services::performance::Window;
-use services::portfolios::{CashDirection, OpenPortfolio};
 use services::testing::{FixedPrices, TestServices};
 use services::trading::PlacedOrder;
-use services::transactions::Filter;
+use services::trading::orders;
 use services::{Clock, Error, FieldError, Market, NotFound, Result, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

@@ -3,8 +3,8 @@
 use domain::Side;
 use futures::future::join_all;
 use services::Error;
+use services::books::portfolios::CashDirection::{Deposit, Withdrawal};
 use services::idempotency::IdempotencyKey;
-use services::portfolios::CashDirection::{Deposit, Withdrawal};
 
 use super::harness::{Exchange, gtc, limit, money, named};
 

@@ -2,8 +2,8 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Position};
 use market_data::QuoteError;
 use persistence::{jobs, login_attempts, sessions, stocks};
+use services::accounts::logins::LoginClient;
 use services::jobs::{JobKind, JobRun, RunStatus};
-use services::logins::LoginClient;
 use services::testing::FixedPrices;
 use services::{Error, Services};
 

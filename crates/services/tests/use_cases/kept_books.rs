@@ -1,8 +1,8 @@
 //! What is kept of portfolios in memory is never older than the database, whoever changed it.
 
 use domain::{PlaceOrder, Side};
-use services::portfolios::CashDirection;
-use services::transactions::Filter;
+use services::books::portfolios::CashDirection;
+use services::books::transactions::Filter;
 use services::{NotFound, Result, Services};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};

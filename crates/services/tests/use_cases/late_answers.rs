@@ -7,8 +7,8 @@ use domain::{Calendar, Freshness, Quantity, StockId};
 use market_data::{ListedStock, QuoteError};
 use persistence::{delistings, stocks};
 use services::Services;
+use services::corporate_actions::renames::RenameRequest;
 use services::jobs::{IdRange, JobKind};
-use services::renames::RenameRequest;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, moment, order, price, shares, symbol};

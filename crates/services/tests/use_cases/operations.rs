@@ -8,9 +8,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use persistence::{StoreError, installation};
 use services::ServicesConfig;
-use services::health::{HealthCheck, HealthConfig, Probe};
 use services::jobs::IdRange;
 use services::jobs::JobKind;
+use services::operations::health::{HealthCheck, HealthConfig, Probe};
 use services::operations::{WorkerIdentity, WorkerMode};
 use services::testing::{FixedPrices, TestServices};
 

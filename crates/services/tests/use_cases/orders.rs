@@ -4,8 +4,8 @@ use domain::{
     TimeInForce, TransactionType,
 };
 use market_data::QuoteError;
-use services::orders::Filter;
 use services::testing::FixedPrices;
+use services::trading::orders::Filter;
 use services::{Error, NotFound};
 use uuid::Uuid;
 

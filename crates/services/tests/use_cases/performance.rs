@@ -1,7 +1,7 @@
 use chrono::NaiveDate;
 use domain::HistoryRange;
 use domain::performance::Performance;
-use services::performance::Window;
+use services::books::performance::Window;
 
 use crate::harness::{Exchange, Investor, close_to, day, fields, money};
 

@@ -1,9 +1,9 @@
 use chrono::TimeDelta;
 use domain::{PortfolioId, Side, TransactionType, UserId};
-use services::orders;
-use services::performance::Window;
-use services::portfolios::{CashDirection, OpenPortfolio};
-use services::transactions::Filter;
+use services::books::performance::Window;
+use services::books::portfolios::{CashDirection, OpenPortfolio};
+use services::books::transactions::Filter;
+use services::trading::orders;
 use services::{Error, NotFound};
 
 use crate::harness::{Exchange, Investor, assert_not_found, fields, money, named, order, shares};
@@ -68,7 +68,7 @@ async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
     for _ in 0..5 {
         opened.push(exchange.open(user, "0").await);
     }
-    let ids = |page: &services::Page<services::portfolios::PortfolioSummary, PortfolioId>| {
+    let ids = |page: &services::Page<services::books::portfolios::PortfolioSummary, PortfolioId>| {
         page.items.iter().map(|row| row.id).collect::<Vec<_>>()
     };
     let first = exchange.portfolios(user, false, None, 2).await.unwrap();

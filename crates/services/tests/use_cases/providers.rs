@@ -15,7 +15,7 @@ use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Ru
 use persistence::stocks;
 use serde_json::{Value, json};
 use services::jobs::{JobKind, JobRun, RunStatus};
-use services::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
+use services::market::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
 use wiremock::matchers::any;

@@ -3,9 +3,9 @@
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::QuoteError;
 use services::Error;
-use services::close_outs::{CloseOutAuthor, CloseOutTerms};
-use services::delistings::DelistingResolution;
-use services::renames::RenameRequest;
+use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::corporate_actions::delistings::DelistingResolution;
+use services::corporate_actions::renames::RenameRequest;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, order, shares, symbol};

@@ -3,10 +3,10 @@
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Bar, OrderStatus, Side, SplitRatio, TransactionType};
 use persistence::{snapshots, stocks};
-use services::repair::Repaired;
-use services::splits::SplitResolution;
+use services::books::repair::Repaired;
+use services::books::verify::Report;
+use services::corporate_actions::splits::SplitResolution;
 use services::testing::FixedPrices;
-use services::verify::Report;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, price, symbol};
 

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use domain::{Attached, PlaceOrder, ReplaceOrder, Side, StopLoss};
 use services::Error;
+use services::books::portfolios::CashDirection;
 use services::jobs::IdRange;
-use services::portfolios::CashDirection;
 
 use crate::harness::{Exchange, Investor, day, fields, gtc, limit, money, order, price, shares, stop};
 
@@ -81,7 +81,7 @@ async fn what_is_archived_can_only_be_looked_at() {
     is_archived(exchange.update_portfolio(user, id, Some("Other".into()), None).await.unwrap_err());
     exchange.order(user, id, open).await.unwrap();
     exchange.composition(user, id).await.unwrap();
-    exchange.measured(sam, services::performance::Window::default()).await;
+    exchange.measured(sam, services::books::performance::Window::default()).await;
     exchange.delete_portfolio(user, id).await.unwrap();
     assert_eq!(exchange.portfolios(user, true, None, 10).await.unwrap().items, []);
     exchange.assert_books_balance().await;

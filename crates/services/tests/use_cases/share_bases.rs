@@ -11,10 +11,10 @@ use domain::{Calendar, Freshness, OrderId, OrderStatus, PerShare, Session, Side,
 use market_data::QuoteError;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use services::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::accounts::tokens::Scope;
+use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::live::{Proof, Update, Wanted};
 use services::testing::FixedPrices;
-use services::tokens::Scope;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, moment, money, order, price, shares, symbol};
 
@@ -258,7 +258,7 @@ impl World {
         self.assert_total(&all[0].valuation.total_value, &format!("valuations, {label}"));
         let composed = exchange.composition(user, portfolio).await.unwrap();
         self.assert_total(&composed.total_value, &format!("composition, {label}"));
-        let measured = exchange.measured(*sam, services::performance::Window::default()).await;
+        let measured = exchange.measured(*sam, services::books::performance::Window::default()).await;
         let newest = measured.points.last().unwrap();
         self.assert_total(&newest.close.total_value, &format!("performance, {label}"));
         self.assert_cents(newest.twr * 1e6, 0.0, &format!("time-weighted return, {label}"));

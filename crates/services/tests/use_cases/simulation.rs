@@ -9,9 +9,9 @@ use domain::{
 };
 use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
 use persistence::{installation, stocks};
-use services::performance::Window;
-use services::providers::claim_price_source;
-use services::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
+use services::books::performance::Window;
+use services::market::providers::claim_price_source;
+use services::market::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
 use services::testing::FixedPrices;
 use services::{Market, TradingConfig};
 

@@ -1,10 +1,10 @@
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Calendar, Freshness, PortfolioId, Snapshot};
 use market_data::QuoteError;
+use services::books::performance::Window;
+use services::books::snapshots::SnapshotCount;
 use services::jobs::IdRange;
 use services::jobs::{JobKind, RunStatus};
-use services::performance::Window;
-use services::snapshots::SnapshotCount;
 use services::testing::FixedPrices;
 use services::{Error, Result};
 

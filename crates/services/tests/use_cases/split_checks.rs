@@ -6,7 +6,7 @@ use domain::{
     Calendar, Freshness, OrderId, OrderStatus, OrderWarning, Side, SplitRatio, TradingHold, TransactionType,
 };
 use market_data::QuoteError;
-use services::splits::SplitResolution;
+use services::corporate_actions::splits::SplitResolution;
 use services::testing::FixedPrices;
 use services::{Error, Services};
 

@@ -7,11 +7,11 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Money, OrderId, ReplaceOrder, Side, UserId};
 use market_data::QuoteError;
 use persistence::users::{self, UserChanges};
-use services::delistings::DelistingResolution;
+use services::accounts::tokens::Scope;
+use services::corporate_actions::delistings::DelistingResolution;
 use services::events::Change;
 use services::live::{Peers, Proof, StreamLimits, Subscription, Update, Wanted, event_id};
 use services::testing::FixedPrices;
-use services::tokens::Scope;
 use services::{Error, NotFound, Result, Services, ServicesConfig};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, price, symbol};
@@ -569,7 +569,7 @@ async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
     let elsewhere = exchange.another_process();
-    let deposit = services::portfolios::CashDirection::Deposit;
+    let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
     elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
     exchange.read_news().await;
@@ -607,7 +607,7 @@ async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the
     // A word that comes a little later spares the reset.
     let wire = Wire((*exchange).clone());
     let amount = crate::harness::money("5.00");
-    let deposit = services::portfolios::CashDirection::Deposit;
+    let deposit = services::books::portfolios::CashDirection::Deposit;
     elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
@@ -626,7 +626,7 @@ async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come
     let sam = exchange.investor("sam", "1000.00").await;
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
     let elsewhere = exchange.another_process();
-    let deposit = services::portfolios::CashDirection::Deposit;
+    let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
     elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
     (0..30).for_each(|_| exchange.beat_streams());

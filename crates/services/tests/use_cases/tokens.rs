@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::users::{self, UserChanges};
 use persistence::{StoreError, tokens};
-use services::accounts::{Account, ProfileChanges};
-use services::tokens::Scope;
+use services::accounts::register::{Account, ProfileChanges};
+use services::accounts::tokens::Scope;
 use services::{NotFound, Services};
 
 use crate::harness::{Exchange, assert_not_found, fields};

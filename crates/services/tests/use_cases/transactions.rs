@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use domain::TransactionType;
-use services::transactions::{Cursor, Filter, NamedEntry};
+use services::books::transactions::{Cursor, Filter, NamedEntry};
 
 use services::NotFound;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use domain::{Calendar, Freshness, PortfolioId, Valuation};
 use market_data::QuoteError;
-use services::performance::Window;
+use services::books::performance::Window;
 use services::testing::FixedPrices;
 
 use services::NotFound;

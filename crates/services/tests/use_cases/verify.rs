@@ -67,7 +67,7 @@ async fn honest_books_are_clean() {
 async fn there_may_be_nothing_to_check() {
     let exchange = Exchange::new().await;
     let report = exchange.verify(|_, _| ()).await.unwrap();
-    assert_eq!(report, services::verify::Report::default());
+    assert_eq!(report, services::books::verify::Report::default());
 }
 
 /// Two shares bought at 150.00, one sold at 160.00, a snapshot at a close of 155.00; and clean.

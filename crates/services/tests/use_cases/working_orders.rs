@@ -7,8 +7,8 @@ use domain::{
     PlaceOrder, ReplaceOrder, Side, StopLoss, TimeInForce, TradingMode, Trail,
 };
 use market_data::QuoteError;
-use services::matching::Matched;
 use services::testing::FixedPrices;
+use services::trading::matching::Matched;
 use services::{Error, NotFound, TradingConfig};
 
 use crate::harness::{

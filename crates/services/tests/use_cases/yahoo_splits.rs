@@ -11,7 +11,7 @@ use domain::{Calendar, CorporateActionKind, Freshness, OrderStatus, Side, SplitR
 use market_data::{Rules, Yahoo, YahooConfig};
 use persistence::{adjusted_bars, stocks};
 use serde_json::{Map, Value, json};
-use services::splits::SplitResolution;
+use services::corporate_actions::splits::SplitResolution;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
 use wiremock::matchers::any;

@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use services::admin::AccountRow;
+use services::accounts::admin::AccountRow;
+use services::corporate_actions::splits::SplitResolution;
 use services::jobs::{JobKind, JobRun};
+use services::market::providers::{LimitsState, ProviderState};
 use services::operations::{JobStatus, OperationsStatus, WorkerStatus};
-use services::providers::{LimitsState, ProviderState};
-use services::splits::SplitResolution;
 use utoipa::{IntoParams, ToSchema};
 
 use super::users::User;
@@ -193,8 +193,8 @@ pub struct ProviderFeature {
     refused_until: Option<Timestamp>,
 }
 
-impl From<&services::key_features::KeyFeatureState> for ProviderFeature {
-    fn from(state: &services::key_features::KeyFeatureState) -> Self {
+impl From<&services::market::key_features::KeyFeatureState> for ProviderFeature {
+    fn from(state: &services::market::key_features::KeyFeatureState) -> Self {
         Self { name: state.name, refused_until: state.refused_until }
     }
 }
@@ -225,9 +225,9 @@ pub struct PriceInterval {
     minutes: Option<u32>,
 }
 
-impl From<&services::price_pace::PriceIntervals> for PriceIntervals {
-    fn from(intervals: &services::price_pace::PriceIntervals) -> Self {
-        let group = |group: services::price_pace::PriceInterval| PriceInterval {
+impl From<&services::market::price_pace::PriceIntervals> for PriceIntervals {
+    fn from(intervals: &services::market::price_pace::PriceIntervals) -> Self {
+        let group = |group: services::market::price_pace::PriceInterval| PriceInterval {
             stocks: group.stocks,
             minutes: group.minutes,
         };
@@ -293,7 +293,7 @@ impl From<ProviderState> for Provider {
 
 impl From<LimitsState> for ProviderLimits {
     fn from(state: LimitsState) -> Self {
-        let pot = |pot: &services::providers::PotState| CallPot {
+        let pot = |pot: &services::market::providers::PotState| CallPot {
             name: pot.name,
             used: pot.used,
             limit: pot.limit,
@@ -518,8 +518,8 @@ pub struct HeldSplit {
     hold_reason: String,
 }
 
-impl From<services::splits::HeldSplit> for HeldSplit {
-    fn from(held: services::splits::HeldSplit) -> Self {
+impl From<services::corporate_actions::splits::HeldSplit> for HeldSplit {
+    fn from(held: services::corporate_actions::splits::HeldSplit) -> Self {
         let compared = held.known.check.as_ref().and_then(|check| check.compared.clone());
         let (expected_price, found_price) = compared.unzip();
         Self {

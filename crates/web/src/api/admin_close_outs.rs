@@ -7,7 +7,9 @@ use domain::{
     CloseOut as Terms, CorporateActionKind, DecimalText, Money, PerShare, Quantity, Symbol, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
+use services::corporate_actions::close_outs::{
+    CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut,
+};
 use utoipa::ToSchema;
 
 use super::Reader;

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use domain::delisting::DelistingEvidence;
 use domain::{Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
-use services::delistings::{DelistingCase, DelistingResolution};
+use services::corporate_actions::delistings::{DelistingCase, DelistingResolution};
 use utoipa::ToSchema;
 
 use super::{Items, Reader};

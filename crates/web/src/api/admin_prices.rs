@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
-use services::unconfirmed_prices::HeldPrice;
+use services::market::unconfirmed_prices::HeldPrice;
 use utoipa::ToSchema;
 
 use super::Items;

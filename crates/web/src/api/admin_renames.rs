@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use chrono::NaiveDate;
 use domain::Symbol;
 use serde::Deserialize;
-use services::renames::RenameRequest;
+use services::corporate_actions::renames::RenameRequest;
 use utoipa::ToSchema;
 
 use super::{Reader, stocks};

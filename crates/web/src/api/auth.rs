@@ -5,8 +5,8 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use domain::{Timestamp, TokenId, UserId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use services::accounts::Registration;
-use services::tokens::{Scope, TokenInfo};
+use services::accounts::register::Registration;
+use services::accounts::tokens::{Scope, TokenInfo};
 use utoipa::ToSchema;
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use actix_web::web::{Data, Query};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use services::Services;
-use services::health::HealthCheck;
+use services::operations::health::HealthCheck;
 
 use crate::AppState;
 use crate::problem::Problem;

@@ -8,7 +8,7 @@ use domain::{
     Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
 };
 use serde::{Deserialize, Serialize};
-use services::orders::{Filter, OrderPreview};
+use services::trading::orders::{Filter, OrderPreview};
 use services::trading::{OrderWithFills, PlacedOrder};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

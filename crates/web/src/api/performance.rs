@@ -10,7 +10,7 @@ use domain::performance::{
 };
 use domain::{HistoryRange, Money, PortfolioId, Snapshot as Stored, Symbol};
 use serde::{Deserialize, Serialize};
-use services::performance::Window;
+use services::books::performance::Window;
 use services::{Error, FieldError};
 use utoipa::{IntoParams, ToSchema};
 

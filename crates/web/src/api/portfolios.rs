@@ -4,9 +4,9 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
 use serde::{Deserialize, Serialize};
+use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
+use services::books::transactions::NamedEntry;
 use services::idempotency::{IdempotencyKey, Once};
-use services::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
-use services::transactions::NamedEntry;
 use utoipa::{IntoParams, ToSchema};
 
 use super::transactions::Transaction;

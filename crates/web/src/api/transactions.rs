@@ -12,7 +12,7 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::transactions::{Cursor, Filter, NamedEntry};
+use services::books::transactions::{Cursor, Filter, NamedEntry};
 use utoipa::{IntoParams, ToSchema};
 
 use super::orders::Receipt;

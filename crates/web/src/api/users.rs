@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, Result};
 use domain::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use services::accounts::{Account, ProfileChanges};
+use services::accounts::register::{Account, ProfileChanges};
 use utoipa::ToSchema;
 
 use crate::device_cookie::Client;

@@ -6,7 +6,7 @@ use domain::composition::{Composition as Made, Slice};
 use domain::money::AveragePrice;
 use domain::{Holding, Money, PortfolioId, Price, Quantity, Symbol, Timestamp, Valuation as Valued};
 use serde::Serialize;
-use services::valuation::ValuedPortfolio;
+use services::books::valuation::ValuedPortfolio;
 use utoipa::ToSchema;
 
 use super::Items;

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use services::accounts::Registration;
+use services::accounts::register::Registration;
 
 use crate::device_cookie::Client;
 use crate::extract::{Form, Visitor};

@@ -6,12 +6,12 @@ use domain::plausibility::Doubt;
 use domain::{PortfolioId, Symbol, Timestamp, TransactionId, UserId};
 use serde::{Deserialize, Serialize};
 use services::Error;
-use services::accounts::Account;
-use services::admin::AccountRow;
+use services::accounts::admin::AccountRow;
+use services::accounts::register::Account;
 use services::jobs::{JobKind, JobRun, RunStatus};
+use services::market::providers::{Breaker, PotState, ProviderState};
+use services::market::unconfirmed_prices::HeldPrice;
 use services::operations::{OperationsStatus, WorkerStatus};
-use services::providers::{Breaker, PotState, ProviderState};
-use services::unconfirmed_prices::HeldPrice;
 
 use super::key_features::FeatureRow;
 use super::price_pace::PaceView;

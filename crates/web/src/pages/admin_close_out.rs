@@ -4,7 +4,9 @@ use actix_web::web::{Data, Path};
 use domain::Symbol;
 use serde::{Deserialize, Serialize};
 use services::Error;
-use services::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
+use services::corporate_actions::close_outs::{
+    CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut,
+};
 
 use crate::AppState;
 use crate::corporate_actions::describe;

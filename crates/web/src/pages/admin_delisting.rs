@@ -5,7 +5,7 @@ use domain::Symbol;
 use domain::delisting::{DelistingEvidence, DelistingEvidenceKind};
 use serde::{Deserialize, Serialize};
 use services::Error;
-use services::delistings::{DelistingCase, DelistingResolution};
+use services::corporate_actions::delistings::{DelistingCase, DelistingResolution};
 
 use crate::AppState;
 use crate::extract::{Admin, AdminForm};

@@ -3,7 +3,7 @@
 use actix_web::web::{Data, Path};
 use domain::Symbol;
 use serde::Deserialize;
-use services::renames::RenameRequest;
+use services::corporate_actions::renames::RenameRequest;
 use services::{Error, FieldError};
 
 use crate::AppState;

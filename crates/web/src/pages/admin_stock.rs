@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path, Query};
 use domain::Symbol;
 use serde::{Deserialize, Serialize};
 use services::Error;
-use services::splits::{HeldSplit, SplitResolution};
+use services::corporate_actions::splits::{HeldSplit, SplitResolution};
 
 use super::admin::{Tab, tabs};
 use super::admin_close_out::{AskedTerms, CloseOutView};

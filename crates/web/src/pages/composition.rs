@@ -4,7 +4,7 @@ use actix_web::web::{Data, Path, Query};
 use domain::composition::{Composition, Concentration, ConcentrationLevel, tenths_of_percent};
 use domain::{Holding, PortfolioId, Valuation};
 use serde::{Deserialize, Serialize};
-use services::valuation::ValuedPortfolio;
+use services::books::valuation::ValuedPortfolio;
 
 use super::portfolios::Named;
 use crate::AppState;

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use domain::HistoryRange;
-use services::coverage::Coverage;
+use services::market::coverage::Coverage;
 
 use crate::format;
 

@@ -1,7 +1,7 @@
 //! What the key of a provider allows, in words.
 
 use serde::Serialize;
-use services::key_features::KeyFeatureState;
+use services::market::key_features::KeyFeatureState;
 
 use crate::format::{self, Moment};
 

@@ -11,9 +11,9 @@ use domain::{
     TradingMode, UserId,
 };
 use serde::{Deserialize, Serialize};
-use services::orders::Filter;
-use services::portfolios::PortfolioSummary;
+use services::books::portfolios::PortfolioSummary;
 use services::trading::OrderWithFills;
+use services::trading::orders::Filter;
 use services::{Error, Services};
 
 use super::portfolios::Named;

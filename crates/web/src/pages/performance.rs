@@ -9,7 +9,7 @@ use domain::performance::{Drawdown, Performance};
 use domain::{Money, PortfolioId, Snapshot};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::performance::Window;
+use services::books::performance::Window;
 
 use super::portfolios::Named;
 use crate::AppState;

@@ -10,11 +10,11 @@ use domain::composition::tenths_of_percent;
 use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::Services;
-use services::orders::Filter;
-use services::performance::Window;
-use services::portfolios::PortfolioSummary;
+use services::books::performance::Window;
+use services::books::portfolios::PortfolioSummary;
+use services::books::valuation::ValuedPortfolio;
 use services::trading::OrderWithFills;
-use services::valuation::ValuedPortfolio;
+use services::trading::orders::Filter;
 
 use super::coverage;
 use super::orders::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use domain::{Money, PortfolioId, UserId};
 use serde::{Deserialize, Serialize};
+use services::books::portfolios::{CashDirection, PortfolioSummary};
 use services::idempotency::Once;
-use services::portfolios::{CashDirection, PortfolioSummary};
 use services::{FieldError, Services};
 use uuid::Uuid;
 

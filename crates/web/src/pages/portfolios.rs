@@ -5,8 +5,8 @@ use chrono::Months;
 use domain::calendar::exchange_date;
 use domain::{Money, PortfolioId, Timestamp, UserId, Valuation};
 use serde::{Deserialize, Serialize};
-use services::portfolios::{OpenPortfolio, PortfolioSummary};
-use services::valuation::ValuedPortfolio;
+use services::books::portfolios::{OpenPortfolio, PortfolioSummary};
+use services::books::valuation::ValuedPortfolio;
 use services::{FieldError, Services};
 
 use super::portfolio_settings::with_new_key;

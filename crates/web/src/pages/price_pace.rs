@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use services::Services;
-use services::price_pace::{PriceInterval, PriceIntervals};
+use services::market::price_pace::{PriceInterval, PriceIntervals};
 
 use crate::format;
 

@@ -9,9 +9,9 @@ use domain::calendar::EXCHANGE_ZONE;
 use domain::{Timestamp, TokenId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use services::accounts::{Account, ProfileChanges};
-use services::sessions::SessionInfo;
-use services::tokens::{Scope, TokenInfo};
+use services::accounts::register::{Account, ProfileChanges};
+use services::accounts::sessions::SessionInfo;
+use services::accounts::tokens::{Scope, TokenInfo};
 use services::{FieldError, NotFound, Services};
 
 use crate::device_cookie::Client;

@@ -7,10 +7,10 @@ use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
 use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
 use serde::{Deserialize, Serialize};
-use services::coverage::Coverage;
-use services::portfolios::PortfolioSummary;
-use services::transactions::{Filter, NamedEntry};
-use services::valuation::ValuedPortfolio;
+use services::books::portfolios::PortfolioSummary;
+use services::books::transactions::{Filter, NamedEntry};
+use services::books::valuation::ValuedPortfolio;
+use services::market::coverage::Coverage;
 use services::{Error, Services};
 
 use super::{coverage, price_pace};

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use domain::{PortfolioId, Symbol, TransactionType};
 use serde::Serialize;
-use services::transactions::{Filter, NamedEntry};
+use services::books::transactions::{Filter, NamedEntry};
 
 use super::orders::told::{fill_sentence, provenance};
 use super::portfolios::Named;

@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::json;
-use services::tokens::Scope;
+use services::accounts::tokens::Scope;
 
 use crate::harness::{PASSWORD, TestApp};
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
-use services::tokens::Scope;
+use services::accounts::tokens::Scope;
 
 use crate::harness::{Answer, Caller, PASSWORD, TestApp};
 

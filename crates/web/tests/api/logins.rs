@@ -157,7 +157,7 @@ async fn a_right_token_counts_and_the_cookie_does_not() {
     let mara = app.register("mara").await;
     app.register("sam").await;
     let browser = app.log_in("sam").await;
-    let token = app.token(mara.id, services::tokens::Scope::Trade).await;
+    let token = app.token(mara.id, services::accounts::tokens::Scope::Trade).await;
     for authorization in [format!("Bearer {token}"), format!("bearer  {token}")] {
         let user = browser.with("authorization", &authorization).get(ME).await.is(200).json();
         assert_eq!(user["username"], "mara");

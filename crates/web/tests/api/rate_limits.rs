@@ -78,7 +78,7 @@ async fn an_account_with_too_many_requests_is_refused_alone() {
     sam.get(ME).await.is(200);
     app.anonymous().get(ME).await.is(401);
     // Another token or session of the account has no budget of its own.
-    let other = app.with_token(&app.token(mara.id, services::tokens::Scope::Read).await);
+    let other = app.with_token(&app.token(mara.id, services::accounts::tokens::Scope::Read).await);
     let refused = async |caller: &Caller| {
         exhaust(&mara, Method::GET, ME).await;
         let answers = futures::future::join_all((0..100).map(|_| caller.get(ME))).await;

@@ -1,8 +1,8 @@
 //! Events over HTTP: what they hold, who gets them, and when a stream is refused or ends.
 
 use serde_json::json;
+use services::accounts::tokens::Scope;
 use services::live::StreamLimits;
-use services::tokens::Scope;
 
 use crate::harness::{PASSWORD, TestApp, with};
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use insta::assert_json_snapshot;
 use serde_json::json;
-use services::tokens::Scope;
+use services::accounts::tokens::Scope;
 
 use crate::harness::{PASSWORD, TestApp};
 
@@ -49,8 +49,8 @@ async fn a_token_is_shown_once_and_works() {
     app.with_token(&token).get(ME).await.is(200);
 }
 
-fn registration(name: &str) -> services::accounts::Registration {
-    services::accounts::Registration {
+fn registration(name: &str) -> services::accounts::register::Registration {
+    services::accounts::register::Registration {
         username: name.into(),
         email: format!("{name}@example.org"),
         password: PASSWORD.into(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, Snapshot, TimeInForce, UserId};
-use services::accounts::Registration;
+use services::accounts::register::Registration;
+use services::books::portfolios::OpenPortfolio;
 use services::jobs::{JobKind, JobRun, RunStatus};
-use services::portfolios::OpenPortfolio;
 use services::testing::{TestServices, friday_afternoon};
 use services::{Services, ServicesConfig};
 use tokio::sync::oneshot;

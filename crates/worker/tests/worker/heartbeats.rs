@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use services::health::Probe;
 use services::operations::WorkerStatus;
+use services::operations::health::Probe;
 use worker::RedisProbe;
 
 use crate::firm::{Firm, embedded, eventually, on_redis, redis_url};

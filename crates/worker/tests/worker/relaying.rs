@@ -5,9 +5,9 @@ use std::task::{Context, Waker};
 
 use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Side, TimeInForce, UserId};
 use market_data::{DEFAULT_SEED, Simulated};
-use services::accounts::Registration;
+use services::accounts::register::Registration;
+use services::books::portfolios::OpenPortfolio;
 use services::live::{Proof, Subscription, Update, Wanted};
-use services::portfolios::OpenPortfolio;
 use services::testing::TestServices;
 use services::{Market, Services, ServicesConfig};
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@
 use actix_web::web::{Data, Path, Query};
 use domain::{Order, OrderSize, OrderStatus, PortfolioId, Side, Symbol, Timestamp, TradingRules};
 use serde::{Deserialize, Serialize};
-use services::orders::OrderPreview;
+use services::trading::orders::OrderPreview;
 use services::{Error, Services};
 use uuid::Uuid;
 

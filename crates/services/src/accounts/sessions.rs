@@ -1,0 +1,146 @@
+//! Browser sessions. The cookie holds a random key; the database its hash, so that a copy of the database logs
+//! nobody in.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use domain::{Timestamp, UserId};
+use persistence::sessions::{self, NewSession};
+
+use crate::Services;
+use crate::accounts::secret;
+use crate::error::{Error, NotFound, Result};
+use crate::log_target::SECURITY;
+
+/// How often a session's sign of life is written down.
+const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
+
+/// A session as its owner sees it in the list of logins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    pub id: i64,
+    /// The session's values as JSON, as web stored them.
+    pub state: String,
+    pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+    /// The one the question came from.
+    pub is_current: bool,
+}
+
+impl Services {
+    /// The values of a live session.
+    ///
+    /// # Errors
+    /// Only when the database fails; the same for all functions here.
+    pub async fn load_session(&self, key: &str) -> Result<Option<String>> {
+        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        let row = self.store.read(move |tx| sessions::by_key(tx, &hash, now).map_err(Error::from)).await?;
+        Ok(row.map(|row| row.state))
+    }
+
+    /// Whose the live sessions with those hashes are.
+    pub(crate) async fn session_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
+        if hashes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let now = self.market.clock.wall();
+        let found = self
+            .store
+            .query(move |statement| sessions::owners(statement, &hashes, now).map_err(Error::from))
+            .await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// Keeps a new session's values and answers its key.
+    pub async fn create_session(
+        &self,
+        user: Option<UserId>,
+        state: String,
+        lifetime: TimeDelta,
+    ) -> Result<String> {
+        let (key, now) = (secret::random(), self.market.clock.wall());
+        let key_hash = secret::hash(&key);
+        let new = NewSession {
+            key_hash,
+            user_id: user,
+            state,
+            created_at: now,
+            last_seen_at: now,
+            expires_at: now + lifetime,
+        };
+        self.store.write(move |tx| sessions::insert(tx, new).map_err(Error::from)).await?;
+        Ok(key)
+    }
+
+    /// Answers whether the session was still there.
+    pub async fn update_session(
+        &self,
+        key: &str,
+        user: Option<UserId>,
+        state: String,
+        lifetime: TimeDelta,
+    ) -> Result<bool> {
+        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        self.store
+            .write(move |tx| {
+                // What has expired stays so, also before it is pruned.
+                if sessions::by_key(tx, &hash, now)?.is_none() {
+                    return Ok(false);
+                }
+                sessions::save(tx, &hash, user, &state, now, now + lifetime).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Prolongs a session, writing at most once an hour.
+    pub async fn prolong_session(&self, key: &str, lifetime: TimeDelta) -> Result<()> {
+        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        let looked_up = hash.clone();
+        let row =
+            self.store.read(move |tx| sessions::by_key(tx, &looked_up, now).map_err(Error::from)).await?;
+        match row {
+            Some(row) if now - row.last_seen_at >= TOUCH_EVERY => {
+                self.store
+                    .write(move |tx| sessions::touch(tx, &hash, now, now + lifetime).map_err(Error::from))
+                    .await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub async fn end_session(&self, key: &str) -> Result<()> {
+        let hash = secret::hash(key);
+        self.store.write(move |tx| sessions::delete_by_key(tx, &hash).map_err(Error::from)).await
+    }
+
+    /// A user's live sessions, newest use first; `current` is the key of the asking one.
+    pub async fn sessions(&self, user: UserId, current: Option<String>) -> Result<Vec<SessionInfo>> {
+        let now = self.market.clock.wall();
+        let current = current.as_deref().map(secret::hash);
+        let rows = self.store.read(move |tx| sessions::of_user(tx, user, now).map_err(Error::from)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| SessionInfo {
+                id: row.id,
+                is_current: current.as_ref() == Some(&row.key_hash),
+                state: row.state,
+                created_at: row.created_at,
+                last_seen_at: row.last_seen_at,
+            })
+            .collect())
+    }
+
+    /// Ends one of a user's sessions.
+    pub async fn revoke_session(&self, user: UserId, id: i64) -> Result<()> {
+        match self.store.write(move |tx| sessions::delete_of_user(tx, user, id).map_err(Error::from)).await? {
+            true => {
+                tracing::info!(
+                    target: SECURITY, event = "session_ended", user_id = user.0, reason = "revoked",
+                    "session ended by its user from another one"
+                );
+                Ok(())
+            }
+            false => Err(Error::NotFound(NotFound::Session)),
+        }
+    }
+}

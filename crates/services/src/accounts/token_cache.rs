@@ -1,0 +1,305 @@
+//! What a process remembers of API tokens, so that a request does not ask the database who sent it.
+//!
+//! The database stays the judge. Once a second, and only while tokens are used, one question confirms all that are in
+//! use; what it no longer knows is forgotten, and what it has not confirmed for two seconds is not believed. So a token
+//! that is revoked anywhere, by whatever means, ends everywhere within two seconds, also when the database is silent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::TimeDelta;
+use domain::{Timestamp, TokenId, UserId};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::accounts::register::Account;
+use crate::accounts::tokens::Scope;
+
+/// How old an answer of the database may be.
+const BELIEVED: TimeDelta = TimeDelta::seconds(2);
+/// How often it is asked again. The rest is the time it has to answer.
+const ASKED_EVERY: TimeDelta = TimeDelta::seconds(1);
+/// A token that nobody has sent for so long is not asked about.
+const IN_USE: TimeDelta = TimeDelta::seconds(10);
+/// Some 10 MB at most. Made-up tokens are not remembered, so these are all real.
+const CAPACITY: usize = 10_000;
+
+/// What the database said of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub id: TokenId,
+    pub account: Arc<Account>,
+    pub scope: Scope,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Known {
+    /// Whether its end has not come.
+    pub fn lives_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+struct Entry {
+    known: Known,
+    /// When the question was asked whose answer this is.
+    confirmed_at: Timestamp,
+    used_at: Timestamp,
+}
+
+#[derive(Default)]
+pub(crate) struct TokenCache {
+    state: Mutex<State>,
+    asking: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<String, Entry>,
+    asked_at: Option<Timestamp>,
+    /// How often something was forgotten: answers to questions from before that come too late.
+    forgotten: u64,
+}
+
+/// A question to the database, made before it is asked: the answer is true of that time.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    at: Timestamp,
+    forgotten: u64,
+}
+
+/// The question about all tokens in use. While it exists there is no second one.
+pub(crate) struct Confirmation {
+    pub hashes: Vec<String>,
+    question: Question,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl TokenCache {
+    /// What is known of a token and can be believed.
+    pub fn get(&self, hash: &str, now: Timestamp) -> Option<Known> {
+        let mut state = self.state();
+        let entry = state.entries.get_mut(hash)?;
+        if !entry.known.lives_at(now) || !is_within(BELIEVED, entry.confirmed_at, now) {
+            return None;
+        }
+        entry.used_at = now;
+        Some(entry.known.clone())
+    }
+
+    pub fn question(&self, now: Timestamp) -> Question {
+        Question { at: now, forgotten: self.state().forgotten }
+    }
+
+    /// Keeps the answer to a question, unless something was forgotten since.
+    pub fn remember(&self, hash: String, known: Known, question: Question) {
+        let mut state = self.state();
+        if state.forgotten != question.forgotten {
+            return;
+        }
+        if state.entries.len() >= CAPACITY {
+            // Who is still there is found again with one question each.
+            state.entries.clear();
+        }
+        let at = question.at;
+        state.entries.insert(hash, Entry { known, confirmed_at: at, used_at: at });
+    }
+
+    /// The question that is to be asked now, if one is.
+    pub fn due(&self, now: Timestamp) -> Option<Confirmation> {
+        let mut state = self.state();
+        if state.asked_at.is_some_and(|at| is_within(ASKED_EVERY, at, now)) {
+            return None;
+        }
+        let turn = self.asking.clone().try_lock_owned().ok()?;
+        state.asked_at = Some(now);
+        state.entries.retain(|_, entry| is_within(IN_USE, entry.used_at, now));
+        Some(Confirmation {
+            hashes: state.entries.keys().cloned().collect(),
+            question: Question { at: now, forgotten: state.forgotten },
+            _turn: turn,
+        })
+    }
+
+    /// Takes the answer: what was asked about and is not in it is forgotten.
+    pub fn confirm(&self, confirmation: Confirmation, mut found: HashMap<String, Known>) {
+        let Confirmation { hashes, question, _turn } = confirmation;
+        let mut state = self.state();
+        if state.forgotten != question.forgotten {
+            return;
+        }
+        for hash in hashes {
+            let Some(entry) = state.entries.get_mut(&hash) else { continue };
+            match found.remove(&hash) {
+                // Somebody may have asked about this one alone, and later.
+                _ if entry.confirmed_at > question.at => {}
+                Some(known) => (entry.known, entry.confirmed_at) = (known, question.at),
+                None => drop(state.entries.remove(&hash)),
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.state().entries.len()
+    }
+
+    /// A token was revoked here.
+    pub fn forget_token(&self, id: TokenId) {
+        self.forget(|known| known.id == id);
+    }
+
+    /// An account was changed here.
+    pub fn forget_user(&self, id: UserId) {
+        self.forget(|known| known.account.id == id);
+    }
+
+    fn forget(&self, is_meant: impl Fn(&Known) -> bool) {
+        let mut state = self.state();
+        state.forgotten += 1;
+        state.entries.retain(|_, entry| !is_meant(&entry.known));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether `then` is less than `span` ago. A time ahead is not: the clock was set back.
+fn is_within(span: TimeDelta, then: Timestamp, now: Timestamp) -> bool {
+    (TimeDelta::zero()..span).contains(&(now - then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        DateTime::from_timestamp_millis(1_795_201_920_000 + milliseconds).unwrap().into()
+    }
+
+    fn hash(number: u128) -> String {
+        crate::accounts::secret::hash(&number.to_string())
+    }
+
+    fn known(number: u128) -> Known {
+        let account = Account {
+            id: UserId(number.try_into().unwrap()),
+            username: format!("user {number}"),
+            email: String::new(),
+            first_name: String::new(),
+            last_name: String::new(),
+            date_joined: at(0),
+            is_active: true,
+            is_admin: false,
+        };
+        let id = TokenId(Uuid::from_u128(number));
+        Known { id, account: Arc::new(account), scope: Scope::Trade, expires_at: None }
+    }
+
+    fn remembering(numbers: impl IntoIterator<Item = u128>) -> TokenCache {
+        let cache = TokenCache::default();
+        for number in numbers {
+            cache.remember(hash(number), known(number), cache.question(at(0)));
+        }
+        cache
+    }
+
+    fn answer(numbers: impl IntoIterator<Item = u128>) -> HashMap<String, Known> {
+        numbers.into_iter().map(|number| (hash(number), known(number))).collect()
+    }
+
+    #[test]
+    fn an_answer_is_believed_for_less_than_two_seconds() {
+        let cache = remembering([1]);
+        assert_eq!(cache.get(&hash(2), at(0)), None);
+        for (milliseconds, believed) in [(0, true), (1_999, true), (2_000, false), (-1, false)] {
+            assert_eq!(cache.get(&hash(1), at(milliseconds)).is_some(), believed, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn a_token_ends_at_its_end() {
+        let cache = TokenCache::default();
+        let ending = Known { expires_at: Some(at(500)), ..known(1) };
+        cache.remember(hash(1), ending, cache.question(at(0)));
+        assert!(cache.get(&hash(1), at(499)).is_some());
+        assert!(cache.get(&hash(1), at(500)).is_none());
+    }
+
+    #[test]
+    fn a_question_is_due_once_a_second_and_never_twice_at_once() {
+        let cache = remembering([1]);
+        let first = cache.due(at(0)).unwrap();
+        assert!(cache.due(at(999)).is_none());
+        assert!(cache.due(at(1_000)).is_none(), "the first is not answered");
+        drop(first);
+        assert!(cache.due(at(1_000)).is_some());
+        assert!(cache.due(at(1_999)).is_none());
+        // The clock was set back.
+        assert!(cache.due(at(0)).is_some());
+    }
+
+    #[test]
+    fn the_answer_prolongs_changes_and_forgets() {
+        let cache = remembering([1, 2, 3]);
+        let confirmation = cache.due(at(1_000)).unwrap();
+        let mut asked = confirmation.hashes.clone();
+        asked.sort_unstable();
+        let mut expected = [1, 2, 3].map(hash);
+        expected.sort_unstable();
+        assert_eq!(asked, expected);
+        let mut found = answer([1, 2]);
+        found.get_mut(&hash(2)).unwrap().scope = Scope::Read;
+        cache.confirm(confirmation, found);
+        assert_eq!(cache.get(&hash(1), at(2_999)), Some(known(1)));
+        assert_eq!(cache.get(&hash(2), at(2_999)).unwrap().scope, Scope::Read);
+        assert_eq!(cache.get(&hash(3), at(1_001)), None);
+        assert_eq!(cache.get(&hash(1), at(3_000)), None);
+    }
+
+    #[test]
+    fn nothing_is_asked_about_tokens_that_nobody_uses() {
+        let cache = remembering([1, 2]);
+        for second in 1..10 {
+            let confirmation = cache.due(at(second * 1_000)).unwrap();
+            assert_eq!(confirmation.hashes.len(), 2, "{second}");
+            cache.confirm(confirmation, answer([1, 2]));
+            cache.get(&hash(1), at(second * 1_000)).unwrap();
+        }
+        assert_eq!(cache.due(at(10_000)).unwrap().hashes, [hash(1)]);
+        assert_eq!(cache.get(&hash(2), at(10_000)), None);
+    }
+
+    #[test]
+    fn what_was_changed_here_is_forgotten_at_once() {
+        let cache = remembering([1, 2, 3]);
+        cache.forget_token(known(1).id);
+        cache.forget_user(known(2).account.id);
+        assert_eq!([1, 2, 3].map(|number| cache.get(&hash(number), at(0)).is_some()), [false, false, true]);
+    }
+
+    #[test]
+    fn an_answer_from_before_a_change_comes_too_late() {
+        let cache = remembering([1]);
+        let (question, confirmation) = (cache.question(at(1_000)), cache.due(at(1_000)).unwrap());
+        cache.forget_user(known(2).account.id);
+        cache.remember(hash(2), known(2), question);
+        cache.confirm(confirmation, answer([1]));
+        assert_eq!(cache.get(&hash(2), at(1_000)), None);
+        assert_eq!(cache.get(&hash(1), at(2_000)), None);
+
+        let cache = remembering([1]);
+        let confirmation = cache.due(at(1_000)).unwrap();
+        cache.remember(hash(1), known(1), cache.question(at(1_500)));
+        cache.confirm(confirmation, HashMap::new());
+        assert!(cache.get(&hash(1), at(3_499)).is_some());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let cache = remembering(0..CAPACITY as u128 + 5);
+        assert!(cache.state().entries.len() <= CAPACITY);
+        assert!(cache.get(&hash(CAPACITY as u128 + 4), at(0)).is_some());
+    }
+}

@@ -1,0 +1,424 @@
+//! Daily snapshots: every portfolio at the close of a session.
+//!
+//! Cash and shares are those of the close, whenever the snapshot is taken: what the journal holds after the
+//! close is taken back. Prices are the session's closing prices, kept in `price_bars`. So a snapshot can be
+//! taken late, twice, or by several workers, and is the same.
+
+use std::collections::HashMap;
+
+use chrono::{Days, NaiveDate, TimeDelta};
+use domain::calendar::exchange_date;
+use domain::period::{EARLIEST, LATEST};
+use domain::share_basis::session_basis;
+use domain::{
+    AsTraded, Bar, Calendar, JournalEntry, Money, PortfolioId, Position, Price, Quantity, Session, Snapshot,
+    Stock, StockId, Timestamp,
+};
+use market_data::Purpose;
+use persistence::corporate_actions::Owed;
+use persistence::portfolios::PortfolioRecord;
+use persistence::{
+    StoreError, corporate_actions, former_symbols, jobs, portfolios, positions, snapshots, stocks,
+    transactions,
+};
+
+use crate::Services;
+use crate::corporate_actions::ActionHistories;
+use crate::corporate_actions::splits::price_before_split;
+use crate::error::{Error, Result};
+use crate::jobs::{IdRange, JobKind};
+
+/// Portfolios that are read and written in one transaction.
+const BATCH: i64 = 500;
+const SMALLEST_BATCH: i64 = 20;
+/// After so many sessions the close of a delisted stock's last session is not waited for any more.
+const SESSIONS_TO_WAIT: usize = 10;
+/// Closes of later sessions that show that a session without one had no trade: the newest may be published first.
+const LATER_CLOSES: usize = 2;
+/// How far back the close before a session without a trade is looked for at the source.
+const DAYS_BEFORE: Days = Days::new(30);
+/// Sessions that are taken again at once.
+const MOST_SESSIONS: i64 = 50;
+
+/// What taking the snapshots of a session came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotCount {
+    pub portfolios: usize,
+    /// Rows valued at older or unfinished prices.
+    pub provisional: usize,
+}
+
+/// Closing prices of one session, gathered as they are needed.
+struct Prices {
+    session: Session,
+    /// The calendar of that session.
+    calendar: Calendar,
+    /// At current prices instead, because the session is not over.
+    in_progress: bool,
+    asked_at: Timestamp,
+    /// The price, and whether it is an older one.
+    known: HashMap<StockId, (Price, bool)>,
+}
+
+impl Services {
+    /// Writes the session's row for each portfolio of the range that existed before its close. A session that
+    /// is under way gives provisional rows at current prices. `progress` is told how many are written so far,
+    /// and answers whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a day that is no session or lies ahead.
+    pub async fn take_snapshots(
+        &self,
+        date: NaiveDate,
+        range: IdRange,
+        mut progress: impl FnMut(usize) -> bool + Send,
+    ) -> Result<SnapshotCount> {
+        let now = self.market.now();
+        if date > self.market.calendar.booking_session(now).date {
+            return Err(Error::invalid("date", "that session has not begun yet"));
+        }
+        let calendar = self.book_calendar().await?;
+        let session = Some(date)
+            .filter(|date| *date >= EARLIEST)
+            .and_then(|date| calendar.session(date))
+            .ok_or_else(|| Error::invalid("date", "the market has no session on that day"))?;
+        let in_progress = session.closes_at > now;
+        // Before the close all there is counts, also what happened this very moment.
+        let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
+        let previous_close = calendar.before(date).closes_at;
+        if !in_progress {
+            self.catch_up_actions(session.opens_at).await?;
+        }
+        let calendar = calendar.on(date);
+        let mut prices = Prices { session, calendar, in_progress, asked_at: now, known: HashMap::new() };
+        let mut count = SnapshotCount::default();
+        let mut after = range.after;
+        // The longer ago the close, the more of each journal has to be taken back.
+        let batch_size = (BATCH / (1 + (now - session.closes_at).num_days().max(0))).max(SMALLEST_BATCH);
+        loop {
+            let batch = self
+                .store
+                .read(move |tx| {
+                    let rows = portfolios::active_range(tx, after, range.last, until, batch_size)?;
+                    let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
+                    let held = positions::of_portfolios(tx, &ids)?;
+                    let entries = transactions::since(tx, &ids, previous_close)?;
+                    let owed = corporate_actions::owed_since(tx, &ids, until)?;
+                    Ok::<_, Error>(states_at(rows, held, entries, owed, until))
+                })
+                .await?;
+            let Some(last) = batch.last() else { break };
+            let last = last.id;
+            self.gather_prices(&mut prices, &batch).await?;
+            let rows: Vec<Snapshot> = batch.into_iter().map(|state| state.at(&prices)).collect();
+            let (written, provisional) = (rows.len(), rows.iter().filter(|row| row.provisional).count());
+            match self.store.write(move |tx| snapshots::save(tx, &rows).map_err(Error::from)).await {
+                // A portfolio was deleted since it was read: once more, without it.
+                Err(Error::Store(StoreError::MissingReference(_))) => continue,
+                saved => saved?,
+            }
+            after = last;
+            count.portfolios += written;
+            count.provisional += provisional;
+            if !progress(count.portfolios) {
+                break;
+            }
+        }
+        if count.portfolios > count.provisional {
+            self.note_final_snapshot(date).await?;
+        }
+        Ok(count)
+    }
+
+    /// Asks for the prices that the batch needs and are not known yet.
+    async fn gather_prices(&self, prices: &mut Prices, batch: &[State]) -> Result<()> {
+        let mut missing: Vec<StockId> = batch
+            .iter()
+            .flat_map(|state| state.quantities.keys().copied())
+            .filter(|id| !prices.known.contains_key(id))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let wanted = missing.clone();
+        let (date, calendar) = (prices.session.date, prices.calendar);
+        // Prices of other sessions are converted to the shares of this one.
+        let basis = session_basis(calendar, date);
+        let (stocks, older, histories) = self
+            .store
+            .read(move |tx| {
+                let stocks = stocks::by_ids(tx, &wanted)?;
+                let stored = stocks::closes_on(tx, &wanted, date)?;
+                let older = older_prices(&stocks, stored, calendar);
+                let times = older.values().map(|(_, price)| price.at()).chain([basis]);
+                let (first, last) =
+                    times.fold((basis, basis), |(first, last), at| (first.min(at), last.max(at)));
+                Ok::<_, Error>((stocks, older, ActionHistories::between(tx, first, last)?))
+            })
+            .await?;
+        if prices.in_progress {
+            for (stock, quote) in stocks.iter().zip(self.quotes_of(&stocks, prices.asked_at).await) {
+                prices.known.insert(stock.id, (quote?.price, true));
+            }
+            return Ok(());
+        }
+        let mut older = older;
+        let suspended = self.undecided_splits().await?;
+        for stock in stocks {
+            // Nobody knows which shares the closes after it are in: valued again once the split is resolved.
+            let split = suspended.iter().find(|known| {
+                known.stock_id == stock.id
+                    && known.effective_at <= basis
+                    && known.hold(prices.asked_at).is_some_and(|hold| hold.is_halt())
+            });
+            if let Some(quote) =
+                split.and_then(|known| price_before_split(&stock, known, self.market.quotes.source()))
+            {
+                prices.known.insert(stock.id, (histories.convert(stock.id, quote, basis).price, true));
+                continue;
+            }
+            let (day, price) = match older.remove(&stock.id) {
+                Some((day, price)) => (day, Some(histories.convert(stock.id, price, basis))),
+                None => (None, None),
+            };
+            // A delisted stock gets no further close: its last one stays, once that of its last session is there. The run
+            // of that session may still be under way.
+            let ended_on = stock.delisted_on.filter(|on| *on <= date);
+            let last_session = ended_on.map(|on| calendar.before(on).date);
+            if let Some(last) = last_session.filter(|last| day.is_none_or(|day| day < *last))
+                && let Some(close) = self.fetch_close(&stock, last, prices.asked_at).await?
+            {
+                let close = AsTraded::new(close, session_basis(calendar, last));
+                prices.known.insert(stock.id, (histories.convert(stock.id, close, basis), false));
+                continue;
+            }
+            let is_given_up = last_session.is_some_and(|last| {
+                let today = exchange_date(prices.asked_at);
+                calendar.sessions(last, today).count() > SESSIONS_TO_WAIT
+            });
+            let is_final = day == Some(date)
+                || (day.is_some() && last_session.is_some() && (day >= last_session || is_given_up));
+            let price = match price {
+                Some(price) if is_final => (price, false),
+                older => match self.fetch_close(&stock, date, prices.asked_at).await? {
+                    Some(close) => (close, false),
+                    None => match self.book_day_without_trade(&stock, date).await? {
+                        Some(close) => (close, false),
+                        None => (older.ok_or_else(|| no_price(&stock))?, true),
+                    },
+                },
+            };
+            prices.known.insert(stock.id, price);
+        }
+        Ok(())
+    }
+
+    /// The close of that session from the source, kept for later; `None` when the source does not have it.
+    async fn fetch_close(&self, stock: &Stock, date: NaiveDate, at: Timestamp) -> Result<Option<Price>> {
+        // What such a source has published is stored: series are asked for by the refresh, and in its order.
+        if self.market.quotes.is_scarce() {
+            return Ok(None);
+        }
+        let symbol = &stock.listing.symbol;
+        let (id, asked) = (stock.id, symbol.clone());
+        let has_symbol =
+            self.store.read(move |tx| former_symbols::has_symbol(tx, id, &asked).map_err(Error::from));
+        // After a rename, or when another company has the symbol, the answer would be about another stock or none.
+        if !has_symbol.await? {
+            return Ok(None);
+        }
+        // The sessions around it tell whether its close is late or it was one without a trade.
+        let first = date.checked_sub_days(DAYS_BEFORE).unwrap_or(date);
+        let last = self.market.calendar.last_closed(at).date;
+        let purpose = Purpose::CloseOrNews;
+        let bars = match self.market.quotes.daily_bars_for(purpose, symbol, first, last, at).await {
+            Ok(bars) => bars,
+            Err(error) => {
+                tracing::warn!(%symbol, %date, error = &error as &dyn std::error::Error, "no closing price for the snapshot");
+                return Ok(None);
+            }
+        };
+        // A split that comes with the closes is in the books before one of them counts.
+        if self.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
+            return Ok(None);
+        }
+        let (source, asked) = (self.market.quotes.source(), symbol.clone());
+        self.store
+            .write(move |tx| {
+                stocks::save_bars_of(tx, (id, &asked), source.as_str(), &bars)?;
+                // Another worker may have been first with another answer: what is stored counts for all.
+                Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
+            })
+            .await
+    }
+}
+
+impl Services {
+    /// A session that the source leaves out although it has closes of later ones was one without a trade in the stock:
+    /// the close before, in the shares of that session, is kept as the session's, with no volume. Answers that close;
+    /// `None` when the close may still come.
+    async fn book_day_without_trade(&self, stock: &Stock, date: NaiveDate) -> Result<Option<Price>> {
+        let (id, source, calendar) = (stock.id, self.market.quotes.source(), self.market.calendar);
+        let Some(next) = date.succ_opt() else { return Ok(None) };
+        let booked = self
+            .store
+            .write(move |tx| {
+                let later = stocks::bars_from(tx, id, source.as_str(), next, LATEST)?;
+                if later.len() < LATER_CLOSES {
+                    return Ok(None);
+                }
+                let Some((_, day, close)) = stocks::closes_on(tx, &[id], date)?.pop() else {
+                    return Ok(None);
+                };
+                let (from, to) = (session_basis(calendar, day), session_basis(calendar, date));
+                let close =
+                    ActionHistories::between(tx, from, to)?.convert(id, AsTraded::new(close, from), to);
+                let [open, high, low] = [&close; 3].map(Price::clone);
+                let bar = Bar { date, open, high, low, close: close.clone(), volume: 0 };
+                stocks::save_bars(tx, id, source.as_str(), &[bar])?;
+                Ok::<_, Error>(Some(close))
+            })
+            .await?;
+        if booked.is_some() {
+            tracing::info!(symbol = %stock.listing.symbol, %date, "a session without a trade: the close before counts");
+        }
+        Ok(booked)
+    }
+
+    /// Takes the snapshots again that are still provisional although their session has closed and no run waits for them,
+    /// oldest first. So rows become final without a command, however late a source answers. Answers for how many
+    /// sessions.
+    pub(crate) async fn finalize_provisional(
+        &self,
+        alive: &mut (impl FnMut() -> bool + Send),
+    ) -> Result<usize> {
+        let newest = self.market.calendar.last_closed(self.market.now()).date;
+        let dates = self
+            .store
+            .read(move |tx| {
+                let kind = JobKind::SnapshotPortfolios.as_str();
+                let mut dates = snapshots::provisional_dates(tx, newest, MOST_SESSIONS)?;
+                let waiting = jobs::unfinished_keys(tx, kind)?;
+                dates.retain(|date| !waiting.contains(&date.to_string()));
+                Ok::<_, Error>(dates)
+            })
+            .await?;
+        let mut taken = 0;
+        for date in dates {
+            let mut going = true;
+            let mut go_on = |_| {
+                going = alive();
+                going
+            };
+            self.take_snapshots(date, IdRange::ALL, &mut go_on).await?;
+            if !going {
+                break;
+            }
+            taken += 1;
+        }
+        Ok(taken)
+    }
+}
+
+/// The newest stored close of each stock with its session's day, or else its last price without one.
+fn older_prices(
+    stocks: &[Stock],
+    closes: Vec<(StockId, NaiveDate, Price)>,
+    calendar: Calendar,
+) -> HashMap<StockId, (Option<NaiveDate>, AsTraded<Price>)> {
+    let last = stocks.iter().filter_map(|stock| {
+        let last = stock.last.as_ref()?;
+        Some((stock.id, (None, AsTraded::new(last.price.clone(), last.as_of))))
+    });
+    let closes = closes
+        .into_iter()
+        .map(|(id, day, close)| (id, (Some(day), AsTraded::new(close, session_basis(calendar, day)))));
+    last.chain(closes).collect()
+}
+
+fn no_price(stock: &Stock) -> Error {
+    Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None }
+}
+
+/// A portfolio as it was at an instant.
+struct State {
+    id: PortfolioId,
+    cash_balance: Money,
+    /// Only what was held.
+    quantities: HashMap<StockId, Quantity>,
+    net_flow: Money,
+    dividends_receivable: Money,
+}
+
+impl State {
+    fn at(self, prices: &Prices) -> Snapshot {
+        let mut positions_value = Money::zero();
+        let mut provisional = prices.in_progress;
+        for (stock, quantity) in &self.quantities {
+            let (price, older) = &prices.known[stock];
+            positions_value += &price.times(quantity);
+            provisional |= older;
+        }
+        Snapshot {
+            portfolio_id: self.id,
+            date: prices.session.date,
+            total_value: positions_value.clone() + &self.cash_balance + &self.dividends_receivable,
+            cash_balance: self.cash_balance,
+            positions_value,
+            dividends_receivable: self.dividends_receivable,
+            net_flow: self.net_flow,
+            provisional,
+        }
+    }
+}
+
+/// Takes back what the journal holds from `until` on; `entries` begin at the close before.
+fn states_at(
+    rows: Vec<PortfolioRecord>,
+    mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
+    entries: Vec<JournalEntry>,
+    owed: Vec<Owed>,
+    until: Timestamp,
+) -> Vec<State> {
+    let mut receivable: HashMap<PortfolioId, Money> = HashMap::new();
+    for owed in owed.iter().filter(|owed| owed.at(until)) {
+        *receivable.entry(owed.portfolio_id).or_insert_with(Money::zero) += &owed.amount;
+    }
+    let mut by_portfolio: HashMap<PortfolioId, Vec<JournalEntry>> = HashMap::new();
+    for entry in entries {
+        by_portfolio.entry(entry.portfolio_id).or_default().push(entry);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let mut cash_balance = row.cash_balance;
+            let mut net_flow = Money::zero();
+            let mut quantities: HashMap<StockId, Quantity> = held
+                .remove(&row.id)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(id, held)| (id, held.quantity))
+                .collect();
+            // Newest first, so that no quantity passes through a negative one.
+            for entry in by_portfolio.remove(&row.id).unwrap_or_default().iter().rev() {
+                if entry.timestamp < until {
+                    if entry.transaction_type.is_external_flow() {
+                        net_flow += &entry.amount;
+                    }
+                    continue;
+                }
+                cash_balance -= &entry.amount;
+                // A split that became known later was in effect all the same.
+                if let Some(stock) = entry.stock_id.filter(|_| entry.shares_since() >= until) {
+                    let (added, taken) = entry.shares();
+                    let now = quantities.remove(&stock).unwrap_or_else(Quantity::zero) + &taken;
+                    quantities.insert(stock, now.checked_sub(&added).unwrap_or_else(Quantity::zero));
+                }
+            }
+            quantities.retain(|_, quantity| !quantity.is_zero());
+            let dividends_receivable = receivable.remove(&row.id).unwrap_or_else(Money::zero);
+            State { id: row.id, cash_balance, quantities, net_flow, dividends_receivable }
+        })
+        .collect()
+}

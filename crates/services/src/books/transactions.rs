@@ -1,0 +1,101 @@
+//! Reading the journal.
+
+use std::sync::Arc;
+
+use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType, UserId};
+use persistence::transactions;
+
+use crate::books::cache::Rows;
+use crate::error::{Error, Result};
+use crate::{Page, Services, one_more};
+
+/// Which entries of a journal are wanted; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub symbol: Option<Symbol>,
+    pub transaction_type: Option<TransactionType>,
+    /// The first instant wanted.
+    pub from: Option<Timestamp>,
+    /// The first instant not wanted any more.
+    pub until: Option<Timestamp>,
+}
+
+impl From<Filter> for transactions::Filter {
+    fn from(Filter { symbol, transaction_type, from, until }: Filter) -> Self {
+        Self { symbol, transaction_type, from, until }
+    }
+}
+
+/// An entry with the symbol of its stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedEntry {
+    pub entry: JournalEntry,
+    pub symbol: Option<Symbol>,
+}
+
+/// Where a page of the journal ended.
+pub type Cursor = (Timestamp, TransactionId);
+
+/// The first page of a journal, and how many entries it was to have.
+pub(crate) struct NewestPage {
+    limit: usize,
+    page: Page<NamedEntry, Cursor>,
+}
+
+impl Rows for Arc<NewestPage> {
+    fn rows(&self) -> usize {
+        self.page.items.len()
+    }
+}
+
+impl Services {
+    /// Newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn transactions(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        mut filter: Filter,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<NamedEntry, Cursor>> {
+        if filter.symbol.is_some() {
+            let asked = filter.symbol.take();
+            filter.symbol = self.store.read(move |tx| crate::market::stocks::symbol_now(tx, asked)).await?;
+        }
+        // Whoever looks at a journal, looks at its newest page.
+        let version = match before.is_none() && filter == Filter::default() {
+            true => self.versions.of(user, portfolio).await,
+            false => None,
+        };
+        if let Some(version) = version
+            && let Some(newest) = self.kept_pages.get(portfolio, version).await
+            && newest.limit == limit
+        {
+            return Ok(newest.page.clone());
+        }
+        let filter = transactions::Filter::from(filter);
+        let rows = self
+            .store
+            .query(move |statement| {
+                transactions::page(statement, user, portfolio, &filter, before, one_more(limit))
+                    .map_err(Error::from)
+            })
+            .await?;
+        if rows.is_empty() {
+            // Nothing there, or nothing that is theirs.
+            self.portfolio(user, portfolio).await?;
+        }
+        let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
+        let page = Page::of(rows, limit, |row: &NamedEntry| {
+            (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
+        });
+        if let Some(version) = version {
+            let newest = NewestPage { limit, page: page.clone() };
+            self.kept_pages.insert(portfolio, version, Arc::new(newest)).await;
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,344 @@
+//! Close-outs: administrators give everybody's shares of a delisted stock for cash, for shares of another stock, or for
+//! nothing.
+//!
+//! A close-out is a corporate action. It is noted once, and applied to portfolios in batches like any other, so it can be
+//! interrupted and repeated. It cannot be taken back: owners may have spent the cash and sold the new shares.
+
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::close_out::Settlement;
+use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRatio, Stock, Symbol, UserId};
+use persistence::close_outs::{self, NewCloseOut};
+use persistence::{Tx, corporate_actions as actions, installation, stocks};
+
+use crate::Services;
+use crate::corporate_actions::splits::checked_reason;
+use crate::error::{Error, FieldError, NotFound, Result};
+use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
+use crate::log_target::SECURITY;
+
+/// What an administrator wants everybody to get for their shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseOutTerms {
+    Cash { per_share: PerShare },
+    WriteOff,
+    Exchange { into: Symbol, ratio: SplitRatio, cash: Option<PerShare> },
+}
+
+/// The fields of a form or of a request, as they were typed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CloseOutFields<'a> {
+    /// `cash`, `write_off` or `exchange`
+    pub kind: &'a str,
+    pub cash: Option<&'a str>,
+    pub into: Option<&'a str>,
+    pub ratio: Option<&'a str>,
+    pub on: Option<&'a str>,
+}
+
+impl CloseOutTerms {
+    /// Reads the terms, and the day from which on they hold.
+    ///
+    /// # Errors
+    /// What is wrong with which fields.
+    pub fn parse(
+        fields: CloseOutFields<'_>,
+    ) -> std::result::Result<(Self, Option<NaiveDate>), Vec<FieldError>> {
+        let given =
+            |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        let (cash, into, ratio, on) =
+            (given(fields.cash), given(fields.into), given(fields.ratio), given(fields.on));
+        let mut errors = Vec::new();
+        let day = on.map(|on| on.parse::<NaiveDate>());
+        if matches!(day, Some(Err(_))) {
+            errors.push(FieldError::new("on", "enter a day like 2026-11-23, or leave it out"));
+        }
+        let amount = cash.as_deref().map(str::parse::<PerShare>);
+        if let Some(Err(error)) = &amount {
+            errors.push(FieldError::new(
+                "cash",
+                format!("{error}: enter US dollars for each share, like 54.20"),
+            ));
+        }
+        let amount = amount.and_then(std::result::Result::ok);
+        let mut left_out = |field, value: &Option<String>, of: &str| {
+            if value.is_some() {
+                errors.push(FieldError::new(field, format!("leave it out: {of} has none")));
+            }
+        };
+        let terms = match fields.kind {
+            "cash" => {
+                left_out("into", &into, "a close-out for cash");
+                left_out("ratio", &ratio, "a close-out for cash");
+                if cash.is_none() {
+                    errors.push(FieldError::new("cash", "enter US dollars for each share, like 54.20"));
+                }
+                amount.map(|per_share| Self::Cash { per_share })
+            }
+            "write_off" => {
+                left_out("cash", &cash, "a write-off");
+                left_out("into", &into, "a write-off");
+                left_out("ratio", &ratio, "a write-off");
+                Some(Self::WriteOff)
+            }
+            "exchange" => {
+                let into = into.as_deref().map(str::parse::<Symbol>).and_then(std::result::Result::ok);
+                if into.is_none() {
+                    errors.push(FieldError::new("into", "enter the symbol of the stock received, like META"));
+                }
+                let ratio = ratio.as_deref().map(str::parse::<SplitRatio>).and_then(std::result::Result::ok);
+                if ratio.is_none() {
+                    let message = "enter new and old shares, like 1:2 for one new share for each two";
+                    errors.push(FieldError::new("ratio", message));
+                }
+                into.zip(ratio).map(|(into, ratio)| Self::Exchange { into, ratio, cash: amount })
+            }
+            _ => {
+                errors.push(FieldError::new("kind", "must be cash, write_off or exchange"));
+                None
+            }
+        };
+        match terms {
+            Some(terms) if errors.is_empty() => Ok((terms, day.and_then(std::result::Result::ok))),
+            _ => Err(errors),
+        }
+    }
+}
+
+/// What a close-out would move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseOutPreview {
+    pub stock: Stock,
+    pub on: NaiveDate,
+    pub portfolios: usize,
+    /// Shares given.
+    pub shares: Quantity,
+    /// Cash received.
+    pub cash: Money,
+    /// Shares of the other stock received, with its symbol.
+    pub received: Option<(Symbol, Quantity)>,
+    /// The cost of the shares given.
+    pub cost: Money,
+    /// The result that is realized.
+    pub realized: Money,
+}
+
+/// A close-out that was noted, and how it was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoneCloseOut {
+    pub known: KnownAction,
+    pub administrator: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// Who closes a stock out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseOutAuthor {
+    pub name: String,
+    /// The user and the name of the request, where it has one: it is carried out once.
+    pub request: Option<(UserId, IdempotencyKey)>,
+}
+
+impl Services {
+    /// What a close-out would move, at this moment. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] as [`Services::close_out`].
+    pub async fn preview_close_out(
+        &self,
+        symbol: &Symbol,
+        terms: &CloseOutTerms,
+        on: Option<NaiveDate>,
+    ) -> Result<CloseOutPreview> {
+        let (stock, terms) = self.resolved(symbol, terms).await?;
+        let (now, calendar) = (self.market.now(), self.market.calendar);
+        self.store
+            .read(move |tx| {
+                let checked = check(tx, &stock, &terms, on, now, calendar)?;
+                let mut preview = CloseOutPreview {
+                    on: checked.on,
+                    portfolios: 0,
+                    shares: Quantity::zero(),
+                    cash: Money::zero(),
+                    received: None,
+                    cost: Money::zero(),
+                    realized: Money::zero(),
+                    stock,
+                };
+                let mut received = Quantity::zero();
+                for (_, position) in close_outs::held(tx, preview.stock.id)? {
+                    let settled = Settlement::of(&position, terms.cash(), terms.ratio());
+                    preview.portfolios += 1;
+                    preview.shares = preview.shares + &position.quantity;
+                    preview.realized += &settled.realized(&position);
+                    preview.cash += &settled.cash;
+                    preview.cost += &position.cost_basis;
+                    received = received + &settled.received;
+                }
+                preview.received = terms.into_stock().map(|(_, symbol)| (symbol.clone(), received));
+                Ok::<_, Error>(preview)
+            })
+            .await
+    }
+
+    /// Closes a delisted stock out: from `on` on, or from now on, everybody's shares are given for what `terms` say. It is
+    /// applied to all portfolios before the answer; what a failure leaves is applied by the next run of the job. A repeated
+    /// request with the same name is answered with what the first one has done.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a stock that is traded or was closed out before, for a
+    /// day before the delisting or ahead, and for another stock that is not traded; [`Error::IdempotencyKeyReused`].
+    pub async fn close_out(
+        &self,
+        symbol: &Symbol,
+        terms: &CloseOutTerms,
+        on: Option<NaiveDate>,
+        reason: &str,
+        author: CloseOutAuthor,
+    ) -> Result<Once<DoneCloseOut>> {
+        let reason = checked_reason(reason)?;
+        let (stock, resolved) = self.resolved(symbol, terms).await?;
+        let (user, key) = author.request.map_or((UserId(0), None), |(user, key)| (user, Some(key)));
+        let day = on.map_or_else(|| "now".to_owned(), |on| on.to_string());
+        let line = format!("close out {symbol} {terms:?} {day} {reason}");
+        let request = OnceRequest { user, key, line };
+        let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
+        let (named, name, kept) = (stock.listing.symbol.clone(), author.name.clone(), reason.clone());
+        let done = self
+            .write_once(move |tx| {
+                let act = |tx: &mut Tx<'_>| {
+                    // Two administrators decide one after the other.
+                    installation::lock(tx)?;
+                    let Checked { on, effective_at } = check(tx, &stock, &resolved, on, now, calendar)?;
+                    let new = NewCloseOut {
+                        stock_id: stock.id,
+                        symbol: stock.listing.symbol.clone(),
+                        terms: resolved,
+                        on,
+                        effective_at,
+                        reason: kept,
+                        administrator: name,
+                    };
+                    let id = close_outs::note(tx, &new, now, wall)?;
+                    let id = id.ok_or_else(|| closed_out_already(&new.symbol))?;
+                    Ok((done(tx, id)?, id.0))
+                };
+                request.carry_out(tx, wall, act, |tx, id| done(tx, ActionId(id)))
+            })
+            .await?;
+        self.noted.increase();
+        self.known_stocks.forget(&named);
+        if !done.replayed {
+            tracing::info!(
+                target: SECURITY,
+                event = "stock_closed_out",
+                symbol = %named,
+                close_out = %done.value.known.action.id,
+                terms = ?terms,
+                reason,
+                administrator = author.name,
+                "an administrator closed a stock out"
+            );
+        }
+        self.apply_corporate_actions().await?;
+        Ok(done)
+    }
+
+    /// The close-out of a stock, if it has one.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn close_out_of(&self, stock: &Stock) -> Result<Option<DoneCloseOut>> {
+        let id = stock.id;
+        self.store
+            .read(move |tx| match close_outs::of_stock(tx, id)? {
+                Some(known) => done(tx, known.id).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+
+    /// The stock, and the terms with the other stock in them, of which the source may have to be asked.
+    async fn resolved(&self, symbol: &Symbol, terms: &CloseOutTerms) -> Result<(Stock, CloseOut)> {
+        let stock = self.stored_stock(symbol).await?;
+        let terms = match terms {
+            CloseOutTerms::Cash { per_share } => CloseOut::Cash { per_share: per_share.clone() },
+            CloseOutTerms::WriteOff => CloseOut::WriteOff,
+            CloseOutTerms::Exchange { into, ratio, cash } => {
+                let other = match self.stock(into).await {
+                    Ok(other) => other,
+                    Err(Error::UnknownSymbol(_) | Error::NotTradable { .. }) => {
+                        return Err(Error::invalid("into", format!("no stock has the symbol {into}")));
+                    }
+                    Err(error) => return Err(error),
+                };
+                let (into, symbol) = (other.id, other.listing.symbol.clone());
+                CloseOut::Exchange { into, symbol, ratio: *ratio, cash: cash.clone() }
+            }
+        };
+        Ok((stock, terms))
+    }
+}
+
+struct Checked {
+    on: NaiveDate,
+    effective_at: domain::Timestamp,
+}
+
+/// Whether a stock can be closed out so, and when that takes effect: at the opening of the given day's session, or now.
+fn check(
+    tx: &mut Tx<'_>,
+    stock: &Stock,
+    terms: &CloseOut,
+    on: Option<NaiveDate>,
+    now: domain::Timestamp,
+    calendar: domain::Calendar,
+) -> Result<Checked> {
+    let symbol = &stock.listing.symbol;
+    let delisted_on = stocks::by_ids(tx, &[stock.id])?.pop().and_then(|stock| stock.delisted_on);
+    let Some(delisted_on) = delisted_on else {
+        let message = match persistence::delistings::of_stock(tx, stock.id)? {
+            Some(delisting) => {
+                format!(
+                    "{symbol} is traded until its delisting on {}: close it out from then on",
+                    delisting.on
+                )
+            }
+            None => format!("{symbol} is traded: confirm its delisting first"),
+        };
+        return Err(Error::invalid("symbol", message));
+    };
+    if close_outs::of_stock(tx, stock.id)?.is_some() {
+        return Err(closed_out_already(symbol));
+    }
+    if let Some((into, symbol)) = terms.into_stock() {
+        let other = stocks::by_ids(tx, &[into])?.pop();
+        if into == stock.id || other.is_none_or(|other| other.delisted_on.is_some()) {
+            let message = format!("{symbol} cannot be received: enter another stock that is traded");
+            return Err(Error::invalid("into", message));
+        }
+    }
+    let today = exchange_date(now);
+    let Some(day) = on else { return Ok(Checked { on: today, effective_at: now }) };
+    let session = calendar.sessions(day, day + Days::new(30)).next();
+    match session.filter(|session| session.opens_at <= now) {
+        None => {
+            Err(Error::invalid("on", "lies ahead: enter a day whose session has opened, or leave it out"))
+        }
+        Some(_) if day < delisted_on => {
+            let message = format!("{symbol} was delisted on {delisted_on}: enter that day or a later one");
+            Err(Error::invalid("on", message))
+        }
+        Some(session) => Ok(Checked { on: session.date, effective_at: session.opens_at }),
+    }
+}
+
+fn closed_out_already(symbol: &Symbol) -> Error {
+    Error::invalid("symbol", format!("{symbol} was closed out already"))
+}
+
+fn done(tx: &mut Tx<'_>, id: ActionId) -> Result<DoneCloseOut> {
+    let known = actions::by_id(tx, id)?.ok_or(Error::NotFound(NotFound::CloseOut))?;
+    let close_outs::Decision { administrator, reason } = close_outs::decision(tx, id)?.unwrap_or_default();
+    Ok(DoneCloseOut { known, administrator, reason })
+}

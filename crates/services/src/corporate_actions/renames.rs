@@ -1,0 +1,148 @@
+//! Stocks that get a new symbol, recorded by administrators: real sources do not tell of it, they only know the new one.
+
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::{Freshness, Stock, Symbol};
+use market_data::QuoteError;
+use persistence::renames::{self, NewRename};
+use persistence::{close_outs, delistings, installation, reused_symbols, stocks};
+
+use crate::Services;
+use crate::corporate_actions::mark_snapshots;
+use crate::corporate_actions::splits::checked_reason;
+use crate::error::{Error, Result};
+use crate::log_target::SECURITY;
+
+/// A rename that an administrator records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenameRequest {
+    pub symbol: Symbol,
+    pub to: Symbol,
+    /// The company's name from then on; left out, what the source tells.
+    pub company_name: Option<String>,
+    /// The first day of the new symbol; left out, today.
+    pub on: Option<NaiveDate>,
+    pub reason: String,
+    pub administrator: String,
+}
+
+/// The longest name of a company, in characters.
+const LONGEST_NAME: usize = 200;
+
+impl Services {
+    /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay, and the
+    /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol. So is
+    /// that of a stock whose symbol another company has: it has a symbol of its own again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day ahead, for a symbol that the source does not know
+    /// or that another stock in use has, and for a stock that was closed out.
+    pub async fn rename_stock(&self, request: RenameRequest) -> Result<Stock> {
+        let RenameRequest { symbol, to, company_name, on, reason, administrator } = request;
+        let reason = checked_reason(&reason)?;
+        let company_name = company_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        if company_name.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME) {
+            return Err(Error::invalid("company_name", format!("use up to {LONGEST_NAME} characters")));
+        }
+        if self.market.quotes.freshness() == Freshness::Simulated {
+            return Err(Error::invalid("symbol", "the simulated market renames its stocks itself"));
+        }
+        let stock = self.stored_stock(&symbol).await?;
+        let old = stock.listing.symbol.clone();
+        if old == to {
+            return Err(Error::invalid("to", format!("the stock is called {to} already")));
+        }
+        let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
+        let day = on.unwrap_or_else(|| exchange_date(now));
+        if day > exchange_date(now) {
+            return Err(Error::invalid("on", "lies ahead: record it on that day"));
+        }
+        let company_name = match (company_name, self.market.quotes.listing(&to, now).await) {
+            (Some(name), _) => Some(name),
+            (None, Ok(found)) => Some(found.company_name),
+            (None, Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })) => {
+                let message = format!(
+                    "the price source does not know {to}: enter the company's name to go on all the same"
+                );
+                return Err(Error::invalid("to", message));
+            }
+            // It cannot be asked just now: the name stays.
+            (None, Err(_)) => None,
+        };
+        let session = calendar.sessions(day, day + Days::new(30)).next();
+        let effective_at = session.map_or(now, |session| session.opens_at).min(now);
+        let new = NewRename {
+            stock_id: stock.id,
+            from: old.clone(),
+            to: to.clone(),
+            company_name,
+            on: day,
+            effective_at,
+            reason: reason.clone(),
+            administrator: administrator.clone(),
+        };
+        let id = stock.id;
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                let holder = stocks::called(tx, &new.from)?;
+                if holder.is_none_or(|holder| holder.id != id) {
+                    let message = format!("{} has got another symbol just now: look it up again", new.from);
+                    return Err(Error::invalid("symbol", message));
+                }
+                if close_outs::of_stock(tx, id)?.is_some() {
+                    return Err(Error::invalid("symbol", format!("{} was closed out", new.from)));
+                }
+                let delisting = delistings::of_stock(tx, id)?;
+                let is_delisted = delisting.is_some();
+                if let Some(delisting) = delisting {
+                    if delisting.is_announced {
+                        let message =
+                            format!("the price source announced the delisting of {} itself", new.from);
+                        return Err(Error::invalid("symbol", message));
+                    }
+                    let why = format!("renamed to {}", new.to);
+                    let told = (why.as_str(), Some(new.administrator.as_str()));
+                    delistings::take_back(tx, id, delisting.action_id, told, wall)?;
+                }
+                let name = new.company_name.as_deref();
+                if !stocks::rename(tx, id, (&new.from, &new.to), name, new.on)? {
+                    return Err(Error::invalid("to", how_to_merge(&new.from, &new.to, is_delisted)));
+                }
+                reused_symbols::restore(tx, id)?;
+                delistings::forget(tx, &[id])?;
+                renames::note(tx, &new, now, wall)?;
+                mark_snapshots(tx, new.effective_at, calendar, now)?;
+                Ok(())
+            })
+            .await?;
+        self.noted.increase();
+        for symbol in [&old, &to] {
+            self.known_stocks.forget(symbol);
+            self.market.quotes.forget(symbol).await;
+        }
+        tracing::info!(
+            target: SECURITY,
+            event = "stock_renamed",
+            %old,
+            new = %to,
+            on = %day,
+            reason,
+            administrator,
+            "an administrator recorded a stock's new symbol"
+        );
+        self.stored_stock(&to).await
+    }
+}
+
+/// Why a symbol cannot be given to a stock when both are in use, and what to do instead.
+fn how_to_merge(from: &Symbol, to: &Symbol, is_delisted: bool) -> String {
+    let first = match is_delisted {
+        true => format!("To merge the two, close {from} out"),
+        false => format!("To merge the two, confirm the delisting of {from}, then close it out"),
+    };
+    format!(
+        "{to} is a stock of its own here, which somebody holds, held or ordered. {first}: an exchange into {to} at 1:1 gives \
+         everybody their shares at their cost"
+    )
+}

@@ -1,0 +1,175 @@
+//! Splits and dividends that come with a source's answers about prices: noted without a call, and at once.
+//!
+//! A live source such as Yahoo tells of a split with the first price after it, or hours later. Until the books have it, the
+//! gateway holds that price back.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::Days;
+use domain::calendar::exchange_date;
+use domain::share_basis::session_basis;
+use domain::{CorporateAction, Freshness, SplitConfirmation, Stock, StockId, Symbol, Timestamp};
+use market_data::{ListedStock, Purpose};
+use persistence::corporate_actions::Told;
+use persistence::{adjusted_bars, past_splits, stocks};
+
+use crate::Services;
+use crate::corporate_actions::listing_changes::{Compared, compared};
+use crate::corporate_actions::splits::note_told;
+use crate::corporate_actions::{AHEAD, LATEST_NEWS, mark_snapshots};
+use crate::error::{Error, Result};
+
+/// Stocks whose adjusted bars are fetched again in one run of a job.
+const RENEWED_AT_ONCE: i64 = 5;
+
+/// What this process has noted of each stock, so that the same answer costs the database nothing.
+#[derive(Debug, Default)]
+pub(crate) struct NotedActions(Mutex<HashMap<StockId, Vec<CorporateAction>>>);
+
+impl NotedActions {
+    fn has(&self, stock: StockId, actions: &[CorporateAction]) -> bool {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.get(&stock).is_some_and(|noted| noted == actions)
+    }
+
+    fn insert(&self, stock: StockId, actions: Vec<CorporateAction>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stock, actions);
+    }
+}
+
+impl Services {
+    /// Notes what answers about the prices of these stocks have told, and applies what is in effect. Answers how many
+    /// actions are new. Splits of long ago are kept for charts alone.
+    pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
+        let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
+        let mut seen: Vec<(StockId, Vec<CorporateAction>)> = Vec::new();
+        let mut companies: HashMap<StockId, ListedStock> = HashMap::new();
+        for stock in stocks {
+            let Some(told) = self.market.quotes.actions_seen(&stock.listing.symbol) else { continue };
+            if !told.actions.is_empty() && !self.seen_actions.has(stock.id, &told.actions) {
+                seen.push((stock.id, told.actions));
+                companies.extend(
+                    self.market.quotes.company_seen(&stock.listing.symbol).map(|company| (stock.id, company)),
+                );
+            }
+        }
+        if seen.is_empty() {
+            return Ok(0);
+        }
+        let today = exchange_date(now);
+        let (oldest, latest) = (today - LATEST_NEWS, today + AHEAD);
+        let told: Vec<Told> = seen
+            .iter()
+            .flat_map(|(stock, actions)| actions.iter().map(|action| (*stock, action.clone())))
+            .filter(|(_, action)| {
+                action.ex_on <= latest && (action.ex_on >= oldest || action.ratio().is_some())
+            })
+            .map(|(stock_id, action)| Told {
+                stock_id,
+                effective_at: action.effective_at(calendar),
+                pays_at: action.pays_at(calendar),
+                confirmation: confirmation_of_news(self.freshness()),
+                action,
+            })
+            .collect();
+        let (recent, past) = self
+            .store
+            .write(move |tx| {
+                let (mut recent, mut past) = (0, 0);
+                let ids: Vec<StockId> = told.iter().map(|told| told.stock_id).collect();
+                let mut symbols: HashMap<StockId, Symbol> = HashMap::new();
+                for stock in stocks::by_ids(tx, &ids)? {
+                    let company =
+                        companies.get(&stock.id).map(|company| compared(tx, company)).transpose()?;
+                    if company != Some(Compared::Another) {
+                        symbols.insert(stock.id, stock.listing.symbol.clone());
+                    }
+                }
+                // What happened to another company that has the symbol now is none of this stock's.
+                let is_its_own = |told: &&Told| symbols.get(&told.stock_id) == Some(&told.action.symbol);
+                for told in told.iter().filter(is_its_own) {
+                    match told.action.ex_on >= oldest {
+                        true => recent += usize::from(note_told(tx, told, now, wall)?),
+                        false => past += usize::from(past_splits::note(tx, told, now)?),
+                    }
+                }
+                Ok::<_, Error>((recent, past))
+            })
+            .await?;
+        for (stock, actions) in seen {
+            self.seen_actions.insert(stock, actions);
+        }
+        if recent + past > 0 {
+            self.noted.increase();
+        }
+        if recent > 0 {
+            self.apply_corporate_actions().await?;
+        }
+        Ok(recent)
+    }
+
+    /// Whether answers about prices have just told all that has happened to the stock since its last price: then a call for
+    /// news is wasted.
+    pub(crate) fn has_seen_news(&self, stock: &Stock, now: Timestamp) -> bool {
+        let Some(last) = &stock.last else { return false };
+        let since = (exchange_date(last.as_of) + Days::new(1)).min(exchange_date(now));
+        let seen = self.market.quotes.actions_seen(&stock.listing.symbol);
+        seen.is_some_and(|seen| seen.covers(since, now))
+    }
+
+    /// Fetches bars again that earlier versions stored in adjusted shares, a few stocks at a time, and marks snapshots that
+    /// were valued by one that is another now. Answers how many stocks are renewed.
+    pub(crate) async fn renew_adjusted_bars(&self) -> Result<usize> {
+        let source = self.market.quotes.source();
+        if !adjusted_bars::ADJUSTED.starts_with(source.as_str()) {
+            return Ok(0);
+        }
+        let spans =
+            self.store.read(|tx| adjusted_bars::stocks(tx, RENEWED_AT_ONCE).map_err(Error::from)).await?;
+        let (now, calendar) = (self.market.now(), self.market.calendar);
+        let mut renewed = 0;
+        for (id, first, last) in spans {
+            let found = self.store.read(move |tx| Ok::<_, Error>(stocks::by_ids(tx, &[id])?.pop())).await?;
+            let Some(stock) = found else { continue };
+            let symbol = &stock.listing.symbol;
+            let answer =
+                self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, first, last, now).await;
+            let bars = match answer {
+                Ok(bars) => bars,
+                Err(error) => {
+                    tracing::warn!(%symbol, error = &error as &dyn std::error::Error, "stored bars stay in adjusted shares");
+                    continue;
+                }
+            };
+            let (source, asked) = (source.clone(), symbol.clone());
+            self.store
+                .write(move |tx| {
+                    let old = adjusted_bars::closes(tx, id)?;
+                    if !stocks::save_bars_of(tx, (id, &asked), source.as_str(), &bars)? {
+                        return Ok(());
+                    }
+                    adjusted_bars::delete(tx, id)?;
+                    let changed = old.iter().find(|(date, close)| {
+                        bars.iter().any(|bar| bar.date == *date && bar.close != *close)
+                    });
+                    if let Some((date, _)) = changed {
+                        mark_snapshots(tx, session_basis(calendar, *date), calendar, now)?;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await?;
+            self.note_seen_actions(std::slice::from_ref(&stock)).await?;
+            renewed += 1;
+        }
+        Ok(renewed)
+    }
+}
+
+/// Whether a split counts as confirmed when it is told: a simulated market computes its prices and its splits together.
+pub(crate) fn confirmation_of_news(freshness: Freshness) -> SplitConfirmation {
+    match freshness {
+        Freshness::Simulated => SplitConfirmation::Confirmed,
+        Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => SplitConfirmation::Awaiting,
+    }
+}

@@ -1,0 +1,510 @@
+//! Splits that prices confirm or contradict.
+//!
+//! A split from the news is booked when it takes effect. Until the first price after it has confirmed it, nothing fills in
+//! the stock. A price that contradicts it suspends it: the split is taken back in every portfolio, and trading in the stock
+//! is halted until corrected news or an administrator resolves it. Every step can be repeated, late and by several
+//! processes: what a portfolio has had, and been rid of, is kept by the database.
+
+use std::collections::HashMap;
+
+use chrono::Days;
+use domain::journal::without_reversed;
+use domain::portfolio::actions::SplitReversal;
+use domain::share_basis::session_basis;
+use domain::split_check::{SplitVerdict, judge_split};
+use domain::{
+    AsTraded, Calendar, Freshness, JournalEntry, KnownAction, PortfolioId, Price, PriceSource, Quote,
+    SplitConfirmation, SplitHistory, SplitRatio, Stock, StockId, Symbol, Timestamp, TradingHold,
+};
+use market_data::Purpose;
+use persistence::corporate_actions::{self as actions, Decider, Told};
+use persistence::{Tx, portfolios, providers, stocks, transactions};
+
+use crate::Services;
+use crate::corporate_actions::recorded_splits::record;
+use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
+use crate::error::{Error, FieldError, NotFound, Result};
+use crate::events::Change;
+use crate::log_target::SECURITY;
+
+/// How an administrator resolves a split in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitResolution {
+    /// It has happened as it was announced.
+    Confirm,
+    /// A split has happened, with this ratio.
+    Correct(SplitRatio),
+    /// There was no split.
+    Withdraw,
+}
+
+impl SplitResolution {
+    /// Reads `confirm`, `correct` with a ratio like `2:1`, or `withdraw`.
+    ///
+    /// # Errors
+    /// What is wrong with which of the two fields.
+    pub fn parse(word: &str, ratio: Option<&str>) -> std::result::Result<Self, FieldError> {
+        let ratio = ratio.map(str::trim).filter(|ratio| !ratio.is_empty());
+        match (word, ratio) {
+            ("confirm", None) => Ok(Self::Confirm),
+            ("withdraw", None) => Ok(Self::Withdraw),
+            ("confirm" | "withdraw", Some(_)) => {
+                Err(FieldError::new("ratio", "leave it out, or choose to correct the ratio"))
+            }
+            ("correct", Some(ratio)) => ratio.parse().map(Self::Correct).map_err(|_| bad_ratio()),
+            ("correct", None) => Err(bad_ratio()),
+            _ => Err(FieldError::new("resolution", "must be confirm, correct or withdraw")),
+        }
+    }
+}
+
+fn bad_ratio() -> FieldError {
+    FieldError::new("ratio", "enter new and old shares, like 2:1 for two new shares for each old one")
+}
+
+/// A split that holds trading in its stock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldSplit {
+    pub symbol: Symbol,
+    pub known: KnownAction,
+    pub hold: TradingHold,
+}
+
+/// The longest reason that is kept.
+const LONGEST_REASON: usize = 500;
+
+impl Services {
+    /// The stocks in which nothing fills, with the reason.
+    pub(crate) async fn trading_holds(&self) -> Result<HashMap<StockId, TradingHold>> {
+        let now = self.market.now();
+        let pending = self.undecided_splits().await?;
+        Ok(pending.iter().filter_map(|known| Some((known.stock_id, known.hold(now)?))).collect())
+    }
+
+    /// Why nothing fills in a stock, after looking whether a price has come that confirms its split.
+    ///
+    /// # Errors
+    /// [`Error::TradingHalted`] when no order is accepted either.
+    pub(crate) async fn hold_for_order(&self, stock: &Stock) -> Result<Option<TradingHold>> {
+        let now = self.market.now();
+        for known in self.undecided_splits().await?.iter().filter(|known| known.stock_id == stock.id) {
+            if known.hold(now).is_some_and(|hold| !hold.is_halt()) {
+                self.judge_split(known, now).await?;
+            }
+        }
+        match self.trading_holds().await?.remove(&stock.id) {
+            Some(hold) if hold.is_halt() => Err(halted(&stock.listing.symbol, hold)),
+            hold => Ok(hold),
+        }
+    }
+
+    /// Why nothing fills in a stock; `None` when it trades.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn trading_hold(&self, stock: &Stock) -> Result<Option<TradingHold>> {
+        Ok(self.trading_holds().await?.remove(&stock.id))
+    }
+
+    /// The splits that hold trading, oldest first: for administrators.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn held_splits(&self) -> Result<Vec<HeldSplit>> {
+        let now = self.market.now();
+        let pending = self.undecided_splits().await?;
+        let ids: Vec<StockId> = pending.iter().map(|known| known.stock_id).collect();
+        let named = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
+        let symbols: HashMap<StockId, Symbol> =
+            named.into_iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
+        let held = pending.iter().filter_map(|known| {
+            let symbol = symbols.get(&known.stock_id)?.clone();
+            Some(HeldSplit { symbol, hold: known.hold(now)?, known: known.clone() })
+        });
+        Ok(held.collect())
+    }
+
+    /// Symbols whose trading a split holds. When the database fails, none: prices are hints there.
+    pub(crate) async fn held_symbols(&self) -> Vec<Symbol> {
+        let now = self.market.now();
+        match self.undecided_splits().await {
+            Ok(splits) if splits.iter().any(|known| known.hold(now).is_some()) => {
+                let held = self.held_splits().await.unwrap_or_default();
+                held.into_iter().map(|held| held.symbol).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Looks for the first price after each split in effect, and confirms or suspends it. Safe to repeat.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub(crate) async fn judge_splits(&self) -> Result<()> {
+        let now = self.market.now();
+        for known in self.undecided_splits().await?.iter() {
+            if known.hold(now).is_some_and(|hold| !hold.is_halt()) {
+                self.judge_split(known, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge_split(&self, known: &KnownAction, now: Timestamp) -> Result<()> {
+        if self.market.quotes.freshness() == Freshness::Simulated {
+            // Its prices and its splits are computed together: there is nothing to compare.
+            return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
+        }
+        let (split, source, calendar) = (known.clone(), self.market.quotes.source(), self.market.calendar);
+        let (stock, history, reference, stored) = self
+            .store
+            .read(move |tx| {
+                let Some(stock) = stocks::by_ids(tx, &[split.stock_id])?.pop() else { return Ok(None) };
+                let history = SplitHistory::of_known(&actions::of_stock(tx, split.stock_id)?);
+                let reference = reference_price(tx, &split, &stock, &source, calendar)?;
+                let found = first_price_after(tx, &split, &stock, &source, calendar)?;
+                Ok::<_, Error>(Some((stock, history, reference, found)))
+            })
+            .await?
+            .ok_or(Error::NotFound(NotFound::Stock))?;
+        let found = match stored {
+            Some(found) => Some(found),
+            None => self.newest_price_after(known, &stock, now).await,
+        };
+        let Some(found) = found else {
+            return self.keep_reference(known, reference).await;
+        };
+        let at = found.at();
+        let found = history.convert(found, at);
+        let Some(reference) = reference else {
+            // Nobody here has seen a price before: there is nothing to compare.
+            return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
+        };
+        self.keep_reference(known, Some(reference.clone())).await?;
+        let expected = history.convert(AsTraded::new(reference.0, reference.1), at);
+        let verdict = judge_split(&expected, &found);
+        let to = match verdict {
+            SplitVerdict::Confirmed => SplitConfirmation::Confirmed,
+            SplitVerdict::Contradicted => SplitConfirmation::Suspended,
+        };
+        self.decide_split(known, to, Decider::Price(expected, found)).await
+    }
+
+    async fn keep_reference(&self, known: &KnownAction, reference: Option<(Price, Timestamp)>) -> Result<()> {
+        let kept = known.check.as_ref().and_then(|check| check.reference.as_ref());
+        let Some((price, at)) = reference.filter(|found| Some(found) != kept) else { return Ok(()) };
+        let id = known.id;
+        self.store.write(move |tx| actions::set_reference(tx, id, (&price, at)).map_err(Error::from)).await?;
+        self.noted.increase();
+        Ok(())
+    }
+
+    async fn decide_split(&self, known: &KnownAction, to: SplitConfirmation, by: Decider) -> Result<()> {
+        let (id, now) = (known.id, self.market.clock.wall());
+        let decided = self
+            .store
+            .write(move |tx| {
+                actions::decide(tx, id, (SplitConfirmation::Awaiting, to), &by, now).map_err(Error::from)
+            })
+            .await?;
+        self.noted.increase();
+        if decided && to == SplitConfirmation::Suspended {
+            let split = &known.action.id;
+            tracing::warn!(event = "split_suspended", %split, "a price contradicts a split: trading in the stock is halted");
+            self.reverse_splits().await?;
+        }
+        Ok(())
+    }
+
+    /// A price of after the split from the source; `None` when it has none.
+    async fn newest_price_after(
+        &self,
+        known: &KnownAction,
+        stock: &Stock,
+        now: Timestamp,
+    ) -> Option<AsTraded<Price>> {
+        if self.market.quotes.is_scarce() {
+            return None;
+        }
+        let symbols = [stock.listing.symbol.clone()];
+        // Any process may have got it, for whatever reason.
+        let seen = self.market.quotes.seen(&symbols).await.ok()?;
+        if let Some(seen) = seen.into_values().find(|seen| seen.quote.as_of >= known.effective_at) {
+            return Some(price_of(seen.quote.into()));
+        }
+        let answers = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
+        let quote = answers.into_iter().next()?.ok()?;
+        (quote.at() >= known.effective_at).then(|| price_of(quote))
+    }
+
+    /// Takes back the splits that are no longer in force, in every portfolio that still has one. Safe to repeat and to do
+    /// in several processes at once.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub(crate) async fn reverse_splits(&self) -> Result<usize> {
+        let mut reversed = 0;
+        for known in self.undecided_splits().await?.iter().filter(|known| known.is_to_be_reversed()) {
+            let (calendar, now) = (self.market.calendar, self.market.now());
+            let mut after = PortfolioId(0);
+            loop {
+                let known = known.clone();
+                let (last, changes) = self
+                    .store
+                    .write(move |tx| {
+                        let ids = actions::to_be_reversed(tx, known.id, after, BATCH)?;
+                        let changes = reverse_in(tx, &known, &ids, calendar, now)?;
+                        if ids.is_empty() {
+                            actions::set_all_reversed(tx, known.id, now)?;
+                        }
+                        Ok::<_, Error>((ids.last().copied(), changes))
+                    })
+                    .await?;
+                reversed += changes.len();
+                self.live.announce(changes);
+                match last {
+                    Some(last) => after = last,
+                    None => break,
+                }
+            }
+            self.noted.increase();
+        }
+        Ok(reversed)
+    }
+
+    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
+    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
+    /// what takes its place is applied, before the answer.
+    ///
+    /// # Errors
+    /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`].
+    pub async fn resolve_split(
+        &self,
+        symbol: &Symbol,
+        resolution: SplitResolution,
+        reason: &str,
+    ) -> Result<()> {
+        let reason = checked_reason(reason)?;
+        let stock = self.stored_stock(symbol).await?;
+        let (id, now, wall) = (stock.id, self.market.now(), self.market.clock.wall());
+        let (kept, named) = (reason.clone(), stock.listing.symbol.clone());
+        let (source, calendar) = (self.market.quotes.source(), self.market.calendar);
+        let split = self
+            .store
+            .write(move |tx| {
+                let known = actions::of_stock(tx, id)?.into_iter().find(|known| known.hold(now).is_some());
+                let Some(known) = known else {
+                    let waiting =
+                        providers::unconfirmed(tx, source.as_str(), Some(std::slice::from_ref(&named)))?;
+                    let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution)
+                    else {
+                        return Err(Error::NoSplitInDoubt(named));
+                    };
+                    let by = Decider::Administrator { reason: kept };
+                    let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
+                    return recorded.ok_or(Error::NoSplitInDoubt(named));
+                };
+                let from =
+                    known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
+                let by = Decider::Administrator { reason: kept };
+                let ratio = match resolution {
+                    SplitResolution::Confirm => known.action.ratio(),
+                    SplitResolution::Correct(ratio) => Some(ratio),
+                    SplitResolution::Withdraw => None,
+                };
+                let as_booked = known.ratio().is_some() && known.ratio() == ratio;
+                let to = if as_booked { SplitConfirmation::Confirmed } else { SplitConfirmation::Withdrawn };
+                if !actions::decide(tx, known.id, (from, to), &by, wall)? {
+                    return Err(Error::NoSplitInDoubt(named));
+                }
+                if let Some(ratio) = ratio.filter(|_| !as_booked) {
+                    actions::replace_split(tx, &known, ratio, SplitConfirmation::Confirmed, &by, wall)?;
+                }
+                Ok::<_, Error>(known)
+            })
+            .await?;
+        self.noted.increase();
+        tracing::info!(
+            target: SECURITY,
+            event = "split_resolved",
+            split = %split.action.id,
+            resolution = ?resolution,
+            reason,
+            "an administrator resolved a split"
+        );
+        self.reverse_splits().await?;
+        self.apply_corporate_actions().await?;
+        Ok(())
+    }
+}
+
+/// A reason in an administrator's words.
+pub(crate) fn checked_reason(reason: &str) -> Result<String> {
+    let reason = reason.trim();
+    match reason.chars().count() {
+        0 => Err(Error::invalid("reason", "say why: the reason is kept with the decision")),
+        1..=LONGEST_REASON => Ok(reason.to_owned()),
+        _ => Err(Error::invalid("reason", format!("use up to {LONGEST_REASON} characters"))),
+    }
+}
+
+pub(crate) fn halted(symbol: &Symbol, hold: TradingHold) -> Error {
+    Error::TradingHalted { symbol: symbol.clone(), hold: Box::new(hold) }
+}
+
+/// The price that a stock is shown at while a split of it is suspended: the last one before the split, marked stale.
+pub(crate) fn price_before_split(
+    stock: &Stock,
+    known: &KnownAction,
+    source: PriceSource,
+) -> Option<AsTraded<Quote>> {
+    let (price, as_of) = known.check.as_ref()?.reference.clone()?;
+    let freshness = stock.last.as_ref().map_or(Freshness::EndOfDay, |last| last.freshness);
+    let quote = Quote {
+        symbol: stock.listing.symbol.clone(),
+        price,
+        bid: None,
+        ask: None,
+        previous_close: None,
+        volume: None,
+        as_of,
+        source,
+        freshness,
+        stale: true,
+    };
+    Some(quote.into())
+}
+
+/// Whether a price of after a split contradicts it. `history` has all splits of the stock.
+pub(crate) fn is_contradicted(known: &KnownAction, history: &SplitHistory, quote: &AsTraded<Quote>) -> bool {
+    let reference = known.check.as_ref().and_then(|check| check.reference.clone());
+    let Some((price, at)) = reference.filter(|_| quote.at() >= known.effective_at) else { return false };
+    let expected = history.convert(AsTraded::new(price, at), quote.at());
+    judge_split(&expected, &quote.as_traded().price) == SplitVerdict::Contradicted
+}
+
+/// Notes an action that a source tells of. A split of a day on which another one is in doubt is corrected news: it takes
+/// that one's place. Answers whether something is new.
+pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Timestamp) -> Stored<bool> {
+    let (stock, ex_on) = (told.stock_id, told.action.ex_on);
+    if let Some(ratio) = told.action.ratio()
+        && let Some(known) = actions::split_on(tx, stock, ex_on)?.into_iter().next_back()
+        && known.action.ratio() != Some(ratio)
+        && let Some(check) = known.check.as_ref().filter(|_| known.hold(now).is_some())
+        && !actions::is_decided_by_administrator(tx, stock, ex_on)?
+    {
+        let to = (check.confirmation, SplitConfirmation::Withdrawn);
+        if !actions::decide(tx, known.id, to, &Decider::News, wall)? {
+            return Ok(false);
+        }
+        actions::replace_split(tx, &known, ratio, SplitConfirmation::Awaiting, &Decider::News, wall)?;
+        return Ok(true);
+    }
+    // Told again after the stock got another symbol, it has another name.
+    if is_noted_by_other_name(tx, told)? {
+        return Ok(false);
+    }
+    actions::note(tx, told, now)
+}
+
+fn is_noted_by_other_name(tx: &mut Tx<'_>, told: &Told) -> Stored<bool> {
+    let known = actions::of_stock(tx, told.stock_id)?;
+    let is_of_day = |known: &&KnownAction| {
+        known.action.ex_on == told.action.ex_on && known.action.kind.as_str() == told.action.kind.as_str()
+    };
+    let mut of_day = known.iter().filter(is_of_day).peekable();
+    Ok(of_day.peek().is_some() && of_day.all(|known| known.action.id != told.action.id))
+}
+
+/// Takes a split back in those of the portfolios that still have it. Answers what has changed, to be announced.
+pub(crate) fn reverse_in(
+    tx: &mut Tx<'_>,
+    known: &KnownAction,
+    ids: &[PortfolioId],
+    calendar: Calendar,
+    now: Timestamp,
+) -> Stored<Vec<Change>> {
+    let Some(ratio) = known.action.ratio() else { return Ok(Vec::new()) };
+    let locked = portfolios::lock(tx, ids)?;
+    let still: Vec<PortfolioId> = {
+        let still = actions::have_it_still(tx, known.id, ids)?;
+        locked.iter().map(|one| one.portfolio.id).filter(|id| still.contains(id)).collect()
+    };
+    if still.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stock = known.stock_id;
+    let journal = transactions::of_stock_since(tx, &still, stock, known.effective_at)?;
+    let mut batch = Affected::load(tx, known, locked, &still)?;
+    for (id, one) in &mut batch.portfolios {
+        let own: Vec<JournalEntry> =
+            journal.iter().filter(|entry| entry.portfolio_id == *id).cloned().collect();
+        let split = own.iter().position(|entry| {
+            entry.action.as_ref().is_some_and(|action| action.id == known.id && entry.split().is_some())
+        });
+        let since = split.map_or_else(Vec::new, |split| without_reversed(own[split + 1..].to_vec()));
+        let mut none = Vec::new();
+        let groups = batch.groups.get_mut(id).unwrap_or(&mut none);
+        let open: Vec<_> = groups.iter().flat_map(|group| &group.orders).collect();
+        let before = actions::orders_before(tx, known.id, &open)?;
+        let before = before.into_iter().map(|order| (order.id, order)).collect();
+        let at = one.last.max(now);
+        let reversal = SplitReversal {
+            stock_id: stock,
+            ratio,
+            effective_at: known.effective_at,
+            at,
+            entry: split.map(|split| &own[split]),
+            since: &since,
+            orders: &before,
+        };
+        batch.entries.extend(one.portfolio.reverse_split(reversal, groups).map_err(corrupt)?);
+        batch.written.insert(*id);
+        one.last = at;
+    }
+    let changes = still.iter().filter_map(|id| batch.change(*id)).collect();
+    batch.save(tx)?;
+    actions::set_reversed(tx, known.id, &still, now)?;
+    mark_snapshots(tx, known.effective_at, calendar, now)?;
+    Ok(changes)
+}
+
+/// The newest accepted price of before a split.
+fn reference_price(
+    tx: &mut Tx<'_>,
+    split: &KnownAction,
+    stock: &Stock,
+    source: &PriceSource,
+    calendar: Calendar,
+) -> Stored<Option<(Price, Timestamp)>> {
+    let kept = split.check.as_ref().and_then(|check| check.reference.clone());
+    let last = stock.last.as_ref().filter(|last| last.source == source.as_str());
+    let last = last.map(|last| (last.price.clone(), last.as_of)).filter(|(_, at)| *at < split.effective_at);
+    let day_before = split.action.ex_on - Days::new(1);
+    let bar = stocks::closes_on(tx, &[stock.id], day_before)?.pop();
+    let bar = bar.map(|(_, day, close)| (close, session_basis(calendar, day)));
+    Ok([kept, bar, last].into_iter().flatten().max_by_key(|(_, at)| *at))
+}
+
+/// The first stored price of after a split.
+fn first_price_after(
+    tx: &mut Tx<'_>,
+    split: &KnownAction,
+    stock: &Stock,
+    source: &PriceSource,
+    calendar: Calendar,
+) -> Stored<Option<AsTraded<Price>>> {
+    let ex_on = split.action.ex_on;
+    let bars = stocks::bars_from(tx, stock.id, source.as_str(), ex_on, ex_on + Days::new(400))?;
+    if let Some(first) = bars.into_iter().next() {
+        return Ok(Some(AsTraded::new(first.close, session_basis(calendar, first.date))));
+    }
+    let last = stock.last.as_ref().filter(|last| last.source == source.as_str());
+    let last = last.filter(|last| last.as_of >= split.effective_at);
+    Ok(last.map(|last| AsTraded::new(last.price.clone(), last.as_of)))
+}
+
+fn price_of(quote: AsTraded<Quote>) -> AsTraded<Price> {
+    let at = quote.at();
+    AsTraded::new(quote.into_as_traded().price, at)
+}

@@ -1,0 +1,304 @@
+//! How often the jobs ask for the price of each stock, where the calls to its source are limited: stocks with open orders first,
+//! then those that are held, then those that are only watched.
+
+use chrono::TimeDelta;
+use domain::{Freshness, Stock, Symbol, Timestamp};
+use market_data::{Pace, Published};
+
+use crate::Services;
+use crate::error::{Error, Result};
+use crate::market::providers::demand;
+
+/// What the price of a stock is wanted for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    ForOrders,
+    ForPositions,
+    ForLists,
+}
+
+/// Each group has two thirds of the calls that the more urgent ones leave, as long as there are less urgent ones.
+const SHARE: f64 = 2.0 / 3.0;
+/// Prices are asked for once a minute at most.
+const SHORTEST_MINUTES: f64 = 1.0;
+/// Runs of the job are a minute apart, and not to the second.
+const JITTER: TimeDelta = TimeDelta::seconds(5);
+/// Intervals that are longer are called slow: of stocks with open orders, and of others. A delayed price of more than twenty
+/// minutes ago is shown as old.
+const SLOW_FOR_ORDERS: u32 = 5;
+const SLOW_FOR_OTHERS: u32 = 20;
+
+/// How often prices come in a session at the present pace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PriceIntervals {
+    /// Calls to the source for prices, on average.
+    pub calls_per_minute: f64,
+    /// Calls that the session has left for prices, outside sessions those of the next one; `None` where a day has no limit.
+    pub calls_left: Option<u32>,
+    /// Calls of the day that are kept for closes and for news of splits and dividends.
+    pub calls_kept: u32,
+    /// Stocks with open orders.
+    pub ordered: PriceInterval,
+    /// Other stocks that are held.
+    pub held: PriceInterval,
+    /// Other stocks that are on lists, or were held.
+    pub watched: PriceInterval,
+}
+
+/// How often the prices of a group of stocks come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PriceInterval {
+    pub stocks: usize,
+    /// Minutes from one price of a stock to its next, rounded up; for a group without stocks, what one would have. `None` when
+    /// there are no calls for it.
+    pub minutes: Option<u32>,
+}
+
+impl PriceIntervals {
+    fn of(pace: Pace, counts: [usize; 3], at_once: usize) -> Self {
+        let [ordered, held, watched] =
+            intervals(counts, pace.calls_per_minute, at_once).map(|minutes| minutes.map(rounded_up));
+        let group = |at: usize, minutes| PriceInterval { stocks: counts[at], minutes };
+        Self {
+            calls_per_minute: pace.calls_per_minute,
+            calls_left: pace.calls_left,
+            calls_kept: pace.kept,
+            ordered: group(0, ordered),
+            held: group(1, held),
+            watched: group(2, watched),
+        }
+    }
+
+    /// Whether prices come so seldom that an administrator should know.
+    pub fn is_slow(&self) -> bool {
+        let slow = |group: PriceInterval, bound| {
+            group.stocks > 0 && group.minutes.is_none_or(|minutes| minutes > bound)
+        };
+        slow(self.ordered, SLOW_FOR_ORDERS)
+            || slow(self.held, SLOW_FOR_OTHERS)
+            || slow(self.watched, SLOW_FOR_OTHERS)
+    }
+
+    /// Minutes from one price of a stock with an open order to its next, where that is so long that its owner should know.
+    pub fn slow_minutes_for_orders(&self) -> Option<u32> {
+        self.ordered.minutes.filter(|minutes| *minutes > SLOW_FOR_ORDERS)
+    }
+}
+
+/// Minutes from one price to the next for each group, when `at_once` prices come with one call. `None`: there are no calls.
+#[expect(clippy::cast_precision_loss, reason = "numbers of stocks are small")]
+fn intervals(counts: [usize; 3], calls_per_minute: f64, at_once: usize) -> [Option<f64>; 3] {
+    let mut left = calls_per_minute * at_once.max(1) as f64;
+    let mut found = [None; 3];
+    for (at, interval) in found.iter_mut().enumerate() {
+        // Of a group without stocks it is told what one would have.
+        let count = counts[at].max(1) as f64;
+        let is_last = counts[at + 1..].iter().all(|later| *later == 0);
+        let prices_per_minute = (if is_last { left } else { left * SHARE }).min(count);
+        *interval = (prices_per_minute > 0.0).then(|| (count / prices_per_minute).max(SHORTEST_MINUTES));
+        if counts[at] > 0 {
+            left -= prices_per_minute;
+        }
+    }
+    found
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the largest number")]
+fn rounded_up(minutes: f64) -> u32 {
+    // Not a minute more for what a float is too much.
+    (minutes - 1e-6).ceil().clamp(1.0, f64::from(u32::MAX)) as u32
+}
+
+/// The stocks whose prices the job asks for now, the most urgent first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DuePrices {
+    pub(crate) stocks: Vec<Stock>,
+    pub(crate) in_use: usize,
+}
+
+impl Services {
+    /// How often prices come in a session at the present pace. `None` where calls are not counted, and for a source with one
+    /// price a session.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn price_intervals(&self) -> Result<Option<PriceIntervals>> {
+        let quotes = &self.market.quotes;
+        let Some(limits) = quotes.limits().filter(|_| quotes.shares_prices()) else { return Ok(None) };
+        let Some(pace) = limits.pace().await.map_err(Error::internal)? else { return Ok(None) };
+        let demand = self.store.read(demand).await?;
+        Ok(Some(PriceIntervals::of(pace, counts(&demand), quotes.quotes_at_once())))
+    }
+
+    /// Which prices the job is to ask for now.
+    pub(crate) async fn due_prices(&self, now: Timestamp) -> Result<DuePrices> {
+        let quotes = &self.market.quotes;
+        let demand = self.store.read(demand).await?;
+        let in_use = demand.len();
+        let pace = match quotes.limits().filter(|_| quotes.shares_prices()) {
+            Some(limits) => limits.pace().await.map_err(Error::internal)?,
+            None => None,
+        };
+        let Some(pace) = pace else {
+            return Ok(DuePrices { stocks: demand.into_iter().map(|(_, stock)| stock).collect(), in_use });
+        };
+        let at_once = quotes.quotes_at_once().max(1);
+        let groups = intervals(counts(&demand), pace.calls_per_minute, at_once);
+        let symbols: Vec<Symbol> = demand.iter().map(|(_, stock)| stock.listing.symbol.clone()).collect();
+        let seen = quotes.seen(&symbols).await.map_err(Error::internal)?;
+        let rule = DueRule { groups, calendar: self.market.calendar, freshness: self.freshness(), now };
+        let mut due: Vec<(Wanted, Option<Timestamp>, Stock)> = demand
+            .into_iter()
+            .filter_map(|(wanted, stock)| {
+                let seen = seen.get(&stock.listing.symbol);
+                rule.is_due(wanted, seen).then(|| (wanted, seen.map(|seen| seen.fetched_at), stock))
+            })
+            .collect();
+        due.sort_by(|a, b| (a.0, a.1, &a.2.listing.symbol).cmp(&(b.0, b.1, &b.2.listing.symbol)));
+        if let Some(ready) = pace.ready {
+            due.truncate(usize::try_from(ready).unwrap_or(usize::MAX).saturating_mul(at_once));
+        }
+        Ok(DuePrices { stocks: due.into_iter().map(|(.., stock)| stock).collect(), in_use })
+    }
+}
+
+fn counts(demand: &[(Wanted, Stock)]) -> [usize; 3] {
+    [Wanted::ForOrders, Wanted::ForPositions, Wanted::ForLists]
+        .map(|group| demand.iter().filter(|(wanted, _)| *wanted == group).count())
+}
+
+/// When a new price of a stock is due.
+struct DueRule {
+    groups: [Option<f64>; 3],
+    calendar: domain::Calendar,
+    freshness: Freshness,
+    now: Timestamp,
+}
+
+impl DueRule {
+    /// While prices of the session come, once in the interval of its group; after that once for the last price of the session.
+    fn is_due(&self, wanted: Wanted, seen: Option<&Published>) -> bool {
+        let Some(Published { quote, fetched_at }) = seen else { return true };
+        let last_prices = last_prices(self.freshness);
+        let closed = self.calendar.last_closed(self.now);
+        let session = self
+            .calendar
+            .session_at(self.now)
+            .or_else(|| (self.now < closed.closes_at + last_prices).then_some(closed));
+        let Some(session) = session else {
+            return quote.as_of < closed.closes_at && *fetched_at < closed.closes_at + last_prices;
+        };
+        if quote.as_of >= session.closes_at {
+            return false;
+        }
+        let minutes = match wanted {
+            Wanted::ForOrders => self.groups[0],
+            Wanted::ForPositions => self.groups[1],
+            Wanted::ForLists => self.groups[2],
+        };
+        minutes.is_some_and(|minutes| self.now - *fetched_at + JITTER >= span(minutes))
+    }
+}
+
+/// How long after a close its last prices have come.
+pub(crate) fn last_prices(freshness: Freshness) -> TimeDelta {
+    match freshness {
+        Freshness::Delayed => market_data::Pacing::DELAYED.last_prices,
+        _ => market_data::Pacing::REALTIME.last_prices,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a pace is within a session")]
+fn span(minutes: f64) -> TimeDelta {
+    TimeDelta::milliseconds((minutes * 60_000.0).min(1e12) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use domain::{Calendar, PriceSource, Quote};
+
+    use super::*;
+
+    /// Yahoo's 600 scheduled calls in 406 minutes, five of them kept for each stock.
+    fn yahoo(counts: [usize; 3], at_once: usize) -> [Option<u32>; 3] {
+        let stocks: usize = counts.iter().sum();
+        let free = 600 - 5 * u32::try_from(stocks).unwrap();
+        intervals(counts, f64::from(free) / 406.0, at_once).map(|minutes| minutes.map(rounded_up))
+    }
+
+    #[test]
+    fn stocks_with_open_orders_come_first_then_those_that_are_held() {
+        // 585 calls in 406 minutes are 1.44 a minute: three stocks with orders have a price each 2.08 minutes.
+        assert_eq!(yahoo([3, 0, 0], 1)[0], Some(3));
+        // Thirty: 450 calls, 1.11 a minute.
+        assert_eq!(yahoo([30, 0, 0], 1)[0], Some(28));
+        assert_eq!(yahoo([0, 30, 0], 1)[1], Some(28));
+        // Two thirds for three with orders: 0.74 a minute. The rest for the 27 others.
+        assert_eq!(yahoo([3, 27, 0], 1), [Some(5), Some(74), None]);
+        let [ordered, held, watched] = yahoo([3, 17, 10], 1).map(Option::unwrap);
+        assert!(ordered < held && held < watched, "{ordered} {held} {watched}");
+        // Fifty with each call: everything once a minute.
+        assert_eq!(yahoo([3, 17, 10], 50), [Some(1); 3]);
+        assert_eq!(intervals([3, 1, 0], 0.0, 1), [None; 3]);
+    }
+
+    #[test]
+    fn the_calls_of_all_groups_together_are_those_there_are() {
+        for counts in [[1, 0, 0], [3, 27, 0], [30, 100, 70], [0, 5, 200], [2, 0, 9], [0, 0, 40]] {
+            for rate in [0.1, 1.18, 7.5] {
+                let found = intervals(counts, rate, 1);
+                let calls = counts.iter().zip(found).filter(|(count, _)| **count > 0);
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let used: f64 = calls.map(|(count, minutes)| *count as f64 / minutes.unwrap()).sum();
+                assert!(used <= rate + 1e-9, "{counts:?} at {rate}: {used}");
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let most = counts.iter().sum::<usize>() as f64;
+                assert!(used >= rate.min(most) * 0.66, "{counts:?} at {rate}: {used}");
+            }
+        }
+    }
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    #[test]
+    fn a_price_is_due_once_in_its_interval_and_once_after_the_session() {
+        let due = |now: &str, fetched: &str, as_of: &str| {
+            let quote = Quote {
+                symbol: "AAPL".parse().unwrap(),
+                price: "100".parse().unwrap(),
+                bid: None,
+                ask: None,
+                previous_close: None,
+                volume: None,
+                as_of: instant(&format!("2026-11-{as_of}Z")),
+                source: PriceSource::from("yahoo"),
+                freshness: Freshness::Delayed,
+                stale: false,
+            };
+            let seen = Published { quote, fetched_at: instant(&format!("2026-11-{fetched}Z")) };
+            let rule = DueRule {
+                groups: [Some(4.0), Some(60.0), None],
+                calendar: Calendar::Xnys,
+                freshness: Freshness::Delayed,
+                now: instant(&format!("2026-11-{now}Z")),
+            };
+            assert!(rule.is_due(Wanted::ForLists, None));
+            [Wanted::ForOrders, Wanted::ForPositions, Wanted::ForLists]
+                .map(|wanted| rule.is_due(wanted, Some(&seen)))
+        };
+        assert_eq!(due("20T16:03:00", "20T16:00:00", "20T15:45:00"), [false; 3]);
+        assert_eq!(due("20T16:03:56", "20T16:00:00", "20T15:45:00"), [true, false, false]);
+        assert_eq!(due("20T17:00:00", "20T16:00:00", "20T15:45:00"), [true, true, false]);
+        // At 16:10 in New York prices of before the close still come; at 16:16 the last one is due, once.
+        assert_eq!(due("20T21:10:00", "20T21:05:00", "20T20:50:00"), [true, false, false]);
+        assert_eq!(due("20T21:16:00", "20T21:15:00", "20T20:40:00"), [true; 3]);
+        assert_eq!(due("20T21:17:00", "20T21:16:10", "20T20:40:00"), [false; 3], "the last trade was then");
+        assert_eq!(due("20T21:16:00", "20T21:15:00", "20T21:00:00"), [false; 3]);
+        // Nothing is asked for at the weekend; on Monday morning the one that was missed.
+        assert_eq!(due("22T15:00:00", "20T21:16:10", "20T21:00:00"), [false; 3]);
+        assert_eq!(due("23T13:00:00", "20T20:30:00", "20T20:15:00"), [true; 3]);
+    }
+}

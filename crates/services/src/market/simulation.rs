@@ -1,0 +1,217 @@
+//! Which simulated market a deployment has: its version, and the seed that all its prices follow from.
+
+use domain::{Timestamp, TradingMode};
+use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
+use persistence::{Store, StoreError, Tx, installation, stocks};
+use thiserror::Error;
+
+use crate::log_target::SECURITY;
+use crate::market::providers;
+
+/// The names of the seeds' records, in `installation`. `sim-v1` has its own: its seed may be the constant that anyone can
+/// read in this program.
+const SEED: &str = "simulation_seed";
+const SEED_OF_V1: &str = "simulation_seed_v1";
+
+/// Why open orders are canceled when another seed is accepted; their owners read it.
+const SEED_CHANGED: &str =
+    "the simulated market was started with another seed, so that all its prices are others: order again";
+
+/// What the settings say of the simulated market.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SimulationSettings {
+    /// `None`: the recorded one, at first a random one.
+    pub seed: Option<u64>,
+    /// Realistic trading has the exchange view.
+    pub mode: TradingMode,
+}
+
+/// Which process needs the market.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SimulationUse {
+    /// A process that serves or works. With the acceptance of new prices it goes on with a new version or seed.
+    Process { accept_change: bool },
+    /// A command that writes prices beside it.
+    PricingCommand,
+    /// Another command.
+    Command,
+}
+
+/// The simulated market of a deployment.
+pub struct SimulatedMarket {
+    pub market: Simulated,
+    /// How many open orders were canceled because another seed was accepted.
+    pub canceled_orders: usize,
+}
+
+#[derive(Debug, Error)]
+pub enum SimulationError {
+    #[error(
+        "SIMULATION_SEED is another than the one this deployment's prices come from, and there are positions or working \
+         orders at them. Remove it, or set it back; or start once with --accept-price-source-change to go on at the \
+         prices of the new seed; open orders are canceled then"
+    )]
+    SeedChanged,
+    #[error("the recorded seed of the simulated market cannot be read: it is not a whole number")]
+    UnreadableSeed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Returns the simulated market of a deployment.
+///
+/// A deployment that has the prices of `sim-v1` keeps them until the change is accepted. All others have the newest
+/// version: around the clock with practice trading, in the exchange's sessions with realistic trading. The seed is
+/// recorded when it is first needed, so that all processes have the same, now and after each restart.
+///
+/// Another seed than the recorded one makes other prices, so it is treated as another price source: refused while anything
+/// is held or on order, unless the change is accepted; then all open orders are canceled at the market time `now`, in the
+/// transaction that records the seed.
+///
+/// # Errors
+/// [`SimulationError::SeedChanged`], [`SimulationError::UnreadableSeed`], or that the database fails.
+pub async fn simulated_market(
+    store: &Store,
+    settings: SimulationSettings,
+    by: SimulationUse,
+    now: Timestamp,
+) -> Result<SimulatedMarket, SimulationError> {
+    let chosen = choose(store, settings, by, now).await?;
+    let (model, seed) = (chosen.model, chosen.seed);
+    if chosen.is_another_seed {
+        tracing::warn!(
+            target: SECURITY,
+            event = "simulation_seed_changed",
+            source = model.name(),
+            canceled_orders = chosen.canceled_orders,
+            "simulated prices follow from another seed from now on"
+        );
+    }
+    if model == SimulatedModel::V1 && matches!(by, SimulationUse::Process { .. }) {
+        tracing::info!(
+            source = model.name(),
+            newest = newest(settings.mode).name(),
+            "prices go on as before; start once with --accept-price-source-change for the newest simulated market"
+        );
+    }
+    // Some ten milliseconds of arithmetic.
+    let market = tokio::task::spawn_blocking(move || Simulated::of(model, seed)).await;
+    let market = market.map_err(|panic| StoreError::Unavailable(Box::new(panic)))?;
+    Ok(SimulatedMarket { market, canceled_orders: chosen.canceled_orders })
+}
+
+/// The version and the seed of the market.
+#[derive(Clone, Copy)]
+struct Choice {
+    model: SimulatedModel,
+    seed: u64,
+    /// Whether another seed had been recorded.
+    is_another_seed: bool,
+    canceled_orders: usize,
+}
+
+/// What there is to do for the market.
+enum Decision {
+    Use(SimulatedModel, u64),
+    /// The seed has to be recorded first, instead of another one or as the first.
+    Record {
+        model: SimulatedModel,
+        seed: Option<u64>,
+        is_another: bool,
+    },
+}
+
+/// # Errors
+/// As [`simulated_market`].
+async fn choose(
+    store: &Store,
+    settings: SimulationSettings,
+    by: SimulationUse,
+    now: Timestamp,
+) -> Result<Choice, SimulationError> {
+    let as_recorded = |model, seed| Choice { model, seed, is_another_seed: false, canceled_orders: 0 };
+    if let Decision::Use(model, seed) = store.read(move |tx| decide(tx, settings, by)).await? {
+        return Ok(as_recorded(model, seed));
+    }
+    store
+        .write(move |tx| {
+            // Processes that start together agree on one seed.
+            installation::lock(tx)?;
+            let (model, seed, is_another_seed) = match decide(tx, settings, by)? {
+                Decision::Use(model, seed) => return Ok(as_recorded(model, seed)),
+                Decision::Record { model, seed, is_another } => {
+                    (model, seed.unwrap_or_else(rand::random), is_another)
+                }
+            };
+            let canceled_orders = match is_another_seed {
+                true => {
+                    // The stored closes stay, because the books were valued with them, but they are not this market's.
+                    for of in SimulatedModel::ALL.into_iter().filter(|of| record_of(*of) == record_of(model))
+                    {
+                        stocks::rename_source_of_bars(
+                            tx,
+                            of.name(),
+                            &format!("{} (another seed)", of.name()),
+                        )?;
+                    }
+                    providers::cancel_open_orders(tx, SEED_CHANGED, now)?
+                }
+                false => 0,
+            };
+            installation::set(tx, record_of(model), &seed.to_string())?;
+            Ok(Choice { model, seed, is_another_seed, canceled_orders })
+        })
+        .await
+}
+
+/// Decides without writing.
+fn decide(
+    tx: &mut Tx<'_>,
+    settings: SimulationSettings,
+    by: SimulationUse,
+) -> Result<Decision, SimulationError> {
+    let is_accepted = matches!(by, SimulationUse::Process { accept_change: true });
+    let is_on_v1 = providers::recorded_price_source(tx)?.as_deref() == Some(SimulatedModel::V1.name());
+    let model = if is_on_v1 && !is_accepted { SimulatedModel::V1 } else { newest(settings.mode) };
+    let Some(recorded) = recorded_seed(tx, model)? else {
+        let seed = match model {
+            // Before seeds were recorded, it was the one that is set, or the constant.
+            SimulatedModel::V1 => settings.seed.or(Some(DEFAULT_SEED)),
+            // One that was chosen for the first version goes on.
+            SimulatedModel::V2 | SimulatedModel::V2Xnys => match settings.seed {
+                Some(seed) => Some(seed),
+                None => recorded_seed(tx, SimulatedModel::V1)?.filter(|seed| *seed != DEFAULT_SEED),
+            },
+        };
+        return Ok(Decision::Record { model, seed, is_another: false });
+    };
+    let Some(other) = settings.seed.filter(|seed| *seed != recorded) else {
+        return Ok(Decision::Use(model, recorded));
+    };
+    match by {
+        SimulationUse::Command => Ok(Decision::Use(model, other)),
+        _ if is_accepted || !providers::has_priced_books(tx)? => {
+            Ok(Decision::Record { model, seed: Some(other), is_another: true })
+        }
+        SimulationUse::Process { .. } | SimulationUse::PricingCommand => Err(SimulationError::SeedChanged),
+    }
+}
+
+fn recorded_seed(tx: &mut Tx<'_>, model: SimulatedModel) -> Result<Option<u64>, SimulationError> {
+    let recorded = installation::get(tx, record_of(model))?;
+    recorded.map(|text| text.parse().map_err(|_| SimulationError::UnreadableSeed)).transpose()
+}
+
+fn record_of(model: SimulatedModel) -> &'static str {
+    match model {
+        SimulatedModel::V1 => SEED_OF_V1,
+        SimulatedModel::V2 | SimulatedModel::V2Xnys => SEED,
+    }
+}
+
+fn newest(mode: TradingMode) -> SimulatedModel {
+    match mode {
+        TradingMode::Practice => SimulatedModel::V2,
+        TradingMode::Realistic => SimulatedModel::V2Xnys,
+    }
+}

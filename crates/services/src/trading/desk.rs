@@ -1,0 +1,427 @@
+//! The order desk: threads that write orders to the database, many in one transaction.
+//!
+//! Orders that arrive while a transaction commits form the next batch; an idle desk begins at once. For a batch the
+//! rows of all its portfolios are locked, the pure decisions are made in the order of arrival, and what came of them
+//! is written with a handful of statements. A refused order leaves nothing and disturbs no other. When the database
+//! refuses a batch, it is rolled back and its orders run again one by one; when the connection is lost, the batch runs
+//! again on a new one, where what was committed before is found. Each caller has an answer in time, whatever the
+//! database does: a connection that does not answer is left behind (`persistence::Lane`).
+//!
+//! A clerk decides while the database waits, and waits while it writes. So where the database can write two
+//! transactions at once there are two clerks, each for half of the portfolios.
+
+mod batch;
+mod news;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use domain::{
+    OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
+    UserId,
+};
+use persistence::{Lane, Store, StoreError, Tx};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Result};
+use crate::events::Change;
+use crate::live::Live;
+use crate::operations::metrics;
+use crate::trading::PlacedOrder;
+use crate::{Clock, Services, TradingConfig};
+
+use batch::Batch;
+use news::News;
+pub(crate) use news::Noted;
+
+/// Orders that may wait for a clerk; more are told to come back.
+const WAITING: usize = 4096;
+
+/// The newest price of a stock, as it was seen before the order reached the desk.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub stock: Stock,
+    /// With what was traded in the minute before, where fills depend on it.
+    pub newest: PriceMove,
+    pub asked_at: Timestamp,
+    /// By how much the source's clock is ahead of this server's, if that is why there is no newer price.
+    pub clock_behind: Option<TimeDelta>,
+    /// The price was converted from shares of before a split: it is not kept with the stock.
+    pub is_converted: bool,
+}
+
+/// What the desk is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Place {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: PlaceOrder,
+        ids: [OrderId; 3],
+        seen: Seen,
+    },
+    Replace {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        new: OrderId,
+        changes: ReplaceOrder,
+        seen: Seen,
+    },
+    Cancel {
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+    },
+    /// Prices have come for a working order.
+    Work {
+        portfolio: PortfolioId,
+        order: OrderId,
+        moves: Arc<[PriceMove]>,
+        until: Timestamp,
+        /// When the prices were converted to the shares that existed, less the dividends that were known.
+        converted_at: Timestamp,
+    },
+}
+
+impl Command {
+    /// Up to when its prices know of splits and ends of listings; a cancellation has no prices.
+    fn priced_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Place { seen, .. } | Self::Replace { seen, .. } => Some(seen.asked_at),
+            Self::Work { converted_at, .. } => Some(*converted_at),
+            Self::Cancel { .. } => None,
+        }
+    }
+
+    fn portfolio(&self) -> PortfolioId {
+        match self {
+            Self::Place { portfolio, .. }
+            | Self::Replace { portfolio, .. }
+            | Self::Cancel { portfolio, .. }
+            | Self::Work { portfolio, .. } => *portfolio,
+        }
+    }
+
+    /// Its kind, as a label of a metric.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Place { .. } => "place",
+            Self::Replace { .. } => "replace",
+            Self::Cancel { .. } => "cancel",
+            Self::Work { .. } => "work",
+        }
+    }
+
+    /// What its owner calls the order, within its portfolio. An order named after its own id has no such name.
+    fn name(&self) -> Option<(PortfolioId, &str)> {
+        let (name, id) = match self {
+            Self::Place { order, ids, .. } => (order.client_order_id.as_deref()?, ids[0]),
+            Self::Replace { changes, new, .. } => (changes.client_order_id.as_deref()?, *new),
+            Self::Cancel { .. } | Self::Work { .. } => return None,
+        };
+        (name != id.to_string()).then_some((self.portfolio(), name))
+    }
+}
+
+struct Waiting {
+    command: Command,
+    answer: oneshot::Sender<Result<PlacedOrder>>,
+    claim: Claim,
+}
+
+/// A command is carried out by a clerk or withdrawn by its caller, whoever claims it first.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn is_won(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Since when a clerk has been writing the batch at hand; shared with those who watch the desk.
+type BatchBegan = Arc<Mutex<Option<Instant>>>;
+
+/// How busy the desk is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DeskLoad {
+    /// Commands that wait for a batch.
+    pub queued: usize,
+    /// How long the oldest batch at hand has been worked on; zero when the desk is idle.
+    pub busy_for: Duration,
+    /// Whether a clerk's thread has ended.
+    pub is_closed: bool,
+}
+
+/// A clerk's queue, and what can be seen of the clerk's work.
+struct Counter {
+    queue: mpsc::Sender<Waiting>,
+    batch_began: BatchBegan,
+}
+
+/// The way to the desk. A clerk's thread begins with his first order and ends when nobody can send one any more.
+pub(crate) struct Desk {
+    store: Store,
+    clock: Clock,
+    rules: Arc<TradingRules>,
+    live: Arc<Live>,
+    noted: Noted,
+    /// The most orders in one transaction; 1 is one by one.
+    most: usize,
+    clerks: Vec<OnceLock<Counter>>,
+}
+
+impl Desk {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        rules: Arc<TradingRules>,
+        trading: &TradingConfig,
+        live: Arc<Live>,
+        noted: Noted,
+    ) -> Self {
+        let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
+        let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
+        Self { store, clock, rules, live, noted, most: trading.order_batch.max(1), clerks }
+    }
+
+    /// Hands a command to the desk and waits for its result. A caller that goes away does not stop the order.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the queue is full or no clerk was free in time, [`StoreError::OutcomeUnknown`] when the
+    /// result did not arrive in time, else why the order was refused.
+    pub async fn submit(&self, command: Command) -> Result<PlacedOrder> {
+        let (answer, mut answered) = oneshot::channel();
+        let claim = Claim::default();
+        let clerk = command.portfolio().0.unsigned_abs() % self.clerks.len() as u64;
+        let clerk = &self.clerks[usize::try_from(clerk).unwrap_or(0)];
+        clerk
+            .get_or_init(|| self.open())
+            .queue
+            .try_send(Waiting { command, answer, claim: claim.clone() })
+            .map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::internal("the order desk has ended"),
+        })?;
+        match tokio::time::timeout(self.store.longest_call(), &mut answered).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(Error::internal("the order desk lost an order"))),
+            Err(_) if claim.is_won() => Err(Error::Busy),
+            Err(late) => Err(StoreError::OutcomeUnknown(late.into()).into()),
+        }
+    }
+
+    pub fn load(&self) -> DeskLoad {
+        let mut load = DeskLoad::default();
+        for counter in self.clerks.iter().filter_map(OnceLock::get) {
+            load.queued += counter.queue.max_capacity() - counter.queue.capacity();
+            load.is_closed |= counter.queue.is_closed();
+            let began = *counter.batch_began.lock().unwrap_or_else(PoisonError::into_inner);
+            load.busy_for = load.busy_for.max(began.map_or(Duration::ZERO, |began| began.elapsed()));
+        }
+        load
+    }
+
+    fn open(&self) -> Counter {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let clerk = Clerk {
+            lane: self.store.lane(),
+            clock: self.clock.clone(),
+            rules: self.rules.clone(),
+            live: self.live.clone(),
+            memory: Memory::new(&self.noted),
+            noted: self.noted.clone(),
+            timeout: self.store.timeout(),
+        };
+        let most = self.most;
+        let batch_began = BatchBegan::default();
+        let began = batch_began.clone();
+        std::thread::Builder::new()
+            .name("order-desk".to_owned())
+            .spawn(move || clerk.work(receiver, most, &began))
+            .expect("the system can start a thread");
+        Counter { queue: sender, batch_began }
+    }
+}
+
+/// A refusal by a rule is told from a failure.
+fn outcome_label(result: &Result<PlacedOrder>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(Error::Store(_) | Error::Internal(_)) => "failed",
+        Err(_) => "refused",
+    }
+}
+
+fn set_began(began: &Mutex<Option<Instant>>, at: Option<Instant>) {
+    *began.lock().unwrap_or_else(PoisonError::into_inner) = at;
+}
+
+/// What is known of commands before they are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// They are taken for new. Should the database know the name of an order already, it refuses the transaction, or the
+    /// order was refused for what it did itself: then they are tried again.
+    First,
+    /// Some of them have been carried out before: the names of orders are looked up first.
+    Repeated,
+    /// As `Repeated`, after an error: whether the transaction before was committed is not known.
+    AfterError,
+}
+
+/// The worker thread that carries out order commands.
+struct Clerk {
+    lane: Lane,
+    clock: Clock,
+    rules: Arc<TradingRules>,
+    live: Arc<Live>,
+    memory: Arc<Mutex<Memory>>,
+    noted: Noted,
+    /// How long the database has for a statement.
+    timeout: Duration,
+}
+
+/// What a clerk has read before.
+struct Memory {
+    news: News,
+    /// The market time of the last price kept in the database, by stock.
+    kept: HashMap<StockId, Timestamp>,
+}
+
+impl Memory {
+    fn new(noted: &Noted) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { news: News::new(noted.clone()), kept: HashMap::new() }))
+    }
+}
+
+impl Clerk {
+    fn work(mut self, mut receiver: mpsc::Receiver<Waiting>, most: usize, began: &Mutex<Option<Instant>>) {
+        let mut waiting = Vec::with_capacity(most);
+        while receiver.blocking_recv_many(&mut waiting, most) > 0 {
+            let claimed = waiting.drain(..).filter(|waiting| waiting.claim.is_won());
+            let (commands, answers): (Vec<_>, Vec<_>) =
+                claimed.map(|Waiting { command, answer, .. }| (command, answer)).unzip();
+            if commands.is_empty() {
+                continue;
+            }
+            let commands: Arc<[Command]> = commands.into();
+            let start = Instant::now();
+            set_began(began, Some(start));
+            let results = self.serve(&commands);
+            set_began(began, None);
+            metrics::count_batch(commands.len(), start.elapsed());
+            for ((command, answer), result) in commands.iter().zip(answers).zip(results) {
+                metrics::count_command(command.kind(), outcome_label(&result));
+                // The caller may have gone away.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    /// An answer for each command.
+    fn serve(&mut self, commands: &Arc<[Command]>) -> Vec<Result<PlacedOrder>> {
+        let begun = Instant::now();
+        let all = 0..commands.len();
+        let mut served = self.transact(commands, all.clone(), Attempt::First);
+        if matches!(served, Err(StoreError::Duplicate(_))) {
+            served = self.transact(commands, all.clone(), Attempt::Repeated);
+        }
+        let lost =
+            |error: &StoreError| matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_));
+        if let Err(error) = &served
+            && lost(error)
+            && begun.elapsed() < self.timeout
+        {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                orders = commands.len(),
+                "orders run again on a new connection"
+            );
+            served = match (self.transact(commands, all, Attempt::AfterError), served) {
+                // Whether the first transaction was committed is still not known.
+                (Err(again), Err(unknown @ StoreError::OutcomeUnknown(_))) if again.is_outage() => {
+                    Err(unknown)
+                }
+                (again, _) => again,
+            };
+        }
+        match served {
+            Ok(answers) => answers,
+            Err(error) if error.is_outage() && !matches!(error, StoreError::Busy(_)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    orders = commands.len(),
+                    "orders cannot be carried out"
+                );
+                commands.iter().map(|_| Err(error.repeated().into())).collect()
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    orders = commands.len(),
+                    "orders run again one by one"
+                );
+                (0..commands.len()).map(|one| self.serve_alone(commands, one, begun)).collect()
+            }
+        }
+    }
+
+    /// One command of a batch that failed, while its caller still waits.
+    fn serve_alone(&mut self, commands: &Arc<[Command]>, one: usize, begun: Instant) -> Result<PlacedOrder> {
+        if begun.elapsed() >= self.timeout * 2 {
+            return Err(StoreError::Busy("the orders before it took too long".into()).into());
+        }
+        let mut answers = self.transact(commands, one..one + 1, Attempt::AfterError)?;
+        answers.swap_remove(0)
+    }
+
+    /// Some of the commands in one transaction.
+    fn transact(
+        &mut self,
+        commands: &Arc<[Command]>,
+        some: Range<usize>,
+        attempt: Attempt,
+    ) -> std::result::Result<Vec<Result<PlacedOrder>>, StoreError> {
+        let (commands, memory) = (commands.clone(), self.memory.clone());
+        let (clock, rules) = (self.clock.clone(), self.rules.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let commands = &commands[some];
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let Memory { news, kept } = &mut *memory;
+            let mut load =
+                |tx: &mut Tx<'_>, attempt| Batch::load(tx, commands, attempt, &clock, &rules, news);
+            let decide = |batch: &mut Batch| -> Vec<_> {
+                commands.iter().map(|command| batch.decide(command, &rules)).collect()
+            };
+            let mut batch = load(tx, attempt)?;
+            let mut outcomes = decide(&mut batch);
+            if attempt == Attempt::First && Batch::was_placed_before(tx, commands, &outcomes)? {
+                batch = load(tx, Attempt::Repeated)?;
+                outcomes = decide(&mut batch);
+            }
+            let changes = batch.changes();
+            Ok((batch.save(tx, outcomes, kept)?, changes))
+        };
+        let served: std::result::Result<(_, Vec<Change>), StoreError> =
+            catch_unwind(AssertUnwindSafe(|| self.lane.write(work)))
+                .unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
+        if served.is_err() {
+            // Prices may have been noted as kept in this transaction. A thread left behind goes on with the old memory.
+            self.memory = Memory::new(&self.noted);
+        }
+        let (answers, changes) = served?;
+        self.live.announce(changes);
+        Ok(answers)
+    }
+}
+
+impl Services {
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+}

@@ -1,0 +1,496 @@
+//! One transaction of the desk: what it loads, decides and writes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::TimeDelta;
+use domain::{
+    CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
+    OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold,
+    TradingRules, UserId,
+};
+use persistence::portfolios::LockedPortfolio;
+use persistence::{StoreError, Tx, books, orders, portfolios, positions, stocks, transactions};
+
+use super::news::News;
+use super::{Attempt, Command, Seen};
+use crate::Clock;
+use crate::error::{Error, NotFound, Result};
+use crate::events::Change;
+use crate::trading::{OrderWithFills, PlacedOrder};
+
+/// How old the price kept with a stock may become before an order renews it.
+const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// What only the database can make fail.
+type Stored<T> = std::result::Result<T, StoreError>;
+
+/// What a command came to, before it is written.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    order: OrderId,
+    replayed: bool,
+}
+
+/// Whether a split or a dividend has changed prices that were converted at `at`.
+fn changes_prices(known: &KnownAction, at: Timestamp) -> bool {
+    let is_dividend = matches!(known.action.kind, CorporateActionKind::CashDividend { .. });
+    (known.effective_at > at || known.known_at > at) && (is_dividend || known.action.ratio().is_some())
+}
+
+/// The rows of a batch. The portfolios are locked.
+pub(super) struct Batch {
+    /// When the decisions are made. All that takes effect by then has been applied to the portfolios.
+    now: Timestamp,
+    /// What this process's clock shows, and the latest time that portfolios may have reached by other processes' clocks.
+    clock: Timestamp,
+    latest_plausible: Timestamp,
+    /// What has happened to stocks since the prices of the batch were looked at.
+    actions: Vec<KnownAction>,
+    portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
+    groups: HashMap<OrderId, OrderGroup>,
+    /// The group an order is in, by its root's id.
+    root_of: HashMap<OrderId, OrderId>,
+    /// Orders by the name their owner gave them, with the line of their request.
+    named: HashMap<(PortfolioId, String), (OrderId, String)>,
+    /// Orders of before the batch, as they were: those of them that were there already, and such as belong to no group
+    /// any more because others have taken their place.
+    before: HashMap<OrderId, Order>,
+    /// The commands run again, and may have been carried out before.
+    again: bool,
+    /// The fills of orders that were there before.
+    fills: Vec<JournalEntry>,
+    /// The line of the request of each new order, in the order in which they are written.
+    new: Vec<(OrderId, String)>,
+    /// Groups that were there before and have changed, by their roots.
+    changed: BTreeSet<OrderId>,
+    /// Orders whose place others took.
+    retired: Vec<Order>,
+    entries: Vec<JournalEntry>,
+    touched: BTreeSet<(PortfolioId, StockId)>,
+    /// Positions that have a row.
+    held: BTreeSet<(PortfolioId, StockId)>,
+    /// Prices of orders that were taken in, to be kept with the stocks: in order of symbol, as everybody writes them.
+    prices: BTreeMap<Symbol, (StockId, Quote)>,
+}
+
+impl Batch {
+    pub fn load(
+        tx: &mut Tx<'_>,
+        commands: &[Command],
+        attempt: Attempt,
+        clock: &Clock,
+        rules: &TradingRules,
+        news: &mut News,
+    ) -> Stored<Self> {
+        let again = attempt == Attempt::AfterError;
+        let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
+        let ids: Vec<PortfolioId> = ids.into_iter().collect();
+        let mut locked = portfolios::lock(tx, &ids)?;
+        // Clocks of two machines differ a little; a portfolio's journal does not run backwards. A portfolio far ahead of
+        // this clock does not take the others of the batch with it.
+        let clock_now = clock.now();
+        let latest_plausible = clock.latest_plausible(clock_now);
+        let last = locked.iter().map(|locked| locked.last).filter(|last| *last <= latest_plausible);
+        let now = last.fold(clock_now, Timestamp::max);
+        let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
+        let actions = news.at_hand(tx, priced_at, now)?;
+        // No order meets prices in new shares before it and what it sells are in new shares too.
+        if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
+            locked = portfolios::lock(tx, &ids)?;
+        }
+        let mut batch = Self { clock: clock_now, latest_plausible, ..Self::at(now, actions, again) };
+        batch.portfolios = locked.into_iter().map(|locked| (locked.portfolio.id, locked)).collect();
+
+        let names: Vec<_> = match attempt {
+            Attempt::First => Vec::new(),
+            Attempt::Repeated | Attempt::AfterError => commands.iter().filter_map(Command::name).collect(),
+        };
+        let mut wanted: Vec<OrderId> = Vec::new();
+        for (order, request) in orders::by_client_order_ids(tx, &names)? {
+            wanted.push(order.id);
+            if let Some(name) = order.client_order_id.clone() {
+                batch.named.insert((order.portfolio_id, name), (order.id, request));
+            }
+            batch.before.insert(order.id, order);
+        }
+        for command in commands {
+            match command {
+                Command::Place { ids, .. } => wanted.extend(again.then_some(ids[0])),
+                Command::Replace { order, new, .. } => {
+                    wanted.push(*order);
+                    wanted.extend(again.then_some(*new));
+                }
+                Command::Cancel { order, .. } | Command::Work { order, .. } => wanted.push(*order),
+            }
+        }
+        for group in orders::groups(tx, &wanted)? {
+            batch.add(group);
+        }
+        wanted.retain(|id| !batch.root_of.contains_key(id) && !batch.before.contains_key(id));
+        batch.before.extend(orders::of_ids(tx, &wanted)?.into_iter().map(|order| (order.id, order)));
+        let known: BTreeSet<OrderId> = batch.root_of.keys().chain(batch.before.keys()).copied().collect();
+        if !known.is_empty() {
+            batch.fills = transactions::of_orders(tx, &known.into_iter().collect::<Vec<_>>())?;
+        }
+
+        let placed = commands.iter().filter_map(|command| match command {
+            Command::Place { portfolio, seen, .. } => Some((*portfolio, seen.stock.id)),
+            _ => None,
+        });
+        let known = batch.groups.values().map(|group| (group.root().portfolio_id, group.root().stock_id));
+        let pairs: BTreeSet<(PortfolioId, StockId)> = placed.chain(known).collect();
+        let pairs: Vec<(PortfolioId, StockId)> = pairs.into_iter().collect();
+        for ((portfolio, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            batch.held.insert((portfolio, stock));
+            if let Some(locked) = batch.portfolios.get_mut(&portfolio) {
+                locked.portfolio.positions.insert(stock, position);
+                locked.portfolio.reserved.shares.insert(stock, reserved);
+            }
+        }
+        Ok(batch)
+    }
+
+    fn at(now: Timestamp, actions: Vec<KnownAction>, again: bool) -> Self {
+        Self {
+            now,
+            clock: now,
+            latest_plausible: now,
+            actions,
+            portfolios: BTreeMap::new(),
+            groups: HashMap::new(),
+            root_of: HashMap::new(),
+            named: HashMap::new(),
+            before: HashMap::new(),
+            again,
+            fills: Vec::new(),
+            new: Vec::new(),
+            changed: BTreeSet::new(),
+            retired: Vec::new(),
+            entries: Vec::new(),
+            touched: BTreeSet::new(),
+            held: BTreeSet::new(),
+            prices: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses fills in a portfolio whose newest change lies far ahead of this process's clock: prices of now would be
+    /// booked at a later time.
+    fn check_clock(&self, last: Timestamp) -> Result<()> {
+        match last <= self.latest_plausible {
+            true => Ok(()),
+            false => Err(Error::ClockBehind { by: last - self.clock }),
+        }
+    }
+
+    /// Rejects an order whose price was read before a split or a dividend took effect or became known, and every order in a
+    /// delisted stock.
+    fn check_stock(&self, seen: &Seen) -> Result<()> {
+        let since = |known: &&KnownAction| {
+            let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
+            known.stock_id == seen.stock.id && (changes_prices(known, seen.asked_at) || is_delisting)
+        };
+        for known in self.actions.iter().filter(since) {
+            match known.action.kind {
+                CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {
+                    return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
+                }
+                // One that was taken back.
+                CorporateActionKind::Delisting if !known.is_in_force() => {}
+                CorporateActionKind::Delisting => {
+                    let symbol = seen.stock.listing.symbol.clone();
+                    return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
+                }
+                CorporateActionKind::SymbolChange { .. } | CorporateActionKind::CloseOut(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Why nothing fills in a stock. No order meets a price until the split of its stock is confirmed.
+    fn hold(&self, stock: StockId) -> Option<TradingHold> {
+        self.actions.iter().filter(|known| known.stock_id == stock).find_map(|known| known.hold(self.now))
+    }
+
+    /// The rules for an order in the stock: while nothing fills in it, an order waits for a later price.
+    ///
+    /// # Errors
+    /// [`Error::TradingHalted`].
+    fn rules_for(&self, stock: StockId, symbol: &Symbol, rules: &TradingRules) -> Result<TradingRules> {
+        match self.hold(stock) {
+            Some(hold) if hold.is_halt() => Err(crate::corporate_actions::splits::halted(symbol, hold)),
+            Some(_) => Ok(rules.until_next_price()),
+            None => Ok(rules.clone()),
+        }
+    }
+
+    /// Whether a refused command has the name of an order that is there: then that order may be why it was refused.
+    pub fn was_placed_before(
+        tx: &mut Tx<'_>,
+        commands: &[Command],
+        outcomes: &[Result<Outcome>],
+    ) -> Stored<bool> {
+        let refused = commands.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err());
+        let names: Vec<_> = refused.filter_map(|(command, _)| command.name()).collect();
+        Ok(!orders::by_client_order_ids(tx, &names)?.is_empty())
+    }
+
+    fn add(&mut self, group: OrderGroup) -> OrderId {
+        let root = group.root().id;
+        self.root_of.extend(group.orders.iter().map(|order| (order.id, root)));
+        self.groups.insert(root, group);
+        root
+    }
+
+    /// What comes of a command. A refused one changes nothing.
+    pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
+        let id = command.portfolio();
+        let locked = self.portfolios.get(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
+        let last = locked.last;
+        let now = self.now.max(last);
+        match command {
+            Command::Place { user, order, ids, seen, .. } => {
+                self.check_owner(id, *user)?;
+                if self.find(ids[0]).is_some() {
+                    // It was committed after all, and only the answer got lost.
+                    return Ok(Outcome { order: ids[0], replayed: false });
+                }
+                let request = order.canonical();
+                if let Some(outcome) = self.replay(id, order.client_order_id.as_deref(), &request)? {
+                    return Ok(outcome);
+                }
+                self.check_clock(last)?;
+                self.check_stock(seen)?;
+                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
+                let locked = self.active(id)?;
+                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                // The answer names the stock as it is listed, not as it was typed.
+                let symbol = seen.stock.listing.symbol.clone();
+                let order_as_listed = PlaceOrder { symbol, ..order.clone() };
+                let Placed { group, entries } =
+                    locked.portfolio.place(*ids, seen.stock.id, order_as_listed, look, now, rules)?;
+                locked.last = now;
+                for placed in &group.orders {
+                    // Legs belong to the request of the order that they came with.
+                    let line =
+                        if placed.id == ids[0] { request.clone() } else { format!("leg of {}", ids[0]) };
+                    self.new.push((placed.id, line));
+                }
+                self.remember(id, order.client_order_id.as_deref(), ids[0], request);
+                self.touched.insert((id, seen.stock.id));
+                if !seen.is_converted {
+                    let quote = seen.newest.quote.clone();
+                    self.prices.insert(quote.symbol.clone(), (seen.stock.id, quote));
+                }
+                self.add(group);
+                self.entries.extend(entries);
+                Ok(Outcome { order: ids[0], replayed: false })
+            }
+            Command::Replace { user, order, new, changes, seen, .. } => {
+                self.check_owner(id, *user)?;
+                if self.find(*new).is_some() {
+                    return Ok(Outcome { order: *new, replayed: false });
+                }
+                let request = changes.canonical(*order);
+                if let Some(outcome) = self.replay(id, changes.client_order_id.as_deref(), &request)? {
+                    return Ok(outcome);
+                }
+                let mut group = self.group_of(id, *order)?;
+                self.check_clock(last)?;
+                self.check_stock(seen)?;
+                let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
+                let locked = self.active(id)?;
+                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                let (retired, entries) =
+                    locked.portfolio.replace(&mut group, (*order, *new), changes, look, now, rules)?;
+                locked.last = now;
+                let root = self.root_of.get(order).copied().unwrap_or(*order);
+                self.groups.remove(&root);
+                self.changed.remove(&root);
+                self.retired.push(retired);
+                self.new.push((*new, request.clone()));
+                self.remember(id, changes.client_order_id.as_deref(), *new, request);
+                self.save_group(group, entries);
+                Ok(Outcome { order: *new, replayed: false })
+            }
+            Command::Cancel { user, order, .. } => {
+                self.check_owner(id, *user)?;
+                let mut group = self.group_of(id, *order)?;
+                let canceled = |order: &Order| order.status == OrderStatus::Canceled;
+                if self.again && group.orders.iter().any(|one| one.id == *order && canceled(one)) {
+                    return Ok(Outcome { order: *order, replayed: false });
+                }
+                let locked = self.active(id)?;
+                locked.portfolio.cancel(&mut group, *order, now)?;
+                locked.last = now;
+                self.save_group(group, Vec::new());
+                Ok(Outcome { order: *order, replayed: false })
+            }
+            Command::Work { order, moves, until, converted_at, .. } => {
+                let mut group = self.group_of(id, *order)?;
+                let outcome = Outcome { order: *order, replayed: false };
+                let stock = group.root().stock_id;
+                // A split or dividend since then: the next pass reads prices and orders again.
+                let is_outdated = self
+                    .actions
+                    .iter()
+                    .any(|known| known.stock_id == stock && changes_prices(known, *converted_at));
+                // Time goes on: an order of the day ends.
+                let moves = if self.hold(stock).is_some() { &[][..] } else { moves };
+                if is_outdated || !group.stirs(moves, *until, rules) {
+                    return Ok(outcome);
+                }
+                self.check_clock(last)?;
+                let locked = self.active(id)?;
+                let mut draft = locked.portfolio.clone();
+                let entries = draft.work(&mut group, moves, *until, now, rules)?;
+                locked.portfolio = draft;
+                locked.last = now;
+                self.save_group(group, entries);
+                Ok(outcome)
+            }
+        }
+    }
+
+    fn check_owner(&self, id: PortfolioId, user: UserId) -> Result<()> {
+        let owner = self.portfolios.get(&id).map(|locked| locked.user_id);
+        if owner == Some(user) { Ok(()) } else { Err(Error::NotFound(NotFound::Portfolio)) }
+    }
+
+    /// A portfolio that can still be traded in.
+    fn active(&mut self, id: PortfolioId) -> Result<&mut LockedPortfolio> {
+        let locked = self.portfolios.get_mut(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
+        if locked.archived { Err(Error::Archived) } else { Ok(locked) }
+    }
+
+    fn replay(&self, id: PortfolioId, name: Option<&str>, request: &str) -> Result<Option<Outcome>> {
+        let Some((order, earlier)) = name.and_then(|name| self.named.get(&(id, name.to_owned()))) else {
+            return Ok(None);
+        };
+        match earlier == request {
+            true => Ok(Some(Outcome { order: *order, replayed: true })),
+            false => Err(Error::ClientOrderIdReused),
+        }
+    }
+
+    fn remember(&mut self, id: PortfolioId, name: Option<&str>, order: OrderId, request: String) {
+        if let Some(name) = name {
+            self.named.insert((id, name.to_owned()), (order, request));
+        }
+    }
+
+    /// A copy of the group that an order of that portfolio is in. One whose place another has taken is in none.
+    fn group_of(&self, id: PortfolioId, order: OrderId) -> Result<OrderGroup> {
+        let found = self
+            .find(order)
+            .filter(|found| found.portfolio_id == id)
+            .ok_or(Error::NotFound(NotFound::Order))?;
+        let group = self.root_of.get(&order).and_then(|root| self.groups.get(root));
+        let group = group.filter(|group| group.position_of(order).is_some());
+        group.cloned().ok_or(Error::OrderNotOpen { status: found.status })
+    }
+
+    /// An order as it is now.
+    fn find(&self, id: OrderId) -> Option<&Order> {
+        let group = self.root_of.get(&id).and_then(|root| self.groups.get(root));
+        let grouped = group.and_then(|group| group.orders.iter().find(|order| order.id == id));
+        grouped.or_else(|| self.retired.iter().find(|order| order.id == id)).or_else(|| self.before.get(&id))
+    }
+
+    fn save_group(&mut self, group: OrderGroup, entries: Vec<JournalEntry>) {
+        self.touched.insert((group.root().portfolio_id, group.root().stock_id));
+        self.entries.extend(entries);
+        let root = self.add(group);
+        self.changed.insert(root);
+    }
+
+    /// What is to be announced once it is committed: of each group its root, and orders whose place others took.
+    pub fn changes(&self) -> Vec<Change> {
+        let new = self.new.iter().map(|(id, _)| self.root_of.get(id).copied().unwrap_or(*id));
+        let changed: BTreeSet<OrderId> = new
+            .chain(self.changed.iter().copied())
+            .chain(self.retired.iter().map(|order| order.id))
+            .collect();
+        let mut changes: BTreeMap<PortfolioId, Change> = BTreeMap::new();
+        for order in changed.into_iter().filter_map(|id| self.find(id)) {
+            let portfolio = order.portfolio_id;
+            let Some(owner) = self.portfolios.get(&portfolio) else { continue };
+            let change = Change { user: owner.user_id, portfolio, orders: Vec::new() };
+            changes.entry(portfolio).or_insert(change).orders.push(order.id);
+        }
+        changes.into_values().collect()
+    }
+
+    /// Writes what was decided and answers the orders as they are now.
+    pub fn save(
+        self,
+        tx: &mut Tx<'_>,
+        outcomes: Vec<Result<Outcome>>,
+        kept: &mut HashMap<StockId, Timestamp>,
+    ) -> Stored<Vec<Result<PlacedOrder>>> {
+        let new: Vec<(&Order, &str)> =
+            self.new.iter().filter_map(|(id, request)| Some((self.find(*id)?, request.as_str()))).collect();
+        let is_new = |order: &Order| self.new.iter().any(|(id, _)| *id == order.id);
+        let changed: Vec<&Order> = self
+            .changed
+            .iter()
+            .filter_map(|root| self.groups.get(root))
+            .flat_map(|group| &group.orders)
+            .chain(&self.retired)
+            .filter(|order| !is_new(order))
+            .collect();
+        let (positions, new_positions) = self
+            .touched
+            .iter()
+            .filter_map(|(portfolio, stock)| {
+                let books = &self.portfolios.get(portfolio)?.portfolio;
+                Some(positions::Changed {
+                    portfolio: *portfolio,
+                    stock: *stock,
+                    position: books.positions.get(stock)?,
+                    reserved: books.reserved.shares.get(stock)?,
+                })
+            })
+            .partition(|changed| self.held.contains(&(changed.portfolio, changed.stock)));
+        let touched: BTreeSet<PortfolioId> = self.touched.iter().map(|(portfolio, _)| *portfolio).collect();
+        let portfolios = touched
+            .iter()
+            .filter_map(|id| self.portfolios.get(id))
+            .map(|locked| (&locked.portfolio, locked.last))
+            .collect();
+        let changes =
+            books::Changes { new_orders: new, entries: &self.entries, positions, new_positions, portfolios };
+        let entries = books::save(tx, &changes)?;
+        orders::update(tx, &changed)?;
+        for (stock, quote) in self.prices.values() {
+            if kept.get(stock).is_none_or(|at| quote.as_of - *at > KEEP_PRICE_AFTER) {
+                stocks::save_last_price(tx, *stock, quote)?;
+                kept.insert(*stock, quote.as_of);
+            }
+        }
+
+        let mut fills: HashMap<OrderId, Vec<JournalEntry>> = HashMap::new();
+        for entry in self.fills.iter().cloned().chain(entries) {
+            if let Some(order) = entry.order_id {
+                fills.entry(order).or_default().push(entry);
+            }
+        }
+        let with_fills = |order: &Order| OrderWithFills {
+            order: order.clone(),
+            fills: fills.get(&order.id).cloned().unwrap_or_default(),
+            legs: Vec::new(),
+            hold: None,
+        };
+        let answer = |outcome: Outcome| {
+            let order = self.find(outcome.order).ok_or(Error::NotFound(NotFound::Order))?;
+            let legs = match order.parent_order_id {
+                None => self.groups.get(&order.id).map_or(&[][..], |group| &group.orders[1..]),
+                Some(_) => &[],
+            };
+            let legs =
+                legs.iter().filter(|leg| leg.status != OrderStatus::Replaced).map(with_fills).collect();
+            let order = OrderWithFills { legs, ..with_fills(order) };
+            Ok(PlacedOrder { order, replayed: outcome.replayed })
+        };
+        Ok(outcomes.into_iter().map(|outcome| outcome.and_then(answer)).collect())
+    }
+}

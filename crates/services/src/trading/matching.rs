@@ -1,0 +1,416 @@
+//! Working orders meet the prices that have come since they were last looked at.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::matching::LIQUIDITY_WINDOW;
+use domain::quote::PUBLICATION;
+use domain::{
+    AsTraded, Calendar, Freshness, OrderGroup, OrderId, PRICE_AHEAD, PortfolioId, PriceMove, Quote, StockId,
+    Symbol, Timestamp,
+};
+use futures::future::join_all;
+use market_data::{Gateway, Published, Purpose, QuoteError};
+use persistence::{StoreError, Tx, corporate_actions, installation, orders, portfolios};
+use serde::{Deserialize, Serialize};
+
+use crate::Services;
+use crate::corporate_actions::ActionHistories;
+use crate::error::{Error, Result};
+use crate::trading::desk::Command;
+
+/// Groups that are read at once.
+const AT_ONCE: i64 = 1000;
+/// How much of a price's way is looked at in one go.
+const STRETCH: TimeDelta = TimeDelta::hours(6);
+/// After how much market time it is noted how far prices have been looked at. Until then the way is simply looked at
+/// again: it is the same.
+const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// What a pass through the working orders came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// Orders that prices can fill.
+    pub working: usize,
+    /// Groups of orders for which something happened: a fill, a trigger, a new best price, an end.
+    pub stirred: usize,
+}
+
+/// How far the orders of a stock meet its prices.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    now: Timestamp,
+    /// Until shortly after this time, at most until now.
+    end: Timestamp,
+    /// Nothing fills in the stock.
+    is_held: bool,
+}
+
+/// How long a call for a price of the moment may take until all processes have it.
+const CALL_LAG: TimeDelta = TimeDelta::minutes(1);
+
+/// The name of the lease, in `installation`.
+const LEASE: &str = "match_orders";
+/// How long a lease holds, and after how much of that its holder renews it.
+const LEASE_FOR: TimeDelta = TimeDelta::seconds(15);
+const RENEW_AFTER: TimeDelta = TimeDelta::seconds(5);
+
+/// Who matches orders, and until when nobody else needs to. Wall time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Lease {
+    holder: String,
+    until: Timestamp,
+}
+
+impl Lease {
+    /// One that ends later than any can is of a clock that was ahead.
+    fn holds_at(&self, wall: Timestamp) -> bool {
+        self.until > wall && self.until - wall <= LEASE_FOR + RENEW_AFTER
+    }
+}
+
+impl Services {
+    /// [`Services::match_orders`], unless another process did it within the last seconds. Where no order works,
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn match_orders_as(&self, worker: &str) -> Result<Matched> {
+        let wall = self.market.clock.wall();
+        let (any, lease) = self
+            .store
+            .read(|tx| Ok::<_, Error>((!orders::working(tx, None, 1)?.is_empty(), lease(tx)?)))
+            .await?;
+        let mine = match &lease {
+            _ if !any => false,
+            Some(lease) if lease.holder == worker && lease.until - wall > LEASE_FOR - RENEW_AFTER => true,
+            Some(lease) if lease.holder != worker && lease.holds_at(wall) => false,
+            _ => self.take_lease(worker.to_owned(), wall).await?,
+        };
+        if mine { self.match_orders().await } else { Ok(Matched::default()) }
+    }
+
+    /// Answers whether the worker has the lease now.
+    async fn take_lease(&self, holder: String, wall: Timestamp) -> Result<bool> {
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                if lease(tx)?.is_some_and(|lease| lease.holder != holder && lease.holds_at(wall)) {
+                    return Ok(false);
+                }
+                let lease = Lease { holder, until: wall + LEASE_FOR };
+                installation::set(tx, LEASE, &serde_json::to_string(&lease).map_err(Error::internal)?)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Before the end of a process: another one may match orders at once.
+    ///
+    /// # Errors
+    /// Only when the database fails; then the lease runs out by itself.
+    pub async fn give_back_matching(&self, worker: &str) -> Result<()> {
+        let (holder, wall) = (worker.to_owned(), self.market.clock.wall());
+        self.store
+            .write(move |tx| {
+                installation::lock(tx)?;
+                if lease(tx)?.is_some_and(|lease| lease.holder == holder && lease.until > wall) {
+                    let over = Lease { holder, until: wall };
+                    installation::set(tx, LEASE, &serde_json::to_string(&over).map_err(Error::internal)?)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Lets all working orders meet the prices up to now. Several processes may do it at once, and any of them again:
+    /// the desk decides on the order as it is, and what a price has done to it before it does not do twice.
+    ///
+    /// # Errors
+    /// Only when the database fails. An order that the desk could not serve is met again in the next pass.
+    pub async fn match_orders(&self) -> Result<Matched> {
+        let mut matched = Matched::default();
+        // Orders meet prices up to here, and both are in the shares there are then.
+        let now = self.market.now();
+        self.apply_due_actions().await?;
+        let mut after = None;
+        loop {
+            let clock = self.market.clock.clone();
+            let (ids, groups, actions) = self
+                .store
+                .read(move |tx| {
+                    let ids = orders::working(tx, after, AT_ONCE)?;
+                    let groups = orders::groups(tx, &ids)?;
+                    let from = groups.iter().filter_map(seen_until).min().unwrap_or(now);
+                    let actions = corporate_actions::taken_effect(tx, from, clock.now().max(now))?;
+                    Ok::<_, Error>((ids, groups, actions))
+                })
+                .await?;
+            if actions.iter().any(|known| known.effective_at > now) {
+                // Somebody may have applied it already: the next pass begins after it.
+                return Ok(matched);
+            }
+            let histories = ActionHistories::of_known(&actions);
+            let Some(last) = ids.last() else { return Ok(matched) };
+            after = Some(*last);
+            matched.working += ids.len();
+            let mut by_stock: BTreeMap<StockId, (Symbol, Vec<OrderGroup>)> = BTreeMap::new();
+            for group in groups {
+                let (stock, symbol) = (group.root().stock_id, group.root().symbol.clone());
+                by_stock.entry(stock).or_insert((symbol, Vec::new())).1.push(group);
+            }
+            let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
+            let seen = self.seen_prices(&symbols).await?;
+            let holds = self.trading_holds().await?;
+            // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
+            // their end first, so that none stays open while others go all the way.
+            let due_by = self.settled_until(now);
+            let mut lasting = Vec::with_capacity(by_stock.len());
+            for (stock, (symbol, groups)) in by_stock {
+                let way = Way { now, end: now, is_held: holds.contains_key(&stock) };
+                let end = |group: &OrderGroup| group.ends_at(self.rules()).filter(|end| *end <= due_by);
+                let (due, rest): (Vec<_>, Vec<_>) =
+                    groups.into_iter().partition(|group| end(group).is_some());
+                if let Some(end) = due.iter().filter_map(end).max() {
+                    let way = Way { end, ..way };
+                    matched.stirred += self.match_stock(&symbol, due, &histories, seen.as_ref(), way).await?;
+                }
+                lasting.push((symbol, rest, way));
+            }
+            for (symbol, groups, way) in lasting {
+                if !groups.is_empty() {
+                    matched.stirred +=
+                        self.match_stock(&symbol, groups, &histories, seen.as_ref(), way).await?;
+                }
+            }
+        }
+    }
+
+    /// [`settled_until`] for this source. Shared prices of the moment are there when their call has ended.
+    fn settled_until(&self, now: Timestamp) -> Timestamp {
+        match self.freshness() {
+            Freshness::Realtime if self.market.quotes.shares_prices() => now - CALL_LAG,
+            freshness => settled_until(freshness, self.market.calendar, now),
+        }
+    }
+
+    /// The newest prices of these symbols that any path has seen: a page, a list, an order, a job, another process. Matching
+    /// makes no calls of its own where prices are shared. `None` where they are not.
+    async fn seen_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
+        let quotes = &self.market.quotes;
+        if !quotes.shares_prices() {
+            return Ok(None);
+        }
+        let failed = |error: QuoteError| Error::from(StoreError::Unavailable(Box::new(error)));
+        quotes.seen(symbols).await.map(Some).map_err(failed)
+    }
+
+    /// Lets the orders of one stock meet its prices.
+    async fn match_stock(
+        &self,
+        symbol: &Symbol,
+        mut groups: Vec<OrderGroup>,
+        histories: &ActionHistories,
+        seen: Option<&HashMap<Symbol, Published>>,
+        way: Way,
+    ) -> Result<usize> {
+        let Way { now, end, is_held } = way;
+        let stock = groups[0].root().stock_id;
+        let settled = self.settled_until(now);
+        let at_once = settled == now;
+        let mut stirred = match is_held {
+            true => 0,
+            false => self.match_closes(symbol, &groups, histories, now).await,
+        };
+        let Some(mut from) = groups.iter().filter_map(seen_until).min() else { return Ok(0) };
+        let (mut seen_until_now, mut complete) = (from, true);
+        let end = if at_once { (end + STRETCH).min(now) } else { now };
+        while from < end {
+            let to = if at_once { (from + STRETCH).min(end) } else { now };
+            let found = match seen {
+                Some(seen) => {
+                    Ok(seen.get(symbol).map_or_else(Vec::new, |seen| Gateway::move_of(&seen.quote, from, to)))
+                }
+                None => self.moves_of(symbol, from, to).await,
+            };
+            let moves: Arc<[PriceMove]> = match found {
+                // Orders wait, and meet these prices once trading goes on.
+                _ if is_held => {
+                    complete = false;
+                    [].into()
+                }
+                // A price from the future is met when its time has come.
+                Ok(moves) => moves
+                    .into_iter()
+                    .filter(|price_move| price_move.at() - now <= PRICE_AHEAD)
+                    .map(|price_move| histories.convert(stock, price_move, now))
+                    .collect(),
+                Err(error) => {
+                    // Time goes on all the same: an order of the day ends.
+                    complete = false;
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices for working orders");
+                    [].into()
+                }
+            };
+            let newest = moves.last().map_or(from, |newest| newest.quote.as_of);
+            let until = if at_once { to } else { newest.max(settled) };
+            let (touched, quiet): (Vec<_>, Vec<_>) =
+                groups.into_iter().partition(|group| group.stirs(&moves, until, self.rules()));
+            groups = quiet;
+            let work = touched.iter().map(|group| {
+                let root = group.root();
+                let (portfolio, order, moves) = (root.portfolio_id, root.id, moves.clone());
+                self.desk().submit(Command::Work { portfolio, order, moves, until, converted_at: now })
+            });
+            for result in join_all(work).await {
+                match result {
+                    Ok(_) => stirred += 1,
+                    Err(error) => {
+                        tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "a working order waits for the next pass")
+                    }
+                }
+            }
+            (from, seen_until_now) = (to, until);
+        }
+        // What was missed may still come: a closing price that is published late, say.
+        if complete {
+            self.note_seen(&groups, seen_until_now).await?;
+        }
+        Ok(stirred)
+    }
+
+    /// Orders at the close whose session has ended fill at its last trade, as soon as no later one can come: that is the
+    /// close. Those for which a price of the close itself comes fill at that price as other orders do.
+    async fn match_closes(
+        &self,
+        symbol: &Symbol,
+        groups: &[OrderGroup],
+        histories: &ActionHistories,
+        now: Timestamp,
+    ) -> usize {
+        let mut stirred = 0;
+        let passed = |close: &Timestamp| *close + closing_lag(self.freshness()) <= now;
+        let closes: BTreeSet<Timestamp> =
+            groups.iter().filter_map(OrderGroup::awaited_close).filter(passed).collect();
+        for close in closes {
+            let Some(trade) = self.closing_trade(symbol, close, now).await else { continue };
+            let waiting = groups.iter().filter(|group| group.awaited_close() == Some(close));
+            for root in waiting.map(OrderGroup::root) {
+                let (portfolio, order) = (root.portfolio_id, root.id);
+                let moves = [histories.convert(root.stock_id, trade.clone(), now)].into();
+                let work = Command::Work { portfolio, order, moves, until: close, converted_at: now };
+                match self.desk().submit(work).await {
+                    Ok(_) => stirred += 1,
+                    Err(error) => {
+                        tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "an order at the close waits for the next pass")
+                    }
+                }
+            }
+        }
+        stirred
+    }
+
+    /// The last trade of the session that has closed at `close`, as a price of that instant. `None` while it is not known.
+    async fn closing_trade(
+        &self,
+        symbol: &Symbol,
+        close: Timestamp,
+        now: Timestamp,
+    ) -> Option<AsTraded<PriceMove>> {
+        let quotes = &self.market.quotes;
+        if quotes.is_scarce() {
+            // Its closes come as prices of the close.
+            return None;
+        }
+        let session = self.market.calendar.last_closed(close);
+        let simulated = self.freshness() == Freshness::Simulated;
+        let at = if simulated { close } else { now };
+        let newest =
+            quotes.quotes_in_order(Purpose::CloseOrNews, std::slice::from_ref(symbol), at).await.pop();
+        let quote = newest?.ok()?.into_as_traded();
+        let is_of_session = (session.opens_at..=close).contains(&quote.as_of);
+        let (quote, traded_at) = if is_of_session && !quote.stale {
+            let traded_at = quote.as_of;
+            (quote, traded_at)
+        } else {
+            // The price is of a later session, or a newer one may come: the published close is the last trade.
+            let (purpose, date) = (Purpose::CloseOrNews, session.date);
+            let bars = quotes.daily_bars_for(purpose, symbol, date, date, now).await.unwrap_or_default();
+            match bars.into_iter().find(|bar| bar.date == session.date) {
+                Some(bar) => (Quote { price: bar.close, ..quote }, session.opens_at),
+                None if is_of_session && now >= close + PUBLICATION => {
+                    let traded_at = quote.as_of;
+                    (quote, traded_at)
+                }
+                None => return None,
+            }
+        };
+        let closing =
+            Quote { as_of: close, stale: false, bid: None, ask: None, previous_close: None, ..quote };
+        Some(AsTraded::new(PriceMove { quote: closing, volume: None }, traded_at))
+    }
+
+    /// For groups for which nothing happened.
+    async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
+        // Where liquidity is limited, the volume of moves adds up for as long.
+        let note_after = if self.rules().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
+        let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
+        let working = groups.iter().filter(late).flat_map(|group| &group.orders);
+        let (ids, mut owners): (Vec<OrderId>, Vec<PortfolioId>) = working
+            .filter(|order| order.status.is_working())
+            .map(|order| (order.id, order.portfolio_id))
+            .unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        owners.sort_unstable();
+        owners.dedup();
+        self.store
+            .write(move |tx| {
+                // As the desk does, so that nobody waits in a circle.
+                portfolios::lock(tx, &owners)?;
+                orders::set_last_matched(tx, &ids, until).map_err(Error::from)
+            })
+            .await
+    }
+}
+
+/// Prices of before are not expected any more at `now`: an order of the day that ends until then has met all of them. A
+/// closing price may come until the next session opens.
+fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Timestamp {
+    match freshness {
+        Freshness::Simulated | Freshness::Realtime => now,
+        Freshness::Delayed => now - DELAY,
+        Freshness::EndOfDay => {
+            let last = calendar.last_closed(now);
+            match calendar.session_at(now) {
+                Some(_) => last.closes_at,
+                None => calendar.before(last.date).closes_at,
+            }
+        }
+    }
+}
+
+/// How late prices of a delayed source may come.
+const DELAY: TimeDelta = TimeDelta::minutes(20);
+
+/// How long after a close its price is waited for, before the last trade counts as the close. A source of closing prices
+/// tells the close itself.
+fn closing_lag(freshness: Freshness) -> TimeDelta {
+    match freshness {
+        Freshness::Simulated | Freshness::EndOfDay => TimeDelta::zero(),
+        Freshness::Realtime => TimeDelta::minutes(1),
+        Freshness::Delayed => DELAY,
+    }
+}
+
+/// What cannot be read counts as no lease.
+fn lease(tx: &mut Tx<'_>) -> Result<Option<Lease>> {
+    Ok(installation::get(tx, LEASE)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// Up to when all of a group's working orders have met the prices.
+fn seen_until(group: &OrderGroup) -> Option<Timestamp> {
+    group.orders.iter().filter(|order| order.status.is_working()).map(|order| order.last_matched_at).min()
+}

@@ -1,0 +1,487 @@
+//! Placing orders, changing and canceling them, previewing them, looking at them.
+
+use chrono::TimeDelta;
+use domain::{
+    Look, Order, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
+    PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingMode, UserId,
+};
+use persistence::{Tx, orders, positions};
+
+pub use domain::OrderPreview;
+
+use crate::corporate_actions::ActionHistories;
+use crate::error::{Error, NotFound, Result};
+use crate::market::stocks::LatestQuote;
+use crate::trading::desk::{Command, Seen};
+use crate::trading::{OrderWithFills, PlacedOrder, with_fills};
+use crate::{Page, Services, one_more};
+
+/// Which orders of a portfolio are wanted; the default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub open: Option<bool>,
+    pub symbol: Option<Symbol>,
+    pub client_order_id: Option<String>,
+}
+
+impl From<Filter> for orders::Filter {
+    fn from(Filter { open, symbol, client_order_id }: Filter) -> Self {
+        Self { open, symbol, client_order_id }
+    }
+}
+
+/// `client_order_id`s are 1 to 64 printable ASCII characters.
+fn check_name(name: Option<&str>) -> Result<()> {
+    match name {
+        Some(id) if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) => {
+            Err(Error::invalid(
+                "client_order_id",
+                "use 1 to 64 letters, digits or punctuation marks, without blanks",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check(command: &PlaceOrder) -> Result<()> {
+    check_name(command.client_order_id.as_deref())?;
+    let issues = command.issues();
+    if issues.is_empty() { Ok(()) } else { Err(OrderRejected::Unfit(issues).into()) }
+}
+
+/// The order that was placed before under the same name.
+fn replay(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    name: Option<&str>,
+    request: &str,
+) -> Result<Option<PlacedOrder>> {
+    let Some(name) = name else { return Ok(None) };
+    let Some((order, earlier)) = orders::by_client_order_ids(tx, &[(id, name)])?.pop() else {
+        return Ok(None);
+    };
+    if earlier != request {
+        return Err(Error::ClientOrderIdReused);
+    }
+    let order = with_fills(tx, vec![order])?.swap_remove(0);
+    Ok(Some(PlacedOrder { order, replayed: true }))
+}
+
+impl Services {
+    /// Places an order. A command with a `client_order_id` that was used before for the same order returns that order;
+    /// one without gets the order's id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
+    /// portfolio, [`Error::Archived`], [`Error::Busy`], and those of [`Services::quote`]. A refused order leaves
+    /// nothing behind.
+    pub async fn place_order(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        mut order: PlaceOrder,
+    ) -> Result<PlacedOrder> {
+        check(&order)?;
+        let ids: [OrderId; 3] = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
+        let name = order.client_order_id.get_or_insert_with(|| ids[0].to_string()).clone();
+        let placed = self.place_named(user, portfolio, order, ids).await;
+        let placed = placed.map_err(|error| error.about_order(name))?;
+        Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
+    }
+
+    async fn place_named(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: PlaceOrder,
+        ids: [OrderId; 3],
+    ) -> Result<PlacedOrder> {
+        // Network first: nothing waits for it while it holds a lock.
+        let looked = self.look_at(user, &order.symbol).await;
+        let seen = match looked.and_then(|seen| self.check_clock(&order.terms, seen)) {
+            Ok(seen) => seen,
+            Err(refused) => {
+                // A stranger's portfolio tells nothing, and a retry needs no price.
+                let (name, request) = (order.client_order_id.clone(), order.canonical());
+                return self.replayed_or(refused, user, portfolio, name, request).await;
+            }
+        };
+        let behind = seen.clock_behind;
+        let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
+        placed.map_err(|error| self.blame_clock(error, behind))
+    }
+
+    /// Sells shares held of one stock at the market: all of them, a percentage, or a number. The symbol may be one that
+    /// the stock had before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the position, and those of [`Services::place_order`].
+    pub async fn close_position(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        symbol: Symbol,
+        size: OrderSize,
+        client_order_id: Option<String>,
+    ) -> Result<PlacedOrder> {
+        let order = PlaceOrder {
+            symbol,
+            side: Side::Sell,
+            size,
+            terms: OrderTerms::Market,
+            time_in_force: TimeInForce::Day,
+            attached: domain::Attached::Nothing,
+            client_order_id,
+        };
+        self.place_order(user, portfolio, order).await.map_err(|error| match error {
+            Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_) => {
+                Error::NotFound(NotFound::Position)
+            }
+            error => error,
+        })
+    }
+
+    /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
+    /// that has bought nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio or the order, [`Error::OrderNotOpen`], [`Error::Archived`],
+    /// [`Error::Busy`].
+    pub async fn cancel_order(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+    ) -> Result<OrderWithFills> {
+        Ok(self.desk().submit(Command::Cancel { user, portfolio, order }).await?.order)
+    }
+
+    /// Puts another order into the place of an open one, which is replaced; what it has filled stays with it.
+    ///
+    /// # Errors
+    /// Those of [`Services::place_order`] and [`Services::cancel_order`].
+    pub async fn replace_order(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        mut changes: ReplaceOrder,
+    ) -> Result<PlacedOrder> {
+        check_name(changes.client_order_id.as_deref())?;
+        let new = OrderId(self.market.clock.new_id());
+        let name = changes.client_order_id.get_or_insert_with(|| new.to_string()).clone();
+        let replaced = self.replace_named(user, portfolio, order, new, changes).await;
+        let replaced = replaced.map_err(|error| error.about_order(name))?;
+        Ok(PlacedOrder { order: self.one_with_hold(replaced.order).await, ..replaced })
+    }
+
+    async fn replace_named(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        order: OrderId,
+        new: OrderId,
+        changes: ReplaceOrder,
+    ) -> Result<PlacedOrder> {
+        let symbol = self.order(user, portfolio, order).await?.order.symbol;
+        let seen = match self.look_at(user, &symbol).await {
+            Ok(seen) => seen,
+            Err(refused) => {
+                let (name, request) = (changes.client_order_id.clone(), changes.canonical(order));
+                return self.replayed_or(refused, user, portfolio, name, request).await;
+            }
+        };
+        let behind = seen.clock_behind;
+        let replaced =
+            self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
+        replaced.map_err(|error| self.blame_clock(error, behind))
+    }
+
+    /// Refuses a market order that would wait for a price only because the system's clock was set back: while time goes
+    /// on ahead of it, the newest prices of real sources look old.
+    fn check_clock(&self, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
+        let rules = self.rules();
+        let fills_at_once = rules.mode == TradingMode::Practice && *terms == OrderTerms::Market;
+        match seen.clock_behind.or_else(|| self.market.clock.behind()) {
+            Some(by)
+                if fills_at_once
+                    && rules.standing(&seen.newest.quote, seen.asked_at) == PriceStanding::Old =>
+            {
+                Err(Error::ClockBehind { by })
+            }
+            _ => Ok(seen),
+        }
+    }
+
+    /// While time goes on ahead of the system's clock, newest prices of real sources look old. `behind` is by how much
+    /// the source's clock is ahead.
+    fn blame_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
+        match (&error, behind.or_else(|| self.market.clock.behind())) {
+            (Error::OrderRejected(OrderRejected::NoFreshPrice { .. }), Some(by)) => Error::ClockBehind { by },
+            _ => error,
+        }
+    }
+
+    async fn replayed_or(
+        &self,
+        refused: Error,
+        user: UserId,
+        portfolio: PortfolioId,
+        name: Option<String>,
+        request: String,
+    ) -> Result<PlacedOrder> {
+        if matches!(&refused, Error::Store(cause) if cause.is_outage()) {
+            // The database would not tell of an earlier order either.
+            return Err(refused);
+        }
+        let replayed = self.store.read(move |tx| {
+            crate::books::portfolios::owned(tx, portfolio, user)?;
+            replay(tx, portfolio, name.as_deref(), &request)
+        });
+        replayed.await?.ok_or(refused)
+    }
+
+    /// What the order would do now.
+    ///
+    /// # Errors
+    /// Those of [`Services::place_order`].
+    pub async fn preview_order(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        command: PlaceOrder,
+    ) -> Result<OrderPreview> {
+        check(&command)?;
+        let before = self.valuation(user, id).await?.valuation;
+        let seen = self.look_at(user, &command.symbol).await?;
+        let seen = self.check_clock(&command.terms, seen)?;
+        let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
+        let stock_id = stock.id;
+        let hold = self.trading_hold(&stock).await?;
+        let portfolio = self
+            .store
+            .read(move |tx| {
+                let record = crate::books::portfolios::owned(tx, id, user)?;
+                if record.archived_at.is_some() {
+                    return Err(Error::Archived);
+                }
+                let mut portfolio = domain::Portfolio::new(id, record.cash_balance);
+                portfolio.reserved.cash = record.reserved_cash;
+                if let Some((position, reserved)) =
+                    positions::of_pairs(tx, &[(id, stock_id)])?.remove(&(id, stock_id))
+                {
+                    portfolio.positions.insert(stock_id, position);
+                    portfolio.reserved.shares.insert(stock_id, reserved);
+                }
+                Ok(portfolio)
+            })
+            .await?;
+        let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
+        let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
+        let (look, now) = (Look { newest: &newest, asked_at }, self.market.now());
+        let preview = portfolio.preview(stock, command, look, now, rules, &before);
+        let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
+        let waits_for_open = preview.waits_for_open && self.rules().mode == TradingMode::Realistic;
+        Ok(OrderPreview { hold, waits_for_open, ..preview })
+    }
+
+    /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
+    async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
+        let asked_at;
+        let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
+            // The symbol of a real stock may belong to another company since it was looked up.
+            Some(_) => {
+                self.hold_for_order(&self.stock_for(Some(user), symbol).await?).await?;
+                asked_at = self.market.now();
+                self.priced_stock(Some(user), symbol).await?
+            }
+            None => {
+                let stock = self.known_stock(user, symbol).await?;
+                self.hold_for_order(&stock).await?;
+                asked_at = self.market.now();
+                match self.market.quotes.quote(symbol, asked_at).await {
+                    Ok(quote) => {
+                        let quote = self.one_in_shares_at(stock.id, quote, asked_at).await?;
+                        (stock, LatestQuote { quote, why_stale: None })
+                    }
+                    Err(_) => {
+                        let latest = self.quote_for(None, symbol).await?;
+                        (stock, latest)
+                    }
+                }
+            }
+        };
+        let clock_behind = why_stale.and_then(|why| why.clock_behind());
+        // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
+        let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
+        let is_from_memory = self.market.quotes.limits().is_none();
+        if is_from_memory && (old || quote.symbol != stock.listing.symbol) {
+            stock = self.known_anew(symbol).await?;
+        }
+        if stock.delisted_on.is_some() {
+            let symbol = stock.listing.symbol.clone();
+            return Err(Error::NotTradable { symbol, reason: crate::corporate_actions::ENDED });
+        }
+        let volume = match self.rules().liquidity {
+            Some(_) => self.volume_before(&stock, asked_at).await,
+            None => None,
+        };
+        let is_converted = quote.as_of < self.market.opened_at(asked_at)
+            && self.actions_between(quote.as_of, asked_at).await?.has(stock.id);
+        Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
+    }
+
+    /// Shares traded in the minute before; `None` where the source does not say.
+    async fn volume_before(&self, stock: &Stock, at: Timestamp) -> Option<u64> {
+        let after = at - chrono::TimeDelta::minutes(1);
+        let moves = self.market.quotes.moves(&stock.listing.symbol, after, at).await.ok()?;
+        let histories = match self.market.opened_at(at) > after {
+            true => self.actions_between(after, at).await.ok()?,
+            false => ActionHistories::default(),
+        };
+        moves.into_iter().map(|price_move| histories.convert(stock.id, price_move, at).volume).sum()
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio or the order.
+    pub async fn order(&self, user: UserId, portfolio: PortfolioId, id: OrderId) -> Result<OrderWithFills> {
+        let found = self
+            .store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, portfolio, user)?;
+                let order =
+                    orders::of_portfolio(tx, portfolio, id)?.ok_or(Error::NotFound(NotFound::Order))?;
+                Ok::<_, Error>(with_fills(tx, vec![order])?.swap_remove(0))
+            })
+            .await?;
+        Ok(self.one_with_hold(found).await)
+    }
+
+    async fn one_with_hold(&self, mut order: OrderWithFills) -> OrderWithFills {
+        self.tell_holds(std::slice::from_mut(&mut order)).await;
+        order
+    }
+
+    /// Tells of open orders why they cannot fill. The database is rarely asked, and when it fails nothing is told.
+    async fn tell_holds(&self, orders: &mut [OrderWithFills]) {
+        let holds = self.trading_holds().await.unwrap_or_default();
+        if holds.is_empty() {
+            return;
+        }
+        for order in orders {
+            let legs = std::iter::once(&mut order.hold).map(|hold| (hold, &order.order));
+            let legs = legs.chain(order.legs.iter_mut().map(|leg| (&mut leg.hold, &leg.order)));
+            for (hold, order) in legs.filter(|(_, order)| order.status.is_open()) {
+                *hold = holds.get(&order.stock_id).cloned();
+            }
+        }
+    }
+
+    /// The order of that `client_order_id`, if it was placed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn order_by_client_id(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        client_order_id: &str,
+    ) -> Result<Option<Order>> {
+        check_name(Some(client_order_id))?;
+        let name = client_order_id.to_owned();
+        self.store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, portfolio, user)?;
+                let found = orders::by_client_order_ids(tx, &[(portfolio, &name)])?;
+                Ok(found.into_iter().next().map(|(order, _)| order))
+            })
+            .await
+    }
+
+    /// Orders by their ids, whoever's they are; those that are gone are left out.
+    pub(crate) async fn orders_of_ids(&self, ids: Vec<OrderId>) -> Result<Vec<OrderWithFills>> {
+        let found = self.store.read(move |tx| {
+            let found = orders::of_ids(tx, &ids)?;
+            with_fills(tx, found)
+        });
+        let mut found = found.await?;
+        self.tell_holds(&mut found).await;
+        Ok(found)
+    }
+
+    /// A user's orders that have changed at or after an instant, in all portfolios or in some, with the orders that
+    /// they came with. `None` when there are more than `most`.
+    pub(crate) async fn orders_changed_since(
+        &self,
+        user: UserId,
+        only: Option<Box<[PortfolioId]>>,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Option<Vec<OrderWithFills>>> {
+        self.store
+            .read(move |tx| {
+                // Whatever happens in a portfolio moves the time of its last change.
+                let portfolios: Vec<PortfolioId> = persistence::portfolios::of_user(tx, user)?
+                    .into_iter()
+                    .filter(|portfolio| portfolio.updated_at >= since)
+                    .map(|portfolio| portfolio.id)
+                    .filter(|id| only.as_ref().is_none_or(|only| only.contains(id)))
+                    .collect();
+                if portfolios.is_empty() {
+                    return Ok(Some(Vec::new()));
+                }
+                let ids = orders::changed_since(tx, &portfolios, since, one_more(most))?;
+                if ids.len() > most {
+                    return Ok(None);
+                }
+                let found = orders::of_ids(tx, &ids)?;
+                with_fills(tx, found).map(Some)
+            })
+            .await
+    }
+
+    /// The order that took the place of this one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn successor(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        id: OrderId,
+    ) -> Result<Option<OrderId>> {
+        self.store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, portfolio, user)?;
+                Ok(orders::successor(tx, portfolio, id)?)
+            })
+            .await
+    }
+
+    /// Newest first; legs are orders of their own here.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio.
+    pub async fn orders(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
+        mut filter: Filter,
+        before: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Page<OrderWithFills, OrderId>> {
+        check_name(filter.client_order_id.as_deref())?;
+        let mut page = self
+            .store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, portfolio, user)?;
+                filter.symbol = crate::market::stocks::symbol_now(tx, filter.symbol)?;
+                let found = orders::page(tx, portfolio, &filter.into(), before, one_more(limit))?;
+                let page = Page::of(found, limit, |order| order.id);
+                Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
+            })
+            .await?;
+        self.tell_holds(&mut page.items).await;
+        Ok(page)
+    }
+}
