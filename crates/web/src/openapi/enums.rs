@@ -133,7 +133,7 @@ mod tests {
         let ranges: Vec<&str> = HistoryRange::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(words("HistoryRange"), ranges);
         for scope in words("TokenScope") {
-            assert_eq!(scope.parse::<services::tokens::Scope>().unwrap().as_str(), scope);
+            assert_eq!(scope.parse::<services::accounts::tokens::Scope>().unwrap().as_str(), scope);
         }
     }
 }
