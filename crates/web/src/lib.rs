@@ -1,33 +1,19 @@
 //! HTTP: pages and the JSON API over the use cases of `services`.
 
-mod access_log;
-mod api;
-mod assets;
-mod chart;
-mod connections;
-mod corporate_actions;
-mod csrf;
-mod device_cookie;
-mod extract;
-mod flash;
-mod form;
-mod format;
-mod headers;
-mod input;
-mod limits;
-mod metrics;
+mod accounts;
+mod admin;
+mod http;
 mod openapi;
-mod order_fields;
-mod order_words;
 mod pages;
-mod performance_words;
-mod problem;
-mod render;
-mod request_size;
+mod portfolios;
 mod routes;
 #[cfg(test)]
 mod samples;
-mod session;
+mod shell;
+mod stocks;
+mod stream;
+mod trading;
+mod watchlists;
 
 use std::future::Future;
 use std::io;
@@ -46,14 +32,14 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
-use connections::{CLOSING, ClientStream, Registry};
+use http::connections::{CLOSING, ClientStream, Registry};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use services::Services;
 use tracing_actix_web::TracingLogger;
 use url::Url;
 
-pub use connections::ConnectionLimits;
+pub use http::connections::ConnectionLimits;
 pub use openapi::document as openapi_document;
 
 /// What the web server needs to know of the deployment.
@@ -90,8 +76,8 @@ impl WebConfig {
 pub struct AppState {
     pub services: Services,
     pub config: WebConfig,
-    pub pages: render::Pages,
-    pub limits: limits::Limits,
+    pub pages: shell::render::Pages,
+    pub limits: http::limits::Limits,
 }
 
 /// How long running requests may take to end after a shutdown was asked for.
@@ -110,14 +96,14 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let cors_config = config.clone();
-    let limits = limits::Limits::new(config.rate_limits);
+    let limits = http::limits::Limits::new(config.rate_limits);
     let registry = Registry::new(config.connections.clone(), config.trusted_proxies.clone());
     let streams = tokio::spawn({
         let services = services.clone();
         async move { services.keep_streams().await }
     });
     let live = services.clone();
-    let state = Data::new(AppState { services, config, pages: render::Pages::new(), limits });
+    let state = Data::new(AppState { services, config, pages: shell::render::Pages::new(), limits });
     // `HttpServer` is these parts without a say in what its connections are.
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let builder = Server::build();
@@ -144,21 +130,21 @@ pub async fn run(
                 });
             let app = App::new()
                 .app_data(state.clone())
-                .configure(extract::configure)
+                .configure(http::extract::configure)
                 .configure(|routed| routes::configure(routed, &state))
-                .wrap(from_fn(connections::refuse_slow_body))
-                .wrap(from_fn(limits::limit))
-                .wrap(from_fn(request_size::limit_head))
-                .wrap(from_fn(problem::shape_errors))
-                .wrap(headers::cors(&cors_config))
-                .wrap(from_fn(headers::security))
-                .wrap(from_fn(headers::head_as_get))
+                .wrap(from_fn(http::connections::refuse_slow_body))
+                .wrap(from_fn(http::limits::limit))
+                .wrap(from_fn(http::request_size::limit_head))
+                .wrap(from_fn(http::problem::shape_errors))
+                .wrap(http::headers::cors(&cors_config))
+                .wrap(from_fn(http::headers::security))
+                .wrap(from_fn(http::headers::head_as_get))
                 .wrap(Compress::default())
-                .wrap(from_fn(headers::events_as_they_come))
-                .wrap(from_fn(metrics::measure))
-                .wrap(from_fn(access_log::log_request))
-                .wrap(TracingLogger::<access_log::RequestSpan>::new())
-                .wrap(from_fn(connections::watch));
+                .wrap(from_fn(http::headers::events_as_they_come))
+                .wrap(from_fn(http::metrics::measure))
+                .wrap(from_fn(http::access_log::log_request))
+                .wrap(TracingLogger::<http::access_log::RequestSpan>::new())
+                .wrap(from_fn(http::connections::watch));
             fn_service(move |io: TcpStream| {
                 let registry = registry.clone();
                 async move {

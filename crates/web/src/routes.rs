@@ -5,9 +5,13 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource};
 use utoipa::OpenApi;
 
+use crate::http::problem::Problem;
+use crate::http::{csrf, extract, metrics, session};
 use crate::openapi::Security;
-use crate::problem::Problem;
-use crate::{AppState, api, assets, csrf, extract, metrics, openapi, pages, session};
+use crate::shell::assets;
+use crate::{
+    AppState, accounts, admin, http, openapi, pages, portfolios, stocks, stream, trading, watchlists,
+};
 
 /// One list makes the routes, their description and the list that tests walk through.
 macro_rules! api {
@@ -42,50 +46,50 @@ macro_rules! api {
 
 api! {
     // One after the other is compared with a request's path: first what is asked most.
-    "/portfolios/{id}/orders" { get: api::orders::list, post: api::orders::place }
-    "/portfolios/{id}/valuation" { get: api::valuation::show }
-    "/portfolios/{id}/transactions" { get: api::transactions::list }
-    "/auth/register" { post: api::auth::register }
-    "/auth/login" { post: api::auth::log_in }
-    "/auth/logout" { post: api::auth::log_out }
-    "/auth/tokens" { get: api::auth::tokens, post: api::auth::create_token }
-    "/auth/tokens/{id}" { delete: api::auth::revoke_token }
-    "/users/me" { get: api::users::me, patch: api::users::update, delete: api::users::delete }
-    "/users/me/password" { post: api::users::change_password }
-    "/portfolios" { get: api::portfolios::list, post: api::portfolios::open }
-    "/portfolios/{id}" { get: api::portfolios::show, patch: api::portfolios::update, delete: api::portfolios::delete }
-    "/portfolios/{id}/cash" { post: api::portfolios::move_cash }
-    "/portfolios/{id}/reset" { post: api::portfolios::reset }
-    "/portfolios/{id}/orders/preview" { post: api::orders::preview }
+    "/portfolios/{id}/orders" { get: trading::api::list, post: trading::api::place }
+    "/portfolios/{id}/valuation" { get: portfolios::valuation_api::show }
+    "/portfolios/{id}/transactions" { get: portfolios::transactions_api::list }
+    "/auth/register" { post: accounts::auth_api::register }
+    "/auth/login" { post: accounts::auth_api::log_in }
+    "/auth/logout" { post: accounts::auth_api::log_out }
+    "/auth/tokens" { get: accounts::auth_api::tokens, post: accounts::auth_api::create_token }
+    "/auth/tokens/{id}" { delete: accounts::auth_api::revoke_token }
+    "/users/me" { get: accounts::users_api::me, patch: accounts::users_api::update, delete: accounts::users_api::delete }
+    "/users/me/password" { post: accounts::users_api::change_password }
+    "/portfolios" { get: portfolios::api::list, post: portfolios::api::open }
+    "/portfolios/{id}" { get: portfolios::api::show, patch: portfolios::api::update, delete: portfolios::api::delete }
+    "/portfolios/{id}/cash" { post: portfolios::api::move_cash }
+    "/portfolios/{id}/reset" { post: portfolios::api::reset }
+    "/portfolios/{id}/orders/preview" { post: trading::api::preview }
     "/portfolios/{id}/orders/{order_id}" {
-        get: api::orders::show, patch: api::orders::replace, delete: api::orders::cancel
+        get: trading::api::show, patch: trading::api::replace, delete: trading::api::cancel
     }
-    "/portfolios/{id}/positions" { get: api::valuation::positions }
-    "/portfolios/{id}/positions/{symbol}" { get: api::valuation::position, delete: api::orders::close_position }
-    "/portfolios/{id}/composition" { get: api::valuation::composition }
-    "/portfolios/{id}/transactions.csv" { get: api::transactions::csv }
-    "/portfolios/{id}/snapshots" { get: api::performance::snapshots }
-    "/portfolios/{id}/performance" { get: api::performance::show }
-    "/stocks" { get: api::stocks::search }
-    "/stocks/{symbol}" { get: api::stocks::show }
-    "/stocks/{symbol}/quote" { get: api::stocks::quote }
-    "/stocks/{symbol}/history" { get: api::stocks::history }
-    "/stream" { get: api::stream::follow }
-    "/watchlists" { get: api::watchlists::list, post: api::watchlists::create }
-    "/watchlists/{id}" { get: api::watchlists::show, patch: api::watchlists::rename, delete: api::watchlists::delete }
-    "/watchlists/{id}/items/{symbol}" { put: api::watchlists::add, delete: api::watchlists::remove }
-    "/admin/status" { get: api::admin::status }
-    "/admin/users" { get: api::admin::users }
-    "/admin/users/{id}" { get: api::admin::user, patch: api::admin::update_user, delete: api::admin::delete_user }
-    "/admin/stocks" { get: api::admin::stocks }
-    "/admin/splits" { get: api::admin::splits, post: api::admin::resolve_split }
-    "/admin/close-outs" { post: api::admin_close_outs::close_out }
-    "/admin/close-outs/preview" { post: api::admin_close_outs::preview }
-    "/admin/delistings" { get: api::admin_delistings::list, post: api::admin_delistings::resolve }
-    "/admin/renames" { post: api::admin_renames::rename }
-    "/admin/providers" { get: api::admin::providers }
-    "/admin/prices" { get: api::admin_prices::list, post: api::admin_prices::confirm }
-    "/admin/jobs" { get: api::admin::jobs, post: api::admin::run_job }
+    "/portfolios/{id}/positions" { get: portfolios::valuation_api::positions }
+    "/portfolios/{id}/positions/{symbol}" { get: portfolios::valuation_api::position, delete: trading::api::close_position }
+    "/portfolios/{id}/composition" { get: portfolios::valuation_api::composition }
+    "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
+    "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
+    "/portfolios/{id}/performance" { get: portfolios::performance_api::show }
+    "/stocks" { get: stocks::api::search }
+    "/stocks/{symbol}" { get: stocks::api::show }
+    "/stocks/{symbol}/quote" { get: stocks::api::quote }
+    "/stocks/{symbol}/history" { get: stocks::api::history }
+    "/stream" { get: stream::follow }
+    "/watchlists" { get: watchlists::api::list, post: watchlists::api::create }
+    "/watchlists/{id}" { get: watchlists::api::show, patch: watchlists::api::rename, delete: watchlists::api::delete }
+    "/watchlists/{id}/items/{symbol}" { put: watchlists::api::add, delete: watchlists::api::remove }
+    "/admin/status" { get: admin::api::status }
+    "/admin/users" { get: admin::api::users }
+    "/admin/users/{id}" { get: admin::api::user, patch: admin::api::update_user, delete: admin::api::delete_user }
+    "/admin/stocks" { get: admin::api::stocks }
+    "/admin/splits" { get: admin::api::splits, post: admin::api::resolve_split }
+    "/admin/close-outs" { post: admin::close_outs_api::close_out }
+    "/admin/close-outs/preview" { post: admin::close_outs_api::preview }
+    "/admin/delistings" { get: admin::delistings_api::list, post: admin::delistings_api::resolve }
+    "/admin/renames" { post: admin::renames_api::rename }
+    "/admin/providers" { get: admin::api::providers }
+    "/admin/prices" { get: admin::prices_api::list, post: admin::prices_api::confirm }
+    "/admin/jobs" { get: admin::api::jobs, post: admin::api::run_job }
 }
 
 /// 405 with the methods there are, where actix-web would say 404.
@@ -102,8 +106,8 @@ fn or_method_not_allowed(resource: Resource, methods: &[&'static str]) -> Resour
 pub fn configure(config: &mut ServiceConfig, state: &AppState) {
     let sessions = || session::middleware(state.services.clone(), &state.config);
     let not_found = || web::to(async || Err::<HttpResponse, _>(Problem::not_found()));
-    let live = web::resource("/health/live").route(web::get().to(api::health::live));
-    let ready = web::resource("/health/ready").route(web::get().to(api::health::ready));
+    let live = web::resource("/health/live").route(web::get().to(http::health::live));
+    let ready = web::resource("/health/ready").route(web::get().to(http::health::ready));
     let figures = web::resource("/metrics").route(web::get().to(metrics::show));
     let files = web::resource("/static/{path:.*}").route(web::get().to(assets::serve));
     let description = web::resource(openapi::PATH).route(web::get().to(openapi::json));

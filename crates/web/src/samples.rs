@@ -30,5 +30,5 @@ pub fn assert_sentence(words: &str, reason: &impl Debug) {
 #[track_caller]
 pub fn assert_fragment(words: &str, reason: &impl Debug) {
     assert!(!words.ends_with('.'), "{reason:?}: {words:?}");
-    assert_sentence(&crate::format::sentence(words), reason);
+    assert_sentence(&crate::shell::format::sentence(words), reason);
 }

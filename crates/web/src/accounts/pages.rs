@@ -1,0 +1,173 @@
+//! Opening an account, logging in and out.
+
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use services::accounts::register::Registration;
+
+use crate::AppState;
+use crate::http::device_cookie::Client;
+use crate::http::extract::{Form, Visitor};
+use crate::http::session;
+use crate::shell::form::{EmptyForm, FormView, refusal};
+use crate::shell::format;
+use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
+
+/// Where everybody goes who was not on the way to somewhere else.
+const START: &str = "/portfolios";
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    form: FormView,
+    next: &'a str,
+    starting_cash: String,
+}
+
+/// A longer address is not kept: it has to fit into another one.
+const LONGEST_NEXT: usize = 1000;
+
+/// Only an address of this installation: a path, and no `//host` or `/\host` that browsers read as another.
+fn own_address(next: &str) -> &str {
+    let own = next.len() <= LONGEST_NEXT
+        && next.starts_with('/')
+        && !next[1..].starts_with(['/', '\\'])
+        && !next.contains(|c: char| c.is_control() || c == '\\');
+    if own && next != "/logout" { next } else { START }
+}
+
+#[derive(Deserialize)]
+pub struct NewAccount {
+    username: String,
+    email: String,
+    password: SecretString,
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+    #[serde(default)]
+    next: String,
+}
+
+fn view<'a>(state: &AppState, form: FormView, next: &'a str) -> View<'a> {
+    View { form, next, starting_cash: format::money(state.services.starting_cash()) }
+}
+
+pub async fn register_form(
+    shell: Shell,
+    Visitor(user): Visitor,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> PageResult {
+    if user.is_some() {
+        return Ok(see_other(START));
+    }
+    let view = view(&state, shell.form(FormView::new("register")), &wanted.next);
+    shell.show("register.html", Nav::Elsewhere, "Open an account", &view)
+}
+
+pub async fn register(
+    shell: Shell,
+    request: HttpRequest,
+    state: Data<AppState>,
+    Form(posted): Form<NewAccount>,
+) -> PageResult {
+    let NewAccount { username, email, password, first_name, last_name, next } = posted;
+    let form = FormView::new("register")
+        .with("username", &username)
+        .with("email", &email)
+        .with("first_name", &first_name)
+        .with("last_name", &last_name);
+    let registration = Registration { username, email, password, first_name, last_name };
+    match state.services.register(registration).await {
+        Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
+        Err(error) => {
+            let problem = refusal(error)?;
+            shell.refuse(again("/register", &next), form.refused(&problem)).await
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Login {
+    username: String,
+    password: SecretString,
+    #[serde(default)]
+    next: String,
+}
+
+pub async fn log_in_form(
+    shell: Shell,
+    Visitor(user): Visitor,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> PageResult {
+    if user.is_some() {
+        return Ok(see_other(own_address(&wanted.next)));
+    }
+    let view = view(&state, shell.form(FormView::new("login")), &wanted.next);
+    shell.show("login.html", Nav::Elsewhere, "Log in", &view)
+}
+
+pub async fn log_in(
+    shell: Shell,
+    request: HttpRequest,
+    Client(client): Client,
+    state: Data<AppState>,
+    Form(posted): Form<Login>,
+) -> PageResult {
+    let Login { username, password, next } = posted;
+    match state.services.authenticate(&username, password, &client).await {
+        Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
+        Err(error) => {
+            let problem = refusal(error)?;
+            let form = FormView::new("login").with("username", username).refused(&problem);
+            shell.refuse(again("/login", &next), form).await
+        }
+    }
+}
+
+/// The address of a form that was refused; it still leads to where the visitor wanted to go.
+fn again(path: &str, next: &str) -> String {
+    let next = if own_address(next) == next { next } else { "" };
+    format!("{path}{}", query(&[("next", next)]))
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+/// For those who come by the address; the menu posts directly.
+pub async fn log_out_form(shell: Shell) -> PageResult {
+    shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
+}
+
+pub async fn log_out(request: HttpRequest, _: Form<EmptyForm>) -> HttpResponse {
+    session::log_out(&request);
+    see_other("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_only_to_addresses_of_this_installation() {
+        assert_eq!(own_address("/portfolios/7?range=1y"), "/portfolios/7?range=1y");
+        for other in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nSet-Cookie: x",
+            "/logout",
+        ] {
+            assert_eq!(own_address(other), START, "{other}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The close-out of a delisted stock, on its page for administrators: terms, what they would move, and the confirmation.
+
+use actix_web::web::{Data, Path};
+use domain::Symbol;
+use serde::{Deserialize, Serialize};
+use services::Error;
+use services::corporate_actions::close_outs::{
+    CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut,
+};
+
+use crate::AppState;
+use crate::http::extract::{Admin, AdminForm};
+use crate::http::problem::Problem;
+use crate::shell::form::FormView;
+use crate::shell::format;
+use crate::shell::render::{PageResult, Shell};
+use crate::stocks::corporate_actions::describe;
+
+const TERMS: &str = "terms";
+const CLOSE_OUT: &str = "close_out";
+
+/// The terms as they were filled in, in the address of the page.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AskedTerms {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    cash: String,
+    #[serde(default)]
+    into: String,
+    #[serde(default)]
+    ratio: String,
+    #[serde(default)]
+    on: String,
+}
+
+impl AskedTerms {
+    fn fields(&self) -> CloseOutFields<'_> {
+        CloseOutFields {
+            kind: &self.kind,
+            cash: Some(&self.cash),
+            into: Some(&self.into),
+            ratio: Some(&self.ratio),
+            on: Some(&self.on),
+        }
+    }
+
+    fn form(&self, name: &'static str) -> FormView {
+        FormView::new(name)
+            .with("kind", &self.kind)
+            .with("cash", &self.cash)
+            .with("into", &self.into)
+            .with("ratio", &self.ratio)
+            .with("on", &self.on)
+    }
+}
+
+/// The section "Close out" of a delisted stock's page.
+#[derive(Serialize)]
+pub(crate) struct CloseOutView {
+    /// Of one that is booked.
+    done: Option<String>,
+    form: FormView,
+    choices: Vec<Entry>,
+    preview: Option<PreviewView>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    value: &'static str,
+    label: &'static str,
+    current: bool,
+}
+
+#[derive(Serialize)]
+struct PreviewView {
+    portfolios: usize,
+    shares: String,
+    cash: String,
+    received: Option<String>,
+    cost: String,
+    realized: String,
+    on: String,
+    terms: AskedTerms,
+    form: FormView,
+}
+
+impl PreviewView {
+    fn new(preview: &CloseOutPreview, terms: &AskedTerms, form: FormView) -> Self {
+        let received = preview.received.as_ref();
+        Self {
+            portfolios: preview.portfolios,
+            shares: format::quantity(&preview.shares),
+            cash: format::money(&preview.cash),
+            received: received.map(|(symbol, shares)| format!("{} {symbol}", format::quantity(shares))),
+            cost: format::money(&preview.cost),
+            realized: format::gain(&preview.realized).text,
+            on: format::date(preview.on),
+            terms: terms.clone(),
+            form,
+        }
+    }
+}
+
+impl CloseOutView {
+    pub(crate) async fn new(
+        shell: &Shell,
+        state: &AppState,
+        symbol: &Symbol,
+        done: Option<DoneCloseOut>,
+        asked: &AskedTerms,
+    ) -> Result<Self, Error> {
+        let mut form = asked.form(TERMS);
+        let mut preview = None;
+        if done.is_none() && !asked.kind.is_empty() {
+            match CloseOutTerms::parse(asked.fields()) {
+                Err(errors) => form = form.refused_fields(&errors),
+                Ok((terms, on)) => match state.services.preview_close_out(symbol, &terms, on).await {
+                    Ok(found) => {
+                        let confirm = shell.form(FormView::new(CLOSE_OUT));
+                        preview = Some(PreviewView::new(&found, asked, confirm));
+                    }
+                    Err(error @ Error::Invalid(_)) => form = form.refused(&Problem::from(error)),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+        let choice = |value, label| Entry { value, label, current: asked.kind == value };
+        Ok(Self {
+            done: done.map(|done| {
+                let by = done.administrator.unwrap_or_default();
+                let what = describe(&done.known.action);
+                format!("{what}. {by}: {}", done.reason.unwrap_or_default())
+            }),
+            choices: vec![
+                choice("cash", "Cash for each share"),
+                choice("exchange", "Shares of another stock"),
+                choice("write_off", "Nothing: a write-off"),
+            ],
+            preview,
+            form,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Confirmed {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    cash: String,
+    #[serde(default)]
+    into: String,
+    #[serde(default)]
+    ratio: String,
+    #[serde(default)]
+    on: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub async fn close_out(
+    shell: Shell,
+    Admin(admin): Admin,
+    symbol: Path<String>,
+    state: Data<AppState>,
+    AdminForm(posted): AdminForm<Confirmed>,
+) -> PageResult {
+    let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
+    let Confirmed { kind, cash, into, ratio, on, reason } = posted;
+    let asked = AskedTerms { kind, cash, into, ratio, on };
+    let page = format!("/admin/stocks/{symbol}");
+    let query = serde_urlencoded::to_string(&asked).unwrap_or_default();
+    let back = format!("{page}?{query}#close-out");
+    let form = FormView::new(CLOSE_OUT).with("reason", &reason);
+    // The page of a stock that is traded has no such form.
+    if state.services.stored_stock(&symbol).await?.delisted_on.is_none() {
+        let told = format!("{symbol} is traded: confirm its delisting first.");
+        return Ok(shell.not_done(page, told).await);
+    }
+    let (terms, on) = match CloseOutTerms::parse(asked.fields()) {
+        Ok(terms) => terms,
+        Err(errors) => return shell.refuse(back, form.refused_fields(&errors)).await,
+    };
+    let author = CloseOutAuthor { name: admin.username, request: None };
+    match state.services.close_out(&symbol, &terms, on, &reason, author).await {
+        Ok(_) => Ok(shell.done(page, format!("{symbol} is closed out.")).await),
+        Err(Error::Invalid(fields)) if fields.iter().any(|error| error.field == "symbol") => {
+            let told = fields.first().map_or_else(String::new, |error| format::sentence(&error.message));
+            Ok(shell.not_done(page, told).await)
+        }
+        Err(error @ Error::Invalid(_)) => shell.refuse(back, form.refused(&Problem::from(error))).await,
+        Err(error) => Err(error.into()),
+    }
+}

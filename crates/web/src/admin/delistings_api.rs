@@ -1,0 +1,130 @@
+//! Stocks that are delisted or may be, for administrators.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use chrono::NaiveDate;
+use domain::delisting::DelistingEvidence;
+use domain::{Symbol, Timestamp};
+use serde::{Deserialize, Serialize};
+use services::corporate_actions::delistings::{DelistingCase, DelistingResolution};
+use utoipa::ToSchema;
+
+use crate::AppState;
+use crate::http::api::{Items, Reader};
+use crate::http::extract::AdminUser;
+use crate::http::input::Json;
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+
+/// What was seen of a stock on one day.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DelistingObservation)]
+pub struct Evidence {
+    /// `not_listed` (a table of listings lacks it), `listed_as_delisted` (the table of former listings has it) or `not_found`
+    /// (the price source does not know it)
+    #[schema(value_type = enums::DelistingEvidence)]
+    kind: &'static str,
+    /// The day of the table or of the session, in New York.
+    seen_on: NaiveDate,
+    seen_at: Timestamp,
+    /// Of `listed_as_delisted`: the day that the table tells.
+    delisted_on: Option<NaiveDate>,
+}
+
+impl From<DelistingEvidence> for Evidence {
+    fn from(seen: DelistingEvidence) -> Self {
+        let DelistingEvidence { kind, seen_on, seen_at, delisted_on } = seen;
+        Self { kind: kind.as_str(), seen_on, seen_at, delisted_on }
+    }
+}
+
+/// A stock that is delisted or may be.
+#[derive(Serialize, ToSchema)]
+pub struct Delisting {
+    symbol: Symbol,
+    company_name: String,
+    /// `pending` (evidence is being collected), `refused` (an administrator says that it is traded) or `delisted`
+    #[schema(value_type = enums::DelistingStatus)]
+    status: &'static str,
+    /// The first session without the stock.
+    delisted_on: Option<NaiveDate>,
+    /// Of the delisting, or of the refusal.
+    reason: Option<String>,
+    /// Who has decided; null where the price source or evidence has.
+    administrator: Option<String>,
+    /// Oldest first.
+    evidence: Vec<Evidence>,
+}
+
+impl From<DelistingCase> for Delisting {
+    fn from(case: DelistingCase) -> Self {
+        let status = case.status();
+        let (reason, administrator) = match (&case.delisting, case.refusal) {
+            (Some(delisting), _) => (delisting.reason.clone(), delisting.administrator.clone()),
+            (None, Some(refusal)) => (Some(refusal.reason), Some(refusal.administrator)),
+            (None, None) => (None, None),
+        };
+        Self {
+            symbol: case.stock.listing.symbol.clone(),
+            company_name: case.stock.listing.company_name.clone(),
+            status,
+            delisted_on: case.delisting.map(|delisting| delisting.on),
+            reason,
+            administrator,
+            evidence: case.evidence.into_iter().map(Evidence::from).collect(),
+        }
+    }
+}
+
+/// List stocks that are or may be delisted, by symbol.
+#[utoipa::path(
+    get, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "adminListDelistings",
+    responses((status = 200, description = "The stocks with the evidence", body = Items<Delisting>)),
+)]
+pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let cases = state.services.delisting_cases().await?;
+    Ok(HttpResponse::Ok().json(Items::all(cases.into_iter().map(Delisting::from).collect())))
+}
+
+/// Whether a stock is delisted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelistingDecision {
+    #[schema(value_type = Symbol)]
+    symbol: String,
+    /// `confirm` (it is not traded any more) or `refuse` (it is traded: evidence does not count, and a delisting is taken
+    /// back)
+    #[schema(value_type = enums::DelistingResolution)]
+    resolution: String,
+    /// Of `confirm`: the first day without the stock, later than its last price. Left out, it is the day that evidence tells,
+    /// or the one after the last price.
+    #[schema(value_type = Option<NaiveDate>)]
+    on: Option<String>,
+    /// Is kept with the decision; up to 500 characters.
+    reason: String,
+}
+
+/// Confirm or refuse that a stock is delisted.
+///
+/// Open orders in a delisted stock are canceled before the response.
+#[utoipa::path(
+    post, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "adminResolveDelisting",
+    request_body = DelistingDecision,
+    responses((status = 204, description = "The decision is recorded")),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+)]
+pub async fn resolve(
+    AdminUser(admin): AdminUser,
+    body: Json<DelistingDecision>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Json(DelistingDecision { symbol, resolution, on, reason }) = body;
+    let mut reader = Reader::default();
+    let symbol: Option<Symbol> = reader.read("symbol", &symbol);
+    let resolution = DelistingResolution::parse(&resolution, on.as_deref())
+        .map_err(|error| reader.refuse(error.field, &error.message))
+        .ok();
+    let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
+    state.services.resolve_delisting(&symbol, resolution, &reason, &admin.username).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

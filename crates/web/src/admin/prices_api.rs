@@ -1,0 +1,92 @@
+//! Prices that are not confirmed, for administrators.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use domain::{Price, Symbol, Timestamp};
+use serde::{Deserialize, Serialize};
+use services::market::unconfirmed_prices::HeldPrice;
+use utoipa::ToSchema;
+
+use crate::AppState;
+use crate::http::api::Items;
+use crate::http::extract::AdminUser;
+use crate::http::input::Json;
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+
+/// A price that its source tells and that is used for nothing until it is confirmed.
+#[derive(Serialize, ToSchema)]
+pub struct WaitingPrice {
+    symbol: Symbol,
+    price: Price,
+    /// Market time of the price.
+    as_of: Timestamp,
+    /// The last accepted price, in the same shares.
+    accepted_price: Price,
+    #[schema(value_type = enums::PriceDoubt)]
+    reason: &'static str,
+    /// When a price like it was first seen. Market time.
+    first_seen_at: Timestamp,
+    last_seen_at: Timestamp,
+    source: String,
+}
+
+impl From<HeldPrice> for WaitingPrice {
+    fn from(waiting: HeldPrice) -> Self {
+        let HeldPrice { symbol, source, price, .. } = waiting;
+        Self {
+            symbol,
+            source: source.to_string(),
+            reason: price.doubt.as_str(),
+            price: price.price,
+            as_of: price.as_of,
+            accepted_price: price.accepted,
+            first_seen_at: price.first_seen_at,
+            last_seen_at: price.last_seen_at,
+        }
+    }
+}
+
+/// List the prices that wait for confirmation, by symbol.
+#[utoipa::path(
+    get, path = "/api/v1/admin/prices", tag = "admin", operation_id = "adminListUnconfirmedPrices",
+    responses((status = 200, description = "The prices", body = Items<WaitingPrice>)),
+)]
+pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let waiting = state.services.unconfirmed_prices().await?;
+    Ok(HttpResponse::Ok().json(Items::all(waiting.into_iter().map(WaitingPrice::from).collect())))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PriceConfirmation)]
+pub struct Confirmation {
+    symbol: Symbol,
+    /// Why the price is right, for the log.
+    reason: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConfirmedPrice)]
+pub struct Confirmed {
+    /// The price that is the accepted one from now on; null when no price of the symbol was waiting.
+    confirmed: Option<WaitingPrice>,
+}
+
+/// Confirm the waiting price of a stock.
+///
+/// Orders, valuations and snapshots use it from now on.
+#[utoipa::path(
+    post, path = "/api/v1/admin/prices", tag = "admin", operation_id = "adminConfirmPrice",
+    request_body = Confirmation,
+    responses((status = 200, description = "The confirmed price", body = Confirmed)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol"]))),
+)]
+pub async fn confirm(
+    _: AdminUser,
+    body: Json<Confirmation>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let confirmed = state.services.confirm_price(&body.symbol, &body.reason).await?;
+    Ok(HttpResponse::Ok().json(Confirmed { confirmed: confirmed.map(WaitingPrice::from) }))
+}

@@ -1,0 +1,67 @@
+//! New symbols of stocks, for administrators.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use chrono::NaiveDate;
+use domain::Symbol;
+use serde::Deserialize;
+use services::corporate_actions::renames::RenameRequest;
+use utoipa::ToSchema;
+
+use crate::AppState;
+use crate::http::api::Reader;
+use crate::http::extract::AdminUser;
+use crate::http::input::Json;
+use crate::http::problem::Problem;
+use crate::stocks::api::Stock;
+
+/// A stock's new symbol.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = StockRename)]
+pub struct Rename {
+    #[schema(value_type = Symbol)]
+    symbol: String,
+    /// The new symbol.
+    #[schema(value_type = Symbol)]
+    to: String,
+    /// The company's name from then on; left out, what the price source tells.
+    company_name: Option<String>,
+    /// The first day of the new symbol; left out, today.
+    #[schema(value_type = Option<NaiveDate>)]
+    on: Option<String>,
+    /// Is kept with the decision; up to 500 characters.
+    reason: String,
+}
+
+/// Record a stock's new symbol.
+///
+/// Holdings, average prices and open orders stay. The old symbol leads to the stock.
+#[utoipa::path(
+    post, path = "/api/v1/admin/renames", tag = "admin", operation_id = "adminRenameStock",
+    request_body = Rename,
+    responses((status = 200, description = "The stock under its new symbol", body = Stock)),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+)]
+pub async fn rename(
+    AdminUser(admin): AdminUser,
+    body: Json<Rename>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Json(Rename { symbol, to, company_name, on, reason }) = body;
+    let mut reader = Reader::default();
+    let symbol: Option<Symbol> = reader.read("symbol", &symbol);
+    let to: Option<Symbol> = reader.read("to", &to);
+    let on: Option<NaiveDate> = on.and_then(|on| match on.parse() {
+        Ok(on) => Some(on),
+        Err(_) => {
+            reader.refuse("on", "enter a day like 2026-11-23, or leave it out");
+            None
+        }
+    });
+    let (symbol, to) = reader.finish(symbol.zip(to))?;
+    let administrator = admin.username.clone();
+    let request = RenameRequest { symbol, to, company_name, on, reason, administrator };
+    let renamed = state.services.rename_stock(request).await?;
+    Ok(HttpResponse::Ok().json(Stock::from((*renamed.listing).clone())))
+}

@@ -1,0 +1,88 @@
+//! The JSON API. Handlers speak HTTP and decide nothing.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::problem::Problem;
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub struct Items<T: ToSchema> {
+    pub items: Vec<T>,
+    /// Send it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T: ToSchema> Items<T> {
+    /// A list that is always whole.
+    pub fn all(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+const DEFAULT_LIMIT: usize = 50;
+const MOST: usize = 200;
+
+pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
+    let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+    limit.ok_or_else(|| {
+        Problem::invalid(vec![FieldError::new("limit", "must be a whole number from 1 to 200")])
+    })
+}
+
+/// Reads an optional text of the query or the body as what it stands for.
+pub fn parse<T: FromStr>(field: &'static str, text: Option<&str>, hint: &str) -> Result<Option<T>, Problem> {
+    text.map(|text| text.parse().map_err(|_| Problem::invalid(vec![FieldError::new(field, hint)])))
+        .transpose()
+}
+
+impl Paging {
+    pub fn limit(&self) -> Result<usize, Problem> {
+        limit(self.limit.as_deref())
+    }
+
+    pub fn cursor<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        parse("cursor", self.cursor.as_deref(), "send `next_cursor` of the page before")
+    }
+}
+
+/// Collects what is wrong with the fields of a body while they are read.
+#[derive(Default)]
+pub struct Reader(Vec<FieldError>);
+
+impl Reader {
+    pub fn read<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
+    where
+        T::Err: ToString,
+    {
+        text.parse().map_err(|error: T::Err| self.0.push(FieldError::new(field, error.to_string()))).ok()
+    }
+
+    pub fn refuse(&mut self, field: &'static str, message: &str) {
+        self.0.push(FieldError::new(field, message));
+    }
+
+    /// What was built, or all that is wrong.
+    pub fn finish<T>(self, built: Option<T>) -> Result<T, Problem> {
+        match built {
+            Some(built) if self.0.is_empty() => Ok(built),
+            _ => Err(Problem::invalid(self.0)),
+        }
+    }
+}

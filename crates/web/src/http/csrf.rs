@@ -1,0 +1,81 @@
+//! CSRF tokens of HTML forms: the HMAC of a random cookie. A form sent from elsewhere has the cookie but cannot
+//! know the token.
+
+use actix_web::body::MessageBody;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::ExposeSecret;
+use sha2::Sha256;
+
+use crate::http::session;
+use crate::{AppState, WebConfig};
+
+/// The name of the hidden field.
+pub const FIELD: &str = "csrf";
+
+/// The browser's random value, from its cookie or about to be set.
+#[derive(Clone)]
+struct Seed(String);
+
+/// Gives every browser that sees a page its cookie.
+pub async fn seed(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let state =
+        request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app").clone();
+    let name = session::cookie_name(&state.config, FIELD);
+    let known = request.cookie(&name).map(|cookie| cookie.value().to_owned()).filter(|seed| seed.len() == 32);
+    let seed = known.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    request.extensions_mut().insert(Seed(seed.clone()));
+    let mut response = next.call(request).await?;
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if known.is_none() && is_page {
+        let cookie = Cookie::build(name, seed)
+            .path("/")
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(state.config.is_https())
+            .finish();
+        response.response_mut().add_cookie(&cookie)?;
+    }
+    Ok(response)
+}
+
+fn mac(config: &WebConfig, seed: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(config.secret_key.expose_secret().as_bytes())
+        .expect("HMAC takes any key");
+    mac.update(b"csrf ");
+    mac.update(seed.as_bytes());
+    mac
+}
+
+/// The token for a form of this page; empty where pages have no cookie (under `/api`).
+pub fn token(request: &HttpRequest, config: &WebConfig) -> String {
+    let Some(Seed(seed)) = request.extensions().get::<Seed>().cloned() else { return String::new() };
+    mac(config, &seed).finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The browser's random value, which tells browsers apart; empty where pages have no cookie.
+pub fn browser(request: &HttpRequest) -> String {
+    request.extensions().get::<Seed>().map(|Seed(seed)| seed.clone()).unwrap_or_default()
+}
+
+/// Compares in constant time.
+pub fn is_valid(request: &HttpRequest, token: &str) -> bool {
+    let Some(state) = request.app_data::<Data<AppState>>() else { return false };
+    let Some(Seed(seed)) = request.extensions().get::<Seed>().cloned() else { return false };
+    let bytes: Option<Vec<u8>> = (0..token.len())
+        .step_by(2)
+        .map(|at| token.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect();
+    bytes.is_some_and(|bytes| mac(&state.config, &seed).verify_slice(&bytes).is_ok())
+}

@@ -1,0 +1,414 @@
+//! Who asks, and what they ask: extractors shared by handlers.
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_session::SessionExt;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use futures::FutureExt;
+use serde::de::DeserializeOwned;
+use services::FieldError;
+use services::accounts::register::Account;
+use services::accounts::tokens::Scope;
+
+use crate::AppState;
+use crate::http::limits::Accepted;
+use crate::http::problem::{PageError, Problem, to_login};
+use crate::http::{access_log, csrf, session};
+
+/// Bodies are small: orders, names, filters.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Makes the framework's own refusals of bodies, queries and paths speak as everything else does.
+pub fn configure(config: &mut web::ServiceConfig) {
+    use actix_web::error::{JsonPayloadError, QueryPayloadError};
+    let json = web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|error, _| {
+        match &error {
+            JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "Too large",
+                "The body is too large.",
+            ),
+            JsonPayloadError::ContentType => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Unsupported media type",
+                "Send the body as JSON, with `Content-Type: application/json`.",
+            ),
+            JsonPayloadError::Deserialize(cause) => {
+                Problem::bad_request("malformed_json", format!("The body is not valid JSON: {cause}."))
+            }
+            _ => Problem::bad_request("unreadable_body", "The body cannot be read."),
+        }
+        .into()
+    });
+    let query = web::QueryConfig::default().error_handler(|error, _| {
+        let message = match error {
+            QueryPayloadError::Deserialize(cause) => cause.to_string(),
+            other => other.to_string(),
+        };
+        Problem::invalid(vec![FieldError::new("query", message)]).into()
+    });
+    let path = web::PathConfig::default().error_handler(|_, _| Problem::not_found().into());
+    config.app_data(json).app_data(query).app_data(path).app_data(web::PayloadConfig::new(BODY_LIMIT));
+}
+
+fn state(request: &HttpRequest) -> Data<AppState> {
+    request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app").clone()
+}
+
+/// How a request proved who it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Session,
+    Token(Scope),
+}
+
+/// The token of `Authorization: Bearer …`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// `Authorization: Bearer …` first; a cookie counts only without it.
+async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
+    let identified = look_up(request).await?;
+    let user = identified.as_ref().map(|(account, _)| account.id);
+    request.extensions_mut().insert(Accepted(user));
+    Ok(identified)
+}
+
+async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
+    let services = &state(request).services;
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        let Some(token) = bearer(request.headers()) else { return Ok(None) };
+        let owner = services.token_owner(token).await?;
+        return Ok(owner.map(|(account, scope)| (account, Proof::Token(scope))));
+    }
+    match session::user(&request.get_session())? {
+        Some(id) => Ok(services.account(id).await?.map(|account| (account.into(), Proof::Session))),
+        None => Ok(None),
+    }
+}
+
+/// Whether the address is one of the API for administrators.
+fn is_administration(path: &str) -> bool {
+    path.starts_with("/api/v1/admin/")
+}
+
+fn is_write(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a browser says that the request comes from one of our own pages. Programs say nothing.
+pub(crate) fn is_same_origin(headers: &HeaderMap, own: &str) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = text("host").unwrap_or_default();
+            origin == own || origin.split_once("://").is_some_and(|(_, authority)| authority == host)
+        }
+        (None, None) => true,
+    }
+}
+
+/// The user of an API request, allowed to do what the method says.
+#[derive(Debug, Clone)]
+pub struct CurrentUser {
+    pub account: Arc<Account>,
+    proof: Proof,
+}
+
+impl CurrentUser {
+    /// Whether the proof suffices for what the method does.
+    fn may(self, request: &HttpRequest) -> Result<Self, Problem> {
+        if !is_write(request.method()) {
+            return Ok(self);
+        }
+        match self.proof {
+            Proof::Token(Scope::Read) => {
+                Err(Problem::forbidden("read_only_token", "This token may only read."))
+            }
+            Proof::Session if !is_same_origin(request.headers(), &state(request).config.origin()) => {
+                Err(Problem::forbidden("cross_origin", "The request came from another site."))
+            }
+            Proof::Token(Scope::Admin) if !is_administration(request.path()) => Err(Problem::forbidden(
+                "admin_token",
+                "This token is for administration: use a token with the scope trade.",
+            )),
+            Proof::Token(Scope::Trade | Scope::Admin) | Proof::Session => Ok(self),
+        }
+    }
+
+    /// Administration needs an administrator, who is logged in or sends a token with the scope `admin`.
+    ///
+    /// # Errors
+    /// 404 for everybody who is no administrator, 403 for an administrator's other tokens.
+    fn may_administer(&self) -> Result<(), Problem> {
+        match self.proof {
+            _ if !self.account.is_admin => Err(Problem::not_found()),
+            Proof::Session | Proof::Token(Scope::Admin) => Ok(()),
+            Proof::Token(Scope::Trade | Scope::Read) => Err(Problem::forbidden(
+                "admin_token_required",
+                "This token has no administrator rights: use a token with the scope admin, or log in.",
+            )),
+        }
+    }
+
+    /// What the request was proved with, for an answer that lasts only while that holds.
+    ///
+    /// # Errors
+    /// 401 when it has ended in the meantime.
+    pub fn proof_of(&self, request: &HttpRequest) -> Result<services::live::Proof, Problem> {
+        let proof = match self.proof {
+            Proof::Session => {
+                session::key(request, &state(request).config).map(|key| services::live::Proof::session(&key))
+            }
+            Proof::Token(_) => bearer(request.headers()).map(services::live::Proof::token),
+        };
+        proof.ok_or_else(Problem::unauthorized)
+    }
+
+    /// Account security is for people at the keyboard, not for tokens.
+    ///
+    /// # Errors
+    /// 403 for a token.
+    pub fn require_session(&self) -> Result<(), Problem> {
+        match self.proof {
+            Proof::Session => Ok(()),
+            Proof::Token(_) => Err(Problem::forbidden(
+                "session_required",
+                "An API token cannot do this: log in with the password.",
+            )),
+        }
+    }
+}
+
+/// Who sends `Authorization` is asking by it alone: no session is read, prolonged or written for them.
+pub async fn authorization_alone(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        request.headers_mut().remove(header::COOKIE);
+    }
+    next.call(request).await
+}
+
+/// Finds out who asks. To whom an address is closed it says only that, and nothing of what it takes: the parts of a
+/// request are read side by side, so a refusal of the body might come first.
+pub async fn authenticate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let who = match identify(request.request()).await {
+        Ok(who) => who.map(|(account, proof)| CurrentUser { account, proof }),
+        Err(problem) => return Ok(request.error_response(problem)),
+    };
+    let path = request.match_info().as_str();
+    let is_open = matches!(path, "/api/v1/auth/register" | "/api/v1/auth/login" | "/api/v1/auth/tokens");
+    let closed = match &who {
+        None if !is_open => Some(Problem::unauthorized()),
+        Some(user) if is_administration(path) => user.may_administer().err(),
+        _ => None,
+    };
+    if let Some(user) = who {
+        access_log::record_user(user.account.id);
+        request.extensions_mut().insert(user);
+    }
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let status = answered.status();
+    let told =
+        status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    Ok(match closed {
+        Some(problem) if told => answered.into_response(HttpResponse::from_error(problem)),
+        _ => answered,
+    })
+}
+
+impl FromRequest for CurrentUser {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = request.extensions().get::<Self>().cloned();
+        ready(user.ok_or_else(Problem::unauthorized).and_then(|user| user.may(request)))
+    }
+}
+
+/// An administrator of an API request; for everybody else the address does not exist.
+pub struct AdminUser(pub Arc<Account>);
+
+impl FromRequest for AdminUser {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let user = CurrentUser::from_request(request, payload).into_inner();
+        ready(user.and_then(|user| {
+            user.may_administer()?;
+            Ok(Self(user.account))
+        }))
+    }
+}
+
+/// A page's visitor, logged in or not.
+pub struct Visitor(pub Option<Account>);
+
+impl FromRequest for Visitor {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        async move {
+            let services = &state(&request).services;
+            let account = match session::user(&request.get_session())? {
+                Some(id) => {
+                    access_log::record_user(id);
+                    services.account(id).await?
+                }
+                None => None,
+            };
+            request.extensions_mut().insert(Accepted(account.as_ref().map(|account| account.id)));
+            Ok(Self(account))
+        }
+        .boxed_local()
+    }
+}
+
+/// A page's user; others are sent to the login.
+pub struct Signed {
+    pub account: Account,
+    /// The key of this browser's session.
+    pub session_key: Option<String>,
+}
+
+/// Becomes a redirect to the login.
+#[derive(Debug)]
+struct NotSigned(Box<HttpRequest>);
+
+impl std::fmt::Display for NotSigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not logged in")
+    }
+}
+
+impl ResponseError for NotSigned {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::SEE_OTHER
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        to_login(&self.0)
+    }
+}
+
+impl FromRequest for Signed {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visitor = Visitor::from_request(request, payload);
+        let request = request.clone();
+        async move {
+            match visitor.await {
+                Ok(Visitor(Some(account))) => {
+                    let session_key = session::key(&request, &state(&request).config);
+                    Ok(Self { account, session_key })
+                }
+                Ok(Visitor(None)) => Err(NotSigned(Box::new(request)).into()),
+                // The page is made from the problem itself.
+                Err(PageError(problem)) => Err(problem.into()),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// An administrator of a page; for everybody else the page does not exist.
+pub struct Admin(pub Account);
+
+impl FromRequest for Admin {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let signed = Signed::from_request(request, payload);
+        async move {
+            let signed = signed.await?;
+            if signed.account.is_admin { Ok(Self(signed.account)) } else { Err(Problem::not_found().into()) }
+        }
+        .boxed_local()
+    }
+}
+
+/// The fields of a posted form, whose CSRF token was right.
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let fields = web::Form::<Vec<(String, String)>>::from_request(request, payload);
+        let request = request.clone();
+        async move {
+            let mut fields = fields.await.map_err(|error| unreadable_form(&error))?.into_inner();
+            let own = state(&request).config.origin();
+            let tokens: Vec<String> =
+                fields.extract_if(.., |(name, _)| name == csrf::FIELD).map(|(_, value)| value).collect();
+            let valid = tokens.iter().any(|token| csrf::is_valid(&request, token));
+            if !valid || !is_same_origin(request.headers(), &own) {
+                let detail =
+                    "The page was too old or came from another site. Go back, reload it and try again.";
+                return Err(Problem::forbidden("csrf", detail).into());
+            }
+            let body = serde_urlencoded::to_string(&fields)
+                .map_err(|_| Problem::bad_request("unreadable_form", "The form cannot be read."))?;
+            let form = serde_urlencoded::from_str(&body).map_err(|error| {
+                Problem::bad_request("unreadable_form", format!("The form cannot be read: {error}."))
+            })?;
+            Ok(Self(form))
+        }
+        .boxed_local()
+    }
+}
+
+/// The fields of a form on an administrator's page. The extractors of a request run side by side, so this one waits until
+/// it is known that an administrator sent the form: for other users the page does not exist, whatever they send.
+pub struct AdminForm<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for AdminForm<T> {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let admin = Admin::from_request(request, payload);
+        let form = Form::<T>::from_request(request, payload);
+        async move {
+            admin.await?;
+            let Form(fields) = form.await?;
+            Ok(Self(fields))
+        }
+        .boxed_local()
+    }
+}
+
+fn unreadable_form(error: &actix_web::Error) -> Problem {
+    match error.as_response_error().status_code() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "payload_too_large", "Too large", "The form is too large.")
+        }
+        _ => Problem::bad_request("unreadable_form", "The form cannot be read."),
+    }
+}

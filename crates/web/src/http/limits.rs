@@ -1,0 +1,296 @@
+//! How many requests a client may send, and which address a client has behind proxies.
+//!
+//! Requests of signed-in users are charged to their account, all others to their address: people behind one address do
+//! not share a budget once they have logged in. A session or token is charged to its account only after this process has
+//! seen it accepted. So a made-up one never gets a budget of its own, and no request costs a look-up before it is limited.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use domain::UserId;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use crate::http::problem::Problem;
+use crate::http::{extract, session};
+use crate::{AppState, WebConfig};
+
+/// The budgets, unless they are switched off.
+pub struct Limits(Option<Budgets>);
+
+struct Budgets {
+    accounts: DefaultKeyedRateLimiter<UserId>,
+    addresses: DefaultKeyedRateLimiter<String>,
+    /// Sign-ups of an address: each costs a password hash and a row for good.
+    sign_ups: DefaultKeyedRateLimiter<String>,
+    /// Style sheets, scripts, pictures and health checks, of an address.
+    files: DefaultKeyedRateLimiter<String>,
+    accepted: Mutex<HashMap<Credential, UserId>>,
+}
+
+/// The hash of a session key or of a token.
+type Credential = [u8; 32];
+
+/// The user whose session or token a handler has accepted, or `None` where it has accepted none. Kept with the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted(pub Option<UserId>);
+
+const fn per_second(rate: u32, burst: u32) -> Quota {
+    match (NonZeroU32::new(rate), NonZeroU32::new(burst)) {
+        (Some(rate), Some(burst)) => Quota::per_second(rate).allow_burst(burst),
+        _ => panic!("a quota is more than zero"),
+    }
+}
+
+const REQUESTS: Quota = per_second(50, 300);
+const SIGN_UPS: Quota = per_second(1, 120);
+const FILES: Quota = per_second(500, 3_000);
+/// With so many keys in memory, those that have been quiet are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// The budget that a request is charged to.
+#[derive(Debug, PartialEq, Eq)]
+enum Budget {
+    Account(UserId),
+    Address(String),
+    SignUps(String),
+    Files(String),
+}
+
+impl Limits {
+    pub fn new(on: bool) -> Self {
+        Self(on.then(|| Budgets {
+            accounts: RateLimiter::keyed(REQUESTS),
+            addresses: RateLimiter::keyed(REQUESTS),
+            sign_ups: RateLimiter::keyed(SIGN_UPS),
+            files: RateLimiter::keyed(FILES),
+            accepted: Mutex::default(),
+        }))
+    }
+}
+
+impl Budgets {
+    /// Charges a request to its budget. Returns the seconds to wait if that is spent.
+    fn charge(&self, budget: &Budget) -> Option<i64> {
+        fn check<K: std::hash::Hash + Eq + Clone>(
+            limiter: &DefaultKeyedRateLimiter<K>,
+            key: &K,
+        ) -> Option<i64> {
+            if limiter.len() > REMEMBERED {
+                limiter.retain_recent();
+            }
+            let refused = limiter.check_key(key).err()?;
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            Some(i64::try_from(wait.as_secs()).unwrap_or(60) + 1)
+        }
+        match budget {
+            Budget::Account(user) => check(&self.accounts, user),
+            Budget::Address(address) => check(&self.addresses, address),
+            // The small budget for sign-ups comes on top.
+            Budget::SignUps(address) => {
+                check(&self.addresses, address).or_else(|| check(&self.sign_ups, address))
+            }
+            Budget::Files(address) => check(&self.files, address),
+        }
+    }
+
+    fn account_of(&self, credential: &Credential) -> Option<UserId> {
+        self.accepted().get(credential).copied()
+    }
+
+    fn accept(&self, credential: Credential, user: UserId) {
+        let mut accepted = self.accepted();
+        if accepted.len() >= REMEMBERED {
+            // Each that is still used comes back with its next request.
+            accepted.clear();
+        }
+        accepted.insert(credential, user);
+    }
+
+    fn forget(&self, credential: &Credential) {
+        self.accepted().remove(credential);
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, HashMap<Credential, UserId>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token or session key of a request, hashed. A cookie that was not encrypted with our key gives none.
+fn credential(request: &HttpRequest, config: &WebConfig) -> Option<Credential> {
+    let secret = match request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
+        true => extract::bearer(request.headers())?.to_owned(),
+        false => session::key(request, config)?,
+    };
+    Some(Sha256::digest(secret.as_bytes()).into())
+}
+
+fn budget(request: &ServiceRequest, account: Option<UserId>, config: &WebConfig) -> Budget {
+    let address = || client_address(request.peer_addr(), request.headers(), config);
+    let path = request.match_info().as_str();
+    match account {
+        // A proxy or supervisor may share its address with clients, and must not take the server for dead.
+        _ if path.starts_with("/static/") || path.starts_with("/health/") => Budget::Files(address()),
+        _ if *request.method() == Method::POST && matches!(path, "/register" | "/api/v1/auth/register") => {
+            Budget::SignUps(address())
+        }
+        Some(user) => Budget::Account(user),
+        None => Budget::Address(address()),
+    }
+}
+
+/// Answers 429 when the request's budget is spent.
+pub async fn limit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let state =
+        request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app").clone();
+    let Some(budgets) = &state.limits.0 else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let credential = credential(request.request(), &state.config);
+    let account = credential.as_ref().and_then(|credential| budgets.account_of(credential));
+    if let Some(seconds) = budgets.charge(&budget(&request, account, &state.config)) {
+        let problem = Problem::too_many_requests(seconds);
+        // With the error itself, out of which `shape_errors` makes a page where one is wanted.
+        let response = HttpResponse::from_error(problem);
+        let (request, _) = request.into_parts();
+        return Ok(ServiceResponse::new(request, response));
+    }
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let accepted = answered.request().extensions().get::<Accepted>().copied();
+    match (accepted, credential) {
+        (Some(Accepted(Some(user))), credential) if account != Some(user) => {
+            // A login's session begins with its answer.
+            let begun = session::new_key(answered.response(), &state.config);
+            let begun = begun.map(|key| Sha256::digest(key.as_bytes()).into());
+            begun.or(credential).into_iter().for_each(|credential| budgets.accept(credential, user));
+        }
+        (Some(Accepted(None)), Some(credential)) => budgets.forget(&credential),
+        _ => {}
+    }
+    Ok(answered)
+}
+
+/// The client's address as limits count it: an IPv6 network of 64 bits counts as one address.
+pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, config: &WebConfig) -> String {
+    match client_ip(peer, headers, config) {
+        None => "unknown".into(),
+        Some(client @ IpAddr::V6(_)) => {
+            IpNet::new(client, 64).map_or_else(|_| client.to_string(), |network| network.trunc().to_string())
+        }
+        Some(client) => client.to_string(),
+    }
+}
+
+/// The peer's address, or behind trusted proxies the client's: the last address of `X-Forwarded-For` that is not a
+/// trusted proxy itself.
+pub fn client_ip(peer: Option<SocketAddr>, headers: &HeaderMap, config: &WebConfig) -> Option<IpAddr> {
+    let peer = peer?.ip();
+    let trusted = |address: &IpAddr| config.trusted_proxies.iter().any(|network| network.contains(address));
+    let mut client = peer;
+    if trusted(&peer) {
+        let values: Vec<&str> =
+            headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+        // From the right: each proxy added whom it saw. What stands beyond the first stranger, or beyond what is no
+        // address, is the client's own invention.
+        for hop in values.iter().flat_map(|value| value.split(',')).collect::<Vec<_>>().into_iter().rev() {
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            client = hop;
+            if !trusted(&hop) {
+                break;
+            }
+        }
+    }
+    Some(client.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn address(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let config = WebConfig {
+            public_url: "http://localhost".parse().unwrap(),
+            secret_key: "x".repeat(64).into(),
+            cors_allowed_origins: Vec::new(),
+            trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
+            rate_limits: true,
+            metrics_token: None,
+            connections: crate::ConnectionLimits::default(),
+            dropped_log_lines: Default::default(),
+        };
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(value).unwrap());
+        }
+        client_address(Some(peer.parse().unwrap()), &headers, &config)
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        assert_eq!(address("192.0.2.1:9", &["198.51.100.7"], &[]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1:9", &["198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
+        // What the client wrote itself stands further left and does not count.
+        assert_eq!(
+            address("10.0.0.1:9", &["1.2.3.4, 198.51.100.7, 10.0.0.9"], &["10.0.0.0/8"]),
+            "198.51.100.7"
+        );
+        assert_eq!(address("10.0.0.1:9", &["1.2.3.4", "198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:9", &["10.0.0.3, 10.0.0.2"], &["10.0.0.0/8"]), "10.0.0.3");
+        assert_eq!(address("10.0.0.1:9", &["6.6.6.6, x, 198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:9", &["nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(address("[2001:db8:1:2:3::4]:9", &[], &[]), "2001:db8:1:2::/64");
+    }
+
+    fn refused(budgets: &Budgets, budget: &Budget, requests: usize) -> usize {
+        (0..requests).filter(|_| budgets.charge(budget).is_some()).count()
+    }
+
+    #[test]
+    fn each_account_and_each_address_has_a_budget() {
+        let budgets = Limits::new(true).0.unwrap();
+        let home = || "192.0.2.1".to_owned();
+        assert!(refused(&budgets, &Budget::Address(home()), 1_000) > 500);
+        assert_eq!(refused(&budgets, &Budget::Address("192.0.2.2".into()), 300), 0);
+        // Neither signed-in people nor files behind the same address are affected.
+        assert_eq!(refused(&budgets, &Budget::Account(UserId(1)), 300), 0);
+        assert!(refused(&budgets, &Budget::Account(UserId(1)), 700) > 500);
+        assert_eq!(refused(&budgets, &Budget::Account(UserId(2)), 300), 0);
+        assert_eq!(refused(&budgets, &Budget::Files(home()), 3_000), 0);
+    }
+
+    #[test]
+    fn sign_ups_are_the_dearest() {
+        let budgets = Limits::new(true).0.unwrap();
+        let address = || "192.0.2.1".to_owned();
+        let refused = refused(&budgets, &Budget::SignUps(address()), 200);
+        assert!((70..=80).contains(&refused), "{refused}");
+        assert_eq!(budgets.charge(&Budget::Address(address())), None);
+        assert!(Limits::new(false).0.is_none());
+    }
+
+    #[test]
+    fn accepted_credentials_are_remembered_within_bounds() {
+        let budgets = Limits::new(true).0.unwrap();
+        for number in 0..=REMEMBERED {
+            budgets.accept(Sha256::digest(number.to_string()).into(), UserId(1));
+        }
+        assert!(budgets.accepted().len() <= REMEMBERED);
+        let newest = Sha256::digest(REMEMBERED.to_string()).into();
+        assert_eq!(budgets.account_of(&newest), Some(UserId(1)));
+        budgets.forget(&newest);
+        assert_eq!(budgets.account_of(&newest), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! Portfolios: their API and pages, valuation, composition, performance and transactions.
+
+pub(crate) mod api;
+pub(crate) mod composition;
+pub(crate) mod explanation;
+pub(crate) mod overview;
+pub(crate) mod pages;
+pub(crate) mod performance;
+pub(crate) mod performance_api;
+pub(crate) mod performance_words;
+pub(crate) mod settings;
+pub(crate) mod transactions;
+pub(crate) mod transactions_api;
+pub(crate) mod valuation_api;

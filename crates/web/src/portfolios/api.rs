@@ -1,0 +1,280 @@
+//! Portfolios and their cash.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
+use serde::{Deserialize, Serialize};
+use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
+use services::books::transactions::NamedEntry;
+use services::idempotency::{IdempotencyKey, Once};
+use utoipa::{IntoParams, ToSchema};
+
+use super::transactions_api::Transaction;
+use crate::AppState;
+use crate::http::api::{Items, Paging, Reader, parse};
+use crate::http::extract::CurrentUser;
+use crate::http::input::{Json, Query};
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+
+#[derive(Serialize, ToSchema)]
+pub struct Portfolio {
+    id: i64,
+    name: String,
+    description: String,
+    cash_balance: Money,
+    /// Cash less what open orders keep.
+    buying_power: Money,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    /// Since when it is over and can only be looked at.
+    archived_at: Option<Timestamp>,
+}
+
+impl From<PortfolioSummary> for Portfolio {
+    fn from(portfolio: PortfolioSummary) -> Self {
+        Self {
+            id: portfolio.id.0,
+            name: portfolio.name,
+            description: portfolio.description,
+            cash_balance: portfolio.cash_balance,
+            buying_power: portfolio.buying_power,
+            created_at: portfolio.created_at,
+            updated_at: portfolio.updated_at,
+            archived_at: portfolio.archived_at,
+        }
+    }
+}
+
+/// Which of a user's portfolios.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// `true` for those that were archived; `false`, the others, unless said otherwise.
+    #[param(value_type = Option<bool>, default = false)]
+    archived: Option<String>,
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List your portfolios, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios", tag = "portfolios", operation_id = "listPortfolios",
+    params(Asked),
+    responses((status = 200, description = "A page of portfolios", body = Items<Portfolio>)),
+)]
+pub async fn list(
+    user: CurrentUser,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let Asked { archived, limit, cursor } = asked.into_inner();
+    let paging = Paging { limit, cursor };
+    let archived = parse("archived", archived.as_deref(), "must be true or false")?.unwrap_or(false);
+    let after = paging.cursor()?.map(PortfolioId);
+    let page = state.services.portfolios(user.account.id, archived, after, paging.limit()?).await?;
+    Ok(HttpResponse::Ok().json(Items {
+        next_cursor: page.next.map(|id| id.to_string()),
+        items: page.items.into_iter().map(Portfolio::from).collect(),
+    }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPortfolio {
+    name: String,
+    #[serde(default)]
+    description: String,
+    /// Paid in as the first deposit; the installation's starting cash unless said otherwise.
+    cash_balance: Option<DecimalText>,
+}
+
+fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let mut reader = Reader::default();
+    let money = reader.read("cash_balance", &text.0);
+    reader.finish(money).map(Some)
+}
+
+/// Create a portfolio.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios", tag = "portfolios", operation_id = "createPortfolio",
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = NewPortfolio,
+    responses((status = 201, description = "The new portfolio", body = Portfolio)),
+    extensions(("x-problem-codes" = json!(["idempotency_key_reused", "too_many_portfolios"]))),
+)]
+pub async fn open(
+    request: HttpRequest,
+    user: CurrentUser,
+    body: Json<NewPortfolio>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let NewPortfolio { name, description, cash_balance } = body.into_inner();
+    let cash_balance = starting_cash(cash_balance)?;
+    let (key, command) = (idempotency_key(&request)?, OpenPortfolio { name, description, cash_balance });
+    Ok(opened(state.services.open_portfolio_once(user.account.id, command, key).await?))
+}
+
+/// With what a portfolio begins anew.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PortfolioReset)]
+pub struct Reset {
+    /// The installation's starting cash unless said otherwise.
+    cash_balance: Option<DecimalText>,
+}
+
+/// Start a portfolio again.
+///
+/// The portfolio is archived with its history, its open orders are canceled, and a new one of the same name takes
+/// its place.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", operation_id = "resetPortfolio",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = Reset,
+    responses((status = 201, description = "The portfolio that takes its place", body = Portfolio)),
+    extensions(("x-problem-codes" = json!([
+        "portfolio_archived", "idempotency_key_reused", "busy", "too_many_portfolios"
+    ]))),
+)]
+pub async fn reset(
+    request: HttpRequest,
+    user: CurrentUser,
+    id: Path<i64>,
+    body: Json<Reset>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let cash_balance = starting_cash(body.into_inner().cash_balance)?;
+    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
+    Ok(opened(state.services.reset_portfolio_once(user, id, cash_balance, key).await?))
+}
+
+/// The header `Idempotency-Key`: a name for the request, unique for its user. The same request under the same name is
+/// answered what the first one made.
+pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let mut reader = Reader::default();
+    let key = reader.read("idempotency_key", key.to_str().unwrap_or_default());
+    reader.finish(key).map(Some)
+}
+
+/// 201; of a request that was carried out before, with a header that says so.
+pub(crate) fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Created();
+    if once.replayed {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    response
+}
+
+fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
+    created_once(&portfolio)
+        .insert_header(("Location", format!("/api/v1/portfolios/{}", portfolio.value.id)))
+        .json(Portfolio::from(portfolio.value))
+}
+
+/// Get a portfolio.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "getPortfolio",
+    params(("id" = i64, Path)),
+    responses((status = 200, description = "The portfolio", body = Portfolio)),
+)]
+pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let portfolio = state.services.portfolio(user.account.id, PortfolioId(*id)).await?;
+    Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortfolioChanges {
+    name: Option<String>,
+    description: Option<String>,
+}
+
+/// Change the name or description of a portfolio.
+#[utoipa::path(
+    patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "updatePortfolio",
+    params(("id" = i64, Path)),
+    request_body = PortfolioChanges,
+    responses((status = 200, description = "The portfolio as changed", body = Portfolio)),
+    extensions(("x-problem-codes" = json!(["portfolio_archived"]))),
+)]
+pub async fn update(
+    user: CurrentUser,
+    id: Path<i64>,
+    body: Json<PortfolioChanges>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let PortfolioChanges { name, description } = body.into_inner();
+    let portfolio =
+        state.services.update_portfolio(user.account.id, PortfolioId(*id), name, description).await?;
+    Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
+}
+
+/// Delete a portfolio with its orders, journal and snapshots.
+#[utoipa::path(
+    delete, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "deletePortfolio",
+    params(("id" = i64, Path)),
+    responses((status = 204, description = "The portfolio is deleted")),
+    extensions(("x-problem-codes" = json!(["busy"]))),
+)]
+pub async fn delete(
+    user: CurrentUser,
+    id: Path<i64>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    state.services.delete_portfolio(user.account.id, PortfolioId(*id)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CashMovement {
+    #[schema(value_type = enums::CashDirection)]
+    r#type: String,
+    /// More than zero.
+    amount: DecimalText,
+}
+
+impl CashMovement {
+    pub fn read(&self) -> Result<(CashDirection, Money), Problem> {
+        let mut reader = Reader::default();
+        let direction =
+            self.r#type.parse().ok().and_then(|kind: TransactionType| CashDirection::from_type(kind));
+        if direction.is_none() {
+            reader.refuse("type", "must be deposit or withdrawal");
+        }
+        let amount = reader.read("amount", &self.amount.0);
+        reader.finish(direction.zip(amount))
+    }
+}
+
+/// Deposit or withdraw cash.
+#[utoipa::path(
+    post, path = "/api/v1/portfolios/{id}/cash", tag = "portfolios", operation_id = "moveCash",
+    params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = CashMovement,
+    responses((status = 201, description = "The booked transaction", body = Transaction)),
+    extensions(("x-problem-codes" = json!([
+        "portfolio_archived", "idempotency_key_reused", "busy", "insufficient_cash"
+    ]))),
+)]
+pub async fn move_cash(
+    request: HttpRequest,
+    user: CurrentUser,
+    id: Path<i64>,
+    body: Json<CashMovement>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (direction, amount) = body.read()?;
+    let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
+    let moved = state.services.move_cash_once(user, id, direction, amount, key).await?;
+    let mut response = created_once(&moved);
+    Ok(response.json(Transaction::from(NamedEntry { entry: moved.value, symbol: None })))
+}

@@ -1,0 +1,106 @@
+//! How a measure was computed, as JSON.
+
+use domain::performance::{Column, Explanation as Explained, Step, Table, Value};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use utoipa::ToSchema;
+
+use crate::portfolios::performance_words;
+
+/// How a measure was computed: its formula, the inputs, and the values between. Recomputing the steps from the inputs gives
+/// the result.
+#[derive(Serialize, ToSchema)]
+pub struct Explanation {
+    /// The name of the measure.
+    measure: &'static str,
+    /// The formula in a sentence.
+    formula: &'static str,
+    /// The formula in symbols. They are the names of inputs, steps and columns.
+    symbols: &'static str,
+    /// The source of the definition.
+    source: &'static str,
+    inputs: Vec<ExplainedValue>,
+    /// In the order of the computation.
+    steps: Vec<ExplainedValue>,
+    /// Null when the measure is undefined.
+    result: Option<ExplainedValue>,
+    /// Why the measure is undefined; null when it has a value.
+    undefined: Option<String>,
+}
+
+/// A named value.
+#[derive(Serialize, ToSchema)]
+pub struct ExplainedValue {
+    /// For programs and formulas, such as `mean_return`.
+    name: &'static str,
+    /// For people, such as `Average daily return`.
+    label: &'static str,
+    /// What `value` is: `money`, `price`, `quantity` and `average_price` (decimals as strings), `ratio` and `number` (0.05 is 5 %
+    /// as a ratio), `count`, `days`, `date`, `symbol`, `stock` (an id), `word`, `table`, or `missing` (null).
+    unit: &'static str,
+    /// Of a table an object: `columns` with name and label, and `rows` of values in the order of the columns.
+    value: Json,
+}
+
+impl From<Explained> for Explanation {
+    fn from(explained: Explained) -> Self {
+        let Explained { measure, formula, inputs, steps, result } = explained;
+        let values = |steps: Vec<Step>| {
+            let value = |step: Step| ExplainedValue::new(step.name, step.label, &step.value);
+            steps.into_iter().map(value).collect()
+        };
+        let (result, undefined) = match result {
+            Ok(value) => (Some(ExplainedValue::new(measure.as_str(), "Result", &value)), None),
+            Err(reason) => (None, Some(performance_words::undefined(&reason))),
+        };
+        Self {
+            measure: measure.as_str(),
+            formula: formula.words,
+            symbols: formula.symbols,
+            source: formula.source,
+            inputs: values(inputs),
+            steps: values(steps),
+            result,
+            undefined,
+        }
+    }
+}
+
+impl ExplainedValue {
+    fn new(name: &'static str, label: &'static str, value: &Value) -> Self {
+        let (unit, value) = unit_and_value(value);
+        Self { name, label, unit, value }
+    }
+}
+
+fn unit_and_value(value: &Value) -> (&'static str, Json) {
+    match value {
+        Value::Money(amount) => ("money", json!(amount)),
+        Value::Ratio(ratio) => ("ratio", json!(ratio)),
+        Value::Number(number) => ("number", json!(number)),
+        Value::Count(count) => ("count", json!(count)),
+        Value::Days(days) => ("days", json!(days)),
+        Value::Date(date) => ("date", json!(date)),
+        Value::Price(price) => ("price", json!(price)),
+        Value::AveragePrice(price) => ("average_price", json!(price.to_string())),
+        Value::Quantity(quantity) => ("quantity", json!(quantity)),
+        Value::Shares(sign, quantity) => {
+            let minus = if *sign < 0 { "-" } else { "" };
+            ("quantity", json!(format!("{minus}{quantity}")))
+        }
+        Value::Stock(stock) => ("stock", json!(stock.0)),
+        Value::Symbol(symbol) => ("symbol", json!(symbol)),
+        Value::Word(word) => ("word", json!(word)),
+        Value::Missing => ("missing", Json::Null),
+        Value::Table(table) => ("table", table_as_json(table)),
+    }
+}
+
+fn table_as_json(table: &Table) -> Json {
+    let column = |column: &Column| json!({ "name": column.name, "label": column.label });
+    let row = |row: &Vec<Value>| row.iter().map(|value| unit_and_value(value).1).collect::<Vec<_>>();
+    json!({
+        "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
+        "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
+    })
+}

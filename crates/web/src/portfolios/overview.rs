@@ -1,0 +1,360 @@
+//! The page of one portfolio: its value, what it holds, its orders and the ticket for the next one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use actix_web::web::{Data, Path, Query};
+use domain::HistoryRange;
+use domain::calendar::exchange_date;
+use domain::composition::tenths_of_percent;
+use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
+use serde::{Deserialize, Serialize};
+use services::Services;
+use services::books::performance::Window;
+use services::books::portfolios::PortfolioSummary;
+use services::books::valuation::ValuedPortfolio;
+use services::trading::OrderWithFills;
+use services::trading::orders::Filter;
+
+use super::pages::{Named, deposits, ratio, total_gain};
+use crate::AppState;
+use crate::http::extract::Signed;
+use crate::http::problem::Problem;
+use crate::shell::chart;
+use crate::shell::chart::{Chart, Line, Spark};
+use crate::shell::form::FormView;
+use crate::shell::format;
+use crate::shell::format::{Delta, Figure, Moment};
+use crate::shell::render::{Choice, Nav, PageResult, Shell, query, range_choices};
+use crate::shell::sparks::month_sparks;
+use crate::stocks::coverage;
+use crate::trading::pages::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};
+use crate::trading::ticket::{TICKET, Ticket, TicketFields, ticket};
+
+/// Open orders that are all shown; more are on their own page.
+const MOST_OPEN: usize = 50;
+const MOST_CLOSED: usize = 8;
+
+/// What the page of a portfolio may be asked for.
+#[derive(Debug, Default, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    range: String,
+    #[serde(flatten)]
+    ticket: TicketFields,
+}
+
+#[derive(Serialize)]
+struct PortfolioView {
+    portfolio: Named,
+    /// Of the books that the page shows, for the script.
+    version: i64,
+    total: Figure,
+    total_value: String,
+    today: Delta,
+    today_percent: Option<Delta>,
+    gain: Delta,
+    gain_percent: Option<Delta>,
+    /// What the gain is a percentage of, for the script.
+    deposits: String,
+    cash: String,
+    cash_weight: String,
+    cash_bar: String,
+    buying_power: String,
+    /// Cash that open orders keep.
+    reserved: String,
+    unrealized: Delta,
+    unrealized_percent: Option<Delta>,
+    realized: Delta,
+    /// Of its life, with what is owed; empty when there were none.
+    dividends: String,
+    receivable: String,
+    receivable_weight: String,
+    receivable_bar: String,
+    ranges: Vec<Choice>,
+    /// Since when there is the portfolio, if the range begins before that.
+    covered: String,
+    chart: Option<Chart>,
+    positions: String,
+    as_of: Moment,
+    stale: String,
+    sparks: bool,
+    holdings: Vec<HoldingRow>,
+    open_orders: Vec<OpenRow>,
+    open_summary: String,
+    more_open: bool,
+    closed_orders: Vec<OrderRow>,
+    suggestions: Vec<Suggestion>,
+    /// Of one that can still be traded in.
+    ticket: Option<Ticket>,
+}
+
+#[derive(Serialize)]
+struct HoldingRow {
+    symbol: Symbol,
+    name: String,
+    spark: Option<Spark>,
+    quantity: String,
+    /// What of it open orders leave to sell, where that is less.
+    sellable: String,
+    average: String,
+    last: String,
+    today: Option<Delta>,
+    value: String,
+    weight: String,
+    bar: String,
+    gain: Delta,
+    gain_percent: Option<Delta>,
+}
+
+#[derive(Serialize)]
+struct Suggestion {
+    symbol: Symbol,
+    name: String,
+    text: String,
+    href: String,
+}
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
+    let Asked { range, ticket: fields } = asked.into_inner();
+    let range = HistoryRange::parse(&range).unwrap_or(HistoryRange::All);
+    let refused = shell.refused_form(TICKET);
+    let view = page_view(&state.services, signed.account.id, *id, range, &fields, refused.as_ref()).await?;
+    let title = view.portfolio.name.clone();
+    shell.show("portfolio.html", Nav::Portfolio, title, &view)
+}
+
+/// The page with what is wrong with its ticket, at the address of a preview that there cannot be.
+pub async fn show_refused_ticket(
+    shell: Shell,
+    services: &Services,
+    user: UserId,
+    id: PortfolioId,
+    fields: &TicketFields,
+    problem: &Problem,
+) -> PageResult {
+    let refused = FormView::new(TICKET).refused(problem);
+    let view = page_view(services, user, id, HistoryRange::All, fields, Some(&refused)).await?;
+    let title = view.portfolio.name.clone();
+    shell.show("portfolio.html", Nav::Portfolio, title, &view)
+}
+
+async fn page_view(
+    services: &Services,
+    user: UserId,
+    id: PortfolioId,
+    range: HistoryRange,
+    fields: &TicketFields,
+    refused: Option<&FormView>,
+) -> Result<PortfolioView, services::Error> {
+    let ValuedPortfolio { portfolio, valuation, valued_at } = services.valuation(user, id).await?;
+    let flows = services.external_flows(user, id).await?;
+    let of = |open| Filter { open: Some(open), ..Filter::default() };
+    let open = services.orders(user, id, of(true), None, MOST_OPEN).await?;
+    let closed = services.orders(user, id, of(false), None, MOST_CLOSED).await?.items;
+    let last = last_prices(services, &valuation, &open.items).await;
+    let chart = value_chart(services, user, &portfolio, range).await?;
+    let gain = total_gain(&valuation);
+    let sparks = month_sparks(services, valuation.holdings.iter().map(|row| &row.listing.symbol)).await;
+
+    let mut weights: Vec<f64> =
+        valuation.holdings.iter().map(|holding| valuation.weight(&holding.market_value)).collect();
+    let (cash, receivable) = (weights.len(), weights.len() + 1);
+    weights.push(valuation.weight(&valuation.cash_balance));
+    weights.push(valuation.weight(&valuation.dividends_receivable));
+    let tenths = tenths_of_percent(&weights);
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    let bar = |weight: f64| chart::percent(if largest > 0.0 { weight / largest * 100.0 } else { 0.0 });
+    let cost: Money = valuation.holdings.iter().map(|holding| &holding.position.cost_basis).sum();
+    let holdings: Vec<HoldingRow> = valuation
+        .holdings
+        .iter()
+        .zip(tenths.iter().zip(&weights))
+        .map(|(holding, (tenths, weight))| {
+            holding_row(holding, *tenths, bar(*weight), sparks.get(&holding.listing.symbol).cloned())
+        })
+        .collect();
+    let stale: Vec<&str> = valuation
+        .holdings
+        .iter()
+        .filter(|holding| holding.quote.stale)
+        .map(|holding| holding.listing.symbol.as_str())
+        .collect();
+    let newest = valuation.holdings.iter().map(|holding| holding.quote.as_of).max();
+    let active = portfolio.archived_at.is_none();
+    let suggestions = match active && valuation.holdings.is_empty() {
+        true => suggestions(services, id).await,
+        false => Vec::new(),
+    };
+    let ticket = match active {
+        true => Some(ticket(services, user, id, &valuation, fields, refused).await),
+        false => None,
+    };
+    let reserved = valuation.cash_balance.clone() - &valuation.buying_power;
+    Ok(PortfolioView {
+        total: format::figure(&valuation.total_value),
+        total_value: format::money(&valuation.total_value),
+        today: format::gain(&valuation.day_change),
+        today_percent: valuation.day_change_ratio().map(format::percent_gain),
+        gain: format::gain(&gain),
+        gain_percent: ratio(&gain, &deposits(&flows)).map(format::percent_gain),
+        deposits: deposits(&flows).to_string(),
+        cash: format::money(&valuation.cash_balance),
+        cash_weight: format::weight(tenths[cash]),
+        cash_bar: bar(weights[cash]),
+        buying_power: format::money(&valuation.buying_power),
+        reserved: some_money(&reserved),
+        unrealized: format::gain(&valuation.unrealized_pnl),
+        unrealized_percent: ratio(&valuation.unrealized_pnl, &cost).map(format::percent_gain),
+        realized: format::gain(&valuation.realized_pnl),
+        dividends: some_money(&valuation.dividends),
+        receivable: some_money(&valuation.dividends_receivable),
+        receivable_weight: format::weight(tenths[receivable]),
+        receivable_bar: bar(weights[receivable]),
+        ranges: range_choices(Some(range), |name| format!("/portfolios/{id}?range={name}")),
+        covered: coverage::note_on_portfolio(
+            range,
+            exchange_date(portfolio.created_at),
+            exchange_date(services.now()),
+        ),
+        chart,
+        positions: format::plural(holdings.len(), "position", "positions"),
+        as_of: format::second_seen_at(newest.unwrap_or(valued_at), valued_at),
+        stale: stale.join(", "),
+        sparks: !sparks.is_empty(),
+        holdings,
+        open_summary: summary(&open.items, &reserved),
+        open_orders: open_rows(&open.items, &last, valued_at),
+        more_open: open.next.is_some(),
+        // Exits stand in the list of their own time.
+        closed_orders: order_rows(&closed, |_| false),
+        suggestions,
+        ticket,
+        version: portfolio.version,
+        portfolio: Named::from(&portfolio),
+    })
+}
+
+/// Empty for nothing.
+fn some_money(amount: &Money) -> String {
+    if amount.is_zero() { String::new() } else { format::money(amount) }
+}
+
+/// The last prices of what open orders are for: what is held has one, others are asked for where that costs nothing.
+async fn last_prices(
+    services: &Services,
+    valuation: &Valuation,
+    open: &[OrderWithFills],
+) -> HashMap<Symbol, Price> {
+    let held = valuation.holdings.iter();
+    let mut last: HashMap<Symbol, Price> =
+        held.map(|holding| (holding.listing.symbol.clone(), holding.quote.price.clone())).collect();
+    if services.freshness() == Freshness::Simulated {
+        for OrderWithFills { order, .. } in open {
+            if let Entry::Vacant(vacant) = last.entry(order.symbol.clone())
+                && let Ok(quote) = services.quote(&order.symbol).await
+            {
+                vacant.insert(quote.price);
+            }
+        }
+    }
+    last
+}
+
+fn holding_row(holding: &Holding, tenths: i64, bar: String, spark: Option<Spark>) -> HoldingRow {
+    HoldingRow {
+        symbol: holding.listing.symbol.clone(),
+        name: holding.listing.company_name.clone(),
+        spark,
+        quantity: format::quantity(&holding.position.quantity),
+        sellable: match holding.position.quantity.checked_sub(&holding.reserved) {
+            Some(left) if !holding.reserved.is_zero() => format::quantity(&left),
+            _ => String::new(),
+        },
+        average: holding.average_buy_price().as_ref().map_or_else(String::new, format::average),
+        last: format::price(&holding.quote.price),
+        today: holding.day_change.as_ref().map(format::gain),
+        value: format::money(&holding.market_value),
+        weight: format::weight(tenths),
+        bar,
+        gain: format::gain(&holding.unrealized_pnl),
+        gain_percent: holding.unrealized_ratio().map(format::percent_gain),
+    }
+}
+
+/// More deposits than this on one chart are drawn without their amounts.
+const MOST_FLOW_LABELS: usize = 3;
+
+async fn value_chart(
+    services: &Services,
+    user: UserId,
+    portfolio: &PortfolioSummary,
+    range: HistoryRange,
+) -> Result<Option<Chart>, services::Error> {
+    let measured = services.performance(user, portfolio.id, Window::Range(range)).await?;
+    let points: Vec<_> =
+        measured.points.iter().map(|point| (point.close.date, point.close.total_value.to_f64())).collect();
+    let flows: Vec<_> =
+        measured.points.iter().skip(1).filter(|point| !point.close.net_flow.is_zero()).collect();
+    let named = flows.len() <= MOST_FLOW_LABELS;
+    let flows = flows
+        .into_iter()
+        .map(|point| {
+            let flow = &point.close.net_flow;
+            let kind = if flow.is_negative() { "withdrawal" } else { "deposit" };
+            let label = if named { format!("{kind} {}", format::money(&flow.abs())) } else { String::new() };
+            (point.close.date, label)
+        })
+        .collect();
+    let (Some(first), Some(last)) = (measured.points.first(), measured.points.last()) else {
+        return Ok(None);
+    };
+    Ok(chart::line(Line {
+        id: "equity",
+        title: format!("Value of {}", portfolio.name),
+        desc: format!(
+            "From {} on {} to {} on {}.",
+            format::money(&first.close.total_value),
+            format::date(first.close.date),
+            format::money(&last.close.total_value),
+            format::date(last.close.date)
+        ),
+        points: &points,
+        flows,
+        ..Line::default()
+    }))
+}
+
+/// Places to begin with an empty portfolio, at the market's prices.
+async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
+    let mut suggestions = Vec::new();
+    if services.freshness() != Freshness::Simulated {
+        return suggestions;
+    }
+    for (symbol, quantity) in [("VTI", "10"), ("AAPL", "5"), ("KO", "20")] {
+        let (Ok(symbol), Ok(shares)) = (symbol.parse::<Symbol>(), quantity.parse::<Quantity>()) else {
+            continue;
+        };
+        // One that this market does not have is left out.
+        let (Ok(stock), Ok(quote)) = (services.stock(&symbol).await, services.quote(&symbol).await) else {
+            continue;
+        };
+        let (price, _) = quote.touch(Side::Buy);
+        suggestions.push(Suggestion {
+            name: stock.listing.company_name.clone(),
+            text: format!("{quantity} shares cost {}", format::money(&price.times(&shares))),
+            href: format!(
+                "/portfolios/{id}{}#ticket",
+                query(&[("symbol", symbol.as_str()), ("quantity", quantity)])
+            ),
+            symbol,
+        });
+    }
+    suggestions
+}

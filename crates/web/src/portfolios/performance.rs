@@ -1,0 +1,296 @@
+//! How a portfolio did: growth, drawdown, gain and time-weighted return over a window of days.
+
+use std::collections::HashMap;
+
+use actix_web::web::{Data, Path, Query};
+use chrono::NaiveDate;
+use domain::HistoryRange;
+use domain::performance::{Drawdown, Performance};
+use domain::{Money, PortfolioId, Snapshot};
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use services::books::performance::Window;
+
+use super::pages::Named;
+use crate::AppState;
+use crate::http::extract::Signed;
+use crate::http::problem::Problem;
+use crate::shell::chart;
+use crate::shell::chart::{Chart, Line};
+use crate::shell::form::{FormView, refusal};
+use crate::shell::format;
+use crate::shell::format::Delta;
+use crate::shell::render::{Choice, Nav, PageResult, Shell, range_choices};
+
+/// Days in the table.
+const MOST_DAYS: usize = 30;
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    range: String,
+    #[serde(default)]
+    from: String,
+    #[serde(default)]
+    to: String,
+}
+
+#[derive(Serialize)]
+struct View {
+    portfolio: Named,
+    period: String,
+    ranges: Vec<Choice>,
+    form: FormView,
+    measured: bool,
+    twr: Option<Delta>,
+    gain: Option<Delta>,
+    gain_note: String,
+    max_drawdown: Option<Delta>,
+    drawdown_note: String,
+    growth: Option<Chart>,
+    growth_end: String,
+    drawdown: Option<Chart>,
+    drawdown_caption: String,
+    days: Vec<Day>,
+    /// How many there are, when not all are shown.
+    more_days: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Day {
+    date: String,
+    /// `now`, `provisional`.
+    note: &'static str,
+    value: String,
+    cash: String,
+    positions: String,
+    flow: String,
+    twr: Delta,
+}
+
+fn window(asked: &Asked) -> Result<(Window, Option<HistoryRange>), Problem> {
+    let mut wrong = Vec::new();
+    let mut day = |field: &'static str, text: &str| -> Option<NaiveDate> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        text.parse().map_err(|_| wrong.push(FieldError::new(field, "write a day like 2026-11-20"))).ok()
+    };
+    let (from, to) = (day("from", &asked.from), day("to", &asked.to));
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    if from.is_some() || to.is_some() {
+        return Ok((Window::Dates { from, to }, None));
+    }
+    let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::All);
+    Ok((Window::Range(range), Some(range)))
+}
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let portfolio = services.portfolio(user, id).await?;
+    let mut form = FormView::new("dates").with("from", asked.from.trim()).with("to", asked.to.trim());
+    let mut refused = None;
+    let mut measured = None;
+    let mut current = None;
+    match window(&asked) {
+        Ok((window, range)) => {
+            current = range;
+            match services.performance(user, id, window).await {
+                Ok(performance) => measured = Some(performance),
+                Err(error) => refused = Some(refusal(error)?),
+            }
+        }
+        Err(problem) => refused = Some(problem),
+    }
+    let mut snapshots = HashMap::new();
+    if let Some((first, last)) = measured.as_ref().and_then(days_of) {
+        let rows = services.snapshots(user, id, Some(first), Some(last)).await?;
+        snapshots.extend(rows.into_iter().map(|row| (row.date, row)));
+    }
+    if let Some(problem) = &refused {
+        form = form.refused(problem);
+    }
+    let today = services.booking_session().date;
+    let ranges = range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}"));
+    let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
+    let now = (today, &portfolio.cash_balance);
+    let view = view(Named::from(&portfolio), ranges, form, &measured, &snapshots, now);
+    let title = format!("Performance of {}", view.portfolio.name);
+    match refused {
+        None => shell.show("performance.html", Nav::Performance, title, &view),
+        Some(problem) => shell.show_refused(&problem, "performance.html", Nav::Performance, title, &view),
+    }
+}
+
+fn days_of(measured: &Performance) -> Option<(NaiveDate, NaiveDate)> {
+    Some((measured.points.first()?.close.date, measured.points.last()?.close.date))
+}
+
+fn view(
+    portfolio: Named,
+    ranges: Vec<Choice>,
+    form: FormView,
+    measured: &Performance,
+    snapshots: &HashMap<NaiveDate, Snapshot>,
+    (today, cash_now): (NaiveDate, &Money),
+) -> View {
+    let twr: Vec<(NaiveDate, f64)> =
+        measured.points.iter().map(|point| (point.close.date, point.twr)).collect();
+    let growth: Vec<(NaiveDate, f64)> = twr.iter().map(|(date, twr)| (*date, 100.0 * (1.0 + twr))).collect();
+    let end = growth.last().map_or(100.0, |(_, value)| *value);
+    let end = format::count(format!("{end:.2}"));
+    let period = days_of(measured).map_or_else(String::new, |(first, last)| {
+        let days = usize::try_from((last - first).num_days()).unwrap_or(0) + 1;
+        match days {
+            1 => format::date(first),
+            _ => format!("{} to {}, {} days", format::date(first), format::date(last), format::count(days)),
+        }
+    });
+    let drawdown = measured.max_drawdown.as_ref();
+    let caption = drawdown.map_or_else(String::new, drawdown_caption);
+    let days: Vec<Day> = measured
+        .points
+        .iter()
+        .rev()
+        .take(MOST_DAYS)
+        .map(|point| {
+            let close = &point.close;
+            let stored = snapshots.get(&close.date).filter(|_| close.date != today);
+            Day {
+                date: format::date(close.date),
+                note: match stored {
+                    None => "now",
+                    Some(row) if row.provisional => "provisional",
+                    Some(_) => "",
+                },
+                value: format::money(&close.total_value),
+                cash: format::money(stored.map_or(cash_now, |row| &row.cash_balance)),
+                positions: match stored {
+                    Some(row) => format::money(&row.positions_value),
+                    None => format::money(&(close.total_value.clone() - cash_now)),
+                },
+                flow: if close.net_flow.is_zero() { String::new() } else { format::money(&close.net_flow) },
+                twr: format::percent_gain(point.twr),
+            }
+        })
+        .collect();
+    View {
+        measured: !measured.points.is_empty(),
+        period: period.clone(),
+        ranges,
+        form,
+        twr: measured.twr.map(format::percent_gain),
+        gain: (!measured.points.is_empty()).then(|| format::gain(&measured.gain)),
+        gain_note: gain_note(measured),
+        max_drawdown: drawdown.map(|drawdown| format::percent_gain(drawdown.depth)),
+        drawdown_note: drawdown.map_or_else(String::new, drawdown_note),
+        growth: chart::line(Line {
+            id: "growth-chart",
+            title: format!("Growth of 100 in {}", portfolio.name),
+            desc: format!("{} {end}, {period}.", portfolio.name),
+            points: &growth,
+            ..Line::default()
+        }),
+        growth_end: end,
+        drawdown: drawdown
+            .filter(|drawdown| drawdown.depth < 0.0)
+            .and_then(|_| chart::drawdown("drawdown-chart", caption.clone(), &twr)),
+        drawdown_caption: caption,
+        more_days: (measured.points.len() > days.len()).then(|| format::count(measured.points.len())),
+        days,
+        portfolio,
+    }
+}
+
+/// What the gain was made on.
+fn gain_note(measured: &Performance) -> String {
+    let flow = &measured.net_flow;
+    let start = (!measured.start_value.is_zero())
+        .then(|| format!("on {} at the start", format::money(&measured.start_value)));
+    let paid = match flow {
+        flow if flow.is_positive() => Some(format!("{} paid in", format::money(flow))),
+        flow if flow.is_negative() => Some(format!("{} taken out", format::money(&flow.abs()))),
+        _ => None,
+    };
+    match (start, paid) {
+        (Some(start), Some(paid)) => format!("{start}, {paid}"),
+        (Some(start), None) => start,
+        (None, Some(paid)) => format!("on {paid}"),
+        (None, None) => "on nothing paid in".to_owned(),
+    }
+}
+
+fn drawdown_note(drawdown: &Drawdown) -> String {
+    match drawdown.depth {
+        depth if depth < 0.0 => format!("below an earlier high, on {}", format::date(drawdown.trough_on)),
+        _ => "never below an earlier high".to_owned(),
+    }
+}
+
+fn drawdown_caption(drawdown: &Drawdown) -> String {
+    let mut text =
+        format!("Deepest {} on {}", format::percent(drawdown.depth), format::date(drawdown.trough_on));
+    match drawdown.peak_on {
+        Some(peak) => {
+            let days = usize::try_from((drawdown.trough_on - peak).num_days()).unwrap_or(0);
+            text.push_str(&format!(
+                ", {} after the high of {}",
+                format::plural(days, "day", "days"),
+                format::date(peak)
+            ));
+        }
+        None => text.push_str(", from the start of the window"),
+    }
+    match drawdown.recovered_on {
+        Some(day) => text.push_str(&format!("; back above it on {}.", format::date(day))),
+        None => text.push_str("; not back above it yet."),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(range: &str, from: &str, to: &str) -> Asked {
+        Asked { range: range.into(), from: from.into(), to: to.into() }
+    }
+
+    #[test]
+    fn dates_go_before_a_range() {
+        let day = NaiveDate::from_ymd_opt(2026, 1, 2);
+        let (window, current) = window(&asked("1y", " 2026-01-02 ", "")).unwrap();
+        assert_eq!((window, current), (Window::Dates { from: day, to: None }, None));
+        let (window, current) = super::window(&asked("3m", "", "")).unwrap();
+        assert_eq!(
+            (window, current),
+            (Window::Range(HistoryRange::ThreeMonths), Some(HistoryRange::ThreeMonths))
+        );
+        assert_eq!(super::window(&asked("", "yesterday", "x")).unwrap_err().fields().len(), 2);
+    }
+
+    #[test]
+    fn a_drawdown_is_told_with_its_dates() {
+        let day = |n| NaiveDate::from_ymd_opt(2026, 11, n).unwrap();
+        let mut drawdown =
+            Drawdown { depth: -0.088, peak_on: Some(day(2)), trough_on: day(5), recovered_on: None };
+        assert_eq!(
+            drawdown_caption(&drawdown),
+            "Deepest −8.80% on 5 Nov 2026, 3 days after the high of 2 Nov 2026; not back above it yet."
+        );
+        (drawdown.peak_on, drawdown.recovered_on) = (None, Some(day(9)));
+        assert_eq!(
+            drawdown_caption(&drawdown),
+            "Deepest −8.80% on 5 Nov 2026, from the start of the window; back above it on 9 Nov 2026."
+        );
+    }
+}

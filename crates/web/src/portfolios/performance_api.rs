@@ -1,0 +1,400 @@
+//! Snapshots and what they say about how a portfolio did.
+
+use std::collections::HashMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use chrono::{Datelike, NaiveDate};
+use domain::performance::{
+    Analysis, Day, DayReturn as MeasuredDay, Measure, Measures, Undefined, UndefinedReason, cumulative_twr,
+};
+use domain::{HistoryRange, Money, PortfolioId, Snapshot as Stored, Symbol};
+use serde::{Deserialize, Serialize};
+use services::books::performance::Window;
+use services::{Error, FieldError};
+use utoipa::{IntoParams, ToSchema};
+
+use super::explanation::Explanation;
+use crate::AppState;
+use crate::http::api::{Items, parse};
+use crate::http::extract::CurrentUser;
+use crate::http::input::Query;
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+use crate::portfolios::performance_words;
+
+/// The portfolio at the close of a session.
+#[derive(Serialize, ToSchema)]
+pub struct Snapshot {
+    date: NaiveDate,
+    total_value: Money,
+    cash_balance: Money,
+    positions_value: Money,
+    /// Dividends owed at the close and paid later.
+    dividends_receivable: Money,
+    /// Deposits less withdrawals since the previous session's close.
+    net_flow: Money,
+    /// Taken before the close or at older prices; a later run replaces it.
+    provisional: bool,
+}
+
+impl From<Stored> for Snapshot {
+    fn from(stored: Stored) -> Self {
+        Self {
+            date: stored.date,
+            total_value: stored.total_value,
+            cash_balance: stored.cash_balance,
+            positions_value: stored.positions_value,
+            dividends_receivable: stored.dividends_receivable,
+            net_flow: stored.net_flow,
+            provisional: stored.provisional,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Dates {
+    /// The first day wanted.
+    #[param(value_type = Option<NaiveDate>)]
+    from: Option<String>,
+    /// The last day wanted.
+    #[param(value_type = Option<NaiveDate>)]
+    to: Option<String>,
+}
+
+const DAY: &str = "write a day like 2026-11-20";
+
+/// List the daily snapshots of a portfolio, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/snapshots", tag = "performance", operation_id = "listSnapshots",
+    params(("id" = i64, Path), Dates),
+    responses((status = 200, description = "The snapshots", body = Items<Snapshot>)),
+)]
+pub async fn snapshots(
+    user: CurrentUser,
+    id: Path<i64>,
+    dates: Query<Dates>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (from, to) = (parse("from", dates.from.as_deref(), DAY)?, parse("to", dates.to.as_deref(), DAY)?);
+    let rows = state.services.snapshots(user.account.id, PortfolioId(*id), from, to).await?;
+    Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
+}
+
+struct Period {
+    /// `1W 1M 3M YTD 1Y 5Y ALL` (unless said otherwise ALL); not together with `from` and `to`.
+    period: Option<String>,
+    /// The first day.
+    from: Option<String>,
+    /// The last day.
+    to: Option<String>,
+}
+
+impl Period {
+    fn window(&self) -> Result<Window, Problem> {
+        let (from, to) = (parse("from", self.from.as_deref(), DAY)?, parse("to", self.to.as_deref(), DAY)?);
+        let refused = |message: &str| Problem::invalid(vec![FieldError::new("period", message)]);
+        match &self.period {
+            Some(_) if from.is_some() || to.is_some() => {
+                Err(refused("send period, or from and to, not both"))
+            }
+            Some(name) => HistoryRange::parse(name)
+                .map(Window::Range)
+                .ok_or_else(|| refused("must be 1W, 1M, 3M, YTD, 1Y, 5Y or ALL")),
+            None if from.is_none() && to.is_none() => Ok(Window::default()),
+            None => Ok(Window::Dates { from, to }),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PerformanceQuery {
+    /// `ALL` unless said otherwise; not together with `from` and `to`.
+    #[param(value_type = Option<enums::HistoryRange>)]
+    period: Option<String>,
+    /// The first day.
+    #[param(value_type = Option<NaiveDate>)]
+    from: Option<String>,
+    /// The last day.
+    #[param(value_type = Option<NaiveDate>)]
+    to: Option<String>,
+    /// The symbol of a stock or fund to compare with, such as `SPY`. Without it, `benchmark` and `what_if` are null.
+    #[param(value_type = Option<Symbol>)]
+    benchmark: Option<String>,
+    /// The name of a measure whose computation is returned as `explanation`, such as `twr` or `sharpe`.
+    explain: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PerformancePoint {
+    date: NaiveDate,
+    total_value: Money,
+    net_flow: Money,
+    /// Time-weighted return since the start of the window: a ratio.
+    twr: f64,
+    /// Total return of the benchmark since the start of the window: a ratio. Null without a benchmark or before its prices
+    /// begin.
+    benchmark: Option<f64>,
+}
+
+/// The return of a day, a ratio.
+#[derive(Serialize, ToSchema)]
+pub struct DayReturn {
+    date: NaiveDate,
+    #[serde(rename = "return")]
+    daily_return: f64,
+}
+
+/// The time-weighted return of a calendar month, a ratio.
+#[derive(Serialize, ToSchema)]
+pub struct MonthReturn {
+    /// `2026-11`
+    month: String,
+    #[serde(rename = "return")]
+    monthly_return: f64,
+}
+
+/// The time-weighted return of a calendar year, a ratio.
+#[derive(Serialize, ToSchema)]
+pub struct YearReturn {
+    year: i32,
+    #[serde(rename = "return")]
+    yearly_return: f64,
+}
+
+/// The portfolio compared with a benchmark whose dividends are reinvested.
+#[derive(Serialize, ToSchema)]
+pub struct BenchmarkComparison {
+    symbol: Symbol,
+    /// Total return of the benchmark over the window, a ratio.
+    twr: Option<f64>,
+    /// `twr` of the portfolio less that of the benchmark.
+    excess_return: Option<f64>,
+    /// How much the portfolio moved with the benchmark: 1 is as much.
+    beta: Option<f64>,
+    /// Return per year that beta does not explain, a ratio.
+    alpha: Option<f64>,
+    /// Standard deviation of the daily differences, annualized, a ratio.
+    tracking_error: Option<f64>,
+    /// From −1 to 1.
+    correlation: Option<f64>,
+    /// Average daily difference, annualized, divided by the tracking error.
+    information_ratio: Option<f64>,
+}
+
+/// The same deposits and withdrawals put into the benchmark at the closes of their days.
+#[derive(Serialize, ToSchema)]
+pub struct WhatIf {
+    symbol: Symbol,
+    end_value: Money,
+    /// The portfolio's value less `end_value`: positive when the portfolio did better.
+    difference: Money,
+}
+
+/// A measure that has no value in this window.
+#[derive(Serialize, ToSchema)]
+pub struct UndefinedMeasure {
+    measure: &'static str,
+    /// Such as `too_few_returns` or `shorter_than_a_year`.
+    reason: &'static str,
+    /// A sentence for people, with the numbers.
+    message: String,
+}
+
+/// Ratios are fractions: 0.05 is 5 %. A measure that is null is listed in `undefined` with the reason.
+#[derive(Serialize, ToSchema)]
+pub struct Performance {
+    /// One point per session; the last is this moment when the window reaches today.
+    series: Vec<PerformancePoint>,
+    /// Value at the last close before the window; 0.00 when the portfolio is younger.
+    start_value: Money,
+    end_value: Money,
+    /// Deposits less withdrawals within the window.
+    net_flow: Money,
+    /// `end_value` − `start_value` − `net_flow`.
+    gain: Money,
+    /// Time-weighted return of the window.
+    twr: Option<f64>,
+    /// Time-weighted return per year of 365 days; null for less than a year.
+    annualized_return: Option<f64>,
+    /// Money-weighted return of the window.
+    mwr: Option<f64>,
+    /// Money-weighted return per year; null for less than a year.
+    xirr: Option<f64>,
+    /// Standard deviation of daily returns, annualized.
+    volatility: Option<f64>,
+    /// Deviation of the daily returns below the risk-free rate, annualized.
+    downside_deviation: Option<f64>,
+    /// Return above the risk-free rate per volatility.
+    sharpe: Option<f64>,
+    /// Return above the risk-free rate per downside deviation.
+    sortino: Option<f64>,
+    /// Annualized return divided by the maximum drawdown.
+    calmar: Option<f64>,
+    /// The deepest fall below the last high: negative or zero.
+    max_drawdown: Option<f64>,
+    /// The day of the high it fell from; null when that was before the first point.
+    max_drawdown_peak_on: Option<NaiveDate>,
+    max_drawdown_trough_on: Option<NaiveDate>,
+    /// Null while the high is not reached again.
+    max_drawdown_recovered_on: Option<NaiveDate>,
+    /// Calendar days of the longest time below an earlier high.
+    longest_under_water_days: Option<i64>,
+    best_day: Option<DayReturn>,
+    worst_day: Option<DayReturn>,
+    /// The share of days with a return above zero.
+    positive_days: Option<f64>,
+    /// Calendar months in New York, oldest first. The first and the last may be incomplete.
+    monthly_returns: Vec<MonthReturn>,
+    /// Calendar years in New York, oldest first. The first and the last may be incomplete.
+    yearly_returns: Vec<YearReturn>,
+    benchmark: Option<BenchmarkComparison>,
+    what_if: Option<WhatIf>,
+    /// Sessions per year by which daily figures are annualized: 252, or 365 for a market without closing hours.
+    periods_per_year: u32,
+    /// Risk-free return per year.
+    risk_free: f64,
+    undefined: Vec<UndefinedMeasure>,
+    /// Null unless `explain` was sent.
+    explanation: Option<Explanation>,
+}
+
+/// Measures that need the positions and transactions of the window, which this answer does not have.
+fn needs_books(measure: Measure) -> bool {
+    matches!(
+        measure,
+        Measure::Contributions
+            | Measure::RealizedPnl
+            | Measure::UnrealizedPnl
+            | Measure::Dividends
+            | Measure::Commissions
+            | Measure::Turnover
+    )
+}
+
+impl Performance {
+    fn new(analysis: &Analysis, explain: Option<Measure>) -> Self {
+        let measures = analysis.measures();
+        let Measures { max_drawdown: drawdown, what_if, benchmark: compared, .. } = measures;
+        let day = |day: MeasuredDay| DayReturn { date: day.date, daily_return: day.daily_return };
+        let undefined = |undefined: Undefined| UndefinedMeasure {
+            measure: undefined.measure.as_str(),
+            reason: undefined.reason.code(),
+            message: performance_words::undefined(&undefined.reason),
+        };
+        // Without a benchmark its measures are no part of the answer.
+        let is_in_answer = |undefined: &Undefined| {
+            !needs_books(undefined.measure) && undefined.reason != UndefinedReason::NoBenchmark
+        };
+        let symbol = compared.symbol.clone();
+        Self {
+            series: points(analysis),
+            start_value: measures.start_value,
+            end_value: measures.end_value,
+            net_flow: measures.net_flow,
+            gain: measures.gain,
+            twr: measures.twr,
+            annualized_return: measures.annualized_return,
+            mwr: measures.mwr,
+            xirr: measures.xirr,
+            volatility: measures.volatility,
+            downside_deviation: measures.downside_deviation,
+            sharpe: measures.sharpe,
+            sortino: measures.sortino,
+            calmar: measures.calmar,
+            max_drawdown: drawdown.as_ref().map(|drawdown| drawdown.depth),
+            max_drawdown_peak_on: drawdown.as_ref().and_then(|drawdown| drawdown.peak_on),
+            max_drawdown_trough_on: drawdown.as_ref().map(|drawdown| drawdown.trough_on),
+            max_drawdown_recovered_on: drawdown.and_then(|drawdown| drawdown.recovered_on),
+            longest_under_water_days: measures.longest_under_water.map(|longest| longest.days),
+            best_day: measures.best_day.map(day),
+            worst_day: measures.worst_day.map(day),
+            positive_days: measures.positive_days,
+            monthly_returns: measures
+                .monthly_returns
+                .iter()
+                .map(|of| MonthReturn {
+                    month: of.first.format("%Y-%m").to_string(),
+                    monthly_return: of.period_return,
+                })
+                .collect(),
+            yearly_returns: measures
+                .yearly_returns
+                .iter()
+                .map(|of| YearReturn { year: of.first.year(), yearly_return: of.period_return })
+                .collect(),
+            what_if: symbol.clone().zip(what_if).map(|(symbol, twin)| WhatIf {
+                symbol,
+                end_value: twin.end_value,
+                difference: twin.difference,
+            }),
+            benchmark: symbol.map(|symbol| BenchmarkComparison {
+                symbol,
+                twr: compared.twr,
+                excess_return: compared.excess_return,
+                beta: compared.beta,
+                alpha: compared.alpha,
+                tracking_error: compared.tracking_error,
+                correlation: compared.correlation,
+                information_ratio: compared.information_ratio,
+            }),
+            periods_per_year: analysis.settings.periods_per_year,
+            risk_free: analysis.settings.risk_free,
+            undefined: measures.undefined.into_iter().filter(is_in_answer).map(undefined).collect(),
+            explanation: explain.map(|measure| analysis.explain(measure).into()),
+        }
+    }
+}
+
+fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
+    let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
+    let returns: HashMap<NaiveDate, f64> = returns.and_then(Result::ok).into_iter().flatten().collect();
+    let days = analysis.series.days.iter().zip(cumulative_twr(&analysis.series));
+    let point = |(day, twr): (&Day, f64)| PerformancePoint {
+        date: day.date,
+        total_value: day.end_value.clone(),
+        net_flow: day.net_flow.clone(),
+        twr,
+        benchmark: returns.get(&day.date).copied(),
+    };
+    days.map(point).collect()
+}
+
+/// Get the performance of a portfolio over a window, compared with a benchmark.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/performance", tag = "performance", operation_id = "getPerformance",
+    params(("id" = i64, Path), PerformanceQuery),
+    responses((status = 200, description = "One point per session, and the measures of the window", body = Performance)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
+pub async fn show(
+    user: CurrentUser,
+    id: Path<i64>,
+    asked: Query<PerformanceQuery>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let PerformanceQuery { period, from, to, benchmark, explain } = asked.into_inner();
+    let window = Period { period, from, to }.window()?;
+    let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
+    let explain: Option<Measure> = parse("explain", explain.as_deref(), EXPLAINED)?;
+    if explain.is_some_and(needs_books) {
+        return Err(Problem::invalid(vec![FieldError::new("explain", EXPLAINED)]));
+    }
+    let analysis =
+        state.services.analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
+    let analysis = analysis.map_err(|error| match (error, benchmark) {
+        (Error::UnknownSymbol(symbol), Some(_)) => {
+            let message = format!("there is no stock or fund {symbol}");
+            Problem::invalid(vec![FieldError::new("benchmark", message)])
+        }
+        (error, _) => error.into(),
+    })?;
+    Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))
+}
+
+const EXPLAINED: &str = "send the name of a measure of this answer, such as twr, xirr, volatility or sharpe; of the benchmark \
+                         twr is benchmark_twr";

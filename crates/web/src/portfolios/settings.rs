@@ -1,0 +1,248 @@
+//! A portfolio's cash and name, beginning anew, deleting.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use domain::{Money, PortfolioId, UserId};
+use serde::{Deserialize, Serialize};
+use services::books::portfolios::{CashDirection, PortfolioSummary};
+use services::idempotency::Once;
+use services::{FieldError, Services};
+use uuid::Uuid;
+
+use super::pages::Named;
+use crate::AppState;
+use crate::http::extract::{Form, Signed};
+use crate::shell::form::{FormView, refusal, typed_number};
+use crate::shell::format;
+use crate::shell::render::{Nav, PageResult, Shell};
+
+#[derive(Serialize)]
+struct SettingsView {
+    portfolio: Named,
+    cash: String,
+    direction: &'static str,
+    cash_form: FormView,
+    reset_form: FormView,
+    name_form: FormView,
+    delete_form: FormView,
+    delete_hint: String,
+}
+
+impl SettingsView {
+    fn new(services: &Services, portfolio: &PortfolioSummary, shell: &Shell) -> Self {
+        let cash_form = shell.form(FormView::new("cash"));
+        let reset_form = FormView::new("reset").with("cash_balance", format::money(services.starting_cash()));
+        let name_form =
+            FormView::new("rename").with("name", &portfolio.name).with("description", &portfolio.description);
+        Self {
+            cash: format::money(&portfolio.cash_balance),
+            reset_form: with_new_key(shell.form(reset_form)),
+            direction: if cash_form.value("type") == WITHDRAWAL { WITHDRAWAL } else { "deposit" },
+            cash_form: with_new_key(cash_form),
+            name_form: shell.form(name_form),
+            delete_form: shell.form(FormView::new("remove")),
+            delete_hint: format!(
+                "Type {} to confirm. Orders, transactions and snapshots go with it, at once and for good.",
+                portfolio.name
+            ),
+            portfolio: portfolio.into(),
+        }
+    }
+}
+
+/// A form that is carried out once, however often it is sent: with a key of its own.
+pub fn with_new_key(form: FormView) -> FormView {
+    form.with("idempotency_key", Uuid::now_v7().to_string())
+}
+
+const WITHDRAWAL: &str = "withdrawal";
+const SETTINGS: &str = "portfolio-settings.html";
+
+/// The page again, at the section whose form was refused. Of somebody else's portfolio there is none.
+async fn refuse(
+    shell: &Shell,
+    (services, user, id): (&Services, UserId, PortfolioId),
+    section: &str,
+    form: FormView,
+) -> PageResult {
+    services.portfolio(user, id).await?;
+    shell.refuse(format!("/portfolios/{id}/settings#{section}"), form).await
+}
+
+pub async fn settings(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+) -> PageResult {
+    let portfolio = state.services.portfolio(signed.account.id, *id).await?;
+    let view = SettingsView::new(&state.services, &portfolio, &shell);
+    shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash and name", portfolio.name), &view)
+}
+
+#[derive(Deserialize)]
+pub struct NewName {
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+pub async fn rename(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(posted): Form<NewName>,
+) -> PageResult {
+    let (user, id) = (signed.account.id, *id);
+    let (name, description) = (Some(posted.name.clone()), Some(posted.description.clone()));
+    match state.services.update_portfolio(user, id, name, description).await {
+        Ok(portfolio) => {
+            Ok(shell.done(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)).await)
+        }
+        Err(error) => {
+            let problem = refusal(error)?;
+            let form = FormView::new("rename")
+                .with("name", posted.name)
+                .with("description", posted.description)
+                .refused(&problem);
+            refuse(&shell, (&state.services, user, id), "name", form).await
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct CashMovement {
+    r#type: String,
+    amount: String,
+    #[serde(default)]
+    idempotency_key: String,
+}
+
+pub async fn move_cash(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(posted): Form<CashMovement>,
+) -> PageResult {
+    let (user, id) = (signed.account.id, *id);
+    let direction = match posted.r#type.as_str() {
+        WITHDRAWAL => CashDirection::Withdrawal,
+        _ => CashDirection::Deposit,
+    };
+    let moved = match typed_number(&posted.amount).parse::<Money>() {
+        Ok(amount) => {
+            let key = posted.idempotency_key.parse().ok();
+            state.services.move_cash_once(user, id, direction, amount, key).await
+        }
+        Err(error) => Err(services::Error::Invalid(vec![FieldError::new("amount", error.to_string())])),
+    };
+    match moved {
+        Ok(moved) => {
+            let entry = moved.value;
+            let text = match direction {
+                _ if moved.replayed => {
+                    format!(
+                        "{} was moved already. It was not moved a second time.",
+                        format::money(&entry.amount.abs())
+                    )
+                }
+                CashDirection::Deposit => format!("{} is paid in.", format::money(&entry.amount)),
+                CashDirection::Withdrawal => format!("{} is taken out.", format::money(&entry.amount.abs())),
+            };
+            Ok(shell.done(format!("/portfolios/{id}"), text).await)
+        }
+        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
+        Err(error) => {
+            let lacking = match &error {
+                services::Error::InsufficientCash { available, .. } => {
+                    Some(format!("{} is there to take out", format::money(available)))
+                }
+                _ => None,
+            };
+            let problem = refusal(error)?;
+            let form = FormView::new("cash").with("amount", posted.amount).with("type", posted.r#type);
+            let form = match lacking {
+                Some(text) => form.refused_at("amount", text),
+                None => form.refused(&problem),
+            };
+            refuse(&shell, (&state.services, user, id), "cash", form).await
+        }
+    }
+}
+
+/// Of one that is archived there is no form to show again.
+async fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
+    shell.not_done(format!("/portfolios/{id}"), format::sentence(&error.to_string())).await
+}
+
+#[derive(Deserialize)]
+pub struct NewRun {
+    #[serde(default)]
+    cash_balance: String,
+    #[serde(default)]
+    idempotency_key: String,
+}
+
+/// Begins anew, and goes to the portfolio that takes the old one's place.
+pub async fn reset(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(posted): Form<NewRun>,
+) -> PageResult {
+    let (user, id) = (signed.account.id, *id);
+    let cash_balance = match typed_number(&posted.cash_balance) {
+        empty if empty.is_empty() => Ok(None),
+        text => text.parse::<Money>().map(Some),
+    };
+    let begun = match cash_balance {
+        Ok(cash_balance) => {
+            let key = posted.idempotency_key.parse().ok();
+            state.services.reset_portfolio_once(user, id, cash_balance, key).await
+        }
+        Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
+    };
+    match begun {
+        Ok(Once { value: new, .. }) => {
+            let text = format!(
+                "{} begins anew with {}. What there was is archived under All portfolios.",
+                new.name,
+                format::money(&new.cash_balance)
+            );
+            Ok(shell.done(format!("/portfolios/{}", new.id), text).await)
+        }
+        Err(error @ services::Error::Archived) => Ok(over(&shell, id, &error).await),
+        Err(error) => {
+            let problem = refusal(error)?;
+            let form = FormView::new("reset").with("cash_balance", posted.cash_balance).refused(&problem);
+            refuse(&shell, (&state.services, user, id), "reset", form).await
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Confirmation {
+    #[serde(default)]
+    confirm: String,
+}
+
+pub async fn delete(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(posted): Form<Confirmation>,
+) -> PageResult {
+    let (user, id) = (signed.account.id, *id);
+    let portfolio = state.services.portfolio(user, id).await?;
+    if posted.confirm.trim() != portfolio.name {
+        let wrong = FieldError::new("confirm", format!("write {} exactly as it stands here", portfolio.name));
+        let form = FormView::new("remove").with("confirm", posted.confirm).refused_fields(&[wrong]);
+        return refuse(&shell, (&state.services, user, id), "delete", form).await;
+    }
+    state.services.delete_portfolio(user, id).await?;
+    Ok(shell.done("/portfolios", format!("{} is deleted.", portfolio.name)).await)
+}

@@ -1,0 +1,148 @@
+//! The journal of a portfolio: filters in the address, pages, receipts, the CSV.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use domain::{PortfolioId, Symbol, TransactionType};
+use serde::Serialize;
+use services::books::transactions::{Filter, NamedEntry};
+
+use super::pages::Named;
+use crate::AppState;
+use crate::http::extract::Signed;
+use crate::http::problem::PageError;
+use crate::portfolios::transactions_api::{Wanted, cursor_text, export};
+use crate::shell::form::FormView;
+use crate::shell::format;
+use crate::shell::format::{Delta, Moment};
+use crate::shell::render::{Nav, PageResult, Paging, Shell, query};
+use crate::stocks::corporate_actions::sentence;
+use crate::trading::pages::told::{fill_sentence, provenance};
+
+const PAGE: usize = 50;
+
+#[derive(Serialize)]
+struct View {
+    portfolio: Named,
+    form: FormView,
+    types: Vec<Kind>,
+    filtered: bool,
+    csv_href: String,
+    rows: Vec<Row>,
+    paging: Paging,
+}
+
+#[derive(Serialize)]
+struct Kind {
+    value: &'static str,
+    label: String,
+    current: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: i64,
+    at: Moment,
+    kind: String,
+    symbol: Option<Symbol>,
+    quantity: String,
+    price: String,
+    commission: String,
+    realized: Option<Delta>,
+    amount: String,
+    /// What a dividend or a split was.
+    action: Option<String>,
+    /// The sentence; empty for cash.
+    receipt: String,
+    provenance: String,
+    order_href: String,
+}
+
+fn row(portfolio: PortfolioId, NamedEntry { entry, symbol }: &NamedEntry) -> Row {
+    let text = symbol.as_ref().map_or("", Symbol::as_str);
+    let receipt = if entry.receipt.is_some() { fill_sentence(entry, text) } else { String::new() };
+    let action = sentence(entry);
+    Row {
+        id: entry.id.map_or(0, |id| id.0),
+        at: format::day_and_minute(entry.timestamp),
+        kind: format::label(entry.transaction_type.as_str()),
+        symbol: symbol.clone(),
+        action,
+        quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
+        price: entry.price.as_ref().map(format::price).unwrap_or_default(),
+        commission: if entry.receipt.is_some() { format::money(&entry.commission) } else { String::new() },
+        realized: entry.realized_pnl.as_ref().map(format::gain),
+        amount: format::money(&entry.amount),
+        receipt,
+        provenance: provenance(entry),
+        order_href: entry
+            .order_id
+            .map_or_else(String::new, |order| format!("/portfolios/{portfolio}/orders/{order}")),
+    }
+}
+
+pub async fn list(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let portfolio = services.portfolio(user, id).await?;
+    let text = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
+    let (symbol, kind) = (text(&wanted.symbol), text(&wanted.r#type));
+    let (from, to) = (text(&wanted.from), text(&wanted.to));
+    let mut form = FormView::new("filter").with("symbol", &symbol).with("from", &from).with("to", &to);
+    let read = wanted.filter().and_then(|filter| Ok((filter, wanted.page_cursor()?)));
+    let (filter, before, refused) = match read {
+        Ok((filter, before)) => (filter, before, None),
+        Err(problem) => {
+            form = form.refused(&problem);
+            (Filter::default(), None, Some(problem))
+        }
+    };
+    let page = match &refused {
+        None => services.transactions(user, id, filter, before, PAGE).await?,
+        Some(_) => services::Page { items: Vec::new(), next: None },
+    };
+    let filters = |cursor: &str| {
+        query(&[("symbol", &symbol), ("type", &kind), ("from", &from), ("to", &to), ("cursor", cursor)])
+    };
+    let base = format!("/portfolios/{id}/transactions");
+    let filtered = [&symbol, &kind, &from, &to].iter().any(|text| !text.is_empty());
+    let view = View {
+        types: TransactionType::ALL
+            .iter()
+            .map(|one| Kind {
+                value: one.as_str(),
+                label: format::label(one.as_str()),
+                current: one.as_str() == kind,
+            })
+            .collect(),
+        filtered,
+        csv_href: format!("{base}.csv{}", filters("")),
+        paging: Paging {
+            shown: page.items.len(),
+            older: page.next.map(|next| format!("{base}{}", filters(&cursor_text(next)))),
+            newest: before.map(|_| format!("{base}{}", filters(""))),
+        },
+        rows: page.items.iter().map(|entry| row(id, entry)).collect(),
+        form,
+        portfolio: Named::from(&portfolio),
+    };
+    let title = format!("Transactions of {}", view.portfolio.name);
+    match refused {
+        None => shell.show("transactions.html", Nav::Transactions, title, &view),
+        Some(problem) => shell.show_refused(&problem, "transactions.html", Nav::Transactions, title, &view),
+    }
+}
+
+pub async fn csv(
+    _: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, PageError> {
+    Ok(export(&state, signed.account.id, *id, &wanted).await?)
+}

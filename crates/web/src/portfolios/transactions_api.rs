@@ -1,0 +1,301 @@
+//! The journal, as JSON and as CSV.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use domain::calendar::EXCHANGE_ZONE;
+use domain::journal::BookedTerms;
+use domain::{
+    DecimalText, Money, OrderId, PerShare, PortfolioId, Price, Quantity, Side, Symbol, Timestamp,
+    TransactionId, TransactionType, UserId,
+};
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use services::books::transactions::{Cursor, Filter, NamedEntry};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::AppState;
+use crate::http::api::{Items, limit, parse};
+use crate::http::extract::CurrentUser;
+use crate::http::input::Query;
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+use crate::stocks::corporate_actions::sentence;
+use crate::trading::api::Receipt;
+
+/// A line of the journal.
+#[derive(Serialize, ToSchema)]
+pub struct Transaction {
+    id: i64,
+    #[schema(value_type = Option<String>, format = "uuid")]
+    order_id: Option<OrderId>,
+    symbol: Option<Symbol>,
+    #[schema(value_type = enums::TransactionType)]
+    transaction_type: TransactionType,
+    /// Of a trade.
+    #[schema(value_type = Option<enums::Side>)]
+    side: Option<&'static str>,
+    /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for, of a close-out those given.
+    quantity: Option<Quantity>,
+    price: Option<Price>,
+    commission: Money,
+    /// The signed effect on cash.
+    amount: Money,
+    realized_pnl: Option<Money>,
+    timestamp: Timestamp,
+    receipt: Option<Receipt>,
+    /// Of a split, `3:2`: three new shares for each two. Of an exchange new shares and shares given.
+    split_ratio: Option<String>,
+    /// Of a split; of an exchange the shares given.
+    quantity_before: Option<Quantity>,
+    /// Of a dividend, US dollars; of a close-out the cash for each share given.
+    #[schema(value_type = Option<DecimalText>)]
+    per_share: Option<PerShare>,
+    /// Of dividends, splits and close-outs: when they took effect.
+    effective_at: Option<Timestamp>,
+    /// Of dividends, splits and close-outs: in a sentence.
+    description: Option<String>,
+}
+
+impl From<NamedEntry> for Transaction {
+    fn from(NamedEntry { entry, symbol }: NamedEntry) -> Self {
+        let terms = entry.action.as_ref().map(|action| &action.terms);
+        let (split_ratio, quantity_before) = match terms {
+            Some(BookedTerms::Split { ratio, before }) => (Some(ratio.to_string()), Some(before.clone())),
+            Some(BookedTerms::ClosedOut { ratio, .. }) => (ratio.map(|ratio| ratio.to_string()), None),
+            Some(BookedTerms::Exchanged { ratio, given }) => (Some(ratio.to_string()), Some(given.clone())),
+            Some(BookedTerms::Dividend { .. }) | None => (None, None),
+        };
+        let per_share = match terms {
+            Some(BookedTerms::Dividend { per_share }) => Some(per_share.clone()),
+            Some(BookedTerms::ClosedOut { cash, .. }) => cash.clone(),
+            Some(BookedTerms::Split { .. } | BookedTerms::Exchanged { .. }) | None => None,
+        };
+        let is_trade = matches!(entry.transaction_type, TransactionType::Buy | TransactionType::Sell);
+        Self {
+            split_ratio,
+            quantity_before,
+            per_share,
+            effective_at: entry.action.as_ref().map(|action| action.effective_at),
+            description: sentence(&entry),
+            receipt: Receipt::of(&entry),
+            id: entry.id.map_or(0, |id| id.0),
+            order_id: entry.order_id,
+            symbol,
+            transaction_type: entry.transaction_type,
+            side: is_trade.then(|| entry.transaction_type.as_str()),
+            quantity: entry.quantity,
+            price: entry.price,
+            commission: entry.commission,
+            amount: entry.amount,
+            realized_pnl: entry.realized_pnl,
+            timestamp: entry.timestamp,
+        }
+    }
+}
+
+/// Which lines, of which page.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// Only this stock's.
+    #[param(value_type = Option<Symbol>)]
+    pub symbol: Option<String>,
+    /// Only this type.
+    #[param(value_type = Option<enums::TransactionType>)]
+    pub r#type: Option<String>,
+    /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
+    #[param(value_type = Option<enums::DayOrInstant>)]
+    pub from: Option<String>,
+    /// The last day or instant wanted.
+    #[param(value_type = Option<enums::DayOrInstant>)]
+    pub to: Option<String>,
+    /// How many items a page has.
+    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<String>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+const MOMENT: &str = "write a day like 2026-11-20 or an instant like 2026-11-20T15:00:00Z";
+
+/// Days that both databases know and can compare.
+fn is_ordinary(day: NaiveDate) -> bool {
+    (1..=9998).contains(&day.year())
+}
+
+/// An empty field of a form is none.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// The instant a day of New York begins, or the instant itself.
+fn moment(field: &'static str, text: Option<&str>, day_after: bool) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let refused = || Problem::invalid(vec![FieldError::new(field, MOMENT)]);
+    if let Ok(at) = text.parse::<DateTime<Utc>>() {
+        if !is_ordinary(at.date_naive()) {
+            return Err(refused());
+        }
+        let tick = if day_after { chrono::TimeDelta::microseconds(1) } else { chrono::TimeDelta::zero() };
+        return Ok(Some(Timestamp::new(at) + tick));
+    }
+    let day: Option<NaiveDate> = parse(field, Some(text), MOMENT)?;
+    if !day.is_some_and(is_ordinary) {
+        return Err(refused());
+    }
+    let day = if day_after { day.and_then(|day| day.succ_opt()) } else { day };
+    let start = day.and_then(|day| day.and_hms_opt(0, 0, 0)?.and_local_timezone(EXCHANGE_ZONE).earliest());
+    Ok(start.map(|at| at.with_timezone(&Utc).into()))
+}
+
+impl Wanted {
+    pub fn filter(&self) -> Result<Filter, Problem> {
+        Ok(Filter {
+            symbol: parse("symbol", given(self.symbol.as_ref()), "write a symbol like AAPL")?,
+            transaction_type: parse(
+                "type",
+                given(self.r#type.as_ref()),
+                "must be deposit, withdrawal, buy, sell, dividend, split, fee, reversal, close_out or exchange",
+            )?,
+            from: moment("from", given(self.from.as_ref()), false)?,
+            until: moment("to", given(self.to.as_ref()), true)?,
+        })
+    }
+
+    pub fn page_limit(&self) -> Result<usize, Problem> {
+        limit(self.limit.as_deref())
+    }
+
+    pub fn page_cursor(&self) -> Result<Option<Cursor>, Problem> {
+        let hint = "send `next_cursor` of the page before";
+        let Some(text) = given(self.cursor.as_ref()) else { return Ok(None) };
+        let (at, id) = text.split_once('-').unwrap_or((text, ""));
+        let at: Option<i64> = parse("cursor", Some(at), hint)?;
+        let id: Option<i64> = parse("cursor", Some(id), hint)?;
+        let at = at.and_then(DateTime::from_timestamp_micros).map(Timestamp::from);
+        let cursor = at.zip(id.map(TransactionId));
+        cursor.map(Some).ok_or_else(|| Problem::invalid(vec![FieldError::new("cursor", hint)]))
+    }
+}
+
+/// A cursor as text.
+pub fn cursor_text((at, id): Cursor) -> String {
+    format!("{}-{id}", at.utc().timestamp_micros())
+}
+
+/// List the transactions of a portfolio, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/transactions", tag = "portfolios", operation_id = "listTransactions",
+    params(("id" = i64, Path), Wanted),
+    responses((status = 200, description = "A page of transactions", body = Items<Transaction>)),
+)]
+pub async fn list(
+    user: CurrentUser,
+    id: Path<i64>,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (filter, before, limit) = (wanted.filter()?, wanted.page_cursor()?, wanted.page_limit()?);
+    let page = state.services.transactions(user.account.id, PortfolioId(*id), filter, before, limit).await?;
+    Ok(HttpResponse::Ok().json(Items {
+        next_cursor: page.next.map(cursor_text),
+        items: page.items.into_iter().map(Transaction::from).collect(),
+    }))
+}
+
+/// Export all transactions that match the filter as CSV, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/transactions.csv", tag = "portfolios", operation_id = "exportTransactions",
+    params(("id" = i64, Path), Wanted),
+    responses((status = 200, description = "The transactions as a table", content_type = "text/csv")),
+)]
+pub async fn csv(
+    user: CurrentUser,
+    id: Path<i64>,
+    wanted: Query<Wanted>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    export(&state, user.account.id, PortfolioId(*id), &wanted).await
+}
+
+const COLUMNS: [&str; 16] = [
+    "id",
+    "timestamp",
+    "transaction_type",
+    "symbol",
+    "quantity",
+    "price",
+    "commission",
+    "amount",
+    "realized_pnl",
+    "order_id",
+    "source",
+    "quoted_at",
+    "rule",
+    "quoted_price",
+    "slippage",
+    "description",
+];
+
+/// All pages of the journal in one file; also behind the page's own link.
+pub async fn export(
+    state: &AppState,
+    user: UserId,
+    id: PortfolioId,
+    wanted: &Wanted,
+) -> Result<HttpResponse, Problem> {
+    let filter = wanted.filter()?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| Problem::from(services::Error::Internal(Box::new(error)));
+    writer.write_record(COLUMNS).map_err(failed)?;
+    let mut before = None;
+    loop {
+        let page = state.services.transactions(user, id, filter.clone(), before, 1000).await?;
+        for line in &page.items {
+            writer.write_record(record(line)).map_err(failed)?;
+        }
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    let table = writer
+        .into_inner()
+        .map_err(|error| Problem::from(services::Error::Internal(error.to_string().into())))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"transactions-{id}.csv\"")))
+        .body(table))
+}
+
+fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 16] {
+    fn text(value: Option<&impl ToString>) -> String {
+        value.map(ToString::to_string).unwrap_or_default()
+    }
+    let receipt = entry.receipt.as_ref();
+    let slippage = receipt.zip(entry.price.as_ref()).map(|(receipt, price)| {
+        let sold = entry.transaction_type == TransactionType::Sell;
+        receipt.slippage(if sold { Side::Sell } else { Side::Buy }, price)
+    });
+    [
+        text(entry.id.as_ref()),
+        entry.timestamp.to_rfc3339(),
+        entry.transaction_type.to_string(),
+        text(symbol.as_ref()),
+        text(entry.quantity.as_ref()),
+        text(entry.price.as_ref()),
+        entry.commission.to_string(),
+        entry.amount.to_string(),
+        text(entry.realized_pnl.as_ref()),
+        text(entry.order_id.as_ref()),
+        text(receipt.map(|receipt| &receipt.source)),
+        text(receipt.map(|receipt| &receipt.quoted_at)),
+        receipt.map(|receipt| receipt.rule.as_str().to_owned()).unwrap_or_default(),
+        text(receipt.map(|receipt| &receipt.quoted_price)),
+        text(slippage.as_ref()),
+        sentence(entry).unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,10 @@
+//! The frame of all pages: templates, forms, formats, charts and flash messages.
+
+pub(crate) mod assets;
+pub(crate) mod chart;
+pub(crate) mod flash;
+pub(crate) mod form;
+pub(crate) mod format;
+pub(crate) mod home;
+pub(crate) mod render;
+pub(crate) mod sparks;

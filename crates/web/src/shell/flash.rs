@@ -1,0 +1,194 @@
+//! Flash messages: what the answer to a form leaves for the page that the browser is redirected to.
+//!
+//! A form is answered with 303 and an address that carries a random id. The message is shown by the first page that is
+//! loaded with this id, by the same user in the same browser, and is removed with that. Each has its own id, so several
+//! tabs do not take each other's. It is stored encrypted with a key that is made from the id and the server's secret;
+//! the database has only a hash of the id.
+
+use actix_web::cookie::{Cookie, CookieJar, Key};
+use actix_web::http::Method;
+use actix_web::{HttpMessage, HttpRequest};
+use domain::UserId;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use services::Services;
+use sha2::{Digest, Sha512};
+
+use crate::WebConfig;
+use crate::http::csrf;
+use crate::http::headers::AskedHead;
+use crate::shell::form::FormView;
+
+/// The name of the parameter that carries the id.
+const PARAMETER: &str = "flash";
+
+/// Letters of a value of a refused form that are kept.
+const LONGEST_VALUE: usize = 4000;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flash {
+    pub notice: Option<Notice>,
+    /// A form that was refused: what was filled in, without passwords, and what is wrong with it.
+    pub form: Option<FormView>,
+    /// A new API token, to be shown once.
+    pub token: Option<NewToken>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    pub tone: Tone,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tone {
+    Good,
+    Bad,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    pub name: String,
+    pub secret: String,
+}
+
+impl std::fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewToken").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Flash {
+    pub fn notice(tone: Tone, text: &str) -> Self {
+        Self { notice: Some(Notice { tone, text: text.to_owned() }), ..Self::default() }
+    }
+
+    /// Values are kept up to a length that no field that is accepted reaches.
+    pub fn form(mut form: FormView) -> Self {
+        for value in form.values.values_mut() {
+            if let Some((end, _)) = value.char_indices().nth(LONGEST_VALUE) {
+                value.truncate(end);
+            }
+        }
+        Self { form: Some(form), ..Self::default() }
+    }
+
+    pub fn token(name: String, secret: String) -> Self {
+        Self { token: Some(NewToken { name, secret }), ..Self::default() }
+    }
+
+    /// Keeps the message and returns the address with its id.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn leave(
+        &self,
+        services: &Services,
+        config: &WebConfig,
+        owner: &str,
+        location: &str,
+    ) -> services::Result<String> {
+        let id = format!("{:032x}", rand::random::<u128>());
+        let text = serde_json::to_string(self).map_err(|error| services::Error::Internal(error.into()))?;
+        services.leave_flash(&id, owner, seal(config, &id, text)).await?;
+        Ok(with_id(location, &id))
+    }
+
+    /// The message that the address of a page names. Nothing when it cannot be read: the page is there without it.
+    pub async fn take(request: &HttpRequest, services: &Services, config: &WebConfig, owner: &str) -> Self {
+        let Some(id) = named_by(request) else { return Self::default() };
+        match services.take_flash(&id, owner).await {
+            Ok(Some(sealed)) => {
+                let text = open(config, &id, sealed);
+                text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+            }
+            Ok(None) => Self::default(),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a flash message cannot be read");
+                Self::default()
+            }
+        }
+    }
+}
+
+/// Who may read the messages that are left now: this user, or a visitor without a login, in this browser.
+pub fn owner(request: &HttpRequest, user: Option<UserId>) -> String {
+    format!("{} {}", csrf::browser(request), user.map_or_else(String::new, |user| user.to_string()))
+}
+
+/// The id in the address of a page. HEAD reads no messages.
+fn named_by(request: &HttpRequest) -> Option<String> {
+    if *request.method() != Method::GET || request.extensions().get::<AskedHead>().is_some() {
+        return None;
+    }
+    let mut parameters = url::form_urlencoded::parse(request.query_string().as_bytes());
+    let id = parameters.find(|(name, _)| name == PARAMETER).map(|(_, id)| id.into_owned())?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// The address with the id as a further parameter, in front of the fragment.
+fn with_id(location: &str, id: &str) -> String {
+    let (page, fragment) = match location.split_once('#') {
+        Some((page, fragment)) => (page, format!("#{fragment}")),
+        None => (location, String::new()),
+    };
+    let joint = if page.contains('?') { '&' } else { '?' };
+    format!("{page}{joint}{PARAMETER}={id}{fragment}")
+}
+
+/// The library's encryption of private cookies: AES-256-GCM with the cookie's name authenticated.
+fn key(config: &WebConfig, id: &str) -> Key {
+    let mut digest = Sha512::new();
+    digest.update(b"flash ");
+    digest.update(config.secret_key.expose_secret().as_bytes());
+    digest.update(id.as_bytes());
+    Key::derive_from(&digest.finalize())
+}
+
+fn seal(config: &WebConfig, id: &str, text: String) -> String {
+    let mut jar = CookieJar::new();
+    jar.private_mut(&key(config, id)).add(Cookie::new(PARAMETER, text));
+    jar.get(PARAMETER).map(|cookie| cookie.value().to_owned()).unwrap_or_default()
+}
+
+fn open(config: &WebConfig, id: &str, sealed: String) -> Option<String> {
+    let mut jar = CookieJar::new();
+    jar.add_original(Cookie::new(PARAMETER, sealed));
+    jar.private(&key(config, id)).get(PARAMETER).map(|cookie| cookie.value().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(secret: &str) -> WebConfig {
+        WebConfig {
+            public_url: "http://127.0.0.1".parse().unwrap(),
+            secret_key: secret.repeat(64).into(),
+            cors_allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rate_limits: false,
+            metrics_token: None,
+            dropped_log_lines: Default::default(),
+            connections: crate::ConnectionLimits::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_only_with_the_id_and_the_secret() {
+        let sealed = seal(&config("a"), "1", "a secret".to_owned());
+        assert!(!sealed.contains("secret"));
+        assert_eq!(open(&config("a"), "1", sealed.clone()).as_deref(), Some("a secret"));
+        assert_eq!(open(&config("a"), "2", sealed.clone()), None);
+        assert_eq!(open(&config("b"), "1", sealed.clone()), None);
+        assert_eq!(open(&config("a"), "1", sealed.replace(|c: char| c.is_ascii_digit(), "x")), None);
+    }
+
+    #[test]
+    fn the_id_stands_before_the_fragment() {
+        assert_eq!(with_id("/settings#tokens", "1"), "/settings?flash=1#tokens");
+        assert_eq!(with_id("/watchlist?list=2", "1"), "/watchlist?list=2&flash=1");
+        assert_eq!(with_id("/portfolios", "1"), "/portfolios?flash=1");
+    }
+}

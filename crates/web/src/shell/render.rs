@@ -1,0 +1,567 @@
+//! Pages out of templates: what every page shows around its own part, and the forms in it.
+
+use std::pin::Pin;
+
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::dev::Payload;
+use actix_web::http::header::HeaderValue;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use domain::{Calendar, Freshness, PortfolioId, Timestamp};
+use futures::FutureExt;
+use serde::Serialize;
+use services::Services;
+use services::accounts::register::Account;
+use services::books::portfolios::PortfolioSummary;
+use tera::{Context, Kwargs, State, Tera};
+
+use crate::http::csrf;
+use crate::http::extract::Visitor;
+use crate::http::problem::{PageError, Problem, Rendered};
+use crate::shell::assets;
+use crate::shell::assets::Templates;
+use crate::shell::flash;
+use crate::shell::flash::{Flash, NewToken, Notice, Tone};
+use crate::shell::form::FormView;
+use crate::shell::format;
+use crate::shell::format::Moment;
+use crate::{AppState, WebConfig};
+
+pub type PageResult = Result<HttpResponse, PageError>;
+
+/// All templates, parsed.
+pub struct Pages {
+    tera: Tera,
+}
+
+impl Pages {
+    /// # Panics
+    /// When a template is wrong: they are compiled in, and a test makes this.
+    pub fn new() -> Self {
+        let mut tera = Tera::default();
+        tera.autoescape_on([".html"]);
+        tera.register_function("asset", |arguments: Kwargs, _: &State| -> Result<String, tera::Error> {
+            Ok(assets::address(arguments.must_get::<&str>("path")?))
+        });
+        let sources: Vec<(String, String)> = Templates::iter()
+            .filter_map(|name| {
+                let file = Templates::get(&name)?;
+                Some((name.into_owned(), String::from_utf8_lossy(&file.data).into_owned()))
+            })
+            .collect();
+        if let Err(error) = tera.add_raw_templates(sources) {
+            panic!("Invariant: the templates are well-formed: {error}");
+        }
+        Self { tera }
+    }
+
+    fn render(&self, template: &str, page: &Page, view: &impl Serialize) -> Result<String, tera::Error> {
+        let mut context = Context::from_serialize(view)?;
+        context.insert("page", page);
+        context.insert("csrf", &page.csrf);
+        self.tera.render(template, &context)
+    }
+}
+
+/// Which entry of the navigation is the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nav {
+    Portfolio,
+    Performance,
+    Composition,
+    Transactions,
+    Watchlist,
+    Portfolios,
+    Settings,
+    Admin,
+    /// None of them.
+    Elsewhere,
+}
+
+/// What every page shows around its own part.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page {
+    title: String,
+    nav: Nav,
+    user: Option<User>,
+    portfolio: Option<NavPortfolio>,
+    /// Since when the portfolio that the page is about can only be looked at.
+    archived: Option<Moment>,
+    clock: MarketClock,
+    csrf: String,
+    /// What stands in the search field.
+    search: String,
+    flash: Option<Notice>,
+    theme: String,
+    gain: String,
+    source_line: String,
+    version: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct User {
+    name: String,
+    is_admin: bool,
+}
+
+/// The portfolio that the navigation leads into.
+#[derive(Debug, Clone, Serialize)]
+struct NavPortfolio {
+    id: PortfolioId,
+    name: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct MarketClock {
+    open: bool,
+    /// `Market open`, `New York closed`.
+    state: String,
+    /// `until 24:00`.
+    until: String,
+    now: Moment,
+    badge: Badge,
+}
+
+/// The state of a price in a word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Badge {
+    /// The class: `simulated`, `live`, `stale`, or empty.
+    pub tone: &'static str,
+    pub text: String,
+}
+
+impl Badge {
+    pub fn of(freshness: Freshness) -> Self {
+        let (tone, text) = match freshness {
+            Freshness::Simulated => ("simulated", "Simulated"),
+            Freshness::Realtime => ("live", "Live"),
+            Freshness::Delayed => ("", "Delayed"),
+            Freshness::EndOfDay => ("", "End of day"),
+        };
+        Self { tone, text: text.to_owned() }
+    }
+
+    pub fn of_quote(quote: &domain::Quote) -> Self {
+        if quote.stale { Self { tone: "stale", text: "Stale".to_owned() } } else { Self::of(quote.freshness) }
+    }
+}
+
+/// A price source in words: `Alpha Vantage` for `alpha_vantage`, `the built-in market` for `simulated/sim-v1`.
+pub fn source_name(source: &str) -> String {
+    match source.split('/').next().unwrap_or(source) {
+        "simulated" => "the built-in market".to_owned(),
+        "yahoo" => "Yahoo Finance".to_owned(),
+        other => other.split('_').map(format::capitalized).collect::<Vec<_>>().join(" "),
+    }
+}
+
+impl MarketClock {
+    /// The hours are those that trading keeps to.
+    fn at(services: &Services) -> Self {
+        let (now, calendar) = (services.now(), services.rules().calendar);
+        let place = match calendar {
+            Calendar::AroundTheClock => "Market",
+            Calendar::Xnys => "New York",
+        };
+        let session = calendar.session_at(now);
+        let until = match &session {
+            Some(session) => format!("until {}", format::closing_time(session.closes_at)),
+            None => {
+                let opening = calendar.next_open(now);
+                let today = domain::calendar::exchange_date(now);
+                let time = format::time_of_day(opening.opens_at);
+                match opening.date == today {
+                    true => format!("until {time}"),
+                    false => format!("until {}, {time}", format::weekday(opening.date, today)),
+                }
+            }
+        };
+        let mut shown = format::minute(now);
+        // Whoever moved the market's clock wants to see its day as well.
+        if services.is_clock_moved() {
+            shown.text = format!("{}, {}", format::day(now).text, shown.text);
+        }
+        Self {
+            open: session.is_some(),
+            state: format!("{place} {}", if session.is_some() { "open" } else { "closed" }),
+            until,
+            now: shown,
+            badge: Badge::of(services.freshness()),
+        }
+    }
+}
+
+const THEME: &str = "theme";
+const GAIN: &str = "gain";
+const LAST_PORTFOLIO: &str = "portfolio";
+pub const THEMES: [&str; 3] = ["auto", "light", "dark"];
+pub const GAINS: [&str; 3] = ["green", "red-up", "blue-orange"];
+
+/// Reads one of a few words out of a cookie.
+fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static str {
+    let cookie = request.cookie(name);
+    let wanted = cookie.as_ref().map_or("", Cookie::value);
+    words.iter().find(|word| **word == wanted).copied().unwrap_or(words[0])
+}
+
+impl Page {
+    fn new(request: &HttpRequest, state: &AppState, user: Option<&Account>) -> Self {
+        let source = state.services.price_source();
+        let source_line = match state.services.freshness() {
+            Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
+            Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(source.as_str())),
+            Freshness::Delayed => {
+                format!("Prices: {}, may be delayed. Money is not real.", source_name(source.as_str()))
+            }
+            Freshness::EndOfDay => {
+                format!("Prices: {}, end of day. Money is not real.", source_name(source.as_str()))
+            }
+        };
+        Self {
+            title: String::new(),
+            nav: Nav::Elsewhere,
+            user: user.map(|user| User { name: user.username.clone(), is_admin: user.is_admin }),
+            portfolio: None,
+            archived: None,
+            clock: MarketClock::at(&state.services),
+            csrf: csrf::token(request, &state.config),
+            search: String::new(),
+            flash: None,
+            theme: chosen(request, THEME, &THEMES).to_owned(),
+            gain: chosen(request, GAIN, &GAINS).to_owned(),
+            source_line,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// The frame of the page being asked for; every page handler takes one and shows its part in it.
+pub struct Shell {
+    state: Data<AppState>,
+    page: Page,
+    /// To be remembered as the one the navigation leads into.
+    entered: Option<PortfolioId>,
+    /// Who may read the flash messages that this request leaves.
+    owner: String,
+    /// A form of this page that was refused.
+    refused: Option<FormView>,
+    /// A new API token, which this page shows.
+    pub token: Option<NewToken>,
+}
+
+impl FromRequest for Shell {
+    type Error = PageError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, PageError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let visitor = Visitor::from_request(request, payload);
+        let request = request.clone();
+        async move {
+            let Visitor(user) = visitor.await?;
+            let state = request
+                .app_data::<Data<AppState>>()
+                .expect("Invariant: the state is part of every app")
+                .clone();
+            let mut page = Page::new(&request, &state, user.as_ref());
+            let owner = flash::owner(&request, user.as_ref().map(|user| user.id));
+            let Flash { notice, form: refused, token } =
+                Flash::take(&request, &state.services, &state.config, &owner).await;
+            page.flash = notice;
+            let mut entered = None;
+            if let Some(user) = user {
+                let shown = portfolio_of_path(&request);
+                let last = request.cookie(LAST_PORTFOLIO).and_then(|cookie| cookie.value().parse().ok());
+                let last = last.map(PortfolioId);
+                let found = current_portfolio(&state, &user, shown, last).await?;
+                let here = found.as_ref().filter(|found| Some(found.id) == shown);
+                page.archived = here.and_then(|found| found.archived_at).map(format::day);
+                entered = here.map(|found| found.id).filter(|_| page.archived.is_none() && shown != last);
+                page.portfolio = found.map(|found| NavPortfolio { id: found.id, name: found.name });
+            }
+            // For the page that tells of an error.
+            request.extensions_mut().insert(page.clone());
+            Ok(Self { state, page, entered, owner, refused, token })
+        }
+        .boxed_local()
+    }
+}
+
+/// The portfolio of an address like `/portfolios/7/performance`.
+fn portfolio_of_path(request: &HttpRequest) -> Option<PortfolioId> {
+    let id = request.path().strip_prefix("/portfolios/")?.split('/').next()?;
+    id.parse().ok().map(PortfolioId)
+}
+
+/// The one shown if it is the user's, the last one if it is still traded in, or the user's first.
+async fn current_portfolio(
+    state: &AppState,
+    user: &Account,
+    shown: Option<PortfolioId>,
+    last: Option<PortfolioId>,
+) -> Result<Option<PortfolioSummary>, services::Error> {
+    for id in [shown, last].into_iter().flatten() {
+        match state.services.portfolio(user.id, id).await {
+            Err(services::Error::NotFound(services::NotFound::Portfolio)) => {}
+            Ok(found) if found.archived_at.is_some() && Some(id) != shown => {}
+            found => return found.map(Some),
+        }
+    }
+    Ok(state.services.portfolios(user.id, false, None, 1).await?.items.pop())
+}
+
+impl Shell {
+    pub fn now(&self) -> Timestamp {
+        self.state.services.now()
+    }
+
+    pub fn config(&self) -> &WebConfig {
+        &self.state.config
+    }
+
+    /// Keeps what was searched for in the search field.
+    pub fn searching(mut self, text: &str) -> Self {
+        self.page.search = text.to_owned();
+        self
+    }
+
+    pub fn show(
+        self,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        self.answer(StatusCode::OK, template, nav, title, view)
+    }
+
+    /// The form as it was refused, when the address of this page says so, else as it is given.
+    pub fn form(&self, fresh: FormView) -> FormView {
+        self.refused_form(&fresh.id).unwrap_or(fresh)
+    }
+
+    /// The form with that id as it was refused, when the address of this page says so.
+    pub fn refused_form(&self, id: &str) -> Option<FormView> {
+        self.refused.as_ref().filter(|form| form.id == id).cloned()
+    }
+
+    /// After a post: look at that page, which says what was done.
+    pub async fn done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
+        self.tell(location.as_ref(), Tone::Good, text.as_ref()).await
+    }
+
+    /// As [`Shell::done`], for what could not be done and has no form to be marked.
+    pub async fn not_done(&self, location: impl AsRef<str>, text: impl AsRef<str>) -> HttpResponse {
+        self.tell(location.as_ref(), Tone::Bad, text.as_ref()).await
+    }
+
+    async fn tell(&self, location: &str, tone: Tone, text: &str) -> HttpResponse {
+        let left = self.leave(&Flash::notice(tone, text), location).await;
+        // What is done is done: the page is shown without the message then.
+        see_other(left.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a flash message cannot be kept");
+            location.to_owned()
+        }))
+    }
+
+    /// After a post that was refused: look at that page, which shows the form again, with what was filled in and what is
+    /// wrong with it.
+    pub async fn refuse(&self, location: impl AsRef<str>, form: FormView) -> PageResult {
+        Ok(see_other(self.leave(&Flash::form(form), location.as_ref()).await?))
+    }
+
+    /// After a post that made an API token: look at that page, which shows it once.
+    pub async fn show_token(&self, location: &str, name: String, secret: String) -> PageResult {
+        Ok(see_other(self.leave(&Flash::token(name, secret), location).await?))
+    }
+
+    async fn leave(&self, flash: &Flash, location: &str) -> services::Result<String> {
+        flash.leave(&self.state.services, &self.state.config, &self.owner, location).await
+    }
+
+    /// The page with a form in its address (a method of GET) that asks for something that cannot be.
+    pub fn show_refused(
+        self,
+        problem: &Problem,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        let mut response = self.answer(StatusCode::UNPROCESSABLE_ENTITY, template, nav, title, view)?;
+        problem.set_headers(&mut response);
+        Ok(response)
+    }
+
+    fn answer(
+        mut self,
+        status: StatusCode,
+        template: &str,
+        nav: Nav,
+        title: impl Into<String>,
+        view: &impl Serialize,
+    ) -> PageResult {
+        (self.page.nav, self.page.title) = (nav, title.into());
+        let html = self.state.pages.render(template, &self.page, view).map_err(|error| {
+            tracing::error!(template, error = &error as &dyn std::error::Error, "the template failed");
+            PageError(Problem::internal())
+        })?;
+        let mut response = html_response(status, html);
+        if let Some(id) = self.entered {
+            set_cookie(&mut response, lasting(&self.state.config, LAST_PORTFOLIO, id.to_string()));
+        }
+        Ok(response)
+    }
+}
+
+fn html_response(status: StatusCode, html: String) -> HttpResponse {
+    let mut response = HttpResponse::build(status).content_type("text/html; charset=utf-8").body(html);
+    response.extensions_mut().insert(Rendered);
+    response
+}
+
+fn set_cookie(response: &mut HttpResponse, cookie: Cookie<'static>) {
+    // Encoded, unlike by `add_cookie`: a value may hold what people typed.
+    if let Ok(value) = HeaderValue::from_str(&cookie.encoded().to_string()) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Choices that are no secret and are read from the cookie alone.
+fn lasting(config: &WebConfig, name: &'static str, value: String) -> Cookie<'static> {
+    Cookie::build(name, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(config.is_https())
+        .max_age(Duration::days(365))
+        .finish()
+}
+
+/// After a post: look at that page.
+pub fn see_other(location: impl Into<String>) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, location.into())).finish()
+}
+
+/// Keeps how the pages shall look.
+pub fn with_display(mut response: HttpResponse, config: &WebConfig, theme: &str, gain: &str) -> HttpResponse {
+    for (name, words, wanted) in [(THEME, &THEMES, theme), (GAIN, &GAINS, gain)] {
+        if let Some(word) = words.iter().find(|word| **word == wanted) {
+            set_cookie(&mut response, lasting(config, name, (*word).to_owned()));
+        }
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct ErrorView {
+    status: u16,
+    heading: String,
+    text: String,
+    /// A request that was refused may succeed later.
+    again: bool,
+}
+
+/// A page for an error, in the frame that the handler had made, or a plain one.
+pub fn error_page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    let state = request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app");
+    let page = request.extensions().get::<Page>().cloned();
+    let mut page = page.unwrap_or_else(|| Page::new(request, state, None));
+    let heading = match problem.status() {
+        StatusCode::NOT_FOUND => "There is nothing at this address".to_owned(),
+        StatusCode::INTERNAL_SERVER_ERROR => "Something went wrong on our side".to_owned(),
+        _ => problem.title().to_owned(),
+    };
+    let text = match problem.status() {
+        StatusCode::NOT_FOUND => {
+            "It may have moved, or it may belong to someone else; the answer is the same for both. Nothing you did \
+             was lost."
+                .to_owned()
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            "Nothing was changed halfway. What happened is in the log; trying again may help.".to_owned()
+        }
+        _ => problem.detail().to_owned(),
+    };
+    (page.title, page.flash) = (problem.title().to_owned(), None);
+    let view = ErrorView {
+        status: problem.status().as_u16(),
+        heading,
+        text,
+        again: problem.status().is_server_error(),
+    };
+    let html = state.pages.render("error.html", &page, &view).unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "the error page failed");
+        format!("<!doctype html><title>{0}</title><h1>{0}</h1>", problem.status())
+    });
+    let mut response = html_response(problem.status(), html);
+    problem.set_headers(&mut response);
+    response
+}
+
+/// A link out of several of which one is the current.
+#[derive(Debug, Clone, Serialize)]
+pub struct Choice {
+    pub label: String,
+    pub href: String,
+    pub current: bool,
+}
+
+/// The ranges of a chart as links; `href` makes an address from the name in lower case.
+pub fn range_choices(current: Option<domain::HistoryRange>, href: impl Fn(&str) -> String) -> Vec<Choice> {
+    domain::HistoryRange::ALL
+        .into_iter()
+        .map(|(range, name)| Choice {
+            label: if name == "ALL" { "All".to_owned() } else { name.to_owned() },
+            href: href(&name.to_ascii_lowercase()),
+            current: current == Some(range),
+        })
+        .collect()
+}
+
+/// Where a list goes on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Paging {
+    /// How many are shown.
+    pub shown: usize,
+    pub older: Option<String>,
+    /// Back to the first page, when this is a later one.
+    pub newest: Option<String>,
+}
+
+/// Writes a query string; empty values are left out.
+pub fn query(pairs: &[(&str, &str)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    match query.finish() {
+        empty if empty.is_empty() => empty,
+        query => format!("?{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_well_formed() {
+        Pages::new();
+    }
+
+    #[test]
+    fn sources_have_names() {
+        assert_eq!(source_name("simulated/sim-v1"), "the built-in market");
+        assert_eq!(source_name("alpha_vantage"), "Alpha Vantage");
+        assert_eq!(source_name("yahoo"), "Yahoo Finance");
+    }
+
+    #[test]
+    fn a_query_leaves_out_what_is_empty() {
+        assert_eq!(query(&[("symbol", "BRK.B"), ("type", "")]), "?symbol=BRK.B");
+        assert_eq!(query(&[("name", "")]), "");
+        assert_eq!(query(&[("q", "a&b c")]), "?q=a%26b+c");
+    }
+}

@@ -1,0 +1,35 @@
+//! The small charts beside the stocks of a list.
+
+use std::collections::HashMap;
+
+use domain::HistoryRange;
+use domain::{Freshness, Symbol};
+use services::Services;
+
+use crate::shell::chart;
+use crate::shell::chart::Spark;
+
+/// The last month of each symbol, where asking costs nothing: a real source's requests are for prices.
+pub async fn month_sparks<'a>(
+    services: &Services,
+    symbols: impl Iterator<Item = &'a Symbol>,
+) -> HashMap<Symbol, Spark> {
+    let mut sparks = HashMap::new();
+    if services.freshness() != Freshness::Simulated {
+        return sparks;
+    }
+    for symbol in symbols {
+        let Ok((bars, coverage)) = services.covered_history(None, symbol, HistoryRange::Month).await else {
+            continue;
+        };
+        // Of less than a month it would not be what it is called.
+        if !coverage.is_covered {
+            continue;
+        }
+        let closes: Vec<f64> = bars.iter().map(|bar| bar.close.to_f64()).collect();
+        if let Some(spark) = chart::spark("30 days", &closes) {
+            sparks.insert(symbol.clone(), spark);
+        }
+    }
+    sparks
+}

@@ -1,0 +1,7 @@
+//! Stocks: search, quotes, history and corporate actions.
+
+pub(crate) mod api;
+pub(crate) mod corporate_actions;
+pub(crate) mod coverage;
+pub(crate) mod pages;
+pub(crate) mod price_pace;

@@ -1,0 +1,588 @@
+//! Finding a stock, and the page of one.
+
+use actix_web::web::{Data, Path, Query};
+use chrono::NaiveDate;
+use domain::HistoryRange;
+use domain::calendar::exchange_date;
+use domain::corporate_action::CorporateAction;
+use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
+use serde::{Deserialize, Serialize};
+use services::books::portfolios::PortfolioSummary;
+use services::books::transactions::{Filter, NamedEntry};
+use services::books::valuation::ValuedPortfolio;
+use services::market::coverage::Coverage;
+use services::{Error, Services};
+
+use super::{coverage, price_pace};
+use crate::AppState;
+use crate::http::extract::Signed;
+use crate::http::problem::{PageError, Problem};
+use crate::shell::chart;
+use crate::shell::chart::{Chart, Deal, Line};
+use crate::shell::format;
+use crate::shell::format::{Delta, Figure, Moment};
+use crate::shell::render::{Badge, Choice, Nav, PageResult, Shell, range_choices, see_other, source_name};
+use crate::stocks::corporate_actions::{describe, price_factor, sentence};
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    search: String,
+}
+
+#[derive(Serialize)]
+struct FoundView {
+    query: String,
+    found: String,
+    unavailable: String,
+    priced: bool,
+    rows: Vec<FoundRow>,
+}
+
+#[derive(Serialize)]
+struct FoundRow {
+    symbol: Symbol,
+    name: String,
+    exchange: String,
+    sector: String,
+    price: String,
+    percent: Option<Delta>,
+}
+
+const MOST_FOUND: usize = 30;
+
+pub async fn search(shell: Shell, _: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+    let services = &state.services;
+    let text = asked.search.trim();
+    let (listings, unavailable) = match services.search_stocks(text, MOST_FOUND).await {
+        Ok(listings) => (listings, String::new()),
+        Err(error @ Error::SourceUnavailable { .. }) => (
+            Vec::new(),
+            format!(
+                "{} A symbol can still be opened as /stocks/SYMBOL.",
+                format::sentence(&error.to_string())
+            ),
+        ),
+        Err(error) => return Err(error.into()),
+    };
+    // A whole symbol was typed, or chosen from the suggestions.
+    if let (Some(first), Ok(symbol)) = (listings.first(), text.parse::<Symbol>())
+        && first.symbol == symbol
+    {
+        return Ok(see_other(format!("/stocks/{symbol}")));
+    }
+    // Prices only where asking for many costs nothing.
+    let priced = services.freshness() == Freshness::Simulated;
+    let mut rows = Vec::with_capacity(listings.len());
+    for listing in listings {
+        let quote = if priced { services.quote(&listing.symbol).await.ok() } else { None };
+        rows.push(FoundRow {
+            price: quote
+                .as_ref()
+                .map_or_else(|| format::UNKNOWN.to_owned(), |quote| format::price(&quote.price)),
+            percent: quote.and_then(|quote| quote.change_ratio()).map(format::percent_gain),
+            symbol: listing.symbol,
+            name: listing.company_name,
+            exchange: listing.exchange,
+            sector: listing.sector,
+        });
+    }
+    let view = FoundView {
+        query: text.to_owned(),
+        found: format::plural(rows.len(), "stock", "stocks"),
+        unavailable,
+        priced,
+        rows,
+    };
+    let title = if text.is_empty() { "Find a stock".to_owned() } else { format!("Stocks for {text}") };
+    shell.searching(text).show("stocks.html", Nav::Elsewhere, title, &view)
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct AskedRange {
+    #[serde(default)]
+    range: String,
+}
+
+#[derive(Serialize)]
+struct StockView {
+    symbol: Symbol,
+    name: String,
+    identity: String,
+    quote: Option<QuoteView>,
+    /// Why there is none.
+    no_price: String,
+    watching: Option<Choice>,
+    /// Lists it is not on.
+    lists: Vec<Option_>,
+    ranges: Vec<Choice>,
+    chart: Option<Chart>,
+    average: String,
+    positions: Vec<Held>,
+    others: Vec<Other>,
+    facts: Vec<Fact>,
+    year: Option<Extremes>,
+    /// Where prices begin, if that is later than the chart or a longer one should.
+    covered: String,
+    provenance: Vec<String>,
+    /// How often prices for open orders come, where that is seldom.
+    pace: String,
+    /// Announced ones first, then the newest.
+    actions: Vec<ActionRow>,
+    /// The history has a split in it.
+    adjusted: bool,
+    delisted: Option<String>,
+    why_delisted: String,
+    /// Why orders do not fill for the time being.
+    hold: Option<String>,
+    transactions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct QuoteView {
+    price: Figure,
+    change: Option<Delta>,
+    percent: Option<Delta>,
+    badge: Badge,
+    as_of: Moment,
+    /// Why there is no newer one.
+    why_stale: String,
+}
+
+/// An entry of a select.
+#[derive(Serialize)]
+struct Option_ {
+    value: String,
+    label: String,
+}
+
+#[derive(Serialize)]
+struct Held {
+    id: PortfolioId,
+    /// Of the portfolio's books, for the script.
+    version: i64,
+    portfolio: String,
+    quantity: String,
+    average: String,
+    cost: String,
+    value: String,
+    today: Option<Delta>,
+    gain: Delta,
+    gain_percent: Option<Delta>,
+    realized: Delta,
+    together: Delta,
+    weight: String,
+}
+
+/// A portfolio without this stock.
+#[derive(Serialize)]
+struct Other {
+    id: PortfolioId,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    label: &'static str,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct ActionRow {
+    day: String,
+    what: String,
+    upcoming: bool,
+}
+
+#[derive(Serialize)]
+struct Extremes {
+    /// `52 weeks`, or since when there are prices.
+    span: String,
+    low: String,
+    high: String,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    kind: String,
+    at: Moment,
+    portfolio_id: PortfolioId,
+    portfolio: String,
+    quantity: String,
+    price: String,
+    since: Option<Delta>,
+    amount: String,
+    /// What a dividend or a split was.
+    action: Option<String>,
+}
+
+/// Own trades of this stock that are looked at in each portfolio.
+const MOST_TRADES: usize = 50;
+/// And rows shown of them.
+const MOST_ROWS: usize = 12;
+/// More portfolios than this are not each given a button.
+const MOST_OTHERS: usize = 4;
+/// Past splits, dividends and the like that are listed.
+const MOST_ACTIONS: usize = 8;
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    symbol: Path<String>,
+    asked: Query<AskedRange>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (user, services) = (signed.account.id, &state.services);
+    let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
+    // First, because the answer may tell that another company has the symbol.
+    let quoted = services.quote_for(Some(user), &symbol).await;
+    let stock = services.stock_for(Some(user), &symbol).await?;
+    if stock.listing.symbol != symbol {
+        // It is called otherwise now.
+        return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
+    }
+    let hold = services.trading_hold(&stock).await?;
+    let why_delisted = services.delisting_of(&stock).await?.and_then(|delisting| delisting.reason);
+    let (listing, delisted_on) = (stock.listing, stock.delisted_on);
+    let actions = services.corporate_actions(&symbol).await?;
+    let today = exchange_date(shell.now());
+    let (quote, no_price, why_stale) = match quoted {
+        Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
+        Err(
+            error @ (Error::NoPrice { .. }
+            | Error::CallsUsedUp { .. }
+            | Error::PriceUnconfirmed { .. }
+            | Error::ClockBehind { .. }),
+        ) => (None, format::sentence(&error.to_string()), None),
+        Err(error) => return Err(error.into()),
+    };
+    let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::Year);
+    let (history, of_chart) = bars_of(services, user, &symbol, range).await?;
+    let (year, of_year) = match range {
+        HistoryRange::Year => (history.clone(), of_chart),
+        _ => bars_of(services, user, &symbol, HistoryRange::Year).await?,
+    };
+    let known: Vec<Coverage> = [of_chart, of_year].into_iter().flatten().collect();
+    let valued = services.valuations(user).await?;
+    let trades = own_trades(services, user, &valued, &symbol).await?;
+    let lists = services.watchlists(user).await?;
+    let (on, off): (Vec<_>, Vec<_>) =
+        lists.into_iter().partition(|list| list.items.iter().any(|item| item.stock.listing.symbol == symbol));
+
+    let positions: Vec<Held> = valued.iter().filter_map(|valued| held(valued, &symbol)).collect();
+    let mut others: Vec<Other> = valued
+        .iter()
+        .filter(|valued| positions.iter().all(|held| held.id != valued.portfolio.id))
+        .map(|valued| Other { id: valued.portfolio.id, name: valued.portfolio.name.clone() })
+        .collect();
+    others.truncate(MOST_OTHERS);
+    let single =
+        match valued.iter().filter_map(|valued| holding(valued, &symbol)).collect::<Vec<_>>().as_slice() {
+            [only] => only.average_buy_price(),
+            _ => None,
+        };
+    let points = price_points(&history, quote.as_ref());
+    let average = single.as_ref().map_or_else(String::new, format::average);
+    let chart = chart::line(Line {
+        id: "price",
+        title: format!("{symbol}, price"),
+        desc: description(&points),
+        points: &points,
+        level: single.as_ref().and_then(|average| average.to_string().parse().ok()),
+        trades: trades.iter().filter_map(|trade| deal(&trade.line, &actions, today)).collect(),
+        ..Line::default()
+    });
+    let view = StockView {
+        name: listing.company_name.clone(),
+        identity: identity(&listing),
+        no_price,
+        watching: on.first().map(|list| Choice {
+            label: list.name.clone(),
+            href: format!("/watchlist?list={}", list.id),
+            current: true,
+        }),
+        lists: off.into_iter().map(|list| Option_ { value: list.id.to_string(), label: list.name }).collect(),
+        ranges: range_choices(Some(range), |name| format!("/stocks/{symbol}?range={name}")),
+        chart,
+        average,
+        positions,
+        others,
+        facts: quote.as_ref().map_or_else(Vec::new, |quote| facts(quote, year.last())),
+        year: quote.as_ref().zip(of_year).and_then(|(quote, of_year)| extremes(&year, &of_year, quote)),
+        covered: coverage::note(&known, today),
+        provenance: provenance(services, quote.as_ref(), delisted_on.is_some()),
+        pace: price_pace::note_on_orders(services).await,
+        transactions: trades
+            .iter()
+            .take(MOST_ROWS)
+            .map(|trade| row(trade, quote.as_ref(), &actions, today))
+            .collect(),
+        adjusted: history.first().is_some_and(|bar| {
+            actions
+                .iter()
+                .any(|action| action.ratio().is_some() && bar.date < action.ex_on && action.ex_on <= today)
+        }),
+        delisted: delisted_on.map(format::date),
+        why_delisted: why_delisted
+            .map_or_else(|| "Its listing has ended.".to_owned(), |why| format::sentence(&why)),
+        hold: hold.map(|hold| format::sentence(&hold.to_string())),
+        actions: action_rows(&actions, today),
+        quote: quote.map(|quote| QuoteView {
+            price: format::figure(&quote.price),
+            change: quote.change().as_ref().map(format::change),
+            percent: quote.change_ratio().map(format::percent_gain),
+            badge: Badge::of_quote(&quote),
+            as_of: format::second_seen_at(quote.as_of, shell.now()),
+            why_stale: why_stale.map_or_else(String::new, |why| format::sentence(&why)),
+        }),
+        symbol,
+    };
+    let title = format!("{}, {}", view.symbol, view.name);
+    shell.show("stock.html", Nav::Elsewhere, title, &view)
+}
+
+/// No history is no reason to have no page.
+async fn bars_of(
+    services: &Services,
+    user: UserId,
+    symbol: &Symbol,
+    range: HistoryRange,
+) -> Result<(Vec<Bar>, Option<Coverage>), PageError> {
+    match services.covered_history(Some(user), symbol, range).await {
+        Ok((bars, coverage)) => Ok((bars, Some(coverage))),
+        Err(
+            Error::NoPrice { .. }
+            | Error::CallsUsedUp { .. }
+            | Error::PriceUnconfirmed { .. }
+            | Error::ClockBehind { .. }
+            | Error::SourceUnavailable { .. },
+        ) => Ok((Vec::new(), None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The closes, and the newest price as today's.
+pub(crate) fn price_points(bars: &[Bar], quote: Option<&Quote>) -> Vec<(NaiveDate, f64)> {
+    let mut points: Vec<(NaiveDate, f64)> = bars.iter().map(|bar| (bar.date, bar.close.to_f64())).collect();
+    if let Some(quote) = quote {
+        let day = exchange_date(quote.as_of);
+        if points.last().is_none_or(|(last, _)| *last < day) {
+            points.push((day, quote.price.to_f64()));
+        }
+    }
+    points
+}
+
+/// What the line shows, for those who do not see it.
+pub(crate) fn description(points: &[(NaiveDate, f64)]) -> String {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
+    let (low, high) = points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| {
+        (low.min(*value), high.max(*value))
+    });
+    format!(
+        "From {:.2} on {} to {:.2} on {}; low {low:.2}, high {high:.2}.",
+        first.1,
+        format::date(first.0),
+        last.1,
+        format::date(last.0)
+    )
+}
+
+fn identity(listing: &Listing) -> String {
+    [listing.symbol.as_str(), &listing.exchange, &listing.sector, listing.currency.code()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+fn holding<'a>(valued: &'a ValuedPortfolio, symbol: &Symbol) -> Option<&'a domain::Holding> {
+    valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == *symbol)
+}
+
+fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<Held> {
+    let holding = holding(valued, symbol)?;
+    let realized = &holding.position.realized_pnl;
+    Some(Held {
+        id: valued.portfolio.id,
+        version: valued.portfolio.version,
+        portfolio: valued.portfolio.name.clone(),
+        quantity: format::quantity(&holding.position.quantity),
+        average: holding.average_buy_price().as_ref().map_or_else(String::new, format::average_exact),
+        cost: format::money(&holding.position.cost_basis),
+        value: format::money(&holding.market_value),
+        today: holding.day_change.as_ref().map(format::gain),
+        gain: format::gain(&holding.unrealized_pnl),
+        gain_percent: holding.unrealized_ratio().map(format::percent_gain),
+        realized: format::gain(realized),
+        together: format::gain(&(holding.unrealized_pnl.clone() + realized)),
+        weight: format::share(valued.valuation.weight(&holding.market_value)),
+    })
+}
+
+struct OwnTrade<'a> {
+    portfolio: &'a PortfolioSummary,
+    line: NamedEntry,
+}
+
+/// Newest first, over all portfolios.
+async fn own_trades<'a>(
+    services: &Services,
+    user: UserId,
+    valued: &'a [ValuedPortfolio],
+    symbol: &Symbol,
+) -> Result<Vec<OwnTrade<'a>>, Error> {
+    let mut trades = Vec::new();
+    for ValuedPortfolio { portfolio, .. } in valued {
+        let filter = Filter { symbol: Some(symbol.clone()), ..Filter::default() };
+        let page = services.transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
+        trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
+    }
+    trades.sort_by_key(|trade| std::cmp::Reverse((trade.line.entry.timestamp, trade.line.entry.id)));
+    Ok(trades)
+}
+
+/// What is announced and the newest of what has been, newest first.
+fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> {
+    let row = |action: &CorporateAction| ActionRow {
+        day: format::date(action.ex_on),
+        what: describe(action),
+        upcoming: action.ex_on > today,
+    };
+    let past = actions.iter().rev().filter(|action| action.ex_on <= today).take(MOST_ACTIONS);
+    actions.iter().rev().filter(|action| action.ex_on > today).chain(past).map(row).collect()
+}
+
+/// On the chart, in today's shares.
+fn deal(
+    NamedEntry { entry, .. }: &NamedEntry,
+    actions: &[CorporateAction],
+    today: NaiveDate,
+) -> Option<Deal> {
+    let (price, quantity) = (entry.price.as_ref()?, entry.quantity.as_ref()?);
+    let bought = entry.transaction_type == TransactionType::Buy;
+    Some(Deal {
+        date: exchange_date(entry.timestamp),
+        price: price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today),
+        bought,
+        title: format!(
+            "{} {} at {}, {}",
+            if bought { "Bought" } else { "Sold" },
+            format::quantity(quantity),
+            format::price(price),
+            format::day(entry.timestamp).text
+        ),
+    })
+}
+
+fn row(
+    OwnTrade { portfolio, line }: &OwnTrade<'_>,
+    quote: Option<&Quote>,
+    actions: &[CorporateAction],
+    today: NaiveDate,
+) -> Row {
+    let entry = &line.entry;
+    // What the price did after a buy; after a sell it is no longer one's own.
+    let since = match (entry.transaction_type, quote, &entry.price) {
+        (TransactionType::Buy, Some(quote), Some(price)) => {
+            let then = price.to_f64() * price_factor(actions, exchange_date(entry.timestamp), today);
+            (then > 0.0).then(|| quote.price.to_f64() / then - 1.0)
+        }
+        _ => None,
+    };
+    Row {
+        kind: format::label(entry.transaction_type.as_str()),
+        at: format::day_and_minute(entry.timestamp),
+        portfolio_id: portfolio.id,
+        portfolio: portfolio.name.clone(),
+        quantity: entry.quantity.as_ref().map(format::quantity).unwrap_or_default(),
+        price: entry.price.as_ref().map(format::price).unwrap_or_default(),
+        since: since.map(format::percent_gain),
+        amount: format::money(&entry.amount),
+        action: sentence(entry),
+    }
+}
+
+fn facts(quote: &Quote, last_session: Option<&Bar>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut tell = |label, value: String| facts.push(Fact { label, value });
+    if let (Some(bid), Some(ask)) = (&quote.bid, &quote.ask) {
+        tell("Bid / ask", format!("{} / {}", format::price(bid), format::price(ask)));
+    }
+    if let Some(close) = &quote.previous_close {
+        tell("Previous close", format::price(close));
+    }
+    if let Some(volume) = quote.volume {
+        tell("Volume today", format::count(volume));
+    }
+    if let Some(bar) = last_session {
+        let extremes = format!("{} / {}", format::price(&bar.low), format::price(&bar.high));
+        tell("Low / high of the last session", extremes);
+        tell("Volume of the last session", format::count(bar.volume));
+    }
+    facts
+}
+
+/// Low and high of the closes and extremes of a year, the newest price among them; of less than a year where there are no
+/// more prices.
+fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes> {
+    let low = year.iter().map(|bar| &bar.low).min()?.min(&quote.price);
+    let high = year.iter().map(|bar| &bar.high).max()?.max(&quote.price);
+    Some(Extremes {
+        span: coverage::span_of_year(of_year),
+        low: format::price(low),
+        high: format::price(high),
+        at: chart::position_between(quote.price.to_f64(), low.to_f64(), high.to_f64()),
+    })
+}
+
+fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> Vec<String> {
+    let source = quote.map_or_else(|| services.price_source().to_string(), |quote| quote.source.to_string());
+    let mut lines = match services.freshness() {
+        Freshness::Simulated => vec![
+            format!("The built-in market, {source}."),
+            "It computes every price from a seed, the symbol and the time, so the same moment always gives the same \
+             price. It resembles the real market; it is not a copy of it."
+                .to_owned(),
+        ],
+        Freshness::Realtime => vec![format!("{}, as trades happen.", source_name(&source))],
+        Freshness::Delayed => vec![format!("{}, up to 20 minutes behind the market.", source_name(&source))],
+        Freshness::EndOfDay => vec![
+            format!("{}, the close of each session.", source_name(&source)),
+            "Orders fill at the newest close that is published; the receipt names its day.".to_owned(),
+        ],
+    };
+    lines.extend(quote.and_then(|quote| next_results(services, quote)));
+    if is_delisted {
+        lines.push("This is the last price: the stock is traded no more.".to_owned());
+    } else if quote.is_some_and(|quote| quote.stale) {
+        lines.push(
+            "This price is older than it should be: the source did not give a newer one. Orders wait for it."
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// When the company publishes quarterly results, where that is known.
+fn next_results(services: &Services, quote: &Quote) -> Option<String> {
+    let on = services.next_results_on(&quote.symbol)?;
+    Some(format!("Its next quarterly results move the price at the open of {}.", format::date(on)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_where_it_begins_and_ends() {
+        let day = |n| NaiveDate::from_ymd_opt(2026, 11, n).unwrap();
+        let points = [(day(1), 139.46), (day(2), 189.84), (day(3), 151.68)];
+        assert_eq!(
+            description(&points),
+            "From 139.46 on 1 Nov 2026 to 151.68 on 3 Nov 2026; low 139.46, high 189.84."
+        );
+        assert_eq!(description(&[]), "");
+    }
+}

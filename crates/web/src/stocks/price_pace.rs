@@ -1,0 +1,93 @@
+//! How often prices come, in words: for administrators, and for owners of orders where it is seldom.
+
+use serde::Serialize;
+use services::Services;
+use services::market::price_pace::{PriceInterval, PriceIntervals};
+
+use crate::shell::format;
+
+/// The pace of prices on the page of administrators.
+#[derive(Serialize)]
+pub struct PaceView {
+    /// Whether a notice says that it is slow.
+    slow: bool,
+    groups: Vec<GroupRow>,
+    /// Calls of the session that are left for prices; empty where a day has no limit.
+    left: String,
+    /// Calls that are kept for closes and news; empty where a day has no limit.
+    kept: String,
+    calls_per_minute: String,
+}
+
+#[derive(Serialize)]
+struct GroupRow {
+    label: &'static str,
+    stocks: String,
+    comes: String,
+}
+
+impl From<&PriceIntervals> for PaceView {
+    fn from(intervals: &PriceIntervals) -> Self {
+        let row = |label, group: PriceInterval| GroupRow {
+            label,
+            stocks: format::count(group.stocks),
+            comes: comes(group.minutes),
+        };
+        Self {
+            slow: intervals.is_slow(),
+            groups: [
+                ("With open orders", intervals.ordered),
+                ("Held", intervals.held),
+                ("Watched", intervals.watched),
+            ]
+            .into_iter()
+            .filter(|(_, group)| group.stocks > 0)
+            .map(|(label, group)| row(label, group))
+            .collect(),
+            left: intervals.calls_left.map_or_else(String::new, format::count),
+            kept: intervals.calls_left.map_or_else(String::new, |_| format::count(intervals.calls_kept)),
+            calls_per_minute: format!("{:.2}", intervals.calls_per_minute),
+        }
+    }
+}
+
+fn comes(minutes: Option<u32>) -> String {
+    match minutes {
+        None => "no calls are left".to_owned(),
+        Some(1) => "every minute".to_owned(),
+        Some(minutes) => format!("every {} minutes", format::count(minutes)),
+    }
+}
+
+/// For the page of a stock and the ticket: how often a limit or stop order meets a price, where that is seldom; else empty.
+pub async fn note_on_orders(services: &Services) -> String {
+    // A page does not fail for want of this sentence.
+    let Ok(Some(intervals)) = services.price_intervals().await else { return String::new() };
+    sentence(intervals.slow_minutes_for_orders())
+}
+
+fn sentence(minutes: Option<u32>) -> String {
+    minutes.map_or_else(String::new, |minutes| {
+        format!(
+            "Prices for open orders come about {} at the moment: limit and stop orders are matched that often.",
+            comes(Some(minutes))
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_told_in_words() {
+        assert_eq!(comes(Some(1)), "every minute");
+        assert_eq!(comes(Some(26)), "every 26 minutes");
+        assert_eq!(comes(None), "no calls are left");
+        assert_eq!(sentence(None), "");
+        assert_eq!(
+            sentence(Some(26)),
+            "Prices for open orders come about every 26 minutes at the moment: limit and stop orders are matched that often."
+        );
+    }
+}

@@ -1,0 +1,242 @@
+//! Events as they happen, over Server-Sent Events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use domain::{PortfolioId, Symbol, Timestamp};
+use futures::Stream;
+use serde::{Deserialize, Serialize};
+use services::FieldError;
+use services::books::valuation::ValuedPortfolio;
+use services::live::{MOST_PORTFOLIOS, MOST_SYMBOLS, OrderChanged, Subscription, Update, Wanted, event_id};
+use tokio::time::Instant;
+use tracing::Span;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::AppState;
+use crate::http::extract::CurrentUser;
+use crate::http::headers::AskedHead;
+use crate::http::input::Query;
+use crate::http::problem::Problem;
+use crate::portfolios::valuation_api::Valuation;
+use crate::stocks::api::Quote;
+use crate::trading::api::Order;
+
+/// How long a browser waits before it comes back.
+const RETRY: &[u8] = b"retry: 2000\n\n";
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Following {
+    /// Symbols whose prices are told, separated by commas; 200 at most.
+    #[param(example = "AAPL,MSFT")]
+    symbols: Option<String>,
+    /// Ids of portfolios whose valuations are told, separated by commas; 20 at most. Orders are then told of these
+    /// alone, else of all portfolios.
+    portfolio: Option<String>,
+}
+
+/// `order`: as `GET /api/v1/portfolios/{id}/orders/{order_id}` answers it, with the id of its portfolio. Exits come with
+/// the order that they belong to.
+#[derive(Serialize, ToSchema)]
+pub struct OrderEvent {
+    #[schema(value_type = i64)]
+    portfolio_id: PortfolioId,
+    #[serde(flatten)]
+    order: Order,
+}
+
+/// `valuation`: as `GET /api/v1/portfolios/{id}/valuation` answers it, with the id of the portfolio.
+#[derive(Serialize, ToSchema)]
+pub struct ValuationEvent<'a> {
+    #[schema(value_type = i64)]
+    portfolio_id: PortfolioId,
+    #[serde(flatten)]
+    valuation: Valuation<'a>,
+}
+
+/// `heartbeat`: the stream lives. `reset`: something was missed, load anew what you show.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StreamSign)]
+pub struct Sign {
+    /// Market time.
+    at: Timestamp,
+}
+
+/// What stands in `data`, by the kind of event.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, clippy::large_enum_variant, reason = "it only describes")]
+pub enum StreamEvent {
+    Quote(Quote),
+    Order(OrderEvent),
+    Valuation(ValuationEvent<'static>),
+    Sign(Sign),
+}
+
+fn frame(event: &str, at: Option<Timestamp>, data: &impl Serialize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    if let Some(at) = at {
+        text.extend_from_slice(format!("id: {}\n", event_id(at)).as_bytes());
+    }
+    text.extend_from_slice(format!("event: {event}\ndata: ").as_bytes());
+    if let Err(error) = serde_json::to_writer(&mut text, data) {
+        // The data is ours, and has nothing that JSON lacks.
+        tracing::error!(error = &error as &dyn std::error::Error, event, "an event cannot be written");
+        return Vec::new();
+    }
+    text.extend_from_slice(b"\n\n");
+    text
+}
+
+fn order_frame(changed: &OrderChanged) -> Vec<u8> {
+    let portfolio_id = changed.order.order.portfolio_id;
+    let event = OrderEvent { portfolio_id, order: Order::from(changed.order.clone()) };
+    frame("order", Some(changed.at), &event)
+}
+
+fn valuation_frame(valued: &ValuedPortfolio) -> Vec<u8> {
+    let event = ValuationEvent { portfolio_id: valued.portfolio.id, valuation: Valuation::from(valued) };
+    frame("valuation", None, &event)
+}
+
+/// A comment as well, for whoever watches the bytes.
+fn heartbeat_frame(at: &Timestamp) -> Vec<u8> {
+    [b": heartbeat\n".to_vec(), frame("heartbeat", Some(*at), &Sign { at: *at })].concat()
+}
+
+fn write(chunk: &mut Vec<u8>, update: Update<'_>) {
+    chunk.extend_from_slice(match update {
+        Update::Quote(quote) => quote.wire(|quote| frame("quote", None, &Quote::from(quote.clone()))),
+        Update::Order(changed) => changed.wire(order_frame),
+        Update::Valuation(valued) => valued.wire(valuation_frame),
+        Update::Heartbeat(at) => at.wire(heartbeat_frame),
+        Update::Reset(at) => at.wire(|at| frame("reset", Some(*at), &Sign { at: *at })),
+    });
+}
+
+/// The body of the answer: all that is new goes out with one write.
+struct Events {
+    subscription: Subscription,
+    begun: bool,
+    /// How many bytes the last write had, which the next will have too.
+    usual: usize,
+    span: Span,
+    since: Instant,
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let events = &mut *self;
+        let mut chunk = Vec::new();
+        if !events.begun {
+            chunk.extend_from_slice(RETRY);
+        }
+        let usual = events.usual;
+        let polled = events.subscription.poll_updates(context, |update| {
+            if chunk.is_empty() {
+                chunk.reserve_exact(usual);
+            }
+            write(&mut chunk, update);
+        });
+        match polled {
+            Poll::Ready(false) => Poll::Ready(None),
+            Poll::Ready(true) => {
+                events.begun = true;
+                events.usual = chunk.len();
+                Poll::Ready(Some(Ok(chunk.into())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let duration_s = self.since.elapsed().as_secs();
+        self.span.in_scope(|| tracing::info!(duration_s, "stream ended"));
+    }
+}
+
+/// Reads the values between commas, or reports everything that is wrong with them.
+fn list<T>(
+    field: &'static str,
+    text: Option<&str>,
+    most: usize,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Problem> {
+    let parts = text.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts: Vec<&str> = parts.collect();
+    if parts.len() > most {
+        return Err(Problem::invalid(vec![FieldError::new(field, format!("name {most} at most"))]));
+    }
+    let parts = parts.into_iter();
+    let (read, wrong): (Vec<_>, Vec<_>) =
+        parts.map(|part| read(part).map_err(|why| format!("{part}: {why}"))).partition(Result::is_ok);
+    match wrong.is_empty() {
+        true => Ok(read.into_iter().flatten().collect()),
+        false => {
+            let wrong = wrong.into_iter().filter_map(Result::err);
+            Err(Problem::invalid(wrong.map(|message| FieldError::new(field, message)).collect()))
+        }
+    }
+}
+
+/// Prices, orders and valuations as they change, as Server-Sent Events.
+///
+/// Each event has a kind (`quote`, `order`, `valuation`, `heartbeat`, `reset`) and a JSON object. The stream begins with
+/// the newest prices and valuations. Prices come at most once a second, and only the newest of each symbol; a
+/// valuation at most once a second, when a price or the books have changed. Orders are the user's own, and may come more
+/// than once. `order`, `heartbeat` and `reset` carry an `id`: who comes back with `Last-Event-ID` is told the orders that
+/// have changed since, or gets a `reset` when it was more than an hour ago or are too many. A heartbeat comes every 15
+/// seconds. The stream ends with its session or token, with the account, and when the server stops: come back then.
+#[utoipa::path(
+    get, path = "/api/v1/stream", tag = "stream", operation_id = "streamEvents",
+    params(Following, ("Last-Event-ID" = Option<String>, Header, description = "The last `id` of a stream before.")),
+    responses((status = 200, description = "Events, each with a kind and a JSON object", body = StreamEvent, content_type = "text/event-stream")),
+    extensions(("x-problem-codes" = json!(["not_found", "too_many_streams", "streams_full", "unknown_symbol"]))),
+)]
+pub async fn follow(
+    request: HttpRequest,
+    user: CurrentUser,
+    following: Query<Following>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let symbols = list("symbols", following.symbols.as_deref(), MOST_SYMBOLS, |text| {
+        text.parse::<Symbol>().map_err(|error| error.to_string())
+    })?;
+    let portfolios = list("portfolio", following.portfolio.as_deref(), MOST_PORTFOLIOS, |text| {
+        text.parse().map(PortfolioId).map_err(|_| "no id of a portfolio".to_owned())
+    })?;
+    let last_event_id = request.headers().get("last-event-id");
+    let wanted = Wanted {
+        symbols,
+        portfolios,
+        last_event_id: last_event_id.and_then(|id| id.to_str().ok()).map(str::to_owned),
+    };
+    let proof = user.proof_of(&request)?;
+    let subscription = state.services.follow(user.account.id, proof, wanted).await?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Of nginx: pass on what comes, at once.
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"));
+    if request.extensions().get::<AskedHead>().is_some() {
+        return Ok(response.finish());
+    }
+    Ok(response.streaming(Events {
+        subscription,
+        begun: false,
+        usual: 0,
+        span: Span::current(),
+        since: Instant::now(),
+    }))
+}

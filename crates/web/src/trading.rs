@@ -1,0 +1,7 @@
+//! Orders: the API, the pages, the order ticket, and the words for issues and warnings.
+
+pub(crate) mod api;
+pub(crate) mod order_fields;
+pub(crate) mod pages;
+pub(crate) mod ticket;
+pub(crate) mod words;

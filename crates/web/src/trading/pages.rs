@@ -1,0 +1,378 @@
+//! Orders: the list of them, the page of one, placing, changing and canceling by form.
+
+pub mod change;
+mod preview;
+pub mod rows;
+pub mod told;
+
+use actix_web::web::{Data, Path, Query};
+use domain::{
+    Freshness, JournalEntry, Money, Order, OrderId, OrderSize, OrderStatus, PortfolioId, Symbol, Timestamp,
+    TradingMode, UserId,
+};
+use serde::{Deserialize, Serialize};
+use services::books::portfolios::PortfolioSummary;
+use services::trading::OrderWithFills;
+use services::trading::orders::Filter;
+use services::{Error, Services};
+
+use super::ticket::{TICKET, TicketFields, at_its_field};
+use crate::AppState;
+use crate::http::extract::{Form, Signed};
+use crate::http::problem::Problem;
+use crate::portfolios::pages::Named;
+use crate::shell::form::FormView;
+use crate::shell::format;
+use crate::shell::format::Delta;
+use crate::shell::render::{Badge, Choice, Nav, PageResult, Paging, Shell, query, see_other};
+use crate::trading::words::pages as words;
+
+pub use preview::{preview, show as show_preview};
+
+use change::{CHANGE, ChangeFields, ChangeView};
+use rows::{OrderRow, address, order_rows};
+
+const PAGE: usize = 50;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    status: String,
+    symbol: String,
+    cursor: String,
+}
+
+#[derive(Serialize)]
+struct ListView {
+    portfolio: Named,
+    tabs: Vec<Choice>,
+    /// Of which stock, where it is of one.
+    symbol: Option<Symbol>,
+    all_href: String,
+    rows: Vec<OrderRow>,
+    cancelable: bool,
+    paging: Paging,
+}
+
+pub async fn list(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let portfolio = services.portfolio(user, id).await?;
+    let open = match asked.status.as_str() {
+        "open" => Some(true),
+        "closed" => Some(false),
+        _ => None,
+    };
+    // What cannot be a symbol or a cursor leads to the list without it.
+    let symbol: Option<Symbol> = asked.symbol.parse().ok();
+    let before = asked.cursor.parse().ok().map(OrderId);
+    let filter = Filter { open, symbol: symbol.clone(), ..Filter::default() };
+    let page = services.orders(user, id, filter, before, PAGE).await?;
+    let base = format!("/portfolios/{id}/orders");
+    let named = symbol.as_ref().map_or("", Symbol::as_str);
+    let status = open.map_or("", |open| if open { "open" } else { "closed" });
+    let link = |status: &str, symbol: &str, cursor: &str| {
+        format!("{base}{}", query(&[("status", status), ("symbol", symbol), ("cursor", cursor)]))
+    };
+    let tabs = [("All", ""), ("Open", "open"), ("Closed", "closed")].map(|(label, value)| Choice {
+        label: label.to_owned(),
+        href: link(value, named, ""),
+        current: value == status,
+    });
+    let rows = order_rows(&page.items, |leg| open.is_none_or(|open| leg.status.is_open() == open));
+    let view = ListView {
+        tabs: tabs.into(),
+        all_href: link(status, "", ""),
+        cancelable: portfolio.archived_at.is_none(),
+        paging: Paging {
+            shown: rows.len(),
+            older: page.next.map(|next| link(status, named, &next.to_string())),
+            newest: before.map(|_| link(status, named, "")),
+        },
+        rows,
+        symbol,
+        portfolio: Named::from(&portfolio),
+    };
+    let title = format!("Orders of {}", view.portfolio.name);
+    shell.show("orders.html", Nav::Portfolio, title, &view)
+}
+
+#[derive(Deserialize)]
+pub struct Confirmed {
+    #[serde(flatten)]
+    fields: TicketFields,
+    client_order_id: String,
+}
+
+pub async fn place(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(Confirmed { fields, client_order_id }): Form<Confirmed>,
+) -> PageResult {
+    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let fields = fields.bounded();
+    let placed = match fields.read(Some(&client_order_id)) {
+        Ok(command) => services.place_order(user, id, command).await,
+        Err(problem) => return refuse(&shell, services, user, id, &fields, &problem).await,
+    };
+    match placed {
+        Ok(placed) if placed.replayed => {
+            let text = "This order was already placed. It was not placed a second time.";
+            Ok(shell.done(address(id, placed.order.order.id), text).await)
+        }
+        Ok(placed) => Ok(see_other(address(id, placed.order.order.id))),
+        Err(over @ Error::Archived) => {
+            Ok(shell.not_done(format!("/portfolios/{id}"), format::sentence(&over.to_string())).await)
+        }
+        Err(error) => refuse(&shell, services, user, id, &fields, &at_its_field(error)?).await,
+    }
+}
+
+/// Back to the ticket, filled in as it was. In somebody else's portfolio there is none.
+async fn refuse(
+    shell: &Shell,
+    services: &Services,
+    user: UserId,
+    id: PortfolioId,
+    fields: &TicketFields,
+    problem: &Problem,
+) -> PageResult {
+    services.portfolio(user, id).await?;
+    shell.refuse(fields.link(id, None), FormView::new(TICKET).refused(problem)).await
+}
+
+#[derive(Serialize)]
+struct OrderView {
+    portfolio: Named,
+    status: String,
+    heading: String,
+    symbol: Symbol,
+    sentences: Vec<String>,
+    facts: Vec<Fact>,
+    realized: Option<Delta>,
+    id: String,
+    legs: Vec<OrderRow>,
+    links: Vec<Link>,
+    cancelable: bool,
+    change: Option<ChangeView>,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    label: &'static str,
+    value: String,
+    badge: Option<Badge>,
+}
+
+/// To another order: `It took the place of` `another order`.
+#[derive(Serialize)]
+struct Link {
+    text: &'static str,
+    label: String,
+    href: String,
+}
+
+const TEMPLATE: &str = "order.html";
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    path: Path<(PortfolioId, String)>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (portfolio, order) = path.into_inner();
+    let (user, services) = (signed.account.id, &state.services);
+    let found = services.order(user, portfolio, order_id(&order)?).await?;
+    let summary = services.portfolio(user, portfolio).await?;
+    let refused = shell.refused_form(CHANGE);
+    let view = order_view(services, user, &summary, &found, refused, shell.now()).await?;
+    let title = format!("Order: {}", view.heading);
+    shell.show(TEMPLATE, Nav::Portfolio, title, &view)
+}
+
+fn order_id(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map(OrderId).map_err(|_| Problem::not_found())
+}
+
+/// Changes an open order: another one takes its place.
+pub async fn replace(
+    shell: Shell,
+    signed: Signed,
+    path: Path<(PortfolioId, String)>,
+    state: Data<AppState>,
+    Form(posted): Form<ChangeFields>,
+) -> PageResult {
+    let (portfolio, order) = path.into_inner();
+    let (user, services, order) = (signed.account.id, &state.services, order_id(&order)?);
+    let found = services.order(user, portfolio, order).await?;
+    let replaced = match posted.read(&found.order) {
+        Ok(changes) => match services.replace_order(user, portfolio, order, changes).await {
+            Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
+                let text = format::sentence(&gone.to_string());
+                return Ok(shell.not_done(address(portfolio, order), text).await);
+            }
+            replaced => replaced.map_err(at_its_field),
+        },
+        Err(problem) => Err(Ok(problem)),
+    };
+    let problem = match replaced {
+        Ok(replaced) => {
+            let new = address(portfolio, replaced.order.order.id);
+            return Ok(shell.done(new, "The order is changed: this one took its place.").await);
+        }
+        Err(refused) => refused?,
+    };
+    shell.refuse(format!("{}#{CHANGE}", address(portfolio, order)), posted.form().refused(&problem)).await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Cancellation {
+    /// The order's id.
+    cancel: String,
+    /// The list that the button stood in, to go back to.
+    #[serde(default)]
+    back: String,
+}
+
+pub async fn cancel(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(Cancellation { cancel, back }): Form<Cancellation>,
+) -> PageResult {
+    let (user, id, order) = (signed.account.id, *id, order_id(&cancel)?);
+    let back = match back.as_str() {
+        "portfolio" => format!("/portfolios/{id}"),
+        "orders" => format!("/portfolios/{id}/orders?status=open"),
+        _ => address(id, order),
+    };
+    match state.services.cancel_order(user, id, order).await {
+        Ok(canceled) => {
+            let order = &canceled.order;
+            let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
+            Ok(shell.done(back, text).await)
+        }
+        Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
+            Ok(shell.not_done(back, format::sentence(&gone.to_string())).await)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn order_view(
+    services: &Services,
+    user: UserId,
+    portfolio: &PortfolioSummary,
+    found: &OrderWithFills,
+    refused: Option<FormView>,
+    now: Timestamp,
+) -> Result<OrderView, Error> {
+    let OrderWithFills { order, fills, legs, hold } = found;
+    let company = services.stock(&order.symbol).await?.listing.company_name.clone();
+    let successor = match order.status {
+        OrderStatus::Replaced => services.successor(user, portfolio.id, order.id).await?,
+        _ => None,
+    };
+    let link = |text, label: &str, id: Option<OrderId>| {
+        id.map(|id| Link { text, label: label.to_owned(), href: address(portfolio.id, id) })
+    };
+    let links = [
+        link("It came with", "its entry", order.parent_order_id),
+        link("It took the place of", "an order before it", order.replaces),
+        link("Its place was taken by", "another order", successor),
+    ];
+    let can_change = order.status.is_open() && portfolio.archived_at.is_none();
+    let mut sentences: Vec<String> =
+        fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
+    sentences.extend(told::standing(order, now));
+    sentences.extend(hold.as_ref().map(|hold| format::sentence(&hold.to_string())));
+    if order.status.is_open()
+        && services.rules().mode == TradingMode::Realistic
+        && let Some(opening) = next_opening(services, now)
+    {
+        sentences.push(format!("The exchange is closed; it opens {opening}."));
+    }
+    Ok(OrderView {
+        portfolio: Named::from(portfolio),
+        status: told::status(order.status).to_lowercase(),
+        heading: told::heading(order, &company),
+        symbol: order.symbol.clone(),
+        sentences,
+        facts: facts(order, fills, now),
+        realized: realized(fills).as_ref().map(format::gain),
+        id: order.id.to_string(),
+        legs: legs.iter().map(|leg| OrderRow::of(leg, true)).collect(),
+        links: links.into_iter().flatten().collect(),
+        cancelable: can_change,
+        change: ChangeView::of(portfolio.id, order, refused).filter(|_| can_change),
+    })
+}
+
+fn next_opening(services: &Services, now: Timestamp) -> Option<String> {
+    let calendar = services.rules().calendar;
+    let closed = calendar.session_at(now).is_none();
+    closed.then(|| format::instant_ahead(calendar.next_open(now).opens_at, now))
+}
+
+fn realized(fills: &[JournalEntry]) -> Option<Money> {
+    let results: Vec<&Money> = fills.iter().filter_map(|fill| fill.realized_pnl.as_ref()).collect();
+    (!results.is_empty()).then(|| results.into_iter().sum())
+}
+
+fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut tell = |label, value: String, badge| facts.push(Fact { label, value, badge });
+    let whole = match &order.size {
+        OrderSize::Quantity(whole) => format::quantity(whole),
+        OrderSize::Notional(notional) => format!("{} USD", format::money(notional)),
+        OrderSize::OfPosition(percent) => format!("{percent}%"),
+    };
+    let filled = format::quantity(&order.filled_quantity);
+    let status = match order.filled_quantity.is_zero() {
+        true => told::status(order.status).to_owned(),
+        false => format!("{}, {filled} of {whole}", told::status(order.status)),
+    };
+    tell("Status", status, None);
+    let (label, condition) = told::condition(order);
+    let good = words::good(order.time_in_force).to_lowercase();
+    tell("Order type", format!("{}, {good}", words::type_name(order.order_type())), None);
+    if !condition.is_empty() {
+        tell(label, condition, None);
+    }
+    if let OrderSize::Notional(_) = &order.size {
+        tell("Ordered", format!("for {whole}"), None);
+    }
+    if let (Some(price), true) = (&order.filled_price, fills.len() > 1) {
+        tell("Average price", format::average_exact(price), None);
+    }
+    if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
+        tell("Rule", told::rule(order.side, receipt.rule), None);
+        let badge = receipt.source.is_simulated().then(|| Badge::of(Freshness::Simulated));
+        tell("Source", receipt.source.to_string(), badge);
+        tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
+    }
+    if !fills.is_empty() {
+        tell("Commission", format::money(&order.commission), None);
+    }
+    let reserved = told::reserved(order);
+    if !reserved.is_empty() {
+        tell("Reserved", reserved, None);
+    }
+    tell("Placed", format::day_and_second(order.submitted_at).text, None);
+    let ended = order.filled_at.map(|at| ("Filled", at)).or(order.canceled_at.map(|at| ("Ended", at)));
+    if let Some((label, at)) = ended {
+        tell(label, format::day_and_second(at).text, None);
+    } else if let Some(end) = order.expires_at {
+        let label = if order.time_in_force == domain::TimeInForce::Day { "Good until" } else { "Auction" };
+        tell(label, format::close_ahead(end, now), None);
+    }
+    facts
+}

@@ -1,0 +1,175 @@
+//! Orders as rows of a table.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use domain::{Money, Order, OrderId, PortfolioId, Price, Quantity, Symbol, Timestamp};
+use serde::Serialize;
+use services::trading::OrderWithFills;
+
+use super::told;
+use crate::shell::format;
+use crate::shell::format::{Delta, Moment};
+
+/// An order that can still be filled.
+#[derive(Serialize)]
+pub struct OpenRow {
+    id: String,
+    /// For buttons, which are read without their row: `buy AAPL`.
+    name: String,
+    side: String,
+    symbol: Symbol,
+    kind: String,
+    /// An exit below its entry.
+    leg: bool,
+    quantity: String,
+    label: &'static str,
+    condition: String,
+    last: String,
+    /// From the last price to the one that has to come.
+    distance: Option<Delta>,
+    good: String,
+    reserved: String,
+    href: String,
+    /// Of an exit that stands alone: the order it came with.
+    parent_href: Option<String>,
+}
+
+/// An order whatever has become of it.
+#[derive(Serialize)]
+pub struct OrderRow {
+    id: String,
+    name: String,
+    side: String,
+    symbol: Symbol,
+    kind: String,
+    leg: bool,
+    status: &'static str,
+    quantity: String,
+    label: &'static str,
+    condition: String,
+    /// The average of its fills.
+    price: String,
+    amount: String,
+    /// When it was placed.
+    placed: Moment,
+    open: bool,
+    href: String,
+    parent_href: Option<String>,
+}
+
+pub fn address(portfolio: PortfolioId, order: OrderId) -> String {
+    format!("/portfolios/{portfolio}/orders/{order}")
+}
+
+fn name(order: &Order) -> String {
+    format!("{} {}", order.side.as_str(), order.symbol)
+}
+
+/// Orders with their legs below them; a leg whose entry is in the list too stands there only.
+fn with_legs(orders: &[OrderWithFills], shown: impl Fn(&Order) -> bool) -> Vec<(&OrderWithFills, bool)> {
+    let listed: HashSet<OrderId> = orders.iter().map(|one| one.order.id).collect();
+    let mut rows = Vec::with_capacity(orders.len());
+    for one in orders {
+        if one.order.parent_order_id.is_some_and(|parent| listed.contains(&parent)) {
+            continue;
+        }
+        rows.push((one, false));
+        rows.extend(one.legs.iter().filter(|leg| shown(&leg.order)).map(|leg| (leg, true)));
+    }
+    rows
+}
+
+fn parent_href(order: &Order, leg: bool) -> Option<String> {
+    order.parent_order_id.filter(|_| !leg).map(|parent| address(order.portfolio_id, parent))
+}
+
+/// `last` holds the prices that are known; a dash stands for the others.
+pub fn open_rows(orders: &[OrderWithFills], last: &HashMap<Symbol, Price>, now: Timestamp) -> Vec<OpenRow> {
+    with_legs(orders, |leg| leg.status.is_open())
+        .into_iter()
+        .map(|(OrderWithFills { order, .. }, leg)| {
+            let (label, condition) = told::condition(order);
+            let last = last.get(&order.symbol);
+            let distance = told::trigger(order).zip(last).and_then(|(to, from)| to.change_ratio(from));
+            OpenRow {
+                id: order.id.to_string(),
+                name: name(order),
+                side: format::capitalized(order.side.as_str()),
+                symbol: order.symbol.clone(),
+                kind: told::kind(order),
+                leg,
+                quantity: told::quantity(order),
+                label,
+                condition,
+                last: last.map_or_else(|| format::UNKNOWN.to_owned(), format::price),
+                // A distance is no gain: it has a sign and no color.
+                distance: distance.map(|ratio| Delta { tone: "", ..format::percent_gain(ratio) }),
+                good: told::good_until(order, now),
+                reserved: told::reserved(order),
+                href: address(order.portfolio_id, order.id),
+                parent_href: parent_href(order, leg),
+            }
+        })
+        .collect()
+}
+
+/// `shown` tells which legs belong below their entry.
+pub fn order_rows(orders: &[OrderWithFills], shown: impl Fn(&Order) -> bool) -> Vec<OrderRow> {
+    with_legs(orders, shown).into_iter().map(|(one, leg)| OrderRow::of(one, leg)).collect()
+}
+
+impl OrderRow {
+    /// `leg` is for one that stands below the order it came with.
+    pub fn of(OrderWithFills { order, fills, .. }: &OrderWithFills, leg: bool) -> Self {
+        let (label, condition) = told::condition(order);
+        let amount: Money = fills.iter().map(|fill| &fill.amount).sum();
+        Self {
+            id: order.id.to_string(),
+            name: name(order),
+            side: format::capitalized(order.side.as_str()),
+            symbol: order.symbol.clone(),
+            kind: told::kind(order),
+            leg,
+            status: told::status(order.status),
+            quantity: told::quantity(order),
+            label,
+            condition,
+            price: order.filled_price.as_ref().map_or_else(String::new, format::average_exact),
+            amount: if fills.is_empty() { String::new() } else { format::money(&amount) },
+            placed: format::day_and_minute(order.submitted_at),
+            open: order.status.is_open(),
+            href: address(order.portfolio_id, order.id),
+            parent_href: parent_href(order, leg),
+        }
+    }
+}
+
+/// Stocks whose reserved shares are told one by one.
+const MOST_NAMED: usize = 3;
+
+/// `2 working · they reserve 2,321.00 and 20 NVDA`.
+pub fn summary(orders: &[OrderWithFills], cash: &Money) -> String {
+    let open: HashMap<OrderId, &Order> = orders
+        .iter()
+        .flat_map(|one| std::iter::once(&one.order).chain(one.legs.iter().map(|leg| &leg.order)))
+        .filter(|order| order.status.is_open())
+        .map(|order| (order.id, order))
+        .collect();
+    let mut shares: BTreeMap<&Symbol, Quantity> = BTreeMap::new();
+    for order in open.values().filter(|order| !order.reserved_quantity.is_zero()) {
+        let sum = shares.entry(&order.symbol).or_insert_with(Quantity::zero);
+        *sum = sum.clone() + &order.reserved_quantity;
+    }
+    let mut reserved: Vec<String> = cash.is_positive().then(|| format::money(cash)).into_iter().collect();
+    if shares.len() > MOST_NAMED {
+        reserved.push(format!("shares of {} stocks", shares.len()));
+    } else {
+        reserved.extend(shares.iter().map(|(symbol, sum)| format!("{} {symbol}", format::quantity(sum))));
+    }
+    let count = format!("{} open", format::count(open.len()));
+    match reserved.split_last() {
+        None => count,
+        Some((only, [])) => format!("{count} · reserved: {only}"),
+        Some((last, others)) => format!("{count} · reserved: {} and {last}", others.join(", ")),
+    }
+}

@@ -1,0 +1,4 @@
+//! Watchlists.
+
+pub(crate) mod api;
+pub(crate) mod pages;
