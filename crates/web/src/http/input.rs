@@ -37,13 +37,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let request = request.clone();
         async move {
             let body = body.await?.into_inner();
-            serde_json::from_str(body.get()).map(Self).map_err(|_| {
-                let misfits = misfits::of_body(&request, &body);
-                match misfits.is_empty() {
-                    true => Problem::bad_request("unreadable_body", "The body cannot be read.").into(),
-                    false => Problem::misfits(misfits).into(),
-                }
-            })
+            let read = serde_json::from_str(body.get()).map(Self);
+            read.map_err(|_| Problem::misfits(misfits::of_body(&request, &body)).into())
         }
         .boxed_local()
     }
@@ -70,16 +65,8 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(
-            web::Query::<T>::from_query(request.query_string())
-                .map(|query| Self(query.into_inner()))
-                .map_err(|_| {
-                    let misfits = misfits::of_query(request);
-                    match misfits.is_empty() {
-                        true => Problem::bad_request("bad_request", "The parameters cannot be read."),
-                        false => Problem::misfits(misfits),
-                    }
-                }),
-        )
+        let query = web::Query::<T>::from_query(request.query_string());
+        let query = query.map(|query| Self(query.into_inner()));
+        ready(query.map_err(|_| Problem::misfits(misfits::of_query(request))))
     }
 }

@@ -36,22 +36,27 @@ pub fn pointer(request: &HttpRequest, field: &str) -> Option<String> {
     properties.contains_key(field).then(|| format!("/{field}"))
 }
 
-/// What does not fit in a body that is valid JSON. Empty when the description finds nothing.
+/// What does not fit in a body that is valid JSON and that was refused.
 pub fn of_body(request: &HttpRequest, body: &RawValue) -> Vec<Misfit> {
-    let Some(schema) = body_schema(request) else { return Vec::new() };
-    let Ok(value) = serde_json::from_str::<Value>(body.get()) else { return Vec::new() };
     let mut found = Vec::new();
-    check(schema, &value, "", &mut found);
+    if let (Some(schema), Ok(value)) = (body_schema(request), serde_json::from_str::<Value>(body.get())) {
+        check(schema, &value, "", &mut found);
+    }
     let names = serde_json::from_str::<Names>(body.get()).map(|Names(names)| names).unwrap_or_default();
     found.extend(repeated(&names).map(|name| Misfit {
         field: name.clone(),
         pointer: Some(format!("/{}", escape(name))),
         message: "is given twice".into(),
     }));
+    if found.is_empty() {
+        found.push(misfit("", UNFIT.into()));
+    }
     found
 }
 
-/// What does not fit in the query of a request.
+const UNFIT: &str = "does not fit the description of this operation";
+
+/// What does not fit in the query of a request that was refused.
 pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {
     let parameters = operation(request).and_then(|operation| operation["parameters"].as_array());
     let parameters: Vec<&Value> =
@@ -73,6 +78,9 @@ pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {
         .filter_map(|parameter| parameter["name"].as_str())
         .filter(|name| !sent.iter().any(|sent| sent == name));
     found.extend(missing.map(|name| misfit(name, "is missing".into())));
+    if found.is_empty() {
+        found.push(misfit("query", UNFIT.into()));
+    }
     found
 }
 
@@ -183,7 +191,7 @@ fn check(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<Misfit
             found.push(misfit(&format!("{at}/{}", escape(name)), format!("is missing{hint}")));
         }
     }
-    for (name, member) in object.iter().filter(|(_, member)| !member.is_null()) {
+    for (name, member) in object {
         let place = format!("{at}/{}", escape(name));
         match properties.get(name) {
             None => {
@@ -192,6 +200,12 @@ fn check(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<Misfit
                     &place,
                     format!("is not known here: {}", choice("the fields are", &known, "and")),
                 ));
+            }
+            Some(_) if member.is_null() && required.contains(name) => {}
+            Some(property) if member.is_null() => {
+                if !is_nullable(property) {
+                    found.push(misfit(&place, "must not be null: leave it out".into()));
+                }
             }
             Some(property) => check_member(property, member, &place, found),
         }
@@ -224,6 +238,12 @@ fn check_member(property: &Value, value: &Value, at: &str, found: &mut Vec<Misfi
 fn reference(property: &Value) -> Option<&str> {
     let path = property["$ref"].as_str().or_else(|| property["oneOf"][0]["$ref"].as_str())?;
     Some(path.trim_start_matches('#'))
+}
+
+fn is_nullable(property: &Value) -> bool {
+    let options = property["oneOf"].as_array();
+    has_type(property, "null")
+        || options.is_some_and(|options| options.iter().any(|one| one["type"] == "null"))
 }
 
 fn has_type(schema: &Value, kind: &str) -> bool {

@@ -58,6 +58,12 @@ async fn a_body_that_does_not_fit_is_told_field_by_field() {
             "/stop_loss/stop_price",
             "is missing: send a decimal like \"12.50\"",
         ),
+        (
+            json!({"symbol": "AAPL", "side": null, "type": "market", "quantity": "1"}),
+            "side",
+            "/side",
+            "is missing: use buy or sell",
+        ),
         (json!([]), "body", "", "must be a JSON object"),
     ];
     for (body, field, pointer, message) in cases {
@@ -73,6 +79,18 @@ async fn a_body_that_does_not_fit_is_told_field_by_field() {
     assert_eq!(told[0].1.as_deref(), Some("/side"));
     assert_eq!(told[1].1.as_deref(), Some("/sied"));
     assert!(told[1].2.starts_with("is not known here: the fields are "), "{told:?}");
+    // Null is a value of its own where a field may have it, and nowhere else.
+    for (body, pointer) in [
+        (json!({"name": "Growth", "surprise": null}), "/surprise"),
+        (json!({"name": "Growth", "description": null}), "/description"),
+        (json!({"name": null}), "/name"),
+    ] {
+        let problem = mara.post("/api/v1/portfolios", body).await.is_refused(422, "invalid_fields");
+        let pointers: Vec<Option<String>> =
+            errors(&problem).into_iter().map(|(_, pointer, _)| pointer).collect();
+        assert_eq!(pointers, [Some(pointer.to_owned())]);
+    }
+    mara.post("/api/v1/portfolios", json!({"name": "Growth", "cash_balance": null})).await.is(201);
     let twice = r#"{"symbol": "AAPL", "symbol": "MSFT", "side": "buy", "type": "market", "quantity": "1"}"#;
     let problem = mara.post_text(&orders, twice).await.is_refused(422, "invalid_fields");
     assert_eq!(
