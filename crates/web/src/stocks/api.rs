@@ -69,6 +69,8 @@ pub struct Quote {
     price: Price,
     bid: Option<Price>,
     ask: Option<Price>,
+    /// The close from which `change` counts: the one before the newest session, or the price itself when the stock has not traded
+    /// since.
     previous_close: Option<Price>,
     /// Price − previous close.
     change: Option<PriceChange>,

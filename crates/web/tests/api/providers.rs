@@ -32,7 +32,7 @@ async fn an_old_price_says_how_old_it_is_and_why() {
     let mara = app.register("mara").await;
     let portfolio = mara.open("1000.00").await;
     mara.buy(portfolio, "AAPL", "2").await.is(201);
-    // Friday's close is due, and does not come.
+    // Friday's close is due, and does not come: no change since Thursday's is known.
     app.at("2026-11-20T22:00:00Z");
     app.prices.fail_with(QuoteError::Unreachable);
     let quote = mara.get("/api/v1/stocks/AAPL/quote").await.is(200).json();
@@ -41,10 +41,10 @@ async fn an_old_price_says_how_old_it_is_and_why() {
       "as_of": "2026-11-19T21:00:00Z",
       "ask": null,
       "bid": null,
-      "change": "2.00",
-      "change_percent": 1.3513513513513598,
+      "change": "0.00",
+      "change_percent": 0.0,
       "freshness": "end_of_day",
-      "previous_close": "148.00",
+      "previous_close": "150.00",
       "price": "150.00",
       "source": "fixed",
       "stale": true,
