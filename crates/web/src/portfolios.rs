@@ -8,6 +8,7 @@ pub(crate) mod pages;
 pub(crate) mod performance;
 pub(crate) mod performance_api;
 pub(crate) mod performance_words;
+pub(crate) mod risk;
 pub(crate) mod settings;
 pub(crate) mod transactions;
 pub(crate) mod transactions_api;

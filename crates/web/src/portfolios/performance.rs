@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
 use domain::HistoryRange;
-use domain::performance::{Drawdown, Performance};
-use domain::{Money, PortfolioId, Snapshot};
+use domain::performance::{Analysis, Close, Drawdown, Performance};
+use domain::{Money, PortfolioId, Snapshot, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::books::performance::Window;
 
 use super::pages::Named;
+use super::risk::{Comparison, FigureRow, MonthRow, comparison, figures, months, refused_benchmark};
 use crate::AppState;
 use crate::http::extract::Signed;
 use crate::http::problem::Problem;
@@ -33,6 +34,9 @@ pub struct Asked {
     from: String,
     #[serde(default)]
     to: String,
+    /// The symbol to compare with.
+    #[serde(default)]
+    benchmark: String,
 }
 
 #[derive(Serialize)]
@@ -51,6 +55,9 @@ struct View {
     growth_end: String,
     drawdown: Option<Chart>,
     drawdown_caption: String,
+    figures: Vec<FigureRow>,
+    comparison: Option<Comparison>,
+    months: Vec<MonthRow>,
     days: Vec<Day>,
     /// How many there are, when not all are shown.
     more_days: Option<String>,
@@ -88,6 +95,25 @@ fn window(asked: &Asked) -> Result<(Window, Option<HistoryRange>), Problem> {
     Ok((Window::Range(range), Some(range)))
 }
 
+fn benchmark(asked: &Asked) -> Result<Option<Symbol>, Problem> {
+    let text = asked.benchmark.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| Problem::invalid(vec![FieldError::new("benchmark", "enter a symbol such as SPY")]);
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// The figures of a window that need nothing but its closes.
+fn performance_of(analysis: &Analysis) -> Performance {
+    let days = analysis.series.days.iter().map(|day| Close {
+        date: day.date,
+        total_value: day.end_value.clone(),
+        net_flow: day.net_flow.clone(),
+    });
+    Performance::measure(analysis.series.before.as_ref(), days.collect())
+}
+
 pub async fn show(
     shell: Shell,
     signed: Signed,
@@ -97,20 +123,29 @@ pub async fn show(
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
     let portfolio = services.portfolio(user, id).await?;
-    let mut form = FormView::new("dates").with("from", asked.from.trim()).with("to", asked.to.trim());
+    let mut form = FormView::new("dates")
+        .with("from", asked.from.trim())
+        .with("to", asked.to.trim())
+        .with("benchmark", asked.benchmark.trim());
     let mut refused = None;
-    let mut measured = None;
+    let mut analyzed = None;
     let mut current = None;
-    match window(&asked) {
-        Ok((window, range)) => {
+    match window(&asked).and_then(|window| Ok((window, benchmark(&asked)?))) {
+        Ok(((window, range), benchmark)) => {
             current = range;
-            match services.performance(user, id, window).await {
-                Ok(performance) => measured = Some(performance),
-                Err(error) => refused = Some(refusal(error)?),
+            match services.analysis(user, id, window, benchmark.as_ref()).await {
+                Ok(analysis) => analyzed = Some(analysis),
+                Err(error) => {
+                    refused = Some(match refused_benchmark(error, benchmark.as_ref()) {
+                        Ok(problem) => problem,
+                        Err(error) => refusal(error)?,
+                    });
+                }
             }
         }
         Err(problem) => refused = Some(problem),
     }
+    let measured = analyzed.as_ref().map(performance_of);
     let mut snapshots = HashMap::new();
     if let Some((first, last)) = measured.as_ref().and_then(days_of) {
         let rows = services.snapshots(user, id, Some(first), Some(last)).await?;
@@ -120,10 +155,21 @@ pub async fn show(
         form = form.refused(problem);
     }
     let today = services.booking_session().date;
-    let ranges = range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}"));
+    let compared = match benchmark(&asked) {
+        Ok(Some(symbol)) => format!("&benchmark={symbol}"),
+        _ => String::new(),
+    };
+    let ranges =
+        range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}{compared}"));
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);
-    let view = view(Named::from(&portfolio), ranges, form, &measured, &snapshots, now);
+    let mut view = view(Named::from(&portfolio), ranges, form, &measured, &snapshots, now);
+    if let Some(analysis) = &analyzed {
+        let measures = analysis.measures();
+        view.figures = figures(&measures);
+        view.comparison = comparison(&measures);
+        view.months = months(&measures);
+    }
     let title = format!("Performance of {}", view.portfolio.name);
     match refused {
         None => shell.show("performance.html", Nav::Performance, title, &view),
@@ -206,6 +252,9 @@ fn view(
             .and_then(|_| chart::drawdown("drawdown-chart", caption.clone(), &twr)),
         drawdown_caption: caption,
         more_days: (measured.points.len() > days.len()).then(|| format::count(measured.points.len())),
+        figures: Vec::new(),
+        comparison: None,
+        months: Vec::new(),
         days,
         portfolio,
     }
@@ -262,7 +311,7 @@ mod tests {
     use super::*;
 
     fn asked(range: &str, from: &str, to: &str) -> Asked {
-        Asked { range: range.into(), from: from.into(), to: to.into() }
+        Asked { range: range.into(), from: from.into(), to: to.into(), ..Asked::default() }
     }
 
     #[test]

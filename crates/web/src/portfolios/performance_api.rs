@@ -10,8 +10,8 @@ use domain::performance::{
 };
 use domain::{HistoryRange, Money, PortfolioId, Snapshot as Stored, Symbol};
 use serde::{Deserialize, Serialize};
+use services::FieldError;
 use services::books::performance::Window;
-use services::{Error, FieldError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::explanation::Explanation;
@@ -22,6 +22,7 @@ use crate::http::input::Query;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::portfolios::performance_words;
+use crate::portfolios::risk::refused_benchmark;
 
 /// The portfolio at the close of a session.
 #[derive(Serialize, ToSchema)]
@@ -386,13 +387,8 @@ pub async fn show(
     }
     let analysis =
         state.services.analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
-    let analysis = analysis.map_err(|error| match (error, benchmark) {
-        (Error::UnknownSymbol(symbol), Some(_)) => {
-            let message = format!("there is no stock or fund {symbol}");
-            Problem::invalid(vec![FieldError::new("benchmark", message)])
-        }
-        (error, _) => error.into(),
-    })?;
+    let analysis = analysis
+        .map_err(|error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))?;
     Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))
 }
 

@@ -376,3 +376,27 @@ async fn a_wrong_benchmark_or_measure_is_named() {
     let stranger = app.register("eve").await;
     stranger.get(&format!("{own}/performance?benchmark=AAPL&explain=twr")).await.is(404);
 }
+
+#[tokio::test]
+async fn the_page_shows_risk_a_benchmark_and_months() {
+    let app = TestApp::spawn().await;
+    let (_, own) = thirty_days(&app).await;
+    let page = own.replace("/api/v1", "");
+    let browser = app.log_in("mara").await;
+    let alone = browser.get(&format!("{page}/performance")).await.is(200).text();
+    for words in ["Sharpe ratio", "Best day", "Annual figures need 365 days", "December 2026"] {
+        assert!(alone.contains(words), "{words}");
+    }
+    assert!(!alone.contains("Compared with"));
+    let compared = browser.get(&format!("{page}/performance?range=1m&benchmark=msft")).await.is(200).text();
+    for words in ["Compared with MSFT", "The same deposits in MSFT", "Tracking error"] {
+        assert!(compared.contains(words), "{words}");
+    }
+    assert!(compared.contains("range=1y&amp;benchmark=MSFT"), "another period keeps the benchmark");
+    for (benchmark, words) in
+        [("NOSUCH", "There is no stock or fund NOSUCH."), ("%3Cb%3E", "Enter a symbol such as SPY.")]
+    {
+        let refused = browser.get(&format!("{page}/performance?benchmark={benchmark}")).await.is(422).text();
+        assert!(refused.contains(words), "{refused}");
+    }
+}
