@@ -52,18 +52,30 @@ impl Services {
             Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        bars.extend(self.price_of_today(user, symbol, &bars).await);
+        bars.extend(self.price_of_today(user, symbol, &bars, now).await);
         let actions = self.actions_of(&stock, now).await?;
         Ok(Benchmark::new(listed, &bars, &actions))
     }
 
-    /// Returns the newest price as a bar when it is of a later session than the last of `bars`: the portfolio's last point
-    /// is valued at such prices.
-    async fn price_of_today(&self, user: UserId, symbol: &Symbol, bars: &[Bar]) -> Option<Bar> {
+    /// Returns the newest price as a bar when it is of today and `bars` end before: the portfolio's last point is valued at
+    /// such prices. An older quote is no bar, because it is converted to today's shares, less dividends since.
+    async fn price_of_today(
+        &self,
+        user: UserId,
+        symbol: &Symbol,
+        bars: &[Bar],
+        now: Timestamp,
+    ) -> Option<Bar> {
         let newest = self.quote_for(Some(user), symbol).await.ok()?.quote;
-        let date = self.market.calendar.booking_session(newest.as_of).date;
-        let last = bars.last()?;
+        let (date, last) = (exchange_date(newest.as_of), bars.last()?);
         let [open, high, low, close] = [(); 4].map(|()| newest.price.clone());
-        (date > last.date).then_some(Bar { date, open, high, low, close, volume: 0 })
+        (date == exchange_date(now) && date > last.date).then_some(Bar {
+            date,
+            open,
+            high,
+            low,
+            close,
+            volume: 0,
+        })
     }
 }

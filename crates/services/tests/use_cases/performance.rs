@@ -1,9 +1,13 @@
-use chrono::NaiveDate;
-use domain::HistoryRange;
-use domain::performance::Performance;
-use services::books::performance::Window;
+use std::num::NonZeroU32;
 
-use crate::harness::{Exchange, Investor, close_to, day, fields, money};
+use chrono::NaiveDate;
+use domain::corporate_action::{CorporateAction, CorporateActionKind};
+use domain::performance::Performance;
+use domain::{Calendar, Freshness, HistoryRange};
+use services::books::performance::Window;
+use services::testing::FixedPrices;
+
+use crate::harness::{Exchange, Investor, close_to, day, fields, moment, money, symbol};
 
 /// Ten shares at 50.00 and 500.00 in cash on Friday. Closes 55.00, 52.80, 60.00, 57.00; 200.00 paid in on Sunday,
 /// 300.00 taken out on Monday. It is Tuesday noon, and the price is 62.00:
@@ -237,4 +241,33 @@ async fn taking_everything_out_is_no_loss() {
     assert_eq!(performance.gain, money("100"));
     assert!(close_to(performance.twr.unwrap(), 0.1), "{performance:?}");
     assert!(close_to(performance.max_drawdown.unwrap().depth, 0.0));
+}
+
+/// MSFT splits 10:1 on Monday, and its newest price is from Friday.
+#[tokio::test]
+async fn a_price_from_before_a_split_is_no_fall_of_the_benchmark() {
+    let prices = FixedPrices::of(Freshness::Delayed, Calendar::Xnys);
+    prices.set("MSFT", "400.00");
+    for date in ["2026-11-18", "2026-11-19"] {
+        prices.set_close("MSFT", day(date), "400.00");
+    }
+    let [numerator, denominator] = [10, 1].map(|number| NonZeroU32::new(number).unwrap());
+    let split = CorporateActionKind::Split { numerator, denominator };
+    let split = CorporateAction::new(symbol("MSFT"), day("2026-11-23"), split);
+    prices.announce(moment("2026-11-01T00:00:00Z"), split);
+    let exchange = Exchange::with(prices).await;
+    exchange.at("2026-11-19T16:00:00Z");
+    let sam = exchange.investor("sam", "1000.00").await;
+    exchange.buy(sam, "MSFT", "1").await.unwrap();
+    exchange.at("2026-11-19T23:00:00Z");
+    exchange.work().await;
+    exchange.learn_corporate_actions().await.unwrap();
+    exchange.prices.set_as_of("MSFT", Some(moment("2026-11-20T20:59:00Z")));
+    exchange.at("2026-11-23T14:35:00Z");
+    let benchmark = symbol("MSFT");
+    let analysis = exchange.analysis(sam.user, sam.portfolio, Window::default(), Some(&benchmark)).await;
+    let measures = analysis.unwrap().measures();
+    assert_eq!(measures.benchmark.symbol, Some(benchmark));
+    let twr = measures.benchmark.twr.unwrap();
+    assert!(close_to(twr, 0.0), "{twr}");
 }
