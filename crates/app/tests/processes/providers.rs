@@ -120,8 +120,7 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     let server = installation.serve().await;
     let sam = Client::new(std::slice::from_ref(&server.url)).register().await;
     let portfolio = sam.open_portfolio("10000.00").await;
-    sam.buy(portfolio, "AAPL", "1").await;
-    let simulated = sam.portfolio(portfolio, "/valuation").await["positions"][0]["last_price"].clone();
+    let bought = sam.buy(portfolio, "AAPL", "1").await;
     drop(server);
 
     installation = with_key(installation, &provider);
@@ -145,9 +144,14 @@ async fn another_price_source_needs_a_word_once_something_is_held_and_is_never_m
     let body = json!({"symbol": "AAPL", "side": "sell", "quantity": "1", "type": "market"});
     let sold = client.post(&format!("/api/v1/portfolios/{portfolio}/orders"), &body).await;
     assert_eq!(sold.status, 503, "{}", sold.text);
-    // What is held is still shown, at the last price there was, and marked.
+    // The position still shows the last simulated price, marked as stale. The server stores prices from time to time:
+    // the stored one is the price of the fill or a later one.
     let held = client.get(&format!("/api/v1/portfolios/{portfolio}/positions")).await.expect(200);
-    assert_eq!(held["items"][0]["last_price"], simulated);
+    let position = &held["items"][0];
+    assert_eq!(position["source"], "simulated/sim-v2", "{position}");
+    assert_eq!(position["stale"], true, "{position}");
+    let instant = |text: &Value| text.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!(instant(&position["as_of"]) >= instant(&bought["receipt"]["quoted_at"]), "{position} {bought}");
     drop(server);
     // It has been said once.
     let server = installation.serve().await;
