@@ -1,0 +1,120 @@
+//! Prices per share, on the tick, and their differences.
+
+use bigdecimal::{BigDecimal, RoundingMode};
+
+use super::{CENTS, DecimalError, Money, Percent, Quantity};
+use crate::decimal::Decimal;
+
+/// What one share costs, on the tick: 0.01 from 1.00 upwards, 0.0001 below. Never negative.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Price(pub(crate) Decimal);
+
+pub(super) const TICK_BELOW_ONE: i64 = 4;
+
+impl Price {
+    pub const MAX: &'static str = "10000000";
+
+    /// `mantissa × 10^-scale`, half-even to the tick: how sources with binary or over-precise prices enter.
+    pub fn from_scaled(mantissa: i64, scale: u8) -> Self {
+        Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
+    }
+
+    /// Half-even to the tick of its size.
+    pub fn rounded(exact: &BigDecimal) -> Self {
+        Self::half_even(&exact.clone().into())
+    }
+
+    pub(crate) fn half_even(exact: &Decimal) -> Self {
+        Self(exact.half_even(tick_scale(exact)))
+    }
+
+    /// Parses a provider's text, which may carry more decimals than the tick, and rounds half-even to the tick.
+    ///
+    /// # Errors
+    /// If the text is not a plain decimal above zero and at most 10^7.
+    pub fn from_provider(text: &str) -> Result<Self, DecimalError> {
+        let exact = Decimal::parse(text).map_err(|_| DecimalError::Malformed)?;
+        Self::half_even(&exact).checked()
+    }
+
+    /// `dividend / divisor`, both above zero, to the tick of its size.
+    pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal, mode: RoundingMode) -> Self {
+        let scale = if dividend < divisor { TICK_BELOW_ONE } else { CENTS };
+        Self(dividend.quotient(divisor, scale, mode))
+    }
+
+    /// Unless it is beyond what a price can be.
+    pub(crate) fn checked(self) -> Result<Self, DecimalError> {
+        if self.0.is_positive() && self.0 <= Decimal::whole(10_000_000) {
+            Ok(self)
+        } else {
+            Err(DecimalError::OutOfRange { least: "0.0001", most: Self::MAX })
+        }
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// `self + other`.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self::half_even(&(&self.0 + &other.0))
+    }
+
+    /// `self − other`, or `None` when nothing would be left.
+    pub fn less(&self, other: &Self) -> Option<Self> {
+        (self > other).then(|| Self::half_even(&(&self.0 - &other.0)))
+    }
+
+    /// `self × (1 + percent/100)`, half-even to the tick.
+    pub fn raised(&self, percent: &Percent) -> Self {
+        Self::half_even(&(&self.0 + &percent.of(&self.0)))
+    }
+
+    /// `self × (1 − percent/100)`, half-even to the tick; `None` when nothing would be left.
+    pub fn lowered(&self, percent: &Percent) -> Option<Self> {
+        let lowered = Self::half_even(&(&self.0 - &percent.of(&self.0)));
+        (!lowered.is_zero()).then_some(lowered)
+    }
+
+    /// What `quantity` shares are worth at this price, half-even to the cent.
+    pub fn times(&self, quantity: &Quantity) -> Money {
+        Money::rounded(&(&self.0 * &quantity.0))
+    }
+
+    /// `self − other` per share; may be negative, hence not a `Price`. Exact.
+    pub fn minus(&self, other: &Self) -> PriceChange {
+        PriceChange(&self.0 - &other.0)
+    }
+
+    /// `self / other − 1` as a ratio; `None` when `other` is zero.
+    pub fn change_ratio(&self, other: &Self) -> Option<f64> {
+        (!other.0.is_zero()).then(|| self.0.ratio(&other.0) - 1.0)
+    }
+
+    /// For statistics and drawings only; never comes back into the books.
+    pub fn to_f64(&self) -> f64 {
+        self.0.to_f64()
+    }
+}
+
+/// A difference of two prices, per share; positive when the price rose. Exact, not rounded.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PriceChange(pub(super) Decimal);
+
+impl PriceChange {
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    pub fn is_negative(&self) -> bool {
+        self.0.is_negative()
+    }
+}
+
+/// 2 decimals from 1.00 upwards, 4 below.
+pub(super) fn tick_scale(price: &Decimal) -> i64 {
+    if *price < Decimal::whole(1) { TICK_BELOW_ONE } else { CENTS }
+}

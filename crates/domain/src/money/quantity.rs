@@ -1,0 +1,87 @@
+//! Numbers of shares.
+
+use std::ops::{Add, Sub};
+
+use bigdecimal::RoundingMode;
+
+use super::Percent;
+use crate::decimal::Decimal;
+
+/// A number of shares with up to nine decimals. Never negative; a side says which way it goes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
+#[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
+pub struct Quantity(pub(crate) Decimal);
+
+pub(super) const QUANTITY_SCALE: i64 = 9;
+
+impl Quantity {
+    pub const MIN: &'static str = "0.000000001";
+    pub const MAX: &'static str = "1000000000";
+
+    pub fn zero() -> Self {
+        Self(Decimal::ZERO)
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// `self − other`, or `None` when that would be negative.
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        (self >= other).then(|| Self(&self.0 - &other.0))
+    }
+
+    /// So many percent of `volume` shares, exactly.
+    pub fn share_of(volume: u64, percent: &Percent) -> Self {
+        Self(percent.of(&volume.into()).normalized())
+    }
+
+    /// Without the fraction of a share.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self(self.0.with_scale(0))
+    }
+
+    /// A hundredth of it, rounded down to nine decimals.
+    pub(crate) fn hundredth(&self) -> Self {
+        Self::quotient(&self.0, &Decimal::whole(100))
+    }
+
+    /// One share.
+    pub fn one() -> Self {
+        Self(Decimal::whole(1))
+    }
+
+    /// So many percent of the shares, rounded down to nine decimals.
+    #[must_use]
+    pub fn part(&self, percent: &Percent) -> Self {
+        Self(percent.of(&self.0).with_scale(QUANTITY_SCALE).normalized())
+    }
+
+    /// `dividend / divisor`, down to nine decimals.
+    pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal) -> Self {
+        Self(dividend.quotient(divisor, QUANTITY_SCALE, RoundingMode::Down).normalized())
+    }
+
+    /// Whether the books can hold it: at most 10^9 shares.
+    pub fn in_bounds(&self) -> bool {
+        self.0 <= Decimal::whole(1_000_000_000)
+    }
+}
+
+impl Add<&Quantity> for Quantity {
+    type Output = Self;
+    fn add(self, other: &Quantity) -> Self {
+        Self(&self.0 + &other.0)
+    }
+}
+
+impl Sub<&Quantity> for Quantity {
+    type Output = Self;
+    /// For shares that are known to be there.
+    fn sub(self, other: &Quantity) -> Self {
+        debug_assert!(self >= *other, "Invariant: a quantity is never negative");
+        Self(&self.0 - &other.0)
+    }
+}

@@ -1,0 +1,166 @@
+//! The size of an order, its type with prices, and the orders attached to it.
+
+use super::{OrderClass, OrderType};
+use crate::{Money, OrderIssue, Percent, Price, Quantity};
+
+/// How much to trade: shares, or the money to spend or to raise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderSize {
+    Quantity(Quantity),
+    /// Positive; becomes a quantity at the fill's price, rounded down to nine decimals. Commission comes on top.
+    Notional(Money),
+    /// A percentage of the shares held, rounded down to nine decimals; 100 is all of them, without a rest. Of sells
+    /// only. It becomes a quantity when the order is placed: no order in the books has this size.
+    OfPosition(Percent),
+}
+
+/// How far a trailing stop stays behind the best price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trail {
+    /// Per share.
+    Price(Price),
+    Percent(Percent),
+}
+
+/// The type of an order with the prices it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderTerms {
+    Market,
+    Limit { limit: Price },
+    Stop { stop: Price },
+    StopLimit { stop: Price, limit: Price },
+    TrailingStop { trail: Trail },
+}
+
+impl OrderTerms {
+    pub fn order_type(&self) -> OrderType {
+        match self {
+            Self::Market => OrderType::Market,
+            Self::Limit { .. } => OrderType::Limit,
+            Self::Stop { .. } => OrderType::Stop,
+            Self::StopLimit { .. } => OrderType::StopLimit,
+            Self::TrailingStop { .. } => OrderType::TrailingStop,
+        }
+    }
+
+    pub fn limit_price(&self) -> Option<&Price> {
+        match self {
+            Self::Limit { limit } | Self::StopLimit { limit, .. } => Some(limit),
+            Self::Market | Self::Stop { .. } | Self::TrailingStop { .. } => None,
+        }
+    }
+
+    /// The fixed stop; a trailing one depends on the order's `high_water_price`.
+    pub fn stop_price(&self) -> Option<&Price> {
+        match self {
+            Self::Stop { stop } | Self::StopLimit { stop, .. } => Some(stop),
+            Self::Market | Self::Limit { .. } | Self::TrailingStop { .. } => None,
+        }
+    }
+
+    pub fn trail(&self) -> Option<&Trail> {
+        match self {
+            Self::TrailingStop { trail } => Some(trail),
+            _ => None,
+        }
+    }
+
+    /// The price at which an entry is expected to trade: its limit, else its stop. `None` where only the market tells.
+    pub(crate) fn entry_price(&self) -> Option<&Price> {
+        self.limit_price().or_else(|| self.stop_price())
+    }
+
+    /// Whether it waits for the market to reach a stop first.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Stop { .. } | Self::StopLimit { .. } | Self::TrailingStop { .. })
+    }
+
+    pub(super) fn canonical(&self) -> String {
+        let or_none = |price: Option<&Price>| price.map_or_else(|| "-".to_owned(), ToString::to_string);
+        let trail = match self.trail() {
+            Some(Trail::Price(price)) => format!(" trail={price}"),
+            Some(Trail::Percent(percent)) => format!(" trail={percent}%"),
+            None => String::new(),
+        };
+        let (limit, stop) = (or_none(self.limit_price()), or_none(self.stop_price()));
+        format!("{} limit={limit} stop={stop}{trail}", self.order_type())
+    }
+}
+
+/// An exit that limits a loss: a stop, or a stop with a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopLoss {
+    pub stop: Price,
+    pub limit: Option<Price>,
+}
+
+impl StopLoss {
+    fn terms(&self) -> OrderTerms {
+        let stop = self.stop.clone();
+        match self.limit.clone() {
+            Some(limit) => OrderTerms::StopLimit { stop, limit },
+            None => OrderTerms::Stop { stop },
+        }
+    }
+}
+
+/// The orders that come with an order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Attached {
+    #[default]
+    Nothing,
+    Bracket {
+        take_profit: Price,
+        stop_loss: StopLoss,
+    },
+    /// Beside a limit order, which is the take-profit.
+    Oco {
+        stop_loss: StopLoss,
+    },
+    OtoTakeProfit {
+        take_profit: Price,
+    },
+    OtoStopLoss {
+        stop_loss: StopLoss,
+    },
+}
+
+impl Attached {
+    pub fn class(&self) -> OrderClass {
+        match self {
+            Self::Nothing => OrderClass::Simple,
+            Self::Bracket { .. } => OrderClass::Bracket,
+            Self::Oco { .. } => OrderClass::Oco,
+            Self::OtoTakeProfit { .. } | Self::OtoStopLoss { .. } => OrderClass::Oto,
+        }
+    }
+
+    /// What is wrong with the exits of an entry at that price.
+    pub(crate) fn issues_around(&self, entry: &Price) -> Vec<OrderIssue> {
+        let (profit, loss) = match self {
+            Self::Nothing | Self::Oco { .. } => (None, None),
+            Self::Bracket { take_profit, stop_loss } => (Some(take_profit), Some(stop_loss)),
+            Self::OtoTakeProfit { take_profit } => (Some(take_profit), None),
+            Self::OtoStopLoss { stop_loss } => (None, Some(stop_loss)),
+        };
+        let profit = profit.filter(|profit| *profit <= entry).map(|profit| {
+            OrderIssue::TakeProfitNotAboveEntry { take_profit: profit.clone(), entry: entry.clone() }
+        });
+        let loss = loss.filter(|loss| loss.stop >= *entry).map(|loss| OrderIssue::StopLossNotBelowEntry {
+            stop_loss: loss.stop.clone(),
+            entry: entry.clone(),
+        });
+        profit.into_iter().chain(loss).collect()
+    }
+
+    /// What the legs are, the take-profit first.
+    pub(crate) fn legs(&self) -> Vec<OrderTerms> {
+        let limit = |limit: &Price| OrderTerms::Limit { limit: limit.clone() };
+        match self {
+            Self::Nothing => vec![],
+            Self::Bracket { take_profit, stop_loss } => vec![limit(take_profit), stop_loss.terms()],
+            Self::Oco { stop_loss } | Self::OtoStopLoss { stop_loss } => vec![stop_loss.terms()],
+            Self::OtoTakeProfit { take_profit } => vec![limit(take_profit)],
+        }
+    }
+}
