@@ -203,3 +203,17 @@ async fn what_no_wait_can_heal_is_refused_at_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_idle_server_uses_little_memory() {
+    let installation = Installation::embedded();
+    let server = installation.serve().await;
+    // The first jobs end within moments: they prepare the stocks of the simulated market.
+    eventually("the first jobs have ended", PATIENCE, async || {
+        server.process.log().contains("job.kind=\"corporate_actions\"").then_some(())
+    })
+    .await;
+    let anonymous = server.process.anonymous_kib();
+    // About 21 MiB where the allocator uses no huge pages, 55 MiB where it does.
+    assert!(anonymous < 40 * 1024, "{anonymous} KiB");
+}
