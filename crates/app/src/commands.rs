@@ -333,7 +333,7 @@ pub async fn resolve_delisting(
                 say!("{symbol} is delisted from its next session on: its open orders are canceled then.")?
             }
         },
-        DelistingResolution::Refuse => say!("{symbol} is traded.")?,
+        DelistingResolution::Refuse => say!("{symbol} is marked as listed.")?,
     }
     Ok(ExitCode::SUCCESS)
 }

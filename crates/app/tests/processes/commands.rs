@@ -319,7 +319,7 @@ async fn an_administrator_decides_on_a_delisting_by_a_command() {
              WHERE symbol = 'AAPL' AND installation.key = 'price_source'",
         );
         let refused = resolve("AAPL", &["--resolution", "refuse"]).await;
-        assert!(refused.succeeded().contains("AAPL is traded."), "{refused:?}");
+        assert!(refused.succeeded().contains("AAPL is marked as listed."), "{refused:?}");
         let nothing = resolve("MSFT", &["--resolution", "refuse"]).await;
         assert!(nothing.failed().contains("nothing says that MSFT is delisted"), "{nothing:?}");
     }

@@ -556,7 +556,7 @@ pub struct Resolution {
     resolution: String,
     /// Of `correct`: `2:1` for two new shares for each old one.
     ratio: Option<String>,
-    /// Is kept with the decision; up to 500 characters.
+    /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 

@@ -133,9 +133,9 @@ impl CloseOutView {
                 format!("{what}. {by}: {}", done.reason.unwrap_or_default())
             }),
             choices: vec![
-                choice("cash", "Cash for each share"),
+                choice("cash", "Cash per share"),
                 choice("exchange", "Shares of another stock"),
-                choice("write_off", "Nothing: a write-off"),
+                choice("write_off", "Nothing (write-off)"),
             ],
             preview,
             form,
@@ -175,7 +175,7 @@ pub async fn close_out(
     let form = FormView::new(CLOSE_OUT).with("reason", &reason);
     // The page of a stock that is traded has no such form.
     if state.services.stored_stock(&symbol).await?.delisted_on.is_none() {
-        let told = format!("{symbol} is traded: confirm its delisting first.");
+        let told = format!("{symbol} is not delisted. Confirm its delisting first.");
         return Ok(shell.not_done(page, told).await);
     }
     let (terms, on) = match CloseOutTerms::parse(asked.fields()) {

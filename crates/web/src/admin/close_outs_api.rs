@@ -38,7 +38,7 @@ pub struct NewCloseOut {
     /// The first day without the shares, from the delisting to today; left out, from now on.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
-    /// Is kept with the decision; up to 500 characters.
+    /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 

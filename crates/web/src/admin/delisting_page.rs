@@ -41,14 +41,12 @@ struct Entry {
 impl From<&DelistingEvidence> for EvidenceRow {
     fn from(seen: &DelistingEvidence) -> Self {
         let told = match (seen.kind, seen.delisted_on) {
-            (DelistingEvidenceKind::NotListed, _) => "The table of listings lacks it.".to_owned(),
+            (DelistingEvidenceKind::NotListed, _) => "Missing from the table of listings.".to_owned(),
             (DelistingEvidenceKind::ListedAsDelisted, Some(on)) => {
-                format!("The table of former listings has it: delisted on {}.", format::date(on))
+                format!("Listed as delisted on {}.", format::date(on))
             }
-            (DelistingEvidenceKind::ListedAsDelisted, None) => {
-                "The table of former listings has it.".to_owned()
-            }
-            (DelistingEvidenceKind::NotFound, _) => "The price source does not know it.".to_owned(),
+            (DelistingEvidenceKind::ListedAsDelisted, None) => "Listed as delisted.".to_owned(),
+            (DelistingEvidenceKind::NotFound, _) => "Unknown to the price source.".to_owned(),
         };
         Self { day: format::date(seen.seen_on), seen: told }
     }
@@ -67,19 +65,17 @@ impl DelistingView {
                 format!("Delisted on {}. {why}", format::date(delisting.on))
             }
             (None, Some(refusal)) => {
-                format!("Traded. {}", by(&refusal.administrator, &refusal.reason))
+                format!("Listed. {}", by(&refusal.administrator, &refusal.reason))
             }
-            (None, None) if case.evidence.is_empty() => "Traded, as far as is known.".to_owned(),
-            (None, None) => {
-                "Something says that it is not listed any more. Not enough to delist it yet.".to_owned()
-            }
+            (None, None) if case.evidence.is_empty() => "Listed.".to_owned(),
+            (None, None) => "Possibly delisted: the evidence below is not sufficient yet.".to_owned(),
         };
         let chosen = form.value("resolution").to_owned();
         let choice = |value, label| Entry { value, label, current: chosen == value };
         Self {
             state,
             evidence: case.evidence.iter().map(EvidenceRow::from).collect(),
-            choices: vec![choice("confirm", "It is not traded any more"), choice("refuse", "It is traded")],
+            choices: vec![choice("confirm", "Delisted"), choice("refuse", "Still listed")],
             form,
         }
     }
@@ -115,7 +111,7 @@ pub async fn resolve(
         Ok(()) => {
             let done = match resolution {
                 DelistingResolution::Confirm { .. } => format!("{symbol} is delisted."),
-                DelistingResolution::Refuse => format!("{symbol} is traded."),
+                DelistingResolution::Refuse => format!("{symbol} is marked as listed."),
             };
             Ok(shell.done(back, done).await)
         }

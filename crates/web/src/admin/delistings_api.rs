@@ -100,7 +100,7 @@ pub struct DelistingDecision {
     /// or the one after the last price.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
-    /// Is kept with the decision; up to 500 characters.
+    /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 

@@ -143,8 +143,8 @@ impl WorkerRow {
         Self {
             badge: Badge { tone, text: text.to_owned() },
             mode: match worker.mode.as_str() {
-                "embedded" => "In the server",
-                _ => "By Redis",
+                "embedded" => "Server process",
+                _ => "Redis worker",
             },
             host: worker.host,
             process: worker.process_id,
@@ -214,10 +214,10 @@ fn warnings(status: &OperationsStatus) -> Vec<String> {
         );
     }
     if status.overdue() > 0 {
-        warnings.push("Jobs are overdue: see their runs below, and the log of the workers.".to_owned());
+        warnings.push("Jobs are overdue. Check their runs below and the logs of the workers.".to_owned());
     }
     if status.failed_lately() > 0 {
-        warnings.push("Jobs failed within the last 24 hours: their runs say why.".to_owned());
+        warnings.push("Jobs failed within the last 24 hours. Their runs show the reasons.".to_owned());
     }
     warnings
 }
@@ -369,7 +369,7 @@ impl UserView {
             tabs: tabs(Tab::Users),
             form: shell.form(FormView::new("remove")),
             delete_hint: format!(
-                "Type {} to confirm. All portfolios and their history go with it, at once and for good.",
+                "Enter {} to confirm. This permanently deletes all portfolios of the account with their history.",
                 account.username
             ),
             user: UserRow::new(account, String::new()),
@@ -402,8 +402,8 @@ pub async fn update_user(
             let text = match (posted.is_active, posted.is_admin) {
                 (Some(true), _) => format!("The account of {name} is open."),
                 (Some(false), _) => format!("The account of {name} is closed."),
-                (None, Some(true)) => format!("{name} is an administrator now."),
-                (None, Some(false)) => format!("{name} is no administrator any more."),
+                (None, Some(true)) => format!("{name} is now an administrator."),
+                (None, Some(false)) => format!("{name} is no longer an administrator."),
                 (None, None) => "Nothing was changed.".to_owned(),
             };
             Ok(shell.done(back, text).await)
@@ -430,7 +430,7 @@ pub async fn delete_user(
 ) -> PageResult {
     let account = state.services.any_user(*id).await?;
     if posted.confirm.trim() != account.username {
-        let text = format!("write {} exactly as it stands here", account.username);
+        let text = format!("enter {} exactly as shown", account.username);
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_at("confirm", text);
         return shell.refuse(format!("/admin/users/{id}#delete"), form).await;
     }
@@ -710,10 +710,10 @@ impl From<HeldPrice> for WaitingRow {
             as_of: format::day_and_minute(waiting.price.as_of),
             accepted: waiting.price.accepted.to_string(),
             why: match waiting.price.doubt {
-                Doubt::UnitSlip => "About a power of ten away: cents in place of dollars, say",
-                Doubt::LargeMove => "More than 40 % away",
-                Doubt::SplitNotBooked => "A split that is not booked yet",
-                Doubt::PossibleSplit => "Perhaps in other shares, after a split that nobody has told of",
+                Doubt::UnitSlip => "Off by about a power of ten, for example cents instead of dollars",
+                Doubt::LargeMove => "Moved more than 40 %",
+                Doubt::SplitNotBooked => "Matches a split that is not booked yet",
+                Doubt::PossibleSplit => "Possibly after a split that was not announced",
             },
             seen: format::day_and_minute(waiting.price.first_seen_at),
         }
@@ -735,14 +735,16 @@ impl ProvidersView {
         let known = |at: Option<Timestamp>| at.map(format::day_and_minute);
         let (tone, text) = match limits.map(|limits| limits.breaker) {
             None | Some(Breaker::Closed) => ("live", "Asked"),
-            Some(Breaker::HalfOpen) => ("stale", "Tried again"),
-            Some(Breaker::Open) => ("stale", "Left alone"),
+            Some(Breaker::HalfOpen) => ("stale", "Testing recovery"),
+            Some(Breaker::Open) => ("stale", "Paused after errors"),
         };
         let pot = |pot: &PotState| {
             let (label, meant_for) = match pot.name {
-                "scheduled" => ("Scheduled", "the jobs: prices of what is held, watched or on order"),
-                "first_sight" => ("First sight", "symbols that nobody here has asked for yet"),
-                _ => ("Reserve", "people who wait"),
+                "scheduled" => {
+                    ("Scheduled", "jobs: prices of stocks that are held, watched or have open orders")
+                }
+                "first_sight" => ("First sight", "symbols that are new to this installation"),
+                _ => ("Reserve", "requests of users"),
             };
             PotRow {
                 label,
@@ -803,10 +805,12 @@ pub async fn confirm_price(
     let page = "/admin/providers";
     match state.services.confirm_price(&symbol, &posted.reason).await {
         Ok(Some(confirmed)) => {
-            let text = format!("{} is the price of {symbol} from now on.", confirmed.price.price);
+            let text = format!("Confirmed {} as the price of {symbol}.", confirmed.price.price);
             Ok(shell.done(page, text).await)
         }
-        Ok(None) => Ok(shell.not_done(page, format!("No price of {symbol} waits any more.")).await),
+        Ok(None) => {
+            Ok(shell.not_done(page, format!("No price of {symbol} is waiting for confirmation.")).await)
+        }
         Err(Error::Invalid(errors)) => {
             let text = errors.first().map_or("Enter a reason.", |error| error.message.as_str());
             Ok(shell.not_done(page, text).await)
@@ -828,7 +832,7 @@ pub async fn run_job(
 ) -> PageResult {
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
     state.services.request_run(kind).await?;
-    let text = format!("{} is in the queue; a worker picks it up within seconds.", job_label(kind));
+    let text = format!("{}: queued. A worker starts it within seconds.", job_label(kind));
     Ok(shell.done("/admin/jobs", text).await)
 }
 

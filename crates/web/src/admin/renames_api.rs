@@ -30,7 +30,7 @@ pub struct Rename {
     /// The first day of the new symbol; left out, today.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
-    /// Is kept with the decision; up to 500 characters.
+    /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 

@@ -65,9 +65,9 @@ impl SplitView {
             expected: compared.map_or_else(String::new, |(expected, _)| format::price(expected)),
             found: compared.map_or_else(String::new, |(_, found)| format::price(found)),
             choices: vec![
-                choice("withdraw", "There was no split".to_owned()),
-                choice("correct", "A split with another ratio".to_owned()),
-                choice("confirm", format!("It has happened as announced, {ratio}")),
+                choice("withdraw", "No split took place".to_owned()),
+                choice("correct", "Split with another ratio".to_owned()),
+                choice("confirm", format!("Split as announced, {ratio}")),
             ],
             form,
         }

@@ -239,7 +239,7 @@ pub async fn delete(
     let (user, id) = (signed.account.id, *id);
     let portfolio = state.services.portfolio(user, id).await?;
     if posted.confirm.trim() != portfolio.name {
-        let wrong = FieldError::new("confirm", format!("write {} exactly as it stands here", portfolio.name));
+        let wrong = FieldError::new("confirm", format!("enter {} exactly as shown", portfolio.name));
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_fields(&[wrong]);
         return refuse(&shell, (&state.services, user, id), "delete", form).await;
     }

@@ -141,7 +141,7 @@ async fn an_administrator_closes_a_stock_out_on_its_page() {
     let grace = app.log_in("grace").await;
     let (page, target) = ("/admin/stocks/AAPL", "/admin/stocks/AAPL/close-out");
     assert!(!grace.get("/admin/stocks/MSFT").await.is(200).text().contains("Close out"));
-    assert!(grace.get(page).await.is(200).text().contains("Cash for each share"));
+    assert!(grace.get(page).await.is(200).text().contains("Cash per share"));
     for (query, told) in [
         ("?kind=cash&cash=", "Enter US dollars for each share"),
         ("?kind=gift", "must be cash, write_off or exchange"),
@@ -151,11 +151,11 @@ async fn an_administrator_closes_a_stock_out_on_its_page() {
     ] {
         let shown = grace.get(&format!("{page}{query}")).await.is(200).text();
         assert!(shown.to_lowercase().contains(&told.to_lowercase()), "{query}: {shown}");
-        assert!(!shown.contains("cannot be taken back"), "{query}");
+        assert!(!shown.contains("cannot be undone"), "{query}");
     }
     let asked = format!("{page}?kind=cash&cash=54.20");
     let shown = grace.get(&asked).await.is(200).text();
-    for part in ["542.00", "cannot be taken back", "value=\"54.20\""] {
+    for part in ["542.00", "cannot be undone", "value=\"54.20\""] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let fields = |reason| [("kind", "cash"), ("cash", "54.20"), ("reason", reason)];

@@ -101,7 +101,7 @@ async fn an_administrator_decides_on_the_page_of_the_stock() {
     let ada = app.log_in("ada").await;
     let (page, target) = ("/admin/stocks/AAPL", "/admin/stocks/AAPL/delisting");
     let shown = ada.get(page).await.is(200).text();
-    for sentence in ["The price source does not know it.", "Not enough to delist it yet."] {
+    for sentence in ["Unknown to the price source.", "the evidence below is not sufficient yet"] {
         assert!(shown.contains(sentence), "{shown}");
     }
     for fields in [
@@ -119,6 +119,6 @@ async fn an_administrator_decides_on_the_page_of_the_stock() {
     assert_eq!(mara.see(portfolio, &order).await["status"], json!("canceled"));
     let fields = [("resolution", "refuse"), ("on", ""), ("reason", "It trades.")];
     let done = ada.submit(page, target, &fields).await.is(303);
-    assert!(ada.follow(&done).await.text().contains("AAPL is traded."));
-    assert!(ada.get(page).await.is(200).text().contains("Traded. ada: It trades."));
+    assert!(ada.follow(&done).await.text().contains("AAPL is marked as listed."));
+    assert!(ada.get(page).await.is(200).text().contains("Listed. ada: It trades."));
 }

@@ -62,5 +62,5 @@ async fn an_administrator_renames_a_stock_on_its_page() {
     }
     let fields = [("to", "APPL"), ("on", ""), ("reason", "Press release.")];
     let done = grace.submit(page, target, &fields).await.is(303);
-    assert!(grace.follow(&done).await.text().contains("AAPL is called APPL now."));
+    assert!(grace.follow(&done).await.text().contains("AAPL is now APPL."));
 }
