@@ -91,14 +91,16 @@ impl Books {
             store.migrate().await?;
             let market = Market::new(Arc::new(source), Clock::system());
             let services = Services::new(store, market, ServicesConfig::default());
-            services.import_catalogue().await?;
-            services.learn_corporate_actions().await?;
+            services.stocks().import_catalogue().await?;
+            services.corporate_actions().learn_corporate_actions().await?;
             // Fixed width, as SQLite keeps it.
             let now = services.market().now().utc().format("'%Y-%m-%dT%H:%M:%S%.6fZ'").to_string();
             fill(&now).context("the books cannot be filled: do the files in benches/sql fit the tables?")?;
             let mut tokens = Vec::new();
             for user in 1..=USERS {
-                tokens.push(services.create_token(UserId(user), "bench", Scope::Trade, None).await?.1);
+                tokens.push(
+                    services.accounts().create_token(UserId(user), "bench", Scope::Trade, None).await?.1,
+                );
             }
             Ok(Self { services, tokens, symbols, one_share: "1".parse()? })
         })

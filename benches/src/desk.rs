@@ -35,7 +35,7 @@ async fn one_after_the_other(books: Arc<Books>, end: Instant) -> Result<Sample> 
         let portfolio = books::random_portfolio();
         let order = books.random_order(portfolio);
         let sent = Instant::now();
-        match books.services.place_order(Books::owner(portfolio), portfolio, order).await {
+        match books.services.trading().place_order(Books::owner(portfolio), portfolio, order).await {
             Ok(_) => sample.record(sent.elapsed()),
             Err(error) => sample.refuse(|| error.to_string()),
         }

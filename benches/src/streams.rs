@@ -162,7 +162,7 @@ async fn fill(database: &str, count: usize) -> Result<Vec<String>> {
         .await;
     let mut tokens = Vec::with_capacity(count);
     for user in made? {
-        tokens.push(services.create_token(user, "bench", Scope::Read, None).await?.1);
+        tokens.push(services.accounts().create_token(user, "bench", Scope::Read, None).await?.1);
     }
     Ok(tokens)
 }

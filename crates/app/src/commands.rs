@@ -12,12 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
 use services::accounts::register::Registration;
+use services::books::snapshots::IdRange;
 use services::books::verify::Report;
 use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
 use services::corporate_actions::splits::SplitResolution;
-use services::jobs::IdRange;
 use services::operations::{has_live_worker, host_name};
 use services::{Error, Services};
 use web::WebConfig;
@@ -88,14 +88,14 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     let address = listener.local_addr()?;
     let ending = services.clone();
     let connections = web_config.connections.total;
-    tracing::info!(%address, connections, database = %config.database_url, source = %services.market().quotes.source(), "listening");
+    tracing::info!(%address, connections, database = %config.database_url, source = %services.market().price_source(), "listening");
     telemetry::announce(&format!("Stockyard is at {}", config.public_url));
     web::run(services, web_config, listener, stopped(stop)).await?;
     if let Some(jobs) = jobs {
         jobs.await??;
     }
-    ending.give_back_leases().await;
-    if let Err(error) = ending.checkpoint().await {
+    ending.operations().give_back_leases().await;
+    if let Err(error) = ending.operations().checkpoint().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "the log of the database stays beside it");
     }
     Ok(ExitCode::SUCCESS)
@@ -168,6 +168,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
     let date = date.unwrap_or_else(|| market.calendar.booking_session(market.now()).date);
     let bar = progress_bar("portfolios");
     let count = services
+        .books()
         .take_snapshots(date, IdRange::ALL, |done| {
             bar.set_position(done as u64);
             true
@@ -241,7 +242,7 @@ pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
             say!("Nothing was changed.")?;
             return Ok(ExitCode::FAILURE);
         }
-        let repaired = services.repair(&report).await?;
+        let repaired = services.books().repair(&report).await?;
         say!(
             "{} splits suspended, {} fills taken back, {} sessions valued again.",
             repaired.splits,
@@ -270,6 +271,7 @@ fn confirmed(question: &str) -> Result<bool> {
 async fn verify_and_report(services: &Services) -> Result<Report> {
     let bar = measured_bar("portfolios");
     let report = services
+        .books()
         .verify(|done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
@@ -305,7 +307,11 @@ pub async fn resolve_split(
         .map_err(|error| anyhow::anyhow!("--{}: {}", error.field, error.message))?;
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
-    services.resolve_split(symbol, resolution, reason).await.map_err(|error| told(error, ""))?;
+    services
+        .corporate_actions()
+        .resolve_split(symbol, resolution, reason)
+        .await
+        .map_err(|error| told(error, ""))?;
     say!("The split of {symbol} is resolved: orders fill again.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -324,15 +330,18 @@ pub async fn resolve_delisting(
         .map_err(|error| anyhow::anyhow!("--{}: {}", error.field, error.message))?;
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
-    let resolved = services.resolve_delisting(symbol, resolution, reason, COMMAND_LINE).await;
+    let resolved =
+        services.corporate_actions().resolve_delisting(symbol, resolution, reason, COMMAND_LINE).await;
     resolved.map_err(|error| told(error, ""))?;
     match resolution {
-        DelistingResolution::Confirm { .. } => match services.stored_stock(symbol).await?.delisted_on {
-            Some(_) => say!("{symbol} is delisted: its open orders are canceled.")?,
-            None => {
-                say!("{symbol} is delisted from its next session on: its open orders are canceled then.")?
+        DelistingResolution::Confirm { .. } => {
+            match services.instruments().stored_stock(symbol).await?.delisted_on {
+                Some(_) => say!("{symbol} is delisted: its open orders are canceled.")?,
+                None => {
+                    say!("{symbol} is delisted from its next session on: its open orders are canceled then.")?
+                }
             }
-        },
+        }
         DelistingResolution::Refuse => say!("{symbol} is marked as listed.")?,
     }
     Ok(ExitCode::SUCCESS)
@@ -348,7 +357,11 @@ pub async fn close_out(
     let (terms, on) = CloseOutTerms::parse(fields).map_err(|errors| told(Error::Invalid(errors), ""))?;
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
-    let preview = services.preview_close_out(symbol, &terms, on).await.map_err(|error| told(error, ""))?;
+    let preview = services
+        .corporate_actions()
+        .preview_close_out(symbol, &terms, on)
+        .await
+        .map_err(|error| told(error, ""))?;
     let received = preview.received.as_ref();
     say!(
         "Portfolios: {}. Given: {} shares of {symbol}, which cost {}. Received: {} in cash{}. Realized: {}.",
@@ -364,7 +377,11 @@ pub async fn close_out(
         return Ok(ExitCode::SUCCESS);
     }
     let author = CloseOutAuthor { name: COMMAND_LINE.to_owned(), request: None };
-    services.close_out(symbol, &terms, on, reason, author).await.map_err(|error| told(error, ""))?;
+    services
+        .corporate_actions()
+        .close_out(symbol, &terms, on, reason, author)
+        .await
+        .map_err(|error| told(error, ""))?;
     say!("{symbol} is closed out.")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -381,7 +398,8 @@ pub async fn rename_stock(
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let administrator = COMMAND_LINE.to_owned();
     let request = RenameRequest { symbol: symbol.clone(), to, company_name, on, reason, administrator };
-    let renamed = services.rename_stock(request).await.map_err(|error| told(error, ""))?;
+    let renamed =
+        services.corporate_actions().rename_stock(request).await.map_err(|error| told(error, ""))?;
     say!("{symbol} is called {} now.", renamed.listing.symbol)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -392,7 +410,8 @@ pub async fn create_user(config: &Config, username: String, email: String, admin
     let password = read_password()?;
     let registration =
         Registration { username, email, password, first_name: String::new(), last_name: String::new() };
-    let account = services.create_user(registration, admin).await.map_err(|error| told(error, ""))?;
+    let account =
+        services.accounts().create_user(registration, admin).await.map_err(|error| told(error, ""))?;
     say!("Opened the account of {}{}.", account.username, if admin { ", an administrator" } else { "" })?;
     Ok(ExitCode::SUCCESS)
 }

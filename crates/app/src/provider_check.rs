@@ -155,7 +155,7 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
 }
 
 async fn left(services: &Services) -> Result<String> {
-    let state = services.provider_state().await?;
+    let state = services.stocks().provider_state().await?;
     Ok(match state.limits.as_ref().map(|limits| (limits.used(), limits.left())) {
         Some((used, Some(left))) => format!("{used} are used and {left} left"),
         _ => "there is no limit".to_owned(),
@@ -182,7 +182,7 @@ async fn answer(
 ) -> Result<Answer, QuoteError> {
     let first = ask(services, provider, check, symbol).await;
     let Err(QuoteError::RateLimited { retry_at: Some(retry_at) }) = &first else { return first };
-    let wait = *retry_at - services.market().clock.wall().utc();
+    let wait = *retry_at - services.market().wall_time().utc();
     match wait.to_std() {
         Ok(wait) if wait <= MOST_PATIENCE => {
             let _ = say!("  waiting {} s for the limit of calls a minute", wait.as_secs() + 1);
@@ -286,7 +286,7 @@ async fn ask(
             let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
             let count = table.len();
             // It is paid for: searches may as well run on it.
-            Ok(Answer::Figure(match services.keep_listings(table).await {
+            Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
                 Ok(_) => format!("{count} stocks and funds, and kept for searches"),
                 Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
             }))

@@ -9,7 +9,7 @@ use market_data::{
     AlphaVantage, AlphaVantageConfig, AlphaVantagePlan, Now, QuoteSource, Rules, Yahoo, YahooConfig,
 };
 use persistence::{Store, StoreError, StoreOptions};
-use services::market::providers;
+use services::market::price_source;
 use services::market::simulation::{SimulationSettings, SimulationUse, simulated_market};
 use services::{Clock, Market, Services, ServicesConfig};
 
@@ -258,19 +258,19 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
     match role {
         Role::Process { accept_price_source_change } => {
             let accepted = accept_price_source_change;
-            let canceled = providers::claim_price_source(&store, &source, accepted, market.now()).await?;
+            let canceled = price_source::claim_price_source(&store, &source, accepted, market.now()).await?;
             if canceled > 0 {
                 crate::telemetry::announce(&format!(
                     "The price source is {source} from now on: {canceled} open orders were canceled, and their owners are told why"
                 ));
             }
         }
-        Role::PricingCommand => providers::check_price_source(&store, &source).await?,
+        Role::PricingCommand => price_source::check_price_source(&store, &source).await?,
         Role::Command => {}
     }
     let services = on(config, store, market).await?;
     if let Some(url) = &config.redis_url {
-        services.set_redis_probe(Arc::new(worker::RedisProbe::new(url)?));
+        services.operations().set_redis_probe(Arc::new(worker::RedisProbe::new(url)?));
     }
     Ok(services)
 }
@@ -287,7 +287,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
         ..ServicesConfig::default()
     };
     let services = Services::new(store, market, services_config);
-    services.import_catalogue().await?;
+    services.stocks().import_catalogue().await?;
     Ok(services)
 }
 

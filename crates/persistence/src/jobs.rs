@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::prelude::*;
@@ -116,6 +116,20 @@ fn insert(
         .do_nothing()
         .execute(c))?;
     Ok(inserted > 0)
+}
+
+/// The kind of the runs that take the snapshots of a session. Their keys are the session's day.
+pub const SNAPSHOT_PORTFOLIOS: &str = "snapshot_portfolios";
+
+/// The newest session whose snapshots were planned.
+pub fn newest_planned_session(tx: &mut Tx<'_>) -> Result<Option<NaiveDate>, StoreError> {
+    Ok(newest_key(tx, SNAPSHOT_PORTFOLIOS)?.and_then(|key| key.parse().ok()))
+}
+
+/// The sessions whose snapshots are planned and not taken, in order.
+pub fn unfinished_sessions(tx: &mut Tx<'_>) -> Result<Vec<NaiveDate>, StoreError> {
+    let keys = unfinished_keys(tx, SNAPSHOT_PORTFOLIOS)?;
+    Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
 }
 
 /// The greatest key of that kind.

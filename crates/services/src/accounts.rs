@@ -11,3 +11,50 @@ pub mod sessions;
 pub(crate) mod token_cache;
 pub mod tokens;
 pub(crate) mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use persistence::Store;
+
+use crate::Clock;
+use password::Hasher;
+use token_cache::TokenCache;
+use turns::Turns;
+
+/// Password checks that wait behind others of the same account or address.
+#[derive(Clone, Default)]
+struct LoginQueues {
+    accounts: Turns,
+    addresses: Turns,
+}
+
+/// The use cases of accounts. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Accounts {
+    store: Store,
+    clock: Clock,
+    hasher: Hasher,
+    login_queues: LoginQueues,
+    token_cache: Arc<TokenCache>,
+    password_queue_timeout: Duration,
+}
+
+impl Accounts {
+    /// A login waits for at most `password_queue_timeout` until the machine has time to check its password.
+    pub(crate) fn new(store: Store, clock: Clock, password_queue_timeout: Duration) -> Self {
+        Self {
+            store,
+            clock,
+            hasher: Hasher::new(password_queue_timeout),
+            login_queues: LoginQueues::default(),
+            token_cache: Arc::default(),
+            password_queue_timeout,
+        }
+    }
+
+    /// How many tokens are cached.
+    pub(crate) fn cached_tokens(&self) -> usize {
+        self.token_cache.len()
+    }
+}

@@ -6,8 +6,8 @@
 
 pub mod close_outs;
 pub mod delistings;
-pub(crate) mod former_symbols;
 pub(crate) mod listing_changes;
+pub(crate) mod noted;
 pub(crate) mod recorded_splits;
 pub mod renames;
 pub(crate) mod seen_actions;
@@ -31,18 +31,19 @@ use market_data::{Catalogue, QuoteError};
 use persistence::corporate_actions::{self as actions, Applied, Told};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{
-    Store, StoreError, Tx, former_symbols as stored_symbols, installation, jobs, orders, portfolios,
-    positions, stocks, transactions,
+    Store, StoreError, Tx, former_symbols, installation, orders, portfolios, positions, stocks, transactions,
 };
 
-use crate::Services;
-use crate::books::book_calendar::BookCalendar;
+use crate::Market;
+use crate::corporate_actions::listing_changes::ReviewedCompanies;
+use crate::corporate_actions::noted::Noted;
+use crate::corporate_actions::seen_actions::NotedActions;
 use crate::corporate_actions::seen_actions::confirmation_of_news;
 use crate::corporate_actions::splits::{note_told, reverse_in};
 use crate::error::{Error, Result};
-use crate::events::Change;
-use crate::jobs::{IdRange, JobKind};
-use crate::trading::desk::Noted;
+use crate::events::{Change, Events};
+use crate::market::book_calendar::BookCalendar;
+use crate::market::instruments::Instruments;
 
 /// What only the database can make fail.
 pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
@@ -62,6 +63,7 @@ pub(crate) const ENDED: &str = "its listing has ended";
 const ASKED: &str = "corporate_actions_asked";
 /// When a source whose calls are few was last asked about each stock, by id.
 const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
+
 /// Since which session snapshots were taken without knowing all.
 const SNAPSHOTS_SINCE: &str = "snapshots_to_take_again";
 
@@ -76,7 +78,55 @@ pub struct AppliedCount {
     pub payments: usize,
 }
 
-impl Services {
+/// The use cases of corporate actions. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct CorporateActions {
+    store: Store,
+    market: Arc<Market>,
+    instruments: Arc<Instruments>,
+    events: Arc<Events>,
+    noted: Noted,
+    pending_splits: Arc<PendingSplits>,
+    seen_actions: Arc<NotedActions>,
+    reviewed: Arc<ReviewedCompanies>,
+}
+
+impl CorporateActions {
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        instruments: Arc<Instruments>,
+        events: Arc<Events>,
+        noted: Noted,
+    ) -> Self {
+        Self {
+            store,
+            market,
+            instruments,
+            events,
+            noted,
+            pending_splits: Arc::default(),
+            seen_actions: Arc::default(),
+            reviewed: Arc::default(),
+        }
+    }
+
+    /// The same with more time for each call of the database.
+    pub(crate) fn for_jobs(&self) -> Self {
+        Self {
+            store: self.store.for_jobs(),
+            instruments: Arc::new(self.instruments.for_jobs()),
+            ..self.clone()
+        }
+    }
+
+    /// How often this process has noted something new.
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.noted
+    }
+}
+
+impl CorporateActions {
     /// Asks the source what happens to the stocks that concern somebody, and notes what is new. A source that lists
     /// all its instruments is asked about each of them, one whose calls are few each day about the one that has waited longest.
     ///
@@ -145,7 +195,7 @@ impl Services {
             let first = news_since(times.get(&stock.id.0).copied(), first);
             let quotes = &self.market.quotes;
             let mut found = quotes.corporate_actions(symbol, first, last, now).await;
-            while self.may_ask_again(found.as_ref().err()).await {
+            while self.market.may_ask_again(found.as_ref().err()).await {
                 found = quotes.corporate_actions(symbol, first, last, now).await;
             }
             // A call that was not allowed was not sent: the stock keeps its turn.
@@ -171,7 +221,7 @@ impl Services {
             .write(move |tx| {
                 let mut new = 0;
                 // What happened to another company that has the symbol now is none of the stock's.
-                let unchanged = stored_symbols::unchanged(tx, &symbols)?;
+                let unchanged = former_symbols::unchanged(tx, &symbols)?;
                 for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
                     new += usize::from(note_told(tx, told, now, wall)?);
                 }
@@ -210,7 +260,7 @@ impl Services {
         Ok(count)
     }
 
-    /// [`Services::apply_corporate_actions`] where something is due to be applied.
+    /// [`CorporateActions::apply_corporate_actions`] where something is due to be applied.
     pub(crate) async fn apply_due_actions(&self) -> Result<()> {
         let now = self.market.now();
         let due = self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await?;
@@ -257,7 +307,7 @@ impl Services {
                 Ok::<_, Error>(changes)
             })
             .await?;
-        self.live.announce(changes);
+        self.events.announce(&changes);
         Ok(())
     }
 
@@ -321,7 +371,7 @@ impl Services {
                 })
                 .await?;
             applied += changes.len();
-            self.live.announce(changes);
+            self.events.announce(&changes);
             match last {
                 Some(last) => after = last,
                 None => return Ok(applied),
@@ -335,82 +385,12 @@ impl Services {
         loop {
             let (last, changes) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
             paid += changes.len();
-            self.live.announce(changes);
+            self.events.announce(&changes);
             match last {
                 Some(last) => after = last,
                 None => return Ok(paid),
             }
         }
-    }
-
-    /// The job: learn, apply, pay, and take the snapshots again that were taken before something became known.
-    pub(crate) async fn corporate_actions_job(
-        &self,
-        mut alive: impl FnMut() -> bool + Send,
-    ) -> Result<String> {
-        self.renew_adjusted_bars().await?;
-        let new = self.learn_corporate_actions().await?;
-        self.settle_delistings().await?;
-        let AppliedCount { actions, portfolios, payments } = self.apply_corporate_actions().await?;
-        let again =
-            self.take_snapshots_again(&mut alive).await? + self.finalize_provisional(&mut alive).await?;
-        let mut outcome =
-            format!("{new} new, {actions} applied to {portfolios} portfolios, {payments} dividends paid");
-        if again > 0 {
-            outcome.push_str(&format!(", {again} sessions valued again"));
-        }
-        Ok(outcome)
-    }
-
-    pub(crate) async fn take_snapshots_again(
-        &self,
-        alive: &mut (impl FnMut() -> bool + Send),
-    ) -> Result<usize> {
-        let (since, newest) = self
-            .store
-            .read(|tx| {
-                let newest = jobs::newest_key(tx, JobKind::SnapshotPortfolios.as_str())?;
-                Ok::<_, Error>((stale_since(tx)?, newest.and_then(|key| key.parse::<NaiveDate>().ok())))
-            })
-            .await?;
-        let Some(since) = since else { return Ok(0) };
-        let mut again = 0;
-        if let Some(newest) = newest {
-            let last = newest.min(self.market.calendar.last_closed(self.market.now()).date);
-            let calendar = self.book_calendar().await?;
-            for session in calendar.sessions(since, last).collect::<Vec<_>>() {
-                let mut going = true;
-                let mut go_on = |_| {
-                    going = alive();
-                    going
-                };
-                self.take_snapshots(session.date, IdRange::ALL, &mut go_on).await?;
-                if !going {
-                    return Ok(again);
-                }
-                again += 1;
-            }
-        }
-        self.store
-            .write(move |tx| {
-                installation::lock(tx)?;
-                // Something older may have become known meanwhile.
-                if stale_since(tx)? == Some(since) {
-                    installation::set(tx, SNAPSHOTS_SINCE, "")?;
-                }
-                Ok::<_, Error>(())
-            })
-            .await?;
-        Ok(again)
-    }
-
-    /// What is known of a stock's actions: all of the past that the source tells, and what is announced. Oldest first.
-    ///
-    /// # Errors
-    /// As [`Services::stock`].
-    pub async fn corporate_actions(&self, symbol: &Symbol) -> Result<Vec<CorporateAction>> {
-        let stock = self.stock(symbol).await?;
-        self.actions_of(&stock, self.market.now()).await
     }
 
     pub(crate) async fn actions_of(&self, stock: &Stock, now: Timestamp) -> Result<Vec<CorporateAction>> {
@@ -465,7 +445,7 @@ impl Services {
         Ok(quotes.into_iter().map(convert).collect())
     }
 
-    /// [`Services::in_shares_at`] for one quote.
+    /// [`CorporateActions::in_shares_at`] for one quote.
     pub(crate) async fn one_in_shares_at(
         &self,
         stock: StockId,
@@ -893,8 +873,18 @@ pub(crate) fn mark_snapshots(
     installation::set(tx, SNAPSHOTS_SINCE, &since.to_string())
 }
 
-fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
+/// The first session whose snapshot is to be taken again, because something older became known.
+pub(crate) fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
     Ok(installation::get(tx, SNAPSHOTS_SINCE)?.and_then(|day| day.parse().ok()))
+}
+
+/// Forgets the first session to be taken again, unless an older one has been marked meanwhile.
+pub(crate) fn clear_stale(tx: &mut Tx<'_>, since: NaiveDate) -> Stored<()> {
+    installation::lock(tx)?;
+    match stale_since(tx)? == Some(since) {
+        true => installation::set(tx, SNAPSHOTS_SINCE, ""),
+        false => Ok(()),
+    }
 }
 
 fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timestamp>, most: usize) {

@@ -1,5 +1,7 @@
 //! Events: what was committed, for those who follow it.
 
+use std::sync::{PoisonError, RwLock};
+
 use domain::{OrderId, PortfolioId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -16,5 +18,49 @@ impl Change {
     /// Cash has moved, or another thing that is no order.
     pub(crate) fn of_books(user: UserId, portfolio: PortfolioId) -> Self {
         Self { user, portfolio, orders: Vec::new() }
+    }
+}
+
+/// Receives what was committed. It must not wait: it is called between two transactions of the order desk.
+type Subscriber = Box<dyn Fn(&[Change]) + Send + Sync>;
+
+/// The changes of this process, for those who subscribe. Code that writes announces; it does not know who listens.
+#[derive(Default)]
+pub(crate) struct Events(RwLock<Vec<Subscriber>>);
+
+impl Events {
+    /// Calls `subscriber` with every change that is announced from now on.
+    pub fn subscribe(&self, subscriber: impl Fn(&[Change]) + Send + Sync + 'static) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(subscriber));
+    }
+
+    /// Passes on what was committed.
+    pub fn announce(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
+        }
+        for subscriber in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            subscriber(changes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn every_subscriber_gets_every_change_and_no_empty_announcement() {
+        let events = Events::default();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        for name in ["first", "second"] {
+            let heard = heard.clone();
+            events.subscribe(move |changes| heard.lock().unwrap().push((name, changes.len())));
+        }
+        events.announce(&[]);
+        events.announce(&[Change::of_books(UserId(1), PortfolioId(2))]);
+        assert_eq!(*heard.lock().unwrap(), [("first", 1), ("second", 1)]);
     }
 }

@@ -9,9 +9,8 @@ use std::str::FromStr;
 use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
 use persistence::idempotency::{self, KeyedRequest};
-use persistence::{StoreError, Tx};
+use persistence::{Store, StoreError, Tx};
 
-use crate::Services;
 use crate::error::{Error, Result};
 
 /// How long a key is remembered.
@@ -85,17 +84,15 @@ impl OnceRequest {
     }
 }
 
-impl Services {
-    /// Runs the work of a request in a transaction of its own. Where the same request is carried out elsewhere at the same
-    /// moment, the key is a duplicate: nothing of this one stays, and it is answered what the other one made.
-    pub(crate) async fn write_once<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<Once<T>> + Clone + Send + 'static,
-    ) -> Result<Once<T>> {
-        match self.store.write(work.clone()).await {
-            Err(Error::Store(StoreError::Duplicate(_))) => self.store.write(work).await,
-            done => done,
-        }
+/// Runs the work of a request in a transaction of its own. Where the same request is carried out elsewhere at the same moment,
+/// the key is a duplicate: nothing of this one stays, and it is answered with what the other one made.
+pub(crate) async fn write_once<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&mut Tx<'_>) -> Result<Once<T>> + Clone + Send + 'static,
+) -> Result<Once<T>> {
+    match store.write(work.clone()).await {
+        Err(Error::Store(StoreError::Duplicate(_))) => store.write(work).await,
+        done => done,
     }
 }
 

@@ -9,12 +9,17 @@ use chrono::{NaiveDate, NaiveTime, SecondsFormat, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
 use domain::{Freshness, PortfolioId, Session, Timestamp};
 use persistence::jobs::{self, JobRunRow, JobStatus};
-use persistence::{Tx, flash_messages, portfolios, providers, sessions};
+use persistence::{Store, Tx, flash_messages, portfolios, providers, sessions};
 
+use crate::Market;
 use crate::accounts::login_throttle;
+use crate::books::Books;
+use crate::books::snapshots::IdRange;
+use crate::corporate_actions::{AppliedCount, CorporateActions};
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
-use crate::{Page, Services, one_more};
+use crate::stocks::Stocks;
+use crate::{Page, one_more};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobKind {
@@ -45,7 +50,7 @@ impl JobKind {
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::SnapshotPortfolios => "snapshot_portfolios",
+            Self::SnapshotPortfolios => jobs::SNAPSHOT_PORTFOLIOS,
             Self::ProvisionalSnapshots => "provisional_snapshots",
             Self::RefreshQuotes => "refresh_quotes",
             Self::CorporateActions => "corporate_actions",
@@ -167,17 +172,6 @@ fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
     rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
 }
 
-/// Which portfolios: those with ids in `(after, last]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    pub after: PortfolioId,
-    pub last: PortfolioId,
-}
-
-impl IdRange {
-    pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
-}
-
 /// How many portfolio ids one run of a snapshot covers.
 const PARTITION: i64 = 5000;
 /// Sessions that are planned at once when several were missed.
@@ -200,7 +194,32 @@ const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
 const GIVE_UP_AFTER_SESSIONS: usize = 10;
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
 
-impl Services {
+/// The use cases of jobs. Cheap to clone. The work of a run has more time for each call of the database.
+#[derive(Clone)]
+pub struct Jobs {
+    store: Store,
+    market: Arc<Market>,
+    /// How long a running job may be silent before another worker takes it over.
+    silence: TimeDelta,
+    stocks: Arc<Stocks>,
+    corporate_actions: Arc<CorporateActions>,
+    books: Arc<Books>,
+}
+
+impl Jobs {
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        silence: TimeDelta,
+        (stocks, corporate_actions, books): (&Stocks, &CorporateActions, &Books),
+    ) -> Self {
+        let (stocks, corporate_actions, books) =
+            (Arc::new(stocks.for_jobs()), Arc::new(corporate_actions.for_jobs()), Arc::new(books.for_jobs()));
+        Self { store, market, silence, stocks, corporate_actions, books }
+    }
+}
+
+impl Jobs {
     /// Records the runs that have become due and answers those that somebody should do now: new ones, ones that
     /// were never picked up, and ones whose worker fell silent.
     ///
@@ -208,7 +227,7 @@ impl Services {
     /// Only when the database fails.
     pub async fn due_runs(&self) -> Result<Vec<JobRun>> {
         let market = self.market.clone();
-        let silence = self.config.job_silence;
+        let silence = self.silence;
         self.store
             .write(move |tx| {
                 let wall = market.clock.wall();
@@ -249,7 +268,7 @@ impl Services {
     /// # Errors
     /// What the job failed with; it is put back into the queue until its fifth attempt.
     pub async fn run_job(&self, id: i64, worker: &str) -> Result<bool> {
-        let (name, silence, clock) = (worker.to_owned(), self.config.job_silence, self.market.clock.clone());
+        let (name, silence, clock) = (worker.to_owned(), self.silence, self.market.clock.clone());
         let claimed = self
             .store
             .write(move |tx| {
@@ -275,7 +294,7 @@ impl Services {
         let kind = run.kind.as_str();
         tracing::info!(job.kind = kind, job.key = run.key, job.partition = run.partition, "job started");
         let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
-        let result = self.with_time_for_jobs().do_job(&run, &alive).await;
+        let result = self.do_job(&run, &alive).await;
         drop(alive);
         let (status, outcome, put_off) = match &result {
             Ok(Outcome::Done(outcome)) => (JobStatus::Done, outcome.clone(), TimeDelta::zero()),
@@ -338,7 +357,7 @@ impl Services {
                     after: PortfolioId(run.partition * PARTITION),
                     last: PortfolioId((run.partition + 1) * PARTITION),
                 };
-                let count = self.take_snapshots(date, range, |_| alive.beats()).await?;
+                let count = self.books.take_snapshots(date, range, |_| alive.beats()).await?;
                 if count.provisional > 0
                     && let Some(pause) = self.close_may_still_come(date)
                 {
@@ -351,28 +370,28 @@ impl Services {
             }
             JobKind::ProvisionalSnapshots => {
                 let date = self.market.calendar.booking_session(self.market.now()).date;
-                let count = self.take_snapshots(date, IdRange::ALL, |_| alive.beats()).await?;
+                let count = self.books.take_snapshots(date, IdRange::ALL, |_| alive.beats()).await?;
                 Ok(Outcome::Done(format!("{} portfolios at current prices", count.portfolios)))
             }
             JobKind::RefreshQuotes => {
-                let limit = match self.freshness() {
+                let limit = match self.market.freshness() {
                     // Where calls are counted, the day's calls are the limit.
                     Freshness::EndOfDay if !self.market.quotes.is_scarce() => END_OF_DAY_REQUESTS,
                     _ => usize::MAX,
                 };
-                let outcome = self.refresh_quotes(limit).await?;
-                self.note_refused_features().await?;
-                self.settle_delistings().await?;
+                let outcome = self.stocks.refresh_quotes(limit).await?;
+                self.stocks.note_refused_features().await?;
+                self.corporate_actions.settle_delistings().await?;
                 // A new price may be the first one after a split.
-                self.apply_due_actions().await?;
+                self.corporate_actions.apply_due_actions().await?;
                 Ok(Outcome::Done(outcome))
             }
             JobKind::CorporateActions => {
                 self.corporate_actions_job(|| alive.beats()).await.map(Outcome::Done)
             }
-            JobKind::RefreshListings => match self.refresh_listings(!run.requested).await? {
+            JobKind::RefreshListings => match self.stocks.refresh_listings(!run.requested).await? {
                 Ok(outcome) => {
-                    self.settle_delistings().await?;
+                    self.corporate_actions.settle_delistings().await?;
                     Ok(Outcome::Done(outcome))
                 }
                 Err(error) => Ok(Outcome::Later(error.to_string(), PUBLISHED_DELAY)),
@@ -381,10 +400,27 @@ impl Services {
         }
     }
 
+    /// Learns of corporate actions, applies them, and takes the snapshots again that were taken before they became known.
+    async fn corporate_actions_job(&self, mut alive: impl FnMut() -> bool + Send) -> Result<String> {
+        self.corporate_actions.renew_adjusted_bars().await?;
+        let new = self.corporate_actions.learn_corporate_actions().await?;
+        self.corporate_actions.settle_delistings().await?;
+        let AppliedCount { actions, portfolios, payments } =
+            self.corporate_actions.apply_corporate_actions().await?;
+        let again = self.books.take_snapshots_again(&mut alive).await?
+            + self.books.finalize_provisional(&mut alive).await?;
+        let mut outcome =
+            format!("{new} new, {actions} applied to {portfolios} portfolios, {payments} dividends paid");
+        if again > 0 {
+            outcome.push_str(&format!(", {again} sessions valued again"));
+        }
+        Ok(outcome)
+    }
+
     /// When to look again, while the source may still publish the session's close. The simulated market has each close
-    /// at once. What a run gives up is taken up again by [`Services::finalize_provisional`].
+    /// at once. What a run gives up is taken up again by [`Books::finalize_provisional`](crate::books::Books::finalize_provisional).
     fn close_may_still_come(&self, date: NaiveDate) -> Option<TimeDelta> {
-        if self.freshness() == Freshness::Simulated {
+        if self.market.freshness() == Freshness::Simulated {
             return None;
         }
         let now = self.market.now();
@@ -403,6 +439,7 @@ impl Services {
     async fn prune(&self) -> Result<String> {
         let wall = self.market.clock.wall();
         self.store
+            .for_jobs()
             .write(move |tx| {
                 let logins = sessions::delete_expired(tx, wall)?;
                 flash_messages::delete_expired(tx, wall)?;
@@ -446,7 +483,7 @@ enum Outcome {
 }
 
 /// The newest session whose closing prices count as settled.
-pub(crate) fn newest_settled_session(market: &crate::Market, wall: Timestamp) -> Session {
+pub(crate) fn newest_settled_session(market: &Market, wall: Timestamp) -> Session {
     let delay = match market.quotes.freshness() {
         Freshness::Simulated | Freshness::Realtime => SIMULATED_DELAY,
         Freshness::Delayed | Freshness::EndOfDay => PUBLISHED_DELAY,
@@ -456,11 +493,11 @@ pub(crate) fn newest_settled_session(market: &crate::Market, wall: Timestamp) ->
 }
 
 /// Plans the sessions that have closed since the last planned one. The first is that of the oldest portfolio.
-fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+fn plan_snapshots(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let kind = JobKind::SnapshotPortfolios.as_str();
     let Some((last_id, oldest)) = portfolios::extent(tx)? else { return Ok(()) };
     let newest_due = newest_settled_session(market, wall).date;
-    let first = match jobs::newest_key(tx, kind)?.and_then(|key| key.parse::<NaiveDate>().ok()) {
+    let first = match jobs::newest_planned_session(tx)? {
         Some(planned) => planned.succ_opt().unwrap_or(planned),
         None => market.calendar.booking_session(oldest).date,
     };
@@ -475,7 +512,7 @@ fn plan_snapshots(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> R
 
 /// Once when a session is the next, and once when it has opened: what is announced late is there before the others
 /// trade on it. Where sessions follow one another without a pause that is one run.
-fn plan_actions(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+fn plan_actions(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let now = market.clock.at_wall(wall);
     let session = market.calendar.booking_session(now);
     let key = match session.opens_at <= now {
@@ -488,7 +525,7 @@ fn plan_actions(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
 
 /// Prices that move once a minute, for the pages' sake; an end-of-day source after each close, and again in the evening,
 /// before midnight and next morning for what was not published yet.
-fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let key = match market.quotes.freshness() {
         Freshness::EndOfDay => {
             let date = market.calendar.last_closed(market.now() - PUBLISHED_DELAY).date;
@@ -512,12 +549,12 @@ fn plan_refresh(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Res
 }
 
 /// Once a week, from a source that is asked over the network; each day while the table says that stocks in use are gone.
-fn plan_listings(tx: &mut Tx<'_>, market: &crate::Market, wall: Timestamp) -> Result<()> {
+fn plan_listings(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     if market.quotes.limits().is_some() {
         let source = market.quotes.source();
         let key = match crate::corporate_actions::delistings::wants_table_of_today(tx, source.as_str())? {
             true => format!("{} {source}", exchange_date(wall)),
-            false => crate::market::providers::listings_key(&source, wall),
+            false => crate::stocks::listings::listings_key(&source, wall),
         };
         jobs::plan(tx, JobKind::RefreshListings.as_str(), &key, 0, wall)?;
     }
@@ -531,15 +568,15 @@ struct Heart {
 }
 
 impl Heart {
-    fn start(services: Services, id: i64, worker: String, silence: TimeDelta) -> Self {
+    fn start(own: Jobs, id: i64, worker: String, silence: TimeDelta) -> Self {
         let beating = Arc::new(AtomicBool::new(true));
         let shared = beating.clone();
         let pause = (silence / 3).to_std().unwrap_or(std::time::Duration::from_secs(1));
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
-                let (name, clock) = (worker.clone(), services.market.clock.clone());
-                let still_mine = services
+                let (name, clock) = (worker.clone(), own.market.clock.clone());
+                let still_mine = own
                     .store
                     .write(move |tx| jobs::heartbeat(tx, id, &name, clock.wall()).map_err(Error::from))
                     .await;

@@ -13,6 +13,7 @@ pub mod live;
 pub mod log_target;
 pub mod market;
 pub mod operations;
+pub mod stocks;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod trading;
@@ -21,7 +22,7 @@ pub mod watchlists;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Money, TradingRules};
+use domain::Money;
 use persistence::Store;
 
 pub use error::{Error, FieldError, NotFound, Result};
@@ -30,13 +31,19 @@ pub use market::clock::Clock;
 pub use persistence::StoreError;
 pub use trading::TradingConfig;
 
-use accounts::password::Hasher;
-use accounts::token_cache::TokenCache;
-use accounts::turns::Turns;
-use books::cache::{Kept, Versions};
-use live::{Live, StreamLimits};
-use operations::health::{Health, HealthConfig};
-use trading::desk::{Desk, Noted};
+use accounts::Accounts;
+use books::{Books, BooksConfig};
+use corporate_actions::CorporateActions;
+use corporate_actions::noted::Noted;
+use events::Events;
+use jobs::Jobs;
+use live::{Live, Shown, StreamLimits};
+use market::instruments::Instruments;
+use operations::Operations;
+use operations::health::HealthConfig;
+use stocks::Stocks;
+use trading::Trading;
+use watchlists::Watchlists;
 
 /// What the use cases need to know of the deployment.
 #[derive(Debug, Clone)]
@@ -68,116 +75,148 @@ impl Default for ServicesConfig {
     }
 }
 
-/// Password checks that wait behind others of the same account or address.
-#[derive(Clone, Default)]
-struct LoginQueues {
-    accounts: Turns,
-    addresses: Turns,
-}
-
-/// All use cases. Cheap to clone; clones share everything.
+/// All use cases, one facade for each subject. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Services {
-    store: Store,
     market: Arc<Market>,
-    hasher: Hasher,
-    login_queues: LoginQueues,
-    token_cache: Arc<TokenCache>,
-    config: Arc<ServicesConfig>,
-    rules: Arc<TradingRules>,
-    desk: Arc<Desk>,
-    /// Of corporate actions.
-    noted: Noted,
-    pending_splits: Arc<corporate_actions::PendingSplits>,
-    seen_actions: Arc<corporate_actions::seen_actions::NotedActions>,
-    reviewed: Arc<corporate_actions::listing_changes::ReviewedCompanies>,
-    priced: Arc<corporate_actions::former_symbols::PricedStocks>,
+    accounts: Arc<Accounts>,
+    instruments: Arc<Instruments>,
+    corporate_actions: Arc<CorporateActions>,
+    stocks: Arc<Stocks>,
+    books: Arc<Books>,
+    trading: Arc<Trading>,
+    watchlists: Arc<Watchlists>,
     live: Arc<Live>,
-    known_stocks: market::stocks::Known,
-    versions: Arc<Versions>,
-    kept_holdings: Arc<Kept<Arc<books::valuation::Loaded>>>,
-    kept_pages: Arc<Kept<Arc<books::transactions::NewestPage>>>,
-    health: Arc<Health>,
-    recent_status: Arc<operations::RecentStatus>,
+    jobs: Arc<Jobs>,
+    operations: Arc<Operations>,
 }
 
 impl Services {
+    /// Connects the facades. Each one uses only those that were made before it.
     pub fn new(store: Store, market: Market, config: ServicesConfig) -> Self {
-        let rules = Arc::new(config.trading.rules(market.calendar));
-        let live = Arc::new(Live::new(config.streams));
-        let noted = Noted::default();
-        let desk = Desk::new(
+        let market = Arc::new(market);
+        let events = Arc::<Events>::default();
+        let accounts =
+            Arc::new(Accounts::new(store.clone(), market.clock.clone(), config.password_queue_timeout));
+        let instruments = Arc::new(Instruments::new(store.clone(), market.clone()));
+        let base = || (store.clone(), market.clone(), instruments.clone());
+        let corporate_actions = Arc::new(CorporateActions::new(
             store.clone(),
-            market.clock.clone(),
-            rules.clone(),
+            market.clone(),
+            instruments.clone(),
+            events.clone(),
+            Noted::default(),
+        ));
+        let stocks = Arc::new(Stocks::new(
+            store.clone(),
+            market.clone(),
+            instruments.clone(),
+            corporate_actions.clone(),
+        ));
+        let books_config = BooksConfig { starting_cash: config.starting_cash, risk_free: config.risk_free };
+        let books = Arc::new(Books::new(
+            base(),
+            stocks.clone(),
+            corporate_actions.clone(),
+            events.clone(),
+            books_config,
+        ));
+        let trading = Arc::new(Trading::new(
+            base(),
+            (stocks.clone(), corporate_actions.clone(), books.clone()),
+            events.clone(),
             &config.trading,
-            live.clone(),
-            noted.clone(),
-        );
-        Self {
-            versions: Arc::new(Versions::new(store.clone())),
-            kept_holdings: Arc::new(Kept::new()),
-            kept_pages: Arc::new(Kept::new()),
+        ));
+        let watchlists =
+            Arc::new(Watchlists::new(store.clone(), market.clone(), instruments.clone(), stocks.clone()));
+        let shown = Shown {
+            accounts: accounts.clone(),
+            instruments: instruments.clone(),
+            stocks: stocks.clone(),
+            corporate_actions: corporate_actions.clone(),
+            books: books.clone(),
+            trading: trading.clone(),
+        };
+        let live = Arc::new(Live::new(store.clone(), market.clone(), events, config.streams, shown));
+        let jobs = Arc::new(Jobs::new(
+            store.clone(),
+            market.clone(),
+            config.job_silence,
+            (&stocks, &corporate_actions, &books),
+        ));
+        let operations = Arc::new(Operations::new(
             store,
-            market: Arc::new(market),
-            hasher: Hasher::new(config.password_queue_timeout),
-            login_queues: LoginQueues::default(),
-            token_cache: Arc::default(),
-            config: Arc::new(config),
-            rules,
-            desk: Arc::new(desk),
-            noted,
-            pending_splits: Arc::default(),
-            seen_actions: Arc::default(),
-            reviewed: Arc::default(),
-            priced: Arc::default(),
+            market.clone(),
+            config.health,
+            (accounts.clone(), books.clone()),
+            (trading.clone(), live.clone()),
+        ));
+        Self {
+            market,
+            accounts,
+            instruments,
+            corporate_actions,
+            stocks,
+            books,
+            trading,
+            watchlists,
             live,
-            known_stocks: market::stocks::Known::default(),
-            health: Arc::default(),
-            recent_status: Arc::default(),
+            jobs,
+            operations,
         }
     }
 
-    /// The same with more time for each call of the database.
-    fn with_time_for_jobs(&self) -> Self {
-        Self { store: self.store.for_jobs(), ..self.clone() }
-    }
-
-    /// How the connections to the database are used at the moment.
-    pub fn pool_state(&self) -> persistence::PoolState {
-        self.store.pool_state()
-    }
-
+    /// Time, calendar and price source.
     pub fn market(&self) -> &Market {
         &self.market
     }
 
-    pub fn starting_cash(&self) -> &Money {
-        &self.config.starting_cash
+    /// Registration, logins, sessions, tokens.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
-    /// Whether the database answers and can be written.
-    ///
-    /// # Errors
-    /// [`Error::Store`] when it does not answer, or its file was deleted or replaced.
-    pub async fn check_ready(&self) -> Result<()> {
-        self.store.check_file()?;
-        self.store.read(|tx| persistence::installation::get(tx, "ready").map(drop).map_err(Error::from)).await
+    /// The stock that a symbol leads to.
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
-    /// Before the end of a process: gives back what keeps other processes from asking the price source.
-    pub async fn give_back_leases(&self) {
-        if let Some(limits) = self.market.quotes.limits() {
-            limits.release_all().await;
-        }
+    /// Splits, dividends, delistings, close-outs, renames.
+    pub fn corporate_actions(&self) -> &CorporateActions {
+        &self.corporate_actions
     }
 
-    /// Before the end of a process: see [`Store::checkpoint`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn checkpoint(&self) -> Result<()> {
-        Ok(self.store.checkpoint().await?)
+    /// Search, quotes, history, the price source as an operator sees it.
+    pub fn stocks(&self) -> &Stocks {
+        &self.stocks
+    }
+
+    /// Portfolios, cash, transactions, valuation, performance, snapshots.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Orders.
+    pub fn trading(&self) -> &Trading {
+        &self.trading
+    }
+
+    pub fn watchlists(&self) -> &Watchlists {
+        &self.watchlists
+    }
+
+    /// Event streams.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// The state of the installation.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
     }
 }
 

@@ -13,22 +13,27 @@ mod subscriber;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use domain::{OrderId, PortfolioId, Quote, Symbol, Timestamp, UserId};
+use persistence::Store;
 use tokio::sync::Notify;
 
 pub use peers::Peers;
 pub use shared::Shared;
 pub use subscriber::{Subscription, Update};
 
-use crate::Services;
-use crate::accounts::secret;
+use crate::Market;
+use crate::accounts::{Accounts, secret};
+use crate::books::Books;
+use crate::corporate_actions::CorporateActions;
 use crate::error::{Error, Result};
-use crate::events::Change;
-use crate::trading::OrderWithFills;
+use crate::events::{Change, Events};
+use crate::market::instruments::Instruments;
+use crate::stocks::Stocks;
+use crate::trading::{OrderWithFills, Trading};
 use followed::Followed;
 use shared::Slot;
 use subscriber::Subscriber;
@@ -109,7 +114,7 @@ pub fn event_id(at: Timestamp) -> i64 {
 type PriceSlot = (Symbol, Arc<Slot<Quote>>);
 
 /// All streams of a process.
-pub(crate) struct Live {
+pub(crate) struct Hub {
     limits: StreamLimits,
     state: Mutex<State>,
     /// Versions of prices and values.
@@ -124,7 +129,6 @@ pub(crate) struct Live {
     audience: AtomicUsize,
     /// Something is to be read from the database.
     news: Notify,
-    peers: OnceLock<Arc<dyn Peers>>,
 }
 
 #[derive(Default)]
@@ -147,7 +151,7 @@ struct User {
     orders: BTreeSet<OrderId>,
 }
 
-impl Live {
+impl Hub {
     pub fn new(limits: StreamLimits) -> Self {
         Self {
             limits,
@@ -158,18 +162,6 @@ impl Live {
             asked_in: Mutex::default(),
             audience: AtomicUsize::new(0),
             news: Notify::new(),
-            peers: OnceLock::new(),
-        }
-    }
-
-    /// Says what was committed: here at once, and to the other processes.
-    pub fn announce(&self, changes: Vec<Change>) {
-        if changes.is_empty() {
-            return;
-        }
-        self.hear(&changes);
-        if let Some(peers) = self.peers.get() {
-            peers.tell(changes);
         }
     }
 
@@ -260,7 +252,7 @@ impl Live {
 
 /// One of the streams that a user may have.
 pub(super) struct Place {
-    live: Arc<Live>,
+    live: Arc<Hub>,
     user: UserId,
 }
 
@@ -281,13 +273,60 @@ impl Drop for Place {
     }
 }
 
-impl Services {
+/// The use cases of event streams. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Live {
+    store: Store,
+    market: Arc<Market>,
+    events: Arc<Events>,
+    accounts: Arc<Accounts>,
+    instruments: Arc<Instruments>,
+    stocks: Arc<Stocks>,
+    corporate_actions: Arc<CorporateActions>,
+    books: Arc<Books>,
+    trading: Arc<Trading>,
+    hub: Arc<Hub>,
+}
+
+/// The use cases whose results streams show.
+pub(crate) struct Shown {
+    pub accounts: Arc<Accounts>,
+    pub instruments: Arc<Instruments>,
+    pub stocks: Arc<Stocks>,
+    pub corporate_actions: Arc<CorporateActions>,
+    pub books: Arc<Books>,
+    pub trading: Arc<Trading>,
+}
+
+impl Live {
+    /// Subscribes to `events`: streams are told of what is announced there.
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        events: Arc<Events>,
+        limits: StreamLimits,
+        shown: Shown,
+    ) -> Self {
+        let hub = Arc::new(Hub::new(limits));
+        let listener = hub.clone();
+        events.subscribe(move |changes| listener.hear(changes));
+        let Shown { accounts, instruments, stocks, corporate_actions, books, trading } = shown;
+        Self { store, market, events, accounts, instruments, stocks, corporate_actions, books, trading, hub }
+    }
+
+    /// How many streams there may be.
+    pub(crate) fn most_streams(&self) -> usize {
+        self.hub.limits.in_all
+    }
+}
+
+impl Live {
     /// Opens a stream. It begins with the newest prices and valuations, and with the orders that have changed since
     /// the last event.
     ///
     /// # Errors
     /// [`Error::TooManyStreams`], [`Error::StreamsFull`], [`Error::Invalid`] for too many symbols or portfolios,
-    /// [`Error::NotFound`] for a portfolio, and those of [`Services::stock`].
+    /// [`Error::NotFound`] for a portfolio, and those of [`Instruments::stock`](crate::market::instruments::Instruments::stock).
     pub async fn follow(&self, user: UserId, proof: Proof, wanted: Wanted) -> Result<Subscription> {
         let Wanted { mut symbols, mut portfolios, last_event_id } = wanted;
         symbols.sort_unstable();
@@ -302,16 +341,16 @@ impl Services {
         }
         let place = self.find_place(user).await?;
         for symbol in &symbols {
-            self.known_stock(user, symbol).await?;
+            self.instruments.known_stock(user, symbol).await?;
         }
         let mut valuations = Vec::with_capacity(portfolios.len());
         for id in &portfolios {
             valuations.push(self.follow_portfolio(user, *id).await?);
         }
-        let slots = self.live.slots(symbols.into_iter());
+        let slots = self.hub.slots(symbols.into_iter());
         self.fill(&slots).await;
 
-        let live = self.live.clone();
+        let live = self.hub.clone();
         let only = (!portfolios.is_empty()).then(|| portfolios.into_boxed_slice());
         let quotes = slots.into_iter().map(|(_, slot)| slot).collect();
         let subscriber = {
@@ -346,54 +385,53 @@ impl Services {
         Ok(subscription)
     }
 
-    /// Other processes are told of what happens here, by these.
+    /// Tells other processes of what happens here, by `peers`. Called once.
     pub fn connect_peers(&self, peers: Arc<dyn Peers>) {
-        // Once for all: there is one way to them.
-        let _ = self.live.peers.set(peers);
+        self.events.subscribe(move |changes| peers.tell(changes.to_vec()));
     }
 
     /// What another process has committed.
     pub fn hear_of(&self, changes: &[Change]) {
-        self.live.hear(changes);
+        self.hub.hear(changes);
     }
 
     /// Whether anybody is told of changes here, or is about to be: from the moment on when a stream has its place.
     pub fn has_streams(&self) -> bool {
-        self.live.audience.load(Ordering::Acquire) > 0
+        self.hub.audience.load(Ordering::Acquire) > 0
     }
 
     /// Words of other processes may have been lost.
     pub fn missed_changes(&self) {
-        self.live.reset_all(self.market.now());
+        self.hub.reset_all(self.market.now());
     }
 
     /// Ends all streams, because the process is about to end.
     pub fn end_streams(&self) {
-        self.live.close();
+        self.hub.close();
     }
 
     /// How many streams are open.
     pub fn open_streams(&self) -> usize {
-        self.live.state().subscribers.len()
+        self.hub.state().subscribers.len()
     }
 
     /// A place for a stream. That a reader has gone away shows when they are written to for the second time: before
     /// somebody is refused, all of their streams are.
     async fn find_place(&self, user: UserId) -> Result<Place> {
         for _ in 0..PROBES {
-            match self.live.take_place(user) {
+            match self.hub.take_place(user) {
                 Err(Error::TooManyStreams(_) | Error::StreamsFull) => {}
                 other => return other,
             }
             let at = Arc::new(Shared::new(self.market.now()));
-            self.live.streams_of(user).iter().for_each(|stream| stream.beat(&at));
+            self.hub.streams_of(user).iter().for_each(|stream| stream.beat(&at));
             tokio::time::sleep(PROBE).await;
         }
-        self.live.take_place(user)
+        self.hub.take_place(user)
     }
 
     async fn follow_portfolio(&self, user: UserId, id: PortfolioId) -> Result<Arc<Followed>> {
-        let followed = self.live.followed(user, id).unwrap_or_else(|| Arc::new(Followed::new(user, id)));
+        let followed = self.hub.followed(user, id).unwrap_or_else(|| Arc::new(Followed::new(user, id)));
         self.renew_books(&followed).await?;
         Ok(followed)
     }
@@ -404,19 +442,22 @@ impl Services {
     /// [`Error::NotFound`], also for somebody else's.
     async fn renew_books(&self, followed: &Followed) -> Result<()> {
         let newest = match followed.version() {
-            Some(kept) => {
-                self.versions.of(followed.user, followed.id).await.map(|newest| newest.number() <= kept)
-            }
+            Some(kept) => self
+                .books
+                .versions()
+                .of(followed.user, followed.id)
+                .await
+                .map(|newest| newest.number() <= kept),
             None => None,
         };
         if newest != Some(true) {
             self.read_books(followed).await?;
         }
         // Also books that were read a moment ago: the loop values them with the next second only.
-        let version = self.live.versions.load(Ordering::Acquire);
-        followed.value(version, || self.live.next_version(), self.market.now());
+        let version = self.hub.versions.load(Ordering::Acquire);
+        followed.value(version, || self.hub.next_version(), self.market.now());
         // Streams that follow it already.
-        self.live.streams_of(followed.user).iter().for_each(|stream| stream.wake());
+        self.hub.streams_of(followed.user).iter().for_each(|stream| stream.wake());
         Ok(())
     }
 
@@ -437,7 +478,7 @@ impl Services {
         };
         let since = last - (now - before(OVERLAP));
         let (user, only) = (subscriber.user, subscriber.portfolios.clone());
-        match self.orders_changed_since(user, only, since, MOST_REPLAYED).await? {
+        match self.trading.orders_changed_since(user, only, since, MOST_REPLAYED).await? {
             Some(orders) => {
                 for order in orders {
                     subscriber.tell(Arc::new(Shared::new(OrderChanged { order, at: now })));

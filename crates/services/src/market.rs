@@ -1,26 +1,32 @@
 //! The market: prices, time and calendar, which belong together.
 
+pub(crate) mod book_calendar;
 pub mod clock;
-pub mod coverage;
-pub mod key_features;
-pub mod price_pace;
+pub(crate) mod companies;
+pub(crate) mod demand;
+mod former_symbols;
+pub mod instruments;
+pub mod price_source;
 pub(crate) mod provider_store;
-pub mod providers;
 pub(crate) mod search_text;
 pub mod simulation;
-pub mod stocks;
-pub mod unconfirmed_prices;
 pub(crate) mod wall_clock;
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
-use domain::{Calendar, PriceSource, Session, Symbol, Timestamp};
-use market_data::{BreakerRules, Gateway, Limits, QuoteSource, Rules};
-use persistence::Store;
+use chrono::{NaiveDate, TimeDelta};
+use domain::{Calendar, Freshness, PriceSource, Session, Symbol, Timestamp};
+use market_data::{BreakerRules, Gateway, Limits, QuoteError, QuoteSource, Rules};
+use persistence::{Store, StoreError};
 
+use crate::Clock;
+use crate::market::book_calendar::BookCalendar;
 use crate::market::provider_store::ProviderStore;
-use crate::{Clock, Services};
+
+/// A limit on calls that ends within this is waited for by jobs.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
+const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
+const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// The only way a use case reaches prices and time.
 pub struct Market {
@@ -67,36 +73,59 @@ impl Market {
     pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.before(self.priced_session(at).date).closes_at
     }
-}
-
-impl Services {
-    /// The market's time.
-    pub fn now(&self) -> Timestamp {
-        self.market.now()
-    }
 
     /// The machine's time, of logins, sessions and jobs, whatever the market's clock does.
     pub fn wall_time(&self) -> Timestamp {
-        self.market.clock.wall()
+        self.clock.wall()
     }
 
     /// Whether the market's clock was moved or runs faster than the machine's.
     pub fn is_clock_moved(&self) -> bool {
-        self.market.clock.is_moved()
+        self.clock.is_moved()
     }
 
     /// Where the prices come from.
     pub fn price_source(&self) -> PriceSource {
-        self.market.quotes.source()
+        self.quotes.source()
     }
 
     /// The session that a booking of this moment belongs to: the one under way, or else the next.
     pub fn booking_session(&self) -> Session {
-        self.market.calendar.booking_session(self.market.now())
+        self.calendar.booking_session(self.now())
     }
 
     /// The day of a company's next quarterly results, where the price source knows it.
     pub fn next_results_on(&self, symbol: &Symbol) -> Option<NaiveDate> {
-        self.market.quotes.next_results_on(symbol, self.market.now())
+        self.quotes.next_results_on(symbol, self.now())
+    }
+
+    /// How close to the market this deployment's prices are at best.
+    pub fn freshness(&self) -> Freshness {
+        self.quotes.freshness()
+    }
+
+    /// For jobs: waits while a limit by the minute or second is used up. Answers whether that is what an answer failed
+    /// with, and the question can be put again.
+    pub(crate) async fn may_ask_again(&self, failure: Option<&QuoteError>) -> bool {
+        let Some(QuoteError::RateLimited { retry_at: Some(retry_at) }) = failure else { return false };
+        let (begun, until) = (self.clock.wall(), Timestamp::from(*retry_at));
+        until - begun <= LONGEST_PAUSE && self.wait_until(until).await
+    }
+
+    /// Waits until that wall time. Answers whether it has come; a clock that stands still is not waited for.
+    async fn wait_until(&self, until: Timestamp) -> bool {
+        let begun = (self.clock.wall(), std::time::Instant::now());
+        let span = (until - begun.0).to_std().unwrap_or_default() + std::time::Duration::from_millis(100);
+        while self.clock.wall() < until && begun.1.elapsed() < span {
+            let left = (until - self.clock.wall()).to_std().unwrap_or_default();
+            tokio::time::sleep(left.clamp(SHORTEST_NAP, LONGEST_NAP)).await;
+        }
+        self.clock.wall() >= until
+    }
+
+    /// The sessions by which the books were kept.
+    pub(crate) async fn book_calendar(&self, store: &Store) -> Result<BookCalendar, StoreError> {
+        let current = self.calendar;
+        store.read(move |tx| BookCalendar::load(tx, current)).await
     }
 }

@@ -2,22 +2,28 @@
 
 pub mod backups;
 pub mod health;
+pub mod lists;
 pub mod metrics;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::TimeDelta;
 use domain::Timestamp;
 use persistence::workers::{self, WorkerRecord};
 use persistence::{Store, Tx, installation, jobs, portfolios};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::accounts::Accounts;
+use crate::books::Books;
+use crate::books::snapshots::{FinalSnapshot, last_final_snapshot};
 use crate::error::{Error, Result};
 use crate::jobs::{JobKind, RunStatus, newest_settled_session};
-use crate::{Clock, Market, Services};
+use crate::live::Live;
+use crate::operations::health::{Health, HealthConfig};
+use crate::trading::Trading;
+use crate::{Clock, Market};
 
 /// A run counts as overdue after waiting this long, or after running this long without a heartbeat.
 pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
@@ -29,8 +35,6 @@ const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
 const STATUS_AGE: Duration = Duration::from_secs(5);
 /// Sessions without a final snapshot are counted up to this number.
 const MOST_SESSIONS_BEHIND: usize = 1000;
-/// The name of a value in `installation`.
-const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerMode {
@@ -88,14 +92,6 @@ pub struct JobStatus {
     pub last_success_at: Option<Timestamp>,
 }
 
-/// The newest session with snapshots at its closing prices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalSnapshot {
-    pub session: NaiveDate,
-    /// Wall time at which the rows were written.
-    pub taken_at: Timestamp,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationsStatus {
     /// Wall time of this report.
@@ -129,6 +125,62 @@ impl OperationsStatus {
 /// The newest state, and when it was read.
 pub(crate) type RecentStatus = Mutex<Option<(Instant, Arc<OperationsStatus>)>>;
 
+/// The use cases of the operator. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Operations {
+    store: Store,
+    market: Arc<Market>,
+    accounts: Arc<Accounts>,
+    books: Arc<Books>,
+    trading: Arc<Trading>,
+    live: Arc<Live>,
+    config: HealthConfig,
+    health: Arc<Health>,
+    recent_status: Arc<RecentStatus>,
+}
+
+impl Operations {
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        config: HealthConfig,
+        (accounts, books): (Arc<Accounts>, Arc<Books>),
+        (trading, live): (Arc<Trading>, Arc<Live>),
+    ) -> Self {
+        let (health, recent_status) = (Arc::default(), Arc::default());
+        Self { store, market, accounts, books, trading, live, config, health, recent_status }
+    }
+
+    /// How the connections to the database are used at the moment.
+    pub fn pool_state(&self) -> persistence::PoolState {
+        self.store.pool_state()
+    }
+
+    /// Whether the database answers and can be written.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it does not answer, or its file was deleted or replaced.
+    pub async fn check_ready(&self) -> Result<()> {
+        self.store.check_file()?;
+        self.store.read(|tx| installation::get(tx, "ready").map(drop).map_err(Error::from)).await
+    }
+
+    /// Before the end of a process: gives back what keeps other processes from asking the price source.
+    pub async fn give_back_leases(&self) {
+        if let Some(limits) = self.market.quotes.limits() {
+            limits.release_all().await;
+        }
+    }
+
+    /// Before the end of a process: see [`Store::checkpoint`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn checkpoint(&self) -> Result<()> {
+        Ok(self.store.checkpoint().await?)
+    }
+}
+
 /// The name of this machine or container.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -148,7 +200,7 @@ pub async fn has_live_worker(store: &Store, host: &str, timeout: TimeDelta) -> R
     Ok(workers.iter().any(|worker| worker.is_alive && worker.host == host))
 }
 
-impl Services {
+impl Operations {
     /// Records that a worker of this process is alive, and forgets workers that have been silent for an hour.
     ///
     /// # Errors
@@ -164,7 +216,7 @@ impl Services {
             started_at: worker.started_at,
             last_seen_at: now,
         };
-        let forget_before = now - SHOW_SILENT_WORKERS_FOR.max(self.config.health.worker_timeout);
+        let forget_before = now - SHOW_SILENT_WORKERS_FOR.max(self.config.worker_timeout);
         self.store.write(move |tx| workers::beat(tx, &record, forget_before).map_err(Error::from)).await
     }
 
@@ -182,7 +234,7 @@ impl Services {
     /// # Errors
     /// Only when the database fails.
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
-        let (now, timeout) = (self.market.clock.wall(), self.config.health.worker_timeout);
+        let (now, timeout) = (self.market.clock.wall(), self.config.worker_timeout);
         self.store.read(move |tx| worker_states(tx, now, timeout)).await
     }
 
@@ -191,7 +243,7 @@ impl Services {
     /// # Errors
     /// Only when the database fails.
     pub async fn operations_status(&self) -> Result<OperationsStatus> {
-        let (market, timeout) = (self.market.clone(), self.config.health.worker_timeout);
+        let (market, timeout) = (self.market.clone(), self.config.worker_timeout);
         self.store.read(move |tx| status(tx, &market, timeout)).await
     }
 
@@ -203,7 +255,7 @@ impl Services {
         {
             return Some(status.clone());
         }
-        let asked = tokio::time::timeout(self.config.health.check_timeout, self.operations_status()).await;
+        let asked = tokio::time::timeout(self.config.check_timeout, self.operations_status()).await;
         let status = match asked {
             Ok(Ok(status)) => Some(Arc::new(status)),
             Ok(Err(error)) => {
@@ -217,21 +269,6 @@ impl Services {
         };
         *newest = status.clone().map(|status| (Instant::now(), status));
         status
-    }
-
-    /// Remembers that a session has final snapshots, unless a later session has.
-    pub(crate) async fn note_final_snapshot(&self, session: NaiveDate) -> Result<()> {
-        let taken_at = self.market.clock.wall();
-        self.store
-            .write(move |tx| {
-                if last_final_snapshot(tx)?.is_some_and(|last| last.session > session) {
-                    return Ok(());
-                }
-                let text =
-                    serde_json::to_string(&FinalSnapshot { session, taken_at }).map_err(Error::internal)?;
-                installation::set(tx, LAST_FINAL_SNAPSHOT, &text).map_err(Error::from)
-            })
-            .await
     }
 }
 
@@ -286,15 +323,6 @@ fn status(tx: &mut Tx<'_>, market: &Market, worker_timeout: TimeDelta) -> Result
             .and_then(|text| chrono::DateTime::parse_from_rfc3339(text.trim()).ok())
             .map(|at| at.to_utc().into()),
     })
-}
-
-/// Databases from before it was recorded tell by the newest run that is done.
-fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapshot>> {
-    if let Some(text) = installation::get(tx, LAST_FINAL_SNAPSHOT)? {
-        return Ok(Some(serde_json::from_str(&text).map_err(Error::internal)?));
-    }
-    let run = jobs::newest_done(tx, JobKind::SnapshotPortfolios.as_str())?;
-    Ok(run.and_then(|run| Some(FinalSnapshot { session: run.key.parse().ok()?, taken_at: run.finished_at? })))
 }
 
 fn sessions_behind(tx: &mut Tx<'_>, market: &Market, last: Option<FinalSnapshot>) -> Result<usize> {

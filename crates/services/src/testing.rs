@@ -59,7 +59,7 @@ impl TestServices {
         let clock = Clock::manual(friday_afternoon());
         let market = market(&store.store, clock.clone());
         let services = Services::new(store.store.clone(), market, config);
-        services.import_catalogue().await.expect("import the catalogue");
+        services.stocks().import_catalogue().await.expect("import the catalogue");
         Self { services, clock, store }
     }
 }

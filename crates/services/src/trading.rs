@@ -6,12 +6,22 @@ pub mod orders;
 
 mod types;
 
+use std::sync::Arc;
+
 use domain::{Calendar, Commission, Percent, TradingMode, TradingRules};
+
+use persistence::Store;
 
 pub(crate) use types::with_fills;
 pub use types::{OrderWithFills, PlacedOrder};
 
-use crate::Services;
+use crate::Market;
+use crate::books::Books;
+use crate::corporate_actions::CorporateActions;
+use crate::events::Events;
+use crate::market::instruments::Instruments;
+use crate::stocks::Stocks;
+use desk::Desk;
 
 /// The default is practice, without commission and slippage, with unlimited liquidity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +67,33 @@ impl TradingConfig {
     }
 }
 
-impl Services {
+/// The use cases of trading. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Trading {
+    store: Store,
+    market: Arc<Market>,
+    instruments: Arc<Instruments>,
+    stocks: Arc<Stocks>,
+    corporate_actions: Arc<CorporateActions>,
+    books: Arc<Books>,
+    rules: Arc<TradingRules>,
+    desk: Arc<Desk>,
+}
+
+impl Trading {
+    pub(crate) fn new(
+        (store, market, instruments): (Store, Arc<Market>, Arc<Instruments>),
+        (stocks, corporate_actions, books): (Arc<Stocks>, Arc<CorporateActions>, Arc<Books>),
+        events: Arc<Events>,
+        config: &TradingConfig,
+    ) -> Self {
+        let rules = Arc::new(config.rules(market.calendar));
+        let noted = corporate_actions.noted().clone();
+        let desk = Desk::new(store.clone(), market.clock.clone(), rules.clone(), config, (events, noted));
+        let desk = Arc::new(desk);
+        Self { store, market, instruments, stocks, corporate_actions, books, rules, desk }
+    }
+
     pub fn rules(&self) -> &TradingRules {
         &self.rules
     }

@@ -1,11 +1,15 @@
 //! Watchlists: stocks a user follows, with live quotes.
 
+use std::sync::Arc;
+
 use domain::{Quote, Stock, Symbol, Timestamp, UserId, WatchlistId};
 use persistence::watchlists::{self, Watchlist};
-use persistence::{Tx, stocks};
+use persistence::{Store, Tx, stocks};
 
-use crate::Services;
+use crate::Market;
 use crate::error::{Error, Fields, NotFound, Result};
+use crate::market::instruments::Instruments;
+use crate::stocks::Stocks;
 
 const MOST_LISTS: usize = 50;
 const MOST_ITEMS: usize = 200;
@@ -37,12 +41,32 @@ fn owned(tx: &mut Tx<'_>, id: WatchlistId, user: UserId) -> Result<Watchlist> {
     watchlists::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Watchlist))
 }
 
-impl Services {
+/// The use cases of watchlists. Cheap to clone.
+#[derive(Clone)]
+pub struct Watchlists {
+    store: Store,
+    market: Arc<Market>,
+    instruments: Arc<Instruments>,
+    stocks: Arc<Stocks>,
+}
+
+impl Watchlists {
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        instruments: Arc<Instruments>,
+        stocks: Arc<Stocks>,
+    ) -> Self {
+        Self { store, market, instruments, stocks }
+    }
+}
+
+impl Watchlists {
     /// All of a user's lists with quotes, in the order they were made.
     ///
     /// # Errors
     /// Only when the database fails.
-    pub async fn watchlists(&self, user: UserId) -> Result<Vec<WatchedList>> {
+    pub async fn all(&self, user: UserId) -> Result<Vec<WatchedList>> {
         let lists = self
             .store
             .read(move |tx| {
@@ -115,10 +139,10 @@ impl Services {
     /// Puts a stock on the list; one that is there already stays where it is.
     ///
     /// # Errors
-    /// Those of [`Services::stock`]; [`Error::Invalid`] when the list is full.
+    /// Those of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] when the list is full.
     pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
         self.store.read(move |tx| owned(tx, id, user)).await?;
-        let stock = self.stock_for(Some(user), symbol).await?;
+        let stock = self.instruments.stock_for(Some(user), symbol).await?;
         let now = self.market.clock.wall();
         self.store
             .write(move |tx| {
@@ -151,7 +175,7 @@ impl Services {
     }
 
     async fn with_quotes(&self, user: UserId, list: Watchlist, items: Vec<Stock>) -> WatchedList {
-        let quotes = self.quotes_for_user(user, &items, self.market.now()).await;
+        let quotes = self.stocks.quotes_for_user(user, &items, self.market.now()).await;
         let items = items
             .into_iter()
             .zip(quotes)

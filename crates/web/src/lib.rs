@@ -100,7 +100,7 @@ pub async fn run(
     let registry = Registry::new(config.connections.clone(), config.trusted_proxies.clone());
     let streams = tokio::spawn({
         let services = services.clone();
-        async move { services.keep_streams().await }
+        async move { services.live().keep_streams().await }
     });
     let live = services.clone();
     let state = Data::new(AppState { services, config, pages: shell::render::Pages::new(), limits });
@@ -163,7 +163,7 @@ pub async fn run(
         ended = &mut server => ended,
         () = &mut shutdown => {
             // They would last for as long as somebody listens.
-            live.end_streams();
+            live.live().end_streams();
             let (_, ended) = tokio::join!(handle.stop(true), server);
             ended
         }

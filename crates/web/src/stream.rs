@@ -222,7 +222,7 @@ pub async fn follow(
         last_event_id: last_event_id.and_then(|id| id.to_str().ok()).map(str::to_owned),
     };
     let proof = user.proof_of(&request)?;
-    let subscription = state.services.follow(user.account.id, proof, wanted).await?;
+    let subscription = state.services.live().follow(user.account.id, proof, wanted).await?;
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")

@@ -27,7 +27,7 @@ impl Heartbeat {
         let worker = WorkerIdentity {
             name: runner.name().to_owned(),
             mode: if runner.has_queue() { WorkerMode::Redis } else { WorkerMode::Embedded },
-            started_at: services.market().clock.wall(),
+            started_at: services.market().wall_time(),
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(beat(services.clone(), worker, stopped));
@@ -40,7 +40,7 @@ impl Heartbeat {
         let removal = async {
             // A heartbeat under way would bring the row back.
             let _ = self.task.await;
-            self.services.remove_worker(&self.name).await
+            self.services.operations().remove_worker(&self.name).await
         };
         match tokio::time::timeout(FAREWELL, removal).await {
             Ok(Ok(())) => {}
@@ -53,7 +53,7 @@ impl Heartbeat {
 }
 
 async fn beat(services: Services, worker: WorkerIdentity, mut stopped: oneshot::Receiver<()>) {
-    let mut interval = tokio::time::interval(services.health_config().heartbeat_interval());
+    let mut interval = tokio::time::interval(services.operations().health_config().heartbeat_interval());
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
@@ -61,7 +61,7 @@ async fn beat(services: Services, worker: WorkerIdentity, mut stopped: oneshot::
             _ = interval.tick() => {}
             _ = &mut stopped => return,
         }
-        match services.worker_heartbeat(&worker).await {
+        match services.operations().worker_heartbeat(&worker).await {
             Ok(()) => failing = false,
             // Once, and not with each heartbeat of an outage.
             Err(error) if !failing => {

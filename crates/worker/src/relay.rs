@@ -85,7 +85,7 @@ pub async fn relay(
     let channel = format!("{queue}:changes:{}", client.get_connection_info().redis_settings().db());
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicBool::new(false));
-    services.connect_peers(Arc::new(Outgoing { queue: sender, lost: lost.clone() }));
+    services.live().connect_peers(Arc::new(Outgoing { queue: sender, lost: lost.clone() }));
     let from = unique_name();
     tokio::select! {
         () = send(&client, &channel, &from, receiver, &lost) => {}
@@ -171,7 +171,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
                     tracing::info!("changes of other processes are heard of again");
                 }
                 // What was said until now.
-                services.missed_changes();
+                services.live().missed_changes();
                 loop {
                     match timeout(SILENCE, messages.next()).await {
                         Ok(Some(message)) => take(&message, from, services),
@@ -203,9 +203,9 @@ fn take(message: &redis::Msg, from: &str, services: &Services) {
         Ok(heard) if heard.from == from => return,
         Ok(heard) => {
             if heard.lost {
-                services.missed_changes();
+                services.live().missed_changes();
             }
-            if !services.has_streams() {
+            if !services.live().has_streams() {
                 return;
             }
             serde_json::from_str(heard.changes.get())
@@ -213,14 +213,14 @@ fn take(message: &redis::Msg, from: &str, services: &Services) {
         Err(error) => Err(error),
     };
     match changes {
-        Ok(changes) => services.hear_of(&changes),
+        Ok(changes) => services.live().hear_of(&changes),
         Err(error) => {
             // Of another version: what it said is not known.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a change of another process cannot be read"
             );
-            services.missed_changes();
+            services.live().missed_changes();
         }
     }
 }

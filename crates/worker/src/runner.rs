@@ -85,7 +85,7 @@ impl Runner {
         // First, because it also shows whether Redis is there: a run that is taken from the record and then not
         // pushed has to wait until it counts as lost.
         queue.forget_finished().await?;
-        let due = self.0.services.due_runs().await?;
+        let due = self.0.services.jobs().due_runs().await?;
         if !due.is_empty() {
             queue.push(due.iter().map(|run| run.id)).await?;
         }
@@ -96,7 +96,7 @@ impl Runner {
         if self.0.slots.available_permits() == 0 {
             return Ok(());
         }
-        let due = self.0.services.due_runs().await?;
+        let due = self.0.services.jobs().due_runs().await?;
         futures::stream::iter(due)
             .for_each_concurrent(usize::from(self.0.concurrency), async |run| {
                 // It is logged, and the record has it.
@@ -108,19 +108,19 @@ impl Runner {
 
     /// A pass through the working orders, unless another worker process is at it.
     pub(crate) async fn match_orders(&self) -> services::Result<()> {
-        self.0.services.match_orders_as(&self.0.name).await.map(drop)
+        self.0.services.trading().match_orders_as(&self.0.name).await.map(drop)
     }
 
     /// At the end: others may match orders and do the runs that have not ended, without waiting.
     pub(crate) async fn give_back(&self) {
         let Shared { services, name, .. } = &*self.0;
-        if let Err(error) = services.give_back_matching(name).await {
+        if let Err(error) = services.trading().give_back_matching(name).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "others match orders only when this worker's lease has run out"
             );
         }
-        match services.give_back_runs(name).await {
+        match services.jobs().give_back_runs(name).await {
             Ok(0) => {}
             Ok(runs) => tracing::info!(runs, "runs that have not ended are left to other workers"),
             Err(error) => {
@@ -130,7 +130,7 @@ impl Runner {
                 )
             }
         }
-        services.give_back_leases().await;
+        services.operations().give_back_leases().await;
     }
 
     /// Does a run in a task of its own: it ends properly even when the connection to Redis, and with it the apalis
@@ -139,13 +139,13 @@ impl Runner {
     pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
-            self.0.services.hand_back_run(id).await?;
+            self.0.services.jobs().hand_back_run(id).await?;
             return Err("the worker is stopping: the run is left to another".into());
         }
         let shared = self.0.clone();
         let run = tokio::spawn(async move {
             let _slot = slot;
-            shared.services.run_job(id, &shared.name).await
+            shared.services.jobs().run_job(id, &shared.name).await
         });
         let error: BoxDynError = match run.await {
             Ok(Ok(_)) => return Ok(()),

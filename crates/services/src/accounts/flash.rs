@@ -3,20 +3,20 @@
 use chrono::TimeDelta;
 use persistence::flash_messages::{self, NewFlashMessage};
 
-use crate::Services;
+use crate::accounts::Accounts;
 use crate::accounts::secret;
 use crate::error::{Error, Result};
 
 /// A browser follows a redirect at once; a slow phone may take a while.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-impl Services {
+impl Accounts {
     /// Keeps a message for `owner` under an id that the caller chose at random. The content is the caller's to encrypt.
     ///
     /// # Errors
-    /// Only when the database fails; the same for [`Services::take_flash`].
+    /// Only when the database fails; the same for [`Accounts::take_flash`].
     pub async fn leave_flash(&self, id: &str, owner: &str, content: String) -> Result<()> {
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let new = NewFlashMessage {
             id_hash: secret::hash(id),
             owner: secret::hash(owner),
@@ -28,7 +28,7 @@ impl Services {
 
     /// Returns the message with that id once. `None` when it was read already, has expired, or is another owner's.
     pub async fn take_flash(&self, id: &str, owner: &str) -> Result<Option<String>> {
-        let (id_hash, owner, now) = (secret::hash(id), secret::hash(owner), self.market.clock.wall());
+        let (id_hash, owner, now) = (secret::hash(id), secret::hash(owner), self.clock.wall());
         self.store.write(move |tx| flash_messages::take(tx, &id_hash, &owner, now).map_err(Error::from)).await
     }
 }

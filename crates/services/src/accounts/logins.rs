@@ -9,7 +9,7 @@ use domain::{Timestamp, UserId};
 use persistence::users::{self, User, UserChanges};
 use secrecy::SecretString;
 
-use crate::Services;
+use crate::accounts::Accounts;
 use crate::accounts::login_throttle;
 use crate::accounts::login_throttle::{ADDRESS_FAILURES, Admitted, Attempt};
 use crate::accounts::password::{Form, Priority};
@@ -49,15 +49,15 @@ impl LoginClient {
     }
 }
 
-impl Services {
+impl Accounts {
     /// The failed logins that are charged to an address at the moment.
     ///
     /// # Errors
     /// Only when the database fails.
     #[cfg(feature = "testing")]
     pub async fn address_failures(&self, address: &str) -> Result<i32> {
-        let attempt = Attempt::new(None, "", &LoginClient::at(address), self.market.clock.wall());
-        let now = self.market.clock.wall();
+        let attempt = Attempt::new(None, "", &LoginClient::at(address), self.clock.wall());
+        let now = self.clock.wall();
         self.store.read(move |tx| Ok(login_throttle::address_failures(tx, attempt.address(), now)?.0)).await
     }
 
@@ -89,7 +89,7 @@ impl Services {
                 .map_err(Error::from)
             })
             .await?;
-        let attempt = Attempt::new(found.as_ref(), &name, client, self.market.clock.wall());
+        let attempt = Attempt::new(found.as_ref(), &name, client, self.clock.wall());
         let id = found.map(|user| user.id);
         let checked = self.check_password(&attempt, id, password).await;
         // Never the name itself: people type their password into the wrong field.
@@ -133,7 +133,7 @@ impl Services {
         client: &LoginClient,
     ) -> Result<()> {
         let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
-        let attempt = Attempt::new(user.as_ref(), "", client, self.market.clock.wall());
+        let attempt = Attempt::new(user.as_ref(), "", client, self.clock.wall());
         let refused = match self.check_password(&attempt, Some(id), password).await {
             Ok((Some(_), _)) => return Ok(()),
             Ok((None, _)) => Error::WrongPassword,
@@ -155,11 +155,11 @@ impl Services {
         id: Option<UserId>,
         password: SecretString,
     ) -> Result<(Option<User>, Admitted)> {
-        let wait = self.config.password_queue_timeout;
+        let wait = self.password_queue_timeout;
         let place = self.login_queues.accounts.join(attempt.queue());
         let _turn = place.turn(wait).await.ok_or(Error::PasswordChecksBusy)?;
 
-        let (asked, clock) = (attempt.clone(), self.market.clock.clone());
+        let (asked, clock) = (attempt.clone(), self.clock.clone());
         let (admitted, user) = self
             .store
             .write(move |tx| {
@@ -178,7 +178,7 @@ impl Services {
         };
 
         let right = matches!(matched, Ok(Some(_)));
-        let (counted, taken, clock) = (attempt.clone(), admitted.clone(), self.market.clock.clone());
+        let (counted, taken, clock) = (attempt.clone(), admitted.clone(), self.clock.clone());
         let wrong = matches!(matched, Ok(None));
         self.store
             .write(move |tx| {

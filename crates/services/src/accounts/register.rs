@@ -7,7 +7,7 @@ use persistence::{sessions, tokens, users};
 use secrecy::SecretString;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::Services;
+use crate::accounts::Accounts;
 use crate::accounts::logins::LoginClient;
 use crate::accounts::{password, secret};
 use crate::error::{Error, FieldError, Fields, NotFound, Result};
@@ -109,7 +109,7 @@ fn taken(name: bool, address: bool) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(Error::Taken(errors)) }
 }
 
-impl Services {
+impl Accounts {
     /// Creates an account.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Services {
     /// Opens an account that may be an administrator's.
     ///
     /// # Errors
-    /// As [`Services::register`].
+    /// As [`Accounts::register`].
     pub async fn create_user(&self, registration: Registration, is_admin: bool) -> Result<Account> {
         let Registration { username, email, password, first_name, last_name } = registration;
         let (username, email) = (username.trim().to_owned(), normalized_email(&email));
@@ -135,7 +135,7 @@ impl Services {
         fields.done()?;
 
         let password_hash = self.hasher.hash(password).await?;
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let account: Account = self
             .store
             .write(move |tx| {
@@ -222,7 +222,7 @@ impl Services {
         fields.done()?;
         self.confirm_password(id, current, client).await?;
         let password_hash = self.hasher.hash(new).await?;
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let changed = self
             .store
             .write(move |tx| {

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
 use persistence::sessions::{self, NewSession};
 
-use crate::Services;
+use crate::accounts::Accounts;
 use crate::accounts::secret;
 use crate::error::{Error, NotFound, Result};
 use crate::log_target::SECURITY;
@@ -27,13 +27,13 @@ pub struct SessionInfo {
     pub is_current: bool,
 }
 
-impl Services {
+impl Accounts {
     /// The values of a live session.
     ///
     /// # Errors
     /// Only when the database fails; the same for all functions here.
     pub async fn load_session(&self, key: &str) -> Result<Option<String>> {
-        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        let (hash, now) = (secret::hash(key), self.clock.wall());
         let row = self.store.read(move |tx| sessions::by_key(tx, &hash, now).map_err(Error::from)).await?;
         Ok(row.map(|row| row.state))
     }
@@ -43,7 +43,7 @@ impl Services {
         if hashes.is_empty() {
             return Ok(HashMap::new());
         }
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let found = self
             .store
             .query(move |statement| sessions::owners(statement, &hashes, now).map_err(Error::from))
@@ -58,7 +58,7 @@ impl Services {
         state: String,
         lifetime: TimeDelta,
     ) -> Result<String> {
-        let (key, now) = (secret::random(), self.market.clock.wall());
+        let (key, now) = (secret::random(), self.clock.wall());
         let key_hash = secret::hash(&key);
         let new = NewSession {
             key_hash,
@@ -80,7 +80,7 @@ impl Services {
         state: String,
         lifetime: TimeDelta,
     ) -> Result<bool> {
-        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        let (hash, now) = (secret::hash(key), self.clock.wall());
         self.store
             .write(move |tx| {
                 // What has expired stays so, also before it is pruned.
@@ -94,7 +94,7 @@ impl Services {
 
     /// Prolongs a session, writing at most once an hour.
     pub async fn prolong_session(&self, key: &str, lifetime: TimeDelta) -> Result<()> {
-        let (hash, now) = (secret::hash(key), self.market.clock.wall());
+        let (hash, now) = (secret::hash(key), self.clock.wall());
         let looked_up = hash.clone();
         let row =
             self.store.read(move |tx| sessions::by_key(tx, &looked_up, now).map_err(Error::from)).await?;
@@ -115,7 +115,7 @@ impl Services {
 
     /// A user's live sessions, newest use first; `current` is the key of the asking one.
     pub async fn sessions(&self, user: UserId, current: Option<String>) -> Result<Vec<SessionInfo>> {
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let current = current.as_deref().map(secret::hash);
         let rows = self.store.read(move |tx| sessions::of_user(tx, user, now).map_err(Error::from)).await?;
         Ok(rows

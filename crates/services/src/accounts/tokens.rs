@@ -10,7 +10,7 @@ use persistence::tokens::{self, Token};
 use persistence::users::{self, User};
 use secrecy::SecretString;
 
-use crate::Services;
+use crate::accounts::Accounts;
 use crate::accounts::logins::LoginClient;
 use crate::accounts::register::Account;
 use crate::accounts::secret;
@@ -76,7 +76,7 @@ impl From<Token> for TokenInfo {
 /// Marks the text as a Stockyard token, for people and for scanners of leaked secrets.
 const PREFIX: &str = "sy_";
 
-impl Services {
+impl Accounts {
     /// Makes a token that trades or reads, and answers it with its secret, which is not kept.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is no administrator, and as in
-    /// [`Services::create_token`].
+    /// [`Accounts::create_token`].
     pub async fn create_admin_token(
         &self,
         user: UserId,
@@ -119,7 +119,7 @@ impl Services {
         scope: Scope,
         expires_at: Option<Timestamp>,
     ) -> Result<(TokenInfo, String)> {
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let name = name.trim().to_owned();
         let mut fields = Fields::default();
         fields.check("name", (1..=80).contains(&name.chars().count()), "use 1 to 80 characters");
@@ -133,7 +133,7 @@ impl Services {
         fields.done()?;
         let text = format!("{PREFIX}{}", secret::random());
         let token = Token {
-            id: TokenId(self.market.clock.new_id()),
+            id: TokenId(self.clock.new_id()),
             user_id: user,
             name,
             token_hash: secret::hash(&text),
@@ -173,7 +173,7 @@ impl Services {
         if !token.starts_with(PREFIX) {
             return Ok(None);
         }
-        let (hash, now) = (secret::hash(token), self.market.clock.wall());
+        let (hash, now) = (secret::hash(token), self.clock.wall());
         if let Some(known) = self.token_cache.get(&hash, now) {
             self.confirm_tokens(now);
             return Ok(Some((known.account, known.scope)));
@@ -189,10 +189,10 @@ impl Services {
     /// Asks the database about the tokens in use, when it is time to, without anybody waiting for it.
     fn confirm_tokens(&self, now: Timestamp) {
         let Some(confirmation) = self.token_cache.due(now) else { return };
-        let services = self.clone();
+        let accounts = self.clone();
         tokio::spawn(async move {
-            match services.ask_about_tokens(confirmation.hashes.clone()).await {
-                Ok(found) => services.token_cache.confirm(confirmation, found),
+            match accounts.ask_about_tokens(confirmation.hashes.clone()).await {
+                Ok(found) => accounts.token_cache.confirm(confirmation, found),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "tokens cannot be confirmed");
                 }
@@ -205,7 +205,7 @@ impl Services {
         if hashes.is_empty() {
             return Ok(HashMap::new());
         }
-        let now = self.market.clock.wall();
+        let now = self.clock.wall();
         let found = self.ask_about_tokens(hashes).await?.into_iter();
         Ok(found
             .filter(|(_, known)| known.lives_at(now))

@@ -5,14 +5,14 @@ use domain::calendar::exchange_date;
 use domain::performance::{Analysis, Benchmark, Series, Settings};
 use domain::{Bar, PortfolioId, Symbol, Timestamp, UserId};
 
-use crate::Services;
+use crate::books::Books;
 use crate::books::performance::Window;
 use crate::error::{Error, Result};
 
 /// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
 const DAYS_BEFORE_WINDOW: Days = Days::new(10);
 
-impl Services {
+impl Books {
     /// Returns the window ready to be measured and explained. Its last point is the value of this moment when the window
     /// reaches today. Without a benchmark, the measures that need one are undefined; with a benchmark that has no prices,
     /// they are undefined too.
@@ -43,17 +43,17 @@ impl Services {
         series: &Series,
         now: Timestamp,
     ) -> Result<Benchmark> {
-        let stock = self.stock_for(Some(user), symbol).await?;
+        let stock = self.instruments.stock_for(Some(user), symbol).await?;
         let listed = stock.listing.symbol.clone();
         let Some(start_on) = series.start_on() else { return Ok(Benchmark::new(listed, &[], [])) };
         let first = start_on.checked_sub_days(DAYS_BEFORE_WINDOW).unwrap_or(start_on);
-        let mut bars = match self.bars(Some(user), &stock, first, exchange_date(now), now).await {
+        let mut bars = match self.stocks.bars(Some(user), &stock, first, exchange_date(now), now).await {
             Ok(bars) => bars,
             Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         bars.extend(self.price_of_today(user, symbol, &bars, now).await);
-        let actions = self.actions_of(&stock, now).await?;
+        let actions = self.corporate_actions.actions_of(&stock, now).await?;
         Ok(Benchmark::new(listed, &bars, &actions))
     }
 
@@ -66,7 +66,7 @@ impl Services {
         bars: &[Bar],
         now: Timestamp,
     ) -> Option<Bar> {
-        let newest = self.quote_for(Some(user), symbol).await.ok()?.quote;
+        let newest = self.stocks.quote_for(Some(user), symbol).await.ok()?.quote;
         let (date, last) = (exchange_date(newest.as_of), bars.last()?);
         let [open, high, low, close] = [(); 4].map(|()| newest.price.clone());
         (date == exchange_date(now) && date > last.date).then_some(Bar {

@@ -6,9 +6,9 @@ use domain::period::{EARLIEST, LATEST};
 use domain::{Calendar, HistoryRange, Money, PortfolioId, Snapshot, Timestamp, UserId};
 use persistence::{snapshots, transactions};
 
-use crate::Services;
-use crate::books::book_calendar::BookCalendar;
+use crate::books::Books;
 use crate::error::{Error, Result};
+use crate::market::book_calendar::BookCalendar;
 
 /// Which days are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct WindowCloses {
     pub measured_at: Timestamp,
 }
 
-impl Services {
+impl Books {
     /// Measures the window, with the value of this moment as its last point when it reaches today.
     ///
     /// # Errors

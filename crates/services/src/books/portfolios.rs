@@ -6,10 +6,11 @@ use domain::{
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
 
+use crate::books::Books;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::events::Change;
-use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
-use crate::{Page, Services, one_more};
+use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
+use crate::{Page, one_more};
 
 /// More than anybody needs, few enough that one user cannot fill the disk with snapshots.
 const MOST_PORTFOLIOS: usize = 100;
@@ -138,8 +139,8 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
     Ok(groups.iter().map(|group| group.root().id).collect())
 }
 
-impl Services {
-    /// [`Services::open_portfolio_once`] without a key.
+impl Books {
+    /// [`Books::open_portfolio_once`] without a key.
     ///
     /// # Errors
     /// As there.
@@ -167,7 +168,7 @@ impl Services {
         let clock = self.market.clock.clone();
         let line = format!("open {name:?} {description:?} {cash_balance}");
         let request = OnceRequest { user, key, line };
-        self.write_once(move |tx| {
+        idempotency::write_once(&self.store, move |tx| {
             let now = clock.now();
             let act = |tx: &mut Tx<'_>| {
                 if portfolios::of_user(tx, user)?.len() >= MOST_PORTFOLIOS {
@@ -235,10 +236,10 @@ impl Services {
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound(NotFound::Portfolio))
             })
             .await
-            .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
+            .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
     }
 
-    /// [`Services::reset_portfolio_once`] without a key.
+    /// [`Books::reset_portfolio_once`] without a key.
     ///
     /// # Errors
     /// As there.
@@ -271,28 +272,27 @@ impl Services {
         }
         let clock = self.market.clock.clone();
         let request = OnceRequest { user, key, line: format!("reset {id} {asked}") };
-        let reset = self
-            .write_once(move |tx| {
-                let act = |tx: &mut Tx<'_>| {
-                    let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
-                    let now = clock.now().max(last);
-                    let canceled = cancel_all(tx, &mut portfolio, now)?;
-                    portfolios::save_cash(tx, &[(&portfolio, now)])?;
-                    portfolios::archive(tx, id, now)?;
-                    let old = owned(tx, id, user)?;
-                    let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
-                    let new = opened.id.0;
-                    Ok(((opened, canceled), new))
-                };
-                let again = |tx: &mut Tx<'_>, new| {
-                    Ok((PortfolioSummary::from(owned(tx, PortfolioId(new), user)?), Vec::new()))
-                };
-                request.carry_out(tx, clock.now(), act, again)
-            })
-            .await?;
+        let reset = idempotency::write_once(&self.store, move |tx| {
+            let act = |tx: &mut Tx<'_>| {
+                let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
+                let now = clock.now().max(last);
+                let canceled = cancel_all(tx, &mut portfolio, now)?;
+                portfolios::save_cash(tx, &[(&portfolio, now)])?;
+                portfolios::archive(tx, id, now)?;
+                let old = owned(tx, id, user)?;
+                let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
+                let new = opened.id.0;
+                Ok(((opened, canceled), new))
+            };
+            let again = |tx: &mut Tx<'_>, new| {
+                Ok((PortfolioSummary::from(owned(tx, PortfolioId(new), user)?), Vec::new()))
+            };
+            request.carry_out(tx, clock.now(), act, again)
+        })
+        .await?;
         let (opened, orders) = reset.value;
         if !reset.replayed {
-            self.live.announce(vec![Change { user, portfolio: id, orders }]);
+            self.events.announce(&[Change { user, portfolio: id, orders }]);
         }
         Ok(Once { value: opened, replayed: reset.replayed })
     }
@@ -301,14 +301,14 @@ impl Services {
     pub async fn delete_portfolio(&self, user: UserId, id: PortfolioId) -> Result<()> {
         match self.store.write(move |tx| portfolios::delete(tx, id, user).map_err(Error::from)).await? {
             true => {
-                self.live.announce(vec![Change::of_books(user, id)]);
+                self.events.announce(&[Change::of_books(user, id)]);
                 Ok(())
             }
             false => Err(Error::NotFound(NotFound::Portfolio)),
         }
     }
 
-    /// [`Services::move_cash_once`] without a key.
+    /// [`Books::move_cash_once`] without a key.
     ///
     /// # Errors
     /// As there.
@@ -340,7 +340,7 @@ impl Services {
         }
         let clock = self.market.clock.clone();
         let request = OnceRequest { user, key, line: format!("{direction:?} {id} {amount}") };
-        self.write_once(move |tx| {
+        idempotency::write_once(&self.store, move |tx| {
             let act = |tx: &mut Tx<'_>| {
                 let LockedPortfolio { mut portfolio, last, .. } = lock_active(tx, id, user)?;
                 let signed = match direction {
@@ -371,7 +371,7 @@ impl Services {
             request.carry_out(tx, clock.now(), act, again)
         })
         .await
-        .inspect(|_| self.live.announce(vec![Change::of_books(user, id)]))
+        .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
     }
 }
 

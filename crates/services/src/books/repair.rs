@@ -10,7 +10,7 @@ use domain::{
 use persistence::corporate_actions::{self as actions, Decider};
 use persistence::{Tx, orders, portfolios, positions, transactions};
 
-use crate::Services;
+use crate::books::Books;
 use crate::books::verify::{Concern, Report};
 use crate::corporate_actions::{Stored, corrupt, mark_snapshots};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub struct Repaired {
 /// Why open orders of a corrected position are canceled.
 const CORRECTED: &str = "the books of this stock were corrected: order again";
 
-impl Services {
+impl Books {
     /// Repairs what can be repaired of a report: contradicted splits are suspended, which takes them back; wrong fills are
     /// taken back, with the later sales of shares that were never there; wrong snapshots are taken again. Each step can
     /// be repeated.
@@ -82,10 +82,10 @@ impl Services {
                 .await?;
             repaired.splits += usize::from(decided);
         }
-        self.noted.increase();
-        self.reverse_splits().await?;
+        self.corporate_actions.noted().increase();
+        self.corporate_actions.reverse_splits().await?;
         let calendar = self.market.calendar;
-        let books = self.book_calendar().await?;
+        let books = self.market.book_calendar(&self.store).await?;
         if let Some(session) = first_snapshot.and_then(|date| books.session(date)) {
             self.store
                 .write(move |tx| mark_snapshots(tx, session.opens_at, calendar, now).map_err(Error::from))

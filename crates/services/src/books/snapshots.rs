@@ -18,16 +18,19 @@ use market_data::Purpose;
 use persistence::corporate_actions::Owed;
 use persistence::portfolios::PortfolioRecord;
 use persistence::{
-    StoreError, corporate_actions, former_symbols, jobs, portfolios, positions, snapshots, stocks,
-    transactions,
+    StoreError, Tx, corporate_actions, former_symbols, installation, jobs, portfolios, positions, snapshots,
+    stocks, transactions,
 };
 
-use crate::Services;
-use crate::corporate_actions::ActionHistories;
-use crate::corporate_actions::splits::price_before_split;
-use crate::error::{Error, Result};
-use crate::jobs::{IdRange, JobKind};
+use serde::{Deserialize, Serialize};
 
+use crate::books::Books;
+use crate::corporate_actions::splits::price_before_split;
+use crate::corporate_actions::{ActionHistories, clear_stale, stale_since};
+use crate::error::{Error, Result};
+
+/// The name of a value in `installation`.
+const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
 /// Portfolios that are read and written in one transaction.
 const BATCH: i64 = 500;
 const SMALLEST_BATCH: i64 = 20;
@@ -40,12 +43,31 @@ const DAYS_BEFORE: Days = Days::new(30);
 /// Sessions that are taken again at once.
 const MOST_SESSIONS: i64 = 50;
 
+/// Which portfolios: those with ids in `(after, last]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    pub after: PortfolioId,
+    pub last: PortfolioId,
+}
+
+impl IdRange {
+    pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
+}
+
 /// What taking the snapshots of a session came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SnapshotCount {
     pub portfolios: usize,
     /// Rows valued at older or unfinished prices.
     pub provisional: usize,
+}
+
+/// The newest session with snapshots at its closing prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalSnapshot {
+    pub session: NaiveDate,
+    /// Wall time at which the rows were written.
+    pub taken_at: Timestamp,
 }
 
 /// Closing prices of one session, gathered as they are needed.
@@ -60,7 +82,7 @@ struct Prices {
     known: HashMap<StockId, (Price, bool)>,
 }
 
-impl Services {
+impl Books {
     /// Writes the session's row for each portfolio of the range that existed before its close. A session that
     /// is under way gives provisional rows at current prices. `progress` is told how many are written so far,
     /// and answers whether to go on.
@@ -77,7 +99,7 @@ impl Services {
         if date > self.market.calendar.booking_session(now).date {
             return Err(Error::invalid("date", "that session has not begun yet"));
         }
-        let calendar = self.book_calendar().await?;
+        let calendar = self.market.book_calendar(&self.store).await?;
         let session = Some(date)
             .filter(|date| *date >= EARLIEST)
             .and_then(|date| calendar.session(date))
@@ -87,7 +109,7 @@ impl Services {
         let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
         let previous_close = calendar.before(date).closes_at;
         if !in_progress {
-            self.catch_up_actions(session.opens_at).await?;
+            self.corporate_actions.catch_up_actions(session.opens_at).await?;
         }
         let calendar = calendar.on(date);
         let mut prices = Prices { session, calendar, in_progress, asked_at: now, known: HashMap::new() };
@@ -159,13 +181,13 @@ impl Services {
             })
             .await?;
         if prices.in_progress {
-            for (stock, quote) in stocks.iter().zip(self.quotes_of(&stocks, prices.asked_at).await) {
+            for (stock, quote) in stocks.iter().zip(self.stocks.quotes_of(&stocks, prices.asked_at).await) {
                 prices.known.insert(stock.id, (quote?.price, true));
             }
             return Ok(());
         }
         let mut older = older;
-        let suspended = self.undecided_splits().await?;
+        let suspended = self.corporate_actions.undecided_splits().await?;
         for stock in stocks {
             // Nobody knows which shares the closes after it are in: valued again once the split is resolved.
             let split = suspended.iter().find(|known| {
@@ -241,7 +263,7 @@ impl Services {
             }
         };
         // A split that comes with the closes is in the books before one of them counts.
-        if self.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
+        if self.corporate_actions.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
             return Ok(None);
         }
         let (source, asked) = (self.market.quotes.source(), symbol.clone());
@@ -255,7 +277,7 @@ impl Services {
     }
 }
 
-impl Services {
+impl Books {
     /// A session that the source leaves out although it has closes of later ones was one without a trade in the stock:
     /// the close before, in the shares of that session, is kept as the session's, with no volume. Answers that close;
     /// `None` when the close may still come.
@@ -287,6 +309,55 @@ impl Services {
         Ok(booked)
     }
 
+    /// Remembers that a session has final snapshots, unless a later session has.
+    async fn note_final_snapshot(&self, session: NaiveDate) -> Result<()> {
+        let taken_at = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                if last_final_snapshot(tx)?.is_some_and(|last| last.session > session) {
+                    return Ok(());
+                }
+                let text =
+                    serde_json::to_string(&FinalSnapshot { session, taken_at }).map_err(Error::internal)?;
+                installation::set(tx, LAST_FINAL_SNAPSHOT, &text).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Takes the snapshots again that were taken before something older became known. Returns for how many sessions.
+    ///
+    /// # Errors
+    /// Only when the database fails, or a price is missing.
+    pub(crate) async fn take_snapshots_again(
+        &self,
+        alive: &mut (impl FnMut() -> bool + Send),
+    ) -> Result<usize> {
+        let (since, newest) = self
+            .store
+            .read(|tx| Ok::<_, Error>((stale_since(tx)?, jobs::newest_planned_session(tx)?)))
+            .await?;
+        let Some(since) = since else { return Ok(0) };
+        let mut again = 0;
+        if let Some(newest) = newest {
+            let last = newest.min(self.market.calendar.last_closed(self.market.now()).date);
+            let calendar = self.market.book_calendar(&self.store).await?;
+            for session in calendar.sessions(since, last).collect::<Vec<_>>() {
+                let mut going = true;
+                let mut go_on = |_| {
+                    going = alive();
+                    going
+                };
+                self.take_snapshots(session.date, IdRange::ALL, &mut go_on).await?;
+                if !going {
+                    return Ok(again);
+                }
+                again += 1;
+            }
+        }
+        self.store.write(move |tx| clear_stale(tx, since).map_err(Error::from)).await?;
+        Ok(again)
+    }
+
     /// Takes the snapshots again that are still provisional although their session has closed and no run waits for them,
     /// oldest first. So rows become final without a command, however late a source answers. Answers for how many
     /// sessions.
@@ -298,10 +369,9 @@ impl Services {
         let dates = self
             .store
             .read(move |tx| {
-                let kind = JobKind::SnapshotPortfolios.as_str();
                 let mut dates = snapshots::provisional_dates(tx, newest, MOST_SESSIONS)?;
-                let waiting = jobs::unfinished_keys(tx, kind)?;
-                dates.retain(|date| !waiting.contains(&date.to_string()));
+                let waiting = jobs::unfinished_sessions(tx)?;
+                dates.retain(|date| !waiting.contains(date));
                 Ok::<_, Error>(dates)
             })
             .await?;
@@ -320,6 +390,15 @@ impl Services {
         }
         Ok(taken)
     }
+}
+
+/// Databases from before it was recorded tell by the newest run that is done.
+pub(crate) fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapshot>> {
+    if let Some(text) = installation::get(tx, LAST_FINAL_SNAPSHOT)? {
+        return Ok(Some(serde_json::from_str(&text).map_err(Error::internal)?));
+    }
+    let run = jobs::newest_done(tx, jobs::SNAPSHOT_PORTFOLIOS)?;
+    Ok(run.and_then(|run| Some(FinalSnapshot { session: run.key.parse().ok()?, taken_at: run.finished_at? })))
 }
 
 /// The newest stored close of each stock with its session's day, or else its last price without one.

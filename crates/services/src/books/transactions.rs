@@ -5,9 +5,10 @@ use std::sync::Arc;
 use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType, UserId};
 use persistence::transactions;
 
+use crate::books::Books;
 use crate::books::cache::Rows;
 use crate::error::{Error, Result};
-use crate::{Page, Services, one_more};
+use crate::{Page, one_more};
 
 /// Which entries of a journal are wanted; the default is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Rows for Arc<NewestPage> {
     }
 }
 
-impl Services {
+impl Books {
     /// Newest first.
     ///
     /// # Errors
@@ -63,7 +64,8 @@ impl Services {
     ) -> Result<Page<NamedEntry, Cursor>> {
         if filter.symbol.is_some() {
             let asked = filter.symbol.take();
-            filter.symbol = self.store.read(move |tx| crate::market::stocks::symbol_now(tx, asked)).await?;
+            filter.symbol =
+                self.store.read(move |tx| crate::market::instruments::symbol_now(tx, asked)).await?;
         }
         // Whoever looks at a journal, looks at its newest page.
         let version = match before.is_none() && filter == Filter::default() {

@@ -12,7 +12,7 @@ use domain::{
 use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
-use crate::Services;
+use crate::books::Books;
 use crate::books::cache::Rows;
 use crate::books::portfolios::PortfolioSummary;
 use crate::error::{Error, NotFound, Result};
@@ -121,11 +121,11 @@ fn dividends_since(
     Ok(owed.into_iter().filter(|owed| owed.since >= since).map(|owed| (owed.stock_id, owed.amount)).collect())
 }
 
-impl Services {
+impl Books {
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
     pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
-        self.apply_splits_before_reading(&[id]).await?;
+        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         // A real source's prices may be those of the database, which are read with the rest.
@@ -152,9 +152,9 @@ impl Services {
     /// What a valuation needs, to be valued again and again.
     ///
     /// # Errors
-    /// As [`Services::valuation`].
-    pub(crate) async fn books(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
-        self.apply_splits_before_reading(&[id]).await?;
+    /// As [`Books::valuation`].
+    pub(crate) async fn loaded(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
+        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         if let Some(loaded) = self.load_quickly(user, id, since).await? {
             return Ok(loaded);
         }
@@ -211,7 +211,7 @@ impl Services {
         id: PortfolioId,
         also: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<(ValuedPortfolio, T)> {
-        self.apply_splits_before_reading(&[id]).await?;
+        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
         let (loaded, other) = self
@@ -229,11 +229,11 @@ impl Services {
     /// # Errors
     /// Only when the database fails.
     pub async fn valuations(&self, user: UserId) -> Result<Vec<ValuedPortfolio>> {
-        if !self.splits_in_effect().await?.is_empty() {
+        if !self.corporate_actions.splits_in_effect().await?.is_empty() {
             let of_user =
                 self.store.read(move |tx| portfolios::of_user(tx, user).map_err(Error::from)).await?;
             let ids: Vec<PortfolioId> = of_user.iter().map(|row| row.id).collect();
-            self.apply_splits_before_reading(&ids).await?;
+            self.corporate_actions.apply_splits_before_reading(&ids).await?;
         }
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
@@ -247,28 +247,28 @@ impl Services {
         let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
         wanted.sort_by_key(|stock| stock.id);
         wanted.dedup_by_key(|stock| stock.id);
-        let quotes = self.valuation_quotes(&wanted, now).await?;
+        let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
         let quotes: HashMap<StockId, Quote> =
             wanted.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote?))).collect();
         loaded.iter().map(|loaded| loaded.value(|id| quotes.get(&id).cloned(), now)).collect()
     }
 
     /// # Errors
-    /// As [`Services::valuation`].
+    /// As [`Books::valuation`].
     pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
         Ok(Composition::of(&self.valuation(user, id).await?.valuation))
     }
 
     async fn value(&self, loaded: &Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
         let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
-        let quotes = self.valuation_quotes(&wanted, now).await?;
+        let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
         // They are asked for in the same order.
         let mut quotes = wanted.iter().zip(quotes).peekable();
         loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1, now)
     }
 }
 
-/// Every position was bought at a price that was kept, so there is always one; see [`Services::valuation_quotes`].
+/// Every position was bought at a price that was kept, so there is always one; see [`Stocks::valuation_quotes`](crate::stocks::Stocks::valuation_quotes).
 fn priced(stock: &Stock, position: &Position, reserved: &Quantity, quote: Option<Quote>) -> Result<Priced> {
     let no_price = || Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None };
     if quote.is_none() && !position.quantity.is_zero() {

@@ -23,9 +23,8 @@ use persistence::portfolios::PortfolioRecord;
 use persistence::positions::Kept;
 use persistence::{Tx, corporate_actions, orders, portfolios, positions, snapshots, stocks, transactions};
 
-use crate::Services;
-use crate::books::book_calendar::BookCalendar;
 use crate::error::{Error, Result};
+use crate::market::book_calendar::BookCalendar;
 use domain::period::{EARLIEST, LATEST};
 
 /// Portfolios of a range.
@@ -79,7 +78,7 @@ impl Report {
     }
 }
 
-impl Services {
+impl super::Books {
     /// Checks all portfolios: cash, positions, cost basis, realized results, what is kept for orders, orders against
     /// their fills, and final snapshots. `progress` is told how many are done, and of how many; ones that are opened
     /// meanwhile are left out.

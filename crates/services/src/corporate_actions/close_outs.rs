@@ -11,10 +11,10 @@ use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRa
 use persistence::close_outs::{self, NewCloseOut};
 use persistence::{Tx, corporate_actions as actions, installation, stocks};
 
-use crate::Services;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::error::{Error, FieldError, NotFound, Result};
-use crate::idempotency::{IdempotencyKey, Once, OnceRequest};
+use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
 /// What an administrator wants everybody to get for their shares.
@@ -139,11 +139,11 @@ pub struct CloseOutAuthor {
     pub request: Option<(UserId, IdempotencyKey)>,
 }
 
-impl Services {
+impl CorporateActions {
     /// What a close-out would move, at this moment. Nothing is changed.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] as [`Services::close_out`].
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] as [`CorporateActions::close_out`].
     pub async fn preview_close_out(
         &self,
         symbol: &Symbol,
@@ -204,30 +204,29 @@ impl Services {
         let request = OnceRequest { user, key, line };
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let (named, name, kept) = (stock.listing.symbol.clone(), author.name.clone(), reason.clone());
-        let done = self
-            .write_once(move |tx| {
-                let act = |tx: &mut Tx<'_>| {
-                    // Two administrators decide one after the other.
-                    installation::lock(tx)?;
-                    let Checked { on, effective_at } = check(tx, &stock, &resolved, on, now, calendar)?;
-                    let new = NewCloseOut {
-                        stock_id: stock.id,
-                        symbol: stock.listing.symbol.clone(),
-                        terms: resolved,
-                        on,
-                        effective_at,
-                        reason: kept,
-                        administrator: name,
-                    };
-                    let id = close_outs::note(tx, &new, now, wall)?;
-                    let id = id.ok_or_else(|| closed_out_already(&new.symbol))?;
-                    Ok((done(tx, id)?, id.0))
+        let done = idempotency::write_once(&self.store, move |tx| {
+            let act = |tx: &mut Tx<'_>| {
+                // Two administrators decide one after the other.
+                installation::lock(tx)?;
+                let Checked { on, effective_at } = check(tx, &stock, &resolved, on, now, calendar)?;
+                let new = NewCloseOut {
+                    stock_id: stock.id,
+                    symbol: stock.listing.symbol.clone(),
+                    terms: resolved,
+                    on,
+                    effective_at,
+                    reason: kept,
+                    administrator: name,
                 };
-                request.carry_out(tx, wall, act, |tx, id| done(tx, ActionId(id)))
-            })
-            .await?;
+                let id = close_outs::note(tx, &new, now, wall)?;
+                let id = id.ok_or_else(|| closed_out_already(&new.symbol))?;
+                Ok((done(tx, id)?, id.0))
+            };
+            request.carry_out(tx, wall, act, |tx, id| done(tx, ActionId(id)))
+        })
+        .await?;
         self.noted.increase();
-        self.known_stocks.forget(&named);
+        self.instruments.forget(&named);
         if !done.replayed {
             tracing::info!(
                 target: SECURITY,
@@ -260,12 +259,12 @@ impl Services {
 
     /// The stock, and the terms with the other stock in them, of which the source may have to be asked.
     async fn resolved(&self, symbol: &Symbol, terms: &CloseOutTerms) -> Result<(Stock, CloseOut)> {
-        let stock = self.stored_stock(symbol).await?;
+        let stock = self.instruments.stored_stock(symbol).await?;
         let terms = match terms {
             CloseOutTerms::Cash { per_share } => CloseOut::Cash { per_share: per_share.clone() },
             CloseOutTerms::WriteOff => CloseOut::WriteOff,
             CloseOutTerms::Exchange { into, ratio, cash } => {
-                let other = match self.stock(into).await {
+                let other = match self.instruments.stock(into).await {
                     Ok(other) => other,
                     Err(Error::UnknownSymbol(_) | Error::NotTradable { .. }) => {
                         return Err(Error::invalid("into", format!("no stock has the symbol {into}")));

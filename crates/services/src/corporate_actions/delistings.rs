@@ -21,7 +21,7 @@ use persistence::{Tx, close_outs, former_symbols, installation, listings, reused
 
 pub use persistence::delistings::{Delisting, Refusal};
 
-use crate::Services;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, FieldError, NotFound, Result};
@@ -90,7 +90,7 @@ impl DelistingCase {
     }
 }
 
-impl Services {
+impl CorporateActions {
     /// Stocks that are delisted or of which something says that they are, in order of symbol: for administrators.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl Services {
         administrator: &str,
     ) -> Result<()> {
         let reason = checked_reason(reason)?;
-        let stock = self.stored_stock(symbol).await?;
+        let stock = self.instruments.stored_stock(symbol).await?;
         let (symbol, kept, name) = (stock.listing.symbol.clone(), reason.clone(), administrator.to_owned());
         match resolution {
             DelistingResolution::Confirm { on } => {
@@ -195,7 +195,7 @@ impl Services {
             DelistingResolution::Refuse => self.refuse_delisting(&stock, kept, name).await?,
         }
         self.noted.increase();
-        self.known_stocks.forget(&symbol);
+        self.instruments.forget(&symbol);
         tracing::info!(
             target: SECURITY,
             event = "delisting_resolved",
@@ -563,7 +563,7 @@ impl Services {
     /// Takes delistings back of stocks that have got a price of after it, which a series has brought.
     pub(crate) async fn take_back_priced(&self, stocks: &[Stock], now: Timestamp) -> Result<()> {
         for stock in stocks.iter().filter(|stock| stock.delisted_on.is_some()) {
-            if let Some(quote) = crate::market::stocks::last_known(stock)
+            if let Some(quote) = crate::market::instruments::last_known(stock)
                 && quote.as_traded().source == self.market.quotes.source()
             {
                 let quote = quote.map(|quote| Quote { stale: false, ..quote });

@@ -9,15 +9,16 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
-use domain::company::{KnownCompany, ToldCompany, is_another_company, is_same_name};
+use domain::company::{KnownCompany, is_another_company, is_same_name};
 use domain::{Calendar, Currency, Listing, Session, Stock, StockId, Symbol, Timestamp};
 use market_data::ListedStock;
 use persistence::delistings::{self, NewDelisting};
 use persistence::{Tx, reused_symbols, stocks};
 
-use crate::Services;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, Result};
+use crate::market::companies::company_of;
 
 /// Symbols that may change hands at once without being more than a twentieth of those that are known here. More are a table
 /// with a fault.
@@ -71,8 +72,8 @@ enum Reviewing {
     All,
 }
 
-impl Services {
-    /// [`Services::review_companies`] with what answers about the prices of these stocks have told.
+impl CorporateActions {
+    /// [`CorporateActions::review_companies`] with what answers about the prices of these stocks have told.
     pub(crate) async fn review_seen_companies(&self, stocks: &[Stock]) -> Result<usize> {
         let now = self.market.now();
         let seen = stocks.iter().filter_map(|stock| {
@@ -157,7 +158,7 @@ impl Services {
             .await?;
         for symbol in &replaced {
             tracing::warn!(event = "symbol_reused", %symbol, "a symbol belongs to another company: its old stock is delisted");
-            self.known_stocks.forget(symbol);
+            self.instruments.forget(symbol);
             self.market.quotes.forget(symbol).await;
         }
         if !replaced.is_empty() {
@@ -166,40 +167,6 @@ impl Services {
             self.apply_corporate_actions().await?;
         }
         Ok(replaced.len())
-    }
-}
-
-pub(crate) fn company_of(told: &ListedStock) -> ToldCompany {
-    ToldCompany { name: told.company_name.clone(), is_fund: told.is_fund, listed_on: told.listed_on }
-}
-
-/// What a told company is to the one whose stock the books have under its symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compared {
-    Another,
-    /// The same, or there is no such stock.
-    Same,
-    /// The same, and its listing date is not kept yet.
-    SameWithoutDate,
-}
-
-pub(crate) fn compared(tx: &mut Tx<'_>, told: &ListedStock) -> Stored<Compared> {
-    let known = reused_symbols::companies(tx, std::slice::from_ref(&told.symbol))?;
-    Ok(match known.get(&told.symbol) {
-        Some((_, company)) if is_another_company(company, &company_of(told)) => Compared::Another,
-        Some((_, company)) if company.listed_on.is_none() && told.listed_on.is_some() => {
-            Compared::SameWithoutDate
-        }
-        Some(_) | None => Compared::Same,
-    })
-}
-
-/// Keeps the listing date of the company that has a symbol, where none is kept yet.
-pub(crate) fn keep_date(tx: &mut Tx<'_>, told: &ListedStock) -> Stored<()> {
-    let known = reused_symbols::companies(tx, std::slice::from_ref(&told.symbol))?;
-    match (known.get(&told.symbol), told.listed_on) {
-        (Some((id, _)), Some(listed_on)) => reused_symbols::keep_listed_on(tx, *id, listed_on),
-        _ => Ok(()),
     }
 }
 

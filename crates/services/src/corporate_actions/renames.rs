@@ -7,7 +7,7 @@ use market_data::QuoteError;
 use persistence::renames::{self, NewRename};
 use persistence::{close_outs, delistings, installation, reused_symbols, stocks};
 
-use crate::Services;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::mark_snapshots;
 use crate::corporate_actions::splits::checked_reason;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub struct RenameRequest {
 /// The longest name of a company, in characters.
 const LONGEST_NAME: usize = 200;
 
-impl Services {
+impl CorporateActions {
     /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay, and the
     /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol. So is
     /// that of a stock whose symbol another company has: it has a symbol of its own again.
@@ -47,7 +47,7 @@ impl Services {
         if self.market.quotes.freshness() == Freshness::Simulated {
             return Err(Error::invalid("symbol", "the simulated market renames its stocks itself"));
         }
-        let stock = self.stored_stock(&symbol).await?;
+        let stock = self.instruments.stored_stock(&symbol).await?;
         let old = stock.listing.symbol.clone();
         if old == to {
             return Err(Error::invalid("to", format!("the stock is called {to} already")));
@@ -118,7 +118,7 @@ impl Services {
             .await?;
         self.noted.increase();
         for symbol in [&old, &to] {
-            self.known_stocks.forget(symbol);
+            self.instruments.forget(symbol);
             self.market.quotes.forget(symbol).await;
         }
         tracing::info!(
@@ -131,7 +131,7 @@ impl Services {
             administrator,
             "an administrator recorded a stock's new symbol"
         );
-        self.stored_stock(&to).await
+        self.instruments.stored_stock(&to).await
     }
 }
 

@@ -14,11 +14,11 @@ use market_data::{ListedStock, Purpose};
 use persistence::corporate_actions::Told;
 use persistence::{adjusted_bars, past_splits, stocks};
 
-use crate::Services;
-use crate::corporate_actions::listing_changes::{Compared, compared};
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::note_told;
 use crate::corporate_actions::{AHEAD, LATEST_NEWS, mark_snapshots};
 use crate::error::{Error, Result};
+use crate::market::companies::{Compared, compared};
 
 /// Stocks whose adjusted bars are fetched again in one run of a job.
 const RENEWED_AT_ONCE: i64 = 5;
@@ -38,7 +38,7 @@ impl NotedActions {
     }
 }
 
-impl Services {
+impl CorporateActions {
     /// Notes what answers about the prices of these stocks have told, and applies what is in effect. Answers how many
     /// actions are new. Splits of long ago are kept for charts alone.
     pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
@@ -69,7 +69,7 @@ impl Services {
                 stock_id,
                 effective_at: action.effective_at(calendar),
                 pays_at: action.pays_at(calendar),
-                confirmation: confirmation_of_news(self.freshness()),
+                confirmation: confirmation_of_news(self.market.freshness()),
                 action,
             })
             .collect();

@@ -20,7 +20,7 @@ use market_data::Purpose;
 use persistence::corporate_actions::{self as actions, Decider, Told};
 use persistence::{Tx, portfolios, providers, stocks, transactions};
 
-use crate::Services;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::recorded_splits::record;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
 use crate::error::{Error, FieldError, NotFound, Result};
@@ -73,7 +73,7 @@ pub struct HeldSplit {
 /// The longest reason that is kept.
 const LONGEST_REASON: usize = 500;
 
-impl Services {
+impl CorporateActions {
     /// The stocks in which nothing fills, with the reason.
     pub(crate) async fn trading_holds(&self) -> Result<HashMap<StockId, TradingHold>> {
         let now = self.market.now();
@@ -261,7 +261,7 @@ impl Services {
                     })
                     .await?;
                 reversed += changes.len();
-                self.live.announce(changes);
+                self.events.announce(&changes);
                 match last {
                     Some(last) => after = last,
                     None => break,
@@ -285,7 +285,7 @@ impl Services {
         reason: &str,
     ) -> Result<()> {
         let reason = checked_reason(reason)?;
-        let stock = self.stored_stock(symbol).await?;
+        let stock = self.instruments.stored_stock(symbol).await?;
         let (id, now, wall) = (stock.id, self.market.now(), self.market.clock.wall());
         let (kept, named) = (reason.clone(), stock.listing.symbol.clone());
         let (source, calendar) = (self.market.quotes.source(), self.market.calendar);

@@ -14,9 +14,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::followed::Followed;
 use super::shared::Shared;
 use super::subscriber::Subscriber;
-use super::{Live, OrderChanged, PriceSlot, Proof};
-use crate::Services;
+use super::{Hub, OrderChanged, PriceSlot, Proof};
 use crate::error::{Error, NotFound, Result};
+use crate::live::Live;
 use crate::trading::OrderWithFills;
 
 /// What decides in which shares prices are shown: when the session opened, and how much news of splits there was.
@@ -38,7 +38,7 @@ const READ_AT_ONCE: usize = 4;
 /// Orders that are read with one question.
 const ORDERS_AT_ONCE: usize = 500;
 
-impl Live {
+impl Hub {
     /// What anybody follows. The rest is forgotten.
     fn all_followed(&self) -> (Vec<PriceSlot>, Vec<Arc<Followed>>) {
         let mut state = self.state();
@@ -97,7 +97,7 @@ impl Live {
     }
 }
 
-impl Services {
+impl Live {
     /// Keeps all streams of this process going, for as long as it is polled. Each loop is by itself, so that a silent
     /// price source does not hold up orders, nor a silent database prices.
     pub async fn keep_streams(&self) {
@@ -132,7 +132,7 @@ impl Services {
         let news = async {
             loop {
                 // In a second at the latest: books grow old by themselves.
-                let _ = tokio::time::timeout(EVERY, self.live.news.notified()).await;
+                let _ = tokio::time::timeout(EVERY, self.hub.news.notified()).await;
                 self.read_news().await;
             }
         };
@@ -141,26 +141,26 @@ impl Services {
 
     /// Asks for the prices that anybody follows, values portfolios with them, and wakes who waits for it.
     pub async fn tick_streams(&self) {
-        if self.live.is_idle() {
+        if self.hub.is_idle() {
             return;
         }
-        let (slots, portfolios) = self.live.all_followed();
-        let before = self.live.versions.load(Ordering::Acquire);
+        let (slots, portfolios) = self.hub.all_followed();
+        let before = self.hub.versions.load(Ordering::Acquire);
         let now = self.market.now();
-        if self.live.asks(pause(self.freshness()), self.basis(now)) {
+        if self.hub.asks(pause(self.market.freshness()), self.basis(now)) {
             self.ask_for(&slots, Purpose::Followed, now).await;
         }
         for followed in portfolios {
-            followed.value(before, || self.live.next_version(), now);
+            followed.value(before, || self.hub.next_version(), now);
         }
-        self.live.wake_above(before);
+        self.hub.wake_above(before);
     }
 
     /// Splits take effect at openings, and news of them may come late.
     fn basis(&self, now: Timestamp) -> Basis {
         let calendar = self.market.calendar;
         let session = calendar.session_at(now).unwrap_or_else(|| calendar.last_closed(now));
-        (session.opens_at, self.noted.count())
+        (session.opens_at, self.corporate_actions.noted().count())
     }
 
     /// Sets the newest prices. Of what cannot be asked for the price stays, marked stale.
@@ -176,9 +176,9 @@ impl Services {
         for (symbol, slot) in ended {
             // Its last price is shown once, marked stale.
             if slot.newest().is_none_or(|shown| !shown.value.stale)
-                && let Ok(quote) = self.quote(symbol).await
+                && let Ok(quote) = self.stocks.quote(symbol).await
             {
-                slot.set(quote, self.live.next_version());
+                slot.set(quote, self.hub.next_version());
             }
         }
         if asked.is_empty() {
@@ -189,14 +189,14 @@ impl Services {
             Purpose::Followed => self.market.quotes.followed_quotes(&symbols, at).await,
             purpose => self.market.quotes.quotes_in_order(purpose, &symbols, at).await,
         };
-        let held = self.held_symbols().await;
+        let held = self.corporate_actions.held_symbols().await;
         for ((symbol, slot), found) in asked.into_iter().zip(found) {
             let before = slot.newest();
             if held.contains(symbol) {
-                if let Ok(quote) = self.quote(symbol).await
+                if let Ok(quote) = self.stocks.quote(symbol).await
                     && before.is_none_or(|before| before.value != quote)
                 {
-                    slot.set(quote, self.live.next_version());
+                    slot.set(quote, self.hub.next_version());
                 }
                 continue;
             }
@@ -210,13 +210,13 @@ impl Services {
                     Some(Quote { stale: true, ..before.value.clone() })
                 }
                 // Shares may have been split since: the last known price is converted, and not the one shown before.
-                (None, Some(_)) => self.quote(symbol).await.ok(),
+                (None, Some(_)) => self.stocks.quote(symbol).await.ok(),
                 (None, None) => None,
             };
             if let Some(quote) = quote
                 && before.is_none_or(|before| before.value != quote)
             {
-                slot.set(quote, self.live.next_version());
+                slot.set(quote, self.hub.next_version());
             }
         }
     }
@@ -224,7 +224,7 @@ impl Services {
     /// The followed symbols of delisted stocks, for which a real source is not asked: it has no newer price, or that of another
     /// company. Only stocks without a price of the session are looked up.
     async fn delisted_symbols(&self, slots: &[PriceSlot], opened_at: Timestamp) -> HashSet<Symbol> {
-        if self.freshness() == Freshness::Simulated {
+        if self.market.freshness() == Freshness::Simulated {
             return HashSet::new();
         }
         let is_old = |slot: &PriceSlot| slot.1.newest().is_none_or(|shown| shown.value.as_of < opened_at);
@@ -247,8 +247,8 @@ impl Services {
         if quote.at() >= self.market.opened_at(at) {
             return Ok(quote.into_as_traded());
         }
-        let stock = self.stock(symbol).await?;
-        self.one_in_shares_at(stock.id, quote, at).await
+        let stock = self.instruments.stock(symbol).await?;
+        self.corporate_actions.one_in_shares_at(stock.id, quote, at).await
     }
 
     /// Sets prices that nobody has followed until now; the last known ones where there is no newer.
@@ -257,16 +257,16 @@ impl Services {
             slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
         };
         let now = self.market.now();
-        if self.live.takes_up(self.basis(now)) {
-            let (followed, _) = self.live.all_followed();
+        if self.hub.takes_up(self.basis(now)) {
+            let (followed, _) = self.hub.all_followed();
             self.ask_for(&followed, Purpose::Interactive, now).await;
         }
         let open = empty(slots);
         self.ask_for(&open, Purpose::Interactive, now).await;
         for (symbol, slot) in empty(&open) {
             // There may never have been one; then the stream begins without.
-            if let Ok(quote) = self.quote(&symbol).await {
-                slot.set(quote, self.live.next_version());
+            if let Ok(quote) = self.stocks.quote(&symbol).await {
+                slot.set(quote, self.hub.next_version());
             }
         }
     }
@@ -277,29 +277,29 @@ impl Services {
     /// [`Error::NotFound`], also for somebody else's.
     pub(super) async fn read_books(&self, followed: &Followed) -> Result<()> {
         let since = self.market.previous_close_at(self.market.now());
-        let loaded = self.books(followed.user, followed.id, since).await?;
+        let loaded = self.books.loaded(followed.user, followed.id, since).await?;
         let wanted: HashMap<Symbol, StockId> =
             loaded.priced_stocks().map(|stock| (stock.listing.symbol.clone(), stock.id)).collect();
-        let slots = self.live.slots(wanted.keys().cloned());
+        let slots = self.hub.slots(wanted.keys().cloned());
         self.fill(&slots).await;
         let empty: HashSet<&Symbol> =
             slots.iter().filter(|(_, slot)| slot.version() == 0).map(|(symbol, _)| symbol).collect();
         let without: Vec<&Stock> =
             loaded.priced_stocks().filter(|stock| empty.contains(&stock.listing.symbol)).collect();
-        let quotes = self.valuation_quotes(&without, self.market.now()).await?;
+        let quotes = self.stocks.valuation_quotes(&without, self.market.now()).await?;
         let last = without.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote?))).collect();
         let prices =
             slots.into_iter().filter_map(|(symbol, slot)| Some((*wanted.get(&symbol)?, slot))).collect();
-        followed.keep(loaded, prices, last, (since, self.live.second()));
+        followed.keep(loaded, prices, last, (since, self.hub.second()));
         Ok(())
     }
 
     /// Reads what has changed and tells it: orders, and the books of followed portfolios.
     pub async fn read_news(&self) {
-        if self.live.is_idle() {
+        if self.hub.is_idle() {
             return;
         }
-        let changed = self.live.take_orders();
+        let changed = self.hub.take_orders();
         if !changed.is_empty()
             && let Err(error) = self.tell_orders(&changed).await
         {
@@ -309,12 +309,12 @@ impl Services {
             );
             let at = Arc::new(Shared::new(self.market.now()));
             for (user, _) in changed {
-                self.live.streams_of(user).iter().for_each(|stream| stream.reset(&at));
+                self.hub.streams_of(user).iter().for_each(|stream| stream.reset(&at));
             }
         }
-        let (_, portfolios) = self.live.all_followed();
+        let (_, portfolios) = self.hub.all_followed();
         let since = self.market.previous_close_at(self.market.now());
-        let second = self.live.second();
+        let second = self.hub.second();
         let wanted =
             portfolios.into_iter().filter(|followed| followed.wants_books(since, second, BOOKS_KEPT));
         futures::stream::iter(wanted)
@@ -339,10 +339,10 @@ impl Services {
     /// made them, and its word was lost or there is no way for it. Their books are read again; when no word has come by
     /// the next comparison, their streams are told to load anew, because the orders are not known.
     pub async fn compare_books(&self) {
-        if self.live.is_idle() {
+        if self.hub.is_idle() {
             return;
         }
-        let (_, followed) = self.live.all_followed();
+        let (_, followed) = self.hub.all_followed();
         let mut outdated = false;
         for batch in followed.chunks(VERSIONS_AT_ONCE) {
             let ids: Vec<PortfolioId> = batch.iter().map(|followed| followed.id).collect();
@@ -367,13 +367,13 @@ impl Services {
             }
         }
         if outdated {
-            self.live.news.notify_one();
+            self.hub.news.notify_one();
         }
     }
 
     fn reset_streams_of(&self, followed: &Followed) {
         let at = Arc::new(Shared::new(self.market.now()));
-        let streams = self.live.streams_of(followed.user);
+        let streams = self.hub.streams_of(followed.user);
         streams.iter().filter(|stream| stream.values(followed.id)).for_each(|stream| stream.reset(&at));
     }
 
@@ -383,11 +383,11 @@ impl Services {
         let at = self.market.now();
         let mut found: HashMap<OrderId, OrderWithFills> = HashMap::new();
         for ids in ids.chunks(ORDERS_AT_ONCE) {
-            let read = self.orders_of_ids(ids.to_vec()).await?;
+            let read = self.trading.orders_of_ids(ids.to_vec()).await?;
             found.extend(read.into_iter().map(|order| (order.order.id, order)));
         }
         for (user, ids) in changed {
-            let streams = self.live.streams_of(*user);
+            let streams = self.hub.streams_of(*user);
             for order in ids.iter().filter_map(|id| found.remove(id)) {
                 let portfolio: PortfolioId = order.order.portfolio_id;
                 let told = Arc::new(Shared::new(OrderChanged { order, at }));
@@ -402,11 +402,11 @@ impl Services {
 
     /// Ends the streams whose session or token has ended, or whose account is closed.
     pub async fn confirm_streams(&self) {
-        if self.live.is_idle() {
+        if self.hub.is_idle() {
             return;
         }
-        let asked_at = self.live.second();
-        let streams = self.live.subscribers();
+        let asked_at = self.hub.second();
+        let streams = self.hub.subscribers();
         let mut sessions: HashSet<&str> = HashSet::new();
         let mut tokens: HashSet<&str> = HashSet::new();
         for stream in &streams {
@@ -417,8 +417,8 @@ impl Services {
         }
         let owned = |hashes: HashSet<&str>| hashes.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let owners = async {
-            let mut owners = self.session_owners(owned(sessions)).await?;
-            owners.extend(self.token_owners(owned(tokens)).await?);
+            let mut owners = self.accounts.session_owners(owned(sessions)).await?;
+            owners.extend(self.accounts.token_owners(owned(tokens)).await?);
             Ok::<_, Error>(owners)
         };
         match owners.await {
@@ -449,12 +449,12 @@ impl Services {
 
     /// Another second has gone by: those whose turn it is say that they live.
     pub fn beat_streams(&self) {
-        let second = self.live.seconds.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.live.is_idle() {
+        let second = self.hub.seconds.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.hub.is_idle() {
             return;
         }
         let at = Arc::new(Shared::new(self.market.now()));
-        for stream in self.live.subscribers() {
+        for stream in self.hub.subscribers() {
             if (second + stream.id).is_multiple_of(HEARTBEAT) {
                 stream.beat(&at);
             }

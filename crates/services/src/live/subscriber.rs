@@ -10,7 +10,7 @@ use futures::task::AtomicWaker;
 
 use super::followed::Followed;
 use super::shared::{Shared, Slot};
-use super::{Live, OrderChanged, Place, Proof};
+use super::{Hub, OrderChanged, Place, Proof};
 use crate::books::valuation::ValuedPortfolio;
 
 /// Orders that wait for a slow reader; for one who is slower still there is a `Reset`.
@@ -134,7 +134,7 @@ impl Subscriber {
 
 /// A stream as its reader has it. Dropping it ends it.
 pub struct Subscription {
-    pub(super) live: Arc<Live>,
+    pub(super) live: Arc<Hub>,
     pub(super) subscriber: Arc<Subscriber>,
     /// Versions that were told: of the quotes, then of the valuations.
     seen: Box<[u64]>,
@@ -142,7 +142,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(live: Arc<Live>, subscriber: Arc<Subscriber>, place: Place) -> Self {
+    pub(super) fn new(live: Arc<Hub>, subscriber: Arc<Subscriber>, place: Place) -> Self {
         let followed = subscriber.quotes.len() + subscriber.valuations.len();
         Self { live, subscriber, seen: vec![0; followed].into(), _place: place }
     }

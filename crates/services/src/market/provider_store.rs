@@ -12,7 +12,7 @@ use market_data::{
 use persistence::providers::Unconfirmed;
 use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
 
-use crate::corporate_actions::listing_changes::Compared;
+use crate::market::companies::Compared;
 
 /// Each method is one short transaction.
 #[derive(Clone)]
@@ -197,7 +197,7 @@ impl BudgetStore for ProviderStore {
     }
 
     async fn stocks_in_use(&self) -> Result<u32, StoreFailed> {
-        let in_use = self.read(crate::market::providers::count_in_use).await?;
+        let in_use = self.read(crate::market::demand::count_in_use).await?;
         Ok(u32::try_from(in_use).unwrap_or(u32::MAX))
     }
 
@@ -205,11 +205,11 @@ impl BudgetStore for ProviderStore {
         let told = told.clone();
         let known = {
             let told = told.clone();
-            self.read(move |tx| crate::corporate_actions::listing_changes::compared(tx, &told)).await?
+            self.read(move |tx| crate::market::companies::compared(tx, &told)).await?
         };
         if known == Compared::SameWithoutDate {
             // With the first price, so that the next company is told from this one.
-            self.write(move |tx| crate::corporate_actions::listing_changes::keep_date(tx, &told)).await?;
+            self.write(move |tx| crate::market::companies::keep_date(tx, &told)).await?;
         }
         Ok(known == Compared::Another)
     }

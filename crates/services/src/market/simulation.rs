@@ -6,7 +6,7 @@ use persistence::{Store, StoreError, Tx, installation, stocks};
 use thiserror::Error;
 
 use crate::log_target::SECURITY;
-use crate::market::providers;
+use crate::market::price_source;
 
 /// The names of the seeds' records, in `installation`. `sim-v1` has its own: its seed may be the constant that anyone can
 /// read in this program.
@@ -154,7 +154,7 @@ async fn choose(
                             &format!("{} (another seed)", of.name()),
                         )?;
                     }
-                    providers::cancel_open_orders(tx, SEED_CHANGED, now)?
+                    price_source::cancel_open_orders(tx, SEED_CHANGED, now)?
                 }
                 false => 0,
             };
@@ -171,7 +171,7 @@ fn decide(
     by: SimulationUse,
 ) -> Result<Decision, SimulationError> {
     let is_accepted = matches!(by, SimulationUse::Process { accept_change: true });
-    let is_on_v1 = providers::recorded_price_source(tx)?.as_deref() == Some(SimulatedModel::V1.name());
+    let is_on_v1 = price_source::recorded_price_source(tx)?.as_deref() == Some(SimulatedModel::V1.name());
     let model = if is_on_v1 && !is_accepted { SimulatedModel::V1 } else { newest(settings.mode) };
     let Some(recorded) = recorded_seed(tx, model)? else {
         let seed = match model {
@@ -190,7 +190,7 @@ fn decide(
     };
     match by {
         SimulationUse::Command => Ok(Decision::Use(model, other)),
-        _ if is_accepted || !providers::has_priced_books(tx)? => {
+        _ if is_accepted || !price_source::has_priced_books(tx)? => {
             Ok(Decision::Record { model, seed: Some(other), is_another: true })
         }
         SimulationUse::Process { .. } | SimulationUse::PricingCommand => Err(SimulationError::SeedChanged),

@@ -11,8 +11,8 @@ use persistence::installation;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::Services;
 use crate::error::Error;
+use crate::operations::Operations;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthConfig {
@@ -74,7 +74,7 @@ impl Default for Health {
     }
 }
 
-impl Services {
+impl Operations {
     /// Lets the deep health check ask the Redis that this installation is configured with.
     pub fn set_redis_probe(&self, probe: Arc<dyn Probe>) {
         // A second one would be the same.
@@ -82,7 +82,7 @@ impl Services {
     }
 
     pub fn health_config(&self) -> HealthConfig {
-        self.config.health
+        self.config
     }
 
     /// Checks the database with a write, the order desk, the workers, and Redis where one is configured. A report that is
@@ -115,25 +115,25 @@ impl Services {
     }
 
     fn late(&self) -> String {
-        format!("no answer within {} s", self.config.health.check_timeout.as_secs_f64())
+        format!("no answer within {} s", self.config.check_timeout.as_secs_f64())
     }
 
     async fn check_database(&self) -> Option<String> {
         let Ok(permit) = self.health.writing.clone().try_acquire_owned() else {
             return Some("an earlier write has not ended".to_owned());
         };
-        let services = self.clone();
+        let operations = self.clone();
         // A task of its own, which keeps the permit until the write has ended.
         let write = tokio::spawn(async move {
-            let now = services.market.clock.wall().to_rfc3339();
-            let written = services
+            let now = operations.market.clock.wall().to_rfc3339();
+            let written = operations
                 .store
                 .write(move |tx| installation::set(tx, HEALTH_CHECKED_AT, &now).map_err(Error::from))
                 .await;
             drop(permit);
             written
         });
-        match timeout(self.config.health.check_timeout, write).await {
+        match timeout(self.config.check_timeout, write).await {
             Ok(Ok(Ok(()))) => None,
             Ok(Ok(Err(error))) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "the health check's write failed");
@@ -145,8 +145,8 @@ impl Services {
     }
 
     fn check_order_desk(&self) -> Option<String> {
-        let limit = self.config.health.check_timeout;
-        match self.desk().load() {
+        let limit = self.config.check_timeout;
+        match self.trading.desk().load() {
             load if load.is_closed => Some("its thread has ended".to_owned()),
             load if load.busy_for > limit => {
                 Some(format!("it has been writing one batch for more than {} s", limit.as_secs_f64()))
@@ -156,11 +156,11 @@ impl Services {
     }
 
     async fn check_workers(&self) -> Option<String> {
-        match timeout(self.config.health.check_timeout, self.workers()).await {
+        match timeout(self.config.check_timeout, self.workers()).await {
             Ok(Ok(workers)) if workers.iter().any(|worker| worker.is_alive) => None,
             Ok(Ok(_)) => Some(format!(
                 "no worker has sent a heartbeat within {} s",
-                self.config.health.worker_timeout.num_milliseconds() as f64 / 1000.0
+                self.config.worker_timeout.num_milliseconds() as f64 / 1000.0
             )),
             Ok(Err(_)) => Some("the database does not tell".to_owned()),
             Err(_) => Some(self.late()),
@@ -170,7 +170,7 @@ impl Services {
     /// `None` without Redis.
     async fn check_redis(&self) -> Option<Option<String>> {
         let probe = self.health.redis.get()?;
-        Some(match timeout(self.config.health.check_timeout, probe.probe()).await {
+        Some(match timeout(self.config.check_timeout, probe.probe()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
                 tracing::debug!(

@@ -1,57 +1,14 @@
 //! Figures of this process for `/metrics`: counters that grow where things happen, and gauges that are read when asked.
 
-use std::sync::LazyLock;
-
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::Services;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeskCommand {
-    command: &'static str,
-    outcome: &'static str,
-}
-
-static COMMANDS: LazyLock<Family<DeskCommand, Counter>> = LazyLock::new(Family::default);
-static BATCH_SIZE: LazyLock<Histogram> =
-    LazyLock::new(|| Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]));
-static BATCH_SECONDS: LazyLock<Histogram> =
-    LazyLock::new(|| Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]));
-
-/// Counts a command that the order desk has answered. `outcome` is `done`, `refused` (by a rule of trading) or `failed`.
-pub(crate) fn count_command(command: &'static str, outcome: &'static str) {
-    COMMANDS.get_or_create(&DeskCommand { command, outcome }).inc();
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a batch has a few hundred commands")]
-pub(crate) fn count_batch(size: usize, took: std::time::Duration) {
-    BATCH_SIZE.observe(size as f64);
-    BATCH_SECONDS.observe(took.as_secs_f64());
-}
+use crate::operations::Operations;
 
 /// Adds the counters of this process, also those of the crates below.
 pub fn register(registry: &mut Registry) {
     persistence::metrics::register(registry);
     market_data::metrics::register(registry);
-    registry.register(
-        "stockyard_order_desk_commands",
-        "Commands that the order desk has answered, by kind and outcome",
-        COMMANDS.clone(),
-    );
-    registry.register(
-        "stockyard_order_desk_batch_size",
-        "Commands written in one transaction by the order desk",
-        BATCH_SIZE.clone(),
-    );
-    registry.register(
-        "stockyard_order_desk_batch_duration_seconds",
-        "Time from the begin of a batch of the order desk to its answers",
-        BATCH_SECONDS.clone(),
-    );
+    crate::trading::desk::metrics::register(registry);
 }
 
 /// What is read when a scrape asks, without the database.
@@ -78,28 +35,26 @@ pub struct ProviderFigures {
     pub left: Vec<(&'static str, u32)>,
 }
 
-impl Services {
+impl Operations {
     pub async fn process_figures(&self) -> ProcessFigures {
-        let load = self.desk().load();
+        let load = self.trading.desk().load();
+        let mut caches = vec![("tokens", self.accounts.cached_tokens() as u64)];
+        caches.extend(self.books.cached());
         ProcessFigures {
             desk_queued: load.queued,
             desk_busy_for: load.busy_for.as_secs_f64(),
-            open_streams: self.open_streams(),
-            most_streams: self.config.streams.in_all,
+            open_streams: self.live.open_streams(),
+            most_streams: self.live.most_streams(),
             connections_in_use: self.store.connections_in_use(),
             most_connections: self.store.connections(),
-            caches: vec![
-                ("tokens", self.token_cache.len() as u64),
-                ("holdings", self.kept_holdings.len()),
-                ("transaction_pages", self.kept_pages.len()),
-            ],
+            caches,
             provider: self.provider_figures().await,
         }
     }
 
     async fn provider_figures(&self) -> Option<ProviderFigures> {
         let limits = self.market.quotes.limits()?;
-        let budget = tokio::time::timeout(self.config.health.check_timeout, limits.budget()).await;
+        let budget = tokio::time::timeout(self.config.check_timeout, limits.budget()).await;
         let left = match budget {
             Ok(Ok(budget)) => budget
                 .pots

@@ -11,6 +11,7 @@
 //! transactions at once there are two clerks, each for half of the portfolios.
 
 mod batch;
+pub(crate) mod metrics;
 mod news;
 
 use std::collections::HashMap;
@@ -28,16 +29,15 @@ use domain::{
 use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::corporate_actions::noted::Noted;
 use crate::error::{Error, Result};
-use crate::events::Change;
-use crate::live::Live;
-use crate::operations::metrics;
+use crate::events::{Change, Events};
 use crate::trading::PlacedOrder;
-use crate::{Clock, Services, TradingConfig};
+use crate::trading::Trading;
+use crate::{Clock, TradingConfig};
 
 use batch::Batch;
 use news::News;
-pub(crate) use news::Noted;
 
 /// Orders that may wait for a clerk; more are told to come back.
 const WAITING: usize = 4096;
@@ -170,7 +170,7 @@ pub(crate) struct Desk {
     store: Store,
     clock: Clock,
     rules: Arc<TradingRules>,
-    live: Arc<Live>,
+    events: Arc<Events>,
     noted: Noted,
     /// The most orders in one transaction; 1 is one by one.
     most: usize,
@@ -183,12 +183,11 @@ impl Desk {
         clock: Clock,
         rules: Arc<TradingRules>,
         trading: &TradingConfig,
-        live: Arc<Live>,
-        noted: Noted,
+        (events, noted): (Arc<Events>, Noted),
     ) -> Self {
         let clerks = if store.has_one_writer() { 1 } else { trading.order_clerks.max(1) };
         let clerks = std::iter::repeat_with(OnceLock::new).take(clerks).collect();
-        Self { store, clock, rules, live, noted, most: trading.order_batch.max(1), clerks }
+        Self { store, clock, rules, events, noted, most: trading.order_batch.max(1), clerks }
     }
 
     /// Hands a command to the desk and waits for its result. A caller that goes away does not stop the order.
@@ -233,7 +232,7 @@ impl Desk {
             lane: self.store.lane(),
             clock: self.clock.clone(),
             rules: self.rules.clone(),
-            live: self.live.clone(),
+            events: self.events.clone(),
             memory: Memory::new(&self.noted),
             noted: self.noted.clone(),
             timeout: self.store.timeout(),
@@ -279,7 +278,7 @@ struct Clerk {
     lane: Lane,
     clock: Clock,
     rules: Arc<TradingRules>,
-    live: Arc<Live>,
+    events: Arc<Events>,
     memory: Arc<Mutex<Memory>>,
     noted: Noted,
     /// How long the database has for a statement.
@@ -415,12 +414,12 @@ impl Clerk {
             self.memory = Memory::new(&self.noted);
         }
         let (answers, changes) = served?;
-        self.live.announce(changes);
+        self.events.announce(&changes);
         Ok(answers)
     }
 }
 
-impl Services {
+impl Trading {
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
     }

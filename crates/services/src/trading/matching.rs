@@ -15,9 +15,9 @@ use market_data::{Gateway, Published, Purpose, QuoteError};
 use persistence::{StoreError, Tx, corporate_actions, installation, orders, portfolios};
 use serde::{Deserialize, Serialize};
 
-use crate::Services;
 use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, Result};
+use crate::trading::Trading;
 use crate::trading::desk::Command;
 
 /// Groups that are read at once.
@@ -70,8 +70,8 @@ impl Lease {
     }
 }
 
-impl Services {
-    /// [`Services::match_orders`], unless another process did it within the last seconds. Where no order works,
+impl Trading {
+    /// [`Trading::match_orders`], unless another process did it within the last seconds. Where no order works,
     /// nothing is written.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl Services {
         let mut matched = Matched::default();
         // Orders meet prices up to here, and both are in the shares there are then.
         let now = self.market.now();
-        self.apply_due_actions().await?;
+        self.corporate_actions.apply_due_actions().await?;
         let mut after = None;
         loop {
             let clock = self.market.clock.clone();
@@ -162,7 +162,7 @@ impl Services {
             }
             let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
             let seen = self.seen_prices(&symbols).await?;
-            let holds = self.trading_holds().await?;
+            let holds = self.corporate_actions.trading_holds().await?;
             // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
             // their end first, so that none stays open while others go all the way.
             let due_by = self.settled_until(now);
@@ -189,7 +189,7 @@ impl Services {
 
     /// [`settled_until`] for this source. Shared prices of the moment are there when their call has ended.
     fn settled_until(&self, now: Timestamp) -> Timestamp {
-        match self.freshness() {
+        match self.market.freshness() {
             Freshness::Realtime if self.market.quotes.shares_prices() => now - CALL_LAG,
             freshness => settled_until(freshness, self.market.calendar, now),
         }
@@ -232,7 +232,7 @@ impl Services {
                 Some(seen) => {
                     Ok(seen.get(symbol).map_or_else(Vec::new, |seen| Gateway::move_of(&seen.quote, from, to)))
                 }
-                None => self.moves_of(symbol, from, to).await,
+                None => self.stocks.moves_of(symbol, from, to).await,
             };
             let moves: Arc<[PriceMove]> = match found {
                 // Orders wait, and meet these prices once trading goes on.
@@ -290,7 +290,7 @@ impl Services {
         now: Timestamp,
     ) -> usize {
         let mut stirred = 0;
-        let passed = |close: &Timestamp| *close + closing_lag(self.freshness()) <= now;
+        let passed = |close: &Timestamp| *close + closing_lag(self.market.freshness()) <= now;
         let closes: BTreeSet<Timestamp> =
             groups.iter().filter_map(OrderGroup::awaited_close).filter(passed).collect();
         for close in closes {
@@ -324,7 +324,7 @@ impl Services {
             return None;
         }
         let session = self.market.calendar.last_closed(close);
-        let simulated = self.freshness() == Freshness::Simulated;
+        let simulated = self.market.freshness() == Freshness::Simulated;
         let at = if simulated { close } else { now };
         let newest =
             quotes.quotes_in_order(Purpose::CloseOrNews, std::slice::from_ref(symbol), at).await.pop();

@@ -11,10 +11,11 @@ pub use domain::OrderPreview;
 
 use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, NotFound, Result};
-use crate::market::stocks::LatestQuote;
+use crate::stocks::LatestQuote;
+use crate::trading::Trading;
 use crate::trading::desk::{Command, Seen};
 use crate::trading::{OrderWithFills, PlacedOrder, with_fills};
-use crate::{Page, Services, one_more};
+use crate::{Page, one_more};
 
 /// Which orders of a portfolio are wanted; the default is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,13 +68,13 @@ fn replay(
     Ok(Some(PlacedOrder { order, replayed: true }))
 }
 
-impl Services {
+impl Trading {
     /// Places an order. A command with a `client_order_id` that was used before for the same order returns that order;
     /// one without gets the order's id.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
-    /// portfolio, [`Error::Archived`], [`Error::Busy`], and those of [`Services::quote`]. A refused order leaves
+    /// portfolio, [`Error::Archived`], [`Error::Busy`], and those of [`Stocks::quote`](crate::stocks::Stocks::quote). A refused order leaves
     /// nothing behind.
     pub async fn place_order(
         &self,
@@ -115,7 +116,7 @@ impl Services {
     /// the stock had before.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the position, and those of [`Services::place_order`].
+    /// [`Error::NotFound`] for the position, and those of [`Trading::place_order`].
     pub async fn close_position(
         &self,
         user: UserId,
@@ -159,7 +160,7 @@ impl Services {
     /// Puts another order into the place of an open one, which is replaced; what it has filled stays with it.
     ///
     /// # Errors
-    /// Those of [`Services::place_order`] and [`Services::cancel_order`].
+    /// Those of [`Trading::place_order`] and [`Trading::cancel_order`].
     pub async fn replace_order(
         &self,
         user: UserId,
@@ -244,7 +245,7 @@ impl Services {
     /// What the order would do now.
     ///
     /// # Errors
-    /// Those of [`Services::place_order`].
+    /// Those of [`Trading::place_order`].
     pub async fn preview_order(
         &self,
         user: UserId,
@@ -252,12 +253,12 @@ impl Services {
         command: PlaceOrder,
     ) -> Result<OrderPreview> {
         check(&command)?;
-        let before = self.valuation(user, id).await?.valuation;
+        let before = self.books.valuation(user, id).await?.valuation;
         let seen = self.look_at(user, &command.symbol).await?;
         let seen = self.check_clock(&command.terms, seen)?;
         let Seen { stock, newest, asked_at, clock_behind, .. } = seen;
         let stock_id = stock.id;
-        let hold = self.trading_hold(&stock).await?;
+        let hold = self.corporate_actions.trading_hold(&stock).await?;
         let portfolio = self
             .store
             .read(move |tx| {
@@ -291,21 +292,24 @@ impl Services {
         let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
             // The symbol of a real stock may belong to another company since it was looked up.
             Some(_) => {
-                self.hold_for_order(&self.stock_for(Some(user), symbol).await?).await?;
+                self.corporate_actions
+                    .hold_for_order(&self.instruments.stock_for(Some(user), symbol).await?)
+                    .await?;
                 asked_at = self.market.now();
-                self.priced_stock(Some(user), symbol).await?
+                self.stocks.priced_stock(Some(user), symbol).await?
             }
             None => {
-                let stock = self.known_stock(user, symbol).await?;
-                self.hold_for_order(&stock).await?;
+                let stock = self.instruments.known_stock(user, symbol).await?;
+                self.corporate_actions.hold_for_order(&stock).await?;
                 asked_at = self.market.now();
                 match self.market.quotes.quote(symbol, asked_at).await {
                     Ok(quote) => {
-                        let quote = self.one_in_shares_at(stock.id, quote, asked_at).await?;
+                        let quote =
+                            self.corporate_actions.one_in_shares_at(stock.id, quote, asked_at).await?;
                         (stock, LatestQuote { quote, why_stale: None })
                     }
                     Err(_) => {
-                        let latest = self.quote_for(None, symbol).await?;
+                        let latest = self.stocks.quote_for(None, symbol).await?;
                         (stock, latest)
                     }
                 }
@@ -316,7 +320,7 @@ impl Services {
         let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
         let is_from_memory = self.market.quotes.limits().is_none();
         if is_from_memory && (old || quote.symbol != stock.listing.symbol) {
-            stock = self.known_anew(symbol).await?;
+            stock = self.instruments.known_anew(symbol).await?;
         }
         if stock.delisted_on.is_some() {
             let symbol = stock.listing.symbol.clone();
@@ -327,7 +331,7 @@ impl Services {
             None => None,
         };
         let is_converted = quote.as_of < self.market.opened_at(asked_at)
-            && self.actions_between(quote.as_of, asked_at).await?.has(stock.id);
+            && self.corporate_actions.actions_between(quote.as_of, asked_at).await?.has(stock.id);
         Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
     }
 
@@ -336,7 +340,7 @@ impl Services {
         let after = at - chrono::TimeDelta::minutes(1);
         let moves = self.market.quotes.moves(&stock.listing.symbol, after, at).await.ok()?;
         let histories = match self.market.opened_at(at) > after {
-            true => self.actions_between(after, at).await.ok()?,
+            true => self.corporate_actions.actions_between(after, at).await.ok()?,
             false => ActionHistories::default(),
         };
         moves.into_iter().map(|price_move| histories.convert(stock.id, price_move, at).volume).sum()
@@ -364,7 +368,7 @@ impl Services {
 
     /// Tells of open orders why they cannot fill. The database is rarely asked, and when it fails nothing is told.
     async fn tell_holds(&self, orders: &mut [OrderWithFills]) {
-        let holds = self.trading_holds().await.unwrap_or_default();
+        let holds = self.corporate_actions.trading_holds().await.unwrap_or_default();
         if holds.is_empty() {
             return;
         }
@@ -475,7 +479,7 @@ impl Services {
             .store
             .read(move |tx| {
                 crate::books::portfolios::owned(tx, portfolio, user)?;
-                filter.symbol = crate::market::stocks::symbol_now(tx, filter.symbol)?;
+                filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
                 let found = orders::page(tx, portfolio, &filter.into(), before, one_more(limit))?;
                 let page = Page::of(found, limit, |order| order.id);
                 Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })

@@ -4,7 +4,7 @@ use persistence::{orders, portfolios, snapshots, transactions, users};
 use services::accounts::logins::LoginClient;
 use services::accounts::register::{Account, ProfileChanges, Registration};
 use services::accounts::tokens::Scope;
-use services::jobs::IdRange;
+use services::books::snapshots::IdRange;
 use services::{Error, Result, Services};
 
 use crate::harness::{Exchange, fields, symbol};
@@ -26,11 +26,11 @@ fn registration(username: &str, email: &str) -> Registration {
 }
 
 async fn sam(exchange: &Exchange) -> Account {
-    exchange.register(registration("Sam", "Sam@example.org")).await.unwrap()
+    exchange.accounts().register(registration("Sam", "Sam@example.org")).await.unwrap()
 }
 
 async fn log_in(services: &Services, login: &str, password: &str) -> Result<Account> {
-    services.authenticate(login, password.to_owned().into(), &home()).await
+    services.accounts().authenticate(login, password.to_owned().into(), &home()).await
 }
 
 fn is_bad(refused: &Result<Account>) -> bool {
@@ -41,6 +41,7 @@ fn is_bad(refused: &Result<Account>) -> bool {
 async fn registering_opens_an_account() {
     let exchange = Exchange::new().await;
     let account = exchange
+        .accounts()
         .register(Registration {
             first_name: " Sam ".into(),
             last_name: String::new(),
@@ -52,13 +53,14 @@ async fn registering_opens_an_account() {
     assert_eq!((account.first_name.as_str(), account.last_name.as_str()), ("Sam", ""));
     assert_eq!(account.date_joined, exchange.clock.wall());
     assert!(account.is_active && !account.is_admin);
-    assert_eq!(exchange.account(account.id).await.unwrap(), Some(account));
+    assert_eq!(exchange.accounts().account(account.id).await.unwrap(), Some(account));
 }
 
 #[tokio::test]
 async fn registering_tells_all_that_is_wrong_at_once() {
     let exchange = Exchange::new().await;
     let refused = exchange
+        .accounts()
         .register(Registration {
             username: "a!".into(),
             email: "nobody".into(),
@@ -77,7 +79,7 @@ async fn common_passwords_are_refused() {
     for common in ["password1", "QwertyUiop"] {
         let refused =
             Registration { password: common.to_owned().into(), ..registration("sam", "sam@example.org") };
-        assert_eq!(fields(exchange.register(refused).await), ["password"], "{common}");
+        assert_eq!(fields(exchange.accounts().register(refused).await), ["password"], "{common}");
     }
 }
 
@@ -85,11 +87,11 @@ async fn common_passwords_are_refused() {
 async fn names_and_addresses_are_taken_in_any_case() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
-    let refused = async |name, address| exchange.register(registration(name, address)).await;
+    let refused = async |name, address| exchange.accounts().register(registration(name, address)).await;
     assert_eq!(fields(refused("SAM", "sam@EXAMPLE.org").await), ["username", "email"]);
     assert_eq!(fields(refused("sAm", "other@example.org").await), ["username"]);
     assert_eq!(fields(refused("other", "SAM@example.org").await), ["email"]);
-    exchange.remove_user(sam.id).await.unwrap();
+    exchange.accounts().remove_user(sam.id).await.unwrap();
     assert!(refused("sam", "sam@example.org").await.is_ok());
 }
 
@@ -98,8 +100,8 @@ async fn of_two_who_want_a_name_at_once_one_gets_it() {
     let exchange = Exchange::new().await;
     let other = exchange.another_process();
     let (one, two) = tokio::join!(
-        exchange.register(registration("sam", "sam@example.org")),
-        other.register(registration("Sam", "other@example.org")),
+        exchange.accounts().register(registration("sam", "sam@example.org")),
+        other.accounts().register(registration("Sam", "other@example.org")),
     );
     let refused = if one.is_ok() { two } else { one };
     assert!(fields(refused).contains(&"username"));
@@ -118,7 +120,7 @@ async fn logging_in_takes_the_name_or_the_address_in_any_case() {
 #[tokio::test]
 async fn addresses_with_letters_beyond_ascii_are_found_in_any_case() {
     let exchange = Exchange::new().await;
-    let jorg = exchange.register(registration("jorg", "JÖRG@example.org")).await.unwrap();
+    let jorg = exchange.accounts().register(registration("jorg", "JÖRG@example.org")).await.unwrap();
     // As composed and as decomposed letters.
     for login in
         ["JÖRG@example.org", "jörg@EXAMPLE.org", "JO\u{308}RG@example.org", "jo\u{308}rg@example.org"]
@@ -126,7 +128,7 @@ async fn addresses_with_letters_beyond_ascii_are_found_in_any_case() {
         assert_eq!(log_in(&exchange, login, PASSWORD).await.unwrap(), jorg, "{login}");
     }
     for taken in ["jörg@example.org", "jo\u{308}rg@example.org"] {
-        assert_eq!(fields(exchange.register(registration("other", taken)).await), ["email"]);
+        assert_eq!(fields(exchange.accounts().register(registration("other", taken)).await), ["email"]);
     }
 }
 
@@ -137,9 +139,9 @@ async fn an_unknown_name_a_wrong_password_and_a_closed_account_look_the_same() {
     assert!(is_bad(&log_in(&exchange, "sam", "mara-mara-marb").await));
     assert!(is_bad(&log_in(&exchange, "nobody", PASSWORD).await));
     assert!(is_bad(&log_in(&exchange, "", "").await));
-    exchange.set_user_flags(sam.id, Some(false), None).await.unwrap();
+    exchange.accounts().set_user_flags(sam.id, Some(false), None).await.unwrap();
     assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
-    exchange.set_user_flags(sam.id, Some(true), None).await.unwrap();
+    exchange.accounts().set_user_flags(sam.id, Some(true), None).await.unwrap();
     assert!(log_in(&exchange, "sam", PASSWORD).await.is_ok());
 }
 
@@ -148,25 +150,25 @@ async fn a_new_password_ends_other_sessions_and_all_tokens() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
     let hour = TimeDelta::hours(1);
-    let here = exchange.create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
-    let there = exchange.create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
-    let stranger = exchange.create_session(None, "{}".into(), hour).await.unwrap();
-    let (_, token) = exchange.create_token(sam.id, "laptop", Scope::Trade, None).await.unwrap();
+    let here = exchange.accounts().create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
+    let there = exchange.accounts().create_session(Some(sam.id), "{}".into(), hour).await.unwrap();
+    let stranger = exchange.accounts().create_session(None, "{}".into(), hour).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam.id, "laptop", Scope::Trade, None).await.unwrap();
 
     let change = async |current: &str, new: &str| {
         let (current, new) = (current.to_owned().into(), new.to_owned().into());
-        exchange.change_password(sam.id, current, new, Some(here.clone()), &home()).await
+        exchange.accounts().change_password(sam.id, current, new, Some(here.clone()), &home()).await
     };
     assert!(matches!(change("a wrong one", "lara-lara-lara").await, Err(Error::WrongPassword)));
     assert_eq!(fields(change(PASSWORD, "password").await), ["new_password"]);
-    assert!(exchange.load_session(&there).await.unwrap().is_some());
-    assert!(exchange.token_owner(&token).await.unwrap().is_some());
+    assert!(exchange.accounts().load_session(&there).await.unwrap().is_some());
+    assert!(exchange.accounts().token_owner(&token).await.unwrap().is_some());
 
     change(PASSWORD, "lara-lara-lara").await.unwrap();
-    assert!(exchange.load_session(&here).await.unwrap().is_some());
-    assert!(exchange.load_session(&stranger).await.unwrap().is_some());
-    assert_eq!(exchange.load_session(&there).await.unwrap(), None);
-    assert_eq!(exchange.token_owner(&token).await.unwrap(), None);
+    assert!(exchange.accounts().load_session(&here).await.unwrap().is_some());
+    assert!(exchange.accounts().load_session(&stranger).await.unwrap().is_some());
+    assert_eq!(exchange.accounts().load_session(&there).await.unwrap(), None);
+    assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
     assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
     assert!(log_in(&exchange, "sam", "lara-lara-lara").await.is_ok());
 }
@@ -176,13 +178,13 @@ async fn a_profile_changes_where_it_is_told_to() {
     let exchange = Exchange::new().await;
     let sam = sam(&exchange).await;
     let changes = ProfileChanges { last_name: Some(" Moss ".into()), ..ProfileChanges::default() };
-    let changed = exchange.update_profile(sam.id, changes).await.unwrap();
+    let changed = exchange.accounts().update_profile(sam.id, changes).await.unwrap();
     assert_eq!(changed, Account { last_name: "Moss".into(), ..sam.clone() });
-    assert_eq!(exchange.update_profile(sam.id, ProfileChanges::default()).await.unwrap(), changed);
+    assert_eq!(exchange.accounts().update_profile(sam.id, ProfileChanges::default()).await.unwrap(), changed);
 
     // One's own name in another case is free.
     let changes = ProfileChanges { username: Some("SAM".into()), ..ProfileChanges::default() };
-    assert_eq!(exchange.update_profile(sam.id, changes).await.unwrap().username, "SAM");
+    assert_eq!(exchange.accounts().update_profile(sam.id, changes).await.unwrap().username, "SAM");
 
     exchange.user("mia").await;
     let refused = ProfileChanges {
@@ -190,7 +192,7 @@ async fn a_profile_changes_where_it_is_told_to() {
         email: Some("MIA@example.org".into()),
         ..ProfileChanges::default()
     };
-    assert_eq!(fields(exchange.update_profile(sam.id, refused).await), ["username", "email"]);
+    assert_eq!(fields(exchange.accounts().update_profile(sam.id, refused).await), ["username", "email"]);
     let refused = ProfileChanges {
         username: Some("m".into()),
         email: Some("mia@".into()),
@@ -198,11 +200,11 @@ async fn a_profile_changes_where_it_is_told_to() {
         last_name: Some("\t\u{7}".into()),
     };
     assert_eq!(
-        fields(exchange.update_profile(sam.id, refused).await),
+        fields(exchange.accounts().update_profile(sam.id, refused).await),
         ["username", "email", "first_name", "last_name"]
     );
     assert!(matches!(
-        exchange.update_profile(UserId(99), ProfileChanges::default()).await,
+        exchange.accounts().update_profile(UserId(99), ProfileChanges::default()).await,
         Err(Error::NotFound(services::NotFound::User))
     ));
 }
@@ -217,22 +219,22 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
     for who in [own, mia] {
         exchange.pass(TimeDelta::seconds(1));
         exchange.buy(who, "AAPL", "1").await.unwrap();
-        exchange.create_session(Some(who.user), "{}".into(), TimeDelta::hours(1)).await.unwrap();
-        exchange.create_token(who.user, "laptop", Scope::Read, None).await.unwrap();
-        let list = exchange.create_watchlist(who.user, "Later").await.unwrap().id;
-        exchange.watch(who.user, list, &symbol("MSFT")).await.unwrap();
+        exchange.accounts().create_session(Some(who.user), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+        exchange.accounts().create_token(who.user, "laptop", Scope::Read, None).await.unwrap();
+        let list = exchange.watchlists().create_watchlist(who.user, "Later").await.unwrap().id;
+        exchange.watchlists().watch(who.user, list, &symbol("MSFT")).await.unwrap();
         lists.push(list);
     }
     exchange.pass(TimeDelta::seconds(1));
     let today = domain::calendar::exchange_date(exchange.now());
-    exchange.take_snapshots(today, IdRange::ALL, |_| true).await.unwrap();
+    exchange.books().take_snapshots(today, IdRange::ALL, |_| true).await.unwrap();
 
-    let deleted = exchange.delete_account(sam, "a wrong one".to_owned().into(), &home()).await;
+    let deleted = exchange.accounts().delete_account(sam, "a wrong one".to_owned().into(), &home()).await;
     assert!(matches!(deleted, Err(Error::WrongPassword)));
     assert_eq!(exchange.read(users::count).await, 2);
-    exchange.delete_account(sam, PASSWORD.to_owned().into(), &home()).await.unwrap();
+    exchange.accounts().delete_account(sam, PASSWORD.to_owned().into(), &home()).await.unwrap();
 
-    assert_eq!(exchange.account(sam).await.unwrap(), None);
+    assert_eq!(exchange.accounts().account(sam).await.unwrap(), None);
     assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
     assert_eq!(exchange.read(users::count).await, 1);
     assert_eq!(exchange.read(portfolios::count).await, 1);
@@ -241,55 +243,68 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
     let orders =
         exchange.read(move |tx| orders::page(tx, own.portfolio, &orders::Filter::default(), None, 10)).await;
     assert_eq!(orders, []);
-    assert_eq!(exchange.sessions(sam, None).await.unwrap(), []);
-    assert_eq!(exchange.tokens(sam).await.unwrap(), []);
-    assert_eq!(exchange.watchlists(sam).await.unwrap(), []);
+    assert_eq!(exchange.accounts().sessions(sam, None).await.unwrap(), []);
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), []);
+    assert_eq!(exchange.watchlists().all(sam).await.unwrap(), []);
     let items = exchange.read(move |tx| persistence::watchlists::items(tx, lists[0])).await;
     assert_eq!(items, []);
 
     assert_eq!(exchange.cash(mia).await, "850.00");
-    assert_eq!(exchange.sessions(mia.user, None).await.unwrap().len(), 1);
-    assert_eq!(exchange.tokens(mia.user).await.unwrap().len(), 1);
-    assert_eq!(exchange.watchlists(mia.user).await.unwrap()[0].items.len(), 1);
+    assert_eq!(exchange.accounts().sessions(mia.user, None).await.unwrap().len(), 1);
+    assert_eq!(exchange.accounts().tokens(mia.user).await.unwrap().len(), 1);
+    assert_eq!(exchange.watchlists().all(mia.user).await.unwrap()[0].items.len(), 1);
     exchange.assert_books_balance().await;
 }
 
 #[tokio::test]
 async fn the_last_administrator_stays() {
     let exchange = Exchange::new().await;
-    let boss = exchange.create_user(registration("boss", "boss@example.org"), true).await.unwrap();
+    let boss = exchange.accounts().create_user(registration("boss", "boss@example.org"), true).await.unwrap();
     let other = exchange.user("other").await;
     let closed = exchange.user("closed").await;
-    exchange.set_user_flags(closed, Some(false), Some(true)).await.unwrap();
+    exchange.accounts().set_user_flags(closed, Some(false), Some(true)).await.unwrap();
 
     let password = || PASSWORD.to_owned().into();
-    assert!(matches!(exchange.delete_account(boss.id, password(), &home()).await, Err(Error::LastAdmin)));
-    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::LastAdmin)));
-    assert!(matches!(exchange.set_user_flags(boss.id, Some(false), None).await, Err(Error::LastAdmin)));
-    assert!(matches!(exchange.set_user_flags(boss.id, None, Some(false)).await, Err(Error::LastAdmin)));
-    assert_eq!(exchange.any_user(boss.id).await.unwrap(), boss);
+    assert!(matches!(
+        exchange.accounts().delete_account(boss.id, password(), &home()).await,
+        Err(Error::LastAdmin)
+    ));
+    assert!(matches!(exchange.accounts().remove_user(boss.id).await, Err(Error::LastAdmin)));
+    assert!(matches!(
+        exchange.accounts().set_user_flags(boss.id, Some(false), None).await,
+        Err(Error::LastAdmin)
+    ));
+    assert!(matches!(
+        exchange.accounts().set_user_flags(boss.id, None, Some(false)).await,
+        Err(Error::LastAdmin)
+    ));
+    assert_eq!(exchange.accounts().any_user(boss.id).await.unwrap(), boss);
     // A closed account's rights count for nothing, so it may go.
-    exchange.remove_user(closed).await.unwrap();
+    exchange.accounts().remove_user(closed).await.unwrap();
 
-    exchange.set_user_flags(other, None, Some(true)).await.unwrap();
-    exchange.delete_account(boss.id, password(), &home()).await.unwrap();
-    assert!(matches!(exchange.remove_user(other).await, Err(Error::LastAdmin)));
-    assert!(matches!(exchange.remove_user(boss.id).await, Err(Error::NotFound(services::NotFound::User))));
+    exchange.accounts().set_user_flags(other, None, Some(true)).await.unwrap();
+    exchange.accounts().delete_account(boss.id, password(), &home()).await.unwrap();
+    assert!(matches!(exchange.accounts().remove_user(other).await, Err(Error::LastAdmin)));
+    assert!(matches!(
+        exchange.accounts().remove_user(boss.id).await,
+        Err(Error::NotFound(services::NotFound::User))
+    ));
 }
 
 #[tokio::test]
 async fn closing_an_account_ends_its_sessions_and_tokens_and_can_be_undone() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let session = exchange.create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    assert!(!exchange.set_user_flags(sam, Some(false), None).await.unwrap().is_active);
-    assert_eq!(exchange.account(sam).await.unwrap(), None);
-    assert_eq!(exchange.load_session(&session).await.unwrap(), None);
-    assert_eq!(exchange.token_owner(&token).await.unwrap(), None);
-    exchange.set_user_flags(sam, Some(true), None).await.unwrap();
-    assert!(exchange.account(sam).await.unwrap().is_some());
-    assert_eq!(exchange.load_session(&session).await.unwrap(), None);
+    let session =
+        exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    assert!(!exchange.accounts().set_user_flags(sam, Some(false), None).await.unwrap().is_active);
+    assert_eq!(exchange.accounts().account(sam).await.unwrap(), None);
+    assert_eq!(exchange.accounts().load_session(&session).await.unwrap(), None);
+    assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
+    exchange.accounts().set_user_flags(sam, Some(true), None).await.unwrap();
+    assert!(exchange.accounts().account(sam).await.unwrap().is_some());
+    assert_eq!(exchange.accounts().load_session(&session).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -300,13 +315,15 @@ async fn a_password_matches_in_every_form_in_which_it_can_be_typed() {
     for (name, chosen) in [("composed", composed), ("decomposed", decomposed)] {
         let registration =
             Registration { password: chosen.into(), ..registration(name, &format!("{name}@example.org")) };
-        let user = exchange.register(registration).await.unwrap();
+        let user = exchange.accounts().register(registration).await.unwrap();
         for typed in [composed, decomposed] {
             assert_eq!(log_in(&exchange, name, typed).await.unwrap(), user, "{name}: {typed}");
         }
         assert!(is_bad(&log_in(&exchange, name, "passworter-fur-alle").await));
-        let changed =
-            exchange.change_password(user.id, decomposed.into(), composed.into(), None, &home()).await;
+        let changed = exchange
+            .accounts()
+            .change_password(user.id, decomposed.into(), composed.into(), None, &home())
+            .await;
         assert!(changed.is_ok(), "{changed:?}");
     }
 }

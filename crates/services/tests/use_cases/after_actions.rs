@@ -24,9 +24,9 @@ use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, 
 type Shown = Vec<(&'static str, String)>;
 
 async fn open_stream(services: &Services, who: Investor) -> services::Result<Subscription> {
-    let (_, token) = services.create_token(who.user, "stream", Scope::Read, None).await.unwrap();
+    let (_, token) = services.accounts().create_token(who.user, "stream", Scope::Read, None).await.unwrap();
     let wanted = Wanted { portfolios: vec![who.portfolio], ..Wanted::default() };
-    services.follow(who.user, Proof::token(&token), wanted).await
+    services.live().follow(who.user, Proof::token(&token), wanted).await
 }
 
 /// What a new stream begins with, or why there is none.
@@ -53,18 +53,18 @@ async fn show(services: &Services, who: Investor) -> Shown {
     }
     vec![
         ("stream", first_valuation(services, who).await),
-        ("portfolio", text!(services.portfolio(user, portfolio))),
-        ("portfolios", text!(services.portfolios(user, false, None, 100))),
-        ("archived portfolios", text!(services.portfolios(user, true, None, 100))),
-        ("valuation", text!(services.valuation(user, portfolio))),
-        ("valuations", text!(services.valuations(user))),
-        ("composition", text!(services.composition(user, portfolio))),
-        ("orders", text!(services.orders(user, portfolio, OrderFilter::default(), None, 50))),
-        ("transactions", text!(services.transactions(user, portfolio, Filter::default(), None, 50))),
-        ("performance", text!(services.performance(user, portfolio, Window::default()))),
-        ("snapshots", text!(services.snapshots(user, portfolio, None, None))),
-        ("flows", text!(services.external_flows(user, portfolio))),
-        ("watchlists", text!(services.watchlists(user))),
+        ("portfolio", text!(services.books().portfolio(user, portfolio))),
+        ("portfolios", text!(services.books().portfolios(user, false, None, 100))),
+        ("archived portfolios", text!(services.books().portfolios(user, true, None, 100))),
+        ("valuation", text!(services.books().valuation(user, portfolio))),
+        ("valuations", text!(services.books().valuations(user))),
+        ("composition", text!(services.books().composition(user, portfolio))),
+        ("orders", text!(services.trading().orders(user, portfolio, OrderFilter::default(), None, 50))),
+        ("transactions", text!(services.books().transactions(user, portfolio, Filter::default(), None, 50))),
+        ("performance", text!(services.books().performance(user, portfolio, Window::default()))),
+        ("snapshots", text!(services.books().snapshots(user, portfolio, None, None))),
+        ("flows", text!(services.books().external_flows(user, portfolio))),
+        ("watchlists", text!(services.watchlists().all(user))),
     ]
 }
 
@@ -73,7 +73,7 @@ struct Relay(Services);
 
 impl Peers for Relay {
     fn tell(&self, changes: Vec<Change>) {
-        self.0.hear_of(&changes);
+        self.0.live().hear_of(&changes);
     }
 }
 
@@ -95,7 +95,7 @@ impl Deployment {
         let exchange = Exchange::with(prices).await;
         let sam = exchange.investor("sam", "100000.00").await;
         let (told, untold) = (exchange.another_process(), exchange.another_process());
-        exchange.connect_peers(Arc::new(Relay(told.clone())));
+        exchange.live().connect_peers(Arc::new(Relay(told.clone())));
         let mut streams = Vec::new();
         if with_streams {
             for process in [&*exchange, &told, &untold] {
@@ -126,7 +126,7 @@ impl Deployment {
             if self.reads_news {
                 assert!(!self.streams.is_empty(), "without streams there are no news");
                 for (_, process) in self.processes() {
-                    process.read_news().await;
+                    process.live().read_news().await;
                 }
             }
             let mut shown = Vec::new();
@@ -174,21 +174,22 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     let waiting = all.exchange.accepted(sam, gtc(Side::Buy, "JPM", "2", limit("100.00"))).await;
     all.after("an order that waits", &["stream", "portfolio", "valuation", "orders"]).await;
     let changes = ReplaceOrder { limit_price: Some(price("110.00")), ..ReplaceOrder::default() };
-    let replaced = all.exchange.replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    let replaced =
+        all.exchange.trading().replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
     all.after("a change of an order", &["stream", "portfolio", "valuation", "orders"]).await;
-    all.exchange.cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await.unwrap();
+    all.exchange.trading().cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await.unwrap();
     all.after("a cancellation", &["stream", "portfolio", "valuation", "orders"]).await;
 
     let worker = all.exchange.another_process();
-    worker.connect_peers(Arc::new(Relay(all.told.clone())));
+    worker.live().connect_peers(Arc::new(Relay(all.told.clone())));
     all.exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("149.00"))).await;
     all.warm().await;
     all.exchange.prices.set("AAPL", "148.00");
     all.exchange.pass(TimeDelta::seconds(5));
     for (_, process) in all.processes() {
-        process.tick_streams().await;
+        process.live().tick_streams().await;
     }
-    worker.match_orders().await.unwrap();
+    worker.trading().match_orders().await.unwrap();
     all.after("a fill by a worker", &["stream", "portfolio", "valuation", "orders", "transactions"]).await;
     let end_of_day = domain::PlaceOrder {
         terms: OrderTerms::Limit { limit: price("1.00") },
@@ -202,21 +203,25 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     all.after("a deposit", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
     all.exchange.withdraw(sam, "50.00").await.unwrap();
     all.after("a withdrawal", &["stream", "portfolio", "valuation", "transactions", "flows"]).await;
-    all.exchange.update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None).await.unwrap();
+    all.exchange
+        .books()
+        .update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None)
+        .await
+        .unwrap();
     all.after("a new name", &BOOKS).await;
 
-    let list = all.exchange.create_watchlist(sam.user, "Tech").await.unwrap().id;
+    let list = all.exchange.watchlists().create_watchlist(sam.user, "Tech").await.unwrap().id;
     all.after("a new watchlist", &["watchlists"]).await;
-    all.exchange.watch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.exchange.watchlists().watch(sam.user, list, &symbol("AAPL")).await.unwrap();
     all.after("a stock on the watchlist", &["watchlists"]).await;
-    all.exchange.rename_watchlist(sam.user, list, "Renamed").await.unwrap();
+    all.exchange.watchlists().rename_watchlist(sam.user, list, "Renamed").await.unwrap();
     all.after("a new name of the watchlist", &["watchlists"]).await;
-    all.exchange.unwatch(sam.user, list, &symbol("AAPL")).await.unwrap();
+    all.exchange.watchlists().unwatch(sam.user, list, &symbol("AAPL")).await.unwrap();
     all.after("a stock off the watchlist", &["watchlists"]).await;
-    all.exchange.delete_watchlist(sam.user, list).await.unwrap();
+    all.exchange.watchlists().delete_watchlist(sam.user, list).await.unwrap();
     all.after("the end of the watchlist", &["watchlists"]).await;
 
-    worker.learn_corporate_actions().await.unwrap();
+    worker.corporate_actions().learn_corporate_actions().await.unwrap();
     let valued = ["stream", "portfolio", "valuation"];
     for (instant, action, seen_in) in [
         ("2026-11-23T05:00:01Z", "a dividend that is owed", &valued[..]),
@@ -226,27 +231,27 @@ async fn the_books_after_every_action_are_shown(with_streams: bool, reads_news: 
     ] {
         all.exchange.at(instant);
         for (_, process) in all.processes() {
-            process.tick_streams().await;
-            process.read_news().await;
-            process.tick_streams().await;
+            process.live().tick_streams().await;
+            process.live().read_news().await;
+            process.live().tick_streams().await;
         }
         all.warm().await;
-        worker.match_orders().await.unwrap();
-        worker.apply_corporate_actions().await.unwrap();
+        worker.trading().match_orders().await.unwrap();
+        worker.corporate_actions().apply_corporate_actions().await.unwrap();
         all.after(action, seen_in).await;
     }
-    for run in worker.due_runs().await.unwrap() {
-        worker.run_job(run.id, "worker").await.unwrap();
+    for run in worker.jobs().due_runs().await.unwrap() {
+        worker.jobs().run_job(run.id, "worker").await.unwrap();
     }
     all.after("a snapshot", &["snapshots", "performance"]).await;
 
-    let new = all.exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap().id;
+    let new = all.exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap().id;
     all.after("a reset", &["stream", "portfolio", "portfolios", "archived portfolios", "valuations"]).await;
-    all.exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    all.exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
     all.after("a deletion", &["stream", "portfolio", "valuation", "archived portfolios"]).await;
     all.sam.portfolio = new;
     all.warm().await;
-    all.untold.delete_portfolio(sam.user, new).await.unwrap();
+    all.untold.books().delete_portfolio(sam.user, new).await.unwrap();
     all.after("a deletion elsewhere", &["stream", "portfolio", "portfolios", "valuations"]).await;
     all.exchange.assert_books_balance().await;
 }

@@ -42,10 +42,11 @@ impl Archived {
         let process = on_limited_market(&exchange);
         let sam = exchange.investor("sam", "50000").await;
         let buy = order(Side::Buy, "XYZ", shares("100"));
-        process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
         let sell = gtc(Side::Sell, "XYZ", "10", limit("350.00"));
-        let order = process.place_order(sam.user, sam.portfolio, sell).await.unwrap().order.order.id;
-        let old = process.stored_stock(&symbol("XYZ")).await.unwrap().id;
+        let order =
+            process.trading().place_order(sam.user, sam.portfolio, sell).await.unwrap().order.order.id;
+        let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         let world = Self { exchange, process, sam, old, order };
         world.work().await;
         world
@@ -56,19 +57,19 @@ impl Archived {
         self.exchange.prices.set("XYZ", "200.00");
         self.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
         self.work().await;
-        let archived = self.process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+        let archived = self.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!(archived.id, self.old);
     }
 
     async fn work(&self) {
-        for run in self.process.due_runs().await.unwrap() {
-            assert!(self.process.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in self.process.jobs().due_runs().await.unwrap() {
+            assert!(self.process.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
     }
 
     async fn trade(&self, side: Side, of: &str, quantity: &str) -> Result<OrderStatus> {
         let order = order(side, of, shares(quantity));
-        let placed = self.process.place_order(self.sam.user, self.sam.portfolio, order).await?;
+        let placed = self.process.trading().place_order(self.sam.user, self.sam.portfolio, order).await?;
         Ok(placed.order.order.status)
     }
 
@@ -81,20 +82,28 @@ impl Archived {
             reason: "The company has a new symbol.".to_owned(),
             administrator: "ada".to_owned(),
         };
-        self.process.rename_stock(request).await
+        self.process.corporate_actions().rename_stock(request).await
     }
 
     async fn resolve(&self, resolution: DelistingResolution) -> Result<()> {
-        self.process.resolve_delisting(&symbol("XYZ-202611"), resolution, "I looked it up.", "ada").await
+        self.process
+            .corporate_actions()
+            .resolve_delisting(&symbol("XYZ-202611"), resolution, "I looked it up.", "ada")
+            .await
     }
 
     async fn close_out(&self, of: &str, terms: &CloseOutTerms) -> Result<()> {
         let author = CloseOutAuthor { name: "ada".to_owned(), request: None };
-        self.process.close_out(&symbol(of), terms, None, "The filing says so.", author).await.map(drop)
+        self.process
+            .corporate_actions()
+            .close_out(&symbol(of), terms, None, "The filing says so.", author)
+            .await
+            .map(drop)
     }
 
     async fn held(&self) -> Vec<String> {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
+        let valued =
+            self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
         let mut held: Vec<String> = valued
             .holdings
             .iter()
@@ -122,13 +131,13 @@ async fn an_archived_stock_goes_on_under_the_symbol_it_has_got() {
     assert_eq!((renamed.id, renamed.delisted_on), (world.old, None));
     // Its own symbols lead to it, and the other company's does not.
     for (of, is_old) in [("XYL", true), ("XYZ-202611", true), ("XYZ", false)] {
-        let found = world.process.stock(&symbol(of)).await.unwrap();
+        let found = world.process.instruments().stock(&symbol(of)).await.unwrap();
         assert_eq!(found.id == world.old, is_old, "{of}");
     }
     // It is priced and traded like any other, also after the jobs, and in another process.
     for process in [&world.process, &on_limited_market(&world.exchange)] {
-        assert_eq!(process.quote(&symbol("XYL")).await.unwrap().price, price("310.00"));
-        assert_eq!(process.quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
+        assert_eq!(process.stocks().quote(&symbol("XYL")).await.unwrap().price, price("310.00"));
+        assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
     }
     assert_eq!(world.trade(Side::Sell, "XYL", "1").await.unwrap(), OrderStatus::Filled);
     world.exchange.prices.set("XYL", "320.00");
@@ -136,7 +145,7 @@ async fn an_archived_stock_goes_on_under_the_symbol_it_has_got() {
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
     world.exchange.at("2026-11-24T16:00:00Z");
     world.work().await;
-    let stock = world.process.stored_stock(&symbol("XYL")).await.unwrap();
+    let stock = world.process.instruments().stored_stock(&symbol("XYL")).await.unwrap();
     assert_eq!((stock.delisted_on, stock.last.unwrap().price), (None, price("320.00")));
     assert_eq!(world.held().await, ["XYL 99"]);
     // Orders that were canceled stay so.
@@ -147,7 +156,7 @@ async fn an_archived_stock_goes_on_under_the_symbol_it_has_got() {
 #[tokio::test]
 async fn a_wrong_replacement_is_taken_back_as_long_as_nobody_uses_the_new_stock() {
     let world = Archived::new().await;
-    let new = world.process.stored_stock(&symbol("XYZ")).await.unwrap().id;
+    let new = world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
     world.exchange.prices.set("XYZ", "300.00");
     world.exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
     let back = world.rename("XYZ-202611", "XYZ").await.unwrap();
@@ -156,7 +165,7 @@ async fn a_wrong_replacement_is_taken_back_as_long_as_nobody_uses_the_new_stock(
     world.exchange.at("2026-11-24T16:00:00Z");
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
     world.work().await;
-    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
     assert_eq!(world.trade(Side::Sell, "XYZ", "1").await.unwrap(), OrderStatus::Filled);
     assert_eq!(world.held().await, ["XYZ 99"]);
     world.exchange.assert_books_balance().await;
@@ -180,9 +189,9 @@ async fn an_archived_stock_cannot_be_traded_under_its_archived_symbol() {
         let refused = world.trade(side, "XYZ-202611", "1").await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     }
-    let archived = world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+    let archived = world.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap();
     assert_eq!(archived.delisted_on, Some(day("2026-11-23")));
-    let case = world.process.delisting_case(&archived).await.unwrap();
+    let case = world.process.corporate_actions().delisting_case(&archived).await.unwrap();
     let reason = case.delisting.unwrap().reason.unwrap();
     assert_eq!(reason, "the symbol XYZ belongs to Xyon Bio Inc now, another company");
 }
@@ -197,6 +206,7 @@ async fn an_archived_stock_is_closed_out_like_any_delisted_one() {
     world.trade(Side::Buy, "AAPL", "1").await.unwrap();
     world
         .process
+        .corporate_actions()
         .resolve_delisting(&symbol("AAPL"), DelistingResolution::Confirm { on: None }, "Merged.", "ada")
         .await
         .unwrap();
@@ -215,10 +225,16 @@ async fn an_archived_stock_is_closed_out_like_any_delisted_one() {
 async fn a_stock_that_was_to_be_delisted_later_ends_when_its_symbol_does() {
     let world = Archived::before().await;
     let later = DelistingResolution::Confirm { on: Some(day("2026-12-01")) };
-    world.process.resolve_delisting(&symbol("XYZ"), later, "Announced.", "ada").await.unwrap();
+    world
+        .process
+        .corporate_actions()
+        .resolve_delisting(&symbol("XYZ"), later, "Announced.", "ada")
+        .await
+        .unwrap();
     assert_eq!(world.exchange.look(world.sam, world.order).await.status, OrderStatus::Accepted);
     world.replace().await;
-    let ended = async || world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().delisted_on;
+    let ended =
+        async || world.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap().delisted_on;
     assert_eq!(ended().await, Some(day("2026-11-23")));
     let order = world.exchange.look(world.sam, world.order).await;
     assert_eq!((order.status, order.reject_reason.as_deref()), (OrderStatus::Canceled, Some(LISTING_ENDED)));
@@ -244,7 +260,7 @@ async fn charts_of_ended_stocks_cost_no_calls() {
     let before = world.exchange.prices.calls();
     for range in [HistoryRange::Month, HistoryRange::Year, HistoryRange::All] {
         for process in [&world.process, &other] {
-            let (bars, _) = process.covered_history(None, &symbol(of_old), range).await.unwrap();
+            let (bars, _) = process.stocks().covered_history(None, &symbol(of_old), range).await.unwrap();
             assert!(bars.iter().all(|bar| bar.close == price("300.00")), "{bars:?}");
         }
     }
@@ -253,10 +269,15 @@ async fn charts_of_ended_stocks_cost_no_calls() {
     world.exchange.prices.list("AAPL", "Apple Inc.", "Technology", "150.00");
     world.trade(Side::Buy, "AAPL", "1").await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };
-    world.process.resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
+    world
+        .process
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada")
+        .await
+        .unwrap();
     world.exchange.at("2026-11-25T16:00:00Z");
-    world.process.apply_corporate_actions().await.unwrap();
+    world.process.corporate_actions().apply_corporate_actions().await.unwrap();
     let before = world.exchange.prices.calls();
-    world.process.covered_history(None, &symbol("AAPL"), HistoryRange::Month).await.unwrap();
+    world.process.stocks().covered_history(None, &symbol("AAPL"), HistoryRange::Month).await.unwrap();
     assert_eq!(world.exchange.prices.calls(), before);
 }

@@ -132,11 +132,12 @@ async fn the_books_are_kept_in_market_time_and_accounts_in_wall_time() {
     let market = Market::new(std::sync::Arc::new(exchange.prices.clone()), clock.clone());
     let services = Services::new(exchange.store().clone(), market, ServicesConfig::default());
     let sam = exchange.user("sam").await;
-    let portfolio = services.open_portfolio(sam, crate::harness::named("Growth", None)).await.unwrap();
+    let portfolio =
+        services.books().open_portfolio(sam, crate::harness::named("Growth", None)).await.unwrap();
     assert!(just_after(portfolio.created_at, moment(FUTURE)));
-    let list = services.create_watchlist(sam, "Later").await.unwrap();
+    let list = services.watchlists().create_watchlist(sam, "Later").await.unwrap();
     assert!(just_after(clock.wall(), list.created_at));
     // A session of an hour ends after an hour at the wall.
-    let key = services.create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
-    assert!(services.load_session(&key).await.unwrap().is_some());
+    let key = services.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+    assert!(services.accounts().load_session(&key).await.unwrap().is_some());
 }

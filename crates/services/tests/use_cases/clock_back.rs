@@ -72,7 +72,7 @@ fn waiting() -> Vec<PlaceOrder> {
 }
 
 async fn look(services: &Services, who: Investor, id: OrderId) -> OrderWithFills {
-    services.order(who.user, who.portfolio, id).await.unwrap()
+    services.trading().order(who.user, who.portfolio, id).await.unwrap()
 }
 
 /// Every fill is booked at the time of its price, and no line of the journal is dated before the one in front of it.
@@ -101,7 +101,7 @@ async fn prepared(exchange: &Exchange) -> (Investor, Vec<OrderId>) {
         ids.push(exchange.accepted(sam, command).await);
     }
     exchange.pass(TimeDelta::seconds(90));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     (sam, ids)
 }
 
@@ -116,7 +116,7 @@ async fn trades_go_on(
     step: TimeDelta,
 ) {
     for command in at_once() {
-        let placed = services.place_order(sam.user, sam.portfolio, command.clone()).await;
+        let placed = services.trading().place_order(sam.user, sam.portfolio, command.clone()).await;
         let placed = placed.unwrap_or_else(|error| panic!("{step}: {command:?}: {error}"));
         assert_eq!(placed.order.order.status, OrderStatus::Filled, "{step}: {command:?}");
         let newest_id = *ids.last().unwrap();
@@ -125,13 +125,14 @@ async fn trades_go_on(
     for to in ["160.00", "140.00", "156.00"] {
         exchange.prices.set("AAPL", to);
         clock.pass(TimeDelta::seconds(20));
-        services.match_orders().await.unwrap();
+        services.trading().match_orders().await.unwrap();
     }
     for id in ids {
         let found = look(services, sam, id).await;
         assert_eq!(found.order.status, OrderStatus::Filled, "{step}: {:#?}", found.order);
     }
     services
+        .books()
         .move_cash(sam.user, sam.portfolio, services::books::portfolios::CashDirection::Deposit, money("5"))
         .await
         .unwrap();
@@ -177,34 +178,46 @@ async fn a_process_whose_clock_is_far_behind_the_others_fills_nothing() {
         let before = exchange.journal(sam).await.len();
         if step <= FRESH {
             // So much may differ between the clocks of two machines.
-            behind.place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1"))).await.unwrap();
+            behind
+                .trading()
+                .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
+                .await
+                .unwrap();
             assert_in_order(&exchange, sam, newest).await;
             continue;
         }
         for command in at_once() {
-            match behind.place_order(sam.user, sam.portfolio, command.clone()).await {
+            match behind.trading().place_order(sam.user, sam.portfolio, command.clone()).await {
                 Err(Error::ClockBehind { by }) => assert_eq!(by, step),
                 other => panic!("{step}: {command:?}: {other:?}"),
             }
         }
         exchange.prices.set("AAPL", "140.00");
         clock.pass(TimeDelta::seconds(5));
-        behind.match_orders().await.unwrap();
+        behind.trading().match_orders().await.unwrap();
         for id in &ids {
             assert!(look(&behind, sam, *id).await.order.status.is_open(), "{step}");
         }
         assert_eq!(exchange.journal(sam).await.len(), before, "{step}");
         // Another portfolio is not taken along, and orders can be canceled.
         let ann = exchange.user("ann").await;
-        let portfolio =
-            behind.open_portfolio(ann, crate::harness::named("Growth", Some("1000.00"))).await.unwrap().id;
-        let bought = behind.place_order(ann, portfolio, order(Side::Buy, "AAPL", shares("1"))).await.unwrap();
+        let portfolio = behind
+            .books()
+            .open_portfolio(ann, crate::harness::named("Growth", Some("1000.00")))
+            .await
+            .unwrap()
+            .id;
+        let bought = behind
+            .trading()
+            .place_order(ann, portfolio, order(Side::Buy, "AAPL", shares("1")))
+            .await
+            .unwrap();
         assert_eq!(bought.order.fills[0].timestamp, clock.now());
-        behind.cancel_order(sam.user, sam.portfolio, ids[0]).await.unwrap();
+        behind.trading().cancel_order(sam.user, sam.portfolio, ids[0]).await.unwrap();
         assert!(look(&exchange, sam, ids[0]).await.order.canceled_at >= Some(newest));
         // Once the clock is right, everything goes on.
         clock.step(newest + TimeDelta::seconds(10));
-        behind.match_orders().await.unwrap();
+        behind.trading().match_orders().await.unwrap();
         assert_eq!(look(&behind, sam, ids[2]).await.order.status, OrderStatus::Filled, "{step}");
         exchange.assert_books_balance().await;
     }
@@ -223,7 +236,7 @@ async fn a_price_from_the_future_fills_nothing_until_its_time_has_come() {
     {
         for refused in [
             exchange.place(sam, impatient.clone()).await.map(drop),
-            exchange.preview_order(sam.user, sam.portfolio, impatient.clone()).await.map(drop),
+            exchange.trading().preview_order(sam.user, sam.portfolio, impatient.clone()).await.map(drop),
         ] {
             match refused {
                 Err(Error::ClockBehind { by }) => assert_eq!(by, TimeDelta::hours(1)),
@@ -233,12 +246,12 @@ async fn a_price_from_the_future_fills_nothing_until_its_time_has_come() {
     }
     let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("151"))).await;
     exchange.pass(TimeDelta::minutes(5));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Accepted);
     exchange.pass(TimeDelta::minutes(55));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Filled);
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let now = exchange.now();
@@ -272,15 +285,15 @@ async fn leases_and_runs_of_a_clock_that_was_ahead_are_taken_over() {
     exchange.write(move |tx| installation::set(tx, "match_orders", &lease)).await;
     exchange.prices.set("AAPL", "140.00");
     exchange.pass(TimeDelta::seconds(5));
-    exchange.match_orders_as("here").await.unwrap();
+    exchange.trading().match_orders_as("here").await.unwrap();
     assert_eq!(exchange.look(sam, ids[2]).await.status, OrderStatus::Filled);
 
     // A running job and a queued one whose last signs of life lie a day ahead.
     exchange.work().await;
     for kind in [JobKind::RefreshQuotes, JobKind::Prune] {
-        exchange.request_run(kind).await.unwrap();
+        exchange.jobs().request_run(kind).await.unwrap();
     }
-    let runs = exchange.due_runs().await.unwrap();
+    let runs = exchange.jobs().due_runs().await.unwrap();
     assert_eq!(runs.len(), 2);
     let running = runs[0].id;
     let claimed = exchange.write(move |tx| jobs::claim(tx, running, "gone", ahead, ahead)).await;
@@ -292,10 +305,10 @@ async fn leases_and_runs_of_a_clock_that_was_ahead_are_taken_over() {
             jobs::finish(tx, queued, "gone", jobs::JobStatus::Queued, "", ahead, TimeDelta::zero())
         })
         .await;
-    let due: Vec<i64> = exchange.due_runs().await.unwrap().iter().map(|run| run.id).collect();
+    let due: Vec<i64> = exchange.jobs().due_runs().await.unwrap().iter().map(|run| run.id).collect();
     assert_eq!(due, [running, queued]);
     for id in due {
-        assert!(exchange.run_job(id, "here").await.unwrap());
+        assert!(exchange.jobs().run_job(id, "here").await.unwrap());
     }
 }
 
@@ -304,12 +317,12 @@ async fn logins_and_tokens_work_while_the_clock_is_behind() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let hour = TimeDelta::hours(1);
-    let key = exchange.create_session(Some(sam), "{}".into(), hour).await.unwrap();
+    let key = exchange.accounts().create_session(Some(sam), "{}".into(), hour).await.unwrap();
     exchange.clock.step(exchange.now() - TimeDelta::days(40));
-    assert!(exchange.load_session(&key).await.unwrap().is_some());
-    let new = exchange.create_session(Some(sam), "{}".into(), hour).await.unwrap();
-    assert!(exchange.load_session(&new).await.unwrap().is_some());
+    assert!(exchange.accounts().load_session(&key).await.unwrap().is_some());
+    let new = exchange.accounts().create_session(Some(sam), "{}".into(), hour).await.unwrap();
+    assert!(exchange.accounts().load_session(&new).await.unwrap().is_some());
     // They end all the same, later by the system's clock.
     exchange.clock.pass(hour * 2 + TimeDelta::seconds(2));
-    assert!(exchange.load_session(&new).await.unwrap().is_none());
+    assert!(exchange.accounts().load_session(&new).await.unwrap().is_none());
 }

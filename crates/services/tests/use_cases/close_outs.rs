@@ -34,9 +34,12 @@ async fn delisted() -> (Exchange, Investor, Investor) {
     exchange.prices.fail_for("AAPL", QuoteError::UnknownSymbol(symbol("AAPL")));
     exchange.at("2026-11-23T16:00:00Z");
     let confirm = DelistingResolution::Confirm { on: None };
-    exchange.resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
+    exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
     exchange.work().await;
-    assert_eq!(exchange.stored_stock(&symbol("AAPL")).await.unwrap().delisted_on, Some(day("2026-11-23")));
+    assert_eq!(
+        exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().delisted_on,
+        Some(day("2026-11-23"))
+    );
     (exchange, sam, eve)
 }
 
@@ -61,13 +64,16 @@ fn ada() -> CloseOutAuthor {
 }
 
 async fn close_out(exchange: &Exchange, terms: &CloseOutTerms, on: Option<&str>) -> Result<(), Error> {
-    let done = exchange.close_out(&symbol("AAPL"), terms, on.map(day), "The filing says so.", ada()).await;
+    let done = exchange
+        .corporate_actions()
+        .close_out(&symbol("AAPL"), terms, on.map(day), "The filing says so.", ada())
+        .await;
     done.map(|_| ())
 }
 
 /// Shares, cost, realized result.
 async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[String; 3]> {
-    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol(of))?;
     let position = &holding.position;
     Some([&position.cost_basis, &position.realized_pnl].map(ToString::to_string))
@@ -76,7 +82,8 @@ async fn position(exchange: &Exchange, who: Investor, of: &str) -> Option<[Strin
 
 /// Type, symbol, quantity, amount and result of the lines of close-outs, oldest first.
 async fn lines(exchange: &Exchange, who: Investor) -> Vec<String> {
-    let page = exchange.transactions(who.user, who.portfolio, Default::default(), None, 100).await.unwrap();
+    let page =
+        exchange.books().transactions(who.user, who.portfolio, Default::default(), None, 100).await.unwrap();
     let mut lines: Vec<String> = page
         .items
         .into_iter()
@@ -97,7 +104,8 @@ async fn lines(exchange: &Exchange, who: Investor) -> Vec<String> {
 #[tokio::test]
 async fn a_close_out_for_cash_pays_everybody_once() {
     let (exchange, sam, eve) = delisted().await;
-    let preview = exchange.preview_close_out(&symbol("AAPL"), &cash("54.205"), None).await.unwrap();
+    let preview =
+        exchange.corporate_actions().preview_close_out(&symbol("AAPL"), &cash("54.205"), None).await.unwrap();
     assert_eq!((preview.portfolios, preview.shares.to_string()), (2, "13".to_owned()));
     // 542.05 and 162.615, each rounded half-even.
     assert_eq!(
@@ -105,13 +113,13 @@ async fn a_close_out_for_cash_pays_everybody_once() {
         ["704.67", "1950.00", "-1245.33"]
     );
     assert_eq!(exchange.cash(sam).await, "8100.00", "a preview changes nothing");
-    let before = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation.total_value;
+    let before = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.total_value;
     close_out(&exchange, &cash("54.205"), None).await.unwrap();
     assert_eq!(exchange.cash(sam).await, "8642.05");
     assert_eq!(lines(&exchange, sam).await, ["close_out AAPL 10 542.05 -957.95"]);
     assert_eq!(lines(&exchange, eve).await, ["close_out AAPL 3 162.62 -287.38"]);
     assert_eq!(position(&exchange, sam, "AAPL").await, None);
-    let after = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let after = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     // It was valued at 150.00 a share.
     assert_eq!(after.total_value.clone() - &before, money("-957.95"));
     assert_eq!(after.realized_pnl, money("-957.95"));
@@ -120,7 +128,7 @@ async fn a_close_out_for_cash_pays_everybody_once() {
     let again = close_out(&exchange, &cash("54.205"), None).await;
     assert!(matches!(&again, Err(Error::Invalid(fields)) if fields[0].field == "symbol"), "{again:?}");
     for process in [&*exchange, &exchange.another_process()] {
-        process.apply_corporate_actions().await.unwrap();
+        process.corporate_actions().apply_corporate_actions().await.unwrap();
     }
     assert_eq!((exchange.cash(sam).await, lines(&exchange, sam).await.len()), ("8642.05".to_owned(), 1));
     // The other stock's dividend is still paid.
@@ -165,16 +173,18 @@ async fn an_exchange_carries_the_cost_over_to_the_new_shares() {
     ] {
         let (exchange, sam, eve) = delisted().await;
         let before = money(&exchange.cash(sam).await);
-        let preview = exchange.preview_close_out(&symbol("AAPL"), &terms, None).await.unwrap();
+        let preview =
+            exchange.corporate_actions().preview_close_out(&symbol("AAPL"), &terms, None).await.unwrap();
         close_out(&exchange, &terms, None).await.unwrap();
         assert_eq!(lines(&exchange, sam).await, sams);
         assert_eq!(lines(&exchange, eve).await, eves);
         assert_eq!(position(&exchange, sam, "MSFT").await.unwrap(), msft);
         assert_eq!(position(&exchange, sam, "AAPL").await, None);
         let (_, received) = preview.received.unwrap();
-        let shown = exchange.valuation(eve.user, eve.portfolio).await.unwrap().valuation.holdings;
+        let shown = exchange.books().valuation(eve.user, eve.portfolio).await.unwrap().valuation.holdings;
         let of_eve = shown.iter().find(|holding| holding.listing.symbol == symbol("MSFT")).unwrap();
-        let new_of_sam = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings;
+        let new_of_sam =
+            exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings;
         let of_sam = new_of_sam.iter().find(|holding| holding.listing.symbol == symbol("MSFT")).unwrap();
         let all = of_eve.position.quantity.clone() + &of_sam.position.quantity;
         assert_eq!(all.checked_sub(&received).unwrap().to_string(), "1", "{terms:?}");
@@ -190,8 +200,9 @@ async fn an_exchange_carries_the_cost_over_to_the_new_shares() {
 async fn what_cannot_be_closed_out_is_refused() {
     let (exchange, sam, _) = delisted().await;
     let refused = async |of: &str, terms: CloseOutTerms, on: Option<&str>, field: &str| {
-        let preview = exchange.preview_close_out(&symbol(of), &terms, on.map(day)).await;
-        let done = exchange.close_out(&symbol(of), &terms, on.map(day), "Because.", ada()).await;
+        let preview = exchange.corporate_actions().preview_close_out(&symbol(of), &terms, on.map(day)).await;
+        let done =
+            exchange.corporate_actions().close_out(&symbol(of), &terms, on.map(day), "Because.", ada()).await;
         for error in [preview.unwrap_err(), done.unwrap_err()] {
             assert!(
                 matches!(&error, Error::Invalid(fields) if fields[0].field == field),
@@ -204,18 +215,19 @@ async fn what_cannot_be_closed_out_is_refused() {
     refused("AAPL", into("NOSUCH", "1:1", None), None, "into").await;
     refused("AAPL", cash("1"), Some("2026-11-24"), "on").await;
     refused("AAPL", cash("1"), Some("2026-11-20"), "on").await;
-    let unsaid = exchange.close_out(&symbol("AAPL"), &cash("1"), None, " ", ada()).await;
+    let unsaid = exchange.corporate_actions().close_out(&symbol("AAPL"), &cash("1"), None, " ", ada()).await;
     assert!(matches!(&unsaid, Err(Error::Invalid(fields)) if fields[0].field == "reason"), "{unsaid:?}");
     assert_eq!(lines(&exchange, sam).await, Vec::<String>::new());
     // A delisting under a close-out stays.
     close_out(&exchange, &cash("1"), None).await.unwrap();
     let back = DelistingResolution::Refuse;
-    let refused = exchange.resolve_delisting(&symbol("AAPL"), back, "It trades.", "ada").await;
+    let refused =
+        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), back, "It trades.", "ada").await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     exchange.prices.recover_for("AAPL");
     exchange.at("2026-11-24T16:00:00Z");
     exchange.work().await;
-    assert!(exchange.stored_stock(&symbol("AAPL")).await.unwrap().delisted_on.is_some());
+    assert!(exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().delisted_on.is_some());
 }
 
 #[test]
@@ -260,7 +272,7 @@ async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
     let (aapl, terms) = (symbol("AAPL"), cash("54.20"));
     let other = exchange.another_process();
     let ask = async |process: &services::Services, terms: &CloseOutTerms| {
-        process.close_out(&aapl, terms, None, "The filing says so.", author("k1")).await
+        process.corporate_actions().close_out(&aapl, terms, None, "The filing says so.", author("k1")).await
     };
     let (one, two) = tokio::join!(ask(&exchange, &terms), ask(&other, &terms));
     let replayed = |answer: &Result<Once<_>, Error>| answer.as_ref().map(|once| once.replayed).ok();
@@ -276,7 +288,8 @@ async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
 
 /// Noted, and not applied to anybody, as when the process ends at once.
 async fn note(exchange: &Exchange, terms: CloseOut) {
-    let (stock, now) = (exchange.stored_stock(&symbol("AAPL")).await.unwrap().id, exchange.now());
+    let (stock, now) =
+        (exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id, exchange.now());
     let new = NewCloseOut {
         stock_id: stock,
         symbol: symbol("AAPL"),
@@ -295,12 +308,16 @@ async fn orders_meet_the_books_after_a_close_out_that_was_interrupted() {
     note(&exchange, CloseOut::Cash { per_share: "500".parse().unwrap() }).await;
     let other = exchange.another_process();
     // 8,100.00 in cash, and 5,000.00 for the shares.
-    other.place_order(sam.user, sam.portfolio, order(Side::Buy, "MSFT", shares("30"))).await.unwrap();
+    other
+        .trading()
+        .place_order(sam.user, sam.portfolio, order(Side::Buy, "MSFT", shares("30")))
+        .await
+        .unwrap();
     assert_eq!(lines(&exchange, sam).await, ["close_out AAPL 10 5000.00 3500.00"]);
     assert_eq!(lines(&exchange, eve).await, Vec::<String>::new());
     exchange.pass(chrono::TimeDelta::minutes(1));
     exchange.work().await;
-    exchange.another_process().apply_corporate_actions().await.unwrap();
+    exchange.another_process().corporate_actions().apply_corporate_actions().await.unwrap();
     assert_eq!(lines(&exchange, sam).await.len(), 1);
     assert_eq!(lines(&exchange, eve).await, ["close_out AAPL 3 1500.00 1050.00"]);
     exchange.assert_books_balance().await;
@@ -310,7 +327,8 @@ async fn orders_meet_the_books_after_a_close_out_that_was_interrupted() {
 async fn orders_beside_a_close_out_neither_sell_shares_twice_nor_stay_open() {
     let (exchange, sam, _) = delisted().await;
     let other = exchange.another_process();
-    let sell = || other.place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
+    let sell =
+        || other.trading().place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
     let wait = || exchange.place(sam, gtc(Side::Sell, "AAPL", "10", limit("500.00")));
     let buy = || exchange.place(sam, order(Side::Buy, "MSFT", shares("1")));
     let terms = into("MSFT", "1:1", None);
@@ -337,7 +355,7 @@ async fn open_orders_that_were_left_are_canceled_with_the_reason() {
     let id = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "4", limit("200.00"))).await;
     exchange.at("2026-11-23T16:00:00Z");
     note(&exchange, CloseOut::WriteOff).await;
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     let canceled = exchange.look(sam, id).await;
     assert_eq!(canceled.status, OrderStatus::Canceled);
     assert!(canceled.reject_reason.unwrap().contains("closed out"));
@@ -379,7 +397,7 @@ async fn verify_sees_a_close_out_that_was_changed() {
         close_out(&exchange, &cash("54.20"), None).await.unwrap();
         exchange.assert_books_balance().await;
         exchange.database().sql(tampering).unwrap();
-        let found = exchange.verify(|_, _| ()).await.unwrap().differences;
+        let found = exchange.books().verify(|_, _| ()).await.unwrap().differences;
         assert!(found.iter().any(|difference| difference.what.contains(told)), "{tampering}: {found:?}");
     }
 }

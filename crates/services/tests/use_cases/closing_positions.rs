@@ -16,12 +16,12 @@ fn percent(text: &str) -> OrderSize {
 }
 
 async fn held(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
     valued.valuation.holdings.first().map_or("0".into(), |holding| holding.position.quantity.to_string())
 }
 
 async fn shown_value(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
     valued.valuation.holdings[0].market_value.to_string()
 }
 
@@ -81,7 +81,7 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "7.000000001").await.unwrap();
     let close = async |size: OrderSize| {
-        exchange.close_position(sam.user, sam.portfolio, symbol("AAPL"), size, None).await
+        exchange.trading().close_position(sam.user, sam.portfolio, symbol("AAPL"), size, None).await
     };
     let third = close(percent("33.3333")).await.unwrap().order.order;
     assert_eq!(third.size, shares("2.333331"));
@@ -94,12 +94,13 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
         OrderRejected::InsufficientShares { required: quantity("4"), available: quantity("3") }
     );
     close(percent("50")).await.unwrap();
-    exchange.cancel_order(sam.user, sam.portfolio, open).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, open).await.unwrap();
     close(percent("100")).await.unwrap();
     assert_eq!(held(&exchange, sam).await, "0");
     assert_not_found(NotFound::Position, close(percent("100")).await);
     let nobody = symbol("NONESUCH");
-    let unknown = exchange.close_position(sam.user, sam.portfolio, nobody, percent("100"), None).await;
+    let unknown =
+        exchange.trading().close_position(sam.user, sam.portfolio, nobody, percent("100"), None).await;
     assert_not_found(NotFound::Position, unknown);
     assert_eq!(exchange.cash(sam).await, "100000.00");
     exchange.assert_books_balance().await;
@@ -112,7 +113,11 @@ async fn closing_a_position_twice_with_one_key_sells_once() {
     exchange.buy(sam, "AAPL", "5").await.unwrap();
     let close = async || {
         let key = Some("close-1".to_owned());
-        exchange.close_position(sam.user, sam.portfolio, symbol("AAPL"), percent("100"), key).await.unwrap()
+        exchange
+            .trading()
+            .close_position(sam.user, sam.portfolio, symbol("AAPL"), percent("100"), key)
+            .await
+            .unwrap()
     };
     let first = close().await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -134,14 +139,14 @@ async fn answers_to_placing_previewing_and_closing_name_the_stock_as_it_is_liste
     let sam = exchange.investor("sam", "100000.00").await;
     let before = exchange.place(sam, called("early", order(Side::Buy, "AAPL", shares("1")))).await.unwrap();
     exchange.at("2026-11-23T05:00:01Z");
-    exchange.learn_corporate_actions().await.unwrap();
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
 
     // A process that has not seen the stock under its old symbol.
     let later = exchange.another_process();
-    let place = async |command| later.place_order(sam.user, sam.portfolio, command).await;
+    let place = async |command| later.trading().place_order(sam.user, sam.portfolio, command).await;
     let old = order(Side::Buy, "AAPL", shares("1"));
-    let preview = later.preview_order(sam.user, sam.portfolio, old.clone()).await.unwrap();
+    let preview = later.trading().preview_order(sam.user, sam.portfolio, old.clone()).await.unwrap();
     assert_eq!(preview.order.symbol, symbol("XFIBR"));
     let placed = place(called("late", old.clone())).await.unwrap();
     assert_eq!(placed.order.order.symbol, symbol("XFIBR"));
@@ -151,7 +156,8 @@ async fn answers_to_placing_previewing_and_closing_name_the_stock_as_it_is_liste
     assert!(again.replayed && again.order.order.id == before.order.order.id);
     assert!(place(called("late", old)).await.unwrap().replayed);
     let (user, portfolio) = (sam.user, sam.portfolio);
-    let closed = later.close_position(user, portfolio, symbol("AAPL"), percent("100"), None).await.unwrap();
+    let closed =
+        later.trading().close_position(user, portfolio, symbol("AAPL"), percent("100"), None).await.unwrap();
     assert_eq!((&closed.order.order.symbol, &closed.order.order.size), (&symbol("XFIBR"), &shares("2")));
     assert_eq!(exchange.cash(sam).await, money("100000.00").to_string());
     exchange.assert_books_balance().await;

@@ -13,7 +13,7 @@ async fn weights_by_stock_and_sector_by_hand() {
         exchange.buy(sam, symbol, quantity).await.unwrap();
         exchange.prices.set(symbol, price);
     }
-    let composition = exchange.composition(sam.user, sam.portfolio).await.unwrap();
+    let composition = exchange.books().composition(sam.user, sam.portfolio).await.unwrap();
     let total = 10075.5;
     assert_eq!(composition.total_value, money("10075.50"));
     assert!(close_to(composition.cash.weight, 7300.0 / total));
@@ -40,12 +40,12 @@ async fn weights_by_stock_and_sector_by_hand() {
 async fn cash_alone_is_not_concentrated() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10.00").await;
-    let composition = exchange.composition(sam.user, sam.portfolio).await.unwrap();
+    let composition = exchange.books().composition(sam.user, sam.portfolio).await.unwrap();
     assert!(close_to(composition.cash.weight, 1.0));
     assert!(composition.stocks.is_empty() && composition.sectors.is_empty());
     assert_eq!(composition.concentration, None);
 
     let empty = exchange.investor("mia", "0").await;
-    let nothing = exchange.composition(empty.user, empty.portfolio).await.unwrap();
+    let nothing = exchange.books().composition(empty.user, empty.portfolio).await.unwrap();
     assert!(close_to(nothing.cash.weight, 0.0));
 }

@@ -36,17 +36,17 @@ fn dividend(ticker: &str, cents: i64, ex_on: &str, pays_on: &str) -> CorporateAc
 impl Exchange {
     /// The job, as a worker does it.
     async fn act(&self) {
-        self.learn_corporate_actions().await.unwrap();
-        self.apply_corporate_actions().await.unwrap();
+        self.corporate_actions().learn_corporate_actions().await.unwrap();
+        self.corporate_actions().apply_corporate_actions().await.unwrap();
     }
 
     async fn total(&self, who: Investor) -> String {
-        self.valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
+        self.books().valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
     }
 
     /// Quantity and cost of a holding.
     async fn held(&self, who: Investor, ticker: &str) -> (String, String) {
-        let valued = self.valuation(who.user, who.portfolio).await.unwrap();
+        let valued = self.books().valuation(who.user, who.portfolio).await.unwrap();
         let ticker = symbol(ticker);
         let holding = valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == ticker);
         let position = &holding.unwrap().position;
@@ -81,7 +81,7 @@ async fn a_split_changes_the_number_of_shares_and_nothing_of_their_value() {
         journal.iter().filter(|entry| entry.transaction_type == TransactionType::Split).collect();
     assert_eq!(splits.len(), 1);
     assert_eq!((splits[0].timestamp, &splits[0].amount), (moment(OPEN), &money("0")));
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!(valued.total_gain(), money("0"));
     exchange.assert_books_balance().await;
 }
@@ -93,10 +93,10 @@ async fn open_orders_go_on_in_new_shares_and_old_prices_do_not_fill_them() {
     let protect = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "4", stop("140.05"))).await;
     let profit = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "3", limit("170.01"))).await;
     let more = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("100.09"))).await;
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T05:00:30Z");
     // Nobody has applied it when orders are matched: prices of 150.00 and 15.00 lie in the same stretch.
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     for (id, size, terms) in
         [(protect, "40", stop("14.00")), (profit, "30", limit("17.01")), (more, "20", limit("10.00"))]
     {
@@ -108,7 +108,7 @@ async fn open_orders_go_on_in_new_shares_and_old_prices_do_not_fill_them() {
     assert_eq!(exchange.held(sam, "AAPL").await.0, "100");
     exchange.prices.set_from(moment("2026-11-23T06:00:00Z"), "AAPL", "17.02");
     exchange.at("2026-11-23T06:00:01Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, profit).await.status, OrderStatus::Filled);
     assert_eq!(exchange.held(sam, "AAPL").await, ("70".into(), "1050.00".into()));
     exchange.assert_books_balance().await;
@@ -142,7 +142,7 @@ async fn exits_of_a_bracket_are_split_with_their_entry() {
 async fn an_order_that_comes_before_the_worker_meets_new_shares() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T05:00:01Z");
     exchange.sell(sam, "AAPL", "50").await.unwrap();
     assert_eq!(exchange.held(sam, "AAPL").await, ("50".into(), "750.00".into()));
@@ -156,12 +156,12 @@ async fn an_order_that_comes_before_the_worker_meets_new_shares() {
 async fn a_price_seen_before_a_split_is_not_traded_on_after_it() {
     let (exchange, sam) = before_a_split().await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T04:59:59Z");
     let hold = exchange.hold(sam.portfolio).await;
     let (services, asked) = (exchange.another_process(), exchange.prices.calls().quotes);
     let selling = tokio::spawn(async move {
-        services.place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10"))).await
+        services.trading().place_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10"))).await
     });
     while exchange.prices.calls().quotes == asked {
         tokio::task::yield_now().await;
@@ -206,7 +206,7 @@ async fn a_split_known_a_week_late_is_booked_as_if_it_had_been_known() {
     assert_eq!(exchange.held(mia, "AAPL").await, ("100".into(), "1500.00".into()));
     for who in [sam, mia] {
         assert_eq!(exchange.total(who).await, "10000.00");
-        let valued = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
         assert_eq!((valued.realized_pnl, valued.unrealized_pnl), (money("0"), money("0")));
         // What had been valued without knowing it is valued again.
         let rows = exchange.rows(who).await;
@@ -230,7 +230,7 @@ async fn after_a_late_reverse_split_no_more_is_sold_than_there_was() {
     exchange.sell(sam, "AAPL", "4").await.unwrap();
     exchange.at("2026-11-24T12:00:00Z");
     exchange.act().await;
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert!(valued.holdings.is_empty());
     // 6000.00 came in for a share that had cost 1500.00.
     assert_eq!((valued.total_value, valued.realized_pnl), (money("14500"), money("4500")));
@@ -251,12 +251,12 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
     exchange.sell(sam, "AAPL", "10").await.unwrap();
     for _ in 0..2 {
         exchange.act().await;
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
         assert_eq!((valued.cash_balance, valued.dividends_receivable), (money("9997.40"), money("2.60")));
         assert_eq!(valued.total_value, money("10000.00"));
         assert_eq!(valued.day_change, money("0"), "the price has fallen by what is owed");
     }
-    let nothing = exchange.valuation(late.user, late.portfolio).await.unwrap().valuation;
+    let nothing = exchange.books().valuation(late.user, late.portfolio).await.unwrap().valuation;
     assert_eq!(nothing.dividends, money("0"), "who bought on the ex-date gets none");
     assert!(
         exchange.journal(sam).await.iter().all(|entry| entry.transaction_type != TransactionType::Dividend)
@@ -266,7 +266,7 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
     exchange.at("2026-12-08T05:00:10Z");
     for _ in 0..2 {
         exchange.act().await;
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
         assert_eq!(
             (valued.cash_balance.clone(), valued.dividends_receivable.clone()),
             (money("10000"), money("0"))
@@ -280,7 +280,7 @@ async fn a_dividend_is_owed_from_the_ex_date_and_paid_on_its_day() {
         ("2.60".into(), Some(quantity("10")))
     );
     // No money came from outside: it is a return.
-    assert_eq!(exchange.external_flows(sam.user, sam.portfolio).await.unwrap().len(), 1);
+    assert_eq!(exchange.books().external_flows(sam.user, sam.portfolio).await.unwrap().len(), 1);
     exchange.assert_books_balance().await;
 }
 
@@ -302,7 +302,7 @@ async fn a_dividend_on_the_day_of_a_split_is_for_the_new_shares_however_late() {
     exchange.act().await;
     // 15 shares received 0.10 each; 14 are left.
     assert_eq!(exchange.held(sam, "AAPL").await, ("14".into(), "1400.00".into()));
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!((valued.dividends.clone(), valued.dividends_receivable.clone()), (money("1.50"), money("0")));
     assert_eq!((valued.total_value.clone(), valued.total_gain()), (money("10000.00"), money("0.00")));
     exchange.assert_books_balance().await;
@@ -347,20 +347,20 @@ async fn a_stock_keeps_its_books_under_a_new_symbol_and_answers_to_the_old_one()
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "10000").await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
-    let before = exchange.stock(&symbol("AAPL")).await.unwrap();
+    let before = exchange.instruments().stock(&symbol("AAPL")).await.unwrap();
     exchange.at("2026-11-23T05:00:01Z");
     exchange.act().await;
     exchange.act().await;
     for name in ["AAPL", "APPL"] {
-        let stock = exchange.stock(&symbol(name)).await.unwrap();
+        let stock = exchange.instruments().stock(&symbol(name)).await.unwrap();
         assert_eq!((stock.id, &stock.listing.symbol), (before.id, &to));
         assert_eq!(stock.listing.company_name, "Apple Again Inc.");
         let filter =
             services::books::transactions::Filter { symbol: Some(symbol(name)), ..Default::default() };
-        let found = exchange.transactions(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
+        let found = exchange.books().transactions(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }
-    exchange.import_catalogue().await.unwrap();
+    exchange.stocks().import_catalogue().await.unwrap();
     exchange.sell(sam, "APPL", "4").await.unwrap();
     assert_eq!(exchange.held(sam, "APPL").await.0, "6");
     exchange.assert_books_balance().await;
@@ -404,14 +404,14 @@ async fn a_price_of_before_a_split_is_told_in_new_shares() {
     exchange.at("2026-11-23T15:00:00Z");
     exchange.act().await;
     // The newest price is the close of Friday.
-    let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
+    let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!(quote.price, price("15.00"));
     assert_eq!(exchange.total(sam).await, "10000.00");
     // No price of after the split has confirmed it yet.
     let sold = exchange.accepted(sam, order(Side::Sell, "AAPL", shares("100"))).await;
     exchange.prices.set_from(moment("2026-11-23T14:30:00Z"), "AAPL", "15.00");
     exchange.at("2026-11-23T21:30:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, sold).await.status, OrderStatus::Filled);
     assert_eq!(exchange.cash(sam).await, "10000.00");
     exchange.assert_books_balance().await;
@@ -427,12 +427,14 @@ async fn orders_and_several_workers_at_once_apply_a_split_once() {
     for who in &people {
         exchange.buy(*who, "AAPL", "10").await.unwrap();
     }
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T05:00:01Z");
     let mut tasks = Vec::new();
     for _ in 0..3 {
         let services = exchange.another_process();
-        tasks.push(tokio::spawn(async move { services.apply_corporate_actions().await.map(drop) }));
+        tasks.push(tokio::spawn(async move {
+            services.corporate_actions().apply_corporate_actions().await.map(drop)
+        }));
     }
     for who in people.clone() {
         let services = exchange.another_process();
@@ -441,7 +443,7 @@ async fn orders_and_several_workers_at_once_apply_a_split_once() {
             ..order(Side::Sell, "AAPL", OrderSize::Quantity(quantity("30")))
         };
         tasks.push(tokio::spawn(async move {
-            services.place_order(who.user, who.portfolio, sell).await.map(drop)
+            services.trading().place_order(who.user, who.portfolio, sell).await.map(drop)
         }));
     }
     for task in tasks {
@@ -465,7 +467,7 @@ async fn verifying_sees_an_action_that_somebody_missed_or_had_otherwise() {
     exchange.assert_books_balance().await;
     let found = async |sql: &str| {
         exchange.database().sql(sql).unwrap();
-        let report = exchange.verify(|_, _| ()).await.unwrap();
+        let report = exchange.books().verify(|_, _| ()).await.unwrap();
         report.differences.into_iter().map(|difference| difference.what).collect::<Vec<_>>()
     };
     let missed = found("UPDATE portfolio_actions SET quantity = '99' WHERE amount = '26.00'").await;
@@ -515,9 +517,13 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
         description: String::new(),
         cash_balance: Some(money("1000000")),
     };
-    let portfolio = services.open_portfolio(user, open).await.unwrap().id;
+    let portfolio = services.books().open_portfolio(user, open).await.unwrap().id;
     let buy = async |ticker: &str, size: &str| {
-        services.place_order(user, portfolio, order(Side::Buy, ticker, shares(size))).await.unwrap();
+        services
+            .trading()
+            .place_order(user, portfolio, order(Side::Buy, ticker, shares(size)))
+            .await
+            .unwrap();
     };
     for (ticker, size) in [("XWATT", "10"), ("NFLX", "10"), ("XCOAX", "10"), ("XLAST", "10"), ("KO", "1000")]
     {
@@ -525,26 +531,26 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     }
     // In realistic mode they fill at the next price.
     clock.set(moment("2026-11-30T15:01:00Z"));
-    services.match_orders().await.unwrap();
+    services.trading().match_orders().await.unwrap();
     let never = gtc(Side::Sell, "NFLX", "3", limit("99999"));
-    let open = services.place_order(user, portfolio, never).await.unwrap().order.order.id;
+    let open = services.trading().place_order(user, portfolio, never).await.unwrap().order.order.id;
     let work = async || {
-        for run in services.due_runs().await.unwrap() {
-            services.run_job(run.id, "worker").await.unwrap();
+        for run in services.jobs().due_runs().await.unwrap() {
+            services.jobs().run_job(run.id, "worker").await.unwrap();
         }
     };
     // The worker comes every third day and catches up on those between.
     for date in day("2026-12-02").iter_days().step_by(3).take_while(|date| *date <= day("2027-03-02")) {
         clock.set(moment(&format!("{date}T06:00:00Z")));
-        services.match_orders().await.unwrap();
+        services.trading().match_orders().await.unwrap();
         work().await;
         work().await;
         if date == day("2026-12-08") {
-            let exit = services.cancel_order(user, portfolio, open).await.unwrap().order;
+            let exit = services.trading().cancel_order(user, portfolio, open).await.unwrap().order;
             assert_eq!((exit.size, exit.terms), (shares("30"), limit("9999.90")));
         }
     }
-    let valued = services.valuation(user, portfolio).await.unwrap().valuation;
+    let valued = services.books().valuation(user, portfolio).await.unwrap().valuation;
     let held: Vec<(String, String)> = valued
         .holdings
         .iter()
@@ -557,18 +563,19 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
     let last = valued.holdings.iter().find(|holding| holding.listing.symbol.as_str() == "XLAST").unwrap();
     assert!(last.quote.stale && last.quote.as_of < moment("2027-01-11T05:00:00Z"));
     assert!(valued.dividends > money("400"), "Coca-Cola pays 3.1 % a year: {}", valued.dividends);
-    let refused = services.place_order(user, portfolio, order(Side::Buy, "XLAST", shares("1"))).await;
+    let refused =
+        services.trading().place_order(user, portfolio, order(Side::Buy, "XLAST", shares("1"))).await;
     assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     let flows = valued.total_value.clone() - &money("1000000");
     assert_eq!(valued.total_gain(), flows);
     // No day shows a fall that a split would be.
-    let rows = services.snapshots(user, portfolio, None, None).await.unwrap();
+    let rows = services.books().snapshots(user, portfolio, None, None).await.unwrap();
     let sessions = model.calendar().sessions(day("2026-11-30"), day("2027-02-28")).count();
     assert!(rows.len() >= sessions && rows.iter().all(|row| !row.provisional), "{}", rows.len());
     assert!(rows.iter().all(|row| model.calendar().session(row.date).is_some()));
     let values: Vec<f64> = rows.iter().map(|row| row.total_value.to_f64()).collect();
     assert!(values.windows(2).all(|pair| (pair[1] / pair[0] - 1.0).abs() < 0.02), "{values:?}");
-    let report = services.verify(|_, _| ()).await.unwrap();
+    let report = services.books().verify(|_, _| ()).await.unwrap();
     assert_eq!(report.differences, []);
 }
 

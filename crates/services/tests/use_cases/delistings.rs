@@ -48,7 +48,7 @@ async fn held(freshness: Freshness) -> (Exchange, Investor, OrderId) {
     let order = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "4", limit("200.00"))).await;
     exchange.at("2026-11-20T20:55:00Z");
     exchange.work().await;
-    assert!(exchange.stored_stock(&symbol("AAPL")).await.unwrap().last.is_some());
+    assert!(exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().last.is_some());
     (exchange, sam, order)
 }
 
@@ -57,11 +57,11 @@ fn gone(of: &str) -> QuoteError {
 }
 
 async fn delisted_on(exchange: &Exchange) -> Option<String> {
-    exchange.stored_stock(&symbol("AAPL")).await.unwrap().delisted_on.map(|on| on.to_string())
+    exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().delisted_on.map(|on| on.to_string())
 }
 
 async fn days_of_evidence(exchange: &Exchange) -> usize {
-    let cases = exchange.delisting_cases().await.unwrap();
+    let cases = exchange.corporate_actions().delisting_cases().await.unwrap();
     cases
         .iter()
         .find(|case| case.stock.listing.symbol == symbol("AAPL"))
@@ -77,7 +77,7 @@ async fn assert_delisted(exchange: &Exchange, sam: Investor, order: OrderId) {
         let refused = exchange.place(sam, super::harness::order(side, "AAPL", shares("1"))).await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
     }
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("AAPL")).unwrap();
     assert_eq!(holding.market_value, money("1500.00"));
     assert_eq!(holding.day_change.clone().unwrap(), money("0"));
@@ -90,67 +90,68 @@ async fn a_stock_that_two_tables_of_different_days_lack_is_delisted() {
     for freshness in [Freshness::Delayed, Freshness::EndOfDay] {
         let (exchange, sam, order) = held(freshness).await;
         exchange.prices.fail_for("AAPL", gone("AAPL"));
-        exchange.keep_listings(table_without("")).await.unwrap();
+        exchange.stocks().keep_listings(table_without("")).await.unwrap();
         exchange.at("2026-11-22T15:00:00Z");
-        exchange.keep_listings(table_without("AAPL")).await.unwrap();
-        exchange.keep_listings(table_without("AAPL")).await.unwrap();
+        exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
+        exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
         exchange.at("2026-11-23T13:00:00Z");
         exchange.work().await;
         assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 1));
-        let case = &exchange.delisting_cases().await.unwrap()[0];
+        let case = &exchange.corporate_actions().delisting_cases().await.unwrap()[0];
         assert_eq!((case.status(), case.stock.listing.symbol.as_str()), ("pending", "AAPL"));
         // Another process goes on.
-        exchange.another_process().keep_listings(table_without("AAPL")).await.unwrap();
+        exchange.another_process().stocks().keep_listings(table_without("AAPL")).await.unwrap();
         exchange.at("2026-11-23T16:00:00Z");
         exchange.work().await;
         // The first session without a price: an end-of-day source had none of Friday.
         let first = if freshness == Freshness::EndOfDay { "2026-11-20" } else { "2026-11-23" };
         assert_eq!(delisted_on(&exchange).await.as_deref(), Some(first), "{freshness:?}");
         assert_delisted(&exchange, sam, order).await;
-        let stock = exchange.stored_stock(&symbol("AAPL")).await.unwrap();
-        let reason = exchange.delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
+        let stock = exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap();
+        let reason =
+            exchange.corporate_actions().delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
         assert_eq!(reason, "missing from the price source's table of listings since 2026-11-22");
         // Once more, in another process: nothing changes.
-        let actions = exchange.corporate_actions(&symbol("AAPL")).await.unwrap().len();
-        exchange.another_process().keep_listings(table_without("AAPL")).await.unwrap();
+        let actions = exchange.stocks().corporate_actions(&symbol("AAPL")).await.unwrap().len();
+        exchange.another_process().stocks().keep_listings(table_without("AAPL")).await.unwrap();
         exchange.at("2026-11-24T16:00:00Z");
         exchange.work().await;
-        assert_eq!(exchange.corporate_actions(&symbol("AAPL")).await.unwrap().len(), actions);
+        assert_eq!(exchange.stocks().corporate_actions(&symbol("AAPL")).await.unwrap().len(), actions);
     }
 }
 
 #[tokio::test]
 async fn half_a_table_is_no_evidence_and_is_not_searched() {
     let (exchange, _, _) = held(Freshness::Delayed).await;
-    exchange.keep_listings(table_without("")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("")).await.unwrap();
     for at in ["2026-11-22T15:00:00Z", "2026-11-23T15:00:00Z", "2026-11-24T15:00:00Z"] {
         exchange.at(at);
         let half: Vec<ListedStock> = table_without("AAPL").into_iter().take(120).collect();
-        let outcome = exchange.keep_listings(half).await.unwrap();
+        let outcome = exchange.stocks().keep_listings(half).await.unwrap();
         assert_eq!(outcome, "the table was not taken over: it lacks 83 of 203 symbols that were listed");
         exchange.work().await;
         assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 0));
     }
     // A whole one makes up for it.
-    exchange.keep_listings(table_without("")).await.unwrap();
-    assert_eq!(exchange.delisting_cases().await.unwrap(), []);
+    exchange.stocks().keep_listings(table_without("")).await.unwrap();
+    assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_table_that_has_the_stock_again_or_a_price_ends_the_evidence() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
-    exchange.keep_listings(table_without("")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("")).await.unwrap();
     exchange.at("2026-11-22T15:00:00Z");
-    exchange.keep_listings(table_without("AAPL")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
     exchange.at("2026-11-23T13:00:00Z");
-    exchange.keep_listings(table_without("")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("")).await.unwrap();
     assert_eq!(days_of_evidence(&exchange).await, 0);
-    exchange.keep_listings(table_without("AAPL")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
     // It trades.
     exchange.at("2026-11-24T16:00:00Z");
     exchange.work().await;
     exchange.at("2026-11-24T22:00:00Z");
-    exchange.keep_listings(table_without("AAPL")).await.unwrap();
+    exchange.stocks().keep_listings(table_without("AAPL")).await.unwrap();
     exchange.work().await;
     assert_eq!(delisted_on(&exchange).await, None);
     assert_eq!(exchange.look(sam, order).await.status, OrderStatus::Accepted);
@@ -164,8 +165,8 @@ fn with_tables(exchange: &Exchange) -> Services {
 }
 
 async fn work(process: &Services) {
-    for run in process.due_runs().await.unwrap() {
-        process.run_job(run.id, "worker").await.unwrap();
+    for run in process.jobs().due_runs().await.unwrap() {
+        process.jobs().run_job(run.id, "worker").await.unwrap();
     }
 }
 
@@ -196,8 +197,8 @@ async fn the_table_is_asked_for_daily_while_stocks_are_missing_and_the_former_on
     work(&process).await;
     assert_eq!(tables(), 5);
     assert_eq!(delisted_on(&exchange).await.as_deref(), Some("2026-11-23"));
-    let stock = exchange.stored_stock(&symbol("AAPL")).await.unwrap();
-    let reason = exchange.delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
+    let stock = exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap();
+    let reason = exchange.corporate_actions().delisting_of(&stock).await.unwrap().unwrap().reason.unwrap();
     assert_eq!(reason, "listed by the price source as delisted on 2026-11-23");
     assert_delisted(&exchange, sam, order).await;
     // Then once a week again.
@@ -280,7 +281,7 @@ async fn where_most_stocks_are_unknown_the_source_is_at_fault() {
         exchange.at(at);
         exchange.work().await;
     }
-    assert_eq!(exchange.delisting_cases().await.unwrap(), []);
+    assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -324,7 +325,7 @@ async fn a_delisting_is_taken_back_when_the_same_company_has_a_price_again() {
     exchange.work().await;
     assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 0));
     assert_eq!(exchange.look(sam, order).await.status, OrderStatus::Canceled, "it stays canceled");
-    assert_eq!(exchange.quote(&symbol("AAPL")).await.unwrap().price, price("160.00"));
+    assert_eq!(exchange.stocks().quote(&symbol("AAPL")).await.unwrap().price, price("160.00"));
     exchange.sell(sam, "AAPL", "1").await.unwrap();
     exchange.assert_books_balance().await;
     // It can be delisted again, by new evidence.
@@ -345,11 +346,11 @@ async fn a_symbol_that_another_company_uses_brings_no_delisted_stock_back() {
         exchange.at(at);
         exchange.work().await;
         assert_eq!(delisted_on(&exchange).await.as_deref(), Some("2026-11-23"));
-        let shown = exchange.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+        let shown = exchange.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
         assert_eq!((shown.quote.price, shown.quote.stale), (price("150.00"), true));
         let why = shown.why_stale.unwrap().to_string();
         assert_eq!(why, "it was delisted on 2026-11-23: there are no newer prices");
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
         let holding =
             valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("AAPL")).unwrap();
         assert_eq!(holding.market_value, money("1500.00"));
@@ -360,20 +361,25 @@ async fn a_symbol_that_another_company_uses_brings_no_delisted_stock_back() {
 async fn an_administrator_refuses_evidence_until_the_stock_has_a_price() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     let refuse = DelistingResolution::Refuse;
-    let nothing = exchange.resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada").await;
+    let nothing =
+        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada").await;
     assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
     exchange.prices.fail_for("AAPL", gone("AAPL"));
     exchange.at("2026-11-23T16:00:00Z");
     exchange.work().await;
-    let unsaid = exchange.resolve_delisting(&symbol("AAPL"), refuse, " ", "ada").await;
+    let unsaid = exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), refuse, " ", "ada").await;
     assert!(matches!(unsaid, Err(Error::Invalid(_))), "{unsaid:?}");
-    exchange.resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada").await.unwrap();
+    exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada")
+        .await
+        .unwrap();
     for at in ["2026-11-24T16:00:00Z", "2026-11-25T16:00:00Z", "2026-11-27T16:00:00Z"] {
         exchange.at(at);
         exchange.work().await;
     }
     assert_eq!(delisted_on(&exchange).await, None);
-    let case = &exchange.delisting_cases().await.unwrap()[0];
+    let case = &exchange.corporate_actions().delisting_cases().await.unwrap()[0];
     assert_eq!(case.status(), "refused");
     let refusal = case.refusal.clone().unwrap();
     assert_eq!((refusal.administrator.as_str(), refusal.reason.as_str()), ("ada", "It is traded."));
@@ -381,7 +387,7 @@ async fn an_administrator_refuses_evidence_until_the_stock_has_a_price() {
     exchange.prices.recover_for("AAPL");
     exchange.at("2026-11-30T16:00:00Z");
     exchange.work().await;
-    assert_eq!(exchange.delisting_cases().await.unwrap(), []);
+    assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -389,7 +395,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     let confirm = |on: Option<&str>| DelistingResolution::Confirm { on: on.map(day) };
     let resolve = async |resolution, reason: &str| {
-        exchange.resolve_delisting(&symbol("AAPL"), resolution, reason, "ada").await
+        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), resolution, reason, "ada").await
     };
     exchange.at("2026-11-23T13:00:00Z");
     // It had a price on Friday; and not so far ahead.
@@ -403,7 +409,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
     resolve(confirm(None), "Merged.").await.unwrap();
     // From the next session on.
     assert_eq!(exchange.look(sam, order).await.status, OrderStatus::Accepted);
-    assert_eq!(exchange.delisting_cases().await.unwrap()[0].status(), "delisted");
+    assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap()[0].status(), "delisted");
     exchange.at("2026-11-23T16:00:00Z");
     exchange.work().await;
     assert_eq!(delisted_on(&exchange).await.as_deref(), Some("2026-11-23"));
@@ -415,7 +421,7 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
         exchange.at(at);
         exchange.work().await;
         for process in [&*exchange, &exchange.another_process()] {
-            let refused = process.place_order(sam.user, sam.portfolio, order_of_one()).await;
+            let refused = process.trading().place_order(sam.user, sam.portfolio, order_of_one()).await;
             assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
         }
     }
@@ -437,10 +443,10 @@ async fn an_order_placed_beside_a_delisting_does_not_stay_open() {
     exchange.at("2026-11-23T16:00:00Z");
     let far = || gtc(Side::Buy, "AAPL", "1", limit("1.00"));
     // Now the other process knows the stock, and what happens to it, for a second.
-    other.place_order(sam.user, sam.portfolio, far()).await.unwrap();
+    other.trading().place_order(sam.user, sam.portfolio, far()).await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };
-    exchange.resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
-    let late = other.place_order(sam.user, sam.portfolio, far()).await;
+    exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
+    let late = other.trading().place_order(sam.user, sam.portfolio, far()).await;
     exchange.pass(chrono::TimeDelta::minutes(1));
     exchange.work().await;
     let open =
@@ -457,7 +463,8 @@ async fn an_order_that_is_open_after_a_delisting_was_applied_is_canceled() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     exchange.prices.fail_for("AAPL", gone("AAPL"));
     exchange.at("2026-11-23T16:00:00Z");
-    let (stock, now) = (exchange.stored_stock(&symbol("AAPL")).await.unwrap().id, exchange.now());
+    let (stock, now) =
+        (exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id, exchange.now());
     let delisting = NewDelisting {
         stock_id: stock,
         symbol: symbol("AAPL"),
@@ -482,11 +489,13 @@ async fn an_order_that_is_open_after_a_delisting_was_applied_is_canceled() {
 async fn the_simulated_market_ends_its_listings_itself() {
     let exchange = Exchange::new().await;
     let confirm = DelistingResolution::Confirm { on: None };
-    let refused = exchange.resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await;
+    let refused =
+        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await;
     assert!(
         matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "resolution"),
         "{refused:?}"
     );
-    let unknown = exchange.resolve_delisting(&symbol("NOSUCH"), confirm, "Merged.", "ada").await;
+    let unknown =
+        exchange.corporate_actions().resolve_delisting(&symbol("NOSUCH"), confirm, "Merged.", "ada").await;
     assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
 }

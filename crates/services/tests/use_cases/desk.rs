@@ -10,7 +10,7 @@ use domain::{
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 use services::books::portfolios::CashDirection;
-use services::jobs::IdRange;
+use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
 use services::trading::orders::Filter;
 use services::trading::{OrderWithFills, PlacedOrder};
@@ -36,12 +36,12 @@ async fn in_one_batch<T>(
     // So that an order is at the desk as soon as it is asked for once.
     let preview = exchange.place(blocker, order(Side::Buy, "AAPL", shares("0.001")));
     let (other, buy) = (process.clone(), order(Side::Buy, "AAPL", shares("0.001")));
-    tokio::join!(preview, other.place_order(blocker.user, blocker.portfolio, buy)).1.unwrap();
+    tokio::join!(preview, other.trading().place_order(blocker.user, blocker.portfolio, buy)).1.unwrap();
 
     let hold = exchange.hold(blocker.portfolio).await;
     let first = tokio::spawn({
         let process = process.clone();
-        async move { process.cancel_order(blocker.user, blocker.portfolio, OrderId(Uuid::nil())).await }
+        async move { process.trading().cancel_order(blocker.user, blocker.portfolio, OrderId(Uuid::nil())).await }
     });
     // The desk takes it and waits; nothing goes wrong when it does so later, the batch is only another one then.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -85,7 +85,7 @@ async fn orders_of_many_portfolios_in_one_batch_get_their_own_answers() {
             (fill.order_id, &fill.amount),
             (Some(placed.order.id), &money(&format!("-{}", 150 * number)))
         );
-        assert_eq!(exchange.order(who.user, who.portfolio, placed.order.id).await.unwrap(), placed);
+        assert_eq!(exchange.trading().order(who.user, who.portfolio, placed.order.id).await.unwrap(), placed);
         assert_eq!(exchange.journal(*who).await[0], *fill);
     }
     // The first two were placed to warm up.
@@ -203,7 +203,7 @@ async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
     let commands: Vec<BoxFuture<'_, Result<OrderWithFills>>> = vec![
         async { Ok(exchange.place(sam, buy("1")).await?.order) }.boxed(),
         async { Ok(exchange.place(mia, buy("1")).await?.order) }.boxed(),
-        exchange.cancel_order(sam.user, sam.portfolio, working).boxed(),
+        exchange.trading().cancel_order(sam.user, sam.portfolio, working).boxed(),
         async { Ok(exchange.place(mia, buy("2")).await?.order) }.boxed(),
     ];
     // On SQLite its turn to write comes before the next batch's.
@@ -211,7 +211,7 @@ async fn a_portfolio_that_is_deleted_while_its_orders_wait_spoils_no_other() {
     let (there, mut deleting) = ((*exchange).clone(), JoinSet::new());
     let process = if exchange.on_postgres() { other } else { there };
     let answers = in_one_batch(&exchange, &exchange, commands, async || {
-        deleting.spawn(async move { process.delete_portfolio(sam.user, sam.portfolio).await });
+        deleting.spawn(async move { process.books().delete_portfolio(sam.user, sam.portfolio).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
     })
     .await;
@@ -251,13 +251,14 @@ async fn a_full_queue_sends_away_and_serves_those_who_wait() {
     const QUEUE: usize = 4096;
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
-    let nothing_to_cancel = || exchange.cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).boxed();
+    let nothing_to_cancel =
+        || exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).boxed();
     let hold = exchange.hold(sam.portfolio).await;
     let mut all: FuturesUnordered<_> = (0..QUEUE + 1000).map(|_| nothing_to_cancel()).collect();
     // Nobody is served for the time being. At most a batch has been taken, so that many find the queue full.
     let mut answers: Vec<_> = all.by_ref().take(1000 - 256).collect().await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Busy))), "{:?}", answers.first());
-    let sent_away = exchange.cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await;
+    let sent_away = exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(Uuid::nil())).await;
     assert!(matches!(sent_away, Err(Error::Busy)), "{sent_away:?}");
     let Err(Error::OrderUnconfirmed { source, .. }) = exchange.buy(sam, "AAPL", "1").await else {
         panic!("the queue is full");
@@ -337,13 +338,13 @@ async fn commands_for_one_group_in_one_batch_see_one_another() {
         if acts.contains(&Match) {
             exchange.prices.set("AAPL", "171.00");
         }
-        let replace = |id, changes| exchange.replace_order(sam.user, sam.portfolio, id, changes);
+        let replace = |id, changes| exchange.trading().replace_order(sam.user, sam.portfolio, id, changes);
         let commands: Vec<BoxFuture<'_, Result<OrderStatus>>> = acts
             .iter()
             .map(|act| match act {
                 CancelProfit | CancelLoss => {
                     let id = if *act == CancelProfit { profit } else { loss };
-                    let cancel = exchange.cancel_order(sam.user, sam.portfolio, id);
+                    let cancel = exchange.trading().cancel_order(sam.user, sam.portfolio, id);
                     async move { Ok(cancel.await?.order.status) }.boxed()
                 }
                 ReplaceProfit => {
@@ -357,7 +358,7 @@ async fn commands_for_one_group_in_one_batch_see_one_another() {
                     async move { Ok(replace.await?.order.order.status) }.boxed()
                 }
                 Match => async {
-                    exchange.match_orders().await?;
+                    exchange.trading().match_orders().await?;
                     Ok(OrderStatus::Filled)
                 }
                 .boxed(),
@@ -394,13 +395,16 @@ async fn an_order_that_another_replaced_is_told_to_be_so() {
     let [_, profit, _] = bracketed(&exchange, sam).await;
     let cheaper = |text| ReplaceOrder { limit_price: Some(price(text)), ..ReplaceOrder::default() };
     for (id, text) in [(root, "99"), (profit, "175")] {
-        let new = exchange.replace_order(sam.user, sam.portfolio, id, cheaper(text)).await.unwrap();
+        let new = exchange.trading().replace_order(sam.user, sam.portfolio, id, cheaper(text)).await.unwrap();
         assert_eq!(new.order.order.replaces, Some(id));
         assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Replaced);
-        assert_eq!(ended(exchange.cancel_order(sam.user, sam.portfolio, id).await), OrderStatus::Replaced);
-        let again = exchange.replace_order(sam.user, sam.portfolio, id, cheaper(text)).await;
+        assert_eq!(
+            ended(exchange.trading().cancel_order(sam.user, sam.portfolio, id).await),
+            OrderStatus::Replaced
+        );
+        let again = exchange.trading().replace_order(sam.user, sam.portfolio, id, cheaper(text)).await;
         assert_eq!(ended(again), OrderStatus::Replaced);
-        exchange.cancel_order(sam.user, sam.portfolio, new.order.order.id).await.unwrap();
+        exchange.trading().cancel_order(sam.user, sam.portfolio, new.order.order.id).await.unwrap();
     }
     exchange.assert_books_balance().await;
 }
@@ -417,7 +421,7 @@ async fn a_replacement_under_the_same_name_is_one() {
             client_order_id: Some(name.into()),
             ..ReplaceOrder::default()
         };
-        exchange.replace_order(sam.user, sam.portfolio, root, changes).await
+        exchange.trading().replace_order(sam.user, sam.portfolio, root, changes).await
     };
     let first = replace("second", "99").await.unwrap();
     let again = replace("second", "99.00").await.unwrap();
@@ -452,7 +456,7 @@ async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
 
     let changes = ReplaceOrder { limit_price: Some(price("90")), ..ReplaceOrder::default() };
     let place = |who: Investor, command| {
-        let placing = process.place_order(who.user, who.portfolio, command);
+        let placing = process.trading().place_order(who.user, who.portfolio, command);
         async move { Ok(placing.await?.order) }.boxed()
     };
     let commands: Vec<BoxFuture<'_, Result<OrderWithFills>>> = vec![
@@ -460,13 +464,15 @@ async fn a_commit_whose_answer_got_lost_is_neither_done_twice_nor_refused() {
         place(sam, called("named", buy("2"))),
         place(sam, called("named", buy("2"))),
         place(mia, buy("100")),
-        process.cancel_order(sam.user, sam.portfolio, to_cancel).boxed(),
-        async { Ok(process.replace_order(sam.user, sam.portfolio, to_replace, changes).await?.order) }
-            .boxed(),
-        process.cancel_order(mia.user, mia.portfolio, exit).boxed(),
+        process.trading().cancel_order(sam.user, sam.portfolio, to_cancel).boxed(),
         async {
-            process.match_orders().await?;
-            exchange.order(sam.user, sam.portfolio, to_fill).await
+            Ok(process.trading().replace_order(sam.user, sam.portfolio, to_replace, changes).await?.order)
+        }
+        .boxed(),
+        process.trading().cancel_order(mia.user, mia.portfolio, exit).boxed(),
+        async {
+            process.trading().match_orders().await?;
+            exchange.trading().order(sam.user, sam.portfolio, to_fill).await
         }
         .boxed(),
     ];
@@ -522,7 +528,7 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
         let close = exchange.look(sam, id).await.expires_at.unwrap();
         // Whether the price comes in time or the day is over by then.
         exchange.clock.set(close - TimeDelta::seconds(1));
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         let late = round % 3 == 0;
         exchange.prices.set("AAPL", "139.00");
         exchange.clock.set(if late { close + TimeDelta::seconds(1) } else { close });
@@ -531,15 +537,15 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
         let delay = Duration::from_millis([0, 4, 8, 16, 32, 64][round % 6]);
         let cancel = async |services: &Services| {
             tokio::time::sleep(delay).await;
-            services.cancel_order(sam.user, sam.portfolio, id).await
+            services.trading().cancel_order(sam.user, sam.portfolio, id).await
         };
         let changes = ReplaceOrder { limit_price: Some(price("100")), ..ReplaceOrder::default() };
         let (first, second, _, _, replaced) = tokio::join!(
             cancel(&exchange),
             cancel(&other),
-            other.match_orders(),
-            exchange.match_orders(),
-            exchange.replace_order(sam.user, sam.portfolio, id, changes),
+            other.trading().match_orders(),
+            exchange.trading().match_orders(),
+            exchange.trading().replace_order(sam.user, sam.portfolio, id, changes),
         );
         let order = exchange.look(sam, id).await;
         let canceled = usize::from(first.is_ok()) + usize::from(second.is_ok());
@@ -549,7 +555,8 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
             "{order:?} {first:?} {second:?}"
         );
         assert_eq!(replaced.is_ok(), order.status == OrderStatus::Replaced, "{order:?} {replaced:?}");
-        let held = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings.len();
+        let held =
+            exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings.len();
         assert_eq!(held, usize::from(order.status == OrderStatus::Filled));
         assert!(!order.status.is_open(), "{order:?}");
         if late {
@@ -557,7 +564,7 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
         }
         if let Ok(replaced) = replaced {
             // Leaves nothing for the next round.
-            let _ = exchange.cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await;
+            let _ = exchange.trading().cancel_order(sam.user, sam.portfolio, replaced.order.order.id).await;
         }
         assert_eq!(exchange.buying_power(sam).await, exchange.cash(sam).await);
         exchange.assert_books_balance().await;
@@ -566,9 +573,9 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
 
 /// Keeps new prices with the stocks, as the worker does.
 async fn refresh(services: &Services) -> Result<()> {
-    services.request_run(JobKind::RefreshQuotes).await?;
-    for run in services.due_runs().await? {
-        services.run_job(run.id, "worker").await?;
+    services.jobs().request_run(JobKind::RefreshQuotes).await?;
+    for run in services.jobs().due_runs().await? {
+        services.jobs().run_job(run.id, "worker").await?;
     }
     Ok(())
 }
@@ -602,23 +609,30 @@ async fn nobody_waits_in_a_circle() {
                     let result = match next(10) {
                         0..=4 => {
                             let command = gtc(Side::Buy, ticker, "0.01", crate::harness::limit(limit));
-                            services.place_order(user, portfolio, command).await.map(drop)
+                            services.trading().place_order(user, portfolio, command).await.map(drop)
                         }
                         5 => {
-                            let deposit =
-                                services.move_cash(user, portfolio, CashDirection::Deposit, money("1"));
+                            let deposit = services.books().move_cash(
+                                user,
+                                portfolio,
+                                CashDirection::Deposit,
+                                money("1"),
+                            );
                             deposit.await.map(drop)
                         }
-                        6 => services.match_orders().await.map(drop),
-                        7 => {
-                            services.take_snapshots(day("2026-11-20"), IdRange::ALL, |_| true).await.map(drop)
-                        }
+                        6 => services.trading().match_orders().await.map(drop),
+                        7 => services
+                            .books()
+                            .take_snapshots(day("2026-11-20"), IdRange::ALL, |_| true)
+                            .await
+                            .map(drop),
                         8 => refresh(&services).await,
                         _ => match next(6) {
-                            0 => services.reset_portfolio(user, portfolio, None).await.map(drop),
-                            1 => services.delete_portfolio(user, portfolio).await,
-                            2 => services.remove_user(user).await,
+                            0 => services.books().reset_portfolio(user, portfolio, None).await.map(drop),
+                            1 => services.books().delete_portfolio(user, portfolio).await,
+                            2 => services.accounts().remove_user(user).await,
                             _ => services
+                                .books()
                                 .update_portfolio(user, portfolio, Some("Other".into()), None)
                                 .await
                                 .map(drop),
@@ -659,16 +673,16 @@ async fn an_account_is_removed_while_its_portfolios_are_reset_and_traded_in() {
         let sam = Investor { user, portfolio: one };
         exchange.deposit(sam, "1").await.unwrap();
         let (removed, first, second, _) = tokio::join!(
-            exchange.remove_user(user),
-            other.reset_portfolio(user, one, None),
-            other.reset_portfolio(user, two, None),
+            exchange.accounts().remove_user(user),
+            other.books().reset_portfolio(user, one, None),
+            other.books().reset_portfolio(user, two, None),
             exchange.buy(Investor { portfolio: two, ..sam }, "AAPL", "1"),
         );
         removed.unwrap();
         for reset in [first, second] {
             assert!(matches!(reset, Ok(_) | Err(Error::NotFound(_))), "{reset:?}");
         }
-        assert_eq!(exchange.portfolios(user, false, None, 10).await.unwrap().items, []);
+        assert_eq!(exchange.books().portfolios(user, false, None, 10).await.unwrap().items, []);
     }
     assert_eq!(exchange.read(persistence::portfolios::count).await, 0);
 }
@@ -682,7 +696,7 @@ async fn working_orders_are_listed_apart_from_ended_ones_and_by_symbol() {
     let done = exchange.buy(sam, "AAPL", "1").await.unwrap().order.order.id;
     let ids = async |open: Option<bool>, symbol: Option<&str>| {
         let filter = Filter { open, symbol: symbol.map(crate::harness::symbol), ..Filter::default() };
-        let page = exchange.orders(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
+        let page = exchange.trading().orders(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
         page.items.iter().map(|one| one.order.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(Some(true), None).await, [other, open]);

@@ -28,13 +28,13 @@ async fn weekend(prices: FixedPrices) -> (Exchange, Investor, Investor) {
     let (sam, eve) = (exchange.investor("sam", "1030.00").await, exchange.investor("eve", "2000.00").await);
     exchange.buy(sam, "AAPL", "10").await.unwrap();
     exchange.work().await;
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     (exchange, sam, eve)
 }
 
 /// Cash, dividends, total value.
 async fn worth(exchange: &Exchange, who: Investor) -> [String; 3] {
-    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     [&valued.cash_balance, &valued.dividends, &valued.total_value].map(ToString::to_string)
 }
 
@@ -45,7 +45,8 @@ async fn on_the_ex_date_the_previous_close_is_used_less_the_dividend() {
     let (exchange, sam, eve) = weekend(prices("2026-11-01T00:00:00Z")).await;
     exchange.at(BEFORE_THE_CLOSE);
     exchange.work().await;
-    let preview = exchange.preview_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
+    let preview =
+        exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Sell, "AAPL", shares("10")));
     assert_eq!(preview.await.unwrap().quote.price, price("102.00"));
     let sold = exchange.sell(sam, "AAPL", "10").await.unwrap().order;
     let receipt = sold.fills[0].receipt.as_ref().unwrap();
@@ -99,20 +100,20 @@ async fn a_working_order_fills_at_a_late_close_less_the_dividend() {
     let exchange = Exchange::with(prices).await;
     exchange.at("2026-11-20T16:00:00Z");
     let (sam, eve) = (exchange.investor("sam", "2000.00").await, exchange.investor("eve", "2000.00").await);
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     let waiting = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "10", limit("102.50"))).await;
     let too_low = exchange.accepted(eve, gtc(Side::Buy, "AAPL", "10", limit("101.99"))).await;
     // Friday's close is published on Monday.
     exchange.at(BEFORE_THE_CLOSE);
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
     exchange.work().await;
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(eve, too_low).await.status, OrderStatus::Accepted);
     let filled = exchange.look(sam, waiting).await;
     assert_eq!(filled.status, OrderStatus::Filled);
     assert_eq!(filled.filled_price.unwrap().to_string(), "102.000000");
     assert_eq!(worth(&exchange, sam).await, ["980.00", "0.00", "2000.00"]);
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!(valued.day_change, money("0"));
     exchange.assert_books_balance().await;
 }

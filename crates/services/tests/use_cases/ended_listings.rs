@@ -5,7 +5,7 @@ use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Bar, Calendar, Freshness};
 use market_data::QuoteError;
 use persistence::stocks;
-use services::jobs::IdRange;
+use services::books::snapshots::IdRange;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, moment, money, price, symbol};
@@ -24,15 +24,16 @@ async fn a_held_stock_has_price_value_and_history_whatever_the_provider_says() {
             exchange.buy(sam, "AAPL", "10").await.unwrap();
             prices.fail_with(failure.clone());
             exchange.at("2026-11-23T16:00:00Z");
-            let shown = exchange.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+            let shown = exchange.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
             assert_eq!((shown.quote.price, shown.quote.stale), (price("150.00"), true), "{failure:?}");
             assert!(shown.why_stale.is_some(), "{failure:?}");
-            let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+            let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
             assert_eq!(valued.total_value, money("10000"), "{failure:?}");
-            assert_eq!(exchange.valuations(sam.user).await.unwrap().len(), 1);
-            let history = exchange.history_for(Some(sam.user), &symbol("AAPL"), HistoryRange::Month).await;
+            assert_eq!(exchange.books().valuations(sam.user).await.unwrap().len(), 1);
+            let history =
+                exchange.stocks().history_for(Some(sam.user), &symbol("AAPL"), HistoryRange::Month).await;
             assert_eq!(history.unwrap(), [], "{failure:?}");
-            exchange.corporate_actions(&symbol("AAPL")).await.unwrap();
+            exchange.stocks().corporate_actions(&symbol("AAPL")).await.unwrap();
         }
     }
 }
@@ -51,7 +52,7 @@ async fn delisted_on_monday(freshness: Freshness) -> (Exchange, Investor) {
     exchange.at("2026-11-20T16:05:00Z");
     let sam = exchange.investor("sam", "10000").await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T20:59:59Z")));
     (exchange, sam)
 }
@@ -60,8 +61,8 @@ async fn delisted_on_monday(freshness: Freshness) -> (Exchange, Investor) {
 async fn a_delisted_stock_changes_no_more_after_its_last_session() {
     let (exchange, sam) = delisted_on_monday(Freshness::Delayed).await;
     let change = async || {
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
-        let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
         let holding = valued.holdings[0].day_change.clone().map(|change| change.to_string());
         (holding, quote.change().map(|change| change.to_string()))
     };
@@ -70,9 +71,9 @@ async fn a_delisted_stock_changes_no_more_after_its_last_session() {
     assert_eq!(change().await, (Some("0.00".into()), Some("10.00".into())));
     for later in ["2026-11-23T16:00:00Z", "2026-11-23T22:00:00Z", "2026-11-27T16:00:00Z"] {
         exchange.at(later);
-        exchange.apply_corporate_actions().await.unwrap();
+        exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         assert_eq!(change().await, (Some("0.00".into()), Some("0.00".into())), "{later}");
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
         assert_eq!(valued.day_change, money("0"), "{later}");
     }
 }
@@ -84,13 +85,13 @@ async fn snapshots_after_a_delisting_use_its_last_close_in_whatever_order_they_a
         // All that is stored so far is Thursday's close.
         let (open, high, low, close) = (price("100"), price("100"), price("100"), price("100"));
         let thursday = Bar { date: day("2026-11-19"), open, high, low, close, volume: 1 };
-        let stock = exchange.stored_stock(&symbol("AAPL")).await.unwrap().id;
+        let stock = exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id;
         exchange.write(move |tx| stocks::save_bars(tx, stock, "fixed", &[thursday])).await;
         exchange.at("2026-11-25T16:00:00Z");
-        exchange.apply_corporate_actions().await.unwrap();
+        exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         // The run of the session after the delisting is ahead of that of the last session.
         for date in ["2026-11-23", "2026-11-20", "2026-11-24"] {
-            exchange.take_snapshots(day(date), IdRange::ALL, |_| true).await.unwrap();
+            exchange.books().take_snapshots(day(date), IdRange::ALL, |_| true).await.unwrap();
         }
         for row in exchange.rows(sam).await {
             assert_eq!((row.positions_value, row.provisional), (money("1100"), false), "{}", row.date);

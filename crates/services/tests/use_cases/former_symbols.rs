@@ -48,10 +48,10 @@ impl Renamed {
         let process = on_limited_market(&exchange);
         let sam = exchange.investor("sam", "10000.00").await;
         if freshness == Freshness::EndOfDay {
-            process.keep_listings(vec![row("FB", OLD, Some("2012-05-18"))]).await.unwrap();
+            process.stocks().keep_listings(vec![row("FB", OLD, Some("2012-05-18"))]).await.unwrap();
         }
         let buy = order(Side::Buy, "FB", shares("10"));
-        let bought = process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled, "{freshness:?}");
         exchange.at("2026-11-23T16:00:00Z");
         exchange.prices.fail_for("FB", QuoteError::UnknownSymbol(symbol("FB")));
@@ -69,7 +69,7 @@ impl Renamed {
             reason: "Press release.".to_owned(),
             administrator: "ada".to_owned(),
         };
-        let meta = process.rename_stock(request).await.unwrap().id;
+        let meta = process.corporate_actions().rename_stock(request).await.unwrap().id;
         Self { exchange, process, sam, meta }
     }
 
@@ -88,12 +88,13 @@ impl Renamed {
                 row("FB", NEW, Some("2026-12-07")),
                 row("JPM", "JPMorgan Chase & Co.", None),
             ];
-            self.process.keep_listings(table).await.unwrap();
+            self.process.stocks().keep_listings(table).await.unwrap();
         }
     }
 
     async fn held(&self) -> Vec<String> {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
+        let valued =
+            self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap().valuation;
         let mut held: Vec<String> = valued
             .holdings
             .iter()
@@ -112,40 +113,42 @@ async fn another_company_under_a_former_symbol_is_a_stock_of_its_own() {
     for freshness in SOURCES {
         let world = Renamed::new(freshness).await;
         let (exchange, process, sam) = (&world.exchange, &world.process, world.sam);
-        assert_eq!(process.stock(&symbol("FB")).await.unwrap().id, world.meta, "{freshness:?}");
+        assert_eq!(process.instruments().stock(&symbol("FB")).await.unwrap().id, world.meta, "{freshness:?}");
         world.list_another(freshness).await;
 
-        let found = process.search_stocks("FB", 10).await.unwrap();
+        let found = process.stocks().search_stocks("FB", 10).await.unwrap();
         assert_eq!((found[0].symbol.as_str(), found[0].company_name.as_str()), ("FB", NEW), "{freshness:?}");
         let other = on_limited_market(exchange);
         for of in [process, &other] {
-            let stock = of.stock_for(Some(sam.user), &symbol("FB")).await.unwrap();
+            let stock = of.instruments().stock_for(Some(sam.user), &symbol("FB")).await.unwrap();
             assert_ne!(stock.id, world.meta, "{freshness:?}");
             assert_eq!((stock.listing.symbol.as_str(), stock.listing.company_name.as_str()), ("FB", NEW));
-            let quote = of.quote_for(Some(sam.user), &symbol("FB")).await.unwrap().quote;
+            let quote = of.stocks().quote_for(Some(sam.user), &symbol("FB")).await.unwrap().quote;
             assert_eq!((quote.symbol, quote.price), (symbol("FB"), price("20.00")), "{freshness:?}");
-            let quote = of.quote_for(Some(sam.user), &symbol("META")).await.unwrap().quote;
+            let quote = of.stocks().quote_for(Some(sam.user), &symbol("META")).await.unwrap().quote;
             assert_eq!((quote.symbol, quote.price), (symbol("META"), price("160.00")), "{freshness:?}");
-            assert_eq!(of.symbol_now(&symbol("FB")).await.unwrap(), symbol("FB"));
+            assert_eq!(of.instruments().symbol_now(&symbol("FB")).await.unwrap(), symbol("FB"));
         }
-        let new = process.stored_stock(&symbol("FB")).await.unwrap();
-        let history = process.history_for(Some(sam.user), &symbol("FB"), HistoryRange::Month).await.unwrap();
+        let new = process.instruments().stored_stock(&symbol("FB")).await.unwrap();
+        let history =
+            process.stocks().history_for(Some(sam.user), &symbol("FB"), HistoryRange::Month).await.unwrap();
         let closes: Vec<_> = history.iter().map(|bar| (bar.date, bar.close.clone())).collect();
         assert_eq!(closes, [(day("2026-12-07"), price("20.00"))], "{freshness:?}");
-        let list = process.create_watchlist(sam.user, "New ones").await.unwrap();
-        process.watch(sam.user, list.id, &symbol("FB")).await.unwrap();
-        let list = process.watchlist(sam.user, list.id).await.unwrap();
+        let list = process.watchlists().create_watchlist(sam.user, "New ones").await.unwrap();
+        process.watchlists().watch(sam.user, list.id, &symbol("FB")).await.unwrap();
+        let list = process.watchlists().watchlist(sam.user, list.id).await.unwrap();
         assert_eq!(list.items[0].stock.id, new.id, "{freshness:?}");
         for (side, quantity) in [(Side::Buy, "5"), (Side::Sell, "1")] {
-            let traded = process.place_order(sam.user, sam.portfolio, order(side, "FB", shares(quantity)));
+            let traded =
+                process.trading().place_order(sam.user, sam.portfolio, order(side, "FB", shares(quantity)));
             let fills = traded.await.unwrap().order.fills;
             assert_eq!((fills[0].stock_id, fills[0].price.clone()), (Some(new.id), Some(price("20.00"))));
         }
         let sold = order(Side::Sell, "META", shares("3"));
-        process.place_order(sam.user, sam.portfolio, sold).await.unwrap();
+        process.trading().place_order(sam.user, sam.portfolio, sold).await.unwrap();
         assert_eq!(world.held().await, ["FB 4 20.00", "META 7 160.00"], "{freshness:?}");
-        for run in process.due_runs().await.unwrap() {
-            assert!(process.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in process.jobs().due_runs().await.unwrap() {
+            assert!(process.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         assert_eq!(world.held().await, ["FB 4 20.00", "META 7 160.00"], "{freshness:?}");
         exchange.assert_books_balance().await;
@@ -165,10 +168,10 @@ async fn a_former_symbol_of_which_a_source_still_tells_the_old_company_leads_to_
             world.exchange.prices.list("FB", name, "Technology", "160.00");
             world.exchange.prices.set_company("FB", name, listed_on.map(day));
             if freshness == Freshness::EndOfDay {
-                world.process.keep_listings(vec![row("FB", name, listed_on)]).await.unwrap();
+                world.process.stocks().keep_listings(vec![row("FB", name, listed_on)]).await.unwrap();
             }
             for of in [&world.process, &on_limited_market(&world.exchange)] {
-                let found = of.stock_for(Some(world.sam.user), &symbol("FB")).await.unwrap();
+                let found = of.instruments().stock_for(Some(world.sam.user), &symbol("FB")).await.unwrap();
                 assert_eq!(found.id, world.meta, "{freshness:?} {name} {listed_on:?}");
             }
         }
@@ -180,16 +183,16 @@ async fn a_former_symbol_of_which_a_source_still_tells_the_old_company_leads_to_
 async fn a_former_symbol_costs_few_calls() {
     let world = Renamed::new(Freshness::Delayed).await;
     world.exchange.at("2026-12-08T16:00:00Z");
-    world.process.stock(&symbol("FB")).await.unwrap();
+    world.process.instruments().stock(&symbol("FB")).await.unwrap();
     let before = world.exchange.prices.calls();
     for _ in 0..20 {
-        assert_eq!(world.process.stock(&symbol("FB")).await.unwrap().id, world.meta);
+        assert_eq!(world.process.instruments().stock(&symbol("FB")).await.unwrap().id, world.meta);
     }
     assert_eq!(world.exchange.prices.calls(), before);
     world.exchange.prices.fail_with(QuoteError::Unreachable);
     let other = on_limited_market(&world.exchange);
-    assert_eq!(other.stock(&symbol("FB")).await.unwrap().id, world.meta);
-    let unknown = other.stock(&symbol("NEVER")).await;
+    assert_eq!(other.instruments().stock(&symbol("FB")).await.unwrap().id, world.meta);
+    let unknown = other.instruments().stock(&symbol("NEVER")).await;
     assert!(matches!(unknown, Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. })), "{unknown:?}");
 }
 

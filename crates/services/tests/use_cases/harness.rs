@@ -201,32 +201,32 @@ impl Exchange {
     }
 
     pub async fn open(&self, user: UserId, cash: &str) -> PortfolioId {
-        self.open_portfolio(user, named("Growth", Some(cash))).await.unwrap().id
+        self.books().open_portfolio(user, named("Growth", Some(cash))).await.unwrap().id
     }
 
     pub async fn buy(&self, who: Investor, symbol: &str, quantity: &str) -> Result<PlacedOrder> {
-        self.place_order(who.user, who.portfolio, order(Side::Buy, symbol, shares(quantity))).await
+        self.trading().place_order(who.user, who.portfolio, order(Side::Buy, symbol, shares(quantity))).await
     }
 
     pub async fn sell(&self, who: Investor, symbol: &str, quantity: &str) -> Result<PlacedOrder> {
-        self.place_order(who.user, who.portfolio, order(Side::Sell, symbol, shares(quantity))).await
+        self.trading().place_order(who.user, who.portfolio, order(Side::Sell, symbol, shares(quantity))).await
     }
 
     pub async fn deposit(&self, who: Investor, amount: &str) -> Result<JournalEntry> {
-        self.move_cash(who.user, who.portfolio, CashDirection::Deposit, money(amount)).await
+        self.books().move_cash(who.user, who.portfolio, CashDirection::Deposit, money(amount)).await
     }
 
     pub async fn withdraw(&self, who: Investor, amount: &str) -> Result<JournalEntry> {
-        self.move_cash(who.user, who.portfolio, CashDirection::Withdrawal, money(amount)).await
+        self.books().move_cash(who.user, who.portfolio, CashDirection::Withdrawal, money(amount)).await
     }
 
     pub async fn place(&self, who: Investor, command: PlaceOrder) -> Result<PlacedOrder> {
-        self.place_order(who.user, who.portfolio, command).await
+        self.trading().place_order(who.user, who.portfolio, command).await
     }
 
     /// The order as it is now.
     pub async fn look(&self, who: Investor, id: OrderId) -> Order {
-        self.order(who.user, who.portfolio, id).await.unwrap().order
+        self.trading().order(who.user, who.portfolio, id).await.unwrap().order
     }
 
     /// Places an order that is to be accepted; answers its id.
@@ -236,44 +236,49 @@ impl Exchange {
 
     /// Cash less what open orders keep.
     pub async fn buying_power(&self, who: Investor) -> String {
-        self.portfolio(who.user, who.portfolio).await.unwrap().buying_power.to_string()
+        self.books().portfolio(who.user, who.portfolio).await.unwrap().buying_power.to_string()
     }
 
     pub async fn cash(&self, who: Investor) -> String {
-        self.portfolio(who.user, who.portfolio).await.unwrap().cash_balance.to_string()
+        self.books().portfolio(who.user, who.portfolio).await.unwrap().cash_balance.to_string()
     }
 
     /// The whole journal, newest first.
     pub async fn journal(&self, who: Investor) -> Vec<JournalEntry> {
-        let page = self.transactions(who.user, who.portfolio, Filter::default(), None, 1000).await.unwrap();
+        let page =
+            self.books().transactions(who.user, who.portfolio, Filter::default(), None, 1000).await.unwrap();
         page.items.into_iter().map(|row| row.entry).collect()
     }
 
     /// All orders, newest first.
     pub async fn all_orders(&self, who: Investor) -> Vec<services::trading::OrderWithFills> {
-        self.orders(who.user, who.portfolio, orders::Filter::default(), None, 1000).await.unwrap().items
+        self.trading()
+            .orders(who.user, who.portfolio, orders::Filter::default(), None, 1000)
+            .await
+            .unwrap()
+            .items
     }
 
     pub async fn rows(&self, who: Investor) -> Vec<Snapshot> {
-        self.snapshots(who.user, who.portfolio, None, None).await.unwrap()
+        self.books().snapshots(who.user, who.portfolio, None, None).await.unwrap()
     }
 
     pub async fn measured(&self, who: Investor, window: Window) -> domain::performance::Performance {
-        self.performance(who.user, who.portfolio, window).await.unwrap()
+        self.books().performance(who.user, who.portfolio, window).await.unwrap()
     }
 
     /// Does what is due, as a worker would, until nothing is left to do now; answers the runs.
     pub async fn work(&self) -> Vec<JobRun> {
-        let due = self.due_runs().await.unwrap();
+        let due = self.jobs().due_runs().await.unwrap();
         for run in &due {
-            assert!(self.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+            assert!(self.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         due
     }
 
     /// The keys of a kind's runs on record, oldest first.
     pub async fn keys(&self, kind: JobKind) -> Vec<String> {
-        let mut runs = self.job_runs(Some(kind), None, 1000).await.unwrap().items;
+        let mut runs = self.jobs().job_runs(Some(kind), None, 1000).await.unwrap().items;
         runs.reverse();
         runs.into_iter().map(|run| run.key).collect()
     }
@@ -281,7 +286,7 @@ impl Exchange {
     /// # Panics
     /// When stored balances are not what the journal gives.
     pub async fn assert_books_balance(&self) {
-        assert_eq!(self.verify(|_, _| ()).await.unwrap().differences, []);
+        assert_eq!(self.books().verify(|_, _| ()).await.unwrap().differences, []);
     }
 }
 

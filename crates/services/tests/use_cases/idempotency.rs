@@ -18,7 +18,7 @@ async fn a_cash_movement_sent_again_under_its_key_moves_nothing() {
     let sam = exchange.investor("sam", "1000.00").await;
     let mia = exchange.investor("mia", "1000.00").await;
     let send = async |who: super::harness::Investor, direction, amount: &str, name: &str| {
-        exchange.move_cash_once(who.user, who.portfolio, direction, money(amount), key(name)).await
+        exchange.books().move_cash_once(who.user, who.portfolio, direction, money(amount), key(name)).await
     };
     let first = send(sam, Deposit, "50.00", "one").await.unwrap();
     assert!(!first.replayed);
@@ -49,7 +49,7 @@ async fn the_same_request_at_the_same_moment_is_carried_out_once() {
     let sam = exchange.investor("sam", "1000.00").await;
     let send = |index: usize| {
         let services = if index.is_multiple_of(2) { &*exchange } else { &other };
-        services.move_cash_once(sam.user, sam.portfolio, Deposit, money("10.00"), key("burst"))
+        services.books().move_cash_once(sam.user, sam.portfolio, Deposit, money("10.00"), key("burst"))
     };
     let moved: Vec<_> = join_all((0..12).map(send)).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(moved.iter().filter(|moved| !moved.replayed).count(), 1);
@@ -58,12 +58,12 @@ async fn the_same_request_at_the_same_moment_is_carried_out_once() {
 
     let open = |index: usize| {
         let services = if index.is_multiple_of(2) { &*exchange } else { &other };
-        services.open_portfolio_once(sam.user, named("Second", Some("5.00")), key("open"))
+        services.books().open_portfolio_once(sam.user, named("Second", Some("5.00")), key("open"))
     };
     let opened: Vec<_> = join_all((0..12).map(open)).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(opened.iter().filter(|opened| !opened.replayed).count(), 1);
     assert!(opened.iter().all(|one| one.value.id == opened[0].value.id));
-    assert_eq!(exchange.portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 2);
+    assert_eq!(exchange.books().portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 2);
     exchange.assert_books_balance().await;
 }
 
@@ -71,19 +71,24 @@ async fn the_same_request_at_the_same_moment_is_carried_out_once() {
 async fn a_reset_sent_again_under_its_key_answers_the_portfolio_that_it_opened() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
-    exchange.move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid")).await.unwrap();
+    exchange
+        .books()
+        .move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid"))
+        .await
+        .unwrap();
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("10"))).await;
     let reset = async |cash: Option<&str>| {
-        exchange.reset_portfolio_once(sam.user, sam.portfolio, cash.map(money), key("anew")).await
+        exchange.books().reset_portfolio_once(sam.user, sam.portfolio, cash.map(money), key("anew")).await
     };
     let first = reset(Some("500.00")).await.unwrap();
     let again = reset(Some("500.00")).await.unwrap();
     assert_eq!((first.replayed, again.replayed), (false, true));
     assert_eq!(first.value.id, again.value.id);
     assert!(matches!(reset(None).await, Err(Error::IdempotencyKeyReused)));
-    assert_eq!(exchange.portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(exchange.books().portfolios(sam.user, false, None, 10).await.unwrap().items.len(), 1);
     // A retry of what was done before the portfolio was archived is answered too.
-    let paid = exchange.move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid")).await;
+    let paid =
+        exchange.books().move_cash_once(sam.user, sam.portfolio, Deposit, money("1.00"), key("paid")).await;
     assert!(paid.unwrap().replayed);
     exchange.assert_books_balance().await;
 }

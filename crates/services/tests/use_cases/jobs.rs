@@ -16,13 +16,13 @@ fn kinds(runs: &[JobRun]) -> Vec<&str> {
 }
 
 async fn run(exchange: &Exchange, id: i64) -> JobRun {
-    let runs = exchange.job_runs(None, None, 1000).await.unwrap().items;
+    let runs = exchange.jobs().job_runs(None, None, 1000).await.unwrap().items;
     runs.into_iter().find(|run| run.id == id).unwrap()
 }
 
 /// Puts shares into the books whose stock never had a price, as no use case does.
 pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
-    let stock = exchange.stock(&symbol("SPY")).await.unwrap();
+    let stock = exchange.instruments().stock(&symbol("SPY")).await.unwrap();
     let position =
         Position { quantity: quantity("1"), cost_basis: money("1.00"), realized_pnl: money("0.00") };
     exchange.write(move |tx| save_position(tx, who.portfolio, stock.id, &position)).await;
@@ -31,36 +31,39 @@ pub async fn hold_without_a_price(exchange: &Exchange, who: Investor) {
 #[tokio::test]
 async fn each_due_run_is_handed_out_once() {
     let exchange = Exchange::new().await;
-    let first = exchange.due_runs().await.unwrap();
+    let first = exchange.jobs().due_runs().await.unwrap();
     assert_eq!(kinds(&first), ["corporate_actions", "refresh_quotes", "prune"]);
     assert_eq!(
         first.iter().map(|run| run.key.as_str()).collect::<Vec<_>>(),
         ["2026-11-20", "2026-11-20T19:12", "2026-11-20"]
     );
-    assert_eq!(exchange.due_runs().await.unwrap(), []);
+    assert_eq!(exchange.jobs().due_runs().await.unwrap(), []);
     // Nobody has picked them up.
     exchange.pass(SILENCE + TimeDelta::seconds(1));
-    let again: Vec<i64> = exchange.due_runs().await.unwrap().iter().map(|run| run.id).collect();
+    let again: Vec<i64> = exchange.jobs().due_runs().await.unwrap().iter().map(|run| run.id).collect();
     assert_eq!(again, first.iter().map(|run| run.id).collect::<Vec<_>>());
     for id in again {
-        assert!(exchange.run_job(id, "worker").await.unwrap());
-        assert!(!exchange.run_job(id, "worker").await.unwrap(), "done is done");
+        assert!(exchange.jobs().run_job(id, "worker").await.unwrap());
+        assert!(!exchange.jobs().run_job(id, "worker").await.unwrap(), "done is done");
     }
     exchange.pass(SILENCE + TimeDelta::seconds(1));
-    assert_eq!(kinds(&exchange.due_runs().await.unwrap()), ["refresh_quotes"], "of the next minute");
-    assert!(!exchange.run_job(999, "worker").await.unwrap());
+    assert_eq!(kinds(&exchange.jobs().due_runs().await.unwrap()), ["refresh_quotes"], "of the next minute");
+    assert!(!exchange.jobs().run_job(999, "worker").await.unwrap());
 }
 
 /// A newer version of Stockyard may have planned it.
 #[tokio::test]
 async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
     let exchange = Exchange::new().await;
-    let wall = exchange.market().clock.wall();
+    let wall = exchange.market().wall_time();
     exchange.write(move |tx| jobs::plan(tx, "of_the_future", "2026-11-20", 0, wall)).await;
-    assert_eq!(kinds(&exchange.due_runs().await.unwrap()), ["corporate_actions", "refresh_quotes", "prune"]);
-    assert_eq!(kinds(&exchange.job_runs(None, None, 10).await.unwrap().items).len(), 3);
+    assert_eq!(
+        kinds(&exchange.jobs().due_runs().await.unwrap()),
+        ["corporate_actions", "refresh_quotes", "prune"]
+    );
+    assert_eq!(kinds(&exchange.jobs().job_runs(None, None, 10).await.unwrap().items).len(), 3);
     let row = exchange.read(|tx| jobs::page(tx, Some("of_the_future"), None, 1)).await.remove(0);
-    let refused = exchange.run_job(row.id, "worker").await;
+    let refused = exchange.jobs().run_job(row.id, "worker").await;
     assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
     let row = exchange.read(|tx| jobs::page(tx, Some("of_the_future"), None, 1)).await.remove(0);
     assert_eq!((row.status, row.attempts), (jobs::JobStatus::Queued, 1));
@@ -69,9 +72,9 @@ async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
 #[tokio::test]
 async fn a_run_says_whether_an_administrator_asked_for_it() {
     let exchange = Exchange::new().await;
-    exchange.due_runs().await.unwrap();
-    exchange.request_run(JobKind::Prune).await.unwrap();
-    let runs = exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
+    exchange.jobs().due_runs().await.unwrap();
+    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
+    let runs = exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
     assert_eq!(runs.iter().map(|run| run.requested).collect::<Vec<_>>(), [true, false]);
 }
 
@@ -82,8 +85,8 @@ async fn workers_of_several_processes_do_each_run_once() {
     exchange.at("2026-11-25T12:00:00Z");
     let work = async |services: Services, name: &'static str| {
         let mut done = Vec::new();
-        for run in services.due_runs().await.unwrap() {
-            if services.run_job(run.id, name).await.unwrap() {
+        for run in services.jobs().due_runs().await.unwrap() {
+            if services.jobs().run_job(run.id, name).await.unwrap() {
                 done.push(run.id);
             }
         }
@@ -93,7 +96,7 @@ async fn workers_of_several_processes_do_each_run_once() {
     let (mut done, others) = tokio::join!(work((*exchange).clone(), "one"), work(other, "two"));
     done.extend(others);
     done.sort_unstable();
-    let runs = exchange.job_runs(None, None, 100).await.unwrap().items;
+    let runs = exchange.jobs().job_runs(None, None, 100).await.unwrap().items;
     assert_eq!(done.len(), 8, "five sessions, one refresh, one look for actions, one prune");
     done.dedup();
     assert_eq!((done.len(), runs.len()), (8, 8));
@@ -103,15 +106,15 @@ async fn workers_of_several_processes_do_each_run_once() {
 #[tokio::test]
 async fn a_run_whose_worker_fell_silent_is_taken_over() {
     let exchange = Exchange::new().await;
-    let id = exchange.due_runs().await.unwrap()[0].id;
+    let id = exchange.jobs().due_runs().await.unwrap()[0].id;
     let now = exchange.clock.wall();
     exchange.write(move |tx| jobs::claim(tx, id, "dead", now - SILENCE, now)).await.unwrap();
     exchange.pass(SILENCE - TimeDelta::microseconds(1));
-    assert!(exchange.due_runs().await.unwrap().iter().all(|run| run.id != id));
-    assert!(!exchange.run_job(id, "alive").await.unwrap());
+    assert!(exchange.jobs().due_runs().await.unwrap().iter().all(|run| run.id != id));
+    assert!(!exchange.jobs().run_job(id, "alive").await.unwrap());
     exchange.pass(TimeDelta::microseconds(1));
-    assert!(exchange.due_runs().await.unwrap().iter().any(|run| run.id == id));
-    assert!(exchange.run_job(id, "alive").await.unwrap());
+    assert!(exchange.jobs().due_runs().await.unwrap().iter().any(|run| run.id == id));
+    assert!(exchange.jobs().run_job(id, "alive").await.unwrap());
     let run = run(&exchange, id).await;
     assert_eq!((run.status, run.worker.as_deref(), run.attempts), (RunStatus::Done, Some("alive"), 2));
     assert_eq!(run.finished_at, Some(exchange.clock.wall()));
@@ -125,13 +128,13 @@ async fn a_failing_run_is_given_up_after_five_attempts() {
     exchange.prices.fail_with(QuoteError::Unreachable);
     exchange.at("2026-11-21T05:15:00Z");
     let snapshot = async || {
-        let due = exchange.due_runs().await.unwrap();
+        let due = exchange.jobs().due_runs().await.unwrap();
         due.into_iter().find(|run| run.kind == JobKind::SnapshotPortfolios)
     };
     for attempt in 1..=5 {
         let id = snapshot().await.unwrap().id;
         exchange.pass(TimeDelta::seconds(1));
-        assert!(matches!(exchange.run_job(id, "worker").await, Err(Error::NoPrice { .. })));
+        assert!(matches!(exchange.jobs().run_job(id, "worker").await, Err(Error::NoPrice { .. })));
         let run = run(&exchange, id).await;
         let status = if attempt < 5 { RunStatus::Queued } else { RunStatus::Failed };
         assert_eq!((run.attempts, run.status), (attempt, status));
@@ -146,17 +149,17 @@ async fn a_failing_run_is_given_up_after_five_attempts() {
 #[tokio::test]
 async fn a_run_that_takes_its_workers_with_it_is_given_up_too() {
     let exchange = Exchange::new().await;
-    let id = exchange.due_runs().await.unwrap()[0].id;
+    let id = exchange.jobs().due_runs().await.unwrap()[0].id;
     for _ in 0..5 {
         let now = exchange.clock.wall();
         exchange.write(move |tx| jobs::claim(tx, id, "dead", now - SILENCE, now)).await.unwrap();
         exchange.pass(SILENCE);
     }
-    assert!(exchange.run_job(id, "worker").await.unwrap());
+    assert!(exchange.jobs().run_job(id, "worker").await.unwrap());
     let run = run(&exchange, id).await;
     assert_eq!(run.status, RunStatus::Failed);
     assert_eq!(run.outcome.as_deref(), Some("given up after 5 attempts that never ended"));
-    assert!(exchange.due_runs().await.unwrap().iter().all(|run| run.id != id));
+    assert!(exchange.jobs().due_runs().await.unwrap().iter().all(|run| run.id != id));
 }
 
 #[tokio::test]
@@ -165,11 +168,11 @@ async fn a_run_that_failed_is_done_when_it_can_be() {
     let sam = exchange.investor("sam", "1.00").await;
     hold_without_a_price(&exchange, sam).await;
     exchange.at("2026-11-21T05:15:00Z");
-    let due = exchange.due_runs().await.unwrap();
+    let due = exchange.jobs().due_runs().await.unwrap();
     let id = due.iter().find(|run| run.kind == JobKind::SnapshotPortfolios).unwrap().id;
-    assert!(exchange.run_job(id, "worker").await.is_err());
+    assert!(exchange.jobs().run_job(id, "worker").await.is_err());
     exchange.prices.set_close("SPY", day("2026-11-20"), "500.00");
-    assert!(exchange.run_job(id, "worker").await.unwrap());
+    assert!(exchange.jobs().run_job(id, "worker").await.unwrap());
     assert_eq!(run(&exchange, id).await.outcome.as_deref(), Some("1 portfolios, 0 of them provisional"));
 }
 
@@ -202,8 +205,8 @@ async fn without_portfolios_there_is_nothing_to_snapshot() {
 async fn a_run_on_request_comes_beside_the_schedule() {
     let exchange = Exchange::new().await;
     exchange.work().await;
-    exchange.request_run(JobKind::RefreshQuotes).await.unwrap();
-    exchange.request_run(JobKind::Prune).await.unwrap();
+    exchange.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
     assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
     exchange.pass(TimeDelta::days(1));
     assert_eq!(
@@ -218,20 +221,20 @@ async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
-    let list = exchange.create_watchlist(sam.user, "Later").await.unwrap().id;
-    exchange.watch(sam.user, list, &symbol("MSFT")).await.unwrap();
+    let list = exchange.watchlists().create_watchlist(sam.user, "Later").await.unwrap().id;
+    exchange.watchlists().watch(sam.user, list, &symbol("MSFT")).await.unwrap();
     exchange.pass(TimeDelta::seconds(1));
     exchange.prices.set("AAPL", "151.00");
     exchange.work().await;
     let last = async |ticker: &str| {
-        let stock = exchange.stock(&symbol(ticker)).await.unwrap();
+        let stock = exchange.instruments().stock(&symbol(ticker)).await.unwrap();
         stock.last.map(|last| (last.price.to_string(), last.as_of))
     };
     let now = exchange.now();
     assert_eq!(last("AAPL").await, Some(("151.00".into(), now)));
     assert_eq!(last("MSFT").await, Some(("400.00".into(), now)));
     assert_eq!(last("JPM").await, None);
-    let runs = exchange.job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
+    let runs = exchange.jobs().job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
     assert_eq!(runs[0].outcome.as_deref(), Some("2 of 2 stocks refreshed"));
     // A source that fails is no failure of the job: there is the next minute.
     exchange.prices.fail_with(QuoteError::Unreachable);
@@ -244,14 +247,14 @@ async fn refreshing_keeps_the_price_of_what_is_held_or_watched() {
 async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys)).await;
     let user = exchange.user("sam").await;
-    let list = exchange.create_watchlist(user, "All").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(user, "All").await.unwrap().id;
     for number in 0..20 {
         let ticker = format!("S{number:02}");
         exchange.prices.list(&ticker, &ticker, "Other", "10.00");
-        exchange.watch(user, list, &symbol(&ticker)).await.unwrap();
+        exchange.watchlists().watch(user, list, &symbol(&ticker)).await.unwrap();
     }
     let outcomes = async || {
-        let runs = exchange.job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
+        let runs = exchange.jobs().job_runs(Some(JobKind::RefreshQuotes), None, 10).await.unwrap().items;
         runs.into_iter().map(|run| (run.key, run.outcome.unwrap())).collect::<Vec<_>>()
     };
     exchange.work().await;
@@ -282,9 +285,11 @@ async fn an_end_of_day_source_is_asked_a_few_times_after_each_close_and_for_few(
 async fn pruning_forgets_what_nobody_needs() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1.00").await.user;
-    exchange.create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
-    let lasting = exchange.create_session(Some(sam), "{}".into(), TimeDelta::days(3)).await.unwrap();
-    let _ = exchange.authenticate("nobody", "a wrong one".into(), &LoginClient::at("192.0.2.1")).await;
+    exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
+    let lasting =
+        exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::days(3)).await.unwrap();
+    let _ =
+        exchange.accounts().authenticate("nobody", "a wrong one".into(), &LoginClient::at("192.0.2.1")).await;
     exchange.work().await;
     exchange.at("2026-11-22T12:00:00Z");
     exchange.work().await;
@@ -293,13 +298,13 @@ async fn pruning_forgets_what_nobody_needs() {
     let far_back = now - TimeDelta::days(100);
     let kept = exchange.read(move |tx| sessions::of_user(tx, sam, far_back)).await;
     assert_eq!(kept.len(), 1);
-    assert!(exchange.load_session(&lasting).await.unwrap().is_some());
+    assert!(exchange.accounts().load_session(&lasting).await.unwrap().is_some());
     let failures = exchange.read(|tx| login_attempts::get(tx, "address 192.0.2.1")).await;
     assert_eq!(failures, None);
     // The minute of two days ago is forgotten; sessions are remembered for a year.
     assert_eq!(exchange.keys(JobKind::RefreshQuotes).await, ["2026-11-22T12:00"]);
     assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-20", "2026-11-21"]);
-    let runs = exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
+    let runs = exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
     assert_eq!(runs[0].outcome.as_deref(), Some("1 logins and 1 records of runs forgotten"));
 }
 
@@ -311,7 +316,7 @@ async fn a_pruned_record_does_not_bring_a_session_back() {
     exchange.work().await;
     let rows = exchange.rows(sam).await;
     exchange.at("2028-06-01T12:00:00Z");
-    exchange.request_run(JobKind::Prune).await.unwrap();
+    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
     exchange.work().await;
     exchange.work().await;
     // Its record is forgotten, the row is not, and the sessions after it are caught up.
@@ -326,11 +331,11 @@ async fn runs_are_listed_newest_first_by_kind() {
     exchange.work().await;
     exchange.pass(TimeDelta::minutes(1));
     exchange.work().await;
-    let all = exchange.job_runs(None, None, 2).await.unwrap();
+    let all = exchange.jobs().job_runs(None, None, 2).await.unwrap();
     assert_eq!(kinds(&all.items), ["refresh_quotes", "prune"]);
-    let rest = exchange.job_runs(None, all.next, 2).await.unwrap();
+    let rest = exchange.jobs().job_runs(None, all.next, 2).await.unwrap();
     assert_eq!((kinds(&rest.items), rest.next), (vec!["refresh_quotes", "corporate_actions"], None));
-    assert_eq!(exchange.job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items.len(), 1);
     for kind in JobKind::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));
     }

@@ -8,8 +8,8 @@ use services::{NotFound, Result, Services};
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};
 
 async fn seen(services: &Services, who: Investor) -> Result<impl PartialEq + std::fmt::Debug + use<>> {
-    let journal = services.transactions(who.user, who.portfolio, Filter::default(), None, 50).await?;
-    Ok((services.valuation(who.user, who.portfolio).await?, journal))
+    let journal = services.books().transactions(who.user, who.portfolio, Filter::default(), None, 50).await?;
+    Ok((services.books().valuation(who.user, who.portfolio).await?, journal))
 }
 
 #[tokio::test]
@@ -26,15 +26,16 @@ async fn what_one_process_changes_another_one_shows_at_once() {
             2 => drop(exchange.accepted(sam, gtc(Side::Buy, "MSFT", "2", limit("100.00"))).await),
             3 => {
                 let open = exchange.all_orders(sam).await.remove(0).order.id;
-                exchange.cancel_order(sam.user, sam.portfolio, open).await.unwrap();
+                exchange.trading().cancel_order(sam.user, sam.portfolio, open).await.unwrap();
             }
             4 => {
-                let deposit = exchange.move_cash(sam.user, sam.portfolio, CashDirection::Deposit, money("5"));
+                let deposit =
+                    exchange.books().move_cash(sam.user, sam.portfolio, CashDirection::Deposit, money("5"));
                 deposit.await.unwrap();
             }
             _ => {
                 let renamed =
-                    exchange.update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None);
+                    exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Renamed".into()), None);
                 renamed.await.unwrap();
             }
         }
@@ -44,9 +45,9 @@ async fn what_one_process_changes_another_one_shows_at_once() {
         assert_eq!(now, seen(&other, sam).await.unwrap(), "again, step {step}");
         before = now;
     }
-    exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
     assert_ne!(seen(&other, sam).await.unwrap(), before, "it is archived");
-    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
     assert_not_found(NotFound::Portfolio, seen(&other, sam).await);
 }
 
@@ -68,7 +69,8 @@ async fn a_page_of_another_length_is_not_taken_for_the_kept_one() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     for length in [2, 1, 2] {
-        let page = exchange.transactions(sam.user, sam.portfolio, Filter::default(), None, length).await;
+        let page =
+            exchange.books().transactions(sam.user, sam.portfolio, Filter::default(), None, length).await;
         let page = page.unwrap();
         assert_eq!((page.items.len(), page.next.is_some()), (length, length == 1));
     }
@@ -84,7 +86,7 @@ async fn a_repeated_order_that_took_all_cash_is_that_order() {
     let first = exchange.place(sam, all.clone()).await.unwrap();
     assert_eq!(exchange.cash(sam).await, "0.00");
     for process in [exchange.another_process(), exchange.another_process()] {
-        let again = process.place_order(sam.user, sam.portfolio, all.clone()).await.unwrap();
+        let again = process.trading().place_order(sam.user, sam.portfolio, all.clone()).await.unwrap();
         assert!(again.replayed);
         assert_eq!(again.order.order.id, first.order.order.id);
     }

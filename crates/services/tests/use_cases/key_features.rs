@@ -82,11 +82,14 @@ fn process(exchange: &Exchange, server: &MockServer) -> Services {
 async fn market_orders_fill_in_the_session_at_the_prices_of_an_entitled_key() {
     let (exchange, _server, process) = deployment(true).await;
     let sam = exchange.investor("sam", "1000.00").await;
-    let bought =
-        process.place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1"))).await.unwrap();
+    let bought = process
+        .trading()
+        .place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1")))
+        .await
+        .unwrap();
     assert_eq!(bought.order.order.status, OrderStatus::Filled);
     assert_eq!(bought.order.order.filled_price.unwrap().to_string(), "104.000000");
-    let quote = process.quote(&symbol("IBM")).await.unwrap();
+    let quote = process.stocks().quote(&symbol("IBM")).await.unwrap();
     assert_eq!((quote.freshness, quote.as_of), (Freshness::Delayed, moment("2026-11-20T18:57:00Z")));
     exchange.assert_books_balance().await;
 }
@@ -97,26 +100,32 @@ async fn a_key_that_does_not_cover_its_settings_has_closes_and_all_processes_say
     let web = process(&exchange, &server);
     let sam = exchange.investor("sam", "1000.00").await;
     let refused = async |services: &Services| {
-        let features = services.provider_state().await.unwrap().features;
+        let features = services.stocks().provider_state().await.unwrap().features;
         let refused = features.into_iter().filter(|state| state.refused_until.is_some());
         refused.map(|state| state.name).collect::<Vec<_>>()
     };
     assert_eq!(refused(&worker).await, [""; 0]);
-    let bought =
-        worker.place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1"))).await.unwrap();
+    let bought = worker
+        .trading()
+        .place_order(sam.user, sam.portfolio, order(Side::Buy, "IBM", shares("1")))
+        .await
+        .unwrap();
     assert_eq!(bought.order.order.status, OrderStatus::Filled, "at the newest close");
     assert_eq!(bought.order.order.filled_price.unwrap().to_string(), "100.000000");
-    assert_eq!((worker.freshness(), web.freshness()), (Freshness::EndOfDay, Freshness::Delayed));
-    worker.request_run(JobKind::RefreshQuotes).await.unwrap();
-    for run in worker.due_runs().await.unwrap() {
-        assert!(worker.run_job(run.id, "worker").await.unwrap());
+    assert_eq!(
+        (worker.market().freshness(), web.market().freshness()),
+        (Freshness::EndOfDay, Freshness::Delayed)
+    );
+    worker.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    for run in worker.jobs().due_runs().await.unwrap() {
+        assert!(worker.jobs().run_job(run.id, "worker").await.unwrap());
     }
     for services in [&worker, &web] {
         assert_eq!(refused(services).await, ["delayed_prices"]);
     }
     exchange.pass(TimeDelta::hours(25));
     assert_eq!(refused(&web).await, [""; 0], "it is tried again");
-    assert_eq!(worker.freshness(), Freshness::Delayed);
+    assert_eq!(worker.market().freshness(), Freshness::Delayed);
     exchange.assert_books_balance().await;
 }
 
@@ -135,13 +144,13 @@ async fn what_was_refused_is_noted_once_and_read_by_all() {
     let worker = with(vec![state(KeyFeature::FullHistory, Some(until))]);
     let web = with(vec![state(KeyFeature::FullHistory, None)]);
     for _ in 0..2 {
-        worker.request_run(JobKind::RefreshQuotes).await.unwrap();
-        for run in worker.due_runs().await.unwrap() {
-            assert!(worker.run_job(run.id, "worker").await.unwrap());
+        worker.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        for run in worker.jobs().due_runs().await.unwrap() {
+            assert!(worker.jobs().run_job(run.id, "worker").await.unwrap());
         }
     }
-    let found = web.provider_state().await.unwrap().features;
+    let found = web.stocks().provider_state().await.unwrap().features;
     assert_eq!((found[0].name, found[0].refused_until), ("full_history", Some(until.into())));
     // A free key has no features to tell of.
-    assert_eq!(with(Vec::new()).provider_state().await.unwrap().features, []);
+    assert_eq!(with(Vec::new()).stocks().provider_state().await.unwrap().features, []);
 }

@@ -7,8 +7,9 @@ use domain::{Calendar, Freshness, Quantity, StockId};
 use market_data::{ListedStock, QuoteError};
 use persistence::{delistings, stocks};
 use services::Services;
+use services::books::snapshots::IdRange;
 use services::corporate_actions::renames::RenameRequest;
-use services::jobs::{IdRange, JobKind};
+use services::jobs::JobKind;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, moment, order, price, shares, symbol};
@@ -56,11 +57,11 @@ impl World {
         }
         let exchange = Exchange::with(prices).await;
         let process = on_limited_market(&exchange);
-        process.keep_listings(table(OLD, "1999-03-01")).await.unwrap();
+        process.stocks().keep_listings(table(OLD, "1999-03-01")).await.unwrap();
         let sam = exchange.investor("sam", "10000.00").await;
         let buy = order(domain::Side::Buy, "XYZ", shares("10"));
-        process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
-        let old = process.stored_stock(&symbol("XYZ")).await.unwrap().id;
+        process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         exchange.at("2026-11-24T16:00:00Z");
         exchange.prices.list("ABC", OLD, "", "300.00");
         exchange.prices.list("XYZ", NEW, "Health", "280.00");
@@ -82,10 +83,10 @@ impl World {
                         reason: "Filing.".to_owned(),
                         administrator: "ada".to_owned(),
                     };
-                    other.rename_stock(request).await.unwrap();
+                    other.corporate_actions().rename_stock(request).await.unwrap();
                 }
                 Event::Replaced => {
-                    other.keep_listings(table(NEW, "2026-11-23")).await.unwrap();
+                    other.stocks().keep_listings(table(NEW, "2026-11-23")).await.unwrap();
                 }
             }
         });
@@ -122,17 +123,17 @@ impl World {
             }
             (_, found) => panic!("{told}: {found:?}"),
         }
-        let positions = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let positions = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         let quantity = &positions.valuation.holdings[0].position.quantity;
         assert_eq!(*quantity, "10".parse::<Quantity>().unwrap(), "{told}");
     }
 
     /// The job that asks for prices, alone: others would ask about XYZ before it.
     async fn refresh(&self, of: &Services) {
-        let due = of.due_runs().await.unwrap();
+        let due = of.jobs().due_runs().await.unwrap();
         let mut refreshed = 0;
         for run in due.iter().filter(|run| run.kind == JobKind::RefreshQuotes) {
-            assert!(of.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+            assert!(of.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
             refreshed += 1;
         }
         assert_eq!(refreshed, 1, "{due:?}");
@@ -157,7 +158,7 @@ async fn a_late_close_is_no_close_of_the_stock() {
     for event in EVENTS {
         let world = World::new(Freshness::Delayed).await;
         world.meanwhile(event);
-        world.exchange.take_snapshots(day("2026-11-23"), IdRange::ALL, |_| true).await.unwrap();
+        world.exchange.books().take_snapshots(day("2026-11-23"), IdRange::ALL, |_| true).await.unwrap();
         world.assert_unharmed(event, "the close of a session").await;
     }
 }
@@ -171,8 +172,8 @@ async fn late_news_is_no_news_of_the_stock() {
         let split = CorporateAction::new(symbol("XYZ"), day("2026-11-23"), split);
         world.exchange.prices.announce(moment("2026-11-20T00:00:00Z"), split);
         world.meanwhile(event);
-        world.exchange.learn_corporate_actions().await.unwrap();
-        world.exchange.apply_corporate_actions().await.unwrap();
+        world.exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+        world.exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         world.assert_unharmed(event, "news of actions").await;
         let old = world.old;
         let known = world.exchange.read(move |tx| persistence::corporate_actions::of_stock(tx, old)).await;
@@ -186,7 +187,7 @@ async fn a_late_sector_is_no_sector_of_the_stock() {
         let world = World::new(Freshness::EndOfDay).await;
         // The question about the series comes first.
         world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
-        world.process.quote(&symbol("XYZ")).await.unwrap();
+        world.process.stocks().quote(&symbol("XYZ")).await.unwrap();
         world.meanwhile(event);
         world.refresh(&world.process).await;
         world.assert_unharmed(event, "the sector").await;
@@ -202,7 +203,7 @@ async fn a_late_answer_not_found_is_no_evidence() {
         let sam = exchange.investor("sam", "10000.00").await;
         exchange.buy(sam, "XYZ", "10").await.unwrap();
         exchange.work().await;
-        let old = exchange.stored_stock(&symbol("XYZ")).await.unwrap().id;
+        let old = exchange.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         exchange.at("2026-11-24T16:00:00Z");
         exchange.prices.list("ABC", OLD, "", "300.00");
         exchange.prices.fail_for("XYZ", QuoteError::UnknownSymbol(symbol("XYZ")));

@@ -35,7 +35,7 @@ async fn register(exchange: &Exchange, name: &str) -> Account {
         first_name: String::new(),
         last_name: String::new(),
     };
-    exchange.register(registration).await.unwrap()
+    exchange.accounts().register(registration).await.unwrap()
 }
 
 fn at(number: usize) -> LoginClient {
@@ -49,7 +49,7 @@ fn device(exchange: &Exchange, user: UserId, number: usize) -> LoginClient {
 }
 
 async fn log_in(services: &Services, login: &str, password: &str, client: &LoginClient) -> Result<Account> {
-    services.authenticate(login, password.into(), client).await
+    services.accounts().authenticate(login, password.into(), client).await
 }
 
 async fn fail(services: &Services, login: &str, client: &LoginClient, times: usize) {
@@ -199,7 +199,7 @@ async fn a_device_is_known_for_a_year_and_until_the_password_changes() {
     let before = device(&exchange, sam, 3);
     exchange.pass(TimeDelta::seconds(10));
     let new = "lara-lara-lara";
-    exchange.change_password(sam, PASSWORD.into(), new.into(), None, &before).await.unwrap();
+    exchange.accounts().change_password(sam, PASSWORD.into(), new.into(), None, &before).await.unwrap();
     fail(&exchange, "sam", &at(1), 1).await;
     for known_no_more in [&old, &before] {
         assert_eq!(wait_s(log_in(&exchange, "sam", new, known_no_more).await), 2);
@@ -211,19 +211,19 @@ async fn a_device_is_known_for_a_year_and_until_the_password_changes() {
 async fn wrong_current_passwords_count_like_wrong_logins() {
     let exchange = patient().await;
     let change = async |user, current: &str, client: &LoginClient| {
-        exchange.change_password(user, current.into(), "lara-lara-lara".into(), None, client).await
+        exchange.accounts().change_password(user, current.into(), "lara-lara-lara".into(), None, client).await
     };
     for (name, client) in [("sam", at(1)), ("mia", LoginClient::default())] {
         let user = register(&exchange, name).await.id;
         for guess in 0..5 {
             let refused = match guess % 2 {
                 0 => change(user, WRONG, &client).await,
-                _ => exchange.delete_account(user, WRONG.into(), &client).await,
+                _ => exchange.accounts().delete_account(user, WRONG.into(), &client).await,
             };
             assert!(matches!(refused, Err(Error::WrongPassword)), "{refused:?}");
         }
         assert_eq!(wait_s(change(user, PASSWORD, &client).await), 1);
-        assert_eq!(wait_s(exchange.delete_account(user, PASSWORD.into(), &client).await), 1);
+        assert_eq!(wait_s(exchange.accounts().delete_account(user, PASSWORD.into(), &client).await), 1);
         assert_eq!(wait_s(log_in(&exchange, name, PASSWORD, &at(9)).await), 1);
         // On a known device the owner still changes the password.
         assert!(change(user, PASSWORD, &device(&exchange, user, 8)).await.is_ok());

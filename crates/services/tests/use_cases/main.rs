@@ -15,6 +15,7 @@ mod delistings;
 mod desk;
 mod dividends;
 mod ended_listings;
+mod folders;
 mod former_symbols;
 mod harness;
 mod idempotency;

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use persistence::{StoreError, installation};
 use services::ServicesConfig;
-use services::jobs::IdRange;
+use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
 use services::operations::health::{HealthCheck, HealthConfig, Probe};
 use services::operations::{WorkerIdentity, WorkerMode};
@@ -20,7 +20,7 @@ fn identity(services: &services::Services, name: &str) -> WorkerIdentity {
     WorkerIdentity {
         name: name.to_owned(),
         mode: WorkerMode::Embedded,
-        started_at: services.market().clock.wall(),
+        started_at: services.market().wall_time(),
     }
 }
 
@@ -32,49 +32,55 @@ fn failures(report: &[HealthCheck]) -> Vec<(&'static str, &str)> {
 async fn a_worker_without_a_heartbeat_is_silent_and_is_forgotten_after_an_hour() {
     let test = TestServices::new().await;
     let (services, clock) = (&test.services, &test.clock);
-    services.worker_heartbeat(&identity(services, "one")).await.unwrap();
+    services.operations().worker_heartbeat(&identity(services, "one")).await.unwrap();
     clock.set(clock.wall() + TimeDelta::seconds(19));
-    assert_eq!(services.operations_status().await.unwrap().live_workers(), 1);
+    assert_eq!(services.operations().operations_status().await.unwrap().live_workers(), 1);
     clock.set(clock.wall() + TimeDelta::seconds(1));
-    services.worker_heartbeat(&identity(services, "two")).await.unwrap();
-    let alive: Vec<(String, bool)> =
-        services.workers().await.unwrap().into_iter().map(|worker| (worker.name, worker.is_alive)).collect();
+    services.operations().worker_heartbeat(&identity(services, "two")).await.unwrap();
+    let alive: Vec<(String, bool)> = services
+        .operations()
+        .workers()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|worker| (worker.name, worker.is_alive))
+        .collect();
     assert_eq!(alive, [("one".to_owned(), false), ("two".to_owned(), true)]);
 
     clock.set(clock.wall() + TimeDelta::minutes(61));
-    services.worker_heartbeat(&identity(services, "three")).await.unwrap();
+    services.operations().worker_heartbeat(&identity(services, "three")).await.unwrap();
     let names: Vec<String> =
-        services.workers().await.unwrap().into_iter().map(|worker| worker.name).collect();
+        services.operations().workers().await.unwrap().into_iter().map(|worker| worker.name).collect();
     assert_eq!(names, ["three"]);
-    services.remove_worker("three").await.unwrap();
-    assert!(services.workers().await.unwrap().is_empty());
+    services.operations().remove_worker("three").await.unwrap();
+    assert!(services.operations().workers().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn the_last_final_snapshot_and_the_sessions_since_are_told() {
     let exchange = Exchange::new().await;
     let (services, clock) = (&exchange, &exchange.clock);
-    let status = services.operations_status().await.unwrap();
+    let status = services.operations().operations_status().await.unwrap();
     assert_eq!((status.last_final_snapshot, status.sessions_behind), (None, 0));
 
     exchange.investor("sam", "1000").await;
-    let friday = services.market().calendar.booking_session(services.market().now()).date;
+    let friday = services.market().booking_session().date;
     // Provisional rows are not final ones.
-    services.take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
-    assert_eq!(services.operations_status().await.unwrap().last_final_snapshot, None);
+    services.books().take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
+    assert_eq!(services.operations().operations_status().await.unwrap().last_final_snapshot, None);
 
     clock.set(clock.wall() + TimeDelta::days(2));
-    assert_eq!(services.operations_status().await.unwrap().sessions_behind, 2);
-    services.take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
-    let status = services.operations_status().await.unwrap();
+    assert_eq!(services.operations().operations_status().await.unwrap().sessions_behind, 2);
+    services.books().take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
+    let status = services.operations().operations_status().await.unwrap();
     let last = status.last_final_snapshot.unwrap();
     assert_eq!((last.session, last.taken_at, status.sessions_behind), (friday, clock.wall(), 1));
 
     // An older session that is taken again does not hide the newer one.
     let saturday = friday.succ_opt().unwrap();
-    services.take_snapshots(saturday, IdRange::ALL, |_| true).await.unwrap();
-    services.take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
-    let status = services.operations_status().await.unwrap();
+    services.books().take_snapshots(saturday, IdRange::ALL, |_| true).await.unwrap();
+    services.books().take_snapshots(friday, IdRange::ALL, |_| true).await.unwrap();
+    let status = services.operations().operations_status().await.unwrap();
     assert_eq!((status.last_final_snapshot.unwrap().session, status.sessions_behind), (saturday, 0));
 }
 
@@ -82,17 +88,17 @@ async fn the_last_final_snapshot_and_the_sessions_since_are_told() {
 async fn jobs_that_wait_too_long_are_overdue() {
     let test = TestServices::new().await;
     let (services, clock) = (&test.services, &test.clock);
-    services.request_run(JobKind::Prune).await.unwrap();
+    services.jobs().request_run(JobKind::Prune).await.unwrap();
     let prune = async || {
-        let status = services.operations_status().await.unwrap();
+        let status = services.operations().operations_status().await.unwrap();
         status.jobs.into_iter().find(|job| job.kind == JobKind::Prune).unwrap()
     };
     assert_eq!((prune().await.queued, prune().await.overdue), (1, 0));
     clock.set(clock.wall() + TimeDelta::seconds(301));
     assert_eq!(prune().await.overdue, 1);
     assert_eq!(prune().await.last_success_at, None);
-    for run in services.due_runs().await.unwrap() {
-        services.run_job(run.id, "worker").await.unwrap();
+    for run in services.jobs().due_runs().await.unwrap() {
+        services.jobs().run_job(run.id, "worker").await.unwrap();
     }
     assert_eq!((prune().await.queued, prune().await.overdue), (0, 0));
     assert_eq!(prune().await.last_success_at, Some(clock.wall()));
@@ -133,15 +139,15 @@ async fn the_deep_check_needs_a_live_worker_and_redis_where_there_is_one() {
             FakeRedis::Hangs => impatient().await,
             _ => TestServices::new().await,
         };
-        test.services.set_redis_probe(Arc::new(redis));
-        test.services.worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
-        let report = test.services.deep_health().await;
+        test.services.operations().set_redis_probe(Arc::new(redis));
+        test.services.operations().worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
+        let report = test.services.operations().deep_health().await;
         assert_eq!(report.len(), 4);
         let redis = report.iter().find(|check| check.name == "redis").unwrap();
         assert_eq!(redis.failure.as_deref(), told);
     }
     let test = TestServices::new().await;
-    let report = test.services.deep_health().await;
+    let report = test.services.operations().deep_health().await;
     assert_eq!(failures(&report), [("workers", "no worker has sent a heartbeat within 20 s")]);
     assert_eq!(
         report.iter().map(|check| check.name).collect::<Vec<_>>(),
@@ -152,16 +158,16 @@ async fn the_deep_check_needs_a_live_worker_and_redis_where_there_is_one() {
 #[tokio::test]
 async fn a_database_that_cannot_be_written_fails_the_check() {
     let test = TestServices::new().await;
-    test.services.worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
+    test.services.operations().worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
     test.store.sql("ALTER TABLE installation RENAME TO installation_away").unwrap();
-    let report = test.services.deep_health().await;
+    let report = test.services.operations().deep_health().await;
     assert_eq!(failures(&report), [("database", "it cannot be written")]);
 }
 
 #[tokio::test]
 async fn a_database_that_hangs_fails_the_check_in_time_and_is_not_asked_again_meanwhile() {
     let test = impatient().await;
-    test.services.worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
+    test.services.operations().worker_heartbeat(&identity(&test.services, "w")).await.unwrap();
     let (locked, is_locked) = tokio::sync::oneshot::channel();
     let (let_go, may_go) = std::sync::mpsc::channel::<()>();
     let store = test.store.store.clone();
@@ -178,7 +184,7 @@ async fn a_database_that_hangs_fails_the_check_in_time_and_is_not_asked_again_me
     });
     is_locked.await.unwrap();
     let database = async || {
-        let report = test.services.deep_health().await;
+        let report = test.services.operations().deep_health().await;
         report.into_iter().find(|check| check.name == "database").unwrap().failure
     };
     assert_eq!(database().await.as_deref(), Some("no answer within 0.3 s"));
@@ -199,7 +205,7 @@ async fn an_order_desk_that_does_not_get_on_fails_the_check() {
     let sam = exchange.investor("sam", "10000").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let desk = async || {
-        let report = exchange.deep_health().await;
+        let report = exchange.operations().deep_health().await;
         report.into_iter().find(|check| check.name == "order_desk").unwrap().failure
     };
     assert_eq!(desk().await, None);

@@ -121,7 +121,11 @@ async fn the_last_point_is_this_moment() {
     exchange.deposit(sam, "50.00").await.unwrap();
     exchange.prices.set("AAPL", "61.00");
     // A provisional row of the day is older than this moment.
-    exchange.take_snapshots(day("2026-11-24"), services::jobs::IdRange::ALL, |_| true).await.unwrap();
+    exchange
+        .books()
+        .take_snapshots(day("2026-11-24"), services::books::snapshots::IdRange::ALL, |_| true)
+        .await
+        .unwrap();
     exchange.prices.set("AAPL", "63.00");
     let performance = exchange.measured(sam, Window::default()).await;
     assert_eq!(series(&performance)[4..], points(&[("2026-11-24", "1080.00", "50.00")]));
@@ -160,7 +164,7 @@ async fn windows_that_end_before_they_begin_are_refused() {
     let exchange = Exchange::new().await;
     let sam = five_days(&exchange).await;
     for (from, to) in [("2026-11-23", Some("2026-11-22")), ("2026-11-25", None)] {
-        let refused = exchange.performance(sam.user, sam.portfolio, dates(Some(from), to)).await;
+        let refused = exchange.books().performance(sam.user, sam.portfolio, dates(Some(from), to)).await;
         assert_eq!(fields(refused), ["from"]);
     }
 }
@@ -261,11 +265,12 @@ async fn a_price_from_before_a_split_is_no_fall_of_the_benchmark() {
     exchange.buy(sam, "MSFT", "1").await.unwrap();
     exchange.at("2026-11-19T23:00:00Z");
     exchange.work().await;
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.prices.set_as_of("MSFT", Some(moment("2026-11-20T20:59:00Z")));
     exchange.at("2026-11-23T14:35:00Z");
     let benchmark = symbol("MSFT");
-    let analysis = exchange.analysis(sam.user, sam.portfolio, Window::default(), Some(&benchmark)).await;
+    let analysis =
+        exchange.books().analysis(sam.user, sam.portfolio, Window::default(), Some(&benchmark)).await;
     let measures = analysis.unwrap().measures();
     assert_eq!(measures.benchmark.symbol, Some(benchmark));
     let twr = measures.benchmark.twr.unwrap();

@@ -27,8 +27,8 @@ async fn a_portfolio_may_start_with_nothing_or_with_the_usual_sum() {
     let empty = Investor { user, portfolio: exchange.open(user, "0").await };
     assert_eq!(exchange.cash(empty).await, "0.00");
     assert_eq!(exchange.journal(empty).await, []);
-    let usual = exchange.open_portfolio(user, named("Usual", None)).await.unwrap();
-    assert_eq!(&usual.cash_balance, exchange.starting_cash());
+    let usual = exchange.books().open_portfolio(user, named("Usual", None)).await.unwrap();
+    assert_eq!(&usual.cash_balance, exchange.books().starting_cash());
     assert_eq!(usual.cash_balance.to_string(), "100000.00");
 }
 
@@ -38,11 +38,17 @@ async fn opening_tells_all_that_is_wrong_at_once() {
     let user = exchange.user("sam").await;
     let refused =
         OpenPortfolio { name: " ".into(), description: "x".repeat(501), cash_balance: Some(money("-0.01")) };
-    assert_eq!(fields(exchange.open_portfolio(user, refused).await), ["name", "description", "cash_balance"]);
-    assert_eq!(fields(exchange.open_portfolio(user, named("two\nlines", None)).await), ["name"]);
-    assert_eq!(fields(exchange.open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
-    assert_not_found(NotFound::User, exchange.open_portfolio(UserId(99), named("Growth", None)).await);
-    assert_eq!(exchange.portfolios(user, false, None, 10).await.unwrap().items, []);
+    assert_eq!(
+        fields(exchange.books().open_portfolio(user, refused).await),
+        ["name", "description", "cash_balance"]
+    );
+    assert_eq!(fields(exchange.books().open_portfolio(user, named("two\nlines", None)).await), ["name"]);
+    assert_eq!(fields(exchange.books().open_portfolio(user, named(&"x".repeat(81), None)).await), ["name"]);
+    assert_not_found(
+        NotFound::User,
+        exchange.books().open_portfolio(UserId(99), named("Growth", None)).await,
+    );
+    assert_eq!(exchange.books().portfolios(user, false, None, 10).await.unwrap().items, []);
 }
 
 #[tokio::test]
@@ -52,11 +58,11 @@ async fn a_user_has_a_hundred_portfolios_at_most() {
     for _ in 0..100 {
         exchange.open(user, "0").await;
     }
-    let one_more = exchange.open_portfolio(user, named("Growth", None)).await;
+    let one_more = exchange.books().open_portfolio(user, named("Growth", None)).await;
     assert!(matches!(one_more, Err(Error::TooManyPortfolios(100))));
-    let first = exchange.portfolios(user, false, None, 1).await.unwrap().items.remove(0);
-    exchange.delete_portfolio(user, first.id).await.unwrap();
-    assert!(exchange.open_portfolio(user, named("Growth", None)).await.is_ok());
+    let first = exchange.books().portfolios(user, false, None, 1).await.unwrap().items.remove(0);
+    exchange.books().delete_portfolio(user, first.id).await.unwrap();
+    assert!(exchange.books().open_portfolio(user, named("Growth", None)).await.is_ok());
 }
 
 #[tokio::test]
@@ -71,9 +77,9 @@ async fn portfolios_come_in_pages_in_the_order_they_were_opened() {
     let ids = |page: &services::Page<services::books::portfolios::PortfolioSummary, PortfolioId>| {
         page.items.iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    let first = exchange.portfolios(user, false, None, 2).await.unwrap();
+    let first = exchange.books().portfolios(user, false, None, 2).await.unwrap();
     assert_eq!((ids(&first), first.next), (opened[..2].to_vec(), Some(opened[1])));
-    let rest = exchange.portfolios(user, false, first.next, 3).await.unwrap();
+    let rest = exchange.books().portfolios(user, false, first.next, 3).await.unwrap();
     assert_eq!((ids(&rest), rest.next), (opened[2..].to_vec(), None));
 }
 
@@ -84,7 +90,7 @@ async fn a_portfolio_is_renamed_and_described_and_keeps_the_rest() {
     exchange.pass(TimeDelta::hours(1));
     let rename = async |name: Option<&str>, text: Option<&str>| {
         let (name, text) = (name.map(str::to_owned), text.map(str::to_owned));
-        exchange.update_portfolio(sam.user, sam.portfolio, name, text).await
+        exchange.books().update_portfolio(sam.user, sam.portfolio, name, text).await
     };
     let renamed = rename(Some(" Income "), None).await.unwrap();
     assert_eq!((renamed.name.as_str(), renamed.description.as_str()), ("Income", ""));
@@ -92,7 +98,7 @@ async fn a_portfolio_is_renamed_and_described_and_keeps_the_rest() {
     let described = rename(None, Some("Dividends")).await.unwrap();
     assert_eq!((described.name.as_str(), described.description.as_str()), ("Income", "Dividends"));
     assert_eq!(fields(rename(Some(""), Some(&"x".repeat(501))).await), ["name", "description"]);
-    assert_eq!(exchange.portfolio(sam.user, sam.portfolio).await.unwrap(), described);
+    assert_eq!(exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap(), described);
 }
 
 #[tokio::test]
@@ -102,9 +108,9 @@ async fn a_deleted_portfolio_is_gone_with_all_that_is_in_it() {
     let kept = Investor { portfolio: exchange.open(sam.user, "1000").await, ..sam };
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.buy(kept, "AAPL", "1").await.unwrap();
-    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
-    assert_not_found(NotFound::Portfolio, exchange.portfolio(sam.user, sam.portfolio).await);
-    assert_not_found(NotFound::Portfolio, exchange.delete_portfolio(sam.user, sam.portfolio).await);
+    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    assert_not_found(NotFound::Portfolio, exchange.books().portfolio(sam.user, sam.portfolio).await);
+    assert_not_found(NotFound::Portfolio, exchange.books().delete_portfolio(sam.user, sam.portfolio).await);
     assert_eq!(exchange.read(persistence::transactions::count).await, 2);
     assert_eq!(exchange.cash(kept).await, "850.00");
     exchange.assert_books_balance().await;
@@ -139,7 +145,7 @@ async fn cash_that_is_not_there_cannot_go_out() {
     }
     for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
         for amount in ["0", "-5"] {
-            let refused = exchange.move_cash(sam.user, sam.portfolio, direction, money(amount)).await;
+            let refused = exchange.books().move_cash(sam.user, sam.portfolio, direction, money(amount)).await;
             assert_eq!(fields(refused), ["amount"]);
         }
     }
@@ -163,45 +169,56 @@ async fn somebody_elses_portfolio_does_not_exist() {
     let exchange = Exchange::new().await;
     let mia = exchange.investor("mia", "1000").await;
     let placed = exchange.buy(mia, "AAPL", "1").await.unwrap().order.order;
-    let books = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
+    let books =
+        (exchange.journal(mia).await, exchange.books().portfolio(mia.user, mia.portfolio).await.unwrap());
     let calls = exchange.prices.calls();
 
     let sam = exchange.user("sam").await;
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let missing = NotFound::Portfolio;
         let buy = || order(Side::Buy, "AAPL", shares("1"));
-        assert_not_found(missing, exchange.portfolio(sam, id).await);
-        assert_not_found(missing, exchange.update_portfolio(sam, id, Some("Mine".into()), None).await);
-        assert_not_found(missing, exchange.delete_portfolio(sam, id).await);
+        assert_not_found(missing, exchange.books().portfolio(sam, id).await);
+        assert_not_found(
+            missing,
+            exchange.books().update_portfolio(sam, id, Some("Mine".into()), None).await,
+        );
+        assert_not_found(missing, exchange.books().delete_portfolio(sam, id).await);
         for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
-            assert_not_found(missing, exchange.move_cash(sam, id, direction, money("1")).await);
+            assert_not_found(missing, exchange.books().move_cash(sam, id, direction, money("1")).await);
         }
-        assert_not_found(missing, exchange.preview_order(sam, id, buy()).await);
-        assert_not_found(missing, exchange.order(sam, id, placed.id).await);
-        assert_not_found(missing, exchange.orders(sam, id, orders::Filter::default(), None, 10).await);
-        assert_not_found(missing, exchange.valuation(sam, id).await);
-        assert_not_found(missing, exchange.composition(sam, id).await);
-        assert_not_found(missing, exchange.transactions(sam, id, Filter::default(), None, 10).await);
-        assert_not_found(missing, exchange.snapshots(sam, id, None, None).await);
-        assert_not_found(missing, exchange.performance(sam, id, Window::default()).await);
-        assert_not_found(missing, exchange.external_flows(sam, id).await);
+        assert_not_found(missing, exchange.trading().preview_order(sam, id, buy()).await);
+        assert_not_found(missing, exchange.trading().order(sam, id, placed.id).await);
+        assert_not_found(
+            missing,
+            exchange.trading().orders(sam, id, orders::Filter::default(), None, 10).await,
+        );
+        assert_not_found(missing, exchange.books().valuation(sam, id).await);
+        assert_not_found(missing, exchange.books().composition(sam, id).await);
+        assert_not_found(missing, exchange.books().transactions(sam, id, Filter::default(), None, 10).await);
+        assert_not_found(missing, exchange.books().snapshots(sam, id, None, None).await);
+        assert_not_found(missing, exchange.books().performance(sam, id, Window::default()).await);
+        assert_not_found(missing, exchange.books().external_flows(sam, id).await);
     }
     // Nor is somebody else's order in one's own portfolio.
     let own = exchange.open(sam, "1000").await;
-    assert_not_found(NotFound::Order, exchange.order(sam, own, placed.id).await);
+    assert_not_found(NotFound::Order, exchange.trading().order(sam, own, placed.id).await);
 
     assert_eq!(exchange.prices.calls(), calls, "a stranger's portfolio costs no request");
     // The desk, which has the rows, says so for orders; a price that anybody may ask for has been seen by then.
     for id in [mia.portfolio, PortfolioId(0), PortfolioId(i64::MAX)] {
         let buy = |symbol| order(Side::Buy, symbol, shares("1"));
-        assert_not_found(NotFound::Portfolio, exchange.place_order(sam, id, buy("AAPL")).await);
-        assert_not_found(NotFound::Portfolio, exchange.place_order(sam, id, buy("NOSUCH")).await);
-        assert_not_found(NotFound::Portfolio, exchange.cancel_order(sam, id, placed.id).await);
+        assert_not_found(NotFound::Portfolio, exchange.trading().place_order(sam, id, buy("AAPL")).await);
+        assert_not_found(NotFound::Portfolio, exchange.trading().place_order(sam, id, buy("NOSUCH")).await);
+        assert_not_found(NotFound::Portfolio, exchange.trading().cancel_order(sam, id, placed.id).await);
         let changes = domain::ReplaceOrder::default();
-        assert_not_found(NotFound::Portfolio, exchange.replace_order(sam, id, placed.id, changes).await);
-        assert_not_found(NotFound::Portfolio, exchange.reset_portfolio(sam, id, None).await);
+        assert_not_found(
+            NotFound::Portfolio,
+            exchange.trading().replace_order(sam, id, placed.id, changes).await,
+        );
+        assert_not_found(NotFound::Portfolio, exchange.books().reset_portfolio(sam, id, None).await);
     }
-    assert_not_found(NotFound::Order, exchange.cancel_order(sam, own, placed.id).await);
-    let after = (exchange.journal(mia).await, exchange.portfolio(mia.user, mia.portfolio).await.unwrap());
+    assert_not_found(NotFound::Order, exchange.trading().cancel_order(sam, own, placed.id).await);
+    let after =
+        (exchange.journal(mia).await, exchange.books().portfolio(mia.user, mia.portfolio).await.unwrap());
     assert_eq!(after, books);
 }

@@ -13,16 +13,16 @@ use crate::harness::{
 
 /// Previews an order, places it, and compares what came out with what was foretold.
 async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder) {
-    let foretold = exchange.preview_order(who.user, who.portfolio, command.clone()).await.unwrap();
-    let before = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let foretold = exchange.trading().preview_order(who.user, who.portfolio, command.clone()).await.unwrap();
+    let before = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     assert_eq!(foretold.cash_before, before.cash_balance);
     assert_eq!(
-        exchange.preview_order(who.user, who.portfolio, command.clone()).await.unwrap(),
+        exchange.trading().preview_order(who.user, who.portfolio, command.clone()).await.unwrap(),
         foretold,
         "looking changes nothing"
     );
 
-    let placed = exchange.place_order(who.user, who.portfolio, command).await.unwrap().order;
+    let placed = exchange.trading().place_order(who.user, who.portfolio, command).await.unwrap().order;
     let fill = &placed.fills[0];
     let foretold_fill = foretold.fill.as_ref().unwrap();
     assert_eq!(foretold_fill, &JournalEntry { id: None, order_id: foretold_fill.order_id, ..fill.clone() });
@@ -33,7 +33,7 @@ async fn assert_foretold(exchange: &Exchange, who: Investor, command: PlaceOrder
     assert_eq!(Some(&foretold.price), fill.price.as_ref());
     assert_eq!((&foretold.amount, &foretold.commission), (&fill.amount, &fill.commission));
     assert_eq!(foretold.realized_pnl, fill.realized_pnl);
-    let after = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let after = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     assert_eq!(foretold.cash_after, after.cash_balance);
     let held = after.holdings.iter().find(|holding| holding.stock_id == foretold.stock.id);
     let average = held.and_then(|holding| holding.average_buy_price());
@@ -72,7 +72,7 @@ async fn a_preview_by_hand() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "MSFT", "1").await.unwrap();
     let buy = order(Side::Buy, "AAPL", shares("2"));
-    let preview = exchange.preview_order(sam.user, sam.portfolio, buy).await.unwrap();
+    let preview = exchange.trading().preview_order(sam.user, sam.portfolio, buy).await.unwrap();
     assert_eq!((preview.cash_before, preview.cash_after), (money("600.00"), money("300.00")));
     assert_eq!(preview.amount, money("-300.00"));
     assert!(close_to(preview.weight_after, 0.3), "{}", preview.weight_after);
@@ -80,14 +80,14 @@ async fn a_preview_by_hand() {
     assert_eq!(exchange.cash(sam).await, "600.00");
     assert_eq!(exchange.all_orders(sam).await.len(), 1);
     assert_eq!(exchange.journal(sam).await.len(), 2);
-    assert_eq!(exchange.stock(&symbol("AAPL")).await.unwrap().last, None);
+    assert_eq!(exchange.instruments().stock(&symbol("AAPL")).await.unwrap().last, None);
 }
 
 #[tokio::test]
 async fn a_preview_is_refused_as_the_order_would_be() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "100.00").await;
-    let preview = async |command| exchange.preview_order(sam.user, sam.portfolio, command).await;
+    let preview = async |command| exchange.trading().preview_order(sam.user, sam.portfolio, command).await;
     assert!(matches!(
         rejection(preview(order(Side::Buy, "AAPL", shares("1"))).await),
         OrderRejected::InsufficientBuyingPower { .. }
@@ -137,7 +137,8 @@ async fn a_preview_foretells_orders_that_wait() {
             "174.00",
         ),
     ] {
-        let foretold = exchange.preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
+        let foretold =
+            exchange.trading().preview_order(sam.user, sam.portfolio, command.clone()).await.unwrap();
         assert_eq!(foretold.amount, money(cost), "{command:?}");
         assert_eq!(foretold.commission, money("1.00"));
         assert_eq!(foretold.cash_after, foretold.cash_before.clone() + &foretold.amount);
@@ -164,8 +165,9 @@ async fn a_preview_says_what_one_should_know() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.prices.set_bid_and_ask("AAPL", "149.90", "150.10");
-    let warnings =
-        async |command| exchange.preview_order(sam.user, sam.portfolio, command).await.unwrap().warnings();
+    let warnings = async |command| {
+        exchange.trading().preview_order(sam.user, sam.portfolio, command).await.unwrap().warnings()
+    };
     let at_once = warnings(gtc(Side::Buy, "AAPL", "1", limit("151"))).await;
     assert_eq!(at_once, [OrderWarning::LimitReached]);
     let heavy = warnings(order(Side::Buy, "AAPL", shares("6"))).await;
@@ -179,8 +181,10 @@ async fn a_preview_says_what_one_should_know() {
     assert_eq!(warnings(order(Side::Sell, "AAPL", shares("1"))).await, sells_all);
 
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "5", limit("140"))).await;
-    let too_much =
-        exchange.preview_order(sam.user, sam.portfolio, gtc(Side::Buy, "AAPL", "2", limit("100"))).await;
+    let too_much = exchange
+        .trading()
+        .preview_order(sam.user, sam.portfolio, gtc(Side::Buy, "AAPL", "2", limit("100")))
+        .await;
     assert!(matches!(rejection(too_much), OrderRejected::InsufficientBuyingPower { available, .. }
         if available == money("149.90")));
 }

@@ -53,28 +53,28 @@ impl Deployment {
         let sam = self.exchange.investor("sam", "100000.00").await;
         for n in 0..stocks {
             let bought = super::harness::order(Side::Buy, &name(n), super::harness::shares("1"));
-            let placed = self.place_order(sam.user, sam.portfolio, bought).await.unwrap();
+            let placed = self.trading().place_order(sam.user, sam.portfolio, bought).await.unwrap();
             assert_eq!(placed.order.order.status, OrderStatus::Filled, "{n}");
         }
         for n in 0..with_orders {
             let waits = gtc(Side::Buy, &name(n), "1", limit("50.00"));
-            let placed = self.place_order(sam.user, sam.portfolio, waits).await.unwrap();
+            let placed = self.trading().place_order(sam.user, sam.portfolio, waits).await.unwrap();
             assert_eq!(placed.order.order.status, OrderStatus::Accepted);
         }
         sam
     }
 
     async fn run_refresh(&self) {
-        self.request_run(JobKind::RefreshQuotes).await.unwrap();
-        for run in self.due_runs().await.unwrap() {
+        self.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        for run in self.jobs().due_runs().await.unwrap() {
             if run.kind == JobKind::RefreshQuotes {
-                assert!(self.run_job(run.id, "worker").await.unwrap());
+                assert!(self.jobs().run_job(run.id, "worker").await.unwrap());
             }
         }
     }
 
     async fn scheduled(&self) -> (u32, u32) {
-        let limits = self.provider_state().await.unwrap().limits.unwrap();
+        let limits = self.stocks().provider_state().await.unwrap().limits.unwrap();
         let pot = limits.pots.into_iter().find(|pot| pot.name == "scheduled").unwrap();
         (pot.used, pot.limit)
     }
@@ -104,8 +104,8 @@ async fn longest_intervals(deployment: &Deployment, with_orders: usize) -> [Time
     let mut now = open;
     while now < close + TimeDelta::minutes(45) {
         deployment.exchange.clock.set(now);
-        for run in deployment.due_runs().await.unwrap() {
-            assert!(deployment.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in deployment.jobs().due_runs().await.unwrap() {
+            assert!(deployment.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         for (of, asked_at) in deployment.asked_at().await {
             let since = last.insert(of.clone(), asked_at).unwrap_or(open).max(open);
@@ -158,33 +158,34 @@ async fn working_orders_meet_every_price_that_any_path_has_seen() {
     let deployment = Deployment::new(1, without_scheduled_calls()).await;
     let sam = deployment.exchange.investor("sam", "100000.00").await;
     let one = super::harness::order(Side::Buy, "S0", super::harness::shares("1"));
-    deployment.place_order(sam.user, sam.portfolio, one).await.unwrap();
-    let list = deployment.create_watchlist(sam.user, "Mine").await.unwrap().id;
-    deployment.watch(sam.user, list, &symbol("S0")).await.unwrap();
+    deployment.trading().place_order(sam.user, sam.portfolio, one).await.unwrap();
+    let list = deployment.watchlists().create_watchlist(sam.user, "Mine").await.unwrap().id;
+    deployment.watchlists().watch(sam.user, list, &symbol("S0")).await.unwrap();
     let other = deployment.another_process();
     let mut now = moment("2026-11-20T15:00:00Z");
     for (path, at) in
         [("page", "97.00"), ("list", "95.00"), ("valuation", "93.00"), ("other process", "91.00")]
     {
         let waits = gtc(Side::Buy, "S0", "1", limit(at));
-        let id = deployment.place_order(sam.user, sam.portfolio, waits).await.unwrap().order.order.id;
+        let id =
+            deployment.trading().place_order(sam.user, sam.portfolio, waits).await.unwrap().order.order.id;
         now = now + TimeDelta::minutes(30);
         deployment.exchange.clock.set(now);
         deployment.exchange.prices.set("S0", at);
         for services in [&deployment.process, &other] {
-            services.match_orders().await.unwrap();
+            services.trading().match_orders().await.unwrap();
         }
         deployment.run_refresh().await;
         assert!(deployment.exchange.look(sam, id).await.status.is_open(), "nobody has seen it: {path}");
         let calls = deployment.exchange.prices.calls().quotes;
         match path {
-            "page" => drop(deployment.quote_for(Some(sam.user), &symbol("S0")).await.unwrap()),
-            "list" => drop(deployment.watchlists(sam.user).await.unwrap()),
-            "valuation" => drop(deployment.valuation(sam.user, sam.portfolio).await.unwrap()),
-            _ => drop(other.quote_for(None, &symbol("S0")).await.unwrap()),
+            "page" => drop(deployment.stocks().quote_for(Some(sam.user), &symbol("S0")).await.unwrap()),
+            "list" => drop(deployment.watchlists().all(sam.user).await.unwrap()),
+            "valuation" => drop(deployment.books().valuation(sam.user, sam.portfolio).await.unwrap()),
+            _ => drop(other.stocks().quote_for(None, &symbol("S0")).await.unwrap()),
         }
         assert_eq!(deployment.exchange.prices.calls().quotes, calls + 1, "{path}");
-        deployment.match_orders().await.unwrap();
+        deployment.trading().match_orders().await.unwrap();
         let order = deployment.exchange.look(sam, id).await;
         assert_eq!(order.status, OrderStatus::Filled, "{path}");
         assert_eq!(order.filled_price.unwrap().to_string(), format!("{at}0000"), "{path}");
@@ -202,7 +203,7 @@ async fn an_open_page_shows_prices_that_were_got_for_other_reasons_with_their_ag
     let followed = async || quotes.followed_quotes(&aapl, deployment.exchange.now()).await.remove(0);
     assert!(matches!(followed().await, Err(QuoteError::RateLimited { .. } | QuoteError::Upstream(_))));
     let other = deployment.another_process();
-    other.quote(&aapl[0]).await.unwrap();
+    other.stocks().quote(&aapl[0]).await.unwrap();
     for (minutes, stale) in [(0, false), (3, false), (10, true)] {
         deployment.exchange.pass(TimeDelta::minutes(minutes));
         let quote = followed().await.unwrap().into_as_traded();
@@ -236,7 +237,7 @@ async fn an_administrator_sees_how_often_prices_come() {
     let deployment = Deployment::new(1, Rules::YAHOO).await;
     deployment.holding(30, 3).await;
     deployment.exchange.at("2026-11-20T12:00:00Z");
-    let intervals = deployment.provider_state().await.unwrap().intervals.unwrap();
+    let intervals = deployment.stocks().provider_state().await.unwrap().intervals.unwrap();
     assert_eq!((intervals.calls_left, intervals.calls_kept), (Some(450), 150));
     let told =
         [intervals.ordered, intervals.held, intervals.watched].map(|group| (group.stocks, group.minutes));
@@ -244,12 +245,12 @@ async fn an_administrator_sees_how_often_prices_come() {
     assert!(intervals.is_slow(), "those that are held have old prices");
     let with_bulk = Deployment::new(50, Rules::YAHOO).await;
     with_bulk.holding(30, 3).await;
-    let intervals = with_bulk.provider_state().await.unwrap().intervals.unwrap();
+    let intervals = with_bulk.stocks().provider_state().await.unwrap().intervals.unwrap();
     assert_eq!((intervals.ordered.minutes, intervals.held.minutes), (Some(1), Some(1)));
     assert!(!intervals.is_slow());
     // A source with one price a session has no such pace.
     let closes = FixedPrices::of(Freshness::EndOfDay, Calendar::Xnys);
     let exchange = Exchange::with(closes).await;
     let process = limited(&exchange, &Rules::ALPHA_VANTAGE_FREE);
-    assert_eq!(process.provider_state().await.unwrap().intervals, None);
+    assert_eq!(process.stocks().provider_state().await.unwrap().intervals, None);
 }

@@ -15,7 +15,8 @@ use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Ru
 use persistence::stocks;
 use serde_json::{Value, json};
 use services::jobs::{JobKind, JobRun, RunStatus};
-use services::market::providers::{Breaker, PriceSourceError, check_price_source, claim_price_source};
+use services::market::price_source::{PriceSourceError, check_price_source, claim_price_source};
+use services::stocks::providers::Breaker;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
 use wiremock::matchers::any;
@@ -123,7 +124,7 @@ impl Deployment {
         };
         let mut table: Vec<ListedStock> = (0..60).map(|n| listed(&format!("S{n}"))).collect();
         table.extend(["AAPL", "IBM", "MSFT"].map(listed));
-        deployment.keep_listings(table).await.unwrap();
+        deployment.stocks().keep_listings(table).await.unwrap();
         deployment
     }
 
@@ -159,31 +160,33 @@ impl Deployment {
     }
 
     async fn work(&self) -> Vec<JobRun> {
-        let due = self.due_runs().await.unwrap();
+        let due = self.jobs().due_runs().await.unwrap();
         for run in &due {
-            assert!(self.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+            assert!(self.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         due
     }
 
     async fn newest_run(&self, kind: JobKind) -> JobRun {
-        self.job_runs(Some(kind), None, 1).await.unwrap().items.remove(0)
+        self.jobs().job_runs(Some(kind), None, 1).await.unwrap().items.remove(0)
     }
 
     async fn watching(&self, user: UserId, symbols: impl Iterator<Item = Symbol>) {
         let symbols: Vec<Symbol> = symbols.collect();
-        let list = self.create_watchlist(user, &format!("{} stocks", symbols.len())).await.unwrap().id;
+        let list =
+            self.watchlists().create_watchlist(user, &format!("{} stocks", symbols.len())).await.unwrap().id;
         for symbol in symbols {
-            self.watch(user, list, &symbol).await.unwrap();
+            self.watchlists().watch(user, list, &symbol).await.unwrap();
         }
     }
 
     async fn price(&self, of: &str) -> String {
-        self.quote(&symbol(of)).await.unwrap().price.to_string()
+        self.stocks().quote(&symbol(of)).await.unwrap().price.to_string()
     }
 
     async fn buys(&self, who: Investor, of: &str) -> Result<OrderStatus, Error> {
-        let placed = self.place_order(who.user, who.portfolio, order(Side::Buy, of, shares("1"))).await?;
+        let placed =
+            self.trading().place_order(who.user, who.portfolio, order(Side::Buy, of, shares("1"))).await?;
         Ok(placed.order.order.status)
     }
 
@@ -233,8 +236,8 @@ async fn two_hundred_who_want_the_price_and_chart_of_a_cold_symbol_cause_one_cal
             let services = processes[n % 2].clone();
             tokio::spawn(async move {
                 let aapl = symbol("AAPL");
-                let quote = services.quote_for(None, &aapl).await?.quote;
-                let bars = services.history(&aapl, HistoryRange::Month).await?;
+                let quote = services.stocks().quote_for(None, &aapl).await?.quote;
+                let bars = services.stocks().history(&aapl, HistoryRange::Month).await?;
                 Ok::<_, Error>((quote.price.to_string(), bars.len()))
             })
         })
@@ -246,7 +249,7 @@ async fn two_hundred_who_want_the_price_and_chart_of_a_cold_symbol_cause_one_cal
     // Nor does a process that is started later, nor an order.
     let sam = deployment.exchange.investor("sam", "1000.00").await;
     let restarted = deployment.another_process();
-    assert_eq!(restarted.quote(&symbol("AAPL")).await.unwrap().price.to_string(), "100.00");
+    assert_eq!(restarted.stocks().quote(&symbol("AAPL")).await.unwrap().price.to_string(), "100.00");
     assert_eq!(deployment.buys(sam, "AAPL").await.unwrap(), OrderStatus::Filled);
     assert_eq!(deployment.calls(), 1);
 }
@@ -260,24 +263,24 @@ async fn a_days_twenty_sixth_call_is_never_sent() {
         let processes = [deployment.another_process(), deployment.another_process()];
         for n in 0..10 {
             for (at, services) in processes.iter().enumerate() {
-                let _ = services.quote(&numbered(restart * 20 + n * 2 + at)).await;
+                let _ = services.stocks().quote(&numbered(restart * 20 + n * 2 + at)).await;
             }
         }
         for services in &processes {
-            services.request_run(JobKind::RefreshQuotes).await.unwrap();
-            for run in services.due_runs().await.unwrap() {
-                let _ = services.run_job(run.id, "worker").await;
+            services.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+            for run in services.jobs().due_runs().await.unwrap() {
+                let _ = services.jobs().run_job(run.id, "worker").await;
             }
         }
         assert!(deployment.calls() <= 25);
     }
     assert_eq!(deployment.calls(), 25, "all of them are used");
-    let state = deployment.another_process().provider_state().await.unwrap().limits.unwrap();
+    let state = deployment.another_process().stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((state.used(), state.left()), (25, Some(0)));
-    assert!(is_refused(&deployment.quote(&numbered(55)).await));
+    assert!(is_refused(&deployment.stocks().quote(&numbered(55)).await));
     // The next day in New York has its own.
     deployment.exchange.at("2026-11-21T05:10:00Z");
-    assert!(deployment.quote(&numbered(55)).await.is_ok());
+    assert!(deployment.stocks().quote(&numbered(55)).await.is_ok());
     assert_eq!(deployment.calls(), 26);
 }
 
@@ -288,11 +291,14 @@ async fn one_user_cannot_use_up_what_is_kept_for_new_symbols() {
     // Today's close takes all calls of the jobs.
     deployment.watching(ada, (30..45).map(numbered)).await;
     for n in 0..3 {
-        deployment.quote_for(Some(sam), &numbered(n)).await.unwrap();
+        deployment.stocks().quote_for(Some(sam), &numbered(n)).await.unwrap();
     }
-    assert!(is_refused(&deployment.quote_for(Some(sam), &numbered(3)).await));
-    assert!(deployment.quote_for(Some(sam), &numbered(0)).await.is_ok(), "what is known costs nothing");
-    assert!(deployment.quote_for(Some(ada), &numbered(3)).await.is_ok());
+    assert!(is_refused(&deployment.stocks().quote_for(Some(sam), &numbered(3)).await));
+    assert!(
+        deployment.stocks().quote_for(Some(sam), &numbered(0)).await.is_ok(),
+        "what is known costs nothing"
+    );
+    assert!(deployment.stocks().quote_for(Some(ada), &numbered(3)).await.is_ok());
     assert_eq!(deployment.calls(), 4);
 }
 
@@ -310,7 +316,7 @@ async fn calls_have_their_places_one_gap_apart_for_all_processes() {
     deployment.work().await;
     assert_eq!(next().await, begun + gap);
     // By the clock of the deployment, which stands still: the second call, of another process, has the next place.
-    let _ = deployment.another_process().quote(&symbol("AAPL")).await;
+    let _ = deployment.another_process().stocks().quote(&symbol("AAPL")).await;
     assert_eq!(next().await, begun + gap + gap);
     assert_eq!(deployment.calls(), 2);
 }
@@ -318,19 +324,21 @@ async fn calls_have_their_places_one_gap_apart_for_all_processes() {
 #[tokio::test]
 async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
     let deployment = Deployment::new().await;
-    let unknown = deployment.quote(&symbol("NOSUCH")).await;
+    let unknown = deployment.stocks().quote(&symbol("NOSUCH")).await;
     assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
     assert_eq!(deployment.calls(), 0, "the table of listings knows");
 
     deployment.answers_all_with(Some(per_day()));
-    let Err(Error::NoPrice { retry_at: Some(retry_at), .. }) = deployment.quote(&symbol("IBM")).await else {
+    let Err(Error::NoPrice { retry_at: Some(retry_at), .. }) =
+        deployment.stocks().quote(&symbol("IBM")).await
+    else {
         panic!("there is no price")
     };
     assert_eq!(retry_at.to_rfc3339(), "2026-11-21T05:05:00Z", "the next day in New York, and some minutes");
     // The others know, and do not ask.
-    assert!(is_refused(&deployment.another_process().quote(&symbol("MSFT")).await));
+    assert!(is_refused(&deployment.another_process().stocks().quote(&symbol("MSFT")).await));
     assert_eq!(deployment.calls(), 1);
-    let limits = deployment.provider_state().await.unwrap().limits.unwrap();
+    let limits = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.breaker, limits.parked_until), (Breaker::Open, Some(retry_at)));
     let error = limits.last_error.unwrap();
     assert!(error.contains("allows no more requests") && !error.contains(KEY), "{error}");
@@ -344,7 +352,7 @@ async fn when_the_provider_fails_the_last_price_is_shown_as_old_with_the_reason_
     // Friday's close is due, and does not come.
     deployment.exchange.at("2026-11-20T22:00:00Z");
     deployment.answers_all_with(Some(ResponseTemplate::new(503)));
-    let latest = deployment.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+    let latest = deployment.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
     assert!(latest.quote.stale);
     assert_eq!(
         (latest.quote.price.to_string(), latest.quote.as_of.to_rfc3339()),
@@ -358,7 +366,7 @@ async fn when_the_provider_fails_the_last_price_is_shown_as_old_with_the_reason_
     let waits = deployment.buys(sam, "AAPL").await;
     assert!(matches!(waits, Ok(OrderStatus::Accepted)), "{waits:?}");
     assert_eq!(deployment.transactions_of(sam).await, 2);
-    let valued = deployment.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!(valued.total_value.to_string(), "1000.00");
     assert!(valued.holdings[0].quote.stale);
 }
@@ -414,7 +422,7 @@ async fn nothing_absurd_becomes_a_price_or_fills_an_order() {
         let last = kept[0].last.as_ref().map(|last| last.price.to_string());
         // Of one bad day the close before stands, and counts as late.
         assert!(last.as_deref().is_none_or(|last| last == "99.00"), "{name}: {last:?}");
-        let state = deployment.provider_state().await.unwrap().limits.unwrap();
+        let state = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
         assert!(!format!("{state:?}").contains(KEY), "{name}");
         deployment.exchange.assert_books_balance().await;
     }
@@ -425,17 +433,17 @@ async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "10000.00").await;
     let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
-    let placed = deployment.place_order(sam.user, sam.portfolio, order).await.unwrap().order.order;
+    let placed = deployment.trading().place_order(sam.user, sam.portfolio, order).await.unwrap().order.order;
     assert_eq!(placed.status, OrderStatus::Accepted);
     deployment.exchange.at("2026-11-20T22:00:00Z");
     for (name, answer) in absurdities() {
         deployment.answers_all_with(Some(answer));
         let process = deployment.another_process();
-        process.request_run(JobKind::RefreshQuotes).await.unwrap();
-        for run in process.due_runs().await.unwrap() {
-            let _ = process.run_job(run.id, "worker").await;
+        process.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        for run in process.jobs().due_runs().await.unwrap() {
+            let _ = process.jobs().run_job(run.id, "worker").await;
         }
-        process.match_orders().await.unwrap();
+        process.trading().match_orders().await.unwrap();
         assert_eq!(deployment.exchange.look(sam, placed.id).await.status, OrderStatus::Accepted, "{name}");
     }
     // The close that was meant comes in the end, in the morning.
@@ -443,7 +451,7 @@ async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
     deployment.answers_all_with(None);
     deployment.closes("AAPL", &[("2026-11-19", "100.00"), ("2026-11-20", "94.00")]);
     deployment.work().await;
-    deployment.match_orders().await.unwrap();
+    deployment.trading().match_orders().await.unwrap();
     let filled = deployment.exchange.look(sam, placed.id).await;
     assert_eq!(filled.status, OrderStatus::Filled);
     assert_eq!(filled.filled_price.unwrap().to_string(), "94.000000");
@@ -455,21 +463,27 @@ async fn a_provider_that_keeps_failing_is_left_alone_and_tried_again_with_one_ca
     let deployment = Deployment::new().await;
     deployment.answers_all_with(Some(ResponseTemplate::new(500)));
     for n in 0..3 {
-        assert!(deployment.quote(&numbered(n)).await.is_err());
+        assert!(deployment.stocks().quote(&numbered(n)).await.is_err());
     }
     assert_eq!(deployment.calls(), 3);
-    assert_eq!(deployment.provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Open);
-    assert!(is_refused(&deployment.quote(&numbered(3)).await));
-    assert!(is_refused(&deployment.another_process().quote(&numbered(4)).await), "nor after a restart");
+    assert_eq!(deployment.stocks().provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Open);
+    assert!(is_refused(&deployment.stocks().quote(&numbered(3)).await));
+    assert!(
+        is_refused(&deployment.another_process().stocks().quote(&numbered(4)).await),
+        "nor after a restart"
+    );
     assert_eq!(deployment.calls(), 3);
     deployment.exchange.pass(TimeDelta::seconds(61));
-    assert!(deployment.quote(&numbered(5)).await.is_err());
-    assert!(is_refused(&deployment.quote(&numbered(6)).await), "the one call failed");
+    assert!(deployment.stocks().quote(&numbered(5)).await.is_err());
+    assert!(is_refused(&deployment.stocks().quote(&numbered(6)).await), "the one call failed");
     assert_eq!(deployment.calls(), 4);
     deployment.exchange.pass(TimeDelta::seconds(121));
     deployment.answers_all_with(None);
-    assert!(deployment.quote(&numbered(7)).await.is_ok() && deployment.quote(&numbered(8)).await.is_ok());
-    assert_eq!(deployment.provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Closed);
+    assert!(
+        deployment.stocks().quote(&numbered(7)).await.is_ok()
+            && deployment.stocks().quote(&numbered(8)).await.is_ok()
+    );
+    assert_eq!(deployment.stocks().provider_state().await.unwrap().limits.unwrap().breaker, Breaker::Closed);
 }
 
 #[tokio::test]
@@ -479,7 +493,7 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
     deployment.watching(sam.user, (0..10).map(numbered)).await;
     deployment.buys(sam, "IBM").await.unwrap();
     let order = gtc(Side::Buy, "AAPL", "1", limit("95.00"));
-    deployment.place_order(sam.user, sam.portfolio, order).await.unwrap();
+    deployment.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
     let before = deployment.calls();
     deployment.exchange.at("2026-11-20T21:31:00Z");
     for of in ["AAPL", "IBM", "S0"] {
@@ -494,7 +508,7 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
         asked.iter().filter(|call| !call.starts_with("TIME")).map(String::as_str).collect();
     // With news of one stock and a sector, for which the table has no column, the jobs' fifteen are used up.
     assert_eq!(other, ["SPLITS S0", "DIVIDENDS S0", "OVERVIEW AAPL"]);
-    let sector = &deployment.stock(&symbol("AAPL")).await.unwrap().listing.sector;
+    let sector = &deployment.instruments().stock(&symbol("AAPL")).await.unwrap().listing.sector;
     assert_eq!(sector, "Technology");
     // The snapshot has its closes from there, and asks for none itself.
     let asked = deployment.calls();
@@ -504,10 +518,10 @@ async fn after_a_close_those_come_first_that_orders_wait_for_and_then_what_is_he
     let friday = rows.iter().find(|row| row.date == day("2026-11-20")).unwrap();
     assert!(!friday.provisional);
     assert_eq!((friday.positions_value.to_string(), deployment.calls()), ("101.00".to_owned(), asked));
-    let state = deployment.provider_state().await.unwrap();
+    let state = deployment.stocks().provider_state().await.unwrap();
     assert_eq!((state.stocks_in_use, state.days_for_all()), (12, None));
     deployment.watching(sam.user, (10..14).map(numbered)).await;
-    let state = deployment.provider_state().await.unwrap();
+    let state = deployment.stocks().provider_state().await.unwrap();
     assert_eq!((state.stocks_in_use, state.days_for_all()), (16, Some(2)), "one day is not enough for them");
 }
 
@@ -521,7 +535,7 @@ async fn a_split_that_a_close_tells_of_is_booked_with_that_close() {
     deployment.closes("IBM", &[("2026-11-19", "100.00"), ("2026-11-20", "100.50"), ("2026-11-23", "10.05")]);
     deployment.answers.0.lock().unwrap().splits.insert("IBM".to_owned(), ("2026-11-23", "10.0000"));
     deployment.work().await;
-    let valued = deployment.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     assert_eq!(valued.holdings[0].position.quantity, quantity("10"));
     assert_eq!((valued.positions_value, valued.total_value), (money("100.50"), money("10000.50")));
     deployment.exchange.assert_books_balance().await;
@@ -548,10 +562,10 @@ async fn news_of_actions_is_asked_for_one_stock_a_day_in_turn() {
 async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
     let deployment = Deployment::without_listings(by_the_day()).await;
     let found = async |query: &str| {
-        let found = deployment.search_stocks(query, 10).await.unwrap();
+        let found = deployment.stocks().search_stocks(query, 10).await.unwrap();
         found.into_iter().map(|listing| listing.symbol.to_string()).collect::<Vec<_>>()
     };
-    let too_early = deployment.search_stocks("app", 10).await;
+    let too_early = deployment.stocks().search_stocks("app", 10).await;
     assert!(
         matches!(too_early, Err(Error::SourceUnavailable { .. })),
         "nothing is known yet, and nothing is asked"
@@ -568,8 +582,8 @@ async fn searches_run_on_the_table_of_listings_which_is_one_call_a_week() {
     deployment.exchange.at("2026-11-22T20:00:00Z");
     deployment.work().await;
     assert_eq!(deployment.asked(), ["LISTING_STATUS", "LISTING_STATUS"]);
-    assert_eq!(deployment.stock(&symbol("SPY")).await.unwrap().listing.sector, "Fund");
-    assert_eq!(deployment.provider_state().await.unwrap().listings.unwrap().1, 3);
+    assert_eq!(deployment.instruments().stock(&symbol("SPY")).await.unwrap().listing.sector, "Fund");
+    assert_eq!(deployment.stocks().provider_state().await.unwrap().listings.unwrap().1, 3);
     assert_eq!(deployment.calls(), 2);
 }
 
@@ -600,7 +614,7 @@ async fn pages_of_many_stocks_ask_for_none_that_has_a_price() {
     assert_eq!(deployment.calls(), 3);
     deployment.exchange.at("2026-11-20T22:00:00Z");
     for _ in 0..5 {
-        let valued = deployment.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+        let valued = deployment.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
         assert!(valued.holdings.iter().all(|holding| holding.quote.stale), "Friday's close is due");
     }
     assert_eq!(deployment.calls(), 3);
@@ -610,17 +624,17 @@ async fn pages_of_many_stocks_ask_for_none_that_has_a_price() {
 async fn real_prices_never_fall_back_to_simulated_ones() {
     let deployment = Deployment::new().await;
     // The books are from a time when this deployment had the built-in market.
-    let aapl = deployment.stock(&symbol("AAPL")).await.unwrap().id;
+    let aapl = deployment.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     let simulated = domain::Quote {
         source: PriceSource::from("simulated/sim-v1"),
         freshness: Freshness::Simulated,
         as_of: deployment.exchange.now(),
-        ..deployment.quote(&symbol("IBM")).await.unwrap()
+        ..deployment.stocks().quote(&symbol("IBM")).await.unwrap()
     };
     deployment.exchange.write(move |tx| stocks::save_last_price(tx, aapl, &simulated)).await;
     deployment.answers_all_with(Some(ResponseTemplate::new(500)));
     let sam = deployment.exchange.investor("sam", "1000.00").await;
-    let price = deployment.quote(&symbol("AAPL")).await;
+    let price = deployment.stocks().quote(&symbol("AAPL")).await;
     assert!(matches!(price, Err(Error::NoPrice { .. })), "{price:?}");
     assert!(deployment.buys(sam, "AAPL").await.is_err());
     deployment.answers_all_with(None);
@@ -648,7 +662,7 @@ async fn another_price_source_is_refused_while_something_is_held_unless_it_is_ac
     for part in ["simulated/sim-v1", "alpha_vantage", "MARKET_DATA", "--accept-price-source-change"] {
         assert!(told.contains(part), "{told}");
     }
-    exchange.cancel_order(sam.user, sam.portfolio, id).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, id).await.unwrap();
     claim(&simulated, false).await.unwrap();
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     assert!(claim(&real, false).await.is_err());
@@ -752,10 +766,10 @@ async fn yahoos_prices_are_counted_marked_as_its_own_and_asked_for_together() {
             stocks::upsert(tx, &listing).map(drop)
         })
         .await;
-    let quote = services.quote(&symbol("AAPL")).await.unwrap();
+    let quote = services.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!((quote.price.to_string(), quote.source.as_str()), ("205.35".to_owned(), "yahoo"));
     assert_eq!(quote.freshness, Freshness::Delayed);
-    let limits = services.provider_state().await.unwrap().limits.unwrap();
+    let limits = services.stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.used(), limits.left()), (1, Some(1999)));
     // It is the last price of the stock from then on, also without the provider.
     let kept = exchange.read(|tx| stocks::by_symbols(tx, &[symbol("AAPL")])).await;
@@ -767,7 +781,7 @@ async fn with_two_shares() -> (Deployment, Investor) {
     let deployment = Deployment::new().await;
     let sam = deployment.exchange.investor("sam", "1000.00").await;
     let two = order(Side::Buy, "AAPL", shares("2"));
-    deployment.place_order(sam.user, sam.portfolio, two).await.unwrap();
+    deployment.trading().place_order(sam.user, sam.portfolio, two).await.unwrap();
     deployment.exchange.at("2026-11-20T22:00:00Z");
     (deployment, sam)
 }
@@ -778,12 +792,12 @@ fn from_the_18th(closes: [&'static str; 4]) -> Vec<(&'static str, &'static str)>
 
 impl Deployment {
     async fn total_value(&self, who: Investor) -> String {
-        self.valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
+        self.books().valuation(who.user, who.portfolio).await.unwrap().valuation.total_value.to_string()
     }
 
     /// The price that waits, with the reason.
     async fn waiting(&self) -> Vec<String> {
-        let waiting = self.unconfirmed_prices().await.unwrap();
+        let waiting = self.stocks().unconfirmed_prices().await.unwrap();
         waiting
             .into_iter()
             .map(|waiting| format!("{} {}", waiting.price.price, waiting.price.doubt))
@@ -804,7 +818,7 @@ async fn a_price_that_is_not_confirmed_is_shown_and_used_for_nothing() {
         deployment.work().await;
         assert_eq!(deployment.waiting().await, [format!("{told} {doubt}")]);
         for services in [&deployment.process, &deployment.another_process()] {
-            let latest = services.quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
+            let latest = services.stocks().quote_for(Some(sam.user), &symbol("AAPL")).await.unwrap();
             assert_eq!((latest.quote.price.to_string(), latest.quote.stale), ("100.00".to_owned(), true));
             let why = latest.why_stale.unwrap();
             assert_eq!(why.unconfirmed().unwrap().price.to_string(), told, "{why}");
@@ -846,19 +860,19 @@ async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once(
     deployment.work().await;
     assert_eq!(deployment.waiting().await, ["1000.00 unit_slip"]);
     for reason in ["", "  ", &"x".repeat(501)] {
-        let refused = deployment.confirm_price(&symbol("AAPL"), reason).await;
+        let refused = deployment.stocks().confirm_price(&symbol("AAPL"), reason).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
-    let confirmed = deployment.confirm_price(&symbol("AAPL"), "seen at the exchange").await.unwrap();
+    let confirmed = deployment.stocks().confirm_price(&symbol("AAPL"), "seen at the exchange").await.unwrap();
     assert_eq!(confirmed.unwrap().price.price.to_string(), "1000.00");
-    assert_eq!(deployment.confirm_price(&symbol("AAPL"), "again").await.unwrap(), None);
+    assert_eq!(deployment.stocks().confirm_price(&symbol("AAPL"), "again").await.unwrap(), None);
     assert_eq!(deployment.waiting().await, [""; 0]);
     for services in [&deployment.process, &deployment.another_process()] {
-        assert_eq!(services.quote(&symbol("AAPL")).await.unwrap().price.to_string(), "1000.00");
+        assert_eq!(services.stocks().quote(&symbol("AAPL")).await.unwrap().price.to_string(), "1000.00");
     }
     assert_eq!(deployment.total_value(sam).await, "2800.00");
     let one = order(Side::Sell, "AAPL", shares("1"));
-    let sold = deployment.place_order(sam.user, sam.portfolio, one).await.unwrap();
+    let sold = deployment.trading().place_order(sam.user, sam.portfolio, one).await.unwrap();
     assert_eq!(sold.order.order.status, OrderStatus::Filled);
     // Later prices are compared with it.
     deployment.closes("AAPL", &from_the_18th(["99.00", "100.00", "1000.00", "1010.00"]));
@@ -897,10 +911,10 @@ async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_cu
     let user = deployment.exchange.user("sam").await;
     deployment.watching(user, (0..14).map(numbered)).await;
     let clock = FastClock::start(&deployment.exchange);
-    process.request_run(JobKind::RefreshQuotes).await.unwrap();
-    let runs = process.due_runs().await.unwrap();
+    process.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    let runs = process.jobs().due_runs().await.unwrap();
     let refresh = runs.iter().find(|run| run.kind == JobKind::RefreshQuotes).unwrap();
-    assert!(process.run_job(refresh.id, "worker").await.unwrap());
+    assert!(process.jobs().run_job(refresh.id, "worker").await.unwrap());
     drop(clock);
     let asked = deployment.asked();
     let current = (0..14).filter(|n| asked.contains(&format!("TIME_SERIES_DAILY S{n}"))).count();
@@ -916,7 +930,7 @@ async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named(
     // On Friday afternoon nothing is held: of the fifteen calls of the jobs three are kept for them.
     let mut prices = 0;
     let refused = loop {
-        match deployment.quote_for(Some(sam), &numbered(prices)).await {
+        match deployment.stocks().quote_for(Some(sam), &numbered(prices)).await {
             Ok(_) => prices += 1,
             Err(error) => break error,
         }
@@ -929,11 +943,11 @@ async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named(
     // Another user is not starved, and the reserve for the close is not touched.
     let ada = deployment.exchange.user("ada").await;
     let mut others = 0;
-    while others < 30 && deployment.quote_for(Some(ada), &numbered(20 + others)).await.is_ok() {
+    while others < 30 && deployment.stocks().quote_for(Some(ada), &numbered(20 + others)).await.is_ok() {
         others += 1;
     }
     assert!(others >= 5, "{others}");
-    let limits = deployment.provider_state().await.unwrap().limits.unwrap();
+    let limits = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
     let scheduled = limits.pots.iter().find(|pot| pot.name == "scheduled").unwrap();
     assert!(scheduled.limit - scheduled.used >= 3, "{scheduled:?}");
 }
@@ -944,7 +958,7 @@ async fn before_the_close_a_call_for_each_stock_in_use_is_kept() {
     let user = deployment.exchange.user("sam").await;
     deployment.watching(user, (0..14).map(numbered)).await;
     let mut prices = 0;
-    while deployment.quote_for(Some(user), &numbered(20 + prices)).await.is_ok() {
+    while deployment.stocks().quote_for(Some(user), &numbered(20 + prices)).await.is_ok() {
         prices += 1;
     }
     assert_eq!(prices, 3, "no call of the jobs is idle");
@@ -956,20 +970,20 @@ async fn a_watchlist_of_new_symbols_counts_as_its_users_and_starves_nobody() {
     let (sam, ada) = (deployment.exchange.user("sam").await, deployment.exchange.user("ada").await);
     deployment.watching(sam, (0..40).map(numbered)).await;
     for _ in 0..3 {
-        deployment.watchlists(sam).await.unwrap();
+        deployment.watchlists().all(sam).await.unwrap();
     }
     assert!(deployment.calls() <= 3, "{:?}", deployment.asked());
     for n in 50..53 {
-        assert!(deployment.quote_for(Some(ada), &numbered(n)).await.is_ok(), "{n}");
+        assert!(deployment.stocks().quote_for(Some(ada), &numbered(n)).await.is_ok(), "{n}");
     }
 }
 
 #[tokio::test]
 async fn a_symbol_that_was_searched_gets_its_price_with_an_idle_call() {
     let deployment = Deployment::new().await;
-    assert_eq!(deployment.search_stocks("s7", 5).await.unwrap()[0].symbol, numbered(7));
+    assert_eq!(deployment.stocks().search_stocks("s7", 5).await.unwrap()[0].symbol, numbered(7));
     assert_eq!(deployment.calls(), 0);
-    deployment.request_run(JobKind::RefreshQuotes).await.unwrap();
+    deployment.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
     deployment.work().await;
     assert!(deployment.asked().contains(&"TIME_SERIES_DAILY S7".to_owned()), "{:?}", deployment.asked());
 }
@@ -982,14 +996,14 @@ async fn a_stock_whose_news_could_not_be_asked_for_keeps_its_turn() {
     let asked = || deployment.asked().into_iter().filter(|call| call.starts_with("SPLITS")).count();
     // The day's calls are used up elsewhere.
     deployment.answers_all_with(Some(per_day()));
-    let _ = deployment.quote_for(Some(user), &symbol("IBM")).await;
-    deployment.learn_corporate_actions().await.unwrap();
+    let _ = deployment.stocks().quote_for(Some(user), &symbol("IBM")).await;
+    deployment.corporate_actions().learn_corporate_actions().await.unwrap();
     assert_eq!(asked(), 0);
     deployment.answers_all_with(None);
     deployment.exchange.at("2026-11-21T05:10:00Z");
-    deployment.learn_corporate_actions().await.unwrap();
+    deployment.corporate_actions().learn_corporate_actions().await.unwrap();
     assert_eq!(asked(), 1);
     // It has had its turn of the day.
-    deployment.learn_corporate_actions().await.unwrap();
+    deployment.corporate_actions().learn_corporate_actions().await.unwrap();
     assert_eq!(asked(), 1);
 }

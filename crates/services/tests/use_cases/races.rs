@@ -13,7 +13,7 @@ async fn at_once(places: Vec<Services>, who: Investor, command: &PlaceOrder) -> 
     let mut tasks = JoinSet::new();
     for services in places {
         let command = command.clone();
-        tasks.spawn(async move { services.place_order(who.user, who.portfolio, command).await });
+        tasks.spawn(async move { services.trading().place_order(who.user, who.portfolio, command).await });
     }
     tasks.join_all().await
 }
@@ -115,7 +115,7 @@ async fn portfolios_do_not_stand_in_each_others_way() {
         let who = exchange.investor(&format!("user{number}"), "300.00").await;
         for services in [(*exchange).clone(), exchange.another_process()] {
             let buy = order(Side::Buy, "AAPL", shares("1"));
-            tasks.spawn(async move { services.place_order(who.user, who.portfolio, buy).await });
+            tasks.spawn(async move { services.trading().place_order(who.user, who.portfolio, buy).await });
         }
     }
     let results = tasks.join_all().await;
@@ -142,7 +142,7 @@ async fn cash_for_exactly_some_of_many_bids_accepts_exactly_those() {
     exchange.assert_books_balance().await;
     exchange.prices.set("AAPL", "139.00");
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.cash(sam).await, "5.00");
     exchange.assert_books_balance().await;
 }
@@ -154,8 +154,10 @@ async fn a_different_body_under_the_same_name_is_refused_by_every_process() {
     for round in 0..5 {
         let sam = exchange.investor(&format!("sam{round}"), "1000.00").await;
         let buy = |quantity| crate::harness::called("once", order(Side::Buy, "AAPL", shares(quantity)));
-        let (first, second) =
-            tokio::join!(exchange.place(sam, buy("1")), other.place_order(sam.user, sam.portfolio, buy("2")));
+        let (first, second) = tokio::join!(
+            exchange.place(sam, buy("1")),
+            other.trading().place_order(sam.user, sam.portfolio, buy("2"))
+        );
         assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
         let refused = first.err().or(second.err()).unwrap();
         assert!(matches!(refused, Error::ClientOrderIdReused), "{refused:?}");

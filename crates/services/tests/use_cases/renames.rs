@@ -43,12 +43,12 @@ fn to(new: &str) -> RenameRequest {
 
 async fn assert_renamed(exchange: &Exchange, sam: Investor) {
     for of in ["FB", "META"] {
-        let stock = exchange.stored_stock(&symbol(of)).await.unwrap();
+        let stock = exchange.instruments().stored_stock(&symbol(of)).await.unwrap();
         let listing = &stock.listing;
         assert_eq!((listing.symbol.as_str(), &*listing.company_name), ("META", "Meta Platforms, Inc."));
         assert_eq!(stock.delisted_on, None);
     }
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     let holding = valued.holdings.iter().find(|holding| holding.listing.symbol == symbol("META")).unwrap();
     assert_eq!(
         (holding.position.quantity.to_string(), holding.average_buy_price().unwrap().to_string()),
@@ -61,7 +61,7 @@ async fn assert_renamed(exchange: &Exchange, sam: Investor) {
 #[tokio::test]
 async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
     let (exchange, sam, id) = renamed_on_monday().await;
-    let stock = exchange.rename_stock(to("META")).await.unwrap();
+    let stock = exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
     assert_eq!(stock.listing.symbol, symbol("META"));
     assert_renamed(&exchange, sam).await;
     let kept = exchange.look(sam, id).await;
@@ -69,20 +69,24 @@ async fn a_renamed_stock_keeps_holdings_average_price_and_orders() {
     // The old symbol leads to it, in other processes too.
     let other = exchange.another_process();
     for of in ["FB", "META"] {
-        other.place_order(sam.user, sam.portfolio, order(Side::Buy, of, shares("1"))).await.unwrap();
+        other
+            .trading()
+            .place_order(sam.user, sam.portfolio, order(Side::Buy, of, shares("1")))
+            .await
+            .unwrap();
     }
     exchange.prices.set("META", "210.00");
     exchange.pass(chrono::TimeDelta::minutes(20));
     exchange.work().await;
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Filled);
-    let actions = exchange.corporate_actions(&symbol("META")).await.unwrap();
+    let actions = exchange.stocks().corporate_actions(&symbol("META")).await.unwrap();
     assert_eq!(actions.last().unwrap().id.as_str(), "FB/2026-11-23/symbol_change");
     exchange.at("2026-11-24T13:00:00Z");
     exchange.prices.set_close("META", day("2026-11-23"), "210.00");
     exchange.work().await;
     exchange.assert_books_balance().await;
-    let again = exchange.rename_stock(to("META")).await;
+    let again = exchange.corporate_actions().rename_stock(to("META")).await;
     assert!(matches!(&again, Err(Error::Invalid(fields)) if fields[0].field == "to"), "{again:?}");
 }
 
@@ -93,14 +97,14 @@ async fn a_rename_takes_a_delisting_on_evidence_back() {
         exchange.at(at);
         exchange.work().await;
     }
-    assert!(exchange.stored_stock(&symbol("FB")).await.unwrap().delisted_on.is_some());
+    assert!(exchange.instruments().stored_stock(&symbol("FB")).await.unwrap().delisted_on.is_some());
     assert_eq!(exchange.look(sam, id).await.status, OrderStatus::Canceled);
-    exchange.rename_stock(to("META")).await.unwrap();
+    exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
     assert_renamed(&exchange, sam).await;
     exchange.sell(sam, "META", "1").await.unwrap();
     exchange.at("2026-11-27T16:00:00Z");
     exchange.work().await;
-    assert_eq!(exchange.delisting_cases().await.unwrap(), []);
+    assert_eq!(exchange.corporate_actions().delisting_cases().await.unwrap(), []);
     exchange.assert_books_balance().await;
 }
 
@@ -108,14 +112,14 @@ async fn a_rename_takes_a_delisting_on_evidence_back() {
 async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
     let (exchange, sam, _) = renamed_on_monday().await;
     // Somebody has looked at it, and its bars are there.
-    exchange.quote_for(Some(sam.user), &symbol("META")).await.unwrap();
-    exchange.history(&symbol("META"), domain::HistoryRange::Month).await.unwrap();
-    exchange.rename_stock(to("META")).await.unwrap();
+    exchange.stocks().quote_for(Some(sam.user), &symbol("META")).await.unwrap();
+    exchange.stocks().history(&symbol("META"), domain::HistoryRange::Month).await.unwrap();
+    exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
     assert_renamed(&exchange, sam).await;
 
     let (exchange, sam, id) = renamed_on_monday().await;
     exchange.buy(sam, "META", "2").await.unwrap();
-    let refused = exchange.rename_stock(to("META")).await;
+    let refused = exchange.corporate_actions().rename_stock(to("META")).await;
     assert!(matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "to"), "{refused:?}");
     assert_eq!(exchange.look(sam, id).await.symbol, symbol("FB"));
     exchange.assert_books_balance().await;
@@ -126,7 +130,7 @@ async fn a_new_symbol_that_was_looked_up_gives_way_and_one_in_use_does_not() {
 async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
     let (exchange, sam, id) = renamed_on_monday().await;
     exchange.buy(sam, "META", "2").await.unwrap();
-    let told = match exchange.rename_stock(to("META")).await {
+    let told = match exchange.corporate_actions().rename_stock(to("META")).await {
         Err(Error::Invalid(errors)) => errors[0].message.clone(),
         other => panic!("not refused: {other:?}"),
     };
@@ -136,16 +140,24 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
          then close it out: an exchange into META at 1:1 gives everybody their shares at their cost"
     );
     let confirm = DelistingResolution::Confirm { on: None };
-    exchange.resolve_delisting(&symbol("FB"), confirm, "It is META now.", "ada").await.unwrap();
-    let told = match exchange.rename_stock(to("META")).await {
+    exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("FB"), confirm, "It is META now.", "ada")
+        .await
+        .unwrap();
+    let told = match exchange.corporate_actions().rename_stock(to("META")).await {
         Err(Error::Invalid(errors)) => errors[0].message.clone(),
         other => panic!("not refused: {other:?}"),
     };
     assert!(told.contains("To merge the two, close FB out: an exchange into META at 1:1"), "{told}");
     let terms = CloseOutTerms::Exchange { into: symbol("META"), ratio: "1:1".parse().unwrap(), cash: None };
     let author = CloseOutAuthor { name: "ada".to_owned(), request: None };
-    exchange.close_out(&symbol("FB"), &terms, None, "It is META now.", author).await.unwrap();
-    let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    exchange
+        .corporate_actions()
+        .close_out(&symbol("FB"), &terms, None, "It is META now.", author)
+        .await
+        .unwrap();
+    let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     let held: Vec<_> = valued
         .holdings
         .iter()
@@ -166,15 +178,15 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
 async fn lists_with_the_new_symbol_have_the_renamed_stock() {
     let (exchange, sam, _) = renamed_on_monday().await;
     let eve = exchange.investor("eve", "100").await;
-    let list = exchange.create_watchlist(eve.user, "Both").await.unwrap().id;
-    let one = exchange.create_watchlist(eve.user, "One").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(eve.user, "Both").await.unwrap().id;
+    let one = exchange.watchlists().create_watchlist(eve.user, "One").await.unwrap().id;
     exchange.prices.recover_for("FB");
     for (list, of) in [(list, "FB"), (list, "META"), (one, "META")] {
-        exchange.watch(eve.user, list, &symbol(of)).await.unwrap();
+        exchange.watchlists().watch(eve.user, list, &symbol(of)).await.unwrap();
     }
-    let renamed = exchange.rename_stock(to("META")).await.unwrap();
+    let renamed = exchange.corporate_actions().rename_stock(to("META")).await.unwrap();
     for list in [list, one] {
-        let items = exchange.watchlist(eve.user, list).await.unwrap().items;
+        let items = exchange.watchlists().watchlist(eve.user, list).await.unwrap().items;
         let ids: Vec<_> = items.iter().map(|item| item.stock.id).collect();
         assert_eq!(ids, [renamed.id]);
     }
@@ -191,16 +203,19 @@ async fn a_rename_that_cannot_be_is_refused() {
         (RenameRequest { reason: " ".to_owned(), ..to("META") }, "reason"),
         (RenameRequest { company_name: Some("x".repeat(201)), ..to("META") }, "company_name"),
     ] {
-        let refused = exchange.rename_stock(request.clone()).await;
+        let refused = exchange.corporate_actions().rename_stock(request.clone()).await;
         assert!(
             matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == field),
             "{request:?}: {refused:?}"
         );
     }
-    let unknown = exchange.rename_stock(RenameRequest { symbol: symbol("NOSUCH"), ..to("META") }).await;
+    let unknown = exchange
+        .corporate_actions()
+        .rename_stock(RenameRequest { symbol: symbol("NOSUCH"), ..to("META") })
+        .await;
     assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
     let simulated = Exchange::new().await;
     let request = RenameRequest { symbol: symbol("AAPL"), ..to("META") };
-    let refused = simulated.rename_stock(request).await;
+    let refused = simulated.corporate_actions().rename_stock(request).await;
     assert!(matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "symbol"), "{refused:?}");
 }

@@ -42,8 +42,8 @@ async fn market_with_bars_from(sources: [&'static str; 2], told: &str, after: &s
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "10000").await;
     exchange.buy(sam, "AAPL", "100").await.unwrap();
-    exchange.learn_corporate_actions().await.unwrap();
-    let stock = exchange.stored_stock(&symbol("AAPL")).await.unwrap().id;
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+    let stock = exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().id;
     for (source, (date, close)) in sources.into_iter().zip([("2026-11-22", "90.00"), ("2026-11-23", after)]) {
         let [open, high, low, close] = [close; 4].map(price);
         let bar = Bar { date: day(date), open, high, low, close, volume: 1 };
@@ -53,7 +53,7 @@ async fn market_with_bars_from(sources: [&'static str; 2], told: &str, after: &s
 }
 
 async fn report(exchange: &Exchange) -> Report {
-    exchange.verify(|_, _| ()).await.unwrap()
+    exchange.books().verify(|_, _| ()).await.unwrap()
 }
 
 fn told(report: &Report) -> Vec<&str> {
@@ -61,7 +61,7 @@ fn told(report: &Report) -> Vec<&str> {
 }
 
 async fn shares(exchange: &Exchange, who: Investor) -> String {
-    let valued = exchange.valuation(who.user, who.portfolio).await.unwrap().valuation;
+    let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap().valuation;
     valued.holdings.first().map_or_else(|| "0".into(), |holding| holding.position.quantity.to_string())
 }
 
@@ -85,7 +85,7 @@ async fn a_fill_in_the_wrong_shares_is_found_and_taken_back() {
     let [what] = &told(&found)[..] else { panic!("{found:?}") };
     assert!(what.contains("fills on a quoted price of 0.9000") && what.contains("closed at 9.00"), "{what}");
 
-    let repaired = exchange.repair(&found).await.unwrap();
+    let repaired = exchange.books().repair(&found).await.unwrap();
     assert_eq!(repaired, Repaired { fills: 1, ..Repaired::default() });
     assert_eq!((shares(&exchange, sam).await, exchange.cash(sam).await), ("1000".into(), "1000.00".into()));
     let order = exchange.look(sam, open).await;
@@ -94,7 +94,7 @@ async fn a_fill_in_the_wrong_shares_is_found_and_taken_back() {
     let newest = exchange.journal(sam).await.remove(0);
     assert_eq!((newest.transaction_type, newest.amount), (TransactionType::Reversal, money("900")));
     exchange.assert_books_balance().await;
-    assert_eq!(exchange.repair(&found).await.unwrap().fills, 0, "a second time changes nothing");
+    assert_eq!(exchange.books().repair(&found).await.unwrap().fills, 0, "a second time changes nothing");
     exchange.sell(sam, "AAPL", "1000").await.unwrap();
     exchange.assert_books_balance().await;
 }
@@ -108,7 +108,7 @@ async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
     assert_eq!(told(&found).len(), 1, "{found:?}");
     // What they brought has been paid out.
     exchange.withdraw(sam, "13000").await.unwrap();
-    let left = exchange.repair(&found).await.unwrap().left;
+    let left = exchange.books().repair(&found).await.unwrap().left;
     assert!(
         matches!(&left[..], [(id, why)] if *id == sam.portfolio && why.contains("more cash is needed")),
         "{left:?}"
@@ -116,7 +116,7 @@ async fn sales_of_shares_that_were_never_there_are_taken_back_too() {
     assert_eq!(shares(&exchange, sam).await, "500");
     exchange.deposit(sam, "13000").await.unwrap();
     // 300 of the 1,000 shares before were sold rightly; the sale of 1,200 was not possible.
-    assert_eq!(exchange.repair(&found).await.unwrap().fills, 2);
+    assert_eq!(exchange.books().repair(&found).await.unwrap().fills, 2);
     assert_eq!((shares(&exchange, sam).await, exchange.cash(sam).await), ("700".into(), "3700.00".into()));
     exchange.assert_books_balance().await;
 }
@@ -127,7 +127,7 @@ async fn prices_of_two_sources_do_not_contradict_each_other() {
     for sources in [["before", "fixed"], ["fixed", "later"]] {
         let (exchange, sam) = market_with_bars_from(sources, "10:1", "90.00").await;
         exchange.at("2026-11-23T14:00:00Z");
-        exchange.apply_corporate_actions().await.unwrap();
+        exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         assert_eq!(shares(&exchange, sam).await, "1000");
         assert_eq!(told(&report(&exchange).await), [""; 0], "{sources:?}");
     }
@@ -144,19 +144,23 @@ async fn a_split_that_closes_contradict_is_found_and_taken_back() {
     let mia = exchange.investor("mia", "10000").await;
     exchange.buy(mia, "AAPL", "10").await.unwrap();
     exchange.at("2026-11-23T14:00:00Z");
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     assert_eq!(shares(&exchange, sam).await, "2000");
     let found = report(&exchange).await;
     assert_eq!(
         told(&found),
         ["AAPL/2026-11-23/split leads to a price of about 4.50, and the first close after it is 45.00"; 2]
     );
-    let repaired = exchange.repair(&found).await.unwrap();
+    let repaired = exchange.books().repair(&found).await.unwrap();
     assert_eq!((repaired.splits, repaired.left.len()), (1, 0));
     assert_eq!((shares(&exchange, sam).await, shares(&exchange, mia).await), ("100".into(), "10".into()));
     exchange.assert_books_balance().await;
     let correct = SplitResolution::Correct(ratio("2:1"));
-    exchange.resolve_split(&symbol("AAPL"), correct, "The company says so.").await.unwrap();
+    exchange
+        .corporate_actions()
+        .resolve_split(&symbol("AAPL"), correct, "The company says so.")
+        .await
+        .unwrap();
     assert_eq!((shares(&exchange, sam).await, shares(&exchange, mia).await), ("200".into(), "20".into()));
     exchange.assert_books_balance().await;
 }
@@ -174,6 +178,6 @@ async fn a_snapshot_in_the_wrong_shares_is_found_and_taken_again() {
     exchange.write(move |tx| snapshots::save(tx, &[wrong])).await;
     let found = report(&exchange).await;
     assert_eq!(told(&found).len(), 2, "{found:?}");
-    assert!(exchange.repair(&found).await.unwrap().sessions > 0);
+    assert!(exchange.books().repair(&found).await.unwrap().sessions > 0);
     exchange.assert_books_balance().await;
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use domain::{Attached, PlaceOrder, ReplaceOrder, Side, StopLoss};
 use services::Error;
 use services::books::portfolios::CashDirection;
-use services::jobs::IdRange;
+use services::books::snapshots::IdRange;
 
 use crate::harness::{Exchange, Investor, day, fields, gtc, limit, money, order, price, shares, stop};
 
@@ -25,12 +25,12 @@ async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let rename =
-        exchange.update_portfolio(sam.user, sam.portfolio, Some("Run 1".into()), Some("Tech".into()));
+        exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Run 1".into()), Some("Tech".into()));
     rename.await.unwrap();
     assert_eq!(exchange.buying_power(sam).await, "8010.00");
     let journal = exchange.journal(sam).await;
 
-    let new = exchange.reset_portfolio(sam.user, sam.portfolio, Some(money("500"))).await.unwrap();
+    let new = exchange.books().reset_portfolio(sam.user, sam.portfolio, Some(money("500"))).await.unwrap();
     assert_eq!((new.name.as_str(), new.description.as_str()), ("Run 1", "Tech"));
     assert_eq!((new.cash_balance.clone(), new.buying_power.clone()), (money("500"), money("500")));
     assert_eq!((new.created_at, new.archived_at), (exchange.now(), None));
@@ -38,7 +38,7 @@ async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
     assert_eq!(exchange.journal(fresh).await.len(), 1);
     assert_eq!(exchange.all_orders(fresh).await, []);
 
-    let old = exchange.portfolio(sam.user, sam.portfolio).await.unwrap();
+    let old = exchange.books().portfolio(sam.user, sam.portfolio).await.unwrap();
     assert_eq!(old.archived_at, Some(exchange.now()));
     assert_eq!((old.cash_balance, old.buying_power), (money("8500"), money("8500")), "nothing is kept");
     assert_eq!(exchange.journal(sam).await, journal);
@@ -48,16 +48,19 @@ async fn a_reset_ends_the_open_orders_keeps_the_history_and_opens_anew() {
         assert!(!one.order.status.is_open(), "{one:?}");
         assert!(one.order.reserved_cash.is_zero() && one.order.reserved_quantity.is_zero(), "{one:?}");
     }
-    assert_eq!(exchange.valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings.len(), 1);
+    assert_eq!(
+        exchange.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation.holdings.len(),
+        1
+    );
     let listed = async |archived| {
-        let page = exchange.portfolios(sam.user, archived, None, 10).await.unwrap().items;
+        let page = exchange.books().portfolios(sam.user, archived, None, 10).await.unwrap().items;
         page.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!((listed(false).await, listed(true).await), (vec![new.id], vec![sam.portfolio]));
     // The price at which a stop would fill changes nothing any more.
     exchange.prices.set("AAPL", "80.00");
     exchange.pass(TimeDelta::minutes(5));
-    assert_eq!(exchange.match_orders().await.unwrap().working, 0);
+    assert_eq!(exchange.trading().match_orders().await.unwrap().working, 0);
     exchange.assert_books_balance().await;
 }
 
@@ -66,24 +69,26 @@ async fn what_is_archived_can_only_be_looked_at() {
     let exchange = Exchange::new().await;
     let sam = busy(&exchange).await;
     let open = exchange.all_orders(sam).await[0].order.id;
-    exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
     let (user, id) = (sam.user, sam.portfolio);
     let is_archived = |error: Error| assert!(matches!(error, Error::Archived), "{error:?}");
     is_archived(exchange.buy(sam, "AAPL", "1").await.unwrap_err());
     is_archived(exchange.sell(sam, "AAPL", "1").await.unwrap_err());
-    is_archived(exchange.preview_order(user, id, order(Side::Buy, "AAPL", shares("1"))).await.unwrap_err());
-    is_archived(exchange.cancel_order(user, id, open).await.unwrap_err());
-    is_archived(exchange.replace_order(user, id, open, ReplaceOrder::default()).await.unwrap_err());
+    is_archived(
+        exchange.trading().preview_order(user, id, order(Side::Buy, "AAPL", shares("1"))).await.unwrap_err(),
+    );
+    is_archived(exchange.trading().cancel_order(user, id, open).await.unwrap_err());
+    is_archived(exchange.trading().replace_order(user, id, open, ReplaceOrder::default()).await.unwrap_err());
     for direction in [CashDirection::Deposit, CashDirection::Withdrawal] {
-        is_archived(exchange.move_cash(user, id, direction, money("1")).await.unwrap_err());
+        is_archived(exchange.books().move_cash(user, id, direction, money("1")).await.unwrap_err());
     }
-    is_archived(exchange.reset_portfolio(user, id, None).await.unwrap_err());
-    is_archived(exchange.update_portfolio(user, id, Some("Other".into()), None).await.unwrap_err());
-    exchange.order(user, id, open).await.unwrap();
-    exchange.composition(user, id).await.unwrap();
+    is_archived(exchange.books().reset_portfolio(user, id, None).await.unwrap_err());
+    is_archived(exchange.books().update_portfolio(user, id, Some("Other".into()), None).await.unwrap_err());
+    exchange.trading().order(user, id, open).await.unwrap();
+    exchange.books().composition(user, id).await.unwrap();
     exchange.measured(sam, services::books::performance::Window::default()).await;
-    exchange.delete_portfolio(user, id).await.unwrap();
-    assert_eq!(exchange.portfolios(user, true, None, 10).await.unwrap().items, []);
+    exchange.books().delete_portfolio(user, id).await.unwrap();
+    assert_eq!(exchange.books().portfolios(user, true, None, 10).await.unwrap().items, []);
     exchange.assert_books_balance().await;
 }
 
@@ -91,11 +96,11 @@ async fn what_is_archived_can_only_be_looked_at() {
 async fn a_reset_with_the_usual_sum_or_nothing_and_never_less() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10.00").await;
-    let refused = exchange.reset_portfolio(sam.user, sam.portfolio, Some(money("-0.01"))).await;
+    let refused = exchange.books().reset_portfolio(sam.user, sam.portfolio, Some(money("-0.01"))).await;
     assert_eq!(fields(refused), ["cash_balance"]);
-    let usual = exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
-    assert_eq!(&usual.cash_balance, exchange.starting_cash());
-    let empty = exchange.reset_portfolio(sam.user, usual.id, Some(money("0"))).await.unwrap();
+    let usual = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    assert_eq!(&usual.cash_balance, exchange.books().starting_cash());
+    let empty = exchange.books().reset_portfolio(sam.user, usual.id, Some(money("0"))).await.unwrap();
     assert_eq!(exchange.journal(Investor { portfolio: empty.id, ..sam }).await, []);
     exchange.assert_books_balance().await;
 }
@@ -111,8 +116,8 @@ async fn an_archived_portfolio_gets_the_row_of_its_last_session_and_no_further_o
     exchange.at("2026-11-21T05:15:00Z");
     exchange.work().await;
     exchange.at("2026-11-21T19:00:00Z");
-    let new = exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
-    exchange.take_snapshots(day("2026-11-21"), IdRange::ALL, |_| true).await.unwrap();
+    let new = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.books().take_snapshots(day("2026-11-21"), IdRange::ALL, |_| true).await.unwrap();
     exchange.at("2026-11-23T05:15:00Z");
     exchange.work().await;
     let dates = async |who: Investor| {
@@ -133,10 +138,10 @@ async fn orders_that_race_a_reset_are_ended_or_refused() {
         let bid = gtc(Side::Buy, "AAPL", "1", limit("100"));
         let (first, second, reset, third, again) = tokio::join!(
             exchange.place(sam, bid.clone()),
-            other.place_order(sam.user, sam.portfolio, bid.clone()),
-            exchange.reset_portfolio(sam.user, sam.portfolio, None),
-            other.place_order(sam.user, sam.portfolio, bid.clone()),
-            other.reset_portfolio(sam.user, sam.portfolio, None),
+            other.trading().place_order(sam.user, sam.portfolio, bid.clone()),
+            exchange.books().reset_portfolio(sam.user, sam.portfolio, None),
+            other.trading().place_order(sam.user, sam.portfolio, bid.clone()),
+            other.books().reset_portfolio(sam.user, sam.portfolio, None),
         );
         assert!(reset.is_ok() != again.is_ok(), "{reset:?} {again:?}");
         for placed in [first, second, third] {
@@ -171,7 +176,7 @@ async fn what_orders_keep_cannot_be_withdrawn_until_they_end() {
     exchange.withdraw(sam, "400.00").await.unwrap();
     exchange.deposit(sam, "5.00").await.unwrap();
     assert_eq!(exchange.buying_power(sam).await, "5.00");
-    exchange.cancel_order(sam.user, sam.portfolio, bid).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, bid).await.unwrap();
     exchange.withdraw(sam, "605.00").await.unwrap();
     assert_eq!(exchange.cash(sam).await, "0.00");
     exchange.assert_books_balance().await;
@@ -185,7 +190,7 @@ async fn a_rename_does_not_turn_the_journal_back() {
     exchange.pass(TimeDelta::seconds(10));
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     exchange.pass(TimeDelta::seconds(-5));
-    exchange.update_portfolio(sam.user, sam.portfolio, Some("Other".into()), None).await.unwrap();
+    exchange.books().update_portfolio(sam.user, sam.portfolio, Some("Other".into()), None).await.unwrap();
     exchange.deposit(sam, "1").await.unwrap();
     exchange.assert_books_balance().await;
 }

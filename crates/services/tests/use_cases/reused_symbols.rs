@@ -39,38 +39,40 @@ impl World {
         let sam = exchange.investor("sam", "50000").await;
         let buy = super::harness::order(Side::Buy, "XYZ", super::harness::shares("100"));
         if freshness == Freshness::EndOfDay {
-            process.keep_listings(table(OLD, "1999-03-01")).await.unwrap();
+            process.stocks().keep_listings(table(OLD, "1999-03-01")).await.unwrap();
         } else {
             exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
         }
-        let bought = process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         let mut orders = Vec::new();
         for order in
             [gtc(Side::Sell, "XYZ", "10", limit("350.00")), gtc(Side::Buy, "XYZ", "10", limit("250.00"))]
         {
-            orders.push(process.place_order(sam.user, sam.portfolio, order).await.unwrap().order.order.id);
+            orders.push(
+                process.trading().place_order(sam.user, sam.portfolio, order).await.unwrap().order.order.id,
+            );
         }
-        let old = process.stored_stock(&symbol("XYZ")).await.unwrap().id;
+        let old = process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id;
         let world = Self { exchange, process, sam, old, orders: [orders[0], orders[1]] };
         world.work().await;
         world
     }
 
     async fn work(&self) {
-        for run in self.process.due_runs().await.unwrap() {
-            assert!(self.process.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in self.process.jobs().due_runs().await.unwrap() {
+            assert!(self.process.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
-        self.process.match_orders().await.unwrap();
+        self.process.trading().match_orders().await.unwrap();
     }
 
     async fn total(&self) -> String {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         valued.valuation.total_value.to_string()
     }
 
     async fn held(&self) -> Vec<(String, String)> {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         let mut held: Vec<(String, String)> = valued
             .valuation
             .holdings
@@ -89,16 +91,16 @@ impl World {
         }
         assert_eq!(self.held().await, [("XYZ-202611".to_owned(), "100".to_owned())]);
         assert_eq!(self.total().await, "50000.00");
-        let old = self.process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+        let old = self.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!((old.id, old.listing.company_name.as_str()), (self.old, OLD));
         assert!(old.delisted_on.is_some());
-        let new = self.process.stored_stock(&symbol("XYZ")).await.unwrap();
+        let new = self.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap();
         assert_ne!(new.id, self.old);
         assert_eq!((new.listing.company_name.as_str(), new.delisted_on), (NEW, None));
-        let quote = self.process.quote(&symbol("XYZ-202611")).await.unwrap();
+        let quote = self.process.stocks().quote(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!((quote.price, quote.stale), (price("300.00"), true));
         let sell = super::harness::order(Side::Sell, "XYZ-202611", super::harness::shares("1"));
-        let refused = self.process.place_order(self.sam.user, self.sam.portfolio, sell).await;
+        let refused = self.process.trading().place_order(self.sam.user, self.sam.portfolio, sell).await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
         self.exchange.assert_books_balance().await;
     }
@@ -129,15 +131,15 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
     let world = World::new(Freshness::Delayed).await;
     // Another process has looked the symbol up too.
     let other = on_limited_market(&world.exchange);
-    other.quote(&symbol("XYZ")).await.unwrap();
+    other.stocks().quote(&symbol("XYZ")).await.unwrap();
     world.exchange.at("2026-11-23T15:30:00Z");
     world.exchange.prices.set("XYZ", "200.00");
     world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
     // Before the job: nobody sees, or trades at, the other company's price.
     for process in [&world.process, &other] {
-        let quote = process.quote(&symbol("XYZ")).await.unwrap();
+        let quote = process.stocks().quote(&symbol("XYZ")).await.unwrap();
         assert_eq!((quote.price, quote.stale), (price("300.00"), true));
-        process.match_orders().await.unwrap();
+        process.trading().match_orders().await.unwrap();
     }
     for id in world.orders {
         assert_eq!(world.exchange.look(world.sam, id).await.status, OrderStatus::Accepted);
@@ -150,9 +152,9 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
 
     world.exchange.pass(TimeDelta::minutes(1));
     for process in [&world.process, &other] {
-        assert_eq!(process.quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
+        assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
         let buy = super::harness::order(Side::Buy, "XYZ", super::harness::shares("5"));
-        let bought = process.place_order(world.sam.user, world.sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(world.sam.user, world.sam.portfolio, buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         assert_eq!(bought.order.fills[0].price, Some(price("200.00")));
     }
@@ -163,7 +165,8 @@ async fn a_live_source_never_fills_at_the_price_of_another_company() {
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
     world.exchange.at("2026-11-23T21:40:00Z");
     world.work().await;
-    for row in world.process.snapshots(world.sam.user, world.sam.portfolio, None, None).await.unwrap() {
+    for row in world.process.books().snapshots(world.sam.user, world.sam.portfolio, None, None).await.unwrap()
+    {
         assert_eq!(row.total_value.to_string(), "50000.00", "{}", row.date);
     }
     world.exchange.at("2026-11-27T15:30:00Z");
@@ -183,7 +186,7 @@ async fn a_table_of_listings_tells_that_a_symbol_is_another_companys() {
         domain::Bar { date: day("2026-11-23"), open, high, low, close, volume: 1 }
     });
     world.exchange.at("2026-11-24T15:00:00Z");
-    let mut quote = world.process.quote(&symbol("XYZ")).await.unwrap();
+    let mut quote = world.process.stocks().quote(&symbol("XYZ")).await.unwrap();
     quote.price = price("280.00");
     quote.as_of = super::harness::moment("2026-11-23T21:00:00Z");
     world
@@ -194,7 +197,7 @@ async fn a_table_of_listings_tells_that_a_symbol_is_another_companys() {
         })
         .await;
     assert_eq!(world.total().await, "48000.00");
-    world.process.keep_listings(table(NEW, "2026-11-23")).await.unwrap();
+    world.process.stocks().keep_listings(table(NEW, "2026-11-23")).await.unwrap();
     world.assert_replaced().await;
 }
 
@@ -208,9 +211,9 @@ async fn a_new_name_or_a_new_date_alone_is_the_same_company() {
     ] {
         let world = World::new(Freshness::EndOfDay).await;
         world.exchange.at("2026-11-24T15:00:00Z");
-        world.process.keep_listings(table(name, listed_on)).await.unwrap();
+        world.process.stocks().keep_listings(table(name, listed_on)).await.unwrap();
         assert_eq!(
-            world.process.stored_stock(&symbol("XYZ")).await.unwrap().id,
+            world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id,
             world.old,
             "{name} {listed_on}"
         );
@@ -227,16 +230,16 @@ async fn the_symbol_of_a_delisted_stock_is_free_for_another_company() {
     world.exchange.at("2026-11-24T15:00:00Z");
     world.exchange.write(move |tx| stocks::delist(tx, id, day("2026-11-23"))).await;
     // The same company comes back.
-    world.process.keep_listings(table("Xylophone Zither Inc", "1999-03-01")).await.unwrap();
-    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, id);
+    world.process.stocks().keep_listings(table("Xylophone Zither Inc", "1999-03-01")).await.unwrap();
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, id);
     // No date is needed when another one does.
     let mut returned = table(NEW, "2026-11-24");
     returned[1].listed_on = None;
-    world.process.keep_listings(returned).await.unwrap();
-    let new = world.process.stored_stock(&symbol("XYZ")).await.unwrap();
+    world.process.stocks().keep_listings(returned).await.unwrap();
+    let new = world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap();
     assert_ne!(new.id, id);
     assert_eq!(new.delisted_on, None);
-    assert_eq!(world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().id, id);
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap().id, id);
     assert_eq!(world.total().await, "50000.00");
 }
 
@@ -254,22 +257,22 @@ async fn a_table_with_a_fault_replaces_no_stock() {
         })
     };
     let whole: Vec<_> = table(OLD, "1999-03-01").into_iter().chain(numbered("Early", "2001-02-01")).collect();
-    process.keep_listings(whole).await.unwrap();
+    process.stocks().keep_listings(whole).await.unwrap();
     for n in 0..4 {
-        process.stock(&symbol(&format!("N{n}"))).await.unwrap();
+        process.instruments().stock(&symbol(&format!("N{n}"))).await.unwrap();
     }
     // Cut off, and with another company.
-    let told = process.keep_listings(table(NEW, "2026-11-02")).await.unwrap();
+    let told = process.stocks().keep_listings(table(NEW, "2026-11-02")).await.unwrap();
     assert!(told.contains("not taken over"), "{told}");
-    assert_eq!(process.stored_stock(&symbol("XYZ")).await.unwrap().id, old);
+    assert_eq!(process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, old);
     // Names and dates of other rows: four of six stocks that are known would be others.
     let shifted: Vec<_> =
         table(OLD, "1999-03-01").into_iter().chain(numbered("Later", "2026-10-01")).collect();
-    process.keep_listings(shifted).await.unwrap();
+    process.stocks().keep_listings(shifted).await.unwrap();
     for n in 0..4 {
-        let stock = process.stored_stock(&symbol(&format!("N{n}"))).await.unwrap();
+        let stock = process.instruments().stored_stock(&symbol(&format!("N{n}"))).await.unwrap();
         assert_eq!(stock.delisted_on, None, "{stock:?}");
-        assert!(process.stored_stock(&symbol(&format!("N{n}-202611"))).await.is_err());
+        assert!(process.instruments().stored_stock(&symbol(&format!("N{n}-202611"))).await.is_err());
     }
 }
 
@@ -282,9 +285,9 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
         prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
         let exchange = Exchange::with(prices).await;
         let (process, other) = (on_limited_market(&exchange), on_limited_market(&exchange));
-        let old = process.stock(&symbol("XYZ")).await.unwrap().id;
+        let old = process.instruments().stock(&symbol("XYZ")).await.unwrap().id;
         if had_price {
-            process.quote(&symbol("XYZ")).await.unwrap();
+            process.stocks().quote(&symbol("XYZ")).await.unwrap();
         } else {
             // What a table of listings would tell.
             exchange
@@ -296,22 +299,22 @@ async fn a_reused_symbol_of_a_stock_that_nobody_has_is_priced_when_somebody_asks
         exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
         let before = exchange.prices.calls().quotes;
         for process in [&process, &other, &process] {
-            let quote = process.quote(&symbol("XYZ")).await.unwrap();
+            let quote = process.stocks().quote(&symbol("XYZ")).await.unwrap();
             assert_eq!((quote.price, quote.stale), (price("200.00"), false), "{had_price}");
-            let stock = process.stock(&symbol("XYZ")).await.unwrap();
+            let stock = process.instruments().stock(&symbol("XYZ")).await.unwrap();
             assert_eq!((stock.id == old, stock.listing.company_name.as_str()), (false, NEW), "{had_price}");
         }
         let asked = exchange.prices.calls().quotes - before;
         assert!(asked <= 3, "one denied call, and one for the new company in each process: {asked}");
-        let archived = process.stored_stock(&symbol("XYZ-202611")).await.unwrap();
+        let archived = process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap();
         assert_eq!((archived.id, archived.delisted_on.is_some()), (old, true));
         // A chart asked for first tells as well.
         exchange.at("2026-11-24T16:00:00Z");
         exchange.prices.set_close("XYZ", day("2026-11-23"), "90.00");
         exchange.prices.set_company("XYZ", "Zebra Yards Ltd", Some(day("2026-12-31")));
         let third = on_limited_market(&exchange);
-        third.covered_history(None, &symbol("XYZ"), domain::HistoryRange::Month).await.unwrap();
-        let stock = third.stored_stock(&symbol("XYZ")).await.unwrap();
+        third.stocks().covered_history(None, &symbol("XYZ"), domain::HistoryRange::Month).await.unwrap();
+        let stock = third.instruments().stored_stock(&symbol("XYZ")).await.unwrap();
         assert_eq!(stock.listing.company_name, "Zebra Yards Ltd", "{had_price}");
     }
 }
@@ -323,10 +326,10 @@ async fn asking_for_the_price_of_a_held_stock_does_not_replace_it() {
     world.exchange.at("2026-11-23T15:30:00Z");
     world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
     for _ in 0..3 {
-        let quote = world.process.quote(&symbol("XYZ")).await.unwrap();
+        let quote = world.process.stocks().quote(&symbol("XYZ")).await.unwrap();
         assert_eq!((quote.price, quote.stale), (price("300.00"), true));
     }
-    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
     world.exchange.pass(TimeDelta::minutes(1));
     world.work().await;
     world.assert_replaced().await;
@@ -340,13 +343,16 @@ async fn a_company_is_reviewed_again_when_its_stock_has_changed() {
     // A name alone is that of a company that has renamed itself.
     world.exchange.prices.set_company("XYZ", NEW, None);
     world.work().await;
-    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, world.old);
     let id = world.old;
     world.exchange.write(move |tx| stocks::delist(tx, id, day("2026-11-23"))).await;
     world.exchange.pass(TimeDelta::minutes(1));
     world.work().await;
-    assert_eq!(world.process.stored_stock(&symbol("XYZ-202611")).await.unwrap().id, world.old);
-    assert_eq!(world.process.stored_stock(&symbol("XYZ")).await.unwrap().listing.company_name, NEW);
+    assert_eq!(world.process.instruments().stored_stock(&symbol("XYZ-202611")).await.unwrap().id, world.old);
+    assert_eq!(
+        world.process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().listing.company_name,
+        NEW
+    );
 }
 
 /// Splits and dividends that a source tells by the symbol are the other company's too, before the books know of it.
@@ -359,12 +365,12 @@ async fn news_of_another_company_is_no_news_of_the_old_stock() {
     let split = CorporateAction::new(symbol("XYZ"), day("2026-11-23"), split);
     world.exchange.prices.announce(super::harness::moment("2026-11-20T00:00:00Z"), split);
     world.exchange.prices.set_company("XYZ", NEW, Some(day("2026-11-23")));
-    assert_eq!(world.process.learn_corporate_actions().await.unwrap(), 0);
-    world.process.apply_corporate_actions().await.unwrap();
+    assert_eq!(world.process.corporate_actions().learn_corporate_actions().await.unwrap(), 0);
+    world.process.corporate_actions().apply_corporate_actions().await.unwrap();
     assert_eq!(world.held().await, [("XYZ".to_owned(), "100".to_owned())]);
     // Of the company itself they are.
     world.exchange.prices.set_company("XYZ", OLD, Some(day("1999-03-01")));
-    assert_eq!(world.process.learn_corporate_actions().await.unwrap(), 1);
+    assert_eq!(world.process.corporate_actions().learn_corporate_actions().await.unwrap(), 1);
 }
 
 /// Another process has kept that it had the newest series of the symbol: that was the old company's.
@@ -374,12 +380,12 @@ async fn a_process_forgets_what_it_kept_of_the_prices_of_the_old_company() {
     world.exchange.at("2026-11-24T15:00:00Z");
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "300.00");
     let other = on_limited_market(&world.exchange);
-    assert_eq!(other.quote(&symbol("XYZ")).await.unwrap().price, price("300.00"));
+    assert_eq!(other.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("300.00"));
     world.exchange.prices.forget_closes("XYZ");
     world.exchange.prices.set_close("XYZ", day("2026-11-23"), "200.00");
-    world.process.keep_listings(table(NEW, "2026-11-23")).await.unwrap();
+    world.process.stocks().keep_listings(table(NEW, "2026-11-23")).await.unwrap();
     for process in [&other, &world.process] {
-        assert_eq!(process.quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
-        assert_eq!(process.quote(&symbol("XYZ-202611")).await.unwrap().price, price("300.00"));
+        assert_eq!(process.stocks().quote(&symbol("XYZ")).await.unwrap().price, price("200.00"));
+        assert_eq!(process.stocks().quote(&symbol("XYZ-202611")).await.unwrap().price, price("300.00"));
     }
 }

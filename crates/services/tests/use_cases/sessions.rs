@@ -9,7 +9,7 @@ use crate::harness::{Exchange, assert_not_found};
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
 async fn start(exchange: &Exchange, user: Option<UserId>) -> String {
-    exchange.create_session(user, r#"{"theme":"dark"}"#.into(), HOUR).await.unwrap()
+    exchange.accounts().create_session(user, r#"{"theme":"dark"}"#.into(), HOUR).await.unwrap()
 }
 
 #[tokio::test]
@@ -17,15 +17,15 @@ async fn a_session_keeps_its_values_until_it_expires_or_ends() {
     let exchange = Exchange::new().await;
     let key = start(&exchange, None).await;
     exchange.pass(HOUR - TimeDelta::microseconds(1));
-    assert_eq!(exchange.load_session(&key).await.unwrap().unwrap(), r#"{"theme":"dark"}"#);
+    assert_eq!(exchange.accounts().load_session(&key).await.unwrap().unwrap(), r#"{"theme":"dark"}"#);
     exchange.pass(TimeDelta::microseconds(1));
-    assert_eq!(exchange.load_session(&key).await.unwrap(), None);
-    assert_eq!(exchange.load_session("nobody's key").await.unwrap(), None);
+    assert_eq!(exchange.accounts().load_session(&key).await.unwrap(), None);
+    assert_eq!(exchange.accounts().load_session("nobody's key").await.unwrap(), None);
 
     let key = start(&exchange, None).await;
-    exchange.end_session(&key).await.unwrap();
-    assert_eq!(exchange.load_session(&key).await.unwrap(), None);
-    assert!(!exchange.update_session(&key, None, "{}".into(), HOUR).await.unwrap());
+    exchange.accounts().end_session(&key).await.unwrap();
+    assert_eq!(exchange.accounts().load_session(&key).await.unwrap(), None);
+    assert!(!exchange.accounts().update_session(&key, None, "{}".into(), HOUR).await.unwrap());
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn only_the_hash_of_a_key_is_stored() {
     assert_eq!((key.len(), rows[0].key_hash.len()), (64, 64));
     assert_ne!(rows[0].key_hash, key);
     // Who has a copy of the table has no key.
-    assert_eq!(exchange.load_session(&rows[0].key_hash).await.unwrap(), None);
+    assert_eq!(exchange.accounts().load_session(&rows[0].key_hash).await.unwrap(), None);
     assert_ne!(start(&exchange, Some(sam)).await, key);
 }
 
@@ -48,10 +48,10 @@ async fn updating_changes_the_values_and_prolongs() {
     let sam = exchange.user("sam").await;
     let key = start(&exchange, None).await;
     exchange.pass(HOUR / 2);
-    assert!(exchange.update_session(&key, Some(sam), "{}".into(), HOUR).await.unwrap());
+    assert!(exchange.accounts().update_session(&key, Some(sam), "{}".into(), HOUR).await.unwrap());
     exchange.pass(HOUR - TimeDelta::seconds(1));
-    assert_eq!(exchange.load_session(&key).await.unwrap().unwrap(), "{}");
-    assert_eq!(exchange.sessions(sam, Some(key)).await.unwrap().len(), 1);
+    assert_eq!(exchange.accounts().load_session(&key).await.unwrap().unwrap(), "{}");
+    assert_eq!(exchange.accounts().sessions(sam, Some(key)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -59,26 +59,26 @@ async fn what_has_expired_does_not_come_back() {
     let exchange = Exchange::new().await;
     let key = start(&exchange, None).await;
     exchange.pass(HOUR);
-    assert!(!exchange.update_session(&key, None, "{}".into(), HOUR).await.unwrap());
-    exchange.prolong_session(&key, HOUR).await.unwrap();
-    assert_eq!(exchange.load_session(&key).await.unwrap(), None);
+    assert!(!exchange.accounts().update_session(&key, None, "{}".into(), HOUR).await.unwrap());
+    exchange.accounts().prolong_session(&key, HOUR).await.unwrap();
+    assert_eq!(exchange.accounts().load_session(&key).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_sign_of_life_is_written_once_an_hour() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let key = exchange.create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();
+    let key = exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();
     let started = exchange.clock.wall();
-    let seen = async || exchange.sessions(sam, None).await.unwrap()[0].last_seen_at;
+    let seen = async || exchange.accounts().sessions(sam, None).await.unwrap()[0].last_seen_at;
     exchange.pass(HOUR - TimeDelta::seconds(1));
-    exchange.prolong_session(&key, TimeDelta::days(1)).await.unwrap();
+    exchange.accounts().prolong_session(&key, TimeDelta::days(1)).await.unwrap();
     assert_eq!(seen().await, started);
     exchange.pass(TimeDelta::seconds(1));
-    exchange.prolong_session(&key, TimeDelta::days(1)).await.unwrap();
+    exchange.accounts().prolong_session(&key, TimeDelta::days(1)).await.unwrap();
     assert_eq!(seen().await, started + HOUR);
     exchange.pass(TimeDelta::hours(23));
-    assert!(exchange.load_session(&key).await.unwrap().is_some());
+    assert!(exchange.accounts().load_session(&key).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -89,15 +89,15 @@ async fn a_user_sees_and_ends_their_own_live_sessions() {
     start(&exchange, Some(mia)).await;
     exchange.pass(HOUR / 2);
     let laptop = start(&exchange, Some(sam)).await;
-    let listed = exchange.sessions(sam, Some(laptop.clone())).await.unwrap();
+    let listed = exchange.accounts().sessions(sam, Some(laptop.clone())).await.unwrap();
     assert_eq!(listed.iter().map(|session| session.is_current).collect::<Vec<_>>(), [true, false]);
     assert_eq!(listed[0].created_at, exchange.clock.wall());
 
-    assert_not_found(NotFound::Session, exchange.revoke_session(mia, listed[1].id).await);
-    exchange.revoke_session(sam, listed[1].id).await.unwrap();
-    assert_not_found(NotFound::Session, exchange.revoke_session(sam, listed[1].id).await);
-    assert_eq!(exchange.load_session(&phone).await.unwrap(), None);
-    assert!(exchange.load_session(&laptop).await.unwrap().is_some());
+    assert_not_found(NotFound::Session, exchange.accounts().revoke_session(mia, listed[1].id).await);
+    exchange.accounts().revoke_session(sam, listed[1].id).await.unwrap();
+    assert_not_found(NotFound::Session, exchange.accounts().revoke_session(sam, listed[1].id).await);
+    assert_eq!(exchange.accounts().load_session(&phone).await.unwrap(), None);
+    assert!(exchange.accounts().load_session(&laptop).await.unwrap().is_some());
     exchange.pass(HOUR);
-    assert_eq!(exchange.sessions(sam, None).await.unwrap(), []);
+    assert_eq!(exchange.accounts().sessions(sam, None).await.unwrap(), []);
 }

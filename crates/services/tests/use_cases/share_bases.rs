@@ -112,13 +112,13 @@ impl World {
         let sam = exchange.investor("sam", CASH).await;
         exchange.work().await;
         exchange.buy(sam, TICKER, "8").await.unwrap();
-        exchange.learn_corporate_actions().await.unwrap();
+        exchange.corporate_actions().learn_corporate_actions().await.unwrap();
         let mut working = Vec::new();
         for (side, terms) in [(Side::Sell, "71999.99"), (Side::Buy, "18000.01")] {
             working.push(exchange.accepted(sam, gtc(side, TICKER, "1", limit(terms))).await);
         }
         let closes = vec![(before.date, BASE_CENTS, (1, 1))];
-        let token = exchange.create_token(sam.user, "test", Scope::Read, None).await.unwrap().1;
+        let token = exchange.accounts().create_token(sam.user, "test", Scope::Read, None).await.unwrap().1;
         Self { exchange, sam, calendar, working, price: BASE_CENTS, shares: (1, 1), closes, token }
     }
 
@@ -144,7 +144,7 @@ impl World {
             if let Some(dividend) = dividend.filter(|_| today.news_is_late) {
                 prices.announce(self.exchange.now(), dividend);
                 self.exchange.clock.set(self.exchange.now() + TimeDelta::seconds(1));
-                self.exchange.learn_corporate_actions().await.unwrap();
+                self.exchange.corporate_actions().learn_corporate_actions().await.unwrap();
                 self.price -= without;
             }
             self.exchange.work().await;
@@ -189,7 +189,7 @@ impl World {
         let last_traded_at = ends_on.opens_at - TimeDelta::microseconds(1);
         let gone = CorporateAction::new(symbol(TICKER), ends_on.date, CorporateActionKind::Delisting);
         exchange.prices.announce(exchange.now(), gone);
-        exchange.learn_corporate_actions().await.unwrap();
+        exchange.corporate_actions().learn_corporate_actions().await.unwrap();
         for (session, is_closed_out) in [(ends_on, false), (sessions.next().unwrap(), true)] {
             exchange.clock.set(session.opens_at + TimeDelta::minutes(1));
             exchange.work().await;
@@ -229,8 +229,12 @@ impl World {
             }
         };
         let by = CloseOutAuthor { name: "ada".to_owned(), request: None };
-        self.exchange.close_out(&symbol(TICKER), &terms, None, "Merged.", by).await.unwrap();
-        let holdings = self.exchange.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        self.exchange
+            .corporate_actions()
+            .close_out(&symbol(TICKER), &terms, None, "Merged.", by)
+            .await
+            .unwrap();
+        let holdings = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         let held = holdings.valuation.holdings.iter().any(|one| one.listing.symbol == symbol(TICKER));
         assert!(!held, "{end:?}");
     }
@@ -248,15 +252,15 @@ impl World {
     async fn check_values(&self, label: &str) {
         let Self { exchange, sam, .. } = self;
         let (user, portfolio, ticker) = (sam.user, sam.portfolio, symbol(TICKER));
-        let quote = exchange.quote(&ticker).await.unwrap();
+        let quote = exchange.stocks().quote(&ticker).await.unwrap();
         assert_eq!(quote.price, price(&self.price()), "quote, {label}");
 
-        let valued = exchange.valuation(user, portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(user, portfolio).await.unwrap().valuation;
         self.assert_total(&valued.total_value, &format!("valuation, {label}"));
         self.assert_cents(valued.day_change.to_f64(), 0.0, &format!("day change, {label}"));
-        let all = exchange.valuations(user).await.unwrap();
+        let all = exchange.books().valuations(user).await.unwrap();
         self.assert_total(&all[0].valuation.total_value, &format!("valuations, {label}"));
-        let composed = exchange.composition(user, portfolio).await.unwrap();
+        let composed = exchange.books().composition(user, portfolio).await.unwrap();
         self.assert_total(&composed.total_value, &format!("composition, {label}"));
         let measured = exchange.measured(*sam, services::books::performance::Window::default()).await;
         let newest = measured.points.last().unwrap();
@@ -267,7 +271,7 @@ impl World {
         }
 
         // A dividend stays in the prices of before it, and a split does not.
-        let bars = exchange.history(&ticker, HistoryRange::Month).await.unwrap();
+        let bars = exchange.stocks().history(&ticker, HistoryRange::Month).await.unwrap();
         assert!(!bars.is_empty(), "{label}");
         for bar in bars {
             let before = self.closes.iter().rev().find(|(date, ..)| *date <= bar.date);
@@ -281,26 +285,27 @@ impl World {
         let Self { exchange, sam, .. } = self;
         let (user, portfolio, ticker) = (sam.user, sam.portfolio, symbol(TICKER));
         let expected = self.price();
-        let quote = exchange.quote(&ticker).await.unwrap();
-        let previewed = exchange.preview_order(user, portfolio, order(Side::Buy, TICKER, shares("1"))).await;
+        let quote = exchange.stocks().quote(&ticker).await.unwrap();
+        let previewed =
+            exchange.trading().preview_order(user, portfolio, order(Side::Buy, TICKER, shares("1"))).await;
         let placed = exchange.buy(*sam, TICKER, "1").await;
-        let stock = exchange.stored_stock(&ticker).await.unwrap();
-        let waits = exchange.trading_hold(&stock).await.unwrap().is_some();
+        let stock = exchange.instruments().stored_stock(&ticker).await.unwrap();
+        let waits = exchange.corporate_actions().trading_hold(&stock).await.unwrap().is_some();
         if waits {
             let previewed = previewed.unwrap_or_else(|error| panic!("preview, {label}: {error}"));
             assert_eq!(previewed.quote.price, price(&expected), "preview, {label}");
             assert!(previewed.fill.is_none(), "{label}");
             let placed = placed.unwrap_or_else(|error| panic!("order, {label}: {error}")).order.order;
             assert_eq!(placed.status, OrderStatus::Accepted, "{label}");
-            exchange.match_orders().await.unwrap();
+            exchange.trading().match_orders().await.unwrap();
             assert_eq!(exchange.look(*sam, placed.id).await.status, OrderStatus::Accepted, "{label}");
-            exchange.cancel_order(user, portfolio, placed.id).await.unwrap();
+            exchange.trading().cancel_order(user, portfolio, placed.id).await.unwrap();
         } else if quote.stale {
             // The orders wait for the first price.
             assert_eq!(previewed.unwrap().order.status, OrderStatus::Accepted, "preview, {label}");
             let placed = placed.unwrap().order.order;
             assert_eq!(placed.status, OrderStatus::Accepted, "order, {label}");
-            exchange.cancel_order(user, portfolio, placed.id).await.unwrap();
+            exchange.trading().cancel_order(user, portfolio, placed.id).await.unwrap();
         } else {
             let previewed = previewed.unwrap_or_else(|error| panic!("preview, {label}: {error}"));
             assert_eq!(previewed.quote.price, price(&expected), "preview, {label}");
@@ -313,12 +318,12 @@ impl World {
                 status => {
                     assert_eq!(status, OrderStatus::Accepted, "order, {label}");
                     assert!(quote.as_of < exchange.market().opened_at(exchange.now()), "order, {label}");
-                    exchange.cancel_order(user, portfolio, placed.order.id).await.unwrap();
+                    exchange.trading().cancel_order(user, portfolio, placed.order.id).await.unwrap();
                 }
             }
         }
 
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         for id in &self.working {
             assert_eq!(
                 exchange.look(*sam, *id).await.status,
@@ -334,9 +339,9 @@ impl World {
             portfolios: vec![self.sam.portfolio],
             ..Wanted::default()
         };
-        self.exchange.tick_streams().await;
+        self.exchange.live().tick_streams().await;
         let proof = Proof::token(&self.token);
-        let mut stream = self.exchange.follow(self.sam.user, proof, wanted).await.unwrap();
+        let mut stream = self.exchange.live().follow(self.sam.user, proof, wanted).await.unwrap();
         let (mut quote, mut total) = (None, None);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let _ = stream.poll_updates(&mut context, |update| match update {

@@ -10,7 +10,7 @@ use domain::{
 use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
 use persistence::{installation, stocks};
 use services::books::performance::Window;
-use services::market::providers::claim_price_source;
+use services::market::price_source::claim_price_source;
 use services::market::simulation::{SimulationError, SimulationSettings, SimulationUse, simulated_market};
 use services::testing::FixedPrices;
 use services::{Market, TradingConfig};
@@ -132,7 +132,7 @@ async fn another_seed_is_refused_while_something_is_held_or_ordered_unless_it_is
         assert!(told.contains("SIMULATION_SEED") && told.contains("--accept-price-source-change"), "{told}");
         assert!(!told.contains('7') && !told.contains('8'), "a seed is never shown: {told}");
     }
-    exchange.cancel_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, order).await.unwrap();
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     assert!(set(7, STARTS).await.is_err());
     assert_eq!(set(8, STARTS).await.unwrap(), of(SimulatedModel::V2, 8).await);
@@ -245,7 +245,7 @@ async fn another_seed_of_sim_v1_is_refused_and_a_chosen_one_goes_on_with_the_new
 async fn bars_of_another_seed_are_not_taken_for_those_of_this_one() {
     let exchange = Exchange::new().await;
     exchange.market(practice(Some(7)), STARTS).await.unwrap();
-    let aapl = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let aapl = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     let bar = |date: &str| {
         let [open, high, low, close] = ["150.00"; 4].map(price);
         Bar { date: day(date), open, high, low, close, volume: 1 }
@@ -285,29 +285,30 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
     let services = exchange.process_on_market(|_, clock| {
         Market::new(Arc::new(Simulated::of(SimulatedModel::V2Xnys, DEFAULT_SEED)), clock)
     });
-    services.import_catalogue().await.unwrap();
+    services.stocks().import_catalogue().await.unwrap();
     let aapl = symbol("AAPL");
     let work = async |at: &str| {
         exchange.at(at);
-        services.match_orders().await.unwrap();
-        for run in services.due_runs().await.unwrap() {
-            assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        services.trading().match_orders().await.unwrap();
+        for run in services.jobs().due_runs().await.unwrap() {
+            assert!(services.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
     };
 
     // Saturday: the last close is shown, and an order waits.
     exchange.at("2026-11-21T15:00:00Z");
     let sam = exchange.investor("sam", "10000.00").await;
-    let friday = services.quote(&aapl).await.unwrap();
+    let friday = services.stocks().quote(&aapl).await.unwrap();
     assert!(friday.as_of < moment("2026-11-20T21:00:00Z") && friday.as_of > moment("2026-11-20T20:59:59Z"));
     assert!(!friday.stale);
-    let bought = services.place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await;
+    let bought =
+        services.trading().place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("2"))).await;
     let bought = bought.unwrap().order.order.id;
-    let status = async || services.order(sam.user, sam.portfolio, bought).await.unwrap();
+    let status = async || services.trading().order(sam.user, sam.portfolio, bought).await.unwrap();
     for at in ["2026-11-22T15:00:00Z", "2026-11-23T14:29:59Z"] {
         work(at).await;
         assert_eq!(status().await.order.status, OrderStatus::Accepted, "{at}");
-        assert_eq!(services.quote(&aapl).await.unwrap(), friday, "{at}");
+        assert_eq!(services.stocks().quote(&aapl).await.unwrap(), friday, "{at}");
     }
     // It fills at the first price of Monday.
     work("2026-11-23T14:30:05Z").await;
@@ -321,13 +322,13 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
         work(&format!("2026-11-{day}T20:00:00Z")).await;
         work(&format!("2026-11-{day}T23:30:00Z")).await;
     }
-    let valued = services.valuation(sam.user, sam.portfolio).await.unwrap().valuation;
+    let valued = services.books().valuation(sam.user, sam.portfolio).await.unwrap().valuation;
     let rows = exchange.rows(sam).await;
     let dates: Vec<String> = rows.iter().map(|row| row.date.to_string()).collect();
     assert_eq!(dates, ["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-27", "2026-11-30"]);
     assert!(rows.iter().all(|row| !row.provisional));
     assert_eq!(rows[4].total_value, valued.total_value, "after the close the last snapshot is the valuation");
-    let bars = services.history(&aapl, HistoryRange::Month).await.unwrap();
+    let bars = services.stocks().history(&aapl, HistoryRange::Month).await.unwrap();
     assert!(bars.iter().all(|bar| Calendar::Xnys.session(bar.date).is_some()));
     for row in &rows {
         let bar = bars.iter().find(|bar| bar.date == row.date).unwrap();
@@ -355,21 +356,21 @@ async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
             exchange.process_on_market(|_, clock| Market::new(Arc::new(Simulated::of(model, seed)), clock));
         exchange.at(&format!("{first}T15:00:00Z"));
         exchange.claim(model.name(), true).await;
-        services.import_catalogue().await.unwrap();
+        services.stocks().import_catalogue().await.unwrap();
         let calendar = model.calendar();
         for date in day(first).iter_days().take_while(|date| *date <= day(last)) {
             // In a session of either view, and after its close.
             for time in ["15:00:00", "23:30:00"] {
                 exchange.at(&format!("{date}T{time}Z"));
-                for run in services.due_runs().await.unwrap() {
-                    assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+                for run in services.jobs().due_runs().await.unwrap() {
+                    assert!(services.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
                 }
-                services.match_orders().await.unwrap();
+                services.trading().match_orders().await.unwrap();
             }
             if date == day("2026-11-20") {
                 for ticker in ["NFLX", "SPY"] {
                     let buy = order(Side::Buy, ticker, shares("2"));
-                    services.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+                    services.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
                 }
             }
         }
@@ -377,18 +378,18 @@ async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
         let next = expected.last().map_or(day(first), |last: &NaiveDate| last.succ_opt().unwrap());
         expected.extend(calendar.sessions(next, day(last)).map(|session| session.date));
         exchange.at(&format!("{}T05:30:00Z", day(last).succ_opt().unwrap()));
-        for run in services.due_runs().await.unwrap() {
-            assert!(services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in services.jobs().due_runs().await.unwrap() {
+            assert!(services.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         let dates: Vec<NaiveDate> = exchange.rows(sam).await.into_iter().map(|row| row.date).collect();
         assert_eq!(dates, expected, "{model:?}");
         assert!(exchange.rows(sam).await.iter().all(|row| !row.provisional), "{model:?}");
-        let report = services.verify(|_, _| ()).await.unwrap();
+        let report = services.books().verify(|_, _| ()).await.unwrap();
         assert!(report.differences.is_empty(), "{model:?} {seed}: {:?}", report.differences);
         // The deposit of the first day is in no later window.
         let from = day(last).checked_sub_days(Days::new(1)).unwrap();
         for window in [Window::default(), Window::Dates { from: Some(from), to: None }] {
-            let measured = services.performance(sam.user, sam.portfolio, window).await.unwrap();
+            let measured = services.books().performance(sam.user, sam.portfolio, window).await.unwrap();
             assert!(measured.twr.is_none_or(|twr| twr.abs() < 0.2), "{model:?}: {measured:?}");
         }
     }

@@ -2,8 +2,8 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::{Calendar, Freshness, PortfolioId, Snapshot};
 use market_data::QuoteError;
 use services::books::performance::Window;
+use services::books::snapshots::IdRange;
 use services::books::snapshots::SnapshotCount;
-use services::jobs::IdRange;
 use services::jobs::{JobKind, RunStatus};
 use services::testing::FixedPrices;
 use services::{Error, Result};
@@ -16,7 +16,7 @@ fn new_york() -> FixedPrices {
 }
 
 async fn take(exchange: &Exchange, date: &str) -> Result<SnapshotCount> {
-    exchange.take_snapshots(day(date), IdRange::ALL, |_| true).await
+    exchange.books().take_snapshots(day(date), IdRange::ALL, |_| true).await
 }
 
 async fn only_row(exchange: &Exchange, who: Investor) -> Snapshot {
@@ -218,7 +218,7 @@ async fn the_session_under_way_is_provisional_until_its_close() {
     let sam = two_shares(&exchange).await;
     // Also for a portfolio that was opened this very moment.
     exchange.prices.set("AAPL", "152.00");
-    exchange.request_run(JobKind::SnapshotPortfolios).await.unwrap();
+    exchange.jobs().request_run(JobKind::SnapshotPortfolios).await.unwrap();
     exchange.work().await;
     let row = only_row(&exchange, sam).await;
     assert_eq!((row.date, row.provisional), (day("2026-11-20"), true));
@@ -270,7 +270,7 @@ async fn end_of_day() -> (Exchange, Investor) {
 }
 
 async fn snapshot_status(exchange: &Exchange) -> Vec<RunStatus> {
-    let runs = exchange.job_runs(Some(JobKind::SnapshotPortfolios), None, 50).await.unwrap().items;
+    let runs = exchange.jobs().job_runs(Some(JobKind::SnapshotPortfolios), None, 50).await.unwrap().items;
     runs.iter().map(|run| run.status).collect()
 }
 
@@ -489,11 +489,11 @@ async fn a_share_of_the_portfolios_can_be_taken_and_stopped() {
         told.push(done);
         false
     };
-    let count = exchange.take_snapshots(day("2026-11-20"), range, progress).await.unwrap();
+    let count = exchange.books().take_snapshots(day("2026-11-20"), range, progress).await.unwrap();
     assert_eq!((count.portfolios, told), (1, vec![1]));
     assert_eq!((exchange.rows(sam).await.len(), exchange.rows(mia).await.len()), (0, 1));
     let nobody = IdRange { after: mia.portfolio, last: PortfolioId(i64::MAX) };
-    let count = exchange.take_snapshots(day("2026-11-20"), nobody, |_| true).await.unwrap();
+    let count = exchange.books().take_snapshots(day("2026-11-20"), nobody, |_| true).await.unwrap();
     assert_eq!(count, SnapshotCount::default());
 }
 
@@ -505,14 +505,15 @@ async fn rows_are_asked_for_by_date() {
     exchange.work().await;
     let asked = async |from: Option<&str>, to: Option<&str>| {
         let (from, to): (Option<NaiveDate>, Option<NaiveDate>) = (from.map(day), to.map(day));
-        dates(&exchange.snapshots(sam.user, sam.portfolio, from, to).await.unwrap())
+        dates(&exchange.books().snapshots(sam.user, sam.portfolio, from, to).await.unwrap())
     };
     assert_eq!(asked(None, None).await.len(), 4);
     assert_eq!(asked(Some("2026-11-21"), Some("2026-11-22")).await, ["2026-11-21", "2026-11-22"]);
     assert_eq!(asked(Some("2026-11-23"), None).await, ["2026-11-23"]);
     assert_eq!(asked(None, Some("2026-11-20")).await, ["2026-11-20"]);
     assert_eq!(asked(Some("2026-11-22"), Some("2026-11-21")).await, [""; 0]);
-    let all = exchange.snapshots(sam.user, sam.portfolio, Some(NaiveDate::MIN), Some(NaiveDate::MAX)).await;
+    let all =
+        exchange.books().snapshots(sam.user, sam.portfolio, Some(NaiveDate::MIN), Some(NaiveDate::MAX)).await;
     assert_eq!(all.unwrap().len(), 4);
 }
 
@@ -525,6 +526,6 @@ async fn without_any_price_the_snapshot_fails_and_writes_nothing() {
     exchange.pass(TimeDelta::seconds(1));
     assert!(matches!(take(&exchange, "2026-11-20").await, Err(Error::NoPrice { .. })));
     assert_eq!(exchange.rows(sam).await, []);
-    let window = exchange.performance(sam.user, sam.portfolio, Window::default()).await;
+    let window = exchange.books().performance(sam.user, sam.portfolio, Window::default()).await;
     assert!(matches!(window, Err(Error::NoPrice { .. })));
 }

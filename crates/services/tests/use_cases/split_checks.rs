@@ -53,7 +53,7 @@ impl World {
 
     async fn announce(&self, by: &str) {
         self.exchange.prices.announce(self.exchange.clock.now(), split(by));
-        self.exchange.learn_corporate_actions().await.unwrap();
+        self.exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     }
 
     /// A minute after the opening: no price of the session is published.
@@ -75,19 +75,19 @@ impl World {
 
     /// Shares, and those that orders keep.
     async fn held(&self) -> (String, String) {
-        let valued = self.exchange.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         let holding = &valued.valuation.holdings[0];
         (holding.position.quantity.to_string(), holding.reserved.to_string())
     }
 
     async fn total(&self) -> String {
-        let valued = self.exchange.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.exchange.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         valued.valuation.total_value.to_string()
     }
 
     async fn act(&self) {
-        self.exchange.apply_corporate_actions().await.unwrap();
-        self.exchange.match_orders().await.unwrap();
+        self.exchange.corporate_actions().apply_corporate_actions().await.unwrap();
+        self.exchange.trading().match_orders().await.unwrap();
     }
 
     async fn status(&self, id: OrderId) -> OrderStatus {
@@ -95,11 +95,14 @@ impl World {
     }
 
     async fn hold(&self, id: OrderId) -> Option<TradingHold> {
-        self.exchange.order(self.sam.user, self.sam.portfolio, id).await.unwrap().hold
+        self.exchange.trading().order(self.sam.user, self.sam.portfolio, id).await.unwrap().hold
     }
 
     async fn resolve(&self, resolution: SplitResolution) -> services::Result<()> {
-        self.exchange.resolve_split(&symbol("AAPL"), resolution, "The company says so.").await
+        self.exchange
+            .corporate_actions()
+            .resolve_split(&symbol("AAPL"), resolution, "The company says so.")
+            .await
     }
 }
 
@@ -133,7 +136,7 @@ async fn nothing_fills_until_a_price_confirms_a_split() {
             );
         }
         let previewed =
-            exchange.preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
+            exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
         let previewed = previewed.await.unwrap();
         assert_eq!((previewed.fill.is_none(), &previewed.hold), (true, &awaiting));
         let on_hold = OrderWarning::OnHold {
@@ -151,9 +154,9 @@ async fn nothing_fills_until_a_price_confirms_a_split() {
         world.act().await;
         exchange.work().await;
         world.act().await;
-        assert_eq!(exchange.held_splits().await.unwrap(), []);
+        assert_eq!(exchange.corporate_actions().held_splits().await.unwrap(), []);
         for id in [bought.order.id, cheap.order.id] {
-            let filled = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+            let filled = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
             assert_eq!((filled.order.status, filled.hold), (OrderStatus::Filled, None), "{freshness:?}");
             assert_eq!(filled.fills[0].price, Some(price("9.10")));
         }
@@ -177,15 +180,15 @@ async fn trades_at_a_price_of_before_a_split_that_nobody_knew_of_are_split_with_
         assert_eq!(told(&exchange.journal(sam).await[0]), "90.00");
         exchange.at("2026-11-23T23:00:00Z");
         exchange.prices.announce(exchange.clock.now(), split(by));
-        exchange.learn_corporate_actions().await.unwrap();
-        exchange.apply_corporate_actions().await.unwrap();
+        exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+        exchange.corporate_actions().apply_corporate_actions().await.unwrap();
         for who in [sam, ada] {
-            let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+            let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
             assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
         }
         // And what is traded afterwards is in new shares.
         exchange.buy(sam, "AAPL", "1").await.unwrap();
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap();
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap();
         assert_eq!(valued.valuation.total_value.to_string(), "10000.00", "{by}");
         exchange.work().await;
         let rows = exchange.rows(sam).await;
@@ -202,16 +205,16 @@ async fn a_split_that_is_taken_back_leaves_trades_at_a_price_of_before_it_as_the
     exchange.sell(sam, "AAPL", "10").await.unwrap();
     exchange.buy(ada, "AAPL", "30").await.unwrap();
     exchange.prices.announce(exchange.clock.now(), split("2:1"));
-    exchange.learn_corporate_actions().await.unwrap();
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     let held = async |who: Investor| {
-        let valued = exchange.valuation(who.user, who.portfolio).await.unwrap();
+        let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     };
     assert_eq!([held(sam).await, held(ada).await], ["180", "60"]);
     exchange.at("2026-11-23T23:00:00Z");
     exchange.work().await;
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     assert_eq!([held(sam).await, held(ada).await], ["90", "30"], "the first price contradicts it");
     exchange.assert_books_balance().await;
 }
@@ -223,7 +226,7 @@ async fn a_split_of_the_simulated_market_needs_no_price() {
     let exchange = Exchange::with(prices).await;
     let sam = exchange.investor("sam", "100000").await;
     exchange.buy(sam, "AAPL", "10").await.unwrap();
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     exchange.at("2026-11-23T05:00:01Z");
     let bought = exchange.buy(sam, "AAPL", "1").await.unwrap().order;
     assert_eq!((bought.order.status, bought.hold), (OrderStatus::Filled, None));
@@ -268,18 +271,19 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
         assert_eq!(halt(exchange.buy(*sam, "AAPL", "1").await), contradicted);
         assert_eq!(halt(exchange.sell(*sam, "AAPL", "1").await), contradicted);
         let previewed =
-            exchange.preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
+            exchange.trading().preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")));
         assert_eq!(halt(previewed.await), contradicted);
         assert_eq!(
             halt(
                 exchange
                     .another_process()
+                    .trading()
                     .place_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
                     .await
             ),
             contradicted
         );
-        let shown = exchange.quote_for(None, &symbol("AAPL")).await.unwrap();
+        let shown = exchange.stocks().quote_for(None, &symbol("AAPL")).await.unwrap();
         assert_eq!((shown.quote.price, shown.quote.stale), (price("90.00"), true));
         assert!(shown.why_stale.unwrap().to_string().contains("20:1"));
         world.act().await;
@@ -288,7 +292,7 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
         assert_eq!(waiting.order.status, OrderStatus::Accepted, "{freshness:?}");
         // Other stocks trade on, and orders can be canceled.
         assert_eq!(exchange.buy(*sam, "MSFT", "1").await.unwrap().order.order.status, OrderStatus::Filled);
-        exchange.cancel_order(sam.user, sam.portfolio, loss).await.unwrap();
+        exchange.trading().cancel_order(sam.user, sam.portfolio, loss).await.unwrap();
 
         let lines: Vec<_> = exchange
             .journal(*sam)
@@ -301,7 +305,7 @@ async fn a_contradicting_price_takes_a_split_back_and_halts_trading() {
         let [reversal, booked] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(reversal.reverses.as_ref().map(|reverses| reverses.of), booked.id);
         // Again, and by another process: nothing happens twice.
-        exchange.another_process().apply_corporate_actions().await.unwrap();
+        exchange.another_process().corporate_actions().apply_corporate_actions().await.unwrap();
         world.act().await;
         assert_eq!(world.shares().await, "100");
         exchange.assert_books_balance().await;
@@ -338,20 +342,21 @@ async fn an_administrator_resolves_a_split_with_a_reason() {
         ] {
             let (world, [profit, loss]) = suspended(freshness).await;
             let World { exchange, sam, .. } = &world;
-            let unexplained = exchange.resolve_split(&symbol("AAPL"), resolution, " ").await;
+            let unexplained =
+                exchange.corporate_actions().resolve_split(&symbol("AAPL"), resolution, " ").await;
             assert_eq!(fields(unexplained), ["reason"]);
-            assert_eq!(exchange.held_splits().await.unwrap().len(), 1);
+            assert_eq!(exchange.corporate_actions().held_splits().await.unwrap().len(), 1);
             world.resolve(resolution).await.unwrap();
             assert_eq!(world.shares().await, expected, "{resolution:?}");
             let (profit_size, profit_limit, loss_size, loss_stop) = orders;
             let (profit, loss) = (exchange.look(*sam, profit).await, exchange.look(*sam, loss).await);
             assert_eq!((profit.size, profit.terms), (shares(profit_size), limit(profit_limit)));
             assert_eq!((loss.size, loss.terms), (shares(loss_size), stop(loss_stop)));
-            assert_eq!(exchange.held_splits().await.unwrap(), []);
+            assert_eq!(exchange.corporate_actions().held_splits().await.unwrap(), []);
             assert!(matches!(world.resolve(resolution).await, Err(Error::NoSplitInDoubt(_))));
             // News that says the same as before changes nothing any more.
-            exchange.learn_corporate_actions().await.unwrap();
-            exchange.apply_corporate_actions().await.unwrap();
+            exchange.corporate_actions().learn_corporate_actions().await.unwrap();
+            exchange.corporate_actions().apply_corporate_actions().await.unwrap();
             assert_eq!(world.shares().await, expected, "{resolution:?}");
             assert_eq!(
                 exchange.buy(*sam, "AAPL", "1").await.unwrap().order.order.status,
@@ -383,7 +388,7 @@ async fn corrected_news_takes_the_place_of_a_split_in_doubt() {
             assert_eq!(world.total().await, "10000.00", "{freshness:?}, early: {early}");
             world.publish();
             world.act().await;
-            assert_eq!(world.exchange.held_splits().await.unwrap(), []);
+            assert_eq!(world.exchange.corporate_actions().held_splits().await.unwrap(), []);
             let bought = world.exchange.buy(world.sam, "AAPL", "1").await.unwrap().order;
             assert_eq!(bought.fills[0].price, Some(price("45.00")));
             world.exchange.assert_books_balance().await;
@@ -424,20 +429,20 @@ async fn several_processes_take_a_split_back_once_in_every_portfolio() {
     // Some have had it when the price comes, the others are just getting it.
     world.open();
     for other in &others[..2] {
-        exchange.valuation(other.user, other.portfolio).await.unwrap();
+        exchange.books().valuation(other.user, other.portfolio).await.unwrap();
     }
     world.publish();
     let (a, b, c) = tokio::join!(
-        processes[0].apply_corporate_actions(),
-        processes[1].apply_corporate_actions(),
-        processes[2].match_orders(),
+        processes[0].corporate_actions().apply_corporate_actions(),
+        processes[1].corporate_actions().apply_corporate_actions(),
+        processes[2].trading().match_orders(),
     );
     a.unwrap();
     b.unwrap();
     c.unwrap();
-    exchange.apply_corporate_actions().await.unwrap();
+    exchange.corporate_actions().apply_corporate_actions().await.unwrap();
     for other in others {
-        let valued = exchange.valuation(other.user, other.portfolio).await.unwrap().valuation;
+        let valued = exchange.books().valuation(other.user, other.portfolio).await.unwrap().valuation;
         assert_eq!(valued.holdings[0].position.quantity.to_string(), "10");
     }
     exchange.assert_books_balance().await;
@@ -451,7 +456,7 @@ async fn an_order_on_the_ex_day_leaves_the_kept_price_in_its_own_shares() {
     world.open();
     exchange.accepted(world.sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
     exchange.prices.fail_with(QuoteError::Unreachable);
-    assert_eq!(exchange.quote(&symbol("AAPL")).await.unwrap().price, price("9.00"));
+    assert_eq!(exchange.stocks().quote(&symbol("AAPL")).await.unwrap().price, price("9.00"));
     assert_eq!(world.total().await, "10000.00");
 }
 
@@ -471,10 +476,10 @@ async fn a_hundred_shares_through_one_for_three_and_three_for_one_are_a_hundred_
     prices.set_from(moment("2026-11-25T05:00:00Z"), "AAPL", "150.00");
     exchange.buy(sam, "AAPL", "100").await.unwrap();
     let all = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "100", limit("900.00"))).await;
-    exchange.learn_corporate_actions().await.unwrap();
+    exchange.corporate_actions().learn_corporate_actions().await.unwrap();
     let held = async || {
-        exchange.apply_corporate_actions().await.unwrap();
-        let valued = exchange.valuation(sam.user, sam.portfolio).await.unwrap();
+        exchange.corporate_actions().apply_corporate_actions().await.unwrap();
+        let valued = exchange.books().valuation(sam.user, sam.portfolio).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     };
     exchange.at("2026-11-23T06:00:00Z");

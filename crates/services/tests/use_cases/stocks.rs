@@ -12,7 +12,7 @@ use crate::harness::{Exchange, day, symbol};
 async fn searching_answers_what_the_source_finds() {
     let exchange = Exchange::new().await;
     let found = async |query: &str| {
-        let listings = exchange.search_stocks(query, 10).await.unwrap();
+        let listings = exchange.stocks().search_stocks(query, 10).await.unwrap();
         listings.into_iter().map(|listing| listing.symbol.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(found(" app ").await, ["AAPL"]);
@@ -23,18 +23,18 @@ async fn searching_answers_what_the_source_finds() {
 
     let retry_at = exchange.now() + TimeDelta::hours(1);
     exchange.prices.fail_with(QuoteError::RateLimited { retry_at: Some(retry_at.utc()) });
-    let refused = exchange.search_stocks("app", 10).await;
+    let refused = exchange.stocks().search_stocks("app", 10).await;
     assert!(matches!(refused, Err(Error::SourceUnavailable { retry_at: Some(at) }) if at == retry_at));
 }
 
 #[tokio::test]
 async fn a_complete_catalogue_is_known_from_the_start() {
     let exchange = Exchange::new().await;
-    let stock = exchange.stock(&symbol("AAPL")).await.unwrap();
+    let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap();
     assert_eq!((stock.listing.company_name.as_str(), stock.last), ("Apple Inc.", None));
     assert_eq!(exchange.prices.calls().listings, 0);
     // Importing again adds nothing.
-    exchange.import_catalogue().await.unwrap();
+    exchange.stocks().import_catalogue().await.unwrap();
     assert_eq!(exchange.read(stocks::count).await, 4);
 }
 
@@ -42,14 +42,14 @@ async fn a_complete_catalogue_is_known_from_the_start() {
 async fn other_sources_are_asked_once_for_a_symbol() {
     let exchange = Exchange::with(FixedPrices::of(Freshness::Delayed, Calendar::Xnys)).await;
     assert_eq!(exchange.read(stocks::count).await, 0);
-    let stock = exchange.stock(&symbol("AAPL")).await.unwrap();
-    assert_eq!(exchange.stock(&symbol("AAPL")).await.unwrap(), stock);
+    let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap();
+    assert_eq!(exchange.instruments().stock(&symbol("AAPL")).await.unwrap(), stock);
     assert_eq!(exchange.prices.calls().listings, 1);
-    assert!(matches!(exchange.stock(&symbol("NOSUCH")).await, Err(Error::UnknownSymbol(_))));
+    assert!(matches!(exchange.instruments().stock(&symbol("NOSUCH")).await, Err(Error::UnknownSymbol(_))));
     assert_eq!(exchange.read(stocks::count).await, 1);
     let reason = "it is quoted in another currency";
     exchange.prices.fail_with(QuoteError::NotTradable { symbol: symbol("VOD.LON"), reason });
-    let refused = exchange.stock(&symbol("VOD.LON")).await;
+    let refused = exchange.instruments().stock(&symbol("VOD.LON")).await;
     assert!(matches!(refused, Err(Error::NotTradable { reason: why, .. }) if why == reason));
 }
 
@@ -58,16 +58,16 @@ async fn a_quote_tells_its_price_time_and_change() {
     let exchange = Exchange::new().await;
     exchange.prices.set_close("AAPL", day("2026-11-19"), "120.00");
     exchange.prices.set_bid_and_ask("AAPL", "149.99", "150.01");
-    let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
+    let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!((quote.price.to_string(), quote.as_of, quote.stale), ("150.00".into(), exchange.now(), false));
     assert_eq!(
         (quote.bid.unwrap().to_string(), quote.ask.clone().unwrap().to_string()),
         ("149.99".into(), "150.01".into())
     );
-    let quote = exchange.quote(&symbol("AAPL")).await.unwrap();
+    let quote = exchange.stocks().quote(&symbol("AAPL")).await.unwrap();
     assert_eq!(quote.change().unwrap().to_string(), "30.00");
     assert_eq!(quote.change_ratio(), Some(0.25));
-    assert!(matches!(exchange.quote(&symbol("NOSUCH")).await, Err(Error::UnknownSymbol(_))));
+    assert!(matches!(exchange.stocks().quote(&symbol("NOSUCH")).await, Err(Error::UnknownSymbol(_))));
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_history_reaches_back_as_far_as_asked() {
     for date in day("2025-11-01").iter_days().take_while(|date| *date <= day("2026-11-20")) {
         exchange.prices.set_close("AAPL", date, "10.00");
     }
-    let history = async |range| exchange.history(&symbol("AAPL"), range).await.unwrap();
+    let history = async |range| exchange.stocks().history(&symbol("AAPL"), range).await.unwrap();
     for (range, first) in [
         (HistoryRange::Week, "2026-11-13"),
         (HistoryRange::Month, "2026-10-20"),
@@ -100,9 +100,9 @@ async fn a_history_reaches_back_as_far_as_asked() {
 #[tokio::test]
 async fn while_the_source_is_silent_the_stored_bars_are_the_history() {
     let exchange = Exchange::new().await;
-    let id = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let id = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     exchange.prices.fail_with(QuoteError::Unreachable);
-    let none = exchange.history(&symbol("AAPL"), HistoryRange::Month).await;
+    let none = exchange.stocks().history(&symbol("AAPL"), HistoryRange::Month).await;
     assert!(matches!(none, Err(Error::NoPrice { .. })));
     let price = || "10.00".parse().unwrap();
     let bar = Bar {
@@ -115,5 +115,5 @@ async fn while_the_source_is_silent_the_stored_bars_are_the_history() {
     };
     let stored = bar.clone();
     exchange.write(move |tx| stocks::save_bars(tx, id, "fixed", &[stored])).await;
-    assert_eq!(exchange.history(&symbol("AAPL"), HistoryRange::Month).await.unwrap(), [bar]);
+    assert_eq!(exchange.stocks().history(&symbol("AAPL"), HistoryRange::Month).await.unwrap(), [bar]);
 }

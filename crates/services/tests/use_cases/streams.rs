@@ -49,7 +49,7 @@ impl Reader {
 }
 
 async fn token(services: &Services, user: UserId) -> String {
-    services.create_token(user, "test", Scope::Read, None).await.unwrap().1
+    services.accounts().create_token(user, "test", Scope::Read, None).await.unwrap().1
 }
 
 fn following(symbols: &[&str]) -> Wanted {
@@ -63,7 +63,7 @@ fn valuing(who: Investor) -> Wanted {
 /// With a token of its own.
 async fn open(services: &Services, user: UserId, wanted: Wanted) -> Result<Reader> {
     let proof = Proof::token(&token(services, user).await);
-    services.follow(user, proof, wanted).await.map(Reader)
+    services.live().follow(user, proof, wanted).await.map(Reader)
 }
 
 /// One that has told what it begins with.
@@ -75,7 +75,7 @@ async fn listen(services: &Services, user: UserId, wanted: Wanted) -> Reader {
 
 async fn next_second(exchange: &Exchange) {
     exchange.pass(TimeDelta::seconds(1));
-    exchange.tick_streams().await;
+    exchange.live().tick_streams().await;
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_delisted_stock_is_shown_at_its_last_price_without_a_question() {
     let confirm = DelistingResolution::Confirm { on: None };
     let apple = symbol("AAPL");
     exchange.at("2026-11-23T16:00:00Z");
-    exchange.resolve_delisting(&apple, confirm, "Merged.", "ada").await.unwrap();
+    exchange.corporate_actions().resolve_delisting(&apple, confirm, "Merged.", "ada").await.unwrap();
     exchange.prices.set("AAPL", "40.00");
     let before = exchange.prices.calls();
     let mut page = open(&exchange, sam.user, following(&["AAPL"])).await.unwrap();
@@ -191,26 +191,26 @@ async fn an_order_is_told_to_its_owner_alone_through_all_of_its_life() {
     let mut own = listen(&exchange, sam.user, Wanted::default()).await;
     let mut strange = listen(&exchange, eve, Wanted::default()).await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL filled"]);
 
     let waiting = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("149.00"))).await;
     let other = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "1", limit("300.00"))).await;
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL accepted", "MSFT accepted"]);
-    exchange.cancel_order(sam.user, sam.portfolio, other).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, other).await.unwrap();
     let changes = ReplaceOrder { limit_price: Some(price("149.50")), ..ReplaceOrder::default() };
-    exchange.replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
-    exchange.read_news().await;
+    exchange.trading().replace_order(sam.user, sam.portfolio, waiting, changes).await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL replaced", "MSFT canceled", "AAPL accepted"]);
 
-    exchange.match_orders().await.unwrap();
-    exchange.read_news().await;
+    exchange.trading().match_orders().await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(own.read(), Vec::<String>::new(), "nothing has happened");
     exchange.prices.set("AAPL", "149.40");
     exchange.pass(TimeDelta::seconds(5));
-    exchange.match_orders().await.unwrap();
-    exchange.read_news().await;
+    exchange.trading().match_orders().await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(own.read(), ["AAPL filled"]);
     assert_eq!(strange.read(), Vec::<String>::new());
 }
@@ -223,10 +223,10 @@ async fn a_refused_or_repeated_order_tells_nothing() {
     exchange.buy(sam, "AAPL", "100").await.unwrap_err();
     let command = crate::harness::called("one", gtc(Side::Buy, "AAPL", "1", limit("149.00")));
     exchange.place(sam, command.clone()).await.unwrap();
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL accepted"]);
     assert!(exchange.place(sam, command).await.unwrap().replayed);
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), Vec::<String>::new());
 }
 
@@ -240,7 +240,7 @@ async fn a_stream_of_some_portfolios_tells_their_orders_alone() {
     for (who, ticker) in [(sam, "AAPL"), (other, "JPM")] {
         exchange.accepted(who, gtc(Side::Buy, ticker, "1", limit("1.00"))).await;
     }
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(one.read(), ["JPM accepted"]);
     assert_eq!(all.read(), ["AAPL accepted", "JPM accepted"]);
 }
@@ -251,8 +251,8 @@ async fn resetting_a_portfolio_tells_the_orders_that_it_cancels() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
-    exchange.reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
-    exchange.read_news().await;
+    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL canceled"]);
     // What is archived can still be followed.
     let mut archived = open(&exchange, sam.user, valuing(sam)).await.unwrap();
@@ -267,12 +267,12 @@ async fn who_reads_no_orders_is_told_to_load_them_and_holds_up_nobody() {
     let mut quick = listen(&exchange, sam.user, Wanted::default()).await;
     for _ in 0..101 {
         exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
-        exchange.read_news().await;
+        exchange.live().read_news().await;
         assert_eq!(quick.read(), ["AAPL accepted"]);
     }
     assert_eq!(slow.read(), ["reset"]);
     exchange.accepted(sam, gtc(Side::Buy, "JPM", "1", limit("1.00"))).await;
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(slow.read(), ["JPM accepted"]);
 }
 
@@ -294,7 +294,7 @@ async fn a_valuation_is_told_when_a_price_or_the_books_have_changed() {
 
     exchange.deposit(sam, "500.00").await.unwrap();
     exchange.buy(sam, "JPM", "1").await.unwrap();
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(one.read(), ["JPM filled"]);
     exchange.prices.set("JPM", "210.00");
     next_second(&exchange).await;
@@ -324,8 +324,11 @@ async fn the_gain_of_the_day_begins_anew_with_the_next_session() {
         Update::Valuation(valued) => Some(valued.value.valuation.day_change.clone()),
         _ => None,
     };
-    let mut stream =
-        exchange.follow(sam.user, Proof::token(&token(&exchange, sam.user).await), wanted).await.unwrap();
+    let mut stream = exchange
+        .live()
+        .follow(sam.user, Proof::token(&token(&exchange, sam.user).await), wanted)
+        .await
+        .unwrap();
     let mut read = || {
         let mut gains: Vec<Money> = Vec::new();
         let _ = stream
@@ -336,7 +339,7 @@ async fn the_gain_of_the_day_begins_anew_with_the_next_session() {
     next_second(&exchange).await;
     assert_eq!(read(), ["5.00"]);
     exchange.at("2026-11-21T06:00:00Z");
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     next_second(&exchange).await;
     assert_eq!(read(), ["-5.00"]);
 }
@@ -347,8 +350,8 @@ async fn who_follows_a_portfolio_that_is_deleted_is_told_to_load_anew() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
-    exchange.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
-    exchange.read_news().await;
+    exchange.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    exchange.live().read_news().await;
     exchange.prices.set("AAPL", "160.00");
     next_second(&exchange).await;
     assert_eq!(reader.read(), ["reset"]);
@@ -364,13 +367,13 @@ async fn a_source_that_publishes_once_a_day_is_asked_once_a_minute() {
     exchange.at("2026-11-20T23:00:00Z");
     exchange.prices.set("AAPL", "155.00");
     for _ in 0..59 {
-        exchange.beat_streams();
-        exchange.tick_streams().await;
+        exchange.live().beat_streams();
+        exchange.live().tick_streams().await;
     }
     let quotes = |lines: Vec<String>| lines.into_iter().filter(|line| line != "alive").collect::<Vec<_>>();
     assert_eq!(quotes(reader.read()), Vec::<String>::new());
-    exchange.beat_streams();
-    exchange.tick_streams().await;
+    exchange.live().beat_streams();
+    exchange.live().tick_streams().await;
     assert_eq!(quotes(reader.read()), ["AAPL 155.00"]);
 }
 
@@ -391,7 +394,7 @@ async fn there_are_only_so_many_streams_of_one_user_and_of_all() {
     let full = open(&exchange, eve, following(&["MSFT"])).await;
     assert_eq!(refused(full), "no more streams can be opened at the moment");
     drop(first);
-    assert_eq!(exchange.open_streams(), 2);
+    assert_eq!(exchange.live().open_streams(), 2);
     listen(&exchange, sam, following(&["AAPL"])).await;
 }
 
@@ -400,30 +403,33 @@ async fn a_stream_ends_with_the_session_token_or_account_that_opened_it_wherever
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let session = async || {
-        let key = exchange.create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();
-        let stream = exchange.follow(sam, Proof::session(&key), following(&["AAPL"])).await.unwrap();
+        let key =
+            exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::days(1)).await.unwrap();
+        let stream = exchange.live().follow(sam, Proof::session(&key), following(&["AAPL"])).await.unwrap();
         (key, Reader(stream))
     };
     let (key, mut logged_out) = session().await;
     let (_kept, mut kept) = session().await;
-    let (info, text) = exchange.create_token(sam, "one", Scope::Read, None).await.unwrap();
-    let mut revoked = Reader(exchange.follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
+    let (info, text) = exchange.accounts().create_token(sam, "one", Scope::Read, None).await.unwrap();
+    let mut revoked =
+        Reader(exchange.live().follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
     let ends_at = exchange.now() + TimeDelta::minutes(1);
-    let (_, text) = exchange.create_token(sam, "two", Scope::Read, Some(ends_at)).await.unwrap();
-    let mut expired = Reader(exchange.follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
+    let (_, text) = exchange.accounts().create_token(sam, "two", Scope::Read, Some(ends_at)).await.unwrap();
+    let mut expired =
+        Reader(exchange.live().follow(sam, Proof::token(&text), following(&["AAPL"])).await.unwrap());
     for reader in [&mut logged_out, &mut kept, &mut revoked, &mut expired] {
         reader.read();
     }
-    exchange.confirm_streams().await;
+    exchange.live().confirm_streams().await;
     for reader in [&mut logged_out, &mut kept, &mut revoked, &mut expired] {
         assert_eq!(reader.read(), Vec::<String>::new());
     }
 
     let elsewhere = exchange.another_process();
-    elsewhere.end_session(&key).await.unwrap();
-    elsewhere.revoke_token(sam, info.id).await.unwrap();
+    elsewhere.accounts().end_session(&key).await.unwrap();
+    elsewhere.accounts().revoke_token(sam, info.id).await.unwrap();
     exchange.pass(TimeDelta::minutes(1));
-    exchange.confirm_streams().await;
+    exchange.live().confirm_streams().await;
     for reader in [&mut logged_out, &mut revoked, &mut expired] {
         assert_eq!(reader.read(), ["end"]);
     }
@@ -431,7 +437,7 @@ async fn a_stream_ends_with_the_session_token_or_account_that_opened_it_wherever
 
     let closed = UserChanges { is_active: Some(false), ..UserChanges::default() };
     exchange.write(move |tx| users::update(tx, sam, closed)).await.unwrap();
-    exchange.confirm_streams().await;
+    exchange.live().confirm_streams().await;
     assert_eq!(kept.read(), ["end"]);
 }
 
@@ -442,7 +448,7 @@ async fn heartbeats_come_every_fifteen_seconds() {
     let mut reader = listen(&exchange, sam, Wanted::default()).await;
     let mut beats = 0;
     for _ in 0..45 {
-        exchange.beat_streams();
+        exchange.live().beat_streams();
         beats += reader.read().len();
     }
     assert_eq!(beats, 3);
@@ -470,12 +476,12 @@ async fn who_comes_back_is_told_the_orders_that_have_changed_meanwhile() {
     exchange.pass(TimeDelta::minutes(1));
     assert_eq!(return_with(&exchange, sam, &last).await, ["alive"]);
 
-    exchange.cancel_order(sam.user, sam.portfolio, canceled).await.unwrap();
+    exchange.trading().cancel_order(sam.user, sam.portfolio, canceled).await.unwrap();
     let changes = ReplaceOrder { limit_price: Some(price("2.00")), ..ReplaceOrder::default() };
-    exchange.replace_order(sam.user, sam.portfolio, replaced, changes).await.unwrap();
+    exchange.trading().replace_order(sam.user, sam.portfolio, replaced, changes).await.unwrap();
     exchange.prices.set("AAPL", "139.00");
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, filling).await.status, domain::OrderStatus::Filled);
     exchange.pass(TimeDelta::minutes(30));
     let expected = ["AAPL filled", "MSFT canceled", "JPM replaced", "JPM accepted", "alive"];
@@ -527,13 +533,13 @@ async fn exits_are_told_with_the_order_that_they_came_with() {
         ..gtc(Side::Buy, "AAPL", "1", domain::OrderTerms::Market)
     };
     exchange.place(sam, bracket).await.unwrap();
-    exchange.read_news().await;
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, accepted, accepted"]);
     let last = event_id(exchange.now()).to_string();
     exchange.prices.set("AAPL", "161.00");
     exchange.pass(TimeDelta::seconds(5));
-    exchange.match_orders().await.unwrap();
-    exchange.read_news().await;
+    exchange.trading().match_orders().await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled, filled, canceled"]);
     assert_eq!(return_with(&exchange, sam, &last).await, ["AAPL filled, filled, canceled", "alive"]);
 }
@@ -543,7 +549,7 @@ struct Wire(Services);
 
 impl Peers for Wire {
     fn tell(&self, changes: Vec<Change>) {
-        self.0.hear_of(&changes);
+        self.0.live().hear_of(&changes);
     }
 }
 
@@ -552,11 +558,11 @@ async fn what_another_process_commits_is_told_here() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let elsewhere = exchange.another_process();
-    elsewhere.connect_peers(Arc::new(Wire((*exchange).clone())));
+    elsewhere.live().connect_peers(Arc::new(Wire((*exchange).clone())));
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
     let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
-    elsewhere.place_order(sam.user, sam.portfolio, order).await.unwrap();
-    exchange.read_news().await;
+    elsewhere.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
+    exchange.live().read_news().await;
     assert_eq!(reader.read(), ["AAPL filled"]);
     exchange.prices.set("AAPL", "160.00");
     next_second(&exchange).await;
@@ -571,12 +577,12 @@ async fn when_words_of_other_processes_were_lost_everybody_loads_anew() {
     let elsewhere = exchange.another_process();
     let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
-    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
-    exchange.read_news().await;
+    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    exchange.live().read_news().await;
     next_second(&exchange).await;
     assert_eq!(reader.read(), Vec::<String>::new());
-    exchange.missed_changes();
-    exchange.read_news().await;
+    exchange.live().missed_changes();
+    exchange.live().read_news().await;
     next_second(&exchange).await;
     assert_eq!(reader.read(), ["reset", "worth 1005.00"]);
 }
@@ -588,14 +594,14 @@ async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the
     let mut reader = listen(&exchange, sam.user, valuing(sam)).await;
     let elsewhere = exchange.another_process();
     let second = async || {
-        exchange.compare_books().await;
-        exchange.read_news().await;
+        exchange.live().compare_books().await;
+        exchange.live().read_news().await;
         next_second(&exchange).await;
     };
     second().await;
     assert_eq!(reader.read(), Vec::<String>::new());
     let order = crate::harness::order(Side::Buy, "AAPL", crate::harness::shares("1"));
-    elsewhere.place_order(sam.user, sam.portfolio, order).await.unwrap();
+    elsewhere.trading().place_order(sam.user, sam.portfolio, order).await.unwrap();
     exchange.prices.set("AAPL", "160.00");
     second().await;
     assert_eq!(reader.read(), ["worth 1010.00"]);
@@ -608,14 +614,14 @@ async fn a_change_that_nobody_told_of_reaches_open_streams_by_the_version_in_the
     let wire = Wire((*exchange).clone());
     let amount = crate::harness::money("5.00");
     let deposit = services::books::portfolios::CashDirection::Deposit;
-    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
     wire.tell(vec![Change { user: sam.user, portfolio: sam.portfolio, orders: Vec::new() }]);
     second().await;
     assert_eq!(reader.read(), ["worth 1015.00"]);
 
-    elsewhere.delete_portfolio(sam.user, sam.portfolio).await.unwrap();
+    elsewhere.books().delete_portfolio(sam.user, sam.portfolio).await.unwrap();
     second().await;
     assert_eq!(reader.read(), ["reset"]);
 }
@@ -628,9 +634,9 @@ async fn books_are_read_again_after_half_a_minute_whether_or_not_a_word_has_come
     let elsewhere = exchange.another_process();
     let deposit = services::books::portfolios::CashDirection::Deposit;
     let amount = crate::harness::money("5.00");
-    elsewhere.move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
-    (0..30).for_each(|_| exchange.beat_streams());
-    exchange.read_news().await;
+    elsewhere.books().move_cash(sam.user, sam.portfolio, deposit, amount).await.unwrap();
+    (0..30).for_each(|_| exchange.live().beat_streams());
+    exchange.live().read_news().await;
     next_second(&exchange).await;
     assert_eq!(reader.read(), ["worth 1005.00", "alive"]);
 }
@@ -640,7 +646,7 @@ async fn a_process_that_ends_ends_its_streams_and_opens_no_others() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let mut reader = listen(&exchange, sam, following(&["AAPL"])).await;
-    exchange.end_streams();
+    exchange.live().end_streams();
     assert_eq!(reader.read(), ["end"]);
     let refused = open(&exchange, sam, following(&["AAPL"])).await;
     assert!(matches!(refused.err(), Some(Error::StreamsFull)));

@@ -16,7 +16,7 @@ const SECOND: TimeDelta = TimeDelta::seconds(1);
 const MOMENT: TimeDelta = TimeDelta::microseconds(1);
 
 async fn owner(services: &Services, token: &str) -> Option<Arc<Account>> {
-    services.token_owner(token).await.unwrap().map(|(account, _)| account)
+    services.accounts().token_owner(token).await.unwrap().map(|(account, _)| account)
 }
 
 /// Uses the token, without time passing on the clock, until its owner is as wanted.
@@ -41,15 +41,16 @@ fn first_name(name: &str) -> UserChanges {
 async fn a_token_stands_for_its_owner_with_its_scope() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (info, token) = exchange.create_token(sam, " laptop ", Scope::default(), None).await.unwrap();
+    let (info, token) =
+        exchange.accounts().create_token(sam, " laptop ", Scope::default(), None).await.unwrap();
     assert!(token.starts_with("sy_") && token.len() == 67, "{token}");
     assert_eq!((info.name.as_str(), info.scope, info.expires_at), ("laptop", Scope::Trade, None));
-    let (owner, scope) = exchange.token_owner(&token).await.unwrap().unwrap();
+    let (owner, scope) = exchange.accounts().token_owner(&token).await.unwrap().unwrap();
     assert_eq!((owner.id, scope), (sam, Scope::Trade));
-    let (_, reader) = exchange.create_token(sam, "laptop", Scope::Read, None).await.unwrap();
-    assert_eq!(exchange.token_owner(&reader).await.unwrap().unwrap().1, Scope::Read);
+    let (_, reader) = exchange.accounts().create_token(sam, "laptop", Scope::Read, None).await.unwrap();
+    assert_eq!(exchange.accounts().token_owner(&reader).await.unwrap().unwrap().1, Scope::Read);
     for unknown in ["", "sy_", "sy_0000", &token[3..]] {
-        assert_eq!(exchange.token_owner(unknown).await.unwrap(), None, "{unknown}");
+        assert_eq!(exchange.accounts().token_owner(unknown).await.unwrap(), None, "{unknown}");
     }
 }
 
@@ -57,10 +58,10 @@ async fn a_token_stands_for_its_owner_with_its_scope() {
 async fn only_the_hash_of_a_token_is_stored() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
     let rows = exchange.read(move |tx| tokens::of_user(tx, sam)).await;
     assert!(rows[0].token_hash.len() == 64 && !token.contains(&rows[0].token_hash));
-    assert_eq!(exchange.token_owner(&format!("sy_{}", rows[0].token_hash)).await.unwrap(), None);
+    assert_eq!(exchange.accounts().token_owner(&format!("sy_{}", rows[0].token_hash)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -68,13 +69,13 @@ async fn a_token_expires() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let end = exchange.clock.wall() + TimeDelta::hours(1);
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, Some(end)).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, Some(end)).await.unwrap();
     exchange.pass(TimeDelta::minutes(59));
-    assert!(exchange.token_owner(&token).await.unwrap().is_some());
+    assert!(exchange.accounts().token_owner(&token).await.unwrap().is_some());
     exchange.pass(TimeDelta::minutes(1));
-    assert_eq!(exchange.token_owner(&token).await.unwrap(), None);
+    assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
     // Its owner still sees that it was there.
-    assert_eq!(exchange.tokens(sam).await.unwrap()[0].expires_at, Some(end));
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap()[0].expires_at, Some(end));
 }
 
 #[tokio::test]
@@ -82,25 +83,28 @@ async fn a_token_needs_a_name_and_an_end_ahead() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let now = exchange.clock.wall();
-    let refused = exchange.create_token(sam, " ", Scope::Trade, Some(now)).await;
+    let refused = exchange.accounts().create_token(sam, " ", Scope::Trade, Some(now)).await;
     assert_eq!(fields(refused), ["name", "expires_at"]);
-    assert_eq!(fields(exchange.create_token(sam, &"x".repeat(81), Scope::Trade, None).await), ["name"]);
-    assert_eq!(exchange.tokens(sam).await.unwrap(), []);
+    assert_eq!(
+        fields(exchange.accounts().create_token(sam, &"x".repeat(81), Scope::Trade, None).await),
+        ["name"]
+    );
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_user_sees_and_revokes_their_own_tokens() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
-    let (older, _) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    let (newer, secret) = exchange.create_token(sam, "laptop", Scope::Read, None).await.unwrap();
-    exchange.create_token(mia, "phone", Scope::Read, None).await.unwrap();
-    assert_eq!(exchange.tokens(sam).await.unwrap(), [newer.clone(), older.clone()]);
-    assert_not_found(NotFound::Token, exchange.revoke_token(mia, newer.id).await);
-    exchange.revoke_token(sam, newer.id).await.unwrap();
-    assert_not_found(NotFound::Token, exchange.revoke_token(sam, newer.id).await);
-    assert_eq!(exchange.token_owner(&secret).await.unwrap(), None);
-    assert_eq!(exchange.tokens(sam).await.unwrap(), [older]);
+    let (older, _) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (newer, secret) = exchange.accounts().create_token(sam, "laptop", Scope::Read, None).await.unwrap();
+    exchange.accounts().create_token(mia, "phone", Scope::Read, None).await.unwrap();
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), [newer.clone(), older.clone()]);
+    assert_not_found(NotFound::Token, exchange.accounts().revoke_token(mia, newer.id).await);
+    exchange.accounts().revoke_token(sam, newer.id).await.unwrap();
+    assert_not_found(NotFound::Token, exchange.accounts().revoke_token(sam, newer.id).await);
+    assert_eq!(exchange.accounts().token_owner(&secret).await.unwrap(), None);
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), [older]);
 }
 
 /// What a question costs: one statement.
@@ -110,8 +114,8 @@ const QUESTION: usize = 1;
 async fn tokens_in_use_cost_one_question_a_second_and_requests_none() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
-    let (_, first) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    let (_, second) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, first) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, second) = exchange.accounts().create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
     owner(&exchange, &first).await.unwrap();
     owner(&exchange, &second).await.unwrap();
     exchange.pass(SECOND - MOMENT);
@@ -137,10 +141,10 @@ async fn tokens_in_use_cost_one_question_a_second_and_requests_none() {
 async fn a_token_revoked_elsewhere_ends_within_two_seconds() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (info, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (info, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
     let other = exchange.another_process();
     assert!(owner(&exchange, &token).await.is_some() && owner(&other, &token).await.is_some());
-    exchange.revoke_token(sam, info.id).await.unwrap();
+    exchange.accounts().revoke_token(sam, info.id).await.unwrap();
     assert_eq!(owner(&exchange, &token).await, None, "at once where it was revoked");
     assert!(owner(&other, &token).await.is_some(), "the other process has not asked yet");
     exchange.pass(SECOND * 2);
@@ -151,10 +155,10 @@ async fn a_token_revoked_elsewhere_ends_within_two_seconds() {
 async fn one_that_is_used_all_the_time_ends_when_the_database_is_asked_again() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (info, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (info, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
     let other = exchange.another_process();
     owner(&other, &token).await.unwrap();
-    exchange.revoke_token(sam, info.id).await.unwrap();
+    exchange.accounts().revoke_token(sam, info.id).await.unwrap();
     exchange.pass(SECOND);
     used_until(&other, &token, |sam| sam.is_none()).await;
 }
@@ -163,8 +167,8 @@ async fn one_that_is_used_all_the_time_ends_when_the_database_is_asked_again() {
 async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    let (_, other_token) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, other_token) = exchange.accounts().create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
     let other = exchange.another_process();
     let both = [&*exchange, &other];
     for services in both {
@@ -172,16 +176,16 @@ async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
         owner(services, &other_token).await.unwrap();
     }
     let named = ProfileChanges { first_name: Some("Samuel".into()), ..ProfileChanges::default() };
-    exchange.update_profile(sam, named).await.unwrap();
+    exchange.accounts().update_profile(sam, named).await.unwrap();
     assert_eq!(owner(&exchange, &token).await.unwrap().first_name, "Samuel");
-    exchange.set_user_flags(sam, None, Some(true)).await.unwrap();
+    exchange.accounts().set_user_flags(sam, None, Some(true)).await.unwrap();
     assert!(owner(&exchange, &token).await.unwrap().is_admin);
     exchange.pass(SECOND * 2);
     let seen = owner(&other, &token).await.unwrap();
     assert!(seen.is_admin && seen.first_name == "Samuel", "{seen:?}");
 
-    exchange.set_user_flags(sam, Some(true), Some(false)).await.unwrap_err();
-    exchange.set_user_flags(mia, Some(false), None).await.unwrap();
+    exchange.accounts().set_user_flags(sam, Some(true), Some(false)).await.unwrap_err();
+    exchange.accounts().set_user_flags(mia, Some(false), None).await.unwrap();
     assert_eq!(owner(&exchange, &other_token).await, None);
     exchange.pass(SECOND * 2);
     assert_eq!(owner(&other, &other_token).await, None);
@@ -191,17 +195,17 @@ async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
 async fn the_tokens_of_an_account_end_with_it() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
-    let (_, closed) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    let (_, removed) = exchange.create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, closed) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, removed) = exchange.accounts().create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
     owner(&exchange, &closed).await.unwrap();
     owner(&exchange, &removed).await.unwrap();
-    exchange.remove_user(mia).await.unwrap();
+    exchange.accounts().remove_user(mia).await.unwrap();
     assert_eq!(owner(&exchange, &removed).await, None);
     // The token itself stays: the account alone decides.
     change(&exchange, sam, UserChanges { is_active: Some(false), ..UserChanges::default() }).await;
     exchange.pass(SECOND);
     used_until(&exchange, &closed, |sam| sam.is_none()).await;
-    assert_eq!(exchange.tokens(sam).await.unwrap().len(), 1);
+    assert_eq!(exchange.accounts().tokens(sam).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -209,7 +213,7 @@ async fn the_end_of_a_token_needs_no_question() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
     let end = exchange.clock.wall() + SECOND;
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, Some(end)).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, Some(end)).await.unwrap();
     owner(&exchange, &token).await.unwrap();
     exchange.pass(SECOND - MOMENT);
     assert!(owner(&exchange, &token).await.is_some());
@@ -221,7 +225,7 @@ async fn the_end_of_a_token_needs_no_question() {
 async fn a_token_that_was_unknown_works_as_soon_as_it_exists() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
     let row = exchange.read(move |tx| tokens::of_user(tx, sam)).await.remove(0);
     let id = row.id;
     exchange.write(move |tx| tokens::delete(tx, sam, id)).await;
@@ -238,7 +242,7 @@ async fn a_token_that_was_unknown_works_as_soon_as_it_exists() {
 async fn a_silent_database_is_not_taken_for_a_yes() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let (_, token) = exchange.create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
+    let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
     let (other, connection) = exchange.process_with_one_connection();
     owner(&other, &token).await.unwrap();
     exchange.pass(SECOND - MOMENT);

@@ -25,7 +25,7 @@ async fn busy(exchange: &Exchange) -> Investor {
 }
 
 async fn found(exchange: &Exchange, who: Investor, filter: Filter) -> Vec<String> {
-    let page = exchange.transactions(who.user, who.portfolio, filter, None, 100).await.unwrap();
+    let page = exchange.books().transactions(who.user, who.portfolio, filter, None, 100).await.unwrap();
     assert_eq!(page.next, None);
     page.items.iter().map(named).collect()
 }
@@ -64,6 +64,7 @@ async fn pages_fit_together_also_within_one_instant() {
         let mut cursor: Option<Cursor> = None;
         loop {
             let page = exchange
+                .books()
                 .transactions(sam.user, sam.portfolio, Filter::default(), cursor, limit)
                 .await
                 .unwrap();
@@ -105,7 +106,7 @@ async fn external_flows_are_deposits_and_withdrawals_alone() {
     let exchange = Exchange::new().await;
     let opened = exchange.now();
     let sam = busy(&exchange).await;
-    let flows = exchange.external_flows(sam.user, sam.portfolio).await.unwrap();
+    let flows = exchange.books().external_flows(sam.user, sam.portfolio).await.unwrap();
     let flows: Vec<(i64, String)> =
         flows.into_iter().map(|(at, amount)| ((at - opened).num_minutes(), amount.to_string())).collect();
     let expected = [(0, "10000.00"), (4, "-5.00"), (5, "6.00"), (5, "7.00")];
@@ -122,7 +123,7 @@ async fn a_page_costs_one_statement_and_an_empty_one_tells_nothing_from_nobody_s
     assert_eq!(exchange.statements() - before, 1);
     assert_eq!(exchange.journal(mia).await, []);
     for filter in [Filter::default(), Filter { symbol: Some(symbol("AAPL")), ..Filter::default() }] {
-        let stolen = exchange.transactions(mia.user, sam.portfolio, filter, None, 10).await;
+        let stolen = exchange.books().transactions(mia.user, sam.portfolio, filter, None, 10).await;
         assert_not_found(NotFound::Portfolio, stolen);
     }
 }

@@ -56,7 +56,7 @@ async fn honest_books_are_clean() {
     let exchange = Exchange::new().await;
     two_busy_weeks(&exchange).await;
     let mut told = Vec::new();
-    let report = exchange.verify(|done, total| told.push((done, total))).await.unwrap();
+    let report = exchange.books().verify(|done, total| told.push((done, total))).await.unwrap();
     assert_eq!(report.differences, []);
     assert_eq!((report.portfolios, report.snapshots), (3, 3 * 14));
     assert!(report.entries > 60, "{report:?}");
@@ -66,7 +66,7 @@ async fn honest_books_are_clean() {
 #[tokio::test]
 async fn there_may_be_nothing_to_check() {
     let exchange = Exchange::new().await;
-    let report = exchange.verify(|_, _| ()).await.unwrap();
+    let report = exchange.books().verify(|_, _| ()).await.unwrap();
     assert_eq!(report, services::books::verify::Report::default());
 }
 
@@ -84,7 +84,7 @@ async fn settled(exchange: &Exchange) -> Investor {
 }
 
 async fn complaints(exchange: &Exchange) -> Vec<String> {
-    let report = exchange.verify(|_, _| ()).await.unwrap();
+    let report = exchange.books().verify(|_, _| ()).await.unwrap();
     report.differences.into_iter().map(|difference| difference.what).collect()
 }
 
@@ -105,7 +105,7 @@ async fn cash_that_the_journal_does_not_give_is_found() {
     let now = exchange.now();
     let found = after(&exchange, move |tx| save_cash(tx, sam.portfolio, "860.01", now)).await;
     assert_eq!(found, ["cash_balance is 860.01, the journal gives 860.00"]);
-    let report = exchange.verify(|_, _| ()).await.unwrap();
+    let report = exchange.books().verify(|_, _| ()).await.unwrap();
     assert_eq!((report.differences[0].portfolio_id, report.portfolios), (sam.portfolio, 2));
 }
 
@@ -113,7 +113,7 @@ async fn cash_that_the_journal_does_not_give_is_found() {
 async fn positions_that_the_journal_does_not_give_are_found() {
     let exchange = Exchange::new().await;
     let sam = settled(&exchange).await;
-    let stock = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     let honest =
         Position { quantity: quantity("1"), cost_basis: money("150.00"), realized_pnl: money("10.00") };
     let save = |position: Position| move |tx: &mut Tx<'_>| save_position(tx, sam.portfolio, stock, &position);
@@ -128,7 +128,7 @@ async fn positions_that_the_journal_does_not_give_are_found() {
     }
     assert_eq!(after(&exchange, save(honest)).await, [""; 0]);
 
-    let other = exchange.stock(&symbol("MSFT")).await.unwrap().id;
+    let other = exchange.instruments().stock(&symbol("MSFT")).await.unwrap().id;
     let invented = Position { quantity: quantity("1"), ..Position::default() };
     let found = after(&exchange, move |tx| save_position(tx, sam.portfolio, other, &invented)).await;
     assert!(found.len() == 1 && found[0].ends_with("the journal knows nothing of it"), "{found:?}");
@@ -277,10 +277,10 @@ async fn fills_are_checked_by_the_rounding_of_their_receipts() {
     for volume in [70, 110, 120] {
         exchange.prices.trade(exchange.now() + TimeDelta::seconds(1), "AAPL", "0.3565", volume);
         exchange.pass(TimeDelta::seconds(2));
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         exchange.assert_books_balance().await;
     }
-    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
     // 2.4955, 6.417 and 10.695 are rounded to 2.50, 6.42 and 10.70 (half-even: 10.69½ is even at 10.70).
     let amounts: Vec<String> = order.fills.iter().map(|fill| fill.amount.to_string()).collect();
     assert_eq!(amounts, ["-2.50", "-3.92", "-4.28"]);
@@ -344,7 +344,7 @@ async fn tampered(exchange: &Exchange, change: &str, back: &str) -> Vec<String> 
 async fn what_is_kept_for_no_order_is_found() {
     let exchange = Exchange::new().await;
     let sam = waiting(&exchange).await;
-    let stock = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let stock = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     let orders = exchange.all_orders(sam).await;
     let id = |status, side| {
         orders.iter().find(|one| one.order.status == status && one.order.side == side).unwrap().order.id
@@ -489,7 +489,7 @@ async fn a_long_journal_is_checked_as_a_short_one() {
             snapshots::save(tx, &[Snapshot { total_value, cash_balance, net_flow, ..row }])
         })
         .await;
-    let report = exchange.verify(|_, _| ()).await.unwrap();
+    let report = exchange.books().verify(|_, _| ()).await.unwrap();
     assert_eq!(report.differences, []);
     assert_eq!((report.portfolios, report.orders, report.snapshots), (3, 4, 2));
     assert_eq!(report.entries, usize::try_from(MORE).unwrap() + 5);
@@ -531,7 +531,7 @@ async fn books_balance_at_every_moment_while_others_trade() {
                 1 => gtc(Side::Buy, "AAPL", "1", limit("160")),
                 _ => gtc(Side::Sell, "AAPL", "0.5", stop("120")),
             };
-            let _ = services.place_order(who.user, who.portfolio, command).await;
+            let _ = services.trading().place_order(who.user, who.portfolio, command).await;
         }
     };
     let check = async || {
@@ -541,7 +541,7 @@ async fn books_balance_at_every_moment_while_others_trade() {
     };
     tokio::join!(trade(&exchange, 0), trade(&other, 1), check());
     let mut told = Vec::new();
-    let report = exchange.verify(|done, total| told.push((done, total))).await.unwrap();
+    let report = exchange.books().verify(|done, total| told.push((done, total))).await.unwrap();
     assert_eq!((report.portfolios, report.differences.len()), (12, 0));
     assert!(told.is_sorted() && told.last() == Some(&(12, 12)), "{told:?}");
 }

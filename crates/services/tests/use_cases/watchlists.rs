@@ -13,7 +13,7 @@ fn symbols(list: &WatchedList) -> Vec<&str> {
 async fn watch(exchange: &Exchange, user: UserId, list: WatchlistId, tickers: &[&str]) {
     for ticker in tickers {
         exchange.pass(TimeDelta::milliseconds(1));
-        exchange.watch(user, list, &symbol(ticker)).await.unwrap();
+        exchange.watchlists().watch(user, list, &symbol(ticker)).await.unwrap();
     }
 }
 
@@ -21,32 +21,32 @@ async fn watch(exchange: &Exchange, user: UserId, list: WatchlistId, tickers: &[
 async fn lists_are_made_named_and_deleted() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let first = exchange.create_watchlist(sam, " Banks ").await.unwrap();
+    let first = exchange.watchlists().create_watchlist(sam, " Banks ").await.unwrap();
     assert_eq!(
         (first.name.as_str(), first.items.len(), first.created_at),
         ("Banks", 0, exchange.clock.wall())
     );
-    let second = exchange.create_watchlist(sam, "Banks").await.unwrap();
+    let second = exchange.watchlists().create_watchlist(sam, "Banks").await.unwrap();
     watch(&exchange, sam, first.id, &["JPM"]).await;
-    let renamed = exchange.rename_watchlist(sam, first.id, "Money").await.unwrap();
+    let renamed = exchange.watchlists().rename_watchlist(sam, first.id, "Money").await.unwrap();
     assert_eq!((renamed.id, renamed.name.as_str(), symbols(&renamed)), (first.id, "Money", vec!["JPM"]));
-    let all = exchange.watchlists(sam).await.unwrap();
+    let all = exchange.watchlists().all(sam).await.unwrap();
     assert_eq!(all.iter().map(|list| list.id).collect::<Vec<_>>(), [first.id, second.id]);
-    assert_eq!(all[0], exchange.watchlist(sam, first.id).await.unwrap());
-    exchange.delete_watchlist(sam, first.id).await.unwrap();
-    assert_not_found(NotFound::Watchlist, exchange.watchlist(sam, first.id).await);
-    assert_not_found(NotFound::Watchlist, exchange.delete_watchlist(sam, first.id).await);
-    assert_eq!(exchange.watchlists(sam).await.unwrap(), [second]);
+    assert_eq!(all[0], exchange.watchlists().watchlist(sam, first.id).await.unwrap());
+    exchange.watchlists().delete_watchlist(sam, first.id).await.unwrap();
+    assert_not_found(NotFound::Watchlist, exchange.watchlists().watchlist(sam, first.id).await);
+    assert_not_found(NotFound::Watchlist, exchange.watchlists().delete_watchlist(sam, first.id).await);
+    assert_eq!(exchange.watchlists().all(sam).await.unwrap(), [second]);
 }
 
 #[tokio::test]
 async fn names_have_one_line_and_some_letters() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let list = exchange.create_watchlist(sam, &"ä".repeat(80)).await.unwrap();
+    let list = exchange.watchlists().create_watchlist(sam, &"ä".repeat(80)).await.unwrap();
     for bad in ["", "  ", "two\nlines", &"x".repeat(81)] {
-        assert_eq!(fields(exchange.create_watchlist(sam, bad).await), ["name"]);
-        assert_eq!(fields(exchange.rename_watchlist(sam, list.id, bad).await), ["name"]);
+        assert_eq!(fields(exchange.watchlists().create_watchlist(sam, bad).await), ["name"]);
+        assert_eq!(fields(exchange.watchlists().rename_watchlist(sam, list.id, bad).await), ["name"]);
     }
 }
 
@@ -54,41 +54,44 @@ async fn names_have_one_line_and_some_letters() {
 async fn stocks_stand_in_the_order_they_were_added_with_their_prices() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let list = exchange.create_watchlist(sam, "Mine").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(sam, "Mine").await.unwrap().id;
     watch(&exchange, sam, list, &["SPY", "AAPL", "MSFT"]).await;
     // One that is there already stays where it is.
     watch(&exchange, sam, list, &["SPY"]).await;
-    let watched = exchange.watchlist(sam, list).await.unwrap();
+    let watched = exchange.watchlists().watchlist(sam, list).await.unwrap();
     assert_eq!(symbols(&watched), ["SPY", "AAPL", "MSFT"]);
     assert_eq!(watched.items[1].quote.as_ref().unwrap().price.to_string(), "150.00");
 
-    exchange.unwatch(sam, list, &symbol("AAPL")).await.unwrap();
-    assert_not_found(NotFound::WatchedStock, exchange.unwatch(sam, list, &symbol("AAPL")).await);
-    assert_not_found(NotFound::WatchedStock, exchange.unwatch(sam, list, &symbol("NOSUCH")).await);
+    exchange.watchlists().unwatch(sam, list, &symbol("AAPL")).await.unwrap();
+    assert_not_found(NotFound::WatchedStock, exchange.watchlists().unwatch(sam, list, &symbol("AAPL")).await);
+    assert_not_found(
+        NotFound::WatchedStock,
+        exchange.watchlists().unwatch(sam, list, &symbol("NOSUCH")).await,
+    );
     watch(&exchange, sam, list, &["AAPL"]).await;
-    assert_eq!(symbols(&exchange.watchlist(sam, list).await.unwrap()), ["SPY", "MSFT", "AAPL"]);
+    assert_eq!(symbols(&exchange.watchlists().watchlist(sam, list).await.unwrap()), ["SPY", "MSFT", "AAPL"]);
 }
 
 #[tokio::test]
 async fn unknown_symbols_are_not_watched() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let list = exchange.create_watchlist(sam, "Mine").await.unwrap().id;
-    let refused = exchange.watch(sam, list, &symbol("NOSUCH")).await;
+    let list = exchange.watchlists().create_watchlist(sam, "Mine").await.unwrap().id;
+    let refused = exchange.watchlists().watch(sam, list, &symbol("NOSUCH")).await;
     assert!(matches!(refused, Err(Error::UnknownSymbol(_))));
-    assert_eq!(exchange.watchlist(sam, list).await.unwrap().items, []);
+    assert_eq!(exchange.watchlists().watchlist(sam, list).await.unwrap().items, []);
 }
 
 #[tokio::test]
 async fn a_list_is_shown_while_the_source_is_silent() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let list = exchange.create_watchlist(sam, "Mine").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(sam, "Mine").await.unwrap().id;
     watch(&exchange, sam, list, &["AAPL"]).await;
     exchange.work().await;
     watch(&exchange, sam, list, &["MSFT"]).await;
     exchange.prices.fail_with(QuoteError::Unreachable);
-    let watched = exchange.watchlist(sam, list).await.unwrap();
+    let watched = exchange.watchlists().watchlist(sam, list).await.unwrap();
     assert!(watched.items[0].quote.as_ref().unwrap().stale);
     assert_eq!(watched.items[1].quote, None);
 }
@@ -97,35 +100,35 @@ async fn a_list_is_shown_while_the_source_is_silent() {
 async fn somebody_elses_list_does_not_exist() {
     let exchange = Exchange::new().await;
     let (sam, mia) = (exchange.user("sam").await, exchange.user("mia").await);
-    let list = exchange.create_watchlist(mia, "Hers").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(mia, "Hers").await.unwrap().id;
     watch(&exchange, mia, list, &["AAPL"]).await;
     let calls = exchange.prices.calls();
     for id in [list, WatchlistId(0)] {
-        assert_not_found(NotFound::Watchlist, exchange.watchlist(sam, id).await);
-        assert_not_found(NotFound::Watchlist, exchange.rename_watchlist(sam, id, "Mine").await);
-        assert_not_found(NotFound::Watchlist, exchange.delete_watchlist(sam, id).await);
-        assert_not_found(NotFound::Watchlist, exchange.watch(sam, id, &symbol("NOSUCH")).await);
-        assert_not_found(NotFound::Watchlist, exchange.unwatch(sam, id, &symbol("AAPL")).await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlists().watchlist(sam, id).await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlists().rename_watchlist(sam, id, "Mine").await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlists().delete_watchlist(sam, id).await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlists().watch(sam, id, &symbol("NOSUCH")).await);
+        assert_not_found(NotFound::Watchlist, exchange.watchlists().unwatch(sam, id, &symbol("AAPL")).await);
     }
     assert_eq!(exchange.prices.calls(), calls);
-    assert_eq!(symbols(&exchange.watchlist(mia, list).await.unwrap()), ["AAPL"]);
+    assert_eq!(symbols(&exchange.watchlists().watchlist(mia, list).await.unwrap()), ["AAPL"]);
 }
 
 #[tokio::test]
 async fn lists_and_their_lengths_have_an_end() {
     let exchange = Exchange::new().await;
     let sam = exchange.user("sam").await;
-    let list = exchange.create_watchlist(sam, "Full").await.unwrap().id;
+    let list = exchange.watchlists().create_watchlist(sam, "Full").await.unwrap().id;
     for number in 0..200 {
         let ticker = format!("S{number}");
         exchange.prices.list(&ticker, &ticker, "Other", "10.00");
-        exchange.watch(sam, list, &symbol(&ticker)).await.unwrap();
+        exchange.watchlists().watch(sam, list, &symbol(&ticker)).await.unwrap();
     }
-    assert_eq!(fields(exchange.watch(sam, list, &symbol("AAPL")).await), ["symbol"]);
+    assert_eq!(fields(exchange.watchlists().watch(sam, list, &symbol("AAPL")).await), ["symbol"]);
     // What is on the full list already may be put there again.
-    exchange.watch(sam, list, &symbol("S7")).await.unwrap();
+    exchange.watchlists().watch(sam, list, &symbol("S7")).await.unwrap();
     for _ in 1..50 {
-        exchange.create_watchlist(sam, "One more").await.unwrap();
+        exchange.watchlists().create_watchlist(sam, "One more").await.unwrap();
     }
-    assert_eq!(fields(exchange.create_watchlist(sam, "One too many").await), ["name"]);
+    assert_eq!(fields(exchange.watchlists().create_watchlist(sam, "One too many").await), ["name"]);
 }

@@ -20,7 +20,7 @@ use crate::harness::{
 async fn goes_to(exchange: &Exchange, ticker: &str, to: &str) -> Matched {
     exchange.prices.set(ticker, to);
     exchange.pass(TimeDelta::seconds(5));
-    exchange.match_orders().await.unwrap()
+    exchange.trading().match_orders().await.unwrap()
 }
 
 async fn status(exchange: &Exchange, who: Investor, id: OrderId) -> OrderStatus {
@@ -46,7 +46,7 @@ async fn a_limit_buy_keeps_its_cash_and_fills_at_the_better_price() {
     assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
     // The market jumps through the limit.
     assert_eq!(goes_to(&exchange, "AAPL", "148.00").await, Matched { working: 1, stirred: 1 });
-    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.order.filled_at, Some(exchange.now()));
     let receipt = order.fills[0].receipt.as_ref().unwrap();
@@ -72,11 +72,11 @@ async fn a_limit_sell_keeps_its_shares_and_fills_at_the_bid() {
     exchange.sell(sam, "AAPL", "1").await.unwrap();
     exchange.prices.set_bid_and_ask("AAPL", "159.99", "160.10");
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
     exchange.prices.set_bid_and_ask("AAPL", "160.01", "160.10");
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, id).await), "160.010000");
     assert_eq!(exchange.cash(sam).await, "1020.02");
     exchange.assert_books_balance().await;
@@ -151,7 +151,7 @@ async fn a_trailing_stop_follows_the_best_price_on_the_way() {
         exchange.prices.set_from(exchange.now() + TimeDelta::seconds(seconds), "AAPL", price);
     }
     exchange.pass(TimeDelta::seconds(60));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     let order = exchange.look(sam, id).await;
     assert_eq!(order.high_water_price, Some(price("170")));
     assert_eq!(
@@ -204,7 +204,7 @@ async fn a_bracket_whose_entry_is_canceled_ends_whole() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let placed = exchange.place(sam, bracket("2", limit("149"))).await.unwrap().order;
-    let canceled = exchange.cancel_order(sam.user, sam.portfolio, placed.order.id).await.unwrap();
+    let canceled = exchange.trading().cancel_order(sam.user, sam.portfolio, placed.order.id).await.unwrap();
     assert!(canceled.legs.iter().all(|leg| leg.order.status == OrderStatus::Canceled), "{canceled:?}");
     assert_eq!(exchange.buying_power(sam).await, "1000.00");
     goes_to(&exchange, "AAPL", "130.00").await;
@@ -242,11 +242,11 @@ async fn a_day_order_ends_with_the_day_and_others_live_on() {
     let gtc = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("130"))).await;
     assert_eq!(exchange.look(sam, day).await.expires_at, Some(moment("2026-11-21T05:00:00Z")));
     exchange.at("2026-11-21T04:59:59Z");
-    assert_eq!(exchange.match_orders().await.unwrap(), Matched { working: 2, stirred: 0 });
+    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 0 });
     // A price that comes after the close is not for it.
     exchange.prices.set("AAPL", "139.00");
     exchange.at("2026-11-21T05:00:01Z");
-    assert_eq!(exchange.match_orders().await.unwrap(), Matched { working: 2, stirred: 1 });
+    assert_eq!(exchange.trading().match_orders().await.unwrap(), Matched { working: 2, stirred: 1 });
     let ended = exchange.look(sam, day).await;
     assert_eq!((ended.status, ended.canceled_at), (OrderStatus::Expired, Some(exchange.now())));
     assert_eq!(status(&exchange, sam, gtc).await, OrderStatus::Accepted);
@@ -262,7 +262,8 @@ async fn a_replacement_takes_the_place_the_cash_and_the_fate_of_an_order() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "1000.00").await;
     let old = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "2", limit("140"))).await;
-    let replace = async |id, changes| exchange.replace_order(sam.user, sam.portfolio, id, changes).await;
+    let replace =
+        async |id, changes| exchange.trading().replace_order(sam.user, sam.portfolio, id, changes).await;
     let more = ReplaceOrder { quantity: Some(quantity("7")), ..ReplaceOrder::default() };
     let unfit = ReplaceOrder { stop_price: Some(price("1")), ..ReplaceOrder::default() };
     assert_eq!(fields(replace(old, unfit).await), ["stop_price"]);
@@ -305,7 +306,7 @@ async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_
     let placed = exchange.place(sam, order(Side::Buy, "AAPL", shares("1"))).await.unwrap().order;
     assert_eq!((placed.order.status, placed.fills.len()), (OrderStatus::Accepted, 0));
     assert_eq!(exchange.buying_power(sam).await, "850.00");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(
         status(&exchange, sam, placed.order.id).await,
         OrderStatus::Accepted,
@@ -317,14 +318,17 @@ async fn in_realistic_mode_an_order_fills_at_a_later_price_within_the_exchanges_
     // Over the weekend the simulated market goes on, and the exchange does not.
     exchange.at("2026-11-20T21:00:01Z");
     let waits = exchange.accepted(sam, order(Side::Buy, "AAPL", shares("1"))).await;
-    let preview =
-        exchange.preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1"))).await.unwrap();
+    let preview = exchange
+        .trading()
+        .preview_order(sam.user, sam.portfolio, order(Side::Buy, "AAPL", shares("1")))
+        .await
+        .unwrap();
     assert!(preview.waits_for_open && preview.fill.is_none());
     assert_eq!(exchange.look(sam, waits).await.expires_at, Some(moment("2026-11-23T21:00:00Z")));
     for instant in ["2026-11-21T15:00:00Z", "2026-11-23T14:29:59Z"] {
         exchange.prices.set("AAPL", "100.00");
         exchange.at(instant);
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         assert_eq!(status(&exchange, sam, waits).await, OrderStatus::Accepted, "{instant}");
     }
     exchange.at("2026-11-23T14:30:00Z");
@@ -346,14 +350,14 @@ async fn orders_for_the_auctions_fill_at_the_first_and_the_last_price_of_the_ses
     }
     exchange.prices.set_from(moment("2026-11-23T14:29:00Z"), "AAPL", "159.00");
     exchange.at("2026-11-20T21:00:02Z");
-    exchange.match_orders().await.unwrap();
-    let order = exchange.order(sam.user, sam.portfolio, close).await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, close).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "156.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Close);
     assert_eq!(status(&exchange, sam, open).await, OrderStatus::Accepted);
     exchange.at("2026-11-23T14:30:05Z");
-    exchange.match_orders().await.unwrap();
-    let order = exchange.order(sam.user, sam.portfolio, open).await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, open).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "161.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().rule, FillRule::Open);
     exchange.assert_books_balance().await;
@@ -374,7 +378,7 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
     // Of 20:50, of before the orders.
     exchange.prices.set("AAPL", "140.00");
     exchange.at("2026-11-20T21:05:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(
         status(&exchange, sam, first).await,
         OrderStatus::Accepted,
@@ -383,17 +387,17 @@ async fn a_late_source_fills_with_prices_that_come_late_and_ends_the_day_late() 
     // Of 20:59:30.
     exchange.at("2026-11-20T21:14:30Z");
     exchange.prices.set("AAPL", "148.00");
-    exchange.match_orders().await.unwrap();
-    let order = exchange.order(sam.user, sam.portfolio, first).await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, first).await.unwrap();
     assert_eq!((order.order.status, filled_at(&order.order).as_str()), (OrderStatus::Filled, "148.000000"));
     assert_eq!(order.fills[0].receipt.as_ref().unwrap().quoted_at, moment("2026-11-20T20:59:30Z"));
     assert_eq!(status(&exchange, sam, second).await, OrderStatus::Accepted, "the close has not come yet");
     // After the close no new price comes; the source says the last one again and again.
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
     exchange.at("2026-11-20T21:19:59Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     exchange.at("2026-11-20T21:20:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, second).await, OrderStatus::Expired);
     exchange.assert_books_balance().await;
 }
@@ -410,23 +414,23 @@ async fn an_end_of_day_source_fills_at_the_close_however_late_it_comes() {
     let opening = PlaceOrder { time_in_force: TimeInForce::Opg, ..order(Side::Buy, "AAPL", shares("1")) };
     assert_eq!(fields(exchange.place(sam, opening).await), ["time_in_force"]);
     exchange.at("2026-11-20T22:00:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted);
     exchange.prices.set("AAPL", "144.00");
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-20T21:00:00Z")));
     exchange.prices.fail_with(QuoteError::Unreachable);
     for waiting in ["2026-11-21T10:00:00Z", "2026-11-22T12:00:00Z", "2026-11-23T14:29:59Z"] {
         exchange.at(waiting);
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         assert_eq!(status(&exchange, sam, day).await, OrderStatus::Accepted, "its close may still come");
     }
     exchange.at("2026-11-23T14:30:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, day).await, OrderStatus::Expired, "the next session has begun");
     // The source recovers after everybody has given up waiting; who waits on gets the close all the same.
     exchange.prices.recover();
     exchange.at("2026-11-23T15:00:00Z");
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, patient).await), "144.000000");
     exchange.assert_books_balance().await;
 }
@@ -453,12 +457,12 @@ async fn a_share_of_the_traded_volume_fills_at_a_time() {
     ] {
         exchange.prices.trade(exchange.now() + TimeDelta::seconds(1), "AAPL", "149.00", volume);
         exchange.pass(TimeDelta::seconds(2));
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         let order = exchange.look(sam, id).await;
         assert_eq!((order.status, order.filled_quantity), (now, quantity(filled)));
         exchange.assert_books_balance().await;
     }
-    let order = exchange.order(sam.user, sam.portfolio, id).await.unwrap();
+    let order = exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap();
     assert_eq!((order.fills.len(), filled_at(&order.order).as_str()), (3, "149.000000"));
 }
 
@@ -470,18 +474,18 @@ async fn a_price_does_its_work_once() {
     let sam = exchange.investor("sam", "1000.00").await;
     let id = exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
     exchange.pass(TimeDelta::seconds(59));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     let placed_at = exchange.look(sam, id).await.submitted_at;
     assert_eq!(exchange.look(sam, id).await.last_matched_at, placed_at);
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(exchange.look(sam, id).await.last_matched_at, exchange.now());
     exchange.prices.set("AAPL", "139.00");
     exchange.pass(TimeDelta::seconds(1));
-    let (first, second) = tokio::join!(exchange.match_orders(), other.match_orders());
+    let (first, second) = tokio::join!(exchange.trading().match_orders(), other.trading().match_orders());
     assert!(first.unwrap().stirred + second.unwrap().stirred >= 1);
-    exchange.match_orders().await.unwrap();
-    assert_eq!(exchange.order(sam.user, sam.portfolio, id).await.unwrap().fills.len(), 1);
+    exchange.trading().match_orders().await.unwrap();
+    assert_eq!(exchange.trading().order(sam.user, sam.portfolio, id).await.unwrap().fills.len(), 1);
     assert_eq!(exchange.cash(sam).await, "861.00");
     exchange.assert_books_balance().await;
 }
@@ -497,11 +501,11 @@ async fn what_a_silent_source_did_not_tell_is_looked_at_later() {
     }
     exchange.prices.fail_with(QuoteError::Unreachable);
     exchange.pass(TimeDelta::minutes(10));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(status(&exchange, sam, id).await, OrderStatus::Accepted);
     exchange.prices.recover();
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, id).await), "139.000000");
     exchange.assert_books_balance().await;
 }
@@ -512,21 +516,21 @@ async fn of_two_workers_one_matches_until_it_falls_silent() {
     let other = exchange.another_process();
     let sam = exchange.investor("sam", "1000.00").await;
     assert_eq!(
-        exchange.match_orders_as("one").await.unwrap(),
+        exchange.trading().match_orders_as("one").await.unwrap(),
         Matched::default(),
         "there is nothing to match"
     );
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
     let looked = Matched { working: 1, stirred: 0 };
-    assert_eq!(exchange.match_orders_as("one").await.unwrap(), looked);
-    assert_eq!(other.match_orders_as("two").await.unwrap(), Matched::default());
+    assert_eq!(exchange.trading().match_orders_as("one").await.unwrap(), looked);
+    assert_eq!(other.trading().match_orders_as("two").await.unwrap(), Matched::default());
     exchange.pass(TimeDelta::seconds(14));
-    assert_eq!(exchange.match_orders_as("one").await.unwrap(), looked, "renewed");
+    assert_eq!(exchange.trading().match_orders_as("one").await.unwrap(), looked, "renewed");
     exchange.pass(TimeDelta::seconds(14));
-    assert_eq!(other.match_orders_as("two").await.unwrap(), Matched::default());
+    assert_eq!(other.trading().match_orders_as("two").await.unwrap(), Matched::default());
     exchange.pass(TimeDelta::seconds(2));
-    assert_eq!(other.match_orders_as("two").await.unwrap(), looked, "it was silent for too long");
-    assert_eq!(exchange.match_orders_as("one").await.unwrap(), Matched::default());
+    assert_eq!(other.trading().match_orders_as("two").await.unwrap(), looked, "it was silent for too long");
+    assert_eq!(exchange.trading().match_orders_as("one").await.unwrap(), Matched::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -537,7 +541,8 @@ async fn of_two_workers_that_begin_at_once_one_matches() {
     exchange.accepted(sam, gtc(Side::Buy, "AAPL", "1", limit("140"))).await;
     for _ in 0..5 {
         exchange.pass(TimeDelta::minutes(1));
-        let (first, second) = tokio::join!(exchange.match_orders_as("one"), other.match_orders_as("two"));
+        let (first, second) =
+            tokio::join!(exchange.trading().match_orders_as("one"), other.trading().match_orders_as("two"));
         assert_eq!(first.unwrap().working + second.unwrap().working, 1);
     }
 }
@@ -548,7 +553,10 @@ async fn what_does_not_go_together_is_told_by_field() {
     let sam = exchange.investor("sam", "1000.00").await;
     let ioc_stop = PlaceOrder { time_in_force: TimeInForce::Ioc, ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
     assert_eq!(fields(exchange.place(sam, ioc_stop.clone()).await), ["time_in_force"]);
-    assert_eq!(fields(exchange.preview_order(sam.user, sam.portfolio, ioc_stop).await), ["time_in_force"]);
+    assert_eq!(
+        fields(exchange.trading().preview_order(sam.user, sam.portfolio, ioc_stop).await),
+        ["time_in_force"]
+    );
     let by_money = PlaceOrder { size: notional("10"), ..gtc(Side::Buy, "AAPL", "1", stop("160")) };
     assert_eq!(fields(exchange.place(sam, by_money).await), ["notional"]);
     let wide = OrderTerms::TrailingStop { trail: Trail::Price(price("150")) };
@@ -579,7 +587,7 @@ async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
         let too_dear = PlaceOrder { terms: limit("140.00"), ..kind(TimeInForce::Cls) };
         let too_dear = exchange.accepted(sam, too_dear).await;
         exchange.at("2026-11-20T20:45:00Z");
-        exchange.match_orders().await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
         assert_eq!(status(&exchange, sam, close).await, OrderStatus::Accepted);
         exchange.prices.set("AAPL", "153.00");
         exchange.prices.set_as_of("AAPL", last_trade.map(moment));
@@ -588,8 +596,8 @@ async fn an_order_at_the_close_fills_at_the_last_trade_of_the_session() {
             exchange.prices.set("AAPL", "170.00");
         }
         exchange.at(if closes_in_bars { "2026-11-23T15:00:00Z" } else { "2026-11-20T21:30:00Z" });
-        exchange.match_orders().await.unwrap();
-        let filled = exchange.order(sam.user, sam.portfolio, close).await.unwrap();
+        exchange.trading().match_orders().await.unwrap();
+        let filled = exchange.trading().order(sam.user, sam.portfolio, close).await.unwrap();
         assert_eq!(filled_at(&filled.order), "153.000000", "{freshness:?}");
         let receipt = filled.fills[0].receipt.as_ref().unwrap();
         assert_eq!((receipt.rule, receipt.quoted_at), (FillRule::Close, moment("2026-11-20T21:00:00Z")));
@@ -607,7 +615,7 @@ async fn after_a_jump_of_the_clock_no_order_is_open_past_its_end() {
             let exchange = Exchange::trading(prices, realistic()).await;
             let sam = exchange.investor("sam", "100000.00").await;
             for ticker in ["AAPL", "MSFT", "JPM"] {
-                exchange.quote(&symbol(ticker)).await.unwrap();
+                exchange.stocks().quote(&symbol(ticker)).await.unwrap();
                 for time_in_force in [TimeInForce::Day, TimeInForce::Gtc, TimeInForce::Cls, TimeInForce::Ioc]
                 {
                     let terms = limit("1.00");
@@ -621,7 +629,7 @@ async fn after_a_jump_of_the_clock_no_order_is_open_past_its_end() {
             }
             for jump in [TimeDelta::days(5), TimeDelta::days(70)] {
                 exchange.pass(jump);
-                exchange.match_orders().await.unwrap();
+                exchange.trading().match_orders().await.unwrap();
                 let orders = exchange.all_orders(sam).await;
                 let open = orders.iter().map(|one| &one.order).filter(|order| order.status.is_open());
                 let late =
@@ -652,14 +660,14 @@ async fn without_a_fresh_price_only_patient_orders_are_taken_in() {
     );
     exchange.prices.recover();
     exchange.pass(TimeDelta::seconds(1));
-    exchange.match_orders().await.unwrap();
+    exchange.trading().match_orders().await.unwrap();
     assert_eq!(filled_at(&exchange.look(sam, id).await), "150.000000");
     assert_not_found(
         NotFound::Order,
-        exchange.cancel_order(sam.user, sam.portfolio, OrderId(uuid::Uuid::nil())).await,
+        exchange.trading().cancel_order(sam.user, sam.portfolio, OrderId(uuid::Uuid::nil())).await,
     );
     assert!(matches!(
-        exchange.cancel_order(sam.user, sam.portfolio, id).await,
+        exchange.trading().cancel_order(sam.user, sam.portfolio, id).await,
         Err(Error::OrderNotOpen { .. })
     ));
     exchange.assert_books_balance().await;

@@ -198,25 +198,25 @@ impl World {
         });
         let sam = exchange.investor("sam", "20000").await;
         let buy = super::harness::order(Side::Buy, "AAPL", super::harness::shares("100"));
-        let bought = process.place_order(sam.user, sam.portfolio, buy).await.unwrap();
+        let bought = process.trading().place_order(sam.user, sam.portfolio, buy).await.unwrap();
         assert_eq!(bought.order.order.status, OrderStatus::Filled);
         Self { exchange, process, stand_in, sam, _server: server }
     }
 
     async fn work(&self) {
-        for run in self.process.due_runs().await.unwrap() {
-            assert!(self.process.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+        for run in self.process.jobs().due_runs().await.unwrap() {
+            assert!(self.process.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
-        let _ = self.process.match_orders().await;
+        let _ = self.process.trading().match_orders().await;
     }
 
     async fn shares(&self) -> String {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         valued.valuation.holdings[0].position.quantity.to_string()
     }
 
     async fn total(&self) -> f64 {
-        let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+        let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
         valued.valuation.total_value.to_string().parse().unwrap()
     }
 
@@ -227,17 +227,17 @@ impl World {
         for _ in 0..2 {
             let total = self.total().await;
             assert!((19_900.0..=20_500.0).contains(&total), "{instant}: the total is {total}");
-            let quote = self.process.quote(&symbol("AAPL")).await.unwrap();
-            let valued = self.process.valuation(self.sam.user, self.sam.portfolio).await.unwrap();
+            let quote = self.process.stocks().quote(&symbol("AAPL")).await.unwrap();
+            let valued = self.process.books().valuation(self.sam.user, self.sam.portfolio).await.unwrap();
             let holding = &valued.valuation.holdings[0];
             assert_eq!(holding.quote.price, quote.price, "{instant}");
-            if let Ok(bars) = self.process.history(&symbol("AAPL"), HistoryRange::Month).await {
+            if let Ok(bars) = self.process.stocks().history(&symbol("AAPL"), HistoryRange::Month).await {
                 for pair in bars.windows(2) {
                     let change = pair[1].close.change_ratio(&pair[0].close).unwrap();
                     assert!(change.abs() < 0.05, "{instant}: {pair:?}");
                 }
                 // What the chart tells of a split is booked at once.
-                let quote = self.process.quote(&symbol("AAPL")).await.unwrap();
+                let quote = self.process.stocks().quote(&symbol("AAPL")).await.unwrap();
                 let last = bars.last().unwrap().close.change_ratio(&quote.price).unwrap();
                 assert!(
                     last.abs() < 0.05,
@@ -248,7 +248,9 @@ impl World {
             }
             self.work().await;
         }
-        for row in self.process.snapshots(self.sam.user, self.sam.portfolio, None, None).await.unwrap() {
+        for row in
+            self.process.books().snapshots(self.sam.user, self.sam.portfolio, None, None).await.unwrap()
+        {
             let total: f64 = row.total_value.to_string().parse().unwrap();
             assert!(
                 (19_900.0..=20_500.0).contains(&total),
@@ -267,10 +269,10 @@ impl World {
     /// Sells one share at the market; answers whether that was filled.
     async fn sells(&self) -> Result<bool, Error> {
         let sell = super::harness::order(Side::Sell, "AAPL", super::harness::shares("1"));
-        let placed = self.process.place_order(self.sam.user, self.sam.portfolio, sell).await?;
+        let placed = self.process.trading().place_order(self.sam.user, self.sam.portfolio, sell).await?;
         let order = placed.order.order;
         if order.status.is_open() {
-            self.process.cancel_order(self.sam.user, self.sam.portfolio, order.id).await.unwrap();
+            self.process.trading().cancel_order(self.sam.user, self.sam.portfolio, order.id).await.unwrap();
         }
         Ok(order.status == OrderStatus::Filled)
     }
@@ -308,7 +310,7 @@ async fn lived_through(story: Story) -> World {
     let size = if story.factor() > 1.0 { "10" } else { "1" };
     if side == Side::Sell {
         let order = gtc(side, "AAPL", size, limit(&format!("{far:.2}")));
-        world.process.place_order(world.sam.user, world.sam.portfolio, order).await.unwrap();
+        world.process.trading().place_order(world.sam.user, world.sam.portfolio, order).await.unwrap();
     }
     for part in [&FRIDAY[..], &MORNING, &AFTERNOON, &TUESDAY] {
         world.all_at(part).await;
@@ -329,8 +331,8 @@ async fn value_is_continuous_whenever_a_split_is_told() {
                 let world = lived_through(story).await;
                 let name = format!("{ratio:?} told {told} rebased {rebased}");
                 assert_eq!(world.shares().await, story.shares(), "{name}");
-                assert_eq!(world.process.held_splits().await.unwrap(), [], "{name}");
-                assert_eq!(world.process.unconfirmed_prices().await.unwrap(), [], "{name}");
+                assert_eq!(world.process.corporate_actions().held_splits().await.unwrap(), [], "{name}");
+                assert_eq!(world.process.stocks().unconfirmed_prices().await.unwrap(), [], "{name}");
                 let total = world.total().await;
                 assert!((20_190.0..20_210.0).contains(&total), "{name}: {total}");
                 assert!(world.sells().await.unwrap(), "{name}");
@@ -353,12 +355,17 @@ async fn a_split_that_is_never_told_holds_the_price_until_an_administrator_recor
         let world = lived_through(story).await;
         assert_eq!(world.shares().await, "100", "{ratio:?}");
         assert_eq!(world.total().await, 20_000.0, "{ratio:?}");
-        assert_eq!(world.process.unconfirmed_prices().await.unwrap().len(), 1, "{ratio:?}");
+        assert_eq!(world.process.stocks().unconfirmed_prices().await.unwrap().len(), 1, "{ratio:?}");
         assert!(!world.sells().await.unwrap(), "{ratio:?}: a price in doubt fills nothing");
         let side = |side| NonZeroU32::new(side).unwrap();
         let recorded = SplitRatio { numerator: side(ratio.0), denominator: side(ratio.1) };
         let resolution = SplitResolution::Correct(recorded);
-        world.process.resolve_split(&symbol("AAPL"), resolution, "The company says so.").await.unwrap();
+        world
+            .process
+            .corporate_actions()
+            .resolve_split(&symbol("AAPL"), resolution, "The company says so.")
+            .await
+            .unwrap();
         world.all_at(&["2026-11-24T15:52:00Z", "2026-11-24T15:54:00Z"]).await;
         assert_eq!(world.shares().await, story.shares(), "{ratio:?}");
         assert!((20_190.0..20_210.0).contains(&world.total().await), "{ratio:?}");
@@ -410,7 +417,7 @@ async fn a_dividend_of_the_day_of_a_split_is_for_new_shares() {
     let world = lived_through(story).await;
     // 200 shares at 101.00, and 200 × 0.50 to come.
     assert_eq!(world.total().await, 20_300.0);
-    let told = world.process.corporate_actions(&symbol("AAPL")).await.unwrap();
+    let told = world.process.stocks().corporate_actions(&symbol("AAPL")).await.unwrap();
     let pays = told.iter().find_map(|action| match &action.kind {
         CorporateActionKind::CashDividend { amount, pays_on } => Some((amount.to_string(), *pays_on)),
         _ => None,
@@ -439,7 +446,7 @@ async fn a_split_costs_no_call_besides_the_rounds_of_news() {
 async fn bars_that_were_stored_in_adjusted_shares_are_told_apart_and_fetched_again() {
     let world = World::new(Story::new((2, 1), Some(OPEN), Some(OPEN))).await;
     let exchange = &world.exchange;
-    let id = exchange.stock(&symbol("AAPL")).await.unwrap().id;
+    let id = exchange.instruments().stock(&symbol("AAPL")).await.unwrap().id;
     // As an earlier version kept them: Thursday in shares of after the split, and a day that Yahoo does not have any more.
     let bar = |date: &str, close: &str| {
         let [open, high, low, close] = [close; 4].map(price);

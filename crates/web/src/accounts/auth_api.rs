@@ -46,7 +46,7 @@ pub struct NewUser {
 pub async fn register(body: Json<NewUser>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let NewUser { username, email, password, first_name, last_name } = body.into_inner();
     let registration = Registration { username, email, password, first_name, last_name };
-    let account = state.services.register(registration).await?;
+    let account = state.services.accounts().register(registration).await?;
     Ok(HttpResponse::Created().insert_header(("Location", "/api/v1/users/me")).json(User::from(account)))
 }
 
@@ -79,7 +79,7 @@ pub async fn log_in(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let Credentials { username, password } = body.into_inner();
-    let account = state.services.authenticate(&username, password, &client).await?;
+    let account = state.services.accounts().authenticate(&username, password, &client).await?;
     let response = HttpResponse::Ok().json(User::from(account.clone()));
     session::log_in(&request, &state, &account, response)
 }
@@ -135,7 +135,7 @@ pub struct NewTokenSecret {
     responses((status = 200, description = "The tokens, without their secrets", body = Items<Token>)),
 )]
 pub async fn tokens(user: CurrentUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let tokens = state.services.tokens(user.account.id).await?;
+    let tokens = state.services.accounts().tokens(user.account.id).await?;
     Ok(HttpResponse::Ok().json(Items::all(tokens.into_iter().map(Token::from).collect())))
 }
 
@@ -191,7 +191,9 @@ pub async fn create_token(
         return Err(Problem::forbidden("session_required", detail));
     }
     let user: UserId = match username.zip(password) {
-        Some((username, password)) => state.services.authenticate(&username, password, &client).await?.id,
+        Some((username, password)) => {
+            state.services.accounts().authenticate(&username, password, &client).await?.id
+        }
         None => {
             let user = CurrentUser::extract(&request).await?;
             user.require_session()?;
@@ -201,9 +203,9 @@ pub async fn create_token(
     let services = &state.services;
     let (info, token) = match (scope, current_password) {
         (Scope::Admin, Some(current)) => {
-            services.create_admin_token(user, &name, expires_at, current, &client).await?
+            services.accounts().create_admin_token(user, &name, expires_at, current, &client).await?
         }
-        (scope, _) => services.create_token(user, &name, scope, expires_at).await?,
+        (scope, _) => services.accounts().create_token(user, &name, scope, expires_at).await?,
     };
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/auth/tokens/{}", info.id)))
@@ -223,6 +225,6 @@ pub async fn revoke_token(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
-    state.services.revoke_token(user.account.id, TokenId(id.into_inner())).await?;
+    state.services.accounts().revoke_token(user.account.id, TokenId(id.into_inner())).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -56,7 +56,7 @@ pub struct NewAccount {
 }
 
 fn view<'a>(state: &AppState, form: FormView, next: &'a str) -> View<'a> {
-    View { form, next, starting_cash: format::money(state.services.starting_cash()) }
+    View { form, next, starting_cash: format::money(state.services.books().starting_cash()) }
 }
 
 pub async fn register_form(
@@ -85,7 +85,7 @@ pub async fn register(
         .with("first_name", &first_name)
         .with("last_name", &last_name);
     let registration = Registration { username, email, password, first_name, last_name };
-    match state.services.register(registration).await {
+    match state.services.accounts().register(registration).await {
         Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
         Err(error) => {
             let problem = refusal(error)?;
@@ -123,7 +123,7 @@ pub async fn log_in(
     Form(posted): Form<Login>,
 ) -> PageResult {
     let Login { username, password, next } = posted;
-    match state.services.authenticate(&username, password, &client).await {
+    match state.services.accounts().authenticate(&username, password, &client).await {
         Ok(account) => Ok(session::log_in(&request, &state, &account, see_other(own_address(&next)))?),
         Err(error) => {
             let problem = refusal(error)?;

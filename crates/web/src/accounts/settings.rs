@@ -65,8 +65,8 @@ fn profile_form(account: &Account) -> FormView {
 
 async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<View, services::Error> {
     let account = &signed.account;
-    let sessions = services.sessions(account.id, signed.session_key.clone()).await?;
-    let tokens = services.tokens(account.id).await?;
+    let sessions = services.accounts().sessions(account.id, signed.session_key.clone()).await?;
+    let tokens = services.accounts().tokens(account.id).await?;
     Ok(View {
         joined: format::day(account.date_joined),
         profile: shell.form(profile_form(account)),
@@ -174,7 +174,7 @@ pub async fn update_profile(
         first_name: Some(posted.first_name),
         last_name: Some(posted.last_name),
     };
-    match state.services.update_profile(signed.account.id, changes).await {
+    match state.services.accounts().update_profile(signed.account.id, changes).await {
         Ok(_) => Ok(shell.done("/settings", "The profile is saved.").await),
         Err(error) => {
             let problem = refusal(error)?;
@@ -245,7 +245,7 @@ pub async fn end_session(
     state: Data<AppState>,
     Form(posted): Form<EndedSession>,
 ) -> PageResult {
-    match state.services.revoke_session(signed.account.id, posted.end).await {
+    match state.services.accounts().revoke_session(signed.account.id, posted.end).await {
         Ok(()) | Err(services::Error::NotFound(NotFound::Session)) => {
             Ok(shell.done("/settings#security", "That login has ended.").await)
         }
@@ -294,9 +294,14 @@ pub async fn create_token(
     let made = match end_of_day(&posted.expires_on) {
         Ok(expires_at) if scope == Scope::Admin => {
             let password = posted.current_password.unwrap_or_default();
-            services.create_admin_token(signed.account.id, &posted.name, expires_at, password, &client).await
+            services
+                .accounts()
+                .create_admin_token(signed.account.id, &posted.name, expires_at, password, &client)
+                .await
         }
-        Ok(expires_at) => services.create_token(signed.account.id, &posted.name, scope, expires_at).await,
+        Ok(expires_at) => {
+            services.accounts().create_token(signed.account.id, &posted.name, scope, expires_at).await
+        }
         Err(field) => Err(services::Error::Invalid(vec![field])),
     };
     match made {
@@ -330,7 +335,7 @@ pub async fn revoke_token(
     Form(posted): Form<RevokedToken>,
 ) -> PageResult {
     let id = posted.revoke.parse().map(TokenId).map_err(|_| Problem::not_found())?;
-    match state.services.revoke_token(signed.account.id, id).await {
+    match state.services.accounts().revoke_token(signed.account.id, id).await {
         Ok(()) | Err(services::Error::NotFound(NotFound::Token)) => {
             Ok(shell.done("/settings#tokens", "The token is revoked.").await)
         }
@@ -351,7 +356,7 @@ pub async fn delete_account(
     state: Data<AppState>,
     Form(posted): Form<Goodbye>,
 ) -> PageResult {
-    match state.services.delete_account(signed.account.id, posted.password, &client).await {
+    match state.services.accounts().delete_account(signed.account.id, posted.password, &client).await {
         Ok(()) => {
             session::log_out(&request);
             Ok(see_other("/"))

@@ -80,7 +80,7 @@ pub async fn update(
         user.require_session()?;
     }
     let changes = ProfileChanges { username, email, first_name, last_name };
-    let account = state.services.update_profile(user.account.id, changes).await?;
+    let account = state.services.accounts().update_profile(user.account.id, changes).await?;
     Ok(HttpResponse::Ok().json(User::from(account)))
 }
 
@@ -111,7 +111,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, Problem> {
     user.require_session()?;
     let AccountDeletion { current_password } = body.into_inner();
-    state.services.delete_account(user.account.id, current_password, &client).await?;
+    state.services.accounts().delete_account(user.account.id, current_password, &client).await?;
     session::log_out(&request);
     Ok(HttpResponse::NoContent().finish())
 }

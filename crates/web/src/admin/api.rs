@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use services::accounts::admin::AccountRow;
 use services::corporate_actions::splits::SplitResolution;
 use services::jobs::{JobKind, JobRun};
-use services::market::providers::{LimitsState, ProviderState};
 use services::operations::{JobStatus, OperationsStatus, WorkerStatus};
+use services::stocks::providers::{LimitsState, ProviderState};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
@@ -62,7 +62,8 @@ pub async fn users(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let before = parse("cursor", wanted.cursor.as_deref(), CURSOR)?.map(UserId);
-    let page = state.services.all_users(&wanted.search, before, limit(wanted.limit.as_deref())?).await?;
+    let page =
+        state.services.accounts().all_users(&wanted.search, before, limit(wanted.limit.as_deref())?).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(AdminView::from).collect(),
@@ -76,7 +77,7 @@ pub async fn users(
     responses((status = 200, description = "The user", body = User)),
 )]
 pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(User::from(state.services.any_user(UserId(*id)).await?)))
+    Ok(HttpResponse::Ok().json(User::from(state.services.accounts().any_user(UserId(*id)).await?)))
 }
 
 /// What is to be changed; what is left out stays.
@@ -105,7 +106,8 @@ pub async fn update_user(
     body: Json<Flags>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let account = state.services.set_user_flags(UserId(*id), body.is_active, body.is_admin).await?;
+    let account =
+        state.services.accounts().set_user_flags(UserId(*id), body.is_active, body.is_admin).await?;
     Ok(HttpResponse::Ok().json(User::from(account)))
 }
 
@@ -121,7 +123,7 @@ pub async fn delete_user(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.remove_user(UserId(*id)).await?;
+    state.services.accounts().remove_user(UserId(*id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -149,7 +151,11 @@ pub async fn stocks(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let after: Option<Symbol> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
-    let page = state.services.all_stocks(&wanted.search, after, limit(wanted.limit.as_deref())?).await?;
+    let page = state
+        .services
+        .operations()
+        .all_stocks(&wanted.search, after, limit(wanted.limit.as_deref())?)
+        .await?;
     let items = page.items.into_iter().map(|stock| KnownStock {
         symbol: stock.listing.symbol.clone(),
         company_name: stock.listing.company_name.clone(),
@@ -193,8 +199,8 @@ pub struct ProviderFeature {
     refused_until: Option<Timestamp>,
 }
 
-impl From<&services::market::key_features::KeyFeatureState> for ProviderFeature {
-    fn from(state: &services::market::key_features::KeyFeatureState) -> Self {
+impl From<&services::stocks::key_features::KeyFeatureState> for ProviderFeature {
+    fn from(state: &services::stocks::key_features::KeyFeatureState) -> Self {
         Self { name: state.name, refused_until: state.refused_until }
     }
 }
@@ -225,9 +231,9 @@ pub struct PriceInterval {
     minutes: Option<u32>,
 }
 
-impl From<&services::market::price_pace::PriceIntervals> for PriceIntervals {
-    fn from(intervals: &services::market::price_pace::PriceIntervals) -> Self {
-        let group = |group: services::market::price_pace::PriceInterval| PriceInterval {
+impl From<&services::stocks::price_pace::PriceIntervals> for PriceIntervals {
+    fn from(intervals: &services::stocks::price_pace::PriceIntervals) -> Self {
+        let group = |group: services::stocks::price_pace::PriceInterval| PriceInterval {
             stocks: group.stocks,
             minutes: group.minutes,
         };
@@ -293,7 +299,7 @@ impl From<ProviderState> for Provider {
 
 impl From<LimitsState> for ProviderLimits {
     fn from(state: LimitsState) -> Self {
-        let pot = |pot: &services::market::providers::PotState| CallPot {
+        let pot = |pot: &services::stocks::providers::PotState| CallPot {
             name: pot.name,
             used: pot.used,
             limit: pot.limit,
@@ -320,7 +326,7 @@ impl From<LimitsState> for ProviderLimits {
     responses((status = 200, description = "The price sources", body = Items<Provider>)),
 )]
 pub async fn providers(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let provider = Provider::from(state.services.provider_state().await?);
+    let provider = Provider::from(state.services.stocks().provider_state().await?);
     Ok(HttpResponse::Ok().json(Items::all(vec![provider])))
 }
 
@@ -430,7 +436,7 @@ impl From<OperationsStatus> for Status {
     responses((status = 200, description = "The state of the installation", body = Status)),
 )]
 pub async fn status(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(Status::from(state.services.operations_status().await?)))
+    Ok(HttpResponse::Ok().json(Status::from(state.services.operations().operations_status().await?)))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -494,7 +500,7 @@ pub struct Runs {
 pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "no job is called that")?;
     let before: Option<i64> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
-    let page = state.services.job_runs(kind, before, limit(wanted.limit.as_deref())?).await?;
+    let page = state.services.jobs().job_runs(kind, before, limit(wanted.limit.as_deref())?).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Run::from).collect(),
@@ -540,7 +546,7 @@ impl From<services::corporate_actions::splits::HeldSplit> for HeldSplit {
     responses((status = 200, description = "The splits", body = Items<HeldSplit>)),
 )]
 pub async fn splits(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let held = state.services.held_splits().await?;
+    let held = state.services.corporate_actions().held_splits().await?;
     Ok(HttpResponse::Ok().json(Items::all(held.into_iter().map(HeldSplit::from).collect())))
 }
 
@@ -581,7 +587,7 @@ pub async fn resolve_split(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state.services.resolve_split(&symbol, resolution, &reason).await?;
+    state.services.corporate_actions().resolve_split(&symbol, resolution, &reason).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -609,6 +615,6 @@ pub async fn run_job(
 ) -> Result<HttpResponse, Problem> {
     let mut reader = Reader::default();
     let kind = reader.read("kind", &body.kind);
-    state.services.request_run(reader.finish(kind)?).await?;
+    state.services.jobs().request_run(reader.finish(kind)?).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -115,14 +115,16 @@ impl CloseOutView {
         if done.is_none() && !asked.kind.is_empty() {
             match CloseOutTerms::parse(asked.fields()) {
                 Err(errors) => form = form.refused_fields(&errors),
-                Ok((terms, on)) => match state.services.preview_close_out(symbol, &terms, on).await {
-                    Ok(found) => {
-                        let confirm = shell.form(FormView::new(CLOSE_OUT));
-                        preview = Some(PreviewView::new(&found, asked, confirm));
+                Ok((terms, on)) => {
+                    match state.services.corporate_actions().preview_close_out(symbol, &terms, on).await {
+                        Ok(found) => {
+                            let confirm = shell.form(FormView::new(CLOSE_OUT));
+                            preview = Some(PreviewView::new(&found, asked, confirm));
+                        }
+                        Err(error @ Error::Invalid(_)) => form = form.refused(&Problem::from(error)),
+                        Err(error) => return Err(error),
                     }
-                    Err(error @ Error::Invalid(_)) => form = form.refused(&Problem::from(error)),
-                    Err(error) => return Err(error),
-                },
+                }
             }
         }
         let choice = |value, label| Entry { value, label, current: asked.kind == value };
@@ -174,7 +176,7 @@ pub async fn close_out(
     let back = format!("{page}?{query}#close-out");
     let form = FormView::new(CLOSE_OUT).with("reason", &reason);
     // The page of a stock that is traded has no such form.
-    if state.services.stored_stock(&symbol).await?.delisted_on.is_none() {
+    if state.services.instruments().stored_stock(&symbol).await?.delisted_on.is_none() {
         let told = format!("{symbol} is not delisted. Confirm its delisting first.");
         return Ok(shell.not_done(page, told).await);
     }
@@ -183,7 +185,7 @@ pub async fn close_out(
         Err(errors) => return shell.refuse(back, form.refused_fields(&errors)).await,
     };
     let author = CloseOutAuthor { name: admin.username, request: None };
-    match state.services.close_out(&symbol, &terms, on, &reason, author).await {
+    match state.services.corporate_actions().close_out(&symbol, &terms, on, &reason, author).await {
         Ok(_) => Ok(shell.done(page, format!("{symbol} is closed out.")).await),
         Err(Error::Invalid(fields)) if fields.iter().any(|error| error.field == "symbol") => {
             let told = fields.first().map_or_else(String::new, |error| format::sentence(&error.message));

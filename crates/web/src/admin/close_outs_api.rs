@@ -151,7 +151,7 @@ pub async fn preview(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (symbol, terms, on) = body.read()?;
-    let preview = state.services.preview_close_out(&symbol, &terms, on).await?;
+    let preview = state.services.corporate_actions().preview_close_out(&symbol, &terms, on).await?;
     Ok(HttpResponse::Ok().json(CloseOutPreviewed::from(preview)))
 }
 
@@ -175,7 +175,8 @@ pub async fn close_out(
     let key = idempotency_key(&request)?;
     let (symbol, terms, on) = body.read()?;
     let author = CloseOutAuthor { name: admin.username.clone(), request: key.map(|key| (admin.id, key)) };
-    let done = state.services.close_out(&symbol, &terms, on, &body.reason, author).await?;
+    let done =
+        state.services.corporate_actions().close_out(&symbol, &terms, on, &body.reason, author).await?;
     let mut response = created_once(&done);
     Ok(response.json(ClosedOut::from(done.value)))
 }

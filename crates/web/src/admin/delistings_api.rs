@@ -82,7 +82,7 @@ impl From<DelistingCase> for Delisting {
     responses((status = 200, description = "The stocks with the evidence", body = Items<Delisting>)),
 )]
 pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let cases = state.services.delisting_cases().await?;
+    let cases = state.services.corporate_actions().delisting_cases().await?;
     Ok(HttpResponse::Ok().json(Items::all(cases.into_iter().map(Delisting::from).collect())))
 }
 
@@ -125,6 +125,10 @@ pub async fn resolve(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state.services.resolve_delisting(&symbol, resolution, &reason, &admin.username).await?;
+    state
+        .services
+        .corporate_actions()
+        .resolve_delisting(&symbol, resolution, &reason, &admin.username)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,7 +1,7 @@
 //! What the key of a provider allows, in words.
 
 use serde::Serialize;
-use services::market::key_features::KeyFeatureState;
+use services::stocks::key_features::KeyFeatureState;
 
 use crate::shell::format;
 use crate::shell::format::Moment;

@@ -9,9 +9,9 @@ use services::Error;
 use services::accounts::admin::AccountRow;
 use services::accounts::register::Account;
 use services::jobs::{JobKind, JobRun, RunStatus};
-use services::market::providers::{Breaker, PotState, ProviderState};
-use services::market::unconfirmed_prices::HeldPrice;
 use services::operations::{OperationsStatus, WorkerStatus};
+use services::stocks::providers::{Breaker, PotState, ProviderState};
+use services::stocks::unconfirmed_prices::HeldPrice;
 
 use super::key_features::FeatureRow;
 use crate::AppState;
@@ -319,14 +319,15 @@ impl From<AccountRow> for UserRow {
 
 pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
     let services = &state.services;
-    let (totals, status) = (services.totals().await?, services.operations_status().await?);
+    let (totals, status) =
+        (services.operations().totals().await?, services.operations().operations_status().await?);
     let mut jobs = Vec::new();
     for kind in JobKind::ALL {
-        let newest = services.job_runs(Some(kind), None, 1).await?.items.pop();
+        let newest = services.jobs().job_runs(Some(kind), None, 1).await?.items.pop();
         jobs.push(Job { kind: kind.as_str(), requestable: requestable(kind), run: newest.map(RunRow::from) });
     }
     let total = |label, count: i64, href| Total { label, value: format::count(count), href };
-    let source = services.price_source();
+    let source = services.market().price_source();
     let view = OverviewView {
         tabs: tabs(Tab::Overview),
         source: format!("{} ({source})", source_name(source.as_str())),
@@ -341,14 +342,21 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
             total("Snapshots", totals.snapshots, "/admin/snapshots"),
         ],
         jobs,
-        users: services.all_users("", None, 5).await?.items.into_iter().map(UserRow::from).collect(),
+        users: services
+            .accounts()
+            .all_users("", None, 5)
+            .await?
+            .items
+            .into_iter()
+            .map(UserRow::from)
+            .collect(),
     };
     show(shell, "admin/overview.html", "overview", &view)
 }
 
 pub async fn users(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
     let before = asked.cursor()?.map(UserId);
-    let page = state.services.all_users(&asked.search, before, PAGE).await?;
+    let page = state.services.accounts().all_users(&asked.search, before, PAGE).await?;
     let rows: Vec<UserRow> = page.items.into_iter().map(UserRow::from).collect();
     let next = page.next.map(|id| id.to_string());
     let view = asked.into_inner().view(Tab::Users, "/admin/users", rows, next);
@@ -378,7 +386,7 @@ impl UserView {
 }
 
 pub async fn user(shell: Shell, _: Admin, id: Path<UserId>, state: Data<AppState>) -> PageResult {
-    let view = UserView::new(state.services.any_user(*id).await?, &shell);
+    let view = UserView::new(state.services.accounts().any_user(*id).await?, &shell);
     show(shell, "admin/user.html", &view.user.username, &view)
 }
 
@@ -396,7 +404,7 @@ pub async fn update_user(
     AdminForm(posted): AdminForm<Flags>,
 ) -> PageResult {
     let back = format!("/admin/users/{id}");
-    match state.services.set_user_flags(*id, posted.is_active, posted.is_admin).await {
+    match state.services.accounts().set_user_flags(*id, posted.is_active, posted.is_admin).await {
         Ok(account) => {
             let name = &account.username;
             let text = match (posted.is_active, posted.is_admin) {
@@ -428,13 +436,13 @@ pub async fn delete_user(
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Confirmation>,
 ) -> PageResult {
-    let account = state.services.any_user(*id).await?;
+    let account = state.services.accounts().any_user(*id).await?;
     if posted.confirm.trim() != account.username {
         let text = format!("enter {} exactly as shown", account.username);
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_at("confirm", text);
         return shell.refuse(format!("/admin/users/{id}#delete"), form).await;
     }
-    match state.services.remove_user(*id).await {
+    match state.services.accounts().remove_user(*id).await {
         Ok(()) => Ok(shell.done("/admin/users", format!("{} is deleted.", account.username)).await),
         Err(error @ services::Error::LastAdmin) => {
             let back = format!("/admin/users/{id}");
@@ -457,7 +465,7 @@ struct PortfolioRow {
 
 pub async fn portfolios(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
     let before = asked.cursor()?.map(PortfolioId);
-    let page = state.services.all_portfolios(&asked.search, before, PAGE).await?;
+    let page = state.services.operations().all_portfolios(&asked.search, before, PAGE).await?;
     let rows: Vec<PortfolioRow> = page
         .items
         .into_iter()
@@ -490,8 +498,8 @@ struct StockRow {
 }
 
 pub async fn stocks(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
-    let page = state.services.all_stocks(&asked.search, asked.cursor()?, PAGE).await?;
-    let held = state.services.held_splits().await?;
+    let page = state.services.operations().all_stocks(&asked.search, asked.cursor()?, PAGE).await?;
+    let held = state.services.corporate_actions().held_splits().await?;
     let rows: Vec<StockRow> = page
         .items
         .into_iter()
@@ -540,7 +548,7 @@ struct TransactionRow {
 
 pub async fn transactions(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
     let before = asked.cursor()?.map(TransactionId);
-    let page = state.services.all_transactions(&asked.search, before, PAGE).await?;
+    let page = state.services.operations().all_transactions(&asked.search, before, PAGE).await?;
     let rows: Vec<TransactionRow> = page
         .items
         .into_iter()
@@ -573,7 +581,7 @@ struct SnapshotRow {
 }
 
 pub async fn snapshots(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
-    let page = state.services.all_snapshots(asked.cursor()?, PAGE).await?;
+    let page = state.services.operations().all_snapshots(asked.cursor()?, PAGE).await?;
     let rows: Vec<SnapshotRow> = page
         .items
         .into_iter()
@@ -638,7 +646,7 @@ pub async fn jobs(shell: Shell, _: Admin, asked: Query<AskedRuns>, state: Data<A
         "" => None,
         text => Some(text.parse().map_err(|_| Problem::not_found())?),
     };
-    let page = state.services.job_runs(kind, before, PAGE).await?;
+    let page = state.services.jobs().job_runs(kind, before, PAGE).await?;
     let address =
         |kind: &str, cursor: &str| format!("/admin/jobs{}", query(&[("kind", kind), ("cursor", cursor)]));
     let mut kinds = vec![Choice { label: "All".to_owned(), href: address("", ""), current: kind.is_none() }];
@@ -784,8 +792,8 @@ impl ProvidersView {
 }
 
 pub async fn providers(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
-    let unconfirmed = state.services.unconfirmed_prices().await?;
-    let view = ProvidersView::new(&state.services.provider_state().await?, unconfirmed);
+    let unconfirmed = state.services.stocks().unconfirmed_prices().await?;
+    let view = ProvidersView::new(&state.services.stocks().provider_state().await?, unconfirmed);
     show(shell, "admin/providers.html", "prices", &view)
 }
 
@@ -803,7 +811,7 @@ pub async fn confirm_price(
 ) -> PageResult {
     let symbol: Symbol = posted.symbol.parse().map_err(|_| Problem::not_found())?;
     let page = "/admin/providers";
-    match state.services.confirm_price(&symbol, &posted.reason).await {
+    match state.services.stocks().confirm_price(&symbol, &posted.reason).await {
         Ok(Some(confirmed)) => {
             let text = format!("Confirmed {} as the price of {symbol}.", confirmed.price.price);
             Ok(shell.done(page, text).await)
@@ -831,7 +839,7 @@ pub async fn run_job(
     AdminForm(posted): AdminForm<Run>,
 ) -> PageResult {
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
-    state.services.request_run(kind).await?;
+    state.services.jobs().request_run(kind).await?;
     let text = format!("{}: queued. A worker starts it within seconds.", job_label(kind));
     Ok(shell.done("/admin/jobs", text).await)
 }

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
-use services::market::unconfirmed_prices::HeldPrice;
+use services::stocks::unconfirmed_prices::HeldPrice;
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -53,7 +53,7 @@ impl From<HeldPrice> for WaitingPrice {
     responses((status = 200, description = "The prices", body = Items<WaitingPrice>)),
 )]
 pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let waiting = state.services.unconfirmed_prices().await?;
+    let waiting = state.services.stocks().unconfirmed_prices().await?;
     Ok(HttpResponse::Ok().json(Items::all(waiting.into_iter().map(WaitingPrice::from).collect())))
 }
 
@@ -87,6 +87,6 @@ pub async fn confirm(
     body: Json<Confirmation>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let confirmed = state.services.confirm_price(&body.symbol, &body.reason).await?;
+    let confirmed = state.services.stocks().confirm_price(&body.symbol, &body.reason).await?;
     Ok(HttpResponse::Ok().json(Confirmed { confirmed: confirmed.map(WaitingPrice::from) }))
 }

@@ -61,7 +61,7 @@ pub async fn rename(
         reason,
         administrator: admin.username,
     };
-    match state.services.rename_stock(request).await {
+    match state.services.corporate_actions().rename_stock(request).await {
         Ok(stock) => {
             let now = &stock.listing.symbol;
             Ok(shell.done(format!("/admin/stocks/{now}"), format!("{symbol} is now {now}.")).await)

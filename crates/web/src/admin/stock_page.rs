@@ -82,14 +82,20 @@ pub async fn show(
     state: Data<AppState>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    let stock = state.services.stored_stock(&symbol).await?;
+    let stock = state.services.instruments().stored_stock(&symbol).await?;
     let symbol = stock.listing.symbol.clone();
-    let held = state.services.held_splits().await?.into_iter().find(|held| held.symbol == symbol);
-    let case = state.services.delisting_case(&stock).await?;
+    let held = state
+        .services
+        .corporate_actions()
+        .held_splits()
+        .await?
+        .into_iter()
+        .find(|held| held.symbol == symbol);
+    let case = state.services.corporate_actions().delisting_case(&stock).await?;
     let close_out = match stock.delisted_on {
         None => None,
         Some(_) => {
-            let done = state.services.close_out_of(&stock).await?;
+            let done = state.services.corporate_actions().close_out_of(&stock).await?;
             Some(CloseOutView::new(&shell, &state, &symbol, done, &asked).await?)
         }
     };
@@ -136,7 +142,7 @@ pub async fn resolve_split(
         Ok(resolution) => resolution,
         Err(error) => return shell.refuse(format!("{back}#split"), form.refused_fields(&[error])).await,
     };
-    match state.services.resolve_split(&symbol, resolution, &reason).await {
+    match state.services.corporate_actions().resolve_split(&symbol, resolution, &reason).await {
         Ok(()) => {
             Ok(shell.done(back, format!("The split of {symbol} is resolved. Orders fill again.")).await)
         }

@@ -66,7 +66,7 @@ fn devices(request: &HttpRequest, config: &WebConfig) -> Vec<KnownDevice> {
 
 /// Adds the cookie to the answer of a request that has just proved the user's password.
 pub fn remember(request: &HttpRequest, state: &AppState, user: UserId, response: &mut HttpResponse) {
-    let now = state.services.wall_time();
+    let now = state.services.market().wall_time();
     let cookie = renewed(&state.config, devices(request, &state.config), user, now);
     if let Err(error) = response.add_cookie(&cookie) {
         tracing::error!(error = &error as &dyn std::error::Error, "the device cookie cannot be set");

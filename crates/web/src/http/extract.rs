@@ -90,11 +90,13 @@ async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>,
     let services = &state(request).services;
     if request.headers().contains_key(header::AUTHORIZATION) {
         let Some(token) = bearer(request.headers()) else { return Ok(None) };
-        let owner = services.token_owner(token).await?;
+        let owner = services.accounts().token_owner(token).await?;
         return Ok(owner.map(|(account, scope)| (account, Proof::Token(scope))));
     }
     match session::user(&request.get_session())? {
-        Some(id) => Ok(services.account(id).await?.map(|account| (account.into(), Proof::Session))),
+        Some(id) => {
+            Ok(services.accounts().account(id).await?.map(|account| (account.into(), Proof::Session)))
+        }
         None => Ok(None),
     }
 }
@@ -275,7 +277,7 @@ impl FromRequest for Visitor {
             let account = match session::user(&request.get_session())? {
                 Some(id) => {
                     access_log::record_user(id);
-                    services.account(id).await?
+                    services.accounts().account(id).await?
                 }
                 None => None,
             };

@@ -31,13 +31,13 @@ pub struct Ready {
 /// The process can serve: its database answers. With `deep=1` the whole installation is checked.
 pub async fn ready(asked: Query<Ready>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     match asked.deep.as_str() {
-        "1" | "true" => deep(&state.services.deep_health().await),
+        "1" | "true" => deep(&state.services.operations().deep_health().await),
         _ => shallow(&state.services).await,
     }
 }
 
 async fn shallow(services: &Services) -> Result<HttpResponse, Problem> {
-    let answer = tokio::time::timeout(PATIENCE, services.check_ready()).await;
+    let answer = tokio::time::timeout(PATIENCE, services.operations().check_ready()).await;
     match answer.unwrap_or_else(|late| Err(services::Error::Internal(late.into()))) {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({"status": "ok"}))),
         Err(error) => {

@@ -95,8 +95,11 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
     }
     let services = &state.services;
     // Each has a deadline of its own, so the scrape has one.
-    let (status, health, process) =
-        tokio::join!(services.recent_operations_status(), services.deep_health(), services.process_figures());
+    let (status, health, process) = tokio::join!(
+        services.operations().recent_operations_status(),
+        services.operations().deep_health(),
+        services.operations().process_figures()
+    );
     let mut registry = Registry::default();
     register_counters(&mut registry);
     register_process(&mut registry, &process);

@@ -48,7 +48,7 @@ fn time_delta(ttl: &Duration) -> TimeDelta {
 
 impl SessionStore for Sessions {
     async fn load(&self, key: &SessionKey) -> Result<Option<State>, LoadError> {
-        let state = match self.0.load_session(key.as_ref()).await {
+        let state = match self.0.accounts().load_session(key.as_ref()).await {
             Ok(state) => state,
             Err(error) => {
                 // An error here would end the request without an answer of ours: `user` gives it one.
@@ -66,6 +66,7 @@ impl SessionStore for Sessions {
         let text = serde_json::to_string(&state).map_err(|error| SaveError::Serialization(error.into()))?;
         let key = self
             .0
+            .accounts()
             .create_session(user_of(&state), text, time_delta(ttl))
             .await
             .map_err(|error| SaveError::Other(not_stored(error)))?;
@@ -76,6 +77,7 @@ impl SessionStore for Sessions {
         let text = serde_json::to_string(&state).map_err(|error| UpdateError::Serialization(error.into()))?;
         let found = self
             .0
+            .accounts()
             .update_session(key.as_ref(), user_of(&state), text, time_delta(ttl))
             .await
             .map_err(|error| UpdateError::Other(not_stored(error)))?;
@@ -90,14 +92,14 @@ impl SessionStore for Sessions {
     }
 
     async fn update_ttl(&self, key: &SessionKey, ttl: &Duration) -> Result<(), anyhow::Error> {
-        if let Err(error) = self.0.prolong_session(key.as_ref(), time_delta(ttl)).await {
+        if let Err(error) = self.0.accounts().prolong_session(key.as_ref(), time_delta(ttl)).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be prolonged");
         }
         Ok(())
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<(), anyhow::Error> {
-        self.0.end_session(key.as_ref()).await.map_err(not_stored)
+        self.0.accounts().end_session(key.as_ref()).await.map_err(not_stored)
     }
 }
 
@@ -178,7 +180,11 @@ pub async fn change_password(
     new: SecretString,
     client: &LoginClient,
 ) -> services::Result<impl FnOnce(HttpResponse) -> HttpResponse> {
-    state.services.change_password(user, current, new, key(request, &state.config), client).await?;
+    state
+        .services
+        .accounts()
+        .change_password(user, current, new, key(request, &state.config), client)
+        .await?;
     request.get_session().renew();
     Ok(move |mut response: HttpResponse| {
         device_cookie::remember(request, state, user, &mut response);

@@ -76,7 +76,7 @@ pub async fn list(
     let paging = Paging { limit, cursor };
     let archived = parse("archived", archived.as_deref(), "must be true or false")?.unwrap_or(false);
     let after = paging.cursor()?.map(PortfolioId);
-    let page = state.services.portfolios(user.account.id, archived, after, paging.limit()?).await?;
+    let page = state.services.books().portfolios(user.account.id, archived, after, paging.limit()?).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Portfolio::from).collect(),
@@ -117,7 +117,7 @@ pub async fn open(
     let NewPortfolio { name, description, cash_balance } = body.into_inner();
     let cash_balance = starting_cash(cash_balance)?;
     let (key, command) = (idempotency_key(&request)?, OpenPortfolio { name, description, cash_balance });
-    Ok(opened(state.services.open_portfolio_once(user.account.id, command, key).await?))
+    Ok(opened(state.services.books().open_portfolio_once(user.account.id, command, key).await?))
 }
 
 /// With what a portfolio begins anew.
@@ -151,7 +151,7 @@ pub async fn reset(
 ) -> Result<HttpResponse, Problem> {
     let cash_balance = starting_cash(body.into_inner().cash_balance)?;
     let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
-    Ok(opened(state.services.reset_portfolio_once(user, id, cash_balance, key).await?))
+    Ok(opened(state.services.books().reset_portfolio_once(user, id, cash_balance, key).await?))
 }
 
 /// The header `Idempotency-Key`: a name for the request, unique for its user. The same request under the same name is
@@ -185,7 +185,7 @@ fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
     responses((status = 200, description = "The portfolio", body = Portfolio)),
 )]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let portfolio = state.services.portfolio(user.account.id, PortfolioId(*id)).await?;
+    let portfolio = state.services.books().portfolio(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
@@ -213,7 +213,7 @@ pub async fn update(
 ) -> Result<HttpResponse, Problem> {
     let PortfolioChanges { name, description } = body.into_inner();
     let portfolio =
-        state.services.update_portfolio(user.account.id, PortfolioId(*id), name, description).await?;
+        state.services.books().update_portfolio(user.account.id, PortfolioId(*id), name, description).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
@@ -229,7 +229,7 @@ pub async fn delete(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.delete_portfolio(user.account.id, PortfolioId(*id)).await?;
+    state.services.books().delete_portfolio(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -274,7 +274,7 @@ pub async fn move_cash(
 ) -> Result<HttpResponse, Problem> {
     let (direction, amount) = body.read()?;
     let (user, id, key) = (user.account.id, PortfolioId(*id), idempotency_key(&request)?);
-    let moved = state.services.move_cash_once(user, id, direction, amount, key).await?;
+    let moved = state.services.books().move_cash_once(user, id, direction, amount, key).await?;
     let mut response = created_once(&moved);
     Ok(response.json(Transaction::from(NamedEntry { entry: moved.value, symbol: None })))
 }

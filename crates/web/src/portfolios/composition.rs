@@ -104,7 +104,7 @@ pub async fn show(
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
-    let valued = state.services.valuation(signed.account.id, *id).await?;
+    let valued = state.services.books().valuation(signed.account.id, *id).await?;
     let composition = Composition::of(&valued.valuation);
     let color = if asked.color == "day" { Color::Day } else { Color::Gain };
     let view = view(&valued, &composition, color);

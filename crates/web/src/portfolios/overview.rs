@@ -153,11 +153,11 @@ async fn page_view(
     fields: &TicketFields,
     refused: Option<&FormView>,
 ) -> Result<PortfolioView, services::Error> {
-    let ValuedPortfolio { portfolio, valuation, valued_at } = services.valuation(user, id).await?;
-    let flows = services.external_flows(user, id).await?;
+    let ValuedPortfolio { portfolio, valuation, valued_at } = services.books().valuation(user, id).await?;
+    let flows = services.books().external_flows(user, id).await?;
     let of = |open| Filter { open: Some(open), ..Filter::default() };
-    let open = services.orders(user, id, of(true), None, MOST_OPEN).await?;
-    let closed = services.orders(user, id, of(false), None, MOST_CLOSED).await?.items;
+    let open = services.trading().orders(user, id, of(true), None, MOST_OPEN).await?;
+    let closed = services.trading().orders(user, id, of(false), None, MOST_CLOSED).await?.items;
     let last = last_prices(services, &valuation, &open.items).await;
     let chart = value_chart(services, user, &portfolio, range).await?;
     let gain = total_gain(&valuation);
@@ -221,7 +221,7 @@ async fn page_view(
         covered: coverage::note_on_portfolio(
             range,
             exchange_date(portfolio.created_at),
-            exchange_date(services.now()),
+            exchange_date(services.market().now()),
         ),
         chart,
         positions: format::plural(holdings.len(), "position", "positions"),
@@ -255,10 +255,10 @@ async fn last_prices(
     let held = valuation.holdings.iter();
     let mut last: HashMap<Symbol, Price> =
         held.map(|holding| (holding.listing.symbol.clone(), holding.quote.price.clone())).collect();
-    if services.freshness() == Freshness::Simulated {
+    if services.market().freshness() == Freshness::Simulated {
         for OrderWithFills { order, .. } in open {
             if let Entry::Vacant(vacant) = last.entry(order.symbol.clone())
-                && let Ok(quote) = services.quote(&order.symbol).await
+                && let Ok(quote) = services.stocks().quote(&order.symbol).await
             {
                 vacant.insert(quote.price);
             }
@@ -297,7 +297,7 @@ async fn value_chart(
     portfolio: &PortfolioSummary,
     range: HistoryRange,
 ) -> Result<Option<Chart>, services::Error> {
-    let measured = services.performance(user, portfolio.id, Window::Range(range)).await?;
+    let measured = services.books().performance(user, portfolio.id, Window::Range(range)).await?;
     let points: Vec<_> =
         measured.points.iter().map(|point| (point.close.date, point.close.total_value.to_f64())).collect();
     let flows: Vec<_> =
@@ -334,7 +334,7 @@ async fn value_chart(
 /// Places to begin with an empty portfolio, at the market's prices.
 async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
     let mut suggestions = Vec::new();
-    if services.freshness() != Freshness::Simulated {
+    if services.market().freshness() != Freshness::Simulated {
         return suggestions;
     }
     for (symbol, quantity) in [("VTI", "10"), ("AAPL", "5"), ("KO", "20")] {
@@ -342,7 +342,9 @@ async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
             continue;
         };
         // One that this market does not have is left out.
-        let (Ok(stock), Ok(quote)) = (services.stock(&symbol).await, services.quote(&symbol).await) else {
+        let (Ok(stock), Ok(quote)) =
+            (services.instruments().stock(&symbol).await, services.stocks().quote(&symbol).await)
+        else {
             continue;
         };
         let (price, _) = quote.touch(Side::Buy);

@@ -103,17 +103,17 @@ struct Total {
 const MOST_ARCHIVED: usize = 200;
 
 fn new_portfolio_form(services: &Services) -> FormView {
-    FormView::new("new").with("cash_balance", format::money(services.starting_cash()))
+    FormView::new("new").with("cash_balance", format::money(services.books().starting_cash()))
 }
 
 async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<ListView, services::Error> {
-    let valued = services.valuations(user).await?;
-    let year_ago = exchange_date(services.now()).checked_sub_months(Months::new(12));
+    let valued = services.books().valuations(user).await?;
+    let year_ago = exchange_date(services.market().now()).checked_sub_months(Months::new(12));
     let mut rows = Vec::with_capacity(valued.len());
     let (mut all_deposits, mut positions) = (Money::zero(), 0);
     for ValuedPortfolio { portfolio, valuation, .. } in &valued {
-        let paid_in = deposits(&services.external_flows(user, portfolio.id).await?);
-        let snapshots = services.snapshots(user, portfolio.id, year_ago, None).await?;
+        let paid_in = deposits(&services.books().external_flows(user, portfolio.id).await?);
+        let snapshots = services.books().snapshots(user, portfolio.id, year_ago, None).await?;
         let mut values: Vec<f64> = snapshots.iter().map(|row| row.total_value.to_f64()).collect();
         values.push(valuation.total_value.to_f64());
         let gain = total_gain(valuation);
@@ -152,7 +152,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
         cash_weight: format::share(ratio(&cash, &value).unwrap_or(0.0)),
         positions: format::count(positions),
     };
-    let archived = services.portfolios(user, true, None, MOST_ARCHIVED).await?.items;
+    let archived = services.books().portfolios(user, true, None, MOST_ARCHIVED).await?.items;
     let archived = archived
         .iter()
         .rev()
@@ -200,7 +200,7 @@ pub async fn open(
             let NewPortfolio { name, description, idempotency_key, .. } = posted;
             let opening = OpenPortfolio { name, description, cash_balance };
             let key = idempotency_key.parse().ok();
-            state.services.open_portfolio_once(signed.account.id, opening, key).await
+            state.services.books().open_portfolio_once(signed.account.id, opening, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };

@@ -122,7 +122,7 @@ pub async fn show(
     state: Data<AppState>,
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
-    let portfolio = services.portfolio(user, id).await?;
+    let portfolio = services.books().portfolio(user, id).await?;
     let mut form = FormView::new("dates")
         .with("from", asked.from.trim())
         .with("to", asked.to.trim())
@@ -133,7 +133,7 @@ pub async fn show(
     match window(&asked).and_then(|window| Ok((window, benchmark(&asked)?))) {
         Ok(((window, range), benchmark)) => {
             current = range;
-            match services.analysis(user, id, window, benchmark.as_ref()).await {
+            match services.books().analysis(user, id, window, benchmark.as_ref()).await {
                 Ok(analysis) => analyzed = Some(analysis),
                 Err(error) => {
                     refused = Some(match refused_benchmark(error, benchmark.as_ref()) {
@@ -148,13 +148,13 @@ pub async fn show(
     let measured = analyzed.as_ref().map(performance_of);
     let mut snapshots = HashMap::new();
     if let Some((first, last)) = measured.as_ref().and_then(days_of) {
-        let rows = services.snapshots(user, id, Some(first), Some(last)).await?;
+        let rows = services.books().snapshots(user, id, Some(first), Some(last)).await?;
         snapshots.extend(rows.into_iter().map(|row| (row.date, row)));
     }
     if let Some(problem) = &refused {
         form = form.refused(problem);
     }
-    let today = services.booking_session().date;
+    let today = services.market().booking_session().date;
     let compared = match benchmark(&asked) {
         Ok(Some(symbol)) => format!("&benchmark={symbol}"),
         _ => String::new(),

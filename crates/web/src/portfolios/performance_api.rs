@@ -80,7 +80,7 @@ pub async fn snapshots(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (from, to) = (parse("from", dates.from.as_deref(), DAY)?, parse("to", dates.to.as_deref(), DAY)?);
-    let rows = state.services.snapshots(user.account.id, PortfolioId(*id), from, to).await?;
+    let rows = state.services.books().snapshots(user.account.id, PortfolioId(*id), from, to).await?;
     Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
 }
 
@@ -386,7 +386,7 @@ pub async fn show(
         return Err(Problem::invalid(vec![FieldError::new("explain", EXPLAINED)]));
     }
     let analysis =
-        state.services.analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
+        state.services.books().analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
     let analysis = analysis
         .map_err(|error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))?;
     Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))

@@ -31,7 +31,8 @@ struct SettingsView {
 impl SettingsView {
     fn new(services: &Services, portfolio: &PortfolioSummary, shell: &Shell) -> Self {
         let cash_form = shell.form(FormView::new("cash"));
-        let reset_form = FormView::new("reset").with("cash_balance", format::money(services.starting_cash()));
+        let reset_form =
+            FormView::new("reset").with("cash_balance", format::money(services.books().starting_cash()));
         let name_form =
             FormView::new("rename").with("name", &portfolio.name).with("description", &portfolio.description);
         Self {
@@ -65,7 +66,7 @@ async fn refuse(
     section: &str,
     form: FormView,
 ) -> PageResult {
-    services.portfolio(user, id).await?;
+    services.books().portfolio(user, id).await?;
     shell.refuse(format!("/portfolios/{id}/settings#{section}"), form).await
 }
 
@@ -75,7 +76,7 @@ pub async fn settings(
     id: Path<PortfolioId>,
     state: Data<AppState>,
 ) -> PageResult {
-    let portfolio = state.services.portfolio(signed.account.id, *id).await?;
+    let portfolio = state.services.books().portfolio(signed.account.id, *id).await?;
     let view = SettingsView::new(&state.services, &portfolio, &shell);
     shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash and name", portfolio.name), &view)
 }
@@ -96,7 +97,7 @@ pub async fn rename(
 ) -> PageResult {
     let (user, id) = (signed.account.id, *id);
     let (name, description) = (Some(posted.name.clone()), Some(posted.description.clone()));
-    match state.services.update_portfolio(user, id, name, description).await {
+    match state.services.books().update_portfolio(user, id, name, description).await {
         Ok(portfolio) => {
             Ok(shell.done(format!("/portfolios/{id}"), format!("{} is saved.", portfolio.name)).await)
         }
@@ -134,7 +135,7 @@ pub async fn move_cash(
     let moved = match typed_number(&posted.amount).parse::<Money>() {
         Ok(amount) => {
             let key = posted.idempotency_key.parse().ok();
-            state.services.move_cash_once(user, id, direction, amount, key).await
+            state.services.books().move_cash_once(user, id, direction, amount, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("amount", error.to_string())])),
     };
@@ -201,7 +202,7 @@ pub async fn reset(
     let begun = match cash_balance {
         Ok(cash_balance) => {
             let key = posted.idempotency_key.parse().ok();
-            state.services.reset_portfolio_once(user, id, cash_balance, key).await
+            state.services.books().reset_portfolio_once(user, id, cash_balance, key).await
         }
         Err(error) => Err(services::Error::Invalid(vec![FieldError::new("cash_balance", error.to_string())])),
     };
@@ -237,12 +238,12 @@ pub async fn delete(
     Form(posted): Form<Confirmation>,
 ) -> PageResult {
     let (user, id) = (signed.account.id, *id);
-    let portfolio = state.services.portfolio(user, id).await?;
+    let portfolio = state.services.books().portfolio(user, id).await?;
     if posted.confirm.trim() != portfolio.name {
         let wrong = FieldError::new("confirm", format!("enter {} exactly as shown", portfolio.name));
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_fields(&[wrong]);
         return refuse(&shell, (&state.services, user, id), "delete", form).await;
     }
-    state.services.delete_portfolio(user, id).await?;
+    state.services.books().delete_portfolio(user, id).await?;
     Ok(shell.done("/portfolios", format!("{} is deleted.", portfolio.name)).await)
 }

@@ -199,7 +199,8 @@ pub async fn list(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (filter, before, limit) = (wanted.filter()?, wanted.page_cursor()?, wanted.page_limit()?);
-    let page = state.services.transactions(user.account.id, PortfolioId(*id), filter, before, limit).await?;
+    let page =
+        state.services.books().transactions(user.account.id, PortfolioId(*id), filter, before, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(cursor_text),
         items: page.items.into_iter().map(Transaction::from).collect(),
@@ -253,7 +254,7 @@ pub async fn export(
     writer.write_record(COLUMNS).map_err(failed)?;
     let mut before = None;
     loop {
-        let page = state.services.transactions(user, id, filter.clone(), before, 1000).await?;
+        let page = state.services.books().transactions(user, id, filter.clone(), before, 1000).await?;
         for line in &page.items {
             writer.write_record(record(line)).map_err(failed)?;
         }

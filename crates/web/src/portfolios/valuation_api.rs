@@ -121,7 +121,7 @@ impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let valued = state.services.valuation(user.account.id, PortfolioId(*id)).await?;
+    let valued = state.services.books().valuation(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Valuation::from(&valued)))
 }
 
@@ -137,7 +137,7 @@ pub async fn positions(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let valued = state.services.valuation(user.account.id, PortfolioId(*id)).await?;
+    let valued = state.services.books().valuation(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Items::all(positions_of(&valued.valuation))))
 }
 
@@ -162,7 +162,7 @@ pub async fn position(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (id, symbol) = path.into_inner();
-    let valuation = state.services.valuation(user.account.id, PortfolioId(id)).await?.valuation;
+    let valuation = state.services.books().valuation(user.account.id, PortfolioId(id)).await?.valuation;
     let of = |symbol: &str| {
         let mut holdings = valuation.holdings.iter();
         holdings.find(|holding| holding.listing.symbol.as_str().eq_ignore_ascii_case(symbol))
@@ -171,7 +171,7 @@ pub async fn position(
         Some(held) => Some(held),
         // It may be one that the stock had before.
         None => match symbol.parse() {
-            Ok(symbol) => of(state.services.symbol_now(&symbol).await?.as_str()),
+            Ok(symbol) => of(state.services.instruments().symbol_now(&symbol).await?.as_str()),
             Err(_) => None,
         },
     };
@@ -265,6 +265,6 @@ pub async fn composition(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let composition = state.services.composition(user.account.id, PortfolioId(*id)).await?;
+    let composition = state.services.books().composition(user.account.id, PortfolioId(*id)).await?;
     Ok(HttpResponse::Ok().json(Composition::from(composition)))
 }

@@ -91,14 +91,14 @@ impl Flash {
     ) -> services::Result<String> {
         let id = format!("{:032x}", rand::random::<u128>());
         let text = serde_json::to_string(self).map_err(|error| services::Error::Internal(error.into()))?;
-        services.leave_flash(&id, owner, seal(config, &id, text)).await?;
+        services.accounts().leave_flash(&id, owner, seal(config, &id, text)).await?;
         Ok(with_id(location, &id))
     }
 
     /// The message that the address of a page names. Nothing when it cannot be read: the page is there without it.
     pub async fn take(request: &HttpRequest, services: &Services, config: &WebConfig, owner: &str) -> Self {
         let Some(id) = named_by(request) else { return Self::default() };
-        match services.take_flash(&id, owner).await {
+        match services.accounts().take_flash(&id, owner).await {
             Ok(Some(sealed)) => {
                 let text = open(config, &id, sealed);
                 text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()

@@ -46,10 +46,10 @@ pub async fn index(shell: Shell, state: Data<AppState>) -> PageResult {
     let services = &state.services;
     let now = shell.now();
     let mut quotes = Vec::new();
-    if services.freshness() == Freshness::Simulated {
+    if services.market().freshness() == Freshness::Simulated {
         for symbol in SHOWN.iter().filter_map(|symbol| symbol.parse::<Symbol>().ok()) {
             // One that this market does not have is left out.
-            quotes.extend(services.quote(&symbol).await.ok());
+            quotes.extend(services.stocks().quote(&symbol).await.ok());
         }
     }
     let (chart_of, chart) = match quotes.first() {
@@ -74,9 +74,10 @@ pub async fn index(shell: Shell, state: Data<AppState>) -> PageResult {
 }
 
 async fn drawn(services: &Services, quote: &Quote) -> (Option<Shown>, Option<Chart>) {
-    let (Ok(stock), Ok(bars)) =
-        (services.stock(&quote.symbol).await, services.history(&quote.symbol, HistoryRange::Year).await)
-    else {
+    let (Ok(stock), Ok(bars)) = (
+        services.instruments().stock(&quote.symbol).await,
+        services.stocks().history(&quote.symbol, HistoryRange::Year).await,
+    ) else {
         return (None, None);
     };
     let points = price_points(&bars, Some(quote));

@@ -160,7 +160,7 @@ pub fn source_name(source: &str) -> String {
 impl MarketClock {
     /// The hours are those that trading keeps to.
     fn at(services: &Services) -> Self {
-        let (now, calendar) = (services.now(), services.rules().calendar);
+        let (now, calendar) = (services.market().now(), services.trading().rules().calendar);
         let place = match calendar {
             Calendar::AroundTheClock => "Market",
             Calendar::Xnys => "New York",
@@ -180,7 +180,7 @@ impl MarketClock {
         };
         let mut shown = format::minute(now);
         // Whoever moved the market's clock wants to see its day as well.
-        if services.is_clock_moved() {
+        if services.market().is_clock_moved() {
             shown.text = format!("{}, {}", format::day(now).text, shown.text);
         }
         Self {
@@ -188,7 +188,7 @@ impl MarketClock {
             state: format!("{place} {}", if session.is_some() { "open" } else { "closed" }),
             until,
             now: shown,
-            badge: Badge::of(services.freshness()),
+            badge: Badge::of(services.market().freshness()),
         }
     }
 }
@@ -208,8 +208,8 @@ fn chosen(request: &HttpRequest, name: &str, words: &[&'static str]) -> &'static
 
 impl Page {
     fn new(request: &HttpRequest, state: &AppState, user: Option<&Account>) -> Self {
-        let source = state.services.price_source();
-        let source_line = match state.services.freshness() {
+        let source = state.services.market().price_source();
+        let source_line = match state.services.market().freshness() {
             Freshness::Simulated => "Prices are simulated. Money is not real.".to_owned(),
             Freshness::Realtime => format!("Prices: {}. Money is not real.", source_name(source.as_str())),
             Freshness::Delayed => {
@@ -302,18 +302,18 @@ async fn current_portfolio(
     last: Option<PortfolioId>,
 ) -> Result<Option<PortfolioSummary>, services::Error> {
     for id in [shown, last].into_iter().flatten() {
-        match state.services.portfolio(user.id, id).await {
+        match state.services.books().portfolio(user.id, id).await {
             Err(services::Error::NotFound(services::NotFound::Portfolio)) => {}
             Ok(found) if found.archived_at.is_some() && Some(id) != shown => {}
             found => return found.map(Some),
         }
     }
-    Ok(state.services.portfolios(user.id, false, None, 1).await?.items.pop())
+    Ok(state.services.books().portfolios(user.id, false, None, 1).await?.items.pop())
 }
 
 impl Shell {
     pub fn now(&self) -> Timestamp {
-        self.state.services.now()
+        self.state.services.market().now()
     }
 
     pub fn config(&self) -> &WebConfig {

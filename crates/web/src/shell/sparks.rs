@@ -15,11 +15,12 @@ pub async fn month_sparks<'a>(
     symbols: impl Iterator<Item = &'a Symbol>,
 ) -> HashMap<Symbol, Spark> {
     let mut sparks = HashMap::new();
-    if services.freshness() != Freshness::Simulated {
+    if services.market().freshness() != Freshness::Simulated {
         return sparks;
     }
     for symbol in symbols {
-        let Ok((bars, coverage)) = services.covered_history(None, symbol, HistoryRange::Month).await else {
+        let Ok((bars, coverage)) = services.stocks().covered_history(None, symbol, HistoryRange::Month).await
+        else {
             continue;
         };
         // Of less than a month it would not be what it is called.

@@ -170,7 +170,7 @@ pub async fn search(
     query: Query<Search>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let found = state.services.search_stocks(&query.search, limit(query.limit.as_deref())?).await?;
+    let found = state.services.stocks().search_stocks(&query.search, limit(query.limit.as_deref())?).await?;
     Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())))
 }
 
@@ -188,15 +188,15 @@ pub async fn show(
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stock = state.services.stock_for(Some(user.account.id), &symbol(&path)?).await?;
-    let today = exchange_date(state.services.now());
-    let actions = state.services.corporate_actions(&stock.listing.symbol).await?;
-    let hold = state.services.trading_hold(&stock).await?;
-    let delisting = state.services.delisting_of(&stock).await?;
+    let stock = state.services.instruments().stock_for(Some(user.account.id), &symbol(&path)?).await?;
+    let today = exchange_date(state.services.market().now());
+    let actions = state.services.stocks().corporate_actions(&stock.listing.symbol).await?;
+    let hold = state.services.corporate_actions().trading_hold(&stock).await?;
+    let delisting = state.services.corporate_actions().delisting_of(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
         hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
-        next_results_on: state.services.next_results_on(&stock.listing.symbol),
+        next_results_on: state.services.market().next_results_on(&stock.listing.symbol),
         delisting_reason: delisting.and_then(|delisting| delisting.reason),
         stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
@@ -217,7 +217,7 @@ pub async fn quote(
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let latest = state.services.quote_for(Some(user.account.id), &symbol(&path)?).await?;
+    let latest = state.services.stocks().quote_for(Some(user.account.id), &symbol(&path)?).await?;
     let unconfirmed = latest.why_stale.as_ref().and_then(|why| why.unconfirmed()).map(UnconfirmedPrice::from);
     let stale_reason = latest.why_stale.map(|why| why.to_string());
     Ok(HttpResponse::Ok().json(Quote { stale_reason, unconfirmed, ..Quote::from(latest.quote) }))
@@ -296,7 +296,7 @@ pub async fn history(
         return Err(refused("interval", "must be 1d"));
     }
     let (bars, coverage) =
-        state.services.covered_history(Some(user.account.id), &symbol(&path)?, range).await?;
+        state.services.stocks().covered_history(Some(user.account.id), &symbol(&path)?, range).await?;
     Ok(HttpResponse::Ok().json(PriceHistory {
         items: bars.into_iter().map(Bar::from).collect(),
         next_cursor: None,

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use domain::HistoryRange;
-use services::market::coverage::Coverage;
+use services::stocks::coverage::Coverage;
 
 use crate::shell::format;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use services::books::portfolios::PortfolioSummary;
 use services::books::transactions::{Filter, NamedEntry};
 use services::books::valuation::ValuedPortfolio;
-use services::market::coverage::Coverage;
+use services::stocks::coverage::Coverage;
 use services::{Error, Services};
 
 use super::{coverage, price_pace};
@@ -54,7 +54,7 @@ const MOST_FOUND: usize = 30;
 pub async fn search(shell: Shell, _: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
     let services = &state.services;
     let text = asked.search.trim();
-    let (listings, unavailable) = match services.search_stocks(text, MOST_FOUND).await {
+    let (listings, unavailable) = match services.stocks().search_stocks(text, MOST_FOUND).await {
         Ok(listings) => (listings, String::new()),
         Err(error @ Error::SourceUnavailable { .. }) => (
             Vec::new(),
@@ -72,10 +72,10 @@ pub async fn search(shell: Shell, _: Signed, asked: Query<Asked>, state: Data<Ap
         return Ok(see_other(format!("/stocks/{symbol}")));
     }
     // Prices only where asking for many costs nothing.
-    let priced = services.freshness() == Freshness::Simulated;
+    let priced = services.market().freshness() == Freshness::Simulated;
     let mut rows = Vec::with_capacity(listings.len());
     for listing in listings {
-        let quote = if priced { services.quote(&listing.symbol).await.ok() } else { None };
+        let quote = if priced { services.stocks().quote(&listing.symbol).await.ok() } else { None };
         rows.push(FoundRow {
             price: quote
                 .as_ref()
@@ -236,16 +236,17 @@ pub async fn show(
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     // First, because the answer may tell that another company has the symbol.
-    let quoted = services.quote_for(Some(user), &symbol).await;
-    let stock = services.stock_for(Some(user), &symbol).await?;
+    let quoted = services.stocks().quote_for(Some(user), &symbol).await;
+    let stock = services.instruments().stock_for(Some(user), &symbol).await?;
     if stock.listing.symbol != symbol {
         // It is called otherwise now.
         return Ok(see_other(format!("/stocks/{}", stock.listing.symbol)));
     }
-    let hold = services.trading_hold(&stock).await?;
-    let why_delisted = services.delisting_of(&stock).await?.and_then(|delisting| delisting.reason);
+    let hold = services.corporate_actions().trading_hold(&stock).await?;
+    let why_delisted =
+        services.corporate_actions().delisting_of(&stock).await?.and_then(|delisting| delisting.reason);
     let (listing, delisted_on) = (stock.listing, stock.delisted_on);
-    let actions = services.corporate_actions(&symbol).await?;
+    let actions = services.stocks().corporate_actions(&symbol).await?;
     let today = exchange_date(shell.now());
     let (quote, no_price, why_stale) = match quoted {
         Ok(latest) => (Some(latest.quote), String::new(), latest.why_stale.map(|why| why.to_string())),
@@ -264,9 +265,9 @@ pub async fn show(
         _ => bars_of(services, user, &symbol, HistoryRange::Year).await?,
     };
     let known: Vec<Coverage> = [of_chart, of_year].into_iter().flatten().collect();
-    let valued = services.valuations(user).await?;
+    let valued = services.books().valuations(user).await?;
     let trades = own_trades(services, user, &valued, &symbol).await?;
-    let lists = services.watchlists(user).await?;
+    let lists = services.watchlists().all(user).await?;
     let (on, off): (Vec<_>, Vec<_>) =
         lists.into_iter().partition(|list| list.items.iter().any(|item| item.stock.listing.symbol == symbol));
 
@@ -349,7 +350,7 @@ async fn bars_of(
     symbol: &Symbol,
     range: HistoryRange,
 ) -> Result<(Vec<Bar>, Option<Coverage>), PageError> {
-    match services.covered_history(Some(user), symbol, range).await {
+    match services.stocks().covered_history(Some(user), symbol, range).await {
         Ok((bars, coverage)) => Ok((bars, Some(coverage))),
         Err(
             Error::NoPrice { .. }
@@ -436,7 +437,7 @@ async fn own_trades<'a>(
     let mut trades = Vec::new();
     for ValuedPortfolio { portfolio, .. } in valued {
         let filter = Filter { symbol: Some(symbol.clone()), ..Filter::default() };
-        let page = services.transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
+        let page = services.books().transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
         trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
     }
     trades.sort_by_key(|trade| std::cmp::Reverse((trade.line.entry.timestamp, trade.line.entry.id)));
@@ -538,8 +539,9 @@ fn extremes(year: &[Bar], of_year: &Coverage, quote: &Quote) -> Option<Extremes>
 }
 
 fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> Vec<String> {
-    let source = quote.map_or_else(|| services.price_source().to_string(), |quote| quote.source.to_string());
-    let mut lines = match services.freshness() {
+    let source =
+        quote.map_or_else(|| services.market().price_source().to_string(), |quote| quote.source.to_string());
+    let mut lines = match services.market().freshness() {
         Freshness::Simulated => vec![
             format!("The built-in market, {source}."),
             "It computes every price from a seed, the symbol and the time, so the same moment always gives the same \
@@ -567,7 +569,7 @@ fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> 
 
 /// When the company publishes quarterly results, where that is known.
 fn next_results(services: &Services, quote: &Quote) -> Option<String> {
-    let on = services.next_results_on(&quote.symbol)?;
+    let on = services.market().next_results_on(&quote.symbol)?;
     Some(format!("Its next quarterly results move the price at the open of {}.", format::date(on)))
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use services::Services;
-use services::market::price_pace::{PriceInterval, PriceIntervals};
+use services::stocks::price_pace::{PriceInterval, PriceIntervals};
 
 use crate::shell::format;
 
@@ -62,7 +62,7 @@ fn comes(minutes: Option<u32>) -> String {
 /// For the page of a stock and the ticket: how often a limit or stop order meets a price, where that is seldom; else empty.
 pub async fn note_on_orders(services: &Services) -> String {
     // A page does not fail for want of this sentence.
-    let Ok(Some(intervals)) = services.price_intervals().await else { return String::new() };
+    let Ok(Some(intervals)) = services.stocks().price_intervals().await else { return String::new() };
     sentence(intervals.slow_minutes_for_orders())
 }
 

@@ -376,7 +376,8 @@ pub async fn place(
 ) -> Result<HttpResponse, Problem> {
     let mut order = body.into_inner();
     with_key(&request, &mut order.client_order_id)?;
-    let placed = state.services.place_order(user.account.id, PortfolioId(*id), order.read()?).await?;
+    let placed =
+        state.services.trading().place_order(user.account.id, PortfolioId(*id), order.read()?).await?;
     Ok(created(*id, placed))
 }
 
@@ -406,7 +407,8 @@ pub async fn replace(
     let mut changes = body.into_inner();
     with_key(&request, &mut changes.client_order_id)?;
     let (user, changes) = (user.account.id, changes.read()?);
-    let placed = state.services.replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
+    let placed =
+        state.services.trading().replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
     Ok(created(portfolio, placed))
 }
 
@@ -470,7 +472,8 @@ pub async fn close_position(
     with_key(&request, &mut name)?;
     let (user, size) = (user.account.id, part.size()?);
     let symbol = text.parse().map_err(|_| Problem::not_found())?;
-    let placed = state.services.close_position(user, PortfolioId(portfolio), symbol, size, name).await;
+    let placed =
+        state.services.trading().close_position(user, PortfolioId(portfolio), symbol, size, name).await;
     let placed = placed.map_err(|error| match error {
         services::Error::NotFound(services::NotFound::Position) => no_position(&text),
         error => error.into(),
@@ -493,7 +496,11 @@ pub async fn cancel(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (portfolio, order) = path.into_inner();
-    let order = state.services.cancel_order(user.account.id, PortfolioId(portfolio), OrderId(order)).await?;
+    let order = state
+        .services
+        .trading()
+        .cancel_order(user.account.id, PortfolioId(portfolio), OrderId(order))
+        .await?;
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }
 
@@ -590,7 +597,8 @@ pub async fn preview(
     body: Json<NewOrder>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let preview = state.services.preview_order(user.account.id, PortfolioId(*id), body.read()?).await?;
+    let preview =
+        state.services.trading().preview_order(user.account.id, PortfolioId(*id), body.read()?).await?;
     Ok(HttpResponse::Ok().json(Preview::from(preview)))
 }
 
@@ -647,7 +655,8 @@ pub async fn list(
 ) -> Result<HttpResponse, Problem> {
     let paging = Paging { limit: asked.limit.clone(), cursor: asked.cursor.clone() };
     let (before, limit, filter) = (paging.cursor()?.map(OrderId), paging.limit()?, asked.filter()?);
-    let page = state.services.orders(user.account.id, PortfolioId(*id), filter, before, limit).await?;
+    let page =
+        state.services.trading().orders(user.account.id, PortfolioId(*id), filter, before, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(Order::from).collect(),
@@ -666,6 +675,6 @@ pub async fn show(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (portfolio, id) = path.into_inner();
-    let order = state.services.order(user.account.id, PortfolioId(portfolio), OrderId(id)).await?;
+    let order = state.services.trading().order(user.account.id, PortfolioId(portfolio), OrderId(id)).await?;
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }

@@ -62,7 +62,7 @@ pub async fn list(
     state: Data<AppState>,
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
-    let portfolio = services.portfolio(user, id).await?;
+    let portfolio = services.books().portfolio(user, id).await?;
     let open = match asked.status.as_str() {
         "open" => Some(true),
         "closed" => Some(false),
@@ -72,7 +72,7 @@ pub async fn list(
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
     let filter = Filter { open, symbol: symbol.clone(), ..Filter::default() };
-    let page = services.orders(user, id, filter, before, PAGE).await?;
+    let page = services.trading().orders(user, id, filter, before, PAGE).await?;
     let base = format!("/portfolios/{id}/orders");
     let named = symbol.as_ref().map_or("", Symbol::as_str);
     let status = open.map_or("", |open| if open { "open" } else { "closed" });
@@ -119,7 +119,7 @@ pub async fn place(
     let (user, id, services) = (signed.account.id, *id, &state.services);
     let fields = fields.bounded();
     let placed = match fields.read(Some(&client_order_id)) {
-        Ok(command) => services.place_order(user, id, command).await,
+        Ok(command) => services.trading().place_order(user, id, command).await,
         Err(problem) => return refuse(&shell, services, user, id, &fields, &problem).await,
     };
     match placed {
@@ -144,7 +144,7 @@ async fn refuse(
     fields: &TicketFields,
     problem: &Problem,
 ) -> PageResult {
-    services.portfolio(user, id).await?;
+    services.books().portfolio(user, id).await?;
     shell.refuse(fields.link(id, None), FormView::new(TICKET).refused(problem)).await
 }
 
@@ -189,8 +189,8 @@ pub async fn show(
 ) -> PageResult {
     let (portfolio, order) = path.into_inner();
     let (user, services) = (signed.account.id, &state.services);
-    let found = services.order(user, portfolio, order_id(&order)?).await?;
-    let summary = services.portfolio(user, portfolio).await?;
+    let found = services.trading().order(user, portfolio, order_id(&order)?).await?;
+    let summary = services.books().portfolio(user, portfolio).await?;
     let refused = shell.refused_form(CHANGE);
     let view = order_view(services, user, &summary, &found, refused, shell.now()).await?;
     let title = format!("Order: {}", view.heading);
@@ -211,9 +211,9 @@ pub async fn replace(
 ) -> PageResult {
     let (portfolio, order) = path.into_inner();
     let (user, services, order) = (signed.account.id, &state.services, order_id(&order)?);
-    let found = services.order(user, portfolio, order).await?;
+    let found = services.trading().order(user, portfolio, order).await?;
     let replaced = match posted.read(&found.order) {
-        Ok(changes) => match services.replace_order(user, portfolio, order, changes).await {
+        Ok(changes) => match services.trading().replace_order(user, portfolio, order, changes).await {
             Err(gone @ (Error::OrderNotOpen { .. } | Error::Archived)) => {
                 let text = format::sentence(&gone.to_string());
                 return Ok(shell.not_done(address(portfolio, order), text).await);
@@ -254,7 +254,7 @@ pub async fn cancel(
         "orders" => format!("/portfolios/{id}/orders?status=open"),
         _ => address(id, order),
     };
-    match state.services.cancel_order(user, id, order).await {
+    match state.services.trading().cancel_order(user, id, order).await {
         Ok(canceled) => {
             let order = &canceled.order;
             let text = format!("{} is canceled.", told::intent(order, order.symbol.as_str()));
@@ -276,9 +276,9 @@ async fn order_view(
     now: Timestamp,
 ) -> Result<OrderView, Error> {
     let OrderWithFills { order, fills, legs, hold } = found;
-    let company = services.stock(&order.symbol).await?.listing.company_name.clone();
+    let company = services.instruments().stock(&order.symbol).await?.listing.company_name.clone();
     let successor = match order.status {
-        OrderStatus::Replaced => services.successor(user, portfolio.id, order.id).await?,
+        OrderStatus::Replaced => services.trading().successor(user, portfolio.id, order.id).await?,
         _ => None,
     };
     let link = |text, label: &str, id: Option<OrderId>| {
@@ -295,7 +295,7 @@ async fn order_view(
     sentences.extend(told::standing(order, now));
     sentences.extend(hold.as_ref().map(|hold| format::sentence(&hold.to_string())));
     if order.status.is_open()
-        && services.rules().mode == TradingMode::Realistic
+        && services.trading().rules().mode == TradingMode::Realistic
         && let Some(opening) = next_opening(services, now)
     {
         sentences.push(format!("The exchange is closed; it opens {opening}."));
@@ -317,7 +317,7 @@ async fn order_view(
 }
 
 fn next_opening(services: &Services, now: Timestamp) -> Option<String> {
-    let calendar = services.rules().calendar;
+    let calendar = services.trading().rules().calendar;
     let closed = calendar.session_at(now).is_none();
     closed.then(|| format::instant_ahead(calendar.next_open(now).opens_at, now))
 }

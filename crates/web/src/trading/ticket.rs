@@ -245,7 +245,7 @@ pub async fn ticket(
     }
     let (mut touch, mut most) = (String::new(), None);
     if let Ok(symbol) = fields.symbol.parse::<Symbol>() {
-        match services.quote_for(Some(user), &symbol).await.map(|latest| latest.quote) {
+        match services.stocks().quote_for(Some(user), &symbol).await.map(|latest| latest.quote) {
             Ok(quote) => {
                 let (price, rule) = quote.touch(side);
                 touch = format!("{} {}", rule.as_str(), format::price(price));
@@ -253,7 +253,11 @@ pub async fn ticket(
                     Side::Buy => {
                         let limit = typed_number(&fields.limit_price).parse().ok();
                         let limit = limit.filter(|_| fields.order_type() == OrderType::Limit);
-                        affordable(valuation, &limit.unwrap_or_else(|| price.clone()), services.rules())
+                        affordable(
+                            valuation,
+                            &limit.unwrap_or_else(|| price.clone()),
+                            services.trading().rules(),
+                        )
                     }
                     Side::Sell => sellable(valuation, &symbol),
                 };
@@ -294,7 +298,7 @@ pub async fn ticket(
 
 /// `09:30 on Mon, 23 Nov`, while the exchange whose hours hold is closed.
 fn opens(services: &Services) -> String {
-    let (rules, now) = (services.rules(), services.now());
+    let (rules, now) = (services.trading().rules(), services.market().now());
     if rules.mode == TradingMode::Practice || rules.calendar.session_at(now).is_some() {
         return String::new();
     }

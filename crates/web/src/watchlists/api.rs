@@ -53,7 +53,7 @@ impl From<WatchedList> for Watchlist {
     responses((status = 200, description = "The watchlists", body = Items<Watchlist>)),
 )]
 pub async fn list(user: CurrentUser, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let lists = state.services.watchlists(user.account.id).await?;
+    let lists = state.services.watchlists().all(user.account.id).await?;
     Ok(HttpResponse::Ok().json(Items::all(lists.into_iter().map(Watchlist::from).collect())))
 }
 
@@ -74,7 +74,7 @@ pub async fn create(
     body: Json<WatchlistName>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let list = state.services.create_watchlist(user.account.id, &body.name).await?;
+    let list = state.services.watchlists().create_watchlist(user.account.id, &body.name).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/watchlists/{}", list.id)))
         .json(Watchlist::from(list)))
@@ -87,7 +87,7 @@ pub async fn create(
     responses((status = 200, description = "The watchlist", body = Watchlist)),
 )]
 pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let list = state.services.watchlist(user.account.id, WatchlistId(*id)).await?;
+    let list = state.services.watchlists().watchlist(user.account.id, WatchlistId(*id)).await?;
     Ok(HttpResponse::Ok().json(Watchlist::from(list)))
 }
 
@@ -104,7 +104,8 @@ pub async fn rename(
     body: Json<WatchlistName>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let list = state.services.rename_watchlist(user.account.id, WatchlistId(*id), &body.name).await?;
+    let list =
+        state.services.watchlists().rename_watchlist(user.account.id, WatchlistId(*id), &body.name).await?;
     Ok(HttpResponse::Ok().json(Watchlist::from(list)))
 }
 
@@ -119,7 +120,7 @@ pub async fn delete(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.delete_watchlist(user.account.id, WatchlistId(*id)).await?;
+    state.services.watchlists().delete_watchlist(user.account.id, WatchlistId(*id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -138,7 +139,7 @@ pub async fn add(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (id, text) = path.into_inner();
-    state.services.watch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
+    state.services.watchlists().watch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -154,6 +155,6 @@ pub async fn remove(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (id, text) = path.into_inner();
-    state.services.unwatch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
+    state.services.watchlists().unwatch(user.account.id, WatchlistId(id), &symbol(&text)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

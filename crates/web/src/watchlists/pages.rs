@@ -61,7 +61,7 @@ async fn view(
     wanted: Option<&str>,
     shell: &Shell,
 ) -> Result<View, Problem> {
-    let lists = services.watchlists(signed.account.id).await?;
+    let lists = services.watchlists().all(signed.account.id).await?;
     let chosen = match wanted {
         Some(NEW) => None,
         Some(id) => {
@@ -85,7 +85,7 @@ async fn view(
             current: chosen.is_none(),
         });
     }
-    let now = services.now();
+    let now = services.market().now();
     let quotes = chosen.iter().flat_map(|list| &list.items).filter_map(|item| item.quote.as_ref());
     let newest = quotes.map(|quote| quote.as_of).max().unwrap_or(now);
     let rows = match chosen {
@@ -113,7 +113,7 @@ async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
         let quote = quote.as_ref();
         let month = match (&spark, quote) {
             (Some(_), Some(quote)) => {
-                let bars = services.history(symbol, HistoryRange::Month).await.unwrap_or_default();
+                let bars = services.stocks().history(symbol, HistoryRange::Month).await.unwrap_or_default();
                 bars.first().and_then(|first| quote.price.change_ratio(&first.close))
             }
             _ => None,
@@ -148,7 +148,7 @@ pub async fn create(
     state: Data<AppState>,
     Form(posted): Form<ListName>,
 ) -> PageResult {
-    match state.services.create_watchlist(signed.account.id, &posted.name).await {
+    match state.services.watchlists().create_watchlist(signed.account.id, &posted.name).await {
         Ok(list) => Ok(see_other(format!("/watchlist?list={}", list.id))),
         Err(error) => {
             let problem = refusal(error)?;
@@ -165,13 +165,13 @@ pub async fn rename(
     state: Data<AppState>,
     Form(posted): Form<ListName>,
 ) -> PageResult {
-    match state.services.rename_watchlist(signed.account.id, *id, &posted.name).await {
+    match state.services.watchlists().rename_watchlist(signed.account.id, *id, &posted.name).await {
         Ok(_) => Ok(see_other(address(*id))),
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("list").with("name", posted.name).refused(&problem);
             // Of somebody else's list there is no page.
-            state.services.watchlist(signed.account.id, *id).await?;
+            state.services.watchlists().watchlist(signed.account.id, *id).await?;
             shell.refuse(format!("{}#edit", address(*id)), form).await
         }
     }
@@ -207,7 +207,7 @@ pub async fn add(
     }
     for word in words {
         let added = match word.parse::<Symbol>() {
-            Ok(symbol) => state.services.watch(signed.account.id, *id, &symbol).await,
+            Ok(symbol) => state.services.watchlists().watch(signed.account.id, *id, &symbol).await,
             Err(error) => {
                 Err(services::Error::Invalid(vec![FieldError::new("symbols", format!("{word}: {error}"))]))
             }
@@ -237,7 +237,7 @@ pub async fn add(
     }
     let problem = Problem::invalid(wrong);
     let form = FormView::new("add").with("symbols", left.join(", ")).refused(&problem);
-    state.services.watchlist(signed.account.id, *id).await?;
+    state.services.watchlists().watchlist(signed.account.id, *id).await?;
     shell.refuse(format!("{}#add", address(*id)), form).await
 }
 
@@ -253,7 +253,7 @@ pub async fn remove(
     Form(posted): Form<OneSymbol>,
 ) -> PageResult {
     if let Ok(symbol) = posted.symbol.parse() {
-        match state.services.unwatch(signed.account.id, *id, &symbol).await {
+        match state.services.watchlists().unwatch(signed.account.id, *id, &symbol).await {
             // Pressed twice: it is gone, which is what was wanted.
             Ok(()) | Err(services::Error::NotFound(services::NotFound::WatchedStock)) => {}
             Err(error) => return Err(error.into()),
@@ -269,7 +269,7 @@ pub async fn delete(
     state: Data<AppState>,
     _: Form<EmptyForm>,
 ) -> PageResult {
-    state.services.delete_watchlist(signed.account.id, *id).await?;
+    state.services.watchlists().delete_watchlist(signed.account.id, *id).await?;
     Ok(shell.done("/watchlist", "The list is deleted.").await)
 }
 
@@ -291,14 +291,14 @@ pub async fn watch(
     let (user, services) = (signed.account.id, &state.services);
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
     let list = match posted.list.parse() {
-        Ok(id) => services.watchlist(user, WatchlistId(id)).await?,
-        Err(_) => match services.watchlists(user).await?.into_iter().next() {
+        Ok(id) => services.watchlists().watchlist(user, WatchlistId(id)).await?,
+        Err(_) => match services.watchlists().all(user).await?.into_iter().next() {
             Some(first) => first,
-            None => services.create_watchlist(user, "Main").await?,
+            None => services.watchlists().create_watchlist(user, "Main").await?,
         },
     };
     let back = format!("/stocks/{symbol}");
-    match services.watch(user, list.id, &symbol).await {
+    match services.watchlists().watch(user, list.id, &symbol).await {
         Ok(()) => Ok(shell.done(back, format!("{symbol} is on {}.", list.name)).await),
         Err(error) => {
             let problem = refusal(error)?;

@@ -226,7 +226,7 @@ async fn an_account_goes_with_everything_in_it() {
         caller.get(ME).await.is_refused(401, "unauthorized");
     }
     app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
-    assert_eq!(app.services.totals().await.unwrap().transactions, 0);
+    assert_eq!(app.services.operations().totals().await.unwrap().transactions, 0);
 }
 
 #[tokio::test]
@@ -251,12 +251,12 @@ async fn sessions_and_tokens_of_a_closed_account_end() {
     let app = TestApp::spawn().await;
     let program = app.register("mara").await;
     let browser = app.log_in("mara").await;
-    app.services.set_user_flags(program.id, Some(false), None).await.unwrap();
+    app.services.accounts().set_user_flags(program.id, Some(false), None).await.unwrap();
     browser.get(ME).await.is_refused(401, "unauthorized");
     program.get(ME).await.is_refused(401, "unauthorized");
     app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
 
-    app.services.set_user_flags(program.id, Some(true), None).await.unwrap();
+    app.services.accounts().set_user_flags(program.id, Some(true), None).await.unwrap();
     browser.get(ME).await.is_refused(401, "unauthorized");
     program.get(ME).await.is_refused(401, "unauthorized");
     app.log_in("mara").await;

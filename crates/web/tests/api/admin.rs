@@ -156,7 +156,7 @@ async fn a_user_is_deleted_with_everything() {
     ada.get(&own).await.is_refused(404, "not_found");
     mara.get("/api/v1/users/me").await.is_refused(401, "unauthorized");
     app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
-    let totals = app.services.totals().await.unwrap();
+    let totals = app.services.operations().totals().await.unwrap();
     assert_eq!((totals.users, totals.portfolios, totals.transactions), (1, 0, 0));
 }
 

@@ -163,14 +163,14 @@ impl TestApp {
             first_name: String::new(),
             last_name: String::new(),
         };
-        let id = self.services.create_user(registration, is_admin).await.unwrap().id;
+        let id = self.services.accounts().create_user(registration, is_admin).await.unwrap().id;
         let caller = self.with_token(&self.token(id, Scope::Trade).await);
         Person { id, caller }
     }
 
     /// A new token of that user.
     pub async fn token(&self, user: UserId, scope: Scope) -> String {
-        self.services.create_token(user, "test", scope, None).await.unwrap().1
+        self.services.accounts().create_token(user, "test", scope, None).await.unwrap().1
     }
 
     /// A new browser in which that user has logged in.
@@ -187,7 +187,7 @@ impl TestApp {
 
     /// The failed logins that are charged to an address.
     pub async fn address_failures(&self, address: &str) -> i32 {
-        self.services.address_failures(address).await.unwrap()
+        self.services.accounts().address_failures(address).await.unwrap()
     }
 
     /// How many statements the server has sent to its database so far.
@@ -219,7 +219,7 @@ impl TestApp {
 
     /// Lets working orders meet the prices up to now, as a worker does all the time.
     pub async fn match_orders(&self) {
-        self.services.match_orders().await.unwrap();
+        self.services.trading().match_orders().await.unwrap();
     }
 
     /// A second later the stock trades at another price, and working orders meet it.
@@ -231,9 +231,9 @@ impl TestApp {
 
     /// Does what is due, as a worker would.
     pub async fn work(&self) -> Vec<JobRun> {
-        let due = self.services.due_runs().await.unwrap();
+        let due = self.services.jobs().due_runs().await.unwrap();
         for run in &due {
-            assert!(self.services.run_job(run.id, "worker").await.unwrap(), "{run:?}");
+            assert!(self.services.jobs().run_job(run.id, "worker").await.unwrap(), "{run:?}");
         }
         due
     }

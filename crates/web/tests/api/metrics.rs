@@ -14,7 +14,7 @@ const TOKEN: &str = "a token for the scraper";
 async fn heartbeat(app: &TestApp) {
     let worker =
         WorkerIdentity { name: "worker".to_owned(), mode: WorkerMode::Redis, started_at: app.clock.wall() };
-    app.services.worker_heartbeat(&worker).await.unwrap();
+    app.services.operations().worker_heartbeat(&worker).await.unwrap();
 }
 
 /// Every name that has a sample, also with the ends that histograms have.

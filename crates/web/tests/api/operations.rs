@@ -13,7 +13,7 @@ const DEEP: &str = "/health/ready?deep=1";
 async fn heartbeat(app: &TestApp, name: &str) {
     let worker =
         WorkerIdentity { name: name.to_owned(), mode: WorkerMode::Redis, started_at: app.clock.wall() };
-    app.services.worker_heartbeat(&worker).await.unwrap();
+    app.services.operations().worker_heartbeat(&worker).await.unwrap();
 }
 
 #[tokio::test]

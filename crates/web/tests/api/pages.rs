@@ -146,7 +146,7 @@ async fn login_and_registration_need_their_token_too() {
     assert_eq!(refused.set_cookie("session"), None);
     let fields = [("username", "sam"), ("email", "sam@example.org"), ("password", PASSWORD)];
     browser.post_form("/register", &fields).await.is(403);
-    assert_eq!(app.services.totals().await.unwrap().users, 1);
+    assert_eq!(app.services.operations().totals().await.unwrap().users, 1);
 }
 
 #[tokio::test]
@@ -507,7 +507,7 @@ async fn an_account_is_deleted_with_its_password() {
     browser.refused("/settings", "/settings/delete", &[("password", "a guess or two")]).await;
     browser.submit("/settings", "/settings/delete", &[("password", PASSWORD)]).await.is(303);
     browser.get("/portfolios").await.is(303);
-    assert_eq!(app.services.totals().await.unwrap().users, 0);
+    assert_eq!(app.services.operations().totals().await.unwrap().users, 0);
 }
 
 const ADMIN_PAGES: [&str; 8] = [

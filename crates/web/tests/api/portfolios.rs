@@ -183,7 +183,7 @@ async fn a_deleted_portfolio_is_gone() {
     mara.get(&own).await.is_refused(404, "not_found");
     mara.delete(&own).await.is_refused(404, "not_found");
     assert_eq!(mara.cash(stays).await, "850.00");
-    assert_eq!(app.services.totals().await.unwrap().transactions, 2);
+    assert_eq!(app.services.operations().totals().await.unwrap().transactions, 2);
 }
 
 #[tokio::test]

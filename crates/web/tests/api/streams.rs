@@ -109,7 +109,7 @@ async fn what_cannot_be_followed_is_refused_as_elsewhere() {
     sam.get("/api/v1/stream?symbol=AAPL").await.is_about("symbol");
     let many: Vec<String> = (0..201).map(|number| format!("S{number}")).collect();
     sam.get(&format!("/api/v1/stream?symbols={}", many.join(","))).await.is_about("symbols");
-    assert_eq!(app.services.open_streams(), 0);
+    assert_eq!(app.services.live().open_streams(), 0);
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn head_answers_without_opening_a_stream() {
     let sam = app.register("sam").await;
     let answer = sam.head(APPLE).await.is(200);
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    assert_eq!(app.services.open_streams(), 0);
+    assert_eq!(app.services.live().open_streams(), 0);
 }
 
 #[tokio::test]

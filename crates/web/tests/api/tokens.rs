@@ -13,7 +13,7 @@ const ME: &str = "/api/v1/users/me";
 #[tokio::test]
 async fn a_token_is_shown_once_and_works() {
     let app = TestApp::spawn().await;
-    app.services.register(registration("mara")).await.unwrap();
+    app.services.accounts().register(registration("mara")).await.unwrap();
     let browser = app.log_in("mara").await;
     let made = browser.post(TOKENS, json!({"name": " notebook "})).await.is(201);
     assert_json_snapshot!(made.json(), { ".id" => "[uuid]", ".token" => "[secret]" }, @r#"

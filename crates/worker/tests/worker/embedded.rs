@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use services::jobs::{IdRange, JobKind, RunStatus};
+use services::books::snapshots::IdRange;
+use services::jobs::{JobKind, RunStatus};
 
 use crate::firm::{FRIDAY, Firm, embedded, eventually};
 
@@ -29,9 +30,9 @@ async fn doing_a_run_again_changes_nothing() {
     let (before, runs) = (firm.snapshots().await, firm.runs().await);
 
     for run in &runs {
-        assert!(!firm.services().run_job(run.id, "another").await.unwrap(), "{run:?} was done twice");
+        assert!(!firm.services().jobs().run_job(run.id, "another").await.unwrap(), "{run:?} was done twice");
     }
-    firm.services().take_snapshots(FRIDAY, IdRange::ALL, |_| true).await.unwrap();
+    firm.services().books().take_snapshots(FRIDAY, IdRange::ALL, |_| true).await.unwrap();
     assert_eq!(firm.snapshots().await, before);
     assert_eq!(firm.runs().await, runs);
 }

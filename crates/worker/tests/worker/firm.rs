@@ -43,12 +43,12 @@ impl Firm {
             first_name: String::new(),
             last_name: String::new(),
         };
-        let owner = test.services.register(registration).await.unwrap().id;
+        let owner = test.services.accounts().register(registration).await.unwrap().id;
         let mut portfolios = Vec::new();
         for name in ["Growth", "Income", "Savings"] {
             let command =
                 OpenPortfolio { name: name.to_owned(), description: String::new(), cash_balance: None };
-            let id = test.services.open_portfolio(owner, command).await.unwrap().id;
+            let id = test.services.books().open_portfolio(owner, command).await.unwrap().id;
             let order = PlaceOrder {
                 symbol: "AAPL".parse().unwrap(),
                 side: Side::Buy,
@@ -58,7 +58,7 @@ impl Firm {
                 attached: Attached::Nothing,
                 client_order_id: None,
             };
-            test.services.place_order(owner, id, order).await.unwrap();
+            test.services.trading().place_order(owner, id, order).await.unwrap();
             portfolios.push(id);
         }
         Self { gate, test, owner, portfolios }
@@ -84,7 +84,7 @@ impl Firm {
 
     /// All on record, in the order they became due.
     pub async fn runs(&self) -> Vec<JobRun> {
-        let mut runs = self.test.services.job_runs(None, None, 200).await.unwrap().items;
+        let mut runs = self.test.services.jobs().job_runs(None, None, 200).await.unwrap().items;
         runs.reverse();
         runs
     }
@@ -106,7 +106,7 @@ impl Firm {
     pub async fn snapshots(&self) -> Vec<Vec<Snapshot>> {
         let mut all = Vec::new();
         for id in &self.portfolios {
-            all.push(self.test.services.snapshots(self.owner, *id, None, None).await.unwrap());
+            all.push(self.test.services.books().snapshots(self.owner, *id, None, None).await.unwrap());
         }
         all
     }

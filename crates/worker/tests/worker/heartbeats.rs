@@ -11,7 +11,7 @@ use crate::firm::{Firm, embedded, eventually, on_redis, redis_url};
 use crate::redis_server::RedisServer;
 
 async fn workers(firm: &Firm) -> Vec<WorkerStatus> {
-    firm.services().workers().await.unwrap()
+    firm.services().operations().workers().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,10 +31,10 @@ async fn a_run_whose_worker_died_is_taken_over() {
     firm.close_sessions(1);
     let services = firm.services();
     let kind = JobKind::SnapshotPortfolios;
-    let due = services.due_runs().await.unwrap();
+    let due = services.jobs().due_runs().await.unwrap();
     let id = due.iter().find(|run| run.kind == kind).unwrap().id;
     firm.gate.close();
-    let dying = tokio::spawn(async move { services.run_job(id, "the one that dies").await });
+    let dying = tokio::spawn(async move { services.jobs().run_job(id, "the one that dies").await });
     firm.gate.reached().await;
     dying.abort();
     assert!(dying.await.unwrap_err().is_cancelled());

@@ -40,10 +40,10 @@ impl Deployment {
             first_name: String::new(),
             last_name: String::new(),
         };
-        let user = trading.register(registration).await.unwrap().id;
+        let user = trading.accounts().register(registration).await.unwrap().id;
         let growth = OpenPortfolio { name: "Growth".into(), description: String::new(), cash_balance: None };
-        let portfolio = trading.open_portfolio(user, growth).await.unwrap().id;
-        let stream = listening.follow(user, Proof::token("any"), Wanted::default()).await.unwrap();
+        let portfolio = trading.books().open_portfolio(user, growth).await.unwrap().id;
+        let stream = listening.live().follow(user, Proof::token("any"), Wanted::default()).await.unwrap();
         let queue = format!("test:{}", uuid::Uuid::now_v7());
         let mut relays = JoinSet::new();
         for services in [trading.clone(), listening.clone()] {
@@ -67,12 +67,12 @@ impl Deployment {
             attached: Attached::Nothing,
             client_order_id: None,
         };
-        self.trading.place_order(self.user, self.portfolio, order).await.unwrap();
+        self.trading.trading().place_order(self.user, self.portfolio, order).await.unwrap();
     }
 
     /// Whether that has come since the last look.
     async fn hears(&mut self, what: &str) -> bool {
-        self.listening.read_news().await;
+        self.listening.live().read_news().await;
         let mut heard = false;
         let _ = self.stream.poll_updates(&mut Context::from_waker(Waker::noop()), |update| {
             heard |= match update {

@@ -1,32 +1,18 @@
 //! What a clerk knows of corporate actions, without asking for each batch.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use domain::{CorporateActionKind, KnownAction, Timestamp};
 use persistence::{StoreError, Tx, corporate_actions};
 
+use crate::corporate_actions::noted::Noted;
+
 /// How long what was read is good for. News comes a session ahead as a rule; of news that comes late, and from another
 /// process, an order of the second before it knows as little as one before that.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Actions that have taken effect within this time of the market are read; who asks further back asks the database.
 const LOOKING_BACK: TimeDelta = TimeDelta::days(1);
-
-/// Counts how often this process has noted something new: from then on nobody relies on what was read before.
-#[derive(Clone, Default)]
-pub(crate) struct Noted(Arc<AtomicU64>);
-
-impl Noted {
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    pub fn increase(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 pub(super) struct News {
     noted: Noted,

@@ -175,11 +175,12 @@ async fn a_new_installation_comes_to_have_thirty_stocks_within_the_week() {
                 for n in user * EACH..(user + 1) * EACH {
                     let ten = order(Side::Buy, &ticker(n), shares("10"));
                     let has = week.exchange.journal(*who).await;
-                    let stock = week.process.stored_stock(&symbol(&ticker(n))).await;
+                    let stock = week.process.instruments().stored_stock(&symbol(&ticker(n))).await;
                     if stock.is_ok_and(|stock| has.iter().any(|entry| entry.stock_id == Some(stock.id))) {
                         continue;
                     }
-                    let refused = week.process.place_order(who.user, who.portfolio, ten).await.err();
+                    let refused =
+                        week.process.trading().place_order(who.user, who.portfolio, ten).await.err();
                     let is_told = |error: &Error| {
                         matches!(error, Error::NoPrice { retry_at: Some(_), .. } | Error::CallsUsedUp { .. })
                     };

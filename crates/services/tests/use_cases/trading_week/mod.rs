@@ -169,7 +169,7 @@ impl Week {
             delisted_on: None,
         };
         let process = provider.process(&exchange, &server, true);
-        process.keep_listings((0..STOCKS).map(listed).collect()).await.unwrap();
+        process.stocks().keep_listings((0..STOCKS).map(listed).collect()).await.unwrap();
         let mut users = Vec::new();
         for user in 0..USERS {
             users.push(exchange.investor(&format!("user{user}"), "100000.00").await);
@@ -200,7 +200,7 @@ impl Week {
         for (user, who) in week.users.iter().enumerate() {
             for n in user * EACH..(user + 1) * EACH {
                 let ten = order(Side::Buy, &ticker(n), shares("10"));
-                before.place_order(who.user, who.portfolio, ten).await.unwrap();
+                before.trading().place_order(who.user, who.portfolio, ten).await.unwrap();
             }
         }
         // Whoever has prices of the session fills them soon, the others with the close.
@@ -208,10 +208,10 @@ impl Week {
             ["2026-12-04T15:20:00Z", "2026-12-05T01:40:00Z", "2026-12-05T02:40:00Z", "2026-12-05T03:40:00Z"]
         {
             exchange.at(at);
-            for run in before.due_runs().await.unwrap() {
-                before.run_job(run.id, "worker").await.unwrap();
+            for run in before.jobs().due_runs().await.unwrap() {
+                before.jobs().run_job(run.id, "worker").await.unwrap();
             }
-            before.match_orders().await.unwrap();
+            before.trading().match_orders().await.unwrap();
         }
         assert_eq!(week.held().await, STOCKS, "everything was bought");
         exchange.at(BEGIN);
@@ -227,7 +227,7 @@ impl Week {
 
     /// Does what is due, while the clock goes on: a job may wait for the next minute.
     async fn work(&self) {
-        for run in self.process.due_runs().await.unwrap() {
+        for run in self.process.jobs().due_runs().await.unwrap() {
             let clock = self.exchange.clock.clone();
             let ticking = tokio::spawn(async move {
                 loop {
@@ -235,17 +235,17 @@ impl Week {
                     clock.set(clock.now() + TimeDelta::seconds(15));
                 }
             });
-            let done = self.process.run_job(run.id, "worker").await;
+            let done = self.process.jobs().run_job(run.id, "worker").await;
             ticking.abort();
             done.unwrap();
         }
-        self.process.match_orders().await.unwrap();
+        self.process.trading().match_orders().await.unwrap();
     }
 
     async fn place(&mut self, who: Investor, command: domain::PlaceOrder) {
         self.placed += 1;
         let said = format!("{} {} {}", self.exchange.now(), command.side, command.symbol);
-        match self.process.place_order(who.user, who.portfolio, command).await {
+        match self.process.trading().place_order(who.user, who.portfolio, command).await {
             Ok(_) => {}
             Err(Error::OrderRejected(why)) => self.refused_orders.push(format!("{said}: {why}")),
             Err(error) => self.refused_orders.push(format!("{said}: {error}")),
@@ -258,14 +258,20 @@ impl Week {
         for (user, who) in self.users.clone().into_iter().enumerate() {
             let own = |n: usize| ticker(user * EACH + (session + n) % EACH);
             if at == hour(10) {
-                self.process.valuation(who.user, who.portfolio).await.unwrap();
+                self.process.books().valuation(who.user, who.portfolio).await.unwrap();
                 self.place(who, order(Side::Buy, &own(0), shares("2"))).await;
                 self.place(who, order(Side::Sell, &own(1), shares("1"))).await;
             } else if at == hour(11) {
                 let beside = |of: String, percent: u64| {
                     let process = self.process.clone();
                     async move {
-                        let last = process.quote_for(Some(who.user), &symbol(&of)).await.unwrap().quote.price;
+                        let last = process
+                            .stocks()
+                            .quote_for(Some(who.user), &symbol(&of))
+                            .await
+                            .unwrap()
+                            .quote
+                            .price;
                         let cents: u64 = last.to_string().replace('.', "").parse().unwrap();
                         // Prices below a dollar have four decimals; none of these is.
                         let cents = cents * percent / 100;
@@ -326,7 +332,7 @@ impl Week {
             self.look().await;
             let is_session = Calendar::Xnys.session(local.date()).is_some();
             if is_session && local.time() == NaiveTime::from_hms_opt(15, 30, 0).unwrap() {
-                let pots = self.process.provider_state().await.unwrap().limits.unwrap().pots;
+                let pots = self.process.stocks().provider_state().await.unwrap().limits.unwrap().pots;
                 let scheduled = pots.iter().find(|pot| pot.name == "scheduled").unwrap();
                 self.used_by_close.insert(local.date(), scheduled.used);
             }
@@ -417,8 +423,8 @@ impl Week {
 
     async fn assert_bars_are_true(&self) {
         for n in 0..STOCKS {
-            let stock = self.process.stored_stock(&symbol(&ticker(n))).await.unwrap().id;
-            let source = self.process.provider_state().await.unwrap().source;
+            let stock = self.process.instruments().stored_stock(&symbol(&ticker(n))).await.unwrap().id;
+            let source = self.process.stocks().provider_state().await.unwrap().source;
             let bars = self.exchange.read(move |tx| {
                 persistence::stocks::bars_from(
                     tx,
@@ -443,9 +449,9 @@ impl Week {
         let split: Vec<_> =
             split.iter().filter(|entry| entry.transaction_type == TransactionType::Split).collect();
         assert_eq!(split.len(), 1, "{split:?}");
-        assert!(self.process.held_splits().await.unwrap().is_empty());
-        assert!(self.process.unconfirmed_prices().await.unwrap().is_empty());
-        let owed = self.process.valuation(self.users[1].user, self.users[1].portfolio).await.unwrap();
+        assert!(self.process.corporate_actions().held_splits().await.unwrap().is_empty());
+        assert!(self.process.stocks().unconfirmed_prices().await.unwrap().is_empty());
+        let owed = self.process.books().valuation(self.users[1].user, self.users[1].portfolio).await.unwrap();
         let owed = owed.valuation.dividends_receivable.to_string();
         assert!(
             owed.parse::<f64>().unwrap() >= 4.5,

@@ -91,7 +91,7 @@ pub async fn preview(
     state: Data<AppState>,
     Form(fields): Form<TicketFields>,
 ) -> PageResult {
-    match state.services.portfolio(signed.account.id, *id).await?.archived_at {
+    match state.services.books().portfolio(signed.account.id, *id).await?.archived_at {
         None => Ok(see_other(preview_address(*id, fields))),
         Some(_) => {
             let over = format::sentence(&Error::Archived.to_string());
@@ -117,32 +117,32 @@ pub async fn show(
 ) -> PageResult {
     let (user, id, services) = (signed.account.id, *id, &state.services);
     let PreviewedOrder { fields, client_order_id } = asked.into_inner();
-    let portfolio = services.portfolio(user, id).await?;
+    let portfolio = services.books().portfolio(user, id).await?;
     if portfolio.archived_at.is_some() {
         return Ok(see_other(format!("/portfolios/{id}")));
     }
     if client_order_id.parse::<Uuid>().is_err() {
         return Ok(see_other(preview_address(id, fields)));
     }
-    if let Some(placed) = services.order_by_client_id(user, id, &client_order_id).await? {
+    if let Some(placed) = services.trading().order_by_client_id(user, id, &client_order_id).await? {
         return show_placed(shell, services, Named::from(&portfolio), &placed, &fields).await;
     }
     let previewed = match fields.read(None) {
-        Ok(command) => services.preview_order(user, id, command).await.map_err(at_its_field),
+        Ok(command) => services.trading().preview_order(user, id, command).await.map_err(at_its_field),
         Err(problem) => Err(Ok(problem)),
     };
     let preview = match previewed {
         Ok(preview) => preview,
         Err(refused) => return show_refused_ticket(shell, services, user, id, &fields, &refused?).await,
     };
-    let valuation = services.valuation(user, id).await?.valuation;
+    let valuation = services.books().valuation(user, id).await?.valuation;
     let weight_before = valuation
         .holdings
         .iter()
         .find(|holding| holding.stock_id == preview.stock.id)
         .map_or(0.0, |holding| valuation.weight(&holding.market_value));
     let now = shell.now();
-    let rules = services.rules();
+    let rules = services.trading().rules();
     let view = view(Named::from(&portfolio), &preview, weight_before, &fields, client_order_id, rules, now);
     let title = format!("Preview: {}", view.button);
     shell.show("order-preview.html", Nav::Portfolio, title, &view)
@@ -166,7 +166,7 @@ async fn show_placed(
     placed: &Order,
     fields: &TicketFields,
 ) -> PageResult {
-    let company = services.stock(&placed.symbol).await?.listing.company_name.clone();
+    let company = services.instruments().stock(&placed.symbol).await?.listing.company_name.clone();
     let view = PlacedView {
         heading: told::intent(placed, &company),
         order_href: address(portfolio.id, placed.id),

@@ -1,52 +1,66 @@
 //! Stocks: finding them, their profile, price and history.
 
+pub mod coverage;
+pub mod key_features;
+pub mod listings;
+pub mod price_pace;
+pub mod providers;
+pub mod unconfirmed_prices;
+
 use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use chrono::{Months, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
 use domain::plausibility::UnconfirmedPrice;
 use domain::{
     AsTraded, Bar, CorporateAction, CorporateActionKind, Freshness, HistoryRange, Listing, PUBLICATION,
-    PriceMove, PriceSource, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold,
-    UserId,
+    PriceMove, Quote, Session, SplitHistory, Stock, StockId, Symbol, Timestamp, TradingHold, UserId,
 };
 use market_data::{Catalogue, Pot, Purpose, QuoteError};
 use persistence::corporate_actions as actions;
-use persistence::{StoreError, Tx, listings, stocks};
+use persistence::{Store, StoreError, listings as stored_listings, stocks};
 
-use crate::Services;
+use crate::Market;
+use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::{is_contradicted, price_before_split};
 use crate::error::{Error, Result};
-use crate::market::coverage::Coverage;
-use crate::market::price_pace::DuePrices;
+use crate::market::instruments::{Instruments, last_known};
 use crate::market::search_text::search_text;
+use crate::stocks::coverage::Coverage;
+use crate::stocks::price_pace::DuePrices;
 
 /// What the whole history of an instrument means where the source has decades of it.
 const ALL_YEARS: Months = Months::new(20 * 12);
 
-/// Stocks by symbol, without their last prices: what does not change once it is in the database.
-#[derive(Clone, Default)]
-pub(crate) struct Known(Arc<RwLock<HashMap<Symbol, Stock>>>);
+/// The use cases of stocks. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Stocks {
+    store: Store,
+    market: Arc<Market>,
+    instruments: Arc<Instruments>,
+    corporate_actions: Arc<CorporateActions>,
+}
 
-impl Known {
-    fn get(&self, symbol: &Symbol) -> Option<Stock> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
+impl Stocks {
+    pub(crate) fn new(
+        store: Store,
+        market: Arc<Market>,
+        instruments: Arc<Instruments>,
+        corporate_actions: Arc<CorporateActions>,
+    ) -> Self {
+        Self { store, market, instruments, corporate_actions }
     }
 
-    pub(crate) fn forget(&self, symbol: &Symbol) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(symbol);
-    }
-
-    fn insert(&self, stock: &Stock) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let lasting = Stock { id: stock.id, listing: stock.listing.clone(), last: None, delisted_on: None };
-        known.insert(stock.listing.symbol.clone(), lasting);
+    /// The same with more time for each call of the database.
+    pub(crate) fn for_jobs(&self) -> Self {
+        let (instruments, corporate_actions) =
+            (Arc::new(self.instruments.for_jobs()), Arc::new(self.corporate_actions.for_jobs()));
+        Self { store: self.store.for_jobs(), instruments, corporate_actions, market: self.market.clone() }
     }
 }
 
-impl Services {
+impl Stocks {
     /// Makes the instruments of a source that lists them all known to the database. Safe to repeat.
     ///
     /// # Errors
@@ -122,7 +136,7 @@ impl Services {
                 found.iter().find(|listing| listing.symbol.as_str().eq_ignore_ascii_case(&query))
                 && self.market.quotes.is_scarce()
             {
-                self.stock(&exact.symbol).await?;
+                self.instruments.stock(&exact.symbol).await?;
             }
             return Ok(found);
         }
@@ -136,8 +150,8 @@ impl Services {
         let is_scarce = self.market.quotes.is_scarce();
         self.store
             .read(move |tx| {
-                if listings::state(tx, source.as_str())?.is_some() {
-                    return Ok(Some(listings::search(tx, source.as_str(), &query, most)?));
+                if stored_listings::state(tx, source.as_str())?.is_some() {
+                    return Ok(Some(stored_listings::search(tx, source.as_str(), &query, most)?));
                 }
                 if !is_scarce {
                     return Ok(None);
@@ -153,85 +167,7 @@ impl Services {
             .await
     }
 
-    /// A stock that the database knows, by its symbol now or before. The source is not asked.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSymbol`].
-    pub async fn stored_stock(&self, symbol: &Symbol) -> Result<Stock> {
-        let wanted = symbol.clone();
-        let found = self.store.read(move |tx| stocks::by_symbol(tx, &wanted).map_err(Error::from)).await?;
-        found.ok_or_else(|| Error::UnknownSymbol(symbol.clone()))
-    }
-
-    /// [`Services::stock_for`] nobody in particular.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn stock(&self, symbol: &Symbol) -> Result<Stock> {
-        self.stock_for(None, symbol).await
-    }
-
-    /// The instrument of that symbol. The first time it is looked up in the table of listings, or where there is
-    /// none, the source is asked; one user may make it be asked a few times a day.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSymbol`], [`Error::NotTradable`], [`Error::NoPrice`] when the source cannot be asked.
-    pub async fn stock_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Stock> {
-        let (wanted, source) = (symbol.clone(), self.market.quotes.source());
-        let has_table = self.market.quotes.limits().is_some();
-        let (known, listed) = self
-            .store
-            .read(move |tx| {
-                let known = stocks::by_symbol(tx, &wanted)?;
-                let listed =
-                    match known.is_none() && has_table && listings::state(tx, source.as_str())?.is_some() {
-                        true => Some(listings::by_symbol(tx, source.as_str(), &wanted)?),
-                        false => None,
-                    };
-                Ok::<_, Error>((known, listed))
-            })
-            .await?;
-        let listing = match (known, listed) {
-            (Some(stock), _) if stock.listing.symbol == *symbol => return Ok(stock),
-            (Some(former), _) => return self.stock_by_former_symbol(user, symbol, former).await,
-            (None, Some(Some(listing))) => listing,
-            (None, Some(None)) => return Err(Error::UnknownSymbol(symbol.clone())),
-            (None, None) => {
-                let purpose = Purpose::FirstSight { user };
-                let listing = self.market.quotes.listing_for(purpose, symbol, self.market.now()).await;
-                listing.map_err(|error| Error::from_quote(symbol, error))?
-            }
-        };
-        self.store.write(move |tx| stocks::add(tx, &listing).map_err(Error::from)).await
-    }
-
-    /// As [`Services::stock`], from memory where it is there: without the last price.
-    pub(crate) async fn known_stock(&self, user: UserId, symbol: &Symbol) -> Result<Stock> {
-        if let Some(stock) = self.known_stocks.get(symbol) {
-            return Ok(stock);
-        }
-        let stock = self.stock_for(Some(user), symbol).await?;
-        self.known_stocks.insert(&stock);
-        Ok(stock)
-    }
-
-    /// What a stock is called now that may be asked for by a symbol it had before.
-    ///
-    /// # Errors
-    /// Only when the database fails.
-    pub async fn symbol_now(&self, symbol: &Symbol) -> Result<Symbol> {
-        let asked = symbol.clone();
-        let found = self.store.read(move |tx| symbol_now(tx, Some(asked))).await?;
-        Ok(found.unwrap_or_else(|| symbol.clone()))
-    }
-
-    /// What was kept in memory of a symbol is read anew: its stock has got another one, or is traded no more.
-    pub(crate) async fn known_anew(&self, symbol: &Symbol) -> Result<Stock> {
-        self.known_stocks.forget(symbol);
-        self.stock(symbol).await
-    }
-
-    /// [`Services::quote_for`] nobody in particular.
+    /// [`Stocks::quote_for`] nobody in particular.
     ///
     /// # Errors
     /// As there.
@@ -242,7 +178,7 @@ impl Services {
     /// The newest price of a symbol. When the source fails, the last known one, marked stale, and why.
     ///
     /// # Errors
-    /// As [`Services::stock_for`], and [`Error::NoPrice`] when there has never been a price.
+    /// As [`Instruments::stock_for`](crate::market::instruments::Instruments::stock_for), and [`Error::NoPrice`] when there has never been a price.
     pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
         Ok(self.priced_stock(user, symbol).await?.1)
     }
@@ -251,13 +187,13 @@ impl Services {
     /// being asked, or its answer may tell so.
     ///
     /// # Errors
-    /// As [`Services::quote_for`].
+    /// As [`Stocks::quote_for`].
     pub(crate) async fn priced_stock(
         &self,
         user: Option<UserId>,
         symbol: &Symbol,
     ) -> Result<(Stock, LatestQuote)> {
-        let mut stock = self.stock_for(user, symbol).await?;
+        let mut stock = self.instruments.stock_for(user, symbol).await?;
         let mut latest = self.latest_quote(user, &stock).await;
         if self.market.quotes.limits().is_some() {
             let is_denied = match &latest {
@@ -267,13 +203,13 @@ impl Services {
                 }
                 Ok(_) => false,
             };
-            self.review_asked_company(&stock, is_denied).await?;
+            self.corporate_actions.review_asked_company(&stock, is_denied).await?;
             let wanted = stock.listing.symbol.clone();
             let holder = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
             match holder.filter(|holder| holder.id == stock.id) {
                 Some(same) => stock = same,
                 None => {
-                    stock = self.stock_for(user, symbol).await?;
+                    stock = self.instruments.stock_for(user, symbol).await?;
                     latest = self.latest_quote(user, &stock).await;
                 }
             }
@@ -304,7 +240,7 @@ impl Services {
         found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
     }
 
-    /// [`Services::quotes_of`] for a user, who may make the source be asked a few times a day for what is new here.
+    /// [`Stocks::quotes_of`] for a user, who may make the source be asked a few times a day for what is new here.
     pub(crate) async fn quotes_for_user(
         &self,
         user: UserId,
@@ -326,7 +262,7 @@ impl Services {
             self.quotes_of(stocks, at).await.into_iter().map(Result::ok).collect();
         let missing = stocks.iter().zip(&quotes).filter(|(_, quote)| quote.is_none());
         let last = missing.filter_map(|(stock, _)| Some((stock.id, last_known(stock)?))).collect();
-        let mut last = self.in_shares_at(last, at).await?.into_iter();
+        let mut last = self.corporate_actions.in_shares_at(last, at).await?.into_iter();
         for (stock, quote) in stocks.iter().zip(&mut quotes) {
             if quote.is_none() && stock.last.is_some() {
                 *quote = last.next();
@@ -356,7 +292,7 @@ impl Services {
                 Ok(why_stale)
             })
             .collect();
-        match self.in_shares_at(traded, at).await {
+        match self.corporate_actions.in_shares_at(traded, at).await {
             Ok(quotes) => {
                 let mut quotes = quotes.into_iter();
                 let mut with_quote = |why_stale| Some(LatestQuote { quote: quotes.next()?, why_stale });
@@ -374,7 +310,7 @@ impl Services {
         latest: &mut [Result<LatestAsTraded>],
     ) -> Result<()> {
         let now = self.market.now();
-        for known in self.undecided_splits().await?.iter() {
+        for known in self.corporate_actions.undecided_splits().await?.iter() {
             let Some(hold) = known.hold(now) else { continue };
             let id = known.stock_id;
             for (stock, latest) in stocks.iter().map(Borrow::borrow).zip(latest.iter_mut()) {
@@ -412,7 +348,7 @@ impl Services {
             return Vec::new();
         }
         let stocks = stocks.iter().map(Borrow::borrow);
-        self.forget_prices_of_others(stocks.clone()).await;
+        self.instruments.forget_prices_of_others(stocks.clone()).await;
         if self.market.quotes.is_scarce() {
             let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
@@ -535,7 +471,7 @@ impl Services {
             return Ok(0);
         }
         let now = self.market.now();
-        let in_use = self.store.read(crate::market::providers::stocks_in_use).await?;
+        let in_use = self.store.read(crate::market::demand::stocks_in_use).await?;
         let close_is_due = |session: Session| now < session.closes_at + PUBLICATION;
         let needed = match self.market.calendar.session(exchange_date(now)) {
             Some(session) if close_is_due(session) => in_use.len(),
@@ -564,7 +500,7 @@ impl Services {
     }
 
     /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
-    /// come with [`Services::refresh_quotes`], which asks for these stocks first.
+    /// come with [`Stocks::refresh_quotes`], which asks for these stocks first.
     pub(crate) async fn moves_of(
         &self,
         symbol: &Symbol,
@@ -610,15 +546,24 @@ impl Services {
         if moves.is_empty() && newest.stale { Err(no_price(symbol)) } else { Ok(moves) }
     }
 
+    /// What is known of a stock's actions: all of the past that the source tells, and what is announced. Oldest first.
+    ///
+    /// # Errors
+    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock).
+    pub async fn corporate_actions(&self, symbol: &Symbol) -> Result<Vec<CorporateAction>> {
+        let stock = self.instruments.stock(symbol).await?;
+        self.corporate_actions.actions_of(&stock, self.market.now()).await
+    }
+
     /// Daily bars of finished sessions, oldest first, told in the shares there are now: a split is no fall.
     ///
     /// # Errors
-    /// As [`Services::stock`]; [`Error::NoPrice`] when the source fails and no bar is stored.
+    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::NoPrice`] when the source fails and no bar is stored.
     pub async fn history(&self, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>> {
         self.history_for(None, symbol, range).await
     }
 
-    /// As [`Services::history`] for a user, who may make the source be asked a few times a day for what is new here.
+    /// As [`Stocks::history`] for a user, who may make the source be asked a few times a day for what is new here.
     ///
     /// # Errors
     /// As there.
@@ -631,7 +576,7 @@ impl Services {
         Ok(self.covered_history(user, symbol, range).await?.0)
     }
 
-    /// [`Services::history_for`], and how much of the range it covers: a free key of a provider has 100 sessions.
+    /// [`Stocks::history_for`], and how much of the range it covers: a free key of a provider has 100 sessions.
     ///
     /// # Errors
     /// As there.
@@ -641,7 +586,7 @@ impl Services {
         symbol: &Symbol,
         range: HistoryRange,
     ) -> Result<(Vec<Bar>, Coverage)> {
-        let mut stock = self.stock_for(user, symbol).await?;
+        let mut stock = self.instruments.stock_for(user, symbol).await?;
         let now = self.market.now();
         let today = exchange_date(now);
         let first =
@@ -649,15 +594,18 @@ impl Services {
         let mut bars = self.bars(user, &stock, first, today, now).await;
         // What came with the bars may tell that the symbol is another company's.
         if self.market.quotes.limits().is_some()
-            && self.review_asked_company(&stock, matches!(bars, Err(Error::NotTradable { .. }))).await?
+            && self
+                .corporate_actions
+                .review_asked_company(&stock, matches!(bars, Err(Error::NotTradable { .. })))
+                .await?
         {
-            stock = self.stock_for(user, symbol).await?;
+            stock = self.instruments.stock_for(user, symbol).await?;
             bars = self.bars(user, &stock, first, today, now).await;
         }
         let bars = bars?;
         // Splits of long ago come with the bars of then.
-        self.note_seen_actions(std::slice::from_ref(&stock)).await?;
-        let actions = self.actions_of(&stock, now).await?;
+        self.corporate_actions.note_seen_actions(std::slice::from_ref(&stock)).await?;
+        let actions = self.corporate_actions.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
         let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
         let coverage = Coverage::of(range, today, &bars, calendar);
@@ -708,7 +656,7 @@ impl Services {
         if self.market.quotes.is_scarce() {
             let neglected = self.neglected_before(now);
             let stocks =
-                self.store.read(move |tx| crate::market::providers::stocks_by_urgency(tx, neglected)).await?;
+                self.store.read(move |tx| crate::market::demand::stocks_by_urgency(tx, neglected)).await?;
             return self.refresh_series(stocks, limit, now).await;
         }
         let DuePrices { mut stocks, in_use } = self.due_prices(now).await?;
@@ -716,14 +664,16 @@ impl Services {
             stocks.sort_by_key(|stock| stock.last.as_ref().map(|last| last.as_of));
             stocks.truncate(limit);
         }
-        self.forget_prices_of_others(stocks.iter()).await;
+        self.instruments.forget_prices_of_others(stocks.iter()).await;
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
         let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
         let moved =
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
-        let moved: Vec<Stock> =
-            moved.map(|(stock, _)| stock.clone()).filter(|stock| !self.has_seen_news(stock, now)).collect();
-        self.note_answers(&stocks, &found, now).await?;
+        let moved: Vec<Stock> = moved
+            .map(|(stock, _)| stock.clone())
+            .filter(|stock| !self.corporate_actions.has_seen_news(stock, now))
+            .collect();
+        self.corporate_actions.note_answers(&stocks, &found, now).await?;
         // The symbol of a delisted stock may be another company's by now.
         let priced = stocks.iter().zip(found).filter(|(stock, _)| stock.delisted_on.is_none());
         let mut quotes: Vec<(StockId, AsTraded<Quote>)> =
@@ -740,9 +690,9 @@ impl Services {
             })
             .await?;
         if self.market.quotes.limits().is_some() {
-            self.review_seen_companies(&stocks).await?;
-            self.note_seen_actions(&stocks).await?;
-            self.learn_after_jumps(moved).await?;
+            self.corporate_actions.review_seen_companies(&stocks).await?;
+            self.corporate_actions.note_seen_actions(&stocks).await?;
+            self.corporate_actions.learn_after_jumps(moved).await?;
         }
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
     }
@@ -770,7 +720,7 @@ impl Services {
 
     /// The table of listings has no sectors: stocks in use get theirs a few at a time, with what calls are left.
     async fn learn_sectors(&self, now: Timestamp) -> Result<()> {
-        let stocks = self.store.read(crate::market::providers::stocks_in_use).await?;
+        let stocks = self.store.read(crate::market::demand::stocks_in_use).await?;
         let nameless = stocks.into_iter().filter(|stock| stock.listing.sector.is_empty());
         for stock in nameless.take(PROFILES_AT_ONCE) {
             let known = stock.listing;
@@ -797,29 +747,10 @@ impl Services {
         let quotes = &self.market.quotes;
         loop {
             let fetched = quotes.fetch_series(quotes.purpose_of_jobs(), symbol, now).await;
-            if !self.may_ask_again(fetched.as_ref().err()).await {
+            if !self.market.may_ask_again(fetched.as_ref().err()).await {
                 return fetched;
             }
         }
-    }
-
-    /// For jobs: waits while a limit by the minute or second is used up. Answers whether that is what an answer failed
-    /// with, and the question can be put again.
-    pub(crate) async fn may_ask_again(&self, failure: Option<&QuoteError>) -> bool {
-        let Some(QuoteError::RateLimited { retry_at: Some(retry_at) }) = failure else { return false };
-        let (begun, until) = (self.market.clock.wall(), Timestamp::from(*retry_at));
-        until - begun <= LONGEST_PAUSE && self.wait_until(until).await
-    }
-
-    /// Waits until that wall time. Answers whether it has come; a clock that stands still is not waited for.
-    async fn wait_until(&self, until: Timestamp) -> bool {
-        let begun = (self.market.clock.wall(), std::time::Instant::now());
-        let span = (until - begun.0).to_std().unwrap_or_default() + std::time::Duration::from_millis(100);
-        while self.market.clock.wall() < until && begun.1.elapsed() < span {
-            let left = (until - self.market.clock.wall()).to_std().unwrap_or_default();
-            tokio::time::sleep(left.clamp(SHORTEST_NAP, LONGEST_NAP)).await;
-        }
-        self.market.clock.wall() >= until
     }
 
     /// Gets the prices of stocks that were looked up and have none, with calls that the jobs do not need: so that they are
@@ -852,7 +783,7 @@ impl Services {
             return Ok(());
         };
         let left = limits.budget().await.map_err(Error::internal)?.left().unwrap_or(0);
-        self.learn_with_leftover_calls((left / CALLS_FOR_NEWS) as usize).await
+        self.corporate_actions.learn_with_leftover_calls((left / CALLS_FOR_NEWS) as usize).await
     }
 
     /// What is held or on order and has no later price has been passed over: it lacks two closes.
@@ -870,7 +801,7 @@ impl Services {
 
     async fn refresh_series(&self, stocks: Vec<Stock>, limit: usize, now: Timestamp) -> Result<String> {
         let in_use = stocks.len();
-        let again = self.listed_again(&stocks).await?;
+        let again = self.corporate_actions.listed_again(&stocks).await?;
         let mut late: Vec<Stock> = stocks.into_iter().filter(|stock| self.is_late(stock, now)).collect();
         late.extend(again);
         let (mut asked, mut refusal) = (0, None);
@@ -909,14 +840,16 @@ impl Services {
         }
         let ids: Vec<StockId> = late.iter().map(|stock| stock.id).collect();
         let renewed = self.store.read(move |tx| stocks::by_ids(tx, &ids).map_err(Error::from)).await?;
-        self.take_back_priced(&renewed, now).await?;
+        self.corporate_actions.take_back_priced(&renewed, now).await?;
         let has_jumped = |new: &&Stock| {
             let old = late.iter().find(|old| old.id == new.id).and_then(|old| old.last.as_ref());
             let both = old.zip(new.last.as_ref());
             let change = both.and_then(|(old, new)| new.price.change_ratio(&old.price));
             fetched_of.contains(&new.id) && change.is_some_and(|change| change.abs() > UNUSUAL_CHANGE)
         };
-        self.learn_after_jumps(renewed.iter().filter(has_jumped).cloned().collect()).await?;
+        self.corporate_actions
+            .learn_after_jumps(renewed.iter().filter(has_jumped).cloned().collect())
+            .await?;
         let still_late = renewed.iter().filter(|stock| self.is_late(stock, now)).count();
         let mut outcome =
             format!("{} of {in_use} stocks have the last close, {asked} asked for", in_use - still_late);
@@ -927,11 +860,6 @@ impl Services {
         }
         Ok(outcome)
     }
-
-    /// How close to the market this deployment's prices are at best.
-    pub fn freshness(&self) -> Freshness {
-        self.market.quotes.freshness()
-    }
 }
 
 /// A change from one minute's price to the next, as a ratio, after which the source is asked at once whether shares were
@@ -939,10 +867,7 @@ impl Services {
 const NEWS_AFTER: f64 = 0.20;
 /// A change from one close to the next, as a ratio, after which the source is asked whether shares were split.
 const UNUSUAL_CHANGE: f64 = 0.15;
-/// A limit on calls that ends within this is waited for by jobs.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
-const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
-const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Calls of a day that stay with the jobs besides one for each close: for news of two stocks and a table of listings.
 const KEPT_FOR_JOBS: u32 = 3;
 /// One for splits and one for dividends of a stock.
@@ -955,31 +880,6 @@ const MOST_WARMED_UP: u32 = 5;
 const PROFILES_AT_ONCE: usize = 2;
 /// The sector of what has none.
 const NO_SECTOR: &str = "Other";
-
-/// The price kept in the database as a quote, whatever source it is from, marked stale.
-pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
-    let last = stock.last.clone()?;
-    let quote = Quote {
-        symbol: stock.listing.symbol.clone(),
-        price: last.price,
-        bid: None,
-        ask: None,
-        previous_close: last.previous_close,
-        volume: None,
-        as_of: last.as_of,
-        source: PriceSource::from(last.source),
-        freshness: last.freshness,
-        stale: true,
-    };
-    Some(quote.into())
-}
-
-/// What a stock is called now that may be asked for by the symbol it had before. One that nobody has stays as it is.
-pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Option<Symbol>> {
-    let Some(symbol) = symbol else { return Ok(None) };
-    let found = stocks::by_symbol(tx, &symbol)?;
-    Ok(Some(found.map_or(symbol, |stock| stock.listing.symbol.clone())))
-}
 
 /// The same failure for every stock that was asked about.
 fn every_one<T>(error: Error, stocks: usize) -> Vec<Result<T>> {

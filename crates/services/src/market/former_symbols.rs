@@ -10,11 +10,10 @@ use domain::company::{ToldCompany, is_successor};
 use domain::{Freshness, Listing, Stock, StockId, Symbol, UserId};
 use market_data::{Purpose, QuoteError};
 use persistence::listings::{self, Listed};
-use persistence::{Tx, former_symbols, reused_symbols, stocks};
+use persistence::{StoreError, Tx, former_symbols, reused_symbols, stocks};
 
-use crate::Services;
-use crate::corporate_actions::Stored;
 use crate::error::{Error, Result};
+use crate::market::instruments::Instruments;
 
 /// Which stock this process has last priced by each symbol: what is kept of a symbol's prices is the former one's when that is
 /// another one now.
@@ -39,7 +38,7 @@ struct Told {
     on: NaiveDate,
 }
 
-impl Services {
+impl Instruments {
     /// Forgets what this process keeps of the prices of symbols that belong to another stock than when they were priced last.
     pub(crate) async fn forget_prices_of_others(&self, stocks: impl Iterator<Item = &Stock>) {
         if self.market.quotes.limits().is_none() {
@@ -82,7 +81,7 @@ impl Services {
             company = stock.listing.company_name,
             "another company is listed under the former symbol of a stock"
         );
-        self.known_stocks.forget(symbol);
+        self.forget(symbol);
         Ok(stock)
     }
 
@@ -132,7 +131,12 @@ impl Services {
     }
 }
 
-fn is_other(tx: &mut Tx<'_>, symbol: &Symbol, former: StockId, told: &Told) -> Stored<bool> {
+fn is_other(
+    tx: &mut Tx<'_>,
+    symbol: &Symbol,
+    former: StockId,
+    told: &Told,
+) -> std::result::Result<bool, StoreError> {
     let Some((holder, given_up_on)) = former_symbols::last_holder(tx, symbol)? else { return Ok(false) };
     let Some(stock) = stocks::by_ids(tx, &[former])?.pop().filter(|stock| stock.id == holder) else {
         return Ok(false);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::Timestamp;
 use persistence::{Tx, installation};
 
-use crate::Services;
 use crate::error::{Error, Result};
+use crate::stocks::Stocks;
 
 /// The name of the record, in `installation`, before that of the source.
 const REFUSED: &str = "refused_features";
@@ -33,7 +33,7 @@ fn refused(tx: &mut Tx<'_>, source: &str) -> Result<Refused> {
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-impl Services {
+impl Stocks {
     /// What the source is set up to use that its provider may refuse, with what any process has been refused.
     pub(crate) async fn features(&self) -> Result<Vec<KeyFeatureState>> {
         let features = self.market.quotes.features();

@@ -9,10 +9,6 @@ use domain::{Calendar, Session, Timestamp};
 use market_data::{ALPHA_VANTAGE_SOURCE, SimulatedModel, YAHOO_SOURCE};
 use persistence::{StoreError, Tx, installation, jobs, snapshots};
 
-use crate::Services;
-use crate::error::{Error, Result};
-use crate::jobs::JobKind;
-
 /// The name of the record, in `installation`: the former price sources as pairs of the last day of each and its name, oldest first.
 const FORMER_SOURCES: &str = "former_price_sources";
 
@@ -73,8 +69,7 @@ impl BookCalendar {
 
 /// Records that the days up to the newest snapshot, taken or planned, belong to `source`.
 pub(crate) fn record_former_source(tx: &mut Tx<'_>, source: &str) -> std::result::Result<(), StoreError> {
-    let planned =
-        jobs::newest_key(tx, JobKind::SnapshotPortfolios.as_str())?.and_then(|key| key.parse().ok());
+    let planned = jobs::newest_planned_session(tx)?;
     let Some(until) = snapshots::newest_date(tx)?.max(planned) else { return Ok(()) };
     let mut former = former_sources(tx)?;
     if former.last().is_none_or(|(last, _)| *last < until) {
@@ -98,13 +93,6 @@ fn calendar_of(source: &str) -> Option<Calendar> {
     simulated
         .map(SimulatedModel::calendar)
         .or_else(|| EXCHANGE_SOURCES.contains(&source).then_some(Calendar::Xnys))
-}
-
-impl Services {
-    pub(crate) async fn book_calendar(&self) -> Result<BookCalendar> {
-        let current = self.market.calendar;
-        self.store.read(move |tx| BookCalendar::load(tx, current).map_err(Error::from)).await
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use domain::plausibility::UnconfirmedPrice;
 use domain::{Freshness, PriceSource, Symbol};
 use persistence::providers;
 
-use crate::Services;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
+use crate::stocks::Stocks;
 
 /// A price that its source tells and that is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl From<providers::Unconfirmed> for HeldPrice {
 /// The longest reason for a confirmation, in characters.
 const LONGEST_REASON: usize = 500;
 
-impl Services {
+impl Stocks {
     /// The prices of this deployment's source that are not confirmed, in order of symbol.
     ///
     /// # Errors

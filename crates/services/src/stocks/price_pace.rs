@@ -5,17 +5,9 @@ use chrono::TimeDelta;
 use domain::{Freshness, Stock, Symbol, Timestamp};
 use market_data::{Pace, Published};
 
-use crate::Services;
 use crate::error::{Error, Result};
-use crate::market::providers::demand;
-
-/// What the price of a stock is wanted for, the most urgent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanted {
-    ForOrders,
-    ForPositions,
-    ForLists,
-}
+use crate::market::demand::{Wanted, demand};
+use crate::stocks::Stocks;
 
 /// Each group has two thirds of the calls that the more urgent ones leave, as long as there are less urgent ones.
 const SHARE: f64 = 2.0 / 3.0;
@@ -116,7 +108,7 @@ pub(crate) struct DuePrices {
     pub(crate) in_use: usize,
 }
 
-impl Services {
+impl Stocks {
     /// How often prices come in a session at the present pace. `None` where calls are not counted, and for a source with one
     /// price a session.
     ///
@@ -146,7 +138,8 @@ impl Services {
         let groups = intervals(counts(&demand), pace.calls_per_minute, at_once);
         let symbols: Vec<Symbol> = demand.iter().map(|(_, stock)| stock.listing.symbol.clone()).collect();
         let seen = quotes.seen(&symbols).await.map_err(Error::internal)?;
-        let rule = DueRule { groups, calendar: self.market.calendar, freshness: self.freshness(), now };
+        let rule =
+            DueRule { groups, calendar: self.market.calendar, freshness: self.market.freshness(), now };
         let mut due: Vec<(Wanted, Option<Timestamp>, Stock)> = demand
             .into_iter()
             .filter_map(|(wanted, stock)| {

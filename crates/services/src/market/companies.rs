@@ -1,0 +1,39 @@
+//! What a source tells of a company, compared with the one whose stock the books have under its symbol.
+
+use domain::company::{ToldCompany, is_another_company};
+use market_data::ListedStock;
+use persistence::{StoreError, Tx, reused_symbols};
+
+pub(crate) fn company_of(told: &ListedStock) -> ToldCompany {
+    ToldCompany { name: told.company_name.clone(), is_fund: told.is_fund, listed_on: told.listed_on }
+}
+
+/// What a told company is to the one whose stock the books have under its symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    Another,
+    /// The same, or there is no such stock.
+    Same,
+    /// The same, and its listing date is not kept yet.
+    SameWithoutDate,
+}
+
+pub(crate) fn compared(tx: &mut Tx<'_>, told: &ListedStock) -> Result<Compared, StoreError> {
+    let known = reused_symbols::companies(tx, std::slice::from_ref(&told.symbol))?;
+    Ok(match known.get(&told.symbol) {
+        Some((_, company)) if is_another_company(company, &company_of(told)) => Compared::Another,
+        Some((_, company)) if company.listed_on.is_none() && told.listed_on.is_some() => {
+            Compared::SameWithoutDate
+        }
+        Some(_) | None => Compared::Same,
+    })
+}
+
+/// Keeps the listing date of the company that has a symbol, where none is kept yet.
+pub(crate) fn keep_date(tx: &mut Tx<'_>, told: &ListedStock) -> Result<(), StoreError> {
+    let known = reused_symbols::companies(tx, std::slice::from_ref(&told.symbol))?;
+    match (known.get(&told.symbol), told.listed_on) {
+        (Some((id, _)), Some(listed_on)) => reused_symbols::keep_listed_on(tx, *id, listed_on),
+        _ => Ok(()),
+    }
+}

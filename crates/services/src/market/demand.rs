@@ -1,0 +1,67 @@
+//! Which stocks' prices are wanted, and for what.
+
+use chrono::DateTime;
+use domain::{Stock, Timestamp};
+use persistence::{StoreError, Tx, orders, positions, stocks};
+
+use crate::error::Result;
+
+/// What the price of a stock is wanted for, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    ForOrders,
+    ForPositions,
+    ForLists,
+}
+
+/// Stocks that somebody holds, held or watches, or has an open order for, those first that wait most urgently for a
+/// price: open orders, then what is held by most, then what is watched; of equals the one whose price is oldest.
+pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>> {
+    stocks_by_urgency(tx, DateTime::UNIX_EPOCH.into())
+}
+
+/// [`stocks_in_use`], but what somebody holds or has an order for comes first when its price is of before `neglected`:
+/// many stocks with open orders do not keep the others waiting for ever.
+pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result<Vec<Stock>> {
+    Ok(by_urgency(tx, neglected)?.into_iter().map(|(_, stock)| stock).collect())
+}
+
+pub(crate) fn count_in_use(tx: &mut Tx<'_>) -> std::result::Result<usize, StoreError> {
+    Ok(demand(tx)?.len())
+}
+
+/// [`stocks_in_use`] with what each price is wanted for.
+pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
+    by_urgency(tx, DateTime::UNIX_EPOCH.into())
+}
+
+fn by_urgency(
+    tx: &mut Tx<'_>,
+    neglected: Timestamp,
+) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
+    let ordered = orders::stocks_with_open(tx)?;
+    let holders: std::collections::HashMap<_, _> = positions::holders(tx)?.into_iter().collect();
+    let mut found = stocks::in_use(tx)?;
+    let missing: Vec<_> =
+        ordered.iter().filter(|id| found.iter().all(|stock| stock.id != **id)).copied().collect();
+    found.extend(stocks::by_ids(tx, &missing)?);
+    found.sort_by_key(|stock| {
+        let waits = ordered.binary_search(&stock.id).is_ok();
+        let held_by = holders.get(&stock.id).copied().unwrap_or(0);
+        let is_neglected = stock.last.as_ref().is_some_and(|last| last.as_of < neglected);
+        (
+            !(is_neglected && (waits || held_by > 0)),
+            !waits,
+            held_by == 0,
+            stock.last.as_ref().map(|last| last.as_of),
+            -held_by,
+            stock.listing.symbol.clone(),
+        )
+    });
+    let wanted = |stock: &Stock| match ordered.binary_search(&stock.id) {
+        Ok(_) => Wanted::ForOrders,
+        Err(_) if holders.contains_key(&stock.id) => Wanted::ForPositions,
+        Err(_) => Wanted::ForLists,
+    };
+    Ok(found.into_iter().map(|stock| (wanted(&stock), stock)).collect())
+}

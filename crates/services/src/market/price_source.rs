@@ -1,0 +1,153 @@
+//! Which price source a deployment has, as its database records it.
+
+use domain::{PriceSource, Quantity, Timestamp};
+use persistence::{Store, StoreError, Tx, installation, orders, portfolios, positions, transactions};
+use thiserror::Error;
+
+use crate::log_target::SECURITY;
+use crate::market::book_calendar;
+
+/// The name of the record, in `installation`.
+const PRICE_SOURCE: &str = "price_source";
+
+#[derive(Debug, Error)]
+pub enum PriceSourceError {
+    #[error(
+        "this deployment's prices come from {recorded}, and there are positions or working orders at them; MARKET_DATA and \
+         TRADING now ask for {configured}, whose prices are others. Set them back, or start once with \
+         --accept-price-source-change to go on at the new source's prices; open orders are canceled then"
+    )]
+    Changed { recorded: String, configured: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Records whose prices a deployment has. Another source than before is refused while anything is held or on order,
+/// unless that is accepted: positions would be worth something else from one moment to the next. With an accepted change all
+/// open orders are canceled, at the market time `now`: their owners chose their prices by the old source's. Answers how
+/// many.
+///
+/// # Errors
+/// [`PriceSourceError::Changed`].
+pub async fn claim_price_source(
+    store: &Store,
+    source: &PriceSource,
+    accept_change: bool,
+    now: Timestamp,
+) -> std::result::Result<usize, PriceSourceError> {
+    let configured = source.to_string();
+    let (before, canceled) = store
+        .write(move |tx| {
+            // Processes that start together agree on one.
+            installation::lock(tx)?;
+            let before = check(tx, &configured, accept_change)?;
+            let canceled = match &before {
+                Some(before) => {
+                    let reason = format!(
+                        "the price source was changed from {before} to {configured}, whose prices are others: order again"
+                    );
+                    book_calendar::record_former_source(tx, before)?;
+                    cancel_open_orders(tx, &reason, now)?
+                }
+                None => 0,
+            };
+            installation::set(tx, PRICE_SOURCE, &configured).map_err(PriceSourceError::from)?;
+            Ok::<_, PriceSourceError>((before, canceled))
+        })
+        .await?;
+    if let Some(before) = before {
+        tracing::warn!(
+            target: SECURITY,
+            event = "price_source_changed",
+            before,
+            after = %source,
+            accepted = accept_change,
+            canceled_orders = canceled,
+            "prices come from another source from now on"
+        );
+    }
+    Ok(canceled)
+}
+
+/// Cancels all open orders, each with the reason. Answers how many.
+pub(crate) fn cancel_open_orders(
+    tx: &mut Tx<'_>,
+    reason: &str,
+    now: Timestamp,
+) -> std::result::Result<usize, StoreError> {
+    let owners = orders::portfolios_with_open(tx)?;
+    let mut canceled = 0;
+    for mut locked in portfolios::lock(tx, &owners)? {
+        let portfolio = &mut locked.portfolio;
+        let open = orders::open_ids(tx, portfolio.id)?;
+        let mut groups = orders::groups(tx, &open)?;
+        let pairs: Vec<_> = groups.iter().map(|group| (portfolio.id, group.root().stock_id)).collect();
+        for ((_, stock), (position, reserved)) in positions::of_pairs(tx, &pairs)? {
+            portfolio.positions.insert(stock, position);
+            portfolio.reserved.shares.insert(stock, reserved);
+        }
+        let at = locked.last.max(now);
+        for group in &mut groups {
+            canceled += group.orders.iter().filter(|order| order.status.is_open()).count();
+            portfolio
+                .cancel_for(group, reason, at)
+                .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+        }
+        let changed: Vec<_> = groups.iter().flat_map(|group| &group.orders).collect();
+        orders::update(tx, &changed)?;
+        let none = Quantity::zero();
+        let held: Vec<positions::Changed<'_>> = portfolio
+            .positions
+            .iter()
+            .map(|(stock, position)| positions::Changed {
+                portfolio: portfolio.id,
+                stock: *stock,
+                position,
+                reserved: portfolio.reserved.shares.get(stock).unwrap_or(&none),
+            })
+            .collect();
+        positions::save(tx, &held)?;
+        portfolios::save_cash(tx, &[(portfolio, at)])?;
+    }
+    Ok(canceled)
+}
+
+/// As [`claim_price_source`] for commands that write prices beside the servers: nothing is recorded.
+///
+/// # Errors
+/// [`PriceSourceError::Changed`].
+pub async fn check_price_source(
+    store: &Store,
+    source: &PriceSource,
+) -> std::result::Result<(), PriceSourceError> {
+    let configured = source.to_string();
+    store.read(move |tx| check(tx, &configured, false).map(drop)).await
+}
+
+/// Returns the recorded source when it is another one.
+fn check(
+    tx: &mut Tx<'_>,
+    configured: &str,
+    accept_change: bool,
+) -> std::result::Result<Option<String>, PriceSourceError> {
+    let recorded = recorded_price_source(tx)?;
+    let Some(recorded) = recorded.filter(|recorded| recorded != configured) else { return Ok(None) };
+    match !accept_change && has_priced_books(tx)? {
+        true => Err(PriceSourceError::Changed { recorded, configured: configured.to_owned() }),
+        false => Ok(Some(recorded)),
+    }
+}
+
+/// The source whose prices the deployment has; `None` before the first.
+pub(crate) fn recorded_price_source(tx: &mut Tx<'_>) -> std::result::Result<Option<String>, StoreError> {
+    match installation::get(tx, PRICE_SOURCE)? {
+        Some(recorded) => Ok(Some(recorded)),
+        // Databases from before it was recorded tell by their newest fill.
+        None => transactions::newest_quote_source(tx),
+    }
+}
+
+/// Whether anything is held or on order, which another source's prices would change.
+pub(crate) fn has_priced_books(tx: &mut Tx<'_>) -> std::result::Result<bool, StoreError> {
+    Ok(!positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty())
+}

@@ -1,0 +1,139 @@
+//! The provider of real prices as an operator sees it.
+
+use chrono::NaiveDate;
+use domain::{Freshness, PriceSource, Timestamp};
+use market_data::{BreakerState, Pot};
+use persistence::{listings, providers};
+
+use crate::error::{Error, Result};
+use crate::market::demand::stocks_in_use;
+use crate::stocks::Stocks;
+use crate::stocks::key_features::KeyFeatureState;
+use crate::stocks::price_pace::PriceIntervals;
+
+/// What an operator wants to know of where prices come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProviderState {
+    pub source: PriceSource,
+    pub freshness: Freshness,
+    /// Stocks that somebody holds, watches or has an open order for.
+    pub stocks_in_use: usize,
+    /// What the source is set up to use that its provider may refuse to the key.
+    pub features: Vec<KeyFeatureState>,
+    /// How often prices come in a session; `None` where calls are not counted, and for a source with one price a session.
+    pub intervals: Option<PriceIntervals>,
+    /// `None` for the simulated market.
+    pub limits: Option<LimitsState>,
+    /// When the table of listings was taken over, and how many it has; `None` before that, or where there is none.
+    pub listings: Option<(Timestamp, i64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsState {
+    /// New York's day, which the counts are of.
+    pub day: NaiveDate,
+    pub pots: Vec<PotState>,
+    /// Until when no call is sent, because the provider refuses or keeps failing; `None` when calls are sent.
+    pub parked_until: Option<Timestamp>,
+    pub breaker: Breaker,
+    pub last_answered_at: Option<Timestamp>,
+    pub last_failed_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PotState {
+    pub name: &'static str,
+    pub used: u32,
+    pub limit: u32,
+}
+
+/// What is done with the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// It is sent.
+    Closed,
+    /// It is refused.
+    Open,
+    /// It is sent, alone, to see whether the provider is back.
+    HalfOpen,
+}
+
+impl Breaker {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl LimitsState {
+    pub fn used(&self) -> u32 {
+        self.pots.iter().map(|pot| pot.used).sum()
+    }
+
+    /// Calls that the day has left; `None` where it has no limit.
+    pub fn left(&self) -> Option<u32> {
+        (!self.pots.is_empty()).then(|| self.pots.iter().map(|pot| pot.limit.saturating_sub(pot.used)).sum())
+    }
+}
+
+impl ProviderState {
+    /// How many days it takes until each stock in use has a new close, where that is more than one: the operator
+    /// should know that prices are going to be old.
+    pub fn days_for_all(&self) -> Option<usize> {
+        let pots = &self.limits.as_ref().filter(|_| self.freshness == Freshness::EndOfDay)?.pots;
+        let scheduled = pots.iter().find(|pot| pot.name == Pot::Scheduled.as_str())?.limit;
+        let days = self.stocks_in_use.div_ceil(usize::try_from(scheduled).ok().filter(|n| *n > 0)?);
+        (days > 1).then_some(days)
+    }
+}
+
+impl Stocks {
+    /// Where prices come from, and how that is going.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn provider_state(&self) -> Result<ProviderState> {
+        let quotes = &self.market.quotes;
+        let source = quotes.source();
+        let name = source.to_string();
+        let (record, listings, stocks_in_use) = self
+            .store
+            .read(move |tx| {
+                let in_use = stocks_in_use(tx)?.len();
+                Ok::<_, Error>((providers::record(tx, &name)?, listings::state(tx, &name)?, in_use))
+            })
+            .await?;
+        let limits = match quotes.limits() {
+            None => None,
+            Some(limits) => {
+                let now = self.market.clock.wall();
+                let budget = limits.budget().await.map_err(Error::internal)?;
+                let parked_until = record.as_ref().and_then(|record| record.parked_until);
+                let parked_until = parked_until.filter(|until| *until > now);
+                let pots = budget.pots.iter();
+                Some(LimitsState {
+                    day: budget.day,
+                    pots: pots
+                        .map(|(pot, used, limit)| PotState { name: pot.as_str(), used: *used, limit: *limit })
+                        .collect(),
+                    breaker: match limits.breaker() {
+                        BreakerState::Closed if parked_until.is_none() => Breaker::Closed,
+                        BreakerState::HalfOpen => Breaker::HalfOpen,
+                        BreakerState::Closed | BreakerState::Open { .. } => Breaker::Open,
+                    },
+                    parked_until,
+                    last_answered_at: record.as_ref().and_then(|record| record.last_answered_at),
+                    last_failed_at: record.as_ref().and_then(|record| record.last_failed_at),
+                    last_error: record.and_then(|record| record.last_error),
+                })
+            }
+        };
+        let (freshness, intervals) = (quotes.freshness(), self.price_intervals().await?);
+        let features = self.features().await?;
+        Ok(ProviderState { source, freshness, stocks_in_use, features, intervals, limits, listings })
+    }
+}
