@@ -1,9 +1,9 @@
-//! The program `stockyard`: reads the configuration, wires the parts, runs one command.
+//! The program `stockyard`: reads the configuration, creates the parts, runs one command.
 // These macros panic when the stream cannot be written, and wait for a pipe that nobody reads: `say!` in commands that
 // end, `telemetry::announce` in processes that keep running.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-/// Writes a line to standard output, as the result of a command.
+/// Writes a line of a command's result to standard output.
 macro_rules! say {
     ($($text:tt)*) => {
         anyhow::Context::context(
@@ -35,7 +35,7 @@ use services::corporate_actions::close_outs::CloseOutFields;
 use config::{Config, Misspelled};
 use database_file::Create;
 
-/// Takes a fifth of the time off a request that glibc's own allocator needs.
+/// Reduces the time of a request by a fifth compared with glibc's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -89,7 +89,7 @@ enum Command {
     /// Put a backup in the place of the SQLite database, while no server uses it
     Restore {
         file: PathBuf,
-        /// Replace the database that is there; it is kept beside the new one, under another name
+        /// Replace the existing database; it is kept under another name beside the new one
         #[arg(long)]
         replace: bool,
     },
@@ -106,18 +106,18 @@ enum Command {
     },
 }
 
-/// Of processes that keep running.
+/// Options of processes that keep running.
 #[derive(clap::Args)]
 struct ProcessOptions {
-    /// Go on with another price source although there are positions or working orders at the old one's prices; open orders
-    /// are canceled
+    /// Continue with another price source although there are positions or working orders at the old one's prices;
+    /// open orders are canceled
     #[arg(long)]
     accept_price_source_change: bool,
 }
 
 #[derive(Clone, Copy, clap::Args)]
 struct CreateOption {
-    /// Make a new, empty SQLite database where the settings expect one and none is
+    /// Create a new, empty SQLite database at the configured path if there is none
     #[arg(long)]
     create: bool,
 }
@@ -130,12 +130,12 @@ impl CreateOption {
 
 #[derive(Subcommand)]
 enum ProvidersCommand {
-    /// Ask the configured provider for one of each kind of thing, live, and say what came back
+    /// Send one request of each kind to the configured provider and print the results
     Check {
-        /// What to ask about
+        /// The symbol to request
         #[arg(long, default_value = "IBM")]
         symbol: String,
-        /// Make the calls without asking first; they count against the day's
+        /// Send the calls without asking first; they count against the limit per day
         #[arg(long)]
         yes: bool,
     },
@@ -143,45 +143,45 @@ enum ProvidersCommand {
 
 #[derive(Subcommand)]
 enum StockCommand {
-    /// Resolve the split that holds trading in a stock; everybody's shares and open orders are corrected
+    /// Resolve the split that holds trading in a stock; all holders' shares and open orders are corrected
     ResolveSplit {
         #[arg(long)]
         symbol: Symbol,
-        /// What has happened: confirm (as announced), correct (another ratio) or withdraw (no split)
+        /// The resolution: confirm (as announced), correct (another ratio) or withdraw (no split)
         #[arg(long, value_name = "confirm|correct|withdraw")]
         resolution: String,
         /// With `correct`: new and old shares, like 2:1
         #[arg(long)]
         ratio: Option<String>,
-        /// Is kept with the decision
+        /// Stored with the decision
         #[arg(long)]
         reason: String,
     },
-    /// Record a stock's new symbol, where the price source knows only that
+    /// Record a stock's new symbol if the price source knows only that
     Rename {
         #[arg(long)]
         symbol: Symbol,
         /// The new symbol
         #[arg(long)]
         to: Symbol,
-        /// The company's name from then on; left out, what the price source tells
+        /// The company's new name; default: the name that the price source reports
         #[arg(long)]
         company_name: Option<String>,
-        /// The first day of the new symbol; left out, today
+        /// The first day of the new symbol; default: today
         #[arg(long, value_name = "YYYY-MM-DD")]
         on: Option<NaiveDate>,
-        /// Is kept with the decision
+        /// Stored with the decision
         #[arg(long)]
         reason: String,
     },
-    /// Close a delisted stock out: say what it would move, and with --yes do it; it cannot be taken back
+    /// Close out a delisted stock: print the effects, and with --yes do it; it cannot be taken back
     CloseOut {
         #[arg(long)]
         symbol: Symbol,
-        /// What owners get: cash, write_off (nothing) or exchange (shares of another stock)
+        /// What holders receive: cash, write_off (nothing) or exchange (shares of another stock)
         #[arg(long, value_name = "cash|write_off|exchange")]
         kind: String,
-        /// US dollars for each share given
+        /// US dollars per share given
         #[arg(long)]
         cash: Option<String>,
         /// With `exchange`: the symbol of the stock received
@@ -190,10 +190,10 @@ enum StockCommand {
         /// With `exchange`: new and old shares, like 1:2
         #[arg(long)]
         ratio: Option<String>,
-        /// The first day without the shares; left out, from now on
+        /// The first day without the shares; default: now
         #[arg(long, value_name = "YYYY-MM-DD")]
         on: Option<String>,
-        /// Is kept with the decision
+        /// Stored with the decision
         #[arg(long)]
         reason: String,
         /// Do it
@@ -204,13 +204,13 @@ enum StockCommand {
     ResolveDelisting {
         #[arg(long)]
         symbol: Symbol,
-        /// confirm (it is not traded any more) or refuse (it is traded; a delisting is taken back)
+        /// The decision: confirm (it is delisted) or refuse (it is traded; a delisting is taken back)
         #[arg(long, value_name = "confirm|refuse")]
         resolution: String,
         /// With `confirm`: the first day without the stock
         #[arg(long, value_name = "YYYY-MM-DD")]
         on: Option<String>,
-        /// Is kept with the decision
+        /// Stored with the decision
         #[arg(long)]
         reason: String,
     },
@@ -218,7 +218,7 @@ enum StockCommand {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Open an account; the password is asked for, or read from standard input
+    /// Open an account; asks for the password, or reads it from standard input
     Create {
         #[arg(long)]
         username: String,
@@ -239,9 +239,9 @@ fn main() -> ExitCode {
     leave(code)
 }
 
-/// Ends the process without the libraries' own endings. Those of libpq's TLS and of aws-lc take away what connections
-/// still use that threads are just closing or opening, and the process would end by a signal. The threads themselves
-/// may go at any time: both databases take that for a crash, which loses nothing.
+/// Ends the process without exit handlers. Those of libpq's TLS and of aws-lc free memory that threads use while they
+/// close or open connections, and the process would end by a signal. The threads may end at any time: both databases
+/// treat that as a crash, which loses nothing.
 fn leave(code: ExitCode) -> ! {
     telemetry::flush();
     let _ = std::io::stdout().flush();

@@ -1,4 +1,4 @@
-//! What a process does until it can work: reserve its port, and wait for the database and Redis.
+//! The start of a process: reserves its port, and waits for the database and Redis.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,16 +8,16 @@ use anyhow::Result;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
-/// Between the first attempts. It doubles from attempt to attempt, up to [`LONGEST_PAUSE`].
+/// The first pause between attempts. It doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Becomes true when the process is told to end.
+/// Becomes true when the process is told to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Returns when the process is told to end.
+/// Returns when the process is told to stop.
 pub async fn stopped(mut stop: Stop) {
     // An error means that the sender is gone, which lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;
@@ -26,11 +26,11 @@ pub async fn stopped(mut stop: Stop) {
 /// The result of one attempt to reach something.
 pub enum Attempt<T> {
     Reached(T),
-    /// It may be reached later, for this reason not now.
+    /// Not available now, for this reason; it may be later.
     NotYet(anyhow::Error),
 }
 
-/// Waits at the start of a process for something that another program provides, for `limit` at most.
+/// Waits at the start of a process, for `limit` at most, until another program is available.
 #[derive(Debug)]
 pub struct Waiting {
     limit: Duration,
@@ -43,11 +43,11 @@ impl Waiting {
         Self { limit, began: Instant::now(), stop }
     }
 
-    /// Attempts again and again, with growing pauses; logs when the wait begins and when it ends. `None` when the process
-    /// was told to end meanwhile.
+    /// Tries repeatedly, with growing pauses; logs the beginning and the end of the wait. Returns `None` if the
+    /// process was told to stop meanwhile.
     ///
     /// # Errors
-    /// That of an attempt that can never succeed, at once; the reason of the last attempt when the time is up.
+    /// The error of an attempt that can never succeed, at once; the reason of the last attempt when the time is up.
     pub async fn until<T>(
         &self,
         what: &'static str,
@@ -92,13 +92,15 @@ impl Waiting {
     }
 }
 
-/// A port that is free, and on which connections are refused until it listens: neither a health check nor a proxy takes
-/// the process for ready meanwhile.
+/// A free port that refuses connections until the process listens, so that neither a health check nor a proxy
+/// considers the process ready.
 pub struct ReservedPort(TcpSocket);
 
 impl ReservedPort {
+    /// Reserves a port.
+    ///
     /// # Errors
-    /// When the address is in use or is none of this machine.
+    /// If the address is in use or does not belong to this machine.
     pub fn reserve(host: &str, port: u16) -> io::Result<Self> {
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (host, port).to_socket_addrs()? {
@@ -112,16 +114,16 @@ impl ReservedPort {
 
     fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // As `std::net::TcpListener` does it: connections that are just ending do not hold up a restart.
+        // Like `std::net::TcpListener`: closing connections do not delay a restart.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         Ok(socket)
     }
 
-    /// Begins to accept connections.
+    /// Starts accepting connections.
     ///
     /// # Errors
-    /// When another process has begun to listen there meanwhile.
+    /// If another process listens there meanwhile.
     pub fn listen(self) -> io::Result<std::net::TcpListener> {
         self.0.listen(BACKLOG)?.into_std()
     }

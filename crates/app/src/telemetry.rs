@@ -1,4 +1,4 @@
-//! Logs: readable lines for people, or one JSON object a line.
+//! Logs: readable lines, or one JSON object per line.
 
 mod json;
 mod repeats;
@@ -19,9 +19,9 @@ use crate::config::LogFormat;
 use repeats::Repeats;
 use sink::Sink;
 
-/// The target of what the log says of itself.
+/// The target of events about the log itself.
 const LOG: &str = "log";
-/// What is logged unless RUST_LOG says otherwise.
+/// The default log filter.
 const FILTER: &str = "info,actix_server=warn,apalis=warn,apalis_core=off";
 /// How long the end of the process waits for the last lines.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
@@ -33,8 +33,7 @@ struct Telemetry {
 
 static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
 
-/// Sends log lines to standard error from here on. `filter` narrows or widens what is logged, in the words of
-/// [`EnvFilter`].
+/// Sends log lines to standard error from now on. `filter` is an [`EnvFilter`] that replaces the default.
 pub fn init(format: LogFormat, filter: Option<&str>) {
     let filter = EnvFilter::new(filter.unwrap_or(FILTER));
     let repeats = Repeats::default();
@@ -55,7 +54,7 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
     let _ = TELEMETRY.set(Telemetry { sink, repeats });
 }
 
-/// The standard hook would wait for a standard error that nobody reads.
+/// The standard hook would block on a standard error that is not read.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("no message");
@@ -81,7 +80,7 @@ pub fn announce(text: &str) {
     }
 }
 
-/// Writes a line to standard error as it is.
+/// Writes a line to standard error without a log prefix.
 pub fn complain(text: &str) {
     match TELEMETRY.get() {
         Some(telemetry) => telemetry.sink.complain(text),
@@ -103,7 +102,7 @@ pub fn flush() {
 mod tests {
     use std::path::Path;
 
-    /// `%error` and `?error` write the outermost text alone.
+    /// `%error` and `?error` log only the outermost text.
     #[test]
     fn every_logged_error_is_logged_with_its_causes() {
         let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -131,7 +130,7 @@ mod tests {
         assert!(wrong.is_empty(), "{advice}:\n{}", wrong.join("\n"));
     }
 
-    /// As a field of its own, not in text.
+    /// As a field, not in text.
     fn mentions(line: &str, way: &str) -> bool {
         line.split([' ', '(', ',', ')']).any(|word| word == way)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Variables of the system, of shells and of platforms whose names are close to a setting's.
+/// Variables of systems, shells and platforms whose names are similar to a setting's.
 const SYSTEM_VARIABLES: &[&str] = &["HOME", "HOSTNAME", "HOSTTYPE", "LOGNAME", "PATH", "PWD", "TERM", "USER"];
 
 /// A prefix that some programs use for their settings; Stockyard's have none.
@@ -15,7 +15,7 @@ pub struct Misspelled {
     pub setting: String,
 }
 
-/// The variables that look like one of `settings` and are none.
+/// The variables that look like one of `settings` but are not.
 pub fn find(
     settings: &BTreeSet<String>,
     variables: impl IntoIterator<Item = (String, String)>,
@@ -23,7 +23,8 @@ pub fn find(
     let mut found: Vec<Misspelled> = variables
         .into_iter()
         .filter(|(name, _)| !settings.contains(name) && !SYSTEM_VARIABLES.contains(&name.as_str()))
-        // Kubernetes and Docker describe a service named `stockyard` so: STOCKYARD_PORT=tcp://10.0.0.1:8080.
+        // Kubernetes and Docker set such variables for a service named `stockyard`:
+        // STOCKYARD_PORT=tcp://10.0.0.1:8080.
         .filter(|(name, value)| !(name.starts_with(PREFIX) && value.starts_with("tcp://")))
         .filter_map(|(variable, _)| {
             let setting = nearest(settings, &variable)?.to_owned();
@@ -42,8 +43,7 @@ fn nearest<'a>(settings: &'a BTreeSet<String>, variable: &str) -> Option<&'a str
     (distance <= tolerated_edits(setting)).then_some(setting)
 }
 
-/// How many letters may be wrong, missing, too many or swapped. Short names have many neighbors that are words of
-/// their own.
+/// The tolerated number of wrong, missing, extra or swapped letters. Short names are similar to many other words.
 fn tolerated_edits(setting: &str) -> usize {
     match setting.len() {
         0..=7 => 1,

@@ -1,4 +1,4 @@
-//! One JSON object for each line: the event's fields and those of the request or job around it, side by side.
+//! One JSON object per line: the event's fields and those of the surrounding request or job.
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The formatter of tracing-subscriber writes only the outermost text of an error; this one writes its causes too, under
-/// the name that they have in text (`error.sources`).
+/// A formatter that writes an error with its causes, under the same name as in text (`error.sources`). That of
+/// tracing-subscriber writes only the outermost text.
 pub struct Json;
 
 impl<S> FormatEvent<S, JsonFields> for Json

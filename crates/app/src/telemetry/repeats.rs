@@ -1,5 +1,5 @@
-//! Keeps warnings and errors that repeat from flooding the log: the first few of a kind in a minute are written, then one
-//! line says how many more there were.
+//! Limits repeated warnings and errors: the first few of a kind per minute are logged, then one line gives the number
+//! of the others.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -13,11 +13,11 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Lines of one kind that are written in each window.
+/// Lines of one kind that are logged per window.
 const WRITTEN: u64 = 5;
-/// How long a window is.
+/// The length of a window.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Kinds that are told apart; beyond it, errors of one place in the code are one kind.
+/// The most distinguished kinds; beyond it, all errors of one place in the code are one kind.
 const KINDS: usize = 1000;
 
 /// A place in the code, and the error that was logged there.
@@ -31,7 +31,7 @@ struct Window {
     error: String,
 }
 
-/// Counts by kind. Clones count together.
+/// Counters by kind, shared by clones.
 #[derive(Clone)]
 pub struct Repeats {
     windows: Arc<Mutex<HashMap<Kind, Window>>>,
@@ -45,7 +45,7 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Writes a line for each kind of which lines were held back in a window that has ended; `all` ends every window.
+    /// Logs a line for each kind with suppressed lines in a window that has ended; `all` ends every window.
     pub fn summarize(&self, all: bool) {
         let ended: Vec<Window> = {
             let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +87,7 @@ impl Repeats {
     }
 }
 
-/// What a kind of event says.
+/// The message of a kind.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -104,7 +104,7 @@ impl Visit for Text {
     }
 }
 
-/// Access lines are below warnings; what concerns security, and what the log says of itself, is always written.
+/// Access lines are below warnings; security events and events about the log are never suppressed.
 fn is_limited(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN
         && !matches!(metadata.target(), services::log_target::SECURITY | super::LOG)
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// What is written of the events of `log`.
+    /// The logged lines for the events of `log`.
     fn written(repeats: &Repeats, log: impl Fn()) -> Vec<String> {
         let lines = Log::default();
         let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_ansi(false);
@@ -201,7 +201,7 @@ mod tests {
             }
         });
         assert_eq!(lines.len(), 3 * (5 + 1), "{lines:#?}");
-        // Nothing held back, nothing to say.
+        // Without suppressed lines there is no summary.
         assert!(written(&repeats, || repeats.summarize(false)).is_empty());
     }
 

@@ -1,5 +1,5 @@
-//! Where log lines go: a queue, and a thread that writes them. A log that cannot be written (a full disk, a closed pipe,
-//! a pipe that nobody reads) loses lines, which are counted; it stops nothing else.
+//! The output of log lines: a queue, and a thread that writes them. If the log cannot be written (a full disk, a
+//! closed pipe, a pipe that is not read), lines are lost and counted; nothing else stops.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait while the log is slow. Beyond it, lines are dropped.
+/// The most queued lines. Further lines are dropped.
 const QUEUE_LINES: usize = 8192;
 /// The pause between two calls of the thread's housekeeping.
 const TICK: Duration = Duration::from_secs(1);
@@ -21,11 +21,11 @@ enum Message {
     Line(Vec<u8>),
     /// For standard output.
     Announcement(Vec<u8>),
-    /// Answered when everything before it is written.
+    /// Answered when all earlier messages are written.
     Flush(SyncSender<()>),
 }
 
-/// Takes lines without ever waiting or failing.
+/// Accepts lines without waiting or failing.
 #[derive(Clone)]
 pub struct Sink {
     queue: SyncSender<Message>,
@@ -33,7 +33,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts the thread. It calls `tick` once a second, and more often while there is much to write.
+    /// Starts the thread. It calls `tick` once per second, and more often while it writes much.
     pub fn start(tick: impl Fn() + Send + 'static) -> Self {
         let (stdout, stderr) = (copy_of(&io::stdout()), copy_of(&io::stderr()));
         Self::start_with(stdout, stderr, tick)
@@ -48,12 +48,12 @@ impl Sink {
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = dropped.clone();
         let thread = std::thread::Builder::new().name("log".into());
-        // Without the thread the queue has no reader, and every line counts as dropped.
+        // Without the thread the queue is not read, and every line counts as dropped.
         let _ = thread.spawn(move || write_all(&messages, stdout, stderr, &counter, &tick));
         Self { queue, dropped }
     }
 
-    /// How many lines were lost since the start; the counter goes on counting.
+    /// The counter of lost lines since the start.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.dropped.clone()
     }
@@ -74,11 +74,11 @@ impl Sink {
         self.send(Message::Line(format!("{text}\n").into_bytes()));
     }
 
-    /// Waits until all lines are written, or until the time is over.
+    /// Waits until all lines are written, at most for `within`.
     pub fn flush(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let (written, done) = sync_channel(1);
-        // A full queue may still become free.
+        // A full queue may become free.
         while self.queue.try_send(Message::Flush(written.clone())).is_err() {
             if Instant::now() >= deadline {
                 return;
@@ -89,8 +89,8 @@ impl Sink {
     }
 }
 
-/// The same file under another descriptor: the standard library's own handles have a lock, and whoever waits for a
-/// blocked pipe would hold it.
+/// The same file under another descriptor: the standard library's handles have a lock, which a blocked writer would
+/// hold.
 fn copy_of(stream: &impl AsFd) -> Box<dyn Write + Send> {
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => Box::new(File::from(descriptor)),
@@ -133,7 +133,7 @@ fn write_all(
     }
 }
 
-/// Collects one event's line, and hands it to the sink at the end.
+/// Collects one event's line, and sends it to the sink at the end.
 pub struct LineWriter<'a> {
     sink: &'a Sink,
     line: Vec<u8>,
