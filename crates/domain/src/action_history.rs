@@ -10,7 +10,7 @@ use crate::{
     Timestamp,
 };
 
-/// The splits and cash dividends of one stock that are in force, each with the instant at which it takes effect.
+/// The splits in force and cash dividends of one stock, each with its effective time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionHistory {
     splits: SplitHistory,

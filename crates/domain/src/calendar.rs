@@ -1,6 +1,6 @@
-//! When a market trades: sessions by the exchange's calendar.
+//! Sessions of a market by the exchange's calendar.
 //!
-//! Times of day are New York's by IANA zone, so that daylight saving moves the UTC times by itself.
+//! Times of day are in New York's IANA zone, so daylight saving changes the UTC times automatically.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeZone, Utc, Weekday};
 use chrono_tz::America::New_York;
@@ -8,20 +8,20 @@ use chrono_tz::Tz;
 
 use crate::Timestamp;
 
-/// The zone all session dates and times of day are in.
+/// The time zone of all session dates and times of day.
 pub const EXCHANGE_ZONE: Tz = New_York;
 
-/// Which days are sessions and when they open and close.
+/// The sessions of a market with their opening and closing times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calendar {
-    /// Every New York calendar day is a session from 0:00 to 24:00. The simulated market's.
+    /// Every New York calendar day is a session from 0:00 to 24:00. For the simulated market.
     AroundTheClock,
-    /// New York Stock Exchange and Nasdaq, which share them: weekdays without holidays, 9:30 to 16:00, on the eves of
-    /// some holidays to 13:00. By the rules since 1995.
+    /// New York Stock Exchange and Nasdaq: weekdays without holidays, 9:30 to 16:00, on the eves of some holidays to
+    /// 13:00. By the rules since 1995.
     Xnys,
 }
 
-/// One trading day. It contains `opens_at` and not `closes_at`.
+/// One trading day, from `opens_at` inclusive to `closes_at` exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     pub date: NaiveDate,
@@ -51,7 +51,7 @@ impl Calendar {
         }
     }
 
-    /// The session under way at that instant, if the market is open.
+    /// The session at that instant; `None` if the market is closed.
     pub fn session_at(self, at: Timestamp) -> Option<Session> {
         self.session(exchange_date(at)).filter(|session| session.contains(at))
     }
@@ -68,8 +68,8 @@ impl Calendar {
         self.forwards(exchange_date(at)).find(|session| session.opens_at > at).expect("sessions have no end")
     }
 
-    /// The session that an event at that instant belongs to: the one under way, else the next to open.
-    /// Its flows are in that session's snapshot.
+    /// The session of an event at that instant: the current one, else the next to open. Its flows are in that
+    /// session's snapshot.
     pub fn booking_session(self, at: Timestamp) -> Session {
         self.forwards(exchange_date(at)).find(|session| session.closes_at > at).expect("sessions have no end")
     }
@@ -142,7 +142,7 @@ fn is_xnys_holiday(date: NaiveDate) -> bool {
         || SPECIAL_CLOSURES.iter().any(|(closed, _)| *closed == date)
 }
 
-/// Days on which the exchange stayed closed that no rule foresees. A new one is a new row.
+/// Closures that no rule predicts. A new one is a new row.
 #[rustfmt::skip]
 const SPECIAL_CLOSURES: [(NaiveDate, &str); 10] = [
     (closed_on(2001, 9, 11), "attacks of 11 September"),

@@ -1,24 +1,24 @@
-//! Whether a symbol still belongs to the company it belonged to: symbols are used again.
+//! Decides whether a symbol still belongs to the same company, because symbols are reused.
 
 use chrono::{Days, NaiveDate};
 
-/// How far the listing date of one company may be told differently, for instance after a correction.
+/// How far two reports of one company's listing date may differ, for example after a correction.
 const SAME_LISTING: Days = Days::new(30);
 
-/// What is known of the company of a stock.
+/// The known data of a stock's company.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCompany {
     pub symbol: String,
     pub name: String,
     pub is_fund: bool,
-    /// The day on which it was first traded, as a source told it before.
+    /// The first trading day, as a source reported it before.
     pub listed_on: Option<NaiveDate>,
-    /// The day of the oldest price that is stored of it.
+    /// The day of the oldest stored price.
     pub priced_since: Option<NaiveDate>,
     pub is_delisted: bool,
 }
 
-/// What a source tells now of the company that has a symbol.
+/// The company of a symbol as a source reports it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldCompany {
     pub name: String,
@@ -26,13 +26,13 @@ pub struct ToldCompany {
     pub listed_on: Option<NaiveDate>,
 }
 
-/// Whether the symbol belongs to another company now. Two things together say so: the name is another one in its words,
-/// which leaves out case, punctuation and legal forms such as "Inc", and the listing is another one. The listing is another
-/// one when the stock was delisted, when a company became a fund or a fund a company, when the source tells a listing date
-/// more than 30 days later than before, or one more than 30 days after the oldest stored price.
+/// Whether the symbol belongs to another company now. Two conditions must hold: the name consists of other words,
+/// ignoring case, punctuation and legal forms such as "Inc", and the listing is another one. The listing is another
+/// one if the stock was delisted, if a company became a fund or a fund a company, if the reported listing date is
+/// more than 30 days later than before, or more than 30 days after the oldest stored price.
 ///
-/// A name alone is that of a company that has renamed itself; a listing date alone is a correction. A name that is missing,
-/// for which sources give the symbol, says nothing.
+/// Another name alone is a renamed company; another listing date alone is a correction. A missing name, for which
+/// sources report the symbol, does not count.
 pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
     let is_told = |name: &str| !name.trim().is_empty() && !name.trim().eq_ignore_ascii_case(&known.symbol);
     if !is_told(&known.name) || !is_told(&told.name) || is_same_name(&known.name, &told.name) {
@@ -47,19 +47,20 @@ pub fn is_another_company(known: &KnownCompany, told: &ToldCompany) -> bool {
         || is_later_than(known.priced_since)
 }
 
-/// Whether a symbol that a stock had before belongs to another company now. `given_up_on` is the day from which on the stock had
-/// another symbol, `told_on` the day on which a source told of the company.
+/// Whether a former symbol of a stock belongs to another company now. `given_up_on` is the first day of the stock's
+/// next symbol, `told_on` the day of the source's report.
 ///
-/// As in [`is_another_company`] the name has to be another one, and the listing too: by what is said there, because it begins on
-/// the day on which the stock gave the symbol up or later, or, where a source tells no listing date, because the source still
-/// lists the symbol more than 30 days after that day. A table of listings that knows of the new symbol late says nothing.
+/// As in [`is_another_company`] the name must be another one, and the listing too: by the conditions there, because
+/// it begins on or after the day on which the stock gave the symbol up, or, without a listing date, because the
+/// source still lists the symbol more than 30 days after that day. A table of listings may learn of the new symbol
+/// late.
 pub fn is_successor(
     known: &KnownCompany,
     given_up_on: NaiveDate,
     told: &ToldCompany,
     told_on: NaiveDate,
 ) -> bool {
-    // Whether the stock is delisted under its new symbol says nothing of the old one.
+    // The delisting of the stock under its new symbol is irrelevant for the old one.
     let known = &KnownCompany { is_delisted: false, ..known.clone() };
     if is_another_company(known, told) {
         return true;
@@ -72,8 +73,8 @@ pub fn is_successor(
     is_told && is_later && !is_same_name(&known.name, &told.name)
 }
 
-/// Whether two names are of one company, as far as their words tell: case, punctuation and legal forms do not count, and a name
-/// may be cut short. An empty name is nobody's.
+/// Whether two names belong to one company, judged by their words: case, punctuation and legal forms do not count,
+/// and a name may be truncated. An empty name matches nothing.
 pub fn is_same_name(one: &str, other: &str) -> bool {
     let (one, other) = (words(one), words(other));
     !one.is_empty() && !other.is_empty() && one.iter().zip(&other).all(|(one, other)| one == other)
@@ -144,12 +145,12 @@ mod tests {
             // Spelling and legal forms.
             ("XYLOPHONE ZITHER CORPORATION", day("2026-11-02"), false),
             ("The Xylophone Zither Company, Inc. - Class A", day("2026-11-02"), false),
-            // A company that has renamed itself, and one whose listing date was corrected.
+            // A renamed company, and one whose listing date was corrected.
             ("Block Inc", day("1999-03-01"), false),
             ("Block Inc", day("1999-03-20"), false),
             ("Block Inc", None, false),
             ("Xylophone Zither Corp", day("2026-11-02"), false),
-            // Nothing is told.
+            // Missing data.
             ("", day("2026-11-02"), false),
             ("xyz", day("2026-11-02"), false),
         ] {
@@ -205,12 +206,12 @@ mod tests {
         let given_up_on = day("2026-11-23").unwrap();
         for (known, name, listed_on, told_on, expected) in [
             (&meta, "Fresh Brands Inc", day("2026-12-07"), "2026-12-07", true),
-            // Within the 30 days in which a listing date may be told differently.
+            // Within the 30 days by which listing dates may differ.
             (&unknown, "Fresh Brands Inc", day("2026-11-23"), "2026-11-24", true),
             (&unknown, "Fresh Brands Inc", day("2026-11-22"), "2026-11-24", false),
             (&unknown, "Fresh Brands Inc", None, "2026-12-23", false),
             (&unknown, "Fresh Brands Inc", None, "2026-12-24", true),
-            // The same company, told by its old name or symbol.
+            // The same company, reported under its old name or symbol.
             (&meta, "Facebook, Inc.", day("2012-05-18"), "2026-12-07", false),
             (&meta, "Facebook, Inc.", day("2012-05-18"), "2027-12-07", false),
             (&meta, "Meta Platforms Inc", day("2026-12-07"), "2026-12-07", false),

@@ -1,7 +1,8 @@
-//! The exact decimal that every amount, price and quantity holds: how it is computed with and rounded.
+//! The exact decimal inside every amount, price and quantity: arithmetic and rounding.
 //!
-//! Nearly all there are fit an `i128`, whose arithmetic costs a third of `BigDecimal`'s, or a thousandth where that
-//! divides, and needs no heap. What does not fit goes the library's way, so the results are always its.
+//! Nearly all values fit an `i128`, which needs no heap. Its arithmetic takes a third of the time that `BigDecimal`
+//! takes, and a thousandth for division. A larger value is computed by `BigDecimal`, so results are always those of
+//! the library.
 
 mod integer;
 #[cfg(test)]
@@ -20,12 +21,12 @@ pub(crate) use text::{Unreadable, fixed, json_text, shortest};
 
 use integer::{divided, exact_f64, power_of_ten, raised, times, without_zeros};
 
-/// Compared and hashed by value: 1.5 is 1.50.
+/// Compared and hashed by value: 1.5 equals 1.50.
 #[derive(Debug, Clone)]
 pub(crate) enum Decimal {
     /// `mantissa / 10^scale`.
     Small { mantissa: i128, scale: i64 },
-    /// Only what has a mantissa that does not fit; made by `From<BigDecimal>` alone.
+    /// Holds only values whose mantissa does not fit. Only `From<BigDecimal>` creates it.
     Big(Box<BigDecimal>),
 }
 
@@ -54,7 +55,7 @@ impl Decimal {
         self.sign().is_lt()
     }
 
-    /// On which side of zero.
+    /// The sign, as a comparison with zero.
     fn sign(&self) -> Ordering {
         match self {
             Small { mantissa, .. } => mantissa.cmp(&0),
@@ -67,7 +68,7 @@ impl Decimal {
         if self.is_negative() { -self } else { self.clone() }
     }
 
-    /// How many decimals it has, zeros at the end among them.
+    /// The number of decimals, trailing zeros included.
     pub fn scale(&self) -> i64 {
         match self {
             Small { scale, .. } => *scale,
@@ -75,12 +76,12 @@ impl Decimal {
         }
     }
 
-    /// With so many decimals; further ones are cut off.
+    /// Changes the number of decimals to `scale` and cuts off further ones.
     pub fn with_scale(&self, scale: i64) -> Self {
         self.rounded(scale, RoundingMode::Down)
     }
 
-    /// To `scale` decimals.
+    /// Rounds to `scale` decimals.
     pub fn rounded(&self, scale: i64, mode: RoundingMode) -> Self {
         if self.scale() == scale {
             return self.clone();
@@ -97,7 +98,7 @@ impl Decimal {
         rounded().unwrap_or_else(|| self.big().with_scale_round(scale, mode).into())
     }
 
-    /// Half-even to `scale` decimals: the only rounding in the books.
+    /// Rounds half-even to `scale` decimals: the only rounding mode of booked amounts.
     pub fn half_even(&self, scale: i64) -> Self {
         self.rounded(scale, RoundingMode::HalfEven)
     }
@@ -122,7 +123,7 @@ impl Decimal {
         })
     }
 
-    /// Without zeros at the end, not even those of whole tens.
+    /// Without trailing zeros, also before the point: 1200 has the scale −2.
     pub fn normalized(&self) -> Self {
         match self {
             Small { mantissa, scale } => {
@@ -141,9 +142,9 @@ impl Decimal {
         }
     }
 
-    /// The nearest binary number.
+    /// The nearest `f64`.
     ///
-    /// A quotient of two numbers that binary ones hold exactly is rounded correctly (W. D. Clinger: How to read
+    /// The quotient of two integers that `f64` represents exactly is rounded correctly (W. D. Clinger: How to read
     /// floating point numbers accurately, 1990).
     pub fn to_f64(&self) -> f64 {
         const EXACT_POWERS: u64 = 22;
@@ -156,7 +157,7 @@ impl Decimal {
         quotient().unwrap_or_else(|| self.big().to_plain_string().parse().unwrap_or(f64::NAN))
     }
 
-    /// `self / divisor` as the nearest binary number, of a divisor that is not zero.
+    /// `self / divisor` as the nearest `f64`. The divisor must not be zero.
     pub fn ratio(&self, divisor: &Self) -> f64 {
         let quotient = || {
             let (dividend, divisor, _) = aligned(self, divisor)?;
@@ -209,7 +210,7 @@ impl Sub for &Decimal {
     }
 }
 
-/// What comes of two at one scale, or of their big forms where that does not fit.
+/// Applies `small` to both mantissas at a common scale, or `big` if they do not fit.
 #[inline]
 fn together(
     a: &Decimal,
@@ -264,7 +265,7 @@ impl Ord for Decimal {
         let (Small { mantissa: a, scale: s }, Small { mantissa: b, scale: t }) = (self, other) else {
             return self.big().cmp(&other.big());
         };
-        // What does not fit at the other's scale is further from zero than all that does.
+        // A value that does not fit at the other's scale is further from zero than every value that fits.
         match s.cmp(t) {
             Ordering::Equal => a.cmp(b),
             Ordering::Less => raised(*a, s.abs_diff(*t)).map_or_else(|| a.cmp(&0), |a| a.cmp(b)),
@@ -296,7 +297,7 @@ impl Hash for Decimal {
     }
 }
 
-/// The mantissas of two at the larger of their scales.
+/// Both mantissas at the larger of the two scales.
 #[inline]
 fn aligned(a: &Decimal, b: &Decimal) -> Option<(i128, i128, i64)> {
     let (Small { mantissa: a, scale: s }, Small { mantissa: b, scale: t }) = (a, b) else { return None };

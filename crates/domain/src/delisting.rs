@@ -1,4 +1,4 @@
-//! When evidence is enough to say that a stock is not listed any more.
+//! Decides when the evidence is enough to mark a stock as delisted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,45 +11,46 @@ use crate::calendar::exchange_date;
 use crate::order::keywords;
 use crate::{Calendar, Timestamp};
 
-/// Days of tables without the stock that are enough.
+/// Days of listing tables without the stock that are enough.
 const TABLES: usize = 2;
-/// Session days with the answer "not found" that are enough.
+/// Sessions with the answer "not found" that are enough.
 const SESSIONS: usize = 3;
 
 keywords! {
     DelistingEvidenceKind {
-        /// A table of listings that had the stock before does not have it.
+        /// A table of listings lacks the stock, which an earlier table contained.
         NotListed = "not_listed",
-        /// The table of former listings has it, with a day.
+        /// A table of former listings contains the stock, with a delisting day.
         ListedAsDelisted = "listed_as_delisted",
-        /// The price source does not know it, and knows others at the same time.
+        /// The price source does not know the stock, but knows others at the same time.
         NotFound = "not_found",
     }
 }
 
-/// What was seen of one stock on one day.
+/// An observation of one stock on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelistingEvidence {
     pub kind: DelistingEvidenceKind,
     /// The day of the table or of the session, in New York.
     pub seen_on: NaiveDate,
     pub seen_at: Timestamp,
-    /// Of [`DelistingEvidenceKind::ListedAsDelisted`]: the day that the table tells.
+    /// For [`DelistingEvidenceKind::ListedAsDelisted`]: the delisting day in the table.
     pub delisted_on: Option<NaiveDate>,
 }
 
-/// Evidence that is enough. Displays as a reason: "missing from the price source's table of listings since 2026-11-22".
+/// Evidence that is enough. Displays as a reason: "missing from the price source's table of listings since
+/// 2026-11-22".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DelistingGrounds {
     pub kind: DelistingEvidenceKind,
-    /// The first day on which it was seen.
+    /// The first day with evidence.
     pub since: NaiveDate,
-    /// The day that a table tells.
+    /// The delisting day in the table of former listings.
     pub delisted_on: Option<NaiveDate>,
 }
 
 impl DelistingGrounds {
-    /// The first session without the stock: that of the day that a table tells, or of the day after the last accepted
+    /// The first session without the stock: of the delisting day in the table, or of the day after the last accepted
     /// price, whichever is later.
     pub fn first_session_without(&self, last_price_at: Option<Timestamp>, calendar: Calendar) -> NaiveDate {
         let after_last = last_price_at.map(|at| exchange_date(at) + chrono::Days::new(1));
@@ -72,11 +73,11 @@ impl fmt::Display for DelistingGrounds {
     }
 }
 
-/// Judges the evidence of one stock. Evidence from before its last accepted price does not count: the stock was traded
-/// afterwards. A former listing that ended before that price was another company's.
+/// Judges the evidence about one stock. Evidence from before the last accepted price does not count, because the
+/// stock was traded afterwards; a former listing that ended before that price belonged to another company.
 ///
-/// Enough are a former listing with its day, tables of two days without the stock, or three session days on which the
-/// source did not know it.
+/// Enough are: a former listing with its delisting day, listing tables of two days without the stock, or three
+/// sessions on which the source did not know it.
 pub fn judge_delisting(
     evidence: &[DelistingEvidence],
     last_price_at: Option<Timestamp>,
@@ -103,16 +104,16 @@ pub fn judge_delisting(
         })
 }
 
-/// Whether a table of listings that has lost so many of its rows is a table of everything that is listed. In a week some
-/// ten or twenty of twelve thousand leave it; a table that was cut off lacks many more.
+/// Whether a table of listings is complete, judged by how many of its rows disappeared. Ten or twenty of twelve
+/// thousand stocks are delisted per week; a truncated table lacks many more.
 pub fn is_whole_table(listed_before: usize, lost: usize) -> bool {
     const FEW: usize = 5;
     const MOST_LOST_PERCENT: usize = 3;
     lost <= FEW || lost * 100 <= listed_before * MOST_LOST_PERCENT
 }
 
-/// Whether answers of one round are those of a source that works: it knows a stock at least, and of those that had a
-/// price not more are unknown to it than can leave the exchange at about the same time.
+/// Whether the answers of one round come from a source that works: it knows at least one stock, and the stocks that
+/// it no longer knows are no more than can be delisted at about the same time.
 pub fn is_no_outage(asked: usize, answered: usize, not_found: usize) -> bool {
     const FEW: usize = 2;
     answered > 0 && (not_found <= FEW || not_found * 20 <= asked)
@@ -150,7 +151,7 @@ mod tests {
         let grounds = judge_delisting(&[sunday.clone(), monday.clone()], last).unwrap();
         assert_eq!((grounds.kind, grounds.since), (kind, day("2026-11-22")));
         assert_eq!(grounds.first_session_without(last, Calendar::Xnys), day("2026-11-23"));
-        // It was traded after the first one.
+        // The stock was traded after the first observation.
         assert_eq!(judge_delisting(&[sunday.clone(), monday.clone()], Some(noon("2026-11-22"))), None);
         assert!(judge_delisting(&[sunday, monday], None).is_some());
     }
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(judge_delisting(std::slice::from_ref(&old), last), None, "another company's");
         let grounds = judge_delisting(&[old, told("2026-11-22", "2026-11-25")], last).unwrap();
         assert_eq!(grounds.delisted_on, Some(day("2026-11-25")));
-        // Thanksgiving is on the 26th.
+        // The 26th is Thanksgiving.
         let told_thursday = DelistingGrounds { delisted_on: Some(day("2026-11-26")), ..grounds };
         assert_eq!(told_thursday.first_session_without(last, Calendar::Xnys), day("2026-11-27"));
         let before_price = DelistingGrounds { delisted_on: Some(day("2026-11-20")), ..grounds };

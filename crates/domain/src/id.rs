@@ -1,4 +1,4 @@
-//! Ids that cannot be taken for one another.
+//! Ids as distinct types, so that they cannot be confused.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What can be traded: symbols and the stocks behind them.
+//! Stocks and their symbols.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{Freshness, Price, StockId, Timestamp};
 
-/// A ticker in its canonical form: upper case, 1 to 12 of `A–Z 0–9 . -`, class shares with a dot (`BRK.B`).
+/// A ticker in canonical form: upper case, 1 to 12 of `A–Z 0–9 . -`, with a dot before the share class (`BRK.B`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = diesel::sql_types::Text))]
@@ -30,7 +30,7 @@ impl Symbol {
 impl FromStr for Symbol {
     type Err = MalformedSymbol;
 
-    /// Folds case and surrounding blanks.
+    /// Accepts lower case and surrounding blanks.
     fn from_str(text: &str) -> Result<Self, MalformedSymbol> {
         let symbol = text.trim().to_ascii_uppercase();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Symbol {
     }
 }
 
-/// ISO 4217. Only US dollars are traded: quotes in other currencies are refused at the provider's edge.
+/// ISO 4217. Only US dollars are traded; quotes in other currencies are rejected when a provider reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Currency {
     #[default]
@@ -69,29 +69,29 @@ impl Currency {
     }
 }
 
-/// What a source knows of an instrument besides its price.
+/// What a price source reports about a stock, except its price.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
     pub symbol: Symbol,
     pub company_name: String,
-    /// As the source calls it: `NASDAQ`, `NYSE`, `NYSE ARCA`; empty when unknown.
+    /// The exchange's name as the source writes it: `NASDAQ`, `NYSE`, `NYSE ARCA`; empty if unknown.
     pub exchange: String,
-    /// `Technology`, `Fund`, …; `Other` when unknown.
+    /// `Technology`, `Fund`, …; `Other` if unknown.
     pub sector: String,
     pub currency: Currency,
 }
 
-/// An instrument in the database, with the last price that was seen for it.
+/// A stock in the database, with its last price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stock {
     pub id: StockId,
     pub listing: Arc<Listing>,
     pub last: Option<LastPrice>,
-    /// The first day on which it is traded no more, once that has come.
+    /// The first day without trading, once that day has come.
     pub delisted_on: Option<NaiveDate>,
 }
 
-/// The newest price the books know, kept so that a page has one when the source is silent.
+/// The newest stored price, for pages while the source does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastPrice {
     pub price: Price,

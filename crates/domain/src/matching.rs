@@ -1,5 +1,5 @@
-//! Does this price fill this order, and at what price. A pure function of order and price; cash and shares are
-//! `portfolio.rs`'s business.
+//! Decides whether a price fills an order, and at what price. A pure function of order and price; `portfolio.rs`
+//! moves cash and shares.
 
 use chrono::TimeDelta;
 
@@ -8,20 +8,20 @@ use crate::{
     FillRule, Order, OrderTerms, Price, PriceMove, Quantity, Side, TimeInForce, Timestamp, TradingRules,
 };
 
-/// How long the volume that is left for an order adds up before the order takes it, however little it is.
+/// How long volume accumulates for an order until the order takes it, however little it is.
 pub const LIQUIDITY_WINDOW: TimeDelta = TimeDelta::minutes(5);
 
-/// What moves before have left for an order under a limited liquidity.
+/// The volume that earlier price moves left for an order with limited liquidity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiquidityWindow {
     /// Shares, not rounded.
     pub kept: Quantity,
-    /// The order takes what there is now, be it less than its minimum fill.
+    /// The window has ended: the order takes the volume, even if it is less than its minimum fill.
     pub is_over: bool,
 }
 
 impl LiquidityWindow {
-    /// Of an order that is placed: what it meets was traded in the minute before.
+    /// The window of an order that is being placed: its first price comes with the volume of the last minute.
     pub(crate) fn of_a_minute() -> Self {
         Self { kept: Quantity::zero(), is_over: true }
     }
@@ -30,8 +30,8 @@ impl LiquidityWindow {
         Self { kept: Quantity::zero(), is_over: false }
     }
 
-    /// Looks at the move at `index`: the window is over if it has lasted [`LIQUIDITY_WINDOW`] since the order was matched
-    /// when the next move comes, or at `until` when there is none.
+    /// Decides whether the window ends with the move at `index`: when [`LIQUIDITY_WINDOW`] has passed since the order
+    /// was matched and before the next move, or before `until` if there is no next move.
     pub(crate) fn look_at(&mut self, order: &Order, moves: &[PriceMove], index: usize, until: Timestamp) {
         let next = moves.get(index + 1).map_or(until, |next| next.quote.as_of);
         self.is_over = next - order.last_matched_at >= LIQUIDITY_WINDOW;
@@ -39,47 +39,46 @@ impl LiquidityWindow {
 }
 
 impl Reaction {
-    /// Whether nothing happens to the order, except that the traded volume adds up.
+    /// Whether the price changes nothing about the order, except that volume accumulates.
     pub(crate) fn is_quiet(&self) -> bool {
         *self == Self { kept_liquidity: self.kept_liquidity.clone(), ..Self::default() }
     }
 }
 
-/// What one price does to a working order.
+/// The effect of one price on a working order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reaction {
     /// The market has reached the stop.
     pub triggers: bool,
     /// A new best price for a trailing stop.
     pub high_water: Option<Price>,
-    /// Shares that the traded volume leaves for the order and that are too few for a fill yet.
+    /// Volume for the order that is too small for a fill yet, in shares.
     pub kept_liquidity: Option<Quantity>,
     pub execution: Option<Execution>,
-    /// The one chance of an `ioc`, `fok`, `opg` or `cls` order is over, whatever has filled.
+    /// The order ends, filled or not: an `ioc`, `fok`, `opg` or `cls` order meets one price only.
     pub ends: bool,
 }
 
-/// The price at which an order fills, and how much of it.
+/// The price at which an order fills, and the largest quantity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
     pub price: Price,
     /// Before slippage.
     pub quoted_price: Price,
     pub rule: FillRule,
-    /// What the traded volume leaves for this order; `None` for all of it.
+    /// The share of the traded volume for this order; `None` if it is not limited.
     pub at_most: Option<Quantity>,
 }
 
-/// Lets one price meet a working order.
+/// The effect of one price on a working order.
 ///
-/// A limit order fills at the quote's price for its side when that is the limit or better, so a market that jumps
-/// through the limit fills it at the better price. A stop triggers on the last trade and fills at the price of the
-/// same quote, however far beyond the stop. A trailing stop first follows a new best price, then triggers.
-/// Where liquidity is limited, an order takes its share of the traded volume, in whole shares. A share smaller than the
-/// order's minimum fill is kept for up to [`LIQUIDITY_WINDOW`], so that an order does not have a fill for each share traded; `ioc`
-/// and `fok` take what there is.
-/// `opg` and `cls` orders meet the first price at or after the auction they are for, at the last trade; a first price
-/// that belongs to the next auction already is too late for them.
+/// A limit order fills at the quote's price for its side if that is the limit or better: a market that jumps through
+/// the limit fills it at the better price. A stop triggers on the last trade and fills at the price of the same
+/// quote, however far beyond the stop. A trailing stop first follows a new best price, then triggers. With limited
+/// liquidity an order takes its share of the traded volume, in whole shares. A share below the order's minimum fill
+/// accumulates for up to [`LIQUIDITY_WINDOW`], so that an order has few fills; `ioc` and `fok` orders take it at
+/// once. `opg` and `cls` orders meet the first price at or after their auction, at the last trade; a price that
+/// already belongs to the next auction is too late.
 pub fn react(
     order: &Order,
     price_move: &PriceMove,
@@ -157,9 +156,9 @@ pub fn react(
     reaction
 }
 
-/// Whether a price of that instant concerns the order: later than all it has met, within trading hours and not after
-/// the order's end. The price of the close itself is the session's last. An auction looks at the hour on its own, and
-/// takes the closing price also when it comes after time has been looked at.
+/// Whether the order meets a price of that instant: later than all its earlier prices, within trading hours and not
+/// after the order's end. The price of the close is the session's last. Auction orders check the hour themselves, and
+/// accept a closing price that arrives after later prices were matched.
 pub fn meets(order: &Order, at: Timestamp, rules: &TradingRules) -> bool {
     let auction = matches!(order.time_in_force, TimeInForce::Opg | TimeInForce::Cls);
     let in_time = order.expires_at.is_none_or(|end| at <= end);
@@ -174,7 +173,7 @@ fn within_limit(order: &Order, price: &Price) -> bool {
     })
 }
 
-/// Whether a trailing stop has something new to follow: up for a sell, down for a buy.
+/// Whether a trailing stop has a new best price: higher for a sell, lower for a buy.
 fn is_better(side: Side, price: &Price, best: Option<&Price>) -> bool {
     best.is_none_or(|best| match side {
         Side::Sell => price > best,

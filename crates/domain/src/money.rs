@@ -1,6 +1,6 @@
-//! Exact decimals that cannot be mixed up: [`Money`], [`Price`] and [`Quantity`].
+//! Exact decimals in types that cannot be mixed: [`Money`], [`Price`] and [`Quantity`].
 //!
-//! Nothing here is a float. Rounding is half-even and happens only where a function says so.
+//! No value is a float. Rounding is half-even and happens only where a function says so.
 
 mod average;
 mod price;
@@ -24,7 +24,7 @@ pub use text::DecimalError;
 use crate::decimal::Decimal;
 use quantity::QUANTITY_SCALE;
 
-/// An amount in the account's currency, in whole cents (scale 2). Signed: positive is money coming in.
+/// An amount in the account's currency, in whole cents (scale 2). Positive amounts are money coming in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
@@ -33,7 +33,7 @@ pub struct Money(pub(crate) Decimal);
 pub(crate) const CENTS: i64 = 2;
 
 impl Money {
-    /// The largest amount the books hold, in either direction: 10^15.
+    /// The largest amount in the books, positive or negative: 10^15.
     pub const MAX: &'static str = "1000000000000000.00";
 
     pub fn zero() -> Self {
@@ -44,7 +44,7 @@ impl Money {
         Self(Decimal::new(cents.into(), CENTS))
     }
 
-    /// Half-even to the cent.
+    /// Rounds half-even to the cent.
     pub(crate) fn rounded(exact: &Decimal) -> Self {
         Self(exact.half_even(CENTS))
     }
@@ -65,21 +65,20 @@ impl Money {
         Self(self.0.abs())
     }
 
-    /// Whether the amount lies within ±10^15, what the books can hold.
+    /// Whether the amount is within ±10^15, the range of the books.
     pub fn in_bounds(&self) -> bool {
         self.0.abs() <= Decimal::whole(1_000_000_000_000_000)
     }
 
-    /// `self × part / whole`, half-even to the cent: the cost that leaves with a part of a position.
+    /// `self × part / whole`, rounded half-even to the cent: the cost of a part of a position.
     ///
     /// # Panics
-    /// If `whole` is zero, which a held position never is.
+    /// If `whole` is zero. The quantity of a held position never is.
     pub fn prorate(&self, part: &Quantity, whole: &Quantity) -> Self {
         Self((&self.0 * &part.0).quotient(&whole.0, CENTS, RoundingMode::HalfEven))
     }
 
-    /// How many shares the amount buys at `price`, rounded down to nine decimals.
-    /// Nothing at all at a price of zero.
+    /// The number of shares that the amount buys at `price`, rounded down to nine decimals. Zero at a price of zero.
     pub fn buys(&self, price: &Price) -> Quantity {
         if price.0.is_zero() || !self.is_positive() {
             return Quantity::zero();
@@ -87,13 +86,13 @@ impl Money {
         Quantity(self.0.quotient(&price.0, QUANTITY_SCALE, RoundingMode::Down))
     }
 
-    /// Whether the amount is at most so many percent above `other`.
+    /// Whether the amount is at most `percent` % above `other`.
     pub(crate) fn is_at_most_percent_above(&self, other: &Self, percent: u32) -> bool {
         let excess = &(&self.0 - &other.0) * &Decimal::whole(100);
         excess <= &other.0 * &Decimal::from(percent)
     }
 
-    /// For statistics and drawings only; never comes back into the books.
+    /// For statistics and charts only. A float never goes back into the books.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }

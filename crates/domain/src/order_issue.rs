@@ -1,5 +1,5 @@
-//! What is wrong with an order or a replacement, and what its owner should know of it: variants with their numbers.
-//! Words are the business of each surface.
+//! Issues of an order or a replacement, and warnings of a preview: variants with their numbers. Each surface (API,
+//! pages, CLI) has its own words for them.
 
 use chrono::NaiveDate;
 
@@ -42,43 +42,43 @@ impl OrderField {
 /// A rule that an order or a replacement breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderIssue {
-    /// A stop order waits for its price, so only `day` and `gtc` suit it.
+    /// A stop order waits for its price, so only `day` and `gtc` are possible.
     StopTimeInForce(TimeInForce),
     StopByNotional,
-    /// Of a bracket, an OCO or an OTO: only `day` and `gtc` suit it.
+    /// A bracket, OCO or OTO order waits, so only `day` and `gtc` are possible.
     LinkedTimeInForce(TimeInForce),
-    /// Of a bracket, an OCO or an OTO.
+    /// A bracket, OCO or OTO order cannot be sized by money.
     LinkedByNotional,
     /// Only a sell can be sized as a part of the position.
     BuyByPartOfPosition,
     BuyOco,
-    /// The order of an OCO is its take-profit, which is a limit order.
+    /// The order of an OCO is its take-profit, so it must be a limit order.
     OcoWithoutLimit(OrderType),
     SellWithEntryExits,
-    /// The stop-loss is not below the take-profit. `field` is the one that was given or changed.
+    /// The stop-loss is not below the take-profit. `field` is the field that was given or changed.
     ExitsCrossed {
         field: OrderField,
         take_profit: Price,
         stop_loss: Price,
     },
-    /// The take-profit of a buy has to lie above the entry: the limit, the stop, or the newest price.
+    /// The take-profit of a buy must be above the entry: the limit, the stop, or the newest price.
     TakeProfitNotAboveEntry {
         take_profit: Price,
         entry: Price,
     },
-    /// The stop-loss of a buy has to lie below the entry.
+    /// The stop-loss of a buy must be below the entry.
     StopLossNotBelowEntry {
         stop_loss: Price,
         entry: Price,
     },
-    /// A changed price puts the entry outside its exits. `field` is the one that was changed.
+    /// A changed price puts the entry outside its exits. `field` is the changed field.
     EntryOutsideExits {
         field: OrderField,
         entry: Price,
     },
-    /// `opg` where the price source publishes closing prices only.
+    /// `opg` with a price source that publishes closing prices only.
     NoOpeningPrices,
-    /// A replacement changes the limit of an order of a type that has none.
+    /// A replacement changes the limit of an order type that has none.
     NoLimitToChange(OrderType),
     NoStopToChange(OrderType),
     NoTrailToChange(OrderType),
@@ -112,26 +112,26 @@ impl OrderIssue {
     }
 }
 
-/// Something about a previewed order that its owner should know before it is placed.
+/// Something to know about a previewed order before it is placed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OrderWarning {
-    /// The position would be more than half of the portfolio. `weight` is its share of total value, a ratio.
+    /// The position would be more than half of the portfolio. `weight` is its part of the total value, a ratio.
     Concentrated { symbol: Symbol, weight: f64 },
-    /// Nothing of the position is left.
+    /// The order sells the whole position.
     SellsWholePosition { symbol: Symbol },
     /// The market is at the limit or better, so the order fills at once.
     LimitReached,
-    /// The market has reached the stop, so the order works at once.
+    /// The market has reached the stop, so the order triggers at once.
     StopReached,
     /// Only this many shares fill at once; the rest waits.
     FillsInPart { filled: Quantity },
-    /// What does not fill at once is canceled.
+    /// Shares that do not fill at once are canceled.
     RestCanceled,
     /// The order cannot fill until the hold ends.
     OnHold { symbol: Symbol, hold: TradingHold },
     /// The order waits for the next session.
     ExchangeClosed,
-    /// The fill's price is the close of a past session.
+    /// The fill price is the close of a past session.
     PastClose { session: NaiveDate },
     /// The price source gives neither bid nor ask, so orders fill at its last price.
     NoBidAndAsk,

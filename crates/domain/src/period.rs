@@ -1,4 +1,4 @@
-//! Periods: the ranges that histories and charts are asked for, and the first and last day that there can be.
+//! Ranges of histories and charts, and the first and last possible day.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
@@ -16,7 +16,7 @@ pub enum HistoryRange {
     YearToDate,
     Year,
     FiveYears,
-    /// All that the source gives; the simulated market as much as 20 years.
+    /// All available bars; at most 20 years from the simulated market.
     All,
 }
 
@@ -35,12 +35,12 @@ impl HistoryRange {
         Self::ALL.into_iter().find(|(range, _)| *range == self).map_or("1M", |(_, name)| name)
     }
 
-    /// Reads `1W 1M 3M YTD 1Y 5Y ALL` in either case.
+    /// Reads `1W 1M 3M YTD 1Y 5Y ALL`, in upper or lower case.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|(range, _)| range)
     }
 
-    /// The first day of the range that ends on `today`; `None` for all there is.
+    /// The first day of a range that ends on `today`; `None` if the range is not limited.
     pub fn first_day(self, today: NaiveDate) -> Option<NaiveDate> {
         let months = |n| today.checked_sub_months(Months::new(n));
         match self {

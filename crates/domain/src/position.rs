@@ -1,17 +1,17 @@
-//! Shares held and what they cost, by the average-cost rule.
+//! Positions: shares and their cost, by the average-cost method.
 
 use thiserror::Error;
 
 use crate::money::{AveragePrice, average_price};
 use crate::{Money, Quantity};
 
-/// A holding of one stock. Nothing held is a position too: its realized result stays.
+/// A position in one stock. A closed position has no shares and keeps its realized result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub quantity: Quantity,
-    /// What the shares now held cost, commissions included. Zero when nothing is held.
+    /// Cost of the shares held now, commissions included. Zero if nothing is held.
     pub cost_basis: Money,
-    /// The result of all sells so far: proceeds less the cost that left; positive is a gain.
+    /// Realized P&L of all sells: proceeds less cost; positive is a gain.
     pub realized_pnl: Money,
 }
 
@@ -28,17 +28,17 @@ impl Default for Position {
 }
 
 impl Position {
-    /// Adds shares that cost `cost` altogether (positive, commission included).
+    /// Adds shares for `cost` in total (positive, commission included).
     pub fn buy(&mut self, quantity: &Quantity, cost: &Money) {
         self.quantity = std::mem::replace(&mut self.quantity, Quantity::zero()) + quantity;
         self.cost_basis += cost;
     }
 
-    /// Removes shares that brought `proceeds` (commission deducted) and answers the realized result.
-    /// The cost that leaves is `cost_basis × sold / held`, half-even to the cent; a full sell takes the rest.
+    /// Removes shares that brought `proceeds` (commission deducted) and returns the realized result. The removed cost
+    /// is `cost_basis × sold / held`, rounded half-even to the cent; selling all shares removes the whole rest.
     ///
     /// # Errors
-    /// If fewer shares are held; the position is unchanged then.
+    /// [`PositionError::NotHeld`] if fewer shares are held; the position is unchanged.
     pub fn sell(&mut self, quantity: &Quantity, proceeds: &Money) -> Result<Money, PositionError> {
         let rest = self
             .quantity
@@ -56,7 +56,7 @@ impl Position {
         Ok(realized)
     }
 
-    /// `cost_basis / quantity`, to six decimals; `None` when nothing is held.
+    /// `cost_basis / quantity`, rounded half-even to six decimals; `None` if nothing is held.
     pub fn average_buy_price(&self) -> Option<AveragePrice> {
         average_price(&self.cost_basis, &self.quantity)
     }

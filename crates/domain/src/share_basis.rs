@@ -60,8 +60,8 @@ impl From<PriceMove> for AsTraded<PriceMove> {
     }
 }
 
-/// The market time that stands for the shares of a session: its opening, at which splits take effect. For a day without
-/// a session it is the opening of the session before.
+/// The market time that stands for the shares of a session: its opening, at which splits take effect. For a day
+/// without a session, the opening of the session before.
 pub fn session_basis(calendar: Calendar, day: NaiveDate) -> Timestamp {
     calendar.before(day + Days::new(1)).opens_at
 }
@@ -93,15 +93,16 @@ impl SplitHistory {
         self.0.push((effective_at, ratio));
     }
 
-    /// Without the splits that take effect when one of `others` does.
+    /// Without the splits that take effect at the same time as one of `others`.
     #[must_use]
     pub fn without(&self, others: &Self) -> Self {
         let is_other = |at: &Timestamp| others.0.iter().any(|(effective, _)| effective == at);
         Self(self.0.iter().filter(|(effective, _)| !is_other(effective)).copied().collect())
     }
 
-    /// Bars of a source that tells prices of before these splits in the shares after them, without telling the splits: each
-    /// in the shares of its own session. A split at which the prices jump as it says is not in them, and changes nothing.
+    /// Bars of a source that reports old prices in the shares after these splits, but not the splits: each bar is
+    /// converted to the shares of its own session. A split at which the reported prices jump by its ratio is not
+    /// contained in them, so it changes nothing.
     pub fn taken_back(&self, mut bars: Vec<Bar>, calendar: Calendar) -> Vec<Bar> {
         for split @ (effective, _) in &self.0 {
             let alone = Self(vec![*split]);
@@ -124,8 +125,8 @@ impl SplitHistory {
         bars
     }
 
-    /// Expresses a value in the shares that exist at `at`. The splits between its own market time and `at` are
-    /// multiplied first and rounded once; a value that is newer than `at` is converted backward.
+    /// Expresses a value in the shares that exist at `at`. The splits between its market time and `at` are multiplied
+    /// first and rounded once; a value that is newer than `at` is converted backward.
     pub fn convert<T: ShareBased>(&self, traded: AsTraded<T>, at: Timestamp) -> T {
         let AsTraded { value, at: from } = traded;
         let mut factor = ShareFactor::one();
@@ -139,8 +140,9 @@ impl SplitHistory {
         if factor.is_one() { value } else { value.times(&factor) }
     }
 
-    /// Daily bars, each as traded in its session, in the shares that exist at `at`: a split is no fall on a chart.
-    /// Prices are rounded half-even to the tick, volume down to whole shares. Dividends stay in the prices.
+    /// Converts daily bars, each as traded in its session, to the shares that exist at `at`, so that a chart does not
+    /// fall at a split. Prices are rounded half-even to the tick, volume down to whole shares. Dividends stay in the
+    /// prices.
     pub fn convert_bars(&self, bars: Vec<Bar>, calendar: Calendar, at: Timestamp) -> Vec<Bar> {
         if self.0.is_empty() {
             return bars;
@@ -153,7 +155,7 @@ impl SplitHistory {
     }
 }
 
-/// How many new shares stand for how many old ones.
+/// The ratio of new shares to old shares.
 #[derive(Debug, Clone)]
 pub struct ShareFactor {
     new: Decimal,
@@ -181,7 +183,7 @@ impl ShareFactor {
     }
 }
 
-/// A value that means something else after a split.
+/// A value that a split changes.
 pub trait ShareBased {
     /// The value in the shares after `factor`.
     #[must_use]
@@ -189,19 +191,19 @@ pub trait ShareBased {
 }
 
 impl ShareBased for Price {
-    /// Half-even to the tick. A price too small for the smallest tick becomes that tick; one beyond the largest price
-    /// stays as it is.
+    /// Rounds half-even to the tick. A price below the smallest tick becomes that tick; a price beyond the largest
+    /// one stays as it is.
     fn times(self, factor: &ShareFactor) -> Self {
         let quotient = |mode| Self::quotient(&(&self.0 * &factor.old), &factor.new, mode).checked().ok();
         quotient(RoundingMode::HalfEven).or_else(|| quotient(RoundingMode::Up)).unwrap_or(self)
     }
 }
 
-/// Decimals that a division of an [`UnroundedPrice`] keeps.
+/// Decimals of an [`UnroundedPrice`] after a division.
 const UNROUNDED_SCALE: i64 = 12;
 
-/// A price, or an amount for each share, that is not rounded to a tick. Some sources tell prices of the past in the shares
-/// of today; those of the day itself are exact only when the rounding comes after the conversion.
+/// A price, or an amount per share, that is not rounded to a tick. Some sources report old prices in today's shares;
+/// the traded price is exact only if it is rounded after the conversion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnroundedPrice(Decimal);
 
@@ -210,7 +212,7 @@ impl UnroundedPrice {
         Self(exact.into())
     }
 
-    /// Half-even to that many decimals.
+    /// Rounds half-even to `decimals` decimals.
     pub fn rounded(&self, decimals: i64) -> BigDecimal {
         self.0.half_even(decimals).big().into_owned()
     }
@@ -223,8 +225,8 @@ impl UnroundedPrice {
         Self(&Decimal::ZERO - &self.0)
     }
 
-    /// `price − self`, half-even to the tick: the smallest tick when nothing would be left, and the price as it is beyond the
-    /// largest one.
+    /// `price − self`, rounded half-even to the tick: the smallest tick if the result is not above zero, and `price`
+    /// if the result is beyond the largest price.
     pub(crate) fn below(&self, price: &Price) -> Price {
         let left = Price::half_even(&(&price.0 - &self.0));
         if left.0.is_positive() {
@@ -242,25 +244,25 @@ impl From<&PerShare> for UnroundedPrice {
 }
 
 impl ShareBased for UnroundedPrice {
-    /// Half-even to twelve decimals.
+    /// Rounds half-even to twelve decimals.
     fn times(self, factor: &ShareFactor) -> Self {
         let dividend = &self.0 * &factor.old;
         Self(dividend.quotient(&factor.new, UNROUNDED_SCALE, RoundingMode::HalfEven))
     }
 }
 
-/// How many shares were traded.
+/// A number of traded shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TradedShares(pub u64);
 
 impl ShareBased for TradedShares {
-    /// Down to whole shares.
+    /// Rounds down to whole shares.
     fn times(self, factor: &ShareFactor) -> Self {
         Self(volume(self.0, factor))
     }
 }
 
-/// A number of shares traded: down to whole shares.
+/// Converts a volume; rounds down to whole shares.
 fn volume(old: u64, factor: &ShareFactor) -> u64 {
     let exact = &Decimal::from(old) * &factor.new;
     exact.quotient(&factor.old, 0, RoundingMode::Down).to_u64().unwrap_or(u64::MAX)
@@ -326,7 +328,7 @@ mod tests {
         }
     }
 
-    /// Noon of that day in New York, or thereabouts: the session is under way on both calendars.
+    /// About noon of that day in New York: the session is open on both calendars.
     fn noon(date: &str) -> Timestamp {
         let at = day(date).and_hms_opt(17, 0, 0).unwrap().and_utc();
         at.into()
@@ -365,7 +367,7 @@ mod tests {
         // 504.05 / 4 = 126.0125, 505.77 / 4 = 126.4425, 498.31 / 4 = 124.5775, 499.23 / 4 = 124.8075.
         assert_eq!(converted[0], bar("2020-08-28", ["126.01", "126.44", "124.58", "124.81"], 187_629_916));
         assert_eq!(converted[1], raw[1]);
-        // On the eve nothing is divided yet.
+        // Before the split the prices are not divided.
         assert_eq!(adjusted(&raw[..1], &actions, "2020-08-28"), raw[..1]);
     }
 
@@ -422,7 +424,7 @@ mod tests {
             ("9.04", "2026-11-24", "2026-11-22", "90.40"),
             ("36.16", "2026-11-26", "2026-11-22", "90.40"),
             ("36.16", "2026-11-26", "2026-11-24", "9.04"),
-            // Too small for the smallest tick, and too large for the largest price.
+            // Below the smallest tick, and beyond the largest price.
             ("0.0004", "2026-11-22", "2026-11-23", "0.0001"),
             ("9999999.99", "2026-11-23", "2026-11-22", "9999999.99"),
         ] {
@@ -449,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_price_told_in_todays_shares_is_exact_in_those_of_its_day() {
-        // Closes before splits as they were traded, and as sources with binary floats tell them today.
+        // Closes before splits as traded, and as sources with binary floats report them today.
         for (ratio, told, traded) in [
             ("4:1", "124.80750274658203", "499.23"),
             ("3:2", "133.32667541503906", "199.99"),

@@ -1,7 +1,7 @@
-//! Whether an announced split has really happened: the first price after it tells.
+//! Confirms or contradicts an announced split by the first price after it.
 //!
-//! News can be wrong. A split is booked at its effective time, and the first price of a market time after it is compared
-//! with the price that the split leads to expect. Until that price is there, nothing fills in the stock.
+//! News can be wrong. A split is booked at its effective time, and the first later price is compared with the
+//! expected one. Until then, orders in the stock do not fill.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,65 +17,66 @@ pub const SPLIT_TOLERANCE_PERCENT: u32 = 25;
 
 keywords! {
     SplitConfirmation {
-        /// In effect, or announced, and no price after it has been seen yet.
+        /// In effect or announced, without a later price.
         Awaiting = "awaiting",
         /// A price, or an administrator, has confirmed it.
         Confirmed = "confirmed",
-        /// A price contradicts it: its effect is taken back, and trading in the stock is halted until it is resolved.
+        /// A price contradicts it: the split is reversed, and trading in the stock is halted until it is resolved.
         Suspended = "suspended",
-        /// It has not happened, or another split has taken its place: its effect is taken back.
+        /// It did not happen, or another split has replaced it: it is reversed.
         Withdrawn = "withdrawn",
     }
 }
 
 impl SplitConfirmation {
-    /// Whether shares and prices count in the shares after the split.
+    /// Whether shares and prices are in the shares after the split.
     pub fn is_in_force(self) -> bool {
         matches!(self, Self::Awaiting | Self::Confirmed)
     }
 
-    /// Whether nothing fills in the stock because of the split.
+    /// Whether orders in the stock do not fill because of the split.
     pub fn holds_trading(self) -> bool {
         matches!(self, Self::Awaiting | Self::Suspended)
     }
 }
 
-/// What a price says about a split.
+/// The verdict of a price about a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitVerdict {
     Confirmed,
     Contradicted,
 }
 
-/// Compares the first price after a split with the expected one, which is the last accepted price before the split,
-/// converted to the shares that `found` is in. A price within [`SPLIT_TOLERANCE_PERCENT`] confirms the split; any other
-/// one contradicts it. Exact; nothing is rounded.
+/// Compares the first price after a split with the expected one: the last accepted price before the split, converted
+/// to the shares of `found`. A price within [`SPLIT_TOLERANCE_PERCENT`] confirms the split; any other contradicts it.
+/// Exact; nothing is rounded.
 ///
-/// A split that changes a price by less than the tolerance, such as 6:5, cannot be told from no split by one price.
+/// A split that changes a price by less than the tolerance, such as 6:5, cannot be distinguished from no split by one
+/// price.
 pub fn judge_split(expected: &Price, found: &Price) -> SplitVerdict {
     let distance = (&found.0 - &expected.0).abs();
     let within = &distance * &Decimal::whole(100) <= &expected.0 * &SPLIT_TOLERANCE_PERCENT.into();
     if within { SplitVerdict::Confirmed } else { SplitVerdict::Contradicted }
 }
 
-/// How far the check of a split has come.
+/// The state of a split's confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitCheck {
     pub confirmation: SplitConfirmation,
     /// The last accepted price before the split with its market time, in the shares of that time.
     pub reference: Option<(Price, Timestamp)>,
-    /// The price that the split led to expect and the first one after it, both in the shares after the split.
+    /// The expected price after the split and the first one, both in the shares after the split.
     pub compared: Option<(Price, Price)>,
-    /// An administrator has decided on it, whatever prices say.
+    /// An administrator has decided on it, so prices no longer count.
     pub by_administrator: bool,
 }
 
-/// Why nothing fills in a stock.
+/// Why orders in a stock do not fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TradingHold {
     /// Orders are accepted and wait for the first price after the split.
     AwaitingSplit { ratio: SplitRatio },
-    /// No orders are accepted, and open ones wait until the split is resolved.
+    /// Orders are not accepted, and open ones wait until the split is resolved.
     SplitContradicted {
         ratio: SplitRatio,
         /// The expected price and the one found, in the shares after the split.
@@ -122,7 +123,7 @@ mod tests {
             ("100.00", "125.01", SplitVerdict::Contradicted),
             ("100.00", "75.00", SplitVerdict::Confirmed),
             ("100.00", "74.99", SplitVerdict::Contradicted),
-            // 20:1 was announced and 2:1 has happened; no split has happened; it was the reverse.
+            // A 20:1 split was announced and 2:1 happened; no split happened; the reverse happened.
             ("4.50", "45.00", SplitVerdict::Contradicted),
             ("45.00", "90.00", SplitVerdict::Contradicted),
             ("9.00", "900.00", SplitVerdict::Contradicted),

@@ -1,5 +1,5 @@
-//! How the value types are stored. The only file of this crate that knows diesel: implementing its traits for
-//! these types is possible only where the types live.
+//! How the value types are stored. The only file of this crate that uses diesel: its traits can be implemented only
+//! in the crate of the types.
 
 use std::str::FromStr;
 
@@ -25,12 +25,12 @@ use crate::{
     Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, WatchlistId,
 };
 
-/// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. Summed and compared in Rust only.
+/// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. SQL neither sums nor compares it.
 #[derive(Debug, Clone, Copy, Default, SqlType, QueryId)]
 #[diesel(postgres_type(oid = 1700, array_oid = 1231), sqlite_type(name = "Text"))]
 pub struct Exact;
 
-/// An instant: TIMESTAMPTZ on PostgreSQL, fixed-width UTC text on SQLite, which sorts as time does.
+/// An instant: TIMESTAMPTZ on PostgreSQL, fixed-width UTC text on SQLite, which sorts by time.
 #[derive(Debug, Clone, Copy, Default, SqlType, QueryId, ValidGrouping)]
 #[diesel(postgres_type(oid = 1184, array_oid = 1185), sqlite_type(name = "Text"))]
 pub struct Moment;
@@ -91,8 +91,8 @@ macro_rules! exact {
 }
 exact!(Money, Price, Quantity, AveragePrice, ExactAmount, Percent, PerShare);
 
-/// Reads PostgreSQL's binary NUMERIC: how many groups of four digits, the place of the first group, sign, decimals, and
-/// the groups. `None` for what is no ordinary amount.
+/// Reads PostgreSQL's binary NUMERIC: number of groups of four digits, position of the first group, sign, decimals,
+/// and the groups. `None` if it is not an amount that fits.
 fn read_numeric(bytes: &[u8]) -> Option<Decimal> {
     let mut words = bytes.chunks_exact(2).map(|word| i16::from_be_bytes([word[0], word[1]]));
     let (count, weight, sign, scale) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -105,27 +105,27 @@ fn read_numeric(bytes: &[u8]) -> Option<Decimal> {
         0x4000 => -mantissa,
         _ => return None,
     };
-    // The groups may end before the decimals or behind them, then with zeros.
+    // The groups may end before the last decimal or after it, then with zeros.
     let given = 4 * (i64::from(count) - i64::from(weight) - 1);
     (scale >= 0).then(|| Decimal::new(mantissa, given).with_scale(scale.into()))
 }
 
-/// A decimal in PostgreSQL's groups of four digits, as diesel has it of a `BigDecimal`. `None` for what is no ordinary
-/// amount.
+/// A decimal as diesel's groups of four digits, which are the same as those of a `BigDecimal`. `None` if it does not
+/// fit.
 fn numeric(value: &Decimal) -> Option<PgNumeric> {
     let Decimal::Small { mantissa, scale } = *value else { return None };
     let scale = u16::try_from(scale).ok()?;
     if mantissa == 0 {
         return Some(PgNumeric::Positive { weight: 0, scale: 0, digits: vec![0] });
     }
-    // The groups meet at the point: the last one takes the decimals that are left over, filled up with zeros.
+    // A group boundary is at the point: the last group takes the remaining decimals and is padded with zeros.
     let left_over = 10_u128.pow(u32::from(scale % 4));
     let last = mantissa.unsigned_abs() % left_over * (10_000 / left_over);
     let mut rest = mantissa.unsigned_abs() / left_over;
     let mut digits = Vec::with_capacity(11);
     digits.push(i16::try_from(last).ok()?);
     while rest > 0 {
-        // Division of 128 bits is slow, and few amounts need it.
+        // 128-bit division is slow, and most values fit 64 bits.
         let (more, group) = match u64::try_from(rest) {
             Ok(rest) => (u128::from(rest / 10_000), i16::try_from(rest % 10_000)),
             Err(_) => (rest / 10_000, i16::try_from(rest % 10_000)),
@@ -193,7 +193,7 @@ macro_rules! integers {
 }
 integers!(ActionId, UserId, PortfolioId, StockId, TransactionId, WatchlistId);
 
-/// Words of a fixed list, stored as they are written.
+/// Keywords, stored as they are written.
 macro_rules! words {
     ($($name:ident),+) => { $(
         impl<DB: Backend> FromSql<Text, DB> for $name
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Count, weight, sign, scale and groups as words of the wire.
+    /// Count, weight, sign, scale and groups in PostgreSQL's wire format.
     fn wire(words: &[i32]) -> Vec<u8> {
         words.iter().flat_map(|word| u16::try_from(*word & 0xFFFF).unwrap().to_be_bytes()).collect()
     }
@@ -256,7 +256,7 @@ mod tests {
         read_numeric(&wire(words)).map(|value| value.big().to_plain_string())
     }
 
-    /// As PostgreSQL sends them (`numeric_send`), or could: with zeros before and behind.
+    /// As PostgreSQL sends them (`numeric_send`), or could send them: with leading and trailing zeros.
     #[test]
     fn the_wire_form_of_a_numeric_is_read() {
         for (words, expected) in [
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(read(words).as_deref(), Some(expected), "{words:?}");
         }
         assert_eq!(read(&[1, 60, 0, 0, 1]), Some(format!("1{}", "0".repeat(240))));
-        // Not a number, too few groups, too large, nothing at all.
+        // Not a number, too few groups, too large, empty.
         for words in [
             &[0, 0, 0xC000, 0][..],
             &[2, 0, 0, 2, 189],

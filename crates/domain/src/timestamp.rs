@@ -6,14 +6,14 @@ use std::ops::{Add, Range, Sub};
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An instant in UTC, to the microsecond, so that every database gives back what it was given.
+/// An instant in UTC, to the microsecond, so that all databases store it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Moment))]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Cuts off what is finer than a microsecond.
+    /// Cuts off everything finer than a microsecond.
     pub fn new(at: DateTime<Utc>) -> Self {
         Self(at.trunc_subsecs(6))
     }
@@ -26,7 +26,7 @@ impl Timestamp {
         self.written(str::to_owned)
     }
 
-    /// RFC 3339 with no decimals, three, or six, as many as it needs.
+    /// RFC 3339 with as many decimals as needed: none, three, or six.
     fn written<R>(self, take: impl FnOnce(&str) -> R) -> R {
         let Some(mut text) = self.digits() else {
             return take(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true));
@@ -40,8 +40,8 @@ impl Timestamp {
         take(std::str::from_utf8(&text[..length]).expect("Invariant: all bytes are ASCII"))
     }
 
-    /// RFC 3339 with six decimals, of a year of four digits. An answer holds many instants, and chrono's way takes
-    /// several times as long.
+    /// RFC 3339 with six decimals, for years of four digits. Responses contain many instants, and chrono's formatting
+    /// takes several times as long.
     pub(crate) fn digits(self) -> Option<[u8; 27]> {
         let (at, micros) = (self.0.naive_utc(), self.0.timestamp_subsec_micros());
         let year = u32::try_from(at.year()).ok().filter(|year| *year < 10_000)?;

@@ -1,4 +1,4 @@
-//! The exchange's calendar against facts from elsewhere: `data/xnys-2010-2030.csv`, which says where it is from.
+//! Compares the exchange's calendar with `data/xnys-2010-2030.csv`, which names its source.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may panic like the tests")]
 
@@ -29,7 +29,7 @@ fn the_sessions_of_twenty_one_years_are_new_yorks_with_their_opens_and_closes() 
     let facts = facts();
     assert_eq!(facts.len(), 5279);
     let ours: Vec<Session> = Calendar::Xnys.sessions(day("2010-01-01"), day("2030-12-31")).collect();
-    // First the ones that differ, as the whole lists are too long to read.
+    // Differences first, because the whole lists are too long to read.
     let of_one_alone: Vec<_> = ours
         .iter()
         .filter(|session| !facts.contains(session))

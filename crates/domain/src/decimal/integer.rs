@@ -16,12 +16,12 @@ pub(super) fn power_of_ten(exponent: u64) -> Option<i128> {
     POWERS_OF_TEN.get(usize::try_from(exponent).ok()?).copied()
 }
 
-/// `mantissa × 10^exponent`, if that fits.
+/// `mantissa × 10^exponent`; `None` if it does not fit.
 pub(super) fn raised(mantissa: i128, exponent: u64) -> Option<i128> {
     if mantissa == 0 { Some(0) } else { times(mantissa, power_of_ten(exponent)?) }
 }
 
-/// `a × b`, if that fits. Most fit 64 bits and need not be checked.
+/// `a × b`; `None` if it does not fit. Most values fit 64 bits and need no check.
 pub(super) fn times(a: i128, b: i128) -> Option<i128> {
     match (i64::try_from(a), i64::try_from(b)) {
         (Ok(a), Ok(b)) => Some(i128::from(a) * i128::from(b)),
@@ -29,10 +29,10 @@ pub(super) fn times(a: i128, b: i128) -> Option<i128> {
     }
 }
 
-/// `numerator / denominator` to a whole number, if there is one that fits.
+/// `numerator / denominator`, rounded to an integer; `None` if it does not fit.
 pub(super) fn divided(numerator: i128, denominator: i128, mode: RoundingMode) -> Option<i128> {
     let (quotient, rest) = match (i64::try_from(numerator), i64::try_from(denominator)) {
-        // Division of 128 bits is slow, and few amounts need it.
+        // 128-bit division is slow, and most values fit 64 bits.
         (Ok(numerator), Ok(denominator)) if denominator > 0 => {
             (i128::from(numerator / denominator), i128::from(numerator % denominator))
         }
@@ -59,14 +59,13 @@ pub(super) fn divided(numerator: i128, denominator: i128, mode: RoundingMode) ->
     }
 }
 
-/// The mantissas of two at the larger of their scales.
-/// Mantissa and scale without the zeros at the end, as long as there are more than `least` decimals. Zero has none.
+/// Removes trailing zeros while there are more than `least` decimals. Zero has no decimals.
 pub(super) fn without_zeros(mut mantissa: i128, mut scale: i64, least: i64) -> (i128, i64) {
     if mantissa == 0 {
         return (0, 0);
     }
     while scale > least {
-        // Division of 128 bits is slow, and few amounts need it.
+        // 128-bit division is slow, and most values fit 64 bits.
         let (shorter, digit) = match i64::try_from(mantissa) {
             Ok(mantissa) => (i128::from(mantissa / 10), i128::from(mantissa % 10)),
             Err(_) => (mantissa / 10, mantissa % 10),
@@ -79,7 +78,7 @@ pub(super) fn without_zeros(mut mantissa: i128, mut scale: i64, least: i64) -> (
     (mantissa, scale)
 }
 
-/// A mantissa that a binary number holds exactly.
+/// The mantissa as an `f64`; `None` if the conversion would not be exact.
 pub(super) fn exact_f64(mantissa: i128) -> Option<f64> {
     const EXACT: u64 = 1 << 53;
     let mantissa = i64::try_from(mantissa).ok().filter(|mantissa| mantissa.unsigned_abs() <= EXACT)?;

@@ -14,7 +14,7 @@ const MODES: [RoundingMode; 7] = [
     RoundingMode::HalfEven,
 ];
 
-/// Of all sizes: those that fit, those that do not, those at the border, and many zeros at the end.
+/// Mantissas that fit, that do not fit, at the limits, and with many trailing zeros.
 fn mantissas() -> impl Strategy<Value = BigInt> {
     prop_oneof![
         any::<i64>().prop_map(BigInt::from),
@@ -32,7 +32,7 @@ fn decimals() -> impl Strategy<Value = BigDecimal> {
     (mantissas(), scale).prop_map(|(mantissa, scale)| BigDecimal::new(mantissa, scale))
 }
 
-/// Halves and their neighbors, where rounding decides.
+/// Halves and their neighbors, which rounding treats differently.
 fn ties() -> impl Strategy<Value = BigDecimal> {
     (any::<i32>(), 2_i64..9, -1_i64..=1).prop_map(|(whole, scale, off)| {
         let tie = (i64::from(whole) * 10 + 5) * 10_i64.pow(u32::try_from(scale).unwrap() - 1) + off;
@@ -40,7 +40,7 @@ fn ties() -> impl Strategy<Value = BigDecimal> {
     })
 }
 
-/// Two, of which the other is often the same number with more decimals, or its neighbor.
+/// Pairs. The second is often the first with more decimals, or its neighbor.
 fn pairs() -> impl Strategy<Value = (BigDecimal, BigDecimal)> {
     let near = (decimals(), 0_i64..45, -1_i64..=1).prop_map(|(value, more, off)| {
         let (mantissa, scale) =
@@ -60,7 +60,7 @@ fn hash(value: &Decimal) -> u64 {
     hasher.finish()
 }
 
-/// By value, and inline whenever that fits.
+/// Asserts equal values, and that a value that fits is stored inline.
 fn equal(ours: &Decimal, plain: &BigDecimal) {
     assert_eq!(ours.big().as_ref(), plain);
     if let Big(big) = ours {
@@ -68,7 +68,7 @@ fn equal(ours: &Decimal, plain: &BigDecimal) {
     }
 }
 
-/// Digit for digit, decimals included.
+/// Asserts equal digits and decimals.
 fn same(ours: &Decimal, plain: &BigDecimal) {
     equal(ours, plain);
     assert_eq!(ours.scale(), plain.fractional_digit_count());
@@ -200,7 +200,7 @@ fn beyond_the_limits_it_grows_and_behind_them_it_shrinks_again() {
     assert!(matches!(&beyond - &one, Small { .. }) && &beyond - &one == most);
     let least = Decimal::whole(i128::MIN);
     assert!(-&least == beyond && matches!(-&beyond, Small { .. }) && least.abs() == beyond);
-    // A great many decimals are no reason to be large.
+    // A value with very many decimals is not large.
     let (tiny, huge) = (Decimal::new(1, i64::MAX), Decimal::new(1, i64::MIN));
     assert!(tiny < huge && tiny > Decimal::ZERO && tiny != huge && -&huge < -&tiny);
     assert!(Decimal::new(0, i64::MAX) == Decimal::ZERO);

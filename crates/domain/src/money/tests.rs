@@ -73,7 +73,7 @@ fn json_numbers_with_exponents_are_read_without_loss() {
     for json in ["1e10", "1e400", "1e99999999999999999999", "-1e2", "0e5"] {
         assert!(refused(json).contains("must be between 0.000000001"), "{json}: {}", refused(json));
     }
-    // In quotes it is a text that somebody typed.
+    // A string is user input, so exponents are refused.
     assert!(refused("\"1e-05\"").contains("without thousands separators or exponents"));
     assert_eq!(serde_json::from_str::<Money>("1e3").unwrap(), money("1000"));
     assert!(serde_json::from_str::<Money>("1e-3").unwrap_err().to_string().contains("at most 2 decimals"));

@@ -10,7 +10,7 @@ use super::quantity::QUANTITY_SCALE;
 use super::{AveragePrice, CENTS, ExactAmount, Money, Percent, Price, PriceChange, Quantity, Rate};
 use crate::decimal::{self, Decimal, Unreadable};
 
-/// Why a text is not an amount. The sentence is meant for the person who typed it.
+/// Why a text is not an amount. Users see the message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecimalError {
     #[error("write a plain decimal like 1250.50, without thousands separators or exponents")]
@@ -83,7 +83,7 @@ impl FromStr for Rate {
     }
 }
 
-/// Reads plain notation. `scale` and `range` are what the refusal of too many decimals or of too many digits names.
+/// Reads plain notation. Errors name `scale` (too many decimals) or `range` (too many digits).
 fn read(text: &str, scale: i64, range: (&'static str, &'static str)) -> Result<Decimal, DecimalError> {
     Decimal::parse(text).map_err(|unreadable| match unreadable {
         Unreadable::Malformed => DecimalError::Malformed,
@@ -120,21 +120,21 @@ macro_rules! written {
     )+ };
 }
 written! {
-    /// Two decimals.
+    /// Writes two decimals.
     Money: |exact| decimal::fixed(exact, CENTS),
-    /// Two decimals, four below 1.00.
+    /// Writes two decimals, four below 1.00.
     Price: |exact| decimal::fixed(exact, tick_scale(exact)),
-    /// At least two decimals, without further trailing zeros.
+    /// Writes at least two decimals, without further trailing zeros.
     PriceChange: |exact| decimal::shortest(exact, CENTS),
-    /// At least two decimals, without further trailing zeros.
+    /// Writes at least two decimals, without further trailing zeros.
     ExactAmount: |exact| decimal::shortest(exact, CENTS),
-    /// Six decimals.
+    /// Writes six decimals.
     AveragePrice: |exact| decimal::fixed(exact, 6),
-    /// Without trailing zeros.
+    /// Writes no trailing zeros.
     Quantity: |exact| decimal::shortest(exact, 0),
-    /// Without trailing zeros.
+    /// Writes no trailing zeros.
     Percent: |exact| decimal::shortest(exact, 0),
-    /// Without trailing zeros.
+    /// Writes no trailing zeros.
     Rate: |exact| decimal::shortest(exact, 0),
 }
 

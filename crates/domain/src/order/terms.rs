@@ -3,26 +3,27 @@
 use super::{OrderClass, OrderType};
 use crate::{Money, OrderIssue, Percent, Price, Quantity};
 
-/// How much to trade: shares, or the money to spend or to raise.
+/// The size of an order: shares, an amount of money, or a part of the position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderSize {
     Quantity(Quantity),
-    /// Positive; becomes a quantity at the fill's price, rounded down to nine decimals. Commission comes on top.
+    /// Positive. The order fills the shares that the amount buys at the fill's price, rounded down to nine decimals.
+    /// Commission is added.
     Notional(Money),
-    /// A percentage of the shares held, rounded down to nine decimals; 100 is all of them, without a rest. Of sells
-    /// only. It becomes a quantity when the order is placed: no order in the books has this size.
+    /// A percentage of the shares held, rounded down to nine decimals; 100 sells all of them. For sells only. It
+    /// becomes a quantity when the order is placed, so no order in the books has this size.
     OfPosition(Percent),
 }
 
-/// How far a trailing stop stays behind the best price.
+/// The distance of a trailing stop from the best price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trail {
-    /// Per share.
+    /// An amount per share.
     Price(Price),
     Percent(Percent),
 }
 
-/// The type of an order with the prices it needs.
+/// The type of an order with its prices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderTerms {
     Market,
@@ -50,7 +51,7 @@ impl OrderTerms {
         }
     }
 
-    /// The fixed stop; a trailing one depends on the order's `high_water_price`.
+    /// The fixed stop price. A trailing stop depends on the order's `high_water_price`.
     pub fn stop_price(&self) -> Option<&Price> {
         match self {
             Self::Stop { stop } | Self::StopLimit { stop, .. } => Some(stop),
@@ -65,12 +66,12 @@ impl OrderTerms {
         }
     }
 
-    /// The price at which an entry is expected to trade: its limit, else its stop. `None` where only the market tells.
+    /// The expected price of an entry: its limit, else its stop. `None` for a market order.
     pub(crate) fn entry_price(&self) -> Option<&Price> {
         self.limit_price().or_else(|| self.stop_price())
     }
 
-    /// Whether it waits for the market to reach a stop first.
+    /// Whether the order waits until the market reaches a stop.
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Stop { .. } | Self::StopLimit { .. } | Self::TrailingStop { .. })
     }
@@ -104,7 +105,7 @@ impl StopLoss {
     }
 }
 
-/// The orders that come with an order.
+/// The orders that are placed together with an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Attached {
     #[default]
@@ -113,7 +114,7 @@ pub enum Attached {
         take_profit: Price,
         stop_loss: StopLoss,
     },
-    /// Beside a limit order, which is the take-profit.
+    /// With a limit order, which is the take-profit.
     Oco {
         stop_loss: StopLoss,
     },
@@ -135,7 +136,7 @@ impl Attached {
         }
     }
 
-    /// What is wrong with the exits of an entry at that price.
+    /// Exits that are on the wrong side of an entry at that price.
     pub(crate) fn issues_around(&self, entry: &Price) -> Vec<OrderIssue> {
         let (profit, loss) = match self {
             Self::Nothing | Self::Oco { .. } => (None, None),
@@ -153,7 +154,7 @@ impl Attached {
         profit.into_iter().chain(loss).collect()
     }
 
-    /// What the legs are, the take-profit first.
+    /// The terms of the legs, the take-profit first.
     pub(crate) fn legs(&self) -> Vec<OrderTerms> {
         let limit = |limit: &Price| OrderTerms::Limit { limit: limit.clone() };
         match self {

@@ -1,4 +1,4 @@
-//! Calmar ratio: yearly return for the deepest fall.
+//! Calmar ratio: annualized return divided by maximum drawdown.
 
 use crate::performance::{
     Figure, Formula, Series, UndefinedReason, Workings, annualized_return, max_drawdown,

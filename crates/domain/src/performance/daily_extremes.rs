@@ -1,4 +1,4 @@
-//! The best day, the worst day, and how many days rose.
+//! The best day, the worst day, and the fraction of days with a gain.
 
 use chrono::NaiveDate;
 
@@ -39,7 +39,7 @@ pub fn best_day(series: &Series, work: &mut Workings) -> Figure<DayReturn> {
     extreme(series, work, |day, best| day > best)
 }
 
-/// The day with the lowest return, the first of several. It may be a rise.
+/// The day with the lowest return, the first of several. The return may be positive.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.
@@ -58,7 +58,7 @@ fn extreme(series: &Series, work: &mut Workings, is_beyond: fn(f64, f64) -> bool
     Ok(found)
 }
 
-/// The share of the days with a return that rose, a ratio from 0 to 1. A day without a change did not rise.
+/// The fraction of days with a positive return, a ratio from 0 to 1. A return of zero is not positive.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return.

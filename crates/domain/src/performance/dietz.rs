@@ -1,4 +1,4 @@
-//! Modified Dietz return: the gain for the average amount invested.
+//! Modified Dietz return: the gain divided by the average capital.
 
 use chrono::NaiveDate;
 
@@ -23,7 +23,7 @@ pub fn modified_dietz(series: &Series, work: &mut Workings) -> Figure {
 }
 
 /// `V₀ + Σ w F` in the account's currency, with `w = (days from the flow to the end) / (days of the window)`: a
-/// deposit at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; of a
+/// deposit at the start weighs 1, one on the last day 0. The window's days count from [`Series::start_on`]; in a
 /// window of a single day each flow weighs 1.
 ///
 /// # Errors

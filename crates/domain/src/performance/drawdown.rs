@@ -1,4 +1,4 @@
-//! How far below its last high a portfolio was, and for how long.
+//! Drawdowns: depth and duration below the last high.
 
 use chrono::NaiveDate;
 
@@ -18,12 +18,12 @@ pub(super) const LONGEST_UNDER_WATER: Formula = Formula {
     source: "quantstats' drawdown_details",
 };
 
-/// The deepest fall of the growth index from a high, flows left out.
+/// The deepest fall of the growth index from a high, without flows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawdown {
     /// Negative or zero: −0.088 is 8.8 % below the high.
     pub depth: f64,
-    /// The day of the high; `None` when it was the start of the window and nothing is known before.
+    /// The day of the high; `None` if it was the start of the window without an earlier close.
     pub peak_on: Option<NaiveDate>,
     pub trough_on: NaiveDate,
     /// The first day at or above the high again; `None` while it is not reached.
@@ -31,21 +31,21 @@ pub struct Drawdown {
 }
 
 impl Drawdown {
-    /// Calendar days from the high to the lowest close. `None` when the day of the high is not known.
+    /// Calendar days from the high to the lowest close. `None` if the day of the high is unknown.
     pub fn days_to_trough(&self) -> Option<i64> {
         Some((self.trough_on - self.peak_on?).num_days())
     }
 
-    /// Calendar days from the lowest close until the high was reached again. `None` while it is not.
+    /// Calendar days from the lowest close until the high was reached again. `None` before that.
     pub fn days_to_recovery(&self) -> Option<i64> {
         Some((self.recovered_on? - self.trough_on).num_days())
     }
 }
 
-/// A time below an earlier high of the growth index.
+/// A period below an earlier high of the growth index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWater {
-    /// The day of the high, or the first day of the window when the high was its start.
+    /// The day of the high, or the first day of the window if the high was its start.
     pub from: NaiveDate,
     /// The first day at or above the high again; `None` while it is not reached.
     pub recovered_on: Option<NaiveDate>,
@@ -84,7 +84,7 @@ pub fn max_drawdown(series: &Series, work: &mut Workings) -> Figure<Drawdown> {
     Ok(Drawdown { depth, peak_on: deepest.high_on, trough_on: deepest.date, recovered_on })
 }
 
-/// The longest time below an earlier high.
+/// The longest period below an earlier high.
 ///
 /// # Errors
 /// [`UndefinedReason::NothingInvested`] when no day has a return; [`UndefinedReason::NoDrawdown`] when the index never fell.
@@ -130,7 +130,7 @@ struct High {
     date: NaiveDate,
     growth: f64,
     high: f64,
-    /// `None` for the start of a window before which nothing is known.
+    /// `None` for the start of a window without an earlier close.
     high_on: Option<NaiveDate>,
 }
 
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(drawdowns(&series).iter().map(|(_, depth)| *depth).collect::<Vec<_>>(), [0.0, -1.0, -1.0]);
     }
 
-    /// The longest time is not the deepest fall's.
+    /// The longest period is not that of the deepest fall.
     #[test]
     fn the_longest_time_may_be_another_fall() {
         let series = growing(&[0.1, -0.5, 1.1, -0.01, 0.001, 0.001, 0.02]);

@@ -1,4 +1,4 @@
-//! Gain in money, with the values and flows that it is made of.
+//! Gain in money, with its values and flows.
 
 use crate::Money;
 use crate::performance::{Formula, Series, Value, Workings};
@@ -28,7 +28,7 @@ pub(super) const GAIN: Formula = Formula {
     source: "Cash flow identity of the books",
 };
 
-/// Value at the last close before the window; zero when there was none. Exact, and always defined.
+/// Value at the last close before the window; zero if there was none. Exact, and always defined.
 pub fn start_value(series: &Series, work: &mut Workings) -> Money {
     let value = series.start_value();
     if let Some(before) = &series.before {
@@ -38,7 +38,7 @@ pub fn start_value(series: &Series, work: &mut Workings) -> Money {
     value
 }
 
-/// Value at the last close of the window. Exact; the start value when the window has no days.
+/// Value at the last close of the window. Exact; the start value if the window has no days.
 pub fn end_value(series: &Series, work: &mut Workings) -> Money {
     let value = series.end_value();
     if let Some(end_on) = series.end_on() {

@@ -1,8 +1,8 @@
-//! How a portfolio did over time. Money is exact; returns are statistics, as `f64` ratios: 0.05 is +5 %.
+//! Performance of a portfolio over time. Money is exact; returns are statistics, as `f64` ratios: 0.05 is +5 %.
 //!
-//! [`Analysis`] takes the closes of a window and, if given, a benchmark and the books. It computes all [`Measures`] and
-//! explains each. Every measure is a function of its own, which says formula, unit, sign and source. A measure that
-//! is undefined has an [`UndefinedReason`].
+//! [`Analysis`] takes the closes of a window and optionally a benchmark and the books. It computes all [`Measures`]
+//! and explains each. Every measure is a function of its own, with formula, unit, sign and source. An undefined
+//! measure has an [`UndefinedReason`].
 
 mod analysis;
 mod annualized;
@@ -78,19 +78,19 @@ pub struct Point {
     pub twr: f64,
 }
 
-/// The figures of a window that need nothing but its closes. [`Analysis`] has all others.
+/// The figures of a window that need only its closes. [`Analysis`] has all others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Performance {
     pub points: Vec<Point>,
     /// Value at the start of the window: at the last close before it, zero when there was none.
     pub start_value: Money,
-    /// Value at the end − value at the start − net flows between: what trading and prices brought.
+    /// Value at the end − value at the start − net flows in between.
     pub gain: Money,
     /// Deposits less withdrawals within the window.
     pub net_flow: Money,
-    /// `None` when the window is empty.
+    /// `None` if the window is empty.
     pub twr: Option<f64>,
-    /// `None` when nothing was invested in the window.
+    /// `None` if nothing was invested in the window.
     pub max_drawdown: Option<Drawdown>,
 }
 

@@ -59,7 +59,7 @@ pub fn excess_return(series: &Series, benchmark: Option<&Benchmark>, work: &mut 
     Ok(twr - benchmark_twr)
 }
 
-/// Portfolio and benchmark with what annualizes their figures.
+/// Portfolio and benchmark, with the parameters of annualization.
 #[derive(Debug, Clone, Copy)]
 pub struct Against<'a> {
     pub series: &'a Series,
@@ -100,8 +100,8 @@ impl Against<'_> {
         Ok((mean_excess - beta * mean_benchmark) * self.settings.periods())
     }
 
-    /// Tracking error, a ratio per year, never negative: `stdev(r − b; n − 1) × √P`. Zero when the portfolio moves as
-    /// the benchmark does.
+    /// Tracking error, a ratio per year, never negative: `stdev(r − b; n − 1) × √P`. Zero if the portfolio moves like
+    /// the benchmark.
     ///
     /// # Errors
     /// [`UndefinedReason::TooFewReturns`] for fewer than 20 common days, and as [`benchmark_twr`].
@@ -133,7 +133,7 @@ impl Against<'_> {
         }
     }
 
-    /// Information ratio, a number: `mean(r − b) × P / tracking_error`. Negative when the benchmark did better.
+    /// Information ratio, a number: `mean(r − b) × P / tracking_error`. Negative if the benchmark did better.
     ///
     /// # Errors
     /// As [`Against::tracking_error`]; [`UndefinedReason::ZeroDeviation`] when the tracking error is zero.
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(against.beta(&mut off()), constant);
         assert_eq!(against.alpha(&mut off()), constant);
         assert_eq!(against.correlation(&mut off()), constant);
-        // Against a constant, the error is the volatility.
+        // Against a constant, the tracking error is the volatility.
         assert!(against.tracking_error(&mut off()).unwrap() > 0.0);
         let flat = growing(&[0.0; 24]);
         let flat = Against { series: &flat, ..against };

@@ -1,4 +1,4 @@
-//! The days of a window with the return of each: what all other measures are computed from.
+//! The days of a window with their returns, from which all other measures are computed.
 
 use chrono::NaiveDate;
 
@@ -9,26 +9,26 @@ use crate::performance::{Close, Figure, Settings, Table, UndefinedReason, Value,
 #[derive(Debug, Clone, PartialEq)]
 pub struct Day {
     pub date: NaiveDate,
-    /// Value at the close before; zero when there was none.
+    /// Value at the previous close; zero if there was none.
     pub start_value: Money,
-    /// Deposits less withdrawals since the close before; negative when more was taken out.
+    /// Deposits less withdrawals since the previous close; negative if more was withdrawn.
     pub net_flow: Money,
     /// Value at the close, after the flows.
     pub end_value: Money,
-    /// The day's return, a ratio: 0.01 is +1 %. `None` when nothing was invested.
+    /// The day's return, a ratio: 0.01 is +1 %. `None` if nothing was invested.
     pub daily_return: Option<f64>,
 }
 
 impl Day {
     /// `r = (end_value + withdrawals) / (start_value + deposits) − 1`: a day's net deposit counts from the start of
-    /// the day, and a day's net withdrawal until its end. Undefined when the denominator is zero.
+    /// the day, and a day's net withdrawal until its end. Undefined if the denominator is zero.
     ///
     /// This hybrid is the daily approximation of the true time-weighted return, which values the portfolio at each
     /// flow (GIPS, "Guidance Statement on Calculation Methodology"). If withdrawals counted from the start too, a day
     /// on which everything is withdrawn would be a loss of 100 %; if deposits counted until the end, the first day
     /// would have no return.
     fn new(start_value: Money, close: &Close) -> Self {
-        // Added as exact amounts: a day without a gain has a return of exactly zero.
+        // Added as exact amounts, so that a day without a gain has a return of exactly zero.
         let (mut base, mut end) = (start_value.clone(), close.total_value.clone());
         match close.net_flow.is_negative() {
             true => end -= &close.net_flow,
@@ -75,8 +75,8 @@ impl Series {
         self.returns().map(|(_, ratio)| ratio).collect()
     }
 
-    /// The close from which the window grows: the last one before it, or, when the portfolio was worth nothing then,
-    /// the day of the first deposit. `None` when nothing was ever invested.
+    /// The close from which the window is measured: the last one before it, or, if the portfolio was worth nothing
+    /// then, the day of the first deposit. `None` if nothing was ever invested.
     pub fn start_on(&self) -> Option<NaiveDate> {
         let before = self.before.as_ref().filter(|close| close.total_value.is_positive());
         let first = || self.returns().next().map(|(date, _)| date);
@@ -93,12 +93,12 @@ impl Series {
         self.start_on().zip(self.end_on()).ok_or(UndefinedReason::NothingInvested)
     }
 
-    /// Value at the last close before the window; zero when there was none.
+    /// Value at the last close before the window; zero if there was none.
     pub fn start_value(&self) -> Money {
         self.before.as_ref().map_or_else(Money::zero, |close| close.total_value.clone())
     }
 
-    /// Value at the last close of the window; the start value when it has no days.
+    /// Value at the last close of the window; the start value if it has no days.
     pub fn end_value(&self) -> Money {
         self.days.last().map_or_else(|| self.start_value(), |day| day.end_value.clone())
     }
@@ -108,7 +108,7 @@ impl Series {
         self.days.iter().map(|day| &day.net_flow).sum()
     }
 
-    /// Notes the days as an input: all that a return, a deviation or a drawdown is recomputed from.
+    /// Records the days as an input, from which returns, deviations and drawdowns can be recomputed.
     pub(super) fn note_days(&self, work: &mut Workings) {
         work.input("days", "Days of the window", || {
             let columns = [
@@ -131,7 +131,7 @@ impl Series {
         });
     }
 
-    /// Notes the days, and the sessions of a year, that annualizing needs.
+    /// Records the days, and the sessions of a year for annualization.
     pub(super) fn note_with(&self, settings: &Settings, work: &mut Workings) {
         self.note_days(work);
         settings.note_sessions(work);

@@ -1,4 +1,4 @@
-//! What annualized figures depend on besides the portfolio.
+//! Parameters of annualized figures.
 
 use crate::Calendar;
 use crate::performance::{Value, Workings};
@@ -8,13 +8,13 @@ use crate::performance::{Value, Workings};
 pub struct Settings {
     /// Sessions of a year, by which daily figures are annualized.
     pub periods_per_year: u32,
-    /// What money earns without risk, as a ratio per year above −1: 0.03 is 3 % a year.
+    /// The risk-free rate, as a ratio per year above −1: 0.03 is 3 % per year.
     pub risk_free: f64,
 }
 
 impl Settings {
-    /// 365 sessions a year for a market that is open around the clock, 252 for the exchange's calendar, which has 250
-    /// to 253.
+    /// 365 sessions per year for a market that is open around the clock, 252 for the exchange's calendar, which has
+    /// 250 to 253.
     pub fn new(calendar: Calendar, risk_free: f64) -> Self {
         debug_assert!(risk_free > -1.0, "Invariant: no rate takes more than all");
         let periods_per_year = match calendar {

@@ -1,4 +1,4 @@
-//! Sharpe and Sortino ratio: return above the risk-free rate for each unit of risk.
+//! Sharpe and Sortino ratio: return above the risk-free rate per unit of risk.
 
 use crate::performance::statistics::{deviation, enough, mean};
 use crate::performance::volatility::{downside, excess_returns};
@@ -19,7 +19,7 @@ pub(super) const SORTINO: Formula = Formula {
 };
 
 /// Annualized Sharpe ratio, a number: `mean(e) / stdev(e; n − 1) × √P`, with `e` the daily returns less the daily
-/// risk-free rate. Negative when the risk-free rate would have been better.
+/// risk-free rate. Negative if the average return is below the risk-free rate.
 ///
 /// # Errors
 /// [`UndefinedReason::TooFewReturns`] for fewer than 20, [`UndefinedReason::ZeroDeviation`] when they do not vary.

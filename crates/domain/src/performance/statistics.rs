@@ -6,16 +6,16 @@ use crate::performance::{Figure, UndefinedReason};
 /// Deviations and ratios are undefined for fewer daily returns than this: about a month of sessions.
 pub const LEAST_RETURNS: usize = 20;
 
-/// Returns differ by rounding alone where their deviation is not above this.
+/// A smaller deviation of returns comes from rounding.
 const ROUNDING: f64 = 1e-14;
 
-/// A number of days or returns, which is far below 2^53.
+/// A number of days or returns as an `f64`, far below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(super) fn count(n: usize) -> f64 {
     n as f64
 }
 
-/// Calendar days as a number.
+/// Calendar days as an `f64`.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(super) fn days(days: i64) -> f64 {
     days as f64
@@ -32,13 +32,13 @@ pub(super) fn covariance(x: &[f64], y: &[f64]) -> f64 {
     products.sum::<f64>() / (count(x.len()) - 1.0)
 }
 
-/// The sample standard deviation, with n − 1. Zero where the values differ by rounding alone.
+/// The sample standard deviation, with n − 1. Zero if the values differ only by rounding.
 pub(super) fn deviation(values: &[f64]) -> f64 {
     let deviation = covariance(values, values).sqrt();
     if deviation > ROUNDING { deviation } else { 0.0 }
 }
 
-/// Refuses fewer than [`LEAST_RETURNS`].
+/// Checks that there are at least [`LEAST_RETURNS`].
 pub(super) fn enough(returns: &[f64]) -> Figure<()> {
     match returns.len() {
         have if have < LEAST_RETURNS => Err(UndefinedReason::TooFewReturns { have, need: LEAST_RETURNS }),

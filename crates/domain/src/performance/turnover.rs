@@ -1,4 +1,4 @@
-//! Commissions and turnover: how much was traded, and what that cost.
+//! Commissions and turnover.
 
 use crate::journal::without_reversed;
 use crate::performance::statistics::count;
@@ -19,7 +19,7 @@ pub(super) const TURNOVER: Formula = Formula {
     source: "US SEC, Form N-1A, item 13, instruction 4(d): portfolio turnover rate",
 };
 
-/// All commissions of the window, positive. Exact. Trades that were taken back in the window are left out.
+/// All commissions of the window, positive. Exact. Trades that were reversed in the window are omitted.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`].
@@ -30,8 +30,8 @@ pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<M
     Ok(entries.iter().map(|entry| &entry.commission).sum())
 }
 
-/// Portfolio turnover over the window, a ratio that is zero or more: 1 exchanges everything once. Trades that were
-/// taken back in the window are left out, and so are exchanges and close-outs, which nobody chose.
+/// Portfolio turnover over the window, a ratio from 0: 1 replaces everything once. Trades that were reversed in the
+/// window are omitted, and so are exchanges and close-outs, which are not the owner's decisions.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`]; [`UndefinedReason::NothingInvested`] when the average value is zero.

@@ -1,4 +1,4 @@
-//! Time-weighted return: how good the choices were, whatever was paid in and out.
+//! Time-weighted return: the result of the investments, independent of deposits and withdrawals.
 
 use crate::performance::{Figure, Formula, Series, UndefinedReason, Workings};
 

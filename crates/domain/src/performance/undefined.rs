@@ -1,23 +1,23 @@
-//! Why a measure has no value.
+//! Reasons why a measure has no value.
 
 use chrono::NaiveDate;
 
 use crate::Money;
 use crate::performance::Measure;
 
-/// A measure's value, or why it has none. A measure is never infinite and never not-a-number.
+/// A measure's value, or the reason why it has none. A measure is never infinite or not-a-number.
 pub type Figure<T = f64> = Result<T, UndefinedReason>;
 
-/// Why a measure is undefined, with the numbers that a sentence about it needs. Surfaces write the sentence.
+/// Why a measure is undefined, with the numbers for a sentence about it. Each surface writes the sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UndefinedReason {
     /// The window has no day on which the portfolio was worth anything.
     NothingInvested,
-    /// Ratios and deviations of so few daily returns say nothing.
+    /// There are too few daily returns for ratios and deviations.
     TooFewReturns { have: usize, need: usize },
     /// An annual rate of so short a time would be mostly extrapolation. `days` are calendar days.
     ShorterThanAYear { days: i64, need: i64 },
-    /// All daily returns are alike, so that there is nothing to divide by.
+    /// All daily returns are equal, so the divisor is zero.
     ZeroDeviation,
     /// No daily return was below the risk-free rate.
     NoLosingDays,
@@ -25,23 +25,23 @@ pub enum UndefinedReason {
     NoDrawdown,
     /// The caller named no benchmark.
     NoBenchmark,
-    /// The benchmark's prices begin after the window does, or there are none.
+    /// The benchmark has no prices, or they begin after the window.
     BenchmarkStartsLate { first_on: Option<NaiveDate>, needed_on: NaiveDate },
-    /// The benchmark's daily returns are all alike.
+    /// The benchmark's daily returns are all equal.
     ZeroBenchmarkDeviation,
     /// A rate of return needs cash flows on two days.
     TooFewCashFlowDates { have: usize, need: usize },
-    /// Money only went in, or only came out: no rate of return balances that. A total loss is such a case.
+    /// Money only went in, or only came out: no rate of return balances that, for example after a total loss.
     OneSignOnly,
     /// No rate within the bounds of a floating-point number balances the cash flows.
     NoSolution,
-    /// On that day the withdrawals took more than the same money in the benchmark was worth, by `shortfall`.
+    /// On that day withdrawals exceeded the value of the same deposits in the benchmark by `shortfall`.
     BenchmarkExhausted { on: NaiveDate, shortfall: Money },
-    /// Withdrawals came so early that the average amount invested is zero or less.
+    /// Withdrawals came so early that the average capital is zero or less.
     NoCapital,
     /// The caller gave no positions and journal lines of the window.
     NoBooks,
-    /// The amount is beyond the largest that an account can hold.
+    /// The amount is beyond the range of the books.
     TooLarge,
 }
 

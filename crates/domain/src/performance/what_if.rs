@@ -14,17 +14,17 @@ pub(super) const FORMULA: Formula = Formula {
 /// A portfolio with the same cash flows that held nothing but the benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhatIf {
-    /// Its value at the end, half-even to the cent.
+    /// Its value at the end, rounded half-even to the cent.
     pub end_value: Money,
-    /// The portfolio's value at the end less that: positive when the portfolio did better.
+    /// The portfolio's value at the end less that: positive if the portfolio did better.
     pub difference: Money,
 }
 
-/// The benchmark's value at the end if the start value and all flows had gone through it at the closes of their days.
-/// Computed with binary numbers of 16 digits and rounded once, at the end; it is a statistic and enters no book.
+/// The benchmark's value at the end if the start value and all flows had been invested in it at the closes of their
+/// days. Computed with `f64` and rounded once, at the end; it is a statistic and not part of the books.
 ///
 /// # Errors
-/// [`UndefinedReason::BenchmarkExhausted`] when withdrawals took more than the benchmark would have been worth, and as
+/// [`UndefinedReason::BenchmarkExhausted`] if withdrawals exceeded the benchmark's value, and as
 /// [`crate::performance::benchmark_twr`].
 pub fn what_if(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workings) -> Figure<WhatIf> {
     let benchmark = benchmark.ok_or(UndefinedReason::NoBenchmark)?;
@@ -69,7 +69,7 @@ pub fn what_if(series: &Series, benchmark: Option<&Benchmark>, work: &mut Workin
 
 const HALF_A_CENT: f64 = 0.005;
 
-/// Half-even to the cent.
+/// Rounds half-even to the cent.
 fn cents(amount: f64) -> Figure<Money> {
     format!("{amount:.2}").parse().map_err(|_| UndefinedReason::TooLarge)
 }

@@ -1,4 +1,4 @@
-//! One price and one order: tables of cases reckoned by hand, each with its reason.
+//! One price and one order: tables of cases computed by hand, each with its reason.
 
 use domain::matching::{Execution, LiquidityWindow, Reaction, meets, react};
 use domain::{

@@ -1,5 +1,5 @@
-//! Random histories of orders: the simple kinds against a reference model that reckons on its own, all kinds against
-//! what [`Desk`] checks after each step.
+//! Random histories of orders: the simple kinds against an independent reference model, all kinds against the
+//! invariants of [`Desk`].
 
 use chrono::TimeDelta;
 use domain::{
@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use crate::desk::{Desk, buy, last, practice, realistic, spread};
 
-/// Cash, shares and orders in whole numbers: cents, and thousandths of a share. Bid and ask are a cent from the last
-/// price, an order costs a fee and a tenth of a percent, and fills whole.
+/// Cash, shares and orders in integers: cents, and thousandths of a share. Bid and ask are a cent from the last
+/// price, an order costs a fee and a tenth of a percent, and fills completely.
 struct Model {
     cash: i128,
     shares: i128,
@@ -27,9 +27,9 @@ struct Entry {
     buys: bool,
     quantity: i128,
     kind: Kind,
-    /// Of a trailing stop: the best price so far.
+    /// For a trailing stop: the best price so far.
     best: Option<i128>,
-    /// Cash, since it was placed.
+    /// Reserved cash since it was placed.
     kept: i128,
     status: &'static str,
 }
@@ -53,7 +53,7 @@ impl Model {
         (gross, self.fee + half_even(gross, 1000))
     }
 
-    /// The cash that an order has to keep.
+    /// The cash that an order has to reserve.
     fn keep(&self, order: &Entry) -> i128 {
         let price = match order.kind {
             _ if order.status != "accepted" || !order.buys => return 0,
@@ -74,7 +74,7 @@ impl Model {
         open.map(|order| order.quantity).sum()
     }
 
-    /// What the order does at the last price: its status then. `kept` is what other orders keep.
+    /// The order's status after the last price. `kept` is reserved by other orders.
     fn meet(&mut self, order: &mut Entry, kept: (i128, i128)) {
         let price = if order.buys { self.last + 1 } else { self.last - 1 };
         let reached = |stop| if order.buys { self.last >= stop } else { self.last <= stop };
@@ -162,7 +162,7 @@ impl Model {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Buy or not, thousandths of a share, what kind, cents from the last price.
+    /// Side, thousandths of a share, order type, cents from the last price.
     Place(bool, i128, u8, i128),
     Cancel(usize),
     Replace(usize, i128, i128),
@@ -226,8 +226,8 @@ fn around(middle: i128) -> PriceMove {
 }
 
 proptest! {
-    /// Market, limit, stop and trailing orders that are placed, canceled and replaced while the price moves and cash
-    /// comes and goes: the domain and the model agree on each refusal and on the books after each step.
+    /// Market, limit, stop and trailing orders are placed, canceled and replaced while the price moves and cash is
+    /// deposited and withdrawn: the domain and the model agree on each refusal and on the books after each step.
     #[test]
     fn simple_orders_give_the_books_of_the_reference_model(steps in steps(), fee in prop_oneof![Just(0_i128), Just(99)]) {
         let commission = Commission { per_order: dollars(fee), percent: "0.1".parse().unwrap(), ..Commission::default() };
@@ -308,7 +308,7 @@ fn shares(thousandths: i128) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// How many decimals prices have: two around 100.00, or four around a penny.
+/// Decimals of prices: two around 100.00, or four around a penny.
 #[derive(Debug, Clone, Copy)]
 struct Scale(u8);
 
@@ -337,7 +337,7 @@ enum Event {
         price: i64,
         time_in_force: Option<TimeInForce>,
     },
-    /// Minutes pass, with these last prices, the shares traded before each, and whether there is a bid and an ask.
+    /// Minutes pass, with these last prices, the volume before each, and whether there is a bid and an ask.
     Pass(i64, Vec<(i64, Option<u64>, bool)>),
     /// Thousandths of the buying power out, or a deposit in cents.
     Withdraw(i128),
@@ -497,7 +497,7 @@ fn happen(desk: &mut Desk, scale: Scale, event: Event) {
 }
 
 proptest! {
-    /// Every kind of order under every rule. What must hold is checked by the desk after each step.
+    /// Every kind of order under every rule. The desk checks the invariants after each step.
     #[test]
     fn no_history_of_orders_spoils_the_books(
         rules in rules(), pennies in any::<bool>(), held in any::<bool>(), events in events()
@@ -511,7 +511,7 @@ proptest! {
         for event in events {
             happen(&mut desk, scale, event);
         }
-        // In the end everything can be canceled, and then nothing is kept.
+        // At the end everything can be canceled, and then nothing is reserved.
         for group in 0..desk.groups.len() {
             for leg in 0..desk.groups[group].orders.len() {
                 let open = desk.groups[group].orders[leg].status.is_open();
@@ -524,7 +524,7 @@ proptest! {
     }
 }
 
-/// The histories are worth something: all that can become of an order does.
+/// The histories reach every status of an order.
 #[test]
 fn the_random_histories_know_every_status() {
     use proptest::strategy::ValueTree;

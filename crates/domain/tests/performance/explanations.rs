@@ -8,7 +8,7 @@ use proptest::strategy::ValueTree;
 use crate::portfolio::{PLAIN, carried_out, plans, window};
 use crate::reference::{cases, close_to};
 
-/// What an explanation shows.
+/// An explanation as shown to readers.
 struct Shown<'a>(&'a Explanation);
 
 impl Shown<'_> {
@@ -36,7 +36,7 @@ impl Shown<'_> {
         self.cells(table, column).iter().map(date).collect()
     }
 
-    /// Daily returns with their dates. Each must be the one that the values and flows give.
+    /// Daily returns with their dates. Each must follow from the values and flows.
     fn dated_returns(&self) -> Vec<(NaiveDate, f64)> {
         let flows = self.column("days", "net_flow");
         let (starts, ends) = (self.column("days", "start_value"), self.column("days", "end_value"));
@@ -48,7 +48,7 @@ impl Shown<'_> {
             if let Some(shown) = shown {
                 let own = (ends[place] + (-flows[place]).max(0.0)) / base - 1.0;
                 assert!(close_to(own, shown, 1e-12), "{date}: {own} instead of {shown}");
-                // A return of exactly zero, from exact amounts, is not one after adding binary numbers.
+                // A return of exactly zero, from exact amounts, is not exactly zero after adding floats.
                 returns.push((date, shown));
             }
         }
@@ -111,7 +111,7 @@ fn downside(excess: &[f64]) -> f64 {
     (excess.iter().filter(|e| **e < 0.0).map(|e| e * e).sum::<f64>() / n(excess)).sqrt()
 }
 
-/// By halving in the growth of a year, from 10^-300 to 10^300, where the flows have one solution.
+/// Bisection of the growth per year, from 10^-300 to 10^300, for flows with one solution.
 fn solved(days: &[f64], amounts: &[f64]) -> f64 {
     let value = |log: f64| -> f64 {
         days.iter().zip(amounts).map(|(days, amount)| amount * (-log * days / 365.0).exp()).sum()
@@ -326,7 +326,7 @@ fn check_table(shown: &Shown<'_>) {
     }
 }
 
-/// Recomputes every defined measure. Returns which ones there were.
+/// Recomputes every defined measure and returns their names.
 fn check(analysis: &Analysis) -> Vec<Measure> {
     let mut defined = Vec::new();
     for measure in Measure::ALL {

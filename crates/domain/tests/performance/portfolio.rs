@@ -1,4 +1,4 @@
-//! A small market with a portfolio in it, from a plan that a test makes up: closes, holdings and journal of each day.
+//! A small market with a portfolio, generated from a plan: closes, holdings and journal of each day.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 pub const STOCKS: usize = 3;
 
-/// What happens on a day. What cannot be done, such as selling more than is held, is left out.
+/// The events of a day. Impossible ones, such as selling more than is held, are skipped.
 #[derive(Debug, Clone)]
 pub struct DayPlan {
     /// Price changes in ten-thousandths.
@@ -21,7 +21,7 @@ pub struct DayPlan {
     pub flow: i64,
     /// Stock, and shares in thousandths: negative sells.
     pub trades: Vec<(usize, i64)>,
-    /// Stock and ten-thousandths of a dollar for each share, paid two days later.
+    /// Stock and ten-thousandths of a dollar per share, paid two days later.
     pub dividend: Option<(usize, i64)>,
     /// In cents.
     pub fee: i64,
@@ -40,7 +40,7 @@ pub fn plans(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<DayPla
     prop::collection::vec(plan, length)
 }
 
-/// How the plan is carried out.
+/// How the plan is executed.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// Each order fills in two parts.
@@ -78,7 +78,7 @@ fn shares(thousandths: i64) -> Quantity {
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000).parse().unwrap()
 }
 
-/// Carries out a plan: 10,000.00 on the first day, then as it says.
+/// Executes a plan: 10,000.00 on the first day, then its events.
 pub fn carried_out(plan: &[DayPlan], manner: Manner) -> Vec<DayBooks> {
     let noon = |date: NaiveDate| {
         Timestamp::new(date.and_time(NaiveTime::MIN).and_utc() + chrono::TimeDelta::hours(17))

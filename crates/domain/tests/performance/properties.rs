@@ -1,4 +1,4 @@
-//! What holds for every portfolio.
+//! Invariants of every portfolio.
 
 use domain::Money;
 use domain::performance::{Analysis, Close, Contributions, Explanation, Measure, Measures, Value};
@@ -54,7 +54,7 @@ proptest! {
         let in_parts = window(&carried_out(&plan, Manner { in_parts: true, ..PLAIN }), 0, plan.len());
         prop_assert_eq!(&whole.series, &in_parts.series);
         let (whole, in_parts) = (whole.measures(), in_parts.measures());
-        // A cent of cost may stay with the shares or leave with them.
+        // A cent of cost may stay with the shares or be removed with them.
         for (one, other) in gains(&whole).holdings.iter().zip(&gains(&in_parts).holdings) {
             prop_assert_eq!(one.stock_id, other.stock_id);
             prop_assert_eq!((&one.gain, &one.dividends), (&other.gain, &other.dividends));
@@ -66,7 +66,7 @@ proptest! {
         prop_assert_eq!(forget(whole), forget(in_parts));
     }
 
-    /// Which stock has which id, and in which order holdings are listed, decides nothing.
+    /// Neither the ids of stocks nor the order of holdings changes a figure.
     #[test]
     fn permuting_independent_stocks_changes_nothing(
         plan in plans(2..40), ids in Just([1_i64, 2, 3]).prop_shuffle(),
@@ -104,7 +104,7 @@ proptest! {
         }
     }
 
-    /// Where no price moves and nothing is charged, there is no return, whatever is paid in, taken out and traded.
+    /// Without price moves and charges there is no return, whatever is deposited, withdrawn and traded.
     #[test]
     fn flows_at_constant_prices_leave_twr_at_zero(plan in plans(2..40)) {
         let still = |day: DayPlan| DayPlan { moves: [0; STOCKS], fee: 0, dividend: None, ..day };
@@ -115,7 +115,7 @@ proptest! {
         prop_assert!(measures.twr.unwrap().abs() < 1e-4, "{:?}", measures.twr);
     }
 
-    /// Neither a deposit nor a withdrawal on a day without price changes moves the return of the window by anything.
+    /// Neither a deposit nor a withdrawal on a day without price changes affects the return of the window.
     #[test]
     fn a_flow_at_constant_prices_leaves_twr_unchanged(plan in plans(2..40), cents in 1_i64..100_000_000) {
         let analysis = window(&carried_out(&plan, PLAIN), 0, plan.len());
