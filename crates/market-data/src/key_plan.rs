@@ -1,15 +1,15 @@
-//! What the key of a provider allows, as its owner has set it, and what turned out to be allowed.
+//! The features of a provider's key: as configured, and as refused by the provider.
 
 use chrono::{DateTime, Utc};
 
-/// Something that a provider gives to some keys and not to others.
+/// A feature that a provider includes only in some keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyFeature {
-    /// Prices of the running session, 15 minutes behind.
+    /// Prices of the current session, 15 minutes behind.
     DelayedPrices,
-    /// Prices of the running session, of the moment.
+    /// Real-time prices of the current session.
     RealtimePrices,
-    /// Prices of many stocks with one call.
+    /// Prices of many stocks per call.
     BulkQuotes,
     /// Charts of decades instead of the last 100 sessions.
     FullHistory,
@@ -29,27 +29,27 @@ impl KeyFeature {
     }
 }
 
-/// A feature that the source is set up to use.
+/// A feature that the source is configured to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeatureState {
     pub feature: KeyFeature,
-    /// The provider has refused it, and it is not tried before then: the source does without it.
+    /// The provider refused the feature; it is not tried before then, and the source does without it.
     pub refused_until: Option<DateTime<Utc>>,
 }
 
-/// The calls and prices of an Alpha Vantage key, as its owner has them from the plan. The default is a free key.
+/// The limits and prices of an Alpha Vantage key, from its plan. The default is a free key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AlphaVantagePlan {
-    /// Calls a minute of a paid plan; `None` for a free key.
+    /// Calls per minute of a paid plan; `None` for a free key.
     pub per_minute: Option<u32>,
-    /// Calls a day; `None` for those of the plan: 25 of a free key, no limit of a paid one.
+    /// Calls per day; `None` for the plan's default: 25 for a free key, no limit for a paid one.
     pub per_day: Option<u32>,
-    /// The prices of the running session that the key's agreement covers.
+    /// The prices of the current session that the key's agreement includes.
     pub entitlement: Option<crate::Entitlement>,
 }
 
 impl AlphaVantagePlan {
-    /// Paid keys have calls a minute.
+    /// Paid keys have a limit per minute.
     pub fn is_paid(self) -> bool {
         self.per_minute.is_some()
     }

@@ -1,4 +1,4 @@
-//! Where prices come from: one trait, one file per source, and the gateway in front of them.
+//! Price sources: one trait, one file per source, and the gateway in front of them.
 
 mod actions_seen;
 mod alpha_vantage;

@@ -1,15 +1,15 @@
-//! Keeps the calls of one process apart.
+//! Spaces the calls of one process.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Lets calls out one by one, at least `gap` after each other, in the order they came.
+/// Lets calls pass one by one, at least `gap` apart, in the order of their arrival.
 #[derive(Debug)]
 pub(crate) struct Pace {
     gap: Duration,
-    /// When the last call goes out that has its place.
+    /// When the last queued call is made.
     last: Mutex<Option<Instant>>,
 }
 
@@ -23,7 +23,7 @@ impl Pace {
         sleep_until(self.place(Instant::now())).await;
     }
 
-    /// When a call may go out that comes at `now`. The place is taken, even if the caller gives up waiting.
+    /// When a call that arrives at `now` may be made. The place stays taken even if the caller gives up.
     fn place(&self, now: Instant) -> Instant {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let place = last.map_or(now, |last| now.max(last + self.gap));

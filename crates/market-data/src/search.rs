@@ -1,8 +1,8 @@
-//! Which instruments a person means who typed a few letters.
+//! Finds instruments by a few letters.
 
 use domain::Listing;
 
-/// How well a listing fits a query; the lesser is the better.
+/// How well a listing matches a query; smaller is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Symbol,
@@ -11,10 +11,10 @@ enum Fit {
     InsideName,
 }
 
-/// Up to `limit` of the listings that fit `query`, the best first and equal ones by symbol.
+/// Up to `limit` listings that match `query`, the best first, equal ones by symbol.
 ///
-/// A query fits a symbol it begins, a name that has a word it begins, and a name that contains it, in this
-/// order. Case does not count, nor whether a class share is written `BRK.B`, `BRK-B` or `BRK/B`.
+/// Best is a symbol that begins with the query, then a name with a word that begins with it, then a name that
+/// contains it. Case does not matter, nor whether a class share is written `BRK.B`, `BRK-B` or `BRK/B`.
 pub(crate) fn best_matches(
     query: &str,
     listings: impl IntoIterator<Item = Listing>,

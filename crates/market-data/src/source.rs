@@ -1,4 +1,4 @@
-//! The trait every source of prices fulfils.
+//! The trait of all price sources.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,68 +22,68 @@ pub enum InvalidSetup {
     Client(#[source] reqwest::Error),
 }
 
-/// Tells the time by which a provider's dates are judged.
+/// The time by which a provider's dates are judged.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
-// Why an instrument is not traded here.
+// Reasons why an instrument is not traded here.
 pub(crate) const FOREIGN: &str = "it is not listed in the United States";
-/// A symbol that is known here by another company.
+/// A symbol that another company had before.
 pub(crate) const OTHER_COMPANY: &str = "its symbol belongs to another company now";
 pub(crate) const NOT_IN_DOLLARS: &str = "it is not quoted in US dollars";
 pub(crate) const NO_STOCK: &str = "it is neither a stock nor an exchange-traded fund";
 
-/// Which symbols a source can list without being asked one by one.
+/// The symbols that a source can list without a call for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Catalogue {
     /// All of them.
     Complete(Vec<Listing>),
-    /// Only a search or a look-up tells.
+    /// Only a search or a look-up finds them.
     OnDemand,
 }
 
-/// Daily bars, and what stands apart from them.
+/// Daily bars, and a doubtful last one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DailySeries {
     /// Finished sessions, oldest first.
     pub bars: Vec<Bar>,
-    /// The session after them, if its close is far from theirs and no split that the source tells of explains it.
+    /// The session after them, if its close is far from theirs and no reported split explains it.
     pub doubtful: Option<Bar>,
 }
 
-/// A source of prices. One deployment has one.
+/// A price source. An installation has one.
 #[async_trait]
 pub trait QuoteSource: Send + Sync {
-    /// The name kept with each price.
+    /// The name that is stored with each price.
     fn source(&self) -> PriceSource;
 
-    /// How close to the market its prices are at best.
+    /// How close to the market its newest prices are.
     fn freshness(&self) -> Freshness;
 
-    /// The sessions its prices follow.
+    /// The calendar of its prices.
     fn calendar(&self) -> Calendar;
 
     /// The symbols traded at market time `at`.
     fn catalogue(&self, at: Timestamp) -> Catalogue;
 
-    /// How many symbols [`QuoteSource::quotes`] gets with one call to the provider.
+    /// The number of symbols per call of [`QuoteSource::quotes`].
     fn quotes_at_once(&self) -> usize {
         1
     }
 
-    /// What the source is set up to use that its provider may refuse, and what it has refused.
+    /// The features that the source is configured to use, and those that the provider refused.
     fn features(&self) -> Vec<FeatureState> {
         Vec::new()
     }
 
-    /// The table of all that is listed now, for a source that has one: some ten thousand rows in one call.
+    /// The table of all listed stocks, if the source has one: about ten thousand rows in one call.
     ///
     /// # Errors
-    /// When the source cannot be asked, or its table is not what it should be.
+    /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
     async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(None)
     }
 
-    /// The table of what was listed once, with the days on which that ended, for a source that has one.
+    /// The table of formerly listed stocks with their delisting days, if the source has one.
     ///
     /// # Errors
     /// As [`QuoteSource::listed`].
@@ -91,26 +91,26 @@ pub trait QuoteSource: Send + Sync {
         Ok(None)
     }
 
-    /// The newest price of each symbol at market time `at`; real sources answer with what they have now.
-    /// The answer has an entry for each symbol asked; the quote of one that is out of use has the new one.
+    /// The newest price of each symbol at market time `at`; real sources return their newest price. The result has an
+    /// entry for each requested symbol; the quote for an old symbol contains the new one.
     async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;
 
-    /// As [`QuoteSource::quotes`], one answer for each symbol in the order of the question.
+    /// Like [`QuoteSource::quotes`], with one result per symbol in the order of `symbols`.
     async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
         in_order(symbols, self.quotes(symbols, at).await)
     }
 
-    /// How the price went after `after` and up to `until`, itself included: each new price there was, oldest first.
-    /// Working orders are matched against it.
+    /// The price moves after `after` and up to `until`, inclusive: each new price, oldest first. Working orders are
+    /// matched with them.
     ///
-    /// The simulated market knows each move, and so tells the same whether an interval is asked for at once or in
-    /// parts. Real sources know the newest price only, and publish it later than its `as_of`: with them ask from the
-    /// last move seen, not from the last time of asking, or what was published in between is missed.
+    /// The simulated market knows each move, so an interval gives the same moves as its parts. Real sources know only
+    /// the newest price, and publish it later than its `as_of`: use the time of the last move as `after`, not the
+    /// time of the last call, otherwise prices that were published in between are missed.
     ///
-    /// An answer has an entry for every few seconds: ask for some hours at a time.
+    /// The simulated market has a move every few seconds, so request a few hours at a time.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     async fn moves(
         &self,
         symbol: &Symbol,
@@ -125,21 +125,22 @@ pub trait QuoteSource: Send + Sync {
     /// best match first.
     ///
     /// # Errors
-    /// When the source cannot be asked; finding nothing is an empty list.
+    /// The reason why the call failed. No match is an empty list.
     async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError>;
 
-    /// Symbol, name, exchange and sector at market time `at` of one symbol. It may be one that the stock had before.
+    /// Symbol, name, exchange and sector of one symbol at market time `at`. An earlier symbol of the stock is
+    /// accepted too.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
+    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
     async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError>;
 
     /// The finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as traded;
-    /// [`domain::SplitHistory::convert_bars`] prepares them for a chart. Sessions that have not closed at market
-    /// time `at` are left out, as are days the source has no bar for.
+    /// [`domain::SplitHistory::convert_bars`] prepares them for a chart. Sessions that have not closed at market time
+    /// `at` and days without a bar are omitted.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     async fn daily_bars(
         &self,
         symbol: &Symbol,
@@ -148,10 +149,10 @@ pub trait QuoteSource: Send + Sync {
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError>;
 
-    /// As [`QuoteSource::daily_bars`], with a last session that they leave out because it is in doubt.
+    /// Like [`QuoteSource::daily_bars`], with the last session if it was omitted because it is doubtful.
     ///
     /// # Errors
-    /// As there.
+    /// As [`QuoteSource::daily_bars`].
     async fn daily_series(
         &self,
         symbol: &Symbol,
@@ -162,17 +163,17 @@ pub trait QuoteSource: Send + Sync {
         Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at).await?, doubtful: None })
     }
 
-    /// The next session after market time `at` that opens after the company has published quarterly results, where the
-    /// source knows that beforehand; `None` where it does not, and for funds.
+    /// The next session after market time `at` that opens after the company's quarterly results, if the source knows
+    /// it; `None` otherwise, and for funds.
     fn next_results_on(&self, _symbol: &Symbol, _at: Timestamp) -> Option<NaiveDate> {
         None
     }
 
-    /// What happens to the stock on the days from `first` to `last`, both included, as far as it is known at market
-    /// time `at`: those of the past, and what is announced. In order of `ex_on`; empty for a source that does not tell.
+    /// The corporate actions of the stock from `first` to `last`, both included, that are known at market time `at`:
+    /// past and announced ones. In order of `ex_on`; empty for a source that reports none.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     async fn corporate_actions(
         &self,
         _symbol: &Symbol,
@@ -183,20 +184,20 @@ pub trait QuoteSource: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// The company that has the symbol, as answers about its prices have told last. `None` for a source whose answers about
-    /// prices do not tell it.
+    /// The company of the symbol according to the last answer about its prices. `None` if such answers do not contain
+    /// it.
     fn company_seen(&self, _symbol: &Symbol) -> Option<ListedStock> {
         None
     }
 
-    /// The splits and dividends of the symbol that came with answers about its prices, so that knowing them costs no call.
-    /// `None` for a source whose answers about prices tell none.
+    /// The splits and dividends of the symbol that came with answers about its prices, without a call. `None` if such
+    /// answers contain none.
     fn actions_seen(&self, _symbol: &Symbol) -> Option<ActionsSeen> {
         None
     }
 }
 
-/// The answer to each symbol; who is asked for twice is answered twice.
+/// The result for each symbol; a symbol that is requested twice gets two.
 pub(crate) fn in_order(
     symbols: &[Symbol],
     answers: HashMap<Symbol, Result<Quote, QuoteError>>,
@@ -205,7 +206,7 @@ pub(crate) fn in_order(
     symbols.iter().map(answer).collect()
 }
 
-/// What a newest price tells of an interval: one move if it began to hold there, else none.
+/// The moves of an interval according to a newest price: one if it began to hold in the interval, otherwise none.
 pub(crate) fn newest_move(quote: Quote, after: Timestamp, until: Timestamp) -> Vec<PriceMove> {
     let inside = after < quote.as_of && quote.as_of <= until;
     inside.then_some(PriceMove { quote, volume: None }).into_iter().collect()

@@ -1,4 +1,4 @@
-//! What the key allows: as far as calls have shown, and by a call of its own.
+//! The features of the key: as shown by calls so far, and tested with one call.
 
 use domain::Symbol;
 
@@ -29,11 +29,11 @@ impl AlphaVantage {
         states
     }
 
-    /// Asks for one thing with one call, whatever the key is set up for. Answers what came back in a few words, `None` when the
-    /// key does not cover it.
+    /// Tests one feature with one call, whatever the key is configured for. Returns a short description of the
+    /// answer, or `None` if the key does not include the feature.
     ///
     /// # Errors
-    /// That the provider cannot be asked, or what it said of the symbol.
+    /// The reason why the call failed, or the provider's answer about the symbol.
     pub async fn try_feature(
         &self,
         feature: KeyFeature,

@@ -5,14 +5,14 @@ use domain::{Price, Symbol};
 use super::wire::{Object, check_symbol, in_title_case, known, text};
 use crate::QuoteError;
 
-/// What Alpha Vantage knows of a company. All of it may be missing; the figures are from its last reports.
+/// The company profile. Every field may be missing; figures are from the latest reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompanyProfile {
     pub symbol: Symbol,
     pub name: Option<String>,
     pub description: Option<String>,
     pub exchange: Option<String>,
-    /// ISO 4217, as the provider has it.
+    /// ISO 4217, as the provider writes it.
     pub currency: Option<String>,
     pub country: Option<String>,
     pub sector: Option<String>,
@@ -20,11 +20,11 @@ pub struct CompanyProfile {
     /// In units of `currency`.
     pub market_capitalization: Option<u64>,
     pub shares_outstanding: Option<u64>,
-    /// Price over earnings, a ratio.
+    /// Price / earnings, a ratio.
     pub pe_ratio: Option<f64>,
-    /// Earnings a share in the last twelve months, in units of `currency`; may be negative.
+    /// Earnings per share of the last twelve months, in units of `currency`; may be negative.
     pub earnings_per_share: Option<f64>,
-    /// In units of `currency`, over a year.
+    /// Per year, in units of `currency`.
     pub dividend_per_share: Option<f64>,
     /// A ratio: 0.05 is 5 %.
     pub dividend_yield: Option<f64>,
@@ -34,7 +34,7 @@ pub struct CompanyProfile {
     pub week52_low: Option<Price>,
 }
 
-/// Reads an `OVERVIEW`; `None` when there is none, as for funds and for unknown symbols.
+/// Parses an `OVERVIEW` answer; `None` for funds and unknown symbols.
 pub(super) fn profile(answer: &Object, asked: &Symbol) -> Result<Option<CompanyProfile>, QuoteError> {
     if answer.is_empty() {
         return Ok(None);
@@ -42,7 +42,7 @@ pub(super) fn profile(answer: &Object, asked: &Symbol) -> Result<Option<CompanyP
     check_symbol(&text(answer, "Symbol"), asked)?;
     let words = |name: &str| known(text(answer, name));
     let count = |name: &str| text(answer, name).parse::<u64>().ok();
-    // Statistics: they are shown and never come into the books.
+    // Statistics for display; the books never use them.
     let ratio = |name: &str| text(answer, name).parse::<f64>().ok().filter(|ratio| ratio.is_finite());
     let price = |name: &str| Price::from_provider(&text(answer, name)).ok();
     Ok(Some(CompanyProfile {

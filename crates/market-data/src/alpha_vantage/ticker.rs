@@ -5,11 +5,11 @@ use domain::Symbol;
 use crate::QuoteError;
 use crate::source::FOREIGN;
 
-/// How Alpha Vantage calls a symbol of ours: `BRK.B` is `BRK-B` there.
+/// The provider's spelling of a symbol: `BRK.B` is `BRK-B` at Alpha Vantage.
 ///
 /// # Errors
-/// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters
-/// (`TSCO.LON`): its price would come without a word on its currency.
+/// [`QuoteError::NotTradable`] for a foreign listing, which ends in a dot and the exchange's letters (`TSCO.LON`):
+/// its price would come without its currency.
 pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     let suffix = symbol.as_str().rsplit_once('.').map_or("", |(_, suffix)| suffix);
     if suffix.len() >= 3 {
@@ -18,12 +18,12 @@ pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     Ok(symbol.as_str().replace('.', "-"))
 }
 
-/// Our symbol for one of Alpha Vantage's, if it can be one.
+/// The symbol for the provider's spelling, if it is valid.
 pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
     ticker.replace('-', ".").parse().ok()
 }
 
-/// Whether an answer is about the symbol that was asked for, however it is written.
+/// Whether an answer is about the requested symbol, in either spelling.
 pub(super) fn is_about(answered: &str, asked: &Symbol) -> bool {
     let fold = |text: &str| text.trim().to_ascii_uppercase().replace(['-', '/'], ".");
     fold(answered) == fold(asked.as_str())

@@ -1,16 +1,16 @@
-//! How many calls, and how they are shared out.
+//! The limits on calls, and how they are divided.
 
 use chrono::TimeDelta;
 
 use super::pace::Pacing;
 use crate::{AlphaVantagePlan, Entitlement};
 
-/// A day's calls are put into pots, so that one kind of need cannot use up the other's.
+/// A day's calls are divided into pots, so that one purpose cannot use up the calls of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pot {
     Scheduled,
     FirstSight,
-    /// For people who wait, when the pot of their own is empty.
+    /// For waiting users whose own pot is empty.
     Reserve,
 }
 
@@ -26,27 +26,27 @@ impl Pot {
     }
 }
 
-/// The calls a provider allows.
+/// The limits of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// From one call to the next.
+    /// The shortest time between two calls.
     pub min_gap: TimeDelta,
-    /// By UTC's minutes.
+    /// Per minute of UTC.
     pub per_minute: Option<u32>,
-    /// By New York's days.
+    /// Per day in New York.
     pub per_day: Option<u32>,
-    /// Of a day's calls, in percent, rounded down; the rest are scheduled ones'.
+    /// Percent of a day's calls, rounded down; the rest is for scheduled calls.
     pub first_sight_percent: u32,
     pub reserve_percent: u32,
-    /// A day, for each user.
+    /// Per user and day.
     pub first_sights_per_user: Option<u32>,
-    /// How the scheduled calls of a day are spread over its session. `None` for a source with one price a session.
+    /// How the scheduled calls of a day are spread over its session. `None` for a source with one price per session.
     pub pacing: Option<Pacing>,
 }
 
 impl Rules {
-    /// What a free key of Alpha Vantage is allowed: 25 calls a day, one a second. 15 of them are for jobs, 5 for
-    /// symbols seen for the first time, and 5 the reserve.
+    /// The limits of a free Alpha Vantage key: 25 calls per day and one per second. 15 of them are for jobs, 5 for
+    /// symbols seen for the first time, and 5 are the reserve.
     pub const ALPHA_VANTAGE_FREE: Self = Self {
         min_gap: TimeDelta::milliseconds(1500),
         per_minute: Some(5),
@@ -57,7 +57,7 @@ impl Rules {
         pacing: None,
     };
 
-    /// The calls of an Alpha Vantage key. Those of a paid one go out evenly: bursts are refused.
+    /// The limits of an Alpha Vantage key. Calls of a paid key are spread evenly, because bursts are refused.
     pub fn alpha_vantage(plan: AlphaVantagePlan) -> Self {
         let free = Self::ALPHA_VANTAGE_FREE;
         let Some(per_minute) = plan.per_minute else {
@@ -68,7 +68,7 @@ impl Rules {
             min_gap: gap.min(free.min_gap),
             per_minute: Some(per_minute),
             per_day: plan.per_day,
-            // An eighth of a day's calls for each user.
+            // Each user may use an eighth of a day's calls.
             first_sights_per_user: plan.per_day.map(|calls| (calls / 8).max(1)),
             pacing: plan.entitlement.map(|entitlement| match entitlement {
                 Entitlement::Delayed => Pacing::DELAYED,
@@ -78,7 +78,7 @@ impl Rules {
         }
     }
 
-    /// What Yahoo is asked at most. It publishes no limit; prices move, so most calls are for people who wait.
+    /// Our own limits for Yahoo, which publishes none. Prices move, so most calls are for waiting users.
     pub const YAHOO: Self = Self {
         min_gap: TimeDelta::seconds(1),
         per_minute: None,
@@ -89,15 +89,14 @@ impl Rules {
         pacing: Some(Pacing::DELAYED),
     };
 
-    /// How many calls a minute jobs may make for prices: four of five that the limits by time allow, so that people who wait
-    /// have the rest.
+    /// Calls per minute of jobs for prices: four of five that the limits allow; the rest is for waiting users.
     pub(super) fn calls_per_minute_of_jobs(&self) -> f64 {
         let gap_ms = i32::try_from(self.min_gap.num_milliseconds()).unwrap_or(i32::MAX).max(1);
         let by_gap = 60_000.0 / f64::from(gap_ms);
         0.8 * self.per_minute.map_or(by_gap, |calls| f64::from(calls).min(by_gap))
     }
 
-    /// The calls of a day in one pot. All pots together are the day's calls, neither more nor fewer.
+    /// The calls of a day in one pot. The pots add up to exactly the day's calls.
     pub(super) fn limit_of(&self, pot: Pot, per_day: u32) -> u32 {
         let share = |percent: u32| {
             let exact = u64::from(per_day) * u64::from(percent.min(100)) / 100;

@@ -1,4 +1,5 @@
-//! Prices that any process has got, for whatever reason: working orders and open pages meet them without calls of their own.
+//! Prices that any process received, for any purpose: working orders and open pages use them without calls of their
+//! own.
 
 use std::collections::HashMap;
 
@@ -10,17 +11,16 @@ use crate::budget::{Published, Purpose};
 use crate::source::{in_order, newest_move};
 
 impl Gateway {
-    /// Whether all processes share the prices of the running session that any of them gets: of each symbol the newest is in
-    /// the store.
+    /// Whether all processes share the newest prices of the current session through the store.
     pub fn shares_prices(&self) -> bool {
         self.limits.is_some() && matches!(self.freshness(), Freshness::Realtime | Freshness::Delayed)
     }
 
-    /// The newest price of each symbol that any process has got from this source, for a page, a list, an order or a job, and when
-    /// the source was asked. Empty where prices are not shared.
+    /// The newest price of each symbol that any process received from this source, and when it was requested. Empty
+    /// if prices are not shared.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn seen(&self, symbols: &[Symbol]) -> Result<HashMap<Symbol, Published>, QuoteError> {
         let Some(limits) = self.effective_limits().filter(|_| !symbols.is_empty()) else {
             return Ok(HashMap::new());
@@ -31,8 +31,8 @@ impl Gateway {
         Ok(seen)
     }
 
-    /// What a seen price tells of an interval, for working orders: one move if it began to hold there, else none. An order meets
-    /// it as it was at its own time, however old it is now.
+    /// The moves of an interval according to a shared price, for working orders: one move if the price began to hold
+    /// in the interval, otherwise none. An order meets the price as it was at its own time, however old it is now.
     pub fn move_of(quote: &Quote, after: Timestamp, until: Timestamp) -> Vec<AsTraded<PriceMove>> {
         let moves = newest_move(Quote { stale: false, ..quote.clone() }, after, until);
         moves.into_iter().map(AsTraded::from).collect()
@@ -49,9 +49,9 @@ impl Gateway {
         Ok(seen.map_or_else(Vec::new, newest))
     }
 
-    /// The newest prices for pages that are open, in the order of `symbols`. Where calls are paced, most of them are prices that
-    /// were got for other reasons; what is older than a minute is asked for with the part of the calls that is left for that,
-    /// and else shown with its age.
+    /// The newest prices for open pages, in the order of `symbols`. With pacing, most are prices that were received
+    /// for other purposes; a price older than a minute is requested with the calls reserved for pages, or shown with
+    /// its age.
     pub async fn followed_quotes(
         &self,
         symbols: &[Symbol],

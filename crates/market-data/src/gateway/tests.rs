@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{DEFAULT_SEED, Simulated};
 
-/// Answers with the last close before its own time, and counts how often it was asked.
+/// Answers with the last close before its own time, and counts calls.
 struct Counting {
     calls: AtomicUsize,
-    /// Each call takes one: without any, calls hang.
+    /// Each call takes one permit: without permits, calls hang.
     permits: Semaphore,
     refusal: Mutex<Option<QuoteError>>,
 }
@@ -140,7 +140,7 @@ async fn fifty_who_ask_for_one_cold_symbol_make_one_call() {
         let gateway = Arc::clone(&gateway);
         tokio::spawn(async move { gateway.quote(&symbol("AAPL"), at).await })
     };
-    // The first time it is cold, the second time what is kept has expired.
+    // First the cache is empty, then its entry has expired.
     for (calls, at) in [(1, instant(FRIDAY_MORNING)), (2, instant("2026-11-24T15:00:00Z"))] {
         let asking: Vec<_> = (0..50).map(|_| ask(at)).collect();
         while source.calls() < calls {
@@ -273,7 +273,7 @@ async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
     assert_eq!(moves(before, FRIDAY_MORNING).await, [PriceMove { quote, volume: None }.into()]);
     assert_eq!(moves(close, FRIDAY_MORNING).await, []);
     assert_eq!(source.calls(), 1);
-    // What the gateway does with its memory, a source does of itself.
+    // The source's own method returns the same as the gateway's cache.
     assert_eq!(source.moves(&aapl, before, instant(FRIDAY_MORNING)).await.unwrap().len(), 1);
     assert_eq!(source.moves(&aapl, close, instant(FRIDAY_MORNING)).await.unwrap(), []);
     source.refuse(Some(QuoteError::Unreachable));

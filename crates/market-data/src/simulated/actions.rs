@@ -1,4 +1,4 @@
-//! The events of the simulated market as they are told to others.
+//! Announces the events of the simulated market.
 
 use chrono::{Days, NaiveDate};
 use domain::{CorporateAction, CorporateActionKind, PerShare};
@@ -6,12 +6,12 @@ use domain::{CorporateAction, CorporateActionKind, PerShare};
 use super::Simulated;
 use super::events::{Split, pays_on};
 
-/// How many days before it takes place a split, a new name or the end of a listing is announced. A dividend is told
-/// when its session opens: its amount follows from the price then.
+/// How many days ahead a split, a new symbol or a delisting is announced. A dividend is announced when its session
+/// opens, because its amount follows from the price then.
 const DAYS_ANNOUNCED_BEFORE: u64 = 14;
 
 impl Simulated {
-    /// What is known in session `now` of the actions of those days, the first and the last included, in their order.
+    /// The actions of the days from `first` to `last` that are known in session `now`, in their order.
     pub(super) fn actions_of(
         &self,
         index: usize,
@@ -25,7 +25,7 @@ impl Simulated {
         let announced_until = sessions.date(now) + Days::new(DAYS_ANNOUNCED_BEFORE);
         let announced = |session: u16| asked(session) && sessions.date(session) <= announced_until;
         let action = |session: u16, kind| {
-            // The name of the session before, which is no longer that of this one when it is renamed.
+            // The symbol in the session before, because the action may be the change of the symbol.
             let symbol = self.symbol(index, session.saturating_sub(1)).clone();
             CorporateAction::new(symbol, sessions.date(session), kind)
         };
@@ -56,7 +56,7 @@ impl Simulated {
     }
 }
 
-/// Half-even to a hundredth of a cent. `None` for a dividend that is less.
+/// Rounds half-even to a hundredth of a cent. `None` for a smaller dividend.
 fn rounded(amount: f64) -> Option<PerShare> {
     #[expect(clippy::cast_possible_truncation, reason = "a whole number up to 10^11")]
     PerShare::from_scaled(libm::rint(amount * 10_000.0) as i64, 4)

@@ -1,5 +1,5 @@
-//! What is traded on the simulated market: well-known tickers with magnitudes near the public ones of early
-//! 2025, and five companies that exist nowhere else.
+//! The instruments of the simulated market: well-known symbols with figures near the public ones of early 2025, and
+//! five invented companies.
 
 use domain::{Currency, Listing, Symbol};
 
@@ -24,7 +24,7 @@ pub(super) enum Sector {
 }
 
 impl Sector {
-    /// As shown, and as the sector's stream of chance is called.
+    /// The displayed name, which also names the sector's random stream.
     pub(super) fn name(self) -> &'static str {
         match self {
             Technology => "Technology",
@@ -45,13 +45,13 @@ impl Sector {
 /// What moves an instrument besides its beta times the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// Nothing: it is the market.
+    /// Nothing: it is the market itself.
     Market,
-    /// A company: its sector for a part, and its own fortune.
+    /// A company: partly its sector, partly its own path.
     Company(Sector),
-    /// A fund that leans towards one sector.
+    /// A fund for one sector.
     Sector(Sector),
-    /// A fund with a course of its own.
+    /// A fund with a path of its own.
     Itself,
 }
 
@@ -61,19 +61,19 @@ pub(super) struct Instrument {
     pub(super) company_name: &'static str,
     exchange: &'static str,
     pub(super) follows: Follows,
-    /// US dollars at the anchor, the open of 1 November 2026; splits by then are behind it.
+    /// US dollars at the anchor, the open of 1 November 2026, after the splits until then.
     pub(super) price: f64,
-    /// Standard deviation of a year's log return: 0.27 is 27 %.
+    /// Standard deviation of the log return per year: 0.27 is 27 %.
     pub(super) volatility: f64,
     pub(super) beta: f64,
-    /// Per cent of the price a year, paid in four dividends.
+    /// Percent of the price per year, paid in four dividends.
     pub(super) dividend_yield_percent: f64,
-    /// Shares on an average day about the anchor.
+    /// Average shares per day around the anchor.
     pub(super) average_volume: u32,
 }
 
 impl Instrument {
-    /// What is known of it under a symbol and a name that it has at a time.
+    /// The listing with the symbol and the name of a given time.
     pub(super) fn listing(&self, symbol: Symbol, company_name: &str) -> Listing {
         let sector = match self.follows {
             Follows::Company(sector) => sector.name(),
@@ -207,7 +207,7 @@ pub(super) const INSTRUMENTS: &[Instrument] = &[
     fund("DIA", "SPDR Dow Jones Industrial Average ETF Trust", ARCA, Follows::Itself, 424.0, 0.14, 0.9, 1.6, 3_500_000),
     fund("IWM", "iShares Russell 2000 ETF", ARCA, Follows::Itself, 222.0, 0.22, 1.2, 1.2, 30_000_000),
     fund("VTI", "Vanguard Total Stock Market ETF", ARCA, Follows::Itself, 289.0, 0.165, 1.02, 1.3, 3_500_000),
-    // Invented, for prices below 1.00, thin trading, a calm life, a listing that ends, and a new name: see `events`.
+    // Invented, for prices below 1.00, thin trading, low volatility, a delisting, and a new symbol: see `events`.
     stock("XPENY", "Pennywhistle Mining (invented)", NASDAQ, Materials, 0.42, 0.85, 1.4, 0.0, 900_000),
     stock("XTINY", "Tumbledown Robotics (invented)", NASDAQ, Industrials, 12.4, 0.55, 1.5, 0.0, 150_000),
     stock("XWATT", "Steadfast Water & Light (invented)", NYSE, Utilities, 58.0, 0.12, 0.35, 3.8, 1_200_000),

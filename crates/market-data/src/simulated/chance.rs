@@ -1,10 +1,10 @@
-//! The market's only source of chance: one fixed number for each place in its trees.
+//! The market's only source of randomness: one fixed number for each place in its trees.
 //!
-//! Nothing here may ever change: it would rewrite all prices there have been. A changed market is a new version.
+//! This file must never change, because all earlier prices would change. A changed market is a new version.
 
 use super::normal::inverse_normal;
 
-/// What a number is drawn for, so that two uses at the same place do not get the same number.
+/// The purpose of a number, so that two uses at the same place get different numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose {
     ClockOfSessions = 1,
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
     Overnight = 13,
 }
 
-/// The numbers drawn for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.
+/// The numbers for one purpose of one stream (`market`, `sector/Energy`, `stock/XOM`), by place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Draws(u64);
 
@@ -36,13 +36,13 @@ impl Draws {
         inverse_normal(self.uniform(place))
     }
 
-    /// A number from 0 up to, and without, `many`, each as likely as the other.
+    /// A uniform integer from 0 to `many − 1`.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than `many`")]
     pub(super) fn one_of(self, place: u64, many: u32) -> u32 {
         (self.uniform(place) * f64::from(many)) as u32
     }
 
-    /// A number strictly between 0 and 1, each as likely as the other.
+    /// A uniform number strictly between 0 and 1.
     pub(super) fn uniform(self, place: u64) -> f64 {
         unit(chain(self.0, place))
     }
@@ -57,7 +57,7 @@ fn chain(state: u64, field: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a, 64 bits: the name decides, not the place in the catalogue, so that the catalogue may grow.
+/// FNV-1a, 64 bits, of the name instead of the index in the catalog, so that the catalog can grow.
 fn name_key(name: &str) -> u64 {
     name.bytes()
         .fold(0xCBF2_9CE4_8422_2325, |key, byte| (key ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))

@@ -1,4 +1,4 @@
-//! The market's time: its sessions by number, and how far a session's activity has come at an instant.
+//! The market's time: sessions by number, and the part of a session's activity that has passed at an instant.
 
 use chrono::TimeDelta;
 use domain::calendar::exchange_date;
@@ -14,7 +14,7 @@ const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 /// One session of the market.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Day {
-    /// From 0, the first.
+    /// Numbered from 0.
     pub(super) number: u16,
     session: Session,
     sessions: Sessions,
@@ -22,14 +22,14 @@ pub(super) struct Day {
 }
 
 impl Day {
-    /// The session that the newest prices at that instant are of: the one under way, or the last one to have closed.
+    /// The session of the newest prices at that instant: the current one, or the last one that closed.
     ///
     /// # Errors
-    /// Before the market's first session and after its last day.
+    /// [`QuoteError::Upstream`] before the market's first session and after its last day.
     pub(super) fn newest(model: SimulatedModel, at: Timestamp) -> Result<Self, QuoteError> {
         let outside =
             || QuoteError::Upstream(format!("the simulated market reaches from {FIRST_DATE} to {LAST_DATE}"));
-        // Looked at before the calendar is, which cannot tell New York's time at the ends of chrono's.
+        // Checked before the calendar, which cannot convert instants at the ends of chrono's range to New York time.
         let near = FIRST_DATE..=LAST_DATE + chrono::Days::new(1);
         if !near.contains(&at.utc().date_naive()) {
             return Err(outside());
@@ -41,7 +41,7 @@ impl Day {
         if day.opens_after(at) { day.previous().ok_or_else(outside) } else { Ok(day) }
     }
 
-    /// The session under way at that instant, or the next one to open.
+    /// The current session at that instant, or the next one to open.
     pub(super) fn not_over_at(model: SimulatedModel, at: Timestamp) -> Option<Self> {
         match Self::newest(model, at) {
             Ok(day) if day.session.closes_at > at => Some(day),
@@ -51,7 +51,7 @@ impl Day {
         }
     }
 
-    /// The session of that number.
+    /// The session with that number.
     pub(super) fn numbered(model: SimulatedModel, number: u16) -> Option<Self> {
         let (sessions, profile) = (model.sessions(), model.profile());
         if number >= sessions.count() {
@@ -66,7 +66,7 @@ impl Day {
         self.session.closes_at - MICROSECOND
     }
 
-    /// That instant, or the last one of the session when it is over by then.
+    /// That instant, or the session's last instant if it is earlier.
     pub(super) fn or_last_instant(&self, at: Timestamp) -> Timestamp {
         at.min(self.last_instant())
     }
@@ -95,14 +95,14 @@ impl Day {
         at < self.session.opens_at
     }
 
-    /// The share of the session's activity that has passed at that instant, from 0 to 1.
+    /// The part of the session's activity that has passed at that instant, from 0 to 1.
     pub(super) fn share(&self, at: Timestamp) -> f64 {
         let Session { opens_at, closes_at, .. } = self.session;
         let seconds = |span: TimeDelta| span.as_seconds_f64();
         self.profile.elapsed_share(seconds(at - opens_at) / seconds(closes_at - opens_at))
     }
 
-    /// The number of smaller steps since the open at that instant, for prices that come late by `delay`.
+    /// The number of smaller steps since the open at that instant, for prices that are late by `delay`.
     pub(super) fn quote_step(&self, at: Timestamp, delay: f64) -> usize {
         profile::quote_step(self.share(at), delay)
     }
@@ -117,7 +117,7 @@ impl Day {
         let length = (closes_at - opens_at).num_microseconds().unwrap_or(i64::MAX) as f64;
         #[expect(clippy::cast_possible_truncation, reason = "at most the microseconds of 25 hours")]
         let near = TimeDelta::microseconds((elapsed * length) as i64);
-        // The way back is rounded in other places than the way there, which alone counts.
+        // The inverse is rounded differently, and only the forward calculation counts.
         let mut first = opens_at + near;
         while self.quote_step(first, delay) < number {
             first = first + MICROSECOND;
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_step_begins_at_its_first_instant_and_not_a_microsecond_before() {
-        // Of 24, 23 and 25 hours; of six and a half, and of three and a half.
+        // Sessions of 24, 23 and 25 hours; of six and a half, and of three and a half.
         for (model, date) in [
             (SimulatedModel::V2, "2026-11-20"),
             (SimulatedModel::V2, "2026-03-08"),

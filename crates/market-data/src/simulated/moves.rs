@@ -1,4 +1,4 @@
-//! How a price goes through an interval of time, step by step.
+//! The moves of a price within an interval, step by step.
 
 use std::ops::RangeInclusive;
 
@@ -13,13 +13,13 @@ use super::paths::StepWays;
 use super::profile::{LAST_QUOTE_STEP, tick_and_rest};
 use crate::QuoteError;
 
-/// The longest interval there is an answer for: some 230 000 moves, of about half a kilobyte each.
+/// The longest interval per request: about 230,000 moves, of about half a kilobyte each.
 const LONGEST: TimeDelta = TimeDelta::days(7);
-/// After how many ticks other tasks of the thread get their turn, which is about a millisecond.
+/// After this many ticks, about a millisecond, the thread's other tasks get their turn.
 const TICKS_AT_A_TIME: usize = 64;
 
 impl Simulated {
-    /// The moves in `(after, until]` of the instrument at that place of the catalogue.
+    /// The moves of an instrument in `(after, until]`.
     pub(super) async fn moves_of(
         &self,
         index: usize,
@@ -56,7 +56,7 @@ impl Simulated {
         Ok(moves)
     }
 
-    /// Adds the moves of these smaller steps, which are all of one tick.
+    /// Adds the moves of these smaller steps, which all belong to one tick.
     fn moves_of_tick(
         &self,
         index: usize,
@@ -69,7 +69,7 @@ impl Simulated {
         let on = SessionStep { session: day.number, step: tick };
         let reading = self.paths.reading(index, on, &mut StepWays::new());
         let prices = reading.prices();
-        // What was traded in the session until the step before, if that is in the session.
+        // Volume of the session until the previous step, if that is in the session.
         let before = steps.start().checked_sub(1);
         let mut traded =
             before.map(|step| reading.day_volume.until(day.share(day.first_instant(step, delay))));

@@ -2,7 +2,7 @@
 
 #![expect(clippy::excessive_precision, reason = "the coefficients are written as they were published")]
 
-/// The number below which a standard normal variable falls with probability `p`, strictly between 0 and 1.
+/// The quantile of the standard normal distribution at `p`, strictly between 0 and 1.
 ///
 /// Relative error about 1e-16. Source: M. J. Wichura, Algorithm AS 241: The percentage points of the normal
 /// distribution, Applied Statistics 37 (1988), routine PPND16.

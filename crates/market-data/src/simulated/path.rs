@@ -1,9 +1,9 @@
-//! A random walk on the market's clock, known at every point without walking there.
+//! A random walk on the market's clock that can be evaluated at any point.
 //!
 //! The value in the middle of an interval follows from those at its ends by the conditional law of Brownian motion:
-//! `W(m) = W(a) + p (W(b) − W(a)) + sqrt(v p (1 − p)) z`. So returns are uncorrelated, and their variance is what the
-//! clock gives their stretch of time, 1 per session on average. The market path of `sim-v2` is given from session to
-//! session, and is a bridge inside each.
+//! `W(m) = W(a) + p (W(b) − W(a)) + sqrt(v p (1 − p)) z`. Returns are therefore uncorrelated, and their variance is
+//! that of the clock, 1 per session on average. The market path of `sim-v2` is given from session to session, and is
+//! a bridge inside each.
 
 use super::chance::{Draws, Purpose};
 use super::clock::{
@@ -23,18 +23,18 @@ pub(super) struct Path {
 /// The values between sessions.
 #[derive(Debug)]
 enum Closes {
-    /// From 0 at the beginning to this value at the end of time, with all between them by halving.
+    /// From 0 at the beginning to this value at the end of time; values in between by division.
     Bridge(f64),
-    /// Before each session, and after the last.
+    /// A table of values before each session, and after the last.
     Known(Box<[f64]>),
 }
 
 /// A path's values at the ends of a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ends {
-    /// At the close of the session before.
+    /// At the previous close.
     pub(super) before: f64,
-    /// At the open: the same in a market without nights.
+    /// At the open: the same value in a market without nights.
     pub(super) open: f64,
     pub(super) close: f64,
 }
@@ -77,15 +77,13 @@ impl Path {
         }
     }
 
-    /// A path that goes from session to session as `closes` says, which has a value before each session and one after
-    /// the last.
+    /// A path whose values between sessions are `closes`: one before each session and one after the last.
     pub(super) fn along(seed: u64, stream: &str, closes: &[f64]) -> Self {
         let closes = Closes::Known(closes.into());
         Self { closes, ..Self::new(seed, stream, Pace::Market) }
     }
 
-    /// The values before, at the open and at the close of a session. Without a night it opens where the one before
-    /// closed.
+    /// The values before, at the open and at the close of a session. Without a night it opens at the previous close.
     pub(super) fn ends(&self, session: u16, ways: &Ways) -> Ends {
         let (before, close) = match &self.closes {
             Closes::Known(closes) => (closes[usize::from(session)], closes[usize::from(session) + 1]),
@@ -109,7 +107,7 @@ impl Path {
         Ends { before, open, close }
     }
 
-    /// The values around one step, after 25 halvings.
+    /// The values around one step, after 25 divisions.
     pub(super) fn at(&self, way: &StepWay) -> Values {
         let ends = self.ends(way.session, &way.ways);
         let scale = way.ways.scale(self.pace);
@@ -145,8 +143,8 @@ fn between(a: f64, b: f64, split: Split, z: f64) -> f64 {
 
 /// The value at smaller step `i` of a step whose ends have the values `from` and `to`.
 ///
-/// The step's variance is `mass`. It is halved evenly, and the value never leaves the range of the ends: so bars,
-/// which know the ends alone, hold for all that lies between.
+/// The step's variance is `mass`. It is divided evenly, and the value never leaves the range of the ends, so that
+/// bars, which know only the ends, include all values in between.
 pub(super) fn inside(
     step: SessionStep,
     i: usize,
@@ -165,7 +163,8 @@ pub(super) fn inside(
     here.clamp(from.min(to), from.max(to))
 }
 
-/// The values at all smaller steps of a step, from its beginning to its end: those of [`inside`], to the bit.
+/// The values at all smaller steps of a step, from its beginning to its end: equal to those of [`inside`], to the
+/// bit.
 pub(super) fn all_inside(
     step: SessionStep,
     (from, to): (f64, f64),

@@ -1,17 +1,17 @@
-//! From the logarithm of a price to amounts as they are quoted.
+//! Converts the logarithm of a price to quoted amounts.
 
 use domain::Price;
 
-/// The least price there is.
+/// The smallest price.
 pub(super) const FLOOR: f64 = 0.0001;
-/// The most the books hold.
+/// The largest price in the books.
 pub(super) const CEILING: f64 = 10_000_000.0;
-/// Half spreads of the most and the least traded, in basis points of the price, and the turnover in dollars
-/// a day that each is for; between them by the logarithm of the turnover.
+/// Half spreads of the most and the least traded instruments, in basis points of the price, and the turnover in
+/// dollars per day for each; in between by the logarithm of the turnover.
 const HALF_SPREAD_BPS: (f64, f64) = (1.0, 8.0);
 const LOG_TURNOVER: (f64, f64) = (10.0, 7.0);
 
-/// On the tick, half-even: 0.01 from 1.00 upwards, 0.0001 below. Never less than 0.0001, nor more than 10^7.
+/// Rounds half-even to the tick: 0.01 from 1.00 upwards, 0.0001 below. Limited to 0.0001 and 10^7.
 pub(super) fn on_tick(price: f64) -> Price {
     let price = price.clamp(FLOOR, CEILING);
     let (scale, ticks_per_dollar) = if price < 1.0 { (4, 10_000.0) } else { (2, 100.0) };
@@ -20,7 +20,7 @@ pub(super) fn on_tick(price: f64) -> Price {
     Price::from_scaled(ticks, scale)
 }
 
-/// Half the distance from bid to ask as a ratio of the price, for shares of about that price and volume a day.
+/// Half the distance from bid to ask as a ratio of the price, for shares of about that price and volume per day.
 pub(super) fn half_spread_ratio(price: f64, average_volume: u32) -> f64 {
     let (tight, wide) = HALF_SPREAD_BPS;
     let (busy, quiet) = LOG_TURNOVER;
@@ -28,7 +28,7 @@ pub(super) fn half_spread_ratio(price: f64, average_volume: u32) -> f64 {
     (tight + (wide - tight) * (busy - log_turnover) / (busy - quiet)) / 10_000.0
 }
 
-/// Bid and ask around a price: at least one tick away from it on either side, except at the floor and the ceiling.
+/// Bid and ask around a price: at least one tick on either side, except at the smallest and the largest price.
 pub(super) fn bid_and_ask(price: &Price, half_spread_ratio: f64) -> (Price, Price) {
     let price = price.to_f64();
     let tick = if price < 1.0 { 0.0001 } else { 0.01 };

@@ -1,14 +1,14 @@
-//! The market's course from session to session in `sim-v2`, and how much the prices of sectors and companies move in
-//! each session.
+//! The market's path from session to session in `sim-v2`, and the volatility of sectors and companies in each
+//! session.
 //!
-//! Two volatility factors, a fast one and a slow one, follow Ornstein-Uhlenbeck processes that the market's own shocks
-//! drive: a fall raises the volatility of the sessions after it. All of time is computed once, from the first session to
-//! the last, and kept: so a session's value is a function of the seed and its number, as before.
+//! Two volatility factors, a fast one and a slow one, follow Ornstein-Uhlenbeck processes that the market's own
+//! shocks drive: a fall raises the volatility of the following sessions. All sessions are computed once and cached,
+//! so a session's value is a function of the seed and its number.
 
 use super::chance::{Draws, Purpose};
 use super::clock::SESSIONS;
 
-/// After so many sessions half of a factor's deviation is left.
+/// Half-lives of the factors' deviations, in sessions.
 const HALF_LIVES: [f64; 2] = [4.0, 90.0];
 /// Variances of the two factors, which add up to the logarithm of a session's variance.
 const FACTOR_VARIANCES: [f64; 2] = [0.65, 2.05];
@@ -16,36 +16,36 @@ const FACTOR_VARIANCES: [f64; 2] = [0.65, 2.05];
 const LEVERAGE: [f64; 2] = [-0.5, -0.25];
 /// Skewness of the market's shocks: `(z − δ (z² − 1)) / sqrt(1 + 2 δ²)` has about `−6 δ`.
 const SHOCK_SKEW: f64 = 0.42 / 6.0;
-/// Within so many standard deviations a session's return stays as it is; beyond, it nears the limit and never reaches it.
-/// The limit keeps every fund above −12 % in a session.
+/// Returns within this many standard deviations are unchanged; beyond, they approach the limit and never reach it.
+/// The limit keeps every fund above −12 % per session.
 const RETURN_KNEE: f64 = 5.5;
 const RETURN_LIMIT: f64 = 7.8;
 
-/// How a kind of path follows the market's variance: as its power, levelled off towards `limit` times the usual.
+/// How a kind of path follows the market's variance: as a power of it, approaching `limit` times the average.
 struct Follows {
     exponent: f64,
     limit: f64,
 }
 
 const MARKET: Follows = Follows { exponent: 1.0, limit: 35.0 };
-/// Sectors, and what a fund does besides the market.
+/// Sectors, and a fund's own path.
 const CALM: Follows = Follows { exponent: 0.35, limit: 3.5 };
-/// What is a company's own.
+/// A company's own path.
 const ROUGH: Follows = Follows { exponent: 1.0, limit: 35.0 };
 
-/// The variance of a session is told in units of the average over so many sessions before and after it: the volatility of
-/// many years stays what the catalogue says.
+/// A session's variance is divided by the average over this many sessions before and after it, so that the volatility
+/// over many years is that of the catalog.
 const LEVELLED_OVER: usize = 1024;
 
-/// The course of all sessions.
+/// The values of all sessions.
 #[derive(Debug)]
 pub(super) struct Volatility {
-    /// The market path at the close before each session, and after the last; it begins at 0 and has variance 1 a
+    /// The market path at the close before each session, and after the last. It begins at 0 and has variance 1 per
     /// session.
     pub(super) market: Box<[f64]>,
-    /// Standard deviation of the market's session, 1 on average of the squares.
+    /// Standard deviation of the market's session, 1 as the average of the squares.
     pub(super) market_deviations: Box<[f64]>,
-    /// Variance of all sessions before each, and of all, for sectors and funds; 1 a session on average.
+    /// Variance of all sessions before each, and of all, for sectors and funds; 1 per session on average.
     pub(super) calm: Box<[f64]>,
     /// The same for companies.
     pub(super) rough: Box<[f64]>,
@@ -65,7 +65,7 @@ impl Volatility {
         let renewed = kept.map(|kept| libm::sqrt(1.0 - kept * kept));
         let rest = LEVERAGE.map(|rho| libm::sqrt(1.0 - rho * rho));
         let skew_scale = libm::sqrt(1.0 + 2.0 * SHOCK_SKEW * SHOCK_SKEW);
-        // The first state is drawn from the law that the factors keep.
+        // The first state is drawn from the stationary distribution of the factors.
         let mut state: [f64; 2] =
             std::array::from_fn(|factor| factors.normal(factor_place(SESSIONS, factor)));
         for session in 0..SESSIONS {
@@ -115,7 +115,7 @@ impl Follows {
     }
 }
 
-/// A return in standard deviations, with what is beyond the knee pressed together below the limit.
+/// Compresses a return in standard deviations beyond the knee, below the limit.
 fn limited(deviations: f64) -> f64 {
     let room = RETURN_LIMIT - RETURN_KNEE;
     let beyond = deviations.abs() - RETURN_KNEE;
@@ -129,7 +129,7 @@ fn root_mean_square(values: &[f64]) -> f64 {
     libm::sqrt(values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64)
 }
 
-/// What has come together before each value, and in the end.
+/// The sum before each value, and the total.
 fn sums(values: impl Iterator<Item = f64>) -> Box<[f64]> {
     let running = values.scan(0.0, |sum, value| {
         *sum += value;

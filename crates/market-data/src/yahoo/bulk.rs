@@ -12,16 +12,16 @@ use super::{number, ticker};
 use crate::QuoteError;
 use crate::plausible::unusable;
 
-/// Bid and ask further from the last trade than this are left over from some other time. A ratio.
+/// A bid or ask further from the last trade is outdated. A ratio.
 const WIDEST_SPREAD: f64 = 0.05;
 
-/// Whether the answer is that the crumb is not, or no longer, accepted.
+/// Whether the answer rejects the crumb.
 pub(super) fn is_invalid_crumb(reply: &Reply) -> bool {
     let error = &reply.body["finance"]["error"]["description"];
     error.as_str().is_some_and(|text| text.contains("Invalid Crumb"))
 }
 
-/// Reads what is said of each symbol asked. Whoever is unknown is left out of the answer without a word.
+/// Parses the quote of each requested symbol. Yahoo omits unknown symbols from the answer.
 pub(super) fn quotes(
     reply: &Reply,
     asked: &[Symbol],
@@ -43,7 +43,7 @@ pub(super) fn quotes(
     Ok(asked.iter().map(|symbol| (symbol.clone(), about(symbol))).collect())
 }
 
-/// The rows of an answer, each with the symbol that was asked for.
+/// The rows of an answer, each with the requested symbol.
 pub(super) fn rows<'a>(
     reply: &'a Reply,
     asked: &'a [Symbol],
@@ -72,7 +72,7 @@ fn quote(row: &Value, symbol: &Symbol, now: DateTime<Utc>) -> Result<Quote, Quot
     Ok(Quote { previous_close: number::price(&row["regularMarketPreviousClose"]), bid, ask, ..quote })
 }
 
-/// Bid and ask, if the market is open and they go with the last trade: out of hours they are anything.
+/// Bid and ask, if the market is open and they are near the last trade: outside sessions they are meaningless.
 fn touch(row: &Value, last: &Price) -> Option<(Price, Price)> {
     let (bid, ask) = (number::price(&row["bid"])?, number::price(&row["ask"])?);
     let is_near = |price: &Price| price.change_ratio(last).is_some_and(|away| away.abs() <= WIDEST_SPREAD);

@@ -1,4 +1,4 @@
-//! Searches, of which stocks and funds on exchanges of the United States are kept.
+//! Searches for stocks and funds on exchanges of the United States.
 
 use domain::{Currency, Listing, Symbol};
 use serde_json::Value;
@@ -8,19 +8,19 @@ use crate::QuoteError;
 use crate::plausible::unusable;
 use crate::source::{FOREIGN, NO_STOCK};
 
-/// Nasdaq's three tiers, New York, American, Arca, Bats, and the over-the-counter markets. All quote in dollars.
+/// Nasdaq's three tiers, New York, American, Arca, Bats, and the over-the-counter markets. All trade in dollars.
 const IN_THE_UNITED_STATES: [&str; 12] =
     ["NMS", "NGM", "NCM", "NYQ", "ASE", "PCX", "BTS", "OQB", "OQX", "PNK", "OEM", "OBB"];
 
-/// Reads a search: what is traded here, in the provider's order.
+/// Parses a search: tradable instruments, in the provider's order.
 pub(super) fn listings(answer: &Value) -> Result<Vec<Listing>, QuoteError> {
     Ok(entries(answer)?.iter().filter_map(|entry| listing(entry).ok()).collect())
 }
 
-/// The entry that has exactly that symbol, if there is one.
+/// The entry with exactly that symbol, if there is one.
 ///
 /// # Errors
-/// [`QuoteError::NotTradable`] if it is nothing that is traded here.
+/// [`QuoteError::NotTradable`] if it is not traded here.
 pub(super) fn exact_match(answer: &Value, asked: &Symbol) -> Result<Option<Listing>, QuoteError> {
     let is_it = |entry: &&Value| ticker::is_about(entry["symbol"].as_str().unwrap_or_default(), asked);
     let Some(entry) = entries(answer)?.iter().find(is_it) else { return Ok(None) };
@@ -35,7 +35,7 @@ fn entries(answer: &Value) -> Result<&Vec<Value>, QuoteError> {
 }
 
 /// # Errors
-/// Why it is not traded here.
+/// Why the instrument is not traded here.
 fn listing(entry: &Value) -> Result<Listing, &'static str> {
     let text = |name: &str| entry[name].as_str().map(str::trim).filter(|text| !text.is_empty());
     let sector = match text("quoteType") {

@@ -5,11 +5,11 @@ use domain::Symbol;
 use crate::QuoteError;
 use crate::source::FOREIGN;
 
-/// How Yahoo calls a symbol of ours: `BRK.B` is `BRK-B` there.
+/// Yahoo's spelling of a symbol: `BRK.B` is `BRK-B` at Yahoo.
 ///
 /// # Errors
-/// [`QuoteError::NotTradable`] for a foreign listing (`GS2C.DE`, `TSCO.L` is one too, but looks like a class
-/// share and is asked for as one, in vain).
+/// [`QuoteError::NotTradable`] for a foreign listing such as `GS2C.DE`. (`TSCO.L` is one too, but looks like a class
+/// share; the call finds nothing.)
 pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     match symbol.as_str().rsplit_once('.') {
         None => Ok(symbol.to_string()),
@@ -18,8 +18,8 @@ pub(super) fn asked_as(symbol: &Symbol) -> Result<String, QuoteError> {
     }
 }
 
-/// Our symbol for one of Yahoo's, if it can be one. A dot is an exchange's there, and a single letter after a
-/// hyphen a class.
+/// The symbol for Yahoo's spelling, if it is valid. There a dot precedes an exchange, and a hyphen with a single
+/// letter a class.
 pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
     if ticker.contains('.') {
         return None;
@@ -30,7 +30,7 @@ pub(super) fn symbol_of(ticker: &str) -> Option<Symbol> {
     }
 }
 
-/// Whether an answer is about the symbol that was asked for.
+/// Whether an answer is about the requested symbol.
 pub(super) fn is_about(answered: &str, asked: &Symbol) -> bool {
     let fold = |text: &str| text.trim().to_ascii_uppercase().replace('-', ".");
     fold(answered) == fold(asked.as_str())
