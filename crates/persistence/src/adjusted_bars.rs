@@ -1,6 +1,7 @@
-//! Bars that earlier versions stored in the shares of the day on which they were fetched, instead of those of their own days.
+//! Bars that earlier versions stored in the shares of the day on which they were fetched, instead of those of their
+//! own days.
 //!
-//! They are told apart by their source, and a bar of the same day takes their place when the source tells it again.
+//! They have a source name of their own, and are replaced when the source reports the same day again.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -9,13 +10,13 @@ use domain::{Price, StockId};
 use crate::schema::price_bars;
 use crate::{StoreError, Tx};
 
-/// The source of such bars.
+/// The source name of adjusted bars.
 pub const ADJUSTED: &str = "yahoo/adjusted";
 
-/// A stock that has such bars, with the days of the oldest and the newest.
+/// A stock with adjusted bars, with the days of the oldest and the newest.
 pub type Span = (StockId, NaiveDate, NaiveDate);
 
-/// Up to `limit` stocks that have such bars, in order of id.
+/// Up to `limit` stocks with adjusted bars, in order of id.
 pub fn stocks(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Span>, StoreError> {
     use diesel::dsl::{max, min};
     let found: Vec<(StockId, Option<NaiveDate>, Option<NaiveDate>)> = price_bars::table
@@ -28,7 +29,7 @@ pub fn stocks(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Span>, StoreError> {
     Ok(found.into_iter().filter_map(|(id, first, last)| Some((id, first?, last?))).collect())
 }
 
-/// The closes of such bars, oldest first.
+/// The closes of a stock's adjusted bars, oldest first.
 pub fn closes(tx: &mut Tx<'_>, id: StockId) -> Result<Vec<(NaiveDate, Price)>, StoreError> {
     Ok(price_bars::table
         .filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(ADJUSTED)))
@@ -37,7 +38,7 @@ pub fn closes(tx: &mut Tx<'_>, id: StockId) -> Result<Vec<(NaiveDate, Price)>, S
         .load(tx.conn)?)
 }
 
-/// Deletes those of days of which there are bars as traded.
+/// Deletes adjusted bars of days that have a bar as traded.
 pub(crate) fn make_room(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -51,7 +52,7 @@ pub(crate) fn make_room(
     Ok(())
 }
 
-/// Deletes those that the source no longer tells: nobody knows which shares they are in.
+/// Deletes a stock's adjusted bars that the source no longer reports: it is unknown which shares they are in.
 pub fn delete(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     let left = price_bars::table.filter(price_bars::stock_id.eq(id).and(price_bars::source.eq(ADJUSTED)));
     diesel::delete(left).execute(tx.conn)?;

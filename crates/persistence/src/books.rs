@@ -1,4 +1,4 @@
-//! All that a batch of orders changes, written at once.
+//! Writes everything that a batch of orders changes.
 
 use diesel::prelude::*;
 use domain::{JournalEntry, Order, Portfolio, Timestamp};
@@ -8,22 +8,22 @@ use crate::connection::Conn;
 use crate::orders::OrderRow;
 use crate::{StoreError, Tx, orders, portfolios, positions, transactions};
 
-/// What is to be written. Empty lists write nothing.
+/// The rows to write. Empty lists write nothing.
 #[derive(Debug, Default)]
 pub struct Changes<'a> {
-    /// As [`orders::insert`] takes them.
+    /// See [`orders::insert`].
     pub new_orders: Vec<(&'a Order, &'a str)>,
     pub entries: &'a [JournalEntry],
-    /// Positions that have been read.
+    /// Positions with a row.
     pub positions: Vec<positions::Changed<'a>>,
-    /// Positions of which no row was found.
+    /// Positions without a row.
     pub new_positions: Vec<positions::Changed<'a>>,
-    /// As [`portfolios::save_cash`] takes them.
+    /// See [`portfolios::save_cash`].
     pub portfolios: Vec<(&'a Portfolio, Timestamp)>,
 }
 
-/// Answers the journal's new entries with their ids, which rise in the order given. On PostgreSQL it is one statement:
-/// four would cost a small batch more in round trips than in writing.
+/// Writes the changes and returns the new journal lines with their ids, which grow in the given order. On PostgreSQL
+/// it is one statement: for a small batch, four round trips would take longer than the writing.
 pub fn save(tx: &mut Tx<'_>, changes: &Changes<'_>) -> Result<Vec<JournalEntry>, StoreError> {
     let Changes { new_orders, entries, positions, new_positions, portfolios } = changes;
     let Conn::Postgres(c) = &mut *tx.conn else {

@@ -1,5 +1,5 @@
-//! Statements over many rows at once for PostgreSQL, where a round trip costs more than the row. SQLite is in the
-//! same process: there a prepared statement per row is as fast.
+//! Statements over many rows for PostgreSQL, where a round trip costs more than a row. SQLite runs in the same
+//! process, where a prepared statement per row is as fast.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -9,8 +9,8 @@ use diesel::sql_types::{Array, HasSqlType, SingleValue};
 use diesel::sqlite::Sqlite;
 use std::marker::PhantomData;
 
-/// `before unnest($1, $2, …) after`: one array a column makes the rows. The text is the same however many rows there
-/// are, so the database plans it once for each connection. `ST` is what it answers, `()` for nothing.
+/// `before unnest($1, $2, …) after`: the rows come from one array per column. The text does not depend on the number
+/// of rows, so the database plans it once per connection. `ST` is the SQL type of the result, `()` for none.
 pub struct Unnest<'a, ST> {
     before: &'static str,
     columns: Vec<Box<dyn Column + 'a>>,
@@ -72,8 +72,8 @@ impl<ST> QueryFragment<Pg> for Unnest<'_, ST> {
     }
 }
 
-/// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. It answers what `last` answers.
-/// All of them see the tables as they were before it, so none may rely on what another one writes.
+/// Several writes as one statement, in one round trip: `WITH w0 AS (first), … last`. Returns the result of `last`.
+/// All parts see the tables as they were before the statement, so none may depend on another.
 pub struct Together<'a, ST> {
     pub first: Vec<Unnest<'a, ()>>,
     pub last: Unnest<'a, ST>,
@@ -104,7 +104,7 @@ impl<ST> RunQueryDsl<PgConnection> for Together<'_, ST> {}
 
 impl<ST> QueryId for Unnest<'_, ST> {
     type QueryId = ();
-    // Known by its text.
+    // Identified by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
@@ -114,8 +114,8 @@ impl<ST> Query for Unnest<'_, ST> {
 
 impl<ST> RunQueryDsl<PgConnection> for Unnest<'_, ST> {}
 
-/// A statement of SQLite with `?` where its values go. Its text is always the same, so each connection prepares it once;
-/// diesel prepares its own updates anew for each row, which costs as much as the row.
+/// A SQLite statement with `?` for its values. Its text is constant, so each connection prepares it once; diesel
+/// prepares updates again for each row, which takes as long as the row.
 pub struct PerRow<'a> {
     text: &'static str,
     values: Vec<Box<dyn Bind + 'a>>,
@@ -126,7 +126,7 @@ impl<'a> PerRow<'a> {
         Self { text, values: Vec::new() }
     }
 
-    /// The next value, of SQL type `S`.
+    /// Adds a value of SQL type `S`.
     pub fn value<S, T>(mut self, value: T) -> Self
     where
         S: SingleValue + 'static,
@@ -171,7 +171,7 @@ impl QueryFragment<Sqlite> for PerRow<'_> {
 
 impl QueryId for PerRow<'_> {
     type QueryId = ();
-    // Known by its text.
+    // Identified by its text.
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 

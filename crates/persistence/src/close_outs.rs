@@ -1,4 +1,4 @@
-//! Close-outs of delisted stocks, which are corporate actions that administrators decide on.
+//! Close-outs of delisted stocks: corporate actions that administrators decide on.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -10,7 +10,7 @@ use crate::connection::each;
 use crate::schema::{corporate_actions, positions};
 use crate::{StoreError, Tx};
 
-/// The positions in a stock that hold shares, in order of portfolio.
+/// The positions in a stock with shares, in order of portfolio.
 pub fn held(tx: &mut Tx<'_>, stock: StockId) -> Result<Vec<(PortfolioId, Position)>, StoreError> {
     type HeldRow = (PortfolioId, Quantity, Money, Money);
     let rows: Vec<HeldRow> = positions::table
@@ -43,7 +43,7 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<KnownAction>, 
     }
 }
 
-/// Who has decided on an action and why.
+/// The administrator's name and reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Queryable)]
 pub struct Decision {
     pub administrator: Option<String>,
@@ -70,7 +70,8 @@ pub struct NewCloseOut {
     pub administrator: String,
 }
 
-/// Notes a close-out. Returns its id; `None`, and nothing is noted, when the stock has one of that day. `now` is market time.
+/// Stores a close-out and returns its id; stores nothing and returns `None` if the stock already has one on that day.
+/// `now` is market time.
 pub fn note(
     tx: &mut Tx<'_>,
     close_out: &NewCloseOut,

@@ -1,4 +1,4 @@
-//! The custom SQL types of `domain::sql`, made known to the backend that stands for both databases.
+//! Support for the SQL types of `domain::sql` in the backend for both databases.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql};

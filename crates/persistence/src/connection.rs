@@ -1,4 +1,4 @@
-//! One connection type over both databases, and the few things they do not share.
+//! One connection type for both databases, and their few differences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::opened_file::OpenedFile;
 use crate::wal;
 use crate::watch::{Limits, Reporter, Watch};
 
-/// Where the data live, with the password left out when printed.
+/// The address of the database. Display omits the password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// `postgres://user:password@host/name`
@@ -66,12 +66,12 @@ impl FromStr for DatabaseUrl {
 }
 
 impl fmt::Display for DatabaseUrl {
-    /// The URL without what stands between `//` and `@`, and without parameters: both can hold a password.
+    /// Writes the URL without user, password and parameters, which can contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{path}"),
             Self::Postgres(url) => match url.rsplit_once('@') {
-                // Where the parameters begin is not certain then.
+                // It is unclear where the parameters begin.
                 Some((secret, _)) if secret.contains('?') => f.write_str("postgres://***"),
                 Some((_, host)) => write!(f, "postgres://***@{}", host.split('?').next().unwrap_or(host)),
                 None => f.write_str(url.split('?').next().unwrap_or(url)),
@@ -92,7 +92,7 @@ pub enum Conn {
     Sqlite(SqliteConnection),
 }
 
-/// One expression, type-checked against each backend: several rows at once, ON CONFLICT.
+/// Type-checks one expression for each backend, for inserts of several rows and ON CONFLICT.
 macro_rules! each {
     ($conn:expr, $c:ident => $query:expr) => {
         match $conn {
@@ -104,7 +104,7 @@ macro_rules! each {
 pub(crate) use each;
 
 impl Conn {
-    /// A consistent copy of a SQLite database in a new file.
+    /// Writes a consistent copy of a SQLite database to a new file.
     pub fn copy_to(&mut self, file: &str) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => diesel::sql_query("VACUUM INTO ?")
@@ -117,7 +117,7 @@ impl Conn {
         }
     }
 
-    /// Copies SQLite's log into the file.
+    /// Checkpoints SQLite's write-ahead log.
     pub fn checkpoint(&mut self) -> QueryResult<()> {
         match self {
             Self::Sqlite(c) => c.batch_execute("PRAGMA wal_checkpoint(PASSIVE)"),
@@ -125,9 +125,9 @@ impl Conn {
         }
     }
 
-    /// For a connection whose statements are few and always the same. PostgreSQL plans each of them once: left to itself
-    /// it plans those that take an array for each execution anew, which costs more than to execute them. SQLite keeps
-    /// more of the file in memory, up to 64 MiB.
+    /// Prepares a connection for few statements that are always the same. PostgreSQL then plans each statement once;
+    /// by default it plans statements with an array for each execution, which takes longer than the execution. SQLite
+    /// caches more of the file, up to 64 MiB.
     pub fn settle_in(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(c) => c.batch_execute("SET plan_cache_mode = force_generic_plan"),
@@ -135,8 +135,9 @@ impl Conn {
         }
     }
 
-    /// A transaction that will write. SQLite takes its write lock at once: a transaction that reads first
-    /// could not upgrade while another one writes. `limits` are for this transaction, instead of the connection's.
+    /// Runs a transaction that will write. SQLite takes its write lock at the beginning, because a transaction that
+    /// reads first could not upgrade while another one writes. `limits` replace the connection's limits in this
+    /// transaction.
     pub fn write<T, E>(
         &mut self,
         limits: Option<Limits>,
@@ -145,7 +146,7 @@ impl Conn {
         self.within("BEGIN", "BEGIN IMMEDIATE", limits, work)
     }
 
-    /// A transaction that sees one state of the database throughout and cannot write on PostgreSQL.
+    /// Runs a transaction that sees one consistent state of the database and cannot write on PostgreSQL.
     pub fn read<T, E>(
         &mut self,
         limits: Option<Limits>,
@@ -176,15 +177,15 @@ impl Conn {
             Err(error) => Err(Failed::Work(error)),
         };
         if committed.is_err() {
-            // Unless the connection is gone, or diesel has rolled back by itself. What cannot be rolled back ends with
-            // its connection.
+            // Fails if the connection is gone or diesel has rolled back already. A transaction that cannot be rolled
+            // back ends with its connection.
             let _ = <Self as Connection>::TransactionManager::rollback_transaction(self);
         }
         committed
     }
 
-    /// After a query has failed, PostgreSQL can only roll back, and answers a COMMIT by doing so without an
-    /// error. The query in front of it gives one: work that went on after such a failure must not pass as done.
+    /// After a failed query, PostgreSQL rolls back on COMMIT without an error. The query before it returns the error,
+    /// so that work after such a failure does not count as committed.
     fn commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(c) => c.batch_execute("SELECT 1; COMMIT"),
@@ -193,10 +194,10 @@ impl Conn {
     }
 }
 
-/// Where a transaction failed.
+/// The phase in which a transaction failed.
 #[derive(Debug)]
 pub enum Failed<E> {
-    /// Nothing was asked of the database.
+    /// Before any statement was sent.
     Begin(diesel::result::Error),
     Work(E),
     Commit(diesel::result::Error),
@@ -210,7 +211,7 @@ impl<E: From<StoreError>> Failed<E> {
         }
     }
 
-    /// A COMMIT that was not answered may have been carried out.
+    /// A COMMIT without an answer may have succeeded.
     pub fn of_write(self) -> E {
         match self {
             Self::Work(error) => error,
@@ -220,12 +221,12 @@ impl<E: From<StoreError>> Failed<E> {
     }
 }
 
-/// Opens connections, by the URL's scheme alone: the derived `establish` would try one database after the other.
+/// Opens connections by the URL's scheme; the derived `establish` would try one database after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub url: DatabaseUrl,
     pub limits: Limits,
-    /// On SQLite.
+    /// On SQLite only.
     pub file: Option<Arc<OpenedFile>>,
 }
 
@@ -254,7 +255,7 @@ impl Connector {
             }
             DatabaseUrl::Sqlite(path) => {
                 if let Some(file) = &self.file {
-                    // SQLite would make a new file where the one in use is gone.
+                    // SQLite would create a new file if the current one is gone.
                     file.check()?;
                     watch.writes_to(file);
                 }
@@ -276,7 +277,7 @@ impl Connector {
     }
 }
 
-/// A connection that refuses its settings is none.
+/// A connection that rejects its settings is not used.
 fn not_settled(error: diesel::result::Error) -> StoreError {
     match StoreError::from(error) {
         StoreError::Query(error) => StoreError::Unavailable(error.into()),
@@ -284,7 +285,7 @@ fn not_settled(error: diesel::result::Error) -> StoreError {
     }
 }
 
-/// How long PostgreSQL works on a statement, waits for a lock, and keeps a transaction whose client has gone silent.
+/// Limits of PostgreSQL for a statement, for a lock, and for a transaction whose client is silent.
 fn timeouts(set: &str, limits: Limits) -> String {
     let (statement, lock) = (limits.statement.as_millis(), limits.lock().as_millis());
     format!(
@@ -293,22 +294,21 @@ fn timeouts(set: &str, limits: Limits) -> String {
     )
 }
 
-/// The longest time without a sign of life of the server's machine, however long its statements may take.
+/// The longest time without an answer of the server's machine, however long its statements may take.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// Errors are told apart by their messages (`error.rs`). Only a superuser may choose their language; other roles have
+/// Errors are recognized by their messages (`error.rs`). Only a superuser may choose the language; other roles use
 /// the server's.
 const ENGLISH_MESSAGES: &str = "SELECT set_config('lc_messages', 'C', false) FROM pg_catalog.pg_roles \
      WHERE rolname = current_user AND rolsuper";
 
-/// Adds the parameters with which libpq and the operating system notice a server that is gone, except those that the URL
-/// has.
+/// Adds the parameters by which libpq and the operating system notice a lost server, unless the URL contains them.
 fn with_network_timeouts(url: &str, timeout: Duration) -> String {
-    // libpq takes whole seconds, and at least two.
+    // libpq accepts whole seconds, at least two.
     let seconds = timeout.as_millis().div_ceil(1000).max(2);
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at(after_scheme);
-    // An @ before the first slash ends a user name and password, which may have a question mark.
+    // An @ before the first slash ends the user name and password, which may contain a question mark.
     let host_at = rest.find(['@', '/']).filter(|at| rest[*at..].starts_with('@')).map_or(0, |at| at + 1);
     let (user, host) = rest.split_at(host_at);
     let parameters = host.split_once('?').map_or("", |(_, parameters)| parameters);
@@ -329,12 +329,12 @@ fn with_network_timeouts(url: &str, timeout: Duration) -> String {
         Some((_, "")) => "",
         Some(_) => "&",
     };
-    // A URL that ends after the host needs no slash in front of its parameters.
+    // A URL that ends after the host needs no slash before its parameters.
     format!("{scheme}{user}{host}{separator}{}", added.join("&"))
 }
 
-/// `SELECT … FOR NO KEY UPDATE` on PostgreSQL, which lets others insert rows that refer to the locked ones.
-/// A plain `SELECT` on SQLite, where a writing transaction is alone anyway.
+/// `SELECT … FOR NO KEY UPDATE` on PostgreSQL, so that other transactions can insert rows that refer to the locked
+/// ones. A plain `SELECT` on SQLite, where only one transaction writes at a time.
 #[derive(Debug, Clone, Copy, QueryId)]
 pub struct Locked<Q>(pub Q);
 

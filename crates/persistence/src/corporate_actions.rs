@@ -1,4 +1,4 @@
-//! Corporate actions that are known, and which portfolio has had which of them.
+//! Known corporate actions, and the portfolios to which they were applied.
 
 use std::collections::HashSet;
 
@@ -50,7 +50,7 @@ struct ActionRow {
     into_symbol: Option<Symbol>,
 }
 
-/// The table has checks that what a kind needs is there.
+/// The table's checks ensure that the columns of each kind are set.
 fn action(row: ActionRow) -> Result<KnownAction, StoreError> {
     let corrupt = || StoreError::Corrupt(format!("corporate action {} lacks its figures", row.action_key));
     let kind = match row.kind.as_str() {
@@ -110,19 +110,19 @@ fn actions(rows: Vec<ActionRow>) -> Result<Vec<KnownAction>, StoreError> {
     rows.into_iter().map(action).collect()
 }
 
-/// An action that a source tells of a stock.
+/// An action that a source reports for a stock.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub stock_id: StockId,
     pub action: CorporateAction,
     pub effective_at: Timestamp,
     pub pays_at: Option<Timestamp>,
-    /// Of a split: whether it counts as confirmed at once.
+    /// For a split: its initial confirmation.
     pub confirmation: SplitConfirmation,
 }
 
-/// Notes an action. One that is noted already gets the figures that are told now, as long as it lies ahead: afterwards
-/// it stays what it was when it was applied. Answers whether it is new.
+/// Stores an action and returns whether it is new. A known action takes the new figures as long as it is in the
+/// future; later it stays as it was applied.
 pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreError> {
     use diesel::query_dsl::methods::FilterDsl;
     let Told { stock_id, action, effective_at, pays_at, .. } = told;
@@ -170,14 +170,14 @@ pub fn note(tx: &mut Tx<'_>, told: &Told, now: Timestamp) -> Result<bool, StoreE
     Ok(known == 0)
 }
 
-/// In force: not a split that was suspended or withdrawn.
+/// Not a suspended or withdrawn split.
 fn in_force() -> SqlLiteral<Bool> {
     sql(
         "(corporate_actions.confirmation IS NULL OR corporate_actions.confirmation IN ('awaiting', 'confirmed'))",
     )
 }
 
-/// Whether a split holds trading, or some portfolios may still have to be rid of it.
+/// Whether a split holds trading, or may still have to be reversed in some portfolios.
 fn is_undecided() -> SqlLiteral<Bool> {
     sql("(corporate_actions.confirmation IN ('awaiting', 'suspended')
         OR (corporate_actions.confirmation = 'withdrawn' AND corporate_actions.reversed_at IS NULL))")
@@ -200,7 +200,7 @@ pub fn by_id(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>, Store
     row.map(action).transpose()
 }
 
-/// The action as it is now; whoever wants to change how it is decided waits until this transaction ends.
+/// Reads an action and locks it against changes of its decision until the transaction ends.
 pub fn lock_shared(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>, StoreError> {
     if let Conn::Postgres(c) = &mut *tx.conn {
         let found: Option<ActionId> = corporate_actions::table
@@ -216,12 +216,12 @@ pub fn lock_shared(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>,
     by_id(tx, id)
 }
 
-/// Who or what has decided on a split.
+/// The origin of a decision on a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decider {
     /// The first price after it: the expected one and the one found.
     Price(Price, Price),
-    /// The source tells something else now.
+    /// The source reports something else now.
     News,
     Administrator {
         reason: String,
@@ -238,8 +238,8 @@ impl Decider {
     }
 }
 
-/// Decides on a split, unless another process has changed its confirmation from `from` meanwhile. Answers whether it was
-/// decided here.
+/// Decides on a split, unless another process has changed its confirmation from `from` meanwhile. Returns whether it
+/// was changed.
 pub fn decide(
     tx: &mut Tx<'_>,
     id: ActionId,
@@ -277,7 +277,7 @@ pub fn decide(
     Ok(true)
 }
 
-/// Whether an administrator has decided on a split of the stock on that day: news does not change it any more.
+/// Whether an administrator has decided on a split of the stock on that day, so that news no longer changes it.
 pub fn is_decided_by_administrator(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -291,7 +291,7 @@ pub fn is_decided_by_administrator(
     Ok(decided > 0)
 }
 
-/// Puts a split with another ratio in the place of a withdrawn one. Its key continues that of the first one: `…/split/2`.
+/// Replaces a withdrawn split by one with another ratio. Its key continues that of the first one: `…/split/2`.
 pub fn replace_split(
     tx: &mut Tx<'_>,
     old: &KnownAction,
@@ -336,7 +336,7 @@ pub fn replace_split(
     Ok(())
 }
 
-/// Keeps the newest accepted price before a split.
+/// Stores the newest accepted price before a split.
 pub fn set_reference(
     tx: &mut Tx<'_>,
     id: ActionId,
@@ -348,7 +348,7 @@ pub fn set_reference(
     Ok(())
 }
 
-/// Up to `limit` portfolios with ids above `after` that have had a split and not been rid of it, in order of id.
+/// Up to `limit` portfolios with ids above `after` in which a split was applied and not reversed, in order of id.
 pub fn to_be_reversed(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -364,7 +364,7 @@ pub fn to_be_reversed(
         .load(tx.conn)?)
 }
 
-/// Which of those portfolios still have the effect of a split.
+/// The portfolios among these in which a split is not reversed yet.
 pub fn have_it_still(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -378,7 +378,7 @@ pub fn have_it_still(
     Ok(ids.into_iter().collect())
 }
 
-/// Notes that portfolios are rid of a split.
+/// Records that a split is reversed in these portfolios.
 pub fn set_reversed(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -394,7 +394,7 @@ pub fn set_reversed(
     Ok(())
 }
 
-/// Notes that everybody is rid of a split.
+/// Records that a split is reversed in all portfolios.
 pub fn set_all_reversed(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), StoreError> {
     diesel::update(corporate_actions::table.find(id))
         .filter(corporate_actions::reversed_at.is_null())
@@ -418,7 +418,7 @@ struct BeforeRow {
     filled_quantity: Option<Quantity>,
 }
 
-/// Keeps open orders as they are before a split.
+/// Stores open orders as they are before a split.
 pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> Result<(), StoreError> {
     let rows: Vec<BeforeRow> = orders
         .iter()
@@ -449,7 +449,7 @@ pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> R
     Ok(())
 }
 
-/// Those of the given orders that a split has changed, as they were before it.
+/// The given orders that a split changed, as they were before it.
 pub fn orders_before(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -490,7 +490,8 @@ pub fn orders_before(
         .collect()
 }
 
-/// Those in force that have taken effect by `now` and not everybody has had, in the order in which they are to be applied.
+/// Actions in force that have taken effect by `now` and are not applied to all portfolios, in the order of
+/// application.
 pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
         .filter(corporate_actions::effective_at.le(now).and(corporate_actions::applied_at.is_null()))
@@ -503,8 +504,8 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<KnownAction>, StoreErr
     Ok(due)
 }
 
-/// Splits that are not applied to everyone yet, announced ones included, and undecided ones, in the order in which they
-/// take effect.
+/// Splits that are not applied to all portfolios yet, announced ones included, and undecided ones, in the order in
+/// which they take effect.
 pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, StoreError> {
     actions(
         corporate_actions::table
@@ -516,8 +517,8 @@ pub fn pending_splits(statement: Statement<'_>) -> Result<Vec<KnownAction>, Stor
     )
 }
 
-/// Those that not everybody has had, undecided splits, delistings that evidence or an administrator has decided on, and all
-/// that take effect or are known after `since`, in the order in which they take effect.
+/// Actions that are not applied to all portfolios, undecided splits, delistings decided by evidence or an
+/// administrator, and actions that take effect or became known after `since`, in the order in which they take effect.
 pub fn not_over(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<KnownAction>, StoreError> {
     let rows: Vec<ActionRow> = corporate_actions::table
         .filter(
@@ -538,7 +539,7 @@ pub fn not_over(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<KnownAction>, S
     Ok(not_over)
 }
 
-/// Those that have taken effect after `after` and by `until`, oldest first.
+/// Actions that took effect after `after` and by `until`, oldest first.
 pub fn taken_effect(
     tx: &mut Tx<'_>,
     after: Timestamp,
@@ -553,7 +554,7 @@ pub fn taken_effect(
     )
 }
 
-/// All of one stock that are known, oldest first.
+/// All known actions of a stock, oldest first.
 pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Vec<KnownAction>, StoreError> {
     actions(
         corporate_actions::table
@@ -564,7 +565,7 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Vec<KnownAction>, Sto
     )
 }
 
-/// All there are, in the order in which they take effect.
+/// All actions, in the order in which they take effect.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<KnownAction>, StoreError> {
     actions(
         corporate_actions::table
@@ -574,7 +575,7 @@ pub fn all(tx: &mut Tx<'_>) -> Result<Vec<KnownAction>, StoreError> {
     )
 }
 
-/// Notes that everybody has had an action.
+/// Records that an action is applied to all portfolios.
 pub fn set_applied(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), StoreError> {
     diesel::update(corporate_actions::table.find(id))
         .filter(corporate_actions::applied_at.is_null())
@@ -583,7 +584,8 @@ pub fn set_applied(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Up to `limit` portfolios with ids above `after` that have or had the stock, or an open order for it: in order of id.
+/// Up to `limit` portfolios with ids above `after` that have or had the stock, or an open order for it, in order of
+/// id.
 pub fn concerned(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -610,24 +612,24 @@ pub fn concerned(
     Ok(ids)
 }
 
-/// What an action has done to a portfolio.
+/// The effect of an action on a portfolio.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = portfolio_actions)]
 #[diesel(treat_none_as_default_value = false)]
 pub struct Applied {
     pub portfolio_id: PortfolioId,
     pub action_id: ActionId,
-    /// Shares when it took effect; of a split those before it.
+    /// Shares at its effective time; for a split the shares before it.
     pub quantity: Quantity,
-    /// What a dividend pays.
+    /// The amount of a dividend.
     pub amount: Money,
     pub booked_at: Timestamp,
     pub paid_at: Option<Timestamp>,
-    /// Of a split that was taken back.
+    /// For a reversed split.
     pub reversed_at: Option<Timestamp>,
 }
 
-/// Which of those portfolios have had the action.
+/// The portfolios among these to which the action was applied.
 pub fn have_had(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -641,8 +643,10 @@ pub fn have_had(
     Ok(ids.into_iter().collect())
 }
 
+/// Records actions as applied.
+///
 /// # Errors
-/// [`StoreError::Conflict`] when a portfolio has had the action: there is no second time.
+/// [`StoreError::Conflict`] if an action was already applied to a portfolio.
 pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreError> {
     for row in rows {
         diesel::insert_into(portfolio_actions::table).values(row).execute(tx.conn)?;
@@ -650,7 +654,7 @@ pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Up to `limit` dividends that are to be paid by `now`, in order of action and portfolio, after the given one.
+/// Up to `limit` dividends that are due by `now` and not paid, in order of action and portfolio, after the given one.
 pub fn unpaid(
     tx: &mut Tx<'_>,
     now: Timestamp,
@@ -672,7 +676,7 @@ pub fn unpaid(
     rows.into_iter().map(|(row, applied)| Ok((action(row)?, applied))).collect()
 }
 
-/// Which of those are still to be paid.
+/// The dividends among these that are not paid yet.
 pub fn still_unpaid(
     tx: &mut Tx<'_>,
     action: ActionId,
@@ -698,7 +702,7 @@ pub fn set_paid(
     Ok(())
 }
 
-/// A dividend of a portfolio: from when to when it was owed, and how much.
+/// A portfolio's dividend: the time in which it was owed, and its amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
     pub portfolio_id: PortfolioId,
@@ -745,13 +749,13 @@ pub fn owed_since(
 }
 
 impl Owed {
-    /// Whether it was owed and not paid at the end of what lies before `at`.
+    /// Whether it was owed and not paid just before `at`.
     pub fn at(&self, at: Timestamp) -> bool {
         self.since < at && self.paid_at.is_none_or(|paid| paid >= at)
     }
 }
 
-/// What has been applied to the portfolios with ids in `(after, last]`, one portfolio after the other.
+/// The applied actions of the portfolios with ids in `(after, last]`, one portfolio after the other.
 pub fn applied_in_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,

@@ -1,4 +1,4 @@
-//! Evidence that stocks are not listed any more, what administrators decided about it, and the delistings that came of it.
+//! Evidence about delistings, the decisions of administrators, and the resulting delistings.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::schema::{
 use crate::stocks;
 use crate::{StoreError, Tx};
 
-/// Symbols in one statement.
+/// The most symbols per statement.
 const TOGETHER: usize = 500;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -36,7 +36,7 @@ impl From<EvidenceRow> for DelistingEvidence {
     }
 }
 
-/// Keeps what was seen, once for each stock, kind and day. Returns how many rows are new.
+/// Stores observations, once per stock, kind and day. Returns the number of new rows.
 pub fn note_evidence(
     tx: &mut Tx<'_>,
     source: &str,
@@ -60,7 +60,7 @@ pub fn note_evidence(
     Ok(new)
 }
 
-/// All evidence from a source, by stock and in the order in which it was seen.
+/// All evidence from a source, by stock and in the order of observation.
 pub fn evidence(
     tx: &mut Tx<'_>,
     source: &str,
@@ -82,7 +82,7 @@ pub fn evidence(
     Ok(found)
 }
 
-/// Forgets the evidence about those stocks, and that it was refused: they are listed or traded again.
+/// Deletes the evidence about these stocks, and its refusals, because they are listed or traded again.
 pub fn forget(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<(), StoreError> {
     for ids in ids.chunks(TOGETHER) {
         diesel::delete(delisting_evidence::table.filter(delisting_evidence::stock_id.eq_any(ids)))
@@ -93,7 +93,7 @@ pub fn forget(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Evidence that an administrator refused.
+/// An administrator's refusal of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = delisting_refusals)]
 pub struct Refusal {
@@ -120,13 +120,13 @@ pub fn refusals(tx: &mut Tx<'_>) -> Result<Vec<Refusal>, StoreError> {
         .load(tx.conn)?)
 }
 
-/// Forgets that evidence about a stock was refused.
+/// Deletes the refusal of evidence about a stock.
 pub fn clear_refusal(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     diesel::delete(delisting_refusals::table.find(id)).execute(tx.conn)?;
     Ok(())
 }
 
-/// How many symbols that source lists, and how many of them are not in a new table.
+/// The number of symbols that a source lists, and how many of them are missing from a new table.
 pub fn table_loss(
     tx: &mut Tx<'_>,
     source: &str,
@@ -141,16 +141,16 @@ pub fn table_loss(
     Ok((listed.len(), lost))
 }
 
-/// Stocks as they stand in the newest table of a source.
+/// Stocks compared with the newest table of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StocksInTable {
-    /// In the table, with the company's name there.
+    /// Stocks in the table, with the company's name there.
     pub listed: Vec<(Stock, String)>,
-    /// Not in it, and in one before.
+    /// Stocks that an earlier table contained and this one lacks.
     pub missing: Vec<Stock>,
 }
 
-/// Compares the stocks that the database knows with the newest table of a source.
+/// Compares the known stocks with the newest table of a source.
 pub fn in_table(tx: &mut Tx<'_>, source: &str) -> Result<StocksInTable, StoreError> {
     let mut found = StocksInTable::default();
     let all = stocks::all(tx)?;
@@ -172,18 +172,18 @@ pub fn in_table(tx: &mut Tx<'_>, source: &str) -> Result<StocksInTable, StoreErr
     Ok(found)
 }
 
-/// The delisting of a stock, with how it came.
+/// The delisting of a stock and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delisting {
     pub action_id: ActionId,
     /// The first session without the stock.
     pub on: NaiveDate,
     pub effective_at: Timestamp,
-    /// `None` where the price source announced it.
+    /// `None` if the price source announced it.
     pub reason: Option<String>,
-    /// Whose decision it was; `None` where the source or evidence decided.
+    /// The administrator who decided; `None` for the source or evidence.
     pub administrator: Option<String>,
-    /// Announced by the source, which stands by it: nobody takes it back.
+    /// Announced by the source and still reported by it, so it cannot be taken back.
     pub is_announced: bool,
 }
 
@@ -209,15 +209,15 @@ pub fn of_stock(tx: &mut Tx<'_>, stock: StockId) -> Result<Option<Delisting>, St
         action_id,
         on,
         effective_at,
-        // Earlier versions noted those of symbols that another company has like announced ones, with a reason.
+        // Earlier versions stored delistings of reused symbols like announced ones, but with a reason.
         is_announced: confirmation.is_none() && reason.is_none(),
         reason,
         administrator,
     }))
 }
 
-/// Stocks with a delisting that evidence or an administrator has decided on and that is in force, in order of id. It may
-/// lie ahead.
+/// Stocks with a delisting in force that evidence or an administrator decided, in order of id. It may be in the
+/// future.
 pub fn decided(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(corporate_actions::table
         .filter(corporate_actions::kind.eq("delisting").and(corporate_actions::confirmation.eq("confirmed")))
@@ -227,7 +227,7 @@ pub fn decided(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
         .load(tx.conn)?)
 }
 
-/// A delisting that evidence or an administrator has decided on.
+/// A delisting that evidence or an administrator has decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelisting {
     pub stock_id: StockId,
@@ -240,8 +240,8 @@ pub struct NewDelisting {
     pub administrator: Option<String>,
 }
 
-/// Notes a delisting, unless one is in force already. Answers whether it is new. `now` is market time. A day on which a
-/// delisting was taken back before gets another key: `AAPL/2026-11-23/delisting/2`.
+/// Stores a delisting unless one is in force, and returns whether it is new. `now` is market time. On a day on which
+/// a delisting was taken back before, it gets another key: `AAPL/2026-11-23/delisting/2`.
 pub fn note(
     tx: &mut Tx<'_>,
     delisting: &NewDelisting,
@@ -278,7 +278,7 @@ pub fn note(
         corporate_actions::decision_reason.eq(reason),
         corporate_actions::administrator.eq(administrator.as_deref()),
     );
-    // Another process may have noted it at the same moment.
+    // Another process may have stored it at the same time.
     let new = each!(&mut *tx.conn, c => diesel::insert_into(corporate_actions::table)
         .values(values)
         .on_conflict(corporate_actions::action_key)
@@ -287,8 +287,8 @@ pub fn note(
     Ok(new > 0)
 }
 
-/// Takes a delisting back: the stock is traded again. Answers whether it was in force until now. Orders that were canceled
-/// stay canceled.
+/// Takes a delisting back, so that the stock is traded again. Returns whether it was in force. Canceled orders stay
+/// canceled.
 pub fn take_back(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -296,12 +296,12 @@ pub fn take_back(
     (reason, administrator): (&str, Option<&str>),
     wall: Timestamp,
 ) -> Result<bool, StoreError> {
-    // Shares that were given for something else do not come back.
+    // Shares that were closed out do not come back.
     if crate::close_outs::of_stock(tx, stock)?.is_some() {
         return Ok(false);
     }
     let by = if administrator.is_some() { "administrator" } else { "price" };
-    // What the source announced stays; see [`Delisting::is_announced`].
+    // An announced delisting stays; see [`Delisting::is_announced`].
     let is_decided = corporate_actions::confirmation
         .is_null()
         .and(corporate_actions::decision_reason.is_not_null())
@@ -314,7 +314,7 @@ pub fn take_back(
             corporate_actions::decided_at.eq(wall),
             corporate_actions::decision_reason.eq(reason),
             corporate_actions::administrator.eq(administrator),
-            // Nobody's shares have changed.
+            // No shares have changed.
             corporate_actions::applied_at.eq(wall),
             corporate_actions::reversed_at.eq(wall),
         ))
@@ -327,7 +327,8 @@ pub fn take_back(
     Ok(true)
 }
 
-/// Takes back delistings of a stock that would take effect after `since` because it ends earlier. Nobody's shares change.
+/// Withdraws delistings of a stock that would take effect after `since`, because it is delisted earlier. No shares
+/// change.
 pub fn withdraw_later(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -352,7 +353,7 @@ pub fn withdraw_later(
     Ok(())
 }
 
-/// Delisted stocks in which orders are open all the same: they were placed while the delisting was being applied.
+/// Delisted stocks with open orders, which were placed while the delisting was being applied.
 pub fn with_open_orders(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(orders::table
         .inner_join(stock_table::table)

@@ -1,4 +1,4 @@
-//! Messages from one request to the page that it redirects to.
+//! Flash messages: from one request to the page that it redirects to.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -14,16 +14,16 @@ use crate::{StoreError, Tx};
 pub struct NewFlashMessage {
     /// Hex SHA-256 of the id in the address.
     pub id_hash: String,
-    /// Who may read it.
+    /// The session or account that may read it.
     pub owner: String,
     pub content: String,
     pub expires_at: Timestamp,
 }
 
-/// Expired messages that are removed with each new one.
+/// Expired messages that are deleted with each new one.
 const REMOVED_AT_ONCE: i64 = 100;
 
-/// Adds a message and removes some of those that expired before `now`, so that unread ones do not pile up.
+/// Adds a message and deletes some that expired before `now`, so that unread ones do not accumulate.
 pub fn insert(tx: &mut Tx<'_>, new: NewFlashMessage, now: Timestamp) -> Result<(), StoreError> {
     match tx.conn {
         Conn::Sqlite(c) => {
@@ -35,7 +35,7 @@ pub fn insert(tx: &mut Tx<'_>, new: NewFlashMessage, now: Timestamp) -> Result<(
             .bind::<BigInt, _>(REMOVED_AT_ONCE)
             .execute(c)?;
         }
-        // Rows that another transaction is removing are left to it: no one waits for them.
+        // Skips rows that another transaction is deleting, so that no transaction waits.
         Conn::Postgres(c) => {
             diesel::sql_query(
                 "DELETE FROM flash_messages WHERE id_hash IN \
@@ -51,8 +51,8 @@ pub fn insert(tx: &mut Tx<'_>, new: NewFlashMessage, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Removes a message and returns its content. `None` when there is none, it has expired, or it is another owner's; that
-/// one stays.
+/// Deletes a message and returns its content. Returns `None` if there is none, it has expired, or it belongs to
+/// another owner; then it stays.
 pub fn take(
     tx: &mut Tx<'_>,
     id_hash: &str,
@@ -65,7 +65,7 @@ pub fn take(
     Ok(diesel::delete(own).returning(flash_messages::content).get_result(tx.conn).optional()?)
 }
 
-/// Removes all that have expired.
+/// Deletes all expired messages.
 pub fn delete_expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
     Ok(diesel::delete(flash_messages::table.filter(flash_messages::expires_at.le(now))).execute(tx.conn)?)
 }

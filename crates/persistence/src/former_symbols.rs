@@ -1,4 +1,4 @@
-//! Symbols that stocks had before, and whether a stock still has the symbol that a price was asked for by.
+//! Earlier symbols of stocks, and whether a stock still has the symbol of a price request.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::connection::{Conn, each};
 use crate::schema::{former_symbols, provider_quotes, stocks, unconfirmed_prices};
 use crate::{StoreError, Tx};
 
-/// Notes that a stock had the symbol until that day. Of several stocks that gave it up on one day, the last one has it.
+/// Records that a stock had the symbol until that day. If several stocks gave it up on one day, the last one counts.
 pub fn note(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, until_on: NaiveDate) -> Result<(), StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(former_symbols::table)
         .values((
@@ -25,7 +25,7 @@ pub fn note(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, until_on: NaiveDate) 
     Ok(())
 }
 
-/// The stock that had the symbol last, and the first day of its next symbol.
+/// The last stock with the symbol, and the first day of its next symbol.
 pub fn last_holder(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<(StockId, NaiveDate)>, StoreError> {
     Ok(former_symbols::table
         .filter(former_symbols::symbol.eq(symbol))
@@ -35,7 +35,7 @@ pub fn last_holder(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<(StockId, 
         .optional()?)
 }
 
-/// Gives the former symbols of one stock to another.
+/// Moves the former symbols of one stock to another.
 pub(crate) fn hand_over(tx: &mut Tx<'_>, from: StockId, to: StockId) -> Result<(), StoreError> {
     diesel::update(former_symbols::table.filter(former_symbols::stock_id.eq(from)))
         .set(former_symbols::stock_id.eq(to))
@@ -43,8 +43,8 @@ pub(crate) fn hand_over(tx: &mut Tx<'_>, from: StockId, to: StockId) -> Result<(
     Ok(())
 }
 
-/// Keeps the accepted and the unconfirmed price of a symbol under the stock's new one, unless that has some: its next price is
-/// compared with them, and the first price of a company that gets the old symbol is not.
+/// Moves the accepted and the unconfirmed price of a symbol to the stock's new symbol, unless that has prices: the
+/// stock's next price is compared with them, and the first price of a company that reuses the old symbol is not.
 pub(crate) fn take_prices_along(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> Result<(), StoreError> {
     let is_priced: bool =
         diesel::select(diesel::dsl::exists(provider_quotes::table.filter(provider_quotes::symbol.eq(new))))
@@ -66,7 +66,7 @@ pub(crate) fn take_prices_along(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> 
     Ok(())
 }
 
-/// Forgets the accepted and the unconfirmed price of a symbol.
+/// Deletes the accepted and the unconfirmed price of a symbol.
 pub(crate) fn forget_prices(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<(), StoreError> {
     diesel::delete(provider_quotes::table.filter(provider_quotes::symbol.eq(symbol))).execute(tx.conn)?;
     diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq(symbol)))
@@ -74,9 +74,10 @@ pub(crate) fn forget_prices(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<(), Stor
     Ok(())
 }
 
-/// Those of the stocks that still have the symbol beside them. None of them gets another one until this transaction ends.
+/// The stocks among `asked` that still have the given symbol. Their symbols do not change until this transaction
+/// ends.
 ///
-/// An answer of a price source is about a symbol, and a stock may have got another one since the question was put.
+/// An answer of a price source is about a symbol, and the stock may have got another one since the request.
 pub fn unchanged(tx: &mut Tx<'_>, asked: &[(StockId, Symbol)]) -> Result<HashSet<StockId>, StoreError> {
     let ids: Vec<StockId> = asked.iter().map(|(id, _)| *id).collect();
     let query = stocks::table
@@ -86,14 +87,14 @@ pub fn unchanged(tx: &mut Tx<'_>, asked: &[(StockId, Symbol)]) -> Result<HashSet
         .select((stocks::id, stocks::symbol));
     let rows: Vec<(StockId, Symbol)> = match &mut *tx.conn {
         Conn::Sqlite(c) => query.load(c)?,
-        // Changes of prices need not wait, those of symbols do.
+        // Changes of prices need not wait; changes of symbols do.
         Conn::Postgres(c) => query.for_key_share().load(c)?,
     };
     let has_it = |(id, symbol): &(StockId, Symbol)| asked.iter().any(|(of, was)| of == id && was == symbol);
     Ok(rows.into_iter().filter(has_it).map(|(id, _)| id).collect())
 }
 
-/// Whether the stock has that symbol and no other company has taken it, at this moment.
+/// Whether the stock has that symbol now, and no other company has taken it.
 pub fn has_symbol(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol) -> Result<bool, StoreError> {
     let it = stocks::table
         .filter(stocks::id.eq(id).and(stocks::symbol.eq(symbol)))

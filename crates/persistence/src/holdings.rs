@@ -1,4 +1,4 @@
-//! A portfolio with all that it holds, as one statement sees it.
+//! A portfolio with its positions, read by one statement.
 
 use diesel::prelude::*;
 use domain::{Money, PortfolioId, Position, Quantity, Stock, TransactionId, UserId};
@@ -11,13 +11,13 @@ use crate::{Statement, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holdings {
     pub portfolio: PortfolioRecord,
-    /// The newest entry of its journal: what other statements see beyond it came later.
+    /// The newest line of its journal: later statements may see newer lines.
     pub newest_entry: Option<TransactionId>,
-    /// With their stocks and the shares that open orders keep, in order of symbol; sold-out ones included.
+    /// With their stocks and the shares reserved by open orders, in order of symbol; closed positions included.
     pub positions: Vec<(Stock, Position, Quantity)>,
 }
 
-/// `None` also when it is somebody else's.
+/// `None` also if it belongs to another user.
 pub fn of_portfolio(
     statement: Statement<'_>,
     id: PortfolioId,

@@ -1,4 +1,4 @@
-//! Requests that clients have named by an idempotency key.
+//! Requests with an idempotency key.
 
 use diesel::prelude::*;
 use domain::{Timestamp, UserId};
@@ -6,20 +6,20 @@ use domain::{Timestamp, UserId};
 use crate::schema::idempotency_keys;
 use crate::{StoreError, Tx};
 
-/// What a key was used for.
+/// The request that used a key.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = idempotency_keys)]
 pub struct KeyedRequest {
     pub user_id: UserId,
     pub key: String,
-    /// In one canonical line.
+    /// As one canonical line.
     pub request: String,
-    /// The id of the row that it made.
+    /// The id of the row that it created.
     pub result_id: i64,
     pub created_at: Timestamp,
 }
 
-/// The request that a user has sent under a key.
+/// The request that a user has sent with a key.
 pub fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<KeyedRequest>, StoreError> {
     Ok(idempotency_keys::table
         .find((user, key))
@@ -28,13 +28,13 @@ pub fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<KeyedRequ
         .optional()?)
 }
 
-/// [`StoreError::Duplicate`] when the user has used the key before.
+/// [`StoreError::Duplicate`] if the user has used the key before.
 pub fn insert(tx: &mut Tx<'_>, request: &KeyedRequest) -> Result<(), StoreError> {
     diesel::insert_into(idempotency_keys::table).values(request).execute(tx.conn)?;
     Ok(())
 }
 
-/// Removes the keys of requests that were sent before an instant.
+/// Deletes the keys of requests that were sent before an instant.
 pub fn delete_before(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.lt(before));
     Ok(diesel::delete(old).execute(tx.conn)?)

@@ -1,4 +1,4 @@
-//! Facts about this deployment that its processes must agree on: the clock's anchor and the like.
+//! Facts about this installation that its processes must agree on, such as the clock's anchor.
 
 use diesel::prelude::*;
 
@@ -6,13 +6,13 @@ use crate::connection::{Conn, each};
 use crate::schema::installation::dsl;
 use crate::{StoreError, Tx};
 
-/// Lets one process after the other decide; others may still read.
+/// Makes processes decide one after the other; reading is not blocked.
 pub fn lock(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     match &mut *tx.conn {
         Conn::Postgres(c) => {
             diesel::sql_query("LOCK TABLE installation IN EXCLUSIVE MODE").execute(c).map(drop)?
         }
-        // A writing transaction is alone.
+        // Only one transaction writes at a time.
         Conn::Sqlite(_) => {}
     }
     Ok(())
@@ -32,7 +32,7 @@ pub fn set(tx: &mut Tx<'_>, key: &str, value: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Bytes that the database occupies on disk; on SQLite its file and the log beside it.
+/// Bytes of the database on disk; on SQLite its file and its write-ahead log.
 pub fn database_size(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
     use diesel::dsl::sql;
     use diesel::sql_types::{BigInt, Text};

@@ -1,10 +1,10 @@
-//! What SQLite itself finds wrong with a database file.
+//! SQLite's own check of a database file.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-/// More damage than this is not listed: the file is to be replaced anyway.
+/// Faults beyond this number are not listed, because the file must be replaced anyway.
 const MOST_LINES: usize = 100;
 
 #[derive(QueryableByName)]
@@ -13,9 +13,9 @@ struct Line {
     line: String,
 }
 
-/// Reads the whole file and returns what is wrong with it, one line for each fault: pages, indexes, constraints and
-/// references between rows. Empty when the file is sound. A file that cannot be read is damaged too. Has its own
-/// connection, because it may take minutes; others read and write meanwhile.
+/// Checks the whole file and returns one line per fault: pages, indexes, constraints and references between rows.
+/// Empty if the file is intact. An unreadable file is a fault too. Uses its own connection, because it may take
+/// minutes; others read and write meanwhile.
 pub fn sqlite_damage(path: &str) -> Vec<String> {
     let mut conn = match SqliteConnection::establish(path) {
         Ok(conn) => conn,

@@ -1,4 +1,4 @@
-//! A connection beside the pool, with a thread of its own.
+//! A database connection with its own thread, outside the pool.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,14 +14,14 @@ use crate::pool::{Pool, Pooled};
 use crate::store::{Statement, Tx, once};
 use crate::watch::{CallNumber, Limits, Watch};
 
-/// A connection of its own for a thread that asks the database one thing after the other: it waits for no pool, and its
-/// statements stay prepared. A second thread holds the connection; when the database does not answer it, that thread is
-/// left behind and the next call begins another one.
+/// A connection for a thread that sends one statement after the other: it does not wait for the pool, and its
+/// statements stay prepared. A second thread holds the connection; if the database does not answer it, that thread is
+/// abandoned and the next call starts another one.
 pub struct Lane {
     pool: Arc<Pool>,
     limits: Limits,
     writer: Option<Arc<Mutex<()>>>,
-    /// Of the runtime that the lane was made in, for waits with a deadline.
+    /// The runtime in which the lane was created, for waits with a deadline.
     runtime: Option<Handle>,
     thread: Option<LaneThread>,
 }
@@ -34,7 +34,7 @@ struct LaneThread {
     watch: Arc<Watch>,
 }
 
-/// What a lane's thread holds.
+/// The state of a lane's thread.
 struct Connected {
     pool: Arc<Pool>,
     watch: Arc<Watch>,
@@ -42,7 +42,7 @@ struct Connected {
 }
 
 impl Connected {
-    /// The connection, made anew when there is none, or when others of its age were found dead.
+    /// The connection; a new one if there is none, or if others of its age were found dead.
     fn take(&mut self) -> Result<Pooled, StoreError> {
         match self.pooled.take().filter(|pooled| self.pool.is_current(pooled)) {
             Some(pooled) => Ok(pooled),
@@ -56,7 +56,7 @@ impl Connected {
         Ok(pooled)
     }
 
-    /// Keeps the connection for the next call unless something is wrong with it.
+    /// Keeps the connection for the next call unless it is broken.
     fn keep(&mut self, mut pooled: Pooled) {
         if !self.pool.note_loss(&mut pooled) && self.watch.is_sound() {
             pooled.rest();
@@ -81,7 +81,7 @@ impl Connected {
         };
         let mut result = transact(&mut pooled);
         if matches!(&result, Err(Failed::Begin(_))) && self.pool.note_loss(&mut pooled) {
-            // Nothing was asked yet: a connection that died while it was idle is nobody's concern.
+            // No statement was sent yet, so a connection that died while idle is replaced.
             pooled = self.connect()?;
             result = transact(&mut pooled);
         }
@@ -95,14 +95,14 @@ impl Lane {
         Self { pool, limits, writer, runtime: Handle::try_current().ok(), thread: None }
     }
 
-    /// Runs `work` in a transaction that may write; an error rolls all of it back. Waits for the result, but not longer
-    /// than the database has to answer.
+    /// Runs `work` in a transaction that may write; an error rolls it back. Waits for the result until the database's
+    /// deadline.
     ///
     /// # Errors
-    /// Those of `work`, and of the database. After one of the database the next call connects anew.
+    /// Those of `work`, and of the database. After an error of the database the next call reconnects.
     ///
     /// # Panics
-    /// On a thread of the async runtime, whose tasks it would hold up; and when `work` does.
+    /// On a thread of the async runtime, because it would block its tasks; and if `work` panics.
     pub fn write<T, E>(
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -122,7 +122,7 @@ impl Lane {
     /// Runs a single statement that reads.
     ///
     /// # Errors
-    /// Those of the database. After one the next call connects anew.
+    /// Those of the database. After one the next call reconnects.
     ///
     /// # Panics
     /// As [`Lane::write`].
@@ -142,7 +142,7 @@ impl Lane {
         })
     }
 
-    /// Waits for the turn to write, where there is one writer.
+    /// Waits for the turn to write, if the database has one writer.
     fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, StoreError> {
         let Some(writer) = &self.writer else { return Ok(None) };
         if let Ok(turn) = writer.clone().try_lock_owned() {
@@ -184,7 +184,7 @@ impl Lane {
             return Err(StoreError::Unavailable("the connection's thread has ended".into()).into());
         }
         loop {
-            // Zero when it is overdue: the answer may be there all the same.
+            // Zero if it is overdue: the answer may have arrived nevertheless.
             let patience = watch.patience(call, limits).unwrap_or_default();
             match answered.recv_timeout(patience) {
                 Ok(Ok(result)) => return result,
@@ -196,7 +196,7 @@ impl Lane {
                 Err(RecvTimeoutError::Timeout) if watch.patience(call, limits).is_some() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let is_silent = watch.is_silent(limits);
-                    // `None` when the answer comes in this moment.
+                    // `None` if the answer arrives at this moment.
                     if let Some(error) = watch.abandon(call) {
                         if is_silent {
                             self.pool.distrust(generation);
@@ -210,7 +210,7 @@ impl Lane {
     }
 }
 
-/// Ends when its lane leaves it behind and the call under way is over.
+/// Ends after its lane has abandoned it and its current call has ended.
 fn start(pool: Arc<Pool>) -> LaneThread {
     let (sender, receiver) = mpsc::channel::<Work>();
     let watch = Watch::new(None);

@@ -2,6 +2,10 @@
 //!
 //! Repository functions take a [`Tx`], so nothing is written outside a transaction. One file per aggregate
 //! holds its row types and its queries.
+//!
+//! # Errors
+//! Every function that takes a [`Tx`] or a [`Statement`] fails with the database's [`StoreError`]; other errors are
+//! documented at the function.
 
 mod bulk;
 mod columns;

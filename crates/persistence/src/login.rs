@@ -1,12 +1,12 @@
-//! Why a connection to the database server could not be made: whether trying again can help.
+//! Decides from a failed connection to the database server whether a retry can help.
 
 use diesel::ConnectionError;
 
 use crate::StoreError;
 
-/// libpq describes a failed connection by text alone: an SQLSTATE is available only for statements. The server's part of
-/// the text is in the language of its `lc_messages`. A text that is not in this list counts as temporary, so that a
-/// server that speaks another language delays a refusal and never causes one.
+/// libpq describes a failed connection only by text: an SQLSTATE is available only for statements. The server's part
+/// of the text is in the language of its `lc_messages`. A text that is not in this list counts as temporary, so a
+/// server with another language delays a refusal and never causes one.
 const REFUSALS: [&str; 19] = [
     "password authentication failed",
     "no password supplied",
@@ -17,7 +17,7 @@ const REFUSALS: [&str; 19] = [
     "permission denied for database",
     "certificate verify failed",
     "does not match host name",
-    // Files that the URL names, and values in it.
+    // Files named in the URL, and its values.
     "certificate file",
     "private key file",
     "certificate revocation list",
@@ -42,8 +42,8 @@ pub(crate) fn connect_error(error: ConnectionError) -> StoreError {
 }
 
 fn is_refusal(text: &str) -> bool {
-    // With several hosts in the URL the text describes a failure for each, some in several lines; a host that may come up
-    // is worth waiting for.
+    // With several hosts in the URL the text describes a failure for each, some in several lines; if one host may
+    // start later, waiting is worth it.
     let mut failures: Vec<String> = Vec::new();
     for line in text.lines() {
         match failures.last_mut() {

@@ -42,12 +42,12 @@ pub fn delete(tx: &mut Tx<'_>, subject: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Deletes the subjects whose last failure is older than `than`, and returns how many there were.
+/// Deletes the subjects whose last failure is older than `than`, and returns their number.
 pub fn delete_older(tx: &mut Tx<'_>, than: Timestamp) -> Result<usize, StoreError> {
     Ok(diesel::delete(dsl::login_attempts.filter(dsl::last_failed_at.lt(than))).execute(tx.conn)?)
 }
 
-/// As [`delete_older`], for subjects with fewer than `failures`.
+/// Like [`delete_older`], for subjects with fewer than `failures`.
 pub fn delete_few_older(tx: &mut Tx<'_>, failures: i32, than: Timestamp) -> Result<usize, StoreError> {
     let few = dsl::login_attempts.filter(dsl::failures.lt(failures).and(dsl::last_failed_at.lt(than)));
     Ok(diesel::delete(few).execute(tx.conn)?)

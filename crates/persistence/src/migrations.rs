@@ -1,4 +1,4 @@
-//! The version of the tables: which migrations this program brings, and which the database has run.
+//! The version of the tables: the migrations of this program, and those that the database has run.
 
 use std::time::Duration;
 
@@ -21,31 +21,31 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrati
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 diesel::table! {
-    /// Which migrations have run; diesel creates and writes it.
+    /// The migrations that have run; diesel creates and writes this table.
     __diesel_schema_migrations (version) { version -> Text, }
 }
 
-/// For one statement of a migration.
+/// The deadline of one statement of a migration.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// How a database's tables compare with those that this program expects.
+/// The tables of a database, compared with those that this program expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaVersion {
-    /// No migration has ever run here.
+    /// No migration has ever run.
     pub is_new: bool,
-    /// A SQLite file that has tables, and none of them by a migration of Stockyard. PostgreSQL may hold those of others
-    /// beside ours.
+    /// A SQLite file with tables of other programs only. A PostgreSQL database may contain such tables beside ours.
     pub is_foreign: bool,
     /// Migrations of this program that the database has not run, in order.
     pub pending: Vec<String>,
-    /// Migrations that the database has run and this program does not have, in order: a newer program made them.
+    /// Migrations of the database that this program does not have, in order: a newer version ran them.
     pub unknown: Vec<String>,
 }
 
 impl SchemaVersion {
+    /// Checks that this program knows all migrations of the database.
+    ///
     /// # Errors
-    /// [`StoreError::NewerSchema`] when the database has run migrations that this program does not know, or
-    /// [`StoreError::ForeignTables`].
+    /// [`StoreError::NewerSchema`] if the database has run unknown migrations, or [`StoreError::ForeignTables`].
     pub fn check_known(&self) -> Result<(), StoreError> {
         match self.unknown.as_slice() {
             [] if self.is_foreign => Err(StoreError::ForeignTables),
@@ -54,8 +54,10 @@ impl SchemaVersion {
         }
     }
 
+    /// Checks that the tables are those of this program.
+    ///
     /// # Errors
-    /// As [`Self::check_known`], or [`StoreError::PendingMigrations`] when the tables are older than this program.
+    /// As [`Self::check_known`], or [`StoreError::PendingMigrations`] if the tables are older than this program.
     pub fn check_current(&self) -> Result<(), StoreError> {
         self.check_known()?;
         if self.pending.is_empty() { Ok(()) } else { Err(StoreError::PendingMigrations) }
@@ -63,33 +65,37 @@ impl SchemaVersion {
 }
 
 impl Store {
-    /// Brings the tables up to date and returns the names of the migrations that ran.
+    /// Runs the pending migrations and returns their names.
     ///
     /// # Errors
-    /// [`StoreError::NewerSchema`], and nothing is changed, when a newer program has migrated the database;
-    /// [`StoreError::ForeignTables`] when a SQLite file belongs to another program; otherwise when a migration fails.
+    /// [`StoreError::NewerSchema`] if a newer version has migrated the database, which is unchanged;
+    /// [`StoreError::ForeignTables`] if a SQLite file belongs to another program; otherwise the error of a migration.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
         // A migration may rebuild a large table.
         let store = self.within(MIGRATION_TIMEOUT);
         store.blocking(|conn| conn.migrate(Some(Limits::new(MIGRATION_TIMEOUT)))).await
     }
 
+    /// Reads the version of the tables.
+    ///
     /// # Errors
-    /// When the database cannot be read.
+    /// If the database cannot be read.
     pub async fn schema_version(&self) -> Result<SchemaVersion, StoreError> {
         self.blocking(Conn::schema_version).await
     }
 
+    /// Checks that the tables are those of this program.
+    ///
     /// # Errors
-    /// [`StoreError::NewerSchema`] or [`StoreError::PendingMigrations`] when the tables are not those of this program.
+    /// [`StoreError::NewerSchema`] or [`StoreError::PendingMigrations`].
     pub async fn check_migrated(&self) -> Result<(), StoreError> {
         self.schema_version().await?.check_current()
     }
 }
 
 impl Conn {
-    /// Brings the tables up to date and returns the names of the migrations that ran. They run in one
-    /// transaction, and processes that start together wait for one another.
+    /// Runs the pending migrations and returns their names. They run in one transaction, and processes that start
+    /// together wait for one another.
     pub(crate) fn migrate(&mut self, limits: Option<Limits>) -> Result<Vec<String>, StoreError> {
         let names = |versions: Vec<MigrationVersion<'_>>| versions.iter().map(ToString::to_string).collect();
         let migrated = self.write(limits, |conn| {
@@ -107,7 +113,7 @@ impl Conn {
         migrated.map_err(Failed::of_write)
     }
 
-    /// Unlike diesel's own function this creates no table, so a role that only reads and writes rows may call it.
+    /// Unlike diesel's own function this creates no table, so a role without that right can call it.
     pub(crate) fn schema_version(&mut self) -> Result<SchemaVersion, StoreError> {
         let (wanted, is_new, has_tables) = match self {
             Self::Postgres(c) => {

@@ -1,4 +1,4 @@
-//! Orders as they were placed and what became of them.
+//! Orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ impl From<&Order> for OrderRow {
         let (quantity, notional) = match order.size.clone() {
             OrderSize::Quantity(quantity) => (Some(quantity), None),
             OrderSize::Notional(notional) => (None, Some(notional)),
-            // The table's check refuses it: a placed order has one of the two.
+            // Rejected by the table's check: a placed order has a quantity or an amount.
             OrderSize::OfPosition(_) => (None, None),
         };
         let (trail_price, trail_percent) = match order.terms.trail().cloned() {
@@ -103,7 +103,7 @@ impl From<&Order> for OrderRow {
     }
 }
 
-/// The table has checks that size and prices are there.
+/// The table's checks ensure that size and prices are set.
 fn order((row, symbol): (OrderRow, Symbol)) -> Result<Order, StoreError> {
     let corrupt = || StoreError::Corrupt(format!("order {} lacks its size or its prices", row.id));
     let size = match (row.quantity, row.notional) {
@@ -158,8 +158,8 @@ fn orders_of(rows: Vec<(OrderRow, Symbol)>) -> Result<Vec<Order>, StoreError> {
     rows.into_iter().map(order).collect()
 }
 
-/// Adds orders, parents before their legs. Each comes with its command's canonical line, by which a repeated request
-/// is told from another one.
+/// Adds orders, parents before their legs. Each comes with the canonical line of its command, which identifies a
+/// repeated request.
 pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ pub fn insert(tx: &mut Tx<'_>, new: &[(&Order, &str)]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Of the orders that `rows` were made from.
+/// The insertion of `rows`, which were made from `new`.
 pub(crate) fn insertion<'a>(rows: &'a [OrderRow], new: &'a [(&Order, &str)]) -> Unnest<'a, ()> {
     Unnest::<()>::new(
         "INSERT INTO orders (id, portfolio_id, stock_id, client_order_id, request, side, order_type, \
@@ -222,7 +222,7 @@ pub(crate) fn insertion<'a>(rows: &'a [OrderRow], new: &'a [(&Order, &str)]) -> 
     .column::<Nullable<Text>, _>(rows.iter().map(|row| row.reject_reason.as_deref()))
 }
 
-/// Writes what has become of orders that were there before.
+/// Writes the changes of existing orders.
 pub fn update(tx: &mut Tx<'_>, changed: &[&Order]) -> Result<(), StoreError> {
     for order in changed {
         diesel::update(orders::table.find(order.id)).set(OrderRow::from(*order)).execute(tx.conn)?;
@@ -230,7 +230,7 @@ pub fn update(tx: &mut Tx<'_>, changed: &[&Order]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes that prices up to `until` have been looked at for these working orders.
+/// Records that these working orders were matched with the prices up to `until`.
 pub fn set_last_matched(tx: &mut Tx<'_>, ids: &[OrderId], until: Timestamp) -> Result<(), StoreError> {
     diesel::update(orders::table.filter(orders::id.eq_any(ids).and(orders::last_matched_at.lt(until))))
         .set(orders::last_matched_at.eq(until))
@@ -238,7 +238,7 @@ pub fn set_last_matched(tx: &mut Tx<'_>, ids: &[OrderId], until: Timestamp) -> R
     Ok(())
 }
 
-/// The orders of those names in their portfolios, each with the canonical line of its request.
+/// The orders with these client order ids in their portfolios, each with the canonical line of its request.
 pub fn by_client_order_ids(
     tx: &mut Tx<'_>,
     names: &[(PortfolioId, &str)],
@@ -279,7 +279,7 @@ pub fn by_client_order_ids(
     found.into_iter().map(|(row, symbol, request)| Ok((order((row, symbol))?, request))).collect()
 }
 
-/// The groups that the given orders are part of, in order of their roots' ids. Legs that were replaced are left out.
+/// The groups of the given orders, in order of their roots' ids. Replaced legs are omitted.
 pub fn groups(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<OrderGroup>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -310,7 +310,7 @@ pub fn groups(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<OrderGroup>, Store
     Ok(groups.into_values().collect())
 }
 
-/// Up to `limit` ids of orders that prices can fill, above `after`.
+/// Up to `limit` ids above `after` of orders that prices can fill.
 pub fn working(tx: &mut Tx<'_>, after: Option<OrderId>, limit: i64) -> Result<Vec<OrderId>, StoreError> {
     let mut query = orders::table
         .filter(is_open().and(orders::status.ne(OrderStatus::Held)))
@@ -322,7 +322,7 @@ pub fn working(tx: &mut Tx<'_>, after: Option<OrderId>, limit: i64) -> Result<Ve
     Ok(query.order(orders::id).limit(limit).load(tx.conn)?)
 }
 
-/// The newest instant up to which prices have met an order that is still working.
+/// The newest time up to which a working order was matched.
 pub fn newest_match(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(orders::table
         .filter(is_open().and(orders::status.ne(OrderStatus::Held)))
@@ -330,7 +330,7 @@ pub fn newest_match(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
         .get_result(tx.conn)?)
 }
 
-/// Stocks that open orders are for, in order of id.
+/// Stocks with open orders, in order of id.
 pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
     Ok(orders::table
         .filter(is_open())
@@ -340,7 +340,7 @@ pub fn stocks_with_open(tx: &mut Tx<'_>) -> Result<Vec<StockId>, StoreError> {
         .load(tx.conn)?)
 }
 
-/// Portfolios that have open orders, in order of id.
+/// Portfolios with open orders, in order of id.
 pub fn portfolios_with_open(tx: &mut Tx<'_>) -> Result<Vec<PortfolioId>, StoreError> {
     Ok(orders::table
         .filter(is_open())
@@ -359,7 +359,7 @@ pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>,
         .load(tx.conn)?)
 }
 
-/// The ids of those portfolios' open orders for one stock, roots before their legs.
+/// The ids of these portfolios' open orders for one stock, roots before their legs.
 pub fn open_ids_of_stock(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -372,7 +372,7 @@ pub fn open_ids_of_stock(
         .load(tx.conn)?)
 }
 
-/// Spelled as in the index, which a planner recognizes only so.
+/// Written exactly as in the index, otherwise the planner does not use it.
 pub(crate) fn is_open() -> SqlLiteral<Bool> {
     sql("orders.status IN ('held', 'accepted', 'partially_filled')")
 }
@@ -392,7 +392,7 @@ pub fn of_portfolio(
         .transpose()
 }
 
-/// The order that took the place of that one.
+/// The order that replaced the given one.
 pub fn successor(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -405,7 +405,7 @@ pub fn successor(
         .optional()?)
 }
 
-/// The orders of those ids, be they part of a group or replaced.
+/// The orders with these ids, whether part of a group or replaced.
 pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -420,8 +420,8 @@ pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError
     )
 }
 
-/// Up to `limit` orders of those portfolios that were placed, triggered, filled or ended at or after an instant; of
-/// those that belong together the one that the others came with.
+/// Up to `limit` orders of these portfolios that were placed, triggered, filled or ended at or after an instant; of
+/// linked orders the root.
 pub fn changed_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -461,14 +461,14 @@ pub fn changed_since(
     for (id, parent, status) in waiting.into_iter().chain(ended).chain(filled) {
         changed.insert(parent.unwrap_or(id));
         if status == OrderStatus::Replaced {
-            // No longer part of what it came with.
+            // No longer part of its group.
             changed.insert(id);
         }
     }
     Ok(changed.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
 }
 
-/// The legs of the given orders, in order of id; replaced ones are left out.
+/// The legs of the given orders, in order of id; replaced ones are omitted.
 pub fn legs(tx: &mut Tx<'_>, parents: &[OrderId]) -> Result<Vec<Order>, StoreError> {
     orders_of(
         orders::table
@@ -481,7 +481,7 @@ pub fn legs(tx: &mut Tx<'_>, parents: &[OrderId]) -> Result<Vec<Order>, StoreErr
     )
 }
 
-/// What an order has done to the books, and keeps.
+/// An order's effects on the books, and its reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = orders)]
 pub struct Booked {
@@ -502,7 +502,7 @@ pub struct Booked {
     pub canceled_at: Option<Timestamp>,
 }
 
-/// How many orders the portfolios with ids in `(after, last]` have; those without any are left out.
+/// The number of orders of the portfolios with ids in `(after, last]`; portfolios without orders are omitted.
 pub fn sizes(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -515,7 +515,7 @@ pub fn sizes(
         .load(tx.conn)?)
 }
 
-/// Those of the portfolios with ids in `(after, last]`, one portfolio after the other.
+/// The orders of the portfolios with ids in `(after, last]`, one portfolio after the other.
 pub fn booked_in_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -523,7 +523,7 @@ pub fn booked_in_range(
 ) -> Result<Vec<Booked>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.gt(after).and(orders::portfolio_id.le(last)))
-        // As the index has them.
+        // In the order of the index.
         .order((orders::portfolio_id, orders::id.desc()))
         .select(Booked::as_select())
         .load(tx.conn)?)
@@ -544,7 +544,7 @@ pub fn booked(
     Ok(query.order(orders::id.desc()).limit(limit).load(tx.conn)?)
 }
 
-/// Which orders of a portfolio are wanted; the default is all of them.
+/// A filter of a portfolio's orders; the default matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub open: Option<bool>,
@@ -552,7 +552,7 @@ pub struct Filter {
     pub client_order_id: Option<String>,
 }
 
-/// Newest first; ids sort by time of submission.
+/// Newest first; ids sort by submission time.
 pub fn page(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,

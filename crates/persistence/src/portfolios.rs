@@ -1,4 +1,4 @@
-//! Portfolios: what they are called, whose they are, and their cash.
+//! Portfolios: names, owners and cash.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -11,7 +11,7 @@ use crate::schema::{portfolios, users};
 use crate::users::lower;
 use crate::{Statement, StoreError, Tx};
 
-/// The row, without the positions.
+/// A portfolio's row, without its positions.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = portfolios)]
 pub struct PortfolioRecord {
@@ -22,14 +22,14 @@ pub struct PortfolioRecord {
     pub cash_balance: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Kept by open orders.
+    /// Reserved by open orders.
     pub reserved_cash: Money,
-    /// Since when it is over and can only be looked at.
+    /// Since when the portfolio is archived and read-only.
     pub archived_at: Option<Timestamp>,
-    /// Of the portfolio's life, paid or owed.
+    /// Over the portfolio's life, paid or owed.
     pub dividends: Money,
     pub dividends_receivable: Money,
-    /// Rises with every change of the row, of the positions, the orders and the journal.
+    /// Grows with every change of the row, the positions, the orders and the journal.
     pub version: i64,
 }
 
@@ -59,7 +59,7 @@ pub fn insert(tx: &mut Tx<'_>, new: NewPortfolio) -> Result<PortfolioRecord, Sto
         .get_result(tx.conn)?)
 }
 
-/// Those that are traded in, in the order they were made.
+/// A user's active portfolios, in order of creation.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::user_id.eq(user).and(portfolios::archived_at.is_null()))
@@ -68,7 +68,7 @@ pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioRecord>, St
         .load(tx.conn)?)
 }
 
-/// Up to `limit` of a user's portfolios in the order they were made, those after `after`: archived ones, or the others.
+/// Up to `limit` of a user's portfolios after `after`, in order of creation: archived or active ones.
 pub fn page_of_user(
     tx: &mut Tx<'_>,
     user: UserId,
@@ -85,7 +85,7 @@ pub fn page_of_user(
         .load(tx.conn)?)
 }
 
-/// `None` also when it is somebody else's.
+/// `None` also if it belongs to another user.
 pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .find(id)
@@ -95,18 +95,18 @@ pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<Po
         .optional()?)
 }
 
-/// A portfolio's row, locked. The positions are still to be loaded.
+/// A locked portfolio row, without its positions.
 #[derive(Debug)]
 pub struct LockedPortfolio {
     pub portfolio: Portfolio,
     pub user_id: UserId,
-    /// The time of the last order or movement of cash.
+    /// The time of the last order or cash movement.
     pub last: Timestamp,
     pub archived: bool,
 }
 
-/// Locks the rows in the order of their ids, so that orders and cash movements of one portfolio follow one another and
-/// nobody waits in a circle.
+/// Locks the rows in the order of their ids, so that orders and cash movements of a portfolio follow one another
+/// without deadlocks.
 pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>, StoreError> {
     let rows: Vec<PortfolioRecord> = match tx.conn {
         Conn::Sqlite(c) => {
@@ -142,7 +142,7 @@ pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>
         .collect())
 }
 
-/// Whose portfolios these are, and their versions; those that do not exist are left out.
+/// The owners and versions of these portfolios; missing portfolios are omitted.
 pub fn versions(
     statement: Statement<'_>,
     ids: &[PortfolioId],
@@ -167,7 +167,7 @@ pub fn update(
         .optional()?)
 }
 
-/// Writes cash, what of it is kept, and the time of the change.
+/// Writes cash, reserved cash and the time of the change.
 pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result<(), StoreError> {
     if changed.is_empty() {
         return Ok(());
@@ -194,7 +194,7 @@ pub fn save_cash(tx: &mut Tx<'_>, changed: &[(&Portfolio, Timestamp)]) -> Result
     Ok(())
 }
 
-/// Writes what dividends there have been, and what is owed of them.
+/// Writes the total of dividends, and the part that is owed.
 pub fn save_dividends(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -211,7 +211,7 @@ pub fn save_dividends(
     Ok(())
 }
 
-/// The rows of those portfolios, in order of id.
+/// The rows of these portfolios, in order of id.
 pub fn by_ids(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<PortfolioRecord>, StoreError> {
     Ok(portfolios::table
         .filter(portfolios::id.eq_any(ids))
@@ -232,7 +232,7 @@ pub(crate) fn saving<'a>(changed: &'a [(&Portfolio, Timestamp)]) -> Unnest<'a, (
     .column::<Moment, _>(changed.iter().map(|(_, now)| *now))
 }
 
-/// From now on the portfolio can only be looked at.
+/// Makes the portfolio read-only.
 pub fn archive(tx: &mut Tx<'_>, id: PortfolioId, now: Timestamp) -> Result<(), StoreError> {
     diesel::update(portfolios::table.find(id))
         .set((portfolios::archived_at.eq(now), portfolios::version.eq(portfolios::version + 1)))
@@ -240,7 +240,7 @@ pub fn archive(tx: &mut Tx<'_>, id: PortfolioId, now: Timestamp) -> Result<(), S
     Ok(())
 }
 
-/// Removes the portfolio with its orders, journal and snapshots.
+/// Deletes the portfolio with its orders, journal and snapshots.
 pub fn delete(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<bool, StoreError> {
     let own = portfolios::table.filter(portfolios::id.eq(id).and(portfolios::user_id.eq(user)));
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
@@ -261,7 +261,7 @@ pub fn range(
         .load(tx.conn)?)
 }
 
-/// Those of them that had been opened before `at` and were not archived then.
+/// The portfolios among these that were opened before `at` and not archived then.
 pub fn active_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -279,7 +279,7 @@ pub fn active_range(
         .load(tx.conn)?)
 }
 
-/// The highest id given so far and the time of the oldest portfolio; `None` when there is none.
+/// The highest id and the time of the oldest portfolio; `None` if there is none.
 pub fn extent(tx: &mut Tx<'_>) -> Result<Option<(PortfolioId, Timestamp)>, StoreError> {
     let (last, first): (Option<PortfolioId>, Option<Timestamp>) = portfolios::table
         .select((diesel::dsl::max(portfolios::id), diesel::dsl::min(portfolios::created_at)))
@@ -287,7 +287,7 @@ pub fn extent(tx: &mut Tx<'_>) -> Result<Option<(PortfolioId, Timestamp)>, Store
     Ok(last.zip(first))
 }
 
-/// When something last happened in any portfolio.
+/// The time of the last change in any portfolio.
 pub fn newest_change(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(portfolios::table.select(diesel::dsl::max(portfolios::updated_at)).get_result(tx.conn)?)
 }
@@ -296,7 +296,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(portfolios::table.count().get_result(tx.conn)?)
 }
 
-/// Everybody's, newest first, with the owner's name.
+/// All users' portfolios, newest first, with the owner's name.
 pub fn page(
     tx: &mut Tx<'_>,
     search: &str,

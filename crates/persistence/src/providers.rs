@@ -1,4 +1,4 @@
-//! What processes share about a provider of real prices: calls counted, the queue of calls, leases, and quotes found.
+//! Shared state of a provider of real prices: counted calls, the queue of calls, leases, and received quotes.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -13,7 +13,7 @@ use crate::schema::{
 };
 use crate::{StoreError, Tx};
 
-/// Counts one call in the window of that name, unless `limit` are counted there; answers whether it was.
+/// Counts one call in the window and returns `true`, or returns `false` if `limit` calls are already counted.
 pub fn try_spend(tx: &mut Tx<'_>, window: &str, ends_at: Timestamp, limit: u32) -> Result<bool, StoreError> {
     if limit == 0 {
         return Ok(false);
@@ -35,20 +35,20 @@ pub fn try_spend(tx: &mut Tx<'_>, window: &str, ends_at: Timestamp, limit: u32) 
     Ok(counted > 0)
 }
 
-/// Calls counted in the window.
+/// The number of calls counted in the window.
 pub fn spent(tx: &mut Tx<'_>, window: &str) -> Result<u32, StoreError> {
     let used: Option<i64> =
         provider_budget::table.find(window).select(provider_budget::used).first(tx.conn).optional()?;
     Ok(used.map_or(0, |used| u32::try_from(used).unwrap_or(u32::MAX)))
 }
 
-/// Forgets windows that ended and leases that ran out before then.
+/// Deletes windows that ended and leases that expired before then.
 pub fn delete_ended(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {
     diesel::delete(provider_leases::table.filter(provider_leases::ends_at.lt(before))).execute(tx.conn)?;
     Ok(diesel::delete(provider_budget::table.filter(provider_budget::ends_at.lt(before))).execute(tx.conn)?)
 }
 
-/// When the provider may be sent its next call, its row locked until the transaction ends; `now` for one that is new.
+/// The time of the provider's next call, with the row locked until the transaction ends; `now` for a new provider.
 pub fn lock_queue(tx: &mut Tx<'_>, provider: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(providers::table)
         .values((providers::name.eq(provider), providers::next_call_at.eq(now)))
@@ -59,13 +59,13 @@ pub fn lock_queue(tx: &mut Tx<'_>, provider: &str, now: Timestamp) -> Result<Tim
     Ok(row.get_result(tx.conn)?)
 }
 
-/// The queue's row must be locked.
+/// Sets the time of the provider's next call. The queue's row must be locked.
 pub fn set_next_call(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider)).set(providers::next_call_at.eq(at)).execute(tx.conn)?;
     Ok(())
 }
 
-/// Until when it is not to be asked. The queue's row must be locked.
+/// Sets the time before which the provider is not called. The queue's row must be locked.
 pub fn park(tx: &mut Tx<'_>, provider: &str, until: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider))
         .set((providers::next_call_at.eq(until), providers::parked_until.eq(until)))
@@ -73,7 +73,7 @@ pub fn park(tx: &mut Tx<'_>, provider: &str, until: Timestamp) -> Result<(), Sto
     Ok(())
 }
 
-/// The provider has answered.
+/// Records an answer of the provider.
 pub fn note_answer(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider))
         .set(providers::last_answered_at.eq(at))
@@ -81,7 +81,7 @@ pub fn note_answer(tx: &mut Tx<'_>, provider: &str, at: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// The provider has failed or refused.
+/// Records a failure or a refusal of the provider.
 pub fn note_failure(tx: &mut Tx<'_>, provider: &str, error: &str, at: Timestamp) -> Result<(), StoreError> {
     diesel::update(providers::table.find(provider))
         .set((providers::last_failed_at.eq(at), providers::last_error.eq(error)))
@@ -89,7 +89,7 @@ pub fn note_failure(tx: &mut Tx<'_>, provider: &str, error: &str, at: Timestamp)
     Ok(())
 }
 
-/// What is known of a provider, for people to see.
+/// The state of a provider, for the pages.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = providers)]
 pub struct ProviderRecord {
@@ -100,15 +100,15 @@ pub struct ProviderRecord {
     pub last_error: Option<String>,
 }
 
-/// `None` for one that was never sent a call.
+/// `None` for a provider that was never called.
 pub fn record(tx: &mut Tx<'_>, provider: &str) -> Result<Option<ProviderRecord>, StoreError> {
     Ok(providers::table.find(provider).select(ProviderRecord::as_select()).first(tx.conn).optional()?)
 }
 
-/// A lease that ends so much later than one taken now is of a clock that was wrong.
+/// A lease that ends so much later than a new one comes from a wrong clock.
 const TOO_LATE: TimeDelta = TimeDelta::minutes(1);
 
-/// Gives `holder` the lease of that name until `until`, unless somebody else has one at `now`.
+/// Gives `holder` the lease until `until`, unless another holder has it at `now`.
 pub fn try_lease(
     tx: &mut Tx<'_>,
     name: &str,
@@ -136,14 +136,14 @@ pub fn try_lease(
     Ok(taken > 0)
 }
 
-/// Ends a lease of `holder`'s; those of others stay.
+/// Ends a lease of `holder`. Leases of others are unchanged.
 pub fn release(tx: &mut Tx<'_>, name: &str, holder: &str) -> Result<(), StoreError> {
     let mine = provider_leases::table.find(name).filter(provider_leases::holder.eq(holder));
     diesel::delete(mine).execute(tx.conn)?;
     Ok(())
 }
 
-/// Ends all leases of `holder`'s.
+/// Ends all leases of `holder`.
 pub fn release_all(tx: &mut Tx<'_>, holder: &str) -> Result<(), StoreError> {
     diesel::delete(provider_leases::table.filter(provider_leases::holder.eq(holder))).execute(tx.conn)?;
     Ok(())
@@ -165,8 +165,8 @@ struct QuoteRow {
     fetched_at: Timestamp,
 }
 
-/// Keeps each symbol's quote with the time at which its source was asked, and makes it the last price of its stock.
-/// One that was asked for later is not overwritten.
+/// Stores each symbol's quote with its request time, and makes it the last price of its stock. A quote with a later
+/// request time is not overwritten.
 pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), StoreError> {
     let mut rows: Vec<QuoteRow> = quotes
         .iter()
@@ -183,7 +183,7 @@ pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), Sto
             fetched_at: *fetched_at,
         })
         .collect();
-    // In one order everywhere, so that nobody waits in a circle; and a statement takes a row once.
+    // Always in the same order, to avoid deadlocks; and a statement accepts a row once.
     rows.sort_by(|a, b| (&a.symbol, b.fetched_at).cmp(&(&b.symbol, a.fetched_at)));
     rows.dedup_by(|a, b| a.symbol == b.symbol);
     for row in &rows {
@@ -223,7 +223,7 @@ pub fn publish(tx: &mut Tx<'_>, quotes: &[(Quote, Timestamp)]) -> Result<(), Sto
     Ok(())
 }
 
-/// The quotes kept for these symbols, with the times at which their sources were asked, in order of symbol.
+/// The stored quotes of these symbols with their request times, in order of symbol.
 pub fn published(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<(Quote, Timestamp)>, StoreError> {
     let rows: Vec<QuoteRow> = provider_quotes::table
         .filter(provider_quotes::symbol.eq_any(symbols))
@@ -262,7 +262,7 @@ struct UnconfirmedRow {
     last_seen_at: Timestamp,
 }
 
-/// A price that its source tells and that is not confirmed.
+/// An unconfirmed price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unconfirmed {
     pub symbol: Symbol,
@@ -278,7 +278,7 @@ impl From<UnconfirmedRow> for Unconfirmed {
             as_of: row.as_of,
             first_seen_at: row.first_seen_at,
             last_seen_at: row.last_seen_at,
-            // The table has no other words.
+            // The table's check allows no other values.
             doubt: row.doubt.parse().unwrap_or(Doubt::UnitSlip),
             accepted: row.accepted_price,
         };
@@ -286,7 +286,7 @@ impl From<UnconfirmedRow> for Unconfirmed {
     }
 }
 
-/// Keeps prices that are not confirmed, replacing those of before.
+/// Stores unconfirmed prices, replacing earlier ones.
 pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreError> {
     let mut rows: Vec<UnconfirmedRow> = prices
         .iter()
@@ -302,7 +302,7 @@ pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreErr
             last_seen_at: price.last_seen_at,
         })
         .collect();
-    // In one order everywhere, so that nobody waits in a circle.
+    // Always in the same order, to avoid deadlocks.
     rows.sort_by(|a, b| a.symbol.cmp(&b.symbol));
     for row in &rows {
         each!(&mut *tx.conn, c => diesel::insert_into(unconfirmed_prices::table)
@@ -315,7 +315,7 @@ pub fn hold_back(tx: &mut Tx<'_>, prices: &[Unconfirmed]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Forgets the unconfirmed prices of these symbols.
+/// Deletes the unconfirmed prices of these symbols.
 pub fn forget_held_back(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<(), StoreError> {
     diesel::delete(unconfirmed_prices::table.filter(unconfirmed_prices::symbol.eq_any(symbols)))
         .execute(tx.conn)?;
@@ -340,7 +340,7 @@ pub fn unconfirmed(
     Ok(rows.into_iter().map(Unconfirmed::from).collect())
 }
 
-/// Makes an unconfirmed price the accepted one, whatever price there is, and forgets that it was unconfirmed.
+/// Makes an unconfirmed price the accepted one, whatever the current price is, and deletes the unconfirmed price.
 pub fn accept(tx: &mut Tx<'_>, unconfirmed: &Unconfirmed, now: Timestamp) -> Result<(), StoreError> {
     let Unconfirmed { symbol, source, freshness, price } = unconfirmed;
     let quote = Quote {

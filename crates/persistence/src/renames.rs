@@ -8,13 +8,13 @@ use crate::connection::each;
 use crate::schema::corporate_actions;
 use crate::{StoreError, Tx};
 
-/// A new symbol of a stock, with who has recorded it and why.
+/// A new symbol of a stock, with the administrator and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRename {
     pub stock_id: StockId,
     pub from: Symbol,
     pub to: Symbol,
-    /// `None` where it stays.
+    /// `None` if the name stays.
     pub company_name: Option<String>,
     /// The first day of the new symbol.
     pub on: NaiveDate,
@@ -23,7 +23,7 @@ pub struct NewRename {
     pub administrator: String,
 }
 
-/// Notes a rename that has been carried out as a corporate action, once for each day. `now` is market time.
+/// Records a completed rename as a corporate action, once per day. `now` is market time.
 pub fn note(tx: &mut Tx<'_>, rename: &NewRename, now: Timestamp, wall: Timestamp) -> Result<(), StoreError> {
     let kind = CorporateActionKind::SymbolChange { to: rename.to.clone() };
     let action = CorporateAction::new(rename.from.clone(), rename.on, kind);

@@ -1,4 +1,4 @@
-//! The tables, as both migration folders make them.
+//! The tables that the migrations of both databases create.
 
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
 

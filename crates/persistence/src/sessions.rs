@@ -1,4 +1,4 @@
-//! Logins: one row per browser, found by the hash of its key.
+//! Login sessions: one row per browser, found by the hash of its key.
 
 use diesel::prelude::*;
 use domain::{Timestamp, UserId};
@@ -44,13 +44,13 @@ pub fn by_key(tx: &mut Tx<'_>, key_hash: &str, now: Timestamp) -> Result<Option<
         .optional()?)
 }
 
-/// The newest instant at which a session was used.
+/// The newest use of any session.
 pub fn newest_use(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok(sessions::table.select(diesel::dsl::max(sessions::last_seen_at)).get_result(tx.conn)?)
 }
 
-/// Which of the sessions with those hashes live, with their users; none of a closed account. At most 30 000 hashes, what
-/// SQLite takes in one statement.
+/// The live sessions among those with these hashes, with their users; none of closed accounts. At most 30,000 hashes,
+/// SQLite's limit for one statement.
 pub fn owners(
     statement: Statement<'_>,
     key_hashes: &[String],
@@ -65,7 +65,7 @@ pub fn owners(
         .load(statement.conn)?)
 }
 
-/// Answers whether the session was still there.
+/// Returns whether the session still exists.
 pub fn save(
     tx: &mut Tx<'_>,
     key_hash: &str,
@@ -102,7 +102,7 @@ pub fn delete_by_key(tx: &mut Tx<'_>, key_hash: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// A user's live sessions, newest use first.
+/// A user's live sessions, last used first.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId, now: Timestamp) -> Result<Vec<SessionRow>, StoreError> {
     Ok(sessions::table
         .filter(sessions::user_id.eq(user).and(sessions::expires_at.gt(now)))
@@ -116,7 +116,7 @@ pub fn delete_of_user(tx: &mut Tx<'_>, user: UserId, id: i64) -> Result<bool, St
     Ok(diesel::delete(own).execute(tx.conn)? > 0)
 }
 
-/// Ends all sessions of a user but the one with that key.
+/// Ends all sessions of a user except the one with that key.
 pub fn delete_others(tx: &mut Tx<'_>, user: UserId, keep: Option<&str>) -> Result<usize, StoreError> {
     let others =
         sessions::table.filter(sessions::user_id.eq(user).and(sessions::key_hash.ne(keep.unwrap_or(""))));

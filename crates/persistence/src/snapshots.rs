@@ -74,7 +74,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
                     dividends_receivable.eq(excluded(dividends_receivable)),
                     provisional.eq(excluded(provisional)),
                 ))
-                // The database decides: a final row that another process is just writing counts too.
+                // The database decides, because another process may be writing a final row.
                 .filter(provisional.or(excluded(provisional).eq(false)))
                 .execute($conn)?
         };
@@ -86,7 +86,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
                 upsert!(conn, chunk);
             }
         }
-        // Diesel has no such condition for several rows on SQLite.
+        // Diesel does not support this condition for several rows on SQLite.
         Conn::Sqlite(conn) => {
             for row in &rows {
                 upsert!(conn, row);
@@ -96,7 +96,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The day of the newest row of all portfolios; `None` when there is none.
+/// The day of the newest row of all portfolios; `None` if there is none.
 pub fn newest_date(tx: &mut Tx<'_>) -> Result<Option<NaiveDate>, StoreError> {
     Ok(portfolio_snapshots::table.select(diesel::dsl::max(portfolio_snapshots::date)).first(tx.conn)?)
 }
@@ -117,7 +117,7 @@ pub fn window(
     Ok(rows.into_iter().map(Snapshot::from).collect())
 }
 
-/// How many final rows the portfolios with ids in `(after, last]` have; those without any are left out.
+/// The number of final rows of the portfolios with ids in `(after, last]`; portfolios without any are omitted.
 pub fn sizes(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -146,7 +146,7 @@ pub fn finals_in_range(
     Ok(rows.into_iter().map(Snapshot::from).collect())
 }
 
-/// The days up to `last` for which some portfolio has a provisional row, oldest first.
+/// The days up to `last` with a provisional row, oldest first.
 pub fn provisional_dates(tx: &mut Tx<'_>, last: NaiveDate, limit: i64) -> Result<Vec<NaiveDate>, StoreError> {
     Ok(portfolio_snapshots::table
         .filter(portfolio_snapshots::provisional.eq(true).and(portfolio_snapshots::date.le(last)))
@@ -177,7 +177,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(portfolio_snapshots::table.count().get_result(tx.conn)?)
 }
 
-/// Everybody's, newest first, with the portfolio's name; `before` is the id of the last row seen.
+/// All portfolios' rows, newest first, with the portfolio's name; `before` is the id of the last row seen.
 pub fn page_of_all(
     tx: &mut Tx<'_>,
     before: Option<i64>,

@@ -1,4 +1,4 @@
-//! Whole SQLite files: made, checked and taken out of use, while no server has them open.
+//! Creates, checks and closes whole SQLite files while no server has them open.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use diesel::sql_types::Text;
 use crate::connection::Conn;
 use crate::{SchemaVersion, StoreError};
 
-/// Opens the file alone: without the pool, and without write-ahead logging.
+/// Opens the file exclusively: without the pool, and without write-ahead logging.
 fn open(file: &Path) -> Result<SqliteConnection, StoreError> {
     let path = file.to_str().ok_or_else(|| StoreError::Unavailable("its name is not valid UTF-8".into()))?;
     let unavailable = |error| StoreError::Unavailable(Box::new(error));
@@ -18,19 +18,20 @@ fn open(file: &Path) -> Result<SqliteConnection, StoreError> {
     Ok(conn)
 }
 
-/// Makes the tables in a new or empty file.
+/// Creates the tables in a new or empty file.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// If the file cannot be written.
 pub fn create(file: &Path) -> Result<(), StoreError> {
     Conn::Sqlite(open(file)?).migrate(None).map(drop)
 }
 
-/// Reads the whole file and checks that SQLite finds no damage; returns the version of its tables. A log beside the file
-/// is brought into it: afterwards it stands alone.
+/// Checks the whole file for damage and returns the version of its tables. A write-ahead log beside the file is
+/// folded into it, so that the file is complete.
 ///
 /// # Errors
-/// [`StoreError::Damaged`], [`StoreError::ForeignTables`] when Stockyard's are not in it, or when it cannot be read.
+/// [`StoreError::Damaged`], [`StoreError::ForeignTables`] without Stockyard's tables, or the reason why it cannot be
+/// read.
 pub fn check_alone(file: &Path) -> Result<SchemaVersion, StoreError> {
     let mut conn = open(file)?;
     conn.batch_execute("PRAGMA journal_mode = DELETE")?;
@@ -42,16 +43,16 @@ pub fn check_alone(file: &Path) -> Result<SchemaVersion, StoreError> {
     if version.is_new { Err(StoreError::ForeignTables) } else { Ok(version) }
 }
 
-/// Brings the log beside the file into it and removes the log.
+/// Folds the write-ahead log beside the file into it and deletes the log.
 ///
 /// # Errors
-/// When another program has the file open, or the file is damaged.
+/// If another program has the file open, or the file is damaged.
 pub fn fold_log(file: &Path) -> Result<(), StoreError> {
     open(file)?.batch_execute("PRAGMA journal_mode = DELETE")?;
     Ok(())
 }
 
-/// Whether SQLite can read which tables are in the file.
+/// Whether SQLite can read the list of tables.
 pub fn has_readable_tables(file: &Path) -> bool {
     let count = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM sqlite_master");
     open(file).is_ok_and(|mut conn| count.get_result::<i64>(&mut conn).is_ok())

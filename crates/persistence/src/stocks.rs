@@ -1,4 +1,4 @@
-//! Instruments, their last prices and their daily bars.
+//! Stocks, their last prices and their daily bars.
 
 use std::collections::HashSet;
 
@@ -52,12 +52,12 @@ impl From<StockRow> for Stock {
     }
 }
 
-/// A LIKE pattern for texts that contain `part`, whatever wildcards it holds.
+/// A LIKE pattern for texts that contain `part`, with its wildcards escaped.
 pub(crate) fn containing(part: &str) -> String {
     format!("%{}%", part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
-/// Adds or renews what is known of an instrument, and answers its id.
+/// Adds or updates a stock and returns its id.
 pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(stocks::table)
         .values((
@@ -78,8 +78,8 @@ pub fn upsert(tx: &mut Tx<'_>, listing: &Listing) -> Result<StockId, StoreError>
     Ok(stocks::table.filter(stocks::symbol.eq(&listing.symbol)).select(stocks::id).first(tx.conn)?)
 }
 
-/// Adds an instrument, unless one has its symbol. Returns the one that has it then, as it is: another process may have added it
-/// since this one asked about it, and what it knows may be newer.
+/// Adds a stock unless one has its symbol. Returns the stock with that symbol as it is: another process may have
+/// added it meanwhile, with newer data.
 pub fn add(tx: &mut Tx<'_>, listing: &Listing) -> Result<Stock, StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(stocks::table)
         .values((
@@ -99,7 +99,7 @@ pub fn add(tx: &mut Tx<'_>, listing: &Listing) -> Result<Stock, StoreError> {
     Ok(row.into())
 }
 
-/// Gives a stock a sector, unless it has another symbol meanwhile.
+/// Sets a stock's sector, unless its symbol has changed meanwhile.
 pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -> Result<(), StoreError> {
     diesel::update(stocks::table.find(id))
         .filter(stocks::symbol.eq(symbol).and(stocks::replaced_on.is_null()))
@@ -108,7 +108,7 @@ pub fn set_sector(tx: &mut Tx<'_>, id: StockId, symbol: &Symbol, sector: &str) -
     Ok(())
 }
 
-/// The stock that is called so now.
+/// The stock with that symbol now.
 pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     let found: Option<StockRow> = stocks::table
         .filter(stocks::symbol.eq(symbol))
@@ -118,7 +118,7 @@ pub fn called(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreEr
     Ok(found.map(Stock::from))
 }
 
-/// The stock that is called so now, else the one that was last called so before.
+/// The stock with that symbol now, else the last one that had it before.
 pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, StoreError> {
     if let Some(found) = called(tx, symbol)? {
         return Ok(Some(found));
@@ -133,8 +133,8 @@ pub fn by_symbol(tx: &mut Tx<'_>, symbol: &Symbol) -> Result<Option<Stock>, Stor
     Ok(found.map(Stock::from))
 }
 
-/// Gives a stock another symbol and name from that day on; the old one is remembered. A stock that has the new symbol and that
-/// was only looked at is removed. `false`, and nothing is changed, when it is in use.
+/// Gives a stock another symbol and name from that day on; the old symbol is remembered. An unused stock with the new
+/// symbol is removed. Returns `false` and changes nothing if such a stock is in use.
 pub fn rename(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -148,7 +148,7 @@ pub fn rename(
         if unused_stocks::is_used(tx, other)? {
             return Ok(false);
         }
-        // It was listed anew before anybody knew that it is the same.
+        // It was added under its new symbol before the rename was known.
         unused_stocks::remove(tx, other, id)?;
     }
     diesel::update(stocks::table.find(id)).set(stocks::symbol.eq(new)).execute(tx.conn)?;
@@ -160,26 +160,26 @@ pub fn rename(
     Ok(true)
 }
 
-/// From that day on it is traded no more.
+/// Marks a stock as delisted from that day on.
 pub fn delist(tx: &mut Tx<'_>, id: StockId, on: NaiveDate) -> Result<(), StoreError> {
     diesel::update(stocks::table.find(id)).set(stocks::delisted_on.eq(on)).execute(tx.conn)?;
     Ok(())
 }
 
-/// It is traded again.
+/// Marks a stock as traded again.
 pub fn relist(tx: &mut Tx<'_>, id: StockId) -> Result<(), StoreError> {
     diesel::update(stocks::table.find(id)).set(stocks::delisted_on.eq(None::<NaiveDate>)).execute(tx.conn)?;
     Ok(())
 }
 
-/// All of them, in order of symbol.
+/// All stocks, in order of symbol.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =
         stocks::table.order(stocks::symbol).select(StockRow::as_select()).load(tx.conn)?;
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// In order of symbol.
+/// The stocks with these symbols, in order of symbol.
 pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::symbol.eq_any(symbols))
@@ -189,7 +189,7 @@ pub fn by_symbols(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<Vec<Stock>, Sto
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Those of the symbols whose stocks are delisted.
+/// The symbols among these whose stocks are delisted.
 pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, StoreError> {
     let found: Vec<Symbol> = stocks::table
         .filter(stocks::symbol.eq_any(symbols).and(stocks::delisted_on.is_not_null()))
@@ -198,7 +198,7 @@ pub fn delisted(tx: &mut Tx<'_>, symbols: &[Symbol]) -> Result<HashSet<Symbol>, 
     Ok(found.into_iter().collect())
 }
 
-/// In order of id.
+/// The stocks with these ids, in order of id.
 pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::id.eq_any(ids))
@@ -208,8 +208,8 @@ pub fn by_ids(tx: &mut Tx<'_>, ids: &[StockId]) -> Result<Vec<Stock>, StoreError
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Keeps a quote as the newest price of its stock, unless a newer one of the same source is there, or the stock has not the
-/// symbol of the quote any more: then it may be another company's price.
+/// Stores a quote as the last price of its stock, unless a newer one of the same source exists, or the stock no
+/// longer has the quote's symbol: then it may be another company's price.
 pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<(), StoreError> {
     let newer = stocks::last_updated
         .is_null()
@@ -229,8 +229,8 @@ pub fn save_last_price(tx: &mut Tx<'_>, id: StockId, quote: &Quote) -> Result<()
     Ok(())
 }
 
-/// Stocks that somebody holds, held, has ordered or watches, in order of symbol: those whose actions concern somebody. Not
-/// those whose symbol another company has.
+/// Stocks that are or were held, ordered or watched, in order of symbol: their actions matter. Without stocks whose
+/// symbol another company has.
 pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(
@@ -249,8 +249,8 @@ pub fn concerning(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Stocks that somebody holds, held or watches, in order of symbol: those worth keeping a price for. Not those whose symbol
-/// another company has.
+/// Stocks that are or were held, or are watched, in order of symbol: their prices are kept up to date. Without stocks
+/// whose symbol another company has.
 pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> =
         stocks::table
@@ -264,7 +264,7 @@ pub fn in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>, StoreError> {
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Whether somebody holds, held or watches the stock, or has an open order for it: then the jobs ask for its price.
+/// Whether the stock is or was held, is watched, or has an open order: then jobs request its price.
 pub fn is_in_demand(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     let in_demand = diesel::dsl::exists(positions::table.filter(positions::stock_id.eq(id)))
         .or(diesel::dsl::exists(watchlist_items::table.filter(watchlist_items::stock_id.eq(id))))
@@ -272,7 +272,7 @@ pub fn is_in_demand(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     Ok(diesel::select(in_demand).get_result(tx.conn)?)
 }
 
-/// Stocks that somebody has looked up and that have no price of that source, the newest first.
+/// Stocks that a user has looked up and that have no price of that source, the newest first.
 pub fn without_price(tx: &mut Tx<'_>, source: &str, limit: i64) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = stocks::table
         .filter(stocks::last_price.is_null().or(stocks::price_source.ne(source)))
@@ -339,8 +339,8 @@ impl From<BarRow> for Bar {
     }
 }
 
-/// Keeps finished sessions' bars. One that is there already stays: the books were valued with it. One in adjusted shares
-/// does not; see [`crate::adjusted_bars`].
+/// Stores bars of finished sessions. An existing bar stays, because the books were valued with it; an adjusted bar is
+/// replaced, see [`crate::adjusted_bars`].
 pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Result<(), StoreError> {
     let rows: Vec<BarRow> = bars
         .iter()
@@ -366,7 +366,8 @@ pub fn save_bars(tx: &mut Tx<'_>, id: StockId, source: &str, bars: &[Bar]) -> Re
     Ok(())
 }
 
-/// [`save_bars`] of what was asked for by a symbol, unless the stock has another one meanwhile. Returns whether they were kept.
+/// [`save_bars`] for a stock that was requested by a symbol, unless it has another symbol meanwhile. Returns whether
+/// the bars were stored.
 pub fn save_bars_of(
     tx: &mut Tx<'_>,
     (id, symbol): (StockId, &Symbol),
@@ -380,18 +381,18 @@ pub fn save_bars_of(
     Ok(true)
 }
 
-/// Gives all bars of the source `before` the source `after`. Returns how many there were.
+/// Renames the source of all bars from `before` to `after`. Returns their number.
 pub fn rename_source_of_bars(tx: &mut Tx<'_>, before: &str, after: &str) -> Result<usize, StoreError> {
     let of_source = price_bars::table.filter(price_bars::source.eq(before));
     Ok(each!(&mut *tx.conn, c => diesel::update(of_source).set(price_bars::source.eq(after)).execute(c))?)
 }
 
-/// The bars of the sessions from `first` to `last`, both included, oldest first; without those in adjusted shares.
+/// The bars from `first` to `last`, both included, oldest first, without adjusted bars.
 pub fn bars(tx: &mut Tx<'_>, id: StockId, first: NaiveDate, last: NaiveDate) -> Result<Vec<Bar>, StoreError> {
     Ok(bars_with_sources(tx, id, first, last)?.into_iter().map(|(bar, _)| bar).collect())
 }
 
-/// As [`bars`], each with its price source.
+/// Like [`bars`], each with its price source.
 pub fn bars_with_sources(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -411,7 +412,7 @@ pub fn bars_with_sources(
     Ok(rows.into_iter().map(with_source).collect())
 }
 
-/// As [`bars`], only those that came from that source.
+/// Like [`bars`], only from that source.
 pub fn bars_from(
     tx: &mut Tx<'_>,
     id: StockId,
@@ -428,7 +429,7 @@ pub fn bars_from(
     Ok(rows.into_iter().map(Bar::from).collect())
 }
 
-/// The closes of those sessions, where they are stored.
+/// The stored closes of these sessions.
 pub fn closes(
     tx: &mut Tx<'_>,
     wanted: &[(StockId, NaiveDate)],
@@ -456,7 +457,7 @@ pub fn closes(
     }
 }
 
-/// The newest close of each stock on or before `date`, with its session; none in adjusted shares.
+/// The newest close of each stock on or before `date`, with its session, without adjusted bars.
 pub fn closes_on(
     tx: &mut Tx<'_>,
     ids: &[StockId],

@@ -19,18 +19,18 @@ use crate::watch::{CallNumber, Limits, Watch};
 pub struct Store {
     pool: Arc<Pool>,
     limits: Limits,
-    /// SQLite has one writer: within this process writers queue here, in order, instead of polling its lock.
+    /// SQLite has one writer: writers of this process queue here, in order, instead of polling its lock.
     writer: Option<Arc<Mutex<()>>>,
     _wal_keeper: Option<Arc<WalKeeper>>,
 }
 
-/// How a process uses its database.
+/// Options for the connections of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
-    /// The most calls at a time.
+    /// The most simultaneous calls.
     pub connections: u32,
-    /// How long one statement may take, and how long a call waits for a lock or for a free connection. A call without
-    /// any answer is given up half a second later.
+    /// The deadline of a statement, and of the wait for a lock or a free connection. A call without any answer is
+    /// abandoned half a second later.
     pub timeout: Duration,
 }
 
@@ -40,11 +40,11 @@ impl Default for StoreOptions {
     }
 }
 
-/// How much longer jobs may take than requests.
+/// Jobs have this many times the deadline of requests.
 const JOBS: u32 = 10;
-/// After so long without use a connection is asked whether it lives before a statement goes over it.
+/// A connection that was idle for longer is tested before a statement is sent.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
-/// How often an idle pool is looked after.
+/// How often an idle pool is tested.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An open transaction. Repository functions take one.
@@ -52,24 +52,23 @@ pub struct Tx<'c> {
     pub(crate) conn: &'c mut Conn,
 }
 
-/// The right to run one statement outside a transaction. Alone it sees one state of the database by itself, without
-/// the round trips of BEGIN and COMMIT; functions take it by value, so that it stays alone.
+/// The permission to run one statement outside a transaction. A single statement sees one consistent state without
+/// the round trips of BEGIN and COMMIT; functions take it by value, so it cannot be used twice.
 pub struct Statement<'c> {
     pub(crate) conn: &'c mut Conn,
 }
 
 impl Store {
-    /// Opens the database with up to `connections` connections. A missing SQLite file is created, its folder
-    /// is not.
+    /// Opens the database with up to `connections` connections. A missing SQLite file is created, its folder is not.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] with the reason when no connection can be made within five seconds, or
+    /// [`StoreError::Unavailable`] with the reason if no connection can be made within five seconds, or
     /// [`StoreError::LoginRefused`].
     pub fn open(url: DatabaseUrl, connections: u32) -> Result<Self, StoreError> {
         Self::open_with(url, StoreOptions { connections, ..StoreOptions::default() })
     }
 
-    /// With other timeouts.
+    /// Opens the database with other timeouts.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -77,7 +76,7 @@ impl Store {
         Self::watched(url, options, PROBE_AFTER, None)
     }
 
-    /// Counts the statements that are sent.
+    /// Also counts statements.
     pub(crate) fn watched(
         url: DatabaseUrl,
         options: StoreOptions,
@@ -98,26 +97,26 @@ impl Store {
         Ok(Self { pool, limits, writer, _wal_keeper: wal_keeper })
     }
 
-    /// The same database for jobs, which have more time.
+    /// The same database with the longer deadlines of jobs.
     #[must_use]
     pub fn for_jobs(&self) -> Self {
         self.within(self.pool.connector.limits.statement * JOBS)
     }
 
-    /// The same database with that much time for a statement.
+    /// The same database with another deadline for statements.
     pub(crate) fn within(&self, timeout: Duration) -> Self {
         Self { limits: Limits::new(timeout), ..self.clone() }
     }
 
-    /// Whether the SQLite file that is open is still the one at its path: otherwise nothing can be written.
+    /// Checks that the open SQLite file is still the one at its path; otherwise nothing can be written.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] with what has happened to it.
+    /// [`StoreError::Unavailable`] with the reason.
     pub fn check_file(&self) -> Result<(), StoreError> {
         self.pool.connector.file.as_ref().map_or(Ok(()), |file| Ok(file.check()?))
     }
 
-    /// Whether writing transactions follow one another anyway, so that a second writer would only wait.
+    /// Whether writing transactions follow one another, so that a second writer would only wait.
     pub fn has_one_writer(&self) -> bool {
         self.writer.is_some()
     }
@@ -131,38 +130,38 @@ impl Store {
         }
     }
 
-    /// How many transactions there can be at once.
+    /// The most simultaneous transactions.
     pub fn connections(&self) -> usize {
         self.pool.size
     }
 
-    /// How the connections are used at the moment.
+    /// The current use of the connections.
     pub fn pool_state(&self) -> PoolState {
         self.pool.state()
     }
 
-    /// How long the database has for a statement.
+    /// The deadline of a statement.
     pub fn timeout(&self) -> Duration {
         self.limits.statement
     }
 
-    /// The longest time that a caller waits for a call, with the wait for a connection.
+    /// The longest time that a caller waits for a call, including the wait for a connection.
     pub fn longest_call(&self) -> Duration {
         self.limits.statement * 3
     }
 
-    /// How many of them are under way.
+    /// The number of connections in use.
     pub fn connections_in_use(&self) -> usize {
         self.pool_state().in_use
     }
 
-    /// A connection beside the pool, made when it is first used.
+    /// A connection outside the pool, made when it is first used.
     pub fn lane(&self) -> Lane {
         Lane::new(self.pool.clone(), self.limits, self.writer.clone())
     }
 
-    /// Asks the database once a second whether it is there, while nobody else does: a process that was idle during a
-    /// restart or a failover finds no dead connections afterwards. Ends with the store.
+    /// Tests the database once per second while no call does, so that a process that was idle during a restart or a
+    /// failover finds no dead connections afterwards. Ends with the store.
     pub async fn look_after_idle_connections(self) {
         let limits = Limits::new(LOOK_EVERY);
         loop {
@@ -184,24 +183,24 @@ impl Store {
         }
     }
 
-    /// Copies a SQLite database into a new file, while others read and write.
+    /// Copies a SQLite database to a new file while it is in use.
     ///
     /// # Errors
-    /// When the file cannot be written, or the database is PostgreSQL.
+    /// If the file cannot be written, or the database is PostgreSQL.
     pub async fn backup(&self, file: String) -> Result<(), StoreError> {
         self.blocking(move |conn| conn.copy_to(&file).map_err(StoreError::from)).await
     }
 
-    /// Before the end of a process: brings all that is written into SQLite's one file, as far as nobody reads an older
-    /// state. Waits for nobody.
+    /// Checkpoints SQLite's write-ahead log before a process ends, as far as no reader uses an older state. Does not
+    /// wait.
     ///
     /// # Errors
-    /// When the file cannot be written; then the log beside it still has everything.
+    /// If the file cannot be written; then the log still contains everything.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         self.blocking(|conn| conn.checkpoint().map_err(StoreError::from)).await
     }
 
-    /// Runs `work` in a transaction that sees one state of the database throughout.
+    /// Runs `work` in a transaction that sees one consistent state of the database.
     ///
     /// # Errors
     /// Those of `work`, and of the database.
@@ -244,10 +243,10 @@ impl Store {
         .await
     }
 
-    /// Runs `work` in a transaction that may write; an error rolls all of it back.
+    /// Runs `work` in a transaction that may write; an error rolls it back.
     ///
     /// # Errors
-    /// Those of `work`, and of the database. After [`StoreError::OutcomeUnknown`] the changes may be there.
+    /// Those of `work`, and of the database. After [`StoreError::OutcomeUnknown`] the changes may have been made.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -268,21 +267,21 @@ impl Store {
                 })
             };
             let result = begun(&pool, pooled, transact);
-            // Held here and not by the caller, who may have gone away while the transaction runs.
+            // Held here and not by the caller, which may have gone away while the transaction runs.
             drop(turn);
             result?.map_err(Failed::of_write)
         })
         .await
     }
 
-    /// The turn to write, where there is one writer.
+    /// The turn to write, if the database has one writer.
     async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, StoreError> {
         let Some(writer) = &self.writer else { return Ok(None) };
         let turn = tokio::time::timeout(self.limits.statement, writer.clone().lock_owned()).await;
         turn.map(Some).map_err(|late| StoreError::Busy(late.into()))
     }
 
-    /// Those of a transaction that may take longer, or less long, than the connections allow.
+    /// The limits of a transaction that differ from those of the connections.
     fn own_limits(&self) -> Option<Limits> {
         (self.limits != self.pool.connector.limits).then_some(self.limits)
     }
@@ -309,7 +308,7 @@ impl Store {
         }
     }
 
-    /// Runs `work` with a connection on a thread that may wait, and waits for it no longer than the limits allow.
+    /// Runs `work` with a connection on a thread that may block, and waits for it no longer than the limits allow.
     async fn call<T, E>(
         &self,
         work: impl FnOnce(&mut Pooled, CallNumber) -> Result<T, E> + Send + 'static,
@@ -385,7 +384,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// `None` when the call is over.
+    /// `None` if the call has ended.
     fn give_up(&mut self) -> Option<StoreError> {
         self.waits = false;
         let is_silent = self.watch.is_silent(self.limits);
@@ -399,7 +398,7 @@ impl Caller {
 }
 
 impl Drop for Caller {
-    /// A caller who has gone away, as browsers do, leaves its call to somebody who waits in its place.
+    /// If the caller has gone away, another task waits for the call instead.
     fn drop(&mut self) {
         if !self.waits {
             return;
@@ -422,7 +421,7 @@ impl Drop for Caller {
     }
 }
 
-/// Gives the place of a call back, also when its work panics.
+/// Returns the place of a call, also if its work panics.
 struct Done(Right);
 
 impl Drop for Done {
@@ -431,7 +430,7 @@ impl Drop for Done {
     }
 }
 
-/// Runs a transaction. When its connection was dead before anything was asked, it runs on a new one.
+/// Runs a transaction. If its connection was dead before any statement, it runs on a new one.
 fn begun<T, E>(
     pool: &Pool,
     pooled: &mut Pooled,
@@ -447,14 +446,14 @@ fn begun<T, E>(
     }
 }
 
-/// Puts a new connection in the place of a dead one.
+/// Replaces a dead connection by a new one.
 fn replace(pool: &Pool, pooled: &mut Pooled) -> Result<(), StoreError> {
     pool.note_loss(pooled);
     *pooled = pool.connect(&pooled.watch.clone())?;
     Ok(())
 }
 
-/// A transaction's work, which is done once, but may have to wait for a second BEGIN.
+/// A transaction's work, which runs once, but may have to wait for a second BEGIN.
 pub(crate) fn once<T, E>(
     work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
 ) -> impl FnMut(&mut Tx<'_>) -> Result<T, E> {
@@ -467,7 +466,7 @@ pub(crate) fn once<T, E>(
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// On a thread of its own, because libpq may wait longer.
+/// On its own thread, because libpq may wait longer.
 fn try_to_connect(connector: Connector) -> Result<(), StoreError> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(connector.connect(&Watch::new(None)).map(drop)));

@@ -1,5 +1,5 @@
-//! A fresh database per test, on the backend that `STOCKYARD_TEST_BACKEND` names: `sqlite` (default) or
-//! `postgres`, the latter on the server of `TEST_DATABASE_URL`.
+//! A fresh database per test, on the backend in `STOCKYARD_TEST_BACKEND`: `sqlite` (default) or `postgres`, the
+//! latter on the server of `TEST_DATABASE_URL`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use crate::connection::{Conn, Connector};
 use crate::watch::{Limits, Watch};
 use crate::{DatabaseUrl, Store, StoreOptions};
 
-/// Long, because a test's machine may be busy.
+/// Long, because the test machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store with its database, which goes away with it.
+/// A store with a database that is deleted with it.
 pub struct TestStore {
     pub store: Store,
     pub url: DatabaseUrl,
@@ -28,14 +28,14 @@ impl TestStore {
     /// Creates and migrates the database.
     ///
     /// # Panics
-    /// When the backend cannot be had: a missing service is a failure, not a skip.
+    /// If the backend is not available: a missing service is a failure, not a skip.
     pub async fn new() -> Self {
         let test = Self::empty(8);
         test.store.migrate().await.expect("migrate the test database");
         test
     }
 
-    /// Without any table.
+    /// A database without tables.
     pub fn empty(connections: u32) -> Self {
         #[expect(
             clippy::disallowed_methods,
@@ -56,25 +56,25 @@ impl TestStore {
         Self { store, url, statements, _folder: folder }
     }
 
-    /// How many statements the store has sent to the database, `BEGIN` and `COMMIT` included.
+    /// The number of statements sent to the database, `BEGIN` and `COMMIT` included.
     pub fn statements(&self) -> usize {
         self.statements.load(Ordering::Relaxed)
     }
 }
 
 impl TestStore {
-    /// Runs SQL on a connection of its own, as somebody with a database shell would.
+    /// Runs SQL on a separate connection, like a database shell.
     ///
     /// # Panics
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     pub fn sql(&self, statements: &str) -> QueryResult<()> {
         self.connect().batch_execute(statements)
     }
 
-    /// The one number that the query answers as `number`.
+    /// The number that the query returns as `number`.
     ///
     /// # Panics
-    /// When it answers none.
+    /// If it returns none.
     pub fn number(&self, query: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Number {
@@ -95,29 +95,29 @@ impl TestStore {
     }
 }
 
-/// Opens a store with all its connections made. A pool that still makes some in the background while the test's process
-/// ends can crash it: exit handlers take away what TLS libraries need.
+/// Opens a store and makes all its connections. A pool that still makes some in the background while the test process
+/// ends can crash it, because exit handlers remove what TLS libraries need.
 ///
 /// # Panics
-/// When the database cannot be reached.
+/// If the database cannot be reached.
 pub fn open(url: DatabaseUrl, connections: u32) -> Store {
     open_with(url, connections, None)
 }
 
 fn open_with(url: DatabaseUrl, connections: u32, statements: Option<Arc<AtomicUsize>>) -> Store {
     let options = StoreOptions { connections, timeout: TIMEOUT };
-    // No statement is sent that the test does not ask for.
+    // The test's own statements are the only ones.
     let store = Store::watched(url, options, Duration::MAX, statements).expect("open the test database");
     store.fill();
     store
 }
 
-/// A new database on the throw-away server, and its URL.
+/// Creates a database on the temporary server and returns its URL.
 pub fn create_postgres_database() -> String {
     #[expect(clippy::disallowed_methods, reason = "the test command starts the server and names it here")]
     let server = std::env::var("TEST_DATABASE_URL")
         .expect("TEST_DATABASE_URL names no PostgreSQL server: run the tests through `make test`");
-    // Not by the process's id: on a busy machine ids come back within one run.
+    // Process ids are not unique: on a busy machine they recur within one run.
     let name = format!("test_{}", uuid::Uuid::now_v7().simple());
     let mut conn =
         PgConnection::establish(&server).expect("connect to the PostgreSQL server of TEST_DATABASE_URL");

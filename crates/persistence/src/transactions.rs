@@ -47,7 +47,7 @@ struct TransactionRow {
 }
 
 impl TransactionRow {
-    /// What the table's checks and [`append`] have seen to: a ratio that can be read, and all of an action's terms.
+    /// The table's checks and [`append`] ensure a readable ratio and all terms of an action.
     fn action(&mut self) -> Option<BookedAction> {
         let (id, effective_at) = self.action_id.zip(self.effective_at)?;
         let ratio = self.split_ratio.as_deref().and_then(|ratio| ratio.parse().ok());
@@ -107,12 +107,12 @@ impl From<TransactionRow> for JournalEntry {
     }
 }
 
-/// Appends entries and answers them with their ids, which rise in the order given.
+/// Appends lines and returns them with their ids, which grow in the given order.
 pub fn append(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<JournalEntry>, StoreError> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    // Trades are many and have none of the columns of actions and reversals.
+    // Trades are frequent and have none of the columns of actions and reversals.
     if entries.iter().any(|entry| entry.action.is_some() || entry.reverses.is_some()) {
         return append_one_by_one(tx, entries);
     }
@@ -154,7 +154,7 @@ pub(crate) fn with_ids(entries: &[JournalEntry], ids: Vec<TransactionId>) -> Vec
     entries.iter().zip(ids).map(|(entry, id)| JournalEntry { id: Some(id), ..entry.clone() }).collect()
 }
 
-/// Answers the ids in the order of the entries.
+/// Returns the ids in the order of the entries.
 pub(crate) fn appending(entries: &[JournalEntry]) -> Unnest<'_, BigInt> {
     let receipts = || entries.iter().map(|entry| entry.receipt.as_ref());
     Unnest::<BigInt>::new(
@@ -228,18 +228,18 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
     Ok(appended)
 }
 
-/// Which entries of a journal are wanted; the default is all of them.
+/// A filter of a journal's lines; the default matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub symbol: Option<Symbol>,
     pub transaction_type: Option<TransactionType>,
-    /// The first instant wanted.
+    /// The first instant included.
     pub from: Option<Timestamp>,
-    /// The first instant not wanted any more.
+    /// The first instant excluded.
     pub until: Option<Timestamp>,
 }
 
-/// Of a portfolio of that user, newest first, those before the entry with that time and id.
+/// The lines of a portfolio of that user, newest first, before the line with that time and id.
 pub fn page(
     statement: Statement<'_>,
     user: UserId,
@@ -346,7 +346,7 @@ pub fn of_stock_since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// Which of those portfolios have a split of the stock in their journal.
+/// The portfolios among these with a split of the stock in their journal.
 pub fn with_splits_of(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -386,7 +386,7 @@ pub fn splits(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<JournalEntr
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// How many entries the portfolios with ids in `(after, last]` have; those without any are left out.
+/// The number of lines of the portfolios with ids in `(after, last]`; portfolios without lines are omitted.
 pub fn sizes(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -407,7 +407,7 @@ pub fn of_range(
 ) -> Result<Vec<JournalEntry>, StoreError> {
     let rows: Vec<TransactionRow> = transactions::table
         .filter(transactions::portfolio_id.gt(after).and(transactions::portfolio_id.le(last)))
-        // The way in which the index can be read without sorting.
+        // In this order the index can be read without sorting.
         .order((transactions::portfolio_id.desc(), transactions::timestamp, transactions::id))
         .select(TransactionRow::as_select())
         .load(tx.conn)?;
@@ -426,7 +426,7 @@ pub fn in_time_order(
         .select(TransactionRow::as_select())
         .into_boxed();
     if let Some((at, id)) = after {
-        // The first condition says again what the second does, for the index to begin there.
+        // The first condition repeats the second so that the index starts there.
         query = query.filter(transactions::timestamp.ge(at)).filter(
             transactions::timestamp.gt(at).or(transactions::timestamp.eq(at).and(transactions::id.gt(id))),
         );
@@ -436,7 +436,7 @@ pub fn in_time_order(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
-/// The external flows of a portfolio's life: deposits (positive) and withdrawals (negative), oldest first.
+/// The deposits (positive) and withdrawals (negative) of a portfolio's life, oldest first.
 pub fn flows(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<(Timestamp, Money)>, StoreError> {
     Ok(transactions::table
         .filter(transactions::portfolio_id.eq(portfolio))
@@ -452,7 +452,7 @@ pub fn count(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
     Ok(transactions::table.count().get_result(tx.conn)?)
 }
 
-/// An entry with the names around it, for an overview of everybody's.
+/// A line with the names for an overview of all portfolios.
 #[derive(Debug, Clone)]
 pub struct NamedEntry {
     pub entry: JournalEntry,
@@ -461,7 +461,7 @@ pub struct NamedEntry {
     pub username: String,
 }
 
-/// Everybody's, newest first, those with ids below `before`; `search` is a part of an owner's name or a symbol.
+/// All portfolios' lines, newest first, with ids below `before`; `search` is a part of an owner's name or a symbol.
 pub fn page_of_all(
     tx: &mut Tx<'_>,
     search: &str,
@@ -498,7 +498,7 @@ pub fn page_of_all(
         .collect())
 }
 
-/// Whose price the newest fill was at; `None` where nothing was traded.
+/// The price source of the newest fill; `None` without a fill.
 pub fn newest_quote_source(tx: &mut Tx<'_>) -> Result<Option<String>, StoreError> {
     let newest: Option<Option<String>> = transactions::table
         .filter(transactions::quote_source.is_not_null())

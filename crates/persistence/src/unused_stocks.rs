@@ -1,4 +1,4 @@
-//! Stocks that were only looked at: they give way to one that gets their symbol.
+//! Stocks that were only looked up: they are removed when another stock gets their symbol.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -10,8 +10,8 @@ use crate::schema::{
 };
 use crate::{StoreError, Tx, former_symbols};
 
-/// Whether somebody holds or held the stock, has or had an order for it, or got shares of it for another one. What happened to the
-/// stock itself, its splits, dividends and delisting, is no use of it; lists of stocks can have its heir.
+/// Whether the stock is or was held or ordered, or was received in an exchange. Its own splits, dividends and
+/// delisting do not count; watchlists can get the other stock.
 pub fn is_used(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     let own: Vec<ActionId> = corporate_actions::table
         .filter(corporate_actions::stock_id.eq(id))
@@ -27,8 +27,7 @@ pub fn is_used(tx: &mut Tx<'_>, id: StockId) -> Result<bool, StoreError> {
     Ok(diesel::select(used).get_result(tx.conn)?)
 }
 
-/// Removes an unused stock with all that is known of it. Symbols that it had before lead to its heir from then on, and lists that
-/// have it get the heir.
+/// Removes an unused stock with all its data. Its earlier symbols then lead to `heir`, and watchlists get `heir`.
 pub(crate) fn remove(tx: &mut Tx<'_>, id: StockId, heir: StockId) -> Result<(), StoreError> {
     former_symbols::hand_over(tx, id, heir)?;
     let has_heir: Vec<WatchlistId> = watchlist_items::table
@@ -40,7 +39,7 @@ pub(crate) fn remove(tx: &mut Tx<'_>, id: StockId, heir: StockId) -> Result<(), 
     diesel::delete(of_it.filter(watchlist_items::watchlist_id.eq_any(has_heir))).execute(tx.conn)?;
     diesel::update(of_it).set(watchlist_items::stock_id.eq(heir)).execute(tx.conn)?;
     diesel::delete(corporate_actions::table.filter(corporate_actions::stock_id.eq(id))).execute(tx.conn)?;
-    // Bars and evidence go with it.
+    // Deletes its bars and evidence too.
     diesel::delete(stocks::table.find(id)).execute(tx.conn)?;
     Ok(())
 }

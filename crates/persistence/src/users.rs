@@ -1,4 +1,4 @@
-//! People and their accounts.
+//! Users and their accounts.
 
 use diesel::prelude::*;
 use domain::{PortfolioId, Timestamp, UserId};
@@ -8,7 +8,7 @@ use crate::schema::{portfolios, users};
 use crate::{StoreError, Tx};
 
 diesel::define_sql_function! {
-    /// The database's own, on both sides of a comparison: SQLite folds the case of ASCII letters alone.
+    /// The database's own function, on both sides of a comparison: SQLite changes the case of ASCII letters only.
     fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
@@ -42,7 +42,7 @@ pub struct NewUser {
     pub password_changed_at: Timestamp,
 }
 
-/// What is to be changed; `None` leaves a column as it is.
+/// The columns to change; `None` leaves a column as it is.
 #[derive(Debug, Clone, Default, AsChangeset)]
 #[diesel(table_name = users)]
 pub struct UserChanges {
@@ -64,7 +64,7 @@ pub fn by_id(tx: &mut Tx<'_>, id: UserId) -> Result<Option<User>, StoreError> {
     Ok(users::table.find(id).select(User::as_select()).first(tx.conn).optional()?)
 }
 
-/// By username or e-mail address, whatever the case of its letters.
+/// Finds a user by user name or e-mail address, in upper or lower case.
 pub fn by_login(tx: &mut Tx<'_>, login: &str) -> Result<Option<User>, StoreError> {
     Ok(users::table
         .filter(lower(users::username).eq(lower(login)).or(lower(users::email).eq(lower(login))))
@@ -96,16 +96,16 @@ pub fn update(tx: &mut Tx<'_>, id: UserId, changes: UserChanges) -> Result<Optio
     let changed =
         diesel::update(users::table.find(id)).set(&changes).returning(users::all_columns).get_result(tx.conn);
     match changed.optional() {
-        // Nothing to change is no error here.
+        // Without changes diesel returns an error.
         Err(diesel::result::Error::QueryBuilderError(_)) => by_id(tx, id),
         other => Ok(other?),
     }
 }
 
-/// Removes the user with everything that is theirs.
+/// Deletes the user and all their data.
 pub fn delete(tx: &mut Tx<'_>, id: UserId) -> Result<bool, StoreError> {
-    // In the order in which everybody locks portfolios, and before the user's own row, to which a new portfolio refers:
-    // so nobody waits in a circle.
+    // In the order in which all transactions lock portfolios, and before the user's own row, to which a new portfolio
+    // refers, to avoid deadlocks.
     let owned: Vec<PortfolioId> = portfolios::table
         .filter(portfolios::user_id.eq(id))
         .order(portfolios::id)
@@ -117,8 +117,8 @@ pub fn delete(tx: &mut Tx<'_>, id: UserId) -> Result<bool, StoreError> {
     Ok(diesel::delete(users::table.find(id)).execute(tx.conn)? > 0)
 }
 
-/// How many active administrators there are, their rows locked, so that the last one is not lost by two who
-/// leave at once.
+/// The number of active administrators, with their rows locked, so that two who leave at the same time cannot both be
+/// the last one.
 pub fn lock_admins(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let admins =
         users::table.filter(users::is_admin.and(users::is_active)).order(users::id).select(users::id);

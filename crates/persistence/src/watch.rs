@@ -1,7 +1,8 @@
-//! What goes on on a connection, seen by the thread that uses it and by the caller that waits for that thread.
+//! The progress of calls on a connection, shared by the thread that uses it and the caller that waits for that
+//! thread.
 //!
-//! libpq and SQLite return when they return. So a caller waits no longer than its deadline, and leaves the thread behind:
-//! an abandoned transaction never begins its COMMIT.
+//! libpq and SQLite cannot be interrupted. A caller waits until its deadline and then abandons the thread: an
+//! abandoned transaction never begins its COMMIT.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -13,17 +14,17 @@ use diesel::connection::{Instrumentation, InstrumentationEvent};
 use crate::error::{StoreError, is_lost, is_refusal};
 use crate::opened_file::OpenedFile;
 
-/// How long calls may take.
+/// The deadlines of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// For one statement, and for a free connection.
     pub statement: Duration,
 }
 
-/// The time that a server gets to report by itself that a statement took too long.
+/// The time for the server to report by itself that a statement took too long.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// The longest wait for a lock, however long statements may take.
+/// The longest wait for a lock, whatever the deadline of statements is.
 const LONGEST_LOCK: Duration = Duration::from_secs(60);
 
 impl Limits {
@@ -31,30 +32,30 @@ impl Limits {
         Self { statement }
     }
 
-    /// For a lock.
+    /// The deadline for a lock.
     pub fn lock(self) -> Duration {
         self.statement.min(LONGEST_LOCK)
     }
 
-    /// Without a sign of life of this length the connection counts as dead.
+    /// A connection without any answer for this time counts as dead.
     fn silence(self) -> Duration {
         self.statement + SLACK
     }
 
-    /// For a whole call, the wait for a connection not included.
+    /// The deadline for a whole call, without the wait for a connection.
     fn call(self) -> Duration {
         self.statement * 2
     }
 }
 
-/// The phases of a call, in the last two bits of the state; the number of the call is in front of them.
+/// The phases of a call, in the last two bits of the state, after the number of the call.
 const IDLE: u64 = 0;
 const RUNNING: u64 = 1;
 const COMMITTING: u64 = 2;
 const ABANDONED: u64 = 3;
 const PHASES: u64 = 4;
 
-/// Numbers the calls of one connection, so that whoever waits for one does not abandon the next.
+/// Numbers the calls of one connection, so that a waiting caller does not abandon the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallNumber(u64);
 
@@ -62,18 +63,18 @@ const SOUND: u8 = 0;
 const SUSPECT: u8 = 1;
 const LOST: u8 = 2;
 
-/// Belongs to one connection and serves one call after the other.
+/// Belongs to one connection, for one call after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     state: AtomicU64,
     health: AtomicU8,
-    /// When the call began, in milliseconds since the process first asked.
+    /// When the call began, in milliseconds since the process's first use.
     began_at: AtomicU64,
     /// When it last sent a statement or began to connect.
     active_at: AtomicU64,
     /// Counts statements, for tests.
     statements: Option<Arc<AtomicUsize>>,
-    /// What the connection writes to, on SQLite.
+    /// The file of the connection, on SQLite.
     file: OnceLock<Arc<OpenedFile>>,
 }
 
@@ -91,12 +92,12 @@ impl Watch {
         Arc::new(Self { statements, ..Self::default() })
     }
 
-    /// Names the file of the connection, on SQLite.
+    /// Sets the file of the connection, on SQLite.
     pub fn writes_to(&self, file: &Arc<OpenedFile>) {
         self.file.get_or_init(|| file.clone());
     }
 
-    /// Only the owner of the connection begins a call, and after the end of the one before.
+    /// Begins a call. Only the owner of the connection does, after the end of the previous call.
     pub fn begin(&self) -> CallNumber {
         let now = now_ms();
         self.began_at.store(now, Ordering::Release);
@@ -106,7 +107,7 @@ impl Watch {
         CallNumber(number)
     }
 
-    /// Something is sent to the database, whose answer is waited for.
+    /// Records that a statement is sent.
     pub fn touch(&self) {
         self.active_at.store(now_ms(), Ordering::Release);
     }
@@ -116,11 +117,11 @@ impl Watch {
         self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Before COMMIT: whether anybody still waits for the call. From then on its outcome is open.
+    /// Checks before COMMIT that the caller still waits. From then on the outcome is unknown until the answer.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the caller has given up: it has been told that nothing was changed. Also when the
-    /// file that was written to is no longer the database's.
+    /// [`StoreError::Unavailable`] if the caller has given up: it was told that nothing was changed. Also if the
+    /// written file is no longer the database's.
     pub fn may_commit(&self, call: CallNumber) -> Result<(), StoreError> {
         self.file.get().map_or(Ok(()), |file| file.check_with_log())?;
         match self.advance(call, RUNNING, COMMITTING) {
@@ -129,18 +130,18 @@ impl Watch {
         }
     }
 
-    /// The call is over. Answers whether the caller had given up.
+    /// Ends the call and returns whether the caller had given up.
     pub fn end(&self) -> bool {
         let before = self.state.fetch_and(!(PHASES - 1), Ordering::AcqRel);
         before % PHASES == ABANDONED
     }
 
-    /// Gives up waiting for a call. The error says whether something may have been changed; `None` when the call is over
-    /// and its result about to arrive.
+    /// Gives up waiting for a call. The error says whether changes may have been made; `None` if the call has ended
+    /// and its result is about to arrive.
     pub fn abandon(&self, call: CallNumber) -> Option<StoreError> {
         let silent_for = now_ms().saturating_sub(self.active_at.load(Ordering::Acquire));
         let cause = format!("no answer for {silent_for} ms").into();
-        // In this order: a running call may begin its COMMIT in between.
+        // In this order, because a running call may begin its COMMIT in between.
         if self.advance(call, RUNNING, ABANDONED) {
             Some(StoreError::Unavailable(cause))
         } else if self.advance(call, COMMITTING, ABANDONED) {
@@ -150,7 +151,7 @@ impl Watch {
         }
     }
 
-    /// How long to wait before looking again; `None` when the call is over or has taken too long.
+    /// How long to wait before the next check; `None` if the call has ended or is overdue.
     pub fn patience(&self, CallNumber(number): CallNumber, limits: Limits) -> Option<Duration> {
         let state = self.state.load(Ordering::Acquire);
         if state / PHASES != number || state % PHASES == IDLE {
@@ -161,24 +162,24 @@ impl Watch {
         (left > 0).then(|| Duration::from_millis(left))
     }
 
-    /// When the connection counts as dead unless something is sent before.
+    /// When the connection counts as dead unless a statement is sent before.
     fn silent_at(&self, limits: Limits) -> u64 {
         self.active_at.load(Ordering::Acquire).saturating_add(ms(limits.silence()))
     }
 
-    /// Whether the database has not answered for so long that its connections cannot be trusted.
+    /// Whether the database has been silent for so long that its connections cannot be trusted.
     pub fn is_silent(&self, limits: Limits) -> bool {
         self.silent_at(limits) <= now_ms()
     }
 
-    /// Returns when the call is over or has taken too long.
+    /// Returns when the call has ended or is overdue.
     pub async fn overdue(&self, call: CallNumber, limits: Limits) {
         while let Some(left) = self.patience(call, limits) {
             tokio::time::sleep(left).await;
         }
     }
 
-    /// Whether nothing went wrong on the connection but refusals of rows.
+    /// Whether no error but rejected rows occurred on the connection.
     pub fn is_sound(&self) -> bool {
         self.health.load(Ordering::Acquire) == SOUND
     }
@@ -188,7 +189,7 @@ impl Watch {
         self.health.load(Ordering::Acquire) == LOST
     }
 
-    /// For a new connection.
+    /// Resets the watch for a new connection.
     pub fn renew(&self) {
         self.health.store(SOUND, Ordering::Release);
     }
@@ -203,7 +204,7 @@ impl Watch {
     }
 }
 
-/// Reports what diesel does on a connection to its watch.
+/// Reports diesel's events on a connection to its watch.
 pub(crate) struct Reporter(pub Arc<Watch>);
 
 impl Instrumentation for Reporter {

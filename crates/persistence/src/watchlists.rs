@@ -1,4 +1,4 @@
-//! Lists of stocks that a user follows.
+//! Watchlists.
 
 use diesel::prelude::*;
 use domain::{Stock, StockId, Timestamp, UserId, WatchlistId};
@@ -23,7 +23,7 @@ pub fn insert(tx: &mut Tx<'_>, user: UserId, name: &str, now: Timestamp) -> Resu
         .get_result(tx.conn)?)
 }
 
-/// In the order they were made.
+/// A user's watchlists, in order of creation.
 pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Watchlist>, StoreError> {
     Ok(watchlists::table
         .filter(watchlists::user_id.eq(user))
@@ -32,7 +32,7 @@ pub fn of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Watchlist>, StoreErr
         .load(tx.conn)?)
 }
 
-/// `None` also when it is somebody else's.
+/// `None` also if it belongs to another user.
 pub fn owned(tx: &mut Tx<'_>, id: WatchlistId, user: UserId) -> Result<Option<Watchlist>, StoreError> {
     Ok(watchlists::table
         .find(id)
@@ -52,7 +52,7 @@ pub fn delete(tx: &mut Tx<'_>, id: WatchlistId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// In the order they were added.
+/// The stocks of a watchlist, in the order in which they were added.
 pub fn items(tx: &mut Tx<'_>, id: WatchlistId) -> Result<Vec<Stock>, StoreError> {
     let rows: Vec<StockRow> = watchlist_items::table
         .inner_join(stocks::table)
@@ -63,7 +63,7 @@ pub fn items(tx: &mut Tx<'_>, id: WatchlistId) -> Result<Vec<Stock>, StoreError>
     Ok(rows.into_iter().map(Stock::from).collect())
 }
 
-/// Adding what is there already changes nothing.
+/// Adding a stock twice changes nothing.
 pub fn add_item(tx: &mut Tx<'_>, id: WatchlistId, stock: StockId, now: Timestamp) -> Result<(), StoreError> {
     each!(&mut *tx.conn, c => diesel::insert_into(watchlist_items::table)
         .values((
