@@ -9,19 +9,19 @@ use tokio::task::JoinHandle;
 
 use crate::runner::Runner;
 
-/// A process ends within ten seconds of being told to; deleting the row may take this much of them.
+/// The time for deleting the row. A process ends within ten seconds after a stop request.
 const FAREWELL: Duration = Duration::from_millis(400);
 
 pub(crate) struct Heartbeat {
     services: Services,
     name: String,
-    /// Ends the task when it is dropped.
+    /// Ends the task when dropped.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Heartbeat {
-    /// Records the worker, and goes on doing so until [`Heartbeat::end`].
+    /// Records heartbeats until [`Heartbeat::end`].
     pub(crate) fn start(runner: &Runner) -> Self {
         let services = runner.services().clone();
         let worker = WorkerIdentity {
@@ -34,11 +34,11 @@ impl Heartbeat {
         Self { services, name: runner.name().to_owned(), stop, task }
     }
 
-    /// Removes the worker's row. Should that fail, the worker is shown as silent for an hour.
+    /// Deletes the worker's row. If that fails, the worker is shown as silent for an hour.
     pub(crate) async fn end(self) {
         drop(self.stop);
         let removal = async {
-            // A heartbeat under way would bring the row back.
+            // A concurrent heartbeat would insert the row again.
             let _ = self.task.await;
             self.services.operations().remove_worker(&self.name).await
         };
@@ -63,7 +63,7 @@ async fn beat(services: Services, worker: WorkerIdentity, mut stopped: oneshot::
         }
         match services.operations().worker_heartbeat(&worker).await {
             Ok(()) => failing = false,
-            // Once, and not with each heartbeat of an outage.
+            // Logged once per outage, not with each heartbeat.
             Err(error) if !failing => {
                 failing = true;
                 tracing::warn!(

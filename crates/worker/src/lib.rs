@@ -1,12 +1,12 @@
-//! Background work. Every few seconds the worker asks which runs are due, and they are done: embedded, in this
-//! process; with Redis, in whichever worker process takes them first.
+//! Background work. Every few seconds the worker looks for due runs, which are then done: in the embedded mode by
+//! this process, with Redis by any worker process.
 //!
-//! With Redis, processes also tell each other what has changed, for the streams of those who listen (`relay.rs`).
+//! With Redis, processes also notify each other of changes, for their event streams (`relay.rs`).
 //!
-//! Each worker records in the database that it is alive (`heartbeat.rs`).
+//! Each worker records heartbeats in the database (`heartbeat.rs`).
 //!
-//! What is due, who does it and what came of it stands in the database (`services::jobs`). Redis only hands out, so
-//! it may lose everything: what was handed out in vain is handed out again.
+//! The database records due runs, their workers and their outcomes (`services::jobs`). Redis only distributes runs
+//! and may lose everything: lost runs are distributed again.
 
 mod heartbeat;
 mod probe;
@@ -37,15 +37,15 @@ use runner::Runner;
 
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// The Redis that hands runs out to all worker processes; without one this process does them all.
+    /// The Redis that distributes runs to all worker processes; without it this process does all runs.
     pub redis_url: Option<SecretString>,
-    /// Begins the names of everything kept in that Redis. Deployments that share a Redis need different ones.
+    /// The prefix of all keys in Redis. Installations that share a Redis need different prefixes.
     pub queue: String,
-    /// How often to look for runs that are due: whole seconds, 1 to 30.
+    /// How often to look for due runs: whole seconds, 1 to 30.
     pub tick: Duration,
-    /// How many runs are done at the same time.
+    /// The most simultaneous runs.
     pub concurrency: u16,
-    /// How often working orders meet the newest prices.
+    /// How often working orders are matched with the newest prices.
     pub matching: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Default for WorkerConfig {
     }
 }
 
-/// Why a worker cannot begin its work. Once begun it survives what goes wrong.
+/// Why a worker cannot start. After the start it survives errors.
 #[derive(Debug, Error)]
 pub enum WorkerError {
     #[error(
@@ -78,8 +78,8 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    /// Whether the Redis may answer later: it is away, starts, or loads its data. A wrong password, a certificate that
-    /// cannot be checked or a refused command stay as they are.
+    /// Whether Redis may answer later: it is down, starting, or loading its data. A wrong password, an invalid
+    /// certificate or a refused command is permanent.
     pub fn is_temporary(&self) -> bool {
         let Self::Redis { source, .. } = self else { return false };
         let certificate_fails = std::error::Error::source(source)
@@ -94,20 +94,20 @@ impl WorkerError {
     }
 }
 
-/// Until runs under way have ended after `shutdown`; a host waits ten seconds before it kills.
+/// The time for running runs to end after `shutdown`; a host waits ten seconds before it kills.
 const GRACE: Duration = Duration::from_secs(8);
-/// Then for giving back what others may go on with.
+/// The time after that for giving back leases and runs.
 const GIVING_BACK: Duration = Duration::from_secs(1);
-/// Between the end of an apalis worker and its next start.
+/// The pause before an apalis worker that ended is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often an idle worker looks into the queue.
+/// How often an idle worker checks the queue.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Works until `shutdown`: then begins nothing new, and returns when the runs under way have ended, after nine
-/// seconds at the latest. What has not ended by then is given back, and done by another worker or after the next start.
+/// Works until `shutdown`, then starts no new runs and returns when the running ones have ended, after nine seconds
+/// at the latest. Unfinished runs are given back, and done by another worker or after the next start.
 ///
 /// # Errors
-/// At the start alone: an address that cannot be understood, a Redis that does not answer.
+/// At the start only: an invalid address, or a Redis that does not answer.
 pub async fn run(
     services: Services,
     config: WorkerConfig,
@@ -170,7 +170,7 @@ pub async fn run(
         runner.give_back().await;
         heartbeat.end().await;
     };
-    // A database that is away is no reason to end late.
+    // An unavailable database must not delay the end.
     if tokio::time::timeout(GIVING_BACK, giving_back).await.is_err() {
         tracing::warn!(
             "the worker's leases and runs were not given back in time; they run out by themselves"
@@ -179,13 +179,13 @@ pub async fn run(
     Ok(())
 }
 
-/// Hands out the runs that are due.
+/// Distributes the due runs.
 async fn tick(_: Tick, runner: Data<Runner>) -> Result<(), BoxDynError> {
     runner.tick().await
 }
 
-/// Lets working orders meet the newest prices, again and again. One worker process at a time does it; that is for
-/// economy, and not needed for the books to be right.
+/// Matches working orders with the newest prices, again and again. One worker process at a time does it, to save
+/// work; the books would be right with several.
 async fn keep_matching(runner: Runner, pause: Duration) {
     let mut failing = false;
     loop {
@@ -195,7 +195,7 @@ async fn keep_matching(runner: Runner, pause: Duration) {
         }
         match runner.match_orders().await {
             Ok(()) => failing = false,
-            // Once, and not each second of an outage.
+            // Logged once per outage, not every second.
             Err(error) if !failing => {
                 failing = true;
                 tracing::warn!(
@@ -208,13 +208,13 @@ async fn keep_matching(runner: Runner, pause: Duration) {
     }
 }
 
-/// Does a run that was handed out by way of Redis.
+/// Does a run that came through Redis.
 async fn take(job: RunJob, runner: Data<Runner>) -> Result<(), BoxDynError> {
     runner.do_run(job.run_id).await
 }
 
-/// Keeps an apalis worker running until the runner stops. Any error of Redis ends one, as does a tick that was
-/// slept through. Each start gets a new name: Redis refuses the old one until it counts as dead.
+/// Keeps an apalis worker running until the runner stops. Any Redis error ends one, as does a tick that was missed
+/// during sleep. Each start gets a new name, because Redis refuses the old one until it counts as dead.
 async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor) {
     loop {
         let monitor = worker(runner::unique_name(), runner.clone());
@@ -246,7 +246,7 @@ async fn keep_running(runner: Runner, worker: impl Fn(String, Runner) -> Monitor
     }
 }
 
-/// The wall clock gives only the beat; what is due is decided by the market's clock and the New York calendar.
+/// The wall clock only sets the beat; the market's clock and the New York calendar decide which runs are due.
 fn every(tick: Duration) -> cron::Schedule {
     let seconds = tick.as_secs().clamp(1, 30);
     format!("0/{seconds} * * * * *").parse().expect("Invariant: a step of up to 30 seconds is a schedule")

@@ -1,4 +1,4 @@
-//! Asks Redis whether it is there, for the deep health check.
+//! Tests Redis for the deep health check.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -9,12 +9,14 @@ use services::operations::health::Probe;
 use crate::WorkerError;
 use crate::queue::open;
 
-/// Opens a connection for each question, so that the answer is about Redis and not about an old connection.
+/// Opens a connection for each test, so that the answer is about Redis and not about an old connection.
 pub struct RedisProbe {
     client: Client,
 }
 
 impl RedisProbe {
+    /// Checks the address.
+    ///
     /// # Errors
     /// [`WorkerError::InvalidRedisUrl`].
     pub fn new(url: &SecretString) -> Result<Self, WorkerError> {
@@ -23,7 +25,7 @@ impl RedisProbe {
 }
 
 impl Probe for RedisProbe {
-    /// The caller gives up when it takes too long.
+    /// The caller sets the deadline.
     fn probe(&self) -> BoxFuture<'_, Result<(), Box<dyn std::error::Error + Send + Sync>>> {
         async {
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);

@@ -1,4 +1,4 @@
-//! The queue in Redis: wake-ups for runs that are due, and who takes which.
+//! The queue in Redis: wake-ups for due runs, and their workers.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::WorkerError;
 
-/// Asks for a run of the record to be done.
+/// A request to do a recorded run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct RunJob {
     pub(crate) run_id: i64,
 }
 
-/// A worker that misses three of these in a row is dead to Redis, and others take what it had taken.
+/// Redis counts a worker as dead after three missed heartbeats; others then take its runs.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const MISSED_HEARTBEATS: usize = 3;
-/// The client's own default of half a second would end the worker at every hiccup.
+/// The client's default of half a second would end the worker at every short delay.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3);
-/// Finished tasks that are forgotten in one go.
+/// Finished tasks that are deleted per call.
 const SWEEP: usize = 1000;
 
-/// Whether it can be understood; nothing is asked of the network.
+/// Checks the syntax of the address, without any network access.
 ///
 /// # Errors
 /// [`WorkerError::InvalidRedisUrl`].
@@ -34,10 +34,10 @@ pub fn check_redis_url(url: &str) -> Result<(), WorkerError> {
     open(url).map(drop)
 }
 
-/// Connects to the Redis once and asks for a sign of life.
+/// Connects to Redis and sends a PING.
 ///
 /// # Errors
-/// [`WorkerError`]; [`WorkerError::is_temporary`] says whether trying again can help.
+/// [`WorkerError`]; [`WorkerError::is_temporary`] tells whether a retry can help.
 pub async fn check_redis(url: &SecretString) -> Result<(), WorkerError> {
     Queue::connect(url, "").await.map(drop)
 }
@@ -53,8 +53,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// Connects to Redis.
+    ///
     /// # Errors
-    /// [`WorkerError`] when the address is wrong or nobody answers there.
+    /// [`WorkerError`] if the address is wrong or Redis does not answer.
     pub(crate) async fn connect(url: &SecretString, name: &str) -> Result<Self, WorkerError> {
         let client = open(url.expose_secret())?;
         let address = client.get_connection_info().addr().to_string();
@@ -69,9 +71,9 @@ impl Queue {
             .queue(name)
             .heartbeat_interval(HEARTBEAT)
             .missed_heartbeats(MISSED_HEARTBEATS)
-            // A worker takes what it does at once and leaves the rest to others.
+            // A worker takes only runs that it does at once.
             .batch_size(1)
-            // Who works on a run stands in the record of runs, and nobody listens to the events.
+            // The record of runs has the worker of each run, and the events are not used.
             .lock_tasks(false)
             .emit_events(false);
         Ok(Self { connection, config })
@@ -86,8 +88,8 @@ impl Queue {
         Ok(self.storage().push_bulk(jobs).await?)
     }
 
-    /// Deletes what apalis keeps of finished tasks for ever: its `vacuum` deletes their data but not the lists of
-    /// their names.
+    /// Deletes apalis's data of finished tasks, which it keeps forever: its `vacuum` deletes their data but not the
+    /// lists of their names.
     pub(crate) async fn forget_finished(&self) -> Result<(), redis::RedisError> {
         let mut connection = self.connection.clone();
         let (data, meta) = (self.config.job_data_hash(), self.config.job_meta_hash());
