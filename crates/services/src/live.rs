@@ -1,9 +1,9 @@
-//! Streams: prices, valuations and a user's orders as they change, told to whoever listens.
+//! Event streams: prices, valuations and a user's orders as they change.
 //!
-//! A stream is a hint. What it tells stands in the database, and who has missed something is told to load it anew.
-//! One loop per process asks once a second for the prices that anybody follows, and puts each into a place where all
-//! streams that follow it look. Orders come from the desk after their commit, from other processes by way of
-//! [`Peers`]; they are read from the database before they are told, so a message needs to carry no more than ids.
+//! A stream is a hint. The database has all data, and a client that missed events is told to reload. One loop per
+//! process requests once per second the prices of all followed symbols, and stores each in a slot that all its
+//! streams read. Orders come from the order desk after their commit, and from other processes through [`Peers`]; they
+//! are read from the database before they are sent, so a message contains only ids.
 
 mod followed;
 mod loops;
@@ -38,12 +38,12 @@ use followed::Followed;
 use shared::Slot;
 use subscriber::Subscriber;
 
-/// How many streams there may be. Each keeps a connection and a few kilobytes.
+/// The limits on streams. Each needs a connection and a few kilobytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// Of one user, in this process.
+    /// Per user, in this process.
     pub per_user: usize,
-    /// Of all users, in this process.
+    /// In total, in this process.
     pub in_all: usize,
 }
 
@@ -53,7 +53,7 @@ impl Default for StreamLimits {
     }
 }
 
-/// What opened a stream, and has to hold while it lasts. Kept as a hash.
+/// The credential that opened a stream and must stay valid, as a hash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Proof {
     Session(String),
@@ -71,63 +71,63 @@ impl Proof {
     }
 }
 
-/// What a stream is to tell.
+/// The contents of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Their prices.
+    /// Symbols whose prices are sent.
     pub symbols: Vec<Symbol>,
-    /// Their valuations, and of orders only theirs; when it is empty, the orders of all portfolios.
+    /// Portfolios whose valuations and orders are sent; if empty, the orders of all portfolios.
     pub portfolios: Vec<PortfolioId>,
-    /// The id of the last event that a stream before this one told.
+    /// The id of the last event that the client received before.
     pub last_event_id: Option<String>,
 }
 
-/// As many as a watchlist holds.
+/// As many as in a watchlist.
 pub const MOST_SYMBOLS: usize = 200;
 pub const MOST_PORTFOLIOS: usize = 20;
 
-/// How often, and how long after one another, streams are written to in search of those that nobody reads any more.
+/// How often, and at which interval, streams are written to in order to find those that are no longer read.
 const PROBES: usize = 4;
 const PROBE: Duration = Duration::from_millis(100);
 
-/// An order that was placed or has changed.
+/// An order that was placed or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderChanged {
     pub order: OrderWithFills,
-    /// The market time up to which the user's orders have been told with it.
+    /// The market time up to which the user's orders have been sent with it.
     pub at: Timestamp,
 }
 
-/// How much wall time before the last event changes are told again. They are written in another order than their
-/// times say, and a process hears of them later still.
+/// How far before the last event, in wall time, changes are sent again: they are written in another order than their
+/// times, and reach a process even later.
 const OVERLAP: TimeDelta = TimeDelta::seconds(10);
-/// What is further back than this wall time is not told again one by one.
+/// Older changes, in wall time, are not repeated one by one.
 const REPLAYED: TimeDelta = TimeDelta::hours(1);
 const MOST_REPLAYED: usize = 100;
 
-/// The id of an event: up to when orders have been told, in microseconds of market time.
+/// The id of an event: the time up to which orders have been sent, in microseconds of market time.
 pub fn event_id(at: Timestamp) -> i64 {
     at.utc().timestamp_micros()
 }
 
-/// Where the newest price of a symbol stands.
+/// The slot of the newest price of a symbol.
 type PriceSlot = (Symbol, Arc<Slot<Quote>>);
 
 /// All streams of a process.
 pub(crate) struct Hub {
     limits: StreamLimits,
     state: Mutex<State>,
-    /// Versions of prices and values.
+    /// The versions of prices and values.
     versions: AtomicU64,
     /// Seconds since the loops began.
     seconds: AtomicU64,
-    /// The second in which prices were last asked for.
+    /// The second in which prices were last requested.
     asked_at: AtomicU64,
-    /// The share basis in which prices were last asked for.
+    /// The share basis of the last requested prices.
     asked_in: Mutex<Option<loops::Basis>>,
-    /// How many streams there are, to be seen without the lock.
+    /// The number of streams, readable without the lock.
     audience: AtomicUsize,
-    /// Something is to be read from the database.
+    /// Notified when data has to be read from the database.
     news: Notify,
 }
 
@@ -141,13 +141,13 @@ struct State {
     portfolios: HashMap<PortfolioId, Arc<Followed>>,
 }
 
-/// Somebody with streams.
+/// A user with streams.
 #[derive(Default)]
 struct User {
-    /// Places taken, also by streams that are being opened.
+    /// Places in use, also by streams that are being opened.
     places: usize,
     streams: Vec<Arc<Subscriber>>,
-    /// Orders that have changed and are to be read.
+    /// Changed orders that have to be read.
     orders: BTreeSet<OrderId>,
 }
 
@@ -165,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Notes what has changed for those who have streams here.
+    /// Records changes for users with streams here.
     fn hear(&self, changes: &[Change]) {
         if self.audience.load(Ordering::Acquire) == 0 {
             return;
@@ -188,7 +188,7 @@ impl Hub {
         }
     }
 
-    /// All streams have to load anew what they show: messages were lost.
+    /// Tells all streams to reload, because messages were lost.
     fn reset_all(&self, at: Timestamp) {
         let at = Arc::new(Shared::new(at));
         let state = self.state();
@@ -198,7 +198,7 @@ impl Hub {
         self.news.notify_one();
     }
 
-    /// Ends all streams; there will be no others.
+    /// Ends all streams and accepts no more.
     fn close(&self) {
         let mut state = self.state();
         state.closing = true;
@@ -227,7 +227,7 @@ impl Hub {
         Ok(Place { live: self.clone(), user })
     }
 
-    /// The place where the newest price of each symbol stands.
+    /// The slots of the newest prices of these symbols.
     fn slots(&self, symbols: impl Iterator<Item = Symbol>) -> Vec<PriceSlot> {
         let mut state = self.state();
         symbols.map(|symbol| (symbol.clone(), state.quotes.entry(symbol).or_default().clone())).collect()
@@ -266,7 +266,7 @@ impl Drop for Place {
             }
         }
         if self.live.audience.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Nothing is renewed without a stream: the next one must not begin with old prices and books.
+            // Slots are not updated without a stream, so the next stream must not begin with old prices and books.
             state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
             state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
@@ -359,7 +359,7 @@ impl Live {
                 return Err(Error::StreamsFull);
             }
             state.last_id += 1;
-            // Another stream of theirs may have begun to follow it at the same time: one of the two is valued.
+            // Another stream of the user may have begun to follow it at the same time: one of the two is valued.
             let shared =
                 |followed: Arc<Followed>| state.portfolios.entry(followed.id).or_insert(followed).clone();
             let valuations = valuations.into_iter().map(shared).collect();
@@ -376,8 +376,8 @@ impl Live {
             subscriber
         };
         let subscription = Subscription::new(live, subscriber, place);
-        // After it was made known: what happens from here on is told anyway. What happened before, and what another
-        // process did without a word, shows in the portfolios' versions.
+        // After it was registered: later changes are sent anyway. Earlier ones, and unannounced ones of other
+        // processes, show in the portfolios' versions.
         for followed in &subscription.subscriber.valuations {
             self.renew_books(followed).await?;
         }
@@ -390,33 +390,33 @@ impl Live {
         self.events.subscribe(move |changes| peers.tell(changes.to_vec()));
     }
 
-    /// What another process has committed.
+    /// Applies changes that another process has committed.
     pub fn hear_of(&self, changes: &[Change]) {
         self.hub.hear(changes);
     }
 
-    /// Whether anybody is told of changes here, or is about to be: from the moment on when a stream has its place.
+    /// Whether streams exist or are being opened.
     pub fn has_streams(&self) -> bool {
         self.hub.audience.load(Ordering::Acquire) > 0
     }
 
-    /// Words of other processes may have been lost.
+    /// Called when messages of other processes may have been lost.
     pub fn missed_changes(&self) {
         self.hub.reset_all(self.market.now());
     }
 
-    /// Ends all streams, because the process is about to end.
+    /// Ends all streams, because the process is shutting down.
     pub fn end_streams(&self) {
         self.hub.close();
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     pub fn open_streams(&self) -> usize {
         self.hub.state().subscribers.len()
     }
 
-    /// A place for a stream. That a reader has gone away shows when they are written to for the second time: before
-    /// somebody is refused, all of their streams are.
+    /// A place for a stream. A reader that has gone away is noticed at the second write, so all streams are written
+    /// to before a user is refused.
     async fn find_place(&self, user: UserId) -> Result<Place> {
         for _ in 0..PROBES {
             match self.hub.take_place(user) {
@@ -436,7 +436,7 @@ impl Live {
         Ok(followed)
     }
 
-    /// Reads and values the books of a portfolio unless the database says that those that are kept are the newest.
+    /// Reads and values the books of a portfolio unless the database confirms that the current ones are the newest.
     ///
     /// # Errors
     /// [`Error::NotFound`], also for somebody else's.
@@ -453,20 +453,20 @@ impl Live {
         if newest != Some(true) {
             self.read_books(followed).await?;
         }
-        // Also books that were read a moment ago: the loop values them with the next second only.
+        // Also books that were just read: the loop values them only in the next second.
         let version = self.hub.versions.load(Ordering::Acquire);
         followed.value(version, || self.hub.next_version(), self.market.now());
-        // Streams that follow it already.
+        // Streams that already follow it.
         self.hub.streams_of(followed.user).iter().for_each(|stream| stream.wake());
         Ok(())
     }
 
-    /// Tells the orders that have changed since the last event, as far as that can be done one by one.
+    /// Sends the orders that have changed since the last event, if they are few enough.
     async fn catch_up(&self, subscriber: &Arc<Subscriber>, last_event_id: Option<&str>) -> Result<()> {
         let (now, wall) = (self.market.now(), self.market.clock.wall());
         let at = Arc::new(Shared::new(now));
         subscriber.beat(&at);
-        // Not the same: what is shared keeps the text that it was first written as.
+        // A separate value, because a shared one keeps its first serialized text.
         let reset = Arc::new(Shared::new(now));
         let Some(last) = last_event_id else { return Ok(()) };
         // In market time, which may run faster.

@@ -23,7 +23,7 @@ use crate::Clock;
 use crate::market::book_calendar::BookCalendar;
 use crate::market::provider_store::ProviderStore;
 
-/// A limit on calls that ends within this is waited for by jobs.
+/// Jobs wait for a limit that ends within this time.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
 const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
 const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
@@ -99,20 +99,20 @@ impl Market {
         self.quotes.next_results_on(symbol, self.now())
     }
 
-    /// How close to the market this deployment's prices are at best.
+    /// How close to the market this installation's newest prices are.
     pub fn freshness(&self) -> Freshness {
         self.quotes.freshness()
     }
 
-    /// For jobs: waits while a limit by the minute or second is used up. Answers whether that is what an answer failed
-    /// with, and the question can be put again.
+    /// For jobs: waits while a limit per minute or second is reached. Returns whether the failure was such a limit
+    /// and the request can be repeated.
     pub(crate) async fn may_ask_again(&self, failure: Option<&QuoteError>) -> bool {
         let Some(QuoteError::RateLimited { retry_at: Some(retry_at) }) = failure else { return false };
         let (begun, until) = (self.clock.wall(), Timestamp::from(*retry_at));
         until - begun <= LONGEST_PAUSE && self.wait_until(until).await
     }
 
-    /// Waits until that wall time. Answers whether it has come; a clock that stands still is not waited for.
+    /// Waits until that wall time. Returns whether it has come; a clock that stands still is not waited for.
     async fn wait_until(&self, until: Timestamp) -> bool {
         let begun = (self.clock.wall(), std::time::Instant::now());
         let span = (until - begun.0).to_std().unwrap_or_default() + std::time::Duration::from_millis(100);

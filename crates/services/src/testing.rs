@@ -1,4 +1,4 @@
-//! Use cases on a fresh database, with a clock that the test moves and prices that it sets.
+//! Services on a fresh database, with a clock and prices that the test sets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -31,10 +31,10 @@ pub fn friday_afternoon() -> Timestamp {
     chrono::DateTime::from_timestamp(1_795_201_920, 0).expect("an instant").into()
 }
 
-/// The hash that older versions stored of a password: of its text as it was typed.
+/// The hash of a password as older versions stored it, of its text as typed.
 ///
 /// # Panics
-/// When the machine has no memory for it.
+/// If there is not enough memory.
 pub fn hash_as_typed(password: &str) -> String {
     crate::accounts::password::hash_now(password).expect("a hash")
 }
@@ -49,7 +49,7 @@ impl TestServices {
         Self::on(config, |_, clock| Market::new(source, clock)).await
     }
 
-    /// With the limits of a provider in front of the source.
+    /// With the limits of a provider.
     pub async fn limited(source: Arc<dyn QuoteSource>, rules: Rules, config: ServicesConfig) -> Self {
         Self::on(config, |store, clock| Market::limited(source, rules, store, clock)).await
     }
@@ -65,7 +65,7 @@ impl TestServices {
 }
 
 impl TestServices {
-    /// The use cases as another process on the same database has them, on the same clock.
+    /// The services of another process on the same database and clock.
     pub fn another_process(&self, source: Arc<dyn QuoteSource>, config: ServicesConfig) -> Services {
         let store = persistence::testing::open(self.store.url.clone(), 8);
         Services::new(store, Market::new(source, self.clock.clone()), config)
@@ -74,28 +74,28 @@ impl TestServices {
 
 /// A source whose prices stand still until the test sets others. Clones share everything.
 ///
-/// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00, has no bid, ask or bars until they
-/// are set, and answers only for symbols it lists.
+/// It lists AAPL at 150.00, MSFT at 400.00, JPM at 200.00 and SPY at 500.00, has no bid, ask or bars until they are
+/// set, and answers only for symbols it lists.
 #[derive(Clone)]
 pub struct FixedPrices {
     freshness: Freshness,
     calendar: Calendar,
-    /// How many prices come with one call to the provider; `None` when there is none, and nothing is paid for.
+    /// Prices per call to the provider; `None` without one, so that nothing is paid for.
     prices_per_call: Option<usize>,
-    /// What a key would be set up for.
+    /// The features that a key is configured for.
     features: Vec<FeatureState>,
     state: Arc<Mutex<State>>,
 }
 
-/// How often a source was asked.
+/// How often a source was called.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// Calls for prices, whatever number of symbols each was for.
+    /// Calls for prices, for any number of symbols.
     pub quotes: usize,
     pub searches: usize,
     pub listings: usize,
     pub bars: usize,
-    /// Of what is listed, and of what was listed once.
+    /// For the tables of listed and of formerly listed stocks.
     pub tables: usize,
 }
 
@@ -104,17 +104,17 @@ type Meanwhile = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 #[derive(Default)]
 struct State {
     listed: BTreeMap<Symbol, Listed>,
-    /// What happens before a question about that symbol is answered, once.
+    /// Runs once before the next request about that symbol is answered.
     meanwhile: Option<(Symbol, Meanwhile)>,
     /// Prices that hold from an instant on.
     path: BTreeMap<(Symbol, Timestamp), (Price, Option<u64>)>,
     closes: BTreeMap<(Symbol, NaiveDate), Price>,
-    /// Each with the moment from which on it is told.
+    /// Each with the time from which it is reported.
     actions: Vec<(Timestamp, CorporateAction)>,
     failure: Option<QuoteError>,
-    /// Answers to single symbols.
+    /// Errors of single symbols.
     failures: HashMap<Symbol, QuoteError>,
-    /// What is listed, and what was listed once; `None` where the source has no such table.
+    /// The tables of listed and of formerly listed stocks; `None` without such a table.
     table: Option<Vec<ListedStock>>,
     former: Option<Vec<ListedStock>>,
     calls: Calls,
@@ -130,7 +130,7 @@ struct Listed {
 }
 
 impl FixedPrices {
-    /// Like the simulated market: always open, prices of the very moment.
+    /// Like the simulated market: always open, with current prices.
     pub fn new() -> Self {
         Self::of(Freshness::Simulated, Calendar::AroundTheClock)
     }
@@ -145,14 +145,14 @@ impl FixedPrices {
         prices
     }
 
-    /// Each question makes calls that its limits must allow, one for so many prices.
+    /// Each request makes calls that its limits must allow, one per so many prices.
     #[must_use]
     pub fn with_paid_calls(mut self, prices_per_call: usize) -> Self {
         self.prices_per_call = Some(prices_per_call);
         self
     }
 
-    /// With a key that is set up for these features.
+    /// With a key that is configured for these features.
     #[must_use]
     pub fn with_features(mut self, features: Vec<FeatureState>) -> Self {
         self.features = features;
@@ -183,7 +183,7 @@ impl FixedPrices {
         self.state().listed.insert(symbol, listed);
     }
 
-    /// From now on the price is this one, without bid and ask.
+    /// Sets the price, without bid and ask.
     pub fn set(&self, symbol: &str, price: &str) {
         self.change(symbol, |listed| (listed.price, listed.touch) = (parse_price(price), None));
     }
@@ -192,22 +192,22 @@ impl FixedPrices {
         self.change(symbol, |listed| listed.touch = Some((parse_price(bid), parse_price(ask))));
     }
 
-    /// At that instant the price becomes this one, and stays it until the next: how a price goes.
+    /// Sets the price from that instant on, until the next one.
     pub fn set_from(&self, at: Timestamp, symbol: &str, price: &str) {
         self.state().path.insert((parse_symbol(symbol), at), (parse_price(price), None));
     }
 
-    /// With so many shares traded on the way to it.
+    /// Sets the price with the volume traded before it.
     pub fn trade(&self, at: Timestamp, symbol: &str, price: &str, volume: u64) {
         self.state().path.insert((parse_symbol(symbol), at), (parse_price(price), Some(volume)));
     }
 
-    /// The market time that the price claims to be of; `None` for the newest its freshness allows.
+    /// Sets the market time of the price; `None` for the newest that its freshness allows.
     pub fn set_as_of(&self, symbol: &str, as_of: Option<Timestamp>) {
         self.change(symbol, |listed| listed.as_of = as_of);
     }
 
-    /// Answers about the price tell that company from now on.
+    /// Sets the company in answers about the price.
     pub fn set_company(&self, symbol: &str, company_name: &str, listed_on: Option<NaiveDate>) {
         let company = ListedStock {
             symbol: parse_symbol(symbol),
@@ -220,27 +220,27 @@ impl FixedPrices {
         self.change(symbol, |listed| listed.company = Some(company));
     }
 
-    /// So many shares were traded in each interval that is asked for; `None` when the source does not say.
+    /// Sets the volume of each requested interval; `None` if the source does not report it.
     pub fn set_volume(&self, symbol: &str, volume: Option<u64>) {
         self.change(symbol, |listed| listed.volume = volume);
     }
 
-    /// The bar of a session has this close, once the session is over.
+    /// Sets the close of a session, available once the session is over.
     pub fn set_close(&self, symbol: &str, date: NaiveDate, close: &str) {
         self.state().closes.insert((parse_symbol(symbol), date), parse_price(close));
     }
 
-    /// From that moment on the source tells of what happens to a stock.
+    /// Reports a corporate action from that time on.
     pub fn announce(&self, from: Timestamp, action: CorporateAction) {
         self.state().actions.push((from, action));
     }
 
-    /// The source tells of none of the announced actions any more.
+    /// Stops reporting the announced actions.
     pub fn retract_actions(&self) {
         self.state().actions.clear();
     }
 
-    /// From now on every question is answered with this error.
+    /// Answers every request with this error from now on.
     pub fn fail_with(&self, error: QuoteError) {
         self.state().failure = Some(error);
     }
@@ -249,17 +249,17 @@ impl FixedPrices {
         self.state().failure = None;
     }
 
-    /// From now on every question about that symbol is answered with this error.
+    /// Answers every request about that symbol with this error from now on.
     pub fn fail_for(&self, symbol: &str, error: QuoteError) {
         self.state().failures.insert(parse_symbol(symbol), error);
     }
 
-    /// Questions about that symbol are answered again.
+    /// Answers requests about that symbol again.
     pub fn recover_for(&self, symbol: &str) {
         self.state().failures.remove(&parse_symbol(symbol));
     }
 
-    /// Once, between the next question about that symbol and its answer, this happens.
+    /// Runs once between the next request about that symbol and its answer.
     pub fn meanwhile<F: Future<Output = ()> + Send + 'static>(
         &self,
         symbol: &str,
@@ -269,7 +269,7 @@ impl FixedPrices {
         self.state().meanwhile = Some((parse_symbol(symbol), happens));
     }
 
-    /// Whether what [`FixedPrices::meanwhile`] was given has happened.
+    /// Whether the future given to [`FixedPrices::meanwhile`] has run.
     pub fn has_happened(&self) -> bool {
         self.state().meanwhile.is_none()
     }
@@ -281,13 +281,13 @@ impl FixedPrices {
         }
     }
 
-    /// The source has no bars of the symbol any more.
+    /// Removes the bars of the symbol.
     pub fn forget_closes(&self, symbol: &str) {
         let symbol = parse_symbol(symbol);
         self.state().closes.retain(|(of, _), _| *of != symbol);
     }
 
-    /// The tables of what is listed and of what was listed once.
+    /// Sets the tables of listed and of formerly listed stocks.
     pub fn set_tables(&self, table: Vec<ListedStock>, former: Vec<ListedStock>) {
         let mut state = self.state();
         (state.table, state.former) = (Some(table), Some(former));
@@ -305,7 +305,7 @@ impl FixedPrices {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and answers the state, unless the source is to fail.
+    /// Counts a call and returns the state, unless the source should fail.
     fn ask(&self, count: impl FnOnce(&mut Calls)) -> Result<MutexGuard<'_, State>, QuoteError> {
         let mut state = self.state();
         count(&mut state.calls);
@@ -339,7 +339,7 @@ impl FixedPrices {
                 freshness: self.freshness,
                 stale: false,
             };
-            // The previous close is told in the shares of the session.
+            // The previous close is in the shares of the session.
             let today = state.actions.iter().filter(|(_, action)| action.symbol == *symbol);
             let today = today.filter(|(_, action)| action.ex_on == session);
             let splits = SplitHistory::of_actions(today.map(|(_, action)| action), self.calendar);
@@ -384,7 +384,7 @@ impl QuoteSource for FixedPrices {
         self.calendar
     }
 
-    /// Complete where the simulated market's is; others have to be asked.
+    /// Complete like the simulated market's; other stocks have to be requested.
     fn catalogue(&self, _: Timestamp) -> Catalogue {
         match self.freshness {
             Freshness::Simulated => {
@@ -428,7 +428,7 @@ impl QuoteSource for FixedPrices {
         answers
     }
 
-    /// Each step of the way there was, and the newest price.
+    /// All price steps, and the newest price.
     async fn moves(
         &self,
         symbol: &Symbol,

@@ -19,14 +19,14 @@ pub struct WatchedList {
     pub id: WatchlistId,
     pub name: String,
     pub created_at: Timestamp,
-    /// In the order they were added.
+    /// In order of addition.
     pub items: Vec<WatchedStock>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedStock {
     pub stock: Stock,
-    /// `None` when there has never been a price.
+    /// `None` if the stock never had a price.
     pub quote: Option<Quote>,
 }
 
@@ -62,10 +62,10 @@ impl Watchlists {
 }
 
 impl Watchlists {
-    /// All of a user's lists with quotes, in the order they were made.
+    /// All lists of a user with quotes, in order of creation.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn all(&self, user: UserId) -> Result<Vec<WatchedList>> {
         let lists = self
             .store
@@ -85,7 +85,7 @@ impl Watchlists {
     }
 
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's; the same for all functions on one list.
+    /// [`Error::NotFound`], also for a list of another user; the same for all functions on one list.
     pub async fn watchlist(&self, user: UserId, id: WatchlistId) -> Result<WatchedList> {
         let (list, items) = self
             .store
@@ -98,7 +98,7 @@ impl Watchlists {
     }
 
     /// # Errors
-    /// [`Error::Invalid`] for the name, or when there are 50 lists already.
+    /// [`Error::Invalid`] for an unusable name, or if the user has 50 lists.
     pub async fn create_watchlist(&self, user: UserId, name: &str) -> Result<WatchedList> {
         let name = name.trim().to_owned();
         check_name(&name)?;
@@ -115,6 +115,10 @@ impl Watchlists {
         Ok(self.with_quotes(user, list, Vec::new()).await)
     }
 
+    /// Renames a list.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] for an unusable name.
     pub async fn rename_watchlist(&self, user: UserId, id: WatchlistId, name: &str) -> Result<WatchedList> {
         let name = name.trim().to_owned();
         check_name(&name)?;
@@ -127,6 +131,10 @@ impl Watchlists {
         self.watchlist(user, id).await
     }
 
+    /// Deletes a list.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such list.
     pub async fn delete_watchlist(&self, user: UserId, id: WatchlistId) -> Result<()> {
         self.store
             .write(move |tx| {
@@ -136,10 +144,10 @@ impl Watchlists {
             .await
     }
 
-    /// Puts a stock on the list; one that is there already stays where it is.
+    /// Adds a stock to the list. If the list contains it already, nothing changes.
     ///
     /// # Errors
-    /// Those of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] when the list is full.
+    /// Those of [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::Invalid`] if the list is full.
     pub async fn watch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
         self.store.read(move |tx| owned(tx, id, user)).await?;
         let stock = self.instruments.stock_for(Some(user), symbol).await?;
@@ -156,10 +164,10 @@ impl Watchlists {
             .await
     }
 
-    /// Takes a stock off the list.
+    /// Removes a stock from the list.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also when it is not on the list.
+    /// [`Error::NotFound`], also if the list does not contain the stock.
     pub async fn unwatch(&self, user: UserId, id: WatchlistId, symbol: &Symbol) -> Result<()> {
         let symbol = symbol.clone();
         self.store

@@ -1,4 +1,4 @@
-//! Flash messages: what the answer to a form leaves for the page that the browser is redirected to.
+//! Flash messages: from the handler of a form to the page that the browser is redirected to.
 
 use chrono::TimeDelta;
 use persistence::flash_messages::{self, NewFlashMessage};
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
 impl Accounts {
-    /// Keeps a message for `owner` under an id that the caller chose at random. The content is the caller's to encrypt.
+    /// Stores a message for `owner` under a random id of the caller, which also encrypts the content.
     ///
     /// # Errors
-    /// Only when the database fails; the same for [`Accounts::take_flash`].
+    /// Only if the database fails; the same for [`Accounts::take_flash`].
     pub async fn leave_flash(&self, id: &str, owner: &str, content: String) -> Result<()> {
         let now = self.clock.wall();
         let new = NewFlashMessage {
@@ -26,7 +26,11 @@ impl Accounts {
         self.store.write(move |tx| flash_messages::insert(tx, new, now).map_err(Error::from)).await
     }
 
-    /// Returns the message with that id once. `None` when it was read already, has expired, or is another owner's.
+    /// Returns the message with that id once. `None` if it was read already, has expired, or belongs to another
+    /// owner.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn take_flash(&self, id: &str, owner: &str) -> Result<Option<String>> {
         let (id_hash, owner, now) = (secret::hash(id), secret::hash(owner), self.clock.wall());
         self.store.write(move |tx| flash_messages::take(tx, &id_hash, &owner, now).map_err(Error::from)).await

@@ -12,28 +12,28 @@ use persistence::{StoreError, Tx, login_attempts};
 use crate::accounts::logins::LoginClient;
 use crate::accounts::secret;
 
-/// Failures that cost nothing. The next attempt waits 1 s, and each further failure doubles the wait.
+/// Failures without a wait. The next attempt waits 1 s, and each further failure doubles the wait.
 const FREE_FAILURES: i32 = 5;
 const LONGEST_WAIT_S: i64 = 300;
-/// Failures of an account are forgotten after this long without a new one...
+/// An account's failures expire after this time without a new one...
 const MEMORY: TimeDelta = TimeDelta::days(1);
-/// ...or after this long, while there is no wait yet.
+/// ...or after this time, as long as there is no wait yet.
 const SHORT_MEMORY: TimeDelta = TimeDelta::hours(1);
-/// With so many failures a device counts as unknown for a day.
+/// After this many failures a device counts as unknown for a day.
 const DEVICE_FAILURES: i32 = 10;
-/// How long a device is known after its last login.
+/// How long a device stays known after its last login.
 pub(crate) const DEVICE_LIFETIME: TimeDelta = TimeDelta::days(365);
-/// With so many failures the attempts of an address wait in line.
+/// After this many failures the attempts from an address wait in line.
 pub(crate) const ADDRESS_FAILURES: i32 = 30;
-/// An address is forgiven one failure each time this passes.
+/// One failure of an address is forgiven each time this passes.
 const ADDRESS_FORGIVENESS: TimeDelta = TimeDelta::minutes(2);
 
-/// The counter that an attempt is charged to, and what has to be known to choose it.
+/// The counter that an attempt is charged to, and the data to choose it.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
-    /// Of the account, or of the unknown name.
+    /// The account, or the unknown name.
     account: String,
-    /// Of the device, if it has logged in to the account before.
+    /// The device, if it has logged in to the account before.
     device: Option<String>,
     address: String,
 }
@@ -49,7 +49,8 @@ pub(crate) struct Admitted {
 }
 
 impl Attempt {
-    /// `name` is what was typed, normalized. It is hashed because it may have any length and may be a mistyped password.
+    /// `name` is the typed name, normalized. It is hashed because it may have any length and may be a password typed
+    /// by mistake.
     pub fn new(user: Option<&User>, name: &str, client: &LoginClient, now: Timestamp) -> Self {
         Self {
             account: user.map_or_else(|| unknown_name(name), |user| account(user.id)),
@@ -58,7 +59,7 @@ impl Attempt {
         }
     }
 
-    /// Attempts with the same key are made one after the other.
+    /// Attempts with the same key are checked one after the other.
     pub fn queue(&self) -> &str {
         self.device.as_deref().unwrap_or(&self.account)
     }
@@ -82,7 +83,7 @@ fn address(address: &str) -> String {
 
 /// A device stays known for a year and until the password changes.
 fn known_device(user: &User, client: &LoginClient, now: Timestamp) -> Option<String> {
-    // Cookies carry whole seconds.
+    // Cookies contain whole seconds.
     let changed_at_s = user.password_changed_at.utc().timestamp();
     let device = client.devices.iter().find(|device| {
         device.user == user.id
@@ -111,8 +112,8 @@ fn lock(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> Result<(i32, Timestam
     Ok(known.filter(|(failures, last)| now - *last < memory(*failures)).unwrap_or((0, now)))
 }
 
-/// Admits an attempt and counts it as failed, so that of many at once none is free. Returns the time to wait instead if
-/// it comes too soon after the last failure; then nothing is counted.
+/// Admits an attempt and counts it as failed, so that simultaneous attempts are not free. Returns the time to wait if
+/// it comes too soon after the last failure; then it is not counted.
 pub(crate) fn admit(
     tx: &mut Tx<'_>,
     attempt: &Attempt,
@@ -146,10 +147,10 @@ pub(crate) fn admit(
     }))
 }
 
-/// Takes back the failure that [`admit`] counted: the password was right, or could not be checked.
+/// Takes back the failure that [`admit`] counted, because the password was right or could not be checked.
 ///
-/// Earlier failures of an account stay, so that its owner's logins do not give a guesser new free attempts. Those of a
-/// device are forgotten when its user `logged_in`.
+/// Earlier failures of an account stay, so that its owner's logins do not give an attacker new free attempts. Those
+/// of a device are deleted when its user `logged_in`.
 pub(crate) fn take_back(
     tx: &mut Tx<'_>,
     admitted: &Admitted,
@@ -165,7 +166,7 @@ pub(crate) fn take_back(
     login_attempts::set(tx, &admitted.subject, failures - 1, last)
 }
 
-/// Counts a wrong password against the address it came from, unless it came from a known device.
+/// Counts a wrong password for its address, unless it came from a known device.
 pub(crate) fn count_for_address(
     tx: &mut Tx<'_>,
     attempt: &Attempt,
@@ -198,7 +199,7 @@ fn forgiven(failures: i32, since: Timestamp, now: Timestamp) -> (i32, Timestamp)
     }
 }
 
-/// Deletes counters that no longer matter and returns how many there were.
+/// Deletes expired counters and returns their number.
 pub(crate) fn prune(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
     let old = login_attempts::delete_older(tx, now - MEMORY)?;
     Ok(old + login_attempts::delete_few_older(tx, FREE_FAILURES, now - SHORT_MEMORY)?)

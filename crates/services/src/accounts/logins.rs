@@ -18,13 +18,13 @@ use crate::accounts::secret;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
 
-/// How long an attempt waits for its turn behind others from an address with many failures. Long, because it is not
-/// refused for its neighbors' failures.
+/// The longest wait of an attempt behind others from an address with many failures. It is long so that users are not
+/// refused because of their neighbors' failures.
 const ADDRESS_WAIT: Duration = Duration::from_secs(30);
-/// The pause after a wrong password from an address with many failures: four guesses a second.
+/// The pause after a wrong password from an address with many failures: four guesses per second.
 const ADDRESS_PAUSE: Duration = Duration::from_millis(250);
 
-/// Where a password comes from.
+/// The origin of a password.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginClient {
     /// The client's network address as text.
@@ -43,17 +43,17 @@ pub struct KnownDevice {
 }
 
 impl LoginClient {
-    /// A client that is on no known device.
+    /// A client without known devices.
     pub fn at(address: impl Into<String>) -> Self {
         Self { address: address.into(), devices: Vec::new() }
     }
 }
 
 impl Accounts {
-    /// The failed logins that are charged to an address at the moment.
+    /// The failed logins that currently count for an address.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     #[cfg(feature = "testing")]
     pub async fn address_failures(&self, address: &str) -> Result<i32> {
         let attempt = Attempt::new(None, "", &LoginClient::at(address), self.clock.wall());
@@ -64,8 +64,8 @@ impl Accounts {
     /// Logs in with a user name or an e-mail address.
     ///
     /// # Errors
-    /// [`Error::BadCredentials`], after the same time whether or not the account exists; [`Error::TooManyAttempts`]
-    /// without looking at the password; [`Error::PasswordChecksBusy`].
+    /// [`Error::BadCredentials`], after the same time whether or not the account exists; [`Error::TooManyAttempts`],
+    /// without checking the password; [`Error::PasswordChecksBusy`].
     pub async fn authenticate(
         &self,
         login: &str,
@@ -77,7 +77,7 @@ impl Accounts {
         let found = self
             .store
             .read(move |tx| {
-                // No login holds a control character, and PostgreSQL's texts cannot hold a NUL.
+                // Logins contain no control characters, and PostgreSQL's texts cannot contain NUL.
                 if wanted.chars().any(char::is_control) {
                     return Ok(None);
                 }
@@ -92,7 +92,7 @@ impl Accounts {
         let attempt = Attempt::new(found.as_ref(), &name, client, self.clock.wall());
         let id = found.map(|user| user.id);
         let checked = self.check_password(&attempt, id, password).await;
-        // Never the name itself: people type their password into the wrong field.
+        // Never the name itself: users type passwords into the wrong field.
         let name_hash = &secret::hash(&name)[..16];
         let (user_id, address) = (id.map(|id| id.0), &client.address);
         match checked {
@@ -201,7 +201,7 @@ impl Accounts {
         Ok((user.filter(|_| matched.is_some()), admitted))
     }
 
-    /// Checks the password, after the attempts that came before from the same address if that had many failures.
+    /// Checks the password, after earlier attempts from the same address if that has many failures.
     async fn match_in_turn(
         &self,
         attempt: &Attempt,
@@ -215,7 +215,7 @@ impl Accounts {
         let place = self.login_queues.addresses.join(attempt.address());
         let under_way = i32::try_from(place.others()).unwrap_or(i32::MAX);
         if admitted.address_failures.saturating_add(under_way) < ADDRESS_FAILURES {
-            // Keeps its place, so that the others see it.
+            // Keeps its place in the queue, so that later attempts see it.
             let matched = self.hasher.verify(password, hash, Priority::Normal).await;
             drop(place);
             return matched;
@@ -223,7 +223,7 @@ impl Accounts {
         let turn = place.turn(ADDRESS_WAIT).await.ok_or(Error::PasswordChecksBusy)?;
         let matched = self.hasher.verify(password, hash, Priority::Low).await?;
         if matched.is_none() {
-            // The answer does not wait for the pause, the next attempt does.
+            // The answer does not wait for the pause, but the next attempt does.
             tokio::spawn(async move {
                 tokio::time::sleep(ADDRESS_PAUSE).await;
                 drop(turn);

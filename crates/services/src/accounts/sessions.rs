@@ -1,5 +1,5 @@
-//! Browser sessions. The cookie holds a random key; the database its hash, so that a copy of the database logs
-//! nobody in.
+//! Browser sessions. The cookie contains a random key and the database its hash, so a copy of the database cannot be
+//! used to log in.
 
 use std::collections::HashMap;
 
@@ -12,18 +12,18 @@ use crate::accounts::secret;
 use crate::error::{Error, NotFound, Result};
 use crate::log_target::SECURITY;
 
-/// How often a session's sign of life is written down.
+/// How often the use of a session is recorded.
 const TOUCH_EVERY: TimeDelta = TimeDelta::hours(1);
 
-/// A session as its owner sees it in the list of logins.
+/// A session in its owner's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     pub id: i64,
-    /// The session's values as JSON, as web stored them.
+    /// The session's values as JSON, as `web` stored them.
     pub state: String,
     pub created_at: Timestamp,
     pub last_seen_at: Timestamp,
-    /// The one the question came from.
+    /// The session of this request.
     pub is_current: bool,
 }
 
@@ -31,14 +31,14 @@ impl Accounts {
     /// The values of a live session.
     ///
     /// # Errors
-    /// Only when the database fails; the same for all functions here.
+    /// Only if the database fails; the same for all functions here.
     pub async fn load_session(&self, key: &str) -> Result<Option<String>> {
         let (hash, now) = (secret::hash(key), self.clock.wall());
         let row = self.store.read(move |tx| sessions::by_key(tx, &hash, now).map_err(Error::from)).await?;
         Ok(row.map(|row| row.state))
     }
 
-    /// Whose the live sessions with those hashes are.
+    /// The users of the live sessions with these hashes.
     pub(crate) async fn session_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
         if hashes.is_empty() {
             return Ok(HashMap::new());
@@ -51,7 +51,10 @@ impl Accounts {
         Ok(found.into_iter().collect())
     }
 
-    /// Keeps a new session's values and answers its key.
+    /// Stores a new session's values and returns its key.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn create_session(
         &self,
         user: Option<UserId>,
@@ -72,7 +75,10 @@ impl Accounts {
         Ok(key)
     }
 
-    /// Answers whether the session was still there.
+    /// Returns whether the session still exists.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn update_session(
         &self,
         key: &str,
@@ -83,7 +89,7 @@ impl Accounts {
         let (hash, now) = (secret::hash(key), self.clock.wall());
         self.store
             .write(move |tx| {
-                // What has expired stays so, also before it is pruned.
+                // An expired session stays expired, even before it is deleted.
                 if sessions::by_key(tx, &hash, now)?.is_none() {
                     return Ok(false);
                 }
@@ -92,7 +98,10 @@ impl Accounts {
             .await
     }
 
-    /// Prolongs a session, writing at most once an hour.
+    /// Prolongs a session. Writes at most once per hour.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn prolong_session(&self, key: &str, lifetime: TimeDelta) -> Result<()> {
         let (hash, now) = (secret::hash(key), self.clock.wall());
         let looked_up = hash.clone();
@@ -108,12 +117,19 @@ impl Accounts {
         }
     }
 
+    /// Ends the session with that key.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn end_session(&self, key: &str) -> Result<()> {
         let hash = secret::hash(key);
         self.store.write(move |tx| sessions::delete_by_key(tx, &hash).map_err(Error::from)).await
     }
 
-    /// A user's live sessions, newest use first; `current` is the key of the asking one.
+    /// A user's live sessions, last used first; `current` is the key of the requesting one.
+    ///
+    /// # Errors
+    /// Only if the database fails.
     pub async fn sessions(&self, user: UserId, current: Option<String>) -> Result<Vec<SessionInfo>> {
         let now = self.clock.wall();
         let current = current.as_deref().map(secret::hash);
@@ -131,6 +147,9 @@ impl Accounts {
     }
 
     /// Ends one of a user's sessions.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such session.
     pub async fn revoke_session(&self, user: UserId, id: i64) -> Result<()> {
         match self.store.write(move |tx| sessions::delete_of_user(tx, user, id).map_err(Error::from)).await? {
             true => {

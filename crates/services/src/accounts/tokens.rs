@@ -1,4 +1,4 @@
-//! API tokens: shown once, kept as hashes.
+//! API tokens: shown once, stored as hashes.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -18,14 +18,14 @@ use crate::accounts::token_cache::Known;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::log_target::SECURITY;
 
-/// What a token may do.
+/// The permissions of a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything but account security and administration.
+    /// Everything except account security and administration.
     #[default]
     Trade,
     Read,
-    /// The calls of administrators, and reading. Only administrators have such tokens.
+    /// Administration and reading. Only administrators have such tokens.
     Admin,
 }
 
@@ -65,7 +65,7 @@ impl From<Token> for TokenInfo {
         Self {
             id: token.id,
             name: token.name,
-            // The table has a check; a scope it does not know grants the least.
+            // The table's check allows known scopes; an unknown one would grant the least.
             scope: token.scope.parse().unwrap_or(Scope::Read),
             created_at: token.created_at,
             expires_at: token.expires_at,
@@ -73,14 +73,14 @@ impl From<Token> for TokenInfo {
     }
 }
 
-/// Marks the text as a Stockyard token, for people and for scanners of leaked secrets.
+/// Marks a text as a Stockyard token, for users and for scanners of leaked secrets.
 const PREFIX: &str = "sy_";
 
 impl Accounts {
-    /// Makes a token that trades or reads, and answers it with its secret, which is not kept.
+    /// Creates a token for trading or reading, and returns it with its secret, which is not stored.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an empty or long name, an end in the past, or the scope of administrators.
+    /// [`Error::Invalid`] for an empty or long name, an expiry in the past, or the administrators' scope.
     pub async fn create_token(
         &self,
         user: UserId,
@@ -94,12 +94,12 @@ impl Accounts {
         self.make_token(user, name, scope, expires_at).await
     }
 
-    /// Makes a token with the scope of administrators. As it can do more than any other, its owner proves once more who
-    /// they are.
+    /// Creates a token with the administrators' scope. It can do more than any other, so its owner confirms the
+    /// password again.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is no administrator, and as in
-    /// [`Accounts::create_token`].
+    /// [`Error::WrongPassword`], [`Error::TooManyAttempts`]; [`Error::Invalid`] for a user who is not an
+    /// administrator, and as in [`Accounts::create_token`].
     pub async fn create_admin_token(
         &self,
         user: UserId,
@@ -145,7 +145,7 @@ impl Accounts {
         self.store
             .write(move |tx| {
                 if scope == Scope::Admin {
-                    // So that nobody gets one who is losing the rights at this moment.
+                    // So that a user who is losing the rights at this moment gets no such token.
                     users::lock_admins(tx)?;
                 }
                 if scope == Scope::Admin && !users::by_id(tx, user)?.is_some_and(|user| user.is_admin) {
@@ -164,11 +164,11 @@ impl Accounts {
         Ok((info, text))
     }
 
-    /// Who a token belongs to and what it may do; `None` for one that is unknown, expired or of a closed account.
-    /// What other processes do to token and account shows within two seconds, what this one does at once.
+    /// The owner and scope of a token; `None` if it is unknown, expired or of a closed account. Changes by other
+    /// processes count within two seconds, changes by this one at once.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn token_owner(&self, token: &str) -> Result<Option<(Arc<Account>, Scope)>> {
         if !token.starts_with(PREFIX) {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Accounts {
         Ok(known.lives_at(now).then_some((known.account, known.scope)))
     }
 
-    /// Asks the database about the tokens in use, when it is time to, without anybody waiting for it.
+    /// Starts the confirmation of the tokens in use if it is due. No request waits for it.
     fn confirm_tokens(&self, now: Timestamp) {
         let Some(confirmation) = self.token_cache.due(now) else { return };
         let accounts = self.clone();
@@ -200,7 +200,7 @@ impl Accounts {
         });
     }
 
-    /// Whose the live tokens with those hashes are, as the database says.
+    /// The owners of the live tokens with these hashes, from the database.
     pub(crate) async fn token_owners(&self, hashes: Vec<String>) -> Result<HashMap<String, UserId>> {
         if hashes.is_empty() {
             return Ok(HashMap::new());
@@ -221,17 +221,21 @@ impl Accounts {
         Ok(found.into_iter().filter_map(known).collect())
     }
 
-    /// Newest first.
+    /// A user's tokens, newest first.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn tokens(&self, user: UserId) -> Result<Vec<TokenInfo>> {
         let found = self.store.read(move |tx| tokens::of_user(tx, user).map_err(Error::from)).await?;
         Ok(found.into_iter().map(TokenInfo::from).collect())
     }
 
+    /// Revokes a token.
+    ///
+    /// Revokes a token.
+    ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's.
+    /// [`Error::NotFound`], also for another user's token.
     pub async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<()> {
         let found = self.store.write(move |tx| tokens::delete(tx, user, id).map_err(Error::from)).await?;
         self.token_cache.forget_token(id);
@@ -245,7 +249,7 @@ impl Accounts {
     }
 }
 
-/// What is remembered of a token, by its hash; nothing of a closed account's.
+/// A token's data for the cache, by its hash; `None` for a closed account.
 fn known((token, user): (Token, User)) -> Option<(String, Known)> {
     if !user.is_active {
         return None;

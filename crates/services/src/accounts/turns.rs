@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
-/// The queues that are not empty. Clones share them.
+/// The queues that are not empty, shared by clones.
 #[derive(Clone, Default)]
 pub(crate) struct Turns(Arc<Mutex<HashMap<String, Queue>>>);
 
@@ -16,7 +16,7 @@ struct Queue {
     places: usize,
 }
 
-/// A place in the queue of one key. The queue is forgotten with its last place.
+/// A place in the queue of one key. The queue is deleted with its last place.
 pub(crate) struct Place {
     turns: Turns,
     key: String,
@@ -45,7 +45,7 @@ impl Turns {
 }
 
 impl Place {
-    /// How many others were in the queue when this one joined, with or without a turn.
+    /// The number of others in the queue when this one joined, with or without a turn.
     pub fn others(&self) -> usize {
         self.others
     }

@@ -43,7 +43,7 @@ const DAYS_BEFORE: Days = Days::new(30);
 /// Sessions that are taken again at once.
 const MOST_SESSIONS: i64 = 50;
 
-/// Which portfolios: those with ids in `(after, last]`.
+/// The portfolios with ids in `(after, last]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdRange {
     pub after: PortfolioId,
@@ -309,7 +309,7 @@ impl Books {
         Ok(booked)
     }
 
-    /// Remembers that a session has final snapshots, unless a later session has.
+    /// Records that a session has final snapshots, unless a later session has.
     async fn note_final_snapshot(&self, session: NaiveDate) -> Result<()> {
         let taken_at = self.market.clock.wall();
         self.store
@@ -392,7 +392,7 @@ impl Books {
     }
 }
 
-/// Databases from before it was recorded tell by the newest run that is done.
+/// In older databases it is that of the newest finished run.
 pub(crate) fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapshot>> {
     if let Some(text) = installation::get(tx, LAST_FINAL_SNAPSHOT)? {
         return Ok(Some(serde_json::from_str(&text).map_err(Error::internal)?));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts how often this process has noted something new: from then on nobody relies on what was read before.
+/// Counts the actions that this process has stored: a change invalidates what was read before.
 #[derive(Clone, Default)]
 pub(crate) struct Noted(Arc<AtomicU64>);
 

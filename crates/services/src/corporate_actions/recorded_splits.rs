@@ -1,4 +1,4 @@
-//! Splits that no source tells of, recorded by an administrator.
+//! Splits that no source reports, recorded by an administrator.
 
 use domain::calendar::exchange_date;
 use domain::plausibility::UnconfirmedPrice;
@@ -11,8 +11,8 @@ use persistence::corporate_actions::{self as actions, Decider, Told};
 
 use crate::corporate_actions::Stored;
 
-/// Records a split that took effect on the day on which a price in other shares was first seen. `None` when the books know a
-/// split of that day.
+/// Records a split on the day on which a price in other shares was first reported. `None` if the books have a split
+/// on that day.
 pub(crate) fn record(
     tx: &mut Tx<'_>,
     stock: &Stock,

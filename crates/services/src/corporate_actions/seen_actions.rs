@@ -1,7 +1,7 @@
-//! Splits and dividends that come with a source's answers about prices: noted without a call, and at once.
+//! Splits and dividends that come with a source's answers about prices: stored at once, without a call.
 //!
-//! A live source such as Yahoo tells of a split with the first price after it, or hours later. Until the books have it, the
-//! gateway holds that price back.
+//! A live source such as Yahoo reports a split with the first price after it, or hours later. Until the books have
+//! it, the gateway holds that price back.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,10 +20,10 @@ use crate::corporate_actions::{AHEAD, LATEST_NEWS, mark_snapshots};
 use crate::error::{Error, Result};
 use crate::market::companies::{Compared, compared};
 
-/// Stocks whose adjusted bars are fetched again in one run of a job.
+/// Stocks whose adjusted bars are requested again per run of a job.
 const RENEWED_AT_ONCE: i64 = 5;
 
-/// What this process has noted of each stock, so that the same answer costs the database nothing.
+/// The actions of each stock that this process has stored, so that an unchanged answer needs no database access.
 #[derive(Debug, Default)]
 pub(crate) struct NotedActions(Mutex<HashMap<StockId, Vec<CorporateAction>>>);
 
@@ -39,8 +39,8 @@ impl NotedActions {
 }
 
 impl CorporateActions {
-    /// Notes what answers about the prices of these stocks have told, and applies what is in effect. Answers how many
-    /// actions are new. Splits of long ago are kept for charts alone.
+    /// Stores the actions from answers about the prices of these stocks, and applies those in effect. Returns the
+    /// number of new actions. Old splits are kept for charts only.
     pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let mut seen: Vec<(StockId, Vec<CorporateAction>)> = Vec::new();
@@ -86,7 +86,7 @@ impl CorporateActions {
                         symbols.insert(stock.id, stock.listing.symbol.clone());
                     }
                 }
-                // What happened to another company that has the symbol now is none of this stock's.
+                // Actions of another company that has the symbol now do not belong to this stock.
                 let is_its_own = |told: &&Told| symbols.get(&told.stock_id) == Some(&told.action.symbol);
                 for told in told.iter().filter(is_its_own) {
                     match told.action.ex_on >= oldest {
@@ -109,8 +109,8 @@ impl CorporateActions {
         Ok(recent)
     }
 
-    /// Whether answers about prices have just told all that has happened to the stock since its last price: then a call for
-    /// news is wasted.
+    /// Whether recent answers about prices contain all actions since the stock's last price: then a call for news is
+    /// unnecessary.
     pub(crate) fn has_seen_news(&self, stock: &Stock, now: Timestamp) -> bool {
         let Some(last) = &stock.last else { return false };
         let since = (exchange_date(last.as_of) + Days::new(1)).min(exchange_date(now));
@@ -118,8 +118,8 @@ impl CorporateActions {
         seen.is_some_and(|seen| seen.covers(since, now))
     }
 
-    /// Fetches bars again that earlier versions stored in adjusted shares, a few stocks at a time, and marks snapshots that
-    /// were valued by one that is another now. Answers how many stocks are renewed.
+    /// Replaces bars that earlier versions stored in adjusted shares, a few stocks at a time, and marks snapshots
+    /// that were valued by a changed bar. Returns the number of updated stocks.
     pub(crate) async fn renew_adjusted_bars(&self) -> Result<usize> {
         let source = self.market.quotes.source();
         if !adjusted_bars::ADJUSTED.starts_with(source.as_str()) {
@@ -166,7 +166,7 @@ impl CorporateActions {
     }
 }
 
-/// Whether a split counts as confirmed when it is told: a simulated market computes its prices and its splits together.
+/// The confirmation of a newly reported split: a simulated market computes its prices and splits together.
 pub(crate) fn confirmation_of_news(freshness: Freshness) -> SplitConfirmation {
     match freshness {
         Freshness::Simulated => SplitConfirmation::Confirmed,

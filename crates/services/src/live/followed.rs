@@ -1,4 +1,4 @@
-//! A portfolio whose value is followed: its books as they were last read, valued anew with each price.
+//! A portfolio whose value is followed: its books as last read, valued again with each price.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ pub(super) struct Followed {
     pub user: UserId,
     pub id: PortfolioId,
     pub value: Slot<ValuedPortfolio>,
-    /// Something happened in the portfolio since its books were read.
+    /// The portfolio has changed since its books were read.
     moved: AtomicBool,
-    /// The database has newer books, and no process has told of the change.
+    /// The database has newer books, and no process has announced the change.
     unheard: AtomicBool,
-    /// It does not exist any more.
+    /// It no longer exists.
     gone: AtomicBool,
     books: Mutex<Option<Books>>,
 }
@@ -28,11 +28,11 @@ pub(super) struct Followed {
 pub(super) struct Compared {
     /// The kept books are older than the database's.
     pub outdated: bool,
-    /// The last comparison found newer books, and no process has told of that change since.
+    /// The last comparison found newer books, and no process has announced that change since.
     pub never_told: bool,
 }
 
-/// What was read, and the prices that it takes to value it.
+/// The books, and the prices for their valuation.
 struct Books {
     loaded: Loaded,
     prices: HashMap<StockId, Arc<Slot<Quote>>>,
@@ -52,24 +52,24 @@ impl Followed {
         Self { user, id, value, moved: flag(), unheard: flag(), gone: flag(), books }
     }
 
-    /// The books are to be read again.
+    /// Marks the books to be read again.
     pub fn move_on(&self) {
         self.moved.store(true, Ordering::Release);
     }
 
-    /// A process has told of a change.
+    /// Records that a process has announced a change.
     pub fn hear(&self) {
         self.unheard.store(false, Ordering::Release);
         self.move_on();
     }
 
-    /// The version of the portfolio whose books are kept.
+    /// The version of the portfolio's current books.
     pub fn version(&self) -> Option<i64> {
         self.books().as_ref().map(|books| books.loaded.version())
     }
 
-    /// Compares the kept books with the portfolio's version in the database (`None` when it does not exist). Older books
-    /// are marked to be read again.
+    /// Compares the current books with the portfolio's version in the database (`None` if it does not exist). Older
+    /// books are marked to be read again.
     pub fn compare(&self, newest: Option<i64>) -> Compared {
         let never_told = self.unheard.swap(false, Ordering::AcqRel);
         let outdated = match (self.version(), newest) {
@@ -83,14 +83,14 @@ impl Followed {
         Compared { outdated, never_told }
     }
 
-    /// From now on it is neither read nor valued.
+    /// Stops reading and valuing it.
     pub fn give_up(&self) {
         self.gone.store(true, Ordering::Release);
         *self.books() = None;
     }
 
-    /// Whether the books have to be read: something happened, another day began, or it was long ago, in case that a
-    /// word of another process got lost. Who asks is expected to read them.
+    /// Whether the books have to be read: after a change, on a new day, or after a long time in case that an
+    /// announcement was lost. The caller must then read them.
     pub fn wants_books(&self, since: Timestamp, second: u64, longest: u64) -> bool {
         if self.gone.load(Ordering::Acquire) {
             return false;
@@ -100,7 +100,7 @@ impl Followed {
         moved || self.books().as_ref().is_none_or(old)
     }
 
-    /// Keeps books that were read, unless newer ones are there already.
+    /// Stores books that were read, unless newer ones are stored already.
     pub fn keep(
         &self,
         loaded: Loaded,
@@ -114,8 +114,8 @@ impl Followed {
         }
     }
 
-    /// Values the portfolio when its books or a price are newer than `version`. What has not changed is not set: a
-    /// new time of valuation alone is none.
+    /// Values the portfolio if its books or a price are newer than `version`. An unchanged value is not sent: a new
+    /// time of valuation alone is not a change.
     pub fn value(&self, version: u64, next: impl Fn() -> u64, now: Timestamp) {
         let mut books = self.books();
         let Some(books) = books.as_mut() else { return };
@@ -137,7 +137,7 @@ impl Followed {
                 }
                 books.fresh = false;
             }
-            // A position without any price: one may come.
+            // A position without any price; it may come later.
             Err(error) => {
                 tracing::debug!(portfolio.id = %self.id, error = &error as &dyn std::error::Error, "a followed portfolio has no value")
             }

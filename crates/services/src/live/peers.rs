@@ -1,9 +1,9 @@
-//! Word of what was committed, between the processes of a deployment.
+//! Messages about committed changes between the processes of an installation.
 
 use crate::events::Change;
 
-/// The way to the other processes. What gets lost on it is missed by streams alone.
+/// The connection to the other processes. A lost message affects streams only.
 pub trait Peers: Send + Sync {
-    /// Must not wait: it is called between two transactions of the order desk.
+    /// Must not wait: the order desk calls it between two transactions.
     fn tell(&self, changes: Vec<Change>);
 }

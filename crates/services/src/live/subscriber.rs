@@ -1,4 +1,4 @@
-//! One stream: what its reader follows, what waits for them, and how it ends.
+//! One stream: its contents, its waiting events, and its end.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,29 +13,29 @@ use super::shared::{Shared, Slot};
 use super::{Hub, OrderChanged, Place, Proof};
 use crate::books::valuation::ValuedPortfolio;
 
-/// Orders that wait for a slow reader; for one who is slower still there is a `Reset`.
+/// Orders that wait for a slow reader; beyond that it gets a `Reset`.
 const ORDERS_WAITING: usize = 100;
 
-/// What a stream tells.
+/// An event of a stream.
 #[derive(Debug)]
 pub enum Update<'a> {
-    /// Something was missed: what is shown has to be loaded anew.
+    /// Events were missed: the client has to reload.
     Reset(&'a Shared<Timestamp>),
     Order(&'a Shared<OrderChanged>),
     Valuation(&'a Shared<ValuedPortfolio>),
     Quote(&'a Shared<Quote>),
-    /// The stream lives, and all orders of the user that changed before that market time have been told.
+    /// The stream is alive, and all orders of the user that changed before that market time have been sent.
     Heartbeat(&'a Shared<Timestamp>),
 }
 
-/// The part of a stream that others write to.
+/// The part of a stream that is written by others.
 pub(super) struct Subscriber {
     pub id: u64,
     pub user: UserId,
     pub proof: Proof,
-    /// The seconds of the hub's life at which the proof was last confirmed.
+    /// The second of the process's life in which the credential was last confirmed.
     pub confirmed_at: AtomicU64,
-    /// Whose orders are told; `None` for all of the user's.
+    /// Portfolios whose orders are sent; `None` for all of the user's.
     pub portfolios: Option<Box<[PortfolioId]>>,
     pub quotes: Box<[Arc<Slot<Quote>>]>,
     pub valuations: Box<[Arc<Followed>]>,
@@ -74,7 +74,7 @@ impl Subscriber {
         }
     }
 
-    /// Whether a price or a value that is followed is newer than that.
+    /// Whether a followed price or value is newer than that.
     pub fn is_behind(&self, version: u64) -> bool {
         self.quotes.iter().any(|slot| slot.version() > version)
             || self.valuations.iter().any(|followed| followed.value.version() > version)
@@ -91,7 +91,7 @@ impl Subscriber {
     pub fn tell(&self, order: Arc<Shared<OrderChanged>>) {
         let mut inbox = self.inbox();
         if inbox.reset.is_some() {
-            // All of it will be loaded anyway.
+            // All of it will be reloaded anyway.
             return;
         }
         if inbox.orders.len() >= ORDERS_WAITING {
@@ -117,7 +117,7 @@ impl Subscriber {
         self.waker.wake();
     }
 
-    /// What waits is not told any more.
+    /// Ends the stream. Waiting events are not sent.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.waker.wake();
@@ -132,11 +132,11 @@ impl Subscriber {
     }
 }
 
-/// A stream as its reader has it. Dropping it ends it.
+/// A stream for its reader. Dropping it ends it.
 pub struct Subscription {
     pub(super) live: Arc<Hub>,
     pub(super) subscriber: Arc<Subscriber>,
-    /// Versions that were told: of the quotes, then of the valuations.
+    /// Versions that were sent: of the quotes, then of the valuations.
     seen: Box<[u64]>,
     _place: Place,
 }
@@ -147,14 +147,14 @@ impl Subscription {
         Self { live, subscriber, seen: vec![0; followed].into(), _place: place }
     }
 
-    /// Hands all that is new to `tell`; of prices and values only the newest. `Ready(false)` is the end.
+    /// Passes all new events to `tell`; of prices and values only the newest. `Ready(false)` is the end.
     pub fn poll_updates(
         &mut self,
         context: &mut Context<'_>,
         mut tell: impl FnMut(Update<'_>),
     ) -> Poll<bool> {
         let subscriber = &self.subscriber;
-        // First, so that nothing new remains unseen between a look and the sleep.
+        // First, so that no new value is missed between the check and the sleep.
         subscriber.waker.register(context.waker());
         if subscriber.ended.load(Ordering::Acquire) {
             return Poll::Ready(false);

@@ -1,7 +1,8 @@
-//! The calendars that a deployment's books were kept by.
+//! The calendars of an installation's books.
 //!
-//! Another price source may bring another calendar: `simulated/sim-v2` is open around the clock, `simulated/sim-v2-xnys` in the
-//! exchange's sessions. Snapshots that were taken, or planned, before the change keep the session they were taken for.
+//! Another price source may have another calendar: `simulated/sim-v2` is open around the clock,
+//! `simulated/sim-v2-xnys` in the exchange's sessions. Snapshots from before the change keep the session they were
+//! taken or planned for.
 
 use chrono::NaiveDate;
 use domain::share_basis::session_basis;
@@ -9,13 +10,13 @@ use domain::{Calendar, Session, Timestamp};
 use market_data::{ALPHA_VANTAGE_SOURCE, SimulatedModel, YAHOO_SOURCE};
 use persistence::{StoreError, Tx, installation, jobs, snapshots};
 
-/// The name of the record, in `installation`: the former price sources as pairs of the last day of each and its name, oldest first.
+/// The key of the former price sources in `installation`: pairs of the last day of each and its name, oldest first.
 const FORMER_SOURCES: &str = "former_price_sources";
 
-/// The sources of real prices, which trade in New York's sessions.
+/// The sources of real prices, which follow New York's sessions.
 const EXCHANGE_SOURCES: [&str; 2] = [ALPHA_VANTAGE_SOURCE, YAHOO_SOURCE];
 
-/// Which calendar each day of the books has.
+/// The calendar of each day of the books.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BookCalendar {
     /// The last day of each former calendar, oldest first.
@@ -36,12 +37,12 @@ impl BookCalendar {
         former.map_or(self.current, |(_, calendar)| *calendar)
     }
 
-    /// The session of a day; `None` when its market was closed.
+    /// The session of a day; `None` if its market was closed.
     pub(crate) fn session(&self, date: NaiveDate) -> Option<Session> {
         self.on(date).session(date)
     }
 
-    /// The shares that a day's bar is in, as [`session_basis`].
+    /// The shares that a day's bar is in, like [`session_basis`].
     pub(crate) fn basis(&self, date: NaiveDate) -> Timestamp {
         session_basis(self.on(date), date)
     }
@@ -52,7 +53,7 @@ impl BookCalendar {
         loop {
             let eve = next.pred_opt().unwrap_or(next);
             let found = self.on(eve).before(next);
-            // Days before the last one of a former calendar are that one's.
+            // Days until the last one of a former calendar belong to that calendar.
             let mut earlier = self.former.iter().rev().map(|(until, _)| *until);
             match earlier.find(|until| found.date <= *until && *until < eve) {
                 Some(until) => next = until.succ_opt().unwrap_or(until),
@@ -61,7 +62,7 @@ impl BookCalendar {
         }
     }
 
-    /// The sessions of those days, both included, oldest first.
+    /// The sessions from `first` to `last`, both included, oldest first.
     pub(crate) fn sessions(&self, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = Session> {
         first.iter_days().take_while(move |date| *date <= last).filter_map(|date| self.session(date))
     }
@@ -87,7 +88,7 @@ fn former_sources(tx: &mut Tx<'_>) -> std::result::Result<Vec<(NaiveDate, String
     }
 }
 
-/// `None` for a source that this program does not know.
+/// `None` for an unknown source.
 fn calendar_of(source: &str) -> Option<Calendar> {
     let simulated = SimulatedModel::ALL.into_iter().find(|model| model.name() == source);
     simulated
@@ -116,7 +117,7 @@ mod tests {
         let books = changed_twice();
         let dates =
             books.sessions(day("2026-11-20"), day("2026-11-30")).map(|session| session.date.to_string());
-        // Thanksgiving was on the 26th.
+        // The 26th was Thanksgiving.
         let expected = ["20", "21", "22", "23", "24", "25", "27", "28", "29", "30"];
         assert_eq!(dates.collect::<Vec<_>>(), expected.map(|date| format!("2026-11-{date}")));
         for (date, calendar) in [("2026-11-20", Calendar::AroundTheClock), ("2026-11-27", Calendar::Xnys)] {

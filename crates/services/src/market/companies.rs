@@ -8,13 +8,13 @@ pub(crate) fn company_of(told: &ListedStock) -> ToldCompany {
     ToldCompany { name: told.company_name.clone(), is_fund: told.is_fund, listed_on: told.listed_on }
 }
 
-/// What a told company is to the one whose stock the books have under its symbol.
+/// The comparison of a reported company with that of the stock with its symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compared {
     Another,
     /// The same, or there is no such stock.
     Same,
-    /// The same, and its listing date is not kept yet.
+    /// The same, and its listing date is not stored yet.
     SameWithoutDate,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn compared(tx: &mut Tx<'_>, told: &ListedStock) -> Result<Compared, 
     })
 }
 
-/// Keeps the listing date of the company that has a symbol, where none is kept yet.
+/// Stores the listing date of the company of a symbol, if there is none yet.
 pub(crate) fn keep_date(tx: &mut Tx<'_>, told: &ListedStock) -> Result<(), StoreError> {
     let known = reused_symbols::companies(tx, std::slice::from_ref(&told.symbol))?;
     match (known.get(&told.symbol), told.listed_on) {

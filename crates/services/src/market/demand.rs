@@ -6,7 +6,7 @@ use persistence::{StoreError, Tx, orders, positions, stocks};
 
 use crate::error::Result;
 
-/// What the price of a stock is wanted for, the most urgent first.
+/// The use of a stock's price, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wanted {
     ForOrders,
@@ -14,14 +14,14 @@ pub enum Wanted {
     ForLists,
 }
 
-/// Stocks that somebody holds, held or watches, or has an open order for, those first that wait most urgently for a
-/// price: open orders, then what is held by most, then what is watched; of equals the one whose price is oldest.
+/// Stocks that are or were held, are watched, or have open orders, the most urgent first: open orders, then those
+/// held by most portfolios, then watched ones; among equals the one with the oldest price.
 pub(crate) fn stocks_in_use(tx: &mut Tx<'_>) -> Result<Vec<Stock>> {
     stocks_by_urgency(tx, DateTime::UNIX_EPOCH.into())
 }
 
-/// [`stocks_in_use`], but what somebody holds or has an order for comes first when its price is of before `neglected`:
-/// many stocks with open orders do not keep the others waiting for ever.
+/// [`stocks_in_use`], but held and ordered stocks whose price is older than `neglected` come first, so that many
+/// stocks with open orders do not block the others forever.
 pub(crate) fn stocks_by_urgency(tx: &mut Tx<'_>, neglected: Timestamp) -> Result<Vec<Stock>> {
     Ok(by_urgency(tx, neglected)?.into_iter().map(|(_, stock)| stock).collect())
 }
@@ -30,7 +30,7 @@ pub(crate) fn count_in_use(tx: &mut Tx<'_>) -> std::result::Result<usize, StoreE
     Ok(demand(tx)?.len())
 }
 
-/// [`stocks_in_use`] with what each price is wanted for.
+/// [`stocks_in_use`] with the use of each price.
 pub(crate) fn demand(tx: &mut Tx<'_>) -> std::result::Result<Vec<(Wanted, Stock)>, StoreError> {
     by_urgency(tx, DateTime::UNIX_EPOCH.into())
 }

@@ -11,7 +11,7 @@ use crate::Market;
 use crate::error::{Error, Result};
 use crate::market::former_symbols::PricedStocks;
 
-/// Stocks by symbol, without their last prices: what does not change once it is in the database.
+/// Stocks by symbol, without their last prices: data that does not change in the database.
 #[derive(Clone, Default)]
 pub(crate) struct KnownStocks(Arc<RwLock<HashMap<Symbol, Stock>>>);
 
@@ -55,7 +55,7 @@ impl Instruments {
         self.known_stocks.forget(symbol);
     }
 
-    /// A stock that the database knows, by its symbol now or before. The source is not asked.
+    /// A stock in the database, by its current or a former symbol. Makes no calls.
     ///
     /// # Errors
     /// [`Error::UnknownSymbol`].
@@ -73,11 +73,11 @@ impl Instruments {
         self.stock_for(None, symbol).await
     }
 
-    /// The instrument of that symbol. The first time it is looked up in the table of listings, or where there is
-    /// none, the source is asked; one user may make it be asked a few times a day.
+    /// The stock with that symbol. The first time it is read from the table of listings; without one, the source is
+    /// called, which a user may cause a few times per day.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`], [`Error::NotTradable`], [`Error::NoPrice`] when the source cannot be asked.
+    /// [`Error::UnknownSymbol`], [`Error::NotTradable`], [`Error::NoPrice`] if the source cannot be called.
     pub async fn stock_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Stock> {
         let (wanted, source) = (symbol.clone(), self.market.quotes.source());
         let has_table = self.market.quotes.limits().is_some();
@@ -117,7 +117,7 @@ impl Instruments {
         Ok(stock)
     }
 
-    /// What a stock is called now that may be asked for by a symbol it had before.
+    /// The current symbol of a stock that may be given by a former one.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -127,14 +127,14 @@ impl Instruments {
         Ok(found.unwrap_or_else(|| symbol.clone()))
     }
 
-    /// What was kept in memory of a symbol is read anew: its stock has got another one, or is traded no more.
+    /// Reads a stock again whose cached data is outdated, because its symbol has changed or it is delisted.
     pub(crate) async fn known_anew(&self, symbol: &Symbol) -> Result<Stock> {
         self.known_stocks.forget(symbol);
         self.stock(symbol).await
     }
 }
 
-/// The price kept in the database as a quote, whatever source it is from, marked stale.
+/// The price in the database as a quote, from any source, marked as stale.
 pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
     let last = stock.last.clone()?;
     let quote = Quote {
@@ -152,7 +152,7 @@ pub(crate) fn last_known(stock: &Stock) -> Option<AsTraded<Quote>> {
     Some(quote.into())
 }
 
-/// What a stock is called now that may be asked for by the symbol it had before. One that nobody has stays as it is.
+/// The current symbol of a stock that may be given by a former one. An unknown symbol is unchanged.
 pub(crate) fn symbol_now(tx: &mut Tx<'_>, symbol: Option<Symbol>) -> Result<Option<Symbol>> {
     let Some(symbol) = symbol else { return Ok(None) };
     let found = stocks::by_symbol(tx, &symbol)?;

@@ -1,12 +1,12 @@
-//! Texts that users search for.
+//! Search texts of users.
 
 use crate::error::{Error, Result};
 
-/// Longer than every name here; databases refuse patterns of some ten thousand letters.
+/// Longer than any name; databases reject patterns of about ten thousand letters.
 const MOST_LETTERS: usize = 100;
 
-/// The text without blanks around it and without control characters: no name has any, and PostgreSQL's texts cannot
-/// hold a NUL.
+/// The text without surrounding blanks and control characters: no name has any, and PostgreSQL's texts cannot contain
+/// NUL.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a text of more than 100 characters.

@@ -1,21 +1,21 @@
-//! Figures of this process for `/metrics`: counters that grow where things happen, and gauges that are read when asked.
+//! Metrics of this process: counters where things happen, and gauges that are read for a scrape.
 
 use prometheus_client::registry::Registry;
 
 use crate::operations::Operations;
 
-/// Adds the counters of this process, also those of the crates below.
+/// Registers the metrics of this process, also those of the crates below.
 pub fn register(registry: &mut Registry) {
     persistence::metrics::register(registry);
     market_data::metrics::register(registry);
     crate::trading::desk::metrics::register(registry);
 }
 
-/// What is read when a scrape asks, without the database.
+/// Values that are read for a scrape, without the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessFigures {
     pub desk_queued: usize,
-    /// How long the order desk has worked on the batch at hand, in seconds.
+    /// How long the order desk has worked on the current batch, in seconds.
     pub desk_busy_for: f64,
     pub open_streams: usize,
     pub most_streams: usize,
@@ -23,7 +23,7 @@ pub struct ProcessFigures {
     pub most_connections: usize,
     /// Entries by cache.
     pub caches: Vec<(&'static str, u64)>,
-    /// Whether calls to the provider are sent; `None` for the simulated market.
+    /// Whether calls to the provider are made; `None` for the simulated market.
     pub provider: Option<ProviderFigures>,
 }
 
@@ -31,7 +31,7 @@ pub struct ProcessFigures {
 pub struct ProviderFigures {
     /// Whether this process refuses calls because the provider kept failing.
     pub is_paused: bool,
-    /// Calls that the day has left, by pot. Empty where a day has no limit, and when the database did not answer.
+    /// Calls left on the day, by pot. Empty without a limit per day, and if the database did not answer.
     pub left: Vec<(&'static str, u32)>,
 }
 

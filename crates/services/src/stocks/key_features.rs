@@ -1,4 +1,4 @@
-//! What a provider refuses to the key, noted for the administrators of all processes.
+//! Features that a provider refused to the key, for the administrators of all processes.
 
 use std::collections::BTreeMap;
 
@@ -8,33 +8,33 @@ use persistence::{Tx, installation};
 use crate::error::{Error, Result};
 use crate::stocks::Stocks;
 
-/// The name of the record, in `installation`, before that of the source.
+/// The key in `installation`, followed by the source's name.
 const REFUSED: &str = "refused_features";
 
-/// A feature that the source is set up to use.
+/// A feature that the source is configured to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFeatureState {
     /// `delayed_prices`, `realtime_prices`, `bulk_quotes` or `full_history`.
     pub name: &'static str,
-    /// The provider has refused it to some process, and it is not tried before then: the source does without it.
+    /// The provider has refused it to a process; it is not tried before then, and the source does without it.
     pub refused_until: Option<Timestamp>,
 }
 
-/// Features by name, and until when they are not tried again.
+/// Features by name, and when they are tried again.
 type Refused = BTreeMap<String, Timestamp>;
 
 fn key(source: &str) -> String {
     format!("{REFUSED}/{source}")
 }
 
-/// What cannot be read counts as nothing.
+/// An unreadable value counts as none.
 fn refused(tx: &mut Tx<'_>, source: &str) -> Result<Refused> {
     let text = installation::get(tx, &key(source))?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
 impl Stocks {
-    /// What the source is set up to use that its provider may refuse, with what any process has been refused.
+    /// The features that the source is configured to use, with the refusals to any process.
     pub(crate) async fn features(&self) -> Result<Vec<KeyFeatureState>> {
         let features = self.market.quotes.features();
         if features.is_empty() {
@@ -50,7 +50,7 @@ impl Stocks {
         Ok(merged.collect())
     }
 
-    /// Notes what this process has been refused. Nothing is written where nothing is new.
+    /// Stores the refusals to this process. Writes nothing if nothing is new.
     pub(crate) async fn note_refused_features(&self) -> Result<()> {
         let features = self.market.quotes.features();
         let (source, now) = (self.market.quotes.source(), self.market.clock.wall());

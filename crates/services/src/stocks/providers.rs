@@ -11,29 +11,29 @@ use crate::stocks::Stocks;
 use crate::stocks::key_features::KeyFeatureState;
 use crate::stocks::price_pace::PriceIntervals;
 
-/// What an operator wants to know of where prices come from.
+/// The state of the price source, for administrators.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProviderState {
     pub source: PriceSource,
     pub freshness: Freshness,
-    /// Stocks that somebody holds, watches or has an open order for.
+    /// Stocks that are held, watched or have open orders.
     pub stocks_in_use: usize,
-    /// What the source is set up to use that its provider may refuse to the key.
+    /// The features that the source is configured to use and the provider may refuse.
     pub features: Vec<KeyFeatureState>,
-    /// How often prices come in a session; `None` where calls are not counted, and for a source with one price a session.
+    /// How often prices come in a session; `None` without counted calls, and for a source with one price per session.
     pub intervals: Option<PriceIntervals>,
     /// `None` for the simulated market.
     pub limits: Option<LimitsState>,
-    /// When the table of listings was taken over, and how many it has; `None` before that, or where there is none.
+    /// When the table of listings was stored, and its size; `None` before that, or without such a table.
     pub listings: Option<(Timestamp, i64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitsState {
-    /// New York's day, which the counts are of.
+    /// The day of the counters, in New York.
     pub day: NaiveDate,
     pub pots: Vec<PotState>,
-    /// Until when no call is sent, because the provider refuses or keeps failing; `None` when calls are sent.
+    /// Until when no calls are made, because the provider refuses or keeps failing; `None` if calls are made.
     pub parked_until: Option<Timestamp>,
     pub breaker: Breaker,
     pub last_answered_at: Option<Timestamp>,
@@ -48,14 +48,14 @@ pub struct PotState {
     pub limit: u32,
 }
 
-/// What is done with the next call.
+/// Whether the next call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
     /// It is sent.
     Closed,
     /// It is refused.
     Open,
-    /// It is sent, alone, to see whether the provider is back.
+    /// One trial call is made to see whether the provider is back.
     HalfOpen,
 }
 
@@ -74,15 +74,14 @@ impl LimitsState {
         self.pots.iter().map(|pot| pot.used).sum()
     }
 
-    /// Calls that the day has left; `None` where it has no limit.
+    /// Calls left on that day; `None` without a limit.
     pub fn left(&self) -> Option<u32> {
         (!self.pots.is_empty()).then(|| self.pots.iter().map(|pot| pot.limit.saturating_sub(pot.used)).sum())
     }
 }
 
 impl ProviderState {
-    /// How many days it takes until each stock in use has a new close, where that is more than one: the operator
-    /// should know that prices are going to be old.
+    /// The days until each stock in use has a new close, if more than one: then prices are old.
     pub fn days_for_all(&self) -> Option<usize> {
         let pots = &self.limits.as_ref().filter(|_| self.freshness == Freshness::EndOfDay)?.pots;
         let scheduled = pots.iter().find(|pot| pot.name == Pot::Scheduled.as_str())?.limit;
@@ -92,7 +91,7 @@ impl ProviderState {
 }
 
 impl Stocks {
-    /// Where prices come from, and how that is going.
+    /// The state of the price source.
     ///
     /// # Errors
     /// Only when the database fails.

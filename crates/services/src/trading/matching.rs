@@ -1,4 +1,4 @@
-//! Working orders meet the prices that have come since they were last looked at.
+//! Matches working orders with the prices since they were last matched.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,43 +20,43 @@ use crate::error::{Error, Result};
 use crate::trading::Trading;
 use crate::trading::desk::Command;
 
-/// Groups that are read at once.
+/// Groups per statement.
 const AT_ONCE: i64 = 1000;
-/// How much of a price's way is looked at in one go.
+/// The longest interval of prices that is matched at once.
 const STRETCH: TimeDelta = TimeDelta::hours(6);
-/// After how much market time it is noted how far prices have been looked at. Until then the way is simply looked at
-/// again: it is the same.
+/// After this much market time the progress of matching is recorded. Until then the interval is matched again, with
+/// the same result.
 const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
 
-/// What a pass through the working orders came to.
+/// The result of a pass through the working orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Matched {
     /// Orders that prices can fill.
     pub working: usize,
-    /// Groups of orders for which something happened: a fill, a trigger, a new best price, an end.
+    /// Groups that changed: a fill, a trigger, a new best price, an end.
     pub stirred: usize,
 }
 
-/// How far the orders of a stock meet its prices.
+/// The prices that the orders of a stock meet.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     now: Timestamp,
     /// Until shortly after this time, at most until now.
     end: Timestamp,
-    /// Nothing fills in the stock.
+    /// Orders in the stock do not fill.
     is_held: bool,
 }
 
-/// How long a call for a price of the moment may take until all processes have it.
+/// How long a call for a current price may take until all processes have it.
 const CALL_LAG: TimeDelta = TimeDelta::minutes(1);
 
-/// The name of the lease, in `installation`.
+/// The key of the lease, in `installation`.
 const LEASE: &str = "match_orders";
-/// How long a lease holds, and after how much of that its holder renews it.
+/// How long a lease holds, and when its holder renews it.
 const LEASE_FOR: TimeDelta = TimeDelta::seconds(15);
 const RENEW_AFTER: TimeDelta = TimeDelta::seconds(5);
 
-/// Who matches orders, and until when nobody else needs to. Wall time.
+/// The process that matches orders, and until when no other needs to. Wall time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Lease {
     holder: String,
@@ -64,7 +64,7 @@ struct Lease {
 }
 
 impl Lease {
-    /// One that ends later than any can is of a clock that was ahead.
+    /// A lease that ends too late comes from a clock that was ahead.
     fn holds_at(&self, wall: Timestamp) -> bool {
         self.until > wall && self.until - wall <= LEASE_FOR + RENEW_AFTER
     }
@@ -91,7 +91,7 @@ impl Trading {
         if mine { self.match_orders().await } else { Ok(Matched::default()) }
     }
 
-    /// Answers whether the worker has the lease now.
+    /// Returns whether the worker has the lease now.
     async fn take_lease(&self, holder: String, wall: Timestamp) -> Result<bool> {
         self.store
             .write(move |tx| {
@@ -106,10 +106,10 @@ impl Trading {
             .await
     }
 
-    /// Before the end of a process: another one may match orders at once.
+    /// Before the end of a process: lets another one match orders at once.
     ///
     /// # Errors
-    /// Only when the database fails; then the lease runs out by itself.
+    /// Only if the database fails; then the lease expires by itself.
     pub async fn give_back_matching(&self, worker: &str) -> Result<()> {
         let (holder, wall) = (worker.to_owned(), self.market.clock.wall());
         self.store
@@ -124,14 +124,14 @@ impl Trading {
             .await
     }
 
-    /// Lets all working orders meet the prices up to now. Several processes may do it at once, and any of them again:
-    /// the desk decides on the order as it is, and what a price has done to it before it does not do twice.
+    /// Matches all working orders with the prices up to now. Several processes may do it at once, and repeat it: the
+    /// desk decides on the current order, and a price affects it only once.
     ///
     /// # Errors
-    /// Only when the database fails. An order that the desk could not serve is met again in the next pass.
+    /// Only if the database fails. An order that the desk could not process is matched again in the next pass.
     pub async fn match_orders(&self) -> Result<Matched> {
         let mut matched = Matched::default();
-        // Orders meet prices up to here, and both are in the shares there are then.
+        // Orders meet prices up to this time, and both are in its shares.
         let now = self.market.now();
         self.corporate_actions.apply_due_actions().await?;
         let mut after = None;
@@ -148,7 +148,7 @@ impl Trading {
                 })
                 .await?;
             if actions.iter().any(|known| known.effective_at > now) {
-                // Somebody may have applied it already: the next pass begins after it.
+                // It may already be applied: the next pass begins after it.
                 return Ok(matched);
             }
             let histories = ActionHistories::of_known(&actions);
@@ -163,8 +163,8 @@ impl Trading {
             let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
             let seen = self.seen_prices(&symbols).await?;
             let holds = self.corporate_actions.trading_holds().await?;
-            // After a long jump of the clock the way of prices is long. Orders whose time has run out meet theirs up to
-            // their end first, so that none stays open while others go all the way.
+            // After a long jump of the clock there are many prices. Orders that have ended meet theirs up to their
+            // end first, so that none stays open while others meet all prices.
             let due_by = self.settled_until(now);
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
@@ -187,7 +187,7 @@ impl Trading {
         }
     }
 
-    /// [`settled_until`] for this source. Shared prices of the moment are there when their call has ended.
+    /// [`settled_until`] for this source. Shared current prices are available when their call has ended.
     fn settled_until(&self, now: Timestamp) -> Timestamp {
         match self.market.freshness() {
             Freshness::Realtime if self.market.quotes.shares_prices() => now - CALL_LAG,
@@ -195,8 +195,8 @@ impl Trading {
         }
     }
 
-    /// The newest prices of these symbols that any path has seen: a page, a list, an order, a job, another process. Matching
-    /// makes no calls of its own where prices are shared. `None` where they are not.
+    /// The newest prices of these symbols that any process received, for any purpose. Matching makes no calls of its
+    /// own if prices are shared. `None` if they are not.
     async fn seen_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
         let quotes = &self.market.quotes;
         if !quotes.shares_prices() {
@@ -206,7 +206,7 @@ impl Trading {
         quotes.seen(symbols).await.map(Some).map_err(failed)
     }
 
-    /// Lets the orders of one stock meet its prices.
+    /// Matches the orders of one stock.
     async fn match_stock(
         &self,
         symbol: &Symbol,
@@ -235,19 +235,19 @@ impl Trading {
                 None => self.stocks.moves_of(symbol, from, to).await,
             };
             let moves: Arc<[PriceMove]> = match found {
-                // Orders wait, and meet these prices once trading goes on.
+                // Orders wait, and meet these prices once trading continues.
                 _ if is_held => {
                     complete = false;
                     [].into()
                 }
-                // A price from the future is met when its time has come.
+                // A price from the future is matched when its time has come.
                 Ok(moves) => moves
                     .into_iter()
                     .filter(|price_move| price_move.at() - now <= PRICE_AHEAD)
                     .map(|price_move| histories.convert(stock, price_move, now))
                     .collect(),
                 Err(error) => {
-                    // Time goes on all the same: an order of the day ends.
+                    // Time passes nevertheless: a day order expires.
                     complete = false;
                     tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices for working orders");
                     [].into()
@@ -273,15 +273,15 @@ impl Trading {
             }
             (from, seen_until_now) = (to, until);
         }
-        // What was missed may still come: a closing price that is published late, say.
+        // A missing price may still come, for example a closing price that is published late.
         if complete {
             self.note_seen(&groups, seen_until_now).await?;
         }
         Ok(stirred)
     }
 
-    /// Orders at the close whose session has ended fill at its last trade, as soon as no later one can come: that is the
-    /// close. Those for which a price of the close itself comes fill at that price as other orders do.
+    /// Fills orders at the close whose session has ended at its last trade, as soon as no later trade can come: that
+    /// is the close. If a price of the close itself comes, they fill at it like other orders.
     async fn match_closes(
         &self,
         symbol: &Symbol,
@@ -311,7 +311,7 @@ impl Trading {
         stirred
     }
 
-    /// The last trade of the session that has closed at `close`, as a price of that instant. `None` while it is not known.
+    /// The last trade of the session that closed at `close`, as a price of that instant. `None` while it is unknown.
     async fn closing_trade(
         &self,
         symbol: &Symbol,
@@ -351,9 +351,9 @@ impl Trading {
         Some(AsTraded::new(PriceMove { quote: closing, volume: None }, traded_at))
     }
 
-    /// For groups for which nothing happened.
+    /// Records the progress of groups without changes.
     async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
-        // Where liquidity is limited, the volume of moves adds up for as long.
+        // With limited liquidity, the volume of moves accumulates for as long.
         let note_after = if self.rules().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
         let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
         let working = groups.iter().filter(late).flat_map(|group| &group.orders);
@@ -368,7 +368,7 @@ impl Trading {
         owners.dedup();
         self.store
             .write(move |tx| {
-                // As the desk does, so that nobody waits in a circle.
+                // In the same order as the desk, to avoid deadlocks.
                 portfolios::lock(tx, &owners)?;
                 orders::set_last_matched(tx, &ids, until).map_err(Error::from)
             })
@@ -376,8 +376,8 @@ impl Trading {
     }
 }
 
-/// Prices of before are not expected any more at `now`: an order of the day that ends until then has met all of them. A
-/// closing price may come until the next session opens.
+/// The time before which no more prices are expected at `now`: a day order that ends until then has met all of them.
+/// A closing price may come until the next session opens.
 fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Timestamp {
     match freshness {
         Freshness::Simulated | Freshness::Realtime => now,
@@ -395,8 +395,8 @@ fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Ti
 /// How late prices of a delayed source may come.
 const DELAY: TimeDelta = TimeDelta::minutes(20);
 
-/// How long after a close its price is waited for, before the last trade counts as the close. A source of closing prices
-/// tells the close itself.
+/// How long after a close to wait for its price before the last trade counts as the close. A source of closing prices
+/// reports the close itself.
 fn closing_lag(freshness: Freshness) -> TimeDelta {
     match freshness {
         Freshness::Simulated | Freshness::EndOfDay => TimeDelta::zero(),
@@ -405,12 +405,12 @@ fn closing_lag(freshness: Freshness) -> TimeDelta {
     }
 }
 
-/// What cannot be read counts as no lease.
+/// An unreadable value counts as no lease.
 fn lease(tx: &mut Tx<'_>) -> Result<Option<Lease>> {
     Ok(installation::get(tx, LEASE)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Up to when all of a group's working orders have met the prices.
+/// The time up to which all working orders of a group have met the prices.
 fn seen_until(group: &OrderGroup) -> Option<Timestamp> {
     group.orders.iter().filter(|order| order.status.is_working()).map(|order| order.last_matched_at).min()
 }

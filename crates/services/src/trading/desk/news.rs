@@ -1,4 +1,4 @@
-//! What a clerk knows of corporate actions, without asking for each batch.
+//! A clerk's knowledge of corporate actions, without a statement for each batch.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use persistence::{StoreError, Tx, corporate_actions};
 
 use crate::corporate_actions::noted::Noted;
 
-/// How long what was read is good for. News comes a session ahead as a rule; of news that comes late, and from another
-/// process, an order of the second before it knows as little as one before that.
+/// How long it is used. News usually comes a session ahead; late news from another process may be missed by orders
+/// for this time.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-/// Actions that have taken effect within this time of the market are read; who asks further back asks the database.
+/// Actions that took effect within this market time are read; older ones are read from the database on request.
 const LOOKING_BACK: TimeDelta = TimeDelta::days(1);
 
 pub(super) struct News {
@@ -23,7 +23,8 @@ struct Read {
     at: Instant,
     noted: u64,
     since: Timestamp,
-    /// All that were not applied to everybody, or have taken effect or are known since `since`, in the order in which they do.
+    /// All actions that are not applied to all portfolios, or took effect or became known since `since`, in the order
+    /// in which they take effect.
     actions: Vec<KnownAction>,
 }
 
@@ -32,7 +33,8 @@ impl News {
         Self { noted, read: None }
     }
 
-    /// Those that are due, and all that have taken effect or are known since `since`: what a decision at `now` has to know.
+    /// Due actions, and all that took effect or became known since `since`: those that a decision at `now` has to
+    /// consider.
     pub fn at_hand(
         &mut self,
         tx: &mut Tx<'_>,
@@ -49,7 +51,7 @@ impl News {
             Some(read) if read.since <= since => {
                 let at_hand = |known: &&KnownAction| {
                     let is_undecided = known.hold(now).is_some() || known.is_to_be_reversed();
-                    // What evidence or an administrator delists may be delisted as of days ago.
+                    // A delisting by evidence or an administrator may take effect days ago.
                     let is_delisting =
                         known.check.is_some() && known.action.kind == CorporateActionKind::Delisting;
                     known.effective_at <= now
