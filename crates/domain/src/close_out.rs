@@ -1,18 +1,18 @@
-//! The end of a holding whose stock is not traded any more: what its shares are given for.
+//! Close-outs: the end of a holding in a delisted stock, and its proceeds.
 
 use crate::{Money, PerShare, Position, Quantity, SplitRatio, StockId, Symbol};
 
-/// What everybody gets for the shares of a stock.
+/// The proceeds of all shares of a stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseOut {
-    /// Cash for each share: the company was bought for cash, or is liquidated.
+    /// Cash per share: the company was bought for cash, or is liquidated.
     Cash { per_share: PerShare },
     /// Nothing: the shares are worthless.
     WriteOff,
-    /// Shares of another stock in a ratio of new to old ones, and cash for each old one: the companies merged.
+    /// Shares of another stock in a ratio of new to old ones, and cash per old one: the companies merged.
     Exchange {
         into: StockId,
-        /// The other stock's symbol when that was decided.
+        /// The other stock's symbol at the time of the decision.
         symbol: Symbol,
         ratio: SplitRatio,
         cash: Option<PerShare>,
@@ -28,7 +28,7 @@ impl CloseOut {
         }
     }
 
-    /// Cash for each share given.
+    /// Cash per share given.
     pub fn cash(&self) -> Option<&PerShare> {
         match self {
             Self::Cash { per_share } => Some(per_share),
@@ -54,14 +54,14 @@ impl CloseOut {
     }
 }
 
-/// What a close-out does to one position.
+/// The effects of a close-out on one position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
-    /// Cash that the owner gets: half-even to the cent, once for all the shares.
+    /// The cash for all shares, rounded half-even to the cent once.
     pub cash: Money,
     /// Shares of the other stock, rounded down to nine decimals.
     pub received: Quantity,
-    /// The cost that goes over to the shares received.
+    /// The cost that passes to the received shares.
     pub carried: Money,
 }
 
@@ -76,12 +76,12 @@ impl Settlement {
         Self { cash, received, carried }
     }
 
-    /// The amount of the line that takes the old shares: the cash, and the cost that goes over.
+    /// The amount of the line that removes the old shares: the cash, and the cost that passes to the new shares.
     pub fn amount(&self) -> Money {
         self.cash.clone() + &self.carried
     }
 
-    /// The result of the old shares.
+    /// The realized result of the old shares.
     pub fn realized(&self, position: &Position) -> Money {
         self.amount() - &position.cost_basis
     }

@@ -1,4 +1,4 @@
-//! What happens to a stock besides that its price moves: splits, dividends, a new symbol, the end of its listing.
+//! Corporate actions: splits, dividends, new symbols, delistings and close-outs.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -14,15 +14,15 @@ use crate::{
     StockId, Symbol, Timestamp, TradingHold,
 };
 
-/// One event of one stock.
+/// A corporate action of one stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorporateAction {
-    /// The same however often and by whichever symbol it is asked for: what it brings about is done once.
+    /// Identifies the action under any symbol of its stock, so that it is applied only once.
     pub id: CorporateActionId,
-    /// What the stock is called until then.
+    /// The symbol of the stock before the action.
     pub symbol: Symbol,
-    /// The first session, by its exchange's day, that trades with the new shares, without the dividend, under the
-    /// new symbol, or no more. It takes effect before that session opens.
+    /// The first session, by the exchange's day, with the new shares, without the dividend, under the new symbol, or
+    /// without the stock. The action takes effect when that session opens.
     pub ex_on: NaiveDate,
     pub kind: CorporateActionKind,
 }
@@ -34,8 +34,8 @@ pub enum CorporateActionKind {
         numerator: NonZeroU32,
         denominator: NonZeroU32,
     },
-    /// Belongs to who held the shares at the close of the session before `ex_on`; in shares of `ex_on`, after a split
-    /// of the same day.
+    /// Paid to the holders at the close of the session before `ex_on`. The amount is per share as of `ex_on`, after a
+    /// split of the same day.
     CashDividend {
         amount: PerShare,
         pays_on: NaiveDate,
@@ -43,9 +43,9 @@ pub enum CorporateActionKind {
     SymbolChange {
         to: Symbol,
     },
-    /// It trades no more. Its last price stays, marked stale.
+    /// The stock is delisted. Its last price stays, marked as stale.
     Delisting,
-    /// Everybody's shares of the delisted stock are given for cash, for other shares or for nothing.
+    /// All holders give their shares of the delisted stock for cash, for other shares or for nothing.
     CloseOut(CloseOut),
 }
 
@@ -68,12 +68,12 @@ impl CorporateActionKind {
     }
 }
 
-/// `AAPL/2020-08-31/split`: a stock has at most one action of a kind a day.
+/// `AAPL/2020-08-31/split`: a stock has at most one action of each kind per day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CorporateActionId(String);
 
 impl CorporateActionId {
-    /// As it was stored.
+    /// Restores an id that was read from the database.
     pub fn stored(key: String) -> Self {
         Self(key)
     }
@@ -89,7 +89,7 @@ impl fmt::Display for CorporateActionId {
     }
 }
 
-/// US dollars for each share, to six decimals: dividends are declared in fractions of a cent too.
+/// US dollars per share, to six decimals: dividends are declared in fractions of a cent too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
@@ -98,12 +98,12 @@ pub struct PerShare(pub(crate) Decimal);
 const PER_SHARE_SCALE: i64 = 6;
 
 impl PerShare {
-    /// `mantissa × 10^-scale`, half-even to six decimals. `None` unless that is above zero.
+    /// `mantissa × 10^-scale`, rounded half-even to six decimals. `None` if the result is not above zero.
     pub fn from_scaled(mantissa: i64, scale: u8) -> Option<Self> {
         Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
     }
 
-    /// Half-even to six decimals. `None` unless that is above zero.
+    /// Rounds half-even to six decimals. `None` if the result is not above zero.
     pub fn rounded(exact: &BigDecimal) -> Option<Self> {
         Self::half_even(&exact.clone().into())
     }
@@ -113,12 +113,12 @@ impl PerShare {
         amount.is_positive().then(|| Self(amount.normalized()))
     }
 
-    /// What `quantity` shares receive, half-even to the cent.
+    /// The amount for `quantity` shares, rounded half-even to the cent.
     pub fn times(&self, quantity: &Quantity) -> Money {
         Money::rounded(&(&self.0 * &quantity.0))
     }
 
-    /// For statistics and drawings only; never comes back into the books.
+    /// For statistics and charts only. A float never goes back into the books.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }
@@ -127,7 +127,7 @@ impl PerShare {
 impl FromStr for PerShare {
     type Err = DecimalError;
 
-    /// Plain notation with up to six decimals, above zero and up to 10,000,000.
+    /// Reads plain notation with up to six decimals, above zero and at most 10,000,000.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         const RANGE: (&str, &str) = ("0.000001", "10000000");
         let out_of_range = DecimalError::OutOfRange { least: RANGE.0, most: RANGE.1 };
@@ -148,7 +148,7 @@ impl FromStr for PerShare {
 }
 
 impl fmt::Display for PerShare {
-    /// At least two decimals, without further trailing zeros.
+    /// Writes at least two decimals, without further trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&decimal::shortest(&self.0, 2))
     }
@@ -166,29 +166,30 @@ impl Serialize for PerShare {
     }
 }
 
-/// An action of a stock in the books, which has a place in time.
+/// A corporate action in the books, with the times at which it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownAction {
     pub id: ActionId,
     pub stock_id: StockId,
     pub action: CorporateAction,
-    /// The opening of its first session: from then on there are the new shares, the dividend is owed, the name is the
-    /// new one, or nothing is traded.
+    /// The opening of the action's first session. From then on the new shares exist, the dividend is owed, the new
+    /// symbol holds, or the stock is no longer traded.
     pub effective_at: Timestamp,
-    /// Of a dividend: the opening of the session on whose day, or after it, it is paid.
+    /// For a dividend: the opening of the first session on or after its payment day.
     pub pays_at: Option<Timestamp>,
-    /// When it was learned of.
+    /// When the source first reported it.
     pub known_at: Timestamp,
-    /// When everybody had it.
+    /// When it was applied to all portfolios.
     pub applied_at: Option<Timestamp>,
-    /// Of a split: whether prices have confirmed it.
+    /// For a split: whether prices have confirmed it.
     pub check: Option<SplitCheck>,
-    /// Of a split that was taken back: when everybody had their old shares again.
+    /// For a reversed split: when all portfolios had their old shares back.
     pub reversed_at: Option<Timestamp>,
 }
 
 impl KnownAction {
-    /// Whether it counts: a split counts unless it was suspended or withdrawn, any other action always does.
+    /// Whether the action counts. A split counts unless it was suspended or withdrawn; any other action always
+    /// counts.
     pub fn is_in_force(&self) -> bool {
         self.check.as_ref().is_none_or(|check| check.confirmation.is_in_force())
     }
@@ -203,7 +204,7 @@ impl KnownAction {
         !self.is_in_force() && self.reversed_at.is_none()
     }
 
-    /// Why nothing fills in the stock at `now`; `None` where the action does not hold trading.
+    /// Why orders in the stock do not fill at `now`; `None` if the action does not hold trading.
     pub fn hold(&self, now: Timestamp) -> Option<TradingHold> {
         let check = self.check.as_ref().filter(|check| check.confirmation.holds_trading())?;
         let ratio = self.action.ratio().filter(|_| self.effective_at <= now)?;
@@ -217,12 +218,13 @@ impl KnownAction {
 }
 
 impl CorporateAction {
-    /// The opening of the session in which it takes effect; of a day without one, that of the next.
+    /// The opening of the session in which the action takes effect. If the exchange is closed on that day, the
+    /// opening of the next session.
     pub fn effective_at(&self, calendar: Calendar) -> Timestamp {
         opening(calendar, self.ex_on)
     }
 
-    /// When a dividend is paid; `None` for anything else.
+    /// When a dividend is paid; `None` for other actions.
     pub fn pays_at(&self, calendar: Calendar) -> Option<Timestamp> {
         match &self.kind {
             CorporateActionKind::CashDividend { pays_on, .. } => Some(opening(calendar, *pays_on)),
@@ -240,7 +242,8 @@ impl CorporateAction {
         }
     }
 
-    /// Of several that take effect together the lower ones go first: a dividend is for the shares after a split.
+    /// The order in which actions of the same opening are applied, lowest first. A dividend is paid on the shares
+    /// after a split.
     pub fn precedence(&self) -> u8 {
         match self.kind {
             CorporateActionKind::Split { .. } => 0,
@@ -252,14 +255,14 @@ impl CorporateAction {
     }
 }
 
-/// The opening of the first session on or after a day. A calendar that has none within weeks has ended.
+/// The opening of the first session on or after `day`; `day` itself at midnight if there is no session within weeks.
 fn opening(calendar: Calendar, day: NaiveDate) -> Timestamp {
     let weeks_later = day.checked_add_days(chrono::Days::new(30)).unwrap_or(day);
     let session = calendar.sessions(day, weeks_later).next();
     session.unwrap_or_else(|| calendar.before(weeks_later)).opens_at
 }
 
-/// Each `denominator` shares become `numerator` shares. `3:2` in writing.
+/// Each `denominator` shares become `numerator` shares. Written as `3:2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SplitRatio {
     pub numerator: NonZeroU32,
@@ -273,17 +276,17 @@ impl SplitRatio {
         Quantity::quotient(&(&old.0 * &self.new_shares()), &self.old_shares())
     }
 
-    /// What a share costs after the split that cost `old` before, to the tick. `None` beyond what a price can be.
+    /// The price per share after the split, rounded to the tick. `None` if it is beyond the range of prices.
     pub fn price(&self, old: &Price, mode: RoundingMode) -> Option<Price> {
         Price::quotient(&(&old.0 * &self.old_shares()), &self.new_shares(), mode).checked().ok()
     }
 
-    /// [`SplitRatio::price`], half-even.
+    /// [`SplitRatio::price`], rounded half-even.
     pub fn price_half_even(&self, old: &Price) -> Option<Price> {
         self.price(old, RoundingMode::HalfEven)
     }
 
-    /// The split that takes this one back.
+    /// The split that reverses this one.
     #[must_use]
     pub fn inverse(&self) -> Self {
         Self { numerator: self.denominator, denominator: self.numerator }
@@ -347,7 +350,7 @@ mod tests {
         let amount = PerShare::from_scaled(2_575, 4).unwrap();
         assert_eq!(amount.to_string(), "0.2575");
         assert_eq!(amount.times(&"100".parse().unwrap()).to_string(), "25.75");
-        // 0.2575 × 1.5 = 0.38625; and half a cent goes to the even one.
+        // 0.2575 × 1.5 = 0.38625; half a cent is rounded to the even cent.
         assert_eq!(amount.times(&"1.5".parse().unwrap()).to_string(), "0.39");
         assert_eq!(PerShare::from_scaled(5, 3).unwrap().times(&"1".parse().unwrap()).to_string(), "0.00");
         assert_eq!(PerShare::from_scaled(12_000, 4).unwrap().to_string(), "1.20");

@@ -1,4 +1,4 @@
-//! One execution of an order, and the receipt that tells how its price came about.
+//! Fills, and the receipt of how the price of a fill came about.
 
 use std::str::FromStr;
 
@@ -12,14 +12,14 @@ use crate::{Money, Price, PriceSource, Quantity, Side, SplitRatio, Timestamp};
 keywords! {
     /// Which price of the quote a fill took.
     FillRule {
-        /// A buy at what the market asked.
+        /// A buy at the ask.
         Ask = "ask",
-        /// A sell at what the market bid.
+        /// A sell at the bid.
         Bid = "bid",
         /// The last trade, because the source gives no bid and ask.
         Last = "last",
-        /// The close of a session that has ended: the newest price there is while the exchange is closed, and at any
-        /// time where the source publishes closing prices alone.
+        /// The close of a past session: the newest price while the exchange is closed, and at any time if the source
+        /// publishes closing prices only.
         PastClose = "past_close",
         /// The first price of a session, for an order at the opening.
         Open = "open",
@@ -28,14 +28,14 @@ keywords! {
     }
 }
 
-/// How the amounts of an order's fills become whole cents. The version of the rule is part of each fill's receipt, so that
-/// books are always checked by the rule they were written by.
+/// How the amounts of an order's fills are rounded to cents. Each receipt names the version of the rule, so that old
+/// fills are checked by the rule that booked them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// Version 1, of fills that were booked before there were versions: each is rounded alone, half-even to the cent.
+    /// Version 1, for fills without a version: each fill is rounded alone, half-even to the cent.
     PerFill,
-    /// Version 2: the order's exact sum is rounded half-even to the cent, and each fill books the difference. Many small
-    /// fills cost the same as one.
+    /// Version 2: the order's exact sum is rounded half-even to the cent, and each fill books the difference. Many
+    /// small fills cost the same as one.
     Cumulative,
 }
 
@@ -47,7 +47,7 @@ impl Rounding {
         }
     }
 
-    /// Of a stored version; lines without one are of the first.
+    /// The rule of a stored version. Fills without a version were booked by the first rule.
     pub fn of_version(version: Option<i32>) -> Self {
         match version {
             Some(2) => Self::Cumulative,
@@ -56,7 +56,7 @@ impl Rounding {
     }
 }
 
-/// Where a fill's price is from.
+/// How the price of a fill came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     pub source: PriceSource,
@@ -70,7 +70,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What the trader lost per share against the quoted price: positive is worse, for buys and sells alike.
+    /// The slippage per share against the quoted price. Positive is worse for the owner, for buys and for sells.
     pub fn slippage(&self, side: Side, price: &Price) -> PriceChange {
         match side {
             Side::Buy => price.minus(&self.quoted_price),
@@ -79,7 +79,7 @@ impl Receipt {
     }
 }
 
-/// One execution: what changed hands, at what price, when.
+/// One execution of an order: quantity, price and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fill {
     pub side: Side,
@@ -89,16 +89,16 @@ pub struct Fill {
     pub receipt: Receipt,
 }
 
-/// What the fills of one order add up to.
+/// The totals of all fills of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FillTotals {
     /// In today's shares.
     pub quantity: Quantity,
-    /// The sum of quantity × price, not rounded; of fills that were rounded alone the sum of what was booked.
+    /// The sum of quantity × price, not rounded. For fills that were rounded alone: the sum of the booked amounts.
     pub exact: ExactAmount,
-    /// What was booked, without commission; positive for both sides.
+    /// The booked amount without commission; positive for buys and sells.
     pub amount: Money,
-    /// Per share in today's shares; `None` before the first fill.
+    /// Average price per share, in today's shares; `None` before the first fill.
     pub price: Option<AveragePrice>,
 }
 
@@ -109,8 +109,8 @@ impl Default for FillTotals {
 }
 
 impl FillTotals {
-    /// Adds one fill and returns the amount it books: without commission, positive for both sides, zero for a fill that
-    /// does not bring the sum to another cent.
+    /// Adds a fill and returns its booked amount: without commission, positive for buys and sells, and zero if the
+    /// fill does not change the rounded sum.
     ///
     /// The average price is rounded to six decimals toward the limit that a limit order has: up for a buy, down for a
     /// sell.
@@ -131,7 +131,8 @@ impl FillTotals {
         self.amount.clone() - &before
     }
 
-    /// Puts the totals into the shares of after a split; `false`, and nothing changes, if they are too few to be expressed.
+    /// Converts the totals to the shares after a split. Returns `false` and changes nothing if the quantity is too
+    /// small to be expressed.
     #[must_use]
     pub fn split(&mut self, side: Side, ratio: SplitRatio) -> bool {
         let filled = ratio.shares(&self.quantity);
@@ -142,7 +143,7 @@ impl FillTotals {
         true
     }
 
-    /// States the totals in other shares: so many there are of what has filled.
+    /// Sets the filled quantity after a change of the share basis, and the average price with it.
     pub(crate) fn restate(&mut self, side: Side, filled: Quantity) {
         if filled != self.quantity {
             self.price = self.exact.average(&filled, toward_limit(side));
@@ -205,7 +206,7 @@ mod tests {
             assert_eq!(totals.add(Rounding::PerFill, Side::Buy, &price, &one).to_string(), "0.36");
         }
         assert_eq!(totals.amount.to_string(), "3.60");
-        // The order goes on from what was booked: 3.60 + 0.3565 × 3 = 4.6695.
+        // The order continues from the booked amount: 3.60 + 0.3565 × 3 = 4.6695.
         let booked: Money = (0..3).map(|_| totals.add(Rounding::Cumulative, Side::Buy, &price, &one)).sum();
         assert_eq!((booked.to_string(), totals.amount.to_string()), ("1.07".into(), "4.67".into()));
     }
@@ -225,8 +226,8 @@ mod tests {
     }
 
     proptest! {
-        /// However a quantity is split up, the same amount is booked, no step is negative, and the sum is within half a
-        /// cent of the exact one and, with the average, on the right side of the limit.
+        /// For any division of a quantity into fills: the booked amount is the same, no step is negative, and the sum
+        /// is within half a cent of the exact sum and, with the average, on the right side of the limit.
         #[test]
         fn splitting_an_order_into_fills_changes_nothing(
             parts in prop::collection::vec(1_i64..2_000_000_000, 1..40),

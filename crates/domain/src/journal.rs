@@ -1,4 +1,4 @@
-//! The append-only journal: every change of cash or shares is one entry, and the books are its sum.
+//! The append-only journal. Every change of cash or shares is one line, and the books are the sum of all lines.
 
 use std::collections::BTreeMap;
 
@@ -20,23 +20,23 @@ keywords! {
         Withdrawal = "withdrawal",
         Buy = "buy",
         Sell = "sell",
-        /// Cash for shares held, on the day it is paid.
+        /// A dividend in cash, on its payment day.
         Dividend = "dividend",
-        /// More or fewer shares for the same holding.
+        /// A split: the same holding in another number of shares.
         Split = "split",
-        /// What is charged apart from trades.
+        /// A fee apart from trades.
         Fee = "fee",
-        /// Takes an earlier line back: its cash, its shares and its result.
+        /// Takes an earlier line back: its cash, its shares and its realized result.
         Reversal = "reversal",
         /// All shares of a delisted stock are given for cash, for other shares or for nothing.
         CloseOut = "close_out",
-        /// Shares that are received for those of another stock, at the cost of those.
+        /// Shares received for those of another stock, at their cost.
         Exchange = "exchange",
     }
 }
 
 impl TransactionType {
-    /// Money that came from or went to the outside, not a result of trading.
+    /// Whether the line is money from or to the outside, not a result of trading.
     pub fn is_external_flow(self) -> bool {
         match self {
             Self::Deposit | Self::Withdrawal => true,
@@ -52,67 +52,69 @@ impl TransactionType {
     }
 }
 
-/// What a corporate action has done to a portfolio.
+/// A corporate action as it was applied to a portfolio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookedAction {
     pub id: ActionId,
-    /// From when on it counts. When it became known late, or something else had been booked since, the line is younger.
+    /// When the action took effect. The line is later if the action became known late or something else had been
+    /// booked already.
     pub effective_at: Timestamp,
     pub terms: BookedTerms,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BookedTerms {
-    /// The line's quantity are the shares afterwards.
+    /// The line's quantity is the number of shares after the split.
     Split { ratio: SplitRatio, before: Quantity },
-    /// The line's quantity are the shares it was paid for.
+    /// The line's quantity is the number of shares with the dividend.
     Dividend { per_share: PerShare },
-    /// The line's quantity are the shares given. Its amount is the cash for them, and of an exchange (with a ratio of new to
-    /// old shares) the cost that goes over to the new ones.
+    /// The line's quantity is the number of shares given. Its amount is the cash for them; for an exchange (with a
+    /// ratio of new to old shares) also the cost that passes to the new shares.
     ClosedOut { cash: Option<PerShare>, ratio: Option<SplitRatio> },
-    /// The line's quantity are the shares received for those given. Its amount is the cost that has gone over.
+    /// The line's quantity is the number of shares received for those given. Its amount is the cost that passed from
+    /// the old shares.
     Exchanged { ratio: SplitRatio, given: Quantity },
 }
 
-/// What a reversal takes back.
+/// The line that a reversal takes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
-    /// The line that does not count any more.
+    /// The line that no longer counts.
     pub of: TransactionId,
-    /// Shares before the reversal; the line's quantity are those after it.
+    /// Shares before the reversal; the line's quantity is the number of shares after it.
     pub before: Quantity,
-    /// From when on the shares count. Of a split its effective time, because there was no split; of a trade the time of
-    /// the reversal.
+    /// When the shares count. For a split its effective time, because there was no split; for a trade the time of the
+    /// reversal.
     pub effective_at: Timestamp,
     /// The ratio of a reversed split.
     pub ratio: Option<SplitRatio>,
 }
 
-/// One line of the journal, as it is or will be stored.
+/// One line of the journal, stored or about to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
-    /// `None` until the database has given one. Ids rise in the order in which a portfolio's entries happened.
+    /// `None` until the database assigns one. Ids grow in the order in which a portfolio's lines happened.
     pub id: Option<TransactionId>,
     pub portfolio_id: PortfolioId,
     pub stock_id: Option<StockId>,
     pub order_id: Option<OrderId>,
     pub transaction_type: TransactionType,
-    /// Shares that changed hands, positive for both sides; of a split what there is after it, of a dividend what it is
-    /// paid for.
+    /// The shares that changed hands, positive for buys and sells. For a split the shares after it, for a dividend
+    /// the shares it is paid for.
     pub quantity: Option<Quantity>,
     /// Per share.
     pub price: Option<Price>,
     pub commission: Money,
     /// The signed effect on cash: negative for buys and withdrawals.
     pub amount: Money,
-    /// Of a sell: proceeds less the cost that left with the shares. Of a split that became known only after shares had
-    /// been sold: what their results had to be corrected by.
+    /// For a sell: proceeds less the cost of the sold shares. For a split that became known after shares had been
+    /// sold: the correction of their results.
     pub realized_pnl: Option<Money>,
     pub timestamp: Timestamp,
     pub receipt: Option<Receipt>,
-    /// Of dividends and splits.
+    /// For dividends, splits and close-outs.
     pub action: Option<BookedAction>,
-    /// Of a reversal of a split or a trade.
+    /// For reversals of a split or a trade.
     pub reverses: Option<Reversal>,
 }
 
@@ -139,7 +141,7 @@ impl JournalEntry {
         }
     }
 
-    /// Of a split: its stock, when it took effect, and its ratio.
+    /// For a split: its stock, its effective time and its ratio.
     pub fn split(&self) -> Option<(StockId, Timestamp, SplitRatio)> {
         match &self.action {
             Some(BookedAction { effective_at, terms: BookedTerms::Split { ratio, .. }, .. }) => {
@@ -149,7 +151,7 @@ impl JournalEntry {
         }
     }
 
-    /// Shares that a line has added and taken away.
+    /// The shares that the line added, and those that it removed.
     pub fn shares(&self) -> (Quantity, Quantity) {
         let quantity = || self.quantity.clone().unwrap_or_else(Quantity::zero);
         let from = |before: &Quantity| {
@@ -172,7 +174,7 @@ impl JournalEntry {
         }
     }
 
-    /// Whether the line changes a position: its shares, its cost or its result.
+    /// Whether the line changes a position: shares, cost or realized result.
     pub(crate) fn moves_position(&self) -> bool {
         match self.transaction_type {
             TransactionType::Buy
@@ -188,18 +190,18 @@ impl JournalEntry {
         }
     }
 
-    /// Whether a trade was made at a price of before that time.
+    /// Whether the line is a trade at a price from before `at`.
     pub fn is_priced_before(&self, at: Timestamp) -> bool {
         self.receipt.as_ref().is_some_and(|receipt| receipt.quoted_at < at)
     }
 
-    /// Whether a trade on or after the ex-date still includes the dividend: it was made at a price from before the ex-date,
-    /// before the dividend was known and subtracted from such prices. The buyer gets the dividend, not the seller.
+    /// Whether a trade on or after the ex-date still includes the dividend, because its price is from before the
+    /// ex-date and the dividend was not known yet and not subtracted. The buyer gets the dividend, not the seller.
     pub fn includes_dividend(&self, dividend: &KnownAction) -> bool {
         self.is_priced_before(dividend.effective_at) && self.timestamp < dividend.known_at
     }
 
-    /// From when on the shares of the line count.
+    /// When the shares of the line count.
     pub fn shares_since(&self) -> Timestamp {
         match (self.transaction_type, &self.action, &self.reverses) {
             (TransactionType::Split, Some(action), _) => action.effective_at,
@@ -209,7 +211,7 @@ impl JournalEntry {
     }
 }
 
-/// Leaves out lines that were reversed, together with their reversals. `entries` are in the order of their ids.
+/// Removes reversed lines and their reversals. `entries` are in the order of their ids.
 pub fn without_reversed(mut entries: Vec<JournalEntry>) -> Vec<JournalEntry> {
     let has = |id: Option<TransactionId>| id.is_some() && entries.iter().any(|entry| entry.id == id);
     let reversed: Vec<TransactionId> = entries
@@ -225,8 +227,8 @@ pub fn without_reversed(mut entries: Vec<JournalEntry>) -> Vec<JournalEntry> {
     entries
 }
 
-/// Of the `earlier` entries of a portfolio, which come in the order of their ids, those of a stock that were booked after
-/// an action took effect, without reversed ones. A split of the same opening comes before the action.
+/// The lines of a stock among the `earlier` entries of a portfolio that were booked after an action took effect,
+/// without reversed ones. `earlier` is in the order of the ids. A split of the same opening comes before the action.
 pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
     let since = earlier.iter().filter(|entry| {
         let of_split = entry.action.is_some()
@@ -239,14 +241,15 @@ pub fn booked_after(stock: StockId, effective_at: Timestamp, earlier: &[JournalE
     without_reversed(since.cloned().collect())
 }
 
-/// Of the entries that [`booked_after`] finds for a split, those in the shares of after it. A trade at a price of before, made
-/// while nobody knew of the split, is in the shares of before: it is split with the others.
+/// The entries that [`booked_after`] found for a split and that are in new shares. A trade at a price from before the
+/// split, made before the split was known, is in old shares and is split with the others.
 pub fn in_new_shares(effective_at: Timestamp, since: &[JournalEntry]) -> Vec<JournalEntry> {
     since.iter().filter(|entry| !entry.is_priced_before(effective_at)).cloned().collect()
 }
 
-/// What [`Books::apply_after`] has to know of the `earlier` entries. Of a split, those that were booked after it took
-/// effect. Of a reversal, the reversed line and those of its stock after it; nothing when the line is not among them.
+/// The part of the `earlier` entries that [`Books::apply_after`] needs. For a split: the lines booked after it took
+/// effect. For a reversal: the reversed line and those of its stock after it, or nothing if the line is not among
+/// `earlier`.
 pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<JournalEntry> {
     match (entry.transaction_type, entry.stock_id, &entry.reverses) {
         (TransactionType::Split, Some(stock), _) => {
@@ -266,13 +269,13 @@ pub fn booked_since(entry: &JournalEntry, earlier: &[JournalEntry]) -> Vec<Journ
 }
 
 impl Position {
-    /// The position as it is when a split is put in at its place, before the trades in `since`, which have been booked
-    /// already; none, when it is booked in time. Those trades were made at prices of after the split, so they are taken
-    /// out, the shares of before are split, and they are put in again: of shares that are no longer there no more are
-    /// sold than there are, and the money they brought stays.
+    /// The position after a split that is inserted at its effective time, before the trades in `since`, which are
+    /// booked already. `since` is empty if the split is booked in time. Those trades were made at prices after the
+    /// split: they are taken out, the old shares are split, and the trades are put in again. A sell then takes at
+    /// most the shares that exist, and keeps its proceeds.
     ///
-    /// The cost of all shares together does not change. When nothing is left of them it is a loss. What rounding cuts off
-    /// goes into `remainder` and comes from it; a split that is put in late has none.
+    /// The total cost does not change; if no shares are left, it becomes a loss. `remainder` keeps what rounding cuts
+    /// off; a split that is inserted late has no remainder.
     #[must_use]
     pub fn split(&self, ratio: SplitRatio, since: &[JournalEntry], remainder: &mut ShareRemainder) -> Self {
         let mut position = self.before(since);
@@ -287,8 +290,8 @@ impl Position {
         position
     }
 
-    /// The position as if one of its lines had never been booked: what was booked after it, `since`, is taken out, the
-    /// line is taken back, and the others are put in again, as [`Position::split`] does.
+    /// The position as if one of its lines had never been booked. The later lines, `since`, are taken out, the line
+    /// is taken back, and the later lines are put in again, as in [`Position::split`].
     #[must_use]
     pub fn without(&self, entry: &JournalEntry, since: &[JournalEntry]) -> Self {
         let mut position = self.before(since).before(std::slice::from_ref(entry));
@@ -303,7 +306,7 @@ impl Position {
                 (TransactionType::Buy | TransactionType::Exchange, _) => {
                     self.buy(&quantity, &-entry.amount.clone());
                 }
-                // All shares were given, however many there are now.
+                // All shares were given, whatever their number is now.
                 (TransactionType::CloseOut, _) => {
                     let all = self.quantity.clone();
                     let given = self.sell(&all, &entry.amount);
@@ -317,7 +320,7 @@ impl Position {
                 (_, Some(BookedAction { terms: BookedTerms::Split { ratio, .. }, .. })) => {
                     self.resplit(*ratio);
                 }
-                // The reversal of something older: it moved as much as it says.
+                // A reversal of an older line moves as much as that line says.
                 (TransactionType::Reversal, _) if entry.reverses.is_some() => {
                     let (added, taken) = entry.shares();
                     let quantity = self.quantity.clone() + &added;
@@ -330,7 +333,7 @@ impl Position {
         }
     }
 
-    /// As it was before those entries of its stock.
+    /// The position before these entries of its stock.
     #[must_use]
     pub fn before(&self, since: &[JournalEntry]) -> Self {
         let mut position = self.clone();
@@ -359,20 +362,20 @@ impl Position {
     }
 }
 
-/// By how much a line has lowered a position's cost; negative for a buy. Cost and result change together by the line's
-/// amount, whatever it is.
+/// By how much a line lowered a position's cost; negative for a buy. Cost and realized result change together by the
+/// line's amount.
 pub(crate) fn cost_taken(entry: &JournalEntry) -> Money {
     let realized = entry.realized_pnl.clone().unwrap_or_else(Money::zero);
     entry.amount.clone() - &realized
 }
 
-/// Cash and positions as the journal alone gives them.
+/// Cash and positions computed from the journal alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Books {
     pub cash_balance: Money,
     pub positions: BTreeMap<StockId, Position>,
     remainders: ShareRemainders,
-    /// Of exchanges whose new shares are still to come: the old ones, and the cost that goes over.
+    /// Exchanges whose new shares are not booked yet: the old shares, and the cost that passes to the new ones.
     exchanges: BTreeMap<ActionId, (Quantity, Money)>,
 }
 
@@ -388,17 +391,17 @@ impl Default for Books {
 }
 
 impl Books {
-    /// Adds one entry; entries come in the order of their ids.
+    /// Adds one line. Lines are added in the order of their ids.
     ///
     /// # Errors
-    /// When the entry cannot have happened: more sold than held, a trade without stock, quantity or price,
-    /// an amount that is not what quantity and price give, or a realized result that is not; a split of other shares
-    /// than there are.
+    /// A sentence about a line that cannot be right: more sold than held; a trade without stock, quantity or price;
+    /// an amount that does not follow from quantity and price; a wrong realized result; a split of a wrong number of
+    /// shares.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), String> {
         self.apply_after(entry, &[])
     }
 
-    /// As [`Books::apply`], with what [`booked_since`] finds among the entries before it.
+    /// Like [`Books::apply`], with the lines that [`booked_since`] finds among the earlier ones.
     ///
     /// # Errors
     /// As [`Books::apply`].
@@ -445,7 +448,7 @@ impl Books {
                 let mut split = position.split(*ratio, since, &mut self.remainders.of(stock));
                 if split.quantity != *after && ratio.shares(&position.quantity) == *after && since.is_empty()
                 {
-                    // Booked by the rule of before, which forgot what rounding cuts off.
+                    // Booked by the old rule, which dropped what rounding cuts off.
                     split = position.split(*ratio, since, &mut ShareRemainder::default());
                 }
                 if split.quantity != *after {
@@ -564,8 +567,9 @@ impl Books {
     }
 }
 
-/// Whether a trade's amount without commission can be what quantity and price give. By cumulative rounding it depends on
-/// the order's fills before; then it is checked to be within a cent here, and exactly by [`crate::FillTotals`].
+/// Checks that a trade's amount without commission follows from quantity and price. With cumulative rounding the
+/// amount depends on the earlier fills of the order: here it is checked to be within a cent, and exactly by
+/// [`crate::FillTotals`].
 fn check_gross(
     entry: &JournalEntry,
     price: &Price,

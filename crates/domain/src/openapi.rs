@@ -1,4 +1,4 @@
-//! How the value types look in the OpenAPI description: strings, with a pattern where they have one.
+//! The value types in the OpenAPI description: strings, with a pattern if they have one.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ fn decimal() -> SchemaFormat {
     SchemaFormat::Custom("decimal".into())
 }
 
-/// Plain notation: no exponent, no plus sign, no digits left out before the point.
+/// Plain notation: no exponent, no plus sign, at least one digit before the point.
 const SIGNED: Option<&str> = Some(r"^-?[0-9]+(\.[0-9]+)?$");
 const UNSIGNED: Option<&str> = Some(r"^[0-9]+(\.[0-9]+)?$");
 

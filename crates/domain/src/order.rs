@@ -1,4 +1,4 @@
-//! What a person asks for: an order, and what became of it.
+//! Orders: their type, size, status and fills.
 
 mod request;
 mod status;
@@ -14,7 +14,7 @@ pub use terms::{Attached, OrderSize, OrderTerms, StopLoss, Trail};
 use crate::money::{AveragePrice, ExactAmount};
 use crate::{FillTotals, Money, OrderId, PortfolioId, Price, Quantity, StockId, Symbol, Timestamp};
 
-/// A change of status that cannot be: a fault of the program, never of its user.
+/// A forbidden change of status. It is a bug, never a mistake of the user.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("an order that is {from} cannot become {to}")]
 pub struct IllegalTransition {
@@ -35,43 +35,44 @@ pub struct Order {
     pub terms: OrderTerms,
     pub time_in_force: TimeInForce,
     pub order_class: OrderClass,
-    /// Of a leg: the order it came with.
+    /// For a leg: the order that it was placed with.
     pub parent_order_id: Option<OrderId>,
-    /// The order whose place this one took.
+    /// The order that this one replaced.
     pub replaces: Option<OrderId>,
     pub status: OrderStatus,
-    /// When the market reached the stop.
+    /// When the price reached the stop.
     pub triggered_at: Option<Timestamp>,
-    /// Of a trailing stop: the best price seen, the highest for a sell and the lowest for a buy.
+    /// For a trailing stop: the best price so far, the highest for a sell and the lowest for a buy.
     pub high_water_price: Option<Price>,
-    /// Cash kept for the fills to come; zero for sells and for what has ended.
+    /// Cash reserved for future fills; zero for sells and for orders in a final state.
     pub reserved_cash: Money,
-    /// Shares kept for the fills to come. Of two exits for the same shares only the first keeps them.
+    /// Shares reserved for future fills. Of two exits for the same shares only the first reserves them.
     pub reserved_quantity: Quantity,
-    /// In the shares that there are now, or were when it ended: a split while it is open changes it, as it changes the
-    /// shares still to be traded.
+    /// In today's shares, or for an order in a final state in the shares of its end: a split of an open order changes
+    /// it, as it changes the remaining shares.
     pub filled_quantity: Quantity,
-    /// The sum of quantity × price over its fills, not rounded. What they booked is this rounded half-even to the cent.
+    /// The sum of quantity × price over all fills, not rounded. The fills booked this sum rounded half-even to the
+    /// cent.
     pub filled_amount: ExactAmount,
-    /// Per share, the average of its fills to six decimals, rounded toward the limit; `None` before the first.
+    /// Average price of the fills to six decimals, rounded toward the limit; `None` before the first fill.
     pub filled_price: Option<AveragePrice>,
-    /// Of all its fills.
+    /// The sum over all fills.
     pub commission: Money,
     pub submitted_at: Timestamp,
-    /// Prices up to here have been looked at.
+    /// The time up to which prices have been matched.
     pub last_matched_at: Timestamp,
-    /// When it was filled in full.
+    /// When the order was filled completely.
     pub filled_at: Option<Timestamp>,
-    /// When it ended without being filled in full: canceled, expired, rejected or replaced.
+    /// When the order ended without being filled completely: canceled, expired, rejected or replaced.
     pub canceled_at: Option<Timestamp>,
-    /// When a `day` order ends. Of `opg` and `cls` the instant of the opening or the close they are for.
+    /// When a `day` order ends. For `opg` and `cls` orders: the time of their opening or close.
     pub expires_at: Option<Timestamp>,
-    /// Why it was rejected, a sentence.
+    /// Why the order was rejected, as a sentence.
     pub reject_reason: Option<String>,
 }
 
 impl Order {
-    /// The one place where a status changes.
+    /// Changes the status. No other function does.
     ///
     /// # Errors
     /// When the status may not follow; the order is unchanged then.
@@ -98,7 +99,7 @@ impl Order {
         self.terms.order_type()
     }
 
-    /// What its fills add up to.
+    /// The totals of the order's fills.
     pub fn fill_totals(&self) -> FillTotals {
         FillTotals {
             quantity: self.filled_quantity.clone(),
@@ -114,8 +115,8 @@ impl Order {
         self.filled_price = totals.price;
     }
 
-    /// The fewest shares that a fill takes where liquidity is limited, unless less is left to fill or the volume of
-    /// [`crate::matching::LIQUIDITY_WINDOW`] has left no more: 1 % of the order at that price, and at least one share.
+    /// The smallest fill with limited liquidity: 1 % of the order at that price, and at least one share. A fill is
+    /// smaller only if less is left to fill, or if no more volume came within [`crate::matching::LIQUIDITY_WINDOW`].
     pub(crate) fn minimum_fill(&self, price: &Price) -> Quantity {
         let ordered = match &self.size {
             OrderSize::Quantity(quantity) => quantity.clone(),
@@ -125,7 +126,7 @@ impl Order {
         ordered.hundredth().max(Quantity::one())
     }
 
-    /// Shares still to be traded, at `price` where the order is by money.
+    /// Shares that are not filled yet. For an order by money: the shares that the rest of the money buys at `price`.
     pub fn remaining(&self, price: &Price) -> Quantity {
         match &self.size {
             OrderSize::Quantity(_) => self.unfilled(),
@@ -134,7 +135,8 @@ impl Order {
         }
     }
 
-    /// Shares still to be traded of an order that is sized in shares; of one by money the price would decide.
+    /// Shares that are not filled yet of an order sized in shares; zero for an order by money, which depends on the
+    /// price.
     pub fn unfilled(&self) -> Quantity {
         match &self.size {
             OrderSize::Quantity(quantity) => {
@@ -144,8 +146,8 @@ impl Order {
         }
     }
 
-    /// Where a stop triggers: fixed, or behind the best price seen so far. `None` for orders without a stop, and for
-    /// a trailing one that has seen no price yet.
+    /// The price that triggers a stop: fixed, or at a distance from the best price so far. `None` for orders without
+    /// a stop, and for a trailing stop before its first price.
     pub fn stop_price(&self) -> Option<Price> {
         if let Some(stop) = self.terms.stop_price() {
             return Some(stop.clone());

@@ -1,6 +1,6 @@
-//! Whether a new price is believed: it is compared with the stock's own last accepted price.
+//! Decides whether to accept a new price, by comparison with the stock's own last accepted price.
 //!
-//! A price that is far from it is *unconfirmed*: it is shown as such and used for nothing until something confirms it.
+//! A price that is far from it is *unconfirmed*: pages show it as such, and nothing uses it until it is confirmed.
 //! Both prices must be in the same shares; see [`crate::share_basis`].
 
 use std::fmt;
@@ -11,32 +11,32 @@ use thiserror::Error;
 
 use crate::{Freshness, Price, Timestamp};
 
-/// A move beyond this, up or down, is not believed at once. A ratio: 0.40 is 40 %.
+/// The largest move, up or down, that is accepted at once. A ratio: 0.40 is 40 %.
 pub const LARGEST_MOVE: f64 = 0.40;
-/// How near to a power of ten the ratio of two prices is when one of them is in another unit, such as cents. A ratio, with
-/// the inexactness of floats.
+/// How near to a power of ten the ratio of two prices is if one of them is in another unit, such as cents. A ratio,
+/// with a margin for the inexactness of floats.
 const UNIT_SLIP: f64 = 0.01 + 1e-9;
-/// How far what a source says of a close may be from what it said when the close was accepted, up or down, inclusive. A
-/// ratio. Closes are corrected by less; when the shares are others, it is more.
+/// The largest difference of two reports of the same close, up or down, inclusive. A ratio. Corrections are smaller;
+/// after a split the difference is larger.
 pub const SAME_CLOSE: f64 = 0.03;
-/// How far the ratio of two prices may be from that of a usual split to look like one, inclusive. A ratio.
+/// How near to the ratio of a usual split the ratio of two prices must be to look like one, inclusive. A ratio.
 const LIKE_A_SPLIT: f64 = 0.04;
-/// How many shares become one, or one becomes, in splits that are usual and change a price by more than [`LARGEST_MOVE`].
+/// Shares that become one, or that one becomes, in usual splits that change a price by more than [`LARGEST_MOVE`].
 const USUAL_SPLITS: [f64; 17] =
     [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0];
-/// How long after the first observation a second one confirms a move.
+/// The earliest second observation that confirms a move, after the first one.
 pub const CONFIRMED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// Why a price is not believed at once.
+/// Why a price is not accepted at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// The ratio to the last accepted price is within 1 % of a power of ten: cents in place of dollars, say.
+    /// The ratio to the last accepted price is within 1 % of a power of ten, for example cents instead of dollars.
     UnitSlip,
-    /// More than 40 % up or down.
+    /// The price moved more than 40 % up or down.
     LargeMove,
-    /// The source tells of a split since the accepted price, and the split is not in the books yet.
+    /// The source reports a split since the accepted price, and the split is not in the books yet.
     SplitNotBooked,
-    /// The price may be in other shares than the accepted one, as after a split of which nothing is told.
+    /// The price may be in other shares than the accepted one, as after an unreported split.
     PossibleSplit,
 }
 
@@ -52,7 +52,7 @@ impl Doubt {
         }
     }
 
-    /// What the price waits for, for people.
+    /// What the price waits for, as a sentence for users.
     pub fn waits_for(self) -> &'static str {
         match self {
             Self::UnitSlip => {
@@ -73,7 +73,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// The text is none of [`Doubt::as_str`]'s.
+/// A text that is not a name of a [`Doubt`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no doubt about prices is called {0:?}")]
 pub struct UnknownDoubt(String);
@@ -86,51 +86,52 @@ impl FromStr for Doubt {
     }
 }
 
-/// A price that its source tells and that is not believed yet.
+/// A price that was reported and is not accepted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnconfirmedPrice {
     pub price: Price,
     /// Market time of the price.
     pub as_of: Timestamp,
-    /// When a price like it was first seen, without a believable one since. Market time.
+    /// When a price like it was first reported, without an accepted price since. Market time.
     pub first_seen_at: Timestamp,
-    /// When it was last seen. Market time.
+    /// When it was last reported. Market time.
     pub last_seen_at: Timestamp,
     pub doubt: Doubt,
     /// The last accepted price, in the same shares.
     pub accepted: Price,
 }
 
-/// A price that a source tells now.
+/// A price that a source reports now.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     pub price: &'a Price,
     /// Market time of the price.
     pub as_of: Timestamp,
-    /// Market time at which the source was asked.
+    /// Market time of the request to the source.
     pub seen_at: Timestamp,
     pub freshness: Freshness,
 }
 
-/// What else is known of the price.
+/// Other knowledge about the price.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Evidence<'a> {
-    /// The unconfirmed price of before, if there is one.
+    /// The earlier unconfirmed price, if there is one.
     pub before: Option<&'a UnconfirmedPrice>,
-    /// What another endpoint of the source says of the same time.
+    /// The price at the same time by another endpoint of the source.
     pub second_endpoint: Option<&'a Price>,
-    /// The last accepted price after the splits that the source tells and the books do not have yet.
+    /// The last accepted price, converted by the splits that the source reports and the books do not have yet.
     pub after_news: Option<&'a Price>,
     /// Whether a session has opened since the accepted price: splits take effect at openings.
     pub is_later_session: bool,
-    /// What the source now says of the accepted price, which is a close, with what that is in the shares of the answer.
+    /// The close that is the accepted price: as the source reports it now, and as it was accepted, both in the shares
+    /// of the answer.
     pub told_close: Option<(&'a Price, &'a Price)>,
-    /// A session after the one in which the price was first seen, the series of the source still has the accepted price: it
-    /// has counted in the same shares ever since.
+    /// Whether the source still reports the accepted close in a session after the price was first reported. Then the
+    /// shares have not changed since.
     pub close_stands: bool,
 }
 
-/// Whether what a source says of a close is what it said before, but for a correction. Both in the same shares.
+/// Whether two reports of a close are equal, except for a correction. Both are in the same shares.
 pub fn is_same_close(one: &Price, other: &Price) -> bool {
     other.change_ratio(one).is_some_and(|change| change.abs() <= SAME_CLOSE)
 }
@@ -171,24 +172,24 @@ pub fn is_unit_slip(before: &Price, price: &Price) -> bool {
     power != 0.0 && (ratio / 10_f64.powf(power) - 1.0).abs() <= UNIT_SLIP
 }
 
-/// Whether a price is believed. `accepted` is the stock's own last accepted price in the shares of the new one, or where
-/// there is none yet, what the source tells of the session before; without either the price is believed.
+/// Decides whether to accept a price. `accepted` is the stock's own last accepted price in the shares of the new one;
+/// before there is one, the source's close of the previous session. Without either the price is accepted.
 ///
 /// A move beyond 40 % is confirmed
-/// - of a live source by a second observation at least a minute after the first,
-/// - of an end-of-day source by a close of a later session,
-/// - of both by what another endpoint says.
+/// - for a live source by a second observation at least a minute after the first,
+/// - for an end-of-day source by a close of a later session,
+/// - for both by another endpoint.
 ///
-/// A unit slip is confirmed by another endpoint alone. A split confirms both when the books have it, because `accepted`
-/// is in the new shares then; until then nothing does, however small the move is. An administrator confirms by making the
-/// price the accepted one.
+/// A unit slip is confirmed only by another endpoint. A split confirms both once the books have it, because
+/// `accepted` is then in the new shares; until then nothing confirms the price, however small the move is. An
+/// administrator confirms a price by making it the accepted one.
 ///
-/// A price may be in other shares, as after a split that nothing tells of, when the source says something else of the
-/// accepted close than before, and when a live price has moved over an opening by the ratio of a usual split. Repetition
-/// confirms neither; that the source's series still has the accepted close a session later does.
+/// A price may be in other shares, as after an unreported split, if the source reports another close than the
+/// accepted one for the same session, or if a live price has moved over an opening by the ratio of a usual split.
+/// Repetition does not confirm it; the unchanged accepted close in the source's series a session later does.
 ///
 /// # Errors
-/// The price as one that is not confirmed.
+/// The price as an unconfirmed one.
 pub fn judge(
     accepted: Option<&Price>,
     observed: Observation<'_>,
@@ -253,7 +254,7 @@ mod tests {
         Observation { price, as_of: second(at), seen_at: second(at), freshness }
     }
 
-    /// Judges the observations one after the other as a gateway does, and answers for each whether it was believed.
+    /// Judges the observations one after the other as the gateway does; returns for each whether it was accepted.
     fn believed(first: &str, freshness: Freshness, observed: &[(i64, &str)]) -> Vec<bool> {
         let (mut accepted, mut before) = (price(first), None::<UnconfirmedPrice>);
         let one = |(at, text): &(i64, &str)| {
@@ -306,7 +307,7 @@ mod tests {
                 "{crash}"
             );
         }
-        // A price that comes back was a mistake; one that is somewhere else begins anew.
+        // A price that returns to the accepted one was a mistake; a third price starts a new observation.
         let erratic = [(0, "40.00"), (60, "101.00"), (120, "40.00"), (180, "400.00"), (240, "390.00")];
         assert_eq!(believed("100.00", Freshness::Realtime, &erratic), [false, true, false, false, true]);
     }
@@ -352,7 +353,7 @@ mod tests {
         };
         let judged = judge(Some(&accepted), seen(&new, 3600, Freshness::Delayed), evidence);
         assert_eq!(judged.unwrap_err().doubt, Doubt::SplitNotBooked);
-        // Once they have it, the accepted price is in the new shares.
+        // Once the books have the split, the accepted price is in new shares.
         assert!(judge(Some(&after_news), seen(&new, 3600, Freshness::Delayed), Evidence::default()).is_ok());
     }
 
@@ -426,8 +427,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is believed at once lies within 40 % and is no unit slip, the first time anything else is not, and the
-        /// order in which two prices are compared matters for nothing but the size of the move.
+        /// A price that is accepted at once is within 40 % and not a unit slip; any other first price is not
+        /// accepted. The order of two prices matters only for the size of the move.
         #[test]
         fn the_first_sight_of_a_far_price_is_never_believed(
             old in 1_i64..2_000_000, new in 1_i64..2_000_000, live in any::<bool>(),
@@ -442,7 +443,7 @@ mod tests {
             }
         }
 
-        /// Whatever comes, a believed price is within 40 % of the accepted one or of an earlier observation.
+        /// In any sequence an accepted price is within 40 % of the accepted one or of an earlier observation.
         #[test]
         fn no_single_observation_moves_a_live_price_beyond_forty_percent(
             cents in prop::collection::vec((1_i64..50_000, 0_i64..120), 1..40),
@@ -465,7 +466,7 @@ mod tests {
             }
         }
 
-        /// A unit slip is never believed by itself, however often it comes.
+        /// A unit slip is never accepted by itself, however often it is reported.
         #[test]
         fn a_unit_slip_never_becomes_the_price(cents in 100_i64..100_000, power in 1_u32..4, times in 1_i64..20) {
             let old = Price::from_scaled(cents, 2);

@@ -20,7 +20,7 @@ use crate::{
     PriceStanding, Quantity, StockId, Timestamp, TradingRules,
 };
 
-/// Cash and positions, with at least the positions that a command touches.
+/// Cash and positions. Contains at least the positions that a command touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Portfolio {
     pub id: PortfolioId,
@@ -29,7 +29,8 @@ pub struct Portfolio {
     pub reserved: Reserved,
 }
 
-/// What open orders keep for their fills. Buying power is cash less this, sellable are shares less these.
+/// What open orders reserve for their fills. Buying power is cash less reserved cash; sellable shares are shares less
+/// reserved shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     pub cash: Money,
@@ -42,24 +43,24 @@ impl Default for Reserved {
     }
 }
 
-/// What placing or replacing an order did.
+/// The result of placing or replacing an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     pub group: OrderGroup,
-    /// One entry per fill, to be appended to the journal.
+    /// One line per fill, to be appended to the journal.
     pub entries: Vec<JournalEntry>,
 }
 
-/// The newest price at the moment of an order.
+/// The newest price at the time of an order.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// The quote, with what was traded in the minute before.
     pub newest: &'a PriceMove,
-    /// The market time for which it was asked.
+    /// The market time for which the price was requested.
     pub asked_at: Timestamp,
 }
 
-/// How far the time of a price may lie ahead of ours: an answer takes a while, and two clocks differ a little.
+/// How far the time of a price may be ahead of ours, because answers take time and clocks differ.
 pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 impl Look<'_> {
@@ -74,7 +75,7 @@ impl Look<'_> {
         }
     }
 
-    /// The price that an order meets when it is placed: of a past close the last price alone.
+    /// The price that an order meets when it is placed. A past close has no bid and ask.
     fn price_to_meet(&self, standing: PriceStanding) -> PriceMove {
         let mut newest = self.newest.clone();
         if standing == PriceStanding::PastClose {
@@ -84,14 +85,14 @@ impl Look<'_> {
     }
 }
 
-/// Why an order was refused. Nothing has changed then.
+/// Why an order was refused. The portfolio is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OrderRejected {
     #[error("the order costs {required} and {available} is available")]
     InsufficientBuyingPower { required: Money, available: Money },
     #[error("{available} shares can be sold, the order asks for {required}")]
     InsufficientShares { required: Quantity, available: Quantity },
-    /// A part of a position is to be sold that there is not.
+    /// A part of a position should be sold, and nothing is held.
     #[error("no shares of this stock are held")]
     NothingHeld,
     #[error("the order is worth less than a cent: make it larger")]
@@ -100,7 +101,7 @@ pub enum OrderRejected {
     TooLarge,
     #[error("the newest price is of {as_of}, too old to trade on: try again when there is a newer one")]
     NoFreshPrice { as_of: Timestamp },
-    /// The price is later than the time at which it was asked for: the server's clock is behind.
+    /// The price is later than the time of the request: the server's clock is behind.
     #[error(
         "the newest price is of {as_of}, after the server's time {asked_at}: the server's clock is behind"
     )]
@@ -122,7 +123,7 @@ impl Portfolio {
         Self { id, cash_balance, positions: BTreeMap::new(), reserved: Reserved::default() }
     }
 
-    /// Cash that a new order may spend.
+    /// Cash that a new order may use.
     pub fn buying_power(&self) -> Money {
         self.cash_balance.clone() - &self.reserved.cash
     }
@@ -136,10 +137,10 @@ impl Portfolio {
         }
     }
 
-    /// Cancels an open order, and those that cannot be without it.
+    /// Cancels an open order, and the orders that depend on it.
     ///
     /// # Errors
-    /// [`OrderRejected::NotOpen`].
+    /// [`OrderRejected::NotOpen`] if the order is in a final state.
     pub fn cancel(
         &mut self,
         group: &mut OrderGroup,

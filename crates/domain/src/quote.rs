@@ -1,4 +1,4 @@
-//! Prices as they come from a source: quotes and bars.
+//! Prices from a source: quotes and bars.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub const PUBLICATION: TimeDelta = TimeDelta::minutes(30);
 /// How long before a close the last trade of the session may have been for its price to count as the close.
 const LAST_TRADE: TimeDelta = TimeDelta::minutes(20);
 
-/// Who a price is from, with its version where that changes prices: `simulated/sim-v2`, `alpha_vantage`.
+/// The name of a price source, with a version if that changes prices: `simulated/sim-v2`, `alpha_vantage`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PriceSource(SmolStr);
 
@@ -29,7 +29,7 @@ impl PriceSource {
         self.0.split_once('/').map_or(&*self.0, |(name, _)| name)
     }
 
-    /// Whether it is the built-in market, in any version.
+    /// Whether this is the built-in market, in any version.
     pub fn is_simulated(&self) -> bool {
         self.name() == "simulated"
     }
@@ -53,7 +53,7 @@ impl fmt::Display for PriceSource {
     }
 }
 
-/// How close to the market a source's prices are when they are as new as it has them.
+/// How close to the market the newest prices of a source are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
@@ -63,7 +63,7 @@ pub enum Freshness {
     Realtime,
     /// Up to 20 minutes behind the market.
     Delayed,
-    /// The last session's close, published after it.
+    /// The close of the last session, published after it.
     EndOfDay,
 }
 
@@ -77,11 +77,10 @@ impl Freshness {
         }
     }
 
-    /// How far behind the market a price of this class may be. During a session an older price is stale; an end-of-day
-    /// price is stale after that time even if no session has closed since.
-    ///
-    /// An end-of-day price holds from its close to the next one: four days cover a long weekend, and the
-    /// evening in which the next close is not published yet makes it five.
+    /// How far behind the market a price of this class may be. During a session an older price is stale. An
+    /// end-of-day price is stale after that time even if no session has closed since: an end-of-day price counts from
+    /// its close to the next one. Four days cover a long weekend, and the evening before the next close is published
+    /// makes five.
     fn longest_lag(self) -> TimeDelta {
         match self {
             Self::Simulated | Self::Realtime => TimeDelta::seconds(60),
@@ -90,12 +89,12 @@ impl Freshness {
         }
     }
 
-    /// Whether a newer price than that of market time `as_of` is due at `at`. This one rule decides what is shown as
-    /// stale and what an order may not fill at.
+    /// Whether a newer price than that of market time `as_of` is due at `at`. Pages show such a price as stale, and
+    /// orders do not fill at it.
     ///
     /// - In a session of `calendar`, a price may be 60 seconds old (simulated, real-time) or 20 minutes (delayed).
-    /// - Outside sessions, the price of the last session counts until the next one has been open for that long, if it
-    ///   is of the session's last 20 minutes.
+    /// - Outside sessions, a price from the last 20 minutes of the last session counts until the next session has
+    ///   been open for that long.
     /// - An end-of-day price counts until 30 minutes after the next close, and at most five days.
     pub fn is_stale(self, as_of: Timestamp, at: Timestamp, calendar: Calendar) -> bool {
         let oldest_allowed = at - self.longest_lag();
@@ -120,7 +119,7 @@ impl FromStr for Freshness {
     }
 }
 
-/// A price at an instant, with where it is from.
+/// The price of a stock at an instant, with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
     pub symbol: Symbol,
@@ -128,7 +127,7 @@ pub struct Quote {
     pub price: Price,
     pub bid: Option<Price>,
     pub ask: Option<Price>,
-    /// In shares of this price's session: after a split on that day it is the adjusted one.
+    /// In shares of this price's session: after a split on that day it is adjusted.
     pub previous_close: Option<Price>,
     /// Shares traded in the session so far.
     pub volume: Option<u64>,
@@ -136,7 +135,7 @@ pub struct Quote {
     pub as_of: Timestamp,
     pub source: PriceSource,
     pub freshness: Freshness,
-    /// The source could not give a newer price although one was due.
+    /// A newer price was due, and the source could not give it.
     pub stale: bool,
 }
 
@@ -151,7 +150,8 @@ impl Quote {
         self.previous_close.as_ref().and_then(|close| self.price.change_ratio(close))
     }
 
-    /// What a market order of this side fills at: the ask for a buy, the bid for a sell, else the last price.
+    /// The price at which a market order of this side fills, before slippage: the ask for a buy, the bid for a sell,
+    /// else the last price.
     pub fn touch(&self, side: Side) -> (&Price, crate::FillRule) {
         let (touch, rule) = match side {
             Side::Buy => (&self.ask, crate::FillRule::Ask),
@@ -161,11 +161,11 @@ impl Quote {
     }
 }
 
-/// One step of the market: the quote that holds from its `as_of` on, and what was traded on the way to it.
+/// One step of the market: the quote that holds from its `as_of` on, and the volume traded since the step before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceMove {
     pub quote: Quote,
-    /// Shares traded in the move, since the one before. `None` where the source does not say.
+    /// Shares traded since the move before. `None` if the source does not report it.
     pub volume: Option<u64>,
 }
 
@@ -191,7 +191,7 @@ mod tests {
         text.parse::<DateTime<Utc>>().unwrap().into()
     }
 
-    /// Whether a price of the one time is stale at the other, on the exchange's calendar. New York is five hours behind.
+    /// Whether a price from `as_of` is stale at `at`, on the exchange's calendar. New York is five hours behind.
     fn stale(freshness: Freshness, as_of: &str, at: &str) -> bool {
         freshness.is_stale(instant(as_of), instant(at), Calendar::Xnys)
     }
@@ -202,7 +202,7 @@ mod tests {
         assert!(!delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:00Z"));
         assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T15:20:01Z"));
         assert!(delayed("2026-11-20T15:00:00Z", "2026-11-20T17:00:00Z"), "two hours old in an open session");
-        // The close before counts until the session has been open for 20 minutes.
+        // The previous close counts until the session has been open for 20 minutes.
         assert!(!delayed("2026-11-19T21:00:00Z", "2026-11-20T14:49:59Z"));
         assert!(delayed("2026-11-19T21:00:00Z", "2026-11-20T14:50:00Z"));
     }
@@ -230,7 +230,7 @@ mod tests {
         }
         let around_the_clock =
             |as_of, at| Freshness::Simulated.is_stale(instant(as_of), instant(at), Calendar::AroundTheClock);
-        // Over midnight too: one session follows the other without a pause.
+        // Over midnight too: sessions follow each other without a pause.
         assert!(!around_the_clock("2026-11-21T04:59:30Z", "2026-11-21T05:00:30Z"));
         assert!(around_the_clock("2026-11-21T04:59:29Z", "2026-11-21T05:00:30Z"));
     }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     proptest! {
-        /// A newer price is never staler than an older one, and the newest there can be never is stale.
+        /// A newer price is never staler than an older one, and the newest possible price is never stale.
         #[test]
         fn the_newest_price_is_never_stale_and_a_newer_one_never_staler(
             minutes in 0_i64..40_000, age in 0_i64..20_000, younger in 0_i64..20_000,

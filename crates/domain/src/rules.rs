@@ -1,4 +1,5 @@
-//! The house's rules of trading: hours, commission, slippage, liquidity. Configuration; the same for everybody.
+//! The trading rules of an installation: hours, commission, slippage, liquidity. They come from the configuration and
+//! are the same for all users.
 
 use crate::calendar::exchange_date;
 use crate::order::keywords;
@@ -8,24 +9,24 @@ use std::str::FromStr;
 
 keywords! {
     TradingMode {
-        /// Orders at any time; a market order fills at once at the newest fresh price, and outside a session at the
-        /// newest close.
+        /// Orders are accepted at any time. A market order fills at once at the newest fresh price, and outside a
+        /// session at the newest close.
         Practice = "practice",
-        /// Exchange hours hold, and an order fills only on a price that is later than the order.
+        /// Exchange hours hold, and an order fills only at a price that is later than the order.
         Realistic = "realistic",
     }
 }
 
-/// What the house charges for a trade. Nothing, unless configured.
+/// The commission for an order. Zero by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commission {
-    /// Once for an order that fills.
+    /// Charged once for an order that fills.
     pub per_order: Money,
     /// Per share, in the account's currency.
     pub per_share: Rate,
-    /// Of quantity × price.
+    /// In percent of quantity × price.
     pub percent: Rate,
-    /// The least for an order that fills.
+    /// The smallest commission of an order that fills.
     pub minimum: Money,
 }
 
@@ -57,32 +58,32 @@ impl Commission {
     }
 }
 
-/// What the newest price of a stock is good for.
+/// Whether orders can fill at the newest price of a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PriceStanding {
-    /// A price of the session under way: orders fill at it, buys at the ask and sells at the bid.
+    /// A price of the current session: buys fill at the ask and sells at the bid.
     Live,
-    /// The close of a session that has ended: in practice mode orders fill at it until there is a newer price.
+    /// The close of a past session: in practice mode orders fill at it until there is a newer price.
     PastClose,
-    /// Nothing fills at it.
+    /// Orders do not fill at it.
     Old,
 }
 
-/// All of them.
+/// All trading rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingRules {
     pub mode: TradingMode,
-    /// Whose sessions `day`, `opg` and `cls` mean, and in realistic mode whose hours hold.
+    /// The calendar of `day`, `opg` and `cls` orders, and in realistic mode of trading hours.
     pub calendar: Calendar,
     pub commission: Commission,
-    /// How much worse than the quote a market order fills; limit orders never do.
+    /// How much worse than the quote a market order fills. Limit orders have no slippage.
     pub slippage: Option<Percent>,
-    /// The share of the traded volume that a fill may take; without it every fill is whole.
+    /// The part of the traded volume that a fill may take. Without it fills are not limited.
     pub liquidity: Option<Percent>,
 }
 
 impl TradingRules {
-    /// Practice, no commission, no slippage, unlimited liquidity.
+    /// Practice mode, no commission, no slippage, unlimited liquidity.
     pub fn practice(calendar: Calendar) -> Self {
         Self {
             mode: TradingMode::Practice,
@@ -93,13 +94,14 @@ impl TradingRules {
         }
     }
 
-    /// The same rules for an order that may not fill at the newest price: it waits for a later one.
+    /// The same rules for an order that may not fill at the newest price and waits for a later one.
     #[must_use]
     pub fn until_next_price(&self) -> Self {
         Self { mode: TradingMode::Realistic, ..self.clone() }
     }
 
-    /// Whether a price of that instant may fill an order. That of the close may: an end-of-day source has no other.
+    /// Whether a price of that instant may fill an order. The close is included: an end-of-day source has no other
+    /// price.
     pub fn is_open(&self, at: Timestamp) -> bool {
         match self.mode {
             TradingMode::Practice => true,
@@ -110,11 +112,11 @@ impl TradingRules {
         }
     }
 
-    /// What the newest price is at `at`, for an order that is placed then. [`Freshness::is_stale`] says which prices are
-    /// good for nothing.
+    /// Whether an order that is placed at `at` can fill at the newest price. [`Freshness::is_stale`] decides which
+    /// prices are too old.
     ///
-    /// Outside a session the newest close is as good as it gets until the next one opens. Once that has opened an order
-    /// waits for its first price. Sources that publish closing prices alone have nothing else at any time.
+    /// Outside a session the newest close counts until the next session opens; then orders wait for its first price.
+    /// A source that publishes closing prices only has nothing else at any time.
     pub fn standing(&self, quote: &Quote, at: Timestamp) -> PriceStanding {
         if quote.stale || quote.freshness.is_stale(quote.as_of, at, self.calendar) {
             return PriceStanding::Old;
@@ -126,7 +128,7 @@ impl TradingRules {
         }
     }
 
-    /// What a market order fills at when the quote says `price`.
+    /// The price of a market order, with slippage, if the quote's price is `price`.
     pub fn slipped(&self, side: Side, price: &Price) -> Price {
         let Some(percent) = &self.slippage else { return price.clone() };
         match side {

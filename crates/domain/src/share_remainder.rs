@@ -9,9 +9,9 @@ use crate::{Quantity, SplitRatio, StockId, TransactionType};
 /// Beyond this denominator, after many odd splits, the remainder is dropped: it is less than 0.000000001 of a share.
 const LARGEST_DENOMINATOR: u64 = 1_000_000_000_000;
 
-/// The part of a position that nine decimals cannot express: less than 0.000000001 of a share, as an exact fraction. It
-/// is not shown, not traded and worth nothing; it counts only when the shares are multiplied by the next split. A position
-/// that is sold completely has none.
+/// The fraction of a position that nine decimals cannot express: less than 0.000000001 of a share, exact. It is not
+/// shown, not traded and worth nothing; it counts only when the next split multiplies the shares. A closed position
+/// has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareRemainder {
     numerator: Decimal,
@@ -25,7 +25,7 @@ impl Default for ShareRemainder {
 }
 
 impl ShareRemainder {
-    /// The remainder after the entries of one stock in one portfolio, which come in the order of their ids.
+    /// The remainder after all lines of one stock in one portfolio, which are in the order of their ids.
     pub fn of_journal(entries: &[JournalEntry]) -> Self {
         let mut remainders = ShareRemainders::default();
         let mut held = Quantity::zero();
@@ -37,13 +37,13 @@ impl ShareRemainder {
         remainders.0.into_values().next().unwrap_or_default()
     }
 
-    /// What `quantity` shares and the remainder become, rounded down to nine decimals; the rest is the new remainder.
+    /// Converts `quantity` shares and the remainder, rounded down to nine decimals; the rest is the new remainder.
     pub fn split(&mut self, quantity: &Quantity, ratio: SplitRatio) -> Quantity {
         let exact = &self.exact(quantity) * &ratio.numerator.get().into();
         self.round_down(&exact, &self.denominator * &ratio.denominator.get().into())
     }
 
-    /// Takes a split back: `after` shares and the remainder were `before` shares.
+    /// Reverses a split: `after` shares and the remainder were `before` shares.
     fn unsplit(&mut self, after: &Quantity, ratio: SplitRatio, before: &Quantity) {
         let exact = &self.exact(after) * &ratio.denominator.get().into();
         let denominator = &self.denominator * &ratio.numerator.get().into();
@@ -76,8 +76,8 @@ impl ShareRemainders {
         self.0.get(&stock).cloned().unwrap_or_default()
     }
 
-    /// Follows the journal. `in_time` says of a split whether nothing was booked in the stock after it took effect;
-    /// `held` are the shares after the entry. A split that was booked by the rule of before, without remainders, has none.
+    /// Follows the journal. `in_time` tells for a split whether nothing was booked in the stock after it took effect;
+    /// `held` are the shares after the entry. A split that was booked by the old rule, without remainders, has none.
     pub fn follow(&mut self, entry: &JournalEntry, in_time: bool, held: &Quantity) {
         let Some(stock) = entry.stock_id else { return };
         let mut remainder = self.0.remove(&stock).unwrap_or_default();
@@ -137,7 +137,7 @@ mod tests {
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
             let expected: Quantity = shares.parse().unwrap();
             let found: Quantity = through(&shares, &all).parse().unwrap();
-            // Denominators that grow beyond the bound drop the remainder.
+            // Denominators beyond the limit drop the remainder.
             let denominator = ratios.iter().map(|(new, old)| u128::from(*new) * u128::from(*old)).product::<u128>();
             if denominator <= u128::from(LARGEST_DENOMINATOR) {
                 prop_assert_eq!(found, expected);

@@ -1,4 +1,4 @@
-//! What a portfolio is worth at given prices, and the daily snapshot of it.
+//! The value of a portfolio at given prices, and its daily snapshot.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,15 +23,15 @@ pub struct Holding {
     pub stock_id: StockId,
     pub listing: Arc<Listing>,
     pub position: Position,
-    /// Shares that open orders keep; the others can be sold.
+    /// Shares reserved by open orders; the others can be sold.
     pub reserved: Quantity,
     pub quote: Quote,
     /// `quantity × price`, half-even to the cent.
     pub market_value: Money,
     /// `market_value − cost_basis`.
     pub unrealized_pnl: Money,
-    /// Gain since the previous close: on the shares held then from that close, on shares bought since from
-    /// their price. `None` when the previous close is not known.
+    /// Gain since the previous close: for shares held then since that close, for shares bought since then since their
+    /// price. `None` if the previous close is unknown.
     pub day_change: Option<Money>,
 }
 
@@ -47,23 +47,23 @@ impl Holding {
     }
 }
 
-/// Cash, what of it orders may spend, and what is still to come of dividends.
+/// Cash, buying power and dividends receivable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cash {
     pub balance: Money,
-    /// The balance less what open orders keep.
+    /// The balance less the cash reserved by open orders.
     pub buying_power: Money,
     pub dividends: Dividends,
 }
 
-/// What shares have brought beside their price.
+/// Dividends of the portfolio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dividends {
-    /// Of the portfolio's life, paid or not.
+    /// Over the portfolio's life, paid or not.
     pub total: Money,
-    /// Owed since a stock trades without it, and not paid yet.
+    /// From the ex-date until the payment.
     pub receivable: Money,
-    /// Those that stocks trade without since the previous close: their prices have fallen for it.
+    /// Dividends with ex-dates since the previous close: prices have fallen by them.
     pub today: Vec<(StockId, Money)>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Dividends {
 }
 
 impl From<Money> for Cash {
-    /// Nothing is kept.
+    /// Without reservations.
     fn from(balance: Money) -> Self {
         Self { buying_power: balance.clone(), balance, dividends: Dividends::default() }
     }
@@ -84,32 +84,32 @@ impl From<Money> for Cash {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Valuation {
     pub cash_balance: Money,
-    /// `cash_balance` less what open orders keep.
+    /// `cash_balance` less the cash reserved by open orders.
     pub buying_power: Money,
     pub positions_value: Money,
     /// `cash_balance + positions_value`.
     pub total_value: Money,
-    /// Gain since the previous close, deposits and withdrawals left out. Positions whose previous close is
-    /// not known are left out too.
+    /// Gain since the previous close, without deposits and withdrawals. Positions whose previous close is unknown are
+    /// omitted.
     pub day_change: Money,
     pub unrealized_pnl: Money,
-    /// Of all sells of the portfolio's life.
+    /// From all sells of the portfolio's life.
     pub realized_pnl: Money,
-    /// Of the portfolio's life, paid or receivable.
+    /// Over the portfolio's life, paid or receivable.
     pub dividends: Money,
-    /// Owed and not paid yet: part of the total value.
+    /// Dividends owed and not paid yet: part of the total value.
     pub dividends_receivable: Money,
-    /// What is held now, largest market value first.
+    /// The current positions, largest market value first.
     pub holdings: Vec<Holding>,
 }
 
-/// A stock the portfolio has or had, with the price to value it at; a stock that was sold out before today needs none.
+/// A stock that the portfolio has or had, with its price; a stock that was sold before today needs none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Priced {
     pub stock_id: StockId,
     pub listing: Arc<Listing>,
     pub position: Position,
-    /// Shares that open orders keep.
+    /// Shares reserved by open orders.
     pub reserved: Quantity,
     pub quote: Option<Quote>,
 }
@@ -124,7 +124,7 @@ impl Valuation {
         Self::noted(cash, positions, today, &mut Workings::off())
     }
 
-    /// [`Valuation::new`], taking notes of the day change.
+    /// [`Valuation::new`], recording the steps of the day change.
     fn noted(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
@@ -194,8 +194,7 @@ impl Valuation {
         valuation
     }
 
-    /// What the portfolio has earned: realized, unrealized and dividends. Commissions are in the cost of shares and in
-    /// what they brought.
+    /// The portfolio's total gain: realized, unrealized and dividends. Commissions are part of costs and proceeds.
     pub fn total_gain(&self) -> Money {
         self.realized_pnl.clone() + &self.unrealized_pnl + &self.dividends
     }
@@ -205,14 +204,14 @@ impl Valuation {
         if self.total_value.is_zero() { 0.0 } else { amount.to_f64() / self.total_value.to_f64() }
     }
 
-    /// `day_change` against what today's result was earned on, a ratio; `None` when that was nothing.
+    /// `day_change` divided by the value on which it was earned, a ratio; `None` if that was zero.
     pub fn day_change_ratio(&self) -> Option<f64> {
         let base = self.total_value.clone() - &self.day_change;
         base.is_positive().then(|| self.day_change.to_f64() / base.to_f64())
     }
 }
 
-/// Sorted by their places: a holding is large, and sorting would move each of them many times.
+/// Sorts indices, because a holding is large and sorting would move each of them many times.
 fn largest_first(holdings: Vec<Holding>) -> Vec<Holding> {
     let mut places: Vec<usize> = (0..holdings.len()).collect();
     places.sort_by(|a, b| {
@@ -244,7 +243,7 @@ impl Trades {
             match entry.transaction_type {
                 TransactionType::Buy | TransactionType::Exchange => *bought = bought.clone() + &quantity(),
                 TransactionType::Sell | TransactionType::CloseOut => *sold = sold.clone() + &quantity(),
-                // Prices from before a split are converted to new shares: it moves nothing.
+                // Prices from before a split are converted to new shares, so it changes nothing.
                 TransactionType::Split
                 | TransactionType::Deposit
                 | TransactionType::Withdrawal
@@ -257,7 +256,7 @@ impl Trades {
         Self(trades)
     }
 
-    /// Value at the previous close, and cash that trades brought since. `None` when that close is not known.
+    /// The value at the previous close, and the cash of later trades. `None` if that close is unknown.
     fn since_close(&self, stock: StockId, held: &Quantity, close: Option<&Price>) -> Option<SinceClose> {
         let trades = self.0.get(&stock);
         let before = match trades {
@@ -276,11 +275,11 @@ impl Trades {
     }
 }
 
-/// What a stock's change since the previous close is counted from.
+/// The basis of a stock's change since the previous close.
 struct SinceClose {
-    /// What the shares held then were worth at that close.
+    /// The value at that close of the shares held then.
     value_before: Money,
-    /// What trades brought since; negative for purchases.
+    /// The cash of later trades; negative for purchases.
     traded: Money,
 }
 

@@ -6,10 +6,10 @@ use smol_str::SmolStr;
 use super::Decimal::{self, Big, Small};
 use super::integer::without_zeros;
 
-/// The most decimals of an amount, a price or a quantity that somebody writes.
+/// The most decimals of an amount, a price or a quantity in user input.
 const MOST_DECIMALS: usize = 9;
 
-/// Why a text is no amount.
+/// Why a text is not a decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// Not a number in plain notation.
@@ -21,13 +21,13 @@ pub(crate) enum Unreadable {
 }
 
 impl Decimal {
-    /// Reads plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals. Zeros that say nothing, before
-    /// the digits or at the end of the decimals, are not counted.
+    /// Reads plain notation: an optional minus, 1 to 16 digits, and up to 9 decimals. Leading zeros and trailing
+    /// zeros of the decimals do not count.
     ///
-    /// `BigDecimal` alone would take `1e400` and `1_000` too, which nobody means in an amount of money.
+    /// `BigDecimal` would also accept `1e400` and `1_000`, which are mistakes in an amount of money.
     ///
     /// # Errors
-    /// [`Unreadable`], which tells a number that is too long from a text that is no number.
+    /// [`Unreadable`]: a number that is too long is distinguished from a text that is not a number.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -51,7 +51,7 @@ impl Decimal {
         Self::plain(&format!("{sign}0{whole}.{fraction}")).ok_or(Unreadable::Malformed)
     }
 
-    /// Reads plain notation of up to 36 characters: whatever the books hold.
+    /// Reads plain notation of up to 36 characters, which covers all stored values.
     pub fn plain(text: &str) -> Option<Self> {
         const LONGEST: usize = 36;
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -71,12 +71,12 @@ impl Decimal {
     }
 }
 
-/// In plain notation with so many decimals. Further ones are cut off; it should have none.
+/// Writes plain notation with exactly `scale` decimals. Further ones are cut off, so the value should have none.
 pub(crate) fn fixed(value: &Decimal, scale: i64) -> SmolStr {
     written(&value.with_scale(scale))
 }
 
-/// In plain notation without zeros at the end, but with at least so many decimals.
+/// Writes plain notation without trailing zeros, but with at least `least` decimals.
 pub(crate) fn shortest(value: &Decimal, least: i64) -> SmolStr {
     let shortest = match value {
         Small { mantissa, scale } => {
@@ -88,9 +88,9 @@ pub(crate) fn shortest(value: &Decimal, least: i64) -> SmolStr {
     written(&shortest.with_scale(shortest.scale().max(least)))
 }
 
-/// In plain notation, as it is.
+/// Writes plain notation with all decimals of the value.
 fn written(value: &Decimal) -> SmolStr {
-    // Sign, point, one zero before it, and 39 digits or as many zeros behind it as the scale says.
+    // Room for the sign, the point, a zero before it, and 39 digits or leading zeros of the decimals.
     let mut text = [b'0'; 48];
     let small = || {
         let Small { mantissa, scale } = value else { return None };
@@ -104,7 +104,7 @@ fn written(value: &Decimal) -> SmolStr {
             text[at] = b'.';
         }
         at -= 1;
-        // Division of 128 bits is slow, and few amounts need it.
+        // 128-bit division is slow, and most values fit 64 bits.
         let digit = match u64::try_from(rest) {
             Ok(short) => {
                 rest = (short / 10).into();
@@ -126,7 +126,7 @@ fn written(value: &Decimal) -> SmolStr {
     std::str::from_utf8(&text[at..]).expect("Invariant: all bytes are ASCII").into()
 }
 
-/// A decimal as it was written, in quotes or as a bare JSON number, still to be parsed into what it stands for.
+/// A decimal as the client wrote it, in quotes or as a bare JSON number, before it is parsed into a value type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecimalText(pub String);
 
@@ -136,7 +136,7 @@ impl<'de> serde::Deserialize<'de> for DecimalText {
     }
 }
 
-/// Reads the text of a JSON string, or of an unquoted JSON number in plain notation, digit for digit.
+/// Reads a JSON string, or the digits of a JSON number.
 pub(crate) fn json_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     match <serde_json::Value as serde::Deserialize>::deserialize(deserializer)? {
         serde_json::Value::String(text) => Ok(text),
@@ -145,8 +145,9 @@ pub(crate) fn json_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Re
     }
 }
 
-/// A JSON number in plain notation: `1e-05`, as Python writes 0.00001, becomes `0.00001`. The value stays exactly the
-/// same, except that exponents beyond ±60 count as ±60: such numbers are too large or too precise anyway.
+/// Converts a JSON number to plain notation: `1e-05`, which Python writes for 0.00001, becomes `0.00001`. The value
+/// stays the same, except that exponents beyond ±60 count as ±60: such numbers are too large or too precise for any
+/// field.
 fn without_exponent(number: &str) -> String {
     const LARGEST: i64 = 60;
     let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return number.to_owned() };
@@ -154,7 +155,7 @@ fn without_exponent(number: &str) -> String {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let out_of_range = if exponent.starts_with('-') { -LARGEST } else { LARGEST };
     let exponent = exponent.parse().unwrap_or(out_of_range).clamp(-LARGEST, LARGEST);
-    // Where the point stands in the digits, counted from the first.
+    // The position of the point, counted in digits from the first.
     let digits = format!("{whole}{fraction}");
     let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent);
     match usize::try_from(point) {

@@ -5,7 +5,7 @@ use bigdecimal::{BigDecimal, RoundingMode};
 use super::{CENTS, DecimalError, Money, Percent, Quantity};
 use crate::decimal::Decimal;
 
-/// What one share costs, on the tick: 0.01 from 1.00 upwards, 0.0001 below. Never negative.
+/// The price of one share, on the tick: 0.01 from 1.00 upwards, 0.0001 below. Never negative.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
@@ -16,12 +16,13 @@ pub(super) const TICK_BELOW_ONE: i64 = 4;
 impl Price {
     pub const MAX: &'static str = "10000000";
 
-    /// `mantissa × 10^-scale`, half-even to the tick: how sources with binary or over-precise prices enter.
+    /// `mantissa × 10^-scale`, rounded half-even to the tick: the entry for sources with binary or too precise
+    /// prices.
     pub fn from_scaled(mantissa: i64, scale: u8) -> Self {
         Self::half_even(&Decimal::new(mantissa.into(), scale.into()))
     }
 
-    /// Half-even to the tick of its size.
+    /// Rounds half-even to the tick.
     pub fn rounded(exact: &BigDecimal) -> Self {
         Self::half_even(&exact.clone().into())
     }
@@ -39,13 +40,16 @@ impl Price {
         Self::half_even(&exact).checked()
     }
 
-    /// `dividend / divisor`, both above zero, to the tick of its size.
+    /// `dividend / divisor`, both above zero, rounded to the tick by `mode`.
     pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal, mode: RoundingMode) -> Self {
         let scale = if dividend < divisor { TICK_BELOW_ONE } else { CENTS };
         Self(dividend.quotient(divisor, scale, mode))
     }
 
-    /// Unless it is beyond what a price can be.
+    /// Checks that the price is in the range of prices.
+    ///
+    /// # Errors
+    /// [`DecimalError::OutOfRange`] if it is zero or above 10^7.
     pub(crate) fn checked(self) -> Result<Self, DecimalError> {
         if self.0.is_positive() && self.0 <= Decimal::whole(10_000_000) {
             Ok(self)
@@ -63,17 +67,17 @@ impl Price {
         Self::half_even(&(&self.0 + &other.0))
     }
 
-    /// `self − other`, or `None` when nothing would be left.
+    /// `self − other`; `None` if the result is not above zero.
     pub fn less(&self, other: &Self) -> Option<Self> {
         (self > other).then(|| Self::half_even(&(&self.0 - &other.0)))
     }
 
-    /// `self × (1 + percent/100)`, half-even to the tick.
+    /// `self × (1 + percent/100)`, rounded half-even to the tick.
     pub fn raised(&self, percent: &Percent) -> Self {
         Self::half_even(&(&self.0 + &percent.of(&self.0)))
     }
 
-    /// `self × (1 − percent/100)`, half-even to the tick; `None` when nothing would be left.
+    /// `self × (1 − percent/100)`, rounded half-even to the tick; `None` if that is zero.
     pub fn lowered(&self, percent: &Percent) -> Option<Self> {
         let lowered = Self::half_even(&(&self.0 - &percent.of(&self.0)));
         (!lowered.is_zero()).then_some(lowered)
@@ -84,7 +88,7 @@ impl Price {
         Money::rounded(&(&self.0 * &quantity.0))
     }
 
-    /// `self − other` per share; may be negative, hence not a `Price`. Exact.
+    /// `self − other` per share, exact. It may be negative, so it is not a `Price`.
     pub fn minus(&self, other: &Self) -> PriceChange {
         PriceChange(&self.0 - &other.0)
     }
@@ -94,13 +98,13 @@ impl Price {
         (!other.0.is_zero()).then(|| self.0.ratio(&other.0) - 1.0)
     }
 
-    /// For statistics and drawings only; never comes back into the books.
+    /// For statistics and charts only. A float never goes back into the books.
     pub fn to_f64(&self) -> f64 {
         self.0.to_f64()
     }
 }
 
-/// A difference of two prices, per share; positive when the price rose. Exact, not rounded.
+/// The difference of two prices, per share; positive if the price rose. Exact, not rounded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PriceChange(pub(super) Decimal);
 
@@ -114,7 +118,7 @@ impl PriceChange {
     }
 }
 
-/// 2 decimals from 1.00 upwards, 4 below.
+/// Decimals of a price: 2 from 1.00 upwards, 4 below.
 pub(super) fn tick_scale(price: &Decimal) -> i64 {
     if *price < Decimal::whole(1) { TICK_BELOW_ONE } else { CENTS }
 }

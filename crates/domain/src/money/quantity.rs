@@ -7,7 +7,7 @@ use bigdecimal::RoundingMode;
 use super::Percent;
 use crate::decimal::Decimal;
 
-/// A number of shares with up to nine decimals. Never negative; a side says which way it goes.
+/// A number of shares with up to nine decimals. Never negative; an order's side gives the direction.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
@@ -27,23 +27,23 @@ impl Quantity {
         self.0.is_zero()
     }
 
-    /// `self − other`, or `None` when that would be negative.
+    /// `self − other`; `None` if the result is negative.
     pub fn checked_sub(&self, other: &Self) -> Option<Self> {
         (self >= other).then(|| Self(&self.0 - &other.0))
     }
 
-    /// So many percent of `volume` shares, exactly.
+    /// `percent` % of `volume` shares, exact.
     pub fn share_of(volume: u64, percent: &Percent) -> Self {
         Self(percent.of(&volume.into()).normalized())
     }
 
-    /// Without the fraction of a share.
+    /// Whole shares: the fraction is cut off.
     #[must_use]
     pub fn whole(&self) -> Self {
         Self(self.0.with_scale(0))
     }
 
-    /// A hundredth of it, rounded down to nine decimals.
+    /// One percent, rounded down to nine decimals.
     pub(crate) fn hundredth(&self) -> Self {
         Self::quotient(&self.0, &Decimal::whole(100))
     }
@@ -59,12 +59,12 @@ impl Quantity {
         Self(percent.of(&self.0).with_scale(QUANTITY_SCALE).normalized())
     }
 
-    /// `dividend / divisor`, down to nine decimals.
+    /// `dividend / divisor`, rounded down to nine decimals.
     pub(crate) fn quotient(dividend: &Decimal, divisor: &Decimal) -> Self {
         Self(dividend.quotient(divisor, QUANTITY_SCALE, RoundingMode::Down).normalized())
     }
 
-    /// Whether the books can hold it: at most 10^9 shares.
+    /// Whether the quantity is in the range of the books: at most 10^9 shares.
     pub fn in_bounds(&self) -> bool {
         self.0 <= Decimal::whole(1_000_000_000)
     }
@@ -79,7 +79,7 @@ impl Add<&Quantity> for Quantity {
 
 impl Sub<&Quantity> for Quantity {
     type Output = Self;
-    /// For shares that are known to be there.
+    /// The caller has checked that there are enough shares.
     fn sub(self, other: &Quantity) -> Self {
         debug_assert!(self >= *other, "Invariant: a quantity is never negative");
         Self(&self.0 - &other.0)

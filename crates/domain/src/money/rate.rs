@@ -3,13 +3,13 @@
 use super::{Money, Quantity};
 use crate::decimal::Decimal;
 
-/// A share in hundredths, above 0 and at most 100, with up to four decimals: 2.5 is 2.5 %.
+/// A percentage above 0 and at most 100, with up to four decimals: 2.5 is 2.5 %.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "diesel", derive(diesel::AsExpression, diesel::FromSqlRow))]
 #[cfg_attr(feature = "diesel", diesel(sql_type = crate::sql::Exact))]
 pub struct Percent(pub(crate) Decimal);
 
-/// An amount per share or a share in hundredths that a fee is reckoned by: zero or more, with up to six decimals.
+/// The rate of a fee, per share or in percent: zero or more, with up to six decimals.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(pub(crate) Decimal);
 
@@ -18,19 +18,19 @@ impl Rate {
         Self(Decimal::ZERO)
     }
 
-    /// `self × quantity`, half-even to the cent.
+    /// `self × quantity`, rounded half-even to the cent.
     pub fn per_share(&self, quantity: &Quantity) -> Money {
         Money::rounded(&(&self.0 * &quantity.0))
     }
 
-    /// So many percent of `amount`, half-even to the cent.
+    /// `self` % of `amount`, rounded half-even to the cent.
     pub fn percent_of(&self, amount: &Money) -> Money {
         Money::rounded(&percent(&self.0, &amount.0))
     }
 }
 
 impl Percent {
-    /// All of it.
+    /// 100 %.
     pub fn hundred() -> Self {
         Self(Decimal::whole(100))
     }
@@ -41,7 +41,7 @@ impl Percent {
     }
 }
 
-/// So many percent of `amount`, exactly.
+/// `percent` % of `amount`, exact.
 fn percent(percent: &Decimal, amount: &Decimal) -> Decimal {
     &(percent * amount) * &Decimal::new(1, 2)
 }

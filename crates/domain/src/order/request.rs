@@ -3,7 +3,8 @@
 use super::{Attached, OrderClass, OrderSize, OrderTerms, Side, StopLoss, TimeInForce, Trail};
 use crate::{OrderField, OrderId, OrderIssue, Price, Quantity, Symbol};
 
-/// The command to place an order, already well-formed.
+/// The command to place an order. Its fields are well-formed; [`PlaceOrder::issues`] checks whether they fit
+/// together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceOrder {
     pub symbol: Symbol,
@@ -12,12 +13,13 @@ pub struct PlaceOrder {
     pub terms: OrderTerms,
     pub time_in_force: TimeInForce,
     pub attached: Attached,
-    /// Names the order within its portfolio, so that a retried request is answered and not repeated.
+    /// The client's own name for the order, unique in the portfolio: a retried request is answered and not placed
+    /// again.
     pub client_order_id: Option<String>,
 }
 
 impl PlaceOrder {
-    /// The request in one canonical line: two requests are the same exactly when their lines are.
+    /// The request as one canonical line: two requests are equal exactly if their lines are.
     pub fn canonical(&self) -> String {
         let size = match &self.size {
             OrderSize::Quantity(quantity) => format!("quantity={quantity}"),
@@ -79,10 +81,10 @@ impl PlaceOrder {
     }
 }
 
-/// What a replacement changes; `None` leaves it as it is.
+/// Changes to an open order; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplaceOrder {
-    /// The shares still to be traded; what has filled stays with the order that is replaced.
+    /// The shares still to be filled. Earlier fills stay with the replaced order.
     pub quantity: Option<Quantity>,
     pub limit_price: Option<Price>,
     pub stop_price: Option<Price>,
@@ -92,7 +94,7 @@ pub struct ReplaceOrder {
 }
 
 impl ReplaceOrder {
-    /// In one canonical line, as [`PlaceOrder::canonical`].
+    /// The request as one canonical line, like [`PlaceOrder::canonical`].
     pub fn canonical(&self, id: OrderId) -> String {
         format!("replace {id} {self:?}")
     }
@@ -100,7 +102,7 @@ impl ReplaceOrder {
     /// The order's terms with the changes.
     ///
     /// # Errors
-    /// When the order's type has no such price.
+    /// One issue for each changed price that the order type does not have.
     pub fn terms(&self, old: &OrderTerms) -> Result<OrderTerms, Vec<OrderIssue>> {
         let (mut terms, order_type) = (old.clone(), old.order_type());
         let mut issues = Vec::new();
@@ -191,7 +193,7 @@ mod tests {
             (stop_limit.clone(), bracket("99.50", "90"), vec!["take_profit"]),
             (stop_limit, bracket("101", "90"), vec![]),
             (OrderTerms::Stop { stop: price("100") }, bracket("101", "100"), vec!["stop_loss"]),
-            // Of a market order the newest price decides, when it is placed.
+            // For a market order the newest price decides when it is placed.
             (OrderTerms::Market, bracket("2", "1"), vec![]),
         ] {
             let placed = PlaceOrder { terms, attached, ..command() };

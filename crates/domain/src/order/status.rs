@@ -1,11 +1,11 @@
-//! The words of an order: side, type, time in force, class and status.
+//! The keywords of orders: side, type, time in force, class and status.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A text is none of the words that a field takes.
+/// A text that is not one of the keywords of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("must be {}", .expected.join(" or "))]
 pub struct UnknownWord {
@@ -56,27 +56,27 @@ keywords! {
     Side { Buy = "buy", Sell = "sell" }
 
     OrderType {
-        /// Fills at the market's price.
+        /// Fills at the market price.
         Market = "market",
-        /// Fills at its limit or better.
+        /// Fills at the limit or better.
         Limit = "limit",
-        /// Becomes a market order when the market reaches its stop.
+        /// Becomes a market order when the market reaches the stop.
         Stop = "stop",
-        /// Becomes a limit order when the market reaches its stop.
+        /// Becomes a limit order when the market reaches the stop.
         StopLimit = "stop_limit",
         /// A stop that follows the market's best price at a distance.
         TrailingStop = "trailing_stop",
     }
 
-    /// How long an order works.
+    /// How long an order stays open.
     TimeInForce {
         /// Until the session's close.
         Day = "day",
         /// Until it is canceled.
         Gtc = "gtc",
-        /// Fills what it can at once; the rest is canceled.
+        /// Fills as much as possible at once; the rest is canceled.
         Ioc = "ioc",
-        /// Fills in full at once or is canceled.
+        /// Fills completely at once or is canceled.
         Fok = "fok",
         /// At the first price of the next session, or not at all.
         Opg = "opg",
@@ -84,11 +84,11 @@ keywords! {
         Cls = "cls",
     }
 
-    /// How orders belong together.
+    /// How orders are linked.
     OrderClass {
         Simple = "simple",
-        /// An entry with two exits: a take-profit and a stop-loss. They work once the entry has ended, for what it
-        /// bought; one cancels the other.
+        /// An entry with two exits: a take-profit and a stop-loss. They start working when the entry has ended, for
+        /// the shares it bought; one cancels the other.
         Bracket = "bracket",
         /// Two exits for shares already held; one cancels the other.
         Oco = "oco",
@@ -97,32 +97,32 @@ keywords! {
     }
 
     OrderStatus {
-        /// An exit that waits for its entry.
+        /// An exit that waits for its entry to fill.
         Held = "held",
         Accepted = "accepted",
         PartiallyFilled = "partially_filled",
         Filled = "filled",
         Canceled = "canceled",
         Expired = "expired",
-        /// Accepted, and later found impossible to fill: cash or shares did not suffice at the price.
+        /// Accepted, but later impossible to fill: not enough cash or shares at the price.
         Rejected = "rejected",
         Replaced = "replaced",
     }
 }
 
 impl OrderStatus {
-    /// Whether something can still become of it.
+    /// Whether the order is not in a final state.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Held | Self::Accepted | Self::PartiallyFilled)
     }
 
-    /// Whether prices fill it.
+    /// Whether prices can fill the order.
     pub fn is_working(self) -> bool {
         matches!(self, Self::Accepted | Self::PartiallyFilled)
     }
 
-    /// Whether a status may follow another. What has ended stays as it is; what has filled in part is not accepted
-    /// again; an exit that waits can begin to work or end without a fill.
+    /// Whether the status may change to `next`. Final states never change, a partially filled order is not accepted
+    /// again, and a held exit can start working or end without a fill.
     pub fn may_become(self, next: Self) -> bool {
         use OrderStatus::{Accepted, Canceled, Expired, Filled, Held, PartiallyFilled, Rejected, Replaced};
         match self {

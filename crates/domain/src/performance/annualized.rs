@@ -26,7 +26,7 @@ pub fn annualized_return(series: &Series, work: &mut Workings) -> Figure {
     Ok((1.0 + twr).powf(statistics::days(DAYS_OF_YEAR) / statistics::days(days)) - 1.0)
 }
 
-/// The calendar days from the close from which the window grows to its last close.
+/// Calendar days from the close before the window to its last close.
 ///
 /// # Errors
 /// [`UndefinedReason::ShorterThanAYear`] for less than 365 days; [`UndefinedReason::NothingInvested`].

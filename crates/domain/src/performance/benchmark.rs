@@ -1,4 +1,4 @@
-//! A benchmark's total return: what a stock or fund brought with its dividends reinvested.
+//! A benchmark's total return: a stock or fund with its dividends reinvested.
 
 use chrono::NaiveDate;
 
@@ -12,19 +12,19 @@ pub(super) const TWR: Formula = Formula {
     source: "S&P Dow Jones Indices, Index Mathematics Methodology: total return index",
 };
 
-/// A stock or fund to compare with: its total-return level at each of its closes.
+/// A stock or fund for comparison: its total-return level at each of its closes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Benchmark {
     pub symbol: Symbol,
     levels: Vec<Level>,
 }
 
-/// One share of the first close, grown by splits and reinvested dividends, at a close.
+/// The growth of one share since the first close, by splits and reinvested dividends.
 #[derive(Debug, Clone, PartialEq)]
 struct Level {
     date: NaiveDate,
     close: f64,
-    /// Shares that one share of the first close has become.
+    /// The number of shares that one share of the first close has become.
     units: f64,
 }
 
@@ -35,11 +35,11 @@ impl Level {
 }
 
 impl Benchmark {
-    /// The total-return levels of `bars`, each of which is in the shares of its own session, as traded.
+    /// The total-return levels of `bars`, each in the shares of its own session, as traded.
     ///
-    /// A split multiplies the units from its ex-date on. A dividend is for the shares of its ex-date and buys more of
-    /// them at that day's close: `units × (1 + dividend / close)`. Where the ex-date has no bar, the next bar's close
-    /// counts. Actions up to the first bar are in its price already. Other kinds of actions change nothing.
+    /// A split multiplies the units from its ex-date on. A dividend is paid on the shares of its ex-date and buys
+    /// more of them at that day's close: `units × (1 + dividend / close)`. If the ex-date has no bar, the next bar's
+    /// close counts. Actions up to the first bar are already in its price. Other kinds of actions change nothing.
     pub fn new<'a>(
         symbol: Symbol,
         bars: &[Bar],
@@ -93,7 +93,7 @@ impl Benchmark {
         self.levels.get(after.checked_sub(1)?)
     }
 
-    /// The level from which the window grows.
+    /// The levels at the start and the end of the window.
     fn start(&self, series: &Series) -> Figure<(&Level, &Level)> {
         let (needed_on, end_on) = series.span()?;
         let late = UndefinedReason::BenchmarkStartsLate { first_on: self.first_on(), needed_on };
@@ -101,7 +101,7 @@ impl Benchmark {
         Ok((start, self.carried(end_on).ok_or(late)?))
     }
 
-    /// The benchmark's return since the start of the window, for each of its days; a ratio. For drawings.
+    /// The benchmark's return since the start of the window, for each of its days; a ratio. For charts.
     ///
     /// # Errors
     /// [`UndefinedReason::BenchmarkStartsLate`] or [`UndefinedReason::NothingInvested`].
@@ -144,9 +144,9 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// Each day with a return that has a close before it in the series, with the benchmark's return between the same
-    /// two closes; over a gap in its bars the last close is carried, so that its return is zero there. A portfolio's
-    /// very first day is left out: the benchmark is bought at its close.
+    /// The pairs of daily returns: each day with a return and a close before it in the series, with the benchmark's
+    /// return between the same two closes. Over a gap in its bars the last close is carried forward, so its return is
+    /// zero there. A portfolio's very first day is omitted, because the benchmark is bought at its close.
     ///
     /// # Errors
     /// As [`benchmark_twr`].
@@ -183,7 +183,7 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// Portfolio less benchmark, day by day.
+    /// Portfolio minus benchmark, day by day.
     pub fn differences(&self) -> Vec<f64> {
         self.portfolio.iter().zip(&self.benchmark).map(|(r, b)| r - b).collect()
     }

@@ -1,7 +1,7 @@
-//! How a figure came about: its formula, what went in, and the values in between.
+//! Explanations of figures: formula, inputs and intermediate values.
 //!
 //! Each measure is one function that writes its steps into [`Workings`] while it computes. The figure and its
-//! explanation therefore cannot differ, and whoever recomputes the steps from the inputs gets the figure.
+//! explanation therefore cannot differ, and recomputing the steps from the inputs gives the figure.
 
 use chrono::NaiveDate;
 
@@ -12,11 +12,11 @@ use crate::{Money, Price, Quantity, StockId, Symbol};
 /// The formula of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Formula {
-    /// In a sentence.
+    /// The formula as a sentence.
     pub words: &'static str,
-    /// In mathematical notation, with the names of steps and columns where they have one.
+    /// The formula in mathematical notation, with the names of steps and columns.
     pub symbols: &'static str,
-    /// Where the definition is from.
+    /// The source of the definition.
     pub source: &'static str,
 }
 
@@ -29,7 +29,7 @@ pub enum Value {
     Ratio(f64),
     /// Without a unit, such as a Sharpe ratio.
     Number(f64),
-    /// How many.
+    /// A count.
     Count(usize),
     /// Calendar days.
     Days(i64),
@@ -42,15 +42,15 @@ pub enum Value {
     Stock(StockId),
     Symbol(Symbol),
     Word(&'static str),
-    /// Undefined or not known, such as the return of a day on which nothing was invested.
+    /// Undefined or unknown, such as the return of a day without investment.
     Missing,
     Table(Table),
 }
 
 impl Value {
-    /// The number in it, for drawings and recomputation. `None` for dates, names and tables.
+    /// The value as a number, for charts and recomputation. `None` for dates, names and tables.
     pub fn to_f64(&self) -> Option<f64> {
-        // Amounts are written and read in decimal notation, as any reader of the explanation would.
+        // Amounts are converted from decimal notation, as a reader of the explanation would.
         let read = |text: String| text.parse().ok();
         match self {
             Self::Money(amount) => Some(amount.to_f64()),
@@ -101,7 +101,7 @@ impl Table {
         Self { columns, rows }
     }
 
-    /// The values of a column, from the first row to the last. `None` when there is no such column.
+    /// The values of a column from the first row to the last. `None` if there is no such column.
     pub fn column(&self, name: &str) -> Option<Vec<&Value>> {
         let place = self.columns.iter().position(|column| column.name == name)?;
         Some(self.rows.iter().filter_map(|row| row.get(place)).collect())
@@ -118,29 +118,29 @@ pub struct Step {
     pub value: Value,
 }
 
-/// A figure with everything that is needed to recompute it. `M` names the figure: a measure of a window, or a
+/// A figure with all data for recomputing it. `M` names the figure: a measure of a window, or a
 /// [`crate::valuation::BookFigure`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation<M = Measure> {
     pub measure: M,
     pub formula: Formula,
-    /// What the figure is computed from.
+    /// The inputs of the computation.
     pub inputs: Vec<Step>,
-    /// Values between the inputs and the result, in the order of the computation. Where the result is undefined, it
-    /// ends with the step at which that was found.
+    /// Values between the inputs and the result, in the order of the computation. If the result is undefined, the
+    /// last step shows why.
     pub steps: Vec<Step>,
     pub result: Figure<Value>,
 }
 
 impl<M> Explanation<M> {
-    /// The input or step of that name.
+    /// The input or step with that name.
     pub fn value(&self, name: &str) -> Option<&Value> {
         let mut all = self.inputs.iter().chain(&self.steps);
         all.find(|step| step.name == name).map(|step| &step.value)
     }
 }
 
-/// Takes notes of a computation, if it was asked to.
+/// Records the steps of a computation if requested.
 #[derive(Debug, Default)]
 pub struct Workings(Option<Notes>);
 
@@ -151,48 +151,48 @@ struct Notes {
 }
 
 impl Workings {
-    /// Takes no notes, which costs nothing.
+    /// Records nothing, at no cost.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Takes notes for [`Workings::explain`].
+    /// Records steps for [`Workings::explain`].
     pub fn on() -> Self {
         Self(Some(Notes::default()))
     }
 
-    /// Whether notes are taken: to prepare what is expensive to prepare.
+    /// Whether steps are recorded, for values that are expensive to prepare.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Notes an input. An input that is noted twice, because two steps use it, stays once.
+    /// Records an input. An input that two steps record appears once.
     pub fn input(&mut self, name: &'static str, label: &'static str, value: impl FnOnce() -> Value) {
         if let Some(notes) = &mut self.0 {
             note(&mut notes.inputs, name, label, value);
         }
     }
 
-    /// Notes a value that was computed.
+    /// Records a computed value.
     pub fn step(&mut self, name: &'static str, label: &'static str, value: impl FnOnce() -> Value) {
         if let Some(notes) = &mut self.0 {
             note(&mut notes.steps, name, label, value);
         }
     }
 
-    /// Notes a ratio and returns it.
+    /// Records a ratio and returns it.
     pub fn ratio(&mut self, name: &'static str, label: &'static str, value: f64) -> f64 {
         self.step(name, label, || Value::Ratio(value));
         value
     }
 
-    /// Notes a number without a unit and returns it.
+    /// Records a number without a unit and returns it.
     pub fn number(&mut self, name: &'static str, label: &'static str, value: f64) -> f64 {
         self.step(name, label, || Value::Number(value));
         value
     }
 
-    /// The notes together with the formula and the result.
+    /// The recorded steps with the formula and the result.
     pub fn explain<M>(self, measure: M, formula: Formula, result: Figure<Value>) -> Explanation<M> {
         let Notes { inputs, steps } = self.0.unwrap_or_default();
         debug_assert!(

@@ -1,4 +1,4 @@
-//! Volatility and downside deviation: how much daily returns vary.
+//! Volatility and downside deviation: the variation of daily returns.
 
 use crate::performance::statistics::{count, deviation, enough};
 use crate::performance::{Figure, Formula, Series, Settings, Workings};

@@ -1,4 +1,4 @@
-//! Money-weighted return: how well the money did, with its amounts and times.
+//! Money-weighted return: the result of the money, by its amounts and times.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub fn mwr(series: &Series, work: &mut Workings) -> Figure {
     let Solution { log_rate, rate, days } = solve(series, work)?;
     work.ratio("xirr", "Money-weighted return per year", rate);
     work.step("calendar_days", "Days from the first to the last cash flow", || Value::Days(days));
-    // Of the logarithm, since the yearly rate of a few days may have no digits left.
+    // From the logarithm, because the yearly rate of a few days may have no digits left.
     Ok((log_rate * statistics::days(days) / statistics::days(DAYS_OF_YEAR)).exp_m1())
 }
 
@@ -87,7 +87,7 @@ fn solve(series: &Series, work: &mut Workings) -> Figure<Solution> {
     Ok(Solution { log_rate, rate, days })
 }
 
-/// By date, without dates on which they cancel out.
+/// Cash flows by date, without dates on which they cancel out.
 fn cash_flows(series: &Series) -> BTreeMap<NaiveDate, Money> {
     let mut flows: BTreeMap<NaiveDate, Money> = BTreeMap::new();
     let mut add = |date: NaiveDate, amount: Money| {

@@ -1,4 +1,4 @@
-//! What corporate actions do to a portfolio: shares and orders after a split, dividends, the end of a listing.
+//! Applies corporate actions to a portfolio: splits, dividends, delistings and close-outs.
 
 use std::collections::HashMap;
 
@@ -20,17 +20,18 @@ pub const CLOSED_OUT: &str =
     "the stock is closed out: its shares are given for cash or other shares, or written off";
 const BEYOND_SPLIT: &str = "after the split its price or its shares cannot be expressed";
 
-/// When an action takes effect, and in the books of which portfolio it is written when.
+/// When an action takes effect, and when a portfolio books it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Booking {
     pub id: crate::ActionId,
     pub stock_id: StockId,
     pub effective_at: Timestamp,
-    /// The time of the journal's line: not before the action took effect, nor before anything else in the journal.
+    /// The time of the journal line: not before the action took effect, and not before any other line of the
+    /// portfolio.
     pub at: Timestamp,
 }
 
-/// An order's part that a split changes, as it was before: to restore the order when the split is taken back.
+/// The parts of an order that a split changes, as they were before it: needed to reverse the split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBeforeSplit {
     pub id: OrderId,
@@ -54,29 +55,29 @@ impl From<&Order> for OrderBeforeSplit {
     }
 }
 
-/// A split that is taken back in one portfolio.
+/// A split that is reversed in one portfolio.
 #[derive(Debug, Clone, Copy)]
 pub struct SplitReversal<'a> {
     pub stock_id: StockId,
     pub ratio: SplitRatio,
     pub effective_at: Timestamp,
-    /// The time of the journal's line.
+    /// The time of the journal line.
     pub at: Timestamp,
-    /// The line that booked the split; `None` where nothing was held.
+    /// The line that booked the split; `None` if nothing was held.
     pub entry: Option<&'a JournalEntry>,
-    /// The stock's lines after it, without reversed ones.
+    /// The later lines of the stock, without reversed ones.
     pub since: &'a [JournalEntry],
     /// Orders that the split changed, by id.
     pub orders: &'a HashMap<OrderId, OrderBeforeSplit>,
 }
 
 impl Portfolio {
-    /// Splits the shares of a stock and its orders that were placed before. `since` are the journal's entries of the
-    /// stock from the moment on when the split took effect, see [`crate::Position::split`]. Answers the journal's line,
-    /// unless nothing was held then. `remainder` is that of the position before and after.
+    /// Splits the shares of a stock, and its orders from before the split. `since` are the lines of the stock since
+    /// the split took effect, see [`crate::Position::split`]. `remainder` is that of the position, and is updated.
+    /// Returns the journal line, or `None` if nothing was held.
     ///
     /// # Errors
-    /// Only a fault of the program: a status that may not follow.
+    /// Only after a bug: a status that may not follow.
     pub fn split(
         &mut self,
         booking: Booking,
@@ -110,7 +111,7 @@ impl Portfolio {
         }
         for group in groups {
             for order in &mut group.orders {
-                // One that was placed afterwards is in new shares already.
+                // An order that was placed later is already in new shares.
                 if order.status.is_open() && order.submitted_at < booking.effective_at {
                     let sells_all = order.side == Side::Sell && order.unfilled() == all;
                     split_order(order, ratio, booking.at)?;
@@ -127,12 +128,12 @@ impl Portfolio {
         Ok(entry)
     }
 
-    /// Takes a split back: the shares are what they would be without it, and open orders are what they were before it.
-    /// Orders that were placed after it are converted to the old shares. Answers the journal's line, unless the split
-    /// had booked none.
+    /// Reverses a split: the shares become what they would be without it, and open orders what they were before it.
+    /// Orders placed after the split are converted to old shares. Returns the journal line, or `None` if the split
+    /// booked none.
     ///
     /// # Errors
-    /// Only a fault of the program: a status that may not follow.
+    /// Only after a bug: a status that may not follow.
     pub fn reverse_split(
         &mut self,
         reversal: SplitReversal<'_>,
@@ -175,10 +176,10 @@ impl Portfolio {
         Ok(line)
     }
 
-    /// Cancels what is open of a group, for a reason.
+    /// Cancels the open orders of a group with a reason.
     ///
     /// # Errors
-    /// Only a fault of the program: a status that may not follow.
+    /// Only after a bug: a status that may not follow.
     pub fn cancel_for(
         &mut self,
         group: &mut OrderGroup,
@@ -193,14 +194,13 @@ impl Portfolio {
         self.settle_again(group, now)
     }
 
-    /// Shares that a dividend is for: what was held when the stock began to trade without it. `since` are the journal's
-    /// entries of the stock from then on.
+    /// The shares that get a dividend: those held at the ex-date. `since` are the lines of the stock since then.
     pub fn entitled(&self, stock: StockId, since: &[JournalEntry]) -> Quantity {
         let now = self.positions.get(&stock).cloned().unwrap_or_default();
         now.before(since).quantity
     }
 
-    /// Pays a dividend out: the journal's line.
+    /// Pays a dividend and returns the journal line.
     pub fn receive(
         &mut self,
         booking: Booking,
@@ -222,11 +222,11 @@ impl Portfolio {
         }
     }
 
-    /// Gives all shares of a delisted stock for what the close-out says, and cancels its open orders. Returns the lines of the
-    /// journal: none where nothing is held, two for an exchange.
+    /// Gives all shares of a delisted stock for the proceeds of the close-out, and cancels its open orders. Returns
+    /// the journal lines: none if nothing is held, two for an exchange.
     ///
     /// # Errors
-    /// Only a fault of the program: a status that may not follow.
+    /// Only after a bug: a status that may not follow.
     pub fn close_out(
         &mut self,
         booking: Booking,
@@ -280,12 +280,12 @@ impl Portfolio {
     }
 }
 
-/// Puts an order into the shares of after a split: what is still to be traded is multiplied and prices are divided.
+/// Converts an order to the shares after a split: the remaining quantity is multiplied, prices are divided.
 ///
-/// Where a price does not lie on the tick then, it is rounded so that its owner does not pay more, get less, or trade
-/// earlier than was said: the limit of a buy and the stop of a sell down, the limit of a sell and the stop of a buy up,
-/// the distance of a trailing stop up. An order by money stays for the same money. Cash that it keeps stays.
-/// What cannot be expressed is canceled.
+/// A price between two ticks is rounded so that the owner does not pay more, receive less, or trade earlier than
+/// ordered: the limit of a buy and the stop of a sell down, the limit of a sell and the stop of a buy up, the
+/// distance of a trailing stop up. An order by money keeps its amount, and reserved cash stays the same. An order
+/// that cannot be expressed in the new shares is canceled.
 fn split_order(order: &mut Order, ratio: SplitRatio, now: Timestamp) -> Result<(), IllegalTransition> {
     let mut totals = order.fill_totals();
     let has_totals = totals.split(order.side, ratio);

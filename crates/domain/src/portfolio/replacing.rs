@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Portfolio {
-    /// Puts another order into the place of an open one; that one is answered first in the group's stead, replaced.
+    /// Replaces an open order by a new one. Returns the replaced order and the journal lines of the new one.
     ///
     /// # Errors
     /// [`OrderRejected`]; nothing has changed then.

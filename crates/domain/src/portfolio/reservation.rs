@@ -1,10 +1,10 @@
-//! Cash and shares that open orders keep for their fills.
+//! Cash and shares that open orders reserve for their fills.
 
 use super::{OrderRejected, Portfolio};
 use crate::{Money, Order, OrderGroup, OrderSize, PriceMove, Quantity, Side, Timestamp, TradingRules};
 
 impl Portfolio {
-    /// Gives back what a group keeps, while it is worked on.
+    /// Releases the reservation of a group while the group is changed.
     pub(super) fn release(&mut self, group: &OrderGroup) {
         for order in &group.orders {
             self.reserved.cash -= &order.reserved_cash;
@@ -23,8 +23,8 @@ impl Portfolio {
         *reserved = reserved.clone() + &shares;
     }
 
-    /// The consequences within the group, and its reservation, which shares sold otherwise, or a part that was dearer
-    /// than estimated, may have made smaller.
+    /// Applies the consequences within the group, and limits its reservation to the available cash and shares: shares
+    /// may have been sold by other orders, or a partial fill may have cost more than estimated.
     pub(super) fn settle(&mut self, group: &mut OrderGroup, now: Timestamp) -> Result<(), OrderRejected> {
         group.settle(now)?;
         for order in &mut group.orders {
@@ -43,9 +43,9 @@ pub(super) fn reserved_shares(group: &OrderGroup) -> Quantity {
     group.orders.iter().fold(Quantity::zero(), |sum, order| sum + &order.reserved_quantity)
 }
 
-/// What a working order has to keep: cash for a buy, shares for a sell. A limit is the most a buy can cost; of a
-/// market order and a stop the cost is an estimate, the quote's price or the stop, with slippage. Commission is
-/// part of it.
+/// The reservation of a working order: cash for a buy, shares for a sell. A limit is the most that a buy can cost.
+/// For a market order and a stop the cost is an estimate: the quote's price or the stop, with slippage. Commission is
+/// included.
 pub(super) fn reservation(
     order: &Order,
     newest: &PriceMove,
@@ -70,8 +70,8 @@ pub(super) fn reservation(
     Ok((amount + commission, quantity))
 }
 
-/// The commission of an order that will have filled `quantity` for `amount`, less what it has been charged. Nothing is
-/// given back when the house has become cheaper meanwhile.
+/// The commission of an order that has filled `quantity` for `amount`, less the commission already charged. If the
+/// rates fell meanwhile, nothing is refunded.
 pub(super) fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &TradingRules) -> Money {
     (rules.commission.of(quantity, amount) - &order.commission).max(Money::zero())
 }

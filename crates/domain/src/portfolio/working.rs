@@ -18,14 +18,14 @@ pub(super) enum Advance {
 }
 
 impl Portfolio {
-    /// Lets the prices up to `until`, oldest first, meet the working orders of a group: triggers, fills, expires.
-    /// An order that cannot be filled for want of cash or shares is rejected. Answers the journal entries.
+    /// Matches the working orders of a group with the prices up to `until`, oldest first: stops trigger, orders fill
+    /// and expire. An order that cannot be filled for lack of cash or shares is rejected. Returns the journal lines.
     ///
-    /// Fills are booked at `now`, whenever their price was, so that the journal does not run backwards; the receipt
-    /// tells the price's time.
+    /// Fills are booked at `now`, not at the time of their price, so that the journal is in the order of time; the
+    /// receipt has the price's time.
     ///
     /// # Errors
-    /// Only a fault of the program: a status that may not follow.
+    /// Only after a bug: a status that may not follow.
     pub fn work(
         &mut self,
         group: &mut OrderGroup,
@@ -67,7 +67,7 @@ impl Portfolio {
         Ok(entries)
     }
 
-    /// Lets one price meet one order. The group's reservations are released while this runs.
+    /// Matches one order with one price. The group's reservation must be released.
     pub(super) fn advance(
         &mut self,
         group: &mut OrderGroup,
@@ -114,7 +114,7 @@ impl Portfolio {
     ) -> Result<Option<JournalEntry>, OrderRejected> {
         let Execution { price, quoted_price, rule, at_most } = execution;
         let wanted = order.remaining(&price);
-        // A rest worth less than a cent could not be traded alone: it goes with the part before it.
+        // A rest worth less than a cent cannot be traded alone, so it is filled with the part before it.
         let is_part = |most: &Quantity| {
             *most < wanted && (most.is_zero() || !price.times(&(wanted.clone() - most)).is_zero())
         };
@@ -137,7 +137,7 @@ impl Portfolio {
         }
         let commission = still_due(order, &totals.quantity, &totals.amount, rules);
         let entry = self.apply(order.id, order.stock_id, &fill, &gross, &commission)?;
-        // What is kept shrinks with what is left to fill.
+        // The reservation shrinks with the remaining quantity.
         match &order.size {
             OrderSize::Quantity(_) | OrderSize::OfPosition(_) => {
                 let left = wanted - &fill.quantity;
@@ -159,11 +159,12 @@ impl Portfolio {
         Ok(Some(entry))
     }
 
-    /// Books one execution: moves cash and shares, and answers the journal entry. `gross` is the amount that the order's
-    /// rounding gives the fill, without commission.
+    /// Books one fill: moves cash and shares, and returns the journal line. `gross` is the fill's amount by the
+    /// order's rounding, without commission.
     ///
     /// # Errors
-    /// When cash or shares do not suffice or the result is beyond what the books hold; nothing changes then.
+    /// [`OrderRejected`] if cash or shares do not suffice or the result is beyond the range of the books. Nothing has
+    /// changed.
     fn apply(
         &mut self,
         order: OrderId,

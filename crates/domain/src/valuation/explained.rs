@@ -1,4 +1,4 @@
-//! How figures of the books come about: total value, day change, average buy price and concentration.
+//! Explanations of figures of the books: total value, day change, average buy price and concentration.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use crate::valuation::{Cash, Priced};
 use crate::{Holding, JournalEntry, Position, Quantity, Valuation};
 
 keywords! {
-    /// A figure of the books at a moment that can be explained.
+    /// A figure of the books at an instant that can be explained.
     BookFigure {
         TotalValue = "total_value",
         DayChange = "day_change",
@@ -88,7 +88,7 @@ impl Valuation {
         work.explain(BookFigure::TotalValue, TOTAL_VALUE, result)
     }
 
-    /// How the day change adds up, from the arguments of [`Valuation::new`] and by the same computation.
+    /// How the day change adds up, from the arguments of [`Valuation::new`] by the same computation.
     pub fn explain_day_change(
         cash: impl Into<Cash>,
         positions: impl IntoIterator<Item = Priced>,
@@ -100,7 +100,7 @@ impl Valuation {
         work.explain(BookFigure::DayChange, DAY_CHANGE, result)
     }
 
-    /// How the concentration of the positions is measured. Undefined when nothing is held.
+    /// How the concentration of the positions is measured. Undefined if nothing is held.
     pub fn explain_herfindahl(&self) -> Explanation<BookFigure> {
         let mut work = Workings::on();
         let concentration = Concentration::of(self, &mut work);
@@ -110,8 +110,8 @@ impl Valuation {
 }
 
 impl Position {
-    /// How the average buy price adds up, from all journal lines of the stock in the order of their ids: each
-    /// adds or takes shares and cost, reversals and late splits too. Undefined when nothing is held.
+    /// How the average buy price adds up, from all journal lines of the stock in the order of their ids: each adds or
+    /// removes shares and cost, also reversals and late splits. Undefined if nothing is held.
     pub fn explain_average_buy_price(&self, entries: &[JournalEntry]) -> Explanation<BookFigure> {
         let mut work = Workings::on();
         work.input("lines", "Transactions", || {
@@ -148,7 +148,7 @@ mod tests {
     use crate::valuation::{Cash, Dividends};
     use crate::{ActionId, Money, StockId, TransactionType};
 
-    /// The numbers of a column. What is not shown is a failure.
+    /// The numbers of a column. A missing one fails the test.
     fn column(explanation: &Explanation<BookFigure>, table: &str, column: &str) -> Vec<f64> {
         let Some(Value::Table(table)) = explanation.value(table) else { panic!("no table {table}") };
         table.column(column).unwrap().into_iter().map(|cell| cell.to_f64().unwrap()).collect()
@@ -210,7 +210,7 @@ mod tests {
         let valuation = Valuation::new(cash(), positions(), &today());
         let shown = Valuation::explain_day_change(cash(), positions(), &today());
         let part = |name| column(&shown, "stocks", name);
-        // The stock without a previous close is left out.
+        // The stock without a previous close is omitted.
         assert_eq!(part("change").len(), 2);
         let rows = part("value_now").into_iter().zip(part("value_before"));
         let brought = part("traded").into_iter().zip(part("dividends"));

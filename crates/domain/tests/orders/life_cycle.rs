@@ -1,5 +1,5 @@
-//! What becomes of an order from its placing on, and of the books with it: each type, time in force and class, step
-//! by step with numbers reckoned by hand.
+//! The life of an order and its effects on the books: each type, time in force and class, step by step with numbers
+//! computed by hand.
 
 use chrono::TimeDelta;
 use domain::{
@@ -43,7 +43,7 @@ fn short_of_shares(required: &str, available: domain::Quantity) -> OrderRejected
     OrderRejected::InsufficientShares { required: shares(required), available }
 }
 
-/// Moves the clock to that instant, and the market there to that price.
+/// Sets the clock to that instant and the market to that price.
 fn market_at(desk: &mut Desk, as_of: &str, price_move: PriceMove) {
     desk.now = instant(as_of);
     desk.newest = at(price_move, desk.now);
@@ -174,11 +174,11 @@ fn a_trail_that_leaves_no_stop_is_refused() {
     assert_eq!(desk.place(sell("1").trail("100.00")), Err(OrderRejected::TrailTooWide));
     assert_eq!(desk.place(sell("1").trail_percent("100")), Err(OrderRejected::TrailTooWide));
     desk.place(sell("1").trail("99.99")).unwrap();
-    // A buy's stop lies above the price.
+    // A buy's stop is above the price.
     desk.place(buy("1").trail("100.00")).unwrap();
 }
 
-/// One share in each of 5,912 moves: a hundred fills at most, and the same cash as one fill.
+/// One share in each of 5,912 moves: at most a hundred fills, and the same cash as one fill.
 #[test]
 fn an_order_that_fills_in_many_parts_has_few_fills_and_costs_the_same_as_one() {
     let whole = {
@@ -218,10 +218,10 @@ fn what_a_thin_market_leaves_within_minutes_adds_up() {
     desk.market(traded("10.00", 6));
     assert_eq!(desk.tell(order, 0), "partially_filled 1 at 10.00 keeps 20.00");
     desk.market(traded("9.99", 19));
-    // 10.00 + 9.99, and of the third share 0.9 are there.
+    // 10.00 + 9.99, and 0.9 of the third share has accumulated.
     assert_eq!(desk.tell(order, 0), "partially_filled 2 at 9.995 keeps 10.00");
     desk.market(traded("9.99", 9));
-    // An old share does not count for ever.
+    // Old volume does not count forever.
     for _ in 0..31 {
         desk.market(traded("10.50", 0));
     }
@@ -242,7 +242,7 @@ fn after_five_minutes_an_order_takes_less_than_its_minimum_fill() {
         assert_eq!(desk.tell(order, 0), "accepted keeps 50000.00");
     }
     desk.market(traded("10.00", 11));
-    // 29 moves have left 1.1 shares each when the thirtieth comes.
+    // 29 moves have each left 1.1 shares when the thirtieth comes.
     assert_eq!(desk.tell(order, 0), "partially_filled 31 at 10.00 keeps 49690.00");
 }
 
@@ -311,7 +311,7 @@ fn a_day_order_ends_at_the_close_and_gtc_lives_on() {
     assert_eq!((desk.tell(day, 0), desk.tell(exit, 0)), ("expired".into(), "expired".into()));
     assert_eq!(desk.groups[day].root().canceled_at, Some(desk.now));
     assert_eq!(desk.books(), "cash 1000.00 keeps 455.00, shares 10 for 1000.00 keeps 0");
-    // What is placed on Saturday is for Monday's session.
+    // An order placed on Saturday is for Monday's session.
     desk.now = instant("2026-11-21T17:00:00Z");
     let monday = desk.place(sell("5").limit("99.00")).unwrap();
     assert_eq!(desk.groups[monday].root().expires_at, Some(instant("2026-11-23T21:00:00Z")));
@@ -413,7 +413,7 @@ fn of(freshness: Freshness, mut price_move: PriceMove) -> PriceMove {
     price_move
 }
 
-/// Friday's session ends at 21:00; what a market order of one share does at that time with that newest price.
+/// Friday's session ends at 21:00. The result of a market order of one share at that time with that newest price.
 #[test]
 fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_session_at_the_newest_close() {
     use Freshness::{Delayed, EndOfDay, Realtime};
@@ -423,19 +423,19 @@ fn in_practice_a_market_order_fills_at_the_newest_fresh_price_or_outside_a_sessi
         (Delayed, "2026-11-20T19:00:00Z", "2026-11-20T18:39:59Z", "accepted"),
         (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:59:00Z", "filled 1 at 102.00 (ask)"),
         (Realtime, "2026-11-20T19:00:00Z", "2026-11-20T18:58:59Z", "accepted"),
-        // Yesterday's close is no price once the session has opened, nor is one of before the opening.
+        // Yesterday's close no longer counts once the session has opened, nor does a price from before the opening.
         (Delayed, "2026-11-20T14:30:00Z", "2026-11-19T21:00:01Z", "accepted"),
         (Delayed, "2026-11-20T14:35:00Z", "2026-11-20T14:29:00Z", "accepted"),
         // In the evening, by night, on a weekend, on Thanksgiving, and just before the opening.
         (Delayed, "2026-11-20T21:40:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Realtime, "2026-11-20T21:00:30Z", "2026-11-20T21:00:00Z", "filled 1 at 100.00 (past_close)"),
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:40:00Z", "filled 1 at 100.00 (past_close)"),
-        // A price of the afternoon is not taken for the close.
+        // A price of the afternoon does not count as the close.
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-20T20:39:59Z", "accepted"),
         (Delayed, "2026-11-22T18:00:00Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Delayed, "2026-11-26T18:00:00Z", "2026-11-25T21:00:01Z", "filled 1 at 100.00 (past_close)"),
         (Realtime, "2026-11-23T14:29:59Z", "2026-11-20T21:00:01Z", "filled 1 at 100.00 (past_close)"),
-        // A close of the session before the last one is not the newest.
+        // The close of an earlier session is not the newest.
         (Delayed, "2026-11-21T03:00:00Z", "2026-11-19T21:00:01Z", "accepted"),
         // End-of-day sources at any time, up to five days old.
         (EndOfDay, "2026-11-20T19:00:00Z", "2026-11-19T21:00:00Z", "filled 1 at 100.00 (past_close)"),
@@ -466,7 +466,7 @@ fn an_order_at_the_close_ends_when_its_price_has_not_come_by_the_next_opening() 
     desk.now = instant("2026-11-23T14:29:59Z");
     desk.work(vec![]);
     assert_eq!(desk.tell(close, 0), "accepted keeps 1 shares");
-    // The closing price comes although time has been looked at since.
+    // The closing price comes although later prices were matched.
     let late = desk.place(sell("1")).unwrap();
     desk.cancel(late, 0).unwrap();
     let mut other = Desk::holding("1000", "10", realistic());
@@ -661,7 +661,7 @@ fn changes_that_do_not_fit_are_told_by_field() {
     }
 }
 
-// Orders that belong together
+// Linked orders
 
 #[test]
 fn the_exits_of_a_bracket_work_once_the_entry_has_filled() {
@@ -713,7 +713,7 @@ fn without_an_entry_there_are_no_exits() {
     desk.wait(TimeDelta::days(1));
     desk.work(vec![]);
     assert_eq!([0, 1, 2].map(|leg| desk.tell(bracket, leg)), ["expired", "canceled", "canceled"]);
-    // An exit that is canceled takes the other one along, and leaves the entry.
+    // Canceling an exit cancels the other, and keeps the entry.
     desk.newest = at(last("100.00"), desk.now);
     let bracket = desk.place(buy("8").limit("99.00").bracket("110.00", "95.00")).unwrap();
     desk.cancel(bracket, 2).unwrap();
@@ -931,7 +931,7 @@ fn cash_for_exactly_n_orders_takes_exactly_n() {
     (0..5).for_each(|group| desk.cancel(group, 0).unwrap());
     assert_eq!(taken(&mut desk, &buy("3")), 5);
     assert_eq!(desk.books(), "cash 0.00 keeps 0.00, shares 15 for 1510.00 keeps 0");
-    // Sells keep shares alone: their commission comes out of the proceeds.
+    // Sells reserve shares only: their commission comes out of the proceeds.
     assert_eq!(taken(&mut desk, &sell("3").limit("200.00")), 5);
     assert_eq!(desk.books(), "cash 0.00 keeps 0.00, shares 15 for 1510.00 keeps 15");
 }
@@ -1010,7 +1010,7 @@ fn many_parts_keep_their_numbers_short() {
 
 // Previews
 
-/// Whatever the order, its preview is what placing it does: the same order, the same fill, the same refusal.
+/// The preview of any order is the result of placing it: the same order, the same fill, the same refusal.
 #[test]
 fn a_preview_is_what_placing_the_order_does() {
     let stock = || domain::Stock {
