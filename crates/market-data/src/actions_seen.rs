@@ -6,27 +6,27 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{NaiveDate, TimeDelta};
 use domain::{CorporateAction, Symbol, Timestamp};
 
-/// How long an answer tells of the present.
+/// How long an answer counts as current.
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(10);
-/// Symbols that are remembered. Beyond that all are forgotten: the next answers tell again.
+/// The most symbols in memory. Beyond that all are dropped; the next answers report their actions again.
 const MOST_SYMBOLS: usize = 10_000;
 
-/// What answers about the prices of one symbol have told of its splits and dividends.
+/// The splits and dividends that answers about the prices of one symbol contained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ActionsSeen {
     /// In order of `ex_on`.
     pub actions: Vec<CorporateAction>,
-    /// Each answer that still tells of the present: from which day on it told all, and when it came.
+    /// For each current answer: the day from which on it is complete, and when it came.
     answers: Vec<(NaiveDate, Timestamp)>,
 }
 
 impl ActionsSeen {
-    /// Whether answers of the last ten minutes have told all that has happened since `first`, that day included.
+    /// Whether answers of the last ten minutes contain all actions since `first`, inclusive.
     pub fn covers(&self, first: NaiveDate, at: Timestamp) -> bool {
         self.answers.iter().any(|(since, told_at)| *since <= first && is_fresh(*told_at, at))
     }
 
-    /// Takes in an answer that tells all from the day `since` on.
+    /// Adds an answer that is complete from the day `since` on.
     fn take_in(&mut self, since: NaiveDate, actions: Vec<CorporateAction>, at: Timestamp) {
         self.actions.retain(|action| action.ex_on < since);
         self.actions.extend(actions);
@@ -89,7 +89,7 @@ mod tests {
         let minutes = |n| at + TimeDelta::minutes(n);
         seen.take_in(day("2000-01-01"), vec![split("2020-08-31"), split("2026-11-20")], at);
         assert!(seen.covers(day("2026-11-01"), minutes(10)) && !seen.covers(day("2026-11-01"), minutes(11)));
-        // An answer for one day, on which the split is no longer told.
+        // An answer about one day, which no longer contains the split.
         seen.take_in(day("2026-11-20"), Vec::new(), minutes(5));
         assert_eq!(seen.actions, [split("2020-08-31")]);
         assert!(seen.covers(day("2026-11-01"), minutes(10)));

@@ -1,7 +1,7 @@
 //! Prices of US stocks and funds from Alpha Vantage, with the operator's own key.
 //!
-//! A free key has the close of each session, 25 calls a day and one a second. This file asks, its modules
-//! carry the call, tell refusals apart and read the answers; nothing of the provider's shapes leaves here.
+//! A free key has the close of each session, 25 calls per day and one call per second. This file decides what to
+//! request. Its modules send calls, recognize refusals and parse answers; no other file knows the provider's formats.
 
 mod actions;
 mod bulk;
@@ -36,30 +36,30 @@ use transport::{Failure, Transport};
 use wire::Object;
 
 pub const SOURCE: &str = "alpha_vantage";
-/// Sessions a series has that is not asked for in full, in days of the calendar.
+/// The length of a compact series, in calendar days.
 const COMPACT: TimeDelta = TimeDelta::days(130);
-/// How long what was refused to the key is not tried again.
+/// How long a feature that was refused to the key is not tried again.
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(24);
-/// How long the splits of a symbol that jumps are good for.
+/// How long the splits of a symbol with a price jump are cached.
 const SPLITS_KEPT: TimeDelta = TimeDelta::hours(1);
 
-/// How Alpha Vantage is reached.
+/// Settings of the connection to Alpha Vantage.
 pub struct AlphaVantageConfig {
     pub api_key: SecretString,
-    /// [`AlphaVantageConfig::BASE_URL`], or a stand-in's. `query` is appended to its path.
+    /// [`AlphaVantageConfig::BASE_URL`], or a test server's. `query` is appended to its path.
     pub base_url: Url,
-    /// The least time from one call to the next; see [`AlphaVantageConfig::MIN_GAP`].
+    /// The shortest time between two calls; see [`AlphaVantageConfig::MIN_GAP`].
     pub min_gap: Duration,
     pub now: Now,
 }
 
 impl AlphaVantageConfig {
     pub const BASE_URL: &'static str = "https://www.alphavantage.co/";
-    /// For free keys: they are allowed one call a second, and counted strictly.
+    /// For free keys, which are limited strictly to one call per second.
     pub const MIN_GAP: Duration = Duration::from_millis(1500);
 }
 
-/// The prices of US markets that a paid key may have, by an agreement of its owner's.
+/// The prices of the current session that a paid key's agreement includes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entitlement {
     /// 15 minutes behind.
@@ -83,16 +83,16 @@ impl Entitlement {
     }
 }
 
-/// Alpha Vantage as a source of prices.
+/// Alpha Vantage as a price source.
 pub struct AlphaVantage {
     transport: Transport,
     entitlement: Option<Entitlement>,
-    /// Whether the key is of a paid plan, which has series in full.
+    /// Whether the key belongs to a paid plan, which includes full series.
     is_paid: bool,
     entitled: Capability,
     bulk: Capability,
     full_series: Capability,
-    /// Of symbols whose price has jumped.
+    /// Splits of symbols with a price jump.
     splits: Mutex<HashMap<Symbol, KnownSplits>>,
 }
 
@@ -103,7 +103,7 @@ struct KnownSplits {
 }
 
 impl AlphaVantage {
-    /// With what a free key has.
+    /// A source for a free key.
     ///
     /// # Errors
     /// If the base URL cannot have a path, or there is no TLS.
@@ -119,8 +119,9 @@ impl AlphaVantage {
         })
     }
 
-    /// With what a paid key has: prices of the running session, many in one call, long series. Where a call shows that the key
-    /// does not cover it, it goes on with what a free key has, and tries again a day later.
+    /// Uses the features of a paid key: prices of the current session, bulk quotes, full series. If a call shows that
+    /// the key does not include a feature, the source continues as with a free key and tries the feature again a day
+    /// later.
     #[must_use]
     pub fn with_entitlement(mut self, entitlement: Entitlement) -> Self {
         self.entitlement = Some(entitlement);
@@ -128,7 +129,7 @@ impl AlphaVantage {
         self
     }
 
-    /// With what the plan of the key has.
+    /// Uses the features of the key's plan.
     #[must_use]
     pub fn with_plan(mut self, plan: AlphaVantagePlan) -> Self {
         self.entitlement = plan.entitlement;
@@ -136,7 +137,7 @@ impl AlphaVantage {
         self
     }
 
-    /// The most time a call may take, instead of 8 seconds.
+    /// Sets the deadline of a call; the default is 8 seconds.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.transport.set_deadline(deadline);
@@ -146,7 +147,7 @@ impl AlphaVantage {
     /// The profile of a company. Funds have none.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`] when there is no profile, or that the provider cannot be asked.
+    /// [`QuoteError::UnknownSymbol`] if there is no profile; otherwise the reason why the call failed.
     pub async fn profile(&self, symbol: &Symbol) -> Result<CompanyProfile, QuoteError> {
         let answer = self.about(symbol, "OVERVIEW").await?;
         profile::profile(&answer, symbol)?.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
@@ -155,37 +156,38 @@ impl AlphaVantage {
     /// All splits, oldest first.
     ///
     /// # Errors
-    /// That the provider cannot be asked, or what it said of the symbol.
+    /// The reason why the call failed, or the provider's answer about the symbol.
     pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
         actions::splits(&self.about(symbol, "SPLITS").await?, symbol)
     }
 
-    /// All cash dividends, oldest first, with those that are declared and yet to come. Amounts are as paid, not
+    /// All cash dividends, oldest first, including declared dividends that are not due yet. Amounts are as paid, not
     /// adjusted for later splits.
     ///
     /// # Errors
-    /// That the provider cannot be asked, or what it said of the symbol.
+    /// The reason why the call failed, or the provider's answer about the symbol.
     pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
         actions::dividends(&self.about(symbol, "DIVIDENDS").await?, symbol)
     }
 
-    /// All stocks and funds that are listed now, or were once: some ten thousand.
+    /// All listed or formerly listed stocks and funds: about ten thousand.
     ///
     /// # Errors
-    /// That the provider cannot be asked, or that the table is not what it should be.
+    /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
     pub async fn listings(&self, state: ListingState) -> Result<Vec<ListedStock>, QuoteError> {
         let table = self.transport.call_for_csv("LISTING_STATUS", &[("state", state.as_str())]).await;
         listing_status::listings(&table.map_err(|failure| self.transport.told(failure, None))?, state)
     }
 
-    /// The answer of a function whose one parameter is the symbol.
+    /// Calls a function whose only parameter is the symbol.
     async fn about(&self, symbol: &Symbol, function: &str) -> Result<Object, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         let answer = self.transport.call(function, &[("symbol", &ticker)]).await;
         answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 
-    /// Asks with the entitlement, and without it when the key turns out to have none. Answers with which.
+    /// Calls with the entitlement, and without it if the key turns out to have none. Returns the entitlement that was
+    /// used.
     async fn entitled_call(
         &self,
         function: &str,
@@ -216,8 +218,8 @@ impl AlphaVantage {
         Ok(self.in_todays_shares(quote).await)
     }
 
-    /// A previous close that is more than 40 % from the price becomes one in today's shares, if a split of that session
-    /// explains it. Whether the price is believed is decided by the gateway.
+    /// Converts a previous close that is more than 40 % from the price to today's shares, if a split of that session
+    /// explains the difference. The gateway decides whether the price is accepted.
     async fn in_todays_shares(&self, mut quote: Quote) -> Quote {
         let Some(before) = quote.previous_close.clone().filter(|before| jumps(before, &quote.price)) else {
             return quote;
@@ -241,7 +243,7 @@ impl AlphaVantage {
         quote
     }
 
-    /// Asked for once an hour: a jump is looked at again and again until it is explained.
+    /// Cached for an hour, because a jump is checked repeatedly until it is explained.
     async fn splits_of_a_jump(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
         let now = self.transport.now();
         let known = || self.splits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +256,7 @@ impl AlphaVantage {
         Ok(splits)
     }
 
-    /// Quotes of many symbols in few calls. `None` when the key does not cover that.
+    /// Quotes of many symbols in few calls. `None` if the key does not include bulk quotes.
     async fn bulk_quotes(&self, symbols: &[Symbol]) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
         let now = self.transport.now();
         let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now))?;
@@ -319,7 +321,7 @@ impl QuoteSource for AlphaVantage {
         PriceSource::from(SOURCE)
     }
 
-    /// As the key is entitled to; while the provider refuses that, closes.
+    /// The class of the entitlement; closing prices while the provider refuses it.
     fn freshness(&self) -> Freshness {
         let now = self.transport.now();
         let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now));
@@ -346,7 +348,7 @@ impl QuoteSource for AlphaVantage {
         self.listings(ListingState::Delisted).await.map(Some)
     }
 
-    /// Two calls. Symbol changes and ends of listings are not told.
+    /// Two calls. New symbols and delistings are not reported.
     async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -367,8 +369,8 @@ impl QuoteSource for AlphaVantage {
         if has_bulk { bulk::MOST_SYMBOLS } else { 1 }
     }
 
-    /// One call for each symbol, or for up to 100 with a key that is entitled to it. After a refusal for too many
-    /// calls no more are made: they would count too.
+    /// One call per symbol, or per 100 symbols with an entitled key. After a refusal because of too many calls no
+    /// more are made, because they would count too.
     async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         let in_bulk = if symbols.len() > 1 { self.bulk_quotes(symbols).await } else { None };
         let mut answers = in_bulk.unwrap_or_default();
@@ -399,7 +401,7 @@ impl QuoteSource for AlphaVantage {
         Ok(found)
     }
 
-    /// Funds have no profile: for them a second call searches the symbol.
+    /// Funds have no profile: a second call searches for the symbol.
     async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         let answer = self.about(symbol, "OVERVIEW").await?;
         if let Some(listing) = wire::overview(&answer, symbol)? {
@@ -420,7 +422,7 @@ impl QuoteSource for AlphaVantage {
         Ok(self.daily_series(symbol, first, last, at).await?.bars)
     }
 
-    /// As traded. At most the last 100 sessions: longer series need a paid key.
+    /// Prices as traded. At most the last 100 sessions, unless the key is paid.
     async fn daily_series(
         &self,
         symbol: &Symbol,

@@ -1,48 +1,48 @@
-//! Leaves a source alone that keeps failing, and tries it again with one call after a growing pause.
+//! Pauses calls to a failing source, and tests it with one call after a growing pause.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use domain::Timestamp;
 
-/// How long a trial call is waited for. A caller that vanished with it does not keep the breaker shut for ever.
+/// How long a trial call may take. After that another trial is possible, even if the first caller never reports.
 const TRIAL: TimeDelta = TimeDelta::seconds(60);
 
-/// When a breaker opens and for how long.
+/// When a circuit opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerRules {
-    /// Failures one after the other that open it.
+    /// Consecutive failures that open the circuit.
     pub failures: u32,
-    /// The first time; doubled after each failed trial.
+    /// The first pause; doubled after each failed trial.
     pub first_pause: TimeDelta,
     pub longest_pause: TimeDelta,
 }
 
 impl BreakerRules {
-    /// For providers whose calls are few: three of them are enough to see that something is wrong.
+    /// For providers with few calls: three failures are enough.
     pub const SCARCE_CALLS: Self =
         Self { failures: 3, first_pause: TimeDelta::seconds(60), longest_pause: TimeDelta::hours(1) };
 }
 
-/// What a breaker does with the next call.
+/// Whether the next call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Lets it through.
+    /// Calls are made.
     Closed,
-    /// Refuses it until then.
+    /// Calls are refused until then.
     Open { until: Timestamp },
-    /// One call is under way to see whether the source is back; others are refused meanwhile.
+    /// A trial call is in progress; other calls are refused.
     HalfOpen,
 }
 
-/// Time is the caller's: nothing here looks at a clock.
+/// A circuit breaker. Callers pass the time; it reads no clock.
 #[derive(Debug)]
 pub struct Breaker {
     rules: BreakerRules,
     state: Mutex<State>,
 }
 
-/// `pause` is the last one that was made, zero if none since the source last answered.
+/// `pause` is the latest pause, zero if none since the source last answered.
 #[derive(Debug, Clone, Copy)]
 enum State {
     Closed { failures: u32 },
@@ -55,7 +55,7 @@ impl Breaker {
         Self { rules, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
-    /// Lets a call through, or says when the next may be made. Whoever is let through reports how it went, by
+    /// Admits a call, or returns when the next one may be made. An admitted caller reports the result by
     /// [`Self::succeeded`], [`Self::failed`], [`Self::refused`] or [`Self::abandoned`].
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Breaker {
         Ok(())
     }
 
-    /// The source has answered, if only that it does not know the symbol.
+    /// The source answered, even if it does not know the symbol.
     pub fn succeeded(&self) {
         let mut state = self.state();
         // What comes in late, from a call made before it opened, does not close it.
@@ -81,7 +81,7 @@ impl Breaker {
         }
     }
 
-    /// The source was not reached, or what it sent cannot be used.
+    /// The source was not reached, or its answer is unusable.
     pub fn failed(&self, now: Timestamp) {
         let mut state = self.state();
         *state = match *state {
@@ -94,7 +94,7 @@ impl Breaker {
         };
     }
 
-    /// The source has named the time before which it will not answer. That is no failure.
+    /// The source named the time before which it will not answer. That is not a failure.
     pub fn refused(&self, until: Timestamp) {
         let mut state = self.state();
         *state = match *state {
@@ -104,7 +104,7 @@ impl Breaker {
         };
     }
 
-    /// The call was not made after all: if it was the trial, another may be.
+    /// The call was not made. If it was the trial, another one is possible.
     pub fn abandoned(&self, now: Timestamp) {
         let mut state = self.state();
         if let State::HalfOpen { pause, .. } = *state {

@@ -1,4 +1,4 @@
-//! How many calls a provider is sent, and for whom: counted before each call, for all processes together.
+//! Limits the calls to a provider, by purpose. Each call is counted before it is made, for all processes together.
 
 mod memory;
 mod pace;
@@ -21,39 +21,40 @@ pub use pace::{Pace, Pacing};
 pub use rules::{Pot, Rules};
 pub use store::{BudgetStore, HeldBack, Published, Series, Slot, StoreFailed, Window};
 
-/// After midnight in New York, when a new day's calls are counted, with some minutes for the provider's clock.
+/// How long after midnight in New York the new day's budget starts, because the provider's clock may be behind.
 const NEW_DAY_MARGIN: TimeDelta = TimeDelta::minutes(5);
-/// Before midnight in New York, calls that are left are anybody's.
+/// How long before midnight in New York the rest of the day's budget is available to all purposes.
 const LAST_OF_A_DAY: TimeDelta = TimeDelta::minutes(30);
-/// How long somebody who looks at a page waits for a call's turn, and how long a job does.
+/// How long a call for a user waits for its turn, and how long a job's call waits.
 const PATIENCE: TimeDelta = TimeDelta::seconds(8);
 const PATIENCE_OF_JOBS: TimeDelta = TimeDelta::seconds(30);
 
-/// What a call is made for.
+/// The purpose of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A job keeps up to date what is known already. Never takes from the reserve. Where calls are paced, it has its share of
-    /// the session's.
+    /// A job updates known prices. Never takes from the reserve. With pacing, these calls are spread over the
+    /// session.
     Scheduled,
-    /// A job needs the close of a session, or news of splits and dividends: what is kept of the scheduled calls is for that.
+    /// A job needs the close of a session, or news of splits and dividends. A part of the scheduled calls is reserved
+    /// for them.
     CloseOrNews,
-    /// A price on a page that is open. Where calls are paced, a part of what is scheduled.
+    /// A price on an open page. With pacing, limited to a part of the scheduled calls.
     Followed,
-    /// Somebody asks for a symbol that nothing is known of yet. One user has a few of these a day.
+    /// A user requests a symbol for the first time. Limited per user and day.
     FirstSight { user: Option<UserId> },
-    /// Somebody waits for anything else.
+    /// A user waits for any other answer.
     Interactive,
-    /// Somebody waits for a symbol, and other pots are empty: a call that is kept for jobs and that these do not need. One
-    /// user has twice as many of these a day as first sights.
+    /// A user waits for a symbol and the other pots are empty: a call reserved for jobs that they do not need. A user
+    /// has twice as many of these per day as first sights.
     Idle { user: Option<UserId> },
-    /// A job takes what nobody has used of a day that is about to end.
+    /// A job uses the unused calls of a day that is about to end.
     Leftover,
-    /// The operator tries the provider. Takes from all pots.
+    /// The operator tests the provider. Takes from all pots.
     Operator,
 }
 
 impl Purpose {
-    /// The pots a call may be paid from, in order.
+    /// The pots that may pay for a call, in order.
     fn pots(self) -> &'static [Pot] {
         match self {
             Self::Scheduled | Self::CloseOrNews | Self::Followed => &[Pot::Scheduled],
@@ -65,7 +66,7 @@ impl Purpose {
         }
     }
 
-    /// How long a call of this purpose may wait for its turn.
+    /// The longest wait of a call for its turn.
     pub(crate) fn longest_wait(self) -> Duration {
         self.patience().to_std().unwrap_or(Duration::ZERO)
     }
@@ -78,16 +79,16 @@ impl Purpose {
     }
 }
 
-/// Which limit on calls is used up.
+/// The limit on calls that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallLimit {
-    /// The provider's calls a minute.
+    /// The provider's limit per minute.
     PerMinute(u32),
-    /// The new symbols that one user may look up in a day.
+    /// One user's limit on new symbols per day.
     PerUser(u32),
-    /// The calls of a day for new symbols and people who wait.
+    /// The limit per day on calls for new symbols and waiting users.
     PeopleWhoWait(u32),
-    /// All calls of a day.
+    /// The limit per day on all calls.
     PerDay(u32),
 }
 
@@ -104,33 +105,33 @@ impl fmt::Display for CallLimit {
     }
 }
 
-/// The calls one provider may be sent.
+/// The budget of calls to one provider.
 ///
-/// What is spent stays spent, also when the call fails: the provider counts it too. What this process has seen
-/// used up it remembers, so that refusing costs nothing.
+/// Calls are counted even if they fail, because the provider counts them too. A process remembers limits that it saw
+/// reached, so that refusing costs nothing.
 pub struct Budget {
     provider: String,
     rules: Rules,
     store: Arc<dyn BudgetStore>,
-    /// Windows known to be used up, by their keys, and when they end.
+    /// Windows that are known to be used up, by their keys, and when they end.
     used_up: Mutex<HashMap<String, Timestamp>>,
-    /// How many stocks are in use, and when that was looked up.
+    /// The number of stocks in use, and when it was read.
     stocks_in_use: Mutex<Option<(Timestamp, u32)>>,
 }
 
-/// What has been spent of a day.
+/// The calls used on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetStatus {
-    /// New York's day.
+    /// The day in New York.
     pub day: NaiveDate,
     /// Calls used and allowed by pot; empty when the day has no limit.
     pub pots: Vec<(Pot, u32, u32)>,
-    /// No call goes out before, when that is later than now.
+    /// If later than now: no call is made before then.
     pub held_until: Option<Timestamp>,
 }
 
 impl BudgetStatus {
-    /// Calls the day has left, or `None` when it has no limit.
+    /// Calls left on that day; `None` without a limit.
     pub fn left(&self) -> Option<u32> {
         (!self.pots.is_empty())
             .then(|| self.pots.iter().map(|(_, used, limit)| limit.saturating_sub(*used)).sum())
@@ -138,7 +139,7 @@ impl BudgetStatus {
 }
 
 impl Budget {
-    /// `provider` begins the names of all that is kept in the store.
+    /// `provider` is the prefix of all keys in the store.
     pub fn new(provider: &str, rules: Rules, store: Arc<dyn BudgetStore>) -> Self {
         Self {
             provider: provider.to_owned(),
@@ -153,19 +154,19 @@ impl Budget {
         self.rules.per_day
     }
 
-    /// Pays for one call and says when it may go out, `now` or soon after.
+    /// Pays for one call and returns when it may be made: `now` or soon after.
     ///
     /// # Errors
-    /// [`QuoteError::RateLimited`] with when to come back: nothing may be sent. Also when the store fails.
+    /// [`QuoteError::RateLimited`] with the time to retry: the call must not be made. Also if the store fails.
     pub async fn spend(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, QuoteError> {
-        // What is known to be used up is refused first: whoever gets nothing does not keep others waiting.
+        // Limits that are known to be reached are checked first, so that refused callers do not delay others.
         self.check_remembered(purpose, now)?;
         let latest = now + purpose.patience();
         let sends_at = match self.store.take_slot(&self.provider, now, self.rules.min_gap, latest).await? {
             Slot::At(at) => at,
             Slot::NotBefore(at) => return Err(refusal(at)),
         };
-        // The windows are those of the time at which it goes out. The scarcer, the later.
+        // Windows are those of the time of the call. The scarcest is checked last.
         if let Some(limit) = self.rules.per_minute {
             let minute = self.minute(sends_at);
             let ends_at = minute.ends_at;
@@ -193,15 +194,15 @@ impl Budget {
         Ok(sends_at)
     }
 
-    /// Lets no call out before `until`: the provider has said so.
+    /// Makes no call before `until`, as the provider demanded.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn hold(&self, until: Timestamp) -> Result<(), StoreFailed> {
         self.store.hold(&self.provider, until).await
     }
 
-    /// Keeps for people to see how a question went.
+    /// Records the result of a request, for the admin page.
     pub(crate) async fn note(&self, at: Timestamp, failure: Option<&QuoteError>) {
         if let Err(error) = self.store.note(&self.provider, at, failure).await {
             tracing::warn!(
@@ -225,7 +226,7 @@ impl Budget {
         Ok(BudgetStatus { day: exchange_date(now), pots, held_until })
     }
 
-    /// Which limit this process has seen used up that would refuse a call of this purpose now.
+    /// The limit that this process saw reached and that would refuse a call of this purpose now.
     pub(crate) fn used_up(&self, purpose: Purpose, now: Timestamp) -> Option<CallLimit> {
         let used_up = self.used_up.lock().unwrap_or_else(PoisonError::into_inner);
         let is_used_up = |window: &Window| used_up.get(&window.key).is_some_and(|ends_at| *ends_at > now);
@@ -278,8 +279,8 @@ impl Budget {
         self.check_remembered(purpose, now).is_err()
     }
 
-    /// Gives a scheduled call its place in the pace of the session; one for a close or for news is counted against what is
-    /// kept for these.
+    /// Assigns a scheduled call its place in the pace of the session; a call for a close or for news is counted
+    /// against its reserve.
     async fn keep_pace(&self, purpose: Purpose, now: Timestamp) -> Result<(), QuoteError> {
         let (Some(pacing), Some(per_day)) = (self.rules.pacing, self.rules.per_day) else { return Ok(()) };
         let is_followed = match purpose {
@@ -331,7 +332,7 @@ impl Budget {
         }
     }
 
-    /// The names under which the store keeps when the next paced call is due.
+    /// The keys of the times at which the next paced calls are due.
     fn pace_of_jobs(&self) -> String {
         format!("{}/pace", self.provider)
     }
@@ -347,13 +348,13 @@ impl Budget {
         Ok(limit.saturating_sub(used).saturating_sub(kept))
     }
 
-    /// Calls that are still kept for closes and news on that day.
+    /// Calls that are still reserved for closes and news on that day.
     async fn kept_calls(&self, pacing: Pacing, limit: u32, now: Timestamp) -> Result<u32, StoreFailed> {
         let spent = self.store.spent(&self.kept_window(now)).await?;
         Ok(pacing.kept(limit, self.stocks_in_use(now).await?).saturating_sub(spent))
     }
 
-    /// Looked up once a minute.
+    /// Read once per minute.
     async fn stocks_in_use(&self, now: Timestamp) -> Result<u32, StoreFailed> {
         let known = *self.stocks_in_use.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, stocks)) = known
@@ -366,10 +367,10 @@ impl Budget {
         Ok(stocks)
     }
 
-    /// How many scheduled calls there are for prices of the session. `None` for a source with one price a session.
+    /// The number of scheduled calls for prices of the session. `None` for a source with one price per session.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn pace(&self, now: Timestamp) -> Result<Option<Pace>, StoreFailed> {
         let Some(pacing) = self.rules.pacing else { return Ok(None) };
         let fastest = self.rules.calls_per_minute_of_jobs();
@@ -421,7 +422,7 @@ impl Budget {
         self.day_of("before_opening", at)
     }
 
-    /// Counts the calls for closes and news of a day.
+    /// Counts the calls of a day for closes and news.
     fn kept_window(&self, at: Timestamp) -> Window {
         self.day_of("closes_and_news", at)
     }
@@ -449,12 +450,12 @@ impl Budget {
     }
 }
 
-/// Whether so little is left of a day's calls' day that nobody will miss those that are left.
+/// Whether the day ends soon, so that its unused calls may be used for anything.
 pub(crate) fn day_is_ending(now: Timestamp) -> bool {
     Timestamp::from(midnight_after(now.utc())) - now <= LAST_OF_A_DAY
 }
 
-/// When the next day's calls may be made, as far as is known: the day is taken to be New York's.
+/// When the next day's budget starts. Days are assumed to be New York's.
 pub(crate) fn new_day(now: DateTime<Utc>) -> DateTime<Utc> {
     midnight_after(now) + NEW_DAY_MARGIN
 }

@@ -1,4 +1,4 @@
-//! Answers kept for as long as asking again could not better them, and one call at a time for each symbol.
+//! A cache of answers, with one call at a time per key.
 
 use std::future::Future;
 use std::hash::Hash;
@@ -8,16 +8,16 @@ use tracing::Instrument;
 
 use crate::QuoteError;
 
-/// An answer and until when it is as good as a new one. Errors are answers too.
+/// An answer and the time until which it is valid. Errors are cached too.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept<T> {
     pub(crate) answer: Result<T, QuoteError>,
     pub(crate) until: Timestamp,
-    /// Failures one after the other, this one included.
+    /// Consecutive failures, including this one.
     pub(crate) failures: u32,
 }
 
-/// Answers by symbol, or by another key. Time is the caller's: nothing here looks at a clock.
+/// Answers by symbol, or by another key. Callers pass the time; the cache reads no clock.
 pub(crate) struct Cache<T, K = Symbol> {
     entries: moka::future::Cache<K, Kept<T>>,
 }
@@ -27,23 +27,23 @@ where
     T: Clone + Send + Sync + 'static,
     K: Clone + Eq + Hash + Send + Sync + 'static,
 {
-    /// Forgets the answers used least when there are more than `capacity`.
+    /// Evicts the least recently used answers beyond `capacity`.
     pub(crate) fn new(capacity: u64) -> Self {
         Self { entries: moka::future::Cache::new(capacity) }
     }
 
-    /// Keeps no answer for the symbol.
+    /// Removes the answer for the symbol.
     pub(crate) async fn forget(&self, symbol: &K) {
         self.entries.invalidate(symbol).await;
     }
 
-    /// The answer kept for the symbol, if it still holds at `at`.
+    /// The cached answer for the symbol, if it is valid at `at`.
     pub(crate) async fn get(&self, symbol: &K, at: Timestamp) -> Option<Result<T, QuoteError>> {
         self.entries.get(symbol).await.filter(|kept| at < kept.until).map(|kept| kept.answer)
     }
 
-    /// The answer that holds at `at`; if there is none, `fetch` gets one, once for all who are waiting. It is told
-    /// how many times in a row it has failed so far.
+    /// The answer that is valid at `at`. If there is none, `fetch` gets one, once for all callers that wait; its
+    /// argument is the number of consecutive failures so far.
     ///
     /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
     pub(crate) async fn get_or_fetch<F: Future<Output = Kept<T>> + Send + 'static>(

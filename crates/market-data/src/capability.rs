@@ -1,11 +1,11 @@
-//! What a provider turned out not to give us: not asked for again for a while.
+//! Features that a provider may refuse, and that are then not requested for a while.
 
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Something that may or may not be allowed. It is taken to be there until a refusal, and again after a while:
-/// plans are upgraded.
+/// A feature that may or may not be allowed. It is assumed to be allowed until a refusal, and again after a while,
+/// because plans are upgraded.
 #[derive(Debug)]
 pub(crate) struct Capability {
     lost_until: Mutex<Option<DateTime<Utc>>>,
@@ -13,7 +13,7 @@ pub(crate) struct Capability {
 }
 
 impl Capability {
-    /// One that is not tried for `span` after it was refused.
+    /// A feature that is not tried for `span` after a refusal.
     pub(crate) fn lost_for(span: TimeDelta) -> Self {
         Self { lost_until: Mutex::new(None), span }
     }
@@ -22,12 +22,12 @@ impl Capability {
         self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= now)
     }
 
-    /// Until when it is not tried again, if it was refused.
+    /// If it was refused: the time of the next try.
     pub(crate) fn lost_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.lost_until.lock().unwrap_or_else(PoisonError::into_inner).filter(|until| *until > now)
     }
 
-    /// It was refused.
+    /// Records a refusal.
     pub(crate) fn lost(&self, now: DateTime<Utc>) {
         *self.lost_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + self.span);
     }

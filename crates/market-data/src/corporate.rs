@@ -1,4 +1,4 @@
-//! What companies do that changes a share: splits and dividends, as a source tells them.
+//! Splits and dividends as a source reports them.
 
 use std::num::NonZeroU32;
 
@@ -6,13 +6,13 @@ use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
 use chrono::{Days, NaiveDate};
 use domain::{CorporateAction, CorporateActionKind, PerShare, Symbol};
 
-/// How long after its ex-date a dividend is paid of which that is not known.
+/// How long after the ex-date a dividend is assumed to be paid if its payment day is unknown.
 const UNTIL_PAYMENT: Days = Days::new(20);
 
-/// Splits beyond that are mistakes.
+/// Larger ratios are mistakes of the source.
 const LARGEST_RATIO: u64 = 100_000;
 
-/// From the opening of `effective_on` there are `numerator` shares for each `denominator` before: 10 and 1 for a
+/// From the opening of `effective_on` there are `numerator` shares for each `denominator` old ones: 10 and 1 for a
 /// ten-for-one split, 1 and 20 for a reverse split. In lowest terms, both above zero, and not equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
@@ -21,18 +21,18 @@ pub struct Split {
     pub denominator: u32,
 }
 
-/// Cash for each share held at the close of the session before `ex_on`.
+/// Cash per share held at the close of the session before `ex_on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dividend {
     pub ex_on: NaiveDate,
-    /// Unknown for some, and with some sources for all.
+    /// Unknown for some dividends, and for some sources always.
     pub pays_on: Option<NaiveDate>,
-    /// US dollars a share, exactly as the source has it; above zero.
+    /// US dollars per share, exactly as reported; above zero.
     pub amount: BigDecimal,
 }
 
 impl Split {
-    /// `None` for what is no split: nothing on one side, equal sides, or a ratio nobody has seen.
+    /// `None` for an invalid ratio: zero on one side, equal sides, or an impossible size.
     pub(crate) fn new(effective_on: NaiveDate, numerator: u64, denominator: u64) -> Option<Self> {
         if numerator == 0 || denominator == 0 || numerator == denominator {
             return None;
@@ -46,8 +46,8 @@ impl Split {
         Some(Self { effective_on, numerator: part(numerator)?, denominator: part(denominator)? })
     }
 
-    /// Reads a factor that was rounded to four decimals, `0.3333` for one for three: the fraction with the
-    /// smallest denominator that rounds to it. Of one for 149 and one for 150, the rounder is meant.
+    /// Converts a factor that was rounded to four decimals, such as `0.3333` for one for three, to the fraction with
+    /// the smallest denominator that rounds to it. Between 1:149 and 1:150 the rounder one is chosen.
     pub(crate) fn of_factor(effective_on: NaiveDate, factor: &BigDecimal) -> Option<Self> {
         let scaled =
             (factor * BigDecimal::from(10_000)).with_scale_round(0, RoundingMode::HalfUp).to_u64()?;
@@ -83,11 +83,11 @@ impl Split {
 }
 
 impl Dividend {
-    /// `None` when it is less than a millionth of a dollar.
+    /// `None` if the amount is less than a millionth of a dollar.
     pub(crate) fn action(&self, of: &Symbol) -> Option<CorporateAction> {
         let amount = PerShare::rounded(&self.amount)?;
         let later = self.ex_on.checked_add_days(UNTIL_PAYMENT).unwrap_or(self.ex_on);
-        // A day before the ex-date is a mistake.
+        // A payment day before the ex-date is a mistake of the source.
         let pays_on = self.pays_on.filter(|on| *on >= self.ex_on).unwrap_or(later);
         Some(CorporateAction::new(
             of.clone(),
@@ -96,7 +96,7 @@ impl Dividend {
         ))
     }
 
-    /// `None` when the amount is not above zero or larger than any share's price.
+    /// `None` if the amount is not above zero or is larger than any price.
     pub(crate) fn new(ex_on: NaiveDate, pays_on: Option<NaiveDate>, amount: BigDecimal) -> Option<Self> {
         let plausible = amount > 0 && amount <= 1_000_000;
         plausible.then(|| Self { ex_on, pays_on, amount: amount.normalized() })

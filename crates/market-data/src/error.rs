@@ -1,47 +1,47 @@
-//! What can go wrong between us and a source of prices.
+//! Errors of price sources.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Symbol;
 use domain::plausibility::UnconfirmedPrice;
 use thiserror::Error;
 
-/// Why a source gave no answer. Never carries an API key or a URL with one.
+/// Why a source gave no answer. Never contains an API key or a URL with one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QuoteError {
-    /// The source knows its symbols and this is none of them.
+    /// The source does not know the symbol.
     #[error("no stock has the symbol {0}")]
     UnknownSymbol(Symbol),
-    /// The instrument exists but is not traded here, with the reason.
+    /// The instrument exists but cannot be traded here, for `reason`.
     #[error("{symbol} cannot be traded here: {reason}")]
     NotTradable { symbol: Symbol, reason: &'static str },
     /// The source is not asked for now: it refuses, the calls it may be sent are used up, or it is left alone
     /// after failures.
     #[error("the price source allows no more requests for now")]
     RateLimited { retry_at: Option<DateTime<Utc>> },
-    /// The source answered, and not with what was asked: an error of its own, or a value that cannot be.
+    /// The source answered with an error of its own, or with an invalid value.
     #[error("the price source gave no usable answer: {0}")]
     Upstream(String),
     /// The source does not accept the API key.
     #[error("the price source does not accept the API key")]
     KeyRefused,
-    /// The plan of the API key does not include what was asked for.
+    /// The plan of the API key does not include the request.
     #[error("the API key does not cover this")]
     NotCovered,
-    /// A price that is too far from the last accepted one to be believed at once.
+    /// A price that is too far from the last accepted one.
     #[error(
         "the price source tells {}, far from the last price of {}: {}",
         .0.price, .0.accepted, .0.doubt.waits_for()
     )]
     Unconfirmed(Box<UnconfirmedPrice>),
-    /// The answer is dated after this server's time. One of the two clocks is wrong, most likely this one.
+    /// The answer is dated later than this server's time. One of the two clocks is wrong, most likely this one.
     #[error("the price source's clock is {} ahead of this server's: set the server's clock", in_words(*by))]
     ClockAhead { by: TimeDelta },
-    /// No answer came in time, or no connection.
+    /// No answer in time, or no connection.
     #[error("the price source cannot be reached")]
     Unreachable,
 }
 
-/// A span with its largest whole unit, like "2 minutes".
+/// A span in its largest whole unit, such as "2 minutes".
 fn in_words(span: TimeDelta) -> String {
     let units = [(span.num_days(), "day"), (span.num_hours(), "hour"), (span.num_minutes(), "minute")];
     let (count, unit) =
@@ -50,7 +50,7 @@ fn in_words(span: TimeDelta) -> String {
 }
 
 impl QuoteError {
-    /// A source has left out what it was asked for.
+    /// The source's answer lacks a requested symbol.
     pub(crate) fn unanswered() -> Self {
         Self::Upstream("an answer without the symbol asked for".to_owned())
     }

@@ -1,4 +1,4 @@
-//! What stands between the use cases and a source of prices: no question is asked twice for the same answer.
+//! Calls a price source, caches its answers and checks its prices.
 
 mod asking;
 mod judging;
@@ -29,26 +29,26 @@ use judging::Judge;
 use lifetime::{Lifetime, Past};
 use series::Fetching;
 
-/// Symbols whose answers are kept.
+/// The most symbols with cached quotes.
 const QUOTES_KEPT: u64 = 10_000;
-/// Symbols whose bars are kept, some 100 for each.
+/// The most symbols with cached bars, about 100 bars each.
 const SERIES_KEPT: u64 = 1_000;
-/// What was searched for, each with its answer.
+/// The most cached searches.
 const SEARCHES_KEPT: u64 = 2_000;
-/// From when on bars are asked for. All there are come at once, so that one call serves charts of any length.
+/// The first day of requested bars. One call returns all bars, so it serves charts of any length.
 const FIRST_BAR: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-/// How often a series is asked for in full, and how far back in between.
+/// How often a full series is requested, and how far back requests in between go.
 const FULL_SERIES_EVERY: TimeDelta = TimeDelta::days(30);
 const LATEST_BARS: TimeDelta = TimeDelta::days(90);
 
-/// A source of prices with an answer memory in front of it.
+/// A price source with a cache.
 ///
-/// The simulated market is asked directly: it computes, costs nothing, and moves all the time. Of any other
-/// source answers are kept until it can have a new one, by the sessions of its calendar, and those who ask at
-/// the same time share one call. Time comes with each question as `at`.
+/// The simulated market is called directly: it computes, costs nothing, and moves all the time. Answers of other
+/// sources are cached until the source can have a new one, by the sessions of its calendar, and simultaneous callers
+/// share one call. Callers pass the market time as `at`.
 ///
-/// With limits, a source that fails is left alone for a while, each call to its provider is paid for from the
-/// pot that its purpose allows, and quotes are shared with the other processes of a deployment.
+/// With limits, calls to a failing source are paused, each call is paid for by the budget of its purpose, and quotes
+/// are shared with the other processes of an installation.
 pub struct Gateway {
     source: Arc<dyn QuoteSource>,
     limits: Option<Arc<Limits>>,
@@ -56,14 +56,14 @@ pub struct Gateway {
     bars: Cache<Arc<[Bar]>>,
     listings: Cache<Listing>,
     searches: Cache<Arc<[Listing]>, (String, usize)>,
-    /// Symbols whose series the store has, until a new one can be had.
+    /// Symbols whose series the store has, until a new one is available.
     series: Cache<()>,
-    /// When series were last asked for in full.
+    /// When each full series was last requested.
     full_series_at: Mutex<HashMap<Symbol, Timestamp>>,
 }
 
 impl Gateway {
-    /// Without limits: for the simulated market, and for tests.
+    /// A gateway without limits: for the simulated market, and for tests.
     pub fn new(source: Arc<dyn QuoteSource>) -> Self {
         Self {
             source,
@@ -77,12 +77,12 @@ impl Gateway {
         }
     }
 
-    /// The simulated market has no use for them and is asked as ever.
+    /// A gateway with limits. The simulated market needs none and is called directly.
     pub fn with_limits(source: Arc<dyn QuoteSource>, limits: Limits) -> Self {
         Self { limits: Some(Arc::new(limits)), ..Self::new(source) }
     }
 
-    /// What an operator wants to see of them.
+    /// The limits, for the admin page.
     pub fn limits(&self) -> Option<&Limits> {
         self.limits.as_deref()
     }
@@ -95,13 +95,13 @@ impl Gateway {
         self.source.freshness()
     }
 
-    /// Whether the source has one price a session and calls that are counted. Such a source is asked for series,
-    /// whose last bar is the price, by [`Gateway::fetch_series`], and its prices are read from the store.
+    /// Whether the source has one price per session and counted calls. [`Gateway::fetch_series`] requests series from
+    /// such a source; the last bar is the price, and prices are read from the store.
     pub fn is_scarce(&self) -> bool {
         self.limits.is_some() && self.freshness() == Freshness::EndOfDay
     }
 
-    /// What the calls of jobs are made for: at the end of a day they take what nobody has used.
+    /// The purpose of jobs' calls: at the end of a day they use the unused calls.
     pub fn purpose_of_jobs(&self) -> Purpose {
         match &self.limits {
             Some(limits) if limits.day_is_ending() => Purpose::Leftover,
@@ -109,7 +109,7 @@ impl Gateway {
         }
     }
 
-    /// What calls for news of splits and dividends are made for.
+    /// The purpose of calls for news of splits and dividends.
     fn purpose_of_news(&self) -> Purpose {
         match self.purpose_of_jobs() {
             Purpose::Scheduled => Purpose::CloseOrNews,
@@ -151,10 +151,10 @@ impl Gateway {
         self.source.catalogue(at)
     }
 
-    /// The newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A quote is
-    /// marked stale when a newer one is due at `at`.
+    /// The newest price of each symbol, in the order of `symbols` and in the shares of its own market time. A quote
+    /// is marked stale if a newer one is due at `at`.
     ///
-    /// When the source refuses because of too many calls, the remaining symbols get the same refusal.
+    /// If the source refuses because of too many calls, the remaining symbols get the same refusal.
     pub async fn quotes_in_order(
         &self,
         purpose: Purpose,
@@ -168,7 +168,7 @@ impl Gateway {
         answers.into_iter().map(|answer| answer.map(|quote| self.marked(quote, at).into())).collect()
     }
 
-    /// [`Gateway::quotes_for`] a user who waits.
+    /// [`Gateway::quotes_for`] a waiting user.
     pub async fn quotes(
         &self,
         symbols: &[Symbol],
@@ -235,7 +235,7 @@ impl Gateway {
         answers
     }
 
-    /// The newest price of one symbol, for a user who waits; see [`Gateway::quotes_in_order`].
+    /// The newest price of one symbol, for a waiting user; see [`Gateway::quotes_in_order`].
     ///
     /// # Errors
     /// The reason why the source has no price.
@@ -249,11 +249,11 @@ impl Gateway {
         answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
     }
 
-    /// See [`QuoteSource::moves`], for a job. Of a source whose answers are kept it is the newest price, if that is
-    /// new; where prices are shared, the newest that any process has got for whatever reason, and the source is not asked.
+    /// See [`QuoteSource::moves`], for a job. For a source with cached answers: the newest price, if it is new. If
+    /// prices are shared, the newest price that any process received, and the source is not called.
     ///
     /// # Errors
-    /// Whatever keeps the source from having a price.
+    /// The reason why the source has no price.
     pub async fn moves(
         &self,
         symbol: &Symbol,
@@ -263,7 +263,7 @@ impl Gateway {
         let moves = match self.lifetime() {
             Some(_) if self.shares_prices() => self.seen_moves(symbol, after, until).await?,
             Some(_) => {
-                // An order meets it as it was at its own time, however old it is now.
+                // An order meets the price as it was at its own time, however old it is now.
                 let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
                 newest_move(Quote { stale: false, ..newest }, after, until)
             }
@@ -275,7 +275,7 @@ impl Gateway {
     /// See [`QuoteSource::search`].
     ///
     /// # Errors
-    /// When the source cannot be asked.
+    /// The reason why the call failed.
     pub async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         let Some(limits) = self.effective_limits() else {
             return self.source.search(query, limit, at).await;
@@ -292,10 +292,10 @@ impl Gateway {
         self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
     }
 
-    /// Puts a question of one's own to the source: paid for like all others, and never answered from what is kept.
+    /// Sends the caller's own request to the source: paid for like all others, and never answered from the cache.
     ///
     /// # Errors
-    /// Those of the question, or that it must not be put now.
+    /// Those of the request, or the reason why it must not be made now.
     pub async fn put<T>(
         &self,
         purpose: Purpose,
@@ -319,7 +319,7 @@ impl Gateway {
     /// See [`QuoteSource::listed`].
     ///
     /// # Errors
-    /// When the source cannot be asked, or its table is not what it should be.
+    /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
     pub async fn listed(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         self.put_to(Endpoint::Listings, purpose, self.source.listed()).await
     }
@@ -332,11 +332,11 @@ impl Gateway {
         self.put_to(Endpoint::Listings, purpose, self.source.delisted()).await
     }
 
-    /// Gets the newest series of a symbol into the store, and with it the price: one call for both. Who asks for one
-    /// that another process is asking for waits for a moment, and then finds it there or not.
+    /// Stores the newest series of a symbol, and with it the price: one call for both. If another process is
+    /// requesting it, the caller waits for its answer, and then finds it in the store or not.
     ///
     /// # Errors
-    /// Whatever keeps the source from having one. What the store has may be newer all the same: others write to it.
+    /// The reason why the call failed. The store may have newer prices nevertheless, from other processes.
     pub async fn fetch_series(
         &self,
         purpose: Purpose,
@@ -356,7 +356,8 @@ impl Gateway {
         self.series.get_or_fetch(symbol, at, move |failures| fetching.run(failures)).await
     }
 
-    /// From when on a series is asked for. The store keeps bars: one that was asked for in full lately needs the last weeks.
+    /// The first day of a requested series. The store keeps bars: after a recent full series the last weeks are
+    /// enough.
     fn first_of_series(&self, symbol: &Symbol, at: Timestamp) -> NaiveDate {
         let has_full_series =
             |state: &FeatureState| state.feature == KeyFeature::FullHistory && state.refused_until.is_none();
@@ -375,19 +376,18 @@ impl Gateway {
         }
     }
 
-    /// [`Gateway::listing_for`] somebody unknown.
+    /// [`Gateway::listing_for`] an unknown user.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
+    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
     pub async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
         self.listing_for(Purpose::FirstSight { user: None }, symbol, at).await
     }
 
-    /// See [`QuoteSource::listing`]. With limits, what is known of a symbol is kept for a day, also that it does not
-    /// exist.
+    /// See [`QuoteSource::listing`]. With limits, the answer is cached for a day, also that a symbol does not exist.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] for what is no stock here.
+    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
     pub async fn listing_for(
         &self,
         purpose: Purpose,
@@ -408,10 +408,10 @@ impl Gateway {
         self.listings.get_or_fetch(symbol, now, fetch).await
     }
 
-    /// [`Gateway::daily_bars_for`] somebody who waits.
+    /// [`Gateway::daily_bars_for`] a waiting user.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     pub async fn daily_bars(
         &self,
         symbol: &Symbol,
@@ -425,7 +425,7 @@ impl Gateway {
     /// See [`QuoteSource::daily_bars`].
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     pub async fn daily_bars_for(
         &self,
         purpose: Purpose,
@@ -446,7 +446,7 @@ impl Gateway {
         self.source.company_seen(symbol)
     }
 
-    /// Forgets what this process keeps of a symbol, because it belongs to another company now.
+    /// Removes a symbol from the caches of this process, because it belongs to another company now.
     pub async fn forget(&self, symbol: &Symbol) {
         self.quotes.forget(symbol).await;
         self.bars.forget(symbol).await;
@@ -459,11 +459,12 @@ impl Gateway {
         self.source.actions_seen(symbol)
     }
 
-    /// See [`QuoteSource::corporate_actions`]. What answers about prices have told in the last minutes is not asked again.
+    /// See [`QuoteSource::corporate_actions`]. Actions that came with prices in the last minutes are not requested
+    /// again.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], [`QuoteError::NotTradable`] when the symbol belongs to another company than the one that is
-    /// known by it, or that the source cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], [`QuoteError::NotTradable`] if the symbol belongs to another company than
+    /// before, or the reason why the call failed.
     pub async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -522,7 +523,7 @@ impl Gateway {
         self.bars.get_or_fetch(symbol, at, fetch).await
     }
 
-    /// `None` for a source that is asked each time.
+    /// `None` for a source that is called each time.
     fn lifetime(&self) -> Option<Lifetime> {
         Lifetime::of(self.source.freshness(), self.source.calendar())
     }
@@ -532,8 +533,8 @@ impl Gateway {
     }
 }
 
-/// How long an answer is kept. One that only says that the source was not asked is not: the next may have another
-/// purpose.
+/// How long an answer is cached. An error that no call was made is not cached, because the next caller may have
+/// another purpose.
 fn kept<T>(
     found: Result<Asked<Result<T, QuoteError>>, QuoteError>,
     failures: u32,

@@ -1,4 +1,4 @@
-//! One HTTP call as all providers get it: paid for, paced, bounded in time, size and redirects.
+//! The HTTP client of all providers: each call is paid for, paced, and limited in time, size and redirects.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::plausible::unusable;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MOST_REDIRECTS: usize = 3;
-/// A provider that asks for a longer pause is tried again after this one.
+/// The longest pause that a provider can demand.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
-/// Of the body, unpacked: 2 MiB.
+/// The largest body, decompressed: 2 MiB.
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// A client for one provider.
 pub(crate) struct Http {
     client: Client,
     pace: Pace,
-    /// From the first byte sent to the last one read.
+    /// From the first byte sent to the last byte read.
     deadline: Duration,
 }
 
-/// What came back, whatever its status.
+/// An HTTP response of any status.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
@@ -39,7 +39,7 @@ impl Http {
     pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
     pub(crate) fn new(user_agent: &str, min_gap: Duration) -> Result<Self, reqwest::Error> {
-        // Redirects are followed in `get`: only to the same host, and each one is counted as a call.
+        // `get` follows redirects itself: only to the same host, and each one counts as a call.
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
@@ -79,7 +79,7 @@ impl Http {
     }
 }
 
-/// Where a redirect leads, if it stays on the same host and does not leave TLS.
+/// The target of a redirect, if it stays on the same host and does not leave TLS.
 fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, QuoteError> {
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
@@ -92,13 +92,13 @@ fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, QuoteError> {
 }
 
 impl Answer {
-    /// The cookies it sets, each as `name=value`.
+    /// The cookies of the response, each as `name=value`.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = &str> {
         let set = self.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
         set.filter_map(|cookie| cookie.split(';').next()).map(str::trim).filter(|pair| pair.contains('='))
     }
 
-    /// Before when the provider does not want to be asked again: `Retry-After`, in seconds or as a date, at most a day.
+    /// The earliest time for the next request: `Retry-After`, in seconds or as a date, at most a day ahead.
     pub(crate) fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let told = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let at = match told.parse::<u32>() {
@@ -108,19 +108,19 @@ impl Answer {
         Some(at.clamp(now, now + LONGEST_PAUSE))
     }
 
-    /// As [`Answer::retry_at`] for an answer that refuses to serve for now: status 429 or 503.
+    /// [`Answer::retry_at`] of a response with status 429 or 503.
     pub(crate) fn refused_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let refuses = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         self.retry_at(now).filter(|_| refuses)
     }
 
-    /// Whether the body is a page for people: a consent form, a notice.
+    /// Whether the body is an HTML page, such as a consent form.
     pub(crate) fn is_page(&self) -> bool {
         self.body.trim_ascii_start().first() == Some(&b'<')
     }
 }
 
-/// `reqwest`'s errors carry the URL, and with it the key: only their kind is told.
+/// `reqwest`'s errors contain the URL with the key, so only their kind is passed on.
 fn failure(error: reqwest::Error) -> QuoteError {
     if error.is_decode() && !error.is_timeout() {
         unusable("a body that is cut off or cannot be unpacked")

@@ -1,4 +1,4 @@
-//! What a question to a real source must get past: the breaker before it, the budget before each of its calls.
+//! Limits on requests to a real source: the circuit breaker before each request, the budget before each of its calls.
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;
@@ -16,30 +16,30 @@ use crate::budget::{Budget, BudgetStatus, BudgetStore, CallLimit, Pace, Purpose,
 use crate::metrics::{self, Endpoint};
 use crate::source::Now;
 
-/// How long a process may take to ask for a symbol before another one may.
+/// How long a process may take to request a symbol before another process may.
 const LEASE: TimeDelta = TimeDelta::seconds(90);
 
-/// The limits of one source, for all its questions in this process.
+/// The limits of one source for all requests of this process.
 pub struct Limits {
     budget: Budget,
     breaker: Breaker,
     pub(crate) store: Arc<dyn BudgetStore>,
     now: Now,
-    /// Tells the leases of this process from those of others.
+    /// Identifies the leases of this process.
     holder: String,
-    /// What the last unusable answer was about, if none has been usable since.
+    /// The symbol of the last unusable answer, if no usable one came since.
     last_unusable: Mutex<Option<Symbol>>,
 }
 
-/// How a question went, for the breaker.
+/// The result of a request, for the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,
-    /// It did not answer.
+    /// No answer.
     Failed,
-    /// It answered what cannot be used.
+    /// An unusable answer.
     Unusable,
-    /// Not before that time.
+    /// Refused until then.
     Refused(Timestamp),
 }
 
@@ -69,9 +69,9 @@ impl Outcome {
     }
 }
 
-/// What a source says, as far as it tells how the source is.
+/// An answer of a source, as a sign of the source's health.
 pub(crate) trait Answer {
-    /// The error that speaks for the answer; `None` when the source has answered.
+    /// The error that counts for the whole answer; `None` if the source has answered.
     fn failure(&self) -> Option<&QuoteError>;
 }
 
@@ -94,7 +94,7 @@ impl<T> Asked<Result<T, QuoteError>> {
 }
 
 impl Limits {
-    /// `source` is whose limits they are; `now` must be the clock that the source goes by.
+    /// `source` is the limited source; `now` must be the clock that the source uses.
     pub fn new(
         source: &PriceSource,
         rules: Rules,
@@ -112,17 +112,17 @@ impl Limits {
         }
     }
 
-    /// Whether a day's calls are about to be lost: in its last half hour jobs take what is left of all of them.
+    /// Whether the day ends soon: in its last half hour jobs use the unused calls of all pots.
     pub fn day_is_ending(&self) -> bool {
         self.per_day().is_some() && crate::budget::day_is_ending((self.now)().into())
     }
 
-    /// Calls that may be made in one day, if that is limited.
+    /// The limit per day; `None` without one.
     pub fn per_day(&self) -> Option<u32> {
         self.budget.per_day()
     }
 
-    /// Which limit this process has seen used up that would refuse a call of this purpose now.
+    /// The limit that this process saw reached and that would refuse a call of this purpose now.
     pub fn used_up(&self, purpose: Purpose) -> Option<CallLimit> {
         self.budget.used_up(purpose, self.now())
     }
@@ -137,10 +137,10 @@ impl Limits {
         self.budget.status(self.now()).await
     }
 
-    /// How many scheduled calls there are for prices of the session. `None` for a source with one price a session.
+    /// The scheduled calls for prices of the session. `None` for a source with one price per session.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn pace(&self) -> Result<Option<Pace>, StoreFailed> {
         self.budget.pace(self.now()).await
     }
@@ -154,16 +154,16 @@ impl Limits {
         self.breaker.current(self.now())
     }
 
-    /// Whether this process sends no calls at the moment.
+    /// Whether this process makes no calls at the moment.
     pub fn is_paused(&self) -> bool {
         matches!(self.breaker(), BreakerState::Open { .. })
     }
 
-    /// Puts a question to the source, `about` one symbol if it is. Each call it makes is paid for by
-    /// [`before_call`].
+    /// Sends a request to the source, about one symbol if `about` is given. [`before_call`] pays for each of its
+    /// calls.
     ///
     /// # Errors
-    /// When the source is being left alone; it was not asked.
+    /// If the circuit is open; the source was not called.
     pub(crate) async fn ask<T>(
         self: &Arc<Self>,
         endpoint: Endpoint,
@@ -206,12 +206,12 @@ impl Limits {
                 self.breaker.succeeded();
             }
             Outcome::Failed => self.breaker.failed(now),
-            // One symbol with something wrong about it says nothing of the others.
+            // Repeated trouble with one symbol says nothing about the others.
             Outcome::Unusable if self.is_repeated_trouble(about) => self.breaker.abandoned(now),
             Outcome::Unusable => self.breaker.failed(now),
             Outcome::Refused(until) => self.breaker.refused(until),
         }
-        // One process has seen enough for all.
+        // One process has seen enough failures for all.
         if outcome != Outcome::Answered
             && let BreakerState::Open { until } = self.breaker.current(now)
             && let Err(error) = self.budget.hold(until).await
@@ -224,7 +224,7 @@ impl Limits {
         Ok(Asked { answer, kept_back: false })
     }
 
-    /// Whether the unusable answer before this one was about the same symbol.
+    /// Whether the last unusable answer was about the same symbol.
     fn is_repeated_trouble(&self, about: Option<&Symbol>) -> bool {
         let mut last = self.last_unusable.lock().unwrap_or_else(PoisonError::into_inner);
         let is_repeated = about.is_some() && last.as_ref() == about;
@@ -232,8 +232,8 @@ impl Limits {
         is_repeated
     }
 
-    /// Whether this process is now the one that asks for what `name` stands for. A store that fails has no say:
-    /// the budget is going to refuse the call.
+    /// Whether this process got the lease `name`. If the store fails, it counts as given: the budget will refuse the
+    /// call.
     pub(crate) async fn try_lease(&self, name: &str) -> bool {
         let now = self.now();
         self.store.try_lease(name, &self.holder, now, now + LEASE).await.unwrap_or(true)
@@ -245,7 +245,7 @@ impl Limits {
         }
     }
 
-    /// Before the end of the process: gives back all leases, so that others need not wait for calls that were broken off.
+    /// Ends all leases before the process ends, so that others need not wait for interrupted calls.
     pub async fn release_all(&self) {
         if let Err(error) = self.store.release_all(&self.holder).await {
             tracing::warn!(
@@ -257,7 +257,7 @@ impl Limits {
 }
 
 tokio::task_local! {
-    /// Who pays for the calls of the question that is being answered.
+    /// Pays for the calls of the current request.
     static PAYER: Payer;
 }
 
@@ -269,11 +269,11 @@ struct Payer {
     was_sent: Arc<AtomicBool>,
 }
 
-/// A source awaits this before each single call to its provider, also before a repeated one: it pays, and waits
-/// for the call's turn. Asked outside of a gateway with limits, it lets everything through.
+/// Sources await this before each call to the provider, also before a repetition: it pays, and waits for the call's
+/// turn. Without a gateway with limits it allows all calls.
 ///
 /// # Errors
-/// The call must not be made, and the error is the answer.
+/// The call must not be made; the error is the answer.
 pub async fn before_call() -> Result<(), QuoteError> {
     let Ok(Payer { limits, purpose, kept_back, was_sent }) = PAYER.try_with(Payer::clone) else {
         return Ok(());

@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// What a provider is asked for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Quotes,
@@ -16,7 +16,7 @@ pub enum Endpoint {
     DailyBars,
     Listings,
     CorporateActions,
-    /// A question of `stockyard providers check`.
+    /// A request of `stockyard providers check`.
     Check,
 }
 
@@ -42,13 +42,13 @@ struct Question {
 
 static QUESTIONS: LazyLock<Family<Question, Counter>> = LazyLock::new(Family::default);
 
-/// Counts a question. `result` is `answered`, `failed`, `unusable` or `refused` by the provider; or `not_sent`, when the
+/// Counts a request. `result` is `answered`, `failed`, `unusable` or `refused` by the provider; or `not_sent` if the
 /// budget or the circuit breaker kept it back.
 pub(crate) fn count(endpoint: Endpoint, result: &'static str) {
     QUESTIONS.get_or_create(&Question { endpoint: endpoint.as_str(), result }).inc();
 }
 
-/// Adds the figures of this process.
+/// Registers the metrics of this process.
 pub fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_provider_requests",

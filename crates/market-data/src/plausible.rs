@@ -1,4 +1,4 @@
-//! What is believed of a source's values before anything is done with them.
+//! Checks the values of a source before anything uses them.
 
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
@@ -10,28 +10,28 @@ use crate::QuoteError;
 use crate::corporate::Split;
 use crate::source::DailySeries;
 
-/// How far a provider's clock may be ahead of ours. An answer takes a while, and two clocks differ a little.
+/// How far a provider's clock may be ahead of ours, because answers take time and clocks differ.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// How far the newest price may be outside the day's low and high, which a source may update later. A ratio.
 const RANGE_LAG: f64 = 0.01;
-/// No series begins earlier.
+/// No series starts earlier.
 const FIRST_YEAR: i32 = 1960;
 
 pub(crate) fn unusable(what: &str) -> QuoteError {
     QuoteError::Upstream(what.to_owned())
 }
 
-/// The prices of a day as a source tells them: each may be missing, and they may contradict each other.
+/// The prices of a day as reported: each may be missing, and they may contradict each other.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DayFields {
     pub(crate) open: Option<Price>,
     pub(crate) high: Option<Price>,
     pub(crate) low: Option<Price>,
-    /// The close, or the newest price of a session under way.
+    /// The close, or the newest price of the current session.
     pub(crate) close: Option<Price>,
 }
 
-/// The prices of a day: `low` is the least and `high` the greatest of them.
+/// The prices of a day; `low` is the smallest and `high` the largest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DayPrices {
     pub(crate) open: Price,
@@ -41,13 +41,13 @@ pub(crate) struct DayPrices {
 }
 
 impl DayFields {
-    /// Judges each field by itself. The close counts; low and high are widened to include it if they miss it by up to
-    /// 1 %, because sources update them a little later. An open outside them becomes the nearer one. What is missing is
-    /// filled in from the others.
+    /// Checks each field. The close counts; low and high are widened to include it if they miss it by up to 1 %,
+    /// because sources update them a little later. An open outside them becomes the nearer one. Missing fields are
+    /// filled from the others.
     ///
     /// # Errors
-    /// [`QuoteError::Upstream`] without a close, and when the close is further from the day's prices: then there is no
-    /// telling which is wrong. Low and high alone are wrong when the open agrees with the close against them.
+    /// [`QuoteError::Upstream`] without a close, and if the close is further from low and high, because it is unknown
+    /// which is wrong. If the open agrees with the close, low and high are wrong.
     pub(crate) fn settled(self) -> Result<DayPrices, QuoteError> {
         let Self { open, mut high, mut low, close } = self;
         let close = close.ok_or_else(|| unusable("a price that cannot be"))?;
@@ -66,7 +66,7 @@ impl DayFields {
             }
             (low, high) = (None, None);
         }
-        // Without a low and a high the open is believed when it is near the close.
+        // Without a low and a high the open is used if it is near the close.
         let near_open = || open.clone().filter(|open| !jumps(open, &close)).unwrap_or_else(|| close.clone());
         let low = low.unwrap_or_else(near_open).min(close.clone());
         let high = high.unwrap_or_else(near_open).max(close.clone());
@@ -75,7 +75,7 @@ impl DayFields {
     }
 }
 
-/// The exchange's session of that day, unless there is none or it has not opened yet.
+/// The exchange's session of that day, if there is one and it has opened.
 pub(crate) fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<Session> {
     if date.year() < FIRST_YEAR || date > exchange_date(now.into()) {
         return None;
@@ -86,18 +86,18 @@ pub(crate) fn past_session(date: NaiveDate, now: DateTime<Utc>) -> Option<Sessio
 /// The session of a price that is dated on that day.
 ///
 /// # Errors
-/// [`QuoteError::ClockAhead`] when that session has not opened by our clock; [`QuoteError::Upstream`] when the day has
-/// no session.
+/// [`QuoteError::ClockAhead`] if that session has not opened by our clock; [`QuoteError::Upstream`] if the day has no
+/// session.
 pub(crate) fn session_of_price(date: NaiveDate, now: DateTime<Utc>) -> Result<Session, QuoteError> {
     let session = session_on(date)?;
     check_clock(session.opens_at.utc(), now)?;
     Ok(session)
 }
 
-/// The instant of a price by our clock: a provider whose clock is a few seconds ahead is not believed to know the future.
+/// The instant of a price, limited to our time: the clock of the provider may be a few seconds ahead.
 ///
 /// # Errors
-/// [`QuoteError::ClockAhead`] when it lies after our time; [`QuoteError::Upstream`] when there is no trading then.
+/// [`QuoteError::ClockAhead`] if it is later than our time; [`QuoteError::Upstream`] if there is no trading then.
 pub(crate) fn time_of_price(as_of: DateTime<Utc>, now: DateTime<Utc>) -> Result<DateTime<Utc>, QuoteError> {
     let session = session_on(exchange_date(as_of.into()))?;
     if as_of < session.opens_at.utc() {
@@ -120,13 +120,13 @@ fn check_clock(at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), QuoteError> 
     }
 }
 
-/// Whether a price has changed more since `before` than is believed without a reason.
+/// Whether a price has moved too far since `before` to be accepted without a reason.
 pub(crate) fn jumps(before: &Price, price: &Price) -> bool {
     !is_near(before, price)
 }
 
-/// What a price of `from` is in shares of `to`: divided by the splits that took effect after the one day and up
-/// to the other.
+/// Converts a price of the day `from` to the shares of the day `to`: divided by the splits that took effect after
+/// `from`, up to `to`.
 pub(crate) fn in_shares_of(price: &Price, from: NaiveDate, to: NaiveDate, splits: &[Split]) -> Price {
     let between = splits.iter().filter(|split| from < split.effective_on && split.effective_on <= to);
     let (numerators, denominators) = between
@@ -139,20 +139,20 @@ pub(crate) fn in_shares_of(price: &Price, from: NaiveDate, to: NaiveDate, splits
     }
 }
 
-/// Whether the splits are to be known before the bars can be judged: the newest has jumped, or one somewhere looks like
-/// a price in another unit, and none given explains it.
+/// Whether splits are needed to judge the bars: the newest bar has jumped, or another looks like a price in another
+/// unit, and none of the given splits explains it.
 pub(crate) fn needs_splits(bars: &[Bar], splits: &[Split]) -> bool {
     let jumped = |pair: &[Bar]| matches!(pair, [before, bar] if !follows(before, bar, splits));
     let slipped = |pair: &[Bar]| jumped(pair) && is_unit_slip(&pair[0].close, &pair[1].close);
     bars.len().checked_sub(2).is_some_and(|at| jumped(&bars[at..])) || bars.windows(2).any(slipped)
 }
 
-/// Leaves out bars that jump away from the bar before and are not borne out by the one after: a mistake lasts for
-/// a day, a new price stays. A price in another unit is borne out by nothing but a split, however long it stays. The newest
-/// bar has none after it: when it jumps it is in doubt, and told apart. `bars` are sorted by date.
+/// Removes bars that jump away from the bar before and are not confirmed by the bar after: a mistake lasts for a day,
+/// a new price stays. A price in another unit is confirmed only by a split, however long it stays. The newest bar has
+/// no bar after it: if it jumps, it is returned separately as doubtful. `bars` are sorted by date.
 pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Split]) -> DailySeries {
     let mut kept = sound_bars(&bars, splits);
-    // Where the first bars are the ones in another unit, the others are right.
+    // If the first bars are the ones in another unit, the others are right.
     if kept.len() * 2 < bars.len() {
         let backwards: Vec<Bar> = bars.iter().rev().cloned().collect();
         let mut others: Vec<usize> =
@@ -180,14 +180,14 @@ pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Spli
     series
 }
 
-/// The places of the bars that are believed, in order.
+/// The indices of the accepted bars, in order.
 fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
     let agrees = |at: usize| match (bars.get(at), bars.get(at + 1)) {
         (Some(bar), Some(next)) => follows_either_way(bar, next, splits),
         _ => false,
     };
     let mut kept: Vec<usize> = Vec::with_capacity(bars.len());
-    // The bar before is in another unit: those that follow it are too, however far they drift.
+    // The bar before is in another unit, and so are those that follow it, however far they drift.
     let mut is_slipped = false;
     for (at, bar) in bars.iter().enumerate() {
         let sound = match kept.last().map(|last| &bars[*last]) {
@@ -197,7 +197,7 @@ fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
                     || (is_slipped && follows_either_way(&bars[at - 1], bar, splits));
                 !is_slipped && agrees(at)
             }
-            // Nothing is before the first: it is out of place where the next two agree against it.
+            // The first bar has none before it: it is wrong if the next two agree against it.
             None => agrees(at) || !agrees(at + 1),
         };
         if sound {
@@ -208,7 +208,7 @@ fn sound_bars(bars: &[Bar], splits: &[Split]) -> Vec<usize> {
     kept
 }
 
-/// [`follows`], in whichever order of time.
+/// [`follows`], in either order of time.
 fn follows_either_way(one: &Bar, other: &Bar, splits: &[Split]) -> bool {
     match one.date <= other.date {
         true => follows(one, other, splits),
@@ -343,13 +343,13 @@ mod tests {
         for (fields, expected) in [
             // Open, high, low, close.
             (["10.00", "12.00", "9.00", "11.00"], ["10.00", "12.00", "9.00", "11.00"]),
-            // A high that lags, and a low.
+            // A late high, and a late low.
             (["257.00", "259.40", "255.00", "259.41"], ["257.00", "259.41", "255.00", "259.41"]),
             (["257.00", "259.40", "255.00", "254.99"], ["257.00", "259.40", "254.99", "254.99"]),
-            // An open that cannot be.
+            // An invalid open.
             (["9.99", "12.00", "10.00", "11.00"], ["10.00", "12.00", "10.00", "11.00"]),
             (["1100.00", "12.00", "10.00", "11.00"], ["12.00", "12.00", "10.00", "11.00"]),
-            // What is missing.
+            // Missing fields.
             (["", "12.00", "9.00", "11.00"], ["11.00", "12.00", "9.00", "11.00"]),
             (["10.00", "", "9.00", "11.00"], ["10.00", "11.00", "9.00", "11.00"]),
             (["10.00", "0", "None", "11.00"], ["10.00", "11.00", "10.00", "11.00"]),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a source sends, a bar is consistent and keeps the close, and consistent fields stay as they are.
+        /// For any input a bar is consistent and keeps the close, and consistent fields are unchanged.
         #[test]
         fn a_settled_day_is_consistent(cents in prop::array::uniform4(prop::option::of(1_i64..3_000))) {
             let [open, high, low, close] = cents.map(|cents| cents.map(|cents| Price::from_scaled(cents, 2)));
@@ -402,7 +402,7 @@ mod tests {
         let now: DateTime<Utc> = "2026-11-20T15:00:00Z".parse().unwrap();
         let told = |text: &str| time_of_price(text.parse().unwrap(), now);
         assert_eq!(told("2026-11-20T14:59:00Z").unwrap().to_rfc3339(), "2026-11-20T14:59:00+00:00");
-        // A minute is no matter.
+        // A difference of a minute is accepted.
         assert_eq!(told("2026-11-20T15:01:00Z"), Ok(now));
         for (ahead, words) in [
             ("2026-11-20T15:01:01Z", "1 minute"),

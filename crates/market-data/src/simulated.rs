@@ -1,8 +1,8 @@
-//! The built-in market: every price is a function of the seed, the symbol and the instant, and of nothing else.
+//! The built-in market: every price is a function of the seed, the symbol and the instant only.
 //!
-//! No table, no background task: each process computes the same prices, to the bit, on every architecture
-//! (basic arithmetic is exact by IEEE 754, and the rest is `libm`). The version in the name of the source
-//! changes with anything that changes a price.
+//! There is no table and no background task: each process computes the same prices, to the bit, on every architecture
+//! (basic arithmetic is exact by IEEE 754, the rest is `libm`). The version in the source's name changes with every
+//! change of prices.
 
 mod actions;
 mod catalogue;
@@ -41,59 +41,60 @@ use paths::{DayVolume, Paths, Reading, StepWays};
 use recent::Recent;
 use sessions::{FIRST_DATE, LAST_DATE};
 
-/// The seed of tests and examples, and of installations that began with `sim-v1` and set none.
+/// The seed of tests and examples, and of installations that began with `sim-v1` without a seed.
 pub const DEFAULT_SEED: u64 = 2026;
 
-/// In the first session from this day on prices are the catalogue's at the open.
+/// At the open of the first session on or after this day prices are those of the catalog.
 const ANCHOR_DATE: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 1).expect("a date");
-/// How many bars are computed before other tasks of the thread get their turn.
+/// How many bars are computed before the thread's other tasks get their turn.
 const BARS_AT_A_TIME: usize = 32;
 
-/// The simulated market of one seed, from 1980-01-01 to 2069-09-17, New York time: open around the clock, or, in its
-/// exchange view, in the sessions of New York's exchanges.
+/// The simulated market of one seed, from 1980-01-01 to 2069-09-17, New York time: open around the clock, or in its
+/// exchange view in the sessions of New York's exchanges.
 ///
-/// At the open of the first session from 1 November 2026 on each price is that of the catalogue; from there they go
-/// their ways into the future and into the past. A price holds for some seconds, and is the current one at each instant
-/// of them: so a quote's `as_of` is the instant that was asked for. Around the clock there is no overnight gap, because
-/// there is no night: a session's first price is the close of the one before, but for a dividend, a split, or company
-/// results. In the exchange view a session opens elsewhere than the one before closed, and between sessions a quote is
-/// the last close with its time, not stale.
+/// At the open of the first session on or after 1 November 2026 each price is that of the catalog; from there it is
+/// computed into the future and into the past. A price holds for some seconds, and is current at each instant of
+/// them, so a quote's `as_of` is the requested instant. Around the clock there is no overnight gap: a session's first
+/// price is the close of the previous session, except for dividends, splits and company results. In the exchange view
+/// a session opens at another price than the previous close, and between sessions a quote is the last close with its
+/// time, not stale.
 ///
-/// Bars are made of 1025 ticks a session. Quotes move in smaller steps, but from one tick to the next they stay
-/// between the prices of the two: so no quote is outside its day's bar.
+/// Bars consist of 1025 ticks per session. Quotes move in smaller steps, but between two ticks they stay between the
+/// two prices, so no quote is outside its day's bar.
 ///
-/// All prices are as traded. Dividends and splits take place at the open of their session; a new symbol is known from
-/// there on, and the old one goes on meaning the same stock. A delisted stock keeps its last price, marked stale.
+/// All prices are as traded. Dividends and splits take effect at the open of their session; a new symbol is valid
+/// from there on, and the old one continues to mean the same stock. A delisted stock keeps its last price, marked as
+/// stale.
 pub struct Simulated {
     model: SimulatedModel,
     paths: Paths,
-    /// In the order of the catalogue.
+    /// In the order of the catalog.
     names: Vec<Names>,
     by_symbol: HashMap<Symbol, usize>,
-    /// By place in the catalogue, session and smaller step: a price stands for seconds, and many ask for it.
+    /// By index in the catalog, session and smaller step: a price holds for seconds, and many callers request it.
     standing: Recent<(usize, u16, usize), Standing>,
 }
 
-/// The quote of an instrument on one of its smaller steps; its time and its volume go on.
+/// The quote of an instrument during one smaller step; only its time and volume change.
 #[derive(Debug, Clone)]
 struct Standing {
     quote: Quote,
     volume: DayVolume,
 }
 
-/// Standing quotes remembered: what all instruments had on their last steps.
+/// The number of cached quotes: those of all instruments in their last steps.
 const STANDING_REMEMBERED: usize = 4 * INSTRUMENTS.len();
 
-/// What an instrument is called, and what else is needed for each quote of it.
+/// The symbols of an instrument, and other data for each of its quotes.
 struct Names {
     symbol: Symbol,
-    /// From a session on.
+    /// The new symbol, and the session from which it holds.
     renamed: Option<(u16, Symbol)>,
     half_spread: f64,
 }
 
 impl Simulated {
-    /// The market of that seed as the newest version computes it, open around the clock.
+    /// The market of that seed by the newest version, open around the clock.
     pub fn new(seed: u64) -> Self {
         Self::of(SimulatedModel::V2, seed)
     }
@@ -119,7 +120,7 @@ impl Simulated {
         Self { model, paths, names, by_symbol, standing: Recent::new(STANDING_REMEMBERED) }
     }
 
-    /// The place in the catalogue of what is called so in that session, or was before.
+    /// The index in the catalog of the instrument with that symbol in that session or before.
     fn index(&self, symbol: &Symbol, session: u16) -> Result<usize, QuoteError> {
         let index = self.by_symbol.get(symbol).copied();
         let is_known = |index: &usize| match &self.names[*index].renamed {
@@ -129,7 +130,7 @@ impl Simulated {
         index.filter(is_known).ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
     }
 
-    /// What the instrument at that place of the catalogue is called in a session.
+    /// The symbol of an instrument in a session.
     fn symbol(&self, index: usize, session: u16) -> &Symbol {
         let Names { symbol, renamed, .. } = &self.names[index];
         renamed.as_ref().filter(|(begins, _)| session >= *begins).map_or(symbol, |(_, later)| later)
@@ -142,14 +143,14 @@ impl Simulated {
         instrument.listing(self.symbol(index, session).clone(), company_name)
     }
 
-    /// What is traded in a session.
+    /// The instruments traded in a session.
     fn listings_in(&self, session: u16) -> impl Iterator<Item = Listing> {
         (0..INSTRUMENTS.len())
             .filter(move |index| self.paths.events(*index).is_traded(session))
             .map(move |index| self.listing_in(index, session))
     }
 
-    /// The newest quote of the instrument at that place of the catalogue; of a delisted one its last.
+    /// The newest quote of an instrument; for a delisted one its last.
     fn newest_quote(&self, index: usize, day: &Day, at: Timestamp, ways: &mut StepWays) -> Quote {
         let last_day = self.paths.events(index).delisted.filter(|end| day.number >= *end);
         let last_day = last_day.and_then(|end| Day::numbered(self.model, end.saturating_sub(1)));
@@ -170,7 +171,7 @@ impl Simulated {
         quote
     }
 
-    /// The instrument at that place of the catalogue, at one of the prices of a reading of it.
+    /// The quote of an instrument at one of the prices of its current step.
     fn quote(&self, index: usize, reading: &Reading, price: f64, volume: u64, at: Timestamp) -> Quote {
         let price = self.on_tick(price);
         let (bid, ask) = price::bid_and_ask(&price, self.names[index].half_spread);
@@ -188,13 +189,13 @@ impl Simulated {
         }
     }
 
-    /// The price on its tick, within the range of this version.
+    /// Rounds to the tick, within the price range of this version.
     fn on_tick(&self, price: f64) -> Price {
         let (least, most) = self.model.price_range();
         price::on_tick(price.clamp(least, most))
     }
 
-    /// The session of the newest prices at an instant; before the first it is that, and after the last the last.
+    /// The session of the newest prices at an instant, limited to the first and the last session.
     fn session_near(&self, at: Timestamp) -> u16 {
         match Day::newest(self.model, at) {
             Ok(day) => day.number,
@@ -240,7 +241,7 @@ impl QuoteSource for Simulated {
 
     async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
         let day = Day::newest(self.model, at);
-        // One way, or two while some of the symbols have come to the next tick and others have not.
+        // One entry, or two while some symbols have reached the next tick and others have not.
         let mut ways = StepWays::new();
         let quote = |symbol: &Symbol| {
             let day = day.as_ref().map_err(Clone::clone)?;

@@ -1,7 +1,7 @@
 //! Prices of US stocks and funds from Yahoo Finance, for an operator who has opted in.
 //!
-//! There is no contract and no key: it may stop working any day, and is for personal use. This file asks, its
-//! modules carry the call and read the answers; nothing of the provider's shapes leaves here.
+//! There is no contract and no key: it may stop working at any time, and is for personal use. This file decides what
+//! to request. Its modules send calls and parse answers; no other file knows the provider's formats.
 
 mod bulk;
 mod chart;
@@ -36,22 +36,22 @@ use events::Events;
 use transport::{Reply, Transport};
 
 pub const SOURCE: &str = "yahoo";
-/// Symbols asked for in one call.
+/// The most symbols per call.
 const MOST_AT_ONCE: usize = 50;
-/// How long quotes are asked for one by one after the way to many at once was closed.
+/// How long quotes are requested one by one after bulk quotes were refused.
 const AFTER_REFUSAL: TimeDelta = TimeDelta::hours(1);
-/// A move since the close before, as a ratio, after which a chart is asked for: it tells of splits.
+/// A move since the previous close, as a ratio, after which a chart is requested, because charts contain splits.
 const LOOKED_INTO: f64 = 0.20;
 /// Splits and dividends come with a series as `events`.
 const EVENTS: (&str, &str) = ("events", "div|split");
 
-/// How Yahoo is reached.
+/// Settings of the connection to Yahoo.
 pub struct YahooConfig {
-    /// [`YahooConfig::BASE_URL`], or a stand-in's.
+    /// [`YahooConfig::BASE_URL`], or a test server's.
     pub base_url: Url,
-    /// Where a visitor gets the cookie that quotes of many symbols need; see [`YahooConfig::COOKIE_URL`].
+    /// The page that sets the cookie for bulk quotes; see [`YahooConfig::COOKIE_URL`].
     pub cookie_url: Url,
-    /// The least time from one call to the next; see [`YahooConfig::MIN_GAP`].
+    /// The shortest time between two calls; see [`YahooConfig::MIN_GAP`].
     pub min_gap: Duration,
     pub now: Now,
 }
@@ -59,11 +59,11 @@ pub struct YahooConfig {
 impl YahooConfig {
     pub const BASE_URL: &'static str = "https://query1.finance.yahoo.com/";
     pub const COOKIE_URL: &'static str = "https://fc.yahoo.com/";
-    /// It says nothing about its limits; one call a second is what visitors are seen to get away with.
+    /// Yahoo publishes no limits; one call per second has been accepted so far.
     pub const MIN_GAP: Duration = Duration::from_secs(1);
 }
 
-/// Yahoo Finance as a source of prices.
+/// Yahoo Finance as a price source.
 pub struct Yahoo {
     transport: Transport,
     crumbs: Crumbs,
@@ -72,16 +72,16 @@ pub struct Yahoo {
     companies: Companies,
 }
 
-/// A series and what happened to the share meanwhile.
+/// A series with the splits and dividends of its time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Oldest first. Prices and volumes are in the shares of each day, as traded. Dividends are not taken out.
+    /// Oldest first. Prices and volumes are in the shares of each day, as traded. Dividends are not subtracted.
     pub bars: Vec<Bar>,
-    /// The session after the bars, if it stands apart from them; see [`DailySeries::doubtful`].
+    /// The session after the bars, if it is doubtful; see [`DailySeries::doubtful`].
     pub doubtful: Option<Bar>,
     /// Oldest first.
     pub splits: Vec<Split>,
-    /// Oldest first, one a day. Amounts are for the shares of each day; when they are paid is not told.
+    /// Oldest first, one per day. Amounts are for the shares of each day; payment days are unknown.
     pub dividends: Vec<Dividend>,
 }
 
@@ -98,15 +98,14 @@ impl Yahoo {
         })
     }
 
-    /// The most time a call may take, instead of 8 seconds.
+    /// Sets the deadline of a call; the default is 8 seconds.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.transport.set_deadline(deadline);
         self
     }
 
-    /// The finished sessions from `first` to `last` with the splits and dividends in that time and since, by one
-    /// call.
+    /// The finished sessions from `first` to `last` with the splits and dividends since `first`, by one call.
     ///
     /// # Errors
     /// As [`QuoteSource::daily_bars`].
@@ -117,7 +116,7 @@ impl Yahoo {
         last: NaiveDate,
         at: Timestamp,
     ) -> Result<History, QuoteError> {
-        // Up to now and not to `last`: Yahoo tells bars in today's shares, and later splits belong to them.
+        // Until now and not until `last`: Yahoo reports bars in today's shares, so later splits are needed.
         let mut history = self.series(symbol, "1d", first, at).await?;
         history.bars.retain(|bar| bar.date <= last);
         let DailySeries { bars, doubtful } = without_lone_jumps(symbol, history.bars, &history.splits);
@@ -130,7 +129,7 @@ impl Yahoo {
     /// All splits, oldest first.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the provider cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
         Ok(self.events(symbol).await?.splits)
     }
@@ -138,12 +137,12 @@ impl Yahoo {
     /// All cash dividends so far, oldest first. Amounts are for the shares of each day.
     ///
     /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or that the provider cannot be asked.
+    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
     pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
         Ok(self.events(symbol).await?.dividends)
     }
 
-    /// Events come with series of any interval; a bar for three months makes the smallest.
+    /// Events come with series of any interval; bars of three months make the smallest answer.
     async fn events(&self, symbol: &Symbol) -> Result<History, QuoteError> {
         self.series(symbol, "3mo", NaiveDate::default(), self.transport.now().into()).await
     }
@@ -171,7 +170,7 @@ impl Yahoo {
         }
     }
 
-    /// With the close before the range's first day, which is yesterday's for a range of one day.
+    /// The previous close is the close before the range's first day, so the range is one day.
     async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
         let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS]).await?;
         let result = chart::result(&reply, symbol)?;
@@ -191,7 +190,7 @@ impl Yahoo {
         self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None).await
     }
 
-    /// Quotes of up to [`MOST_AT_ONCE`] symbols. A crumb that is no longer accepted is replaced once.
+    /// Quotes of up to [`MOST_AT_ONCE`] symbols. A rejected crumb is replaced once.
     async fn quotes_in_bulk(
         &self,
         symbols: &[Symbol],
@@ -241,8 +240,8 @@ impl QuoteSource for Yahoo {
         if self.bulk.may_be_there(self.transport.now()) { MOST_AT_ONCE } else { 1 }
     }
 
-    /// One call for 50 symbols while Yahoo lets us, else one for each. After a refusal for too many calls no more
-    /// are made.
+    /// One call per 50 symbols while Yahoo allows bulk quotes, otherwise one per symbol. After a refusal because of
+    /// too many calls no more are made.
     async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
         let mut answers = HashMap::with_capacity(symbols.len());
         let mut refused: Option<QuoteError> = None;
@@ -250,7 +249,7 @@ impl QuoteSource for Yahoo {
         for chunk in symbols.chunks(self.quotes_at_once()) {
             if chunk.len() > 1 && refused.is_none() {
                 match self.quotes_in_bulk(chunk).await {
-                    // What has jumped is asked for by itself: a series tells of splits.
+                    // A price that jumped is requested separately, because charts contain splits.
                     Ok(found) => {
                         let is_settled =
                             |(symbol, answer): &(Symbol, _)| !self.is_to_be_looked_into(symbol, answer);
@@ -279,7 +278,7 @@ impl QuoteSource for Yahoo {
                 };
                 match &answer {
                     Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) | Ok(_) => {}
-                    // Without the way to many at once it does not answer single questions either.
+                    // If bulk quotes fail like this, single quotes would fail too.
                     Err(error) if is_bulk_lost => refused = Some(error.clone()),
                     Err(refusal @ QuoteError::RateLimited { .. }) => refused = Some(refusal.clone()),
                     Err(_) => {}
@@ -300,7 +299,7 @@ impl QuoteSource for Yahoo {
         Ok(found)
     }
 
-    /// A search knows the sector; what it does not find, a series may.
+    /// A search returns the sector; a chart is the fallback.
     async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         if let Some(found) = search::exact_match(&self.search_for(&ticker).await?, symbol)? {
@@ -332,8 +331,8 @@ impl QuoteSource for Yahoo {
         Ok(DailySeries { bars, doubtful })
     }
 
-    /// Splits and dividends; Yahoo tells of them on their day or shortly before it. New symbols and ends of listings are not
-    /// told.
+    /// Splits and dividends; Yahoo reports them on their day or shortly before. New symbols and delistings are not
+    /// reported.
     async fn corporate_actions(
         &self,
         symbol: &Symbol,
@@ -367,8 +366,7 @@ impl History {
 }
 
 impl Yahoo {
-    /// Whether a quote has moved so far that a chart is asked for, which tells of splits. One that came lately has told
-    /// already.
+    /// Whether a quote has moved so far that a chart is requested, which contains splits. A recent chart is enough.
     fn is_to_be_looked_into(&self, symbol: &Symbol, answer: &Result<Quote, QuoteError>) -> bool {
         let Ok(Quote { price, previous_close: Some(before), as_of, .. }) = answer else { return false };
         let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > LOOKED_INTO);

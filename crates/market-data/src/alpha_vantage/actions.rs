@@ -1,4 +1,4 @@
-//! Splits and dividends as Alpha Vantage tells them.
+//! Parses Alpha Vantage's splits and dividends.
 
 use bigdecimal::BigDecimal;
 use chrono::{Datelike, NaiveDate};
@@ -10,22 +10,22 @@ use crate::QuoteError;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::unusable;
 
-/// Decimals of a provider's number are at most so many digits: there is nothing to be had from more.
+/// The longest number that is parsed; longer ones are invalid.
 const MOST_DIGITS: usize = 24;
 
-/// Reads a `SPLITS`, oldest first.
+/// Parses a `SPLITS` answer, oldest first.
 pub(super) fn splits(answer: &Object, asked: &Symbol) -> Result<Vec<Split>, QuoteError> {
     let mut splits = rows(answer, asked, |row| {
         let effective_on = date(row, "effective_date")?;
         let factor = number(&text(row, "split_factor"))?;
-        // A factor of one is written for what changes nothing.
+        // The provider reports a factor of one for events that change nothing.
         if factor == 1 { Some(None) } else { Split::of_factor(effective_on, &factor).map(Some) }
     })?;
     splits.sort_by_key(|split| split.as_ref().map(|split| split.effective_on));
     Ok(splits.into_iter().flatten().collect())
 }
 
-/// Reads a `DIVIDENDS`, oldest first; those that are declared and not yet due are among them.
+/// Parses a `DIVIDENDS` answer, oldest first, including declared dividends that are not due yet.
 pub(super) fn dividends(answer: &Object, asked: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
     let mut dividends = rows(answer, asked, |row| {
         let pays_on = match known(text(row, "payment_date")) {
@@ -38,8 +38,8 @@ pub(super) fn dividends(answer: &Object, asked: &Symbol) -> Result<Vec<Dividend>
     Ok(dividends)
 }
 
-/// The rows of an answer's table as `read` has them. Rows that cannot be are left out; a table of nothing else is
-/// an error.
+/// Parses the rows of an answer's table with `read`. Invalid rows are skipped; a table without a valid row is an
+/// error.
 fn rows<T>(
     answer: &Object,
     asked: &Symbol,

@@ -1,4 +1,4 @@
-//! Quotes of many symbols in one answer, for keys that are entitled to them.
+//! Quotes of many symbols in one answer, for keys that include bulk quotes.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use super::{SOURCE, ticker};
 use crate::QuoteError;
 use crate::plausible::{time_of_price, unusable};
 
-/// Symbols one call may name.
+/// The most symbols per call.
 pub(super) const MOST_SYMBOLS: usize = 100;
 
-/// Reads a `REALTIME_BULK_QUOTES`: what it says of each of the symbols asked; those it is silent about are left
-/// out. The price is the regular session's; its time is the provider's stamp, which goes on after the close.
+/// Parses a `REALTIME_BULK_QUOTES` answer into results by symbol; symbols that the answer lacks are omitted. The
+/// price is the regular session's. Its time is the provider's time stamp, which continues after the close.
 pub(super) fn quotes(
     answer: &Object,
     asked: &[Symbol],

@@ -1,4 +1,4 @@
-//! The table of all listings, from which a deployment can search without asking.
+//! The table of all listings, which makes a local search possible.
 
 use chrono::NaiveDate;
 use domain::Symbol;
@@ -8,7 +8,7 @@ use super::wire::{known, parse_date};
 use crate::QuoteError;
 use crate::plausible::unusable;
 
-/// Which of the two tables.
+/// Listed or formerly listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListingState {
     Active,
@@ -28,21 +28,21 @@ impl ListingState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedStock {
     pub symbol: Symbol,
-    /// The symbol where the table has no name.
+    /// The symbol if the table has no name.
     pub company_name: String,
     /// `NASDAQ`, `NYSE`, `NYSE ARCA`, …
     pub exchange: String,
     pub is_fund: bool,
     pub listed_on: Option<NaiveDate>,
-    /// `None` while it trades. Symbols are used again: the same one may be in both tables, and more than once
+    /// `None` while the stock is listed. Symbols are reused: the same symbol can be in both tables, and several times
     /// among the delisted.
     pub delisted_on: Option<NaiveDate>,
 }
 
 const COLUMNS: [&str; 7] = ["symbol", "name", "exchange", "assetType", "ipoDate", "delistingDate", "status"];
 
-/// Reads a `LISTING_STATUS`. Rows that cannot be are left out; when they are more than a tenth, or nothing is
-/// left, the table is not what it should be.
+/// Parses a `LISTING_STATUS` table. Invalid rows are skipped; the table is unusable if more than a tenth of its rows
+/// are invalid or none is valid.
 pub(super) fn listings(table: &[u8], state: ListingState) -> Result<Vec<ListedStock>, QuoteError> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(table);
     let headers = reader.byte_headers().map_err(|_| unusable("a table without a heading"))?;

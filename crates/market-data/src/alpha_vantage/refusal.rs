@@ -1,6 +1,6 @@
-//! The refusals Alpha Vantage sends in place of data, nearly all with HTTP status 200.
+//! Alpha Vantage's refusals, which nearly all come with HTTP status 200 instead of data.
 //!
-//! Their texts tell them apart, not the key they are under nor the status (MARKET-DATA.md, a.4).
+//! They are recognized by their text, not by the JSON key or the status (MARKET-DATA.md, a.4).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Symbol;
@@ -9,34 +9,34 @@ use serde_json::{Map, Value};
 use crate::QuoteError;
 use crate::budget::new_day;
 
-/// Why there is no data in an answer.
+/// Why an answer contains no data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A free key's one call a second.
+    /// The free key's limit of one call per second.
     PerSecond,
-    /// A paid key's, or too many at once; until 2023 a free key's.
+    /// The paid key's limit per minute, or too many calls at once; until 2023 also the free key's.
     PerMinute,
-    /// A free key's calls of the day.
+    /// The free key's limit per day.
     PerDay,
-    /// For the time that the provider has named in a header.
+    /// No calls before the time that the provider sent in a header.
     Until(DateTime<Utc>),
-    /// The key is a demonstration's, missing or wrong.
+    /// A demonstration key, no key or a wrong key.
     Key,
-    /// The key does not cover the function or one of its parameters.
+    /// The key does not include the function or one of its parameters.
     Premium,
-    /// Sent for unknown symbols, and for wrong parameters.
+    /// Sent for unknown symbols and for wrong parameters.
     InvalidCall,
-    /// There is no such function: ours is out of date.
+    /// The function no longer exists, so this program is outdated.
     BadFunction,
-    /// Anything else, in the provider's words.
+    /// Any other text, in the provider's words.
     Other(String),
 }
 
-/// The keys a refusal may be under, in any case.
+/// The JSON keys of refusals, in any case.
 const NOTICES: [&str; 3] = ["Information", "Note", "Error Message"];
-/// Beside rows that are made up.
+/// The JSON key of a refusal beside invented rows.
 const MESSAGE: &str = "message";
-/// How much of the provider's own words is passed on.
+/// The most characters of the provider's text that are passed on.
 const MOST_WORDS: usize = 200;
 
 impl Refusal {
@@ -53,7 +53,7 @@ impl Refusal {
         refusals.into_iter().next().or_else(premium_message)
     }
 
-    /// A limit on calls, with the later of its own time and `retry_at`, which came with it. Others stay as they are.
+    /// Postpones the end of a limit on calls to `retry_at` if that is later. Other refusals are unchanged.
     pub(super) fn not_before(self, retry_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         match (self.retry_at(now), retry_at) {
             (Some(own), Some(told)) if told > own => Self::Until(told),
@@ -61,7 +61,7 @@ impl Refusal {
         }
     }
 
-    /// When a call may be sent again, for a limit on calls.
+    /// When to retry after a limit on calls.
     fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::PerSecond => Some(now + TimeDelta::seconds(2)),
@@ -72,8 +72,8 @@ impl Refusal {
         }
     }
 
-    /// The order matters: the text on the limit per second names the one per day too, and a text on a paid
-    /// key's limit has the word premium in it.
+    /// The order matters: the text about the limit per second also names the one per day, and the text about a paid
+    /// key's limit contains the word "premium".
     fn read(text: &str) -> Self {
         let folded = text.to_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| folded.contains(part));
@@ -96,7 +96,7 @@ impl Refusal {
         }
     }
 
-    /// What a caller is told. `about` is the symbol the call was for.
+    /// The error for the caller. `about` is the symbol of the call.
     pub(super) fn into_error(self, about: Option<&Symbol>, now: DateTime<Utc>) -> QuoteError {
         match self {
             Self::PerSecond | Self::PerMinute | Self::PerDay | Self::Until(_) => {
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(retry(Refusal::PerSecond), "2026-11-22T18:00:02+00:00");
         assert_eq!(retry(Refusal::PerMinute), "2026-11-22T18:01:00+00:00");
         assert_eq!(retry(Refusal::PerDay), "2026-11-23T05:05:00+00:00");
-        // What the provider says in a header counts when it is later.
+        // A later time in the provider's header counts.
         let told = |minutes| Some(now + TimeDelta::minutes(minutes));
         assert_eq!(retry(Refusal::PerMinute.not_before(told(30), now)), "2026-11-22T18:30:00+00:00");
         assert_eq!(retry(Refusal::PerDay.not_before(told(30), now)), "2026-11-23T05:05:00+00:00");

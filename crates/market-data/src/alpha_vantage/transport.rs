@@ -1,4 +1,4 @@
-//! A call of one of the provider's functions, its answer told apart from a refusal.
+//! Calls a function of the provider and separates data from refusals.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::http::{Answer, Http};
 use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
 
-/// How long nothing is sent after the key was refused: it will not get better by itself.
+/// How long no calls are sent after the key was refused, which will not change by itself.
 const AFTER_BAD_KEY: TimeDelta = TimeDelta::hours(1);
 
 pub(super) struct Transport {
@@ -29,12 +29,12 @@ pub(super) struct Transport {
     now: Now,
 }
 
-/// Why a call brought nothing.
+/// Why a call returned no data.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The provider says no.
+    /// The provider refused the call.
     Refused(Refusal),
-    /// There was no answer, or none that can be read.
+    /// No answer, or an unreadable one.
     Failed(QuoteError),
 }
 
@@ -71,7 +71,7 @@ impl Transport {
         self.read_object(answer)
     }
 
-    /// Calls a function that answers with CSV. Its refusals are JSON all the same.
+    /// Calls a function that answers with CSV. Its refusals are JSON too.
     pub(super) async fn call_for_csv(
         &self,
         function: &str,
@@ -90,7 +90,7 @@ impl Transport {
         }
     }
 
-    /// What a caller is told. `about` is the symbol the call was for, if for one.
+    /// The error for the caller. `about` is the symbol of the call, if it has one.
     pub(super) fn told(&self, failure: Failure, about: Option<&Symbol>) -> QuoteError {
         match failure {
             Failure::Refused(refusal) => refusal.into_error(about, self.now()),
@@ -127,7 +127,7 @@ impl Transport {
         }
     }
 
-    /// Says what only the operator can mend, and takes the key out of the provider's words.
+    /// Logs a refusal that only the operator can resolve, and removes the key from the provider's text.
     fn noted(&self, refusal: Refusal) -> Failure {
         match &refusal {
             Refusal::Key => {
@@ -151,7 +151,7 @@ impl Transport {
         }
     }
 
-    /// The provider likes to quote the key in its texts, as it is or as it stands in an address.
+    /// Removes the key from a text: the provider often quotes it, plain or URL-encoded.
     fn without_key(&self, text: &str) -> String {
         let key = self.api_key.expose_secret();
         let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
@@ -159,7 +159,7 @@ impl Transport {
     }
 }
 
-/// The text with each occurrence of the secret replaced, in whatever case.
+/// Replaces each occurrence of the secret, in upper or lower case.
 fn redacted(text: &str, secret: &str) -> String {
     if secret.is_empty() {
         return text.to_owned();

@@ -1,7 +1,7 @@
-//! The shapes of Alpha Vantage's answers, and what is believed of them.
+//! Parses and checks Alpha Vantage's answers.
 //!
-//! Each answer is an object of texts whose keys are numbered (`05. price`). The numbers move from function to
-//! function, so fields are found by their name, and nothing depends on their order.
+//! Each answer is an object of texts with numbered keys (`05. price`). The numbers differ between functions, so
+//! fields are found by name, and their order does not matter.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{Bar, Calendar, Currency, Freshness, Listing, Price, PriceSource, Quote, Symbol, Timestamp};
@@ -17,10 +17,10 @@ pub(super) type Object = Map<String, Value>;
 /// How far a delayed price is behind the market.
 const DELAY: TimeDelta = TimeDelta::minutes(15);
 
-/// Reads a `GLOBAL_QUOTE`. Its price is the close of a session, or so far the last price of the one under way.
+/// Parses a `GLOBAL_QUOTE` answer. Its price is the close of a session, or the last price of the current one.
 ///
-/// `entitled` is the class of prices that was asked for. An answer whose heading does not say what it is counts as of that
-/// class: should it be of the session before, it is stale by that class, and no order fills at it.
+/// `entitled` is the requested class of prices. It also counts for an answer whose heading does not name a class: if
+/// its price is the previous close, it is stale for that class, and no order fills at it.
 pub(super) fn quote(
     answer: &Object,
     asked: &Symbol,
@@ -55,8 +55,8 @@ pub(super) fn quote(
     })
 }
 
-/// A quote says in its heading what a paid key is entitled to: `Global Quote - DATA DELAYED BY 15 MINUTES`.
-/// Without such words it is the last close.
+/// The heading of a quote names the paid key's entitlement: `Global Quote - DATA DELAYED BY 15 MINUTES`. Without it
+/// the price is the last close.
 fn freshness_of(heading: &str) -> Freshness {
     let heading = heading.to_uppercase();
     if heading.contains("DELAYED") {
@@ -68,8 +68,8 @@ fn freshness_of(heading: &str) -> Freshness {
     }
 }
 
-/// Reads a `TIME_SERIES_DAILY`: the sessions that are over at `at`, oldest first. Days whose values cannot be
-/// are left out; a series of nothing else is an error.
+/// Parses a `TIME_SERIES_DAILY` answer: the sessions that have closed at `at`, oldest first. Days with invalid values
+/// are skipped; a series without a valid day is an error.
 pub(super) fn daily_bars(
     answer: &Object,
     asked: &Symbol,
@@ -102,24 +102,24 @@ fn bar(date: NaiveDate, row: &Value, now: DateTime<Utc>) -> Result<Bar, QuoteErr
     past_session(date, now).ok_or_else(|| unusable("a bar of a day without trading"))?;
     let fields = row.as_object().ok_or_else(|| unusable("a bar that is no object"))?;
     let DayPrices { open, high, low, close } = day_prices(fields, "close")?;
-    // A volume that is no number is unknown, which is told as none.
+    // An invalid volume is unknown and stored as zero.
     let volume = text(fields, "volume").parse().unwrap_or(0);
     Ok(Bar { date, open, high, low, close, volume })
 }
 
-/// Reads a `SYMBOL_SEARCH`: stocks and funds of the United States in dollars, in the provider's order.
+/// Parses a `SYMBOL_SEARCH` answer: stocks and funds of the United States in dollars, in the provider's order.
 pub(super) fn search(answer: &Object) -> Result<Vec<Listing>, QuoteError> {
     Ok(matches(answer)?.into_iter().filter_map(|found| found.listing().ok()).collect())
 }
 
-/// The entry of a `SYMBOL_SEARCH` that has exactly that symbol.
+/// The entry of a `SYMBOL_SEARCH` answer with exactly that symbol.
 pub(super) fn exact_match(answer: &Object, asked: &Symbol) -> Result<Listing, QuoteError> {
     let found = matches(answer)?.into_iter().find(|found| ticker::is_about(&found.ticker, asked));
     let found = found.ok_or_else(|| QuoteError::UnknownSymbol(asked.clone()))?;
     found.listing().map_err(|reason| QuoteError::NotTradable { symbol: asked.clone(), reason })
 }
 
-/// Reads an `OVERVIEW`; `None` when there is none, as for funds and for unknown symbols.
+/// Parses an `OVERVIEW` answer; `None` for funds and unknown symbols.
 pub(super) fn overview(answer: &Object, asked: &Symbol) -> Result<Option<Listing>, QuoteError> {
     if answer.is_empty() {
         return Ok(None);
@@ -138,7 +138,7 @@ pub(super) fn overview(answer: &Object, asked: &Symbol) -> Result<Option<Listing
     }))
 }
 
-/// One entry of a `SYMBOL_SEARCH`.
+/// One entry of a `SYMBOL_SEARCH` answer.
 struct Match {
     ticker: String,
     name: String,
@@ -149,7 +149,7 @@ struct Match {
 
 impl Match {
     /// # Errors
-    /// Why it is not traded here.
+    /// Why the instrument is not traded here.
     fn listing(self) -> Result<Listing, &'static str> {
         if self.region != "United States" {
             return Err(FOREIGN);
@@ -186,19 +186,19 @@ fn matches(answer: &Object) -> Result<Vec<Match>, QuoteError> {
     Ok(entries.iter().filter_map(Value::as_object).map(read).collect())
 }
 
-/// `last` is what the closing price is called.
+/// `last` is the name of the closing price.
 pub(super) fn day_prices(fields: &Object, last: &str) -> Result<DayPrices, QuoteError> {
     let price = |name: &str| Price::from_provider(&text(fields, name)).ok();
     DayFields { open: price("open"), high: price("high"), low: price("low"), close: price(last) }.settled()
 }
 
-/// The part of an answer whose key begins like this, with the whole key.
+/// The section whose key starts with `prefix`, and its whole key.
 fn section<'a>(answer: &'a Object, prefix: &str) -> Option<(&'a str, &'a Object)> {
     let (key, value) = answer.iter().find(|(key, _)| key.starts_with(prefix))?;
     Some((key, value.as_object()?))
 }
 
-/// A field's text by its name without the number, a number's digits as they were sent; else empty.
+/// A field's text by its name without the number. Numbers are returned as sent; a missing field is empty.
 pub(super) fn text(fields: &Object, name: &str) -> String {
     let is_named = |key: &str| key == name || key.split_once(". ").is_some_and(|(_, label)| label == name);
     match fields.iter().find(|(key, _)| is_named(key)) {
@@ -208,7 +208,7 @@ pub(super) fn text(fields: &Object, name: &str) -> String {
     }
 }
 
-/// Missing values are written as words.
+/// `None` for the words that stand for missing values.
 pub(super) fn known(text: String) -> Option<String> {
     (!matches!(text.as_str(), "" | "None" | "-" | "null")).then_some(text)
 }

@@ -1,4 +1,4 @@
-//! A store for one process, and for tests: what it knows dies with it.
+//! A store for one process and for tests. Its contents are lost when the process ends.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,27 +32,27 @@ struct State {
 }
 
 impl InMemoryBudget {
-    /// The bars last kept for a symbol.
+    /// The bars last stored for a symbol.
     pub fn series(&self, symbol: &Symbol) -> Option<Vec<Bar>> {
         self.state().series.get(symbol).cloned()
     }
 
-    /// The books have these splits of a symbol from now on.
+    /// Sets the splits of a symbol that the books have.
     pub fn book_splits(&self, symbol: &Symbol, splits: SplitHistory) {
         self.state().splits.insert(symbol.clone(), splits);
     }
 
-    /// The books have decided on splits of those days: news of them is nothing new.
+    /// Sets the days of splits that the books have decided on: news of them is ignored.
     pub fn decide_splits(&self, symbol: &Symbol, days: Vec<NaiveDate>) {
         self.state().split_days.insert(symbol.clone(), days);
     }
 
-    /// So many stocks are in use from now on.
+    /// Sets the number of stocks in use.
     pub fn use_stocks(&self, count: u32) {
         self.state().stocks_in_use = count;
     }
 
-    /// With what the provider failed last.
+    /// The provider's last error.
     pub fn last_failure(&self, provider: &str) -> Option<QuoteError> {
         self.state().failures.get(provider).cloned()
     }

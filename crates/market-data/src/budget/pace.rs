@@ -1,42 +1,44 @@
 //! Spreads the scheduled calls of a day over its session, for a source whose prices move while the market is open.
 //!
-//! What is left of the day's scheduled calls, less what is kept for closes and news, is paced over the time that is left until
-//! the last prices of the session have come: each call moves the time of the next one by `time left / calls left`. So calls that
-//! nobody needs in the morning make the afternoon's faster, and a process that starts at noon has all of the rest.
+//! The remaining scheduled calls, less the reserve for closes and news, are spread over the time until the last
+//! prices of the session are published: each call delays the next one by `time left / calls left`. Calls that are
+//! unused in the morning make the afternoon's faster, and a process that starts at noon has all remaining calls.
 
 use chrono::TimeDelta;
 use domain::calendar::exchange_date;
 use domain::{Calendar, Timestamp};
 
-/// How far calls may be ahead of an even pace: a job that runs once a minute asks for several prices at once.
+/// How far calls may be ahead of an even pace: a job that runs once per minute requests several prices at once.
 pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
-/// Of the scheduled calls of a day, the part that may go out before the session opens: for prices that are missing.
+/// The fraction (one in this many) of a day's scheduled calls that may be made before the session opens, for missing
+/// prices.
 const BEFORE_OPENING: u32 = 10;
-/// Of the calls of a session, the part that prices on open pages may use: orders and positions have the rest.
+/// The fraction (one in this many) of a session's calls for prices on open pages. The rest is for orders and
+/// positions.
 pub(super) const FOLLOWED: i32 = 3;
 
-/// How a source's scheduled calls are spread.
+/// How the scheduled calls of a source are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pacing {
-    /// How long after a close its last prices come.
+    /// How long after a close its last prices are published.
     pub last_prices: TimeDelta,
-    /// Calls of a day that are kept for each stock in use: for its close, and for news of its splits and dividends.
+    /// Calls of a day that are reserved per stock in use: for its close, and for news of its splits and dividends.
     pub kept_per_stock: u32,
 }
 
 impl Pacing {
-    /// For prices 15 minutes behind the market. A stock needs four calls a day besides its prices in the session: two for news,
-    /// one for the last price, and one for the close. One more is for what has to be asked for again.
+    /// For prices that are 15 minutes behind the market. A stock needs four calls per day besides its prices in the
+    /// session: two for news, one for the last price, and one for the close. One more is for repetitions.
     pub const DELAYED: Self = Self { last_prices: TimeDelta::minutes(16), kept_per_stock: 5 };
-    /// For prices of the moment.
+    /// For real-time prices.
     pub const REALTIME: Self = Self { last_prices: TimeDelta::minutes(1), kept_per_stock: 5 };
 
-    /// Scheduled calls that are kept for closes and news, of `limit` in a day: at most three quarters.
+    /// Scheduled calls reserved for closes and news, of `limit` per day: at most three quarters.
     pub(super) fn kept(self, limit: u32, stocks_in_use: u32) -> u32 {
         self.kept_per_stock.saturating_mul(stocks_in_use).min(most_kept(limit))
     }
 
-    /// Of them, those that stay for closes and news when the session is over and the last prices are asked for.
+    /// The part of them that stays reserved after the session, while the last prices are requested.
     pub(super) fn kept_in_the_evening(limit: u32, stocks_in_use: u32) -> u32 {
         stocks_in_use.min(most_kept(limit))
     }
@@ -51,23 +53,23 @@ impl Pacing {
         }
     }
 
-    /// The minutes of a full session in which prices come.
+    /// Minutes of a full session in which prices are published.
     pub(super) fn session_minutes(self) -> f64 {
         minutes(TimeDelta::minutes(390) + self.last_prices)
     }
 }
 
-/// Where a day stands.
+/// The phase of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// There is no session on this day: calls are not paced.
+    /// No session on this day: calls are not paced.
     Free,
-    /// The last prices of the session have come.
+    /// The last prices of the session are published.
     Evening,
     BeforeOpening {
         opens_at: Timestamp,
     },
-    /// Prices of the session come.
+    /// Prices of the session are published.
     Session {
         ends_at: Timestamp,
     },
@@ -78,12 +80,13 @@ fn most_kept(limit: u32) -> u32 {
     u32::try_from(u64::from(limit) * 3 / 4).unwrap_or(limit)
 }
 
-/// From one call to the next, so that the calls that are `left` last for that time. `None` when there are none.
+/// The time between two calls if the calls that are `left` are spread evenly over `time`. `None` if none are left.
 pub(super) fn gap(left: u32, time: TimeDelta) -> Option<TimeDelta> {
     (left > 0).then(|| time / i32::try_from(left).unwrap_or(i32::MAX))
 }
 
-/// How many calls may go out at `now`, the first of them at `next`, if each moves the next one by `gap`.
+/// The number of calls that may be made at `now`, if the first is due at `next` and each delays the next one by
+/// `gap`.
 pub(super) fn ready(next: Timestamp, gap: TimeDelta, now: Timestamp) -> u32 {
     let ahead = (now + AHEAD - next.max(now)).num_milliseconds();
     match ahead {
@@ -92,21 +95,21 @@ pub(super) fn ready(next: Timestamp, gap: TimeDelta, now: Timestamp) -> u32 {
     }
 }
 
-/// How many of `limit` scheduled calls may go out before the session opens.
+/// The number of calls, of `limit` scheduled ones, that may be made before the session opens.
 pub(super) fn before_opening(limit: u32) -> u32 {
     limit / BEFORE_OPENING
 }
 
-/// How many scheduled calls there are for prices, for the job that asks for them and for people to see.
+/// The scheduled calls for prices: for the job that makes them, and for the admin page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Calls that may go out now. `None` when calls are not paced: outside sessions, and where a day has no limit.
+    /// Calls that may be made now. `None` if calls are not paced: outside sessions, and without a limit per day.
     pub ready: Option<u32>,
-    /// On average, in what is left of the session; outside sessions, in the next one.
+    /// The average in the rest of the session; outside sessions, in the next one.
     pub calls_per_minute: f64,
-    /// Calls that are left for prices of that session. `None` where a day has no limit.
+    /// Calls that are left for prices of that session. `None` without a limit per day.
     pub calls_left: Option<u32>,
-    /// Calls that are kept for closes and news.
+    /// Calls reserved for closes and news.
     pub kept: u32,
 }
 
@@ -134,7 +137,7 @@ mod tests {
         let ends_at = instant("2026-11-20T21:16:00Z");
         assert_eq!(phase("2026-11-20T14:30:00Z"), Phase::Session { ends_at });
         assert_eq!(phase("2026-11-20T21:15:59Z"), Phase::Session { ends_at });
-        // The day after Thanksgiving ends at 13:00.
+        // The session after Thanksgiving closes at 13:00.
         assert_eq!(
             phase("2026-11-27T15:00:00Z"),
             Phase::Session { ends_at: instant("2026-11-27T18:16:00Z") }

@@ -148,7 +148,7 @@ async fn a_call_counts_in_the_minute_in_which_it_goes_out() {
     let budget = budget(rules);
     let now = morning() + seconds(58);
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(now));
-    // Its place is four seconds later, which is in the next minute; the one after that is in the same.
+    // Its place is four seconds later, in the next minute; the one after that is in the same minute.
     assert_eq!(budget.spend(Purpose::Scheduled, now).await, Ok(morning() + seconds(62)));
     assert_eq!(retry_at(budget.spend(Purpose::Scheduled, now).await), morning() + seconds(120));
 }
@@ -198,7 +198,7 @@ async fn leases_are_one_holders_until_they_end() {
     assert!(!store.try_lease("quote/MSFT", "one", now, end).await.unwrap());
 }
 
-/// A database that is away.
+/// A database that cannot be reached.
 struct Away;
 
 #[async_trait::async_trait]
@@ -282,7 +282,8 @@ fn yahoo(store: &Arc<InMemoryBudget>) -> Budget {
     Budget::new("yahoo", Rules { min_gap: TimeDelta::zero(), ..Rules::YAHOO }, store.clone())
 }
 
-/// How many of the calls that a job wants each minute go out, hour by hour from 9:30 to 16:16 in New York.
+/// The number of calls that are granted per hour to a job that wants `wanted` calls each minute, from 9:30 to 16:16
+/// in New York.
 async fn granted_by_hour(budget: &Budget, from: &str, wanted: usize) -> Vec<usize> {
     let (mut now, mut hours) = (instant(from), vec![0; 7]);
     while now < instant("2026-11-20T21:16:00Z") {
@@ -306,7 +307,7 @@ async fn paced_calls_last_for_the_session_and_those_for_closes_and_news_are_kept
     assert!(hours[..6].iter().all(|calls| (60..=75).contains(calls)), "{hours:?}");
     let sent: usize = hours.iter().sum();
     assert!((445..=450).contains(&sent), "{hours:?}");
-    // What is kept goes out after the session, and for closes and news at any time.
+    // The reserve is used after the session, and for closes and news at any time.
     let evening = instant("2026-11-20T21:30:00Z");
     let mut last_prices = 0;
     while budget.spend(Purpose::Scheduled, evening).await.is_ok() {
@@ -378,12 +379,12 @@ async fn the_pace_says_how_many_calls_are_ready() {
         let sent = budget.spend(Purpose::Scheduled, morning()).await.is_ok();
         assert_eq!(sent, ready > 0, "{ready}");
     }
-    // A key without a limit for the day has four of five calls a minute for jobs.
+    // A key without a limit per day reserves four of five calls per minute for jobs.
     let rules =
         Rules { per_day: None, per_minute: Some(75), min_gap: TimeDelta::milliseconds(800), ..Rules::YAHOO };
     let pace = Budget::new("paid", rules, store).pace(morning()).await.unwrap().unwrap();
     assert_eq!((pace.ready, pace.calls_left), (None, None));
     assert!((pace.calls_per_minute - 60.0).abs() < 1e-9);
-    // A source with one price a session has none.
+    // A source with one price per session has none.
     assert_eq!(self::budget(by_the_day()).pace(morning()).await.unwrap(), None);
 }

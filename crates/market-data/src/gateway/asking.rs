@@ -1,5 +1,5 @@
-//! One question to the source for the quotes of some symbols: what others have found already is taken from them,
-//! the rest is asked for together, and what comes of it is left for others to find.
+//! Requests the quotes of some symbols: takes those that other processes received, requests the rest together, and
+//! stores the answers for others.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use crate::limits::{Answer, Asked, Limits, Outcome};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
-/// How long one waits for a price that another process is asking for: as long as that may take. A call waits for its turn,
-/// and is sent again once when the source fails.
+/// How long to wait for a price that another process is requesting: a call waits for its turn, and is repeated once
+/// if the source fails.
 const TWO_CALLS: Duration = Duration::from_secs(20);
-/// How long apart one looks for it: at first, and at most.
+/// Pauses between two checks for its answer: the first and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LAST_LOOKS: Duration = Duration::from_millis(400);
-/// How far another process may be ahead: its clock, or because it asked after us and was first.
+/// How far another process may be ahead: by its clock, or because it requested later and received first.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Symbols whose quotes are asked for together, at most once. Whoever waits for one of them may start it.
+/// Symbols whose quotes are requested together, at most once. Any caller that waits for one of them may start the
+/// request.
 pub(super) struct Asking {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Option<Arc<Limits>>,
@@ -38,11 +39,11 @@ pub(super) struct Asking {
     pub(super) found: OnceCell<HashMap<Symbol, Found>>,
 }
 
-/// What came of it for one symbol.
+/// The result for one symbol.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     answer: Result<Quote, QuoteError>,
-    /// When the source was asked; `None` if it was not, so that the answer says nothing about it.
+    /// When the source was called; `None` if it was not, so that the result says nothing about the source.
     asked_at: Option<Timestamp>,
     past: Past,
 }
@@ -77,14 +78,14 @@ impl Asking {
         found
     }
 
-    /// One process asks; the others wait a moment for what it finds.
+    /// One process calls the source; the others wait for its answer.
     async fn ask_for_one(&self, symbol: &Symbol) -> Found {
         let Some(limits) = &self.limits else { return self.ask_source_for_one(symbol).await };
         let lease = format!("{}/quote/{symbol}", self.source.source());
         let mut waiting = Waiting::of(self.purpose);
         loop {
             let is_mine = limits.try_lease(&lease).await;
-            // Somebody may have got it just now, before the lease was free.
+            // Another process may have received it just before this one got the lease.
             if let Some(found) = self.found_by_others().await.remove(symbol) {
                 if is_mine {
                     limits.release(&lease).await;
@@ -158,8 +159,8 @@ impl Asking {
         answers.into_iter().map(found).collect()
     }
 
-    /// Quotes that another process, or this one before it was started anew, got so lately that the source would
-    /// have no newer ones.
+    /// Quotes that another process, or this one before a restart, received so recently that the source has no newer
+    /// ones.
     async fn found_by_others(&self) -> HashMap<Symbol, Found> {
         let Some(limits) = &self.limits else { return HashMap::new() };
         let published = limits.store.published(&self.symbols).await.unwrap_or_else(|error| {
@@ -180,7 +181,7 @@ impl Asking {
     }
 }
 
-/// The wait for what another process is asking for.
+/// The wait for another process's request.
 pub(super) struct Waiting {
     until: Instant,
     pause: Duration,
@@ -191,10 +192,10 @@ impl Waiting {
         Self { until: Instant::now() + purpose.longest_wait() + TWO_CALLS, pause: FIRST_LOOK }
     }
 
-    /// Waits until it is time to look again.
+    /// Waits until the next check.
     ///
     /// # Errors
-    /// When the call of the other process should have been over by now.
+    /// If the other process's request should have ended by now.
     pub(super) async fn look_again(&mut self) -> Result<(), QuoteError> {
         if Instant::now() >= self.until {
             return Err(QuoteError::Upstream("another process is still asking for it".to_owned()));
@@ -205,7 +206,7 @@ impl Waiting {
     }
 }
 
-/// Whether the source would have no newer quote now.
+/// Whether the source has no newer quote now.
 pub(super) fn is_good(
     published: &Published,
     source: &PriceSource,
@@ -217,7 +218,7 @@ pub(super) fn is_good(
         && at < lifetime.of_price(published.quote.as_of, published.fetched_at)
 }
 
-/// A refusal comes first; else one symbol that is answered speaks for the source.
+/// A refusal comes first; otherwise one answered symbol means that the source works.
 impl Answer for HashMap<Symbol, Result<Quote, QuoteError>> {
     fn failure(&self) -> Option<&QuoteError> {
         let failures = || self.values().map(|answer| answer.as_ref().err());
@@ -227,7 +228,7 @@ impl Answer for HashMap<Symbol, Result<Quote, QuoteError>> {
     }
 }
 
-/// Those of the symbols that have had a price of this source, in any process.
+/// The symbols that have had a price from this source, in any process.
 async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &PriceSource) -> HashSet<Symbol> {
     let Some(limits) = limits.filter(|_| !symbols.is_empty()) else { return HashSet::new() };
     match limits.store.published(symbols).await {
@@ -247,7 +248,7 @@ async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &Pric
     }
 }
 
-/// What is known of a symbol of which the source has just said something.
+/// Whether the symbol had a price before, after the source answered about it.
 pub(super) async fn past_of<T>(
     limits: Option<&Limits>,
     symbol: &Symbol,

@@ -1,4 +1,4 @@
-//! Compares what a source tells with the last accepted prices, and keeps apart what is not believed.
+//! Compares reported prices with the last accepted ones and holds back unconfirmed prices.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::metrics::Endpoint;
 use crate::source::{DailySeries, OTHER_COMPANY};
 use crate::{QuoteError, QuoteSource};
 
-/// How often a unit slip is looked up at another endpoint, and the news are asked about it.
+/// How often another endpoint is called to check a unit slip, and news are requested about it.
 const CHECKED_EVERY: TimeDelta = TimeDelta::hours(1);
-/// Symbols of one answer that are looked up at another endpoint: when more have slipped, the source is at fault.
+/// The most symbols per answer that are checked at another endpoint. If more have slipped, the source is at fault.
 const MOST_CHECKS: usize = 3;
-/// A move, as a ratio, that is looked into when nothing tells which shares the price is in.
+/// A move, as a ratio, that is checked if it is unknown which shares the price is in.
 const LOOKED_INTO: f64 = 0.20;
-/// Days of a series that another endpoint is asked for.
+/// Days of the series that is requested as a check.
 const CHECKED_DAYS: Days = Days::new(14);
 
-/// Judges the answers to one question.
+/// Judges the answer to one request.
 pub(super) struct Judge<'a> {
     pub(super) source: &'a dyn QuoteSource,
     pub(super) limits: &'a Arc<Limits>,
@@ -34,8 +34,8 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Turns quotes that are not believed into [`QuoteError::Unconfirmed`]. A store that fails lets none through that is
-    /// not near the last accepted price.
+    /// Replaces unaccepted quotes by [`QuoteError::Unconfirmed`]. If the store fails, only quotes near the last
+    /// accepted price pass.
     pub(super) async fn quotes(
         &self,
         mut answers: HashMap<Symbol, Result<Quote, QuoteError>>,
@@ -83,7 +83,7 @@ impl Judge<'_> {
         before: Option<&UnconfirmedPrice>,
         checks: &mut usize,
     ) -> Result<(), Verdict> {
-        // Without a price of our own there is only what the source says of the session before.
+        // Without an accepted price only the source's previous close is available.
         let Some(own) = own else { return self.first_quote(quote, before).await };
         let accepted = self.in_shares_of(own, quote).await?;
         if is_first_after_split(own, quote, &accepted) {
@@ -97,7 +97,7 @@ impl Judge<'_> {
         };
         let is_live = quote.freshness != Freshness::EndOfDay;
         let told = self.told_of_close(own, quote).filter(|_| is_live);
-        // Once it may be in other shares, a price stays so until something explains it or it is back at the accepted one.
+        // A price that may be in other shares stays doubtful until it is explained or returns to the accepted one.
         let was_possible = before.is_some_and(|before| {
             before.doubt == Doubt::PossibleSplit && is_near(&before.price, &quote.price)
         });
@@ -115,10 +115,10 @@ impl Judge<'_> {
             ..Evidence::default()
         };
         let verdict = judge(Some(&accepted), observed, first);
-        // More is asked before a move counts as confirmed, and of a unit slip or a possible split now and then.
+        // A large move is checked before it is confirmed; a unit slip or a possible split once per hour.
         let is_check_due = is_check_due(before, self.at);
         let waits_for_split = before.is_some_and(|before| before.doubt == Doubt::SplitNotBooked);
-        // Nothing tells which shares a price is in that has moved since an older session than the last.
+        // It is unknown which shares a price is in that has moved since a session before the last one.
         let change = quote.price.change_ratio(&accepted).unwrap_or(0.0);
         let is_unexplained = is_live && is_later_session && told.is_none() && change.abs() > LOOKED_INTO;
         let is_due = match &verdict {
@@ -135,7 +135,7 @@ impl Judge<'_> {
         let mut news = seen_news.clone();
         if news.is_none() {
             news = match waits_for_split && !is_check_due {
-                // The split that was told then is in the books soon, or the news is asked again within the hour.
+                // The reported split will be in the books soon, or the news is requested again within the hour.
                 true => {
                     before.filter(|before| is_near(&before.price, &quote.price)).map(|_| accepted.clone())
                 }
@@ -176,8 +176,8 @@ impl Judge<'_> {
     }
 
     /// # Errors
-    /// [`QuoteError::NotTradable`] when the answer is about another company than the one that is known by the symbol: its
-    /// prices have nothing to do with that one's.
+    /// [`QuoteError::NotTradable`] if the answer is about another company than the one known by this symbol: its
+    /// prices have nothing to do with that stock.
     pub(super) async fn check_company(&self, symbol: &Symbol) -> Result<(), QuoteError> {
         let Some(told) = self.source.company_seen(symbol) else { return Ok(()) };
         if !self.limits.store.is_another_company(&told).await? {
@@ -187,7 +187,7 @@ impl Judge<'_> {
         Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: OTHER_COMPANY })
     }
 
-    /// A price of a symbol that has none here: compared with what the source says of the session before.
+    /// Judges the first price of a symbol by the source's previous close.
     async fn first_quote(&self, quote: &Quote, before: Option<&UnconfirmedPrice>) -> Result<(), Verdict> {
         let observed = Observation {
             price: &quote.price,
@@ -195,7 +195,7 @@ impl Judge<'_> {
             seen_at: self.at,
             freshness: quote.freshness,
         };
-        // Of a close before a split that is told already, nobody knows in which shares it is told.
+        // It is unknown which shares a close before a reported split is in.
         let calendar = self.source.calendar();
         let next_day = exchange_date(quote.as_of) + Days::new(1);
         let next_opening = calendar.sessions(next_day, next_day + CHECKED_DAYS).next();
@@ -212,11 +212,11 @@ impl Judge<'_> {
         judge(accepted, observed, Evidence { before, ..Evidence::default() }).map_err(Verdict::Held)
     }
 
-    /// The bars of a series that are believed, for a source whose newest prices come as quotes: a doubtful last one is, if
+    /// The accepted bars of a series from a source whose newest prices are quotes. A doubtful last bar is accepted if
     /// it agrees with the accepted price of its day.
     ///
     /// # Errors
-    /// [`QuoteError::Unconfirmed`] when the series contradicts the accepted price of a day that it has.
+    /// [`QuoteError::Unconfirmed`] if the series contradicts the accepted price of one of its days.
     pub(super) async fn bars(&self, symbol: &Symbol, series: DailySeries) -> Result<Vec<Bar>, QuoteError> {
         self.check_company(symbol).await?;
         let known = self.known(std::slice::from_ref(symbol)).await?;
@@ -234,8 +234,8 @@ impl Judge<'_> {
         Ok(bars)
     }
 
-    /// A series of a source that tells prices of the past in today's shares, of a stock with splits that the books have and
-    /// the source does not tell: its bars in the shares of their own days.
+    /// Converts a series to the shares of its own days, for a source that reports old prices in today's shares but
+    /// does not report splits that the books have.
     async fn with_untold_splits(
         &self,
         symbol: &Symbol,
@@ -248,8 +248,7 @@ impl Judge<'_> {
         Ok(DailySeries { bars: untold.taken_back(series.bars, calendar), ..series })
     }
 
-    /// The bars of a series that are believed, for a source whose prices come with them. What is held back is kept for
-    /// people to see.
+    /// The accepted bars of a series from a source whose prices are series. Held-back bars are stored for the pages.
     ///
     /// # Errors
     /// As [`Judge::bars`].
@@ -308,8 +307,8 @@ impl Judge<'_> {
         Ok(bars)
     }
 
-    /// That a series says something else of the session of the accepted price, if it does. Of a live source the accepted
-    /// price may be a close: then the series is to have the same one.
+    /// The contradiction between a series and the accepted price of its session, if there is one. For a live source
+    /// the accepted price may be a close, which the series must contain.
     fn contradiction(
         &self,
         own: Option<&Quote>,
@@ -345,7 +344,7 @@ impl Judge<'_> {
         Ok(Known { accepted: accepted.map(|(symbol, published)| (symbol, published.quote)).collect(), held })
     }
 
-    /// The accepted price in the shares of another quote, by the splits that the books have.
+    /// The accepted price in the shares of another quote, by the splits in the books.
     async fn in_shares_of(&self, own: &Quote, other: &Quote) -> Result<Price, StoreFailed> {
         let traded = AsTraded::new(own.price.clone(), own.as_of);
         // Splits take effect at openings.
@@ -361,8 +360,8 @@ impl Judge<'_> {
         session.is_some_and(|session| session.closes_at <= quote.as_of)
     }
 
-    /// What a quote says of the session of the accepted price, where that is a close: the quote of the same session is it,
-    /// and one of the next session has it as its previous close.
+    /// The close that a quote reports for the session of the accepted price, if the accepted price is a close: a
+    /// quote of that session is the close, and a quote of the next session has it as its previous close.
     fn told_of_close(&self, own: &Quote, quote: &Quote) -> Option<Price> {
         let (own_day, day) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         if !self.is_close(own) {
@@ -374,7 +373,7 @@ impl Judge<'_> {
         }
     }
 
-    /// [`Judge::after_news`] as far as answers about prices have told, without a call.
+    /// [`Judge::after_news`] by the actions that came with prices, without a call.
     async fn seen_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         match self.source.actions_seen(&newer.symbol) {
             Some(seen) => self.after_actions(own, newer, seen.actions).await,
@@ -382,13 +381,13 @@ impl Judge<'_> {
         }
     }
 
-    /// The accepted price in the shares of a newer quote, by the splits that the source announces and the books do not know.
-    /// `None` where it tells of none, or cannot be asked.
+    /// The accepted price in the shares of a newer quote, by the splits that the source announces and the books do
+    /// not have. `None` if there are none, or the source cannot be called.
     async fn after_news(&self, own: &Quote, newer: &Quote) -> Result<Option<Price>, StoreFailed> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(newer.as_of));
         let seen = self.source.actions_seen(&newer.symbol);
         if seen.is_some_and(|seen| seen.covers((first + Days::new(1)).min(last), self.at)) {
-            // What it says has been judged by already.
+            // These splits have been considered before.
             return Ok(None);
         }
         let question = self.source.corporate_actions(&newer.symbol, first, last, self.at);
@@ -423,7 +422,8 @@ impl Judge<'_> {
         Ok(Some(SplitHistory::of_actions(&told, calendar).convert(traded, newer.as_of)))
     }
 
-    /// By the endpoint for series: the newest close up to the time of a quote, and that of the session of the accepted price.
+    /// By the endpoint for series: the newest close up to the time of a quote, and the close of the session of the
+    /// accepted price.
     async fn closes(&self, own: &Quote, quote: &Quote) -> Option<(Price, Option<Price>)> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(quote.as_of));
         let question = self.source.daily_series(&quote.symbol, first.min(last - CHECKED_DAYS), last, self.at);
@@ -434,7 +434,7 @@ impl Judge<'_> {
         Some((newest, bars.into_iter().find(|bar| bar.date == first).map(|bar| bar.close)))
     }
 
-    /// The newest price, by the endpoint for quotes.
+    /// The newest price by the endpoint for quotes.
     async fn newest_quote(&self, symbol: &Symbol) -> Option<Price> {
         let question = self.source.quotes(std::slice::from_ref(symbol), self.at);
         let told = self.limits.ask(Endpoint::Quotes, self.purpose, Some(symbol), question).await.ok()?;
@@ -477,7 +477,7 @@ struct Known {
     held: HashMap<Symbol, UnconfirmedPrice>,
 }
 
-/// Why a quote is not passed on.
+/// Why a quote is held back.
 enum Verdict {
     Held(Box<UnconfirmedPrice>),
     Failed(StoreFailed),
@@ -489,13 +489,13 @@ impl From<StoreFailed> for Verdict {
     }
 }
 
-/// Whether a split that the books have took effect after the accepted price. Then the new price is passed on, whatever it is:
-/// it confirms or contradicts the split, and nothing fills in the stock until that is decided.
+/// Whether a split in the books has taken effect since the accepted price. Then the new price passes, whatever it is:
+/// it confirms or contradicts the split, and orders do not fill until that is decided.
 fn is_first_after_split(own: &Quote, newer: &Quote, converted: &Price) -> bool {
     own.as_of < newer.as_of && own.price != *converted
 }
 
-/// Whether an unconfirmed price is to be looked up elsewhere: when it is first seen, and once an hour after that.
+/// Whether to check an unconfirmed price elsewhere: when it is first reported, and once per hour after that.
 fn is_check_due(before: Option<&UnconfirmedPrice>, at: Timestamp) -> bool {
     before.is_none_or(|before| {
         let hours = |at: Timestamp| (at - before.first_seen_at).num_seconds() / CHECKED_EVERY.num_seconds();

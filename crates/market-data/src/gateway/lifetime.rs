@@ -1,4 +1,4 @@
-//! Until when an answer is the best there is: by the sessions of the market, not by a constant.
+//! How long answers are cached: by the sessions of the market, not for a constant time.
 
 use chrono::TimeDelta;
 use domain::plausibility::CONFIRMED_AFTER;
@@ -6,26 +6,26 @@ use domain::{Bar, Calendar, Freshness, PUBLICATION, Timestamp};
 
 use crate::QuoteError;
 
-/// When to look again for what is late. Free data may come in the evening; calls are few.
+/// When to request late data again. Free data may come in the evening, and calls are few.
 const LATE_RETRY: TimeDelta = TimeDelta::hours(2);
-/// How long a price of the running session is kept.
+/// How long a price of the current session is cached.
 const IN_SESSION: TimeDelta = TimeDelta::seconds(60);
-/// How long an error is kept: doubled each time it comes again, up to the longest.
+/// How long an error is cached: doubled each time it occurs again, up to the longest.
 const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
 const AFTER_MANY_ERRORS: TimeDelta = TimeDelta::minutes(5);
-/// A symbol that has never had a price and does not exist today will not this afternoon.
+/// A symbol that never had a price and does not exist is not requested again on the same day.
 const AFTER_UNKNOWN: TimeDelta = TimeDelta::hours(24);
-/// A symbol that had a price is asked for again: after that time, doubled each time up to the longest.
+/// A symbol that had a price is requested again after this time, doubled each time up to the longest.
 const AFTER_LOSS: TimeDelta = TimeDelta::minutes(1);
 const AFTER_LONG_LOSS: TimeDelta = TimeDelta::hours(1);
-/// How long the name of a company is kept.
+/// How long the name of a company is cached.
 pub(super) const OF_LISTING: TimeDelta = TimeDelta::hours(24);
 
 /// The rule for one kind of source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
     pub(super) calendar: Calendar,
-    /// Whether the source has prices of the running session.
+    /// Whether the source has prices of the current session.
     intraday: bool,
 }
 
@@ -39,7 +39,7 @@ impl Lifetime {
         }
     }
 
-    /// Until when a price of `as_of` that was got at `at` is kept.
+    /// Until when a price of `as_of`, received at `at`, is cached.
     pub(super) fn of_price(self, as_of: Timestamp, at: Timestamp) -> Timestamp {
         if !self.intraday {
             return self.until_next_publication(as_of, at);
@@ -52,7 +52,7 @@ impl Lifetime {
         }
     }
 
-    /// Until when a series with that last bar is kept.
+    /// Until when a series with that last bar is cached.
     pub(super) fn of_bars(self, last: Option<&Bar>, at: Timestamp) -> Timestamp {
         let closed = last.and_then(|bar| self.calendar.session(bar.date)).map(|session| session.closes_at);
         match closed {
@@ -69,21 +69,21 @@ impl Lifetime {
     }
 }
 
-/// What is known of a symbol when its source says that there is no such stock.
+/// Whether a symbol that the source denies had a price before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Past {
-    /// It has never had a price here.
+    /// It never had a price here.
     Unknown,
-    /// It had a price: the answer may be a passing fault of the source.
+    /// It had a price: the answer may be a temporary fault of the source.
     HadPrice,
 }
 
-/// Whether the source says that there is no such stock, or none that is traded here.
+/// Whether the error says that there is no such stock, or that it is not traded here.
 pub(super) fn is_denial(error: &QuoteError) -> bool {
     matches!(error, QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })
 }
 
-/// Whether an error says nothing about the symbol, and may be over soon.
+/// Whether the error says nothing about the symbol and may be temporary.
 pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     match error {
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => past == Past::HadPrice,
@@ -97,8 +97,7 @@ pub(super) fn is_failure(error: &QuoteError, past: Past) -> bool {
     }
 }
 
-/// Until when an error is kept that is the `failures`-th in a row. A source that says when to come back is taken
-/// at its word.
+/// Until when the `failures`-th consecutive error is cached. A time to retry from the source is respected.
 pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timestamp) -> Timestamp {
     let doublings = failures.saturating_sub(1).min(8);
     match error {
@@ -106,7 +105,7 @@ pub(super) fn of_error(error: &QuoteError, failures: u32, past: Past, at: Timest
             at + (AFTER_LOSS * (1 << doublings)).min(AFTER_LONG_LOSS)
         }
         QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. } => at + AFTER_UNKNOWN,
-        // The second observation may confirm it.
+        // A second observation may confirm it.
         QuoteError::Unconfirmed(_) => at + CONFIRMED_AFTER,
         QuoteError::RateLimited { retry_at: Some(retry_at) } => Timestamp::from(*retry_at).max(at),
         QuoteError::RateLimited { retry_at: None }
@@ -140,7 +139,7 @@ mod tests {
         assert_eq!(close("2026-11-19T21:00:00Z", "2026-11-20T15:00:00Z"), "2026-11-20T21:30:00Z");
         assert_eq!(close("2026-11-19T21:00:00Z", "2026-11-20T21:10:00Z"), "2026-11-20T21:30:00Z");
         assert_eq!(close("2026-11-20T21:00:00Z", "2026-11-21T12:00:00Z"), "2026-11-23T21:30:00Z");
-        // Thanksgiving is no session; the Friday after it closes at 13:00.
+        // Thanksgiving has no session; the Friday after it closes at 13:00.
         assert_eq!(close("2026-11-25T21:00:00Z", "2026-11-26T12:00:00Z"), "2026-11-27T18:30:00Z");
     }
 
@@ -157,7 +156,8 @@ mod tests {
         let delayed = |at| kept(Freshness::Delayed, "2026-11-20T15:00:00Z", at);
         assert_eq!(delayed("2026-11-20T15:00:00Z"), "2026-11-20T15:01:00Z");
         assert_eq!(delayed("2026-11-20T22:00:00Z"), "2026-11-23T14:30:00Z");
-        // A quarter of an hour behind: at 16:05 in New York the close is still to come, and then nothing is.
+        // A quarter of an hour behind: at 16:05 in New York the close is still to come; after it no newer price
+        // follows.
         let late = |as_of| kept(Freshness::Delayed, as_of, "2026-11-20T21:05:00Z");
         assert_eq!(late("2026-11-20T20:50:00Z"), "2026-11-20T21:06:00Z");
         assert_eq!(late("2026-11-20T21:00:00Z"), "2026-11-23T14:30:00Z");

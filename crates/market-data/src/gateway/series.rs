@@ -1,4 +1,4 @@
-//! The series of a symbol from a source whose calls are few: asked for by one process, kept for all.
+//! Series from a source with few calls: requested by one process, stored for all.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::plausible::jumps;
 use crate::source::DailySeries;
 use crate::{QuoteError, QuoteSource};
 
-/// One question for a series.
+/// One request for a series.
 pub(super) struct Fetching {
     pub(super) source: Arc<dyn QuoteSource>,
     pub(super) limits: Arc<Limits>,
@@ -25,7 +25,7 @@ pub(super) struct Fetching {
     pub(super) purpose: Purpose,
     pub(super) at: Timestamp,
     pub(super) symbol: Symbol,
-    /// From when on bars are asked for.
+    /// The first requested day.
     pub(super) first: NaiveDate,
 }
 
@@ -35,7 +35,7 @@ impl Fetching {
         let mut waiting = Waiting::of(self.purpose);
         loop {
             let is_mine = self.limits.try_lease(&lease).await;
-            // Another process may have got it just now, before the lease was free.
+            // Another process may have received it just before this one got the lease.
             let found = self.found_by_others().await;
             if is_mine {
                 let answer = match found {
@@ -92,7 +92,7 @@ impl Fetching {
         Kept { answer: answer.map(drop), until, failures }
     }
 
-    /// Answers the time of the last price that is believed.
+    /// Stores the accepted bars and returns the time of the last accepted price.
     async fn keep(&self, series: DailySeries) -> Result<Timestamp, QuoteError> {
         let (limits, purpose, at) = (&self.limits, self.purpose, self.at);
         let bars = Judge { source: &*self.source, limits, purpose, at }.series(&self.symbol, series).await?;
@@ -104,7 +104,7 @@ impl Fetching {
         Ok(as_of)
     }
 
-    /// The last bar as a quote. A close before that is of other shares, as before a split, is left out.
+    /// The last bar as a quote. A previous close in other shares, from before a split, is omitted.
     fn close(&self, bars: &[Bar]) -> Option<Quote> {
         let last = bars.last()?;
         let session = self.lifetime.calendar.session(last.date)?;

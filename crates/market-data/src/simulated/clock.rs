@@ -1,7 +1,8 @@
-//! The clock of the paths: how much of their variance falls on which stretch of time.
+//! The clock of the paths: how their variance is distributed over time.
 //!
-//! It runs unevenly, which gives calm and stormy weeks and fat tails. In `sim-v1` all paths share one. In `sim-v2` it
-//! follows the market's volatility, for companies more than for sectors, so that stormy days are stormy for all.
+//! The clock runs unevenly, which produces calm and volatile weeks and fat tails. In `sim-v1` all paths share one
+//! clock. In `sim-v2` it follows the market's volatility, for companies more than for sectors, so that volatile days
+//! are volatile for all.
 
 use super::chance::{Draws, Purpose};
 use super::model::SimulatedModel;
@@ -13,22 +14,22 @@ pub(super) const SESSION_LEVELS: u32 = 15;
 pub(super) const TICK_LEVELS: u32 = 10;
 pub(super) const SESSIONS: u16 = 1 << SESSION_LEVELS;
 pub(super) const STEPS: usize = 1 << TICK_LEVELS;
-/// Each step has 2^5 smaller ones, some 3 seconds long, which quotes show and bars do not need to know of.
+/// Each step has 2^5 smaller steps of about 3 seconds, which only quotes show.
 pub(super) const QUOTE_LEVELS: u32 = 5;
 pub(super) const QUOTE_STEPS: usize = 1 << QUOTE_LEVELS;
 
-/// Intervals of more sessions are halved evenly: the volatility of whole years stays what the catalogue says.
+/// Longer intervals are divided evenly, so that the volatility over years is that of the catalog.
 const LONGEST_UNEVEN: usize = 512;
-/// How unevenly intervals of sessions (of `sim-v1`) and of ticks are halved.
+/// How unevenly intervals of sessions (of `sim-v1`) and of ticks are divided.
 const SESSION_ROUGHNESS: f64 = 0.5;
 const TICK_ROUGHNESS: f64 = 0.3;
 
 /// How an interval's variance is divided at its middle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Split {
-    /// The share of the left half.
+    /// The part of the left half.
     pub(super) left: f64,
-    /// Standard deviation of a path at the middle when both ends are known: sqrt(v p (1 − p)).
+    /// Standard deviation of a path at the middle if both ends are known: sqrt(v p (1 − p)).
     pub(super) deviation: f64,
 }
 
@@ -42,56 +43,56 @@ impl Split {
         Self::at(left, mass)
     }
 
-    /// Divides an interval of variance `mass` into one of the share `left` and the rest.
+    /// Divides an interval of variance `mass` into the part `left` and the rest.
     pub(super) fn at(left: f64, mass: f64) -> Self {
         Self { left, deviation: libm::sqrt(mass * left * (1.0 - left)) }
     }
 }
 
-/// Which paths a course of time is for.
+/// The paths that a course of time is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     Market,
-    /// Sectors, and what a fund does besides the market.
+    /// Sectors, and a fund's own path.
     Calm,
-    /// What is a company's own.
+    /// A company's own path.
     Rough,
 }
 
-/// All a path needs to know of the clock to find its way to one session and through it.
+/// The clock's values that a path needs to reach one session and to go through it.
 #[derive(Debug)]
 pub(super) struct SessionClock {
     pub(super) session: u16,
     /// From the whole of time down to the session.
     pub(super) ways: Ways,
-    /// At place `j` how the interval with the middle `j` is divided; place 0 is not used.
+    /// At index `j`: how the interval with the middle `j` is divided. Index 0 is not used.
     pub(super) ticks: Box<[Split]>,
 }
 
-/// How each kind of path finds to a session.
+/// How each kind of path reaches a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ways {
     /// Standard deviation of the market path in the session.
     market: f64,
     calm: Way,
     rough: Way,
-    /// What is between the close before and the open: the night, of a session of variance 1. `None` in a market
-    /// without nights.
+    /// The night between the previous close and the open, of a session of variance 1. `None` in a market without
+    /// nights.
     pub(super) night: Option<Split>,
-    /// What is left of the session for its ticks: their variance before it is multiplied by a path's.
+    /// The variance of the session's ticks, before it is multiplied by a path's.
     tick_mass: f64,
 }
 
-/// The fifteen halvings that lead to a session.
+/// The fifteen divisions that lead to a session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     pub(super) splits: [Split; SESSION_LEVELS as usize],
-    /// Standard deviation of the session, by which those of the night and of the ticks are multiplied.
+    /// Standard deviation of the session, which scales the night and the ticks.
     pub(super) scale: f64,
 }
 
 impl Ways {
-    /// The halvings that lead to the session, for a path that is not known from a table.
+    /// The divisions that lead to the session, for a path without a table.
     pub(super) fn splits(&self, pace: Pace) -> &[Split; SESSION_LEVELS as usize] {
         match pace {
             Pace::Market | Pace::Calm => &self.calm.splits,
@@ -108,14 +109,14 @@ impl Ways {
     }
 }
 
-/// All a path needs to know of the clock to find its way to one step, from a tick to the next.
+/// The clock's values that a path needs to reach one step, between two ticks.
 #[derive(Debug)]
 pub(super) struct StepWay {
     pub(super) session: u16,
     /// The tick at which the step begins, from 0, the open, to 1023.
     pub(super) step: usize,
     pub(super) ways: Ways,
-    /// The halvings inside the session.
+    /// The divisions within the session.
     pub(super) splits: [Split; TICK_LEVELS as usize],
     /// The step's variance, before it is multiplied by a path's.
     pub(super) mass: f64,
@@ -131,9 +132,9 @@ pub(super) struct Clock {
 /// The variance of sessions.
 #[derive(Debug)]
 enum SessionMasses {
-    /// All of time is halved unevenly.
+    /// All of time is divided unevenly.
     Cascade(Draws),
-    /// It is known of each session.
+    /// A table with the variance of each session.
     Known(Volatility),
 }
 
@@ -147,7 +148,7 @@ impl Clock {
         Self { sessions, ticks, overnight_share: model.overnight_share() }
     }
 
-    /// The market path at the close before each session, and after the last, where that is known.
+    /// The market path at the close before each session, and after the last; `None` without a table.
     pub(super) fn market(&self) -> Option<&[f64]> {
         match &self.sessions {
             SessionMasses::Cascade(_) => None,
@@ -185,7 +186,7 @@ impl Clock {
     pub(super) fn session(&self, session: u16) -> SessionClock {
         let ways = self.ways_to(session);
         let mut ticks = vec![Split::NONE; STEPS].into_boxed_slice();
-        // Variance of the interval that begins at each place; every round halves all intervals.
+        // Variance of the interval that begins at each index; every round divides all intervals.
         let mut masses = vec![0.0; STEPS];
         masses[0] = ways.tick_mass;
         for (half, middles) in halvings(STEPS) {
@@ -201,7 +202,7 @@ impl Clock {
     }
 }
 
-/// The way to a session through uneven halvings of all time, and the session's variance: the ticks get all of it, so
+/// The way to a session through uneven divisions of all time, and the session's variance. The ticks get all of it, so
 /// the way has the scale 1.
 fn cascade(draws: Draws, session: u16) -> (Way, f64) {
     let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], scale: 1.0 };
@@ -214,7 +215,7 @@ fn cascade(draws: Draws, session: u16) -> (Way, f64) {
     (way, mass)
 }
 
-/// The way to a session, with the variance of all sessions before each boundary.
+/// The way to a session, from the variance of all sessions before each boundary.
 fn known(before: &[f64], session: u16) -> Way {
     let mut way = Way { splits: [Split::NONE; SESSION_LEVELS as usize], scale: 1.0 };
     let (mut begins, mut ends) = (before[0], before[usize::from(SESSIONS)]);
@@ -228,17 +229,17 @@ fn known(before: &[f64], session: u16) -> Way {
     way
 }
 
-/// One decision on the way down to a place among equal ones: to a session of all time, to a step of a session, or
-/// to a smaller step of that.
+/// One decision on the way down to a place: to a session of all time, to a step of a session, or to a smaller step.
 pub(super) struct Turn {
-    /// The boundary in the middle of the interval: boundary `i` is where place `i` begins.
+    /// The boundary in the middle of the interval; boundary `i` is where place `i` begins.
     pub(super) middle: usize,
-    /// Places in the interval.
+    /// The number of places in the interval.
     pub(super) length: usize,
     pub(super) right: bool,
 }
 
-/// The way down from the interval of all 2^levels places to the one at `place`; to the last one for more.
+/// The way down from the interval of all 2^levels places to the one at `place`, or to the last one if `place` is
+/// larger.
 pub(super) fn turns(levels: u32, place: usize) -> impl Iterator<Item = Turn> {
     let mut begins = 0;
     (1..=levels).rev().map(move |level| {
@@ -252,20 +253,20 @@ pub(super) fn turns(levels: u32, place: usize) -> impl Iterator<Item = Turn> {
     })
 }
 
-/// How an interval of so many places, a power of two, is halved until there is nothing between them. From the
-/// widest to the narrowest: half the width of the intervals, and where their middles are.
+/// Divides an interval of `places` places, a power of two, down to single places. From the widest to the narrowest:
+/// half the width of the intervals, and their middles.
 pub(super) fn halvings(places: usize) -> impl Iterator<Item = (usize, impl Iterator<Item = usize>)> {
     std::iter::successors(Some(places / 2), |half| Some(half / 2))
         .take_while(|half| *half > 0)
         .map(move |half| (half, (half..places).step_by(2 * half)))
 }
 
-/// The place of step `j` of a session among all ticks there are.
+/// The index of step `j` of a session among all ticks.
 pub(super) fn tick_place(session: u16, j: usize) -> u64 {
     (u64::from(session) << (TICK_LEVELS + 1)) | j as u64
 }
 
-/// The place of smaller step `i` of step `j` of a session among all there are.
+/// The index of smaller step `i` of step `j` of a session among all smaller steps.
 pub(super) fn quote_place(session: u16, j: usize, i: usize) -> u64 {
     (tick_place(session, j) << QUOTE_LEVELS) | i as u64
 }
@@ -304,7 +305,7 @@ mod tests {
     #[test]
     fn variance_is_divided_and_not_lost() {
         let clock = Clock::new(SimulatedModel::V1, 7);
-        // The sessions of an interval that is still divided evenly share its variance.
+        // Sessions of an interval that is divided evenly share its variance.
         let total: f64 = (0..1024).map(|session| clock.ways_to(session).tick_mass).sum();
         assert!((total - 1024.0).abs() < 1e-9, "{total}");
     }

@@ -1,5 +1,5 @@
-//! What happens to instruments besides that their prices move: dividends by the catalogue's yields, and the splits,
-//! the renaming and the delisting that are planted here.
+//! Events of instruments: dividends by the catalog's yields, and the splits, new symbols and delistings that are
+//! listed here.
 
 use std::num::NonZeroU32;
 
@@ -9,17 +9,17 @@ use super::catalogue::Instrument;
 use super::chance::{Draws, Purpose};
 use super::sessions::{FIRST_DATE, Sessions};
 
-/// Dividends are paid four times a year, each a fourth of the yield.
+/// Dividends are paid four times per year, each a quarter of the yield.
 const DIVIDENDS_PER_YEAR: f64 = 4.0;
 const MONTHS_BETWEEN_DIVIDENDS: u32 = 3;
-/// The last day of a month on which a share may trade without its dividend first.
+/// The last day of a month that can be an ex-date.
 const LAST_EX_DAY: u32 = 20;
-/// Days from the ex-date of a dividend to its payment.
+/// Days from the ex-date to the payment.
 const DAYS_TO_PAYMENT: u64 = 15;
 
-/// Symbol, first day in new shares, new shares, for so many old ones.
+/// Symbol, first day in new shares, and the ratio of new to old shares.
 ///
-/// Those in the past happened to the companies of these names, too; those after 1 November 2026 are invented.
+/// Splits in the past happened to the real companies too; those after 1 November 2026 are invented.
 #[rustfmt::skip]
 const SPLITS: &[(&str, NaiveDate, u32, u32)] = &[
     ("AAPL", date(2014, 6, 9), 7, 1),
@@ -56,22 +56,22 @@ pub(super) struct Renaming {
     from: &'static str,
     pub(super) to: &'static str,
     pub(super) company_name: &'static str,
-    /// The first day of the new name.
+    /// The first day of the new symbol.
     on: NaiveDate,
 }
 
-/// All that happens to one instrument, in the order of sessions.
+/// All events of one instrument, in the order of sessions.
 #[derive(Debug)]
 pub(super) struct Events {
     splits: Vec<Split>,
-    /// Sessions that trade without a dividend first.
+    /// Sessions that are ex-dates.
     ex_dividends: Vec<u16>,
-    /// `q/4`: by as much the log of the price falls for a dividend.
+    /// `q/4`: the fall of the log price at a dividend.
     drop: f64,
     pub(super) renaming: Option<(u16, &'static Renaming)>,
     /// The first session without trading.
     pub(super) delisted: Option<u16>,
-    /// What one share stands for, from a session on until the next entry; the first is of session 0.
+    /// The value of one share, from a session on until the next entry; the first entry is for session 0.
     shares: Vec<(u16, Share)>,
 }
 
@@ -82,12 +82,12 @@ pub(super) struct Split {
     pub(super) denominator: NonZeroU32,
 }
 
-/// How a share compares with one at the anchor.
+/// One share compared with one at the anchor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Share {
-    /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`: by splits and dividends alone it costs so many times as much.
+    /// `D(τ)/D(τ_a) · S(τ)/S(τ_a)`: the factor of the price by splits and dividends alone.
     pub(super) price: f64,
-    /// `S(τ_a)/S(τ)`: there are so many times as many.
+    /// `S(τ_a)/S(τ)`: the factor of the number of shares.
     pub(super) number: f64,
 }
 
@@ -119,7 +119,7 @@ impl Events {
         self.splits.iter().copied().filter(|split| self.is_traded(split.session))
     }
 
-    /// The sessions that trade without a dividend first.
+    /// The sessions that are ex-dates.
     pub(super) fn ex_dividends(&self) -> impl Iterator<Item = u16> {
         self.ex_dividends.iter().copied().filter(|session| self.is_traded(*session))
     }
@@ -128,8 +128,8 @@ impl Events {
         self.delisted.is_none_or(|end| session < end)
     }
 
-    /// What is paid for each share whose price is that much at the open of an ex-date: it has fallen to
-    /// `exp(−q/4)` of what it was, and that is the rest.
+    /// The dividend per share with that price at the open of an ex-date: the price has fallen to `exp(−q/4)` of its
+    /// value, and the dividend is the difference.
     pub(super) fn dividend(&self, price_without: f64) -> f64 {
         price_without * (libm::exp(self.drop) - 1.0)
     }
@@ -139,15 +139,14 @@ impl Events {
         self.shares[later - 1].1
     }
 
-    /// As [`Share::price`] at the close of the session before, of a share of this session: splits count, the
-    /// dividend does not.
+    /// [`Share::price`] at the previous close, for a share of this session: splits count, the dividend does not.
     pub(super) fn price_before(&self, session: u16) -> f64 {
         let (before, here) = (self.share(session.saturating_sub(1)), self.share(session));
         before.price * (before.number / here.number)
     }
 
     fn shares_compared_with(&self, anchor: u16) -> Vec<(u16, Share)> {
-        // Shares for each one at the beginning, as a ratio, which stays exact; and dividends since then.
+        // Shares for each one at the beginning as an exact ratio, and dividends since then.
         let number = |session: u16| {
             let until = self.splits.iter().filter(|split| split.session <= session);
             until.fold((1_u64, 1_u64), |(new, old), split| {
@@ -170,13 +169,13 @@ impl Events {
     }
 }
 
-/// The day on which a dividend of that ex-date is paid: a session.
+/// The payment day of a dividend with that ex-date: a session.
 pub(super) fn pays_on(ex_on: NaiveDate, sessions: Sessions) -> NaiveDate {
     let on = ex_on + Days::new(DAYS_TO_PAYMENT);
     sessions.from(on).map_or(on, |session| sessions.date(session))
 }
 
-/// On the same day of every third month; which ones, chance decides once for each instrument.
+/// The same day of every third month, drawn once for each instrument.
 fn ex_dividends(seed: u64, instrument: &Instrument, sessions: Sessions) -> Vec<u16> {
     if instrument.dividend_yield_percent == 0.0 {
         return Vec::new();
@@ -244,7 +243,7 @@ mod tests {
         assert_eq!(coca_cola.ex_dividends().filter(between).count(), 40);
         let years = libm::log(coca_cola.share(days[1]).price) / -0.031;
         assert!((years - 10.0).abs() < 1e-9, "{years}");
-        // What is paid is what the price has lost.
+        // The dividend is the fall of the price.
         let before = 60.0;
         let without = before * libm::exp(-0.031 / 4.0);
         assert!((coca_cola.dividend(without) - (before - without)).abs() < 1e-12);

@@ -1,37 +1,37 @@
-//! How an instrument's total return, its price with dividends put back into it, follows from the paths of the market,
-//! its sector and itself.
+//! An instrument's total return (price with dividends reinvested) from the paths of the market, its sector and
+//! itself.
 
 use super::catalogue::{Follows, Instrument, Sector};
 
-/// A year's volatility of the market path, that of the fund that is the market.
+/// Volatility per year of the market path, which is that of the market fund.
 const MARKET_VOLATILITY: f64 = 0.16;
-/// Expected return of a year: of no risk at all, and for each unit of beta.
+/// Expected return per year: without risk, and per unit of beta.
 const BASE_RETURN: f64 = 0.03;
 const RETURN_PER_BETA: f64 = 0.05;
-/// Most of its movement a company, or a fund, can owe to the market.
+/// The largest part of its movement that a company, or a fund, can have in common with the market.
 const COMPANY_MARKET_LIMIT: f64 = 0.85;
 const FUND_MARKET_LIMIT: f64 = 0.99;
-/// The share of the rest of a company's variance that is its sector's.
+/// The sector's part of the rest of a company's variance.
 const SECTOR_SHARE: f64 = 0.35;
 
 /// `X(t) = drift·t + market·M(t) + sector·S(t) + own·I(t)`, the log of the total return, with t in sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mix {
-    /// Per session. The expected growth with dividends reinvested, less half the variance.
+    /// Per session: the expected growth with dividends reinvested, less half the variance.
     pub(super) drift: f64,
     /// Weights of the three paths, each of variance 1 per session.
     pub(super) market: f64,
     pub(super) sector: f64,
     pub(super) own: f64,
-    /// Standard deviation of a session's log return, results included.
+    /// Standard deviation of the log return per session, results included.
     pub(super) session_volatility: f64,
 }
 
-/// What a version of the market says of all its instruments.
+/// Parameters of a market version for all its instruments.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     pub(super) sessions_per_year: f64,
-    /// The share of a company's variance that its quarterly results have, which its own path does not.
+    /// The quarterly results' part of a company's variance, which its own path does not have.
     pub(super) results_share: f64,
 }
 
@@ -50,13 +50,13 @@ impl Mix {
         }
     }
 
-    /// The log of the total return, up to a constant, at session time `t` with the paths at these values.
+    /// The log of the total return, up to a constant, at session time `t` for these values of the paths.
     pub(super) fn log_return(&self, t: f64, market: f64, sector: f64, own: f64) -> f64 {
         self.drift * t + self.market * market + self.sector * sector + self.own * own
     }
 }
 
-/// The sector whose path moves it, if one does.
+/// The sector whose path moves the instrument, if there is one.
 pub(super) fn sector_of(instrument: &Instrument) -> Option<Sector> {
     match instrument.follows {
         Follows::Company(sector) | Follows::Sector(sector) => Some(sector),
@@ -64,7 +64,7 @@ pub(super) fn sector_of(instrument: &Instrument) -> Option<Sector> {
     }
 }
 
-/// Correlations with the three paths; their squares and the share of results add up to 1.
+/// Correlations with the three paths. Their squares and the results' part add up to 1.
 #[derive(Debug, Clone, Copy)]
 struct Shares {
     market: f64,

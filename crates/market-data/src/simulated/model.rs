@@ -6,12 +6,12 @@ use super::price;
 use super::profile::{self, Profile};
 use super::sessions::Sessions;
 
-/// A version of the simulated market, with the sessions it trades in.
+/// A version of the simulated market and its sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimulatedModel {
-    /// The first model, open around the clock: for installations that began with it.
+    /// The first model, open around the clock, for installations that began with it.
     V1,
-    /// Volatility that lasts, crises, and quarterly results; open around the clock.
+    /// Persistent volatility, crises and quarterly results; open around the clock.
     V2,
     /// [`SimulatedModel::V2`] in the sessions of New York's exchanges, with opening gaps.
     V2Xnys,
@@ -20,7 +20,7 @@ pub enum SimulatedModel {
 impl SimulatedModel {
     pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V2Xnys];
 
-    /// The name of the price source, which is kept with each price.
+    /// The name of the price source, which is stored with each price.
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "simulated/sim-v1",
@@ -33,7 +33,7 @@ impl SimulatedModel {
         PriceSource::from(self.name())
     }
 
-    /// The sessions it trades in.
+    /// The calendar of its sessions.
     pub fn calendar(self) -> Calendar {
         match self {
             Self::V1 | Self::V2 => Calendar::AroundTheClock,
@@ -52,7 +52,7 @@ impl SimulatedModel {
         }
     }
 
-    /// Sessions of an average year, by which a year's volatility and return are spread over sessions.
+    /// Sessions of an average year, which convert volatility and return per year to sessions.
     pub(super) fn sessions_per_year(self) -> f64 {
         match self.calendar() {
             Calendar::AroundTheClock => 365.0,
@@ -60,8 +60,8 @@ impl SimulatedModel {
         }
     }
 
-    /// The share of a session's variance, without that of company results, that falls between the last close and the
-    /// open. A market that is always open has no night.
+    /// The part of a session's variance, without company results, between the previous close and the open. A market
+    /// around the clock has no night.
     pub(super) fn overnight_share(self) -> f64 {
         match self.calendar() {
             Calendar::AroundTheClock => 0.0,
@@ -69,8 +69,8 @@ impl SimulatedModel {
         }
     }
 
-    /// The least and the most price. In the first version bid, price and ask meet there; later ones leave room for a bid
-    /// below and an ask above.
+    /// The smallest and the largest price. In the first version bid, price and ask meet there; later versions leave
+    /// room for a bid below and an ask above.
     pub(super) fn price_range(self) -> (f64, f64) {
         match self {
             Self::V1 => (price::FLOOR, price::CEILING),
@@ -78,7 +78,7 @@ impl SimulatedModel {
         }
     }
 
-    /// The share of a company's variance that its quarterly results have.
+    /// The quarterly results' part of a company's variance.
     pub(super) fn results_share(self) -> f64 {
         match self {
             Self::V1 => 0.0,

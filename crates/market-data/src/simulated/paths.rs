@@ -1,8 +1,8 @@
-//! All paths of one seed, and what they make of each instrument.
+//! All paths of one seed, and the prices of each instrument.
 //!
-//! A quote finds its way to its step alone, with up to 25 halvings for each of three paths, and 5 more inside the step.
-//! What was found of a step is remembered until its next ticks: in the exchange view a price holds for less than a second,
-//! but a step takes half a minute. A bar needs the ticks of the whole day.
+//! A quote reaches its step with up to 25 divisions for each of three paths, and 5 more inside the step. The values
+//! of a step are cached until the next ticks: in the exchange view a price holds for less than a second, but a step
+//! takes half a minute. A bar needs the ticks of the whole day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use super::path::{self, Ends, Path, SessionPath, SessionStep, Values};
 use super::recent::Recent;
 use super::results::Results;
 
-/// What bars are computed from is remembered so that a year's bars of one instrument after the other find the
-/// clock and the common paths of their days: entries of 17 and of 8 KiB, twice as many at most.
+/// Cached sessions, enough to compute the bars of one instrument after the other for a year: entries of 17 and of 8
+/// KiB, at most twice as many.
 const SESSIONS_REMEMBERED: usize = 256;
 const FACTOR_DAYS_REMEMBERED: usize = 512;
-/// Finished bars, of 48 bytes each.
+/// Cached bars, of 48 bytes each.
 const BARS_REMEMBERED: usize = 16_384;
-/// Instruments on a step: what all have on the newest one, and on the ones before.
+/// Cached steps of instruments: the newest one and the ones before, for all instruments.
 const READINGS_REMEMBERED: usize = 4 * INSTRUMENTS.len();
-/// By how much of the length of a smaller step an instrument's may come late, so that not all prices change at
+/// The largest delay of an instrument's smaller steps, as a part of their length, so that not all prices change at
 /// the same instants.
 const MOST_DELAY: f64 = 0.9;
 
@@ -40,35 +40,35 @@ pub(super) struct Paths {
     /// The market (`None`) and the sectors through sessions.
     factors: Recent<(Option<Sector>, u16), Arc<SessionPath>>,
     bars: Recent<(usize, u16), DayBar>,
-    /// By place in the catalog.
+    /// By index in the catalog.
     readings: Recent<(usize, SessionStep), Reading>,
 }
 
-/// The ways to steps that were needed so far.
+/// The ways to the steps that were computed so far.
 pub(super) type StepWays = HashMap<SessionStep, StepWay>;
 
-/// What is an instrument's own.
+/// The data of one instrument.
 #[derive(Debug)]
 struct Course {
     mix: Mix,
     sector: Option<Sector>,
-    /// That of its own path.
+    /// The pace of its own path.
     pace: Pace,
     own: Path,
     /// Moves the price inside a step.
     quotes: Draws,
-    /// By how much of their length its smaller steps come late.
+    /// The delay of its smaller steps, as a part of their length.
     delay: f64,
     volume: Draws,
     events: Events,
     results: Results,
     anchor_price: f64,
-    /// `X(τ_a)`; 0 until it is known.
+    /// `X(τ_a)`; 0 until it is computed.
     anchor_log: f64,
     average_volume: f64,
 }
 
-/// An instrument on one step, with prices that are not on their own tick yet.
+/// An instrument in one step, with prices that are not rounded to a tick yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
     step: SessionStep,
@@ -76,11 +76,11 @@ pub(super) struct Reading {
     quotes: Draws,
     /// Logs of the total return since the anchor at the ticks at which the step begins and ends.
     ends: (f64, f64),
-    /// What a share costs that has returned nothing since the anchor.
+    /// The price of a share without any return since the anchor.
     unit: f64,
-    /// Of the log of the price in the step.
+    /// Variance of the log price in the step.
     variance: f64,
-    /// The close of the session before, of shares of this one. Without a dividend, a night and results it is the open.
+    /// The previous close, in shares of this session. Without a dividend, a night and results it equals the open.
     pub(super) previous_close: f64,
     pub(super) day_volume: DayVolume,
 }
@@ -90,13 +90,13 @@ pub(super) struct Reading {
 pub(super) struct DayVolume(f64);
 
 impl DayVolume {
-    /// Those of them that were traded when that share of the session's activity has passed.
+    /// The shares traded when that part of the session's activity has passed.
     pub(super) fn until(self, share: f64) -> u64 {
         whole(self.0 * share)
     }
 }
 
-/// A session's bar with prices that are not on the tick yet.
+/// A session's bar with prices that are not rounded to a tick yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DayBar {
     pub(super) open: f64,
@@ -107,7 +107,7 @@ pub(super) struct DayBar {
 }
 
 impl Paths {
-    /// Prices are the catalogue's at the open of session `anchor`.
+    /// Prices are those of the catalog at the open of session `anchor`.
     pub(super) fn new(model: SimulatedModel, seed: u64, anchor: u16) -> Self {
         let clock = Clock::new(model, seed);
         let market = match clock.market() {
@@ -142,7 +142,7 @@ impl Paths {
         &self.courses[index].events
     }
 
-    /// The next session after `session` that opens after results of the company at that place of the catalogue.
+    /// The next session after `session` that opens after results of a company.
     pub(super) fn next_results(&self, index: usize, session: u16) -> Option<u16> {
         let course = &self.courses[index];
         let sessions = course.results.sessions();
@@ -150,15 +150,14 @@ impl Paths {
         course.events.is_traded(*next).then_some(*next)
     }
 
-    /// What each share of the instrument at that place of the catalogue is paid that is held at the open of an
-    /// ex-date; not rounded. It follows from the close before.
+    /// The dividend per share held at the open of an ex-date, not rounded. It follows from the previous close.
     pub(super) fn dividend(&self, index: usize, session: u16) -> f64 {
         let course = &self.courses[index];
         course.events.dividend(course.unit(session) * libm::exp(self.log_before(index, session)))
     }
 
-    /// What one has for each dollar who holds from the close before one session to that before another and puts
-    /// dividends back.
+    /// The value of each dollar invested before session `from` at the close before session `to`, with dividends
+    /// reinvested.
     #[cfg(test)]
     pub(super) fn total_return(&self, index: usize, from: u16, to: u16) -> f64 {
         libm::exp(self.log_before(index, to) - self.log_before(index, from))
@@ -179,12 +178,12 @@ impl Paths {
         course.log(session, 0, course.jumps_until(published), at(&self.market), sector, at(&course.own))
     }
 
-    /// By how much of their length the smaller steps of the instrument at that place of the catalogue come late.
+    /// The delay of an instrument's smaller steps, as a part of their length.
     pub(super) fn delay(&self, index: usize) -> f64 {
         self.courses[index].delay
     }
 
-    /// The instrument at that place of the catalogue on one step. A way that has to be found for it is added to `ways`.
+    /// An instrument in one step. Ways that have to be computed are added to `ways`.
     pub(super) fn reading(&self, index: usize, step: SessionStep, ways: &mut StepWays) -> Reading {
         self.readings.get_or((index, step), || {
             let way = ways.entry(step).or_insert_with(|| self.clock.way_to_step(step.session, step.step));
@@ -213,7 +212,7 @@ impl Paths {
         }
     }
 
-    /// The variance of the price in a session's ticks, for each unit of the clock's.
+    /// The variance of the price per unit of the clock's, in a session's ticks.
     fn tick_variance(&self, course: &Course, ways: &Ways) -> f64 {
         let mix = &course.mix;
         match self.model {
@@ -226,7 +225,7 @@ impl Paths {
         }
     }
 
-    /// The bar of a whole session of the instrument at that place of the catalogue.
+    /// The bar of a whole session of an instrument.
     pub(super) fn bar(&self, index: usize, session: u16) -> DayBar {
         self.bars.get_or((index, session), || self.compute_bar(index, session))
     }
@@ -294,19 +293,19 @@ impl Course {
         }
     }
 
-    /// The log of the total return since the anchor at a tick, with the three paths at these values and jumps that
-    /// come together to `jumps`.
+    /// The log of the total return since the anchor at a tick, for these values of the three paths and the sum
+    /// `jumps` of jumps.
     fn log(&self, session: u16, tick: usize, jumps: f64, market: f64, sector: f64, own: f64) -> f64 {
         let t = f64::from(session) + tick as f64 / STEPS as f64;
         self.mix.log_return(t, market, sector, own) + jumps - self.anchor_log
     }
 
-    /// What company results have added to the log of the price by the open of a session.
+    /// The sum of jumps by company results until the open of a session.
     fn jumps_until(&self, session: u16) -> f64 {
         self.mix.session_volatility * self.results.until(session)
     }
 
-    /// The same at the close before it.
+    /// The sum of jumps until the previous close.
     fn jumps_before(&self, session: u16) -> f64 {
         session.checked_sub(1).map_or(0.0, |before| self.jumps_until(before))
     }
@@ -316,8 +315,8 @@ impl Course {
         self.anchor_price * self.events.share(session).price
     }
 
-    /// `ADV · exp(0.35 z − 0.06) · (0.7 + 0.6 |r| / σ)`: more on days on which the price moves, and in the number of
-    /// shares there are.
+    /// `ADV · exp(0.35 z − 0.06) · (0.7 + 0.6 |r| / σ)`, in the shares of the session: larger on days with larger
+    /// moves.
     fn day_volume(&self, session: u16, log_return: f64) -> f64 {
         let mood = libm::exp(0.35 * self.volume.normal(session.into()) - 0.06);
         let average = self.average_volume * self.events.share(session).number;
@@ -326,8 +325,7 @@ impl Course {
 }
 
 impl Reading {
-    /// The price so many smaller steps after the beginning of the step. Here the instrument goes its own way; with
-    /// market and sector it meets again at the tick.
+    /// The price at a smaller step of the step. Inside a step only the instrument's own path moves.
     pub(super) fn price(&self, inside: usize) -> f64 {
         self.unit * libm::exp(path::inside(self.step, inside, self.ends, self.variance, self.quotes))
     }
@@ -343,7 +341,7 @@ impl Reading {
     }
 }
 
-/// Shares, cut to a whole number.
+/// Rounds down to whole shares.
 #[expect(clippy::cast_possible_truncation, reason = "at most some 10^10 shares")]
 fn whole(shares: f64) -> u64 {
     libm::floor(shares) as u64
@@ -403,7 +401,7 @@ mod tests {
         assert!((4.0..7.5).contains(&kurtosis), "kurtosis {kurtosis}");
         let far = every().iter().filter(|r| r.abs() > 4.0).count() as f64 / every().len() as f64;
         assert!((0.001..0.01).contains(&far), "{far} beyond four deviations, of a normal one 0.00006");
-        // Nobody can tell tomorrow's direction from the days before, but how wild it will be.
+        // The direction of tomorrow's return cannot be predicted from earlier days, but its size can.
         for lag in 1..=5 {
             let memory = average(&|r| autocorrelation(r, lag));
             assert!(memory.abs() < 0.03, "autocorrelation {memory} of {lag} sessions");
@@ -503,7 +501,7 @@ mod tests {
             let crowd = Paths::new(model, 9, 17_106);
             for session in 17_000..17_040 {
                 crowd.bar(3, session);
-                // More than are remembered.
+                // More than the capacity of the cache.
                 for place in 0..20 {
                     reading(&crowd, 3, (session, place));
                 }
@@ -513,7 +511,7 @@ mod tests {
                 let alone = Paths::new(model, 9, 17_106);
                 assert_eq!(bits(crowd.bar(3, session)), bits(alone.bar(3, session)), "{model:?}");
                 for place in [19, 0] {
-                    // Asked for first and again, alone and with a way that others needed.
+                    // Computed first and again, alone and with a way that others needed.
                     let mut ways = StepWays::new();
                     let on = SessionStep { session, step: place };
                     crowd.reading(4, on, &mut ways);

@@ -1,17 +1,17 @@
-//! How busy the market is through a session: more while New York's exchanges are open, less at night; and most at the
-//! open and the close of a session that is theirs.
+//! The activity profile of a session: more while New York's exchanges are open, less at night; in exchange sessions
+//! most at the open and the close.
 //!
-//! The same profile places the ticks, so that prices move faster in busy hours, and the volume.
+//! The same profile distributes the ticks, so that prices move faster in busy hours, and the volume.
 
 use super::clock::{QUOTE_STEPS, STEPS};
 
-/// Cells of equal length into which a session is divided.
+/// Cells of equal length of a session.
 const CELLS: usize = 24;
 
-/// How busy each part of a session is.
+/// The activity of each part of a session.
 #[derive(Debug)]
 pub(super) struct Profile {
-    /// Activity in each 24th of a session; only the ratios count.
+    /// Activity in each 24th of a session; only ratios count.
     activity: [u16; CELLS],
     total: u16,
 }
@@ -25,7 +25,7 @@ pub(super) static EXCHANGE: Profile = Profile::of([
     28, 20, 17, 15, 14, 13, 12, 11, 11, 10, 10, 10, 10, 10, 10, 10, 11, 11, 12, 13, 14, 16, 19, 26,
 ]);
 
-/// The number of the smaller step that shows the close. There are 2^15 before it.
+/// The number of the smaller step that shows the close; 2^15 steps precede it.
 pub(super) const LAST_QUOTE_STEP: usize = STEPS * QUOTE_STEPS;
 
 impl Profile {
@@ -38,7 +38,7 @@ impl Profile {
         Self { activity, total }
     }
 
-    /// The share of a session's activity that lies before the fraction `u` of its time; both from 0 to 1.
+    /// The part of a session's activity before the fraction `u` of its time; both from 0 to 1.
     #[expect(clippy::cast_possible_truncation, reason = "the number of the cell is between 0 and 23")]
     pub(super) fn elapsed_share(&self, u: f64) -> f64 {
         let cells = u.clamp(0.0, 1.0) * CELLS as f64;
@@ -48,7 +48,7 @@ impl Profile {
         (f64::from(before) + inside) / f64::from(self.total)
     }
 
-    /// The fraction of a session's time in which that share of its activity passes, but for rounding.
+    /// The fraction of a session's time in which that part of its activity passes, except for rounding.
     pub(super) fn elapsed_time(&self, share: f64) -> f64 {
         let mut activity = share * f64::from(self.total);
         for (cell, of_cell) in self.activity.into_iter().map(f64::from).enumerate() {
@@ -61,20 +61,20 @@ impl Profile {
     }
 }
 
-/// The number of smaller steps since the open whose price holds at that share of a session's activity, from 0 to
-/// 2^15. Each comes `delay` of its length late, less than 1, so that the close is shown too.
+/// The number of smaller steps since the open whose price holds at that part of a session's activity, from 0 to 2^15.
+/// Each is late by `delay` of its length, less than 1, so that the close is shown too.
 #[expect(clippy::cast_possible_truncation, reason = "between 0 and the number of smaller steps and one")]
 pub(super) fn quote_step(share: f64, delay: f64) -> usize {
     ((share * (LAST_QUOTE_STEP + 1) as f64 - delay).max(0.0) as usize).min(LAST_QUOTE_STEP)
 }
 
-/// The share of a session's activity at which the price of a smaller step other than the first begins to hold.
+/// The part of a session's activity at which the price of a smaller step begins to hold, for steps after the first.
 pub(super) fn quote_step_begins(number: usize, delay: f64) -> f64 {
     (number as f64 + delay) / (LAST_QUOTE_STEP + 1) as f64
 }
 
-/// The tick that a smaller step since the open follows, and how many it is after that. The close is where the step
-/// from the last tick ends.
+/// The tick that a smaller step since the open follows, and its number after that tick. The close is the end of the
+/// step after the last tick.
 pub(super) fn tick_and_rest(number: usize) -> (usize, usize) {
     let tick = (number / QUOTE_STEPS).min(STEPS - 1);
     (tick, number - tick * QUOTE_STEPS)
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn all_prices_are_shown_the_open_and_the_close_included() {
-        // Of a day, and of a session that closes early.
+        // Sessions of a day, and a session with an early close.
         for (profile, seconds) in [(&AROUND_THE_CLOCK, 86_400.0), (&EXCHANGE, 12_600.0)] {
             let microsecond = 1.0 / (seconds * 1e6);
             for delay in [0.0, 0.5, 0.9] {

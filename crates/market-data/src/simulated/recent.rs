@@ -1,13 +1,13 @@
-//! A bounded memory of what was computed lately.
+//! A bounded cache of computed values.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 use std::sync::{Mutex, PoisonError};
 
-/// Remembers at least the last `capacity` values used and at most twice as many.
+/// Keeps at least the last `capacity` used values and at most twice as many.
 ///
-/// When the young generation is full it becomes the old one, and what was not used since is forgotten.
+/// When the young generation is full it becomes the old one, and values not used since are dropped.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     capacity: usize,
@@ -26,7 +26,7 @@ impl<K: Copy + Eq + Hash, V: Clone> Recent<K, V> {
         Self { capacity, generations: Mutex::new(generations) }
     }
 
-    /// What is remembered, else what `compute` gives. Nobody waits while it computes.
+    /// The cached value, or the result of `compute`. No lock is held during the computation.
     pub(super) fn get_or(&self, key: K, compute: impl FnOnce() -> V) -> V {
         if let Some(known) = self.recall(key) {
             return known;

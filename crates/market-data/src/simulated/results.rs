@@ -1,4 +1,4 @@
-//! When companies publish their quarterly results, and by how much their prices jump for them.
+//! The dates of companies' quarterly results, and the price jumps after them.
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
@@ -6,21 +6,21 @@ use super::catalogue::{Follows, Instrument};
 use super::chance::{Draws, Purpose};
 use super::sessions::{FIRST_DATE, LAST_DATE, Sessions};
 
-/// Results are published four times a year, in the month after each quarter and the one after that.
+/// Results are published four times per year, in the two months after each quarter.
 const RESULTS_PER_YEAR: f64 = 4.0;
 const MONTHS_OF_RESULTS: [u32; 4] = [1, 4, 7, 10];
-/// Results begin on the first Monday from this day of the month on.
+/// Results begin on the first Monday on or after this day of the month.
 const FIRST_DAY: u32 = 10;
-/// For so many weeks.
+/// The length of the season, in weeks.
 const WEEKS: u32 = 6;
 const DAYS_OF_A_WEEK: u32 = 5;
 
-/// Jumps of one company's price, in units of the standard deviation of a session's log return.
+/// Jumps of one company's price, in units of the standard deviation of the log return per session.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     /// The sessions that open after results, in order.
     sessions: Vec<u16>,
-    /// The sum of all jumps up to each of them, itself included.
+    /// The sum of all jumps up to and including each of them.
     sums: Vec<f64>,
 }
 
@@ -59,10 +59,10 @@ impl Results {
     }
 }
 
-/// The days from `first` to `last` on which a company's price opens after its results: known for all of time, the same
-/// with every seed. A holiday moves it to the next session.
+/// The days from `first` to `last` on which a company's price opens after its results: known for all of time, the
+/// same with every seed. On a holiday the next session counts.
 pub(super) fn dates(symbol: &str, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = NaiveDate> {
-    // Of the symbol alone, so that no seed can be learned from it.
+    // Derived from the symbol alone, so that they reveal nothing about the seed.
     let draws = Draws::new(0, &format!("stock/{symbol}"), Purpose::ResultsDates);
     let after = draws.one_of(0, WEEKS) * 7 + draws.one_of(1, DAYS_OF_A_WEEK);
     let of_year = move |year: i32| {

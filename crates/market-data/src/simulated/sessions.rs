@@ -7,12 +7,12 @@ use domain::Calendar;
 
 use super::clock::SESSIONS;
 
-/// The first day of the market; its exchange view has its first session on the day after.
+/// The first day of the market; the exchange view has its first session on the next day.
 pub(super) const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(1980, 1, 1).expect("a date");
-/// The last day. Around the clock it is that of session 2^15 − 1; the exchange view has fewer sessions by then.
+/// The last day. Around the clock it is the day of session 2^15 − 1; the exchange view has fewer sessions by then.
 pub(super) const LAST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2069, 9, 17).expect("a date");
 
-/// The days of the exchange view's sessions, in order: computed once in a process.
+/// The days of the exchange view's sessions, in order: computed once per process.
 static XNYS_DATES: LazyLock<Vec<NaiveDate>> =
     LazyLock::new(|| Calendar::Xnys.sessions(FIRST_DATE, LAST_DATE).map(|session| session.date).collect());
 
@@ -38,7 +38,7 @@ impl Sessions {
         }
     }
 
-    /// How many there are.
+    /// The number of sessions.
     pub(super) fn count(self) -> u16 {
         match self {
             Self::AroundTheClock => SESSIONS,
@@ -46,13 +46,13 @@ impl Sessions {
         }
     }
 
-    /// The number of the session of that day; `None` when there is none.
+    /// The number of the session on that day; `None` if there is none.
     #[cfg(test)]
     pub(super) fn on(self, date: NaiveDate) -> Option<u16> {
         self.from(date).filter(|session| self.date(*session) == date)
     }
 
-    /// The number of the first session on that day or after it.
+    /// The number of the first session on or after that day.
     pub(super) fn from(self, date: NaiveDate) -> Option<u16> {
         let session = match self {
             Self::AroundTheClock => u16::try_from((date - FIRST_DATE).num_days())
@@ -62,7 +62,7 @@ impl Sessions {
         (session < self.count()).then_some(session)
     }
 
-    /// The number of the last session on that day or before it.
+    /// The number of the last session on or before that day.
     pub(super) fn until(self, date: NaiveDate) -> Option<u16> {
         match self.from(date) {
             Some(session) if self.date(session) == date => Some(session),
@@ -74,7 +74,7 @@ impl Sessions {
     /// The day of a session.
     ///
     /// # Panics
-    /// When there is no session of that number.
+    /// If there is no session with that number.
     pub(super) fn date(self, session: u16) -> NaiveDate {
         match self {
             Self::AroundTheClock => FIRST_DATE + Days::new(session.into()),

@@ -1,4 +1,5 @@
-//! Whether `sim-v2` resembles a real market: medians over twenty seeds of ten years of daily returns, in both views.
+//! Tests whether `sim-v2` resembles a real market: medians over twenty seeds of ten years of daily returns, in both
+//! views.
 
 use std::fmt;
 
@@ -23,7 +24,7 @@ fn symbols(companies: bool) -> impl Iterator<Item = &'static str> {
 /// Figures of one series of daily returns.
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
-    /// Standard deviation of a year over that of the catalogue.
+    /// Standard deviation per year divided by that of the catalog.
     volatility: f64,
     excess_kurtosis: f64,
     skew: f64,
@@ -32,7 +33,7 @@ struct Figures {
     /// Autocorrelation of the size of returns, one and fifty sessions apart.
     memory_1: f64,
     memory_50: f64,
-    /// Autocorrelation of returns, next to each other.
+    /// Autocorrelation of returns of successive sessions.
     autocorrelation: f64,
     worst: f64,
     /// The deepest fall from one close to another 10 to 120 sessions later.
@@ -145,7 +146,7 @@ fn index_of(symbol: &str) -> usize {
     INSTRUMENTS.iter().position(|row| row.symbol == symbol).unwrap()
 }
 
-/// The figures of both views, for a message that shows them all.
+/// The figures of both views, for a message that shows all of them.
 struct Report {
     model: SimulatedModel,
     spy: Figures,

@@ -30,7 +30,7 @@ async fn price(market: &Simulated, of: &str, at: &str) -> String {
     quote(market, of, instant(at)).await.unwrap().price.to_string()
 }
 
-/// The tenths of a second, from some instant on, at which the price is another than one before.
+/// The tenths of a second after `begins` at which the price differs from the one before.
 async fn changes_in_ten_minutes(market: &Simulated, of: &str, begins: &str) -> Vec<i64> {
     let mut last = quote(market, of, instant(begins)).await.unwrap().price;
     let mut changes = Vec::new();
@@ -59,7 +59,7 @@ fn split_adjusted(bars: Vec<Bar>, actions: &[CorporateAction], on: &str) -> Vec<
 
 #[tokio::test]
 async fn prices_are_the_same_for_ever() {
-    // Computed a second time by a separate program, in Python with its own mathematics.
+    // Computed independently by a Python program.
     let market = v1();
     for (of, at, expected) in [
         ("AAPL", "2026-11-22T15:30:00Z", "243.42"),
@@ -110,8 +110,8 @@ fn action_text(CorporateAction { id, kind, .. }: &CorporateAction) -> String {
 
 #[tokio::test]
 async fn nothing_of_the_market_has_changed() {
-    // Every instrument over all of time. Whoever changes one of these on purpose changes the version in the name of
-    // the source as well.
+    // Every instrument over all of time. An intended change of these digests needs a new version in the name of the
+    // source.
     let market = v1();
     let (mut quotes, mut all_bars, mut all_moves, mut all_actions) = (vec![], vec![], vec![], vec![]);
     for (number, row) in (0_u32..).zip(INSTRUMENTS) {
@@ -173,7 +173,7 @@ async fn bars_agree_with_the_quotes_of_their_day() {
             assert!(quote.volume.unwrap() >= volume);
             volume = quote.volume.unwrap();
             seen.push(quote.price);
-            // Less than the shortest time for which a price holds.
+            // Shorter than the shortest time for which a price holds.
             at = at + TimeDelta::milliseconds(1400);
         }
         let last = quote(&market, of, session.closes_at - TimeDelta::microseconds(1)).await.unwrap();
@@ -187,7 +187,7 @@ async fn bars_agree_with_the_quotes_of_their_day() {
 #[tokio::test]
 async fn a_liquid_stock_changes_every_few_seconds_and_holds_between() {
     let market = v1();
-    // Once in an hour in which the exchanges are open, once in the dead of night.
+    // Once in an hour in which the exchanges are open, once at night.
     for begins in ["2026-11-20T15:00:00Z", "2026-11-20T07:00:00Z"] {
         for of in ["AAPL", "NVDA", "SPY"] {
             let changes = changes_in_ten_minutes(&market, of, begins).await.len();
@@ -212,7 +212,7 @@ async fn moves(market: &Simulated, of: &str, after: Timestamp, until: Timestamp)
 #[tokio::test]
 async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() {
     let market = v1();
-    // At noon, over midnight, and over the night in which the clocks change.
+    // At noon, over midnight, and over the end of daylight saving time.
     for begins in ["2026-11-20T17:00:00Z", "2026-11-21T04:45:00Z", "2026-11-01T05:50:00Z"] {
         for of in ["AAPL", "XPENY", "SPY", "XLAST"] {
             let (after, until) = (instant(begins), instant(begins) + TimeDelta::minutes(30));
@@ -222,7 +222,7 @@ async fn moves_are_the_quotes_at_the_instants_at_which_a_price_begins_to_hold() 
                 assert!(after < moved.as_of && moved.as_of <= until);
                 assert_eq!(moved, &quote(&market, of, moved.as_of).await.unwrap());
             }
-            // Until the next one begins, the price of a move holds.
+            // The price of a move holds until the next one.
             for pair in moves.windows(2) {
                 let last = pair[1].quote.as_of - TimeDelta::microseconds(1);
                 assert!(pair[0].quote.as_of < last);
@@ -247,7 +247,7 @@ async fn moves_are_the_same_whether_asked_for_at_once_or_in_parts() {
         vec![a_move - TimeDelta::microseconds(1), a_move, a_move + TimeDelta::microseconds(1)],
         (1..1000).map(|i| after + TimeDelta::microseconds(10_777_777 * i)).collect(),
     ] {
-        // As another process would, which has computed nothing before.
+        // A new market has computed nothing before, like another process.
         let market = v1();
         let (mut in_parts, mut begins) = (Vec::new(), after);
         for ends in parts.into_iter().chain([until]) {
@@ -282,7 +282,7 @@ async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
     assert_eq!(total, bars(&market, "KO", "2026-11-20", "2026-11-20").await[0].volume);
     let largest = moves.iter().map(|moved| moved.volume.unwrap()).max().unwrap();
     assert!(largest < total / 10_000, "{largest} of {total} in one move");
-    // In the session, what a quote says is what has moved since the open.
+    // The volume of a quote is that of all moves since the open.
     let half: u64 = moves[..16_000].iter().map(|moved| moved.volume.unwrap()).sum();
     assert_eq!(Some(half), moves[15_999].quote.volume);
 }
@@ -297,7 +297,7 @@ async fn there_are_no_moves_where_there_is_no_time() {
     for (after, until) in [(noon, noon), (noon, noon - TimeDelta::hours(1)), (most, least)] {
         assert_eq!(ask(after, until).await, Ok(Vec::new()));
     }
-    // Nor before the market began, and none can be told after its end.
+    // There are no moves before the market began, and none after its end.
     let opening = instant("1980-01-01T05:00:00Z");
     let early = ask(opening - TimeDelta::hours(30), opening + TimeDelta::seconds(10)).await.unwrap();
     assert_eq!((early[0].quote.as_of, early[0].volume), (opening, Some(0)));
@@ -394,7 +394,7 @@ async fn a_dividend_leaves_the_price_when_its_session_opens() {
         let after = quote(&market, "KO", opens_at).await.unwrap();
         let fallen = before.price.to_f64() - after.price.to_f64();
         assert!((fallen - amount.to_f64()).abs() <= 0.01, "{fallen} for {amount}");
-        // A fourth of 3.1 %.
+        // A quarter of 3.1 %.
         assert!((amount.to_f64() / before.price.to_f64() - 0.00775).abs() < 0.0002, "{amount}");
         assert_eq!(after.previous_close, Some(before.price));
     }
@@ -442,7 +442,7 @@ async fn a_split_divides_the_price_and_multiplies_the_volume() {
         (before.price.to_string(), after.price.to_string()),
         ("878.15".to_owned(), "87.81".to_owned())
     );
-    // In the new shares, so that the day's change is that of the market.
+    // In new shares, so that the change of the day is that of the market.
     assert_eq!(after.previous_close, Some(after.price));
     let raw = bars(&market, "NFLX", "2026-11-23", "2026-12-20").await;
     let volume = |bars: &[Bar]| bars.iter().map(|bar| bar.volume).sum::<u64>() / bars.len() as u64;
@@ -486,7 +486,7 @@ async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_ther
     let after = market.quotes(&asked, morning).await;
     assert_eq!(after[&old].as_ref().unwrap(), after[&new].as_ref().unwrap());
     assert_eq!(after[&new].as_ref().unwrap().symbol, new);
-    // The history of the stock is that of both names.
+    // The history of the stock covers both symbols.
     let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at);
     assert_eq!(history(&new, morning).await.unwrap(), history(&old, morning).await.unwrap());
     assert_eq!(history(&new, morning).await.unwrap().len(), 13);
@@ -553,7 +553,7 @@ async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
     let told = async |of, at| actions(&market, of, year, at).await.len();
     assert_eq!(told("NFLX", "2026-11-23T04:59:59Z").await, 0);
     assert_eq!(told("NFLX", "2026-11-23T05:00:00Z").await, 1);
-    // Its amount would tell tomorrow's price.
+    // Its amount would reveal tomorrow's price.
     assert_eq!(told("KO", "2026-11-16T04:59:59Z").await, 0);
     assert_eq!(told("KO", "2026-11-16T05:00:00Z").await, 1);
 }

@@ -16,11 +16,11 @@ use crate::QuoteError;
 use crate::plausible::{DayFields, DayPrices, in_shares_of, past_session, time_of_price, unusable};
 use crate::source::{FOREIGN, NO_STOCK, NOT_IN_DOLLARS};
 
-/// Whose last trade is older than that is not traded any more.
+/// A stock without trades for so long is delisted.
 const DEAD: TimeDelta = TimeDelta::days(30);
 const NEW_YORK: &str = "America/New_York";
 
-/// The chart in an answer; `None` when there is no data for the time asked.
+/// The chart in an answer; `None` if there is no data for the requested time.
 pub(super) fn result<'a>(reply: &'a Reply, asked: &Symbol) -> Result<Option<&'a Value>, QuoteError> {
     let chart = &reply.body["chart"];
     let says = |part: &str, text: &str| chart["error"][part].as_str().is_some_and(|said| said.contains(text));
@@ -37,8 +37,8 @@ pub(super) fn result<'a>(reply: &'a Reply, asked: &Symbol) -> Result<Option<&'a 
     }
 }
 
-/// Reads the newest price. Its previous close is the close before the chart's first day, so it is taken from a
-/// chart of one day alone; from longer ones it is that of the day before.
+/// Parses the newest price. The previous close is that before the chart's first day, so it is used only from a chart
+/// of one day; longer charts contain the day before.
 pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Result<Quote, QuoteError> {
     let meta = &result["meta"];
     check_instrument(meta, asked)?;
@@ -69,7 +69,7 @@ pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Resul
     Ok(quote)
 }
 
-/// What tells the newest price, in whichever answer.
+/// The fields of the newest price, from either kind of answer.
 pub(super) struct Facts<'a> {
     pub(super) price: &'a Value,
     pub(super) time: &'a Value,
@@ -107,9 +107,9 @@ impl Facts<'_> {
     }
 }
 
-/// Reads the sessions that are over at `at`, oldest first, and all that happened meanwhile. Days whose values
-/// cannot be are left out; a series of nothing else is an error. The answer is in the shares after all its splits; what
-/// is read from it is in the shares of each day.
+/// Parses the sessions that have closed at `at`, oldest first, with splits and dividends. Days with invalid values
+/// are skipped; a series without a valid day is an error. The answer is in the shares after all its splits; the
+/// result is in the shares of each day.
 pub(super) fn history(
     result: &Value,
     asked: &Symbol,
@@ -135,7 +135,7 @@ fn bars(
     let mut bars: BTreeMap<NaiveDate, (bool, Bar)> = BTreeMap::new();
     let mut refused = 0_usize;
     for day in days(result) {
-        // A day without trades, or whose close the provider does not have yet.
+        // A day without trades, or whose close is not published yet.
         if day.close.is_null() {
             continue;
         }
@@ -143,7 +143,7 @@ fn bars(
             refused += 1;
             continue;
         };
-        // The last element of a running session is not at its opening, and has not all its trades.
+        // The last element of the current session is not at its opening, and lacks trades.
         let is_live = day.starts_at != session.opens_at;
         if session.closes_at > at || (is_live && day.starts_at < session.closes_at) {
             continue;
@@ -167,7 +167,7 @@ fn bars(
     Ok(bars.into_values().map(|(_, bar)| bar).collect())
 }
 
-/// Name and exchange of the symbol; its sector is not told here.
+/// Name and exchange of the symbol; the chart does not contain the sector.
 pub(super) fn listing(result: &Value, asked: &Symbol) -> Result<Listing, QuoteError> {
     let meta = &result["meta"];
     check_instrument(meta, asked)?;
@@ -183,7 +183,7 @@ pub(super) fn listing(result: &Value, asked: &Symbol) -> Result<Listing, QuoteEr
     })
 }
 
-/// Whether the chart is about the symbol asked, and about something that is traded here. Some made-up symbols
+/// Whether the chart is about the requested symbol, and about an instrument that is traded here. Some invalid symbols
 /// have a chart without a price.
 fn check_instrument(meta: &Value, asked: &Symbol) -> Result<(), QuoteError> {
     if !ticker::is_about(meta["symbol"].as_str().unwrap_or_default(), asked) {
@@ -195,8 +195,8 @@ fn check_instrument(meta: &Value, asked: &Symbol) -> Result<(), QuoteError> {
     check_tradable(asked, &meta["instrumentType"], &meta["currency"], &meta["exchangeTimezoneName"])
 }
 
-/// Stocks and funds that trade in New York's hours and in dollars. Currencies are compared to the letter: `GBp`
-/// are pence.
+/// Accepts stocks and funds that trade in New York's hours and in dollars. Currencies are case-sensitive: `GBp` is
+/// pence.
 pub(super) fn check_tradable(
     asked: &Symbol,
     kind: &Value,
@@ -215,7 +215,7 @@ pub(super) fn check_tradable(
     }
 }
 
-/// One slot of the parallel lists of a chart; any value may be missing.
+/// One index of the parallel lists of a chart; any value may be missing.
 struct Day<'a> {
     date: NaiveDate,
     starts_at: Timestamp,
@@ -242,7 +242,7 @@ impl Day<'_> {
             close: price(self.close),
         };
         let DayPrices { open, high, low, close } = prices.settled()?;
-        // A volume that is no number is unknown, which is told as none.
+        // An invalid volume is unknown and stored as zero.
         let told = TradedShares(number::whole(self.volume).unwrap_or(0));
         let TradedShares(volume) = basis.on_day(told, self.date);
         Ok(Bar { date: self.date, open, high, low, close, volume })

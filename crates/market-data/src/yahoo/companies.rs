@@ -1,4 +1,4 @@
-//! The companies that answers about prices have told, in the memory of one process.
+//! The companies according to answers about prices, in the memory of one process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::number;
 use crate::ListedStock;
 
-/// Symbols that are remembered. Beyond that all are forgotten: the next answers tell again.
+/// The most symbols in memory. Beyond that all are dropped; the next answers report the companies again.
 const MOST_SYMBOLS: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ impl Companies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
-    /// Takes in what a chart or a row of many quotes tells. A row that leaves out the first day of trading keeps the one that a
-    /// chart of the same company has told.
+    /// Stores the company of a chart or of a row of bulk quotes. A row without the first trading day keeps that of an
+    /// earlier chart of the same company.
     pub(super) fn take_in(&self, symbol: &Symbol, told: &Value) {
         let text = |name: &str| told[name].as_str().map(str::trim).filter(|text| !text.is_empty());
         let Some(company_name) = text("longName").or_else(|| text("shortName")) else { return };
@@ -78,7 +78,7 @@ mod tests {
         let told = companies.of(&xyz).unwrap();
         assert_eq!(told.company_name, "Xtra ETF");
         assert_eq!((told.listed_on, told.is_fund), ("2025-11-03".parse().ok(), true));
-        // Nothing that is told of another company is kept.
+        // Data of another company is not kept.
         companies
             .take_in(&xyz, &json!({ "longName": "Xyon Bio", "quoteType": "EQUITY", "firstTradeDate": null }));
         assert_eq!(companies.of(&xyz).unwrap().listed_on, None);

@@ -1,4 +1,4 @@
-//! The cookie and the crumb without which quotes of many symbols are refused.
+//! The cookie and the crumb that bulk quotes need.
 
 use tokio::sync::Mutex;
 
@@ -6,10 +6,10 @@ use super::transport::Transport;
 use crate::QuoteError;
 use crate::plausible::unusable;
 
-/// A crumb is some eleven characters; a text much longer is something else.
+/// A crumb has about eleven characters; a much longer text is not a crumb.
 const LONGEST: usize = 64;
 
-/// A visitor's two tokens, which belong together. Kept out of logs and errors.
+/// The two tokens of a visitor, which belong together. Never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Crumb {
     cookie: String,
@@ -26,7 +26,7 @@ impl Crumb {
     }
 }
 
-/// The crumb in use. One at a time gets a new one; the others wait for it.
+/// The current crumb. One task at a time requests a new one; the others wait for it.
 #[derive(Default)]
 pub(super) struct Crumbs {
     current: Mutex<Option<Crumb>>,
@@ -43,7 +43,7 @@ impl Crumbs {
         Ok(crumb)
     }
 
-    /// It was refused. If another one is in use by now, that stays.
+    /// Drops a refused crumb, unless it has been replaced already.
     pub(super) async fn forget(&self, refused: &Crumb) {
         let mut current = self.current.lock().await;
         if current.as_ref() == Some(refused) {
@@ -52,7 +52,7 @@ impl Crumbs {
     }
 }
 
-/// The page that sets the cookie answers 404; in some countries a form for consent comes instead.
+/// The page that sets the cookie answers 404; in some countries with a consent form instead.
 async fn fetch(transport: &Transport) -> Result<Crumb, QuoteError> {
     let page = transport.get_cookies().await?;
     let cookie = page.cookies().collect::<Vec<_>>().join("; ");

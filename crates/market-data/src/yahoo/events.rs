@@ -1,7 +1,7 @@
-//! The splits and dividends in a chart, and which shares its prices are in.
+//! The splits and dividends in a chart, and the share basis of its prices.
 //!
-//! Yahoo tells prices, volumes and dividends of the past in the shares after all the splits that it tells. The books want
-//! them in the shares of their own day.
+//! Yahoo reports old prices, volumes and dividends in the shares after all reported splits. The books need them in
+//! the shares of their own day.
 
 use std::collections::BTreeMap;
 
@@ -15,19 +15,19 @@ use serde_json::Value;
 use super::number;
 use crate::corporate::{Dividend, Split};
 
-/// No dividend is rounded to fewer decimals.
+/// Dividends keep at least this many decimals.
 const LEAST_DECIMALS: i64 = 2;
 
-/// A split that is told so shortly before its opening is taken to be in the prices of the past already.
+/// A split that is reported so shortly before its opening is assumed to be included in old prices already.
 const TOLD_AHEAD: TimeDelta = TimeDelta::hours(24);
 
-/// What a chart tells besides prices.
+/// The splits and dividends in a chart.
 #[derive(Debug)]
 pub(super) struct Events<'a> {
     result: &'a Value,
-    /// Oldest first, one a day.
+    /// Oldest first, one per day.
     pub(super) splits: Vec<Split>,
-    /// The newest day of which a split is told that cannot be read: the shares of before are not known.
+    /// The newest day of a split with an unreadable ratio: the shares before it are unknown.
     unreadable: Option<NaiveDate>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Events<'a> {
         for (key, event) in entries(result, "splits") {
             let on = day_of(key, event).unwrap_or(NaiveDate::MAX);
             match ratio(event) {
-                // Nothing happened.
+                // A ratio of equal numbers changes nothing.
                 Some((new, old)) if new == old && new > 0 => {}
                 sides => match sides.and_then(|(new, old)| Split::new(on, new, old)) {
                     Some(split) if on != NaiveDate::MAX => _ = splits.entry(on).or_insert(split),
@@ -49,7 +49,7 @@ impl<'a> Events<'a> {
         Self { result, splits: splits.into_values().collect(), unreadable }
     }
 
-    /// Which shares the chart is in.
+    /// The shares that the chart is in.
     pub(super) fn basis(&self, of: &Symbol, now: Timestamp) -> Basis {
         let actions: Vec<CorporateAction> = self.splits.iter().filter_map(|split| split.action(of)).collect();
         let effective = actions.iter().map(|action| action.effective_at(Calendar::Xnys));
@@ -61,8 +61,8 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Oldest first, in the shares of their own days, one a day: several different ones of a day, such as a special one,
-    /// are added up. Yahoo has six decimals; those that a later split makes unknown are rounded away.
+    /// Oldest first, in the shares of their own days, one per day: different dividends of one day, such as a special
+    /// one, are added. Yahoo has six decimals; those that a later split makes uncertain are rounded away.
     pub(super) fn dividends(&self, of: &Symbol, now: Timestamp) -> Vec<Dividend> {
         let mut amounts: BTreeMap<NaiveDate, Vec<BigDecimal>> = BTreeMap::new();
         for (key, event) in entries(self.result, "dividends") {
@@ -70,7 +70,7 @@ impl<'a> Events<'a> {
                 continue;
             };
             let of_day = amounts.entry(on).or_default();
-            // The same one told twice is one.
+            // An identical dividend is a duplicate.
             if amount > 0 && !of_day.contains(&amount) {
                 of_day.push(amount);
             }
@@ -99,13 +99,13 @@ impl Basis {
         self.unreadable.is_none_or(|unreadable| unreadable <= day)
     }
 
-    /// What the chart tells of a day, in the shares of that day.
+    /// Converts a value of the chart to the shares of its day.
     pub(super) fn on_day<T: ShareBased>(&self, told: T, day: NaiveDate) -> T {
         let traded = AsTraded::new(told, self.told_in);
         self.splits.convert(traded, session_basis(Calendar::Xnys, day))
     }
 
-    /// So many decimals of a dividend of that day are known: half of the sixth is multiplied by the splits since.
+    /// The certain decimals of a dividend of that day: half of the sixth is multiplied by the splits since.
     fn decimals_of_dividends(&self, day: NaiveDate) -> i64 {
         let factor = self.on_day(UnroundedPrice::new(1.into()), day).rounded(6).to_f64().unwrap_or(1.0);
         let (mut lost, mut multiplied) = (0, 1.0);
@@ -120,14 +120,14 @@ fn entries<'a>(result: &'a Value, kind: &str) -> impl Iterator<Item = (&'a Strin
     result["events"][kind].as_object().into_iter().flatten()
 }
 
-/// The exchange's day of an event: its date, or the key it has among the others.
+/// The exchange's day of an event: its date, or its key.
 fn day_of(key: &str, event: &Value) -> Option<NaiveDate> {
     let from_key = || chrono::DateTime::from_timestamp(key.parse().ok()?, 0);
     let at = number::instant(&event["date"]).or_else(from_key)?;
     Some(exchange_date(at.into()))
 }
 
-/// New and old shares, in ten-thousandths: as two numbers, or as a text like `10:1`.
+/// New and old shares, in ten-thousandths: from two numbers, or from a text like `10:1`.
 fn ratio(event: &Value) -> Option<(u64, u64)> {
     let side = |name: &str| number::side_of_ratio(&event[name]).filter(|side| *side > 0);
     if let Some(sides) = side("numerator").zip(side("denominator")) {

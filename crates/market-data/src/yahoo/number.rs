@@ -6,26 +6,27 @@ use domain::Price;
 use domain::share_basis::UnroundedPrice;
 use serde_json::Value;
 
-/// Of a price; single precision has no more.
+/// Decimals of a price; single precision has no more.
 const DECIMALS: i64 = 4;
-/// Dividends are divided by splits, and small.
+/// Dividends are small and divided by splits.
 pub(super) const DECIMALS_OF_DIVIDENDS: i64 = 6;
-/// Of a price that is converted to other shares before it is rounded: more than single precision has.
+/// Decimals of a price that is converted to other shares before it is rounded: more than single precision has.
 const DECIMALS_OF_UNROUNDED: i64 = 12;
 const LONGEST: usize = 40;
 const LARGEST_EXPONENT: u32 = 20;
 
-/// A price above zero and within bounds, read digit by digit, half-even to four decimals and then to its tick.
+/// A price above zero and within bounds, parsed from the digits, rounded half-even to four decimals and then to its
+/// tick.
 pub(super) fn price(value: &Value) -> Option<Price> {
     Price::from_provider(&decimal(value, DECIMALS)?.to_plain_string()).ok()
 }
 
-/// A number from which [`rounded_price`] makes a price, once it is in the right shares.
+/// A number that [`rounded_price`] rounds once it is in the right shares.
 pub(super) fn unrounded(value: &Value) -> Option<UnroundedPrice> {
     Some(UnroundedPrice::new(decimal(value, DECIMALS_OF_UNROUNDED)?))
 }
 
-/// As [`price`].
+/// Rounds as [`price`] does.
 pub(super) fn rounded_price(exact: &UnroundedPrice) -> Option<Price> {
     Price::from_provider(&exact.rounded(DECIMALS).to_plain_string()).ok()
 }
@@ -34,12 +35,12 @@ pub(super) fn dividend(value: &Value) -> Option<BigDecimal> {
     decimal(value, DECIMALS_OF_DIVIDENDS)
 }
 
-/// A count of shares.
+/// A number of shares.
 pub(super) fn whole(value: &Value) -> Option<u64> {
     decimal(value, 0)?.to_u64()
 }
 
-/// One side of a split's ratio, in ten-thousandths: `1.5` for `1` happens.
+/// One side of a split's ratio, in ten-thousandths: `1.5` for `1` occurs.
 pub(super) fn side_of_ratio(value: &Value) -> Option<u64> {
     (decimal(value, DECIMALS)? * BigDecimal::from(10_000)).to_u64()
 }
@@ -49,7 +50,7 @@ pub(super) fn instant(value: &Value) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(decimal(value, 0)?.to_i64()?, 0)
 }
 
-/// Numbers so long or with such exponents that computing with them would take for ever are none.
+/// Numbers with too many digits or too large exponents are rejected, because computing with them would take too long.
 fn decimal(value: &Value, decimals: i64) -> Option<BigDecimal> {
     let text = value.as_number()?.to_string();
     let exponent = match text.split_once(['e', 'E']) {
@@ -79,7 +80,7 @@ mod tests {
             ("0.12340000271797180", "0.1234"),
             ("125", "125.00"),
             ("2.6934999E2", "269.35"),
-            // From two decimals a float has, through four: 0.98765 is not rounded twice the wrong way.
+            // Rounded to the decimals of a float, then to four: 0.98765 is not rounded twice in the wrong direction.
             ("0.9876499772071838", "0.9876"),
         ] {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! A call to Yahoo, with a visitor's manners: slow, and gone for a while when the door is shut.
+//! Calls to Yahoo: slow, and paused after a refusal.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::http::{Answer, Http};
 use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
 
-/// A library's own name is refused at the first call, whatever its manners.
+/// Yahoo refuses the names of HTTP libraries at the first call.
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; stockyard/", env!("CARGO_PKG_VERSION"), ")");
-/// An address that is refused stays so for a quarter of an hour at least, and knocking prolongs it.
+/// A refused address stays refused for at least a quarter of an hour, and further calls prolong it.
 const SHUT: BreakerRules =
     BreakerRules { failures: 1, first_pause: TimeDelta::minutes(15), longest_pause: TimeDelta::hours(4) };
 const TOO_MANY: &str = "Too Many Requests";
@@ -30,7 +30,7 @@ pub(super) struct Transport {
     now: Now,
 }
 
-/// An answer in JSON, whatever its status.
+/// A JSON answer of any status.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -84,7 +84,7 @@ impl Transport {
         }
     }
 
-    /// An error of the server's own is tried again once, unless it comes with a time to wait.
+    /// A server error is retried once, unless it names a time to wait.
     pub(super) async fn get_text(
         &self,
         path: &[&str],
@@ -140,7 +140,7 @@ impl Transport {
     }
 }
 
-/// The refusal is a bare line, and comes with status 200 where a crumb is asked for.
+/// The refusal is a single line of text, with status 200 when a crumb is requested.
 fn says_too_many(body: &[u8]) -> bool {
     body.len() < 200 && String::from_utf8_lossy(body).contains(TOO_MANY)
 }

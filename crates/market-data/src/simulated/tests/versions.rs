@@ -1,4 +1,4 @@
-//! What holds for `sim-v2` in both views.
+//! Properties of `sim-v2` in both views.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn session(model: SimulatedModel, date: NaiveDate) -> domain::Session {
     model.calendar().session(date).unwrap()
 }
 
-/// Days of all kinds: after a split, around the ends of daylight saving time, of results, and with an early close.
+/// Days of all kinds: after a split, at the ends of daylight saving time, after results, and with an early close.
 fn days(model: SimulatedModel) -> [(&'static str, &'static str); 4] {
     match model.calendar() {
         Calendar::AroundTheClock => {
@@ -28,7 +28,7 @@ const MICROSECOND: TimeDelta = TimeDelta::microseconds(1);
 
 #[tokio::test]
 async fn nothing_of_a_released_version_changes() {
-    // As the test of the first version. Whoever changes one of these on purpose after a release makes a new version.
+    // Like the test of the first version. An intended change after a release needs a new version.
     const EXPECTED: [[u64; 4]; 2] = [
         [
             4_366_706_499_082_879_162,
@@ -126,7 +126,7 @@ async fn a_bar_is_made_of_the_quotes_of_its_session() {
         for (of, date) in days(model) {
             let bar = bars(&market, of, date, date).await.remove(0);
             let session = session(model, day(date));
-            // Less than the shortest time for which a price holds.
+            // Shorter than the shortest time for which a price holds.
             let step = (session.closes_at - session.opens_at) / 65_000;
             let (mut seen, mut volume, mut at) = (Vec::new(), 0, session.opens_at);
             while at < session.closes_at {
@@ -170,7 +170,7 @@ async fn moves_are_the_quotes_of_a_session_in_parts_or_at_once() {
                 let quoted = quote(&market, of, moved.quote.as_of).await.unwrap();
                 assert_eq!(moved.quote, quoted, "{of} {date}");
             }
-            // As another process would, which has computed nothing before.
+            // A new market has computed nothing before, like another process.
             let other = self::market(model);
             let (mut in_parts, mut begins) = (Vec::new(), before);
             for part in 1..=50 {
@@ -195,7 +195,7 @@ async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
     let year = bars(&market, "AAPL", "2025-01-01", "2025-12-31").await;
     assert_eq!(year.len(), 250);
     assert!(year.iter().all(|bar| Calendar::Xnys.session(bar.date).is_some()));
-    // The early close of Friday.
+    // The early close on Friday.
     let closes_at = instant("2026-11-27T18:00:00Z");
     for closed in ["2026-11-27T18:00:00Z", "2026-11-28T17:00:00Z", "2026-11-30T14:29:59.999999Z"] {
         let quote = quote(&market, "AAPL", instant(closed)).await.unwrap();
@@ -212,7 +212,7 @@ async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
         (&found[4].open, instant("2026-11-30T14:30:00Z"))
     );
     assert_ne!(found[4].open, found[3].close, "a session opens with a gap");
-    // A bar is there from the close on.
+    // A session has its bar from its close on.
     let apple = symbol("AAPL");
     let until = |at| market.daily_bars(&apple, day("2026-11-27"), day("2026-11-30"), at);
     assert_eq!(until(closes_at - MICROSECOND).await.unwrap().len(), 0);
@@ -251,7 +251,8 @@ async fn events_happen_at_the_open_of_sessions() {
                     }
                     CorporateActionKind::CashDividend { amount, pays_on } => {
                         assert!(model.calendar().session(pays_on).is_some() && pays_on > action.ex_on);
-                        // Half a cent of the price and half a hundredth of a cent of the amount are rounded away.
+                        // Rounding removes up to half a cent of the price and half a hundredth of a cent of the
+                        // amount.
                         let expected = before.price.to_f64() * row.dividend_yield_percent / 400.0;
                         let difference = (amount.to_f64() - expected).abs();
                         assert!(
@@ -293,7 +294,7 @@ async fn dividends_put_back_into_the_stock_make_up_the_total_return_in_both_view
                     CorporateActionKind::CashDividend { amount, .. } => {
                         let before = model.calendar().before(action.ex_on).date.to_string();
                         let close = bars(&market, of, &before, &before).await.remove(0).close.to_f64();
-                        // Put back at the close without the dividend.
+                        // Reinvested at the close without the dividend.
                         shares *= close / (close - amount.to_f64());
                     }
                     other => panic!("{of}: {other:?}"),
