@@ -1,4 +1,4 @@
-//! What can go wrong in the database.
+//! Errors of the database.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 use thiserror::Error;
@@ -7,23 +7,23 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// A unique value is taken, by a write that came in between.
+    /// A unique value was taken by a concurrent write.
     #[error("a row with the same unique value exists")]
     Duplicate(#[source] DieselError),
-    /// A row that the write refers to is gone.
+    /// A row that the write refers to does not exist.
     #[error("a row that this one refers to does not exist")]
     MissingReference(#[source] DieselError),
     /// There is no connection, or it was lost. Nothing was changed.
     #[error("the database cannot be reached")]
     Unavailable(#[source] BoxError),
-    /// Waiting and trying again does not help: the password is wrong, the database does not exist, and the like.
+    /// Retrying does not help: wrong password, missing database, and the like.
     #[error("the database server refuses the connection")]
     LoginRefused(#[source] BoxError),
     /// A lock, a free connection or a result did not come in time, or another transaction came first. Nothing was
-    /// changed; the same call may succeed a moment later.
+    /// changed; a retry may succeed.
     #[error("the database is busy")]
     Busy(#[source] BoxError),
-    /// The database accepts no changes at the moment.
+    /// The database does not accept changes at the moment.
     #[error(
         "the database is read-only: check the rights to what DATABASE_URL or DATA_DIR names, and whether its disk is mounted \
          read-only"
@@ -31,19 +31,19 @@ pub enum StoreError {
     ReadOnly(#[source] BoxError),
     #[error("the disk of the database is full: free space where DATABASE_URL or DATA_DIR points to")]
     Full(#[source] BoxError),
-    /// A COMMIT was sent and its result did not arrive: the changes may be there or not.
+    /// A COMMIT was sent and not answered: the changes may have been made.
     #[error("the database did not confirm a change, which may have been made")]
     OutcomeUnknown(#[source] BoxError),
     #[error("the database's tables are not up to date: run `stockyard migrate` first")]
     PendingMigrations,
-    /// Migrations have run that this program does not know.
+    /// The database has migrations that this program does not know.
     #[error(
         "this database was migrated by a newer Stockyard (unknown here: {}): install that version, or restore a backup \
          from before the upgrade",
         .unknown.join(", ")
     )]
     NewerSchema { unknown: Vec<String> },
-    /// A SQLite file with the tables of another program.
+    /// A SQLite file with tables of another program.
     #[error("the database holds tables of another program and none of Stockyard's")]
     ForeignTables,
     #[error("the file is damaged: {0}")]
@@ -57,7 +57,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database, its disk or the way to it is the cause, and not this program or its input.
+    /// Whether the cause is the database, its disk or the network, not this program or its input.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(_)
@@ -78,7 +78,7 @@ impl StoreError {
         }
     }
 
-    /// The same for another caller of the same transaction: its class with the text of its cause.
+    /// A copy for another caller of the same transaction: its class with the text of its cause.
     #[must_use]
     pub fn repeated(&self) -> Self {
         let cause = || std::error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string);
@@ -101,7 +101,7 @@ impl StoreError {
         }
     }
 
-    /// What an error of COMMIT means: without an answer the changes may have been made.
+    /// The error of a COMMIT: without an answer the changes may have been made.
     pub(crate) fn of_commit(error: DieselError) -> Self {
         match Self::from(error) {
             Self::Unavailable(cause) => Self::OutcomeUnknown(cause),
@@ -134,7 +134,7 @@ impl From<DieselError> for StoreError {
     }
 }
 
-/// Whether the connection is gone.
+/// Whether the connection is lost.
 pub(crate) fn is_lost(error: &DieselError) -> bool {
     use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
     matches!(
@@ -145,7 +145,7 @@ pub(crate) fn is_lost(error: &DieselError) -> bool {
     )
 }
 
-/// Whether the database has refused a row, so that the connection is as good as before.
+/// Whether the database rejected a row, so that the connection still works.
 pub(crate) fn is_refusal(error: &DieselError) -> bool {
     use DatabaseErrorKind as Kind;
     match error {
@@ -171,9 +171,9 @@ enum Outage {
     Full,
 }
 
-/// Diesel passes on neither SQLSTATE nor SQLite's result code for these, only the primary message. SQLite's messages
-/// are constants of the library that is compiled in. PostgreSQL's are English where `lc_messages` is C or English; new
-/// connections ask for that where the role may (see `connection.rs`).
+/// Diesel passes on neither SQLSTATE nor SQLite's result code for these errors, only the primary message. SQLite's
+/// messages are constants of the bundled library. PostgreSQL's are English if `lc_messages` is C or English; new
+/// connections request that if the role may (see `connection.rs`).
 const OUTAGES: [(&str, Outage); 26] = [
     // PostgreSQL 53100 and 53400
     ("No space left on device", Outage::Full),
@@ -186,7 +186,7 @@ const OUTAGES: [(&str, Outage); 26] = [
     ("could not obtain lock", Outage::Busy),
     ("canceling statement due to", Outage::Busy),
     ("deadlock detected", Outage::Busy),
-    // 54000: transaction numbers are used up
+    // 54000: out of transaction ids
     ("database is not accepting commands", Outage::ReadOnly),
     // 57P01 to 57P05, 25P03, 53300
     ("terminating connection", Outage::Unavailable),

@@ -1,5 +1,5 @@
-//! The record of job runs: what is due, who works on it, what came out. The truth about jobs is here, not in
-//! the queue that carries the wake-ups.
+//! The record of job runs: due runs, their workers and their outcomes. This table decides, not the queue that carries
+//! the wake-ups.
 
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ pub enum JobStatus {
     Queued,
     Running,
     Done,
-    /// Given up after several attempts.
+    /// Failed after several attempts.
     Failed,
 }
 
@@ -57,27 +57,27 @@ where
 #[diesel(table_name = job_runs)]
 pub struct JobRunRow {
     pub id: i64,
-    /// A word of the caller: which kinds of jobs there are is not known here.
+    /// The kind of job; its values are defined by the caller.
     pub kind: String,
-    /// What makes the run due once: a session's date, a minute.
+    /// Makes a run due only once: a session's date, a minute.
     pub key: String,
-    /// Which share of the work, from 0.
+    /// The part of the work, from 0.
     pub partition: i64,
     pub status: JobStatus,
     pub attempts: i32,
     pub worker: Option<String>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
-    /// The last sign of life; of a queued run, when it was last put into the queue.
+    /// The last heartbeat; for a queued run, when it was last queued.
     pub heartbeat_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    /// What it did, or why it failed.
+    /// The result, or the reason of the failure.
     pub outcome: Option<String>,
-    /// Whether an administrator asked for it, beside the schedule.
+    /// Whether an administrator requested it, outside the schedule.
     pub requested: bool,
 }
 
-/// Records a due run unless it is recorded already, and answers whether it is new.
+/// Records a due run unless it is already recorded, and returns whether it is new.
 pub fn plan(
     tx: &mut Tx<'_>,
     kind: &str,
@@ -88,7 +88,7 @@ pub fn plan(
     insert(tx, kind, key, partition, false, now)
 }
 
-/// Records a run that an administrator asks for, under a key of its own.
+/// Records a run that an administrator requested, under a key of its own.
 pub fn request(tx: &mut Tx<'_>, kind: &str, key: &str, now: Timestamp) -> Result<bool, StoreError> {
     insert(tx, kind, key, 0, true, now)
 }
@@ -132,7 +132,7 @@ pub fn unfinished_sessions(tx: &mut Tx<'_>) -> Result<Vec<NaiveDate>, StoreError
     Ok(keys.iter().filter_map(|key| key.parse().ok()).collect())
 }
 
-/// The greatest key of that kind.
+/// The largest key of that kind.
 pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::kind.eq(kind))
@@ -140,7 +140,7 @@ pub fn newest_key(tx: &mut Tx<'_>, kind: &str) -> Result<Option<String>, StoreEr
         .get_result(tx.conn)?)
 }
 
-/// The keys of runs of that kind that have not ended, in order.
+/// The keys of unfinished runs of that kind, in order.
 pub fn unfinished_keys(tx: &mut Tx<'_>, kind: &str) -> Result<Vec<String>, StoreError> {
     let unfinished = job_runs::status.eq_any([JobStatus::Queued.as_str(), JobStatus::Running.as_str()]);
     Ok(job_runs::table
@@ -151,13 +151,13 @@ pub fn unfinished_keys(tx: &mut Tx<'_>, kind: &str) -> Result<Vec<String>, Store
         .load(tx.conn)?)
 }
 
-/// The newest instant at which a run was planned, begun or ended, or showed a sign of life.
+/// The newest instant at which a run was planned, started or ended, or had a heartbeat.
 pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     use diesel::dsl::max;
     let (planned, begun, ended): (Option<Timestamp>, Option<Timestamp>, Option<Timestamp>) = job_runs::table
         .select((max(job_runs::queued_at), max(job_runs::started_at), max(job_runs::finished_at)))
         .get_result(tx.conn)?;
-    // Of a run that was put off the sign of life lies in the future.
+    // The heartbeat of a postponed run is in the future.
     let alive: Option<Timestamp> = job_runs::table
         .filter(job_runs::status.eq(JobStatus::Running.as_str()))
         .select(max(job_runs::heartbeat_at))
@@ -165,11 +165,12 @@ pub fn newest_time(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     Ok([planned, begun, ended, alive].into_iter().flatten().max())
 }
 
-/// A sign of life so far ahead is of a clock that was wrong: longer than a run is put off, and than clocks differ.
+/// A heartbeat further ahead comes from a wrong clock: runs are not postponed for so long, and clocks differ less.
 const FARTHEST_AHEAD: TimeDelta = TimeDelta::hours(2);
 
-/// Runs of these kinds that nobody works on: queued, or running without a sign of life since `silent_since`. Oldest first. Signs of life
-/// from far in the future count for nothing. Each is marked as put into the queue again, so that the next look leaves it alone for a while.
+/// Runs of these kinds without a worker: queued, or running without a heartbeat since `silent_since`. Oldest first.
+/// Heartbeats from far in the future do not count. Each run is marked as queued again, so that the next call skips it
+/// for a while.
 pub fn take_due(
     tx: &mut Tx<'_>,
     kinds: &[&str],
@@ -203,7 +204,7 @@ pub fn take_due(
     let queued: Vec<i64> =
         due.iter().filter(|run| run.status == JobStatus::Queued).map(|run| run.id).collect();
     diesel::update(job_runs::table.filter(job_runs::id.eq_any(queued)))
-        // One microsecond past `queued_at` at least, so that a fresh run counts as handed out.
+        // At least one microsecond after `queued_at`, so that a new run counts as queued.
         .set(job_runs::heartbeat_at.eq(now + TimeDelta::microseconds(1)))
         .execute(tx.conn)?;
     Ok(due)
@@ -212,8 +213,7 @@ pub fn take_due(
 /// How far the clocks of two machines may differ.
 const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
-/// Makes `worker` the one who works on the run; `None` when it is done or put off, or somebody else shows signs of
-/// life.
+/// Assigns the run to `worker`; returns `None` if it is done or postponed, or if another worker sends heartbeats.
 pub fn claim(
     tx: &mut Tx<'_>,
     id: i64,
@@ -241,7 +241,7 @@ pub fn claim(
         .optional()?)
 }
 
-/// Shows a sign of life; `false` when the run was taken over in the meantime.
+/// Records a heartbeat; returns `false` if another worker has taken the run over.
 pub fn heartbeat(tx: &mut Tx<'_>, id: i64, worker: &str, now: Timestamp) -> Result<bool, StoreError> {
     report(
         tx,
@@ -251,8 +251,8 @@ pub fn heartbeat(tx: &mut Tx<'_>, id: i64, worker: &str, now: Timestamp) -> Resu
     )
 }
 
-/// Ends the run, or puts it back into the queue, to be looked at again when it has been silent for `put_off`
-/// longer than usual. One that is put off was too early and did not fail: its attempts do not count.
+/// Ends the run, or queues it again, to be taken after `put_off` longer than usual. A postponed run was too early and
+/// did not fail, so its attempts do not count.
 pub fn finish(
     tx: &mut Tx<'_>,
     id: i64,
@@ -268,7 +268,7 @@ pub fn finish(
     report(tx, id, worker, Progress { heartbeat_at: now + put_off, status, attempts, outcome, finished_at })
 }
 
-/// Puts the runs that `worker` works on back into the queue, to be handed out at once. They did not fail.
+/// Queues the runs of `worker` again, to be taken at once. They did not fail.
 pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
     let running = job_runs::status.eq(JobStatus::Running.as_str()).and(job_runs::worker.eq(worker));
     Ok(diesel::update(job_runs::table.filter(running))
@@ -280,7 +280,7 @@ pub fn give_back(tx: &mut Tx<'_>, worker: &str) -> Result<usize, StoreError> {
         .execute(tx.conn)?)
 }
 
-/// A queued run was handed out and not begun: it is handed out again at once.
+/// Queues a run again that was taken and not started, to be taken at once.
 pub fn hand_back(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
     let queued =
         job_runs::table.filter(job_runs::id.eq(id).and(job_runs::status.eq(JobStatus::Queued.as_str())));
@@ -288,7 +288,7 @@ pub fn hand_back(tx: &mut Tx<'_>, id: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What changes; `None` leaves a column as it is.
+/// The columns to change; `None` leaves a column as it is.
 #[derive(AsChangeset)]
 #[diesel(table_name = job_runs)]
 struct Progress<'a> {
@@ -306,7 +306,7 @@ fn report(tx: &mut Tx<'_>, id: i64, worker: &str, progress: Progress<'_>) -> Res
     Ok(diesel::update(mine).set(&progress).execute(tx.conn)? > 0)
 }
 
-/// Newest first, those with ids below `before`; of one kind when that is given.
+/// Newest first, with ids below `before`; of one kind if given.
 pub fn page(
     tx: &mut Tx<'_>,
     kind: Option<&str>,
@@ -323,7 +323,7 @@ pub fn page(
     Ok(query.order(job_runs::id.desc()).limit(limit).load(tx.conn)?)
 }
 
-/// How many runs are on record, by kind and status.
+/// The number of recorded runs by kind and status.
 pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, JobStatus, i64)>, StoreError> {
     Ok(job_runs::table
         .group_by((job_runs::kind, job_runs::status))
@@ -332,8 +332,8 @@ pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(String, JobStatus, i64)>, StoreErr
         .load(tx.conn)?)
 }
 
-/// Runs that should have ended by now, by kind: queued before `queued_before` and not put off beyond `now`, or running
-/// without a heartbeat since `queued_before`.
+/// Runs that should have ended by now, by kind: queued before `queued_before` and not postponed beyond `now`, or
+/// running without a heartbeat since `queued_before`.
 pub fn overdue(
     tx: &mut Tx<'_>,
     queued_before: Timestamp,
@@ -355,7 +355,7 @@ pub fn overdue(
         .load(tx.conn)?)
 }
 
-/// Runs that were given up at `since` or later, by kind.
+/// Runs that failed finally at `since` or later, by kind.
 pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::status.eq(JobStatus::Failed.as_str()).and(job_runs::finished_at.ge(since)))
@@ -365,7 +365,7 @@ pub fn failed_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<(String, i6
         .load(tx.conn)?)
 }
 
-/// The run of that kind that was planned last of those that are done.
+/// The finished run of that kind that was planned last.
 pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRunRow>, StoreError> {
     Ok(job_runs::table
         .filter(job_runs::kind.eq(kind).and(job_runs::status.eq(JobStatus::Done.as_str())))
@@ -375,7 +375,7 @@ pub fn newest_done(tx: &mut Tx<'_>, kind: &str) -> Result<Option<JobRunRow>, Sto
         .optional()?)
 }
 
-/// Forgets finished runs of a kind that ended before `than`, but never the newest key.
+/// Deletes finished runs of a kind that ended before `than`, but never the newest key.
 pub fn delete_finished(tx: &mut Tx<'_>, kind: &str, than: Timestamp) -> Result<usize, StoreError> {
     let newest = newest_key(tx, kind)?.unwrap_or_default();
     let old = job_runs::table

@@ -1,4 +1,4 @@
-//! What a provider lists: the table that searches run on, so that typing costs no calls.
+//! The listings of a provider, as a table for searches, so that typing makes no calls.
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -9,18 +9,18 @@ use crate::connection::each;
 use crate::schema::listings;
 use crate::{StoreError, Tx};
 
-/// A stock or a fund of the United States, quoted in dollars.
+/// A stock or a fund of the United States that trades in dollars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub symbol: Symbol,
     pub company_name: String,
     pub exchange: String,
     pub is_fund: bool,
-    /// The day on which it was first traded.
+    /// The first day of trading.
     pub listed_on: Option<NaiveDate>,
 }
 
-/// The sector that funds have here.
+/// The sector of funds.
 pub const FUND: &str = "Fund";
 
 #[derive(Insertable)]
@@ -38,8 +38,8 @@ struct NewRow<'a> {
     listed_on: Option<NaiveDate>,
 }
 
-/// Takes over a provider's newest table. What was listed and is not in it counts as delisted; what another source has
-/// listed is forgotten.
+/// Replaces the listings by a provider's newest table. Listed stocks that are missing in it count as delisted;
+/// listings of other sources are deleted.
 pub fn replace(
     tx: &mut Tx<'_>,
     source: &str,
@@ -62,7 +62,7 @@ pub fn replace(
             listed_on: listed.listed_on,
         })
         .collect();
-    // A statement takes a row once.
+    // A statement accepts a row once.
     rows.sort_by_key(|row| row.symbol);
     rows.dedup_by_key(|row| row.symbol);
     for chunk in rows.chunks(500) {
@@ -84,7 +84,7 @@ pub fn replace(
     Ok(())
 }
 
-/// When that source's table was last taken over, and how many of its rows are active; `None` before the first time.
+/// When a source's table was last stored, and the number of its active rows; `None` before the first time.
 pub fn state(tx: &mut Tx<'_>, source: &str) -> Result<Option<(Timestamp, i64)>, StoreError> {
     let refreshed_at: Option<Timestamp> = listings::table
         .filter(listings::source.eq(source))
@@ -95,8 +95,8 @@ pub fn state(tx: &mut Tx<'_>, source: &str) -> Result<Option<(Timestamp, i64)>, 
     Ok(Some((refreshed_at, active)))
 }
 
-/// Active ones whose symbol begins with `query`, shortest symbols first, and then those of whose name a word does, in
-/// order of symbol.
+/// Active listings whose symbol begins with `query`, shortest symbols first, then those with a word in the name that
+/// begins with it, in order of symbol.
 pub fn search(tx: &mut Tx<'_>, source: &str, query: &str, limit: i64) -> Result<Vec<Listing>, StoreError> {
     let letters = query.trim().to_uppercase().replace('-', ".");
     let by_symbol = active(source)
@@ -124,7 +124,7 @@ pub fn by_symbol(tx: &mut Tx<'_>, source: &str, symbol: &Symbol) -> Result<Optio
     Ok(row.first::<Row>(tx.conn).optional()?.map(Listing::from))
 }
 
-/// The active listing of that symbol as the table has it, and when the table was taken over.
+/// The active listing of that symbol with all fields of the table, and when the table was stored.
 pub fn told_by_symbol(
     tx: &mut Tx<'_>,
     source: &str,
@@ -184,7 +184,7 @@ diesel::define_sql_function! {
     fn length(text: diesel::sql_types::Text) -> diesel::sql_types::Integer;
 }
 
-/// Small letters and digits, with one blank before each word: what is typed is found wherever a word begins with it.
+/// Lower-case letters and digits, with one blank before each word, so that a query matches the beginning of a word.
 fn search_words(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !(c.is_alphanumeric() || c == '&' || c == '\''));

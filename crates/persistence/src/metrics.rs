@@ -1,4 +1,4 @@
-//! Figures of the connection pool for `/metrics`.
+//! Metrics of the connection pool.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 pub(crate) static CONNECTION_WAIT: LazyLock<Histogram> =
     LazyLock::new(|| Histogram::new([0.0001, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0]));
 
-/// Adds the figures of this process.
+/// Registers the metrics of this process.
 pub fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_database_connection_wait_seconds",

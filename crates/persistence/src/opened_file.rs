@@ -1,5 +1,5 @@
-//! Whether the SQLite file that is open is still the one at its path. After the file was deleted, replaced or moved, its
-//! connections go on in a file that nobody finds again: what they wrote would be lost.
+//! Checks that the open SQLite file is still the one at its path. After the file was deleted, replaced or moved, its
+//! connections would continue to write to a file that cannot be found again.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::StoreError;
 
-/// Why nothing can be written any more.
+/// Why the file is no longer usable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FileLost {
     #[error(
@@ -43,9 +43,9 @@ impl From<FileLost> for StoreError {
 pub(crate) struct OpenedFile {
     path: PathBuf,
     log: PathBuf,
-    /// Device and inode of the file that was opened.
+    /// Device and inode of the opened file.
     identity: OnceLock<(u64, u64)>,
-    /// The event was logged.
+    /// The event has been logged.
     is_lost: AtomicBool,
 }
 
@@ -59,15 +59,15 @@ impl OpenedFile {
         }
     }
 
-    /// Notes which file is open: to be called after the first connection was made.
+    /// Remembers the open file. Called after the first connection.
     pub fn remember(&self) {
         if let Some(identity) = identity(&self.path) {
-            // Of several first connections one is enough.
+            // The first of several connections is enough.
             let _ = self.identity.set(identity);
         }
     }
 
-    /// Before a connection is made. Costs a call of the system and reads nothing.
+    /// Checks the file before a connection is made. Costs one system call and reads nothing.
     pub fn check(&self) -> Result<(), FileLost> {
         let Some(opened) = self.identity.get() else { return Ok(()) };
         self.note(match identity(&self.path) {
@@ -77,8 +77,7 @@ impl OpenedFile {
         })
     }
 
-    /// In a transaction that has written, before its COMMIT: as [`OpenedFile::check`], and the log that was written to has
-    /// to be there.
+    /// Checks the file and its write-ahead log in a transaction that has written, before its COMMIT.
     pub fn check_with_log(&self) -> Result<(), FileLost> {
         self.check()?;
         match self.log.exists() {

@@ -1,7 +1,8 @@
-//! The connections of a process: those that are idle, and how many there may be.
+//! The connections of a process: idle ones, and the limit on all.
 //!
-//! A call takes an idle connection or makes one on its own thread, so that a database that is back is used at once. When
-//! one connection is found dead, all that are as old as it are closed: after a restart of the server none of them works.
+//! A call takes an idle connection or makes one on its own thread, so that a database that is back is used at once.
+//! When one connection is found dead, all of its age or older are closed, because after a restart of the server none
+//! of them works.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,25 +16,25 @@ use crate::connection::{Conn, Connector, DatabaseUrl};
 use crate::error::StoreError;
 use crate::watch::Watch;
 
-/// Older connections are closed after their use: what a server keeps for them grows.
+/// Older connections are closed after their use, because the server's memory for them grows.
 const OLDEST: Duration = Duration::from_secs(30 * 60);
-/// Connections that were needed once and are not any more are closed after this time.
+/// Idle connections are closed after this time.
 const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
-/// Threads that may wait for a dead connection without counting as connections. With more of them, calls find no
-/// connection free.
+/// The most threads that may wait for a dead connection without counting as connections. Beyond that, calls find no
+/// free connection.
 const MOST_LEFT_BEHIND: usize = 128;
 
 pub(crate) struct Pool {
     pub connector: Connector,
     pub size: usize,
     pub permits: Arc<Semaphore>,
-    /// The one used last is at the back.
+    /// The last used one is at the back.
     idle: Mutex<VecDeque<Pooled>>,
-    /// Raised when a connection is found dead.
+    /// Incremented when a connection is found dead.
     generation: AtomicU64,
     /// Threads whose callers have given up.
     left_behind: AtomicUsize,
-    /// After so long without use a connection is asked whether it lives before a statement goes over it.
+    /// A connection that was idle for longer is tested before a statement is sent.
     pub probe_after: Duration,
     /// Counts statements, for tests.
     statements: Option<Arc<AtomicUsize>>,
@@ -49,12 +50,12 @@ pub(crate) struct Pooled {
 }
 
 impl Pooled {
-    /// Whether the server may have gone away since its last use.
+    /// Whether the server may have gone away since the last use.
     pub fn is_rested(&self, probe_after: Duration) -> bool {
         matches!(self.conn, Conn::Postgres(_)) && self.used_at.elapsed() >= probe_after
     }
 
-    /// It was used.
+    /// Records a use.
     pub fn rest(&mut self) {
         self.used_at = Instant::now();
     }
@@ -65,15 +66,15 @@ impl Pooled {
     }
 }
 
-/// How the connections of a process are used at the moment.
+/// The current use of a process's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// The most calls at a time.
+    /// The most simultaneous calls.
     pub size: usize,
-    /// Calls under way.
+    /// Current calls.
     pub in_use: usize,
     pub idle: usize,
-    /// Threads that wait for a connection whose caller has given up.
+    /// Threads that wait for a connection after their callers have given up.
     pub left_behind: usize,
 }
 
@@ -114,7 +115,7 @@ impl Pool {
         self.idle().pop_back()
     }
 
-    /// The idle connection that was used last, when even that was long ago.
+    /// The last used idle connection, if it has been idle for `since`.
     pub fn take_rested(&self, since: Duration) -> Option<Pooled> {
         let mut idle = self.idle();
         idle.pop_back_if(|pooled| pooled.is_rested(since))
@@ -122,7 +123,7 @@ impl Pool {
 
     /// A new connection.
     pub fn connect(&self, watch: &Arc<Watch>) -> Result<Pooled, StoreError> {
-        // Before, because the server may restart meanwhile.
+        // Read before connecting, because the server may restart meanwhile.
         let generation = self.generation();
         let conn = self.connector.connect(watch)?;
         let now = Instant::now();
@@ -133,14 +134,14 @@ impl Pool {
     pub fn put(&self, mut pooled: Pooled, was_abandoned: bool) {
         let lost = self.note_loss(&mut pooled);
         let is_old = pooled.made_at.elapsed() > OLDEST;
-        // An error of SQLite leaves its connection as it is.
+        // An error of SQLite does not affect its connection.
         let is_sound = pooled.watch.is_sound() || !self.is_on_postgres();
         if lost || was_abandoned || is_old || !is_sound || !self.is_current(&pooled) {
             return;
         }
         pooled.rest();
         let mut idle = self.idle();
-        // One is enough: it is called as often as connections come back.
+        // One per call is enough, because calls are frequent.
         let unused = match idle.front() {
             Some(oldest) if oldest.used_at.elapsed() > IDLE_FOR => idle.pop_front(),
             _ => None,
@@ -150,7 +151,7 @@ impl Pool {
         drop(unused);
     }
 
-    /// Whether the connection is broken. Then others made before it are closed too.
+    /// Whether the connection is broken. Then older ones are closed too.
     pub fn note_loss(&self, pooled: &mut Pooled) -> bool {
         let broken =
             <Conn as Connection>::TransactionManager::is_broken_transaction_manager(&mut pooled.conn);
@@ -168,7 +169,7 @@ impl Pool {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Closes the idle connections of that generation, unless it is over already.
+    /// Closes the idle connections of that generation, unless it has ended already.
     pub fn distrust(&self, generation: u64) {
         if !self.is_on_postgres() {
             return;
@@ -184,7 +185,7 @@ impl Pool {
         }
     }
 
-    /// Keeps idle connections ready.
+    /// Adds an idle connection.
     pub fn add(&self, pooled: Pooled) {
         self.idle().push_back(pooled);
     }
@@ -199,7 +200,7 @@ impl Pool {
     }
 }
 
-/// The right of a call to one of the connections. Both the caller and the thread hold it.
+/// The permission of a call to use a connection. Both the caller and the thread hold it.
 #[derive(Clone)]
 pub(crate) struct Right {
     pool: Arc<Pool>,
@@ -219,18 +220,18 @@ impl Right {
         self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The caller has given up: another call may use its place, unless too many threads are left behind.
+    /// The caller has given up: another call may use its place, unless too many threads are abandoned.
     pub fn leave_behind(&self) {
         let counted = self.pool.left_behind.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
             (count < MOST_LEFT_BEHIND).then_some(count + 1)
         });
         if counted.is_ok() && self.take().is_none() {
-            // The thread has ended in this moment.
+            // The thread has ended at this moment.
             self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
-    /// The thread is done.
+    /// The thread has finished.
     pub fn give_back(&self) {
         if self.take().is_none() {
             self.pool.left_behind.fetch_sub(1, Ordering::AcqRel);

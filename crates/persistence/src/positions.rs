@@ -1,4 +1,4 @@
-//! Shares held, one row per portfolio and stock. A row stays when all is sold: it keeps the realized result.
+//! Positions, one row per portfolio and stock. The row of a closed position stays: it has the realized result.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ fn position((quantity, cost_basis, realized_pnl): (Quantity, Money, Money)) -> P
     Position { quantity, cost_basis, realized_pnl }
 }
 
-/// With their stocks and the shares that open orders keep, in order of symbol; sold-out ones included.
+/// With their stocks and the shares reserved by open orders, in order of symbol; closed positions included.
 pub fn of_portfolio(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
@@ -37,7 +37,7 @@ pub fn of_portfolio(
         .collect())
 }
 
-/// Of several portfolios at once.
+/// The positions of several portfolios.
 pub fn of_portfolios(
     tx: &mut Tx<'_>,
     ids: &[PortfolioId],
@@ -57,7 +57,7 @@ pub fn of_portfolios(
 /// A position with the shares that open orders keep.
 pub type Kept = (Position, Quantity);
 
-/// Of the portfolios with ids in `(after, last]`.
+/// The positions of the portfolios with ids in `(after, last]`.
 pub fn of_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -76,7 +76,7 @@ pub fn of_range(
     Ok(found)
 }
 
-/// The given positions; pairs without a row are left out.
+/// The given positions; pairs without a row are omitted.
 pub fn of_pairs(
     tx: &mut Tx<'_>,
     pairs: &[(PortfolioId, StockId)],
@@ -88,7 +88,7 @@ pub fn of_pairs(
         Conn::Sqlite(c) => {
             let mut rows = Vec::new();
             for (portfolio, stock) in pairs {
-                // Without a LIMIT, for whose value SQLite would plan anew each time.
+                // Without a LIMIT, for whose value SQLite would plan the statement again each time.
                 rows.extend(
                     positions::table
                         .filter(positions::portfolio_id.eq(portfolio).and(positions::stock_id.eq(stock)))
@@ -122,7 +122,7 @@ pub fn of_pairs(
         .collect())
 }
 
-/// A position as it is to be, with the shares that open orders keep.
+/// A changed position with the shares reserved by open orders.
 #[derive(Debug)]
 pub struct Changed<'a> {
     pub portfolio: PortfolioId,
@@ -162,7 +162,7 @@ pub fn save(tx: &mut Tx<'_>, changed: &[Changed<'_>]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Of positions that may have no row yet.
+/// Inserts or updates positions.
 pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     with_columns(
         Unnest::new(
@@ -176,7 +176,7 @@ pub(crate) fn saving<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     )
 }
 
-/// Of positions that have a row: no id is used up, and no index is asked twice.
+/// Updates existing positions: no id is used up, and no index is checked twice.
 pub(crate) fn updating<'a>(changed: &'a [Changed<'_>]) -> Unnest<'a, ()> {
     with_columns(
         Unnest::new(
@@ -199,7 +199,7 @@ fn with_columns<'a>(statement: Unnest<'a, ()>, changed: &'a [Changed<'_>]) -> Un
         .column::<Exact, _>(changed.iter().map(|row| row.reserved))
 }
 
-/// In how many portfolios each stock is held, in order of stock.
+/// The number of portfolios that hold each stock, in order of stock.
 pub fn holders(tx: &mut Tx<'_>) -> Result<Vec<(StockId, i64)>, StoreError> {
     Ok(positions::table
         .filter(positions::quantity.ne(Quantity::zero()))

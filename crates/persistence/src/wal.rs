@@ -1,8 +1,7 @@
-//! Keeps SQLite's write-ahead log small: by the size it may reach, and by the space that the disk has left.
+//! Keeps SQLite's write-ahead log small, by its size and by the free space of the disk.
 //!
-//! A log is copied into the file by a checkpoint, which needs space for pages that are new. A disk that is filled by the
-//! log itself would leave none: so the log is emptied while there is space, and when the disk is full the keeper tries again
-//! until space was freed.
+//! A checkpoint copies the log into the file, which needs space for new pages. A disk that is filled by the log would
+//! leave none, so the log is emptied while there is space; on a full disk the keeper retries until space is free.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,18 +13,18 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use tokio::sync::Mutex;
 
-/// What the log may reach. SQLite's own checkpoints, every 32 MiB, copy it but never make the file shorter, and
-/// do not begin it anew while somebody reads an old state.
+/// The largest size of the log. SQLite's own checkpoints, every 32 MiB, copy it but never shorten the file, and do
+/// not restart the log while a reader uses an old state.
 pub(crate) const MOST_BYTES: u64 = 64 << 20;
-/// A log that small is left alone, however full the disk is.
+/// A smaller log is not emptied, however full the disk is.
 const LEAST_BYTES: u64 = 256 << 10;
-/// A longer log is worth a warning: readers have kept it from being emptied.
+/// A larger log causes a warning: readers keep it from being emptied.
 const WARN_BYTES: u64 = 4 * MOST_BYTES;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// After how many pages of the log a connection begins a checkpoint by itself: 8192 (32 MiB) and not, as by default, 1000.
-/// Orders of many portfolios touch so many pages that every other batch would wait for one. On a small disk it is a
-/// sixteenth of what is free.
+/// The number of log pages after which a connection starts a checkpoint: 8192 (32 MiB) instead of 1000. Orders of
+/// many portfolios change so many pages that every other batch would wait for one. On a small disk it is a sixteenth
+/// of the free space.
 pub(crate) fn checkpoint_pages(file: &str) -> u64 {
     (free_bytes(Path::new(file)) / 16 / PAGE_BYTES).clamp(64, 8192)
 }
@@ -33,19 +32,20 @@ pub(crate) fn checkpoint_pages(file: &str) -> u64 {
 /// SQLite's default size.
 const PAGE_BYTES: u64 = 4096;
 
-/// What processes without special rights can still write to the disk of that file.
+/// The free space that unprivileged processes can use on the file's disk.
 fn free_bytes(file: &Path) -> u64 {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Looks after the log as long as it exists.
+/// Keeps the log small as long as it exists.
 pub(crate) struct WalKeeper {
     _alive: mpsc::Sender<()>,
 }
 
 impl WalKeeper {
-    /// `writer` is held while the log is emptied, so that writers of this process wait in their queue and do not poll.
+    /// `writer` is held while the log is emptied, so that writers of this process wait in their queue and do not
+    /// poll.
     pub fn start(path: &str, writer: Arc<Mutex<()>>) -> Self {
         let (alive, ended) = mpsc::channel();
         let mut log = Log {
@@ -56,7 +56,7 @@ impl WalKeeper {
             was_long: false,
         };
         let look = move || {
-            // The first look comes at once: after a crash the log may be as long as the disk allowed.
+            // The first check is immediate: after a crash the log may be very long.
             loop {
                 log.look(&writer);
                 if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(LOOK_EVERY) {
@@ -75,9 +75,9 @@ impl WalKeeper {
 struct Log {
     file: String,
     path: PathBuf,
-    /// Made when it is first needed.
+    /// Opened when it is first needed.
     conn: Option<SqliteConnection>,
-    /// The events were logged, and their ends were not.
+    /// The failure was logged, and its end was not.
     has_failed: bool,
     was_long: bool,
 }
@@ -135,13 +135,13 @@ impl Log {
         }
     }
 
-    /// Returns whether the log is empty now; readers of an old state can keep it from being emptied.
+    /// Returns whether the log is empty now; readers of an old state can prevent that.
     fn checkpoint(&mut self, writer: &Mutex<()>) -> QueryResult<bool> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             none => none.insert(connect(&self.file)?),
         };
-        // Copies while others write, so that those who wait for the rest wait shortly.
+        // Copies while others write, so that the wait for the rest is short.
         conn.batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?;
         let turn = writer.blocking_lock();
         let row: Checkpointed = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(conn)?;
@@ -150,7 +150,7 @@ impl Log {
     }
 }
 
-/// Half of what is free: then the file can grow by the whole log, and by what is written meanwhile.
+/// Half of the free space: then the file can grow by the whole log, and by simultaneous writes.
 fn most_bytes(free: u64) -> u64 {
     (free / 2).min(MOST_BYTES)
 }
@@ -158,7 +158,7 @@ fn most_bytes(free: u64) -> u64 {
 fn connect(file: &str) -> QueryResult<SqliteConnection> {
     let refused = |error: ConnectionError| diesel::result::Error::QueryBuilderError(error.into());
     let mut conn = SqliteConnection::establish(file).map_err(refused)?;
-    // Readers are waited for, and writers wait meanwhile: shortly.
+    // Readers are waited for and writers wait meanwhile, so the timeout is short.
     conn.batch_execute("PRAGMA busy_timeout = 200; PRAGMA synchronous = FULL")?;
     Ok(conn)
 }
