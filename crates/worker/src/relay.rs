@@ -1,6 +1,6 @@
-//! Word of changes from process to process, by Redis's publish and subscribe.
+//! Notifies other processes of changes, through Redis's publish and subscribe.
 //!
-//! Nothing is kept there. When words may have been lost, all streams are told to load anew what they show.
+//! Redis stores no messages. When messages may have been lost, all streams reload what they show.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,29 +23,29 @@ use crate::WorkerError;
 use crate::queue::open;
 use crate::runner::unique_name;
 
-/// Batches of changes that may wait to be sent.
+/// The most batches of changes that wait to be sent.
 const WAITING: usize = 1024;
-/// Changes that go out as one message: those of so long, but not more than so many. Each message costs every process some
-/// work, and a busy desk has something to say a thousand times a second.
+/// Changes of this period are sent as one message, up to a limit: each message costs every process some work, and a
+/// busy order desk has a thousand changes per second.
 const GATHERING: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 512;
-/// A sender that has nothing to say says so, ...
+/// An idle sender sends a message after this time, ...
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// ... and who hears nothing for so long, not even that, is not connected any more.
+/// ... and a receiver without messages for this time is no longer connected.
 const SILENCE: Duration = Duration::from_secs(16);
 const PAUSE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Serialize)]
 struct Message {
-    /// The process that says it.
+    /// The process that sent it.
     from: String,
     changes: Vec<Change>,
-    /// Others before it may have been lost.
+    /// Earlier messages may have been lost.
     lost: bool,
 }
 
-/// A message as it comes. What it says is read only where somebody has a stream.
+/// A received message. Its changes are parsed only if a stream needs them.
 #[derive(Debug, Deserialize)]
 struct Heard<'a> {
     from: String,
@@ -67,13 +67,13 @@ impl Peers for Outgoing {
     }
 }
 
-/// Tells the other processes what is committed here, and the streams here what is committed there, until `shutdown`.
-/// Without Redis it goes on trying; streams then know of this process's changes alone.
+/// Sends changes of this process to the others, and changes of the others to the streams here, until `shutdown`.
+/// Without Redis it keeps trying; streams then show changes of this process only.
 ///
-/// `queue` begins the channel's name, as it does of everything else in that Redis.
+/// `queue` is the prefix of the channel's name, as of all keys in Redis.
 ///
 /// # Errors
-/// Only for an address that cannot be understood.
+/// Only for an invalid address.
 pub async fn relay(
     services: Services,
     redis_url: &SecretString,
@@ -81,7 +81,7 @@ pub async fn relay(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let client = open(redis_url.expose_secret())?;
-    // Channels belong to the whole Redis, and not to one of its databases as keys do.
+    // Unlike keys, channels belong to the whole Redis and not to one of its databases.
     let channel = format!("{queue}:changes:{}", client.get_connection_info().redis_settings().db());
     let (sender, receiver) = mpsc::channel(WAITING);
     let lost = Arc::new(AtomicBool::new(false));
@@ -118,7 +118,7 @@ async fn send(
         {
             changes.extend(more);
         }
-        // Said until it is heard: then it is no longer so.
+        // Repeated until it is received; then it no longer holds.
         let mut message =
             Message { from: from.to_owned(), changes, lost: lost.swap(false, Ordering::AcqRel) };
         while let Err(error) = publish(client, &mut connection, channel, &message).await {
@@ -170,7 +170,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
                     failing = false;
                     tracing::info!("changes of other processes are heard of again");
                 }
-                // What was said until now.
+                // Changes until now were missed.
                 services.live().missed_changes();
                 loop {
                     match timeout(SILENCE, messages.next()).await {
@@ -215,7 +215,7 @@ fn take(message: &redis::Msg, from: &str, services: &Services) {
     match changes {
         Ok(changes) => services.live().hear_of(&changes),
         Err(error) => {
-            // Of another version: what it said is not known.
+            // From another version: its changes are unknown.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a change of another process cannot be read"

@@ -1,4 +1,4 @@
-//! Handing out what is due, and doing it.
+//! Distributes due runs, and does them.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ pub(crate) struct Runner(Arc<Shared>);
 
 struct Shared {
     services: Services,
-    /// Who does the runs, in the record of runs.
+    /// The worker's name in the record of runs.
     name: String,
     concurrency: u16,
-    /// One for each run that may be under way.
+    /// One slot per simultaneous run.
     slots: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
     queue: Option<Queue>,
@@ -39,12 +39,12 @@ impl Runner {
         &self.0.name
     }
 
-    /// Whether runs are handed out by Redis.
+    /// Whether Redis distributes the runs.
     pub(crate) fn has_queue(&self) -> bool {
         self.0.queue.is_some()
     }
 
-    /// From now on no run is begun.
+    /// Starts no more runs from now on.
     pub(crate) fn stop(&self) {
         self.0.stopping.send_replace(true);
     }
@@ -53,17 +53,17 @@ impl Runner {
         *self.0.stopping.borrow()
     }
 
-    /// Returns when the worker is to stop.
+    /// Returns when the worker should stop.
     pub(crate) async fn stopped(&self) {
         let _ = self.0.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
-    /// Returns when no run is under way.
+    /// Returns when no run is in progress.
     pub(crate) async fn idle(&self) {
         let _all = self.0.slots.acquire_many(u32::from(self.0.concurrency)).await;
     }
 
-    /// Hands out the runs that are due: to the queue, or one after the other to this process.
+    /// Distributes the due runs: to the queue, or one after the other to this process.
     pub(crate) async fn tick(&self) -> Result<(), BoxDynError> {
         if self.is_stopping() {
             return Ok(());
@@ -82,8 +82,8 @@ impl Runner {
     }
 
     async fn hand_to(&self, queue: &Queue) -> Result<(), BoxDynError> {
-        // First, because it also shows whether Redis is there: a run that is taken from the record and then not
-        // pushed has to wait until it counts as lost.
+        // First, because it also shows whether Redis works: a run that is taken from the record and then not pushed
+        // has to wait until it counts as lost.
         queue.forget_finished().await?;
         let due = self.0.services.jobs().due_runs().await?;
         if !due.is_empty() {
@@ -99,19 +99,19 @@ impl Runner {
         let due = self.0.services.jobs().due_runs().await?;
         futures::stream::iter(due)
             .for_each_concurrent(usize::from(self.0.concurrency), async |run| {
-                // It is logged, and the record has it.
+                // The error is logged and recorded.
                 let _ = self.do_run(run.id).await;
             })
             .await;
         Ok(())
     }
 
-    /// A pass through the working orders, unless another worker process is at it.
+    /// Matches the working orders, unless another worker process does.
     pub(crate) async fn match_orders(&self) -> services::Result<()> {
         self.0.services.trading().match_orders_as(&self.0.name).await.map(drop)
     }
 
-    /// At the end: others may match orders and do the runs that have not ended, without waiting.
+    /// At the end: gives back the lease of matching and unfinished runs, so that others can continue at once.
     pub(crate) async fn give_back(&self) {
         let Shared { services, name, .. } = &*self.0;
         if let Err(error) = services.trading().give_back_matching(name).await {
@@ -133,9 +133,8 @@ impl Runner {
         services.operations().give_back_leases().await;
     }
 
-    /// Does a run in a task of its own: it ends properly even when the connection to Redis, and with it the apalis
-    /// worker that took it, ends earlier. A failure is final for Redis: whether to try again is decided by the record
-    /// of runs.
+    /// Does a run in its own task, so that it ends properly even if the connection to Redis, and with it the apalis
+    /// worker, ends earlier. A failure is final for Redis: the record of runs decides about retries.
     pub(crate) async fn do_run(&self, id: i64) -> Result<(), BoxDynError> {
         let slot = self.0.slots.clone().acquire_owned().await?;
         if self.is_stopping() {
@@ -157,7 +156,7 @@ impl Runner {
     }
 }
 
-/// Host, process and something unique, as two containers may be called alike.
+/// Host, process and a unique part, because two containers can have the same name.
 pub(crate) fn unique_name() -> String {
     let host = services::operations::host_name();
     format!("{host}-{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())
