@@ -1,4 +1,4 @@
-//! `stockyard backup` and `stockyard restore`: copies of the SQLite database, and how one takes its place.
+//! `stockyard backup` and `stockyard restore`: copy the SQLite database, and replace it by a copy.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use crate::database_file::{
 };
 use crate::wiring;
 
-/// Writes the database into a new file, also beside a running server.
+/// Copies the database to a new file, also while a server uses it.
 pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::of(config)? else {
         bail!(
@@ -31,7 +31,8 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     }
     let store = Store::open(config.database_url.clone(), 1)
         .with_context(|| format!("{}: {} cannot be opened", database.setting(), database.path().display()))?;
-    // Older tables may be copied: this is done before an upgrade. Newer ones may mean that this is the wrong program.
+    // Older tables may be copied, because backups are made before an upgrade. Newer ones may mean that this is the
+    // wrong program.
     let version = store.schema_version().await.with_context(|| wiring::cannot_be_used(config))?;
     version.check_known().with_context(|| wiring::cannot_be_used(config))?;
 
@@ -51,7 +52,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks a backup and puts it where the settings expect the database.
+/// Checks a backup and replaces the configured database by it.
 pub async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode> {
     let Some(database) = DatabaseFile::of(config)? else {
         bail!(
@@ -87,7 +88,7 @@ fn restore_file(database: &DatabaseFile, file: &Path, replace: bool, stamp: &str
         );
     }
 
-    // What is checked is what is put in place: the copy. The backup stays as it is.
+    // The copy is checked and put in place, so the backup is unchanged.
     let not_copied = || format!("{shown} could not be copied to {}; nothing was changed", folder.display());
     let copy = private_file_beside(&target).with_context(not_copied)?;
     let _log_of_copy = FilesBeside(copy.path().to_owned());
@@ -139,7 +140,7 @@ fn open_backup(file: &Path) -> Result<File> {
     Ok(source)
 }
 
-/// Moves what is at the path away, with what SQLite keeps beside it, and returns the new name of the database.
+/// Renames the database at the path and SQLite's files beside it, and returns the new name of the database.
 fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
     let kept = with_suffix(target, &format!(".replaced-{stamp}"));
     let exists = target.exists();
@@ -168,7 +169,7 @@ fn set_aside(target: &Path, stamp: &str) -> Result<Option<PathBuf>> {
     if exists {
         rename(target, &kept)?;
     }
-    // A log that is left beside the path would be taken for one of the new file.
+    // SQLite would use a log that is left beside the path for the new file.
     for suffix in BESIDE {
         let beside = with_suffix(target, suffix);
         if beside.exists() {
@@ -184,7 +185,7 @@ fn is_readable(file: &Path) -> bool {
         && sqlite_file::has_readable_tables(file)
 }
 
-/// What SQLite keeps beside a file that is not in place yet; it is removed in the end.
+/// SQLite's files beside a file that is not in place yet; deleted at the end.
 struct FilesBeside(PathBuf);
 
 impl Drop for FilesBeside {
@@ -193,7 +194,7 @@ impl Drop for FilesBeside {
     }
 }
 
-/// A new file in the same folder, which its owner alone can read and which goes away unless it is given a name.
+/// A new file in the same folder, readable only by its owner, which is deleted unless it gets a name.
 fn private_file_beside(file: &Path) -> io::Result<NamedTempFile> {
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,

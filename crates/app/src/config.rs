@@ -1,4 +1,4 @@
-//! The environment, read once: the only place that does.
+//! The settings. Only this file reads the environment.
 
 mod key_plan;
 mod misspelled;
@@ -26,10 +26,10 @@ use web::ConnectionLimits;
 
 pub use misspelled::Misspelled;
 
-/// Where prices come from.
+/// The price source.
 #[derive(Debug, Clone)]
 pub enum MarketData {
-    /// Without a seed it is the one that the database keeps, at first a random one.
+    /// Without `SIMULATION_SEED` the seed is that in the database, at first a random one.
     Simulated {
         seed: Option<u64>,
     },
@@ -63,30 +63,33 @@ pub struct Config {
     pub database_url: DatabaseUrl,
     /// Whether the SQLite file is that of `DATA_DIR` because `DATABASE_URL` is not set.
     pub database_in_data_dir: bool,
-    /// `STARTUP_TIMEOUT_S`: how long a process waits at its start for the database and Redis. Default 300; 0 does not wait.
+    /// `STARTUP_TIMEOUT_S`: how long a process waits at its start for the database and Redis. Default 300; 0 does not
+    /// wait.
     pub startup_timeout: Duration,
-    /// `DATABASE_POOL`: connections that a process keeps to the database; the order desk has one more of its own.
-    /// Default 8 on SQLite, 16 on PostgreSQL.
+    /// `DATABASE_POOL`: connections of a process to the database; the order desk has one more. Default 8 on SQLite,
+    /// 16 on PostgreSQL.
     pub database_pool: u32,
-    /// `DATABASE_TIMEOUT_MS`: how long the database has for a statement, and a request waits for a lock or a connection.
+    /// `DATABASE_TIMEOUT_MS`: the deadline of a statement, and of a request's wait for a lock or a connection.
     /// Default 3000.
     pub database_timeout: Duration,
-    /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: in the server.
+    /// `REDIS_URL`: jobs run in `stockyard worker` processes. Default none: jobs run in the server.
     pub redis_url: Option<SecretString>,
-    /// `SECRET_KEY`: at least 64 characters. `None` when it is to be kept in `DATA_DIR`.
+    /// `SECRET_KEY`: at least 64 characters. `None`: a generated key is kept in `DATA_DIR`.
     pub secret_key: Option<SecretString>,
     /// `DATA_DIR`: the folder of the SQLite file and the generated key. Default `data`.
     pub data_dir: PathBuf,
-    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one kept in the database, at first a random one), or `ALPHAVANTAGE_API_KEY`, `ALPHAVANTAGE_BASE_URL` and the
-    /// plan of the key (`ALPHAVANTAGE_CALLS_PER_MINUTE`, `ALPHAVANTAGE_CALLS_PER_DAY`, `ALPHAVANTAGE_ENTITLEMENT`), or
-    /// `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default alphavantage when its key is set, else simulated.
+    /// `MARKET_DATA` with `SIMULATION_SEED` (default: the one in the database, at first a random one), or
+    /// `ALPHAVANTAGE_API_KEY`, `ALPHAVANTAGE_BASE_URL` and the plan of the key (`ALPHAVANTAGE_CALLS_PER_MINUTE`,
+    /// `ALPHAVANTAGE_CALLS_PER_DAY`, `ALPHAVANTAGE_ENTITLEMENT`), or `YAHOO_BASE_URL` and `YAHOO_COOKIE_URL`. Default
+    /// alphavantage if its key is set, else simulated.
     pub market_data: MarketData,
-    /// `STARTING_CASH`: of a new portfolio. Default 100000.00.
+    /// `STARTING_CASH`: the cash of a new portfolio. Default 100000.00.
     pub starting_cash: Money,
-    /// `RISK_FREE_RATE`: what money earns without risk, in percent per year, from 0 to 50, as a ratio. Default 0.
+    /// `RISK_FREE_RATE` in percent per year, from 0 to 50; kept as a ratio. Default 0.
     pub risk_free: f64,
     /// `TRADING`, `COMMISSION_PER_ORDER`, `COMMISSION_PER_SHARE`, `COMMISSION_PERCENT`, `COMMISSION_MINIMUM`,
-    /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default practice, nothing charged, all filled at once.
+    /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default: practice mode, no commission, no slippage,
+    /// unlimited liquidity.
     pub trading: TradingConfig,
     /// `CORS_ALLOWED_ORIGINS`: separated by commas. Default none.
     pub cors_allowed_origins: Vec<String>,
@@ -94,34 +97,35 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMITS`: on or off. Default on.
     pub rate_limits: bool,
-    /// `CONNECTIONS`: open connections of clients. Default as many as the descriptors allow, at most 20000.
+    /// `CONNECTIONS`: the most open client connections. Default as many as the file descriptors allow, at most 20000.
     pub connections: Option<usize>,
-    /// `CONNECTIONS_PER_ADDRESS`: of them from one address. Default 1024, or half of the descriptors.
+    /// `CONNECTIONS_PER_ADDRESS`: the most connections from one address. Default 1024, or half of the descriptors.
     pub connections_per_address: Option<usize>,
-    /// `HEADER_TIMEOUT_S`, `BODY_TIMEOUT_S`, `SEND_TIMEOUT_S`, `MIN_TRANSFER_RATE`, `KEEP_ALIVE_S`: how slow a client may
-    /// be. Default 10, 30, 30, 500 and 75. The numbers of connections in it have no meaning.
+    /// `HEADER_TIMEOUT_S`, `BODY_TIMEOUT_S`, `SEND_TIMEOUT_S`, `MIN_TRANSFER_RATE`, `KEEP_ALIVE_S`: limits on slow
+    /// clients. Default 10, 30, 30, 500 and 75. Its numbers of connections are unused.
     pub client_limits: ConnectionLimits,
-    /// `PASSWORD_QUEUE_TIMEOUT_S`: how long a login waits until the machine has time to check its password. Default 5.
+    /// `PASSWORD_QUEUE_TIMEOUT_S`: how long a login waits for the check of its password to start. Default 5.
     pub password_queue_timeout: Duration,
-    /// `STREAMS_PER_USER` and `STREAMS`: event streams of one user and of all, in each process. Default 10 and 10000.
+    /// `STREAMS_PER_USER` and `STREAMS`: the most event streams per user and in total, in each process. Default 10
+    /// and 10000.
     pub streams: StreamLimits,
-    /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: how long a check of the deep health check may take, and after how long
-    /// without a heartbeat a worker counts as gone. Default 3 and 20.
+    /// `HEALTH_TIMEOUT_S` and `WORKER_TIMEOUT_S`: the deadline of each deep health check, and the time without a
+    /// heartbeat after which a worker counts as dead. Default 3 and 20.
     pub health: HealthConfig,
-    /// `METRICS_TOKEN`: lets a Prometheus that is not on this machine read `/metrics`. Default none.
+    /// `METRICS_TOKEN`: the token of a Prometheus on another machine for `/metrics`. Default none.
     pub metrics_token: Option<SecretString>,
     /// `LOG_FORMAT`: text or json. Default text.
     pub log_format: LogFormat,
-    /// `RUST_LOG`: what is logged, such as `warn,web=info`. Default: our own events from `info` on.
+    /// `RUST_LOG`: the log filter, such as `warn,web=info`. Default: our own events from `info` on.
     pub log_filter: Option<String>,
-    /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues from where it stands,
-    /// at first now. Simulated market only, like the next.
+    /// `CLOCK_START`: RFC 3339, in the years 1981 to 2060. Default none: market time continues, at first from now.
+    /// Simulated market only, like the next.
     pub clock_start: Option<Timestamp>,
     /// `CLOCK_SPEED`: market seconds per second, above 0 and at most 10000. Default 1.
     pub clock_speed: f64,
 }
 
-/// Everything that is wrong with the environment, one line each.
+/// All errors in the environment, one line each.
 #[derive(Debug)]
 pub struct BadConfig(pub Vec<String>);
 
@@ -135,7 +139,7 @@ impl Display for BadConfig {
 impl std::error::Error for BadConfig {}
 
 impl Config {
-    /// `needs_key` says whether the command signs anything.
+    /// Reads the environment. `needs_key` tells whether the command signs cookies.
     ///
     /// # Errors
     /// [`BadConfig`] with all bad values at once.
@@ -160,7 +164,7 @@ impl Config {
         misspelled::find(&Self::setting_names(), variables.filter_map(text))
     }
 
-    /// The names of all settings: the variables that [`Config::read`] asks for, whichever market is chosen.
+    /// The names of all settings: the variables that [`Config::read`] reads for any market.
     fn setting_names() -> BTreeSet<String> {
         let names = RefCell::new(BTreeSet::new());
         for market in ["simulated", "alphavantage", "yahoo"] {
@@ -173,7 +177,7 @@ impl Config {
     }
 
     fn read(needs_key: bool, variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
-        // An empty value is none: compose files and hosts' forms like to send them.
+        // An empty value counts as unset: compose files and web forms of hosts set empty values.
         let mut env = Env {
             variable: |name: &str| variable(name).filter(|value| !value.trim().is_empty()),
             bad: Vec::new(),
@@ -365,10 +369,10 @@ impl Config {
         }
     }
 
-    /// The key that signs cookies: the configured one, or the one kept in the data folder, made the first time.
+    /// The key that signs cookies: the configured one, or the one in the data folder, which is created at first.
     ///
     /// # Errors
-    /// [`BadConfig`] when the folder cannot be written.
+    /// [`BadConfig`] if the folder cannot be written.
     pub fn signing_key(&self) -> Result<SecretString, BadConfig> {
         match &self.secret_key {
             Some(key) => Ok(key.clone()),
@@ -378,37 +382,37 @@ impl Config {
     }
 }
 
-/// Longer than a database server takes to start or to recover after a crash.
+/// Longer than a database server needs to start or to recover after a crash.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
-/// Enough for the web server's threads; PostgreSQL's own default allows 100 for all processes.
+/// Enough for the web server's threads; PostgreSQL allows 100 for all processes by default.
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 8;
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(3);
 const DATABASE_TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60);
-/// The highest `CLOCK_SPEED`, in market seconds per second: a day takes less than ten seconds, and each session's jobs
-/// keep up.
+/// The highest `CLOCK_SPEED`, in market seconds per second: a day takes less than ten seconds, and the jobs of each
+/// session keep up.
 const FASTEST: f64 = 10_000.0;
-/// The years of `CLOCK_START`. The simulated market has prices from 1980-01-01 to 2069-09-17: a year lies before the
+/// The years of `CLOCK_START`. The simulated market has prices from 1980-01-01 to 2069-09-17: one year before the
 /// first start, and nine after the last.
 const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
 
-/// Makes the folder, for its owner alone: it holds password hashes and the key.
+/// Creates the folder with access only for its owner: it contains password hashes and the key.
 ///
 /// # Errors
-/// When it cannot be made.
+/// If it cannot be created.
 pub fn private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Of the generated key, in the data folder.
+/// The file of the generated key, in the data folder.
 pub const SECRET_KEY_FILE: &str = "secret_key";
-/// The rights of each file that Stockyard makes: its owner alone may read and write it.
+/// The permissions of each file that Stockyard creates: only its owner may read and write it.
 pub const PRIVATE_FILE: u32 = 0o600;
 
-/// Takes the rights to a file from everyone but its owner, which earlier versions left to the umask. A missing file is
-/// fine; a failure is logged and stops nothing.
+/// Removes the permissions of other users from a file, which earlier versions left to the umask. A missing file is
+/// ignored; a failure is only logged.
 pub fn make_private(file: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let Ok(metadata) = std::fs::metadata(file) else { return };
@@ -443,14 +447,14 @@ fn kept_key(folder: &Path) -> std::io::Result<SecretString> {
     let key: SecretString = rand::random::<[u128; 3]>().map(|part| format!("{part:032x}")).concat().into();
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path)?;
-    // The umask may have taken rights away, and a file that was there keeps those that it had.
+    // The umask may have removed permissions, and an existing file keeps its own.
     file.set_permissions(std::fs::Permissions::from_mode(PRIVATE_FILE))?;
     file.write_all(key.expose_secret().as_bytes())?;
     file.sync_all()?;
     Ok(key)
 }
 
-/// Reads variables and collects what is wrong with them.
+/// Reads variables and collects their errors.
 struct Env<F> {
     variable: F,
     bad: Vec<String>,
@@ -500,7 +504,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         })
     }
 
-    /// Scheme and host alone: what comes after is ours to say.
+    /// An address of scheme and host only; the rest is fixed.
     fn host_address(&mut self, name: &str, default: &str) -> Option<Url> {
         if self.text(name).is_none() {
             return Url::parse(default).ok();
@@ -517,7 +521,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// An amount, rate or share with its own words for what is wrong with it.
+    /// An amount, rate or percentage; its error message comes from the type.
     fn decimal<T: FromStr<Err = DecimalError>>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name)?;
         text.parse().map_err(|error| self.refuse::<()>(name, &format!("is {text:?}: {error}"))).ok()
@@ -565,7 +569,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// A span of up to an hour, in seconds with decimals.
+    /// A duration of up to an hour, in seconds with decimals.
     fn seconds(&mut self, name: &str) -> Option<Duration> {
         let expected = "a number of seconds above zero, like 3";
         match self.parsed::<f64>(name, expected) {

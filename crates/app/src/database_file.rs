@@ -1,4 +1,4 @@
-//! The SQLite file of an installation: whether it can be used, how a new one is made, and who uses it.
+//! The SQLite file of an installation: checks it, creates it, and locks it.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -11,22 +11,22 @@ use thiserror::Error;
 
 use crate::config::{Config, PRIVATE_FILE, SECRET_KEY_FILE, make_private, private_folder};
 
-/// How every SQLite file begins.
+/// The first bytes of every SQLite file.
 const SQLITE_HEADER: &[u8; 16] = b"SQLite format 3\0";
-/// What SQLite keeps beside a file: the write-ahead log, its index, and the journal of the other mode.
+/// SQLite's files beside a database: the write-ahead log, its index, and the journal of the other mode.
 pub const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// When a missing or empty file may become a new, empty database.
+/// When a missing or empty file may be created as a new, empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Create {
     Never,
     /// In a missing or empty `DATA_DIR`: a new installation.
     InEmptyDataDir,
-    /// Somebody said `--create`.
+    /// With the option `--create`.
     Always,
 }
 
-/// Why the file cannot be used, with what to do about it. Paths are absolute.
+/// Why the file cannot be used, with advice. Paths are absolute.
 #[derive(Debug, Error)]
 #[error("{setting}: {fault}")]
 pub struct Unusable {
@@ -100,7 +100,7 @@ enum Fault {
     InUse { file: PathBuf, process: String },
 }
 
-/// What is found at the path, if nothing is wrong with it.
+/// A usable file at the path, or none.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Database,
@@ -108,17 +108,17 @@ enum Found {
     Missing,
 }
 
-/// Held by the one process that may serve or replace the database, until that process ends, however it ends.
+/// Held by the one process that may serve or replace the database, until that process ends in any way.
 #[derive(Debug)]
 pub struct DatabaseLock {
     _file: Option<File>,
 }
 
-/// Where the settings say that the database is.
+/// The configured path of the database.
 #[derive(Debug, Clone)]
 pub struct DatabaseFile {
     path: PathBuf,
-    /// Set when `DATABASE_URL` is not.
+    /// Set if `DATABASE_URL` is not.
     data_dir: Option<PathBuf>,
 }
 
@@ -149,7 +149,7 @@ impl DatabaseFile {
         if self.data_dir.is_some() { "DATA_DIR" } else { "DATABASE_URL" }
     }
 
-    /// For commands that use a database and never make one.
+    /// For commands that never create a database: checks that there is one.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -157,11 +157,11 @@ impl DatabaseFile {
         self.judge(Create::Never).map(drop)
     }
 
-    /// For the one process that serves or migrates: takes the lock, makes the database where that is allowed, and takes
-    /// from other users the right to read it. Returns whether the database is new.
+    /// For the one process that serves or migrates: takes the lock, creates the database if allowed, and removes
+    /// other users' read permission. Returns whether the database is new.
     ///
     /// # Errors
-    /// [`Unusable`], or when the database cannot be made.
+    /// [`Unusable`], or the reason why the database cannot be created.
     pub fn take(&self, create: Create) -> Result<(DatabaseLock, bool)> {
         self.judge(create)?;
         if self.data_dir.is_some() {
@@ -169,7 +169,7 @@ impl DatabaseFile {
                 .with_context(|| format!("DATA_DIR: {} cannot be made", self.folder().display()))?;
         }
         let lock = self.lock()?;
-        // Another process may have made it until now.
+        // Another process may have created it meanwhile.
         let is_new = self.judge(create)? != Found::Database;
         if is_new {
             self.create().with_context(|| {
@@ -183,7 +183,7 @@ impl DatabaseFile {
         Ok((lock, is_new))
     }
 
-    /// An empty database is made of a file without tables only when asked for, as of an empty file.
+    /// Tables are created in a file without tables only if that is allowed, as for an empty file.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -194,7 +194,8 @@ impl DatabaseFile {
         }
     }
 
-    /// For a restored database: there is nothing at the path, or a database that may be replaced, or an empty file.
+    /// For a restored database: checks that there is nothing at the path, a database that may be replaced, or an
+    /// empty file.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -202,7 +203,7 @@ impl DatabaseFile {
         self.judge(Create::Always).map(drop)
     }
 
-    /// Takes the lock, or says who has it. The folder has to exist.
+    /// Takes the lock, or returns its holder. The folder must exist.
     ///
     /// # Errors
     /// [`Unusable`].
@@ -231,7 +232,7 @@ impl DatabaseFile {
                 };
                 return Err(self.unusable(Fault::InUse { file: self.path.clone(), process }));
             }
-            // Some network file systems. SQLite's own locks still keep the data whole.
+            // Some network file systems. SQLite's own locks still protect the data.
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
                     file = %path.display(), error = &error as &dyn std::error::Error,
@@ -242,7 +243,7 @@ impl DatabaseFile {
         }
         give_to_owner_of_folder(&path);
         make_exactly_private(&file);
-        // For the message above; the lock holds without it.
+        // For the message above; the lock is valid without it.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -250,7 +251,7 @@ impl DatabaseFile {
         Ok(DatabaseLock { _file: Some(file) })
     }
 
-    /// What is there, if it may be used like this.
+    /// Checks the file at the path.
     fn judge(&self, create: Create) -> Result<Found, Unusable> {
         let found = self.inspect().map_err(|fault| self.unusable(fault))?;
         let name = || self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -307,7 +308,7 @@ impl DatabaseFile {
         if !metadata.is_file() {
             return Err(Fault::NotAFile(path()));
         }
-        // Only before this process opens the database: to close a file takes away all locks that SQLite has on it.
+        // Only before this process opens the database: closing a file releases all of SQLite's locks on it.
         let mut file = File::open(&self.path).map_err(unreadable)?;
         if metadata.len() > 0 && !has_sqlite_header(&mut file).map_err(unreadable)? {
             return Err(Fault::NotSqlite(path()));
@@ -323,14 +324,14 @@ impl DatabaseFile {
             {
                 return Err(Fault::ReadOnlyFolder { folder, error });
             }
-            // A full disk, for one, is not known to be one for long.
+            // Other errors, such as a full disk, may be temporary.
             _ => {}
         }
         Ok(if metadata.len() > 0 { Found::Database } else { Found::Empty })
     }
 
-    /// Whether a data folder is missing or as good as empty: `lost+found` is in the root of each volume, the rest is left
-    /// by a first start that was interrupted.
+    /// Whether a data folder is missing or practically empty: `lost+found` is in the root of each volume, other files
+    /// are left by an interrupted first start.
     fn is_unused(&self, folder: &Path) -> bool {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let (lock, new) = (format!("{name}.lock"), format!("{name}.new"));
@@ -343,8 +344,8 @@ impl DatabaseFile {
         }
     }
 
-    /// Makes the database under another name, with all tables, and then moves it into place: whoever finds the file finds
-    /// a whole one.
+    /// Creates the database with all tables under another name and then renames it, so that the file is always
+    /// complete.
     fn create(&self) -> Result<()> {
         let path = self.real_path();
         let new = with_suffix(&path, ".new");
@@ -366,7 +367,7 @@ impl DatabaseFile {
         made().inspect_err(|_| remove())
     }
 
-    /// The file itself, whatever links lead to it, so that all that use it agree on its name.
+    /// The file itself, with symbolic links resolved, so that all processes agree on its name.
     pub fn real_path(&self) -> PathBuf {
         std::fs::canonicalize(&self.path)
             .or_else(|_| {
@@ -377,25 +378,25 @@ impl DatabaseFile {
     }
 }
 
-/// The path with something after its last character, as SQLite names what it keeps beside a file.
+/// The path with a suffix, as SQLite names its files beside a database.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Whether the file begins as every SQLite database does.
+/// Whether the file begins like a SQLite database.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub fn has_sqlite_header(file: &mut File) -> io::Result<bool> {
     let mut header = Vec::new();
     file.take(SQLITE_HEADER.len() as u64).read_to_end(&mut header)?;
     Ok(header == SQLITE_HEADER)
 }
 
-/// A file that root makes in the service's folder belongs to the service. Nothing happens for other users, who cannot
-/// give files away.
+/// Gives a file that root creates in the service's folder to the folder's owner. Does nothing for other users, who
+/// cannot give files away.
 pub fn give_to_owner_of_folder(file: &Path) {
     let Some(folder) = file.parent() else { return };
     if let (Ok(folder), Ok(metadata)) = (std::fs::metadata(folder), std::fs::metadata(file))
@@ -405,13 +406,12 @@ pub fn give_to_owner_of_folder(file: &Path) {
     }
 }
 
-/// Gives a new file the rights that the umask may have taken from its owner. Where there are no such rights, nothing
-/// happens.
+/// Restores the owner's permissions that the umask may have removed. Does nothing on systems without permissions.
 pub fn make_exactly_private(file: &File) {
     let _ = file.set_permissions(Permissions::from_mode(PRIVATE_FILE));
 }
 
-/// Makes a new name in a folder survive a power failure. Some file systems cannot.
+/// Makes a new name in a folder survive a power failure. Some file systems do not support it.
 pub fn sync_folder_of(file: &Path) {
     if let Some(folder) = file.parent() {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

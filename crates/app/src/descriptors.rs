@@ -1,20 +1,21 @@
-//! File descriptors: how many the process may open, and how many of them connections may take.
+//! File descriptors: the limit of the process, and the part for connections.
 
 use web::ConnectionLimits;
 
 use crate::config::Config;
 
-/// Kept for everything but connections and the database: the listener, event loops, Redis, price sources, files.
+/// Reserved for everything except connections and the database: the listener, event loops, Redis, price sources,
+/// files.
 const RESERVED: u64 = 96;
-/// SQLite opens the database, its log and its index for each of its connections.
+/// SQLite opens the database, its log and its index for each connection.
 const PER_DATABASE_CONNECTION: u64 = 3;
-/// Fewer connections than this would not serve a single browser.
+/// Fewer connections would not be enough for one browser.
 const FEWEST: usize = 16;
-/// A default that a machine with little memory can bear.
+/// A default for machines with little memory.
 const MOST: usize = 20_000;
 const MOST_PER_ADDRESS: usize = 1024;
 
-/// Raises the limit on open descriptors to the most that the system allows (soft limit to hard limit), and returns it.
+/// Raises the limit on open descriptors to the system's maximum (soft limit to hard limit), and returns it.
 pub fn raise_limit() -> u64 {
     let raised = rlimit::increase_nofile_limit(u64::MAX);
     raised
@@ -34,7 +35,7 @@ pub fn raise_limit() -> u64 {
         })
 }
 
-/// The configured limits on connections, as far as the descriptors suffice, and defaults that fit them.
+/// The configured limits on connections, reduced to the available descriptors, and defaults that fit them.
 pub fn connection_limits(config: &Config, descriptors: u64) -> ConnectionLimits {
     let reserved = RESERVED + PER_DATABASE_CONNECTION * (u64::from(config.database_pool) + 2);
     let available = usize::try_from(descriptors.saturating_sub(reserved)).unwrap_or(usize::MAX).max(FEWEST);

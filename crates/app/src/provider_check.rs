@@ -1,4 +1,4 @@
-//! `stockyard providers check`: one call of each kind to the configured provider, live, and what came back.
+//! `stockyard providers check`: sends one request of each kind to the configured provider and prints the results.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -14,23 +14,23 @@ use services::Services;
 use crate::config::Config;
 use crate::wiring::{self, Provider};
 
-/// As far back as a series is asked for.
+/// The length of the requested series.
 const DAYS: u64 = 30;
-/// A limit that ends sooner than this is waited for.
+/// The check waits for a limit that ends sooner than this.
 const MOST_PATIENCE: Duration = Duration::from_secs(90);
 
 const MOST_FAILURES: usize = 3;
 
-/// The answer to a check.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// What came back, in a few words.
+    /// A short description of the answer.
     Figure(String),
     /// The key does not include the feature.
     NotCovered(KeyFeature),
 }
 
-/// One thing that a provider is asked for, and how many calls that may take.
+/// One kind of request, and the calls that it may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     Quote,
@@ -41,7 +41,7 @@ enum Check {
     Splits,
     Dividends,
     Listings,
-    /// Something that only some keys have.
+    /// A feature that only some keys include.
     Feature(KeyFeature),
 }
 
@@ -64,7 +64,7 @@ impl Check {
     }
 }
 
-/// With the most calls that each may take.
+/// With the most calls of each.
 const ALPHA_VANTAGE: [(Check, u32); 11] = [
     (Check::Quote, 2),
     (Check::Search, 1),
@@ -141,7 +141,7 @@ pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
                 say!("          {:<12} {}", "", advice(error))?;
             }
         }
-        // The others would fail alike, and cost calls; and after so many failures it is to be left alone.
+        // The others would fail too and use up calls, or there were too many failures already.
         if answer.is_err_and(|error| is_about_everything(&error)) || failures == MOST_FAILURES {
             break;
         }
@@ -173,7 +173,7 @@ fn is_confirmed() -> Result<bool> {
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What came back, in a few words. A limit that is soon over is waited for, once.
+/// A short description of the answer. Waits once for a limit that ends soon.
 async fn answer(
     services: &Services,
     provider: &Provider,
@@ -285,7 +285,7 @@ async fn ask(
             };
             let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
             let count = table.len();
-            // It is paid for: searches may as well run on it.
+            // The call is paid for, so searches can use its result.
             Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
                 Ok(_) => format!("{count} stocks and funds, and kept for searches"),
                 Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
@@ -294,7 +294,7 @@ async fn ask(
     }
 }
 
-/// Whether the settings say that the key has it.
+/// Whether the key is configured to include the feature.
 fn is_set_up(provider: &Provider, feature: KeyFeature) -> bool {
     let Provider::AlphaVantage(_, plan) = provider else { return false };
     match feature {
@@ -305,7 +305,7 @@ fn is_set_up(provider: &Provider, feature: KeyFeature) -> bool {
     }
 }
 
-/// What the operator can do with the difference between what the key allows and what it is set up for.
+/// Advice on a difference between the key's features and its configuration.
 fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'static str> {
     match (feature, allowed, is_set_up) {
         (KeyFeature::DelayedPrices, true, false) => Some(
@@ -340,7 +340,7 @@ fn counted(count: usize, what: &str, newest: Option<NaiveDate>) -> String {
     format!("{count} {what}{newest}")
 }
 
-/// Whether the other calls would fail alike.
+/// Whether other calls would fail for the same reason.
 fn is_about_everything(error: &QuoteError) -> bool {
     match error {
         QuoteError::RateLimited { .. }
@@ -355,7 +355,7 @@ fn is_about_everything(error: &QuoteError) -> bool {
     }
 }
 
-/// What the operator can do.
+/// Advice for the operator.
 fn advice(error: &QuoteError) -> String {
     match error {
         QuoteError::RateLimited { retry_at: Some(at) } => {

@@ -1,4 +1,4 @@
-//! Puts the parts together as the configuration says.
+//! Creates the parts according to the configuration.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,18 +17,20 @@ use crate::config::{Config, MarketData};
 use crate::database_file::{Create, DatabaseFile, DatabaseLock};
 use crate::startup::{Attempt, Waiting};
 
-/// How long the database has for a statement of a command: `verify` reads everything.
+/// The deadline of a command's statement: `verify` reads everything.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// An open database whose tables are those of this program.
+/// An open database with the tables of this program.
 pub struct ReadyDatabase {
     pub store: Store,
-    /// Of a SQLite file that this process serves.
+    /// The lock of a SQLite file that this process serves.
     _lock: Option<DatabaseLock>,
 }
 
+/// Checks a configured SQLite file.
+///
 /// # Errors
-/// When the settings name a SQLite file that cannot be used, or none.
+/// If there is none, or it cannot be used.
 pub fn require_database(config: &Config) -> Result<()> {
     if let Some(file) = DatabaseFile::of(config)? {
         file.require()?;
@@ -36,10 +38,10 @@ pub fn require_database(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Opens the database for a command that uses one and never makes or changes its tables.
+/// Opens the database for a command that neither creates it nor changes its tables.
 ///
 /// # Errors
-/// When there is none, it cannot be used, or its tables are older or newer than this program.
+/// If there is none, it cannot be used, or its tables are older or newer than this program.
 pub async fn ready_store(config: &Config) -> Result<Store> {
     require_database(config)?;
     let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
@@ -47,12 +49,12 @@ pub async fn ready_store(config: &Config) -> Result<Store> {
     Ok(store)
 }
 
-/// Opens the database for `serve` or `worker`, waiting for a server that is not there yet. A SQLite file is locked, made
-/// where that is allowed, and migrated; on PostgreSQL `stockyard migrate` does that once for all processes, and is waited
-/// for. `None` when the process was told to end meanwhile.
+/// Opens the database for `serve` or `worker`, and waits for a server that is not up yet. A SQLite file is locked,
+/// created if allowed, and migrated; on PostgreSQL the processes wait for `stockyard migrate`. Returns `None` if the
+/// process was told to stop meanwhile.
 ///
 /// # Errors
-/// When the database cannot be used, or was not there in time.
+/// If the database cannot be used, or was not available in time.
 pub async fn open_for_process(
     config: &Config,
     create: Create,
@@ -87,11 +89,11 @@ pub async fn open_for_process(
     Ok(checked.map(|()| ReadyDatabase { store, _lock: None }))
 }
 
-/// Brings the tables up to date, waiting for a server that is not there yet; returns the names of the migrations that ran.
-/// `None` when the process was told to end before it began.
+/// Runs the pending migrations, and waits for a server that is not up yet; returns the names of the migrations.
+/// Returns `None` if the process was told to stop before that.
 ///
 /// # Errors
-/// When the database cannot be used, was not there in time, or a server of it runs that does not know newer tables.
+/// If the database cannot be used, was not available in time, or is used by a server that does not know newer tables.
 pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Result<Option<Vec<String>>> {
     let Some(file) = DatabaseFile::of(config)? else {
         let Some(store) = wait_for_server(config, COMMAND_TIMEOUT, waiting).await? else { return Ok(None) };
@@ -100,7 +102,7 @@ pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Resu
     if create == Create::Never {
         file.require()?;
         let store = connect(config, COMMAND_TIMEOUT).await.with_context(|| cannot_be_opened(config))?;
-        // Beside a running server as long as there is nothing to do.
+        // With nothing to do this is possible while a server runs.
         match store.check_migrated().await {
             Ok(()) => return Ok(Some(Vec::new())),
             Err(StoreError::PendingMigrations) => {}
@@ -124,7 +126,7 @@ async fn check_tables(config: &Config, store: &Store) -> Result<()> {
     store.check_migrated().await.with_context(|| cannot_be_used(config))
 }
 
-/// So that an empty installation is never taken for one that has lost its data.
+/// Announces a new database, so that an empty installation is not mistaken for one that has lost its data.
 fn announce_new_database(file: &DatabaseFile) {
     let path = file.path().display();
     tracing::warn!(file = %path, "a new, empty database was made");
@@ -136,7 +138,7 @@ fn cannot_be_opened(config: &Config) -> String {
     format!("DATABASE_URL: {} cannot be opened; {expected}", config.database_url)
 }
 
-/// Which database a message is about.
+/// The context of an error of the database.
 pub fn cannot_be_used(config: &Config) -> String {
     format!("DATABASE_URL: {} cannot be used", config.database_url)
 }
@@ -152,7 +154,7 @@ async fn wait_for_server(config: &Config, timeout: Duration, waiting: &Waiting) 
         .with_context(|| cannot_be_opened(config))
 }
 
-/// On another thread: libpq blocks.
+/// On another thread, because libpq blocks.
 async fn connect(config: &Config, timeout: Duration) -> Result<Store, StoreError> {
     let url = config.database_url.clone();
     let options = StoreOptions { connections: config.database_pool, timeout };
@@ -161,12 +163,12 @@ async fn connect(config: &Config, timeout: Duration) -> Result<Store, StoreError
         .map_err(|panic| StoreError::Unavailable(Box::new(panic)))?
 }
 
-/// Who asks for the use cases.
+/// The process that uses the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// `serve` and `worker`: they set the market's clock, and say whose prices the deployment has.
+    /// `serve` and `worker`: they set the market's clock and the installation's price source.
     Process { accept_price_source_change: bool },
-    /// Commands beside them that write prices: they take clock and source as they are.
+    /// Commands that write prices: they use the existing clock and source.
     PricingCommand,
     /// Other commands beside them.
     Command,
@@ -179,7 +181,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The configured one; `None` for the simulated market.
+    /// The configured provider; `None` for the simulated market.
     ///
     /// # Errors
     /// When its address cannot be used.
@@ -212,7 +214,7 @@ impl Provider {
         }
     }
 
-    /// With the provider's limits in front of it.
+    /// The provider's gateway with limits.
     pub fn market(&self, store: &Store) -> Market {
         let (source, rules): (Arc<dyn QuoteSource>, Rules) = match self {
             Self::AlphaVantage(source, plan) => (source.clone(), Rules::alpha_vantage(*plan)),
@@ -222,7 +224,7 @@ impl Provider {
     }
 }
 
-/// The use cases on that database and the configured market.
+/// The services on that database and the configured market.
 pub async fn services(config: &Config, store: Store, role: Role) -> Result<Services> {
     if let Role::Process { .. } = role {
         tokio::spawn(store.clone().look_after_idle_connections());
@@ -275,7 +277,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
     Ok(services)
 }
 
-/// The use cases on that store and market.
+/// The services on that store and market.
 pub async fn on(config: &Config, store: Store, market: Market) -> services::Result<Services> {
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
@@ -291,7 +293,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
     Ok(services)
 }
 
-/// Ready on SIGTERM or Ctrl-C. When it has been heard once, the process has to end within ten seconds.
+/// Returns on SIGTERM or Ctrl-C. After the first signal the process must end within ten seconds.
 pub async fn shutdown_signal() {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .expect("the process can listen to SIGTERM");
@@ -300,7 +302,7 @@ pub async fn shutdown_signal() {
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("shutting down");
-    // A thread, because the runtime itself waits for what hangs.
+    // A separate thread, because the runtime waits for blocked threads.
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(9500));
         tracing::error!("some requests or jobs did not end in time");

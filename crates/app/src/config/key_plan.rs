@@ -7,13 +7,13 @@ use super::Env;
 const PER_MINUTE: &str = "ALPHAVANTAGE_CALLS_PER_MINUTE";
 const PER_DAY: &str = "ALPHAVANTAGE_CALLS_PER_DAY";
 const ENTITLEMENT: &str = "ALPHAVANTAGE_ENTITLEMENT";
-/// More calls a minute than any plan has.
+/// More calls per minute than any plan has.
 const MOST_PER_MINUTE: u32 = 6000;
-/// What a free key has at most.
+/// The limit per day of a free key.
 const FREE_PER_DAY: u32 = 25;
 
 impl<F: Fn(&str) -> Option<String>> Env<F> {
-    /// Refuses what contradicts itself or a free key.
+    /// Rejects settings that contradict each other or a free key.
     pub(super) fn alpha_vantage_plan(&mut self, has_key: bool) -> AlphaVantagePlan {
         let per_minute = self.calls_per_minute();
         let (per_day, is_unlimited) = self.calls_per_day();
@@ -26,7 +26,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                 self.refuse::<()>(name, &"describes the plan of a key, and ALPHAVANTAGE_API_KEY is not set");
             }
         } else if self.text(PER_MINUTE).is_none() {
-            // Without calls a minute it is a free key.
+            // Without calls per minute it is a free key.
             if entitlement.is_some() {
                 self.refuse::<()>(
                     ENTITLEMENT,
@@ -52,7 +52,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// A number, and whether it was said that there is no limit.
+    /// The limit, and whether it was set to unlimited.
     fn calls_per_day(&mut self) -> (Option<u32>, bool) {
         let text = self.text(PER_DAY);
         if text.is_some_and(|text| text == "0" || text.eq_ignore_ascii_case("unlimited")) {
