@@ -1,4 +1,4 @@
-//! The market: prices, time and calendar, which belong together.
+//! The market: prices, time and calendar.
 
 pub(crate) mod book_calendar;
 pub mod clock;
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
 const SHORTEST_NAP: std::time::Duration = std::time::Duration::from_millis(5);
 const LONGEST_NAP: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// The only way a use case reaches prices and time.
+/// The only access of use cases to prices and time.
 pub struct Market {
     pub quotes: Gateway,
     pub clock: Clock,
@@ -41,7 +41,7 @@ impl Market {
         Self { quotes: Gateway::new(source), clock, calendar }
     }
 
-    /// With the limits of a provider, whose record is kept in `store`.
+    /// A source with the limits of a provider, whose state is in `store`.
     pub fn limited(source: Arc<dyn QuoteSource>, rules: Rules, store: &Store, clock: Clock) -> Self {
         let (calendar, wall) = (source.calendar(), clock.clone());
         let now = Arc::new(move || wall.wall().utc());
@@ -54,8 +54,8 @@ impl Market {
         self.clock.now()
     }
 
-    /// The session whose prices are the newest to be had at `at`: the one under way, or the last to have
-    /// closed; of an end-of-day source always the latter.
+    /// The session of the newest prices available at `at`: the current one, or the last that closed; for an
+    /// end-of-day source always the latter.
     pub fn priced_session(&self, at: Timestamp) -> Session {
         let under_way = match self.quotes.freshness() {
             domain::Freshness::EndOfDay => None,
@@ -64,17 +64,17 @@ impl Market {
         under_way.unwrap_or_else(|| self.calendar.last_closed(at))
     }
 
-    /// When the session under way at `at` has opened; while there is none, `at`.
+    /// When the session at `at` opened; `at` if there is none.
     pub fn opened_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.session_at(at).map_or(at, |session| session.opens_at)
     }
 
-    /// The close before the newest prices: from there "today" counts.
+    /// The close before the newest prices, from which "today" counts.
     pub fn previous_close_at(&self, at: Timestamp) -> Timestamp {
         self.calendar.before(self.priced_session(at).date).closes_at
     }
 
-    /// The machine's time, of logins, sessions and jobs, whatever the market's clock does.
+    /// The machine's time, for logins, sessions and jobs, independent of the market's clock.
     pub fn wall_time(&self) -> Timestamp {
         self.clock.wall()
     }
@@ -89,12 +89,12 @@ impl Market {
         self.quotes.source()
     }
 
-    /// The session that a booking of this moment belongs to: the one under way, or else the next.
+    /// The session of a booking now: the current one, or else the next.
     pub fn booking_session(&self) -> Session {
         self.calendar.booking_session(self.now())
     }
 
-    /// The day of a company's next quarterly results, where the price source knows it.
+    /// The day of a company's next quarterly results, if the price source knows it.
     pub fn next_results_on(&self, symbol: &Symbol) -> Option<NaiveDate> {
         self.quotes.next_results_on(symbol, self.now())
     }

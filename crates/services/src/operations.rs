@@ -31,7 +31,7 @@ pub const OVERDUE_AFTER: TimeDelta = TimeDelta::minutes(5);
 pub const FAILED_WITHIN: TimeDelta = TimeDelta::days(1);
 /// The row of a worker that died is shown for this long.
 const SHOW_SILENT_WORKERS_FOR: TimeDelta = TimeDelta::hours(1);
-/// How old the state may be that a scrape of `/metrics` is given.
+/// How old the state in a scrape of `/metrics` may be.
 const STATUS_AGE: Duration = Duration::from_secs(5);
 /// Sessions without a final snapshot are counted up to this number.
 const MOST_SESSIONS_BEHIND: usize = 1000;
@@ -87,7 +87,7 @@ pub struct JobStatus {
     pub failed: i64,
     /// Waiting or without a heartbeat for longer than [`OVERDUE_AFTER`].
     pub overdue: i64,
-    /// Given up within [`FAILED_WITHIN`].
+    /// Failed finally within [`FAILED_WITHIN`].
     pub failed_lately: i64,
     pub last_success_at: Option<Timestamp>,
 }
@@ -151,21 +151,21 @@ impl Operations {
         Self { store, market, accounts, books, trading, live, config, health, recent_status }
     }
 
-    /// How the connections to the database are used at the moment.
+    /// The current use of the database connections.
     pub fn pool_state(&self) -> persistence::PoolState {
         self.store.pool_state()
     }
 
-    /// Whether the database answers and can be written.
+    /// Checks that the database answers and can be written.
     ///
     /// # Errors
-    /// [`Error::Store`] when it does not answer, or its file was deleted or replaced.
+    /// [`Error::Store`] if it does not answer, or its file was deleted or replaced.
     pub async fn check_ready(&self) -> Result<()> {
         self.store.check_file()?;
         self.store.read(|tx| installation::get(tx, "ready").map(drop).map_err(Error::from)).await
     }
 
-    /// Before the end of a process: gives back what keeps other processes from asking the price source.
+    /// Before the end of a process: ends its leases on calls to the price source.
     pub async fn give_back_leases(&self) {
         if let Some(limits) = self.market.quotes.limits() {
             limits.release_all().await;
@@ -175,7 +175,7 @@ impl Operations {
     /// Before the end of a process: see [`Store::checkpoint`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Store::checkpoint`].
     pub async fn checkpoint(&self) -> Result<()> {
         Ok(self.store.checkpoint().await?)
     }
@@ -201,7 +201,7 @@ pub async fn has_live_worker(store: &Store, host: &str, timeout: TimeDelta) -> R
 }
 
 impl Operations {
-    /// Records that a worker of this process is alive, and forgets workers that have been silent for an hour.
+    /// Records a heartbeat of a worker of this process, and deletes workers that have been silent for an hour.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -247,7 +247,7 @@ impl Operations {
         self.store.read(move |tx| status(tx, &market, timeout)).await
     }
 
-    /// The state of the installation, at most some seconds old. `None` when the database does not answer in time.
+    /// The state of the installation, at most some seconds old. `None` if the database does not answer in time.
     pub async fn recent_operations_status(&self) -> Option<Arc<OperationsStatus>> {
         let mut newest = self.recent_status.lock().await;
         if let Some((at, status)) = &*newest

@@ -13,11 +13,11 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Fields, Result};
 
-/// Computes hashes off the async threads, a few at a time: each takes 47 MiB and some 50 ms of one processor.
+/// Hashes passwords outside the async threads, a few at a time: each takes 47 MiB and about 50 ms of one core.
 #[derive(Clone)]
 pub(crate) struct Hasher {
     permits: Arc<Semaphore>,
-    /// Those of low priority use one permit at most.
+    /// Low-priority checks use one permit at most.
     low_priority: Arc<Semaphore>,
     /// How long a caller waits for a permit.
     timeout: Duration,
@@ -29,11 +29,11 @@ pub(crate) enum Priority {
     Low,
 }
 
-/// Which form of a password its hash was made from.
+/// The form of a password that its hash was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Prepared,
-    /// Of hashes from before passwords were prepared: they should be made anew.
+    /// The password as typed, in hashes from older versions: they should be replaced.
     AsTyped,
 }
 
@@ -43,10 +43,10 @@ static ARGON2: LazyLock<Argon2<'static>> = LazyLock::new(|| {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 });
 
-/// Keeps the memory for hashes below 200 MB.
+/// Limits the memory for hashes to below 200 MB.
 const MOST_AT_ONCE: usize = 4;
 
-/// What an unknown name is checked against, so that it takes as long as a known one.
+/// The hash that is checked for an unknown name, so that it takes as long as a known one.
 static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now("nobody has this password").unwrap_or_default());
 
 impl Hasher {
@@ -59,8 +59,12 @@ impl Hasher {
         }
     }
 
+    /// Hashes a password.
+    ///
+    /// Hashes a password.
+    ///
     /// # Errors
-    /// [`Error::PasswordChecksBusy`]; otherwise only when the machine cannot give memory or randomness.
+    /// [`Error::PasswordChecksBusy`]; otherwise only without memory or randomness.
     pub async fn hash(&self, password: SecretString) -> Result<String> {
         self.run(Priority::Normal, move || hash_now(&prepare(password.expose_secret()))).await?
     }
@@ -119,10 +123,10 @@ impl Hasher {
     }
 }
 
-/// Returns the form of a password that is hashed and compared: the OpaqueString profile of RFC 8265 (section 4.2) with
-/// every space as an ASCII space and in NFC, so that the same password matches whichever keyboard it comes from.
+/// The form of a password that is hashed and compared: the OpaqueString profile of RFC 8265 (section 4.2), with every
+/// space as an ASCII space and in NFC, so that the same password matches from any keyboard.
 ///
-/// Characters that the profile forbids are left as they are: its tables lag behind Unicode and would refuse emoji.
+/// Characters that the profile forbids are unchanged: its tables lag behind Unicode and would reject emoji.
 pub(crate) fn prepare(password: &str) -> String {
     let is_space = |c: char| c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
     password.chars().map(|c| if is_space(c) { ' ' } else { c }).nfc().collect()
@@ -135,7 +139,7 @@ pub(crate) fn hash_now(password: &str) -> Result<String> {
         .map_err(|error| Error::internal(error.to_string()))
 }
 
-/// 8 to 256 characters in the prepared form, no control characters, and on no list of common passwords.
+/// Checks a new password: 8 to 256 characters in the prepared form, no control characters, not a common password.
 pub(crate) fn check(fields: &mut Fields, field: &'static str, password: &SecretString) {
     let password = prepare(password.expose_secret());
     let length = password.chars().count();
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_password_is_measured_in_its_prepared_form() {
-        // Seven characters of which one is typed as two.
+        // Seven characters, one of which is typed as two.
         assert_eq!(complaints("zwo\u{308}lf 7"), 1);
         assert_eq!(complaints("zwo\u{308}lf 78"), 0);
         assert_eq!(complaints("pass\tword with a tab"), 1);

@@ -1,8 +1,8 @@
-//! What a process remembers of API tokens, so that a request does not ask the database who sent it.
+//! A cache of API tokens, so that a request does not read its token from the database.
 //!
-//! The database stays the judge. Once a second, and only while tokens are used, one question confirms all that are in
-//! use; what it no longer knows is forgotten, and what it has not confirmed for two seconds is not believed. So a token
-//! that is revoked anywhere, by whatever means, ends everywhere within two seconds, also when the database is silent.
+//! The database decides. Once per second, and only while tokens are used, one statement confirms all cached tokens in
+//! use. A token that is not confirmed is removed, and a confirmation older than two seconds does not count. So a
+//! token that is revoked by any process stops working within two seconds, even if the database does not answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,10 +20,10 @@ const BELIEVED: TimeDelta = TimeDelta::seconds(2);
 const ASKED_EVERY: TimeDelta = TimeDelta::seconds(1);
 /// A token that nobody has sent for so long is not asked about.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
-/// Some 10 MB at most. Made-up tokens are not remembered, so these are all real.
+/// About 10 MB at most. Invalid tokens are not cached, so all of these are real.
 const CAPACITY: usize = 10_000;
 
-/// What the database said of a token.
+/// A token's data from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub id: TokenId,
@@ -33,7 +33,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Whether its end has not come.
+    /// Whether the token has not expired.
     pub fn lives_at(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
     }
@@ -41,7 +41,7 @@ impl Known {
 
 struct Entry {
     known: Known,
-    /// When the question was asked whose answer this is.
+    /// When the confirmation was requested.
     confirmed_at: Timestamp,
     used_at: Timestamp,
 }
@@ -56,11 +56,11 @@ pub(crate) struct TokenCache {
 struct State {
     entries: HashMap<String, Entry>,
     asked_at: Option<Timestamp>,
-    /// How often something was forgotten: answers to questions from before that come too late.
+    /// Counts removals: an answer to an older question is ignored.
     forgotten: u64,
 }
 
-/// A question to the database, made before it is asked: the answer is true of that time.
+/// A question to the database, created before it is asked: the answer holds for that time.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
     at: Timestamp,
@@ -75,7 +75,7 @@ pub(crate) struct Confirmation {
 }
 
 impl TokenCache {
-    /// What is known of a token and can be believed.
+    /// The token's data, if its confirmation counts.
     pub fn get(&self, hash: &str, now: Timestamp) -> Option<Known> {
         let mut state = self.state();
         let entry = state.entries.get_mut(hash)?;
@@ -90,21 +90,21 @@ impl TokenCache {
         Question { at: now, forgotten: self.state().forgotten }
     }
 
-    /// Keeps the answer to a question, unless something was forgotten since.
+    /// Stores the answer to a question, unless a token was removed since.
     pub fn remember(&self, hash: String, known: Known, question: Question) {
         let mut state = self.state();
         if state.forgotten != question.forgotten {
             return;
         }
         if state.entries.len() >= CAPACITY {
-            // Who is still there is found again with one question each.
+            // Tokens in use are read again with one question each.
             state.entries.clear();
         }
         let at = question.at;
         state.entries.insert(hash, Entry { known, confirmed_at: at, used_at: at });
     }
 
-    /// The question that is to be asked now, if one is.
+    /// The question that is due now; `None` if none is.
     pub fn due(&self, now: Timestamp) -> Option<Confirmation> {
         let mut state = self.state();
         if state.asked_at.is_some_and(|at| is_within(ASKED_EVERY, at, now)) {
@@ -120,7 +120,7 @@ impl TokenCache {
         })
     }
 
-    /// Takes the answer: what was asked about and is not in it is forgotten.
+    /// Applies the answer: tokens that were asked about and are not in it are removed.
     pub fn confirm(&self, confirmation: Confirmation, mut found: HashMap<String, Known>) {
         let Confirmation { hashes, question, _turn } = confirmation;
         let mut state = self.state();
@@ -130,7 +130,7 @@ impl TokenCache {
         for hash in hashes {
             let Some(entry) = state.entries.get_mut(&hash) else { continue };
             match found.remove(&hash) {
-                // Somebody may have asked about this one alone, and later.
+                // This token may have been confirmed separately, and later.
                 _ if entry.confirmed_at > question.at => {}
                 Some(known) => (entry.known, entry.confirmed_at) = (known, question.at),
                 None => drop(state.entries.remove(&hash)),
@@ -142,12 +142,12 @@ impl TokenCache {
         self.state().entries.len()
     }
 
-    /// A token was revoked here.
+    /// Removes a token that was revoked here.
     pub fn forget_token(&self, id: TokenId) {
         self.forget(|known| known.id == id);
     }
 
-    /// An account was changed here.
+    /// Removes the tokens of an account that was changed here.
     pub fn forget_user(&self, id: UserId) {
         self.forget(|known| known.account.id == id);
     }
@@ -163,7 +163,7 @@ impl TokenCache {
     }
 }
 
-/// Whether `then` is less than `span` ago. A time ahead is not: the clock was set back.
+/// Whether `then` is less than `span` ago. A time in the future is not: the clock was set back.
 fn is_within(span: TimeDelta, then: Timestamp, now: Timestamp) -> bool {
     (TimeDelta::zero()..span).contains(&(now - then))
 }

@@ -1,9 +1,8 @@
-//! What was read of portfolios, kept for the next one who asks.
+//! Caches of portfolio data.
 //!
-//! Every change of a portfolio raises its version in the same transaction. What is kept is used while the database says
-//! that the version is still the one it was read at; so nobody is ever told what is over, whichever process changed it,
-//! and a portfolio that is looked at again costs the reading of one number. The questions for versions that come while
-//! one is being asked are asked together.
+//! Every change of a portfolio increments its version in the same transaction. A cached value is used as long as the
+//! database confirms its version, so a caller never gets outdated data, whichever process made the change, and
+//! reading a portfolio again costs only reading its version. Simultaneous questions for versions are sent together.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -14,17 +13,17 @@ use moka::future::Cache;
 use persistence::{Lane, Store, portfolios};
 use tokio::sync::{mpsc, oneshot};
 
-/// Positions and journal entries that are kept at most: some 50 MB of them.
+/// The most positions and journal lines in a cache: about 50 MB.
 const MOST_ROWS: u64 = 100_000;
-/// How long they are kept: names of companies are no part of a portfolio, and change without its version.
+/// How long a value is cached: company names are not part of a portfolio, and change without its version.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// How many rows something holds.
+/// The number of rows in a value.
 pub(crate) trait Rows: Clone + Send + Sync + 'static {
     fn rows(&self) -> usize;
 }
 
-/// A version of somebody's portfolio.
+/// A version of a user's portfolio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
     owner: UserId,
@@ -38,7 +37,7 @@ impl Version {
     }
 }
 
-/// What was read of portfolios, of one kind.
+/// A cache of one kind of portfolio data.
 pub(crate) struct Kept<T> {
     values: Cache<PortfolioId, (Version, T)>,
 }
@@ -52,7 +51,7 @@ impl<T: Rows> Kept<T> {
         Self { values }
     }
 
-    /// What was read of that version.
+    /// The cached value of that version.
     pub async fn get(&self, portfolio: PortfolioId, version: Version) -> Option<T> {
         self.values.get(&portfolio).await.filter(|(of, _)| *of == version).map(|(_, value)| value)
     }
@@ -61,18 +60,19 @@ impl<T: Rows> Kept<T> {
         self.values.entry_count()
     }
 
-    /// Keeps what was read after that version had been asked for: it may be newer, never older.
+    /// Caches a value that was read after its version: it may be newer, but never older.
     pub async fn insert(&self, portfolio: PortfolioId, version: Version, value: T) {
         self.values.insert(portfolio, (version, value)).await;
     }
 }
 
-/// Questions that may wait; who comes then reads everything anew.
+/// Queue limit. Callers beyond it read the data directly.
 const WAITING: usize = 4096;
 const MOST_AT_ONCE: usize = 512;
-/// Where many ask, a question waits so long after the one before for company. Who asks alone never waits.
+/// How long a question waits for others after the last one was sent, if many are asked. A single question never
+/// waits.
 const GATHERED_FOR: Duration = Duration::from_micros(250);
-/// A database that takes longer is not faster with the next question; that one has an error to tell.
+/// Give up after this long; the caller then reads the data and reports the error.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Question {
@@ -80,7 +80,7 @@ struct Question {
     answer: oneshot::Sender<Option<Version>>,
 }
 
-/// Asks the database for versions, on a thread of its own that begins with the first question.
+/// Reads versions from the database on a separate thread, which starts with the first question.
 pub(crate) struct Versions {
     store: Store,
     questions: OnceLock<mpsc::Sender<Question>>,
@@ -110,7 +110,7 @@ fn open(lane: Lane) -> mpsc::Sender<Question> {
     sender
 }
 
-/// Until nobody can ask any more.
+/// Runs until no caller is left.
 fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
     let mut questions = Vec::with_capacity(MOST_AT_ONCE);
     while receiver.blocking_recv_many(&mut questions, MOST_AT_ONCE) > 0 {
@@ -123,7 +123,7 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
         {
             Ok(rows) => rows.into_iter().map(|(id, owner, number)| (id, Version { owner, number })).collect(),
             Err(error) => {
-                // Whoever asked reads everything, and is told what is wrong with the database.
+                // The callers then read the data and report the database's error.
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "versions of portfolios cannot be read"
@@ -132,7 +132,7 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
             }
         };
         for Question { portfolio, answer } in questions.drain(..) {
-            // Nobody may wait any more.
+            // The caller may have given up.
             let _ = answer.send(found.get(&portfolio).copied());
         }
         if many_ask {

@@ -1,4 +1,5 @@
-//! Repairs what `verify` finds, by reversal lines of the journal: nothing that was booked is changed or deleted.
+//! Repairs the differences that `verify` finds, by reversal lines in the journal: no booked line is changed or
+//! deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,16 +17,16 @@ use crate::corporate_actions::{Stored, corrupt, mark_snapshots};
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
 
-/// What a repair has done.
+/// The result of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Splits that are suspended now: an administrator resolves them.
+    /// Splits that are suspended now, until an administrator resolves them.
     pub splits: usize,
-    /// Fills that were taken back, with the sales of the shares they brought.
+    /// Fills that were reversed, with the sales of the shares they brought.
     pub fills: usize,
     /// Sessions whose snapshots were taken again.
     pub sessions: usize,
-    /// What could not be repaired, and why.
+    /// Differences that could not be repaired, with the reason.
     pub left: Vec<(PortfolioId, String)>,
 }
 
@@ -33,12 +34,12 @@ pub struct Repaired {
 const CORRECTED: &str = "the books of this stock were corrected: order again";
 
 impl Books {
-    /// Repairs what can be repaired of a report: contradicted splits are suspended, which takes them back; wrong fills are
-    /// taken back, with the later sales of shares that were never there; wrong snapshots are taken again. Each step can
-    /// be repeated.
+    /// Repairs the differences of a report where possible: contradicted splits are suspended, which reverses them;
+    /// wrong fills are reversed, with later sales of shares that never existed; wrong snapshots are taken again. Each
+    /// step can be repeated.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn repair(&self, report: &Report) -> Result<Repaired> {
         let mut repaired = Repaired::default();
         let (now, wall) = (self.market.now(), self.market.clock.wall());
@@ -63,7 +64,7 @@ impl Books {
                 }
             }
         }
-        // Fills first: a split is taken back among the lines that count.
+        // Fills first: a split is reversed among the lines that count.
         for (portfolio, ids) in fills {
             let done = self
                 .store
@@ -105,7 +106,7 @@ impl Books {
     }
 }
 
-/// Takes fills of a portfolio back, newest first. Answers how many, or why it cannot be done.
+/// Reverses fills of a portfolio, newest first. Returns their number, or the reason why it is impossible.
 fn reverse_fills(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -195,7 +196,7 @@ fn short_of_cash(left: &Money) -> String {
     )
 }
 
-/// The first sale of more shares than there are when the lines in `gone` do not count.
+/// The first sale of more shares than exist if the lines in `gone` do not count.
 fn oversold(entries: &[JournalEntry], gone: &BTreeSet<TransactionId>) -> Option<TransactionId> {
     let mut held = Quantity::zero();
     for entry in entries.iter().filter(|entry| entry.id.is_none_or(|id| !gone.contains(&id))) {

@@ -10,14 +10,14 @@ use crate::books::cache::Rows;
 use crate::error::{Error, Result};
 use crate::{Page, one_more};
 
-/// Which entries of a journal are wanted; the default is all of them.
+/// A filter of a journal's lines; the default matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub symbol: Option<Symbol>,
     pub transaction_type: Option<TransactionType>,
-    /// The first instant wanted.
+    /// The first instant included.
     pub from: Option<Timestamp>,
-    /// The first instant not wanted any more.
+    /// The first instant excluded.
     pub until: Option<Timestamp>,
 }
 
@@ -27,17 +27,17 @@ impl From<Filter> for transactions::Filter {
     }
 }
 
-/// An entry with the symbol of its stock.
+/// A journal line with the symbol of its stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEntry {
     pub entry: JournalEntry,
     pub symbol: Option<Symbol>,
 }
 
-/// Where a page of the journal ended.
+/// The position in the journal where a page ended.
 pub type Cursor = (Timestamp, TransactionId);
 
-/// The first page of a journal, and how many entries it was to have.
+/// The first page of a journal, and its requested size.
 pub(crate) struct NewestPage {
     limit: usize,
     page: Page<NamedEntry, Cursor>,
@@ -50,7 +50,7 @@ impl Rows for Arc<NewestPage> {
 }
 
 impl Books {
-    /// Newest first.
+    /// The journal's lines, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -67,7 +67,7 @@ impl Books {
             filter.symbol =
                 self.store.read(move |tx| crate::market::instruments::symbol_now(tx, asked)).await?;
         }
-        // Whoever looks at a journal, looks at its newest page.
+        // Most readers want the newest page.
         let version = match before.is_none() && filter == Filter::default() {
             true => self.versions.of(user, portfolio).await,
             false => None,
@@ -87,7 +87,7 @@ impl Books {
             })
             .await?;
         if rows.is_empty() {
-            // Nothing there, or nothing that is theirs.
+            // No lines, or another user's portfolio.
             self.portfolio(user, portfolio).await?;
         }
         let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();

@@ -1,8 +1,8 @@
-//! Symbols that are used again: a stock whose symbol belongs to another company now.
+//! Reused symbols: stocks whose symbol belongs to another company now.
 //!
-//! The stock of the old company keeps its holders and its last price under another symbol, is delisted, and its orders are
-//! canceled. The symbol leads to a new stock. A table of listings tells of it, or a source's answers about prices; prices
-//! of the other company are refused by the gateway until the books know.
+//! The stock of the old company keeps its holders and its last price under another symbol, is delisted, and its
+//! orders are canceled. The symbol leads to a new stock. The source of this knowledge is a table of listings or
+//! answers about prices; the gateway holds back the other company's prices until the books know.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,15 +20,14 @@ use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, Result};
 use crate::market::companies::company_of;
 
-/// Symbols that may change hands at once without being more than a twentieth of those that are known here. More are a table
-/// with a fault.
+/// The most symbols that may change companies at once, unless they are less than a twentieth of the known ones. More
+/// indicate a faulty table.
 const FEW_AT_ONCE: usize = 2;
 
-/// How long a comparison counts: bars that were stored since may tell more.
+/// How long a comparison counts: bars stored later may change it.
 const REVIEWED_FOR: TimeDelta = TimeDelta::minutes(10);
 
-/// The companies that this process has compared with the books, so that the same answer costs the database nothing while the
-/// stock is the same.
+/// The companies that this process has compared with the books, so that an unchanged answer needs no database access.
 #[derive(Debug, Default)]
 pub(crate) struct ReviewedCompanies(Mutex<HashMap<Symbol, Reviewed>>);
 
@@ -50,7 +49,7 @@ impl Reviewed {
 }
 
 impl ReviewedCompanies {
-    /// Whether the same has been compared in the last minutes.
+    /// Whether the same company was compared in the last minutes.
     fn has(&self, new: &Reviewed) -> bool {
         let reviewed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reviewed.get(&new.told.symbol).is_some_and(|before| {
@@ -64,10 +63,10 @@ impl ReviewedCompanies {
     }
 }
 
-/// Which stocks a review may replace.
+/// The stocks that a review may replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reviewing {
-    /// Those that the jobs do not ask about.
+    /// Only those that the jobs do not request.
     NotInDemand,
     All,
 }
@@ -89,8 +88,8 @@ impl CorporateActions {
         Ok(replaced)
     }
 
-    /// Reviews the company of a stock that somebody has asked the price of and that the jobs do not ask about. `is_denied`: the
-    /// source was asked and has no price of it. No calls are made for it. Returns whether the symbol leads to another stock now.
+    /// Reviews the company of a stock whose price a user requested and that the jobs do not request. `is_denied`: the
+    /// source has no price for it. Makes no calls. Returns whether the symbol leads to another stock now.
     pub(crate) async fn review_asked_company(&self, stock: &Stock, is_denied: bool) -> Result<bool> {
         let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return Ok(false) };
         if is_same_name(&told.company_name, &stock.listing.company_name) {
@@ -105,8 +104,8 @@ impl CorporateActions {
         Ok(replaced > 0)
     }
 
-    /// Compares what a source tells of companies with what is known of them, and replaces the stocks whose symbol belongs to
-    /// another company. Answers how many were replaced.
+    /// Compares reported companies with the known ones, and replaces stocks whose symbol belongs to another company.
+    /// Returns the number of replaced stocks.
     pub(crate) async fn review_companies(&self, told: &[ListedStock]) -> Result<usize> {
         self.review(told, Reviewing::All).await
     }
@@ -179,12 +178,12 @@ fn replace(
 ) -> Stored<()> {
     let ends = first_session_without(told.listed_on, calendar, now);
     let archived = reused_symbols::archive(tx, id, &told.symbol, ends.date, told.listed_on)?;
-    // Sessions since then may have been valued at the other company's prices.
+    // Later sessions may have been valued at the other company's prices.
     mark_snapshots(tx, ends.opens_at, calendar, now)?;
     if !old.is_delisted {
         let reason =
             format!("the symbol {} belongs to {} now, another company", told.symbol, told.company_name);
-        // One that lies ahead would leave it traded until then.
+        // A delisting in the future would leave it traded until then.
         delistings::withdraw_later(tx, id, ends.opens_at, &reason, wall)?;
         let delisting = NewDelisting {
             stock_id: id,
@@ -211,7 +210,8 @@ fn replace(
     Ok(())
 }
 
-/// The session from which on the symbol is the other company's: the one of its listing date, or the last that has opened.
+/// The session from which the symbol belongs to the other company: that of its listing date, or the last that has
+/// opened.
 fn first_session_without(listed_on: Option<NaiveDate>, calendar: Calendar, now: Timestamp) -> Session {
     let today = exchange_date(now);
     let opened = calendar.sessions(today, today).next().filter(|session| session.opens_at <= now);

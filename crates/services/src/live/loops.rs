@@ -1,4 +1,4 @@
-//! What goes on while there are streams: prices are asked for, books and orders read, proofs confirmed.
+//! The loops behind streams: they request prices, read books and orders, and confirm credentials.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -19,39 +19,39 @@ use crate::error::{Error, NotFound, Result};
 use crate::live::Live;
 use crate::trading::OrderWithFills;
 
-/// What decides in which shares prices are shown: when the session opened, and how much news of splits there was.
+/// The share basis of displayed prices: the opening of the session, and a counter of news about splits.
 pub(super) type Basis = (Timestamp, u64);
 
-/// How often prices are asked for, and proofs confirmed.
+/// How often prices are requested and credentials confirmed.
 const EVERY: Duration = Duration::from_secs(1);
-/// After so many seconds a stream says that it lives.
+/// Seconds between heartbeats of a stream.
 const HEARTBEAT: u64 = 15;
 /// So old may a proof's confirmation become when the database is silent. That is no yes, but no reason either to send
 /// everybody away at once.
 const BELIEVED: u64 = 10;
 /// After so many seconds books are read anew, whether or not anything was heard of.
 const BOOKS_KEPT: u64 = 30;
-/// Portfolios whose versions are asked with one question.
+/// Portfolios per statement that reads versions.
 const VERSIONS_AT_ONCE: usize = 500;
-/// Portfolios whose books are read at the same time.
+/// Portfolios whose books are read in parallel.
 const READ_AT_ONCE: usize = 4;
-/// Orders that are read with one question.
+/// Orders per statement.
 const ORDERS_AT_ONCE: usize = 500;
 
 impl Hub {
-    /// What anybody follows. The rest is forgotten.
+    /// All followed prices and portfolios. Others are dropped.
     fn all_followed(&self) -> (Vec<PriceSlot>, Vec<Arc<Followed>>) {
         let mut state = self.state();
-        // First, because portfolios keep prices.
+        // First, because portfolios use prices.
         state.portfolios.retain(|_, followed| Arc::strong_count(followed) > 1);
         state.quotes.retain(|_, slot| Arc::strong_count(slot) > 1);
         let quotes = state.quotes.iter().map(|(symbol, slot)| (symbol.clone(), slot.clone())).collect();
         (quotes, state.portfolios.values().cloned().collect())
     }
 
-    /// Wakes the streams that have something to tell of prices and values above that version.
+    /// Wakes the streams that follow a price or value above that version.
     fn wake_above(&self, version: u64) {
-        // They tell by other threads, which are not to wait for the lock.
+        // They send on other threads, which should not wait for the lock.
         for subscriber in self.subscribers() {
             if subscriber.is_behind(version) {
                 subscriber.wake();
@@ -67,15 +67,15 @@ impl Hub {
         self.state().users.get(&user).map(|user| user.streams.clone()).unwrap_or_default()
     }
 
-    /// The orders that are to be read, with whose they are.
+    /// The orders to read, by user.
     fn take_orders(&self) -> Vec<(UserId, BTreeSet<OrderId>)> {
         let mut state = self.state();
         let changed = state.users.iter_mut().filter(|(_, user)| !user.orders.is_empty());
         changed.map(|(id, user)| (*id, std::mem::take(&mut user.orders))).collect()
     }
 
-    /// Whether it is time to ask for prices: so many seconds after the last time, or at once when the share basis may
-    /// have changed since.
+    /// Whether prices should be requested: after `pause` seconds, or at once if the share basis may have changed
+    /// since.
     fn asks(&self, pause: u64, basis: Basis) -> bool {
         let second = self.second();
         let changed = self.takes_up(basis);
@@ -86,7 +86,7 @@ impl Hub {
         due
     }
 
-    /// Remembers the share basis of the prices. Returns whether it is another one than before.
+    /// Stores the share basis of the prices. Returns whether it has changed.
     fn takes_up(&self, basis: Basis) -> bool {
         let mut asked_in = self.asked_in.lock().unwrap_or_else(PoisonError::into_inner);
         asked_in.replace(basis).is_some_and(|before| before != basis)
@@ -98,8 +98,8 @@ impl Hub {
 }
 
 impl Live {
-    /// Keeps all streams of this process going, for as long as it is polled. Each loop is by itself, so that a silent
-    /// price source does not hold up orders, nor a silent database prices.
+    /// Serves all streams of this process while it is polled. Each loop is independent, so that a slow price source
+    /// does not delay orders, nor a slow database prices.
     pub async fn keep_streams(&self) {
         let prices = async {
             let mut seconds = seconds();
@@ -131,7 +131,7 @@ impl Live {
         };
         let news = async {
             loop {
-                // In a second at the latest: books grow old by themselves.
+                // At least once per second, because books become outdated by themselves.
                 let _ = tokio::time::timeout(EVERY, self.hub.news.notified()).await;
                 self.read_news().await;
             }
@@ -139,7 +139,7 @@ impl Live {
         tokio::join!(prices, proofs, pulse, books, news);
     }
 
-    /// Asks for the prices that anybody follows, values portfolios with them, and wakes who waits for it.
+    /// Requests the followed prices, values portfolios with them, and wakes streams.
     pub async fn tick_streams(&self) {
         if self.hub.is_idle() {
             return;
@@ -156,14 +156,14 @@ impl Live {
         self.hub.wake_above(before);
     }
 
-    /// Splits take effect at openings, and news of them may come late.
+    /// Splits take effect at openings, and news about them may come late.
     fn basis(&self, now: Timestamp) -> Basis {
         let calendar = self.market.calendar;
         let session = calendar.session_at(now).unwrap_or_else(|| calendar.last_closed(now));
         (session.opens_at, self.corporate_actions.noted().count())
     }
 
-    /// Sets the newest prices. Of what cannot be asked for the price stays, marked stale.
+    /// Sets the newest prices. If a price cannot be requested, the old one stays, marked as stale.
     async fn ask_for(&self, slots: &[PriceSlot], purpose: Purpose, at: Timestamp) {
         if slots.is_empty() {
             return;
@@ -174,7 +174,7 @@ impl Live {
             slots.iter().partition(|(symbol, _)| ended.contains(symbol))
         };
         for (symbol, slot) in ended {
-            // Its last price is shown once, marked stale.
+            // Its last price is shown once, marked as stale.
             if slot.newest().is_none_or(|shown| !shown.value.stale)
                 && let Ok(quote) = self.stocks.quote(symbol).await
             {
@@ -209,7 +209,7 @@ impl Live {
                 (None, Some(before)) if before.value.as_of >= opened_at => {
                     Some(Quote { stale: true, ..before.value.clone() })
                 }
-                // Shares may have been split since: the last known price is converted, and not the one shown before.
+                // Shares may have been split since, so the last known price is converted, not the displayed one.
                 (None, Some(_)) => self.stocks.quote(symbol).await.ok(),
                 (None, None) => None,
             };
@@ -221,8 +221,8 @@ impl Live {
         }
     }
 
-    /// The followed symbols of delisted stocks, for which a real source is not asked: it has no newer price, or that of another
-    /// company. Only stocks without a price of the session are looked up.
+    /// The followed symbols of delisted stocks, which are not requested from a real source: it has no newer price, or
+    /// that of another company. Only stocks without a price of the session are looked up.
     async fn delisted_symbols(&self, slots: &[PriceSlot], opened_at: Timestamp) -> HashSet<Symbol> {
         if self.market.freshness() == Freshness::Simulated {
             return HashSet::new();
@@ -237,7 +237,8 @@ impl Live {
         found.unwrap_or_default()
     }
 
-    /// A quote in the shares that exist at `at`. One of the session under way is, without asking which stock it is of.
+    /// Converts a quote to the shares that exist at `at`. A quote of the current session needs no look-up of its
+    /// stock.
     async fn in_shares_of_symbol(
         &self,
         symbol: &Symbol,
@@ -251,7 +252,7 @@ impl Live {
         self.corporate_actions.one_in_shares_at(stock.id, quote, at).await
     }
 
-    /// Sets prices that nobody has followed until now; the last known ones where there is no newer.
+    /// Sets prices that were not followed until now, or the last known ones.
     pub(super) async fn fill(&self, slots: &[PriceSlot]) {
         let empty = |slots: &[PriceSlot]| -> Vec<PriceSlot> {
             slots.iter().filter(|(_, slot)| slot.version() == 0).cloned().collect()
@@ -294,7 +295,7 @@ impl Live {
         Ok(())
     }
 
-    /// Reads what has changed and tells it: orders, and the books of followed portfolios.
+    /// Reads and sends changes: orders, and the books of followed portfolios.
     pub async fn read_news(&self) {
         if self.hub.is_idle() {
             return;
@@ -322,7 +323,7 @@ impl Live {
                 match self.read_books(&followed).await {
                     Ok(()) => {}
                     Err(Error::NotFound(NotFound::Portfolio)) => {
-                        // What is shown of it is no longer so.
+                        // Its displayed value is no longer valid.
                         followed.give_up();
                         self.reset_streams_of(&followed);
                     }
@@ -335,9 +336,9 @@ impl Live {
             .await;
     }
 
-    /// Finds changes of followed portfolios that nothing was heard of, by their versions in the database: another process
-    /// made them, and its word was lost or there is no way for it. Their books are read again; when no word has come by
-    /// the next comparison, their streams are told to load anew, because the orders are not known.
+    /// Finds unannounced changes of followed portfolios by their versions in the database: another process made them,
+    /// and its message was lost or cannot be sent. Their books are read again; if no message has come by the next
+    /// comparison, their streams are told to reload, because the changed orders are unknown.
     pub async fn compare_books(&self) {
         if self.hub.is_idle() {
             return;
@@ -379,7 +380,7 @@ impl Live {
 
     async fn tell_orders(&self, changed: &[(UserId, BTreeSet<OrderId>)]) -> Result<()> {
         let ids: Vec<OrderId> = changed.iter().flat_map(|(_, orders)| orders.iter().copied()).collect();
-        // Before they are read: what happens meanwhile comes with a later id.
+        // Before they are read, so that later changes have a later id.
         let at = self.market.now();
         let mut found: HashMap<OrderId, OrderWithFills> = HashMap::new();
         for ids in ids.chunks(ORDERS_AT_ONCE) {
@@ -447,7 +448,7 @@ impl Live {
         }
     }
 
-    /// Another second has gone by: those whose turn it is say that they live.
+    /// Called every second: sends the heartbeats that are due.
     pub fn beat_streams(&self) {
         let second = self.hub.seconds.fetch_add(1, Ordering::Relaxed) + 1;
         if self.hub.is_idle() {
@@ -462,8 +463,7 @@ impl Live {
     }
 }
 
-/// How many seconds to wait before prices are asked for again: a source that publishes seldom is not asked each second
-/// whether it has done so.
+/// Seconds between requests for prices: a source that publishes rarely is not called every second.
 fn pause(freshness: Freshness) -> u64 {
     match freshness {
         Freshness::Simulated | Freshness::Realtime => 0,

@@ -1,9 +1,9 @@
-//! Values that go to many.
+//! Values that are sent to many streams.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// A value with the form in which it is sent: who sends it first makes that, all others share it.
+/// A value with its serialized form, which the first sender creates and all others share.
 #[derive(Debug)]
 pub struct Shared<T> {
     pub value: T,
@@ -20,8 +20,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// Where the newest value of something stands. Who looks seldom misses values, and never the newest: so nobody has to
-/// wait for those who are slow, and nothing is kept for them.
+/// The newest value of a kind. Slow readers miss values, but never the newest, so no writer waits for them and
+/// nothing is queued.
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     /// Grows with each value; zero before the first.
@@ -36,7 +36,7 @@ impl<T> Default for Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// `version` is larger than any before.
+    /// `version` must be larger than any before.
     pub fn set(&self, value: T, version: u64) {
         let value = Arc::new(Shared::new(value));
         let mut newest = self.lock();
@@ -52,7 +52,7 @@ impl<T> Slot<T> {
         self.lock().clone()
     }
 
-    /// The newest value, unless it is of the version that was seen; that becomes its version.
+    /// The newest value, unless its version is `seen`, which is updated.
     pub fn newer_than(&self, seen: &mut u64) -> Option<Arc<Shared<T>>> {
         if self.version() == *seen {
             return None;

@@ -1,5 +1,5 @@
-//! Symbols that a stock had before. They lead to that stock, until another company is listed under one of them: then the symbol
-//! leads to a stock of its own, and the renamed one goes on under its new symbol.
+//! Earlier symbols of stocks. A former symbol leads to its stock until another company is listed under it: then it
+//! leads to a new stock, and the renamed one keeps its new symbol.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ use persistence::{StoreError, Tx, former_symbols, reused_symbols, stocks};
 use crate::error::{Error, Result};
 use crate::market::instruments::Instruments;
 
-/// Which stock this process has last priced by each symbol: what is kept of a symbol's prices is the former one's when that is
+/// The stock that this process last priced by each symbol: cached prices belong to the former stock if that is
 /// another one now.
 #[derive(Debug, Default)]
 pub(crate) struct PricedStocks(Mutex<HashMap<Symbol, StockId>>);
 
 impl PricedStocks {
-    /// Whether the symbol was another stock's the last time.
+    /// Whether the symbol belonged to another stock the last time.
     fn is_another(&self, stock: &Stock) -> bool {
         let mut priced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match priced.get(&stock.listing.symbol) {
@@ -31,7 +31,7 @@ impl PricedStocks {
     }
 }
 
-/// A company as a source tells it, with the day on which it does.
+/// A company as a source reports it, with the day of the report.
 struct Told {
     listing: Listing,
     company: ToldCompany,
@@ -39,7 +39,7 @@ struct Told {
 }
 
 impl Instruments {
-    /// Forgets what this process keeps of the prices of symbols that belong to another stock than when they were priced last.
+    /// Removes cached prices of symbols that belong to another stock than when they were last priced.
     pub(crate) async fn forget_prices_of_others(&self, stocks: impl Iterator<Item = &Stock>) {
         if self.market.quotes.limits().is_none() {
             return;
@@ -49,8 +49,9 @@ impl Instruments {
         }
     }
 
-    /// The stock of a symbol that `former` had before: that of another company which is listed under it now, else `former`.
-    /// A table of listings tells of the company; without one the source is asked, which costs a user's calls for new symbols.
+    /// The stock of a symbol that `former` had before: that of another company if one is listed under it now, else
+    /// `former`. A table of listings contains the company; without one the source is asked, which uses the user's
+    /// calls for new symbols.
     pub(crate) async fn stock_by_former_symbol(
         &self,
         user: Option<UserId>,
@@ -85,11 +86,11 @@ impl Instruments {
         Ok(stock)
     }
 
-    /// `None` when nobody is listed under the symbol, as far as can be told now.
+    /// `None` if no company is listed under the symbol, as far as is known now.
     async fn company_listed_as(&self, user: Option<UserId>, symbol: &Symbol) -> Result<Option<Told>> {
         let quotes = &self.market.quotes;
         if quotes.freshness() == Freshness::Simulated {
-            // It has told all its stocks at the start.
+            // It has reported all its stocks at the start.
             return Ok(None);
         }
         if quotes.limits().is_some() {
@@ -115,7 +116,7 @@ impl Instruments {
             }
         };
         if quotes.company_seen(symbol).is_none() && !quotes.is_scarce() {
-            // Answers about prices tell since when it is listed.
+            // Answers about prices contain the listing date.
             let answer = quotes.quotes_in_order(purpose, std::slice::from_ref(symbol), now).await.pop();
             if let Some(Err(QuoteError::UnknownSymbol(_))) = answer {
                 return Ok(None);

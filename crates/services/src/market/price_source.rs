@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::log_target::SECURITY;
 use crate::market::book_calendar;
 
-/// The name of the record, in `installation`.
+/// The key in `installation`.
 const PRICE_SOURCE: &str = "price_source";
 
 #[derive(Debug, Error)]
@@ -22,10 +22,9 @@ pub enum PriceSourceError {
     Store(#[from] StoreError),
 }
 
-/// Records whose prices a deployment has. Another source than before is refused while anything is held or on order,
-/// unless that is accepted: positions would be worth something else from one moment to the next. With an accepted change all
-/// open orders are canceled, at the market time `now`: their owners chose their prices by the old source's. Answers how
-/// many.
+/// Records an installation's price source. Another source is refused while anything is held or ordered, unless the
+/// change is accepted, because positions would suddenly have other values. An accepted change cancels all open orders
+/// at market time `now`, because their prices were chosen for the old source. Returns their number.
 ///
 /// # Errors
 /// [`PriceSourceError::Changed`].
@@ -38,7 +37,7 @@ pub async fn claim_price_source(
     let configured = source.to_string();
     let (before, canceled) = store
         .write(move |tx| {
-            // Processes that start together agree on one.
+            // Processes that start together agree on one source.
             installation::lock(tx)?;
             let before = check(tx, &configured, accept_change)?;
             let canceled = match &before {
@@ -69,7 +68,7 @@ pub async fn claim_price_source(
     Ok(canceled)
 }
 
-/// Cancels all open orders, each with the reason. Answers how many.
+/// Cancels all open orders with the reason. Returns their number.
 pub(crate) fn cancel_open_orders(
     tx: &mut Tx<'_>,
     reason: &str,
@@ -112,7 +111,7 @@ pub(crate) fn cancel_open_orders(
     Ok(canceled)
 }
 
-/// As [`claim_price_source`] for commands that write prices beside the servers: nothing is recorded.
+/// Like [`claim_price_source`], for commands that write prices beside the servers: records nothing.
 ///
 /// # Errors
 /// [`PriceSourceError::Changed`].
@@ -124,7 +123,7 @@ pub async fn check_price_source(
     store.read(move |tx| check(tx, &configured, false).map(drop)).await
 }
 
-/// Returns the recorded source when it is another one.
+/// The recorded source if it is another one.
 fn check(
     tx: &mut Tx<'_>,
     configured: &str,
@@ -138,16 +137,16 @@ fn check(
     }
 }
 
-/// The source whose prices the deployment has; `None` before the first.
+/// The installation's price source; `None` before the first.
 pub(crate) fn recorded_price_source(tx: &mut Tx<'_>) -> std::result::Result<Option<String>, StoreError> {
     match installation::get(tx, PRICE_SOURCE)? {
         Some(recorded) => Ok(Some(recorded)),
-        // Databases from before it was recorded tell by their newest fill.
+        // In older databases it is that of the newest fill.
         None => transactions::newest_quote_source(tx),
     }
 }
 
-/// Whether anything is held or on order, which another source's prices would change.
+/// Whether anything is held or ordered, whose value another source would change.
 pub(crate) fn has_priced_books(tx: &mut Tx<'_>) -> std::result::Result<bool, StoreError> {
     Ok(!positions::holders(tx)?.is_empty() || !orders::stocks_with_open(tx)?.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What the gateway must remember of a provider, kept in the database: for all processes, and across restarts.
+//! The gateway's shared state of a provider, in the database: for all processes, and across restarts.
 
 use std::collections::HashMap;
 
@@ -132,7 +132,7 @@ impl BudgetStore for ProviderStore {
         self.write(move |tx| providers::publish(tx, &rows)).await
     }
 
-    /// Bars of a symbol that no stock has here are left out: they come with the next series.
+    /// Bars of a symbol without a stock are omitted: they come with the next series.
     async fn keep_series(&self, series: &Series) -> Result<(), StoreFailed> {
         let series = series.clone();
         self.write(move |tx| {
@@ -208,7 +208,7 @@ impl BudgetStore for ProviderStore {
             self.read(move |tx| crate::market::companies::compared(tx, &told)).await?
         };
         if known == Compared::SameWithoutDate {
-            // With the first price, so that the next company is told from this one.
+            // With the first price, so that a later company can be distinguished from this one.
             self.write(move |tx| crate::market::companies::keep_date(tx, &told)).await?;
         }
         Ok(known == Compared::Another)

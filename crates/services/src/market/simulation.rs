@@ -1,4 +1,4 @@
-//! Which simulated market a deployment has: its version, and the seed that all its prices follow from.
+//! The installation's simulated market: its version, and the seed of all its prices.
 
 use domain::{Timestamp, TradingMode};
 use market_data::{DEFAULT_SEED, Simulated, SimulatedModel};
@@ -8,30 +8,29 @@ use thiserror::Error;
 use crate::log_target::SECURITY;
 use crate::market::price_source;
 
-/// The names of the seeds' records, in `installation`. `sim-v1` has its own: its seed may be the constant that anyone can
-/// read in this program.
+/// The keys of the seeds in `installation`. `sim-v1` has its own, because its seed may be the public constant.
 const SEED: &str = "simulation_seed";
 const SEED_OF_V1: &str = "simulation_seed_v1";
 
-/// Why open orders are canceled when another seed is accepted; their owners read it.
+/// Why open orders are canceled after another seed is accepted; their owners read it.
 const SEED_CHANGED: &str =
     "the simulated market was started with another seed, so that all its prices are others: order again";
 
-/// What the settings say of the simulated market.
+/// The settings of the simulated market.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SimulationSettings {
     /// `None`: the recorded one, at first a random one.
     pub seed: Option<u64>,
-    /// Realistic trading has the exchange view.
+    /// Realistic trading uses the exchange view.
     pub mode: TradingMode,
 }
 
-/// Which process needs the market.
+/// The kind of process that needs the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimulationUse {
-    /// A process that serves or works. With the acceptance of new prices it goes on with a new version or seed.
+    /// `serve` or `worker`. If the change is accepted, it continues with a new version or seed.
     Process { accept_change: bool },
-    /// A command that writes prices beside it.
+    /// A command that writes prices.
     PricingCommand,
     /// Another command.
     Command,
@@ -40,7 +39,7 @@ pub enum SimulationUse {
 /// The simulated market of a deployment.
 pub struct SimulatedMarket {
     pub market: Simulated,
-    /// How many open orders were canceled because another seed was accepted.
+    /// Open orders that were canceled because another seed was accepted.
     pub canceled_orders: usize,
 }
 
@@ -58,15 +57,15 @@ pub enum SimulationError {
     Store(#[from] StoreError),
 }
 
-/// Returns the simulated market of a deployment.
+/// The simulated market of an installation.
 ///
-/// A deployment that has the prices of `sim-v1` keeps them until the change is accepted. All others have the newest
+/// An installation with prices of `sim-v1` keeps them until the change is accepted. All others have the newest
 /// version: around the clock with practice trading, in the exchange's sessions with realistic trading. The seed is
-/// recorded when it is first needed, so that all processes have the same, now and after each restart.
+/// recorded when it is first needed, so that all processes use the same, now and after each restart.
 ///
-/// Another seed than the recorded one makes other prices, so it is treated as another price source: refused while anything
-/// is held or on order, unless the change is accepted; then all open orders are canceled at the market time `now`, in the
-/// transaction that records the seed.
+/// Another seed than the recorded one changes all prices, so it counts as another price source: it is refused while
+/// anything is held or ordered, unless the change is accepted; then all open orders are canceled at market time
+/// `now`, in the transaction that records the seed.
 ///
 /// # Errors
 /// [`SimulationError::SeedChanged`], [`SimulationError::UnreadableSeed`], or that the database fails.
@@ -105,15 +104,15 @@ pub async fn simulated_market(
 struct Choice {
     model: SimulatedModel,
     seed: u64,
-    /// Whether another seed had been recorded.
+    /// Whether another seed was recorded.
     is_another_seed: bool,
     canceled_orders: usize,
 }
 
-/// What there is to do for the market.
+/// The decision about the seed.
 enum Decision {
     Use(SimulatedModel, u64),
-    /// The seed has to be recorded first, instead of another one or as the first.
+    /// The seed has to be recorded, as the first or instead of another one.
     Record {
         model: SimulatedModel,
         seed: Option<u64>,
@@ -121,6 +120,10 @@ enum Decision {
     },
 }
 
+/// Chooses version and seed.
+///
+/// Chooses version and seed.
+///
 /// # Errors
 /// As [`simulated_market`].
 async fn choose(
@@ -145,7 +148,8 @@ async fn choose(
             };
             let canceled_orders = match is_another_seed {
                 true => {
-                    // The stored closes stay, because the books were valued with them, but they are not this market's.
+                    // The stored closes stay, because the books were valued with them, but they do not belong to this
+                    // market.
                     for of in SimulatedModel::ALL.into_iter().filter(|of| record_of(*of) == record_of(model))
                     {
                         stocks::rename_source_of_bars(
@@ -175,9 +179,9 @@ fn decide(
     let model = if is_on_v1 && !is_accepted { SimulatedModel::V1 } else { newest(settings.mode) };
     let Some(recorded) = recorded_seed(tx, model)? else {
         let seed = match model {
-            // Before seeds were recorded, it was the one that is set, or the constant.
+            // Before seeds were recorded, it was the configured one, or the constant.
             SimulatedModel::V1 => settings.seed.or(Some(DEFAULT_SEED)),
-            // One that was chosen for the first version goes on.
+            // A seed that was chosen for the first version continues.
             SimulatedModel::V2 | SimulatedModel::V2Xnys => match settings.seed {
                 Some(seed) => Some(seed),
                 None => recorded_seed(tx, SimulatedModel::V1)?.filter(|seed| *seed != DEFAULT_SEED),

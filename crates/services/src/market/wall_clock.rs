@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Timestamp;
 
-/// The system's clock counts as behind when it is behind by more than this.
+/// A larger difference counts as a system clock that is behind.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// While the system's clock is behind, wall time runs at this part of its speed, until the clock has caught up.
+/// While the system's clock is behind, wall time runs at one over this of its speed, until the clock has caught up.
 const SLOWED_TO: u32 = 2;
 
 /// A wall clock: of the system, or of a test.
 ///
-/// It shows the system's time. When that is set back, the time shown goes on from where it stood, at half speed, until
-/// the system's clock has caught up: orders, leases and logins never see time go back, and a clock that was corrected
-/// from a time in the future is reached again.
+/// It shows the system's time. If that is set back, the time shown continues at half speed until the system's clock
+/// has caught up: orders, leases and logins never see time go back, and a clock that was corrected from a time in the
+/// future is reached again.
 #[derive(Debug)]
 pub struct WallClock {
     readings: Readings,
@@ -28,15 +28,15 @@ enum Readings {
     Manual(Mutex<Reading>),
 }
 
-/// What the system's two clocks show at a moment.
+/// The readings of the system's two clocks.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     wall: Timestamp,
-    /// Time that has passed, which setting the clock does not change.
+    /// Elapsed time, which setting the clock does not change.
     passed: Duration,
 }
 
-/// The last moment from which wall time is continued.
+/// The last reading from which wall time continues.
 #[derive(Debug)]
 struct WallState {
     shown: Timestamp,
@@ -54,7 +54,7 @@ impl WallClock {
         Self { readings, state: Mutex::new(WallState { shown: wall, passed, is_behind: false }) }
     }
 
-    /// The process has one.
+    /// The process's clock.
     pub fn system() -> Arc<Self> {
         SYSTEM.clone()
     }
@@ -98,14 +98,14 @@ impl WallClock {
         shown
     }
 
-    /// By how much the system's clock is behind; `None` when it is not.
+    /// By how much the system's clock is behind; `None` if it is not.
     pub fn behind(&self) -> Option<TimeDelta> {
         let shown = self.now();
         let behind = shown - self.readings.read().wall;
         (behind > TOLERANCE).then_some(behind)
     }
 
-    /// Goes on from `at` when the clock shows less: a time that was reached before this process started.
+    /// Continues from `at` if the clock shows less: a time that was reached before this process started.
     pub fn continue_from(&self, at: Timestamp) {
         let shown = self.now();
         if at > shown {
@@ -118,14 +118,14 @@ impl WallClock {
         }
     }
 
-    /// Sets a manual clock, as somebody sets the system's; no time has passed.
+    /// Sets a manual clock like the system's; no time has passed.
     pub fn step(&self, to: Timestamp) {
         if let Readings::Manual(reading) = &self.readings {
             reading.lock().unwrap_or_else(PoisonError::into_inner).wall = to;
         }
     }
 
-    /// Begins a manual clock anew at that time, also at an earlier one.
+    /// Restarts a manual clock at that time, even an earlier one.
     pub fn restart(&self, at: Timestamp) {
         let mut state = self.state();
         if let Readings::Manual(reading) = &self.readings {

@@ -1,6 +1,6 @@
-//! The deep health check: whether everything that an installation needs to do its work is there.
+//! The deep health check: whether all parts of an installation work.
 //!
-//! Each part is checked with a deadline, all of them at the same time. Reasons are fixed texts; causes go to the log.
+//! All parts are checked in parallel, each with a deadline. Reasons are fixed texts; causes are logged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::operations::Operations;
 pub struct HealthConfig {
     /// A check that takes longer has failed.
     pub check_timeout: Duration,
-    /// A worker whose newest heartbeat is older counts as gone. Heartbeats are sent four times as often.
+    /// A worker whose newest heartbeat is older counts as dead. Heartbeats are sent four times as often.
     pub worker_timeout: TimeDelta,
 }
 
@@ -36,8 +36,12 @@ impl HealthConfig {
     }
 }
 
-/// Asks a service outside of the database whether it is there.
+/// Tests a service outside the database.
 pub trait Probe: Send + Sync {
+    /// Tests the service.
+    ///
+    /// Tests the service.
+    ///
     /// # Errors
     /// The cause, for the log.
     fn probe(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>;
@@ -46,20 +50,21 @@ pub trait Probe: Send + Sync {
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// `database`, `order_desk`, `workers`, `redis` where one is configured, and `clock` while the system's is behind.
+    /// `database`, `order_desk`, `workers`, `redis` if it is configured, and `clock` while the system's clock is
+    /// behind.
     pub name: &'static str,
     /// Why it failed.
     pub failure: Option<String>,
 }
 
-/// How long a report is given to others who ask. Anybody may ask, and each report costs a write.
+/// How long a report is reused. Anyone may request one, and each report costs a write.
 const REPORT_AGE: Duration = Duration::from_secs(1);
-/// The name of the value that the check writes, in `installation`.
+/// The key of the value that the check writes, in `installation`.
 const HEALTH_CHECKED_AT: &str = "health_checked_at";
 
 pub(crate) struct Health {
     newest: Mutex<Option<(Instant, Vec<HealthCheck>)>>,
-    /// One write at a time: against a database that hangs, a second one would take another connection.
+    /// One write at a time: if the database hangs, a second one would use another connection.
     writing: Arc<Semaphore>,
     redis: std::sync::OnceLock<Arc<dyn Probe>>,
 }
@@ -75,9 +80,9 @@ impl Default for Health {
 }
 
 impl Operations {
-    /// Lets the deep health check ask the Redis that this installation is configured with.
+    /// Sets the test of the configured Redis.
     pub fn set_redis_probe(&self, probe: Arc<dyn Probe>) {
-        // A second one would be the same.
+        // A second one would be equal.
         let _ = self.health.redis.set(probe);
     }
 
@@ -85,8 +90,8 @@ impl Operations {
         self.config
     }
 
-    /// Checks the database with a write, the order desk, the workers, and Redis where one is configured. A report that is
-    /// less than a second old is given again.
+    /// Checks the database with a write, the order desk, the workers, and Redis if it is configured. A report younger
+    /// than a second is reused.
     pub async fn deep_health(&self) -> Vec<HealthCheck> {
         let mut newest = self.health.newest.lock().await;
         if let Some((at, report)) = &*newest
@@ -123,7 +128,7 @@ impl Operations {
             return Some("an earlier write has not ended".to_owned());
         };
         let operations = self.clone();
-        // A task of its own, which keeps the permit until the write has ended.
+        // A separate task keeps the permit until the write has ended.
         let write = tokio::spawn(async move {
             let now = operations.market.clock.wall().to_rfc3339();
             let written = operations
@@ -184,7 +189,7 @@ impl Operations {
     }
 }
 
-/// A failure is logged when it begins and when it ends.
+/// Logs the beginning and the end of a failure.
 fn log_changes(before: &[HealthCheck], now: &[HealthCheck]) {
     for check in now {
         let failed_before = before.iter().any(|old| old.name == check.name && old.failure.is_some());

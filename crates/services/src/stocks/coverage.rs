@@ -1,24 +1,24 @@
-//! How much of an asked range there are prices for.
+//! How much of a requested range has prices.
 
 use chrono::{Days, NaiveDate};
 use domain::{Bar, Calendar};
 
 use domain::HistoryRange;
 
-/// Sessions that may be missing at the beginning of a range that counts as covered: halts, and days without a trade.
+/// Sessions that may be missing at the beginning of a covered range: halts, and days without a trade.
 const MISSING_SESSIONS: usize = 5;
 /// The same for ranges whose sessions are not counted.
 const A_WEEK: Days = Days::new(7);
 
-/// A range of a history, and from when on there are prices.
+/// A range of a history, and the first day with prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coverage {
     pub range: HistoryRange,
-    /// The first day of the range; `None` for all there is.
+    /// The first day of the range; `None` if it is not limited.
     pub range_start: Option<NaiveDate>,
-    /// The first session with a price; `None` when there is none.
+    /// The first session with a price; `None` if there is none.
     pub first_on: Option<NaiveDate>,
-    /// Whether prices begin with the range. All that there is counts as covered.
+    /// Whether prices begin with the range. An unlimited range counts as covered.
     pub is_covered: bool,
 }
 
@@ -34,13 +34,13 @@ impl Coverage {
                 .filter(|session| session.date < first)
                 .nth(MISSING_SESSIONS - 1)
                 .is_none(),
-            // A range without a session has none to show.
+            // A range without a session needs no prices.
             (Some(start), None) => calendar.sessions(start, today).nth(1).is_none(),
         };
         Self { range, range_start, first_on, is_covered }
     }
 
-    /// Whether another range is known to begin later than it should, because this one does.
+    /// Whether another range is not covered either, because this one is not.
     pub fn leaves_uncovered(&self, other: HistoryRange, today: NaiveDate) -> bool {
         let Some(first) = self.first_on.filter(|_| !self.is_covered) else { return false };
         let begins_late = |start: NaiveDate| start.checked_add_days(A_WEEK).is_some_and(|late| late < first);
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_range_is_covered_when_prices_begin_with_it() {
         for (range, first, covered) in [
-            // The 20th of November 2025 was a Thursday.
+            // 20 November 2025 was a Thursday.
             (HistoryRange::Year, "2025-11-20", true),
             (HistoryRange::Year, "2025-11-26", true),
             (HistoryRange::Year, "2025-11-28", false),

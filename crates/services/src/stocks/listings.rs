@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::stocks::Stocks;
 
 impl Stocks {
-    /// Takes over the source's table of listings, unless that of this week is there and will do. `Err` in the answer:
-    /// the source does not have it now, and why.
+    /// Stores the source's table of listings, unless this week's table is stored and sufficient. An inner `Err` is
+    /// the reason why the source does not have it now.
     pub(crate) async fn refresh_listings(
         &self,
         this_weeks_will_do: bool,
@@ -44,8 +44,8 @@ impl Stocks {
         Ok(Ok(outcome))
     }
 
-    /// Makes the table the one that searches run on, and notes which stocks it lacks. A table that lacks too much of the
-    /// last one is not taken over.
+    /// Stores the table for searches, and records which stocks it lacks. A table that lacks too much of the last one
+    /// is rejected.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -62,7 +62,7 @@ impl Stocks {
                 "the table was not taken over: it lacks {lost} of {listed} symbols that were listed"
             ));
         }
-        // A symbol of another company is that before anything is looked up in the new table.
+        // A reused symbol is recognized before it is looked up in the new table.
         self.corporate_actions.review_companies(&table).await?;
         let kept = self.store.write(move |tx| {
             let older = listings::state(tx, source.as_str())?.map(|(at, _)| at);
@@ -85,7 +85,7 @@ impl Stocks {
     }
 }
 
-/// The week whose table is wanted: it begins on Sunday, when nobody trades.
+/// The week of the needed table: it begins on Sunday, without trading.
 pub(crate) fn listings_key(source: &PriceSource, wall: Timestamp) -> String {
     let today = exchange_date(wall);
     let sunday = today - chrono::Days::new(u64::from(today.weekday().num_days_from_sunday()));

@@ -20,7 +20,7 @@ static BATCH_SIZE: LazyLock<Histogram> =
 static BATCH_SECONDS: LazyLock<Histogram> =
     LazyLock::new(|| Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]));
 
-/// Counts a command that the order desk has answered. `outcome` is `done`, `refused` (by a rule of trading) or `failed`.
+/// Counts a command of the order desk. `outcome` is `done`, `refused` (by a trading rule) or `failed`.
 pub(super) fn count_command(command: &'static str, outcome: &'static str) {
     COMMANDS.get_or_create(&DeskCommand { command, outcome }).inc();
 }
