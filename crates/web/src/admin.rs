@@ -1,4 +1,4 @@
-//! What administrators see and decide.
+//! Administration: pages and API.
 
 pub(crate) mod api;
 pub(crate) mod close_out_page;

@@ -1,4 +1,4 @@
-//! For tests that every variant of a reason has words: one sample of each variant.
+//! Samples of every variant of a reason, for tests that all have words.
 
 /// A sample of each variant. A variant without one does not compile.
 macro_rules! samples {

@@ -1,4 +1,4 @@
-//! Opening an account, logging in and out.
+//! Pages for registration, login and logout.
 
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,7 +14,7 @@ use crate::shell::form::{EmptyForm, FormView, refusal};
 use crate::shell::format;
 use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
 
-/// Where everybody goes who was not on the way to somewhere else.
+/// The page after a login without another target.
 const START: &str = "/portfolios";
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,10 +30,11 @@ struct View<'a> {
     starting_cash: String,
 }
 
-/// A longer address is not kept: it has to fit into another one.
+/// A longer address is dropped: it has to fit into another address.
 const LONGEST_NEXT: usize = 1000;
 
-/// Only an address of this installation: a path, and no `//host` or `/\host` that browsers read as another.
+/// Accepts only an address of this installation: a path, and not `//host` or `/\host`, which browsers treat as
+/// another host.
 fn own_address(next: &str) -> &str {
     let own = next.len() <= LONGEST_NEXT
         && next.starts_with('/')
@@ -133,7 +134,7 @@ pub async fn log_in(
     }
 }
 
-/// The address of a form that was refused; it still leads to where the visitor wanted to go.
+/// The address of a refused form, which keeps the visitor's target.
 fn again(path: &str, next: &str) -> String {
     let next = if own_address(next) == next { next } else { "" };
     format!("{path}{}", query(&[("next", next)]))
@@ -142,7 +143,7 @@ fn again(path: &str, next: &str) -> String {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// For those who come by the address; the menu posts directly.
+/// For visitors who open the address; the menu posts directly.
 pub async fn log_out_form(shell: Shell) -> PageResult {
     shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
 }

@@ -1,4 +1,4 @@
-//! One's own account: profile, display, password, logins, API tokens, the end.
+//! The settings page: profile, display, password, logins, API tokens, deletion.
 
 use std::collections::HashMap;
 
@@ -82,7 +82,7 @@ async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<Vie
 impl From<SessionInfo> for SessionRow {
     fn from(info: SessionInfo) -> Self {
         let state: HashMap<String, String> = serde_json::from_str(&info.state).unwrap_or_default();
-        // Each value of a session is JSON by itself.
+        // Each value of a session is separate JSON.
         let agent = state.get(session::DEVICE_KEY).and_then(|text| serde_json::from_str::<String>(text).ok());
         Self {
             id: info.id,
@@ -105,13 +105,13 @@ impl From<TokenInfo> for TokenRow {
                 Scope::Admin => "administer and read",
             },
             made: format::day(info.created_at),
-            // An end at midnight is the end of the day before.
+            // An expiry at midnight is the end of the day before.
             ends: info.expires_at.map(|at| format::day(at - TimeDelta::seconds(1))),
         }
     }
 }
 
-/// `Firefox, Linux` out of what browsers say of themselves. Order matters: most claim to be several.
+/// `Firefox, Linux` from a browser's user agent. The order matters: most name several browsers.
 fn device(agent: &str) -> String {
     let find = |known: &[(&str, &'static str)]| {
         known.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name)
@@ -224,7 +224,7 @@ pub async fn change_password(
     }
 }
 
-/// A wrong password is told at its field.
+/// Reports a wrong password at its field.
 fn at_the_password(error: services::Error, field: &'static str) -> Result<Problem, PageError> {
     match error {
         services::Error::WrongPassword => {
@@ -260,11 +260,11 @@ pub struct NewToken {
     scope: String,
     #[serde(default)]
     expires_on: String,
-    /// For the scope of administrators.
+    /// For the administrators' scope.
     current_password: Option<SecretString>,
 }
 
-/// The instant the day ends in New York.
+/// The instant at which the day ends in New York.
 fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
     let text = text.trim();
     if text.is_empty() {
@@ -277,7 +277,7 @@ fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
     Ok(Some(at.to_utc().into()))
 }
 
-/// The secret is shown once, on the page that this leads to.
+/// The secret is shown once, on the next page.
 pub async fn create_token(
     shell: Shell,
     signed: Signed,
@@ -308,7 +308,7 @@ pub async fn create_token(
         Ok((info, secret)) => shell.show_token("/settings#tokens", info.name, secret).await,
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
-            // The field is called by its day here.
+            // The form has a day in this field.
             let fields: Vec<FieldError> = problem
                 .fields()
                 .iter()

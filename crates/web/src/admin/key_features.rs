@@ -1,4 +1,4 @@
-//! What the key of a provider allows, in words.
+//! The features of a provider's key, in words.
 
 use serde::Serialize;
 use services::stocks::key_features::KeyFeatureState;
@@ -9,7 +9,7 @@ use crate::shell::format::Moment;
 #[derive(Serialize)]
 pub struct FeatureRow {
     label: &'static str,
-    /// What takes its place while it is refused.
+    /// The replacement while it is refused.
     instead: &'static str,
     refused_until: Option<Moment>,
 }

@@ -1,4 +1,4 @@
-//! One log line for each request, within a span whose fields every other line of the request carries too.
+//! One log line per request, within a span whose fields appear in every other line of the request.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::http::limits::client_ip;
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
-    /// The path without the query, which says what people search for.
+    /// The path without the query, which may contain search texts.
     fn on_request_start(request: &ServiceRequest) -> Span {
         let id = request.extensions().get::<RequestId>().map(ToString::to_string);
         let client = request
@@ -35,22 +35,22 @@ impl RootSpanBuilder for RequestSpan {
         )
     }
 
-    /// [`log_request`] writes the line; it has the request's route and start.
+    /// [`log_request`] writes the line; it knows the request's route and start.
     fn on_request_end<B: MessageBody>(_: Span, _: &Result<ServiceResponse<B>, Error>) {}
 }
 
-/// Adds the user to the lines of the request under way.
+/// Adds the user to the current request's log lines.
 pub fn record_user(id: UserId) {
     Span::current().record("user_id", id.0);
 }
 
-/// Writes the access line when the answer begins; a stream or a large body may still be on its way then.
+/// Writes the access line when the response begins; a stream or a large body may still be in progress.
 pub async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let start = Instant::now();
-    // Unknown addresses have none, and are many.
+    // Unknown addresses have no route, and are many.
     let route = request.match_pattern();
     let outcome = next.call(request).await;
     let status = match &outcome {

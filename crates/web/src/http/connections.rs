@@ -1,7 +1,7 @@
 //! Limits on open connections, and on clients that send or read slowly.
 //!
-//! actix has a deadline for the head of a connection's first request and for idle connections. The rest is here:
-//! `registry.rs` counts connections and decides which one makes room for a new one, `stream.rs` limits the time of
+//! actix has deadlines for the head of a connection's first request and for idle connections. The rest is here:
+//! `registry.rs` counts connections and decides which one is closed for a new one, `stream.rs` limits the time of
 //! request heads and of responses that are not read, `request.rs` limits the time of request bodies.
 
 mod registry;
@@ -43,25 +43,25 @@ impl Default for ConnectionLimits {
             body_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(30),
             min_rate: NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN),
-            // Shorter than what proxies in front of us keep, so that it is usually the client that closes.
+            // Shorter than the timeout of common proxies, so that usually the client closes.
             keep_alive: Duration::from_secs(75),
         }
     }
 }
 
 impl ConnectionLimits {
-    /// The time in which that many bytes have to be transferred at the minimum rate.
+    /// The time for transferring that many bytes at the minimum rate.
     fn time_for(&self, bytes: u64) -> Duration {
         Duration::from_millis(bytes.saturating_mul(1000) / u64::from(self.min_rate.get()))
     }
 
-    /// The time after which a body is refused, when that much of it has arrived.
+    /// The time after which a body is refused if that much of it has arrived.
     fn body_deadline(&self, received: u64) -> Duration {
         (self.body_timeout / 3).saturating_add(self.time_for(received)).min(self.body_timeout)
     }
 
-    /// The time after which a response that cannot be written is given up, when that much of it has been written
-    /// since the client fell behind.
+    /// The time after which a response that cannot be written is aborted, if that much of it has been written since
+    /// the client fell behind.
     fn send_deadline(&self, sent: u64) -> Duration {
         self.send_timeout.saturating_add(self.time_for(sent))
     }

@@ -1,7 +1,8 @@
-//! The device cookie: proof that a browser has logged in to an account before, so that other people's guesses at the
-//! account do not make its owner wait (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+//! The device cookie: proof that a browser has logged in to an account before, so that password guesses by others do
+//! not make the owner wait (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
 //!
-//! It is no login. It holds up to five entries, for browsers that several people use, each signed with the secret key.
+//! It is not a login. It contains up to five entries, for browsers with several users, each signed with the secret
+//! key.
 
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::dev::Payload;
@@ -64,7 +65,7 @@ fn devices(request: &HttpRequest, config: &WebConfig) -> Vec<KnownDevice> {
     cookie.value().split(BETWEEN_ENTRIES).take(ENTRIES).filter_map(|entry| read(config, entry)).collect()
 }
 
-/// Adds the cookie to the answer of a request that has just proved the user's password.
+/// Adds the cookie to the response of a request that has just proved the user's password.
 pub fn remember(request: &HttpRequest, state: &AppState, user: UserId, response: &mut HttpResponse) {
     let now = state.services.market().wall_time();
     let cookie = renewed(&state.config, devices(request, &state.config), user, now);
@@ -73,7 +74,7 @@ pub fn remember(request: &HttpRequest, state: &AppState, user: UserId, response:
     }
 }
 
-/// The cookie with a new entry for the user in front of the other users' entries.
+/// The cookie with a new entry for the user before the other users' entries.
 fn renewed(config: &WebConfig, known: Vec<KnownDevice>, user: UserId, now: Timestamp) -> Cookie<'static> {
     let nonce = format!("{:032x}", rand::random::<u128>());
     let own = KnownDevice { user, nonce, issued_at: now };
@@ -89,7 +90,7 @@ fn renewed(config: &WebConfig, known: Vec<KnownDevice>, user: UserId, now: Times
         .finish()
 }
 
-/// The address that a password comes from, as far as trusted proxies say, and the accounts its browser is known for.
+/// The client's address, considering trusted proxies, and the accounts that its browser is known for.
 pub struct Client(pub LoginClient);
 
 impl FromRequest for Client {

@@ -1,4 +1,4 @@
-//! For load balancers and supervisors.
+//! Health checks for load balancers and supervisors.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use services::operations::health::HealthCheck;
 use crate::AppState;
 use crate::http::problem::Problem;
 
-/// A database that takes longer is not there for a person either.
+/// The deadline of the database's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The process runs.
+/// Answers while the process runs.
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Ready {
-    /// `1` or `true`: check everything that the installation needs, also the workers and Redis.
+    /// `1` or `true`: check all parts of the installation, also the workers and Redis.
     #[serde(default)]
     deep: String,
 }
 
-/// The process can serve: its database answers. With `deep=1` the whole installation is checked.
+/// Answers whether the process can serve: its database answers. With `deep=1` the whole installation is checked.
 pub async fn ready(asked: Query<Ready>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     match asked.deep.as_str() {
         "1" | "true" => deep(&state.services.operations().deep_health().await),

@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus, and the counters of requests.
 //!
-//! Names and units follow Prometheus's conventions. Labels come from fixed sets: route patterns, methods, statuses, kinds of
-//! jobs. The names of workers are the exception; their rows are deleted after an hour.
+//! Names and units follow Prometheus's conventions. Labels come from fixed sets: route patterns, methods, statuses,
+//! kinds of jobs. The names of workers are the exception; their rows are deleted after an hour.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +57,7 @@ static SECONDS: LazyLock<Durations> = LazyLock::new(|| {
 /// The route of requests to addresses that do not exist.
 const UNKNOWN_ROUTE: &str = "unknown";
 
-/// Methods that nobody should use count as one, so that clients cannot make up labels.
+/// Unusual methods count as one, so that clients cannot create labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -71,7 +71,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// Counts each request by its route pattern, and the time until its answer begins.
+/// Counts each request by its route pattern, with the time until its response begins.
 pub async fn measure(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -88,7 +88,7 @@ pub async fn measure(
     answered
 }
 
-/// The figures of this process and of the installation, for clients on this machine and for those with the token.
+/// The metrics of this process and of the installation, for clients on this machine and for those with the token.
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     if !may_read(&request, &state.config) {
         return Err(Problem::not_found());
@@ -129,7 +129,7 @@ fn may_read(request: &HttpRequest, config: &WebConfig) -> bool {
     is_loopback && !is_forwarded
 }
 
-/// Compares in a time that does not depend on where the two differ.
+/// Compares in constant time.
 fn is_same_secret(config: &WebConfig, given: &str, expected: &SecretString) -> bool {
     let mac = |text: &str| {
         let mut mac = Hmac::<Sha256>::new_from_slice(config.secret_key.expose_secret().as_bytes())
@@ -149,7 +149,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
     registry.register(name, help, gauge);
 }
 
-/// One gauge for each set of values that the labels have; of equal sets the greatest value.
+/// One gauge per set of label values; for equal sets the largest value.
 fn gauges<const N: usize>(
     registry: &mut Registry,
     name: &str,
@@ -251,7 +251,7 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
     register_operating_system(registry);
 }
 
-/// What the operating system knows of this process, under the names that all Prometheus clients use.
+/// The operating system's data about this process, under the names that all Prometheus clients use.
 #[cfg(target_os = "linux")]
 fn register_operating_system(registry: &mut Registry) {
     use procfs::process::{LimitValue, Process};
@@ -300,7 +300,7 @@ fn seconds(at: Timestamp) -> f64 {
     at.utc().timestamp_micros() as f64 / 1e6
 }
 
-/// What the database says; without it only that it is away.
+/// The metrics from the database; if it does not answer, only that.
 fn register_installation(registry: &mut Registry, status: Option<&OperationsStatus>, health: &[HealthCheck]) {
     gauge(
         registry,

@@ -31,7 +31,7 @@ fn refused(request: &ServiceRequest) -> Option<Problem> {
         let detail = format!("The address has {url} bytes; it may have {URL_LIMIT}.");
         return Some(Problem::new(StatusCode::URI_TOO_LONG, "uri_too_long", "Address too long", detail));
     }
-    // Each line has a colon, a blank and a line end besides.
+    // Each line also has a colon, a blank and a line end.
     let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let headers: usize = lines.sum();
     (headers > HEADER_LIMIT).then(|| {

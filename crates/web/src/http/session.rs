@@ -1,4 +1,4 @@
-//! Logins in the browser: actix-session and actix-identity over our own table of sessions.
+//! Browser sessions: actix-session and actix-identity with our own table of sessions.
 
 use std::collections::HashMap;
 
@@ -24,11 +24,11 @@ use crate::http::problem::Problem;
 use crate::{AppState, WebConfig};
 
 const LIFETIME: Duration = Duration::days(30);
-/// Where actix-identity keeps the user's id in the session.
+/// The key of the user's id in the session, as actix-identity stores it.
 const USER_KEY: &str = "actix_identity.user_id";
 /// Marks a session whose values could not be read.
 const UNREADABLE: &str = "unreadable";
-/// Where the browser's own description is kept, for the list of logins.
+/// The key of the browser's user agent, for the list of logins.
 pub const DEVICE_KEY: &str = "device";
 
 /// The table `sessions` behind actix-session's interface.
@@ -51,7 +51,7 @@ impl SessionStore for Sessions {
         let state = match self.0.accounts().load_session(key.as_ref()).await {
             Ok(state) => state,
             Err(error) => {
-                // An error here would end the request without an answer of ours: `user` gives it one.
+                // An error here would end the request without a response of ours: `user` returns it.
                 tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be read");
                 return Ok(Some(State::from([(UNREADABLE.to_owned(), "true".to_owned())])));
             }
@@ -83,7 +83,7 @@ impl SessionStore for Sessions {
             .map_err(|error| UpdateError::Other(not_stored(error)))?;
         match found {
             true => Ok(key),
-            // Ended in the meantime, from elsewhere: it must not come back with its user.
+            // It was ended elsewhere meanwhile, and must not be stored again.
             false => {
                 tracing::info!("a session that has ended cannot be changed");
                 Err(UpdateError::Other(anyhow::anyhow!("the session has ended")))
@@ -103,13 +103,13 @@ impl SessionStore for Sessions {
     }
 }
 
-/// What becomes of the error later passes on its outermost text alone, so its causes are logged here.
+/// Later code logs only the outermost text of the error, so its causes are logged here.
 fn not_stored(error: services::Error) -> anyhow::Error {
     tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be stored");
     error.into()
 }
 
-/// The cookie holds the key signed, so that made-up keys cost no look-up.
+/// The cookie contains the signed key, so that invalid keys cost no look-up.
 pub fn middleware(services: Services, config: &WebConfig) -> SessionMiddleware<Sessions> {
     let master = Sha512::digest(config.secret_key.expose_secret().as_bytes());
     SessionMiddleware::builder(Sessions(services), Key::derive_from(&master))
@@ -130,12 +130,12 @@ pub fn identity() -> IdentityMiddleware {
     IdentityMiddleware::default()
 }
 
-/// Over https the browser itself guards names with this prefix against other hosts and plain http.
+/// With https, browsers protect cookies with this prefix against other hosts and plain http.
 pub fn cookie_name(config: &WebConfig, name: &str) -> String {
     if config.is_https() { format!("__Host-{name}") } else { name.to_owned() }
 }
 
-/// Makes the browser's session the account's, under a new key, and returns the answer with the device cookie added.
+/// Logs the browser's session in to the account, with a new key, and returns the response with the device cookie.
 pub fn log_in(
     request: &HttpRequest,
     state: &AppState,
@@ -167,11 +167,11 @@ pub fn log_in(
     }
 }
 
-/// Sets a new password from a browser: all other logins and all tokens end, and this one goes on under a new key. Returns
-/// the answer with a new device cookie, because the old ones end with the old password.
+/// Sets a new password from a browser: all other logins and all tokens end, and this one continues with a new key.
+/// Returns the response with a new device cookie, because the old ones end with the old password.
 ///
 /// # Errors
-/// Those of [`Services::change_password`].
+/// Those of `Accounts::change_password`.
 pub async fn change_password(
     request: &HttpRequest,
     state: &AppState,
@@ -206,10 +206,10 @@ pub fn log_out(request: &HttpRequest) {
     session.purge();
 }
 
-/// Who the browser is logged in as.
+/// The user of the browser's session.
 ///
 /// # Errors
-/// 503 when the database did not say.
+/// 503 if the database did not answer.
 pub fn user(session: &Session) -> Result<Option<UserId>, Problem> {
     if session.contains_key(UNREADABLE) {
         return Err(Problem::database_unavailable());
@@ -218,12 +218,12 @@ pub fn user(session: &Session) -> Result<Option<UserId>, Problem> {
     Ok(id.and_then(|id| id.parse().ok()).map(UserId))
 }
 
-/// The key of the browser's session, as the table's hashes are made from.
+/// The key of the browser's session, from which the table's hashes are made.
 pub fn key(request: &HttpRequest, config: &WebConfig) -> Option<String> {
     decrypted(request.cookie(&cookie_name(config, "session"))?, config)
 }
 
-/// The key of the session that an answer begins or prolongs.
+/// The key of the session that a response begins or prolongs.
 pub fn new_key<B>(response: &HttpResponse<B>, config: &WebConfig) -> Option<String> {
     let name = cookie_name(config, "session");
     let cookie = response.cookies().find(|cookie| cookie.name() == name)?;

@@ -1,9 +1,9 @@
-//! Flash messages: what the answer to a form leaves for the page that the browser is redirected to.
+//! Flash messages: from the handler of a form to the page that the browser is redirected to.
 //!
-//! A form is answered with 303 and an address that carries a random id. The message is shown by the first page that is
-//! loaded with this id, by the same user in the same browser, and is removed with that. Each has its own id, so several
-//! tabs do not take each other's. It is stored encrypted with a key that is made from the id and the server's secret;
-//! the database has only a hash of the id.
+//! A form is answered with 303 and an address with a random id. The message is shown by the first page that is loaded
+//! with this id, by the same user in the same browser, and is then deleted. Each has its own id, so tabs do not
+//! interfere. It is encrypted with a key made from the id and the server's secret; the database has only a hash of
+//! the id.
 
 use actix_web::cookie::{Cookie, CookieJar, Key};
 use actix_web::http::Method;
@@ -19,16 +19,16 @@ use crate::http::csrf;
 use crate::http::headers::AskedHead;
 use crate::shell::form::FormView;
 
-/// The name of the parameter that carries the id.
+/// The parameter with the id.
 const PARAMETER: &str = "flash";
 
-/// Letters of a value of a refused form that are kept.
+/// The most letters of a refused form's value that are stored.
 const LONGEST_VALUE: usize = 4000;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flash {
     pub notice: Option<Notice>,
-    /// A form that was refused: what was filled in, without passwords, and what is wrong with it.
+    /// A refused form: the entered values, without passwords, and their problems.
     pub form: Option<FormView>,
     /// A new API token, to be shown once.
     pub token: Option<NewToken>,
@@ -64,7 +64,7 @@ impl Flash {
         Self { notice: Some(Notice { tone, text: text.to_owned() }), ..Self::default() }
     }
 
-    /// Values are kept up to a length that no field that is accepted reaches.
+    /// Values are stored up to a length that no accepted field reaches.
     pub fn form(mut form: FormView) -> Self {
         for value in form.values.values_mut() {
             if let Some((end, _)) = value.char_indices().nth(LONGEST_VALUE) {
@@ -78,7 +78,7 @@ impl Flash {
         Self { token: Some(NewToken { name, secret }), ..Self::default() }
     }
 
-    /// Keeps the message and returns the address with its id.
+    /// Stores the message and returns the address with its id.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -95,7 +95,7 @@ impl Flash {
         Ok(with_id(location, &id))
     }
 
-    /// The message that the address of a page names. Nothing when it cannot be read: the page is there without it.
+    /// The message in the address of a page. `None` if it cannot be read: the page works without it.
     pub async fn take(request: &HttpRequest, services: &Services, config: &WebConfig, owner: &str) -> Self {
         let Some(id) = named_by(request) else { return Self::default() };
         match services.accounts().take_flash(&id, owner).await {
@@ -112,7 +112,7 @@ impl Flash {
     }
 }
 
-/// Who may read the messages that are left now: this user, or a visitor without a login, in this browser.
+/// The reader of the messages of this request: the user, or a visitor without a login, in this browser.
 pub fn owner(request: &HttpRequest, user: Option<UserId>) -> String {
     format!("{} {}", csrf::browser(request), user.map_or_else(String::new, |user| user.to_string()))
 }
@@ -127,7 +127,7 @@ fn named_by(request: &HttpRequest) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// The address with the id as a further parameter, in front of the fragment.
+/// The address with the id as another parameter, before the fragment.
 fn with_id(location: &str, id: &str) -> String {
     let (page, fragment) = match location.split_once('#') {
         Some((page, fragment)) => (page, format!("#{fragment}")),

@@ -1,4 +1,4 @@
-//! Forms as they are shown: what was filled in, and what is wrong with it.
+//! Forms with the entered values and their problems.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use services::FieldError;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
 
-/// A form as it is shown: what was filled in, and what is wrong with it.
+/// A form with the entered values and their problems.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FormView {
-    /// Tells the fields of several forms on a page apart.
+    /// Distinguishes the fields of several forms on a page.
     pub id: String,
-    /// What was filled in, by field. Never a password.
+    /// The entered values by field. Never a password.
     pub values: BTreeMap<String, String>,
-    /// By field.
+    /// The problems by field.
     pub errors: BTreeMap<String, String>,
     /// For the summary above the form.
     pub summary: Vec<SummaryLine>,
@@ -24,7 +24,7 @@ pub struct FormView {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SummaryLine {
-    /// `None` when it is about the form as a whole.
+    /// `None` for a problem of the whole form.
     pub field: Option<String>,
     pub text: String,
 }
@@ -39,12 +39,12 @@ impl FormView {
         self
     }
 
-    /// A value that was filled in; empty when there is none.
+    /// The entered value; empty if there is none.
     pub fn value(&self, field: &str) -> &str {
         self.values.get(field).map_or("", String::as_str)
     }
 
-    /// Marks what was refused.
+    /// Marks the invalid fields.
     pub fn refused(self, problem: &Problem) -> Self {
         match problem.fields() {
             [] => self.refused_as_a_whole(problem.detail()),
@@ -84,7 +84,7 @@ impl FormView {
     }
 }
 
-/// What a field is called on the pages.
+/// The label of a field on the pages.
 fn label(field: &str) -> String {
     match field {
         "email" => "E-mail".to_owned(),
@@ -100,7 +100,7 @@ fn label(field: &str) -> String {
     }
 }
 
-/// An amount as people type it: thousands may be separated by commas, blanks around it do not matter.
+/// Converts a typed amount: thousands may be separated by commas, surrounding blanks are ignored.
 pub fn typed_number(text: &str) -> String {
     let text = text.trim();
     let whole = text.split('.').next().unwrap_or_default();
@@ -111,7 +111,7 @@ pub fn typed_number(text: &str) -> String {
     if grouped { text.replace(',', "") } else { text.to_owned() }
 }
 
-/// The refusal of a form that can be shown again with it. Any other error is a page of its own.
+/// The problem of a form that can be shown again. Any other error is a page of its own.
 ///
 /// # Errors
 /// The error page.

@@ -9,7 +9,7 @@ use services::Services;
 use crate::shell::chart;
 use crate::shell::chart::Spark;
 
-/// The last month of each symbol, where asking costs nothing: a real source's requests are for prices.
+/// The last month of each symbol, if requests cost nothing: those to a real source are for prices.
 pub async fn month_sparks<'a>(
     services: &Services,
     symbols: impl Iterator<Item = &'a Symbol>,
@@ -23,7 +23,7 @@ pub async fn month_sparks<'a>(
         else {
             continue;
         };
-        // Of less than a month it would not be what it is called.
+        // A shorter series would not match its label.
         if !coverage.is_covered {
             continue;
         }

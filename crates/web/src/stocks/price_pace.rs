@@ -1,4 +1,4 @@
-//! How often prices come, in words: for administrators, and for owners of orders where it is seldom.
+//! How often prices come, in words: for administrators, and for owners of orders if they are rare.
 
 use serde::Serialize;
 use services::Services;
@@ -9,12 +9,12 @@ use crate::shell::format;
 /// The pace of prices on the page of administrators.
 #[derive(Serialize)]
 pub struct PaceView {
-    /// Whether a notice says that it is slow.
+    /// Whether to warn that it is slow.
     slow: bool,
     groups: Vec<GroupRow>,
-    /// Calls of the session that are left for prices; empty where a day has no limit.
+    /// Calls of the session that are left for prices; empty without a limit per day.
     left: String,
-    /// Calls that are kept for closes and news; empty where a day has no limit.
+    /// Calls reserved for closes and news; empty without a limit per day.
     kept: String,
     calls_per_minute: String,
 }
@@ -59,9 +59,10 @@ fn comes(minutes: Option<u32>) -> String {
     }
 }
 
-/// For the page of a stock and the ticket: how often a limit or stop order meets a price, where that is seldom; else empty.
+/// For the page of a stock and the ticket: how often a limit or stop order meets a price, if that is rare; otherwise
+/// empty.
 pub async fn note_on_orders(services: &Services) -> String {
-    // A page does not fail for want of this sentence.
+    // The page is shown without this sentence if it fails.
     let Ok(Some(intervals)) = services.stocks().price_intervals().await else { return String::new() };
     sentence(intervals.slow_minutes_for_orders())
 }

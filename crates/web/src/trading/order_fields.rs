@@ -1,4 +1,4 @@
-//! An order as somebody wrote it, in JSON or in a form, read into a command or refused field by field.
+//! Parses an order from the texts of JSON or a form into a command, or reports each problem.
 
 use std::str::FromStr;
 
@@ -8,14 +8,14 @@ use domain::{
     ReplaceOrder, Side, StopLoss, Symbol, TimeInForce, Trail, UnknownWord,
 };
 
-/// A field that cannot be read, under its name in JSON.
+/// An unreadable field, under its name in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadField {
     pub field: &'static str,
     pub issue: OrderTextIssue,
 }
 
-/// Why the text of a field cannot be read into an order.
+/// Why the text of a field cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderTextIssue {
     Word(UnknownWord),
@@ -62,7 +62,7 @@ impl From<DecimalError> for OrderTextIssue {
     }
 }
 
-/// The texts of an order; `None` where a field was left out.
+/// The texts of an order; `None` for omitted fields.
 #[derive(Debug, Clone, Default)]
 pub struct OrderFields<'a> {
     pub symbol: &'a str,
@@ -80,11 +80,11 @@ pub struct OrderFields<'a> {
     pub stop_loss: Option<&'a str>,
     pub stop_loss_limit: Option<&'a str>,
     pub client_order_id: Option<&'a str>,
-    /// The order is for all shares held, instead of `quantity` or `notional`.
+    /// The order sells all shares held, instead of `quantity` or `notional`.
     pub sells_all: bool,
 }
 
-/// Reads fields one after the other and remembers what was wrong.
+/// Parses fields and collects their problems.
 #[derive(Default)]
 struct Reading(Vec<UnreadField>);
 
@@ -107,7 +107,7 @@ impl Reading {
         text.and_then(|text| self.read(field, text))
     }
 
-    /// A price that the order cannot do without.
+    /// A price that the order needs.
     fn needed<T: FromStr>(
         &mut self,
         field: &'static str,
@@ -141,7 +141,7 @@ impl Reading {
 
 impl OrderFields<'_> {
     /// # Errors
-    /// All that is wrong with the fields at once.
+    /// All problems of the fields.
     pub fn read(&self) -> Result<PlaceOrder, Vec<UnreadField>> {
         let mut reading = Reading::default();
         let symbol: Option<Symbol> = reading.read("symbol", self.symbol);
@@ -284,7 +284,7 @@ pub struct ReplaceFields<'a> {
 
 impl ReplaceFields<'_> {
     /// # Errors
-    /// All that is wrong with the fields at once; a replacement that changes nothing is refused too.
+    /// All problems of the fields; a replacement without changes is refused too.
     pub fn read(&self) -> Result<ReplaceOrder, Vec<UnreadField>> {
         let mut reading = Reading::default();
         let changes = ReplaceOrder {

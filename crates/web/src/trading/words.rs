@@ -1,8 +1,8 @@
-//! Words for what is wrong with an order and for what its owner should know: one renderer for the JSON API, which names
-//! fields and values as it takes them, and one for the pages, which name what the ticket shows.
+//! Words for the issues and warnings of orders: one renderer for the JSON API, which uses its field names and values,
+//! and one for the pages, which use the labels of the ticket.
 //!
-//! Messages about fields are written without capital and stop, as all of [`services::FieldError`] are; forms make
-//! sentences of them. Warnings are sentences.
+//! Messages about fields have no capital and no period, like all [`services::FieldError`]s; forms make sentences of
+//! them. Warnings are sentences.
 
 pub mod api;
 pub mod pages;

@@ -1,4 +1,4 @@
-//! Watchlists: lists as tabs, stocks added and removed.
+//! Watchlists: lists as tabs, with forms to add and remove stocks.
 
 use actix_web::web::{Data, Path, Query};
 use domain::HistoryRange;
@@ -45,7 +45,7 @@ struct Row {
     symbol: Symbol,
     name: String,
     price: String,
-    /// Only of a price that is not as fresh as the others.
+    /// Only for a price with another freshness than the others.
     badge: Option<Badge>,
     change: Option<Delta>,
     percent: Option<Delta>,
@@ -170,7 +170,7 @@ pub async fn rename(
         Err(error) => {
             let problem = refusal(error)?;
             let form = FormView::new("list").with("name", posted.name).refused(&problem);
-            // Of somebody else's list there is no page.
+            // Not found for another user's list.
             state.services.watchlists().watchlist(signed.account.id, *id).await?;
             shell.refuse(format!("{}#edit", address(*id)), form).await
         }
@@ -186,10 +186,10 @@ pub struct Symbols {
     symbols: String,
 }
 
-/// Each may need a look-up at the price source.
+/// Each may need a call to the price source.
 const MOST_ADDED: usize = 50;
 
-/// Puts one or several stocks on the list; what cannot be added stays in the field.
+/// Adds one or several stocks to the list; symbols that cannot be added stay in the field.
 pub async fn add(
     shell: Shell,
     signed: Signed,
@@ -254,7 +254,7 @@ pub async fn remove(
 ) -> PageResult {
     if let Ok(symbol) = posted.symbol.parse() {
         match state.services.watchlists().unwatch(signed.account.id, *id, &symbol).await {
-            // Pressed twice: it is gone, which is what was wanted.
+            // Pressed twice: the stock is already removed.
             Ok(()) | Err(services::Error::NotFound(services::NotFound::WatchedStock)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -275,12 +275,12 @@ pub async fn delete(
 
 #[derive(Deserialize)]
 pub struct WatchedOn {
-    /// Empty for somebody without a list: they get one.
+    /// Empty for a user without a list, who gets one.
     #[serde(default)]
     list: String,
 }
 
-/// From a stock's page: puts it on a list.
+/// Adds the stock of its page to a list.
 pub async fn watch(
     shell: Shell,
     signed: Signed,

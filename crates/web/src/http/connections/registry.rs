@@ -1,4 +1,4 @@
-//! The open connections of the process, and which of them makes room for a new one.
+//! The open connections of the process, and the choice of one to close for a new one.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,15 +14,14 @@ use tokio::time::Instant;
 
 use super::ConnectionLimits;
 
-/// How many connections may be open beyond a limit for the moment that closing others takes.
+/// Connections that may be open beyond a limit while others are being closed.
 pub const CLOSING: usize = 32;
 
-/// Counts open connections, in all and by address.
+/// Counts open connections, in total and by address.
 ///
-/// A new connection beyond a limit takes the place of the one that has waited longest for its client: one without a
-/// request, with an incomplete request, or with a response that is not read. Requests that are being worked on are
-/// never interrupted. A client that holds all connections of its address open therefore keeps nobody else out, and not
-/// even itself.
+/// A new connection beyond a limit replaces the one that has waited longest for its client: one without a request,
+/// with an incomplete request, or with a response that is not read. Requests in progress are never interrupted. A
+/// client that holds all connections of its address open therefore keeps no other client out, and not even itself.
 pub struct Registry {
     pub limits: ConnectionLimits,
     trusted_proxies: Vec<IpNet>,
@@ -34,7 +33,7 @@ pub struct Registry {
 struct Open {
     by_network: HashMap<IpNet, HashMap<u64, Arc<Connection>>>,
     total: usize,
-    /// How many of them have been asked to close.
+    /// The number of connections that have been asked to close.
     closing: usize,
     last_id: u64,
 }
@@ -48,7 +47,7 @@ impl Registry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from that address; none when every other connection is busy.
+    /// A place for a connection from that address; `None` if all other connections are busy.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let network = network_of(peer);
         let mut open = self.open();
@@ -80,7 +79,7 @@ impl Registry {
     }
 }
 
-/// Asks the connection that has waited longest for its client to close. False when none waits.
+/// Asks the connection that has waited longest for its client to close. Returns `false` if none is waiting.
 fn close_longest_waiting<'a>(among: impl Iterator<Item = &'a Arc<Connection>>) -> bool {
     let waiting = among.filter(|connection| !connection.is_closing());
     let waiting = waiting.filter_map(|connection| Some((connection.waiting_since()?, connection)));
@@ -99,7 +98,7 @@ pub fn network_of(address: IpAddr) -> IpNet {
     }
 }
 
-/// A connection's place in the registry, which it leaves when it is dropped.
+/// A connection's place in the registry, which is released when dropped.
 pub struct Place {
     registry: Arc<Registry>,
     network: IpNet,
@@ -116,7 +115,7 @@ impl Place {
         &self.connection
     }
 
-    /// Fails when the connection has to make room for another one. The task is woken when that changes.
+    /// Fails if the connection has to close for another one. The task is woken when that changes.
     ///
     /// # Errors
     /// `ConnectionAborted`.
@@ -128,7 +127,7 @@ impl Place {
         if self.connection.waiting_since().is_some() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed to make room for another"));
         }
-        // The client has done its part in the meantime, so another connection has to close.
+        // The client has acted in the meantime, so another connection has to close.
         let mut open = self.registry.open();
         if self.connection.closing.swap(false, Ordering::AcqRel) {
             open.closing -= 1;
@@ -153,7 +152,7 @@ impl Drop for Place {
     }
 }
 
-/// Whether a connection waits for its client, as its stream and its requests report it.
+/// Whether a connection waits for its client, as reported by its stream and its requests.
 pub struct Connection {
     /// Times are milliseconds since then.
     started: Instant,
@@ -161,9 +160,9 @@ pub struct Connection {
     requests: AtomicU64,
     /// Requests whose response is not complete.
     in_progress: AtomicU32,
-    /// Since when the client has to send something; 0 when it has not.
+    /// Since when the client has to send something; 0 if it does not.
     to_send: AtomicU64,
-    /// Since when the client has to read something; 0 when it has not.
+    /// Since when the client has to read something; 0 if it does not.
     to_read: AtomicU64,
     closing: AtomicBool,
     waker: AtomicWaker,
@@ -200,13 +199,13 @@ impl Connection {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// How long after the registry's start it began to wait for the client.
+    /// When it began to wait for the client, since the registry's start.
     fn waiting_since(&self) -> Option<Duration> {
         let since = [&self.to_send, &self.to_read].map(|since| since.load(Ordering::Relaxed));
         since.into_iter().filter(|since| *since > 0).min().map(Duration::from_millis)
     }
 
-    /// How many requests have begun.
+    /// The number of requests that have begun.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -215,7 +214,7 @@ impl Connection {
         self.in_progress.load(Ordering::Relaxed) == 0
     }
 
-    /// A request's head is complete. The request is in progress until the guard is dropped.
+    /// Called when a request's head is complete. The request is in progress until the guard is dropped.
     pub fn begin_request(self: &Arc<Self>) -> InProgress {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.in_progress.fetch_add(1, Ordering::Relaxed);
@@ -224,7 +223,7 @@ impl Connection {
     }
 }
 
-/// A request that is not answered completely.
+/// A request whose response is not complete.
 pub struct InProgress(Arc<Connection>);
 
 impl Drop for InProgress {
@@ -246,7 +245,7 @@ mod tests {
 
     fn from(registry: &Arc<Registry>, address: &str) -> Option<Place> {
         let place = registry.admit(address.parse().unwrap())?;
-        // Waits longer than every connection that comes later.
+        // It waits longer than every later connection.
         place.connection.to_send.store(place.id, Ordering::Relaxed);
         Some(place)
     }
@@ -278,7 +277,7 @@ mod tests {
         assert!(from(&registry, "192.0.2.1").is_some());
         assert!(has_to_close(&busy));
 
-        // It got its request after it was asked to close.
+        // It received its request after it was asked to close.
         let request = busy.connection.begin_request();
         assert!(!has_to_close(&busy));
         drop(request);

@@ -1,4 +1,4 @@
-//! Deadlines of request bodies, whichever handler reads them or does not.
+//! Deadlines of request bodies, whether handlers read them or not.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -19,12 +19,12 @@ use super::ConnectionLimits;
 use super::registry::{Connection, InProgress};
 use crate::http::problem::Problem;
 
-/// Responses are handed to the connection in parts of this size, so that it copies no more at a time.
+/// Responses are passed to the connection in parts of this size, so that it copies only a little at a time.
 const PART: usize = 32 * 1024;
-/// How much of an unread body is passed over so that the connection can be used again.
+/// How much of an unread body is skipped so that the connection can be reused.
 const PASSED_OVER: usize = 64 * 1024;
 
-/// Marks the connection as busy with a request, and gives the request's body its deadline. Has to be the outermost
+/// Marks the connection as busy with a request, and gives the request's body its deadline. Must be the outermost
 /// layer.
 pub async fn watch(
     mut request: ServiceRequest,
@@ -55,7 +55,7 @@ pub async fn watch(
     }))
 }
 
-/// Answers 408 when the body took too long, whatever the handler made of that. The connection is then closed.
+/// Answers 408 if the body took too long, whatever the handler answered. The connection is then closed.
 pub async fn refuse_slow_body(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -81,10 +81,10 @@ struct Arriving {
     connection: Option<Arc<Connection>>,
     since: Instant,
     received: u64,
-    /// Runs while somebody waits for the body.
+    /// Runs while a task waits for the body.
     timer: Option<Pin<Box<Sleep>>>,
     is_complete: bool,
-    /// It cannot be read to its end.
+    /// The body cannot be read completely.
     is_broken: bool,
     is_late: bool,
 }
@@ -108,10 +108,10 @@ impl RequestBody {
         self.0.borrow().is_late
     }
 
-    /// Passes over what has arrived and was not read. Does not wait for more.
+    /// Skips received but unread parts. Does not wait for more.
     async fn is_complete_after_passing_over(&self) -> bool {
         let mut passed_over = 0;
-        // Bytes that came with the head are handed over after the first look.
+        // Bytes that came with the head are delivered after the first poll.
         let mut has_waited = false;
         std::future::poll_fn(|context| {
             let mut body = self.0.borrow_mut();
@@ -162,7 +162,7 @@ impl Stream for RequestBody {
             Poll::Ready(part) => {
                 match &part {
                     Some(Ok(bytes)) => body.received += bytes.len() as u64,
-                    // actix closes the connection with the next turn, so the answer has to come in this one.
+                    // actix closes the connection at the next poll, so the response has to come in this one.
                     Some(Err(_)) => body.is_broken = true,
                     None => body.is_complete = true,
                 }
@@ -185,10 +185,10 @@ impl Stream for RequestBody {
 /// A response's body. The request is in progress as long as it exists.
 pub struct WatchedBody {
     inner: BoxBody,
-    /// What was taken from `inner` and not handed on.
+    /// Bytes taken from `inner` and not passed on.
     rest: Bytes,
     _in_progress: Option<InProgress>,
-    /// actix waits without a deadline for the rest of a chunked body that nobody holds any more. While it is held, the
+    /// actix waits without a deadline for the rest of a chunked body that was dropped. While it is held, the
     /// connection is closed after the response instead.
     _unread: Option<RequestBody>,
 }

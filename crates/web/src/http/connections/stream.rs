@@ -1,4 +1,4 @@
-//! A client's connection with deadlines: for the head of each request, and for responses that are not read.
+//! A client's connection with deadlines for the head of each request, and for responses that are not read.
 
 use std::io;
 use std::pin::Pin;
@@ -16,38 +16,37 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::registry::{Connection, Place, Registry};
 use crate::http::problem::Problem;
 
-/// actix answers 400 to addresses of 64 KiB and more, where 414 is due. Longer request lines are cut here, so that the
+/// actix answers 400 to addresses of 64 KiB and more instead of 414. Longer request lines are cut, so that the
 /// request still reaches the application, which answers 414.
 const LONGEST_REQUEST_LINE: usize = 60_000;
-/// How much the system keeps of a response that is not sent yet. By itself it keeps some megabytes for each client that
-/// does not read.
+/// How much of an unsent response the system buffers. Its default is some megabytes per client that does not read.
 const UNSENT: u32 = 128 * 1024;
-/// How many bytes are handed over before the application looks at them. actix reads requests from all bytes that it is
-/// given, however many are waiting for their turn: a client that sends many and reads no response would fill the memory.
+/// How many bytes are delivered before the application polls them. actix parses requests from all delivered bytes,
+/// however many are queued: a client that sends many and reads no response would fill the memory.
 const AT_ONCE: usize = 2048;
-/// How long the refusal of a connection may take.
+/// The longest time for refusing a connection.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A TCP connection that ends when its client lets the server wait too long, or when it has to make room for another.
+/// A TCP connection that ends if its client lets the server wait too long, or if it has to close for another.
 pub struct ClientStream {
     io: TcpStream,
     place: Place,
     head: Option<Head>,
     blocked: Option<Blocked>,
-    /// Bytes handed over since the application last looked at what it has.
+    /// Bytes delivered since the application last polled.
     handed_over: usize,
 }
 
 /// A request's head that is arriving.
 struct Head {
-    /// How many requests had begun when its first byte arrived.
+    /// The number of requests that had begun when its first byte arrived.
     requests: u64,
     timer: Pin<Box<Sleep>>,
     /// Length of the request line so far; `None` when it is complete.
     line: Option<usize>,
 }
 
-/// A response that the client does not read fast enough for the socket to take all of it.
+/// A response that the client reads too slowly for the socket to accept all of it.
 struct Blocked {
     since: Instant,
     sent: u64,
@@ -55,10 +54,10 @@ struct Blocked {
 }
 
 impl ClientStream {
-    /// Gives the connection a place; when there is none, it is answered 503 and closed.
+    /// Gives the connection a place; without one, it is answered 503 and closed.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// If the connection is closed.
     pub async fn admit(registry: &Arc<Registry>, io: TcpStream) -> io::Result<Self> {
         let peer = io.peer_addr()?;
         let Some(place) = registry.admit(peer.ip()) else {
@@ -79,7 +78,7 @@ impl ClientStream {
         self.place.connection().clone()
     }
 
-    /// Called for bytes that were read, which stand in `buffer` from `start` on.
+    /// Called for received bytes, which are in `buffer` from `start` on.
     fn watch_head(&mut self, buffer: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
         let connection = self.place.connection();
         let requests = connection.requests();
@@ -115,7 +114,7 @@ impl ClientStream {
         }
     }
 
-    /// Called when the socket takes no more bytes.
+    /// Called when the socket accepts no more bytes.
     fn is_reader_too_slow(&mut self, context: &mut Context<'_>) -> bool {
         let limits = self.place.limits();
         let connection = self.place.connection();
@@ -136,7 +135,7 @@ impl ClientStream {
 }
 
 impl Head {
-    /// Takes out of the bytes from `start` on what is too much of the request line.
+    /// Removes the excess of the request line from the bytes from `start` on.
     fn cut_request_line(&mut self, buffer: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
         let Some(length) = self.line else { return Ok(()) };
         let new = &buffer.filled()[start..];
@@ -182,7 +181,7 @@ async fn refuse(io: &TcpStream) -> io::Result<()> {
     );
     io.writable().await?;
     io.try_write(&closing_response(&problem))?;
-    // Closing with unread bytes would take the answer away from the client.
+    // Closing with unread bytes would discard the response.
     let _ = io.try_read(&mut [0; 4096]);
     Ok(())
 }
@@ -212,7 +211,7 @@ impl AsyncRead for ClientStream {
                 Poll::Ready(()) => {
                     let is_end = buffer.filled().len() == start;
                     this.watch_head(buffer, start)?;
-                    // Without a byte it would be the end.
+                    // Zero bytes would mean the end.
                     if is_end || buffer.filled().len() > start {
                         return Poll::Ready(Ok(()));
                     }

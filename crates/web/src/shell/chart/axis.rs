@@ -1,4 +1,4 @@
-//! Round numbers along the side, round dates along the bottom.
+//! Round numbers for the vertical axis, round dates for the horizontal one.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
 
@@ -21,7 +21,7 @@ impl Axis {
             (low, high) = if low.is_finite() { (low - margin, high + margin) } else { (0.0, 1.0) };
         }
         let step = nice((high - low) / f64::from(wanted));
-        // A hair of tolerance, so that 0.3 is three steps of 0.1.
+        // A small tolerance, so that 0.3 is three steps of 0.1.
         let bottom = (low / step + 1e-9).floor() * step;
         let steps = whole(((high - bottom) / step - 1e-9).ceil()).max(1);
         Self { bottom, step, steps }
@@ -45,7 +45,7 @@ impl Axis {
         (self.top() - value) / (self.top() - self.bottom)
     }
 
-    /// From the bottom up; an axis that ends at zero from zero down.
+    /// From the bottom up; for an axis that ends at zero from zero down.
     pub fn rows(&self) -> Vec<Row> {
         let (unit, letter) = self.unit();
         let places = decimals(self.step / unit);
@@ -67,7 +67,7 @@ impl Axis {
         rows
     }
 
-    /// Thousands, millions and so on, where the steps are large enough to be told apart in them.
+    /// The unit of the labels: thousands, millions and so on, if the steps are large enough to be distinguished.
     fn unit(&self) -> (f64, &'static str) {
         let largest = self.top().abs().max(self.bottom.abs());
         [(1e12, "T"), (1e9, "B"), (1e6, "M")]
@@ -90,7 +90,7 @@ fn nice(raw: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// Decimals that tell multiples of `step` apart.
+/// Decimals that distinguish multiples of `step`.
 fn decimals(step: f64) -> usize {
     (0..6)
         .find(|places| {
@@ -105,7 +105,7 @@ pub fn days(from: NaiveDate, to: NaiveDate) -> f64 {
     f64::from(i32::try_from((to - from).num_days()).unwrap_or(i32::MAX))
 }
 
-/// Labels under a time axis: days, weeks, months or years, whichever gives a handful.
+/// Labels of a time axis: days, weeks, months or years, so that there are a few.
 pub fn columns(first: NaiveDate, last: NaiveDate) -> Vec<Column> {
     let span = (last - first).num_days();
     let ticks = match span {
@@ -138,7 +138,7 @@ fn every(first: NaiveDate, step: u64, last: NaiveDate, pattern: &str) -> Vec<(Na
         .collect()
 }
 
-/// The first of every `step`-th month; January carries the year.
+/// The first of every `step`-th month; January shows the year.
 fn months(first: NaiveDate, last: NaiveDate, step: u32) -> Vec<(NaiveDate, String)> {
     let start = first.with_day(1).unwrap_or(first);
     std::iter::successors(Some(start), |date| date.checked_add_months(Months::new(1)))

@@ -1,4 +1,4 @@
-//! The form that puts another order into the place of an open one.
+//! The form that replaces an open order.
 
 use actix_web::http::StatusCode;
 use domain::{Order, OrderSize, OrderStatus, OrderTerms, PortfolioId, ReplaceOrder, Trail};
@@ -20,7 +20,7 @@ pub struct ChangeFields {
     trail: String,
     trail_unit: String,
     time_in_force: String,
-    /// So that pressing twice changes once.
+    /// Makes a repeated submit harmless.
     client_order_id: String,
 }
 
@@ -36,10 +36,10 @@ impl ChangeFields {
             .with("time_in_force", self.time_in_force.trim())
     }
 
-    /// What is different from the order as it is.
+    /// The differences from the current order.
     ///
     /// # Errors
-    /// All that is wrong with the fields at once, or that nothing is different.
+    /// All problems of the fields, or that nothing is different.
     pub fn read(&self, order: &Order) -> Result<ReplaceOrder, Problem> {
         let given = |text: &str| Some(typed_number(text)).filter(|text| !text.is_empty());
         let (quantity, trail) = (given(&self.quantity), given(&self.trail));
@@ -59,7 +59,7 @@ impl ChangeFields {
             [UnreadField { issue: OrderTextIssue::NothingToChange, .. }] => nothing_is_different(),
             fields => words::unread(fields),
         })?;
-        // The form is filled in with what there is. A stop that is said again would have to be reached again.
+        // The form contains the current values. A repeated stop would have to be reached again.
         if matches!(order.size, OrderSize::Quantity(_)) && changes.quantity == Some(order.unfilled()) {
             changes.quantity = None;
         }
@@ -109,7 +109,7 @@ impl ChangeView {
         if !order.status.is_open() {
             return None;
         }
-        // What belongs together ends together, and an exit that waits is for what its entry will have bought.
+        // Linked orders end together, and a held exit is for the shares that its entry buys.
         let alone = order.order_class == domain::OrderClass::Simple;
         let quantity = matches!(order.size, OrderSize::Quantity(_)) && order.status != OrderStatus::Held;
         let text = |price: Option<&domain::Price>| price.map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Orders and their fills in words: what an order waits for, until when, and what came of it.
+//! Orders and fills in words: what an order waits for, until when, and its result.
 
 use domain::money::PriceChange;
 use domain::{
@@ -23,7 +23,7 @@ pub fn status(status: OrderStatus) -> &'static str {
     }
 }
 
-/// `limit`, and of an exit what it is for: `take-profit, limit`.
+/// `limit`, and for an exit its purpose: `take-profit, limit`.
 pub fn kind(order: &Order) -> String {
     let name = words::type_name(order.order_type()).to_lowercase();
     let is_exit = order.parent_order_id.is_some() || order.order_class == OrderClass::Oco;
@@ -49,7 +49,7 @@ pub fn quantity(order: &Order) -> String {
     }
 }
 
-/// `Buy 10 AAPL`, `Sell AAPL for 500.00`: what was asked for.
+/// `Buy 10 AAPL`, `Sell AAPL for 500.00`: the order as placed.
 pub fn intent(order: &Order, name: &str) -> String {
     let side = format::capitalized(order.side.as_str());
     match &order.size {
@@ -59,7 +59,7 @@ pub fn intent(order: &Order, name: &str) -> String {
     }
 }
 
-/// `Bought 10 Apple Inc.`, or while nothing has come of it `Buy 10 Apple Inc.`
+/// `Bought 10 Apple Inc.`, or before any fill `Buy 10 Apple Inc.`
 pub fn heading(order: &Order, name: &str) -> String {
     match order.filled_quantity.is_zero() {
         true => intent(order, name),
@@ -67,7 +67,7 @@ pub fn heading(order: &Order, name: &str) -> String {
     }
 }
 
-/// The price condition for a table, with what the price is called; nothing for a market order.
+/// The price condition for a table, with its label; empty for a market order.
 pub fn condition(order: &Order) -> (&'static str, String) {
     let stop = order.stop_price().as_ref().map(format::price).unwrap_or_default();
     let stop = if order.triggered_at.is_some() { format!("{stop}, reached") } else { stop };
@@ -80,7 +80,7 @@ pub fn condition(order: &Order) -> (&'static str, String) {
     }
 }
 
-/// The price that has to come, where there is one.
+/// The price that triggers or limits the order, if there is one.
 pub fn trigger(order: &Order) -> Option<Price> {
     match order.stop_price() {
         Some(stop) if order.triggered_at.is_none() => Some(stop),
@@ -131,7 +131,7 @@ pub fn waits_for(order: &Order, now: Timestamp) -> String {
     }
 }
 
-/// Completes that: ` until 24:00 today`, ` until it is canceled`; nothing where there is one chance only.
+/// Completes that: ` until 24:00 today`, ` until it is canceled`; empty for orders with one chance only.
 pub fn until(order: &Order, now: Timestamp) -> String {
     match (order.time_in_force, order.expires_at) {
         (TimeInForce::Day, Some(end)) => format!(" until {}", format::close_ahead(end, now)),
@@ -148,7 +148,7 @@ pub fn good_until(order: &Order, now: Timestamp) -> String {
     }
 }
 
-/// What an open order keeps: `1,400.00`, `20 shares`, or nothing.
+/// The reservation of an open order: `1,400.00`, `20 shares`, or empty.
 pub fn reserved(order: &Order) -> String {
     match (order.reserved_cash.is_positive(), order.reserved_quantity.is_zero()) {
         (true, _) => format::money(&order.reserved_cash),
@@ -157,7 +157,7 @@ pub fn reserved(order: &Order) -> String {
     }
 }
 
-/// What is the matter with an order, apart from its fills.
+/// The state of an order, without its fills.
 pub fn standing(order: &Order, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     let filled = !order.filled_quantity.is_zero();
@@ -231,12 +231,12 @@ pub fn price_origin(receipt: &Receipt, now: Timestamp) -> String {
     format!("the {} of {}", price_name(receipt.rule), format::second_seen_at(receipt.quoted_at, now).text)
 }
 
-/// `+0.02`, worse for buys and sells alike; `no` when there is none.
+/// `+0.02`, worse for buys and sells alike; `no` for none.
 pub fn slippage(change: &PriceChange) -> String {
     if change.is_zero() { "no".to_owned() } else { format::change(change).text }
 }
 
-/// “Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage.” and where the money went.
+/// “Bought 10 AAPL at 189.42: ask 189.40 at 15:31:07 New York, 0.8 s old, +0.02 slippage.” and the effect on cash.
 pub fn fill_sentence(entry: &JournalEntry, symbol: &str) -> String {
     let side = side_of(entry);
     let quantity = entry.quantity.as_ref().map(format::quantity).unwrap_or_default();

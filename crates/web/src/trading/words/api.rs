@@ -6,13 +6,13 @@ use services::FieldError;
 use crate::http::problem::Problem;
 use crate::trading::order_fields::{OrderTextIssue, UnreadField};
 
-/// The refusal of an order that breaks these rules.
+/// The problem of an order that breaks these rules.
 pub fn unfit(issues: &[OrderIssue]) -> Problem {
     let errors = issues.iter().map(|found| FieldError::new(found.field().as_str(), issue(found)));
     Problem::invalid(errors.collect())
 }
 
-/// The refusal of an order whose fields cannot be read.
+/// The problem of an order with unreadable fields.
 pub fn unread(fields: &[UnreadField]) -> Problem {
     let errors = fields.iter().map(|unread| {
         // In JSON it is a member of the stop-loss.
@@ -103,7 +103,7 @@ pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
     }
 }
 
-/// What `warnings` of a preview lists.
+/// The text of a warning in a preview.
 pub fn warning(warning: &OrderWarning) -> String {
     match warning {
         OrderWarning::Concentrated { symbol, weight } => {

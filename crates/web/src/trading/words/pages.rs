@@ -29,7 +29,7 @@ pub fn good(time_in_force: TimeInForce) -> &'static str {
     }
 }
 
-/// The field of a form that shows a field of an order.
+/// The form field of an order's field.
 fn field_of_form(field: &'static str) -> &'static str {
     match field {
         "notional" => "quantity",
@@ -38,7 +38,7 @@ fn field_of_form(field: &'static str) -> &'static str {
     }
 }
 
-/// The refusal of an order that breaks these rules.
+/// The problem of an order that breaks these rules.
 pub fn unfit(issues: &[OrderIssue]) -> Problem {
     let errors = issues.iter().map(|found| {
         let field = field_of_form(found.field().as_str());
@@ -47,14 +47,14 @@ pub fn unfit(issues: &[OrderIssue]) -> Problem {
     Problem::invalid(errors.collect())
 }
 
-/// The refusal of a form whose fields cannot be read.
+/// The problem of a form with unreadable fields.
 pub fn unread(fields: &[UnreadField]) -> Problem {
     let errors =
         fields.iter().map(|unread| FieldError::new(field_of_form(unread.field), text_issue(&unread.issue)));
     Problem::invalid(errors.collect())
 }
 
-/// A refusal by the rules of trading, at the field of the form that it is about.
+/// A rejection by the trading rules, at its field of the form.
 pub fn rejected(reason: &OrderRejected) -> Problem {
     let at = |field: OrderField, text: String| {
         Problem::invalid(vec![FieldError::new(field_of_form(field.as_str()), text)])
@@ -185,7 +185,7 @@ pub(crate) fn text_issue(issue: &OrderTextIssue) -> String {
     }
 }
 
-/// A line under the preview; `None` when its sentences say it.
+/// A line under the preview; `None` if its sentences already say it.
 pub fn warning(warning: &OrderWarning) -> Option<String> {
     Some(match warning {
         OrderWarning::FillsInPart { .. } | OrderWarning::RestCanceled => return None,
