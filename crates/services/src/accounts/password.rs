@@ -61,8 +61,6 @@ impl Hasher {
 
     /// Hashes a password.
     ///
-    /// Hashes a password.
-    ///
     /// # Errors
     /// [`Error::PasswordChecksBusy`]; otherwise only without memory or randomness.
     pub async fn hash(&self, password: SecretString) -> Result<String> {

@@ -232,8 +232,6 @@ impl Accounts {
 
     /// Revokes a token.
     ///
-    /// Revokes a token.
-    ///
     /// # Errors
     /// [`Error::NotFound`], also for another user's token.
     pub async fn revoke_token(&self, user: UserId, id: TokenId) -> Result<()> {

@@ -122,8 +122,6 @@ enum Decision {
 
 /// Chooses version and seed.
 ///
-/// Chooses version and seed.
-///
 /// # Errors
 /// As [`simulated_market`].
 async fn choose(

@@ -40,8 +40,6 @@ impl HealthConfig {
 pub trait Probe: Send + Sync {
     /// Tests the service.
     ///
-    /// Tests the service.
-    ///
     /// # Errors
     /// The cause, for the log.
     fn probe(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>>;
