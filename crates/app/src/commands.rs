@@ -11,6 +11,7 @@ use domain::Symbol;
 use indicatif::{ProgressBar, ProgressStyle};
 use persistence::{DatabaseUrl, Store};
 use secrecy::{ExposeSecret, SecretString};
+use services::accounts::actor::Administrator;
 use services::accounts::register::Registration;
 use services::books::snapshots::IdRange;
 use services::books::verify::Report;
@@ -309,7 +310,7 @@ pub async fn resolve_split(
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     services
         .corporate_actions()
-        .resolve_split(symbol, resolution, reason)
+        .resolve_split(&operator(), symbol, resolution, reason)
         .await
         .map_err(|error| told(error, ""))?;
     say!("The split of {symbol} is resolved: orders fill again.")?;
@@ -317,7 +318,9 @@ pub async fn resolve_split(
 }
 
 /// Who decides by the command line.
-const COMMAND_LINE: &str = "command line";
+fn operator() -> Administrator {
+    Administrator::operator("command line")
+}
 
 pub async fn resolve_delisting(
     config: &Config,
@@ -331,7 +334,7 @@ pub async fn resolve_delisting(
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
     let resolved =
-        services.corporate_actions().resolve_delisting(symbol, resolution, reason, COMMAND_LINE).await;
+        services.corporate_actions().resolve_delisting(symbol, resolution, reason, &operator()).await;
     resolved.map_err(|error| told(error, ""))?;
     match resolution {
         DelistingResolution::Confirm { .. } => {
@@ -376,7 +379,7 @@ pub async fn close_out(
         say!("Nothing is changed. It cannot be taken back; repeat the command with --yes to do it.")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let author = CloseOutAuthor { name: COMMAND_LINE.to_owned(), request: None };
+    let author = CloseOutAuthor { administrator: operator(), key: None };
     services
         .corporate_actions()
         .close_out(symbol, &terms, on, reason, author)
@@ -396,7 +399,7 @@ pub async fn rename_stock(
 ) -> Result<ExitCode> {
     let store = wiring::ready_store(config).await?;
     let services = wiring::services(config, store, Role::PricingCommand).await?;
-    let administrator = COMMAND_LINE.to_owned();
+    let administrator = operator();
     let request = RenameRequest { symbol: symbol.clone(), to, company_name, on, reason, administrator };
     let renamed =
         services.corporate_actions().rename_stock(request).await.map_err(|error| told(error, ""))?;

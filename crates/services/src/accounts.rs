@@ -1,5 +1,6 @@
 //! Accounts: registration, logins, sessions, API tokens, and what protects them.
 
+pub mod actor;
 pub mod admin;
 pub(crate) mod flash;
 pub(crate) mod login_throttle;

@@ -12,6 +12,7 @@ use persistence::jobs::{self, JobRunRow, JobStatus};
 use persistence::{Store, Tx, flash_messages, portfolios, providers, sessions};
 
 use crate::Market;
+use crate::accounts::actor::Administrator;
 use crate::accounts::login_throttle;
 use crate::books::Books;
 use crate::books::snapshots::IdRange;
@@ -248,7 +249,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Only when the database fails.
-    pub async fn request_run(&self, kind: JobKind) -> Result<()> {
+    pub async fn request_run(&self, by: &Administrator, kind: JobKind) -> Result<()> {
         let kind = match kind {
             JobKind::SnapshotPortfolios => JobKind::ProvisionalSnapshots,
             other => other,
@@ -259,7 +260,7 @@ impl Jobs {
         self.store
             .write(move |tx| jobs::request(tx, kind.as_str(), &key, wall).map(drop).map_err(Error::from))
             .await?;
-        tracing::info!(target: SECURITY, event = "job_requested", job = kind.as_str(), "an administrator requested a job");
+        tracing::info!(target: SECURITY, event = "job_requested", job = kind.as_str(), administrator = by.name(), "an administrator requested a job");
         Ok(())
     }
 

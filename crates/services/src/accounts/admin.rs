@@ -1,10 +1,11 @@
-//! What administrators see and do of accounts. Callers have checked that the user is an administrator.
+//! What administrators see and do of accounts.
 
 use domain::UserId;
 use persistence::users::{User, UserChanges};
 use persistence::{sessions, tokens, users};
 
 use crate::accounts::Accounts;
+use crate::accounts::actor::Administrator;
 use crate::accounts::register::Account;
 use crate::accounts::tokens::Scope;
 use crate::error::{Error, NotFound, Result};
@@ -22,6 +23,7 @@ impl Accounts {
     /// Newest first; `search` is a part of a name or an address.
     pub async fn all_users(
         &self,
+        _: &Administrator,
         search: &str,
         before: Option<UserId>,
         limit: usize,
@@ -37,7 +39,7 @@ impl Accounts {
 
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn any_user(&self, id: UserId) -> Result<Account> {
+    pub async fn any_user(&self, _: &Administrator, id: UserId) -> Result<Account> {
         let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
         user.map(Account::from).ok_or(Error::NotFound(NotFound::User))
     }
@@ -49,6 +51,7 @@ impl Accounts {
     /// [`Error::NotFound`], [`Error::LastAdmin`].
     pub async fn set_user_flags(
         &self,
+        by: &Administrator,
         id: UserId,
         is_active: Option<bool>,
         is_admin: Option<bool>,
@@ -79,6 +82,7 @@ impl Accounts {
                 target: SECURITY,
                 event = "account_rights_changed",
                 account_id = id.0,
+                administrator = by.name(),
                 is_active,
                 is_admin,
                 "an administrator changed an account"

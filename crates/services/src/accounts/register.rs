@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::accounts::Accounts;
+use crate::accounts::actor::Administrator;
 use crate::accounts::logins::LoginClient;
 use crate::accounts::{password, secret};
 use crate::error::{Error, FieldError, Fields, NotFound, Result};
@@ -259,14 +260,18 @@ impl Accounts {
         client: &LoginClient,
     ) -> Result<()> {
         self.confirm_password(id, password, client).await?;
-        self.remove_user(id).await
+        self.remove(id).await
     }
 
     /// Removes a user without asking for their password: for administrators.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`].
-    pub async fn remove_user(&self, id: UserId) -> Result<()> {
+    pub async fn remove_user(&self, _: &Administrator, id: UserId) -> Result<()> {
+        self.remove(id).await
+    }
+
+    async fn remove(&self, id: UserId) -> Result<()> {
         let removed = self
             .store
             .write(move |tx| {

@@ -11,6 +11,7 @@ use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRa
 use persistence::close_outs::{self, NewCloseOut};
 use persistence::{Tx, corporate_actions as actions, installation, stocks};
 
+use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::error::{Error, FieldError, NotFound, Result};
@@ -134,9 +135,9 @@ pub struct DoneCloseOut {
 /// Who closes a stock out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseOutAuthor {
-    pub name: String,
-    /// The user and the name of the request, where it has one: it is carried out once.
-    pub request: Option<(UserId, IdempotencyKey)>,
+    pub administrator: Administrator,
+    /// The name of the request, where it has one: it is carried out once.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl CorporateActions {
@@ -198,12 +199,14 @@ impl CorporateActions {
     ) -> Result<Once<DoneCloseOut>> {
         let reason = checked_reason(reason)?;
         let (stock, resolved) = self.resolved(symbol, terms).await?;
-        let (user, key) = author.request.map_or((UserId(0), None), |(user, key)| (user, Some(key)));
+        let CloseOutAuthor { administrator, key } = author;
+        let user = administrator.user().unwrap_or(UserId(0));
         let day = on.map_or_else(|| "now".to_owned(), |on| on.to_string());
         let line = format!("close out {symbol} {terms:?} {day} {reason}");
         let request = OnceRequest { user, key, line };
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
-        let (named, name, kept) = (stock.listing.symbol.clone(), author.name.clone(), reason.clone());
+        let (named, name, kept) =
+            (stock.listing.symbol.clone(), administrator.name().to_owned(), reason.clone());
         let done = idempotency::write_once(&self.store, move |tx| {
             let act = |tx: &mut Tx<'_>| {
                 // Two administrators decide one after the other.
@@ -235,7 +238,7 @@ impl CorporateActions {
                 close_out = %done.value.known.action.id,
                 terms = ?terms,
                 reason,
-                administrator = author.name,
+                administrator = administrator.name(),
                 "an administrator closed a stock out"
             );
         }

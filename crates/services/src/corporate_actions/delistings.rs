@@ -21,6 +21,7 @@ use persistence::{Tx, close_outs, former_symbols, installation, listings, reused
 
 pub use persistence::delistings::{Delisting, Refusal};
 
+use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::corporate_actions::{Stored, mark_snapshots};
@@ -163,11 +164,12 @@ impl CorporateActions {
         symbol: &Symbol,
         resolution: DelistingResolution,
         reason: &str,
-        administrator: &str,
+        administrator: &Administrator,
     ) -> Result<()> {
         let reason = checked_reason(reason)?;
         let stock = self.instruments.stored_stock(symbol).await?;
-        let (symbol, kept, name) = (stock.listing.symbol.clone(), reason.clone(), administrator.to_owned());
+        let (symbol, kept, name) =
+            (stock.listing.symbol.clone(), reason.clone(), administrator.name().to_owned());
         match resolution {
             DelistingResolution::Confirm { on } => {
                 if self.market.quotes.freshness() == Freshness::Simulated {
@@ -202,7 +204,7 @@ impl CorporateActions {
             %symbol,
             ?resolution,
             reason,
-            administrator,
+            administrator = administrator.name(),
             "an administrator decided whether a stock is delisted"
         );
         self.apply_corporate_actions().await?;

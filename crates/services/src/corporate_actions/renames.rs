@@ -7,6 +7,7 @@ use market_data::QuoteError;
 use persistence::renames::{self, NewRename};
 use persistence::{close_outs, delistings, installation, reused_symbols, stocks};
 
+use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::mark_snapshots;
 use crate::corporate_actions::splits::checked_reason;
@@ -23,7 +24,7 @@ pub struct RenameRequest {
     /// The first day of the new symbol; left out, today.
     pub on: Option<NaiveDate>,
     pub reason: String,
-    pub administrator: String,
+    pub administrator: Administrator,
 }
 
 /// The longest name of a company, in characters.
@@ -39,6 +40,7 @@ impl CorporateActions {
     /// or that another stock in use has, and for a stock that was closed out.
     pub async fn rename_stock(&self, request: RenameRequest) -> Result<Stock> {
         let RenameRequest { symbol, to, company_name, on, reason, administrator } = request;
+        let administrator = administrator.name().to_owned();
         let reason = checked_reason(&reason)?;
         let company_name = company_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         if company_name.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME) {

@@ -20,6 +20,7 @@ use market_data::Purpose;
 use persistence::corporate_actions::{self as actions, Decider, Told};
 use persistence::{Tx, portfolios, providers, stocks, transactions};
 
+use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::recorded_splits::record;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
@@ -280,6 +281,7 @@ impl CorporateActions {
     /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`].
     pub async fn resolve_split(
         &self,
+        by: &Administrator,
         symbol: &Symbol,
         resolution: SplitResolution,
         reason: &str,
@@ -330,6 +332,7 @@ impl CorporateActions {
             split = %split.action.id,
             resolution = ?resolution,
             reason,
+            administrator = by.name(),
             "an administrator resolved a split"
         );
         self.reverse_splits().await?;

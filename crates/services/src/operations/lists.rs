@@ -3,6 +3,7 @@
 use domain::{JournalEntry, PortfolioId, Snapshot, Stock, Symbol, TransactionId};
 use persistence::{portfolios, snapshots, stocks, transactions, users};
 
+use crate::accounts::actor::Administrator;
 use crate::books::portfolios::PortfolioSummary;
 use crate::error::{Error, Result};
 use crate::market::search_text::search_text;
@@ -74,6 +75,7 @@ impl Operations {
     /// Newest first; `search` is a part of a portfolio's or an owner's name.
     pub async fn all_portfolios(
         &self,
+        _: &Administrator,
         search: &str,
         before: Option<PortfolioId>,
         limit: usize,
@@ -90,6 +92,7 @@ impl Operations {
     /// Newest first; `search` is a part of an owner's name, or a symbol.
     pub async fn all_transactions(
         &self,
+        _: &Administrator,
         search: &str,
         before: Option<TransactionId>,
         limit: usize,
@@ -111,7 +114,12 @@ impl Operations {
     }
 
     /// Newest first.
-    pub async fn all_snapshots(&self, before: Option<i64>, limit: usize) -> Result<Page<SnapshotRow, i64>> {
+    pub async fn all_snapshots(
+        &self,
+        _: &Administrator,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<SnapshotRow, i64>> {
         let rows = self
             .store
             .read(move |tx| snapshots::page_of_all(tx, before, one_more(limit)).map_err(Error::from))

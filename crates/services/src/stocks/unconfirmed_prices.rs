@@ -4,6 +4,7 @@ use domain::plausibility::UnconfirmedPrice;
 use domain::{Freshness, PriceSource, Symbol};
 use persistence::providers;
 
+use crate::accounts::actor::Administrator;
 use crate::error::{Error, Result};
 use crate::log_target::SECURITY;
 use crate::stocks::Stocks;
@@ -56,7 +57,12 @@ impl Stocks {
     ///
     /// # Errors
     /// [`Error::Invalid`] without a reason.
-    pub async fn confirm_price(&self, symbol: &Symbol, reason: &str) -> Result<Option<HeldPrice>> {
+    pub async fn confirm_price(
+        &self,
+        by: &Administrator,
+        symbol: &Symbol,
+        reason: &str,
+    ) -> Result<Option<HeldPrice>> {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
             return Err(Error::invalid("reason", "Enter a reason of up to 500 characters."));
@@ -82,6 +88,7 @@ impl Stocks {
                 as_of = %found.price.as_of,
                 accepted_before = %found.price.accepted,
                 reason,
+                administrator = by.name(),
                 "an administrator confirmed a price"
             );
         }

@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use domain::UserId;
 use persistence::{orders, portfolios, snapshots, transactions, users};
+use services::accounts::actor::Administrator;
 use services::accounts::logins::LoginClient;
 use services::accounts::register::{Account, ProfileChanges, Registration};
 use services::accounts::tokens::Scope;
@@ -91,7 +92,7 @@ async fn names_and_addresses_are_taken_in_any_case() {
     assert_eq!(fields(refused("SAM", "sam@EXAMPLE.org").await), ["username", "email"]);
     assert_eq!(fields(refused("sAm", "other@example.org").await), ["username"]);
     assert_eq!(fields(refused("other", "SAM@example.org").await), ["email"]);
-    exchange.accounts().remove_user(sam.id).await.unwrap();
+    exchange.accounts().remove_user(&Administrator::operator("ada"), sam.id).await.unwrap();
     assert!(refused("sam", "sam@example.org").await.is_ok());
 }
 
@@ -139,9 +140,17 @@ async fn an_unknown_name_a_wrong_password_and_a_closed_account_look_the_same() {
     assert!(is_bad(&log_in(&exchange, "sam", "mara-mara-marb").await));
     assert!(is_bad(&log_in(&exchange, "nobody", PASSWORD).await));
     assert!(is_bad(&log_in(&exchange, "", "").await));
-    exchange.accounts().set_user_flags(sam.id, Some(false), None).await.unwrap();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), sam.id, Some(false), None)
+        .await
+        .unwrap();
     assert!(is_bad(&log_in(&exchange, "sam", PASSWORD).await));
-    exchange.accounts().set_user_flags(sam.id, Some(true), None).await.unwrap();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), sam.id, Some(true), None)
+        .await
+        .unwrap();
     assert!(log_in(&exchange, "sam", PASSWORD).await.is_ok());
 }
 
@@ -262,31 +271,45 @@ async fn the_last_administrator_stays() {
     let boss = exchange.accounts().create_user(registration("boss", "boss@example.org"), true).await.unwrap();
     let other = exchange.user("other").await;
     let closed = exchange.user("closed").await;
-    exchange.accounts().set_user_flags(closed, Some(false), Some(true)).await.unwrap();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), closed, Some(false), Some(true))
+        .await
+        .unwrap();
 
     let password = || PASSWORD.to_owned().into();
     assert!(matches!(
         exchange.accounts().delete_account(boss.id, password(), &home()).await,
         Err(Error::LastAdmin)
     ));
-    assert!(matches!(exchange.accounts().remove_user(boss.id).await, Err(Error::LastAdmin)));
     assert!(matches!(
-        exchange.accounts().set_user_flags(boss.id, Some(false), None).await,
+        exchange.accounts().remove_user(&Administrator::operator("ada"), boss.id).await,
         Err(Error::LastAdmin)
     ));
     assert!(matches!(
-        exchange.accounts().set_user_flags(boss.id, None, Some(false)).await,
+        exchange.accounts().set_user_flags(&Administrator::operator("ada"), boss.id, Some(false), None).await,
         Err(Error::LastAdmin)
     ));
-    assert_eq!(exchange.accounts().any_user(boss.id).await.unwrap(), boss);
+    assert!(matches!(
+        exchange.accounts().set_user_flags(&Administrator::operator("ada"), boss.id, None, Some(false)).await,
+        Err(Error::LastAdmin)
+    ));
+    assert_eq!(exchange.accounts().any_user(&Administrator::operator("ada"), boss.id).await.unwrap(), boss);
     // A closed account's rights count for nothing, so it may go.
-    exchange.accounts().remove_user(closed).await.unwrap();
+    exchange.accounts().remove_user(&Administrator::operator("ada"), closed).await.unwrap();
 
-    exchange.accounts().set_user_flags(other, None, Some(true)).await.unwrap();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), other, None, Some(true))
+        .await
+        .unwrap();
     exchange.accounts().delete_account(boss.id, password(), &home()).await.unwrap();
-    assert!(matches!(exchange.accounts().remove_user(other).await, Err(Error::LastAdmin)));
     assert!(matches!(
-        exchange.accounts().remove_user(boss.id).await,
+        exchange.accounts().remove_user(&Administrator::operator("ada"), other).await,
+        Err(Error::LastAdmin)
+    ));
+    assert!(matches!(
+        exchange.accounts().remove_user(&Administrator::operator("ada"), boss.id).await,
         Err(Error::NotFound(services::NotFound::User))
     ));
 }
@@ -298,11 +321,18 @@ async fn closing_an_account_ends_its_sessions_and_tokens_and_can_be_undone() {
     let session =
         exchange.accounts().create_session(Some(sam), "{}".into(), TimeDelta::hours(1)).await.unwrap();
     let (_, token) = exchange.accounts().create_token(sam, "laptop", Scope::Trade, None).await.unwrap();
-    assert!(!exchange.accounts().set_user_flags(sam, Some(false), None).await.unwrap().is_active);
+    assert!(
+        !exchange
+            .accounts()
+            .set_user_flags(&Administrator::operator("ada"), sam, Some(false), None)
+            .await
+            .unwrap()
+            .is_active
+    );
     assert_eq!(exchange.accounts().account(sam).await.unwrap(), None);
     assert_eq!(exchange.accounts().load_session(&session).await.unwrap(), None);
     assert_eq!(exchange.accounts().token_owner(&token).await.unwrap(), None);
-    exchange.accounts().set_user_flags(sam, Some(true), None).await.unwrap();
+    exchange.accounts().set_user_flags(&Administrator::operator("ada"), sam, Some(true), None).await.unwrap();
     assert!(exchange.accounts().account(sam).await.unwrap().is_some());
     assert_eq!(exchange.accounts().load_session(&session).await.unwrap(), None);
 }

@@ -3,6 +3,7 @@
 use domain::HistoryRange;
 use domain::portfolio::actions::LISTING_ENDED;
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
+use services::accounts::actor::Administrator;
 use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
@@ -80,7 +81,7 @@ impl Archived {
             company_name: Some(OLD.to_owned()),
             on: None,
             reason: "The company has a new symbol.".to_owned(),
-            administrator: "ada".to_owned(),
+            administrator: Administrator::operator("ada"),
         };
         self.process.corporate_actions().rename_stock(request).await
     }
@@ -88,12 +89,17 @@ impl Archived {
     async fn resolve(&self, resolution: DelistingResolution) -> Result<()> {
         self.process
             .corporate_actions()
-            .resolve_delisting(&symbol("XYZ-202611"), resolution, "I looked it up.", "ada")
+            .resolve_delisting(
+                &symbol("XYZ-202611"),
+                resolution,
+                "I looked it up.",
+                &Administrator::operator("ada"),
+            )
             .await
     }
 
     async fn close_out(&self, of: &str, terms: &CloseOutTerms) -> Result<()> {
-        let author = CloseOutAuthor { name: "ada".to_owned(), request: None };
+        let author = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
         self.process
             .corporate_actions()
             .close_out(&symbol(of), terms, None, "The filing says so.", author)
@@ -207,7 +213,12 @@ async fn an_archived_stock_is_closed_out_like_any_delisted_one() {
     world
         .process
         .corporate_actions()
-        .resolve_delisting(&symbol("AAPL"), DelistingResolution::Confirm { on: None }, "Merged.", "ada")
+        .resolve_delisting(
+            &symbol("AAPL"),
+            DelistingResolution::Confirm { on: None },
+            "Merged.",
+            &Administrator::operator("ada"),
+        )
         .await
         .unwrap();
     world.exchange.at("2026-11-24T16:00:00Z");
@@ -228,7 +239,7 @@ async fn a_stock_that_was_to_be_delisted_later_ends_when_its_symbol_does() {
     world
         .process
         .corporate_actions()
-        .resolve_delisting(&symbol("XYZ"), later, "Announced.", "ada")
+        .resolve_delisting(&symbol("XYZ"), later, "Announced.", &Administrator::operator("ada"))
         .await
         .unwrap();
     assert_eq!(world.exchange.look(world.sam, world.order).await.status, OrderStatus::Accepted);
@@ -272,7 +283,7 @@ async fn charts_of_ended_stocks_cost_no_calls() {
     world
         .process
         .corporate_actions()
-        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada")
+        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", &Administrator::operator("ada"))
         .await
         .unwrap();
     world.exchange.at("2026-11-25T16:00:00Z");

@@ -8,6 +8,7 @@ use domain::{
     StopLoss, TimeInForce, Timestamp, Trail,
 };
 use persistence::{installation, jobs};
+use services::accounts::actor::Administrator;
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
 use services::trading::OrderWithFills;
@@ -291,7 +292,7 @@ async fn leases_and_runs_of_a_clock_that_was_ahead_are_taken_over() {
     // A running job and a queued one whose last signs of life lie a day ahead.
     exchange.work().await;
     for kind in [JobKind::RefreshQuotes, JobKind::Prune] {
-        exchange.jobs().request_run(kind).await.unwrap();
+        exchange.jobs().request_run(&Administrator::operator("ada"), kind).await.unwrap();
     }
     let runs = exchange.jobs().due_runs().await.unwrap();
     assert_eq!(runs.len(), 2);

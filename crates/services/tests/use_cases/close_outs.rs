@@ -5,6 +5,8 @@ use domain::{Calendar, CloseOut, Freshness, OrderStatus, PerShare, Side, Transac
 use market_data::QuoteError;
 use persistence::close_outs::{self, NewCloseOut};
 use services::Error;
+use services::accounts::actor::{Actor, Administrator, Credential};
+use services::accounts::register::Account;
 use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
 use services::idempotency::Once;
@@ -34,7 +36,11 @@ async fn delisted() -> (Exchange, Investor, Investor) {
     exchange.prices.fail_for("AAPL", QuoteError::UnknownSymbol(symbol("AAPL")));
     exchange.at("2026-11-23T16:00:00Z");
     let confirm = DelistingResolution::Confirm { on: None };
-    exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
+    exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", &Administrator::operator("ada"))
+        .await
+        .unwrap();
     exchange.work().await;
     assert_eq!(
         exchange.instruments().stored_stock(&symbol("AAPL")).await.unwrap().delisted_on,
@@ -60,7 +66,7 @@ fn into(of: &str, ratio: &str, cash: Option<&str>) -> CloseOutTerms {
 }
 
 fn ada() -> CloseOutAuthor {
-    CloseOutAuthor { name: "ada".to_owned(), request: None }
+    CloseOutAuthor { administrator: Administrator::operator("ada"), key: None }
 }
 
 async fn close_out(exchange: &Exchange, terms: &CloseOutTerms, on: Option<&str>) -> Result<(), Error> {
@@ -221,8 +227,10 @@ async fn what_cannot_be_closed_out_is_refused() {
     // A delisting under a close-out stays.
     close_out(&exchange, &cash("1"), None).await.unwrap();
     let back = DelistingResolution::Refuse;
-    let refused =
-        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), back, "It trades.", "ada").await;
+    let refused = exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), back, "It trades.", &Administrator::operator("ada"))
+        .await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     exchange.prices.recover_for("AAPL");
     exchange.at("2026-11-24T16:00:00Z");
@@ -265,10 +273,11 @@ fn terms_are_read_and_what_is_wrong_is_told_by_field() {
 #[tokio::test]
 async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
     let (exchange, sam, _) = delisted().await;
-    let author = |key: &str| CloseOutAuthor {
-        name: "ada".to_owned(),
-        request: Some((sam.user, key.parse().unwrap())),
-    };
+    let account = exchange.accounts().account(sam.user).await.unwrap().unwrap();
+    let account = Account { username: "ada".to_owned(), is_admin: true, ..account }.into();
+    let administrator = Actor { account, credential: Credential::Session }.administrator().unwrap();
+    let author =
+        |key: &str| CloseOutAuthor { administrator: administrator.clone(), key: Some(key.parse().unwrap()) };
     let (aapl, terms) = (symbol("AAPL"), cash("54.20"));
     let other = exchange.another_process();
     let ask = async |process: &services::Services, terms: &CloseOutTerms| {

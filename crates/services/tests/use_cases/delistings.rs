@@ -6,6 +6,7 @@ use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::{ListedStock, QuoteError, Rules};
 use persistence::delistings::{self, NewDelisting};
 use persistence::{corporate_actions, stocks};
+use services::accounts::actor::Administrator;
 use services::corporate_actions::delistings::DelistingResolution;
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
@@ -361,17 +362,22 @@ async fn a_symbol_that_another_company_uses_brings_no_delisted_stock_back() {
 async fn an_administrator_refuses_evidence_until_the_stock_has_a_price() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     let refuse = DelistingResolution::Refuse;
-    let nothing =
-        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada").await;
+    let nothing = exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", &Administrator::operator("ada"))
+        .await;
     assert!(matches!(nothing, Err(Error::Invalid(_))), "{nothing:?}");
     exchange.prices.fail_for("AAPL", gone("AAPL"));
     exchange.at("2026-11-23T16:00:00Z");
     exchange.work().await;
-    let unsaid = exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), refuse, " ", "ada").await;
+    let unsaid = exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), refuse, " ", &Administrator::operator("ada"))
+        .await;
     assert!(matches!(unsaid, Err(Error::Invalid(_))), "{unsaid:?}");
     exchange
         .corporate_actions()
-        .resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", "ada")
+        .resolve_delisting(&symbol("AAPL"), refuse, "It is traded.", &Administrator::operator("ada"))
         .await
         .unwrap();
     for at in ["2026-11-24T16:00:00Z", "2026-11-25T16:00:00Z", "2026-11-27T16:00:00Z"] {
@@ -395,7 +401,10 @@ async fn an_administrator_ends_a_stock_and_takes_it_back() {
     let (exchange, sam, order) = held(Freshness::Delayed).await;
     let confirm = |on: Option<&str>| DelistingResolution::Confirm { on: on.map(day) };
     let resolve = async |resolution, reason: &str| {
-        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), resolution, reason, "ada").await
+        exchange
+            .corporate_actions()
+            .resolve_delisting(&symbol("AAPL"), resolution, reason, &Administrator::operator("ada"))
+            .await
     };
     exchange.at("2026-11-23T13:00:00Z");
     // It had a price on Friday; and not so far ahead.
@@ -445,7 +454,11 @@ async fn an_order_placed_beside_a_delisting_does_not_stay_open() {
     // Now the other process knows the stock, and what happens to it, for a second.
     other.trading().place_order(sam.user, sam.portfolio, far()).await.unwrap();
     let confirm = DelistingResolution::Confirm { on: None };
-    exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await.unwrap();
+    exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", &Administrator::operator("ada"))
+        .await
+        .unwrap();
     let late = other.trading().place_order(sam.user, sam.portfolio, far()).await;
     exchange.pass(chrono::TimeDelta::minutes(1));
     exchange.work().await;
@@ -489,13 +502,17 @@ async fn an_order_that_is_open_after_a_delisting_was_applied_is_canceled() {
 async fn the_simulated_market_ends_its_listings_itself() {
     let exchange = Exchange::new().await;
     let confirm = DelistingResolution::Confirm { on: None };
-    let refused =
-        exchange.corporate_actions().resolve_delisting(&symbol("AAPL"), confirm, "Merged.", "ada").await;
+    let refused = exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("AAPL"), confirm, "Merged.", &Administrator::operator("ada"))
+        .await;
     assert!(
         matches!(&refused, Err(Error::Invalid(fields)) if fields[0].field == "resolution"),
         "{refused:?}"
     );
-    let unknown =
-        exchange.corporate_actions().resolve_delisting(&symbol("NOSUCH"), confirm, "Merged.", "ada").await;
+    let unknown = exchange
+        .corporate_actions()
+        .resolve_delisting(&symbol("NOSUCH"), confirm, "Merged.", &Administrator::operator("ada"))
+        .await;
     assert!(matches!(unknown, Err(Error::UnknownSymbol(_))), "{unknown:?}");
 }

@@ -9,6 +9,7 @@ use domain::{
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
+use services::accounts::actor::Administrator;
 use services::books::portfolios::CashDirection;
 use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
@@ -573,7 +574,7 @@ async fn of_a_fill_a_cancel_and_an_expiry_at_once_one_wins() {
 
 /// Keeps new prices with the stocks, as the worker does.
 async fn refresh(services: &Services) -> Result<()> {
-    services.jobs().request_run(JobKind::RefreshQuotes).await?;
+    services.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await?;
     for run in services.jobs().due_runs().await? {
         services.jobs().run_job(run.id, "worker").await?;
     }
@@ -630,7 +631,7 @@ async fn nobody_waits_in_a_circle() {
                         _ => match next(6) {
                             0 => services.books().reset_portfolio(user, portfolio, None).await.map(drop),
                             1 => services.books().delete_portfolio(user, portfolio).await,
-                            2 => services.accounts().remove_user(user).await,
+                            2 => services.accounts().remove_user(&Administrator::operator("ada"), user).await,
                             _ => services
                                 .books()
                                 .update_portfolio(user, portfolio, Some("Other".into()), None)
@@ -672,8 +673,9 @@ async fn an_account_is_removed_while_its_portfolios_are_reset_and_traded_in() {
         // So that the rows do not lie in the order of their ids.
         let sam = Investor { user, portfolio: one };
         exchange.deposit(sam, "1").await.unwrap();
+        let administrator = Administrator::operator("ada");
         let (removed, first, second, _) = tokio::join!(
-            exchange.accounts().remove_user(user),
+            exchange.accounts().remove_user(&administrator, user),
             other.books().reset_portfolio(user, one, None),
             other.books().reset_portfolio(user, two, None),
             exchange.buy(Investor { portfolio: two, ..sam }, "AAPL", "1"),

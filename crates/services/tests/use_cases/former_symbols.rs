@@ -4,6 +4,7 @@ use domain::HistoryRange;
 use domain::{Calendar, Freshness, OrderStatus, Side, StockId};
 use market_data::ListedStock;
 use market_data::QuoteError;
+use services::accounts::actor::Administrator;
 use services::corporate_actions::renames::RenameRequest;
 use services::testing::FixedPrices;
 use services::{Error, Services};
@@ -67,7 +68,7 @@ impl Renamed {
             company_name: Some(RENAMED.to_owned()),
             on: Some(day("2026-11-23")),
             reason: "Press release.".to_owned(),
-            administrator: "ada".to_owned(),
+            administrator: Administrator::operator("ada"),
         };
         let meta = process.corporate_actions().rename_stock(request).await.unwrap().id;
         Self { exchange, process, sam, meta }

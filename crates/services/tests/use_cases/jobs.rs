@@ -2,6 +2,7 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Position};
 use market_data::QuoteError;
 use persistence::{jobs, login_attempts, sessions, stocks};
+use services::accounts::actor::Administrator;
 use services::accounts::logins::LoginClient;
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::testing::FixedPrices;
@@ -73,7 +74,7 @@ async fn a_run_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
 async fn a_run_says_whether_an_administrator_asked_for_it() {
     let exchange = Exchange::new().await;
     exchange.jobs().due_runs().await.unwrap();
-    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
+    exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     let runs = exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
     assert_eq!(runs.iter().map(|run| run.requested).collect::<Vec<_>>(), [true, false]);
 }
@@ -205,8 +206,8 @@ async fn without_portfolios_there_is_nothing_to_snapshot() {
 async fn a_run_on_request_comes_beside_the_schedule() {
     let exchange = Exchange::new().await;
     exchange.work().await;
-    exchange.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
-    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
+    exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
+    exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     assert_eq!(kinds(&exchange.work().await), ["refresh_quotes", "prune"]);
     exchange.pass(TimeDelta::days(1));
     assert_eq!(
@@ -316,7 +317,7 @@ async fn a_pruned_record_does_not_bring_a_session_back() {
     exchange.work().await;
     let rows = exchange.rows(sam).await;
     exchange.at("2028-06-01T12:00:00Z");
-    exchange.jobs().request_run(JobKind::Prune).await.unwrap();
+    exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     exchange.work().await;
     exchange.work().await;
     // Its record is forgotten, the row is not, and the sessions after it are caught up.

@@ -10,6 +10,7 @@ use market_data::{
     Rules,
 };
 use serde_json::json;
+use services::accounts::actor::Administrator;
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
 use services::{Market, Services};
@@ -116,7 +117,7 @@ async fn a_key_that_does_not_cover_its_settings_has_closes_and_all_processes_say
         (worker.market().freshness(), web.market().freshness()),
         (Freshness::EndOfDay, Freshness::Delayed)
     );
-    worker.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    worker.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
     for run in worker.jobs().due_runs().await.unwrap() {
         assert!(worker.jobs().run_job(run.id, "worker").await.unwrap());
     }
@@ -144,7 +145,7 @@ async fn what_was_refused_is_noted_once_and_read_by_all() {
     let worker = with(vec![state(KeyFeature::FullHistory, Some(until))]);
     let web = with(vec![state(KeyFeature::FullHistory, None)]);
     for _ in 0..2 {
-        worker.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        worker.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
         for run in worker.jobs().due_runs().await.unwrap() {
             assert!(worker.jobs().run_job(run.id, "worker").await.unwrap());
         }

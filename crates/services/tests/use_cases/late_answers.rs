@@ -7,6 +7,7 @@ use domain::{Calendar, Freshness, Quantity, StockId};
 use market_data::{ListedStock, QuoteError};
 use persistence::{delistings, stocks};
 use services::Services;
+use services::accounts::actor::Administrator;
 use services::books::snapshots::IdRange;
 use services::corporate_actions::renames::RenameRequest;
 use services::jobs::JobKind;
@@ -81,7 +82,7 @@ impl World {
                         company_name: Some(OLD.to_owned()),
                         on: Some(day("2026-11-23")),
                         reason: "Filing.".to_owned(),
-                        administrator: "ada".to_owned(),
+                        administrator: Administrator::operator("ada"),
                     };
                     other.corporate_actions().rename_stock(request).await.unwrap();
                 }

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use persistence::{StoreError, installation};
 use services::ServicesConfig;
+use services::accounts::actor::Administrator;
 use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
 use services::operations::health::{HealthCheck, HealthConfig, Probe};
@@ -88,7 +89,7 @@ async fn the_last_final_snapshot_and_the_sessions_since_are_told() {
 async fn jobs_that_wait_too_long_are_overdue() {
     let test = TestServices::new().await;
     let (services, clock) = (&test.services, &test.clock);
-    services.jobs().request_run(JobKind::Prune).await.unwrap();
+    services.jobs().request_run(&Administrator::operator("ada"), JobKind::Prune).await.unwrap();
     let prune = async || {
         let status = services.operations().operations_status().await.unwrap();
         status.jobs.into_iter().find(|job| job.kind == JobKind::Prune).unwrap()

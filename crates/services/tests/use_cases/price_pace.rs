@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use domain::{Calendar, Freshness, OrderStatus, Side, Symbol, Timestamp};
 use market_data::{Purpose, QuoteError, Rules};
+use services::accounts::actor::Administrator;
 use services::jobs::JobKind;
 use services::testing::FixedPrices;
 use services::{Market, Services};
@@ -65,7 +66,7 @@ impl Deployment {
     }
 
     async fn run_refresh(&self) {
-        self.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        self.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
         for run in self.jobs().due_runs().await.unwrap() {
             if run.kind == JobKind::RefreshQuotes {
                 assert!(self.jobs().run_job(run.id, "worker").await.unwrap());

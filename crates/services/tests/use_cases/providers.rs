@@ -14,6 +14,7 @@ use domain::{
 use market_data::{AlphaVantage, AlphaVantageConfig, ListedStock, QuoteSource, Rules, Yahoo, YahooConfig};
 use persistence::stocks;
 use serde_json::{Value, json};
+use services::accounts::actor::Administrator;
 use services::jobs::{JobKind, JobRun, RunStatus};
 use services::market::price_source::{PriceSourceError, check_price_source, claim_price_source};
 use services::stocks::providers::Breaker;
@@ -267,7 +268,11 @@ async fn a_days_twenty_sixth_call_is_never_sent() {
             }
         }
         for services in &processes {
-            services.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+            services
+                .jobs()
+                .request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes)
+                .await
+                .unwrap();
             for run in services.jobs().due_runs().await.unwrap() {
                 let _ = services.jobs().run_job(run.id, "worker").await;
             }
@@ -439,7 +444,7 @@ async fn a_working_order_waits_through_whatever_comes_in_place_of_a_close() {
     for (name, answer) in absurdities() {
         deployment.answers_all_with(Some(answer));
         let process = deployment.another_process();
-        process.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+        process.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
         for run in process.jobs().due_runs().await.unwrap() {
             let _ = process.jobs().run_job(run.id, "worker").await;
         }
@@ -860,12 +865,24 @@ async fn an_administrator_confirms_a_price_with_a_reason_and_it_is_used_at_once(
     deployment.work().await;
     assert_eq!(deployment.waiting().await, ["1000.00 unit_slip"]);
     for reason in ["", "  ", &"x".repeat(501)] {
-        let refused = deployment.stocks().confirm_price(&symbol("AAPL"), reason).await;
+        let refused =
+            deployment.stocks().confirm_price(&Administrator::operator("ada"), &symbol("AAPL"), reason).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
     }
-    let confirmed = deployment.stocks().confirm_price(&symbol("AAPL"), "seen at the exchange").await.unwrap();
+    let confirmed = deployment
+        .stocks()
+        .confirm_price(&Administrator::operator("ada"), &symbol("AAPL"), "seen at the exchange")
+        .await
+        .unwrap();
     assert_eq!(confirmed.unwrap().price.price.to_string(), "1000.00");
-    assert_eq!(deployment.stocks().confirm_price(&symbol("AAPL"), "again").await.unwrap(), None);
+    assert_eq!(
+        deployment
+            .stocks()
+            .confirm_price(&Administrator::operator("ada"), &symbol("AAPL"), "again")
+            .await
+            .unwrap(),
+        None
+    );
     assert_eq!(deployment.waiting().await, [""; 0]);
     for services in [&deployment.process, &deployment.another_process()] {
         assert_eq!(services.stocks().quote(&symbol("AAPL")).await.unwrap().price.to_string(), "1000.00");
@@ -911,7 +928,7 @@ async fn a_refresh_waits_for_the_next_minute_and_goes_on_until_all_stocks_are_cu
     let user = deployment.exchange.user("sam").await;
     deployment.watching(user, (0..14).map(numbered)).await;
     let clock = FastClock::start(&deployment.exchange);
-    process.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    process.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
     let runs = process.jobs().due_runs().await.unwrap();
     let refresh = runs.iter().find(|run| run.kind == JobKind::RefreshQuotes).unwrap();
     assert!(process.jobs().run_job(refresh.id, "worker").await.unwrap());
@@ -983,7 +1000,7 @@ async fn a_symbol_that_was_searched_gets_its_price_with_an_idle_call() {
     let deployment = Deployment::new().await;
     assert_eq!(deployment.stocks().search_stocks("s7", 5).await.unwrap()[0].symbol, numbered(7));
     assert_eq!(deployment.calls(), 0);
-    deployment.jobs().request_run(JobKind::RefreshQuotes).await.unwrap();
+    deployment.jobs().request_run(&Administrator::operator("ada"), JobKind::RefreshQuotes).await.unwrap();
     deployment.work().await;
     assert!(deployment.asked().contains(&"TIME_SERIES_DAILY S7".to_owned()), "{:?}", deployment.asked());
 }

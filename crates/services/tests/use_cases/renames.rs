@@ -3,6 +3,7 @@
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::QuoteError;
 use services::Error;
+use services::accounts::actor::Administrator;
 use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
@@ -37,7 +38,7 @@ fn to(new: &str) -> RenameRequest {
         company_name: None,
         on: Some(day("2026-11-23")),
         reason: "Press release.".to_owned(),
-        administrator: "ada".to_owned(),
+        administrator: Administrator::operator("ada"),
     }
 }
 
@@ -142,7 +143,7 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
     let confirm = DelistingResolution::Confirm { on: None };
     exchange
         .corporate_actions()
-        .resolve_delisting(&symbol("FB"), confirm, "It is META now.", "ada")
+        .resolve_delisting(&symbol("FB"), confirm, "It is META now.", &Administrator::operator("ada"))
         .await
         .unwrap();
     let told = match exchange.corporate_actions().rename_stock(to("META")).await {
@@ -151,7 +152,7 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
     };
     assert!(told.contains("To merge the two, close FB out: an exchange into META at 1:1"), "{told}");
     let terms = CloseOutTerms::Exchange { into: symbol("META"), ratio: "1:1".parse().unwrap(), cash: None };
-    let author = CloseOutAuthor { name: "ada".to_owned(), request: None };
+    let author = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
     exchange
         .corporate_actions()
         .close_out(&symbol("FB"), &terms, None, "It is META now.", author)

@@ -3,6 +3,7 @@
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{Bar, OrderStatus, Side, SplitRatio, TransactionType};
 use persistence::{snapshots, stocks};
+use services::accounts::actor::Administrator;
 use services::books::repair::Repaired;
 use services::books::verify::Report;
 use services::corporate_actions::splits::SplitResolution;
@@ -158,7 +159,7 @@ async fn a_split_that_closes_contradict_is_found_and_taken_back() {
     let correct = SplitResolution::Correct(ratio("2:1"));
     exchange
         .corporate_actions()
-        .resolve_split(&symbol("AAPL"), correct, "The company says so.")
+        .resolve_split(&Administrator::operator("ada"), &symbol("AAPL"), correct, "The company says so.")
         .await
         .unwrap();
     assert_eq!((shares(&exchange, sam).await, shares(&exchange, mia).await), ("200".into(), "20".into()));

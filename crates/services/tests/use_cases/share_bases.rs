@@ -11,6 +11,7 @@ use domain::{Calendar, Freshness, OrderId, OrderStatus, PerShare, Session, Side,
 use market_data::QuoteError;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use services::accounts::actor::Administrator;
 use services::accounts::tokens::Scope;
 use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
 use services::live::{Proof, Update, Wanted};
@@ -228,7 +229,7 @@ impl World {
                 CloseOutTerms::Exchange { into: symbol("MSFT"), ratio: "1:1".parse().unwrap(), cash: None }
             }
         };
-        let by = CloseOutAuthor { name: "ada".to_owned(), request: None };
+        let by = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
         self.exchange
             .corporate_actions()
             .close_out(&symbol(TICKER), &terms, None, "Merged.", by)

@@ -1,6 +1,7 @@
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Calendar, Freshness, PortfolioId, Snapshot};
 use market_data::QuoteError;
+use services::accounts::actor::Administrator;
 use services::books::performance::Window;
 use services::books::snapshots::IdRange;
 use services::books::snapshots::SnapshotCount;
@@ -218,7 +219,7 @@ async fn the_session_under_way_is_provisional_until_its_close() {
     let sam = two_shares(&exchange).await;
     // Also for a portfolio that was opened this very moment.
     exchange.prices.set("AAPL", "152.00");
-    exchange.jobs().request_run(JobKind::SnapshotPortfolios).await.unwrap();
+    exchange.jobs().request_run(&Administrator::operator("ada"), JobKind::SnapshotPortfolios).await.unwrap();
     exchange.work().await;
     let row = only_row(&exchange, sam).await;
     assert_eq!((row.date, row.provisional), (day("2026-11-20"), true));

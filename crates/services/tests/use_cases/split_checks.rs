@@ -6,6 +6,7 @@ use domain::{
     Calendar, Freshness, OrderId, OrderStatus, OrderWarning, Side, SplitRatio, TradingHold, TransactionType,
 };
 use market_data::QuoteError;
+use services::accounts::actor::Administrator;
 use services::corporate_actions::splits::SplitResolution;
 use services::testing::FixedPrices;
 use services::{Error, Services};
@@ -101,7 +102,12 @@ impl World {
     async fn resolve(&self, resolution: SplitResolution) -> services::Result<()> {
         self.exchange
             .corporate_actions()
-            .resolve_split(&symbol("AAPL"), resolution, "The company says so.")
+            .resolve_split(
+                &Administrator::operator("ada"),
+                &symbol("AAPL"),
+                resolution,
+                "The company says so.",
+            )
             .await
     }
 }
@@ -342,8 +348,10 @@ async fn an_administrator_resolves_a_split_with_a_reason() {
         ] {
             let (world, [profit, loss]) = suspended(freshness).await;
             let World { exchange, sam, .. } = &world;
-            let unexplained =
-                exchange.corporate_actions().resolve_split(&symbol("AAPL"), resolution, " ").await;
+            let unexplained = exchange
+                .corporate_actions()
+                .resolve_split(&Administrator::operator("ada"), &symbol("AAPL"), resolution, " ")
+                .await;
             assert_eq!(fields(unexplained), ["reason"]);
             assert_eq!(exchange.corporate_actions().held_splits().await.unwrap().len(), 1);
             world.resolve(resolution).await.unwrap();

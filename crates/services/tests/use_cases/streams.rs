@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use domain::{Calendar, Freshness, Money, OrderId, ReplaceOrder, Side, UserId};
 use market_data::QuoteError;
 use persistence::users::{self, UserChanges};
+use services::accounts::actor::Administrator;
 use services::accounts::tokens::Scope;
 use services::corporate_actions::delistings::DelistingResolution;
 use services::events::Change;
@@ -114,7 +115,11 @@ async fn a_delisted_stock_is_shown_at_its_last_price_without_a_question() {
     let confirm = DelistingResolution::Confirm { on: None };
     let apple = symbol("AAPL");
     exchange.at("2026-11-23T16:00:00Z");
-    exchange.corporate_actions().resolve_delisting(&apple, confirm, "Merged.", "ada").await.unwrap();
+    exchange
+        .corporate_actions()
+        .resolve_delisting(&apple, confirm, "Merged.", &Administrator::operator("ada"))
+        .await
+        .unwrap();
     exchange.prices.set("AAPL", "40.00");
     let before = exchange.prices.calls();
     let mut page = open(&exchange, sam.user, following(&["AAPL"])).await.unwrap();

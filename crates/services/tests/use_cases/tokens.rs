@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use domain::UserId;
 use persistence::users::{self, UserChanges};
 use persistence::{StoreError, tokens};
+use services::accounts::actor::Administrator;
 use services::accounts::register::{Account, ProfileChanges};
 use services::accounts::tokens::Scope;
 use services::{NotFound, Services};
@@ -178,14 +179,22 @@ async fn what_changes_in_an_account_shows_elsewhere_within_two_seconds() {
     let named = ProfileChanges { first_name: Some("Samuel".into()), ..ProfileChanges::default() };
     exchange.accounts().update_profile(sam, named).await.unwrap();
     assert_eq!(owner(&exchange, &token).await.unwrap().first_name, "Samuel");
-    exchange.accounts().set_user_flags(sam, None, Some(true)).await.unwrap();
+    exchange.accounts().set_user_flags(&Administrator::operator("ada"), sam, None, Some(true)).await.unwrap();
     assert!(owner(&exchange, &token).await.unwrap().is_admin);
     exchange.pass(SECOND * 2);
     let seen = owner(&other, &token).await.unwrap();
     assert!(seen.is_admin && seen.first_name == "Samuel", "{seen:?}");
 
-    exchange.accounts().set_user_flags(sam, Some(true), Some(false)).await.unwrap_err();
-    exchange.accounts().set_user_flags(mia, Some(false), None).await.unwrap();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), sam, Some(true), Some(false))
+        .await
+        .unwrap_err();
+    exchange
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), mia, Some(false), None)
+        .await
+        .unwrap();
     assert_eq!(owner(&exchange, &other_token).await, None);
     exchange.pass(SECOND * 2);
     assert_eq!(owner(&other, &other_token).await, None);
@@ -199,7 +208,7 @@ async fn the_tokens_of_an_account_end_with_it() {
     let (_, removed) = exchange.accounts().create_token(mia, "laptop", Scope::Trade, None).await.unwrap();
     owner(&exchange, &closed).await.unwrap();
     owner(&exchange, &removed).await.unwrap();
-    exchange.accounts().remove_user(mia).await.unwrap();
+    exchange.accounts().remove_user(&Administrator::operator("ada"), mia).await.unwrap();
     assert_eq!(owner(&exchange, &removed).await, None);
     // The token itself stays: the account alone decides.
     change(&exchange, sam, UserChanges { is_active: Some(false), ..UserChanges::default() }).await;

@@ -11,6 +11,7 @@ use domain::{Calendar, CorporateActionKind, Freshness, OrderStatus, Side, SplitR
 use market_data::{Rules, Yahoo, YahooConfig};
 use persistence::{adjusted_bars, stocks};
 use serde_json::{Map, Value, json};
+use services::accounts::actor::Administrator;
 use services::corporate_actions::splits::SplitResolution;
 use services::testing::FixedPrices;
 use services::{Error, Market, Services};
@@ -363,7 +364,12 @@ async fn a_split_that_is_never_told_holds_the_price_until_an_administrator_recor
         world
             .process
             .corporate_actions()
-            .resolve_split(&symbol("AAPL"), resolution, "The company says so.")
+            .resolve_split(
+                &Administrator::operator("ada"),
+                &symbol("AAPL"),
+                resolution,
+                "The company says so.",
+            )
             .await
             .unwrap();
         world.all_at(&["2026-11-24T15:52:00Z", "2026-11-24T15:54:00Z"]).await;

@@ -57,13 +57,16 @@ impl From<AccountRow> for AdminView {
     responses((status = 200, description = "A page of users", body = Items<AdminView>)),
 )]
 pub async fn users(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     wanted: Query<Listing>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let before = parse("cursor", wanted.cursor.as_deref(), CURSOR)?.map(UserId);
-    let page =
-        state.services.accounts().all_users(&wanted.search, before, limit(wanted.limit.as_deref())?).await?;
+    let page = state
+        .services
+        .accounts()
+        .all_users(&admin, &wanted.search, before, limit(wanted.limit.as_deref())?)
+        .await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),
         items: page.items.into_iter().map(AdminView::from).collect(),
@@ -76,8 +79,12 @@ pub async fn users(
     params(("id" = i64, Path)),
     responses((status = 200, description = "The user", body = User)),
 )]
-pub async fn user(_: AdminUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(User::from(state.services.accounts().any_user(UserId(*id)).await?)))
+pub async fn user(
+    AdminUser(admin): AdminUser,
+    id: Path<i64>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(User::from(state.services.accounts().any_user(&admin, UserId(*id)).await?)))
 }
 
 /// What is to be changed; what is left out stays.
@@ -101,13 +108,13 @@ pub struct Flags {
     extensions(("x-problem-codes" = json!(["last_admin"]))),
 )]
 pub async fn update_user(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     id: Path<i64>,
     body: Json<Flags>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let account =
-        state.services.accounts().set_user_flags(UserId(*id), body.is_active, body.is_admin).await?;
+        state.services.accounts().set_user_flags(&admin, UserId(*id), body.is_active, body.is_admin).await?;
     Ok(HttpResponse::Ok().json(User::from(account)))
 }
 
@@ -119,11 +126,11 @@ pub async fn update_user(
     extensions(("x-problem-codes" = json!(["last_admin"]))),
 )]
 pub async fn delete_user(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    state.services.accounts().remove_user(UserId(*id)).await?;
+    state.services.accounts().remove_user(&admin, UserId(*id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -576,7 +583,7 @@ pub struct Resolution {
     extensions(("x-problem-codes" = json!(["no_split_in_doubt", "unknown_symbol", "busy"]))),
 )]
 pub async fn resolve_split(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     body: Json<Resolution>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
@@ -587,7 +594,7 @@ pub async fn resolve_split(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state.services.corporate_actions().resolve_split(&symbol, resolution, &reason).await?;
+    state.services.corporate_actions().resolve_split(&admin, &symbol, resolution, &reason).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -609,12 +616,12 @@ pub struct Request {
     responses((status = 202, description = "The run is queued")),
 )]
 pub async fn run_job(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     body: Json<Request>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let mut reader = Reader::default();
     let kind = reader.read("kind", &body.kind);
-    state.services.jobs().request_run(reader.finish(kind)?).await?;
+    state.services.jobs().request_run(&admin, reader.finish(kind)?).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -184,7 +184,7 @@ pub async fn close_out(
         Ok(terms) => terms,
         Err(errors) => return shell.refuse(back, form.refused_fields(&errors)).await,
     };
-    let author = CloseOutAuthor { name: admin.username, request: None };
+    let author = CloseOutAuthor { administrator: admin, key: None };
     match state.services.corporate_actions().close_out(&symbol, &terms, on, &reason, author).await {
         Ok(_) => Ok(shell.done(page, format!("{symbol} is closed out.")).await),
         Err(Error::Invalid(fields)) if fields.iter().any(|error| error.field == "symbol") => {

@@ -174,7 +174,7 @@ pub async fn close_out(
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency_key(&request)?;
     let (symbol, terms, on) = body.read()?;
-    let author = CloseOutAuthor { name: admin.username.clone(), request: key.map(|key| (admin.id, key)) };
+    let author = CloseOutAuthor { administrator: admin, key };
     let done =
         state.services.corporate_actions().close_out(&symbol, &terms, on, &body.reason, author).await?;
     let mut response = created_once(&done);

@@ -107,12 +107,7 @@ pub async fn resolve(
         Ok(resolution) => resolution,
         Err(error) => return shell.refuse(format!("{back}#listing"), form.refused_fields(&[error])).await,
     };
-    match state
-        .services
-        .corporate_actions()
-        .resolve_delisting(&symbol, resolution, &reason, &admin.username)
-        .await
-    {
+    match state.services.corporate_actions().resolve_delisting(&symbol, resolution, &reason, &admin).await {
         Ok(()) => {
             let done = match resolution {
                 DelistingResolution::Confirm { .. } => format!("{symbol} is delisted."),

@@ -125,10 +125,6 @@ pub async fn resolve(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state
-        .services
-        .corporate_actions()
-        .resolve_delisting(&symbol, resolution, &reason, &admin.username)
-        .await?;
+    state.services.corporate_actions().resolve_delisting(&symbol, resolution, &reason, &admin).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -317,7 +317,7 @@ impl From<AccountRow> for UserRow {
     }
 }
 
-pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResult {
+pub async fn overview(shell: Shell, Admin(admin): Admin, state: Data<AppState>) -> PageResult {
     let services = &state.services;
     let (totals, status) =
         (services.operations().totals().await?, services.operations().operations_status().await?);
@@ -344,7 +344,7 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
         jobs,
         users: services
             .accounts()
-            .all_users("", None, 5)
+            .all_users(&admin, "", None, 5)
             .await?
             .items
             .into_iter()
@@ -354,9 +354,14 @@ pub async fn overview(shell: Shell, _: Admin, state: Data<AppState>) -> PageResu
     show(shell, "admin/overview.html", "overview", &view)
 }
 
-pub async fn users(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn users(
+    shell: Shell,
+    Admin(admin): Admin,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
     let before = asked.cursor()?.map(UserId);
-    let page = state.services.accounts().all_users(&asked.search, before, PAGE).await?;
+    let page = state.services.accounts().all_users(&admin, &asked.search, before, PAGE).await?;
     let rows: Vec<UserRow> = page.items.into_iter().map(UserRow::from).collect();
     let next = page.next.map(|id| id.to_string());
     let view = asked.into_inner().view(Tab::Users, "/admin/users", rows, next);
@@ -385,8 +390,8 @@ impl UserView {
     }
 }
 
-pub async fn user(shell: Shell, _: Admin, id: Path<UserId>, state: Data<AppState>) -> PageResult {
-    let view = UserView::new(state.services.accounts().any_user(*id).await?, &shell);
+pub async fn user(shell: Shell, Admin(admin): Admin, id: Path<UserId>, state: Data<AppState>) -> PageResult {
+    let view = UserView::new(state.services.accounts().any_user(&admin, *id).await?, &shell);
     show(shell, "admin/user.html", &view.user.username, &view)
 }
 
@@ -398,13 +403,13 @@ pub struct Flags {
 
 pub async fn update_user(
     shell: Shell,
-    _: Admin,
+    Admin(admin): Admin,
     id: Path<UserId>,
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Flags>,
 ) -> PageResult {
     let back = format!("/admin/users/{id}");
-    match state.services.accounts().set_user_flags(*id, posted.is_active, posted.is_admin).await {
+    match state.services.accounts().set_user_flags(&admin, *id, posted.is_active, posted.is_admin).await {
         Ok(account) => {
             let name = &account.username;
             let text = match (posted.is_active, posted.is_admin) {
@@ -431,18 +436,18 @@ pub struct Confirmation {
 
 pub async fn delete_user(
     shell: Shell,
-    _: Admin,
+    Admin(admin): Admin,
     id: Path<UserId>,
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Confirmation>,
 ) -> PageResult {
-    let account = state.services.accounts().any_user(*id).await?;
+    let account = state.services.accounts().any_user(&admin, *id).await?;
     if posted.confirm.trim() != account.username {
         let text = format!("enter {} exactly as shown", account.username);
         let form = FormView::new("remove").with("confirm", posted.confirm).refused_at("confirm", text);
         return shell.refuse(format!("/admin/users/{id}#delete"), form).await;
     }
-    match state.services.accounts().remove_user(*id).await {
+    match state.services.accounts().remove_user(&admin, *id).await {
         Ok(()) => Ok(shell.done("/admin/users", format!("{} is deleted.", account.username)).await),
         Err(error @ services::Error::LastAdmin) => {
             let back = format!("/admin/users/{id}");
@@ -463,9 +468,14 @@ struct PortfolioRow {
     cash: String,
 }
 
-pub async fn portfolios(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn portfolios(
+    shell: Shell,
+    Admin(admin): Admin,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
     let before = asked.cursor()?.map(PortfolioId);
-    let page = state.services.operations().all_portfolios(&asked.search, before, PAGE).await?;
+    let page = state.services.operations().all_portfolios(&admin, &asked.search, before, PAGE).await?;
     let rows: Vec<PortfolioRow> = page
         .items
         .into_iter()
@@ -546,9 +556,14 @@ struct TransactionRow {
     amount: String,
 }
 
-pub async fn transactions(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn transactions(
+    shell: Shell,
+    Admin(admin): Admin,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
     let before = asked.cursor()?.map(TransactionId);
-    let page = state.services.operations().all_transactions(&asked.search, before, PAGE).await?;
+    let page = state.services.operations().all_transactions(&admin, &asked.search, before, PAGE).await?;
     let rows: Vec<TransactionRow> = page
         .items
         .into_iter()
@@ -580,8 +595,13 @@ struct SnapshotRow {
     provisional: bool,
 }
 
-pub async fn snapshots(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
-    let page = state.services.operations().all_snapshots(asked.cursor()?, PAGE).await?;
+pub async fn snapshots(
+    shell: Shell,
+    Admin(admin): Admin,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
+    let page = state.services.operations().all_snapshots(&admin, asked.cursor()?, PAGE).await?;
     let rows: Vec<SnapshotRow> = page
         .items
         .into_iter()
@@ -805,13 +825,13 @@ pub struct Confirmed {
 
 pub async fn confirm_price(
     shell: Shell,
-    _: Admin,
+    Admin(admin): Admin,
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Confirmed>,
 ) -> PageResult {
     let symbol: Symbol = posted.symbol.parse().map_err(|_| Problem::not_found())?;
     let page = "/admin/providers";
-    match state.services.stocks().confirm_price(&symbol, &posted.reason).await {
+    match state.services.stocks().confirm_price(&admin, &symbol, &posted.reason).await {
         Ok(Some(confirmed)) => {
             let text = format!("Confirmed {} as the price of {symbol}.", confirmed.price.price);
             Ok(shell.done(page, text).await)
@@ -834,12 +854,12 @@ pub struct Run {
 
 pub async fn run_job(
     shell: Shell,
-    _: Admin,
+    Admin(admin): Admin,
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Run>,
 ) -> PageResult {
     let kind: JobKind = posted.run.parse().map_err(|_| Problem::not_found())?;
-    state.services.jobs().request_run(kind).await?;
+    state.services.jobs().request_run(&admin, kind).await?;
     let text = format!("{}: queued. A worker starts it within seconds.", job_label(kind));
     Ok(shell.done("/admin/jobs", text).await)
 }

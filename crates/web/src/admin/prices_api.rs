@@ -83,10 +83,10 @@ pub struct Confirmed {
     extensions(("x-problem-codes" = json!(["unknown_symbol"]))),
 )]
 pub async fn confirm(
-    _: AdminUser,
+    AdminUser(admin): AdminUser,
     body: Json<Confirmation>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let confirmed = state.services.stocks().confirm_price(&body.symbol, &body.reason).await?;
+    let confirmed = state.services.stocks().confirm_price(&admin, &body.symbol, &body.reason).await?;
     Ok(HttpResponse::Ok().json(Confirmed { confirmed: confirmed.map(WaitingPrice::from) }))
 }

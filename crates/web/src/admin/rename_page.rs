@@ -59,7 +59,7 @@ pub async fn rename(
         company_name: Some(company_name),
         on,
         reason,
-        administrator: admin.username,
+        administrator: admin,
     };
     match state.services.corporate_actions().rename_stock(request).await {
         Ok(stock) => {

@@ -60,7 +60,7 @@ pub async fn rename(
         }
     });
     let (symbol, to) = reader.finish(symbol.zip(to))?;
-    let administrator = admin.username.clone();
+    let administrator = admin;
     let request = RenameRequest { symbol, to, company_name, on, reason, administrator };
     let renamed = state.services.corporate_actions().rename_stock(request).await?;
     Ok(HttpResponse::Ok().json(Stock::from((*renamed.listing).clone())))

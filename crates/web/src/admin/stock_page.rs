@@ -128,7 +128,7 @@ pub struct Resolution {
 
 pub async fn resolve_split(
     shell: Shell,
-    _: Admin,
+    Admin(admin): Admin,
     symbol: Path<String>,
     state: Data<AppState>,
     AdminForm(posted): AdminForm<Resolution>,
@@ -142,7 +142,7 @@ pub async fn resolve_split(
         Ok(resolution) => resolution,
         Err(error) => return shell.refuse(format!("{back}#split"), form.refused_fields(&[error])).await,
     };
-    match state.services.corporate_actions().resolve_split(&symbol, resolution, &reason).await {
+    match state.services.corporate_actions().resolve_split(&admin, &symbol, resolution, &reason).await {
         Ok(()) => {
             Ok(shell.done(back, format!("The split of {symbol} is resolved. Orders fill again.")).await)
         }

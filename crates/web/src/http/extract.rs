@@ -15,6 +15,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use services::FieldError;
+use services::accounts::actor::{Actor, Administrator, Credential, NotAdministrator};
 use services::accounts::register::Account;
 use services::accounts::tokens::Scope;
 
@@ -65,13 +66,6 @@ fn state(request: &HttpRequest) -> Data<AppState> {
     request.app_data::<Data<AppState>>().expect("Invariant: the state is part of every app").clone()
 }
 
-/// How a request proved who it is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    Session,
-    Token(Scope),
-}
-
 /// The token of `Authorization: Bearer …`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -79,23 +73,23 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// `Authorization: Bearer …` first; a cookie counts only without it.
-async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
+async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Credential)>, Problem> {
     let identified = look_up(request).await?;
     let user = identified.as_ref().map(|(account, _)| account.id);
     request.extensions_mut().insert(Accepted(user));
     Ok(identified)
 }
 
-async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Proof)>, Problem> {
+async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Credential)>, Problem> {
     let services = &state(request).services;
     if request.headers().contains_key(header::AUTHORIZATION) {
         let Some(token) = bearer(request.headers()) else { return Ok(None) };
         let owner = services.accounts().token_owner(token).await?;
-        return Ok(owner.map(|(account, scope)| (account, Proof::Token(scope))));
+        return Ok(owner.map(|(account, scope)| (account, Credential::Token(scope))));
     }
     match session::user(&request.get_session())? {
         Some(id) => {
-            Ok(services.accounts().account(id).await?.map(|account| (account.into(), Proof::Session)))
+            Ok(services.accounts().account(id).await?.map(|account| (account.into(), Credential::Session)))
         }
         None => Ok(None),
     }
@@ -127,7 +121,7 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, own: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     pub account: Arc<Account>,
-    proof: Proof,
+    credential: Credential,
 }
 
 impl CurrentUser {
@@ -136,34 +130,28 @@ impl CurrentUser {
         if !is_write(request.method()) {
             return Ok(self);
         }
-        match self.proof {
-            Proof::Token(Scope::Read) => {
+        match self.credential {
+            Credential::Token(Scope::Read) => {
                 Err(Problem::forbidden("read_only_token", "This token may only read."))
             }
-            Proof::Session if !is_same_origin(request.headers(), &state(request).config.origin()) => {
+            Credential::Session if !is_same_origin(request.headers(), &state(request).config.origin()) => {
                 Err(Problem::forbidden("cross_origin", "The request came from another site."))
             }
-            Proof::Token(Scope::Admin) if !is_administration(request.path()) => Err(Problem::forbidden(
-                "admin_token",
-                "This token is for administration: use a token with the scope trade.",
-            )),
-            Proof::Token(Scope::Trade | Scope::Admin) | Proof::Session => Ok(self),
+            Credential::Token(Scope::Trade | Scope::Admin) | Credential::Session => Ok(self),
         }
     }
 
-    /// Administration needs an administrator, who is logged in or sends a token with the scope `admin`.
-    ///
     /// # Errors
     /// 404 for everybody who is no administrator, 403 for an administrator's other tokens.
-    fn may_administer(&self) -> Result<(), Problem> {
-        match self.proof {
-            _ if !self.account.is_admin => Err(Problem::not_found()),
-            Proof::Session | Proof::Token(Scope::Admin) => Ok(()),
-            Proof::Token(Scope::Trade | Scope::Read) => Err(Problem::forbidden(
+    fn administrator(&self) -> Result<Administrator, Problem> {
+        let actor = Actor { account: self.account.clone(), credential: self.credential };
+        actor.administrator().map_err(|denied| match denied {
+            NotAdministrator::Account => Problem::not_found(),
+            NotAdministrator::Token => Problem::forbidden(
                 "admin_token_required",
                 "This token has no administrator rights: use a token with the scope admin, or log in.",
-            )),
-        }
+            ),
+        })
     }
 
     /// What the request was proved with, for an answer that lasts only while that holds.
@@ -171,11 +159,11 @@ impl CurrentUser {
     /// # Errors
     /// 401 when it has ended in the meantime.
     pub fn proof_of(&self, request: &HttpRequest) -> Result<services::live::Proof, Problem> {
-        let proof = match self.proof {
-            Proof::Session => {
+        let proof = match self.credential {
+            Credential::Session => {
                 session::key(request, &state(request).config).map(|key| services::live::Proof::session(&key))
             }
-            Proof::Token(_) => bearer(request.headers()).map(services::live::Proof::token),
+            Credential::Token(_) => bearer(request.headers()).map(services::live::Proof::token),
         };
         proof.ok_or_else(Problem::unauthorized)
     }
@@ -185,9 +173,9 @@ impl CurrentUser {
     /// # Errors
     /// 403 for a token.
     pub fn require_session(&self) -> Result<(), Problem> {
-        match self.proof {
-            Proof::Session => Ok(()),
-            Proof::Token(_) => Err(Problem::forbidden(
+        match self.credential {
+            Credential::Session => Ok(()),
+            Credential::Token(_) => Err(Problem::forbidden(
                 "session_required",
                 "An API token cannot do this: log in with the password.",
             )),
@@ -213,14 +201,14 @@ pub async fn authenticate(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let who = match identify(request.request()).await {
-        Ok(who) => who.map(|(account, proof)| CurrentUser { account, proof }),
+        Ok(who) => who.map(|(account, credential)| CurrentUser { account, credential }),
         Err(problem) => return Ok(request.error_response(problem)),
     };
     let path = request.match_info().as_str();
     let is_open = matches!(path, "/api/v1/auth/register" | "/api/v1/auth/login" | "/api/v1/auth/tokens");
     let closed = match &who {
         None if !is_open => Some(Problem::unauthorized()),
-        Some(user) if is_administration(path) => user.may_administer().err(),
+        Some(user) if is_administration(path) => user.administrator().err(),
         _ => None,
     };
     if let Some(user) = who {
@@ -242,24 +230,31 @@ impl FromRequest for CurrentUser {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = request.extensions().get::<Self>().cloned();
-        ready(user.ok_or_else(Problem::unauthorized).and_then(|user| user.may(request)))
+        ready(authenticated(request).and_then(|user| match user.credential {
+            Credential::Token(Scope::Admin) if is_write(request.method()) => Err(Problem::forbidden(
+                "admin_token",
+                "This token is for administration: use a token with the scope trade.",
+            )),
+            _ => Ok(user),
+        }))
     }
 }
 
+/// The user whom [`authenticate`] has found, if the credential suffices for the method.
+fn authenticated(request: &HttpRequest) -> Result<CurrentUser, Problem> {
+    let user = request.extensions().get::<CurrentUser>().cloned();
+    user.ok_or_else(Problem::unauthorized).and_then(|user| user.may(request))
+}
+
 /// An administrator of an API request; for everybody else the address does not exist.
-pub struct AdminUser(pub Arc<Account>);
+pub struct AdminUser(pub Administrator);
 
 impl FromRequest for AdminUser {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let user = CurrentUser::from_request(request, payload).into_inner();
-        ready(user.and_then(|user| {
-            user.may_administer()?;
-            Ok(Self(user.account))
-        }))
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticated(request).and_then(|user| user.administrator().map(Self)))
     }
 }
 
@@ -338,7 +333,7 @@ impl FromRequest for Signed {
 }
 
 /// An administrator of a page; for everybody else the page does not exist.
-pub struct Admin(pub Account);
+pub struct Admin(pub Administrator);
 
 impl FromRequest for Admin {
     type Error = actix_web::Error;
@@ -348,7 +343,8 @@ impl FromRequest for Admin {
         let signed = Signed::from_request(request, payload);
         async move {
             let signed = signed.await?;
-            if signed.account.is_admin { Ok(Self(signed.account)) } else { Err(Problem::not_found().into()) }
+            let actor = Actor { account: signed.account.into(), credential: Credential::Session };
+            actor.administrator().map(Self).map_err(|_| Problem::not_found().into())
         }
         .boxed_local()
     }

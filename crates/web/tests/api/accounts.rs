@@ -3,6 +3,7 @@
 use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::json;
+use services::accounts::actor::Administrator;
 use services::accounts::tokens::Scope;
 
 use crate::harness::{PASSWORD, TestApp};
@@ -251,12 +252,20 @@ async fn sessions_and_tokens_of_a_closed_account_end() {
     let app = TestApp::spawn().await;
     let program = app.register("mara").await;
     let browser = app.log_in("mara").await;
-    app.services.accounts().set_user_flags(program.id, Some(false), None).await.unwrap();
+    app.services
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), program.id, Some(false), None)
+        .await
+        .unwrap();
     browser.get(ME).await.is_refused(401, "unauthorized");
     program.get(ME).await.is_refused(401, "unauthorized");
     app.browser().log_in("mara", PASSWORD).await.is_refused(401, "bad_credentials");
 
-    app.services.accounts().set_user_flags(program.id, Some(true), None).await.unwrap();
+    app.services
+        .accounts()
+        .set_user_flags(&Administrator::operator("ada"), program.id, Some(true), None)
+        .await
+        .unwrap();
     browser.get(ME).await.is_refused(401, "unauthorized");
     program.get(ME).await.is_refused(401, "unauthorized");
     app.log_in("mara").await;
