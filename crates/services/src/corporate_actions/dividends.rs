@@ -1,0 +1,77 @@
+//! Payment of dividends.
+
+use std::collections::HashMap;
+
+use domain::portfolio::actions::Booking;
+use domain::{ActionId, Calendar, CorporateActionKind, PortfolioId, Timestamp};
+use persistence::corporate_actions::{self as actions, Applied};
+use persistence::portfolios::LockedPortfolio;
+use persistence::{Tx, portfolios, transactions};
+
+use super::stale_snapshots::mark_snapshots;
+use super::{BATCH, CorporateActions};
+use crate::error::Result;
+use crate::events::Change;
+
+/// The last dividend that was looked at, and what has changed.
+type PaidBatch = (Option<(ActionId, PortfolioId)>, Vec<Change>);
+
+/// Pays up to [`BATCH`] dividends of one action. Returns the last one looked at and the changes to announce, one for each
+/// dividend paid.
+fn pay_batch(
+    tx: &mut Tx<'_>,
+    after: (ActionId, PortfolioId),
+    calendar: Calendar,
+    now: Timestamp,
+) -> Result<PaidBatch> {
+    let mut due = actions::unpaid(tx, now, after, BATCH)?;
+    let Some(known) = due.first().map(|(known, _)| known.clone()) else { return Ok((None, Vec::new())) };
+    due.retain(|(other, _)| other.id == known.id);
+    let rows: Vec<Applied> = due.into_iter().map(|(_, row)| row).collect();
+    let last = rows.last().map(|row| (row.action_id, row.portfolio_id));
+    let ids: Vec<PortfolioId> = rows.iter().map(|row| row.portfolio_id).collect();
+    let mut locked: HashMap<PortfolioId, LockedPortfolio> =
+        portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
+    // Somebody else may have paid them until they were locked.
+    let unpaid = actions::still_unpaid(tx, known.id, &ids)?;
+    let records: HashMap<PortfolioId, _> =
+        portfolios::by_ids(tx, &ids)?.into_iter().map(|row| (row.id, row)).collect();
+    let (CorporateActionKind::CashDividend { amount: per_share, .. }, Some(pays_at)) =
+        (&known.action.kind, known.pays_at)
+    else {
+        return Ok((last, Vec::new()));
+    };
+    let mut changes = Vec::new();
+    for row in rows.iter().filter(|row| unpaid.contains(&row.portfolio_id)) {
+        let Some(one) = locked.get_mut(&row.portfolio_id) else { continue };
+        let at = one.last.max(pays_at);
+        let booking =
+            Booking { id: known.id, stock_id: known.stock_id, effective_at: known.effective_at, at };
+        let entry = one.portfolio.receive(booking, per_share, &row.quantity, &row.amount);
+        transactions::append(tx, &[entry])?;
+        portfolios::save_cash(tx, &[(&one.portfolio, at)])?;
+        let record = &records[&row.portfolio_id];
+        let receivable = record.dividends_receivable.clone() - &row.amount;
+        portfolios::save_dividends(tx, row.portfolio_id, &record.dividends, &receivable)?;
+        actions::set_paid(tx, row.portfolio_id, known.id, at)?;
+        mark_snapshots(tx, at, calendar, now)?;
+        changes.push(Change::of_books(one.user_id, row.portfolio_id));
+    }
+    Ok((last, changes))
+}
+
+impl CorporateActions {
+    pub(super) async fn pay_dividends(&self, now: Timestamp) -> Result<usize> {
+        let calendar = self.market.calendar;
+        let (mut after, mut paid) = ((ActionId(0), PortfolioId(0)), 0);
+        loop {
+            let (last, changes) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
+            paid += changes.len();
+            self.events.announce(&changes);
+            match last {
+                Some(last) => after = last,
+                None => return Ok(paid),
+            }
+        }
+    }
+}

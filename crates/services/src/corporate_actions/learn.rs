@@ -1,0 +1,162 @@
+//! Asking the source for news of corporate actions.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::{Stock, StockId, Symbol, Timestamp};
+use market_data::{Catalogue, QuoteError};
+use persistence::corporate_actions::Told;
+use persistence::{Tx, former_symbols, installation, stocks};
+
+use super::{AHEAD, CorporateActions, LATEST_NEWS, Stored};
+use crate::corporate_actions::seen_actions::confirmation_of_news;
+use crate::corporate_actions::splits::note_told;
+use crate::error::{Error, Result};
+
+/// News are asked for from so long before the last time on: they may be published late.
+const NEWS_OVERLAP: Days = Days::new(10);
+
+/// When a source was last asked about everything, market time.
+const ASKED: &str = "corporate_actions_asked";
+
+/// When a source whose calls are few was last asked about each stock, by id.
+const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
+
+fn times_asked(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
+    let kept = installation::get(tx, ASKED_OF_STOCKS)?;
+    Ok(kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default())
+}
+
+fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timestamp>, most: usize) {
+    stocks.sort_by_key(|stock| (times.get(&stock.id.0).copied(), stock.id));
+    stocks.truncate(most);
+}
+
+/// The first day whose news are asked for: `first`, or some days before the stock was last asked about, where its turn
+/// comes less often.
+fn news_since(asked: Option<Timestamp>, first: NaiveDate) -> NaiveDate {
+    let before = asked.and_then(|asked| exchange_date(asked).checked_sub_days(NEWS_OVERLAP));
+    before.map_or(first, |before| before.min(first))
+}
+
+/// What cannot be read counts as never.
+pub(super) fn last_asked(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
+    Ok(installation::get(tx, ASKED)?.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+impl CorporateActions {
+    /// Asks the source what happens to the stocks that concern somebody, and notes what is new. A source that lists
+    /// all its instruments is asked about each of them, one whose calls are few each day about the one that has waited longest.
+    ///
+    /// # Errors
+    /// Only when the database fails. A source that does not answer is asked again next time.
+    pub async fn learn_corporate_actions(&self) -> Result<usize> {
+        let now = self.market.now();
+        let today = exchange_date(now);
+        let all = matches!(self.market.quotes.catalogue(now), Catalogue::Complete(_));
+        let asked = self.store.read(move |tx| {
+            let found = if all { stocks::all(tx)? } else { stocks::concerning(tx)? };
+            Ok::<_, Error>(found)
+        });
+        let mut asked = asked.await?;
+        if self.market.quotes.is_scarce() {
+            let times = self.store.read(times_asked).await?;
+            let is_limited = self.market.quotes.limits().is_some_and(|limits| limits.per_day().is_some());
+            let is_of_today =
+                |stock: &Stock| times.get(&stock.id.0).is_some_and(|asked| exchange_date(*asked) == today);
+            // One a day; none when one has been asked about already. Without a limit for the day, each once a day.
+            match times.values().any(|asked| exchange_date(*asked) == today) {
+                _ if !is_limited => asked.retain(|stock| !is_of_today(stock)),
+                true => asked.clear(),
+                false => keep_longest_not_asked(&mut asked, &times, 1),
+            }
+        }
+        self.learn_about(asked).await
+    }
+
+    /// With calls of a source whose calls are few that nobody needs any more: asks about so many stocks that have waited longest.
+    pub(crate) async fn learn_with_leftover_calls(&self, most: usize) -> Result<()> {
+        let (mut asked, times) =
+            self.store.read(|tx| Ok::<_, Error>((stocks::concerning(tx)?, times_asked(tx)?))).await?;
+        keep_longest_not_asked(&mut asked, &times, most);
+        self.learn_after_jumps(asked).await
+    }
+
+    /// Of prices that went up or down so much that shares may have been split: what the source tells of these stocks is
+    /// noted and applied at once.
+    pub(crate) async fn learn_after_jumps(&self, stocks: Vec<Stock>) -> Result<()> {
+        if !stocks.is_empty() && self.learn_about(stocks).await? > 0 {
+            self.apply_corporate_actions().await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_about(&self, asked: Vec<Stock>) -> Result<usize> {
+        let now = self.market.now();
+        let today = exchange_date(now);
+        let (first, last) = (
+            today.checked_sub_days(LATEST_NEWS).unwrap_or(today),
+            today.checked_add_days(AHEAD).unwrap_or(today),
+        );
+        let scarce = self.market.quotes.is_scarce();
+        let times = self.store.read(times_asked).await?;
+        let mut answered: Vec<StockId> = Vec::new();
+        let calendar = self.market.calendar;
+        let confirmation = confirmation_of_news(self.market.quotes.freshness());
+        let wall = self.market.clock.wall();
+        let mut told: Vec<Told> = Vec::new();
+        let symbols: Vec<(StockId, Symbol)> =
+            asked.iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
+        let mut complete = true;
+        for stock in asked {
+            let symbol = &stock.listing.symbol;
+            let first = news_since(times.get(&stock.id.0).copied(), first);
+            let quotes = &self.market.quotes;
+            let mut found = quotes.corporate_actions(symbol, first, last, now).await;
+            while self.market.may_ask_again(found.as_ref().err()).await {
+                found = quotes.corporate_actions(symbol, first, last, now).await;
+            }
+            // A call that was not allowed was not sent: the stock keeps its turn.
+            if !matches!(found, Err(QuoteError::RateLimited { .. })) {
+                answered.push(stock.id);
+            }
+            match found {
+                Ok(found) => told.extend(found.into_iter().map(|action| Told {
+                    stock_id: stock.id,
+                    effective_at: action.effective_at(calendar),
+                    pays_at: action.pays_at(calendar),
+                    confirmation,
+                    action,
+                })),
+                Err(error) => {
+                    complete = false;
+                    tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no news of corporate actions");
+                }
+            }
+        }
+        let new = self
+            .store
+            .write(move |tx| {
+                let mut new = 0;
+                // What happened to another company that has the symbol now is none of the stock's.
+                let unchanged = former_symbols::unchanged(tx, &symbols)?;
+                for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
+                    new += usize::from(note_told(tx, told, now, wall)?);
+                }
+                if scarce {
+                    // Also those that nothing was told of: the others are to have their turn.
+                    let mut times = times_asked(tx)?;
+                    times.extend(answered.iter().map(|id| (id.0, now)));
+                    let times = serde_json::to_string(&times).map_err(Error::internal)?;
+                    installation::set(tx, ASKED_OF_STOCKS, &times)?;
+                } else if complete {
+                    installation::set(tx, ASKED, &serde_json::to_string(&now).map_err(Error::internal)?)?;
+                }
+                Ok(new)
+            })
+            .await;
+        self.noted.increase();
+        new
+    }
+}

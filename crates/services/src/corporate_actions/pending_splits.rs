@@ -1,0 +1,61 @@
+//! The splits that are not applied to everyone yet.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::TimeDelta;
+use domain::{KnownAction, Timestamp};
+use persistence::Store;
+use persistence::corporate_actions::{self as actions};
+
+use super::CorporateActions;
+use crate::corporate_actions::noted::Noted;
+use crate::error::{Error, Result};
+
+/// The splits that are not applied to everyone yet, including announced ones: a list that is read at most once a second.
+#[derive(Default)]
+pub(crate) struct PendingSplits(Mutex<Option<ReadSplits>>);
+
+#[derive(Clone)]
+struct ReadSplits {
+    pub(super) at: Timestamp,
+    pub(super) noted: u64,
+    splits: Arc<[KnownAction]>,
+}
+
+impl PendingSplits {
+    /// How long the list is used. A split that another process learns of late may be missed for as long.
+    const GOOD_FOR: TimeDelta = TimeDelta::seconds(1);
+
+    /// `wall` is the wall time.
+    async fn list(&self, store: &Store, noted: &Noted, wall: Timestamp) -> Result<Arc<[KnownAction]>> {
+        let version = noted.count();
+        let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_good = |read: &ReadSplits| read.noted == version && (wall - read.at).abs() < Self::GOOD_FOR;
+        if let Some(read) = read.filter(is_good) {
+            return Ok(read.splits);
+        }
+        let pending =
+            store.query(|statement| actions::pending_splits(statement).map_err(Error::from)).await?;
+        let splits: Arc<[KnownAction]> = pending.into();
+        let read = ReadSplits { at: wall, noted: version, splits: splits.clone() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        Ok(splits)
+    }
+}
+
+impl CorporateActions {
+    /// The splits that have taken effect and are not applied to everyone yet, and those not yet taken back everywhere.
+    pub(crate) async fn splits_in_effect(&self) -> Result<Vec<KnownAction>> {
+        let now = self.market.now();
+        let is_due = |known: &&KnownAction| {
+            let is_to_be_applied = known.is_in_force() && known.applied_at.is_none();
+            known.effective_at <= now && (is_to_be_applied || known.is_to_be_reversed())
+        };
+        Ok(self.undecided_splits().await?.iter().filter(is_due).cloned().collect())
+    }
+
+    /// The splits that are announced, are not applied to everyone, hold trading, or are to be taken back.
+    pub(crate) async fn undecided_splits(&self) -> Result<Arc<[KnownAction]>> {
+        self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await
+    }
+}

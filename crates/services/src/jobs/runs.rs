@@ -1,0 +1,147 @@
+//! Kinds of jobs and the record of their runs.
+
+use std::str::FromStr;
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use persistence::jobs::{self, JobRunRow, JobStatus};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobKind {
+    /// The rows of a session that has closed; one run per session and share of the portfolios.
+    SnapshotPortfolios,
+    /// The session under way at current prices; only when somebody asks for it.
+    ProvisionalSnapshots,
+    /// Last prices of everything held or watched.
+    RefreshQuotes,
+    /// Learns what happens to stocks, and gives portfolios what is theirs of it; when a session is next, and once it has
+    /// opened.
+    CorporateActions,
+    /// The table of all that is listed, which searches run on.
+    RefreshListings,
+    /// Forgets expired logins and old records of runs.
+    Prune,
+}
+
+impl JobKind {
+    pub const ALL: [Self; 6] = [
+        Self::SnapshotPortfolios,
+        Self::ProvisionalSnapshots,
+        Self::RefreshQuotes,
+        Self::CorporateActions,
+        Self::RefreshListings,
+        Self::Prune,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SnapshotPortfolios => jobs::SNAPSHOT_PORTFOLIOS,
+            Self::ProvisionalSnapshots => "provisional_snapshots",
+            Self::RefreshQuotes => "refresh_quotes",
+            Self::CorporateActions => "corporate_actions",
+            Self::RefreshListings => "refresh_listings",
+            Self::Prune => "prune",
+        }
+    }
+
+    /// How long finished runs stay on record.
+    pub(super) fn remembered(self) -> TimeDelta {
+        match self {
+            Self::SnapshotPortfolios
+            | Self::ProvisionalSnapshots
+            | Self::CorporateActions
+            | Self::RefreshListings
+            | Self::Prune => TimeDelta::days(400),
+            Self::RefreshQuotes => TimeDelta::days(1),
+        }
+    }
+}
+
+/// A word that names no kind of job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no job is called {0:?}")]
+pub struct UnknownJob(String);
+
+impl FromStr for JobKind {
+    type Err = UnknownJob;
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownJob> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownJob(text.to_owned()))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunStatus {
+    Queued,
+    Running,
+    Done,
+    /// Given up after several attempts.
+    Failed,
+}
+
+impl RunStatus {
+    pub fn as_str(self) -> &'static str {
+        JobStatus::from(self).as_str()
+    }
+}
+
+impl From<JobStatus> for RunStatus {
+    fn from(status: JobStatus) -> Self {
+        match status {
+            JobStatus::Queued => Self::Queued,
+            JobStatus::Running => Self::Running,
+            JobStatus::Done => Self::Done,
+            JobStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// One run of a job, as the record of runs has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRun {
+    pub id: i64,
+    pub kind: JobKind,
+    /// What makes the run due once: a session's date, a minute.
+    pub key: String,
+    /// The share of the work, from 0.
+    pub partition: i64,
+    /// Whether an administrator asked for it, beside the schedule.
+    pub requested: bool,
+    pub status: RunStatus,
+    pub attempts: i32,
+    pub worker: Option<String>,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// The last sign of life; of a queued run, when it was last put into the queue.
+    pub heartbeat_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// What it did, or why it failed.
+    pub outcome: Option<String>,
+}
+
+impl TryFrom<JobRunRow> for JobRun {
+    type Error = UnknownJob;
+
+    /// Another version of Stockyard may have recorded runs of other kinds.
+    fn try_from(row: JobRunRow) -> std::result::Result<Self, UnknownJob> {
+        Ok(Self {
+            id: row.id,
+            kind: row.kind.parse()?,
+            key: row.key,
+            partition: row.partition,
+            requested: row.requested,
+            status: row.status.into(),
+            attempts: row.attempts,
+            worker: row.worker,
+            queued_at: row.queued_at,
+            started_at: row.started_at,
+            heartbeat_at: row.heartbeat_at,
+            finished_at: row.finished_at,
+            outcome: row.outcome,
+        })
+    }
+}
+
+/// Those of the runs that this version can do.
+pub(super) fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
+    rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
+}

@@ -1,0 +1,169 @@
+//! Daily bars, corporate actions, and the prices of a span of time.
+
+use chrono::{Months, NaiveDate};
+use domain::calendar::exchange_date;
+use domain::{
+    AsTraded, Bar, CorporateAction, Freshness, HistoryRange, PriceMove, Quote, SplitHistory, Stock, Symbol,
+    Timestamp, UserId,
+};
+use persistence::stocks;
+
+use super::Stocks;
+use super::quotes::{Asker, no_price};
+use crate::error::{Error, Result};
+use crate::stocks::coverage::Coverage;
+
+/// What the whole history of an instrument means where the source has decades of it.
+const ALL_YEARS: Months = Months::new(20 * 12);
+
+impl Stocks {
+    /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
+    /// come with [`Stocks::refresh_quotes`], which asks for these stocks first.
+    pub(crate) async fn moves_of(
+        &self,
+        symbol: &Symbol,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<AsTraded<PriceMove>>> {
+        if !self.market.quotes.is_scarce() {
+            let moves = self.market.quotes.moves(symbol, after, until).await;
+            return moves.map_err(|error| Error::from_quote(symbol, error));
+        }
+        let wanted = symbol.clone();
+        let stock = self.store.read(move |tx| stocks::called(tx, &wanted).map_err(Error::from)).await?;
+        let Some((stock, newest)) = stock
+            .and_then(|stock| Some((self.kept_price(&stock, until)?.into_as_traded(), stock)))
+            .map(|(quote, stock)| (stock, quote))
+        else {
+            return Err(no_price(symbol));
+        };
+        // Sessions that came late all come at once.
+        let (id, source) = (stock.id, newest.source.to_string());
+        let (first, last) = (exchange_date(after), exchange_date(until));
+        let bars = self
+            .store
+            .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, &source, first, last)?))
+            .await?;
+        let moves: Vec<AsTraded<PriceMove>> = bars
+            .into_iter()
+            .filter_map(|bar| {
+                let as_of = self.market.calendar.session(bar.date)?.closes_at;
+                let inside = after < as_of && as_of <= until;
+                let quote = Quote {
+                    price: bar.close,
+                    previous_close: None,
+                    volume: Some(bar.volume),
+                    as_of,
+                    stale: false,
+                    ..newest.clone()
+                };
+                inside.then(|| PriceMove { quote, volume: None }.into())
+            })
+            .collect();
+        // One that is late may still come.
+        if moves.is_empty() && newest.stale { Err(no_price(symbol)) } else { Ok(moves) }
+    }
+
+    /// What is known of a stock's actions: all of the past that the source tells, and what is announced. Oldest first.
+    ///
+    /// # Errors
+    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock).
+    pub async fn corporate_actions(&self, symbol: &Symbol) -> Result<Vec<CorporateAction>> {
+        let stock = self.instruments.stock(symbol).await?;
+        self.corporate_actions.actions_of(&stock, self.market.now()).await
+    }
+
+    /// Daily bars of finished sessions, oldest first, told in the shares there are now: a split is no fall.
+    ///
+    /// # Errors
+    /// As [`Instruments::stock`](crate::market::instruments::Instruments::stock); [`Error::NoPrice`] when the source fails and no bar is stored.
+    pub async fn history(&self, symbol: &Symbol, range: HistoryRange) -> Result<Vec<Bar>> {
+        self.history_for(None, symbol, range).await
+    }
+
+    /// As [`Stocks::history`] for a user, who may make the source be asked a few times a day for what is new here.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn history_for(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        range: HistoryRange,
+    ) -> Result<Vec<Bar>> {
+        Ok(self.covered_history(user, symbol, range).await?.0)
+    }
+
+    /// [`Stocks::history_for`], and how much of the range it covers: a free key of a provider has 100 sessions.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn covered_history(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        range: HistoryRange,
+    ) -> Result<(Vec<Bar>, Coverage)> {
+        let mut stock = self.instruments.stock_for(user, symbol).await?;
+        let now = self.market.now();
+        let today = exchange_date(now);
+        let first =
+            range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
+        let mut bars = self.bars(user, &stock, first, today, now).await;
+        // What came with the bars may tell that the symbol is another company's.
+        if self.market.quotes.limits().is_some()
+            && self
+                .corporate_actions
+                .review_asked_company(&stock, matches!(bars, Err(Error::NotTradable { .. })))
+                .await?
+        {
+            stock = self.instruments.stock_for(user, symbol).await?;
+            bars = self.bars(user, &stock, first, today, now).await;
+        }
+        let bars = bars?;
+        // Splits of long ago come with the bars of then.
+        self.corporate_actions.note_seen_actions(std::slice::from_ref(&stock)).await?;
+        let actions = self.corporate_actions.actions_of(&stock, now).await?;
+        let calendar = self.market.calendar;
+        let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
+        let coverage = Coverage::of(range, today, &bars, calendar);
+        Ok((bars, coverage))
+    }
+
+    /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.
+    pub(crate) async fn bars(
+        &self,
+        user: Option<UserId>,
+        stock: &Stock,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>> {
+        let (id, symbol, source) = (stock.id, &stock.listing.symbol, self.market.quotes.source());
+        let has_ended = stock.delisted_on.is_some() && self.market.quotes.freshness() != Freshness::Simulated;
+        let answer = match self.market.quotes.is_scarce() {
+            // There is no further bar, and the symbol may be another company's.
+            _ if has_ended => Ok(None),
+            // The price comes with the series.
+            true => self.scarce_quote(Asker::User(user), stock, at, true).await.map(|_| None),
+            false => {
+                let answer = self.market.quotes.daily_bars(symbol, first, last, at).await;
+                answer.map(Some).map_err(|error| Error::from_quote(symbol, error))
+            }
+        };
+        if let Ok(Some(bars)) = answer {
+            return Ok(bars);
+        }
+        let stored = self
+            .store
+            .read(move |tx| Ok::<_, Error>(stocks::bars_from(tx, id, source.as_str(), first, last)?));
+        match (stored.await?, answer) {
+            // A stock that had a price is not unknown, whatever the source says now: it has no history here.
+            (stored, Err(Error::UnknownSymbol(_) | Error::NotTradable { .. })) if stock.last.is_some() => {
+                Ok(stored)
+            }
+            (stored, Err(error)) if stored.is_empty() => Err(error),
+            (stored, _) => Ok(stored),
+        }
+    }
+}
