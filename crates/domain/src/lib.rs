@@ -52,7 +52,7 @@ pub use order::{
     Attached, Order, OrderClass, OrderSize, OrderStatus, OrderTerms, OrderType, PlaceOrder, ReplaceOrder,
     Side, StopLoss, TimeInForce, Trail, UnknownWord,
 };
-pub use order_group::OrderGroup;
+pub use order_group::{OrderGroup, OrderIds};
 pub use order_issue::{OrderField, OrderIssue, OrderWarning};
 pub use period::HistoryRange;
 pub use portfolio::preview::OrderPreview;

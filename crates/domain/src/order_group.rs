@@ -9,6 +9,21 @@ use crate::{
     Timestamp, TradingRules,
 };
 
+/// The ids that an order and its legs are to have. An order without legs uses only the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderIds {
+    pub entry: OrderId,
+    pub take_profit: OrderId,
+    pub stop_loss: OrderId,
+}
+
+impl OrderIds {
+    /// Takes the ids from `next`, in the order in which the orders are listed.
+    pub fn from_fn(mut next: impl FnMut() -> OrderId) -> Self {
+        Self { entry: next(), take_profit: next(), stop_loss: next() }
+    }
+}
+
 /// The first is the order that was placed, the others are its legs: the take-profit, the stop-loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderGroup {

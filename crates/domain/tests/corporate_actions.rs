@@ -7,10 +7,10 @@ use domain::journal::{Books, booked_since};
 use domain::portfolio::actions::{Booking, LISTING_ENDED, OrderBeforeSplit, SplitReversal};
 use domain::share_remainder::ShareRemainder;
 use domain::{
-    ActionId, Attached, Calendar, Freshness, JournalEntry, Look, Money, OrderGroup, OrderId, OrderSize,
-    OrderStatus, OrderTerms, PerShare, Percent, PlaceOrder, Portfolio, PortfolioId, Position, Price,
-    PriceMove, PriceSource, Quantity, Quote, Side, SplitRatio, StockId, TimeInForce, Timestamp, TradingRules,
-    Trail, TransactionId, TransactionType,
+    ActionId, Attached, Calendar, Freshness, JournalEntry, Look, Money, OrderGroup, OrderId, OrderIds,
+    OrderSize, OrderStatus, OrderTerms, PerShare, Percent, PlaceOrder, Portfolio, PortfolioId, Position,
+    Price, PriceMove, PriceSource, Quantity, Quote, Side, SplitRatio, StockId, TimeInForce, Timestamp,
+    TradingRules, Trail, TransactionId, TransactionType,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -82,8 +82,10 @@ impl Desk {
         };
         let newest = PriceMove { quote, volume: None };
         let look = Look { newest: &newest, asked_at: now };
-        let ids = std::array::from_fn(|leg| OrderId(Uuid::from_u128(self.orders * 3 + leg as u128 + 1)));
-        self.orders += 1;
+        let ids = OrderIds::from_fn(|| {
+            self.orders += 1;
+            OrderId(Uuid::from_u128(self.orders))
+        });
         let rules = TradingRules::practice(Calendar::AroundTheClock);
         let placed = self.portfolio.place(ids, STOCK, order, look, now, &rules).ok()?;
         self.journal.extend(placed.entries);

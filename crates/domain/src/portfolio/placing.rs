@@ -7,7 +7,7 @@ use crate::matching::LiquidityWindow;
 use crate::money::ExactAmount;
 use crate::order_group::is_over;
 use crate::{
-    Attached, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderId, OrderIssue,
+    Attached, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderIds, OrderIssue,
     OrderSize, OrderStatus, OrderTerms, PlaceOrder, PriceStanding, Quantity, Quote, Side, StockId,
     TimeInForce, Timestamp, TradingMode, TradingRules,
 };
@@ -22,13 +22,13 @@ impl Portfolio {
     /// shares reserved for it; of `ioc` and `fok` it is canceled. In realistic mode every order waits for a later
     /// price.
     ///
-    /// `ids` are those of the order and of up to two legs, `now` is the time of the order and of its first fill.
+    /// `now` is the time of the order and of its first fill.
     ///
     /// # Errors
     /// [`OrderRejected`]; the portfolio is unchanged then.
     pub fn place(
         &mut self,
-        ids: [OrderId; 3],
+        ids: OrderIds,
         stock_id: StockId,
         command: PlaceOrder,
         look: Look<'_>,
@@ -46,7 +46,7 @@ impl Portfolio {
         }
         let size = self.size_to_place(stock_id, &command, &look.newest.quote, rules)?;
         let root = Order {
-            id: ids[0],
+            id: ids.entry,
             portfolio_id: self.id,
             stock_id,
             symbol: command.symbol,
@@ -78,9 +78,11 @@ impl Portfolio {
             Attached::Oco { .. } => OrderStatus::Accepted,
             _ => OrderStatus::Held,
         };
-        let legs = command.attached.legs().into_iter().zip(ids.into_iter().skip(1));
-        let legs = legs.map(|(terms, id)| Order {
-            id,
+        let legs = command.attached.legs().into_iter().map(|terms| Order {
+            id: match terms {
+                OrderTerms::Limit { .. } => ids.take_profit,
+                _ => ids.stop_loss,
+            },
             client_order_id: None,
             side: Side::Sell,
             terms,

@@ -5,9 +5,9 @@ use uuid::Uuid;
 use crate::calendar::exchange_date;
 use crate::money::AveragePrice;
 use crate::{
-    FillRule, JournalEntry, Look, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
-    OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, Side, Stock, Timestamp, TradingHold,
-    TradingMode, TradingRules, Valuation,
+    FillRule, JournalEntry, Look, Money, Order, OrderId, OrderIds, OrderRejected, OrderSize, OrderStatus,
+    OrderTerms, OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, Side, Stock, Timestamp,
+    TradingHold, TradingMode, TradingRules, Valuation,
 };
 
 /// What an order would do if it were placed at this moment. Nothing is stored.
@@ -124,7 +124,7 @@ impl Portfolio {
         let command = PlaceOrder { symbol: stock.listing.symbol.clone(), ..command };
         let mut after = self.clone();
         let Placed { mut group, entries } =
-            after.place([OrderId(Uuid::nil()); 3], stock.id, command, look, now, rules)?;
+            after.place(OrderIds::from_fn(|| OrderId(Uuid::nil())), stock.id, command, look, now, rules)?;
         let legs = group.orders.split_off(1);
         let order = group.orders.swap_remove(0);
         let fill = entries.into_iter().next();

@@ -1,8 +1,8 @@
 use super::*;
 use crate::journal::Books;
 use crate::{
-    Attached, Calendar, FillRule, Freshness, OrderSize, OrderTerms, PlaceOrder, PriceSource, Quote, Receipt,
-    Side, Symbol, TimeInForce,
+    Attached, Calendar, FillRule, Freshness, OrderIds, OrderSize, OrderTerms, PlaceOrder, PriceSource, Quote,
+    Receipt, Side, Symbol, TimeInForce,
 };
 use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn place(
     let newest = PriceMove { quote: quote.clone(), volume: None };
     let look = Look { newest: &newest, asked_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
-    portfolio.place([OrderId(Uuid::nil()); 3], STOCK, order(side, size), look, now(), &rules)
+    portfolio.place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, order(side, size), look, now(), &rules)
 }
 
 fn receipt(placed: &Placed) -> &Receipt {

@@ -7,9 +7,9 @@ use domain::journal::Books;
 use domain::matching::LIQUIDITY_WINDOW;
 use domain::money::{AveragePrice, ExactAmount};
 use domain::{
-    Attached, Calendar, Freshness, JournalEntry, Look, Money, Order, OrderGroup, OrderId, OrderRejected,
-    OrderSize, OrderStatus, OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price, PriceMove,
-    PriceSource, Quantity, Quote, ReplaceOrder, Side, StockId, StopLoss, TimeInForce, Timestamp,
+    Attached, Calendar, Freshness, JournalEntry, Look, Money, Order, OrderGroup, OrderId, OrderIds,
+    OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price,
+    PriceMove, PriceSource, Quantity, Quote, ReplaceOrder, Side, StockId, StopLoss, TimeInForce, Timestamp,
     TradingRules, Trail, TransactionType,
 };
 use uuid::Uuid;
@@ -213,7 +213,7 @@ impl Desk {
     /// Answers the order's number among the groups.
     pub fn place(&mut self, command: PlaceOrder) -> Result<usize, OrderRejected> {
         assert_eq!(command.issues(), [], "{command:?}");
-        let ids = [self.new_id(), self.new_id(), self.new_id()];
+        let ids = OrderIds::from_fn(|| self.new_id());
         let look = Look { newest: &self.newest, asked_at: self.now };
         let before = self.portfolio.clone();
         let placed = self.portfolio.place(ids, STOCK, command, look, self.now, &self.rules);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use domain::journal::Books;
 use domain::{
-    Attached, Calendar, JournalEntry, Look, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder,
-    PortfolioId, PriceMove, Side, StockId, TimeInForce, TradingRules,
+    Attached, Calendar, JournalEntry, Look, OrderId, OrderIds, OrderRejected, OrderSize, OrderTerms,
+    PlaceOrder, PortfolioId, PriceMove, Side, StockId, TimeInForce, TradingRules,
 };
 use persistence::{
     DatabaseUrl, Store, StoreError, Tx, installation, orders, portfolios, transactions, users,
@@ -48,7 +48,7 @@ fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId
     };
     let newest = PriceMove { quote: quote("AAPL", "10.00", moment(0)), volume: None };
     let look = Look { newest: &newest, asked_at: moment(0) };
-    let ids = [OrderId(Uuid::from_u128(number)); 3];
+    let ids = OrderIds::from_fn(|| OrderId(Uuid::from_u128(number)));
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     let placed = books.place(ids, stock, command, look, moment(0), &rules)?;
     orders::insert(tx, &[(placed.group.root(), "request")])?;

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use domain::{
-    OrderId, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp, TradingRules,
-    UserId,
+    OrderId, OrderIds, PlaceOrder, PortfolioId, PriceMove, ReplaceOrder, Stock, StockId, Timestamp,
+    TradingRules, UserId,
 };
 use persistence::{Lane, Store, StoreError, Tx};
 use tokio::sync::{mpsc, oneshot};
@@ -62,7 +62,7 @@ pub(crate) enum Command {
         user: UserId,
         portfolio: PortfolioId,
         order: PlaceOrder,
-        ids: [OrderId; 3],
+        ids: OrderIds,
         seen: Seen,
     },
     Replace {
@@ -121,7 +121,7 @@ impl Command {
     /// What its owner calls the order, within its portfolio. An order named after its own id has no such name.
     fn name(&self) -> Option<(PortfolioId, &str)> {
         let (name, id) = match self {
-            Self::Place { order, ids, .. } => (order.client_order_id.as_deref()?, ids[0]),
+            Self::Place { order, ids, .. } => (order.client_order_id.as_deref()?, ids.entry),
             Self::Replace { changes, new, .. } => (changes.client_order_id.as_deref()?, *new),
             Self::Cancel { .. } | Self::Work { .. } => return None,
         };

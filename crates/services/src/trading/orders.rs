@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::{
-    Look, Order, OrderId, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
+    Look, Order, OrderId, OrderIds, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
     PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingMode, UserId,
 };
 use persistence::{Tx, orders, positions};
@@ -83,8 +83,8 @@ impl Trading {
         mut order: PlaceOrder,
     ) -> Result<PlacedOrder> {
         check(&order)?;
-        let ids: [OrderId; 3] = std::array::from_fn(|_| OrderId(self.market.clock.new_id()));
-        let name = order.client_order_id.get_or_insert_with(|| ids[0].to_string()).clone();
+        let ids = OrderIds::from_fn(|| OrderId(self.market.clock.new_id()));
+        let name = order.client_order_id.get_or_insert_with(|| ids.entry.to_string()).clone();
         let placed = self.place_named(user, portfolio, order, ids).await;
         let placed = placed.map_err(|error| error.about_order(name))?;
         Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
@@ -95,7 +95,7 @@ impl Trading {
         user: UserId,
         portfolio: PortfolioId,
         order: PlaceOrder,
-        ids: [OrderId; 3],
+        ids: OrderIds,
     ) -> Result<PlacedOrder> {
         // Network first: nothing waits for it while it holds a lock.
         let looked = self.look_at(user, &order.symbol).await;

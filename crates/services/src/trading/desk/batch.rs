@@ -115,7 +115,7 @@ impl Batch {
         }
         for command in commands {
             match command {
-                Command::Place { ids, .. } => wanted.extend(again.then_some(ids[0])),
+                Command::Place { ids, .. } => wanted.extend(again.then_some(ids.entry)),
                 Command::Replace { order, new, .. } => {
                     wanted.push(*order);
                     wanted.extend(again.then_some(*new));
@@ -250,9 +250,9 @@ impl Batch {
         match command {
             Command::Place { user, order, ids, seen, .. } => {
                 self.check_owner(id, *user)?;
-                if self.find(ids[0]).is_some() {
+                if self.find(ids.entry).is_some() {
                     // It was committed after all, and only the answer got lost.
-                    return Ok(Outcome { order: ids[0], replayed: false });
+                    return Ok(Outcome { order: ids.entry, replayed: false });
                 }
                 let request = order.canonical();
                 if let Some(outcome) = self.replay(id, order.client_order_id.as_deref(), &request)? {
@@ -271,11 +271,14 @@ impl Batch {
                 locked.last = now;
                 for placed in &group.orders {
                     // Legs belong to the request of the order that they came with.
-                    let line =
-                        if placed.id == ids[0] { request.clone() } else { format!("leg of {}", ids[0]) };
+                    let line = if placed.id == ids.entry {
+                        request.clone()
+                    } else {
+                        format!("leg of {}", ids.entry)
+                    };
                     self.new.push((placed.id, line));
                 }
-                self.remember(id, order.client_order_id.as_deref(), ids[0], request);
+                self.remember(id, order.client_order_id.as_deref(), ids.entry, request);
                 self.touched.insert((id, seen.stock.id));
                 if !seen.is_converted {
                     let quote = seen.newest.quote.clone();
@@ -283,7 +286,7 @@ impl Batch {
                 }
                 self.add(group);
                 self.entries.extend(entries);
-                Ok(Outcome { order: ids[0], replayed: false })
+                Ok(Outcome { order: ids.entry, replayed: false })
             }
             Command::Replace { user, order, new, changes, seen, .. } => {
                 self.check_owner(id, *user)?;
