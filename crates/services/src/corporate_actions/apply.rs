@@ -427,25 +427,33 @@ impl CorporateActions {
             | CorporateActionKind::CashDividend { .. }
             | CorporateActionKind::CloseOut(_) => {}
         }
-        let (mut after, mut applied) = (PortfolioId(0), 0);
+        let apply = move |tx: &mut Tx<'_>, after| {
+            let ids = actions::concerned(tx, known.stock_id, after, BATCH)?;
+            let changes = apply_to(tx, &known, &ids, calendar, now)?;
+            if ids.is_empty() {
+                actions::set_applied(tx, known.id, now)?;
+            }
+            Ok::<_, Error>((ids.last().copied(), changes))
+        };
+        self.in_batches(PortfolioId(0), apply).await
+    }
+
+    /// Runs `batch` in one transaction after another, until it returns no last item after which the next one begins.
+    /// Announces what each transaction has changed. Returns the number of changes.
+    pub(super) async fn in_batches<K: Copy + Send + 'static>(
+        &self,
+        first: K,
+        batch: impl Fn(&mut Tx<'_>, K) -> Result<(Option<K>, Vec<Change>)> + Clone + Send + 'static,
+    ) -> Result<usize> {
+        let (mut after, mut changed) = (first, 0);
         loop {
-            let known = known.clone();
-            let (last, changes) = self
-                .store
-                .write(move |tx| {
-                    let ids = actions::concerned(tx, known.stock_id, after, BATCH)?;
-                    let changes = apply_to(tx, &known, &ids, calendar, now)?;
-                    if ids.is_empty() {
-                        actions::set_applied(tx, known.id, now)?;
-                    }
-                    Ok::<_, Error>((ids.last().copied(), changes))
-                })
-                .await?;
-            applied += changes.len();
+            let batch = batch.clone();
+            let (last, changes) = self.store.write(move |tx| batch(tx, after)).await?;
+            changed += changes.len();
             self.events.announce(&changes);
             match last {
                 Some(last) => after = last,
-                None => return Ok(applied),
+                None => return Ok(changed),
             }
         }
     }

@@ -63,15 +63,7 @@ fn pay_batch(
 impl CorporateActions {
     pub(super) async fn pay_dividends(&self, now: Timestamp) -> Result<usize> {
         let calendar = self.market.calendar;
-        let (mut after, mut paid) = ((ActionId(0), PortfolioId(0)), 0);
-        loop {
-            let (last, changes) = self.store.write(move |tx| pay_batch(tx, after, calendar, now)).await?;
-            paid += changes.len();
-            self.events.announce(&changes);
-            match last {
-                Some(last) => after = last,
-                None => return Ok(paid),
-            }
-        }
+        let pay = move |tx: &mut Tx<'_>, after| pay_batch(tx, after, calendar, now);
+        self.in_batches((ActionId(0), PortfolioId(0)), pay).await
     }
 }

@@ -247,27 +247,16 @@ impl CorporateActions {
         let mut reversed = 0;
         for known in self.undecided_splits().await?.iter().filter(|known| known.is_to_be_reversed()) {
             let (calendar, now) = (self.market.calendar, self.market.now());
-            let mut after = PortfolioId(0);
-            loop {
-                let known = known.clone();
-                let (last, changes) = self
-                    .store
-                    .write(move |tx| {
-                        let ids = actions::to_be_reversed(tx, known.id, after, BATCH)?;
-                        let changes = reverse_in(tx, &known, &ids, calendar, now)?;
-                        if ids.is_empty() {
-                            actions::set_all_reversed(tx, known.id, now)?;
-                        }
-                        Ok::<_, Error>((ids.last().copied(), changes))
-                    })
-                    .await?;
-                reversed += changes.len();
-                self.events.announce(&changes);
-                match last {
-                    Some(last) => after = last,
-                    None => break,
+            let known = known.clone();
+            let reverse = move |tx: &mut Tx<'_>, after| {
+                let ids = actions::to_be_reversed(tx, known.id, after, BATCH)?;
+                let changes = reverse_in(tx, &known, &ids, calendar, now)?;
+                if ids.is_empty() {
+                    actions::set_all_reversed(tx, known.id, now)?;
                 }
-            }
+                Ok::<_, Error>((ids.last().copied(), changes))
+            };
+            reversed += self.in_batches(PortfolioId(0), reverse).await?;
             self.noted.increase();
         }
         Ok(reversed)
