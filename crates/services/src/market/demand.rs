@@ -9,9 +9,9 @@ use crate::error::Result;
 /// The use of a stock's price, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wanted {
-    ForOrders,
-    ForPositions,
-    ForLists,
+    Orders,
+    Positions,
+    Lists,
 }
 
 /// Stocks that are or were held, are watched, or have open orders, the most urgent first: open orders, then those
@@ -59,9 +59,9 @@ fn by_urgency(
         )
     });
     let wanted = |stock: &Stock| match ordered.binary_search(&stock.id) {
-        Ok(_) => Wanted::ForOrders,
-        Err(_) if holders.contains_key(&stock.id) => Wanted::ForPositions,
-        Err(_) => Wanted::ForLists,
+        Ok(_) => Wanted::Orders,
+        Err(_) if holders.contains_key(&stock.id) => Wanted::Positions,
+        Err(_) => Wanted::Lists,
     };
     Ok(found.into_iter().map(|stock| (wanted(&stock), stock)).collect())
 }

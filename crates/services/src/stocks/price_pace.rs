@@ -156,7 +156,7 @@ impl Stocks {
 }
 
 fn counts(demand: &[(Wanted, Stock)]) -> [usize; 3] {
-    [Wanted::ForOrders, Wanted::ForPositions, Wanted::ForLists]
+    [Wanted::Orders, Wanted::Positions, Wanted::Lists]
         .map(|group| demand.iter().filter(|(wanted, _)| *wanted == group).count())
 }
 
@@ -185,9 +185,9 @@ impl DueRule {
             return false;
         }
         let minutes = match wanted {
-            Wanted::ForOrders => self.groups[0],
-            Wanted::ForPositions => self.groups[1],
-            Wanted::ForLists => self.groups[2],
+            Wanted::Orders => self.groups[0],
+            Wanted::Positions => self.groups[1],
+            Wanted::Lists => self.groups[2],
         };
         minutes.is_some_and(|minutes| self.now - *fetched_at + JITTER >= span(minutes))
     }
@@ -278,9 +278,8 @@ mod tests {
                 freshness: Freshness::Delayed,
                 now: instant(&format!("2026-11-{now}Z")),
             };
-            assert!(rule.is_due(Wanted::ForLists, None));
-            [Wanted::ForOrders, Wanted::ForPositions, Wanted::ForLists]
-                .map(|wanted| rule.is_due(wanted, Some(&seen)))
+            assert!(rule.is_due(Wanted::Lists, None));
+            [Wanted::Orders, Wanted::Positions, Wanted::Lists].map(|wanted| rule.is_due(wanted, Some(&seen)))
         };
         assert_eq!(due("20T16:03:00", "20T16:00:00", "20T15:45:00"), [false; 3]);
         assert_eq!(due("20T16:03:56", "20T16:00:00", "20T15:45:00"), [true, false, false]);
