@@ -22,6 +22,13 @@ RUN mkdir /manifests \
      || exit 1; \
     done < /sources
 
+# The chart library of the pages, from npm.
+FROM node:22-bookworm-slim AS assets
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/assets scripts/
+RUN scripts/assets
+
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libpq-dev pkg-config \
@@ -35,6 +42,7 @@ COPY crates crates
 COPY migrations migrations
 COPY templates templates
 COPY static static
+COPY --from=assets /src/static/vendor static/vendor
 # The source files may be older than the stubs. Without `touch`, Cargo would keep what it has built from the stubs.
 RUN find crates -name '*.rs' -exec touch {} + \
  && cargo build $BUILD

@@ -12,6 +12,7 @@ help: ## Show this list
 
 run: ## Start Stockyard on this machine: SQLite, worker inside, no services needed
 	@scripts/ensure cc
+	@scripts/assets --optional
 	cargo run --locked --bin stockyard -- serve
 
 test: ## Run everything that CI runs: both databases, Redis, browser, TLS, deployment

@@ -133,8 +133,12 @@
     }
   }
 
+  // For charts.js.
+  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`stockyard:${name}`, { detail }));
+
   let newestQuote = "";
   function showQuote(main, quote) {
+    tell("quote", quote);
     const element = row(quote.symbol);
     if (element) fill(element, quote, true);
     if (main.dataset.quote === quote.symbol) {
@@ -177,6 +181,7 @@
 
   function showValuation(main, valuation) {
     if (!isNewest(String(valuation.portfolio_id), valuation)) return;
+    tell("valuation", valuation);
     // The page of a stock shows its position in each portfolio; other pages are about one portfolio.
     const position = document.querySelector(`[data-position="${valuation.portfolio_id}"]`);
     const values = ofPortfolio(valuation);
@@ -346,6 +351,15 @@
     });
   }
 
+  // The tests load this file in Node.js, where there is no page.
+  if (typeof module === "object") {
+    module.exports = {
+      grouped, delta, shapes, show, fill, cents, amount, ratio, ofPortfolio, ofWatchlist, newest, noteBooks, isOlder, isNewest,
+    };
+    return;
+  }
+
+  window.stockyard = { grouped, delta };
   noteBooks(document);
   const live = document.querySelector("[data-live]");
   if (live) keepLive(live);

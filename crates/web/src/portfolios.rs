@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod composition;
 pub(crate) mod explanation;
+pub(crate) mod heat_map;
 pub(crate) mod overview;
 pub(crate) mod pages;
 pub(crate) mod performance;

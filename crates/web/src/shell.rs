@@ -5,6 +5,7 @@ pub(crate) mod chart;
 pub(crate) mod flash;
 pub(crate) mod form;
 pub(crate) mod format;
+pub(crate) mod heat;
 pub(crate) mod home;
 pub(crate) mod render;
 pub(crate) mod sparks;

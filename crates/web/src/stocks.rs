@@ -1,6 +1,7 @@
 //! Stocks: search, quotes, history and corporate actions.
 
 pub(crate) mod api;
+pub(crate) mod chart_marks;
 pub(crate) mod corporate_actions;
 pub(crate) mod coverage;
 pub(crate) mod pages;

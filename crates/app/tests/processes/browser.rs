@@ -1,5 +1,8 @@
 //! The pages in a real headless Chromium, driven as a person would.
 
+mod accessibility;
+mod charts;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -188,6 +191,23 @@ impl Browser {
         let lines = log.as_array().cloned().unwrap_or_default();
         let severe = lines.iter().filter(|line| line["level"] == "SEVERE");
         severe.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The result of a script in the page.
+    async fn run(&self, script: &str) -> Value {
+        let ran = self.page.execute(script, Vec::new()).await;
+        ran.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// Emulates a kind of media (`print`, or empty for the screen) and a preferred color scheme.
+    async fn emulate(&self, media: &str, scheme: &str) {
+        // Without motion no color is measured halfway to another one.
+        let features = json!([
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]);
+        let emulated = Chromium("Emulation.setEmulatedMedia", json!({"media": media, "features": features}));
+        self.page.issue_cmd(emulated).await.unwrap();
     }
 
     async fn close(self) {
@@ -457,61 +477,4 @@ async fn everything_works_without_scripts() {
     let receipt = browser.buy(&portfolio, "KO", "2.5").await;
     assert!(receipt.contains("Bought 2.5 KO at "), "{receipt}");
     browser.close().await;
-}
-
-/// Every page of a user with data, light and dark, on a phone and on a desk: no sideways scrolling, no complaint.
-#[tokio::test]
-async fn pages_fit_phones_and_desks() {
-    let installation = Installation::embedded();
-    let stack = Stack::of(installation, 1, 0).await;
-    let made = stack.installation();
-    let admin = ["user", "create", "--username", "root", "--email", "root@example.org", "--admin"];
-    made.run_with_input(&admin, PASSWORD).await.succeeded();
-    for size in [PHONE, DESKTOP] {
-        let browser = Browser::open(&stack, size, true).await;
-        browser.go("/login").await;
-        browser.fill("main [name=username]", "root").await;
-        browser.fill("main [name=password]", PASSWORD).await;
-        browser.button("Log in").await;
-        browser.says("ortfolio").await;
-        let portfolio =
-            browser.open_portfolio("A portfolio with quite a long name, as people give them").await;
-        browser.buy(&portfolio, "BRK.B", "12.345678901").await;
-        browser.buy(&portfolio, "XPENY", "12345").await;
-        made.run(&["snapshot"]).await.succeeded();
-        let own = ["", "/orders", "/transactions", "/performance", "/composition", "/settings"]
-            .map(|part| format!("{portfolio}{part}"));
-        let others = [
-            "/",
-            "/portfolios",
-            "/watchlist",
-            "/stocks?search=a",
-            "/stocks/AAPL",
-            "/settings",
-            "/admin",
-            "/admin/users",
-            "/admin/stocks",
-            "/admin/portfolios",
-            "/admin/transactions",
-            "/admin/snapshots",
-            "/admin/jobs",
-        ];
-        for path in own.iter().map(String::as_str).chain(others) {
-            browser.go(path).await;
-            let measured = browser
-                .page
-                .execute(
-                    "const e = document.documentElement; return [e.scrollWidth, e.clientWidth];",
-                    Vec::new(),
-                )
-                .await
-                .unwrap();
-            assert!(
-                measured[0].as_i64() <= measured[1].as_i64(),
-                "{path} at {size:?} scrolls sideways: {measured}"
-            );
-            assert_eq!(browser.complaints().await, Vec::<String>::new(), "{path}");
-        }
-        browser.close().await;
-    }
 }

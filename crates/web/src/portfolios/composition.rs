@@ -14,6 +14,7 @@ use crate::shell::chart::treemap;
 use crate::shell::chart::treemap::Cell;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
+use crate::shell::heat;
 use crate::shell::render::{Choice, Nav, PageResult, Shell};
 
 const RECEIVABLE: &str = "Dividends receivable";
@@ -166,7 +167,7 @@ fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], color: Color) -
             let ratio = holding.and_then(|holding| color.of(holding));
             MapCell {
                 area,
-                heat: ratio.map_or("h-0", |ratio| heat(ratio / color.step())),
+                heat: ratio.map_or("h-0", |ratio| heat::class(ratio / color.step())),
                 name: holding.map_or_else(
                     || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
                     |holding| holding.listing.symbol.to_string(),
@@ -176,21 +177,6 @@ fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], color: Color) -
             }
         })
         .collect()
-}
-
-/// Nine steps of color around zero.
-fn heat(steps: f64) -> &'static str {
-    match steps {
-        s if s >= 3.0 => "h-p4",
-        s if s >= 2.0 => "h-p3",
-        s if s >= 1.0 => "h-p2",
-        s if s > 0.0 => "h-p1",
-        s if s <= -3.0 => "h-n4",
-        s if s <= -2.0 => "h-n3",
-        s if s <= -1.0 => "h-n2",
-        s if s < 0.0 => "h-n1",
-        _ => "h-0",
-    }
 }
 
 fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
@@ -278,15 +264,4 @@ fn concentration_note(level: ConcentrationLevel) -> String {
     };
     let level = format::capitalized(level.as_str());
     format!("{level}: {bounds}. Over the holdings alone, cash left out. A fund counts as one holding.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::heat;
-
-    #[test]
-    fn colors_deepen_with_distance_from_zero() {
-        let classes = [-9.0, -2.5, -1.0, -0.1, 0.0, 0.1, 1.0, 2.9, 3.0].map(heat);
-        assert_eq!(classes, ["h-n4", "h-n3", "h-n2", "h-n1", "h-0", "h-p1", "h-p2", "h-p3", "h-p4"]);
-    }
 }

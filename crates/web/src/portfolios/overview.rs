@@ -34,6 +34,8 @@ use crate::trading::ticket::{TICKET, Ticket, TicketFields, ticket};
 /// Open orders that are all shown; more are on their own page.
 const MOST_OPEN: usize = 50;
 const MOST_CLOSED: usize = 8;
+/// A fund of the whole market of the United States.
+const BENCHMARK: &str = "SPY";
 
 /// What the page of a portfolio may be asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +77,10 @@ struct PortfolioView {
     /// Since when there is the portfolio, if the range begins before that.
     covered: String,
     chart: Option<Chart>,
+    /// Where the script gets the chart's data.
+    chart_source: String,
+    /// The symbol that the script offers to compare with.
+    benchmark: &'static str,
     positions: String,
     as_of: Moment,
     stale: String,
@@ -127,7 +133,7 @@ pub async fn show(
     let refused = shell.refused_form(TICKET);
     let view = page_view(&state.services, signed.account.id, *id, range, &fields, refused.as_ref()).await?;
     let title = view.portfolio.name.clone();
-    shell.show("portfolio.html", Nav::Portfolio, title, &view)
+    shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
 /// The page with what is wrong with its ticket, at the address of a preview that there cannot be.
@@ -142,7 +148,7 @@ pub async fn show_refused_ticket(
     let refused = FormView::new(TICKET).refused(problem);
     let view = page_view(services, user, id, HistoryRange::All, fields, Some(&refused)).await?;
     let title = view.portfolio.name.clone();
-    shell.show("portfolio.html", Nav::Portfolio, title, &view)
+    shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
 async fn page_view(
@@ -224,6 +230,8 @@ async fn page_view(
             exchange_date(services.market().now()),
         ),
         chart,
+        chart_source: format!("/api/v1/portfolios/{id}/performance?period={}", range.as_str()),
+        benchmark: BENCHMARK,
         positions: format::plural(holdings.len(), "position", "positions"),
         as_of: format::second_seen_at(newest.unwrap_or(valued_at), valued_at),
         stale: stale.join(", "),

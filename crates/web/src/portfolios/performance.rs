@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::books::performance::Window;
 
+use super::heat_map;
+use super::heat_map::HeatRow;
 use super::pages::Named;
-use super::risk::{Comparison, FigureRow, MonthRow, comparison, figures, months, refused_benchmark};
+use super::risk::{Comparison, FigureRow, comparison, figures, refused_benchmark};
 use crate::AppState;
 use crate::http::extract::Signed;
 use crate::http::problem::Problem;
@@ -21,7 +23,7 @@ use crate::shell::chart::{Chart, Line};
 use crate::shell::form::{FormView, refusal};
 use crate::shell::format;
 use crate::shell::format::Delta;
-use crate::shell::render::{Choice, Nav, PageResult, Shell, range_choices};
+use crate::shell::render::{Choice, Nav, PageResult, Shell, query, range_choices};
 
 /// Days in the table.
 const MOST_DAYS: usize = 30;
@@ -53,11 +55,15 @@ struct View {
     drawdown_note: String,
     growth: Option<Chart>,
     growth_end: String,
+    /// Where the script gets the data of both charts.
+    chart_source: String,
+    /// The end of the benchmark's line; empty without one.
+    benchmark_end: String,
     drawdown: Option<Chart>,
     drawdown_caption: String,
     figures: Vec<FigureRow>,
     comparison: Option<Comparison>,
-    months: Vec<MonthRow>,
+    years: Vec<HeatRow>,
     days: Vec<Day>,
     /// How many there are, when not all are shown.
     more_days: Option<String>,
@@ -163,29 +169,55 @@ pub async fn show(
         range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}{compared}"));
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);
-    let mut view = view(Named::from(&portfolio), ranges, form, &measured, &snapshots, now);
+    let compared = analyzed.as_ref().map(benchmark_growth).unwrap_or_default();
+    let lines = Lines { measured: &measured, benchmark: &compared };
+    let mut view = view(Named::from(&portfolio), ranges, form, lines, &snapshots, now);
+    view.chart_source = api_address(id, &asked, current);
     if let Some(analysis) = &analyzed {
         let measures = analysis.measures();
         view.figures = figures(&measures);
         view.comparison = comparison(&measures);
-        view.months = months(&measures);
+        view.years = heat_map::rows(&measures);
     }
     let title = format!("Performance of {}", view.portfolio.name);
     match refused {
-        None => shell.show("performance.html", Nav::Performance, title, &view),
+        None => shell.with_charts().show("performance.html", Nav::Performance, title, &view),
         Some(problem) => shell.show_refused(&problem, "performance.html", Nav::Performance, title, &view),
     }
+}
+
+/// Where the API has the data of the page's window.
+fn api_address(id: PortfolioId, asked: &Asked, range: Option<HistoryRange>) -> String {
+    let period = range.map_or("", HistoryRange::as_str);
+    let (from, to) = if range.is_some() { ("", "") } else { (asked.from.trim(), asked.to.trim()) };
+    let pairs = [("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())];
+    format!("/api/v1/portfolios/{id}/performance{}", query(&pairs))
+}
+
+/// What 100 put into the benchmark at the start of the window have become, for each day that has a price.
+fn benchmark_growth(analysis: &Analysis) -> Vec<(NaiveDate, f64)> {
+    let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
+    let returns = returns.and_then(Result::ok).unwrap_or_default();
+    returns.into_iter().map(|(date, ratio)| (date, 100.0 * (1.0 + ratio))).collect()
 }
 
 fn days_of(measured: &Performance) -> Option<(NaiveDate, NaiveDate)> {
     Some((measured.points.first()?.close.date, measured.points.last()?.close.date))
 }
 
+/// What the charts show.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    measured: &'a Performance,
+    /// Growth of 100 in the benchmark; empty without one.
+    benchmark: &'a [(NaiveDate, f64)],
+}
+
 fn view(
     portfolio: Named,
     ranges: Vec<Choice>,
     form: FormView,
-    measured: &Performance,
+    Lines { measured, benchmark }: Lines<'_>,
     snapshots: &HashMap<NaiveDate, Snapshot>,
     (today, cash_now): (NaiveDate, &Money),
 ) -> View {
@@ -244,9 +276,14 @@ fn view(
             title: format!("Growth of 100 in {}", portfolio.name),
             desc: format!("{} {end}, {period}.", portfolio.name),
             points: &growth,
+            ghost: benchmark,
             ..Line::default()
         }),
         growth_end: end,
+        chart_source: String::new(),
+        benchmark_end: benchmark
+            .last()
+            .map_or_else(String::new, |(_, end)| format::count(format!("{end:.2}"))),
         drawdown: drawdown
             .filter(|drawdown| drawdown.depth < 0.0)
             .and_then(|_| chart::drawdown("drawdown-chart", caption.clone(), &twr)),
@@ -254,7 +291,7 @@ fn view(
         more_days: (measured.points.len() > days.len()).then(|| format::count(measured.points.len())),
         figures: Vec::new(),
         comparison: None,
-        months: Vec::new(),
+        years: Vec::new(),
         days,
         portfolio,
     }

@@ -1,16 +1,13 @@
 //! Figures of risk and return, and the comparison with a benchmark, on the performance page.
 
 use domain::Symbol;
-use domain::performance::{DayReturn, Measure, Measures, PeriodReturn};
+use domain::performance::{DayReturn, Measure, Measures};
 use serde::Serialize;
 use services::{Error, FieldError};
 
 use super::performance_words;
 use crate::http::problem::Problem;
-use crate::shell::format::{self, Delta};
-
-/// Months in the table.
-const MOST_MONTHS: usize = 24;
+use crate::shell::format;
 
 /// A figure with one line of explanation.
 #[derive(Debug, Serialize)]
@@ -27,14 +24,6 @@ pub struct FigureRow {
 pub struct Comparison {
     symbol: Symbol,
     figures: Vec<FigureRow>,
-}
-
-/// The time-weighted return of a calendar month.
-#[derive(Debug, Serialize)]
-pub struct MonthRow {
-    /// `November 2026`
-    month: String,
-    change: Delta,
 }
 
 /// Two decimals, without a minus before zero.
@@ -182,15 +171,6 @@ pub fn comparison(measures: &Measures) -> Option<Comparison> {
     Some(Comparison { symbol, figures })
 }
 
-/// The newest months first, at most two years.
-pub fn months(measures: &Measures) -> Vec<MonthRow> {
-    let row = |of: &PeriodReturn| MonthRow {
-        month: of.first.format("%B %Y").to_string(),
-        change: format::percent_gain(of.period_return),
-    };
-    measures.monthly_returns.iter().rev().take(MOST_MONTHS).map(row).collect()
-}
-
 /// An error of an analysis for the one who asked for it: an unknown benchmark is a wrong field.
 pub fn refused_benchmark(error: Error, benchmark: Option<&Symbol>) -> Result<Problem, Error> {
     match (error, benchmark) {
@@ -227,7 +207,6 @@ mod tests {
             (&None, true)
         );
         assert!(comparison(&measures).is_none());
-        assert_eq!(months(&measures)[0].month, "November 2026");
         assert_eq!([number(-0.001), number(-1.5)], ["0.00", "−1.50"]);
     }
 }

@@ -17,6 +17,14 @@ struct Files;
 #[folder = "../../templates"]
 pub struct Templates;
 
+/// The chart library, which `scripts/assets` installs before the build. Without it pages show the charts of the server.
+const CHART_LIBRARY: &str = "vendor/lightweight-charts.js";
+
+/// Whether the chart library was compiled in.
+pub fn has_chart_library() -> bool {
+    Files::get(CHART_LIBRARY).is_some()
+}
+
 const A_YEAR_S: u32 = 31_536_000;
 
 fn hash(file: &EmbeddedFile) -> String {

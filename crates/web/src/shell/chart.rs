@@ -27,6 +27,8 @@ pub struct Chart {
     pub columns: Vec<Column>,
     /// The path of the line, in the inner drawing.
     pub line: String,
+    /// The path of the line to compare with.
+    pub ghost: Option<String>,
     /// A level drawn across, such as one's own average price.
     pub level: Option<String>,
     /// The area between zero and a line that is never above it.
@@ -84,6 +86,8 @@ pub struct Line<'a> {
     pub desc: String,
     /// In order of date.
     pub points: &'a [(NaiveDate, f64)],
+    /// The line to compare with, in order of date; drawn with two points or more.
+    pub ghost: &'a [(NaiveDate, f64)],
     pub level: Option<f64>,
     /// Day and label.
     pub flows: Vec<(NaiveDate, String)>,
@@ -103,7 +107,9 @@ pub struct Deal {
 pub fn line(line: Line<'_>) -> Option<Chart> {
     let time = Time::over(line.points)?;
     let deals: Vec<Deal> = line.trades.into_iter().filter(|deal| time.contains(deal.date)).collect();
-    let values = line.points.iter().map(|(_, value)| *value).chain(deals.iter().map(|deal| deal.price));
+    let ghost: Vec<_> = line.ghost.iter().copied().filter(|(date, _)| time.contains(*date)).collect();
+    let values =
+        line.points.iter().chain(&ghost).map(|(_, value)| *value).chain(deals.iter().map(|deal| deal.price));
     let axis = Axis::around(values.chain(line.level), 5);
     let (_, last) = line.points.last()?;
     Some(Chart {
@@ -113,6 +119,7 @@ pub fn line(line: Line<'_>) -> Option<Chart> {
         rows: axis.rows(),
         columns: columns(time.first, time.last),
         line: path(&time, &axis, line.points),
+        ghost: (ghost.len() > 1).then(|| path(&time, &axis, &ghost)),
         level: line.level.map(|level| {
             let y = inner_y(&axis, level);
             format!("M0 {y} 1000 {y}")
@@ -157,6 +164,7 @@ pub fn drawdown(id: &'static str, desc: String, twr: &[(NaiveDate, f64)]) -> Opt
         rows,
         columns: Vec::new(),
         line: String::new(),
+        ghost: None,
         level: None,
         under: Some(format!("M0 0 {} 1000 0Z", path(&time, &axis, &depths).trim_start_matches('M'))),
         flows: Vec::new(),
@@ -306,6 +314,21 @@ mod tests {
         let labels: Vec<&str> = chart.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["90k", "100k", "110k", "120k", "130k"]);
         assert_eq!((chart.rows[0].y.as_str(), chart.rows[4].y.as_str()), ("89%", "0%"));
+    }
+
+    #[test]
+    fn a_line_to_compare_with_has_the_same_axes() {
+        let points = points(&[100.0, 110.0, 120.0]);
+        let (first, last) = (points[0].0, points[2].0);
+        let outside = last + Days::new(1);
+        let ghost = [(first, 100.0), (last, 140.0), (outside, 900.0)];
+        let chart = line(Line { points: &points, ghost: &ghost, ..Line::default() }).unwrap();
+        assert_eq!(
+            (chart.line.as_str(), chart.ghost.as_deref()),
+            ("M0 400 500 300 1000 200", Some("M0 400 1000 0"))
+        );
+        let alone = line(Line { points: &points, ghost: &ghost[..1], ..Line::default() }).unwrap();
+        assert_eq!(alone.ghost, None);
     }
 
     #[test]

@@ -160,6 +160,11 @@ pub fn percent_gain(ratio: f64) -> Delta {
     signed(&format!("{:.2}", ratio * 100.0), "%")
 }
 
+/// As [`percent_gain`], to one decimal, for tables with little room.
+pub fn percent_gain_in_tenths(ratio: f64) -> Delta {
+    signed(&format!("{:.1}", ratio * 100.0), "%")
+}
+
 /// Tenths of a percent: `186` is `18.6%`.
 pub fn weight(tenths: i64) -> String {
     format!("{}.{}%", tenths / 10, tenths % 10)

@@ -98,6 +98,8 @@ pub struct Page {
     gain: String,
     source_line: String,
     version: &'static str,
+    /// Whether the page has charts that scripts make interactive.
+    charts: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -233,6 +235,7 @@ impl Page {
             gain: chosen(request, GAIN, &GAINS).to_owned(),
             source_line,
             version: env!("CARGO_PKG_VERSION"),
+            charts: false,
         }
     }
 }
@@ -323,6 +326,12 @@ impl Shell {
     /// Keeps what was searched for in the search field.
     pub fn searching(mut self, text: &str) -> Self {
         self.page.search = text.to_owned();
+        self
+    }
+
+    /// Loads the chart library on this page, and names it in the footer, if it is compiled in.
+    pub fn with_charts(mut self) -> Self {
+        self.page.charts = assets::has_chart_library();
         self
     }
 

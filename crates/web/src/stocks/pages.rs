@@ -13,6 +13,7 @@ use services::books::valuation::ValuedPortfolio;
 use services::stocks::coverage::Coverage;
 use services::{Error, Services};
 
+use super::chart_marks::{latest_json, marks_json};
 use super::{coverage, price_pace};
 use crate::AppState;
 use crate::http::extract::Signed;
@@ -117,6 +118,7 @@ struct StockView {
     lists: Vec<Option_>,
     ranges: Vec<Choice>,
     chart: Option<Chart>,
+    chart_data: ChartData,
     average: String,
     positions: Vec<Held>,
     others: Vec<Other>,
@@ -136,6 +138,19 @@ struct StockView {
     /// Why orders do not fill for the time being.
     hold: Option<String>,
     transactions: Vec<Row>,
+}
+
+/// The interactive chart's data, as attributes for the script.
+#[derive(Serialize)]
+struct ChartData {
+    /// Where the script gets the bars.
+    source: String,
+    /// The newest price with its day, as JSON; empty without one.
+    latest: String,
+    /// The average price of the only position; empty without one.
+    average: String,
+    /// Own trades, dividends and splits, as JSON.
+    marks: String,
 }
 
 #[derive(Serialize)]
@@ -285,6 +300,12 @@ pub async fn show(
         };
     let points = price_points(&history, quote.as_ref());
     let average = single.as_ref().map_or_else(String::new, format::average);
+    let chart_data = ChartData {
+        source: format!("/api/v1/stocks/{symbol}/history?range={}", range.as_str()),
+        latest: latest_json(quote.as_ref()),
+        average: single.as_ref().map(ToString::to_string).unwrap_or_default(),
+        marks: marks_json(trades.iter().map(|trade| &trade.line), &actions, today),
+    };
     let chart = chart::line(Line {
         id: "price",
         title: format!("{symbol}, price"),
@@ -306,6 +327,7 @@ pub async fn show(
         lists: off.into_iter().map(|list| Option_ { value: list.id.to_string(), label: list.name }).collect(),
         ranges: range_choices(Some(range), |name| format!("/stocks/{symbol}?range={name}")),
         chart,
+        chart_data,
         average,
         positions,
         others,
@@ -340,7 +362,7 @@ pub async fn show(
         symbol,
     };
     let title = format!("{}, {}", view.symbol, view.name);
-    shell.show("stock.html", Nav::Elsewhere, title, &view)
+    shell.with_charts().show("stock.html", Nav::Elsewhere, title, &view)
 }
 
 /// No history is no reason to have no page.
@@ -456,7 +478,7 @@ fn action_rows(actions: &[CorporateAction], today: NaiveDate) -> Vec<ActionRow> 
 }
 
 /// On the chart, in today's shares.
-fn deal(
+pub(crate) fn deal(
     NamedEntry { entry, .. }: &NamedEntry,
     actions: &[CorporateAction],
     today: NaiveDate,

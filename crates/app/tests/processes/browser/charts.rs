@@ -1,0 +1,153 @@
+//! Interactive charts, for which `scripts/assets` must have installed the chart library before the build.
+
+use super::*;
+
+/// A day in nine seconds, so that a portfolio soon has values of several days.
+const FAST: &str = "10000";
+const READOUT: &str = ".live-chart .readout";
+
+impl Browser {
+    /// The text above an interactive chart once it satisfies `fits`.
+    async fn readout(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        eventually(&format!("the readout shows {what}"), PATIENCE, async || {
+            let text = self.page.find(Locator::Css(READOUT)).await.ok()?.text().await.ok()?;
+            fits(&text).then_some(text)
+        })
+        .await
+    }
+
+    /// Whether the page shows the chart that the server has drawn, and the one of the script.
+    async fn shown_charts(&self) -> (bool, bool) {
+        const READ: &str = r#"
+            const seen = (element) => element !== null && getComputedStyle(element).display !== "none";
+            return [seen(document.querySelector("[data-chart] svg[role=img]")), seen(document.querySelector(".live-chart"))];"#;
+        serde_json::from_value(self.run(READ).await).unwrap()
+    }
+
+    /// Moves, presses or releases the mouse at a fraction of the chart's width, in the middle of its height.
+    async fn mouse(&self, kind: &str, fraction: f64) {
+        const PLACE: &str = r#"
+            const chart = document.querySelector(".live-chart .canvas");
+            chart.scrollIntoView({block: "center"});
+            const box = chart.getBoundingClientRect();
+            return [box.left, box.width * 0.85, box.top + box.height * 0.4];"#;
+        let [left, width, y]: [f64; 3] = serde_json::from_value(self.run(PLACE).await).unwrap();
+        let pressed = i32::from(kind != "mouseReleased");
+        let button = if kind == "mouseMoved" { "none" } else { "left" };
+        let event = json!({
+            "type": kind, "x": left + width * fraction, "y": y, "button": button, "buttons": pressed, "clickCount": 1,
+        });
+        self.page.issue_cmd(Chromium("Input.dispatchMouseEvent", event)).await.unwrap();
+    }
+
+    async fn hover(&self, fraction: f64) {
+        self.mouse("mouseMoved", fraction).await;
+    }
+
+    async fn drag(&self, from: f64, to: f64) {
+        self.hover(from).await;
+        self.mouse("mousePressed", from).await;
+        for step in 1..=4 {
+            self.hover(from + (to - from) * f64::from(step) / 4.0).await;
+        }
+        self.mouse("mouseReleased", to).await;
+    }
+}
+
+#[tokio::test]
+async fn the_chart_of_a_price_has_a_crosshair_candles_a_zoom_and_own_trades() {
+    let stack = Stack::embedded().await;
+    let browser = Browser::open(&stack, DESKTOP, true).await;
+    browser.register("mara").await;
+    let portfolio = browser.open_portfolio("Long run").await;
+    browser.buy(&portfolio, "AAPL", "10").await;
+
+    browser.go("/stocks/AAPL?range=1y").await;
+    let newest = browser.readout("the day of the trade", |text| text.contains("Bought 10 at ")).await;
+    assert_eq!(browser.shown_charts().await, (false, true));
+    browser.hover(0.3).await;
+    let earlier = browser.readout("another day", |text| text != newest && text.contains("volume")).await;
+    assert!(!earlier.contains("Bought") && !earlier.contains("open"), "{earlier}");
+
+    browser.button("Candles").await;
+    browser.hover(0.3).await;
+    browser
+        .readout("all prices of the day", |text| {
+            ["open", "high", "low", "close"].iter().all(|part| text.contains(part))
+        })
+        .await;
+    // The choice is kept for the next chart.
+    browser.go("/stocks/MSFT").await;
+    browser.readout("all prices of the day", |text| text.contains("open")).await;
+    browser.go("/stocks/AAPL?range=1y").await;
+    browser.readout("all prices of the day", |text| text.contains("open")).await;
+
+    browser.drag(0.2, 0.6).await;
+    browser.readout("a range with its change", |text| text.contains(" to ") && text.contains('%')).await;
+    browser.hover(0.02).await;
+    let zoomed = browser.readout("a day of the range", |text| text.contains("open")).await;
+    browser.button("Reset").await;
+    browser.hover(0.02).await;
+    browser.readout("the first days again", |text| text.contains("open") && *text != *zoomed).await;
+
+    // With the keyboard, day by day.
+    browser.run("document.querySelector('.live-chart .canvas').focus();").await;
+    let canvas = browser.page.find(Locator::Css(".live-chart .canvas")).await.unwrap();
+    canvas.send_keys("\u{e012}").await.unwrap();
+    let one = browser.readout("the day before", |text| text.contains("volume")).await;
+    canvas.send_keys("\u{e012}").await.unwrap();
+    browser.readout("the day before that", |text| text.contains("volume") && *text != *one).await;
+
+    browser.emulate("print", "light").await;
+    assert_eq!(browser.shown_charts().await, (true, false), "in print");
+    assert!(browser.text("footer").await.contains("TradingView"));
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    stack.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
+    let stack = Stack::of(Installation::embedded().with("CLOCK_SPEED", FAST), 1, 0).await;
+    let browser = Browser::open(&stack, DESKTOP, true).await;
+    browser.register("mara").await;
+    let portfolio = browser.open_portfolio("Long run").await;
+    browser.buy(&portfolio, "AAPL", "300").await;
+    eventually("values of several days", Duration::from_secs(90), async || {
+        browser.go(&portfolio).await;
+        let text = browser.page.find(Locator::Css(READOUT)).await.ok()?.text().await.ok()?;
+        text.contains(',').then_some(())
+    })
+    .await;
+    assert_eq!(browser.shown_charts().await, (false, true));
+    browser.button("Compare with SPY").await;
+    browser.readout("the benchmark", |text| text.contains("SPY")).await;
+    browser.button("Value").await;
+    browser.readout("the value", |text| !text.contains("SPY") && text.contains(',')).await;
+
+    browser.go(&format!("{portfolio}/performance?benchmark=SPY")).await;
+    browser.readout("benchmark and drawdown", |text| text.contains("SPY") && text.contains("drawdown")).await;
+    assert_eq!(browser.shown_charts().await, (false, true));
+    // With a dark theme the colors of the canvas change too.
+    browser.emulate("", "dark").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+
+    let browser = Browser::open(&stack, PHONE, false).await;
+    browser.go("/login").await;
+    browser.fill("main [name=username]", "mara").await;
+    browser.fill("main [name=password]", PASSWORD).await;
+    browser.button("Log in").await;
+    browser.says("Long run").await;
+    for page in
+        ["/stocks/AAPL".to_owned(), portfolio.clone(), format!("{portfolio}/performance?benchmark=SPY")]
+    {
+        browser.go(&page).await;
+        assert_eq!(browser.shown_charts().await, (true, false), "{page} without scripts");
+    }
+    // The benchmark is in the drawing as well.
+    let ghosts = browser.run("return document.querySelectorAll('.chart path.ghost').length;").await;
+    assert_eq!(ghosts, 1);
+    browser.close().await;
+    stack.ends_well().await;
+}
