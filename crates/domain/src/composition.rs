@@ -64,7 +64,7 @@ impl Composition {
     pub fn of(valuation: &Valuation) -> Self {
         let mut by_sector: BTreeMap<&str, Money> = BTreeMap::new();
         for holding in &valuation.holdings {
-            *by_sector.entry(known(&holding.listing.sector)).or_insert_with(Money::zero) +=
+            *by_sector.entry(known_sector(&holding.listing.sector)).or_insert_with(Money::zero) +=
                 &holding.market_value;
         }
         let mut sectors: Vec<Slice<String>> =
@@ -152,7 +152,7 @@ pub fn tenths_of_percent(ratios: &[f64]) -> Vec<i64> {
 }
 
 /// A sector by its name, `Other` where it has none.
-fn known(sector: &str) -> &str {
+pub(crate) fn known_sector(sector: &str) -> &str {
     if sector.is_empty() { "Other" } else { sector }
 }
 

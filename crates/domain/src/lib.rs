@@ -3,10 +3,12 @@
 //! Pure: no I/O, no clock, no randomness, no async. Instants and ids are handed in.
 
 pub mod action_history;
+pub mod allocation;
 pub mod calendar;
 pub mod close_out;
 pub mod company;
 pub mod composition;
+pub mod concentration_limits;
 pub mod corporate_action;
 mod decimal;
 pub mod delisting;

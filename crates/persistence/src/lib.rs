@@ -28,6 +28,7 @@ mod watch;
 pub mod adjusted_bars;
 pub mod books;
 pub mod close_outs;
+pub mod concentration_limits;
 pub mod corporate_actions;
 pub mod delistings;
 pub mod flash_messages;

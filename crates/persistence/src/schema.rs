@@ -133,6 +133,12 @@ table! {
     watchlist_items (watchlist_id, stock_id) { watchlist_id -> BigInt, stock_id -> BigInt, added_at -> Moment, }
 }
 table! {
+    concentration_limits (portfolio_id) {
+        portfolio_id -> BigInt, stock_percent -> Nullable<Integer>, sector_percent -> Nullable<Integer>,
+        cash_percent -> Nullable<Integer>,
+    }
+}
+table! {
     use diesel::sql_types::*;
     use domain::sql::Moment;
     job_runs (id) {

@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub(crate) mod cache;
+pub mod concentration;
+pub mod overview;
 pub mod performance;
 pub mod portfolios;
 pub mod repair;

@@ -39,6 +39,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/portfolios/{id}/transactions.csv").get(portfolios::transactions::csv))
         .service(page("/portfolios/{id}/performance").get(portfolios::performance::show))
         .service(page("/portfolios/{id}/composition").get(portfolios::composition::show))
+        .service(page("/portfolios/{id}/composition/limits").post(portfolios::concentration::save))
         .service(page("/watchlist").get(watchlists::pages::show).post(watchlists::pages::create))
         .service(page("/watchlist/{id}").post(watchlists::pages::rename))
         .service(page("/watchlist/{id}/add").post(watchlists::pages::add))

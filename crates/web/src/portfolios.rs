@@ -1,7 +1,9 @@
 //! Portfolios: their API and pages, valuation, composition, performance and transactions.
 
+pub(crate) mod all_api;
 pub(crate) mod api;
 pub(crate) mod composition;
+pub(crate) mod concentration;
 pub(crate) mod explanation;
 pub(crate) mod heat_map;
 pub(crate) mod overview;

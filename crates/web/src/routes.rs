@@ -57,6 +57,7 @@ api! {
     "/users/me" { get: accounts::users_api::me, patch: accounts::users_api::update, delete: accounts::users_api::delete }
     "/users/me/password" { post: accounts::users_api::change_password }
     "/portfolios" { get: portfolios::api::list, post: portfolios::api::open }
+    "/portfolios/overview" { get: portfolios::all_api::show }
     "/portfolios/{id}" { get: portfolios::api::show, patch: portfolios::api::update, delete: portfolios::api::delete }
     "/portfolios/{id}/cash" { post: portfolios::api::move_cash }
     "/portfolios/{id}/reset" { post: portfolios::api::reset }
@@ -67,6 +68,7 @@ api! {
     "/portfolios/{id}/positions" { get: portfolios::valuation_api::positions }
     "/portfolios/{id}/positions/{symbol}" { get: portfolios::valuation_api::position, delete: trading::api::close_position }
     "/portfolios/{id}/composition" { get: portfolios::valuation_api::composition }
+    "/portfolios/{id}/composition/limits" { put: portfolios::concentration::set }
     "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
     "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
     "/portfolios/{id}/performance" { get: portfolios::performance_api::show }

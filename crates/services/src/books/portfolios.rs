@@ -4,7 +4,7 @@ use domain::{
     JournalEntry, Money, OrderId, Portfolio, PortfolioId, Timestamp, TransactionId, TransactionType, UserId,
 };
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
-use persistence::{StoreError, Tx, orders, portfolios, positions, transactions};
+use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, positions, transactions};
 
 use crate::books::Books;
 use crate::error::{Error, Fields, NotFound, Result};
@@ -281,6 +281,9 @@ impl Books {
                 portfolios::archive(tx, id, now)?;
                 let old = owned(tx, id, user)?;
                 let opened = open(tx, user, (old.name, old.description), cash_balance, now)?;
+                if let Some(limits) = concentration_limits::of_portfolio(tx, id)? {
+                    concentration_limits::save(tx, opened.id, limits)?;
+                }
                 let new = opened.id.0;
                 Ok(((opened, canceled), new))
             };

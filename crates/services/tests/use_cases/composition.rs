@@ -1,6 +1,8 @@
 use domain::composition::ConcentrationLevel;
+use domain::concentration_limits::{ConcentrationLimits, LimitPercent};
+use services::NotFound;
 
-use crate::harness::{Exchange, close_to, money};
+use crate::harness::{Exchange, assert_not_found, close_to, money};
 
 /// AAPL 1600.00 and MSFT 975.00 in Technology, JPM 200.50 in Financials, cash 7300.00: 10 075.50 in all.
 #[tokio::test]
@@ -48,4 +50,41 @@ async fn cash_alone_is_not_concentrated() {
     let empty = exchange.investor("mia", "0").await;
     let nothing = exchange.books().composition(empty.user, empty.portfolio).await.unwrap();
     assert!(close_to(nothing.cash.weight, 0.0));
+}
+
+#[tokio::test]
+async fn limits_belong_to_a_portfolio_and_survive_its_reset() {
+    let exchange = Exchange::new().await;
+    let (sam, mia) = (exchange.investor("sam", "10.00").await, exchange.investor("mia", "10.00").await);
+    let limits_of = async |id| exchange.books().concentration_limits(sam.user, id).await.unwrap();
+    assert_eq!(limits_of(sam.portfolio).await, ConcentrationLimits::default());
+    let limits =
+        ConcentrationLimits { stock: LimitPercent::new(10), sector: None, cash: LimitPercent::new(100) };
+    exchange
+        .books()
+        .set_concentration_limits(sam.user, sam.portfolio, ConcentrationLimits::default())
+        .await
+        .unwrap();
+    exchange.books().set_concentration_limits(sam.user, sam.portfolio, limits).await.unwrap();
+    assert_eq!(limits_of(sam.portfolio).await, limits);
+
+    let again = exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    assert_eq!(limits_of(again.id).await, limits);
+    // The archived one keeps them, and they can still be changed.
+    exchange
+        .books()
+        .set_concentration_limits(sam.user, sam.portfolio, ConcentrationLimits::default())
+        .await
+        .unwrap();
+    assert_eq!(limits_of(sam.portfolio).await, ConcentrationLimits::default());
+    assert_eq!(limits_of(again.id).await, limits);
+
+    assert_not_found(NotFound::Portfolio, exchange.books().concentration_limits(mia.user, again.id).await);
+    assert_not_found(
+        NotFound::Portfolio,
+        exchange.books().set_concentration_limits(mia.user, again.id, limits).await,
+    );
+    assert_eq!(limits_of(again.id).await, limits);
+    exchange.books().delete_portfolio(sam.user, again.id).await.unwrap();
+    assert_not_found(NotFound::Portfolio, exchange.books().concentration_limits(sam.user, again.id).await);
 }

@@ -65,6 +65,7 @@ enums! {
     JobKind: "A background job.",
         "snapshot_portfolios" | "provisional_snapshots" | "refresh_quotes" | "corporate_actions" | "refresh_listings" | "prune";
     JobRunStatus: "The state of a job run.", "queued" | "running" | "done" | "failed";
+    LimitedPart: "A part of a portfolio that has a concentration limit.", "stock" | "sector" | "cash";
     OrderClass: "How orders belong together: an order alone, an entry with two exits (`bracket`), two exits of which one \
         cancels the other (`oco`), or an entry with one exit (`oto`).",
         "simple" | "bracket" | "oco" | "oto";

@@ -6,12 +6,14 @@ use domain::{Holding, PortfolioId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::books::valuation::ValuedPortfolio;
 
+use super::concentration;
 use super::pages::Named;
 use crate::AppState;
 use crate::http::extract::Signed;
 use crate::shell::chart::percent;
 use crate::shell::chart::treemap;
-use crate::shell::chart::treemap::Cell;
+use crate::shell::chart::treemap::{Cell, Frame};
+use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
 use crate::shell::heat;
@@ -56,16 +58,29 @@ struct View {
     colors: Vec<Choice>,
     color_is: &'static str,
     color_step: String,
-    cells: Vec<MapCell>,
+    maps: [Map; 2],
+    /// What is above the user's limits.
+    notes: Vec<String>,
+    limits: FormView,
     holdings: Vec<Row>,
     sectors: Vec<Sector>,
     concentration: Vec<Fact>,
     concentration_note: String,
 }
 
+/// A treemap for wide screens or for phones, which have room for other shapes.
+#[derive(Serialize)]
+struct Map {
+    /// `wide` or `phone`.
+    screen: &'static str,
+    cells: Vec<MapCell>,
+}
+
 #[derive(Serialize)]
 struct MapCell {
     area: Cell,
+    /// How many of name, weight and color have room.
+    lines: usize,
     /// The class of the color.
     heat: &'static str,
     name: String,
@@ -107,8 +122,11 @@ pub async fn show(
 ) -> PageResult {
     let valued = state.services.books().valuation(signed.account.id, *id).await?;
     let composition = Composition::of(&valued.valuation);
+    let limits = state.services.books().concentration_limits(signed.account.id, *id).await?;
     let color = if asked.color == "day" { Color::Day } else { Color::Gain };
-    let view = view(&valued, &composition, color);
+    let mut view = view(&valued, &composition, color);
+    view.notes = limits.exceeded(&composition).iter().map(concentration::sentence).collect();
+    view.limits = shell.form(concentration::form(limits));
     let title = format!("Composition of {}", view.portfolio.name);
     shell.show("composition.html", Nav::Composition, title, &view)
 }
@@ -139,7 +157,12 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> Vi
             Color::Day => "the price’s change today",
         },
         color_step: format!("{:.0}%", color.step() * 100.0),
-        cells: cells(valuation, &weights, &tenths, color),
+        maps: [("wide", treemap::WIDE), ("phone", treemap::PHONE)].map(|(screen, frame)| Map {
+            screen,
+            cells: cells(valuation, (&weights, &tenths), color, frame),
+        }),
+        notes: Vec::new(),
+        limits: FormView::default(),
         holdings: rows(valuation, &weights, &tenths),
         sectors: sectors(composition),
         concentration: composition
@@ -155,23 +178,30 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> Vi
 }
 
 /// Largest first, cash where its size puts it.
-fn cells(valuation: &Valuation, weights: &[f64], tenths: &[i64], color: Color) -> Vec<MapCell> {
+fn cells(
+    valuation: &Valuation,
+    (weights, tenths): (&[f64], &[i64]),
+    color: Color,
+    frame: Frame,
+) -> Vec<MapCell> {
     let mut order: Vec<usize> = (0..weights.len()).filter(|index| weights[*index] > 0.0).collect();
     order.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
     let sorted: Vec<f64> = order.iter().map(|index| weights[*index]).collect();
     order
         .into_iter()
-        .zip(treemap::layout(&sorted))
+        .zip(treemap::layout(&sorted, frame))
         .map(|(index, area)| {
             let holding = valuation.holdings.get(index);
             let ratio = holding.and_then(|holding| color.of(holding));
+            let name = holding.map_or_else(
+                || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
+                |holding| holding.listing.symbol.to_string(),
+            );
             MapCell {
+                lines: area.lines(&name),
                 area,
                 heat: ratio.map_or("h-0", |ratio| heat::class(ratio / color.step())),
-                name: holding.map_or_else(
-                    || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
-                    |holding| holding.listing.symbol.to_string(),
-                ),
+                name,
                 weight: format::weight(tenths[index]),
                 color: ratio.map_or_else(String::new, |ratio| format::percent_gain(ratio).text),
             }

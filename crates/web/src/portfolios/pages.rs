@@ -2,9 +2,12 @@
 
 use actix_web::web::Data;
 use chrono::Months;
+use domain::allocation::Allocation;
 use domain::calendar::exchange_date;
+use domain::composition::tenths_of_percent;
 use domain::{Money, PortfolioId, Timestamp, UserId, Valuation};
 use serde::{Deserialize, Serialize};
+use services::books::overview::Overview;
 use services::books::portfolios::{OpenPortfolio, PortfolioSummary};
 use services::books::valuation::ValuedPortfolio;
 use services::{FieldError, Services};
@@ -60,6 +63,7 @@ pub(crate) fn ratio(part: &Money, whole: &Money) -> Option<f64> {
 struct ListView {
     portfolios: Vec<Row>,
     total: Total,
+    allocations: Vec<AllocationView>,
     archived: Vec<Archived>,
     form: FormView,
 }
@@ -77,6 +81,21 @@ struct Row {
     gain_percent: Option<Delta>,
     cash: String,
     positions: String,
+}
+
+/// How all portfolios together are divided.
+#[derive(Serialize)]
+struct AllocationView {
+    id: &'static str,
+    title: &'static str,
+    parts: Vec<Part>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    weight: String,
+    bar: String,
 }
 
 /// One that was reset: its cash is what was left.
@@ -106,18 +125,18 @@ fn new_portfolio_form(services: &Services) -> FormView {
     FormView::new("new").with("cash_balance", format::money(services.books().starting_cash()))
 }
 
+/// Parts in the allocation of all portfolios that are listed on their own.
+const MOST_PARTS: usize = 8;
+
 async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<ListView, services::Error> {
-    let valued = services.books().valuations(user).await?;
+    let overview = services.books().overview(user).await?;
     let year_ago = exchange_date(services.market().now()).checked_sub_months(Months::new(12));
-    let mut rows = Vec::with_capacity(valued.len());
-    let (mut all_deposits, mut positions) = (Money::zero(), 0);
-    for ValuedPortfolio { portfolio, valuation, .. } in &valued {
-        let paid_in = deposits(&services.books().external_flows(user, portfolio.id).await?);
+    let mut rows = Vec::with_capacity(overview.portfolios.len());
+    for result in &overview.portfolios {
+        let ValuedPortfolio { portfolio, valuation, .. } = &result.valued;
         let snapshots = services.books().snapshots(user, portfolio.id, year_ago, None).await?;
         let mut values: Vec<f64> = snapshots.iter().map(|row| row.total_value.to_f64()).collect();
         values.push(valuation.total_value.to_f64());
-        let gain = total_gain(valuation);
-        positions += valuation.holdings.len();
         rows.push(Row {
             id: portfolio.id,
             name: portfolio.name.clone(),
@@ -126,30 +145,25 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
             value: format::money(&valuation.total_value),
             today: format::gain(&valuation.day_change),
             today_percent: valuation.day_change_ratio().map(format::percent_gain),
-            gain: format::gain(&gain),
-            gain_percent: ratio(&gain, &paid_in).map(format::percent_gain),
+            gain: format::gain(&valuation.total_gain()),
+            gain_percent: result.gain_ratio().map(format::percent_gain),
             cash: format::money(&valuation.cash_balance),
             positions: format::count(valuation.holdings.len()),
         });
-        all_deposits += &paid_in;
     }
-    let sum =
-        |part: fn(&Valuation) -> &Money| -> Money { valued.iter().map(|row| part(&row.valuation)).sum() };
-    let value = sum(|valuation| &valuation.total_value);
-    let today = sum(|valuation| &valuation.day_change);
-    let cash = sum(|valuation| &valuation.cash_balance);
-    let gain = sum(|valuation| &valuation.unrealized_pnl)
-        + sum(|valuation| &valuation.realized_pnl)
-        + sum(|valuation| &valuation.dividends);
+    let positions: usize =
+        overview.portfolios.iter().map(|result| result.valued.valuation.holdings.len()).sum();
+    let value = &overview.allocation.total_value;
+    let cash = &overview.allocation.cash;
     let total = Total {
-        figure: format::figure(&value),
-        value: format::money(&value),
-        today: format::gain(&today),
-        today_percent: ratio(&today, &(value.clone() - &today)).map(format::percent_gain),
-        gain: format::gain(&gain),
-        gain_percent: ratio(&gain, &all_deposits).map(format::percent_gain),
-        cash: format::money(&cash),
-        cash_weight: format::share(ratio(&cash, &value).unwrap_or(0.0)),
+        figure: format::figure(value),
+        value: format::money(value),
+        today: format::gain(&overview.day_change),
+        today_percent: overview.day_change_ratio().map(format::percent_gain),
+        gain: format::gain(&overview.total_gain),
+        gain_percent: overview.gain_ratio().map(format::percent_gain),
+        cash: format::money(&cash.market_value),
+        cash_weight: format::share(cash.weight),
         positions: format::count(positions),
     };
     let archived = services.books().portfolios(user, true, None, MOST_ARCHIVED).await?.items;
@@ -161,7 +175,48 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
             cash: format::money(&portfolio.cash_balance),
         })
         .collect();
-    Ok(ListView { portfolios: rows, total, archived, form })
+    Ok(ListView { portfolios: rows, allocations: allocations(&overview), total, archived, form })
+}
+
+/// How the total is divided by portfolio, by holding and by sector.
+fn allocations(overview: &Overview) -> Vec<AllocationView> {
+    let Allocation { total_value, cash, dividends_receivable, stocks, sectors } = &overview.allocation;
+    let by_portfolio = overview.portfolios.iter().map(|result| {
+        let name = result.valued.portfolio.name.clone();
+        (name, ratio(&result.valued.valuation.total_value, total_value).unwrap_or(0.0))
+    });
+    let rest = || {
+        let parts = [("Cash", cash.weight), ("Dividends receivable", dividends_receivable.weight)];
+        parts.into_iter().map(|(name, weight)| (name.to_owned(), weight))
+    };
+    let by_stock = stocks.iter().map(|slice| (slice.of.to_string(), slice.weight)).chain(rest());
+    let by_sector = sectors.iter().map(|slice| (slice.of.clone(), slice.weight)).chain(rest());
+    vec![
+        AllocationView { id: "by-portfolio", title: "By portfolio", parts: parts(by_portfolio) },
+        AllocationView { id: "by-holding", title: "By holding", parts: parts(by_stock) },
+        AllocationView { id: "by-sector", title: "By sector", parts: parts(by_sector) },
+    ]
+}
+
+/// Largest first; small ones beyond the first few are added up.
+fn parts(weights: impl Iterator<Item = (String, f64)>) -> Vec<Part> {
+    let mut parts: Vec<(String, f64)> = weights.filter(|(_, weight)| *weight > 0.0).collect();
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if parts.len() > MOST_PARTS + 1 {
+        let others = parts.split_off(MOST_PARTS);
+        parts.push((format!("{} others", others.len()), others.iter().map(|(_, weight)| weight).sum()));
+    }
+    let weights: Vec<f64> = parts.iter().map(|(_, weight)| *weight).collect();
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    parts
+        .into_iter()
+        .zip(tenths_of_percent(&weights))
+        .map(|((name, weight), tenths)| Part {
+            name,
+            weight: format::weight(tenths),
+            bar: chart::percent(if largest > 0.0 { weight / largest * 100.0 } else { 0.0 }),
+        })
+        .collect()
 }
 
 pub async fn list(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
@@ -216,6 +271,17 @@ pub async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_parts_are_added_up_and_the_weights_stay_whole() {
+        let weights = (1..=10).map(|n| (format!("S{n}"), f64::from(n) / 55.0));
+        let shown = parts(weights.chain([("None".to_owned(), 0.0)]));
+        let names: Vec<&str> = shown.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(names, ["S10", "S9", "S8", "S7", "S6", "S5", "S4", "S3", "2 others"]);
+        assert_eq!((shown[0].bar.as_str(), shown[8].weight.as_str()), ("100%", "5.5%"));
+        let one_more = parts((1..=9).map(|n| (format!("S{n}"), f64::from(n) / 45.0)));
+        assert_eq!(one_more.len(), 9, "one small part is not added up with nothing");
+    }
 
     #[test]
     fn what_was_taken_out_stays_paid_in() {

@@ -3,12 +3,14 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use domain::composition::{Composition as Made, Slice};
+use domain::concentration_limits::ConcentrationLimits as Limits;
 use domain::money::AveragePrice;
 use domain::{Holding, Money, PortfolioId, Price, Quantity, Symbol, Timestamp, Valuation as Valued};
 use serde::Serialize;
 use services::books::valuation::ValuedPortfolio;
 use utoipa::ToSchema;
 
+use super::concentration::{ConcentrationLimits, ConcentrationNote};
 use crate::AppState;
 use crate::http::api::Items;
 use crate::http::extract::CurrentUser;
@@ -188,11 +190,23 @@ pub struct StockWeight {
     weight: f64,
 }
 
+impl From<Slice<Symbol>> for StockWeight {
+    fn from(slice: Slice<Symbol>) -> Self {
+        Self { symbol: slice.of, market_value: slice.market_value, weight: slice.weight }
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct SectorWeight {
     sector: String,
     market_value: Money,
     weight: f64,
+}
+
+impl From<Slice<String>> for SectorWeight {
+    fn from(slice: Slice<String>) -> Self {
+        Self { sector: slice.of, market_value: slice.market_value, weight: slice.weight }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -230,18 +244,21 @@ pub struct Composition {
     sectors: Vec<SectorWeight>,
     /// Null when nothing is held.
     concentration: Option<Concentration>,
+    limits: ConcentrationLimits,
+    /// The parts above their limits: stocks, sectors, cash, each largest first.
+    notes: Vec<ConcentrationNote>,
 }
 
-impl From<Made> for Composition {
-    fn from(made: Made) -> Self {
-        let stock = |Slice { of, market_value, weight }| StockWeight { symbol: of, market_value, weight };
-        let sector = |Slice { of, market_value, weight }| SectorWeight { sector: of, market_value, weight };
+impl Composition {
+    fn new(made: Made, limits: Limits) -> Self {
         Self {
+            limits: limits.into(),
+            notes: limits.exceeded(&made).into_iter().map(ConcentrationNote::from).collect(),
             total_value: made.total_value,
             cash: CashWeight::from(made.cash),
             dividends_receivable: CashWeight::from(made.dividends_receivable),
-            stocks: made.stocks.into_iter().map(stock).collect(),
-            sectors: made.sectors.into_iter().map(sector).collect(),
+            stocks: made.stocks.into_iter().map(StockWeight::from).collect(),
+            sectors: made.sectors.into_iter().map(SectorWeight::from).collect(),
             concentration: made.concentration.map(|measured| Concentration {
                 herfindahl: measured.herfindahl,
                 effective_positions: measured.effective_positions,
@@ -254,6 +271,8 @@ impl From<Made> for Composition {
 }
 
 /// Get the weights of a portfolio by stock and by sector.
+///
+/// Notes name what is above the concentration limits of the portfolio.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/composition", tag = "portfolios", operation_id = "getComposition",
     params(("id" = i64, Path)),
@@ -265,6 +284,8 @@ pub async fn composition(
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let composition = state.services.books().composition(user.account.id, PortfolioId(*id)).await?;
-    Ok(HttpResponse::Ok().json(Composition::from(composition)))
+    let (user, id) = (user.account.id, PortfolioId(*id));
+    let composition = state.services.books().composition(user, id).await?;
+    let limits = state.services.books().concentration_limits(user, id).await?;
+    Ok(HttpResponse::Ok().json(Composition::new(composition, limits)))
 }

@@ -71,6 +71,7 @@ async fn every_operation_says_what_it_takes_and_what_it_answers() {
 fn needs_body(method: &str, path: &str) -> bool {
     // Whoever deletes an account sends its password.
     (matches!(method, "post" | "patch") && !path.ends_with("/logout"))
+        || (method == "put" && path.ends_with("/limits"))
         || (method == "delete" && path == "/api/v1/users/me")
 }
 

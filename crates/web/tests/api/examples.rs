@@ -132,6 +132,9 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     recorder.delete(sam, &format!("{own}/positions/AAPL?percentage=50")).await;
     recorder.get(sam, &format!("{own}/valuation")).await;
     recorder.get(sam, &format!("{own}/composition")).await;
+    let limits = json!({"stock_percent": 10, "sector_percent": 40, "cash_percent": null});
+    recorder.send(sam, "PUT", &format!("{own}/composition/limits"), Some(limits)).await;
+    recorder.get(sam, "/api/v1/portfolios/overview").await;
     recorder.get(sam, &format!("{own}/transactions?limit=2")).await;
     recorder.get(sam, &format!("{own}/transactions.csv?type=buy")).await;
     stream(recorder, sam, id).await;

@@ -9,6 +9,7 @@ mod admin;
 mod admin_tokens;
 mod after_actions;
 mod close_outs;
+mod composition;
 mod connections;
 mod corporate_actions;
 mod cors;

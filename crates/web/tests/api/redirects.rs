@@ -98,6 +98,8 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
         assert!(forms.follow(move_cash, page).await.contains(&kept), "{kind}");
     }
     forms.accepted(move_cash, &settings, &target, &[("type", "deposit"), ("amount", "100")]).await;
+    let limits = "/portfolios/{id}/composition/limits";
+    let limits_target = format!("{own}/composition/limits");
 
     // Orders.
     let preview = "/portfolios/{id}/orders/preview";
@@ -124,6 +126,19 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
             "{quantity} is not kept: {page}"
         );
     }
+    // The composition has its limits once something is held.
+    let page = format!("{own}/composition");
+    forms
+        .refused(
+            limits,
+            &page,
+            &limits_target,
+            &[("stock_percent", "0"), ("cash_percent", "7")],
+            "value=\"7\"",
+        )
+        .await;
+    let shown = forms.accepted(limits, &page, &limits_target, &[("stock_percent", "1")]).await;
+    assert!(shown.contains("above your limit of 1%"), "{shown}");
     let waits = json!({"type": "limit", "limit_price": "100", "time_in_force": "gtc"});
     let order = forms.browser.place(id, with(trade("buy", "AAPL", "1"), waits.clone())).await;
     let page = format!("{own}/orders/{}", order["id"].as_str().unwrap());
@@ -249,6 +264,7 @@ async fn what_a_form_cannot_mend_is_answered_with_an_error_page() {
         ("delete", ("confirm", "")),
         ("orders/preview", ("quantity", "x")),
         ("orders", ("client_order_id", "x")),
+        ("composition/limits", ("stock_percent", "x")),
     ] {
         let fields = [csrf, field, ("type", "deposit")];
         browser.post_form(&format!("/portfolios/{theirs}/{part}"), &fields).await.is(404);

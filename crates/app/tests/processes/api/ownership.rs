@@ -36,6 +36,7 @@ fn body_for(path: &str) -> Value {
             json!({"symbol": "AAPL", "side": "buy", "quantity": "1", "type": "market"})
         }
         "/api/v1/portfolios/{id}/orders/{order_id}" => json!({"limit_price": "1.00"}),
+        "/api/v1/portfolios/{id}/composition/limits" => json!({"stock_percent": 30}),
         "/api/v1/portfolios/{id}/reset" => json!({}),
         "/api/v1/portfolios/{id}"
         | "/api/v1/portfolios"
@@ -67,7 +68,8 @@ fn body_for(path: &str) -> Value {
 }
 
 async fn ask(client: &Client, route: &Route, path: &str) -> Answer {
-    let sends_body = matches!(route.method, Method::POST | Method::PATCH);
+    let sends_body =
+        matches!(route.method, Method::POST | Method::PATCH) || route.path.ends_with("/composition/limits");
     let body = sends_body.then(|| body_for(&route.path));
     client
         .ask(route.method.clone(), path, |request| match &body {

@@ -2,20 +2,52 @@
 
 use super::percent;
 
+/// The size of a treemap in CSS pixels, about; the style sheet has the height.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    pub width: f64,
+    pub height: f64,
+}
+
+pub const WIDE: Frame = Frame { width: 845.0, height: 352.0 };
+pub const PHONE: Frame = Frame { width: 350.0, height: 420.0 };
+
 /// Where a cell lies in the frame.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Cell {
     pub x: String,
     pub y: String,
     pub width: String,
     pub height: String,
-    /// Whether there is room for one line of text, and for three.
-    pub roomy: bool,
-    pub spacious: bool,
+    /// In pixels of the frame.
+    #[serde(skip)]
+    size: (f64, f64),
 }
 
-/// How the frame's width relates to its height on a wide screen.
-const ASPECT: f64 = 2.4;
+/// Width of a letter in bold at the size of the style sheet, and the height that one line and each further one need.
+const LETTER: f64 = 9.5;
+const FIRST_LINE: f64 = 28.0;
+const NEXT_LINE: f64 = 18.0;
+const MARGIN: f64 = 14.0;
+/// A weight or a change such as `+12.34%`.
+const FIGURE: f64 = 62.0;
+
+impl Cell {
+    /// How many of three lines have room: a name, a weight, a change.
+    pub fn lines(&self, name: &str) -> usize {
+        let (width, height) = self.size;
+        let letters = name.chars().fold(0.0, |sum, _| sum + LETTER);
+        if width < letters + MARGIN || height < FIRST_LINE {
+            return 0;
+        }
+        match height {
+            _ if width < FIGURE => 1,
+            height if height >= FIRST_LINE + 2.0 * NEXT_LINE => 3,
+            height if height >= FIRST_LINE + NEXT_LINE => 2,
+            _ => 1,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Area {
@@ -26,13 +58,14 @@ struct Area {
 }
 
 /// One cell for each weight, in the same order. Weights are positive and largest first.
-pub fn layout(weights: &[f64]) -> Vec<Cell> {
+pub fn layout(weights: &[f64], frame: Frame) -> Vec<Cell> {
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
         return Vec::new();
     }
-    let mut free = Area { x: 0.0, y: 0.0, width: ASPECT, height: 1.0 };
-    let areas: Vec<f64> = weights.iter().map(|weight| weight / total * ASPECT).collect();
+    let aspect = frame.width / frame.height;
+    let mut free = Area { x: 0.0, y: 0.0, width: aspect, height: 1.0 };
+    let areas: Vec<f64> = weights.iter().map(|weight| weight / total * aspect).collect();
     let mut cells = Vec::with_capacity(weights.len());
     let mut rest = areas.as_slice();
     while !rest.is_empty() {
@@ -48,7 +81,7 @@ pub fn layout(weights: &[f64]) -> Vec<Cell> {
         free = place(row, free, &mut cells);
         rest = after;
     }
-    cells.into_iter().map(Cell::from).collect()
+    cells.into_iter().map(|area| cell(area, frame)).collect()
 }
 
 /// The least square-like cell of a row along `side`.
@@ -84,17 +117,14 @@ fn place(row: &[f64], free: Area, cells: &mut Vec<Area>) -> Area {
     }
 }
 
-impl From<Area> for Cell {
-    fn from(area: Area) -> Self {
-        let (width, height) = (area.width / ASPECT * 100.0, area.height * 100.0);
-        Self {
-            x: percent(area.x / ASPECT * 100.0),
-            y: percent(area.y * 100.0),
-            width: percent(width),
-            height: percent(height),
-            roomy: width > 7.0 && height > 9.0,
-            spacious: width > 9.0 && height > 21.0,
-        }
+fn cell(area: Area, frame: Frame) -> Cell {
+    let aspect = frame.width / frame.height;
+    Cell {
+        x: percent(area.x / aspect * 100.0),
+        y: percent(area.y * 100.0),
+        width: percent(area.width / aspect * 100.0),
+        height: percent(area.height * 100.0),
+        size: (area.width * frame.height, area.height * frame.height),
     }
 }
 
@@ -109,14 +139,19 @@ mod tests {
     #[test]
     fn cells_cover_the_frame_by_weight() {
         let weights = [0.4, 0.25, 0.15, 0.1, 0.06, 0.04];
-        let cells = layout(&weights);
+        for frame in [WIDE, PHONE] {
+            assert_covers(&layout(&weights, frame), &weights);
+        }
+    }
+
+    fn assert_covers(cells: &[Cell], weights: &[f64]) {
         assert_eq!(cells.len(), weights.len());
         let covered: f64 =
             cells.iter().map(|cell| number(&cell.width) * number(&cell.height) / 10_000.0).sum();
         assert!((covered - 1.0).abs() < 0.005, "{covered}");
         for (cell, weight) in cells.iter().zip(weights) {
             let area = number(&cell.width) * number(&cell.height) / 10_000.0;
-            assert!((area - weight).abs() < 0.002, "{cell:?} {weight}");
+            assert!((area - *weight).abs() < 0.002, "{cell:?} {weight}");
             assert!(number(&cell.x) + number(&cell.width) <= 100.2);
             assert!(number(&cell.y) + number(&cell.height) <= 100.2);
         }
@@ -124,7 +159,25 @@ mod tests {
 
     #[test]
     fn one_weight_takes_all_and_none_takes_nothing() {
-        assert_eq!((layout(&[3.0])[0].width.as_str(), layout(&[3.0])[0].height.as_str()), ("100%", "100%"));
-        assert!(layout(&[]).is_empty());
+        let all = &layout(&[3.0], WIDE)[0];
+        assert_eq!((all.width.as_str(), all.height.as_str()), ("100%", "100%"));
+        assert!(layout(&[], WIDE).is_empty());
+    }
+
+    #[test]
+    fn twenty_equal_holdings_are_named_with_their_weights_on_a_phone() {
+        for (frame, lines) in [(WIDE, 3), (PHONE, 3)] {
+            let named = layout(&[0.05; 20], frame).iter().filter(|cell| cell.lines("BRK.B") >= lines).count();
+            assert_eq!(named, 20, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn text_stays_within_its_cell() {
+        let cell = |width, height| Cell { size: (width, height), ..layout(&[1.0], WIDE)[0].clone() };
+        assert_eq!(cell(52.0, 100.0).lines("AAPL"), 1, "no room for a figure");
+        assert_eq!(cell(51.0, 100.0).lines("AAPL"), 0);
+        assert_eq!([27.0, 28.0, 46.0, 64.0].map(|height| cell(90.0, height).lines("AAPL")), [0, 1, 2, 3]);
+        assert_eq!(cell(90.0, 100.0).lines("Dividends receivable"), 0);
     }
 }

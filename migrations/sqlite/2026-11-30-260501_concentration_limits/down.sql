@@ -1,0 +1,1 @@
+DROP TABLE concentration_limits;
