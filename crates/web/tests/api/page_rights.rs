@@ -51,6 +51,7 @@ impl Objects {
         let fields = match path {
             "/portfolios/{id}/settings" | "/watchlist/{id}" => vec![("name", "Taken")],
             "/portfolios/{id}/cash" => vec![("type", "deposit"), ("amount", "1.00")],
+            "/portfolios/{id}/composition/limits" => vec![("stock_percent", "5")],
             "/portfolios/{id}/reset" => vec![("cash_balance", "1.00")],
             "/portfolios/{id}/delete" => vec![("confirm", "Growth")],
             "/portfolios/{id}/orders" | "/portfolios/{id}/orders/preview" => vec![
@@ -92,7 +93,7 @@ async fn state_of(owner: &Caller, objects: &Objects) -> Vec<Value> {
     let own = format!("/api/v1/portfolios/{}", objects.portfolio);
     let list = format!("/api/v1/watchlists/{}", objects.watchlist);
     let mut state = Vec::new();
-    for path in [own.clone(), format!("{own}/orders"), format!("{own}/transactions"), list] {
+    for path in [own.clone(), format!("{own}/composition"), format!("{own}/orders"), format!("{own}/transactions"), list] {
         state.push(owner.get(&path).await.is(200).json().0);
     }
     state

@@ -181,6 +181,12 @@ async fn a_composition_has_weights_by_stock_and_sector() {
         "market_value": "0.00",
         "weight": 0.0
       },
+      "limits": {
+        "cash_percent": null,
+        "sector_percent": 40,
+        "stock_percent": 25
+      },
+      "notes": [],
       "sectors": [
         {
           "market_value": "2285.00",
@@ -231,6 +237,12 @@ async fn a_composition_of_nothing_has_no_concentration() {
         "market_value": "0.00",
         "weight": 0.0
       },
+      "limits": {
+        "cash_percent": null,
+        "sector_percent": 40,
+        "stock_percent": 25
+      },
+      "notes": [],
       "sectors": [],
       "stocks": [],
       "total_value": "0.00"
