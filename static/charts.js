@@ -176,9 +176,15 @@
       this.tools.append(...zooms, this.reset);
       // Without an event the chart itself has moved below the pointer, as after a zoom.
       this.chart.subscribeCrosshairMove(({ time, sourceEvent }) => {
-        if (!this.selecting && sourceEvent) this.say(time);
+        if (this.selecting || !sourceEvent) return;
+        this.busy = time !== undefined;
+        this.say(time);
       });
-      this.canvas.addEventListener("pointerleave", () => { if (!this.selecting) this.say(); });
+      this.canvas.addEventListener("pointerleave", () => {
+        if (this.selecting) return;
+        this.busy = false;
+        this.say();
+      });
       this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
         if (range) this.reset.hidden = range.from < 0.5 && range.to > this.days.length - 1.5;
       });
@@ -189,7 +195,10 @@
         this.zoom(event.deltaY > 0 ? 1.2 : 1 / 1.2);
       }, { passive: false });
       this.canvas.addEventListener("keydown", (event) => this.key(event));
-      this.canvas.addEventListener("blur", () => this.chart.clearCrosshairPosition());
+      this.canvas.addEventListener("blur", () => {
+        this.busy = false;
+        this.chart.clearCrosshairPosition();
+      });
       this.selectByDrag();
     }
 
@@ -205,12 +214,14 @@
       return series;
     }
 
+    // Leaves what the user is looking at: a day below the pointer, or a range.
     setDays(days) {
       this.days = days;
-      this.say();
+      if (!this.busy) this.say();
     }
 
     fit() {
+      this.busy = false;
       this.chart.timeScale().fitContent();
       this.say();
     }
@@ -231,6 +242,7 @@
       if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       const at = this.days.indexOf(this.keyed ?? this.days.at(-1));
+      this.busy = true;
       this.keyed = this.days[Math.min(Math.max(at + step, 0), this.days.length - 1)];
       // Read aloud only when the user asks for days one by one.
       this.readout.setAttribute("aria-live", "polite");
@@ -271,6 +283,7 @@
         if (!selected || ends[0] === ends[1]) return;
         scale.setVisibleLogicalRange({ from: ends[0], to: ends[1] });
         this.readout.replaceChildren(...shown);
+        this.busy = true;
       });
     }
   }
@@ -351,9 +364,10 @@
       downColor: color("--down"), borderDownColor: color("--down"), wickDownColor: color("--down"),
     }));
     const closing = frame.add(library.AreaSeries, { ...plain, ...custom(price, 0.0001) }, area);
+    // The library changes the objects that it gets.
     const put = () => {
       volume.setData(bars.filter((bar) => bar.volume).map((bar) => ({ time: bar.time, value: bar.volume })));
-      candles.setData(bars);
+      candles.setData(bars.map((bar) => ({ ...bar })));
       closing.setData(closes(bars));
       frame.setDays(bars.map(({ time }) => time));
     };
@@ -395,9 +409,9 @@
       const next = withPrice(bars, { date: dayOf(detail.as_of), price: detail.price });
       if (next === bars) return;
       bars = next;
-      candles.update(bars.at(-1));
+      candles.update({ ...bars.at(-1) });
       closing.update(closes(bars).at(-1));
-      frame.days = bars.map(({ time }) => time);
+      frame.setDays(bars.map(({ time }) => time));
     });
   }
 
@@ -437,6 +451,7 @@
       lineColor: color("--down"), topColor: color("--down", 0.16), bottomColor: color("--down", 0.16),
     }), 1);
     drawdown.setData(line(days, "drawdown"));
+    drawdown.priceScale().applyOptions({ scaleMargins: { top: 0.04, bottom: 0.1 } });
     const [upper, lower] = frame.chart.panes();
     upper.setStretchFactor(3);
     lower.setStretchFactor(1);
@@ -508,6 +523,7 @@
       if (dayOf(detail.valued_at) !== last.time) return;
       last.value = Number(detail.total_value);
       live.update({ time: last.time, value: last.value });
+      if (!frame.busy) frame.say();
     });
   }
 

@@ -93,7 +93,13 @@ async fn state_of(owner: &Caller, objects: &Objects) -> Vec<Value> {
     let own = format!("/api/v1/portfolios/{}", objects.portfolio);
     let list = format!("/api/v1/watchlists/{}", objects.watchlist);
     let mut state = Vec::new();
-    for path in [own.clone(), format!("{own}/composition"), format!("{own}/orders"), format!("{own}/transactions"), list] {
+    for path in [
+        own.clone(),
+        format!("{own}/composition"),
+        format!("{own}/orders"),
+        format!("{own}/transactions"),
+        list,
+    ] {
         state.push(owner.get(&path).await.is(200).json().0);
     }
     state

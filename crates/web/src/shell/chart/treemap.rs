@@ -2,18 +2,22 @@
 
 use super::percent;
 
-/// The size of a treemap in CSS pixels, about; the style sheet has the height.
+/// The size of a treemap and of its text in CSS pixels, about; the style sheet has the height and the sizes of letters.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
     pub width: f64,
     pub height: f64,
+    /// The width of a letter of a name, in bold.
+    letter: f64,
+    /// The width of a weight or a change such as `+12.34%`.
+    figure: f64,
 }
 
-pub const WIDE: Frame = Frame { width: 845.0, height: 352.0 };
-pub const PHONE: Frame = Frame { width: 350.0, height: 420.0 };
+pub const WIDE: Frame = Frame { width: 845.0, height: 352.0, letter: 9.5, figure: 62.0 };
+pub const PHONE: Frame = Frame { width: 350.0, height: 420.0, letter: 8.2, figure: 52.0 };
 
 /// Where a cell lies in the frame.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct Cell {
     pub x: String,
     pub y: String,
@@ -22,26 +26,26 @@ pub struct Cell {
     /// In pixels of the frame.
     #[serde(skip)]
     size: (f64, f64),
+    #[serde(skip)]
+    frame: Frame,
 }
 
-/// Width of a letter in bold at the size of the style sheet, and the height that one line and each further one need.
-const LETTER: f64 = 9.5;
+/// The height that one line and each further one need, in CSS pixels.
 const FIRST_LINE: f64 = 28.0;
 const NEXT_LINE: f64 = 18.0;
-const MARGIN: f64 = 14.0;
-/// A weight or a change such as `+12.34%`.
-const FIGURE: f64 = 62.0;
+/// At the left and the right together.
+const MARGIN: f64 = 12.0;
 
 impl Cell {
     /// How many of three lines have room: a name, a weight, a change.
     pub fn lines(&self, name: &str) -> usize {
         let (width, height) = self.size;
-        let letters = name.chars().fold(0.0, |sum, _| sum + LETTER);
+        let letters = name.chars().fold(0.0, |sum, _| sum + self.frame.letter);
         if width < letters + MARGIN || height < FIRST_LINE {
             return 0;
         }
         match height {
-            _ if width < FIGURE => 1,
+            _ if width < self.frame.figure => 1,
             height if height >= FIRST_LINE + 2.0 * NEXT_LINE => 3,
             height if height >= FIRST_LINE + NEXT_LINE => 2,
             _ => 1,
@@ -125,6 +129,7 @@ fn cell(area: Area, frame: Frame) -> Cell {
         width: percent(area.width / aspect * 100.0),
         height: percent(area.height * 100.0),
         size: (area.width * frame.height, area.height * frame.height),
+        frame,
     }
 }
 
@@ -175,8 +180,8 @@ mod tests {
     #[test]
     fn text_stays_within_its_cell() {
         let cell = |width, height| Cell { size: (width, height), ..layout(&[1.0], WIDE)[0].clone() };
-        assert_eq!(cell(52.0, 100.0).lines("AAPL"), 1, "no room for a figure");
-        assert_eq!(cell(51.0, 100.0).lines("AAPL"), 0);
+        assert_eq!(cell(50.0, 100.0).lines("AAPL"), 1, "no room for a figure");
+        assert_eq!(cell(49.0, 100.0).lines("AAPL"), 0);
         assert_eq!([27.0, 28.0, 46.0, 64.0].map(|height| cell(90.0, height).lines("AAPL")), [0, 1, 2, 3]);
         assert_eq!(cell(90.0, 100.0).lines("Dividends receivable"), 0);
     }
