@@ -278,7 +278,7 @@ mod tests {
         let shown = parts(weights.chain([("None".to_owned(), 0.0)]));
         let names: Vec<&str> = shown.iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["S10", "S9", "S8", "S7", "S6", "S5", "S4", "S3", "2 others"]);
-        assert_eq!((shown[0].bar.as_str(), shown[8].weight.as_str()), ("100%", "5.5%"));
+        assert_eq!((shown[0].bar.as_str(), shown[8].weight.as_str()), ("100%", "5.4%"));
         let one_more = parts((1..=9).map(|n| (format!("S{n}"), f64::from(n) / 45.0)));
         assert_eq!(one_more.len(), 9, "one small part is not added up with nothing");
     }
