@@ -391,7 +391,7 @@
     const marks = host.dataset.marks ? JSON.parse(host.dataset.marks) : [];
     const noted = [candles, closing].map((series) => {
       if (average > 0) {
-        const level = series.createPriceLine({ price: average, title: "average", lineWidth: 1, lineStyle: 2 });
+        const level = series.createPriceLine({ price: average, lineWidth: 1, lineStyle: 2 });
         frame.always(() => level.applyOptions({ color: color("--control"), axisLabelColor: color("--control") }));
       }
       return mark(frame, series, marks);
