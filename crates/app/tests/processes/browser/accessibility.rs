@@ -53,8 +53,9 @@ async fn pages_fit_phones_and_desks_and_are_accessible() {
         browser.fill("main [name=password]", PASSWORD).await;
         browser.button("Log in").await;
         browser.says("ortfolio").await;
-        let portfolio =
-            browser.open_portfolio("A portfolio with quite a long name, as people give them").await;
+        let portfolio = browser
+            .open_portfolio(&format!("A portfolio with a long name, as people give them, {}", size.0))
+            .await;
         browser.buy(&portfolio, "BRK.B", "12.345678901").await;
         browser.buy(&portfolio, "XPENY", "12345").await;
         let receipt = browser.path().await;
