@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(limits.stock, LimitPercent::new(20));
         assert_eq!((limits.sector, limits.cash), (LimitPercent::new(35), None));
         let wrong = posted("0", "12.5", "101").read().unwrap_err();
-        let fields: Vec<&str> = wrong.iter().map(|error| error.field.as_ref()).collect();
+        let fields: Vec<&str> = wrong.iter().map(|error| error.field).collect();
         assert_eq!(fields, ["stock_percent", "sector_percent", "cash_percent"]);
     }
 
