@@ -1,8 +1,8 @@
-//! Splits, dividends, new symbols and ends of listings: learning of them, and giving everybody what is theirs.
+//! Splits, dividends, new symbols and delistings: learns them from the source, and applies them to all portfolios.
 //!
-//! An action is applied to portfolios in batches, each in one transaction, and once to each: the database keeps a row
-//! for every portfolio that has had it. So applying can be done again, late, by several processes and beside orders.
-//! The desk applies what is due to the portfolios of a batch before it decides on their orders.
+//! An action is applied to portfolios in batches, each in one transaction, and once to each portfolio: the database
+//! has a row for each application. So applying can be repeated, late, by several processes and while orders are
+//! placed. The order desk applies due actions to the portfolios of a batch before it decides on their orders.
 
 mod apply;
 pub mod close_outs;
@@ -36,16 +36,16 @@ pub(crate) use histories::ActionHistories;
 pub(crate) use pending_splits::PendingSplits;
 pub(crate) use stale_snapshots::{clear_stale, mark_snapshots, stale_since};
 
-/// What only the database can make fail.
+/// The result of database functions.
 pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
 
-/// News of actions is taken for as long after they took effect.
+/// News is accepted for this long after an action took effect.
 pub(crate) const LATEST_NEWS: Days = Days::new(45);
 
-/// So far ahead announcements are asked for.
+/// How far ahead announcements are requested.
 pub(crate) const AHEAD: Days = Days::new(60);
 
-/// Portfolios that are locked and written in one transaction.
+/// Portfolios per transaction.
 pub(crate) const BATCH: i64 = 300;
 
 /// Why a stock whose listing has ended is not traded.

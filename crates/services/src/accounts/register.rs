@@ -14,7 +14,7 @@ use crate::accounts::{password, secret};
 use crate::error::{Error, FieldError, Fields, NotFound, Result};
 use crate::log_target::SECURITY;
 
-/// A user as everybody may see themself: without the password's hash.
+/// A user without the password hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub id: UserId,
@@ -51,7 +51,7 @@ pub struct Registration {
     pub last_name: String,
 }
 
-/// `None` leaves a value as it is.
+/// `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileChanges {
     pub username: Option<String>,
@@ -75,10 +75,10 @@ fn check_email(fields: &mut Fields, email: &str) {
     fields.check("email", valid, "write an e-mail address like sam@example.org");
 }
 
-/// Returns an e-mail address as it is stored: as typed, but in NFC and with letters beyond ASCII in lower case, because
+/// The stored form of an e-mail address: as typed, but in NFC and with letters beyond ASCII in lower case, because
 /// the databases' `lower` may not know those.
 fn normalized_email(email: &str) -> String {
-    // Composed first: the base letter of a decomposed one is ASCII.
+    // Composed first, because the base letter of a decomposed one is ASCII.
     let lower = email.trim().nfc().fold(String::new(), |mut lower, letter| {
         match letter.is_ascii() {
             true => lower.push(letter),
@@ -89,7 +89,7 @@ fn normalized_email(email: &str) -> String {
     lower.nfc().collect()
 }
 
-/// Returns a user name or e-mail address as it is looked up and counted, whatever the case of its letters.
+/// The form in which user names and e-mail addresses are compared and counted, in lower case.
 pub(crate) fn normalized_login(login: &str) -> String {
     normalized_email(login).to_ascii_lowercase()
 }
@@ -119,7 +119,7 @@ impl Accounts {
         self.create_user(registration, false).await
     }
 
-    /// Opens an account that may be an administrator's.
+    /// Creates an account, which may be an administrator's.
     ///
     /// # Errors
     /// As [`Accounts::register`].
@@ -166,10 +166,10 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The account of that id, unless it is closed.
+    /// The account with that id, unless it is closed.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>> {
         let user = self.store.read(move |tx| users::by_id(tx, id).map_err(Error::from)).await?;
         Ok(user.filter(|user| user.is_active).map(Account::from))
@@ -249,7 +249,7 @@ impl Accounts {
         changed
     }
 
-    /// Removes the account with everything that is its owner's.
+    /// Deletes the account with all its data.
     ///
     /// # Errors
     /// [`Error::WrongPassword`], [`Error::TooManyAttempts`], [`Error::LastAdmin`].
@@ -263,7 +263,7 @@ impl Accounts {
         self.remove(id).await
     }
 
-    /// Removes a user without asking for their password: for administrators.
+    /// Deletes a user without their password, for administrators.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::LastAdmin`].

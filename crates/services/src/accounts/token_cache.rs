@@ -14,11 +14,11 @@ use tokio::sync::OwnedMutexGuard;
 use crate::accounts::register::Account;
 use crate::accounts::tokens::Scope;
 
-/// How old an answer of the database may be.
+/// How long a confirmation counts.
 const BELIEVED: TimeDelta = TimeDelta::seconds(2);
-/// How often it is asked again. The rest is the time it has to answer.
+/// How often tokens are confirmed; the rest of the time is for the answer.
 const ASKED_EVERY: TimeDelta = TimeDelta::seconds(1);
-/// A token that nobody has sent for so long is not asked about.
+/// A token without a request for this time is not confirmed.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
 /// About 10 MB at most. Invalid tokens are not cached, so all of these are real.
 const CAPACITY: usize = 10_000;

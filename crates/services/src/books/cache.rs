@@ -91,7 +91,7 @@ impl Versions {
         Self { store, questions: OnceLock::new() }
     }
 
-    /// The version that the portfolio of that user has now. `None` when it is not theirs, or cannot be told.
+    /// The current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
     pub async fn of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
         let (answer, answered) = oneshot::channel();
         let questions = self.questions.get_or_init(|| open(self.store.lane()));

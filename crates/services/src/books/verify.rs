@@ -1,8 +1,8 @@
-//! Rebuilds the books from the journal and reports every difference.
+//! Recomputes the books from the journal and reports every difference.
 //!
-//! Portfolios are read by ranges of ids, several ranges at once, each in one transaction: a portfolio is seen as it is
-//! at one moment, whoever trades meanwhile. Memory stays bounded: of a range as many portfolios are looked at together
-//! as have a certain number of rows, and one that alone has more is read in pages.
+//! Portfolios are read by ranges of ids, several ranges in parallel, each in one transaction, so a portfolio is seen
+//! at one moment. Memory is bounded: portfolios of a range are checked together up to a number of rows, and a larger
+//! one is read in pages.
 
 mod actions;
 mod load;
@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use load::check_range;
 pub use report::{Concern, Difference, Report};
 
-/// Portfolios of a range.
+/// Portfolios per range.
 const MOST_PORTFOLIOS: usize = 500;
 
-/// Ranges for each that is under way at once, so that all are busy until the end.
+/// Ranges per parallel task, so that all are busy until the end.
 const RANGES_EACH: usize = 8;
 
 impl super::Books {
@@ -54,7 +54,7 @@ impl super::Books {
         Ok(report)
     }
 
-    /// Ids `(after, end]` of up to `size` portfolios.
+    /// The ids `(after, end]` of up to `size` portfolios.
     async fn next_range(
         &self,
         after: PortfolioId,

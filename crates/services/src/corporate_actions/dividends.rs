@@ -13,11 +13,11 @@ use super::{BATCH, CorporateActions};
 use crate::error::Result;
 use crate::events::Change;
 
-/// The last dividend that was looked at, and what has changed.
+/// The last dividend processed, and the changes.
 type PaidBatch = (Option<(ActionId, PortfolioId)>, Vec<Change>);
 
-/// Pays up to [`BATCH`] dividends of one action. Returns the last one looked at and the changes to announce, one for each
-/// dividend paid.
+/// Pays up to [`BATCH`] dividends of one action. Returns the last one processed and the changes to announce, one for
+/// each dividend paid.
 fn pay_batch(
     tx: &mut Tx<'_>,
     after: (ActionId, PortfolioId),
@@ -32,7 +32,7 @@ fn pay_batch(
     let ids: Vec<PortfolioId> = rows.iter().map(|row| row.portfolio_id).collect();
     let mut locked: HashMap<PortfolioId, LockedPortfolio> =
         portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
-    // Somebody else may have paid them until they were locked.
+    // Another process may have paid them before they were locked.
     let unpaid = actions::still_unpaid(tx, known.id, &ids)?;
     let records: HashMap<PortfolioId, _> =
         portfolios::by_ids(tx, &ids)?.into_iter().map(|row| (row.id, row)).collect();

@@ -11,7 +11,7 @@ use persistence::corporate_actions::{self as actions};
 use super::{AHEAD, CorporateActions, Stored};
 use crate::error::{Error, Result};
 
-/// The splits and dividends of each stock within a span of market time.
+/// The splits and dividends of each stock within an interval of market time.
 #[derive(Debug, Default)]
 pub(crate) struct ActionHistories(HashMap<StockId, ActionHistory>);
 
@@ -50,14 +50,14 @@ impl CorporateActions {
         let today = exchange_date(now);
         let last = today.checked_add_days(AHEAD).unwrap_or(today);
         let told = match self.market.quotes.limits() {
-            // Its calls are the jobs': what they have learned is in the database.
+            // Its calls belong to the jobs, whose results are in the database.
             Some(_) => Vec::new(),
             None => {
                 let (symbol, first) = (&stock.listing.symbol, domain::period::EARLIEST);
                 self.market.quotes.corporate_actions(symbol, first, last, now).await.unwrap_or_default()
             }
         };
-        // What was applied counts, should the source tell it otherwise today.
+        // Applied actions count, even if the source reports them differently today.
         let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
         for action in told.into_iter().chain(known.iter().map(|known| known.action.clone())) {
             all.insert(action.id.as_str().to_owned(), action);
@@ -70,11 +70,11 @@ impl CorporateActions {
         Ok(all)
     }
 
-    /// Converts quotes to the shares that exist at `at`, less dividends since; see [`ActionHistory::convert_quote`]. When all
-    /// quotes are from the session under way, which is the usual case, this reads nothing from the database.
+    /// Converts quotes to the shares that exist at `at`, less dividends since; see [`ActionHistory::convert_quote`].
+    /// If all quotes are from the current session, as usual, this does not read from the database.
     ///
     /// # Errors
-    /// Only when the database fails: an unconverted price would be wrong.
+    /// Only if the database fails: an unconverted price would be wrong.
     pub(crate) async fn in_shares_at(
         &self,
         quotes: Vec<(StockId, AsTraded<Quote>)>,
@@ -107,7 +107,7 @@ impl CorporateActions {
         Ok(converted.swap_remove(0))
     }
 
-    /// Returns the splits and dividends of all stocks that took effect after `after` and until `until`.
+    /// The splits and dividends of all stocks that took effect after `after` and until `until`.
     pub(crate) async fn actions_between(
         &self,
         after: Timestamp,

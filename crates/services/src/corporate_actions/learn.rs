@@ -14,13 +14,13 @@ use crate::corporate_actions::seen_actions::confirmation_of_news;
 use crate::corporate_actions::splits::note_told;
 use crate::error::{Error, Result};
 
-/// News are asked for from so long before the last time on: they may be published late.
+/// How far back before the last request news is requested, because it may be published late.
 const NEWS_OVERLAP: Days = Days::new(10);
 
-/// When a source was last asked about everything, market time.
+/// When a source was last asked about all stocks, market time.
 const ASKED: &str = "corporate_actions_asked";
 
-/// When a source whose calls are few was last asked about each stock, by id.
+/// When a source with few calls was last asked about each stock, by id.
 const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
 
 fn times_asked(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
@@ -33,24 +33,25 @@ fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timesta
     stocks.truncate(most);
 }
 
-/// The first day whose news are asked for: `first`, or some days before the stock was last asked about, where its turn
-/// comes less often.
+/// The first day of requested news: `first`, or some days before the stock was last asked about, if its turn comes
+/// less often.
 fn news_since(asked: Option<Timestamp>, first: NaiveDate) -> NaiveDate {
     let before = asked.and_then(|asked| exchange_date(asked).checked_sub_days(NEWS_OVERLAP));
     before.map_or(first, |before| before.min(first))
 }
 
-/// What cannot be read counts as never.
+/// An unreadable value counts as never.
 pub(super) fn last_asked(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
     Ok(installation::get(tx, ASKED)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 impl CorporateActions {
-    /// Asks the source what happens to the stocks that concern somebody, and notes what is new. A source that lists
-    /// all its instruments is asked about each of them, one whose calls are few each day about the one that has waited longest.
+    /// Requests the corporate actions of all stocks in use, and stores new ones. A source that lists all its
+    /// instruments is asked about each of them, a source with few calls each day about the stock that has waited
+    /// longest.
     ///
     /// # Errors
-    /// Only when the database fails. A source that does not answer is asked again next time.
+    /// Only if the database fails. A source that does not answer is asked again next time.
     pub async fn learn_corporate_actions(&self) -> Result<usize> {
         let now = self.market.now();
         let today = exchange_date(now);
@@ -65,7 +66,8 @@ impl CorporateActions {
             let is_limited = self.market.quotes.limits().is_some_and(|limits| limits.per_day().is_some());
             let is_of_today =
                 |stock: &Stock| times.get(&stock.id.0).is_some_and(|asked| exchange_date(*asked) == today);
-            // One a day; none when one has been asked about already. Without a limit for the day, each once a day.
+            // One stock per day; none if one was asked about already. Without a limit per day, each stock once per
+            // day.
             match times.values().any(|asked| exchange_date(*asked) == today) {
                 _ if !is_limited => asked.retain(|stock| !is_of_today(stock)),
                 true => asked.clear(),
@@ -75,7 +77,7 @@ impl CorporateActions {
         self.learn_about(asked).await
     }
 
-    /// With calls of a source whose calls are few that nobody needs any more: asks about so many stocks that have waited longest.
+    /// Uses unneeded calls of a source with few calls for the `most` stocks that have waited longest.
     pub(crate) async fn learn_with_leftover_calls(&self, most: usize) -> Result<()> {
         let (mut asked, times) =
             self.store.read(|tx| Ok::<_, Error>((stocks::concerning(tx)?, times_asked(tx)?))).await?;
@@ -83,8 +85,8 @@ impl CorporateActions {
         self.learn_after_jumps(asked).await
     }
 
-    /// Of prices that went up or down so much that shares may have been split: what the source tells of these stocks is
-    /// noted and applied at once.
+    /// Requests, stores and applies the actions of stocks whose price moved so much that their shares may have been
+    /// split.
     pub(crate) async fn learn_after_jumps(&self, stocks: Vec<Stock>) -> Result<()> {
         if !stocks.is_empty() && self.learn_about(stocks).await? > 0 {
             self.apply_corporate_actions().await?;
@@ -139,13 +141,13 @@ impl CorporateActions {
             .store
             .write(move |tx| {
                 let mut new = 0;
-                // What happened to another company that has the symbol now is none of the stock's.
+                // Actions of another company that has the symbol now do not belong to the stock.
                 let unchanged = former_symbols::unchanged(tx, &symbols)?;
                 for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
                     new += usize::from(note_told(tx, told, now, wall)?);
                 }
                 if scarce {
-                    // Also those that nothing was told of: the others are to have their turn.
+                    // Also stocks without news, so that others have their turn.
                     let mut times = times_asked(tx)?;
                     times.extend(answered.iter().map(|id| (id.0, now)));
                     let times = serde_json::to_string(&times).map_err(Error::internal)?;

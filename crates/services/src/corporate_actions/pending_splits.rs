@@ -11,7 +11,8 @@ use super::CorporateActions;
 use crate::corporate_actions::noted::Noted;
 use crate::error::{Error, Result};
 
-/// The splits that are not applied to everyone yet, including announced ones: a list that is read at most once a second.
+/// The splits that are not applied to all portfolios yet, announced ones included: a list that is read at most once
+/// per second.
 #[derive(Default)]
 pub(crate) struct PendingSplits(Mutex<Option<ReadSplits>>);
 
@@ -23,7 +24,7 @@ struct ReadSplits {
 }
 
 impl PendingSplits {
-    /// How long the list is used. A split that another process learns of late may be missed for as long.
+    /// How long the list is used. A split that another process learns late may be missed for this time.
     const GOOD_FOR: TimeDelta = TimeDelta::seconds(1);
 
     /// `wall` is the wall time.
@@ -44,7 +45,7 @@ impl PendingSplits {
 }
 
 impl CorporateActions {
-    /// The splits that have taken effect and are not applied to everyone yet, and those not yet taken back everywhere.
+    /// The splits that have taken effect and are not applied, or not reversed, in all portfolios.
     pub(crate) async fn splits_in_effect(&self) -> Result<Vec<KnownAction>> {
         let now = self.market.now();
         let is_due = |known: &&KnownAction| {
@@ -54,7 +55,7 @@ impl CorporateActions {
         Ok(self.undecided_splits().await?.iter().filter(is_due).cloned().collect())
     }
 
-    /// The splits that are announced, are not applied to everyone, hold trading, or are to be taken back.
+    /// The splits that are announced, not applied to all portfolios, hold trading, or have to be reversed.
     pub(crate) async fn undecided_splits(&self) -> Result<Arc<[KnownAction]>> {
         self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await
     }

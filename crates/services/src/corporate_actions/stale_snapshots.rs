@@ -8,10 +8,10 @@ use persistence::{Tx, installation};
 use super::Stored;
 use crate::market::book_calendar::BookCalendar;
 
-/// Since which session snapshots were taken without knowing all.
+/// The session since which snapshots were taken without knowing all actions.
 const SNAPSHOTS_SINCE: &str = "snapshots_to_take_again";
 
-/// What is booked for a session that has closed changes its snapshot, and the later ones.
+/// Marks the snapshots of a closed session, and later ones, as changed by a new line.
 pub(crate) fn mark_snapshots(
     tx: &mut Tx<'_>,
     at: Timestamp,

@@ -9,7 +9,7 @@ use persistence::jobs;
 use super::Jobs;
 use crate::error::Error;
 
-/// Shows signs of life for a run until it is dropped.
+/// Sends heartbeats for a run until it is dropped.
 pub(super) struct Heart {
     beating: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
@@ -28,7 +28,7 @@ impl Heart {
                     .store
                     .write(move |tx| jobs::heartbeat(tx, id, &name, clock.wall()).map_err(Error::from))
                     .await;
-                // A failed write is no sign of another worker: the next one may succeed.
+                // A failed write does not mean another worker: the next one may succeed.
                 if matches!(still_mine, Ok(false)) {
                     shared.store(false, Ordering::Relaxed);
                     return;
@@ -38,7 +38,7 @@ impl Heart {
         Self { beating, task }
     }
 
-    /// Whether the run is still this worker's.
+    /// Whether the run still belongs to this worker.
     pub(super) fn beats(&self) -> bool {
         self.beating.load(Ordering::Relaxed)
     }

@@ -8,18 +8,17 @@ use persistence::jobs::{self, JobRunRow, JobStatus};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobKind {
-    /// The rows of a session that has closed; one run per session and share of the portfolios.
+    /// The snapshots of a closed session; one run per session and part of the portfolios.
     SnapshotPortfolios,
-    /// The session under way at current prices; only when somebody asks for it.
+    /// Snapshots of the current session at current prices; only on request.
     ProvisionalSnapshots,
-    /// Last prices of everything held or watched.
+    /// Last prices of all stocks held or watched.
     RefreshQuotes,
-    /// Learns what happens to stocks, and gives portfolios what is theirs of it; when a session is next, and once it has
-    /// opened.
+    /// Requests corporate actions and applies them; before a session opens, and after its opening.
     CorporateActions,
-    /// The table of all that is listed, which searches run on.
+    /// The table of all listed stocks, for searches.
     RefreshListings,
-    /// Forgets expired logins and old records of runs.
+    /// Deletes expired logins and old runs.
     Prune,
 }
 
@@ -44,7 +43,7 @@ impl JobKind {
         }
     }
 
-    /// How long finished runs stay on record.
+    /// How long finished runs are kept.
     pub(super) fn remembered(self) -> TimeDelta {
         match self {
             Self::SnapshotPortfolios
@@ -57,7 +56,7 @@ impl JobKind {
     }
 }
 
-/// A word that names no kind of job.
+/// A text that is not a kind of job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no job is called {0:?}")]
 pub struct UnknownJob(String);
@@ -74,7 +73,7 @@ pub enum RunStatus {
     Queued,
     Running,
     Done,
-    /// Given up after several attempts.
+    /// Failed after several attempts.
     Failed,
 }
 
@@ -95,33 +94,33 @@ impl From<JobStatus> for RunStatus {
     }
 }
 
-/// One run of a job, as the record of runs has it.
+/// One recorded run of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRun {
     pub id: i64,
     pub kind: JobKind,
-    /// What makes the run due once: a session's date, a minute.
+    /// Makes a run due only once: a session's date, a minute.
     pub key: String,
-    /// The share of the work, from 0.
+    /// The part of the work, from 0.
     pub partition: i64,
-    /// Whether an administrator asked for it, beside the schedule.
+    /// Whether an administrator requested it, outside the schedule.
     pub requested: bool,
     pub status: RunStatus,
     pub attempts: i32,
     pub worker: Option<String>,
     pub queued_at: Timestamp,
     pub started_at: Option<Timestamp>,
-    /// The last sign of life; of a queued run, when it was last put into the queue.
+    /// The last heartbeat; for a queued run, when it was last queued.
     pub heartbeat_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    /// What it did, or why it failed.
+    /// The result, or the reason of the failure.
     pub outcome: Option<String>,
 }
 
 impl TryFrom<JobRunRow> for JobRun {
     type Error = UnknownJob;
 
-    /// Another version of Stockyard may have recorded runs of other kinds.
+    /// Another version of Stockyard may have recorded other kinds of runs.
     fn try_from(row: JobRunRow) -> std::result::Result<Self, UnknownJob> {
         Ok(Self {
             id: row.id,
@@ -141,7 +140,7 @@ impl TryFrom<JobRunRow> for JobRun {
     }
 }
 
-/// Those of the runs that this version can do.
+/// The runs that this version can do.
 pub(super) fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
     rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
 }

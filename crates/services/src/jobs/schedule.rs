@@ -9,26 +9,26 @@ use super::runs::JobKind;
 use crate::Market;
 use crate::error::Result;
 
-/// How many portfolio ids one run of a snapshot covers.
+/// Portfolio ids per run of a snapshot.
 pub(super) const PARTITION: i64 = 5000;
 
-/// Sessions that are planned at once when several were missed.
+/// The most sessions that are planned at once after a pause.
 const MOST_SESSIONS: usize = 50;
 
-/// After the close, by the market's clock, until its prices count as settled.
+/// How long after the close, by the market's clock, its prices count as settled.
 const SIMULATED_DELAY: TimeDelta = TimeDelta::minutes(15);
 
 pub(super) const PUBLISHED_DELAY: TimeDelta = TimeDelta::minutes(30);
 
-/// And by the wall clock, however fast the market's clock runs: until orders under way are written.
+/// How long after the close, by the wall clock, pending orders are written, however fast the market's clock runs.
 const SETTLING: TimeDelta = TimeDelta::seconds(5);
 
-/// An end-of-day source without the close is asked again, by New York's time: in the evening, and next morning.
+/// When an end-of-day source without the close is asked again, in New York's time: in the evening and next morning.
 const EVENING: NaiveTime = NaiveTime::from_hms_opt(20, 30, 0).expect("a time of day");
 
 pub(super) const NEXT_MORNING: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
 
-/// And shortly before a day's calls end, with what is left of them.
+/// Shortly before the day ends, with the remaining calls.
 const NIGHT: NaiveTime = NaiveTime::from_hms_opt(23, 30, 0).expect("a time of day");
 
 /// The newest session whose closing prices count as settled.
@@ -59,8 +59,8 @@ pub(super) fn plan_snapshots(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) 
     Ok(())
 }
 
-/// Once when a session is the next, and once when it has opened: what is announced late is there before the others
-/// trade on it. Where sessions follow one another without a pause that is one run.
+/// Once before a session opens, and once after its opening, so that late announcements are known before others trade
+/// on them. If sessions follow one another without a pause, that is one run.
 pub(super) fn plan_actions(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let now = market.clock.at_wall(wall);
     let session = market.calendar.booking_session(now);
@@ -72,8 +72,8 @@ pub(super) fn plan_actions(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
     Ok(())
 }
 
-/// Prices that move once a minute, for the pages' sake; an end-of-day source after each close, and again in the evening,
-/// before midnight and next morning for what was not published yet.
+/// Once per minute if prices move, for the pages; for an end-of-day source after each close, and again in the
+/// evening, before midnight and next morning for closes that were not published yet.
 pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let key = match market.quotes.freshness() {
         Freshness::EndOfDay => {
@@ -82,7 +82,7 @@ pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
             if now.time() >= NIGHT {
                 format!("{date}, night of {}", now.date())
             } else if date.succ_opt().is_some_and(|next| now >= next.and_time(NEXT_MORNING)) {
-                // Days without a session have calls of their own: there is more time for more stocks.
+                // Days without a session have calls of their own, so more stocks can be requested.
                 let since_morning = now - NEXT_MORNING.signed_duration_since(NaiveTime::MIN);
                 format!("{date}, morning of {}", since_morning.date())
             } else if now >= date.and_time(EVENING) {
@@ -97,7 +97,7 @@ pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
     Ok(())
 }
 
-/// Once a week, from a source that is asked over the network; each day while the table says that stocks in use are gone.
+/// Once per week from a source on the network; daily while the table lacks stocks in use.
 pub(super) fn plan_listings(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     if market.quotes.limits().is_some() {
         let source = market.quotes.source();

@@ -14,19 +14,20 @@ use crate::books::snapshots::IdRange;
 use crate::corporate_actions::AppliedCount;
 use crate::error::{Error, Result};
 
-/// Requests of one refresh to a source that counts them.
+/// Requests per refresh to a source that counts them.
 const END_OF_DAY_REQUESTS: usize = 15;
 
-/// Then its close is waited for more patiently, until as many further sessions have closed.
+/// The pause between later requests for its close.
 const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
 
+/// The run fails once this many further sessions have closed.
 const GIVE_UP_AFTER_SESSIONS: usize = 10;
 
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
 
 pub(super) enum Outcome {
     Done(String),
-    /// Not now, but after a pause; the run goes back into the queue.
+    /// Retry after a pause: the run is queued again.
     Later(String, TimeDelta),
 }
 
@@ -57,7 +58,7 @@ impl Jobs {
             }
             JobKind::RefreshQuotes => {
                 let limit = match self.market.freshness() {
-                    // Where calls are counted, the day's calls are the limit.
+                    // If calls are counted, the limit per day applies.
                     Freshness::EndOfDay if !self.market.quotes.is_scarce() => END_OF_DAY_REQUESTS,
                     _ => usize::MAX,
                 };
@@ -99,8 +100,8 @@ impl Jobs {
         Ok(outcome)
     }
 
-    /// When to look again, while the source may still publish the session's close. The simulated market has each close
-    /// at once. What a run gives up is taken up again by [`Books::finalize_provisional`](crate::books::Books::finalize_provisional).
+    /// When to retry while the source may still publish the session's close. The simulated market has each close at
+    /// once. [`Books::finalize_provisional`](crate::books::Books::finalize_provisional) continues the runs that give up.
     fn close_may_still_come(&self, date: NaiveDate) -> Option<TimeDelta> {
         if self.market.freshness() == Freshness::Simulated {
             return None;

@@ -26,10 +26,10 @@ pub(super) type Basis = (Timestamp, u64);
 const EVERY: Duration = Duration::from_secs(1);
 /// Seconds between heartbeats of a stream.
 const HEARTBEAT: u64 = 15;
-/// So old may a proof's confirmation become when the database is silent. That is no yes, but no reason either to send
-/// everybody away at once.
+/// The largest age of a credential's confirmation, in seconds, while the database does not answer: then streams are
+/// not ended at once.
 const BELIEVED: u64 = 10;
-/// After so many seconds books are read anew, whether or not anything was heard of.
+/// Seconds after which books are read again, with or without announced changes.
 const BOOKS_KEPT: u64 = 30;
 /// Portfolios per statement that reads versions.
 const VERSIONS_AT_ONCE: usize = 500;

@@ -93,7 +93,7 @@ pub async fn simulated_market(
             "prices go on as before; start once with --accept-price-source-change for the newest simulated market"
         );
     }
-    // Some ten milliseconds of arithmetic.
+    // About ten milliseconds of computation.
     let market = tokio::task::spawn_blocking(move || Simulated::of(model, seed)).await;
     let market = market.map_err(|panic| StoreError::Unavailable(Box::new(panic)))?;
     Ok(SimulatedMarket { market, canceled_orders: chosen.canceled_orders })

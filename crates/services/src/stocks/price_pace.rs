@@ -1,5 +1,5 @@
-//! How often the jobs ask for the price of each stock, where the calls to its source are limited: stocks with open orders first,
-//! then those that are held, then those that are only watched.
+//! How often the jobs request the price of each stock if calls to its source are limited: stocks with open orders
+//! first, then held ones, then watched ones.
 
 use chrono::TimeDelta;
 use domain::{Freshness, Stock, Symbol, Timestamp};
@@ -9,31 +9,32 @@ use crate::error::{Error, Result};
 use crate::market::demand::{Wanted, demand};
 use crate::stocks::Stocks;
 
-/// Each group has two thirds of the calls that the more urgent ones leave, as long as there are less urgent ones.
+/// Each group gets this part of the calls that the more urgent ones leave, as long as there are less urgent ones.
 const SHARE: f64 = 2.0 / 3.0;
-/// Prices are asked for once a minute at most.
+/// Prices are requested at most once per minute.
 const SHORTEST_MINUTES: f64 = 1.0;
-/// Runs of the job are a minute apart, and not to the second.
+/// Runs of the job are about a minute apart.
 const JITTER: TimeDelta = TimeDelta::seconds(5);
-/// Intervals that are longer are called slow: of stocks with open orders, and of others. A delayed price of more than twenty
-/// minutes ago is shown as old.
+/// Longer intervals, in minutes, are called slow: of stocks with open orders, and of others. A delayed price older
+/// than twenty minutes is shown as stale.
 const SLOW_FOR_ORDERS: u32 = 5;
 const SLOW_FOR_OTHERS: u32 = 20;
 
-/// How often prices come in a session at the present pace.
+/// How often prices come in a session at the current pace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PriceIntervals {
-    /// Calls to the source for prices, on average.
+    /// Calls for prices, on average.
     pub calls_per_minute: f64,
-    /// Calls that the session has left for prices, outside sessions those of the next one; `None` where a day has no limit.
+    /// The session's remaining calls for prices, outside sessions those of the next one; `None` without a limit per
+    /// day.
     pub calls_left: Option<u32>,
-    /// Calls of the day that are kept for closes and for news of splits and dividends.
+    /// Calls of the day reserved for closes and for news of splits and dividends.
     pub calls_kept: u32,
     /// Stocks with open orders.
     pub ordered: PriceInterval,
     /// Other stocks that are held.
     pub held: PriceInterval,
-    /// Other stocks that are on lists, or were held.
+    /// Other stocks on watchlists, or formerly held.
     pub watched: PriceInterval,
 }
 
@@ -41,8 +42,8 @@ pub struct PriceIntervals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriceInterval {
     pub stocks: usize,
-    /// Minutes from one price of a stock to its next, rounded up; for a group without stocks, what one would have. `None` when
-    /// there are no calls for it.
+    /// Minutes between two prices of a stock, rounded up; for a group without stocks, those of a single one. `None`
+    /// if there are no calls for it.
     pub minutes: Option<u32>,
 }
 
@@ -61,7 +62,7 @@ impl PriceIntervals {
         }
     }
 
-    /// Whether prices come so seldom that an administrator should know.
+    /// Whether prices are so rare that an administrator should know.
     pub fn is_slow(&self) -> bool {
         let slow = |group: PriceInterval, bound| {
             group.stocks > 0 && group.minutes.is_none_or(|minutes| minutes > bound)
@@ -71,19 +72,19 @@ impl PriceIntervals {
             || slow(self.watched, SLOW_FOR_OTHERS)
     }
 
-    /// Minutes from one price of a stock with an open order to its next, where that is so long that its owner should know.
+    /// Minutes between two prices of a stock with an open order, if they are so long that its owner should know.
     pub fn slow_minutes_for_orders(&self) -> Option<u32> {
         self.ordered.minutes.filter(|minutes| *minutes > SLOW_FOR_ORDERS)
     }
 }
 
-/// Minutes from one price to the next for each group, when `at_once` prices come with one call. `None`: there are no calls.
+/// Minutes between two prices for each group, if a call returns `at_once` prices. `None`: no calls are left.
 #[expect(clippy::cast_precision_loss, reason = "numbers of stocks are small")]
 fn intervals(counts: [usize; 3], calls_per_minute: f64, at_once: usize) -> [Option<f64>; 3] {
     let mut left = calls_per_minute * at_once.max(1) as f64;
     let mut found = [None; 3];
     for (at, interval) in found.iter_mut().enumerate() {
-        // Of a group without stocks it is told what one would have.
+        // For a group without stocks, the interval of a single one.
         let count = counts[at].max(1) as f64;
         let is_last = counts[at + 1..].iter().all(|later| *later == 0);
         let prices_per_minute = (if is_last { left } else { left * SHARE }).min(count);
@@ -97,11 +98,11 @@ fn intervals(counts: [usize; 3], calls_per_minute: f64, at_once: usize) -> [Opti
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the largest number")]
 fn rounded_up(minutes: f64) -> u32 {
-    // Not a minute more for what a float is too much.
+    // Not a minute more because of the inexactness of floats.
     (minutes - 1e-6).ceil().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
-/// The stocks whose prices the job asks for now, the most urgent first.
+/// The stocks whose prices the job requests now, the most urgent first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DuePrices {
     pub(crate) stocks: Vec<Stock>,
@@ -109,8 +110,8 @@ pub(crate) struct DuePrices {
 }
 
 impl Stocks {
-    /// How often prices come in a session at the present pace. `None` where calls are not counted, and for a source with one
-    /// price a session.
+    /// How often prices come in a session at the current pace. `None` without counted calls, and for a source with
+    /// one price per session.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -122,7 +123,7 @@ impl Stocks {
         Ok(Some(PriceIntervals::of(pace, counts(&demand), quotes.quotes_at_once())))
     }
 
-    /// Which prices the job is to ask for now.
+    /// The prices that the job should request now.
     pub(crate) async fn due_prices(&self, now: Timestamp) -> Result<DuePrices> {
         let quotes = &self.market.quotes;
         let demand = self.store.read(demand).await?;
@@ -169,7 +170,8 @@ struct DueRule {
 }
 
 impl DueRule {
-    /// While prices of the session come, once in the interval of its group; after that once for the last price of the session.
+    /// While prices of the session are published, once per interval of its group; after that once for the session's
+    /// last price.
     fn is_due(&self, wanted: Wanted, seen: Option<&Published>) -> bool {
         let Some(Published { quote, fetched_at }) = seen else { return true };
         let last_prices = last_prices(self.freshness);
@@ -193,7 +195,7 @@ impl DueRule {
     }
 }
 
-/// How long after a close its last prices have come.
+/// How long after a close its last prices are published.
 pub(crate) fn last_prices(freshness: Freshness) -> TimeDelta {
     match freshness {
         Freshness::Delayed => market_data::Pacing::DELAYED.last_prices,
@@ -284,12 +286,12 @@ mod tests {
         assert_eq!(due("20T16:03:00", "20T16:00:00", "20T15:45:00"), [false; 3]);
         assert_eq!(due("20T16:03:56", "20T16:00:00", "20T15:45:00"), [true, false, false]);
         assert_eq!(due("20T17:00:00", "20T16:00:00", "20T15:45:00"), [true, true, false]);
-        // At 16:10 in New York prices of before the close still come; at 16:16 the last one is due, once.
+        // At 16:10 in New York prices from before the close still come; at 16:16 the last one is due, once.
         assert_eq!(due("20T21:10:00", "20T21:05:00", "20T20:50:00"), [true, false, false]);
         assert_eq!(due("20T21:16:00", "20T21:15:00", "20T20:40:00"), [true; 3]);
         assert_eq!(due("20T21:17:00", "20T21:16:10", "20T20:40:00"), [false; 3], "the last trade was then");
         assert_eq!(due("20T21:16:00", "20T21:15:00", "20T21:00:00"), [false; 3]);
-        // Nothing is asked for at the weekend; on Monday morning the one that was missed.
+        // No requests on weekends; on Monday morning the one that was missed.
         assert_eq!(due("22T15:00:00", "20T21:16:10", "20T21:00:00"), [false; 3]);
         assert_eq!(due("23T13:00:00", "20T20:30:00", "20T20:15:00"), [true; 3]);
     }

@@ -9,31 +9,30 @@ use super::Stocks;
 use crate::error::{Error, Result};
 use crate::stocks::price_pace::DuePrices;
 
-/// A change from one minute's price to the next, as a ratio, after which the source is asked at once whether shares were
-/// split.
+/// A change between two prices a minute apart, as a ratio, after which the source is asked at once about a split.
 const NEWS_AFTER: f64 = 0.20;
 
-/// A change from one close to the next, as a ratio, after which the source is asked whether shares were split.
+/// A change between two closes, as a ratio, after which the source is asked about a split.
 const UNUSUAL_CHANGE: f64 = 0.15;
 
 /// One for splits and one for dividends of a stock.
 const CALLS_FOR_NEWS: u32 = 2;
 
-/// After so many answers without the new close a refresh ends: it is not published yet.
+/// After this many answers without the new close a refresh ends: it is not published yet.
 const TRIED_IN_VAIN: u32 = 3;
 
-/// Stocks that were looked up and get a price in one refresh.
+/// Looked-up stocks that get a price per refresh.
 const MOST_WARMED_UP: u32 = 5;
 
-/// Profiles that one refresh asks for.
+/// Profiles per refresh.
 const PROFILES_AT_ONCE: usize = 2;
 
-/// The sector of what has none.
+/// The sector of a stock without one.
 const NO_SECTOR: &str = "Other";
 
 impl Stocks {
-    /// The newest prices for everything somebody holds or watches or has an open order for, kept for when the source
-    /// is silent. A source whose calls are few is asked for `limit` series at most, the most urgent first.
+    /// Stores the newest prices of all stocks that are held, watched or ordered, for times when the source does not
+    /// answer. From a source with few calls at most `limit` series are requested, the most urgent first.
     pub(crate) async fn refresh_quotes(&self, limit: usize) -> Result<String> {
         let now = self.market.now();
         if self.market.quotes.is_scarce() {
@@ -57,7 +56,7 @@ impl Stocks {
             .filter(|stock| !self.corporate_actions.has_seen_news(stock, now))
             .collect();
         self.corporate_actions.note_answers(&stocks, &found, now).await?;
-        // The symbol of a delisted stock may be another company's by now.
+        // The symbol of a delisted stock may belong to another company.
         let priced = stocks.iter().zip(found).filter(|(stock, _)| stock.delisted_on.is_none());
         let mut quotes: Vec<(StockId, AsTraded<Quote>)> =
             priced.filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
@@ -80,8 +79,8 @@ impl Stocks {
         Ok(format!("{refreshed} of {in_use} stocks refreshed"))
     }
 
-    /// Whether a stock's price has moved so far that its source is asked at once whether shares were split. Of a price that
-    /// stays unconfirmed it is asked in the first two minutes, and once an hour.
+    /// Whether a stock's price has moved so far that its source is asked at once about a split. For a price that
+    /// stays unconfirmed it is asked in the first two minutes, and once per hour.
     fn asks_for_news(
         &self,
         stock: &Stock,
@@ -101,7 +100,7 @@ impl Stocks {
         }
     }
 
-    /// The table of listings has no sectors: stocks in use get theirs a few at a time, with what calls are left.
+    /// The table of listings has no sectors: stocks in use get theirs a few at a time, with the remaining calls.
     async fn learn_sectors(&self, now: Timestamp) -> Result<()> {
         let stocks = self.store.read(crate::market::demand::stocks_in_use).await?;
         let nameless = stocks.into_iter().filter(|stock| stock.listing.sector.is_empty());
@@ -110,7 +109,7 @@ impl Stocks {
             let found = self.market.quotes.listing_for(Purpose::Scheduled, &known.symbol, now).await;
             let sector = match found {
                 Ok(found) if !found.sector.is_empty() => found.sector,
-                // It has none, and is not asked for one again.
+                // It has none, and is not requested again.
                 Ok(_) | Err(QuoteError::UnknownSymbol(_)) => NO_SECTOR.to_owned(),
                 Err(error) => {
                     tracing::debug!(symbol = %known.symbol, error = &error as &dyn std::error::Error, "no profile");
@@ -136,8 +135,8 @@ impl Stocks {
         }
     }
 
-    /// Gets the prices of stocks that were looked up and have none, with calls that the jobs do not need: so that they are
-    /// there when somebody comes back. Answers how many.
+    /// Requests the prices of stocks that were looked up and have none, with calls that the jobs do not need, so that
+    /// they are available at the next visit. Returns their number.
     async fn warm_up(&self, now: Timestamp) -> Result<usize> {
         let (idle, source) = (self.idle_calls().await?.min(MOST_WARMED_UP), self.market.quotes.source());
         if idle == 0 {
@@ -160,7 +159,7 @@ impl Stocks {
         Ok(warmed)
     }
 
-    /// What is left of a day's calls shortly before they are lost goes into news of splits and dividends.
+    /// Uses the remaining calls shortly before the day ends for news of splits and dividends.
     async fn learn_at_end_of_day(&self) -> Result<()> {
         let Some(limits) = self.market.quotes.limits().filter(|limits| limits.day_is_ending()) else {
             return Ok(());
@@ -169,14 +168,15 @@ impl Stocks {
         self.corporate_actions.learn_with_leftover_calls((left / CALLS_FOR_NEWS) as usize).await
     }
 
-    /// What is held or on order and has no later price has been passed over: it lacks two closes.
+    /// A held or ordered stock without a later price was passed over: it lacks two closes.
     fn neglected_before(&self, now: Timestamp) -> Timestamp {
         let calendar = self.market.calendar;
         let due = calendar.last_closed(now - PUBLICATION);
         calendar.before(due.date).closes_at
     }
 
-    /// On the evening of a session its closes are published at some time. Until then every question is one too many.
+    /// Whether the closes of the last session may not be published yet: in the evening of a session every further
+    /// call may be in vain.
     fn may_be_unpublished(&self, now: Timestamp) -> bool {
         let is_ending = self.market.quotes.limits().is_some_and(|limits| limits.day_is_ending());
         self.market.calendar.last_closed(now).date == exchange_date(now) && !is_ending
@@ -206,7 +206,7 @@ impl Stocks {
                         in_vain = (!has_close).then_some(tried + 1);
                     }
                 }
-                // The others would be refused as well.
+                // The others would be refused too.
                 Err(error @ QuoteError::RateLimited { .. }) => {
                     refusal = Some(error);
                     break;

@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 use crate::market::search_text::search_text;
 
 impl Stocks {
-    /// Makes the instruments of a source that lists them all known to the database. Safe to repeat.
+    /// Stores the instruments of a source that lists them all. Can be repeated.
     ///
     /// # Errors
-    /// Only when the database fails.
+    /// Only if the database fails.
     pub async fn import_catalogue(&self) -> Result<()> {
         let Catalogue::Complete(mut listings) = self.market.quotes.catalogue(self.market.now()) else {
             return Ok(());
         };
         let renamed = self.renamed(&listings).await?;
-        // Rows of several stocks are always written in the order of their symbols: nobody waits in a circle.
+        // Rows of several stocks are always written in the order of their symbols, to avoid deadlocks.
         listings.sort_by(|a, b| a.symbol.cmp(&b.symbol));
         self.store
             .write(move |tx| {
@@ -40,7 +40,7 @@ impl Stocks {
             .await
     }
 
-    /// Of symbols that the database does not have: stocks that it knows by another one, with how that came.
+    /// Stocks with a new symbol: known ones among symbols that the database does not have, with the rename.
     async fn renamed(&self, listings: &[Listing]) -> Result<Vec<(StockId, CorporateAction, Listing)>> {
         let now = self.market.now();
         let known = self.store.read(|tx| stocks::all(tx).map_err(Error::from)).await?;
@@ -72,7 +72,7 @@ impl Stocks {
     /// Instruments whose symbol or name matches, best match first.
     ///
     /// # Errors
-    /// [`Error::SourceUnavailable`] when the source has to be asked and does not answer; [`Error::Invalid`] for a text
+    /// [`Error::SourceUnavailable`] if the source has to be called and does not answer; [`Error::Invalid`] for a text
     /// that is too long.
     pub async fn search_stocks(&self, query: &str, limit: usize) -> Result<Vec<Listing>> {
         let query = search_text(query)?;
@@ -82,7 +82,7 @@ impl Stocks {
         if self.market.quotes.limits().is_some()
             && let Some(found) = self.search_locally(query.clone(), limit).await?
         {
-            // Whoever searches a symbol is going to look at it: it gets its price with the next idle call.
+            // A user who searches a symbol will probably look at it: it gets its price with the next idle call.
             if let Some(exact) =
                 found.iter().find(|listing| listing.symbol.as_str().eq_ignore_ascii_case(&query))
                 && self.market.quotes.is_scarce()
@@ -94,8 +94,8 @@ impl Stocks {
         self.market.quotes.search(&query, limit, self.market.now()).await.map_err(Error::from_search)
     }
 
-    /// In the table of listings; before it is filled, and where calls are few, among the stocks known here. `None`
-    /// when the source is to be asked.
+    /// Searches the table of listings; before it is stored, and if calls are few, the known stocks. `None` if the
+    /// source has to be called.
     async fn search_locally(&self, query: String, limit: usize) -> Result<Option<Vec<Listing>>> {
         let (source, most) = (self.market.quotes.source(), i64::try_from(limit).unwrap_or(i64::MAX));
         let is_scarce = self.market.quotes.is_scarce();
@@ -108,7 +108,7 @@ impl Stocks {
                     return Ok(None);
                 }
                 match stocks::page(tx, &query, None, most)? {
-                    // Not to be taken for an answer: the table is still to come.
+                    // Not an answer, because the table is not stored yet.
                     none if none.is_empty() => Err(Error::SourceUnavailable { retry_at: None }),
                     known => {
                         Ok(Some(known.into_iter().map(|stock| Arc::unwrap_or_clone(stock.listing)).collect()))

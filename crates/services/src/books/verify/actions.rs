@@ -20,17 +20,17 @@ use super::report::{Concern, Difference};
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
-/// So many days around a split fills and closes are compared with it.
+/// Days around a split in which fills and closes are compared with it.
 const AROUND_SPLIT: Days = Days::new(14);
 
-/// The corporate actions there are.
+/// All corporate actions.
 pub(super) struct Known {
     by_id: HashMap<ActionId, KnownAction>,
     by_stock: HashMap<StockId, Vec<ActionId>>,
-    /// Stored bars around the splits in force, as traded, each with its price source: prices of two sources contradict each
-    /// other without being wrong.
+    /// Stored bars around the splits in force, as traded, each with its price source: prices of two sources may
+    /// differ without an error.
     bars: HashMap<StockId, BTreeMap<NaiveDate, (Bar, String)>>,
-    /// Splits that the closes around them contradict: name, expected and found price.
+    /// Splits that are contradicted by the closes around them: name, expected and found price.
     pub(super) contradicted: HashMap<ActionId, (String, Price, Price)>,
 }
 
@@ -66,7 +66,7 @@ impl Known {
         SplitHistory::of_known(ids.iter().filter_map(|id| self.by_id.get(id)))
     }
 
-    /// The price that a split leads to expect and the first close after it, when they contradict each other.
+    /// The price expected after a split and the first close after it, if they contradict each other.
     fn contradiction(&self, split: &KnownAction, calendar: &BookCalendar) -> Option<(Price, Price)> {
         let check = split.check.as_ref().filter(|check| !check.by_administrator)?;
         let is_booked = check.confirmation == SplitConfirmation::Confirmed && split.applied_at.is_some();
@@ -81,8 +81,8 @@ impl Known {
         (judge_split(&expected, &found) == SplitVerdict::Contradicted).then_some((expected, found))
     }
 
-    /// Whether a fill's quoted price is in the shares of before or after a split that it should not be in: the day's bar
-    /// contradicts it, and fits once the split is undone.
+    /// Whether a fill's quoted price is in the wrong shares, from before or after a split: the day's bar contradicts
+    /// it, and fits once the split is undone.
     pub(super) fn odd_basis(&self, entry: &JournalEntry, calendar: &BookCalendar) -> Option<String> {
         let (stock, receipt) = (entry.stock_id?, entry.receipt.as_ref()?);
         let bars = self.bars.get(&stock)?;
@@ -119,7 +119,7 @@ impl Known {
     }
 }
 
-/// A dividend that became known after its ex-date, with the trades since then that still include it.
+/// A dividend that became known after its ex-date, with the later trades that still include it.
 struct LateDividend<'a> {
     dividend: &'a KnownAction,
     /// The shares held at the opening of the ex-date.
@@ -153,16 +153,16 @@ impl LateDividend<'_> {
     }
 }
 
-/// What corporate actions have done to one portfolio, and what they should have.
+/// The actual and expected effects of corporate actions on one portfolio.
 pub(super) struct Actions<'a> {
-    /// Of its stocks, those still to be looked at, the first to take effect last.
+    /// The actions of its stocks that are still to be checked, the first to take effect last.
     to_come: Vec<&'a KnownAction>,
     pub(super) had: BTreeMap<ActionId, &'a Applied>,
     pub(super) known: &'a Known,
     splits: Vec<JournalEntry>,
     /// Dividends that became known after their ex-dates. They are compared at the end of the journal.
     late_dividends: Vec<LateDividend<'a>>,
-    /// Lines of the journal that are still to be found among what it has had.
+    /// Lines of the journal that are not yet found among the applied actions.
     lines: BTreeMap<ActionId, Vec<(TransactionType, Money, Timestamp)>>,
 }
 
@@ -188,7 +188,7 @@ impl<'a> Actions<'a> {
         }
     }
 
-    /// What a line of a close-out has that the close-out does not say.
+    /// A contradiction between a close-out's line and the close-out.
     pub(super) fn odd_close_out(&self, entry: &JournalEntry) -> Option<String> {
         let booked = entry.action.as_ref()?;
         let (cash, ratio) = match &booked.terms {
@@ -215,7 +215,7 @@ impl<'a> Actions<'a> {
         (!fits || !was_given).then(|| format!("is not what {} says", known.action.id))
     }
 
-    /// Shares of stocks that were closed out for everybody.
+    /// Shares of stocks that were closed out in all portfolios.
     pub(super) fn left_over(&self, held: impl Fn(StockId) -> Quantity) -> Vec<String> {
         let closed = self.known.by_id.values().filter(|known| {
             matches!(known.action.kind, CorporateActionKind::CloseOut(_)) && known.applied_at.is_some()
@@ -228,7 +228,7 @@ impl<'a> Actions<'a> {
             .collect()
     }
 
-    /// The splits that an order has had while it was open, each with the time at which it was booked.
+    /// The splits of an order while it was open, each with the time of its booking.
     pub(super) fn splits_of_order(&self, order: &Booked) -> Vec<(Timestamp, SplitRatio)> {
         let ended_at = order.filled_at.or(order.canceled_at);
         let mut splits: Vec<(Timestamp, SplitRatio)> = self
@@ -247,7 +247,7 @@ impl<'a> Actions<'a> {
         splits
     }
 
-    /// Shares that splits of a stock had added and taken away by `at` which the journal has only later.
+    /// Shares that splits of a stock had added and removed by `at`, but that the journal has only later.
     pub(super) fn splits_at(&self, stock: StockId, at: Timestamp) -> (Quantity, Quantity) {
         self.splits_by(stock, at, |effective_at| effective_at < at)
     }
@@ -276,7 +276,7 @@ impl<'a> Actions<'a> {
         owed.map(|applied| &applied.amount).sum()
     }
 
-    /// Compares what was held when actions took effect with what they were applied to.
+    /// Compares the holdings at the time of actions with those they were applied to.
     pub(super) fn until(
         &mut self,
         at: Option<Timestamp>,
@@ -288,12 +288,12 @@ impl<'a> Actions<'a> {
             let is_dividend = match &known.action.kind {
                 CorporateActionKind::Split { .. } => false,
                 CorporateActionKind::CashDividend { .. } => true,
-                // What was given is compared with the journal; see [`Actions::end`].
+                // Shares that were given are compared with the journal; see [`Actions::end`].
                 CorporateActionKind::SymbolChange { .. }
                 | CorporateActionKind::Delisting
                 | CorporateActionKind::CloseOut(_) => continue,
             };
-            // A dividend is for shares of after a split of the same opening.
+            // A dividend is for the shares after a split of the same opening.
             let (added, taken) = self.splits_by(stock, effective_at, |at| {
                 at < effective_at || (is_dividend && at == effective_at)
             });
@@ -309,7 +309,8 @@ impl<'a> Actions<'a> {
         differences
     }
 
-    /// Describes how an action was applied to another number of shares, or with another amount, than `quantity` gives.
+    /// Describes an action that was applied to another number of shares, or with another amount, than `quantity`
+    /// requires.
     fn odd_application(&self, known: &KnownAction, quantity: &Quantity) -> Option<String> {
         let action = &known.action.id;
         let Some(had) = self.had.get(&known.id) else {
@@ -326,7 +327,7 @@ impl<'a> Actions<'a> {
         (had.amount != amount).then(|| format!("{action} pays {}, computed {amount}", had.amount))
     }
 
-    /// Describes the late dividends that were applied in another way than the journal gives.
+    /// Describes late dividends that were applied differently from the journal.
     fn odd_late_dividends(&self) -> Vec<String> {
         let odd = self.late_dividends.iter().filter_map(|late| {
             let odd = self.odd_application(late.dividend, &late.held())?;
@@ -336,7 +337,7 @@ impl<'a> Actions<'a> {
         odd.collect()
     }
 
-    /// Compares what the portfolio has had with its journal and its totals.
+    /// Compares the applied actions with the portfolio's journal and totals.
     pub(super) fn end(&mut self, row: &PortfolioRecord) -> Vec<String> {
         let mut differences = self.odd_late_dividends();
         let (mut total, mut receivable) = (Money::zero(), Money::zero());
@@ -369,7 +370,7 @@ impl<'a> Actions<'a> {
             };
             let as_expected = match (expected, lines.as_slice()) {
                 (None, []) => true,
-                // Of shares that were bought later at a price of before.
+                // For shares that were bought later at an earlier price.
                 (None, [(TransactionType::Split, ..)]) => known.action.ratio().is_some(),
                 (Some((kind, amount, at)), [(of, paid, when)]) => {
                     kind == *of && amount == *paid && at.is_none_or(|at| at == *when)

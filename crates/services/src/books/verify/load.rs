@@ -15,15 +15,15 @@ use super::valuations::Unpriced;
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
-/// Rows that are held at once.
+/// The most rows in memory.
 const MOST_ROWS: i64 = 20_000;
 
 const ROWS_OF_PAGE: i64 = 2_000;
 
-/// Holdings in snapshots that wait for their closing prices.
+/// The most holdings in snapshots that wait for their closing prices.
 pub(super) const MOST_HOLDINGS: usize = 50_000;
 
-/// Takes together what fits into memory.
+/// Checks a range in parts that fit into memory.
 pub(super) fn check_range(
     tx: &mut Tx<'_>,
     after: PortfolioId,
@@ -58,7 +58,7 @@ pub(super) fn check_range(
     Ok(report)
 }
 
-/// Portfolios with ids that follow one another, with few statements.
+/// Checks portfolios with consecutive ids, with few statements.
 fn check_window(
     tx: &mut Tx<'_>,
     rows: Vec<PortfolioRecord>,
@@ -110,7 +110,7 @@ fn check_window(
     Ok(report)
 }
 
-/// One portfolio in pages.
+/// Checks one portfolio in pages.
 fn check_large(
     tx: &mut Tx<'_>,
     row: &PortfolioRecord,
@@ -175,7 +175,7 @@ fn check_large(
     Ok(report)
 }
 
-/// Rows that come one portfolio after the other.
+/// Groups rows that are in the order of portfolios.
 fn by_portfolio<T>(rows: &[T], id: impl Fn(&T) -> PortfolioId) -> HashMap<PortfolioId, &[T]> {
     rows.chunk_by(|a, b| id(a) == id(b)).map(|own| (id(&own[0]), own)).collect()
 }

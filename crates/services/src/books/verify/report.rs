@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use domain::{ActionId, PortfolioId, Price, TransactionId};
 
-/// Something stored that is not what the journal gives.
+/// A stored value that does not follow from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     pub portfolio_id: PortfolioId,
@@ -11,16 +11,16 @@ pub struct Difference {
     pub concern: Concern,
 }
 
-/// What a difference is about: how it can be repaired.
+/// The subject of a difference, which decides how it can be repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Concern {
-    /// Something that was changed behind the program's back: nothing repairs it.
+    /// Books that were changed outside the program: they cannot be repaired.
     Books,
     /// A snapshot, which can be taken again.
     Snapshot(NaiveDate),
-    /// A split that the closes around it contradict: the expected price and the one found.
+    /// A split that is contradicted by the closes around it: the expected price and the one found.
     Split(ActionId, Price, Price),
-    /// A fill at a price that its receipt, or the stock's splits, contradict.
+    /// A fill at a price that contradicts its receipt or the stock's splits.
     Fill(TransactionId),
 }
 

@@ -16,13 +16,13 @@ use super::report::{Concern, Difference, Report};
 use super::valuations::Unpriced;
 use crate::market::book_calendar::BookCalendar;
 
-/// The check of one portfolio: its entries in the order of time, its orders, the end.
+/// The check of one portfolio: its lines in the order of time, its orders, the end.
 pub(super) struct Check<'a> {
     row: &'a PortfolioRecord,
     pub(super) calendar: &'a BookCalendar,
-    /// Those still to come, oldest first.
+    /// The remaining snapshots, oldest first.
     finals: std::slice::Iter<'a, Snapshot>,
-    /// The next of them, with its session and the close before that.
+    /// The next snapshot, with its session and the previous close.
     pub(super) next: Option<(&'a Snapshot, Session, Timestamp)>,
     books: Books,
     actions: Actions<'a>,
@@ -31,7 +31,7 @@ pub(super) struct Check<'a> {
     pub(super) last: Option<TransactionId>,
     reserved_cash: Money,
     reserved: BTreeMap<StockId, Quantity>,
-    /// Fills at prices that cannot be, unless they are reversed later.
+    /// Fills at impossible prices, unless they are reversed later.
     odd_fills: BTreeMap<TransactionId, (JournalEntry, String)>,
     report: Report,
 }
@@ -69,7 +69,7 @@ impl<'a> Check<'a> {
         self.report.differences.push(Difference { portfolio_id: self.row.id, what, concern });
     }
 
-    /// Goes on to the next snapshot.
+    /// Moves to the next snapshot.
     fn turn_page(&mut self) {
         self.net_flow = Money::zero();
         self.next = None;
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Takes the snapshots whose close comes before `at`, or all that are left.
+    /// Checks the snapshots whose close is before `at`, or all remaining ones.
     fn settle_until(&mut self, at: Option<Timestamp>, unpriced: &mut Unpriced) {
         while let Some((snapshot, session, _)) = self.next {
             if at.is_some_and(|at| at < session.closes_at) {
@@ -111,7 +111,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Looks at what actions that take effect until then, or all that are left, have done.
+    /// Checks the effects of actions until then, or of all remaining ones.
     fn act_until(&mut self, at: Option<Timestamp>) {
         let held =
             |stock: StockId| self.books.positions.get(&stock).map(|position| position.quantity.clone());
@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
         differences.into_iter().for_each(|what| self.differ(what));
     }
 
-    /// `since` is what [`booked_since`] finds.
+    /// `since` are the entries that [`booked_since`] finds.
     pub(super) fn entry(&mut self, entry: &JournalEntry, since: &[JournalEntry], unpriced: &mut Unpriced) {
         self.report.entries += 1;
         let id = entry.id.unwrap_or(TransactionId(0));
@@ -146,7 +146,7 @@ impl<'a> Check<'a> {
             self.odd_fills.remove(&reversal.of);
         }
         if let Some((stock, effective_at, _)) = entry.split() {
-            // Fills at prices of before a split that nobody knew of then were split with the other shares.
+            // Fills at prices from before a split that was unknown then were split with the other shares.
             self.odd_fills.retain(|_, (fill, _)| {
                 let is_split = fill.stock_id == Some(stock)
                     && fill.timestamp >= effective_at
@@ -204,7 +204,7 @@ impl<'a> Check<'a> {
         *reserved = reserved.clone() + &order.reserved_quantity;
     }
 
-    /// Compares what is left with what is stored.
+    /// Compares the results with the stored values.
     pub(super) fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
@@ -285,13 +285,13 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The most that slippage makes a fill worse than its quote, as a ratio. More is not slippage.
+/// The largest slippage, as a ratio. A larger difference is not slippage.
 const MOST_SLIPPAGE: f64 = 0.5;
 
-/// A ratio that rounding to the tick cannot reach.
+/// A ratio that is too small for rounding to the tick.
 const ROUNDING: f64 = 1e-9;
 
-/// What is wrong with a fill's price by its own receipt: a fill is at the quoted price or worse, by the slippage.
+/// The contradiction between a fill's price and its receipt: a fill is at the quoted price or worse, by the slippage.
 fn odd_receipt(entry: &JournalEntry) -> Option<String> {
     let (price, quoted) = (entry.price.as_ref()?, &entry.receipt.as_ref()?.quoted_price);
     let change = price.change_ratio(quoted)?;
@@ -307,7 +307,7 @@ fn odd_receipt(entry: &JournalEntry) -> Option<String> {
     }
 }
 
-/// Whose trade, of what, which way.
+/// Portfolio, stock and direction of a trade.
 type Trade = (PortfolioId, Option<StockId>, TransactionType);
 
 fn trade_of(order: &Booked) -> Trade {
@@ -322,11 +322,11 @@ fn trade_of(order: &Booked) -> Trade {
 #[derive(Default)]
 pub(super) struct Fills {
     fills: Vec<FillRecord>,
-    /// Each but once in a row.
+    /// Without consecutive duplicates.
     pub(super) of: Vec<Trade>,
 }
 
-/// What a fill adds to its order.
+/// A fill's part of its order.
 struct FillRecord {
     pub(super) id: TransactionId,
     at: Timestamp,
@@ -334,7 +334,7 @@ struct FillRecord {
     side: Side,
     pub(super) price: Price,
     pub(super) quantity: Quantity,
-    /// Without commission; positive for both sides.
+    /// Without commission; positive for buys and sells.
     gross: Money,
     commission: Money,
 }
@@ -362,14 +362,13 @@ impl Fills {
         });
     }
 
-    /// What they add up to if splits have changed nothing, as it was until fills were rounded cumulatively.
+    /// The totals if splits have changed nothing, as it was before fills were rounded cumulatively.
     fn without_splits(&self) -> Option<FillTotals> {
         let is_old = self.fills.first().is_some_and(|fill| fill.rounding == Rounding::PerFill);
         is_old.then(|| self.total(&[]).0)
     }
 
-    /// What they add up to, with the splits that the order has had, and the fills that booked another amount than
-    /// cumulative rounding gives them.
+    /// The totals with the order's splits, and the fills that booked another amount than cumulative rounding gives.
     fn total(&self, splits: &[(Timestamp, SplitRatio)]) -> (FillTotals, Money, Vec<String>) {
         let (mut totals, mut commission) = (FillTotals::default(), Money::zero());
         let (mut splits, mut flaws) = (splits.iter().peekable(), Vec::new());

@@ -15,7 +15,7 @@ use crate::market::book_calendar::BookCalendar;
 
 type Holdings = Vec<(StockId, Quantity)>;
 
-/// Snapshots whose cash has been looked at, and whose positions wait for the closing prices of their days.
+/// Snapshots whose cash is checked, and whose positions wait for the closing prices of their days.
 #[derive(Default)]
 pub(super) struct Unpriced {
     pub(super) snapshots: Vec<(Snapshot, Money, Holdings)>,
@@ -23,7 +23,7 @@ pub(super) struct Unpriced {
 }
 
 impl Unpriced {
-    /// `late` is what splits had done by the snapshot's close that the books have only later.
+    /// `late` are the effects of splits by the snapshot's close that the books have only later.
     pub(super) fn add(
         &mut self,
         snapshot: &Snapshot,
@@ -54,7 +54,7 @@ impl Unpriced {
         let closes = stocks::closes(tx, &wanted)?.into_iter();
         let mut closes: HashMap<(StockId, NaiveDate), Price> =
             closes.map(|(stock, date, close)| ((stock, date), close)).collect();
-        // What is traded no more is worth what it was worth last.
+        // A delisted stock keeps its last price.
         let missing: BTreeSet<StockId> =
             wanted.iter().filter(|of| !closes.contains_key(of)).map(|(stock, _)| *stock).collect();
         for stock in stocks::by_ids(tx, &missing.into_iter().collect::<Vec<_>>())? {
