@@ -1,4 +1,4 @@
-//! Whether a stock is delisted, on its page for administrators.
+//! The delisting of a stock, on its page for administrators.
 
 use actix_web::web::{Data, Path};
 use domain::Symbol;

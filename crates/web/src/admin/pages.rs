@@ -1,4 +1,4 @@
-//! What an operator sees: users, portfolios, stocks, transactions, snapshots, jobs.
+//! The pages for administrators: users, portfolios, stocks, transactions, snapshots, jobs.
 
 mod jobs;
 mod lists;
@@ -50,7 +50,7 @@ pub(crate) fn tabs(current: Tab) -> Vec<Choice> {
     .collect()
 }
 
-/// A part of the administration with its rows.
+/// A section of the administration with its rows.
 #[derive(Serialize)]
 struct ListView<R> {
     tabs: Vec<Choice>,
@@ -59,7 +59,7 @@ struct ListView<R> {
     paging: Paging,
 }
 
-/// Which page of a list, and what was searched for.
+/// The page of a list, and the search text.
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]

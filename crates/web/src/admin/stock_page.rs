@@ -1,4 +1,4 @@
-//! One stock as an administrator sees it: what holds its trading, and how that is resolved.
+//! The page of a stock for administrators: its trading hold, delisting, close-out and rename.
 
 use actix_web::web::{Data, Path, Query};
 use domain::Symbol;
@@ -25,7 +25,7 @@ struct StockView {
     last: String,
     listing: DelistingView,
     rename: FormView,
-    /// Of a delisted stock.
+    /// For a delisted stock.
     close_out: Option<CloseOutView>,
     split: Option<SplitView>,
 }

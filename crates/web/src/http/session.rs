@@ -36,7 +36,7 @@ pub struct Sessions(Services);
 
 type State = HashMap<String, String>;
 
-/// The id in the state, which holds every value as JSON.
+/// The user id in the session's values, each of which is JSON.
 fn user_of(state: &State) -> Option<UserId> {
     let id: String = serde_json::from_str(state.get(USER_KEY)?).ok()?;
     id.parse().ok().map(UserId)

@@ -1,4 +1,4 @@
-//! How numbers and times look on a page: thousands separated, a real minus, gains signed, times in New York.
+//! Formats of numbers and times on pages: separated thousands, a real minus, signed gains, times in New York.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use domain::money::{AveragePrice, PriceChange};
 use domain::{Money, Price, Quantity, Timestamp};
 use serde::Serialize;
 
-/// What stands where a value is not known.
+/// Shown for an unknown value.
 pub const UNKNOWN: &str = "—";
 const MINUS: char = '\u{2212}';
 
@@ -21,7 +21,7 @@ pub struct Delta {
     pub tone: &'static str,
 }
 
-/// A large number whose cents are set smaller.
+/// A large number whose cents are smaller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Figure {
     pub whole: String,
@@ -29,7 +29,7 @@ pub struct Figure {
     pub cents: String,
 }
 
-/// An instant for people and for machines.
+/// An instant for users and for machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
     pub iso: String,
@@ -122,14 +122,14 @@ pub fn quantity(quantity: &Quantity) -> String {
     grouped(&quantity.to_string())
 }
 
-/// As a price: two decimals, four below 1.00.
+/// Formatted like a price: two decimals, four below 1.00.
 pub fn average(price: &AveragePrice) -> String {
     let text = price.to_string();
     let places = if text.starts_with("0.") { 4 } else { 2 };
     grouped(&rounded(&text, places))
 }
 
-/// All six decimals but trailing zeros, two at least.
+/// All six decimals except trailing zeros, at least two.
 pub fn average_exact(price: &AveragePrice) -> String {
     let text = price.to_string();
     let shortest = text.trim_end_matches('0');
@@ -170,7 +170,7 @@ pub fn weight(tenths: i64) -> String {
     format!("{}.{}%", tenths / 10, tenths % 10)
 }
 
-/// A share of a whole to one decimal, where it need not add up with others.
+/// A ratio in percent to one decimal, if it need not add up with others.
 pub fn share(ratio: f64) -> String {
     format!("{:.1}%", ratio * 100.0)
 }
@@ -201,7 +201,7 @@ fn second(at: Timestamp) -> Moment {
     moment(at, "%H:%M:%S New York")
 }
 
-/// As [`second`], with the day when it is not `now`'s.
+/// Like [`second`], with the day if it is not today.
 pub fn second_seen_at(at: Timestamp, now: Timestamp) -> Moment {
     if exchange_date(at) == exchange_date(now) {
         second(at)
@@ -210,7 +210,7 @@ pub fn second_seen_at(at: Timestamp, now: Timestamp) -> Moment {
     }
 }
 
-/// `at 14:12:07 New York`, with the day when it is not `now`'s: `on 20 Nov 2026, 14:12:07 New York`.
+/// `at 14:12:07 New York`, with the day if it is not today: `on 20 Nov 2026, 14:12:07 New York`.
 pub fn at_second(at: Timestamp, now: Timestamp) -> String {
     let word = if exchange_date(at) == exchange_date(now) { "at" } else { "on" };
     format!("{word} {}", second_seen_at(at, now).text)
@@ -254,7 +254,7 @@ pub fn dateline(at: Timestamp) -> Moment {
     moment(at, "%A, %-d %B %Y")
 }
 
-/// `Mon, 23 Nov` and, in another year than `today`'s, that year.
+/// `Mon, 23 Nov`, with the year if it is another one than `today`'s.
 pub fn weekday(date: NaiveDate, today: NaiveDate) -> String {
     let pattern = if date.year() == today.year() { "%a, %-d %b" } else { "%a, %-d %b %Y" };
     date.format(pattern).to_string()
@@ -318,17 +318,17 @@ pub fn plural(number: usize, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
-/// A sentence out of what an error says: first letter large, a stop at the end.
+/// Makes a sentence of an error's text: capital first letter, final period.
 pub fn sentence(text: &str) -> String {
     stopped(&capitalized(text))
 }
 
-/// With a stop at the end.
+/// Adds a final period.
 pub fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// A word of the API as pages write it: `close_out` becomes "Close out".
+/// A keyword of the API as pages show it: `close_out` becomes "Close out".
 pub fn label(word: &str) -> String {
     capitalized(&word.replace('_', " "))
 }

@@ -11,7 +11,7 @@ use crate::http::extract::{Admin, AdminForm};
 use crate::http::problem::Problem;
 use crate::shell::render::{Choice, PageResult, Paging, Shell, query};
 
-/// A provisional snapshot is what asking for a snapshot gives.
+/// A requested snapshot is a provisional one.
 pub(super) fn requestable(kind: JobKind) -> bool {
     kind != JobKind::ProvisionalSnapshots
 }

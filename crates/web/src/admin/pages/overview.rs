@@ -20,7 +20,7 @@ use crate::shell::render::{Badge, Choice, PageResult, Shell, source_name};
 struct OverviewView {
     tabs: Vec<Choice>,
     pub(super) source: String,
-    /// What needs the operator's attention.
+    /// Sentences about problems that need attention.
     warnings: Vec<String>,
     state: Vec<Fact>,
     workers: Vec<WorkerRow>,
@@ -116,7 +116,7 @@ fn state_facts(status: &OperationsStatus) -> Vec<Fact> {
     ]
 }
 
-/// What is wrong and what to do, one sentence each.
+/// One sentence per problem, with what to do.
 fn warnings(status: &OperationsStatus) -> Vec<String> {
     let mut warnings = Vec::new();
     if status.live_workers() == 0 {
@@ -187,7 +187,7 @@ impl From<JobRun> for RunRow {
     }
 }
 
-/// Host and process, without the random part that tells restarts apart.
+/// Host and process, without the random part that distinguishes restarts.
 pub(super) fn worker_name(worker: &str) -> &str {
     worker.rsplit_once('-').filter(|(_, random)| random.len() == 32).map_or(worker, |(name, _)| name)
 }

@@ -16,7 +16,7 @@ pub struct Frame {
 pub const WIDE: Frame = Frame { width: 845.0, height: 352.0, letter: 9.5, figure: 62.0 };
 pub const PHONE: Frame = Frame { width: 350.0, height: 420.0, letter: 8.2, figure: 52.0 };
 
-/// Where a cell lies in the frame.
+/// The place of a cell in the frame.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Cell {
     pub x: String,
@@ -61,7 +61,7 @@ struct Area {
     height: f64,
 }
 
-/// One cell for each weight, in the same order. Weights are positive and largest first.
+/// One cell per weight, in the same order. Weights are positive and largest first.
 pub fn layout(weights: &[f64], frame: Frame) -> Vec<Cell> {
     let total: f64 = weights.iter().sum();
     if total <= 0.0 {
@@ -99,7 +99,7 @@ fn worst(row: &[f64], side: f64) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// Puts a row along the shorter side and answers what stays free.
+/// Places a row along the shorter side and returns the remaining area.
 fn place(row: &[f64], free: Area, cells: &mut Vec<Area>) -> Area {
     let sum: f64 = row.iter().sum();
     let upright = free.width >= free.height;

@@ -98,13 +98,13 @@ pub struct ChangeView {
     stop: bool,
     trail: bool,
     trail_unit: &'static str,
-    /// Empty where it cannot be changed.
+    /// Empty if the time in force cannot be changed.
     goods: Vec<Entry>,
     key: String,
 }
 
 impl ChangeView {
-    /// The form of an open order, filled in with what it is, or as it was refused.
+    /// The form of an open order with its current values, or as it was refused.
     pub fn of(portfolio: PortfolioId, order: &Order, refused: Option<FormView>) -> Option<Self> {
         if !order.status.is_open() {
             return None;

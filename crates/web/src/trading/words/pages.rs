@@ -17,7 +17,7 @@ pub fn type_name(order_type: OrderType) -> &'static str {
     }
 }
 
-/// A time in force, as the ticket names it.
+/// The label of a time in force on the ticket.
 pub fn good(time_in_force: TimeInForce) -> &'static str {
     match time_in_force {
         TimeInForce::Day => "Today",
