@@ -37,6 +37,16 @@ impl Session {
 
 impl Calendar {
     /// The session of that day, or `None` when the market stays closed.
+    ///
+    /// ```
+    /// use domain::Calendar;
+    ///
+    /// // The day after Thanksgiving closes at 13:00 in New York.
+    /// let friday = Calendar::Xnys.session("2026-11-27".parse()?).unwrap();
+    /// assert_eq!(friday.closes_at.utc().to_rfc3339(), "2026-11-27T18:00:00+00:00");
+    /// assert_eq!(Calendar::Xnys.session("2026-11-26".parse()?), None);
+    /// # Ok::<(), chrono::ParseError>(())
+    /// ```
     pub fn session(self, date: NaiveDate) -> Option<Session> {
         match self {
             Self::AroundTheClock => {
@@ -64,6 +74,16 @@ impl Calendar {
     }
 
     /// The next session that opens after that instant.
+    ///
+    /// ```
+    /// use domain::{Calendar, Timestamp};
+    ///
+    /// // On Friday evening the next session opens on Monday at 9:30 in New York.
+    /// let instant = |text: &str| -> Timestamp { text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().into() };
+    /// let session = Calendar::Xnys.next_open(instant("2026-11-20T22:00:00Z"));
+    /// assert_eq!(session.date.to_string(), "2026-11-23");
+    /// assert_eq!(session.opens_at, instant("2026-11-23T14:30:00Z"));
+    /// ```
     pub fn next_open(self, at: Timestamp) -> Session {
         self.forwards(exchange_date(at)).find(|session| session.opens_at > at).expect("sessions have no end")
     }

@@ -1,16 +1,16 @@
-//! What a portfolio is made of: weights by stock and by sector, and how concentrated it is.
+//! The composition of a portfolio: weights by stock and by sector, and the concentration.
 
 use std::collections::BTreeMap;
 
 use crate::performance::{Figure, Table, UndefinedReason, Value, Workings};
 use crate::{Holding, Money, Symbol, Valuation};
 
-/// A part of the whole.
+/// A part of the total value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slice<K> {
     pub of: K,
     pub market_value: Money,
-    /// Share of total value, cash included: a ratio.
+    /// Part of total value, cash included: a ratio.
     pub weight: f64,
 }
 
@@ -18,22 +18,22 @@ pub struct Slice<K> {
 pub struct Composition {
     pub total_value: Money,
     pub cash: Slice<()>,
-    /// Dividends that are owed and not paid yet: they will be cash.
+    /// Dividends that are owed and not paid yet.
     pub dividends_receivable: Slice<()>,
     /// Largest first.
     pub stocks: Vec<Slice<Symbol>>,
-    /// Largest first; the sector is `Other` where it is not known.
+    /// Largest first; the sector is `Other` if it is unknown.
     pub sectors: Vec<Slice<String>>,
-    /// `None` when nothing is held.
+    /// `None` if nothing is held.
     pub concentration: Option<Concentration>,
 }
 
-/// Over the positions alone, cash left out.
+/// Over the positions only, without cash.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Concentration {
     /// Herfindahl–Hirschman index: Σ w², from 1/n (even) to 1 (a single stock).
     pub herfindahl: f64,
-    /// 1 / HHI: as many equal positions would be as concentrated.
+    /// 1 / HHI: the number of equal positions with the same concentration.
     pub effective_positions: f64,
     pub level: ConcentrationLevel,
     /// Weight of the largest position, and of the five largest.
@@ -92,7 +92,7 @@ fn slice<K>(valuation: &Valuation, of: K, market_value: Money) -> Slice<K> {
 }
 
 impl Concentration {
-    /// Of the positions of a valuation.
+    /// The concentration of the positions of a valuation.
     ///
     /// # Errors
     /// [`UndefinedReason::NothingInvested`] when nothing is held, or what is held is worth nothing.
@@ -135,8 +135,8 @@ impl Concentration {
     }
 }
 
-/// Ratios as percentages to one decimal that add up to what the exact ones do, by largest remainder:
-/// three thirds are 33.4, 33.3 and 33.3. In tenths of a percent.
+/// Rounds ratios to tenths of a percent that add up to the rounded total, by largest remainder: three thirds are
+/// 33.4, 33.3 and 33.3.
 pub fn tenths_of_percent(ratios: &[f64]) -> Vec<i64> {
     let exact: Vec<f64> = ratios.iter().map(|ratio| ratio.max(0.0) * 1000.0).collect();
     #[expect(clippy::cast_possible_truncation, reason = "a share of a whole: 0 to 1000")]
@@ -151,7 +151,7 @@ pub fn tenths_of_percent(ratios: &[f64]) -> Vec<i64> {
     tenths
 }
 
-/// A sector by its name, `Other` where it has none.
+/// The name of a sector, `Other` if it is empty.
 pub(crate) fn known_sector(sector: &str) -> &str {
     if sector.is_empty() { "Other" } else { sector }
 }

@@ -270,8 +270,17 @@ pub struct SplitRatio {
 }
 
 impl SplitRatio {
-    /// So many shares become that many, rounded down to nine decimals. Of a position, [`crate::share_remainder`] keeps
-    /// the rest.
+    /// The shares after the split, rounded down to nine decimals. [`crate::share_remainder`] keeps what rounding cuts
+    /// off a position.
+    ///
+    /// ```
+    /// use domain::SplitRatio;
+    ///
+    /// let ratio: SplitRatio = "3:2".parse()?;
+    /// assert_eq!(ratio.shares(&"5".parse()?).to_string(), "7.5");
+    /// assert_eq!(ratio.price_half_even(&"100.00".parse()?).unwrap().to_string(), "66.67");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shares(&self, old: &Quantity) -> Quantity {
         Quantity::quotient(&(&old.0 * &self.new_shares()), &self.old_shares())
     }

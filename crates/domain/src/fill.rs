@@ -112,8 +112,19 @@ impl FillTotals {
     /// Adds a fill and returns its booked amount: without commission, positive for buys and sells, and zero if the
     /// fill does not change the rounded sum.
     ///
-    /// The average price is rounded to six decimals toward the limit that a limit order has: up for a buy, down for a
-    /// sell.
+    /// The average price is rounded to six decimals toward a limit: up for a buy, down for a sell.
+    ///
+    /// ```
+    /// use domain::{FillTotals, Rounding, Side};
+    ///
+    /// let mut totals = FillTotals::default();
+    /// let fill = |totals: &mut FillTotals| {
+    ///     totals.add(Rounding::Cumulative, Side::Buy, &"0.3565".parse().unwrap(), &"1".parse().unwrap())
+    /// };
+    /// // 0.3565, 0.7130 and 1.0695 are booked as 0.36, 0.71 and 1.07 in total.
+    /// let booked: Vec<String> = (0..3).map(|_| fill(&mut totals).to_string()).collect();
+    /// assert_eq!(booked, ["0.36", "0.35", "0.36"]);
+    /// ```
     pub fn add(&mut self, rounding: Rounding, side: Side, price: &Price, quantity: &Quantity) -> Money {
         let before = self.amount.clone();
         self.exact = match rounding {
@@ -172,6 +183,15 @@ mod tests {
     }
 
     /// 5,912 fills of one share at 0.3565: rounded alone each would be 0.36.
+    #[test]
+    fn a_stored_rounding_version_is_read_as_the_rule_that_wrote_it() {
+        for rule in [Rounding::PerFill, Rounding::Cumulative] {
+            assert_eq!(Rounding::of_version(Some(rule.version())), rule);
+        }
+        assert_eq!((Rounding::PerFill.version(), Rounding::Cumulative.version()), (1, 2));
+        assert_eq!(Rounding::of_version(None), Rounding::PerFill, "fills from before versions were stored");
+    }
+
     #[test]
     fn many_small_fills_cost_the_same_as_one() {
         let one = totals(Side::Buy, &[("0.3565", "5912")]).0;

@@ -1,6 +1,6 @@
-//! What Stockyard is about: money, orders, positions, portfolios, their valuation and performance.
+//! The subjects of Stockyard: money, orders, positions, portfolios, their valuation and performance.
 //!
-//! Pure: no I/O, no clock, no randomness, no async. Instants and ids are handed in.
+//! Pure: no I/O, no clock, no randomness, no async. Callers pass instants and ids.
 
 pub mod action_history;
 pub mod allocation;

@@ -72,6 +72,15 @@ impl Money {
 
     /// `self × part / whole`, rounded half-even to the cent: the cost of a part of a position.
     ///
+    /// ```
+    /// use domain::{Money, Quantity};
+    ///
+    /// let cost: Money = "100.00".parse()?;
+    /// let (sold, held): (Quantity, Quantity) = ("1".parse()?, "3".parse()?);
+    /// assert_eq!(cost.prorate(&sold, &held).to_string(), "33.33");
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
+    ///
     /// # Panics
     /// If `whole` is zero. The quantity of a held position never is.
     pub fn prorate(&self, part: &Quantity, whole: &Quantity) -> Self {
@@ -79,6 +88,15 @@ impl Money {
     }
 
     /// The number of shares that the amount buys at `price`, rounded down to nine decimals. Zero at a price of zero.
+    ///
+    /// ```
+    /// use domain::{Money, Price};
+    ///
+    /// let budget: Money = "100.00".parse()?;
+    /// let price: Price = "3.00".parse()?;
+    /// assert_eq!(budget.buys(&price).to_string(), "33.333333333");
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
     pub fn buys(&self, price: &Price) -> Quantity {
         if price.0.is_zero() || !self.is_positive() {
             return Quantity::zero();

@@ -1,4 +1,4 @@
-//! Orders that live and end together: one alone, an entry with its exits, or two exits for the same shares.
+//! Linked orders: a single order, an entry with its exits, or two exits for the same shares.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ impl OrderIds {
     }
 }
 
-/// The first is the order that was placed, the others are its legs: the take-profit, the stop-loss.
+/// The first is the order that was placed, the others are its legs: the take-profit, then the stop-loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderGroup {
     pub orders: Vec<Order>,
@@ -61,20 +61,20 @@ impl OrderGroup {
         })
     }
 
-    /// When the first of its working orders ends without a fill; `None` where none does by itself.
+    /// When the first of the working orders ends without a fill; `None` if none ends by itself.
     pub fn ends_at(&self, rules: &TradingRules) -> Option<Timestamp> {
         let working = self.orders.iter().filter(|order| order.status.is_working());
         working.filter_map(|order| end_of(order, rules)).min()
     }
 
-    /// The close that its order is for, if it is an order at the close that still works.
+    /// The close that the order waits for, if it is a working order at the close.
     pub fn awaited_close(&self) -> Option<Timestamp> {
         let root = self.root();
         let waits = root.time_in_force == TimeInForce::Cls && root.status.is_working();
         root.expires_at.filter(|_| waits)
     }
 
-    /// The exits, of which one cancels the other.
+    /// The exits that cancel each other.
     fn exits(&self) -> Range<usize> {
         match self.root().order_class {
             OrderClass::Simple => 0..0,
@@ -83,15 +83,15 @@ impl OrderGroup {
         }
     }
 
-    /// The take-profit and the stop-loss, where there are both and the stop-loss is not below the take-profit.
+    /// The take-profit and the stop-loss, if both exist and the stop-loss is not below the take-profit.
     pub(crate) fn crossed_exits(&self) -> Option<(&Price, &Price)> {
         let [profit, loss] = &self.orders[self.exits()] else { return None };
         let (profit, loss) = (profit.terms.limit_price()?, loss.terms.stop_price()?);
         (loss >= profit).then_some((profit, loss))
     }
 
-    /// The price of an open entry when one of its held exits does not lie on its own side of it: the take-profit above,
-    /// the stop-loss below. `newest` is the price of an entry that has none of its own.
+    /// The price of an open entry if one of its held exits is on the wrong side: the take-profit must be above, the
+    /// stop-loss below. `newest` is the price of a market entry.
     pub(crate) fn entry_outside_exits<'a>(&'a self, newest: &'a Price) -> Option<&'a Price> {
         let root = self.root();
         if !matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) || !root.status.is_open() {
@@ -106,8 +106,8 @@ impl OrderGroup {
         (!is_around).then_some(entry)
     }
 
-    /// The order at `index` is for `after` shares still to come where it was for `before`, and so are the others that
-    /// are for the same shares.
+    /// Changes the quantity of the orders for the same shares as the order at `index`, from `before` to `after`
+    /// remaining shares.
     pub(crate) fn resize_siblings(&mut self, index: usize, before: &Quantity, after: &Quantity) {
         for other in (self.exits().start..self.orders.len()).filter(|other| *other != index) {
             let order = &mut self.orders[other];
@@ -118,7 +118,7 @@ impl OrderGroup {
         }
     }
 
-    /// An exit has sold some of the shares: the other one is for the rest. Where nothing is left it ends as it was.
+    /// Reduces the other exit after an exit has sold shares. If no shares are left, the other exit is canceled.
     pub(crate) fn share_fill(&mut self, index: usize, sold: &Quantity) {
         let exits = self.exits();
         if !exits.contains(&index) || !self.orders[index].status.is_open() {
@@ -132,12 +132,13 @@ impl OrderGroup {
         }
     }
 
-    /// Draws the consequences of what has happened to one of the orders. An entry that has ended lets its exits
-    /// work for what it bought; an exit that has ended cancels the other; and who keeps the shares is said anew.
+    /// Applies the consequences of a changed order: an entry that has ended activates its exits for the shares it
+    /// bought, an exit that has ended cancels the other, and the shares are reserved by the first exit that is open.
     pub(crate) fn settle(&mut self, now: Timestamp) -> Result<(), IllegalTransition> {
         let root = self.root();
         if matches!(root.order_class, OrderClass::Bracket | OrderClass::Oto) && !root.status.is_open() {
-            // An exit that waits is for all that its entry may buy, and for what one that was replaced has bought.
+            // A held exit is for all shares that its entry may still buy, and for those that a replaced entry has
+            // bought.
             let unbought = root.unfilled();
             for leg in self.orders[1..].iter_mut().filter(|leg| leg.status == OrderStatus::Held) {
                 let bought = leg.unfilled().checked_sub(&unbought).unwrap_or_else(Quantity::zero);
@@ -159,7 +160,7 @@ impl OrderGroup {
         }
         let mut kept = false;
         for order in self.orders.iter_mut().filter(|order| order.side == Side::Sell) {
-            // What an order by money keeps was reckoned when it was placed.
+            // The reservation of an order by money was computed when it was placed.
             if matches!(order.size, OrderSize::Notional(_)) {
                 continue;
             }
@@ -172,7 +173,7 @@ impl OrderGroup {
         Ok(())
     }
 
-    /// No more shares are there to sell than these: exits for more are for these.
+    /// Limits the exits to `sellable` shares.
     pub(crate) fn limit_exits(
         &mut self,
         sellable: &Quantity,
@@ -190,8 +191,8 @@ impl OrderGroup {
         self.settle(now)
     }
 
-    /// Ends what is over by `until`: with an entry that has bought only a part also its exits, which are for the same
-    /// session.
+    /// Expires the orders whose time has ended by `until`. If an entry has bought only a part, its exits expire too:
+    /// they are for the same session.
     pub(crate) fn expire(
         &mut self,
         until: Timestamp,
@@ -213,9 +214,8 @@ impl OrderGroup {
     }
 }
 
-/// Whether the order's time has run out by `until`. An order for an auction waits for the auction's price, which may be
-/// published late, but no longer than until the next auction: the close that follows its opening, or the opening that
-/// follows its close.
+/// Whether the order's time has ended by `until`. An auction order waits for the price of its auction, which may be
+/// published late, but not beyond the next auction: the close after its opening, or the opening after its close.
 pub(crate) fn is_over(order: &Order, until: Timestamp, rules: &TradingRules) -> bool {
     end_of(order, rules).is_some_and(|end| end <= until)
 }
@@ -228,7 +228,7 @@ fn end_of(order: &Order, rules: &TradingRules) -> Option<Timestamp> {
     })
 }
 
-/// The auction that follows the opening or the close that an order is for.
+/// The auction after the opening or the close that the order is for.
 pub(crate) fn next_auction(
     time_in_force: TimeInForce,
     auction: Timestamp,

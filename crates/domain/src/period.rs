@@ -41,6 +41,15 @@ impl HistoryRange {
     }
 
     /// The first day of a range that ends on `today`; `None` if the range is not limited.
+    ///
+    /// ```
+    /// use domain::HistoryRange;
+    ///
+    /// let today = "2026-11-20".parse()?;
+    /// assert_eq!(HistoryRange::parse("1y").unwrap().first_day(today), Some("2025-11-20".parse()?));
+    /// assert_eq!(HistoryRange::parse("ALL").unwrap().first_day(today), None);
+    /// # Ok::<(), chrono::ParseError>(())
+    /// ```
     pub fn first_day(self, today: NaiveDate) -> Option<NaiveDate> {
         let months = |n| today.checked_sub_months(Months::new(n));
         match self {

@@ -145,7 +145,17 @@ pub fn is_like_a_split(before: &Price, price: &Price) -> bool {
     USUAL_SPLITS.iter().any(is_like)
 }
 
-/// What is wrong with a price, compared with the last accepted one in the same shares; `None` when it is believed.
+/// The doubt about a price, compared with the last accepted one in the same shares; `None` if the price is accepted.
+///
+/// ```
+/// use domain::plausibility::{Doubt, doubt};
+///
+/// let accepted = "189.42".parse()?;
+/// assert_eq!(doubt(&accepted, &"191.00".parse()?), None);
+/// assert_eq!(doubt(&accepted, &"18942.00".parse()?), Some(Doubt::UnitSlip));
+/// assert_eq!(doubt(&accepted, &"90.00".parse()?), Some(Doubt::LargeMove));
+/// # Ok::<(), domain::DecimalError>(())
+/// ```
 pub fn doubt(accepted: &Price, price: &Price) -> Option<Doubt> {
     if is_near(accepted, price) {
         None

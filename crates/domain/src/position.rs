@@ -37,6 +37,19 @@ impl Position {
     /// Removes shares that brought `proceeds` (commission deducted) and returns the realized result. The removed cost
     /// is `cost_basis × sold / held`, rounded half-even to the cent; selling all shares removes the whole rest.
     ///
+    /// ```
+    /// use domain::Position;
+    ///
+    /// let mut position = Position::default();
+    /// position.buy(&"10".parse()?, &"1000.00".parse()?);
+    /// position.buy(&"10".parse()?, &"1200.00".parse()?);
+    /// // Average cost 110.00: selling 15 at 130.00 realizes 15 × 20.00.
+    /// let realized = position.sell(&"15".parse()?, &"1950.00".parse()?)?;
+    /// assert_eq!(realized.to_string(), "300.00");
+    /// assert_eq!(position.cost_basis.to_string(), "550.00");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`PositionError::NotHeld`] if fewer shares are held; the position is unchanged.
     pub fn sell(&mut self, quantity: &Quantity, proceeds: &Money) -> Result<Money, PositionError> {

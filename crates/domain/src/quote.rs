@@ -96,6 +96,17 @@ impl Freshness {
     /// - Outside sessions, a price from the last 20 minutes of the last session counts until the next session has
     ///   been open for that long.
     /// - An end-of-day price counts until 30 minutes after the next close, and at most five days.
+    ///
+    /// ```
+    /// use domain::{Calendar, Freshness, Timestamp};
+    ///
+    /// // A delayed price may be 20 minutes old while the exchange is open.
+    /// let instant = |text: &str| -> Timestamp { text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().into() };
+    /// let at = instant("2026-11-20T15:00:00Z");
+    /// let is_stale = |as_of| Freshness::Delayed.is_stale(instant(as_of), at, Calendar::Xnys);
+    /// assert!(!is_stale("2026-11-20T14:45:00Z"));
+    /// assert!(is_stale("2026-11-20T14:35:00Z"));
+    /// ```
     pub fn is_stale(self, as_of: Timestamp, at: Timestamp, calendar: Calendar) -> bool {
         let oldest_allowed = at - self.longest_lag();
         if self == Self::EndOfDay {

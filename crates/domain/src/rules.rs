@@ -147,6 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn commission_is_free_only_without_any_rate() {
+        assert!(Commission::default().is_free());
+        for commission in [
+            Commission { per_order: money("1"), ..Commission::default() },
+            Commission { per_share: "0.01".parse().unwrap(), ..Commission::default() },
+            Commission { percent: "0.1".parse().unwrap(), ..Commission::default() },
+            Commission { minimum: money("1"), ..Commission::default() },
+        ] {
+            assert!(!commission.is_free(), "{commission:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_that_waits_for_the_next_price_keeps_all_other_rules() {
+        let rules = TradingRules {
+            slippage: Some("0.1".parse().unwrap()),
+            commission: Commission { per_order: money("1"), ..Commission::default() },
+            ..TradingRules::practice(Calendar::Xnys)
+        };
+        let waiting = rules.until_next_price();
+        assert_eq!(waiting.mode, TradingMode::Realistic);
+        assert_eq!(TradingRules { mode: rules.mode, ..waiting }, rules);
+    }
+
+    #[test]
     fn commission_by_hand() {
         let quantity: Quantity = "100".parse().unwrap();
         assert_eq!(Commission::default().of(&quantity, &money("5000")), money("0"));

@@ -7,6 +7,15 @@ use super::{CENTS, Money, Price, Quantity};
 use crate::decimal::{self, Decimal};
 
 /// Average buy price per share: `cost / quantity`, rounded half-even to six decimals. `None` if nothing is held.
+///
+/// ```
+/// use domain::money::average_price;
+///
+/// let average = average_price(&"100.00".parse()?, &"3".parse()?).unwrap();
+/// assert_eq!(average.to_string(), "33.333333");
+/// assert_eq!(average_price(&"0.00".parse()?, &domain::Quantity::zero()), None);
+/// # Ok::<(), domain::DecimalError>(())
+/// ```
 pub fn average_price(cost: &Money, quantity: &Quantity) -> Option<AveragePrice> {
     let average = || cost.0.quotient(&quantity.0, 6, RoundingMode::HalfEven);
     (!quantity.is_zero()).then(|| AveragePrice(average()))

@@ -33,6 +33,15 @@ impl Price {
 
     /// Parses a provider's text, which may carry more decimals than the tick, and rounds half-even to the tick.
     ///
+    /// ```
+    /// use domain::Price;
+    ///
+    /// assert_eq!(Price::from_provider("205.350006103")?.to_string(), "205.35");
+    /// assert_eq!(Price::from_provider("0.98765")?.to_string(), "0.9876");
+    /// assert!(Price::from_provider("-1").is_err());
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
+    ///
     /// # Errors
     /// If the text is not a plain decimal above zero and at most 10^7.
     pub fn from_provider(text: &str) -> Result<Self, DecimalError> {
@@ -83,7 +92,17 @@ impl Price {
         (!lowered.is_zero()).then_some(lowered)
     }
 
-    /// What `quantity` shares are worth at this price, half-even to the cent.
+    /// The value of `quantity` shares, rounded half-even to the cent.
+    ///
+    /// ```
+    /// use domain::{Price, Quantity};
+    ///
+    /// let price: Price = "1.25".parse()?;
+    /// let quantity: Quantity = "0.1".parse()?;
+    /// // 0.125 is a tie and goes to the even cent.
+    /// assert_eq!(price.times(&quantity).to_string(), "0.12");
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
     pub fn times(&self, quantity: &Quantity) -> Money {
         Money::rounded(&(&self.0 * &quantity.0))
     }
@@ -94,6 +113,14 @@ impl Price {
     }
 
     /// `self / other − 1` as a ratio; `None` when `other` is zero.
+    ///
+    /// ```
+    /// use domain::Price;
+    ///
+    /// let (before, after): (Price, Price) = ("200.00".parse()?, "210.00".parse()?);
+    /// assert!((after.change_ratio(&before).unwrap() - 0.05).abs() < 1e-12);
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
     pub fn change_ratio(&self, other: &Self) -> Option<f64> {
         (!other.0.is_zero()).then(|| self.0.ratio(&other.0) - 1.0)
     }

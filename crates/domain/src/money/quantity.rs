@@ -53,7 +53,15 @@ impl Quantity {
         Self(Decimal::whole(1))
     }
 
-    /// So many percent of the shares, rounded down to nine decimals.
+    /// `percent` % of the shares, rounded down to nine decimals.
+    ///
+    /// ```
+    /// use domain::{Percent, Quantity};
+    ///
+    /// let (held, third): (Quantity, Percent) = ("10".parse()?, "33.3333".parse()?);
+    /// assert_eq!(held.part(&third).to_string(), "3.33333");
+    /// # Ok::<(), domain::DecimalError>(())
+    /// ```
     #[must_use]
     pub fn part(&self, percent: &Percent) -> Self {
         Self(percent.of(&self.0).with_scale(QUANTITY_SCALE).normalized())

@@ -34,7 +34,24 @@ impl PlaceOrder {
         line
     }
 
-    /// The rules that the order breaks, whatever the portfolio and the market are like. Empty when it breaks none.
+    /// The rules that the order breaks, independent of portfolio and market. Empty if there are none.
+    ///
+    /// ```
+    /// use domain::{Attached, OrderSize, OrderTerms, PlaceOrder, Side, StopLoss, TimeInForce};
+    ///
+    /// let order = PlaceOrder {
+    ///     symbol: "AAPL".parse()?,
+    ///     side: Side::Buy,
+    ///     size: OrderSize::Quantity("10".parse()?),
+    ///     terms: OrderTerms::Limit { limit: "100.00".parse()? },
+    ///     time_in_force: TimeInForce::Gtc,
+    ///     attached: Attached::OtoStopLoss { stop_loss: StopLoss { stop: "101.00".parse()?, limit: None } },
+    ///     client_order_id: None,
+    /// };
+    /// let fields: Vec<_> = order.issues().iter().map(|issue| issue.field().as_str()).collect();
+    /// assert_eq!(fields, ["stop_loss"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn issues(&self) -> Vec<OrderIssue> {
         let mut issues = Vec::new();
         let mut check = |ok: bool, issue| {

@@ -1,4 +1,4 @@
-//! Which holdings the gain of a window came from.
+//! Contributions of holdings to the gain of a window.
 
 use std::collections::BTreeMap;
 
@@ -34,23 +34,23 @@ pub(super) const DIVIDENDS: Formula = Formula {
     source: "Accrual on the ex-date",
 };
 
-/// A stock in the books at a close.
+/// A stock's position at a close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookedHolding {
     pub stock_id: StockId,
-    /// Zero when nothing is held.
+    /// Zero if nothing is held.
     pub market_value: Money,
-    /// What the shares held cost, commissions included. Zero when nothing is held.
+    /// The cost of the shares held, commissions included. Zero if nothing is held.
     pub cost_basis: Money,
-    /// Dividends of the stock that are owed and not paid yet.
+    /// The stock's dividends that are owed and not paid yet.
     pub receivable: Money,
 }
 
-/// The books of a window. Stocks that are not listed at its start or its end are neither held nor owe a dividend
+/// The books of a window. Stocks that are missing at its start or end have no shares and no dividends receivable
 /// then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WindowBooks {
-    /// At the close from which the window grows; nothing when the portfolio is younger.
+    /// At the close before the window; empty if the portfolio is younger.
     pub start: Vec<BookedHolding>,
     /// At the last close.
     pub end: Vec<BookedHolding>,
@@ -58,34 +58,34 @@ pub struct WindowBooks {
     pub entries: Vec<JournalEntry>,
 }
 
-/// What a stock brought in a window.
+/// A stock's part in the gain of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
     pub stock_id: StockId,
     /// `realized + unrealized_change + dividends`, exact. Positive is a profit.
     pub gain: Money,
-    /// Of the sells in the window, after commissions.
+    /// From sells in the window, after commissions.
     pub realized: Money,
     /// Unrealized profit at the end less that at the start.
     pub unrealized_change: Money,
     /// Accrued on their ex-dates.
     pub dividends: Money,
-    /// `gain / average capital`, a ratio: 0.01 is one percentage point of the portfolio's return. `None` when there
-    /// was no capital.
+    /// `gain / average capital`, a ratio: 0.01 is one percentage point of the portfolio's return. `None` without
+    /// capital.
     pub contribution: Option<f64>,
 }
 
 /// The gain of a window by its origin. `gain = Σ holdings + cash`, exact to the cent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contributions {
-    /// Every stock that was held, traded or paid a dividend in the window, sold ones included. The largest gain
-    /// first; of equal ones the lower id.
+    /// Every stock that was held, traded or paid a dividend in the window, also sold ones. The largest gain first;
+    /// equal ones by id.
     pub holdings: Vec<Contribution>,
-    /// What belongs to no stock and came from no deposit or withdrawal: fees are negative.
+    /// The gain without a stock, a deposit or a withdrawal: fees are negative.
     pub cash: Money,
-    /// `cash / average capital`, a ratio. `None` when there was no capital.
+    /// `cash / average capital`, a ratio. `None` without capital.
     pub cash_contribution: Option<f64>,
-    /// All gains and the part of cash: the gain of the window.
+    /// The sum of all gains and of cash: the gain of the window.
     pub gain: Money,
     pub realized_pnl: Money,
     /// At the end of the window.
@@ -94,7 +94,7 @@ pub struct Contributions {
     pub dividends: Money,
 }
 
-/// A stock's part of the books while they are added up.
+/// A stock's books during the addition.
 struct Part {
     realized: Money,
     unrealized_change: Money,
@@ -107,10 +107,10 @@ impl Default for Part {
     }
 }
 
-/// The gain of the window by stock, from the books alone; `series` gives the average capital that it is divided by.
+/// The gain of the window by stock, from the books only; `series` gives the average capital for the division.
 ///
-/// A line that moves a position changes its cost and its result together by the line's amount, so that market values,
-/// cost and journal give each stock's gain to the cent, whatever splits, exchanges or reversals there were.
+/// A line that moves a position changes its cost and its result by the line's amount, so market values, cost and
+/// journal give each stock's gain to the cent, with any splits, exchanges or reversals.
 ///
 /// # Errors
 /// [`UndefinedReason::NoBooks`].
@@ -245,8 +245,8 @@ impl Contributions {
     }
 }
 
-/// Dividends by the year in which they were paid (in New York) and by stock, oldest year first. Lines that were taken
-/// back within `entries` are left out.
+/// Dividends by year of payment (in New York) and stock, oldest year first. Lines that are reversed within `entries`
+/// are omitted.
 pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), Money> {
     let mut years: BTreeMap<(i32, StockId), Money> = BTreeMap::new();
     for entry in without_reversed(entries.to_vec()) {

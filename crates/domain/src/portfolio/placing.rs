@@ -12,15 +12,14 @@ use crate::{
     TimeInForce, Timestamp, TradingMode, TradingRules,
 };
 
-/// How far a sell by money may exceed the value of the shares and still sell all of them: prices move while a person
-/// reads the value.
+/// How far the amount of a sell may exceed the value of the shares and still sell all of them: prices move while the
+/// user reads the value.
 const SHOWN_VALUE_PERCENT: u32 = 1;
 
 impl Portfolio {
-    /// Takes an order in. In practice mode it meets the newest price at once: a buy fills at the ask and a sell at
-    /// the bid, or at the last price when the source gives no bid and ask. What does not fill works on, with cash or
-    /// shares reserved for it; of `ioc` and `fok` it is canceled. In realistic mode every order waits for a later
-    /// price.
+    /// Places an order. In practice mode it meets the newest price at once: a buy fills at the ask and a sell at the
+    /// bid, or at the last price if the source gives no bid and ask. The rest works, with cash or shares reserved for
+    /// it; of an `ioc` or `fok` order it is canceled. In realistic mode every order waits for a later price.
     ///
     /// `now` is the time of the order and of its first fill.
     ///
@@ -100,9 +99,9 @@ impl Portfolio {
 
     /// The size with which an order is placed.
     ///
-    /// A part of a position becomes a quantity. A sell by money that is worth all of the shares that can be sold is for
-    /// exactly these: no rest worth less than a cent stays, and a value that was shown moments ago, up to
-    /// [`SHOWN_VALUE_PERCENT`] above today's, still sells all.
+    /// A part of a position becomes a quantity. A sell by money for the value of all sellable shares sells exactly
+    /// these: nothing worth less than a cent is left over, and an amount up to [`SHOWN_VALUE_PERCENT`] above the
+    /// value, which was displayed moments ago, still sells all.
     fn size_to_place(
         &self,
         stock: StockId,
@@ -144,7 +143,8 @@ impl Portfolio {
         }
     }
 
-    /// A fresh order, or one that takes another's place, meets the newest price and gets its reservation.
+    /// Matches a new order, or one that replaces another, with the newest price, and reserves cash or shares for the
+    /// rest.
     pub(super) fn enter(
         &mut self,
         group: &mut OrderGroup,
@@ -176,7 +176,7 @@ impl Portfolio {
         }
         let mut entries = Vec::new();
         if at_once && fresh {
-            // The legs of an entry begin with the next price; those of a new pair meet this one together.
+            // The exits of an entry meet later prices only; both orders of a new OCO pair meet this one.
             let together = group.root().order_class == OrderClass::Oco && order.replaces.is_none();
             let last = if together { group.orders.len() - 1 } else { index };
             let newest = look.price_to_meet(standing);
@@ -217,7 +217,7 @@ impl Portfolio {
         }
         let sellable = self.sellable(group.root().stock_id);
         if index == 0 && group.root().side == Side::Buy {
-            // Of what an entry bought before it was replaced, some may be sold already.
+            // Some of the shares that a replaced entry bought may be sold already.
             self.settle(group, now)?;
             return Ok(entries);
         }
@@ -230,14 +230,14 @@ impl Portfolio {
     }
 }
 
-/// A source that publishes closing prices only has no opening price to fill at.
+/// A source that publishes closing prices only has no opening prices.
 pub(super) fn auction_issue(time_in_force: TimeInForce, newest: &Quote) -> Option<OrderIssue> {
     let has_no_opening = time_in_force == TimeInForce::Opg && newest.freshness == Freshness::EndOfDay;
     has_no_opening.then_some(OrderIssue::NoOpeningPrices)
 }
 
-/// When an order of that kind, placed now, ends or meets its auction. In realistic mode `ioc` and `fok` have until the
-/// close of the session under way to meet a price; while the exchange is closed they end at once.
+/// When an order that is placed now ends or meets its auction. In realistic mode `ioc` and `fok` orders have until
+/// the close of the current session to meet a price; while the exchange is closed they end at once.
 pub(super) fn end_of(time_in_force: TimeInForce, now: Timestamp, rules: &TradingRules) -> Option<Timestamp> {
     match time_in_force {
         TimeInForce::Day | TimeInForce::Cls => Some(rules.calendar.booking_session(now).closes_at),

@@ -1,4 +1,4 @@
-//! What an order would do: the same decision as placing it, and an estimate of what has not filled.
+//! Order previews: the decision of placing an order, and an estimate of its unfilled rest.
 
 use uuid::Uuid;
 
@@ -10,52 +10,51 @@ use crate::{
     TradingHold, TradingMode, TradingRules, Valuation,
 };
 
-/// What an order would do if it were placed at this moment. Nothing is stored.
+/// The effects of an order if it were placed now. Nothing is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OrderPreview {
     pub stock: Stock,
-    /// As it would be in the books, legs included.
+    /// The order as it would be in the books, legs included.
     pub order: Order,
     pub legs: Vec<Order>,
-    /// The newest price, which the estimate is made from.
+    /// The newest price, on which the estimate is based.
     pub quote: Quote,
-    /// What fills at once.
+    /// The fill that would happen at once.
     pub fill: Option<JournalEntry>,
-    /// What the estimate is made at: the fill's price, the limit, the stop, or the newest price.
+    /// The price of the estimate: the fill's price, the limit, the stop, or the newest price.
     pub price: Price,
-    /// The shares of the whole order, filled or not, and what they cost or bring: at the fill's price, the limit, the
-    /// stop or the newest price. Without commission; positive.
+    /// The shares of the whole order, filled or not, and their value at `price`. Without commission; positive.
     pub quantity: Quantity,
     pub gross: Money,
-    /// Of the whole order.
+    /// The commission of the whole order.
     pub commission: Money,
     /// The signed effect of the whole order on cash.
     pub amount: Money,
     pub cash_before: Money,
-    /// When all of it has filled.
+    /// Cash when the whole order has filled.
     pub cash_after: Money,
     pub buying_power_before: Money,
-    /// At once, with what the order reserves.
+    /// Buying power after the order is placed and its reservation is made.
     pub buying_power_after: Money,
     pub quantity_before: Quantity,
     pub quantity_after: Quantity,
-    /// Per share after the order; `None` when nothing is held then.
+    /// Average price per share after the order; `None` if nothing is held then.
     pub average_buy_price_after: Option<AveragePrice>,
-    /// The result a sell would realise.
+    /// The realized result of a sell.
     pub realized_pnl: Option<Money>,
-    /// Share of the position in total value after the order: a ratio.
+    /// The position's part of the total value after the order: a ratio.
     pub weight_after: f64,
-    /// Whether the exchange, whose hours hold, is closed.
+    /// Whether the order waits because the exchange is closed.
     pub waits_for_open: bool,
-    /// Why the order cannot fill for the time being, where its caller knows of a reason.
+    /// Why the order cannot fill now, if the caller knows of a reason.
     pub hold: Option<TradingHold>,
 }
 
-/// More of a portfolio than this in one stock is worth a remark.
+/// A position with a larger part of the portfolio causes a warning.
 const HEAVY: f64 = 0.5;
 
 impl OrderPreview {
-    /// What the owner should know before the order is placed, the most important first.
+    /// What the user should know before placing the order, the most important first.
     pub fn warnings(&self) -> Vec<OrderWarning> {
         let mut warnings = Vec::new();
         let mut warn = |when: bool, warning| {
@@ -104,11 +103,11 @@ impl OrderPreview {
 }
 
 impl Portfolio {
-    /// What [`Portfolio::place`] would do with the order now. It is placed in a copy of the portfolio, so a preview and an
-    /// order that follows it at the same price agree to the cent. `valuation` is the portfolio's before the order.
+    /// The effects of [`Portfolio::place`]. The order is placed in a copy of the portfolio, so a preview and an order
+    /// that follows at the same price agree to the cent. `valuation` is that of the portfolio before the order.
     ///
-    /// What has not filled is estimated at the price that is the least favorable for a limit, else the likely one: the
-    /// stop, or the newest price, with slippage.
+    /// The unfilled rest is estimated at the limit, which is the least favorable price; without a limit at the likely
+    /// price: the stop, or the newest price, with slippage.
     ///
     /// # Errors
     /// Those of [`Portfolio::place`].
@@ -157,7 +156,7 @@ impl Portfolio {
                 (gross.clone() - &commission, later.map(|later| later + earlier))
             }
         };
-        // What the rest of the portfolio is worth does not change; the position is valued at the last price.
+        // The value of the other positions does not change; this position is valued at the last price.
         let value_before = valuation
             .holdings
             .iter()

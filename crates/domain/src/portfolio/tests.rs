@@ -84,6 +84,22 @@ fn a_buy_fills_at_the_ask_and_a_sell_at_the_bid() {
 }
 
 #[test]
+fn a_placed_order_keeps_the_identity_its_sender_gave_it() {
+    let mut portfolio = with_cash("10000");
+    let newest = PriceMove { quote: quote("100.00", None, None), volume: None };
+    let look = Look { newest: &newest, asked_at: now() };
+    let rules = TradingRules::practice(Calendar::AroundTheClock);
+    let mut command = order(Side::Buy, shares("1"));
+    command.client_order_id = Some("morning-1".to_owned());
+    let placed = portfolio
+        .place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, command, look, now(), &rules)
+        .unwrap();
+    let root = placed.group.root();
+    assert_eq!(root.client_order_id.as_deref(), Some("morning-1"));
+    assert_eq!((&root.symbol, root.submitted_at), (&symbol(), now()));
+}
+
+#[test]
 fn the_last_price_serves_where_there_is_no_bid_and_ask() {
     let placed = place(&mut with_cash("100"), Side::Buy, shares("1"), &quote("99.00", None, None)).unwrap();
     assert_eq!(
@@ -143,8 +159,8 @@ fn trades() -> impl Strategy<Value = Vec<(bool, i64, i64)>> {
 }
 
 proptest! {
-    /// Realized + unrealized = market value + signed flows of the stock, cash moves only by the flows, and
-    /// the journal alone gives the same books.
+    /// Realized + unrealized P&L = market value + signed flows of the stock, cash moves only by the flows, and the
+    /// journal alone gives the same books.
     #[test]
     fn profit_and_loss_add_up(trades in trades(), mark in 1_i64..200_000) {
         let deposit: Money = "250000.00".parse().unwrap();
