@@ -646,7 +646,7 @@ pub fn have_had(
 /// Records actions as applied.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] if an action was already applied to a portfolio.
+/// [`StoreError::Duplicate`] if an action was already applied to a portfolio.
 pub fn insert_applied(tx: &mut Tx<'_>, rows: &[Applied]) -> Result<(), StoreError> {
     for row in rows {
         diesel::insert_into(portfolio_actions::table).values(row).execute(tx.conn)?;

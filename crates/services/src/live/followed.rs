@@ -36,7 +36,7 @@ pub(super) struct Compared {
 struct Books {
     loaded: Loaded,
     prices: HashMap<StockId, Arc<Slot<Quote>>>,
-    /// Last prices of stocks without a newer one: see [`crate::Services::valuation_quotes`].
+    /// Last prices of stocks without a newer one: see [`crate::stocks::Stocks::valuation_quotes`].
     last: HashMap<StockId, Quote>,
     /// The close from which "today" counts in them.
     since: Timestamp,

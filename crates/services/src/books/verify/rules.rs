@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
         differences.into_iter().for_each(|what| self.differ(what));
     }
 
-    /// `since` are the entries that [`booked_since`] finds.
+    /// `since` are the entries that [`domain::journal::booked_since`] finds.
     pub(super) fn entry(&mut self, entry: &JournalEntry, since: &[JournalEntry], unpriced: &mut Unpriced) {
         self.report.entries += 1;
         let id = entry.id.unwrap_or(TransactionId(0));
