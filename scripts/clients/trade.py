@@ -9,16 +9,32 @@ from uuid import uuid4
 
 from stockyard_client import AuthenticatedClient, Client
 from stockyard_client.api.account import create_token, register_user
-from stockyard_client.api.orders import cancel_order, get_order, list_orders, place_order, preview_order
+from stockyard_client.api.market import get_market_calendar, get_market_clock
+from stockyard_client.api.orders import (
+    cancel_all_orders,
+    cancel_order,
+    get_order,
+    list_orders,
+    place_order,
+    preview_order,
+)
 from stockyard_client.api.portfolios import (
+    close_all_positions,
     close_position,
     create_portfolio,
     get_position,
     list_transactions,
     move_cash,
 )
-from stockyard_client.api.stocks import get_price_history, get_quote
+from stockyard_client.api.stocks import get_price_history, get_quote, list_quotes, list_stocks
 from stockyard_client.models import (
+    CancelAttemptPage,
+    CancelOutcome,
+    CloseAttemptPage,
+    MarketClockStatus,
+    MarketSessionPage,
+    StockPage,
+    SymbolQuotePage,
     CashDirection,
     CashMovement,
     HistoryRange,
@@ -69,6 +85,15 @@ def main(server: str) -> None:
 
     quote = get_quote.sync("AAPL", client=client)
     assert isinstance(quote, Quote), quote
+    quotes = list_quotes.sync(client=client, symbols="AAPL,NOPE")
+    assert isinstance(quotes, SymbolQuotePage), quotes
+    assert isinstance(quotes.items[0].quote, Quote) and isinstance(quotes.items[1].problem, Problem), quotes
+    clock = get_market_clock.sync(client=client)
+    assert isinstance(clock, MarketClockStatus) and clock.next_close > clock.now, clock
+    calendar = get_market_calendar.sync(client=client)
+    assert isinstance(calendar, MarketSessionPage) and calendar.items, calendar
+    stocks = list_stocks.sync(client=client, limit=2)
+    assert isinstance(stocks, StockPage) and stocks.next_cursor and stocks.items[0].tradable, stocks
     history = get_price_history.sync("AAPL", client=client, range_=HistoryRange.VALUE_1)
     assert isinstance(history, PriceHistory), history
 
@@ -94,6 +119,12 @@ def main(server: str) -> None:
     order = get_order.sync(portfolio.id, waiting.id, client=client)
     assert isinstance(order, Order) and order.canceled_at is not None
 
+    again = place_order.sync(portfolio.id, client=client, body=limit)
+    assert isinstance(again, Order), again
+    attempts = cancel_all_orders.sync(portfolio.id, client=client)
+    assert isinstance(attempts, CancelAttemptPage), attempts
+    assert [attempt.outcome for attempt in attempts.items] == [CancelOutcome.CANCELED], attempts
+
     position = get_position.sync(portfolio.id, "AAPL", client=client)
     assert isinstance(position, Position) and position.quantity == "2", position
     too_many = NewMarketOrder(symbol="AAPL", side=Side.SELL, type_="market", quantity="3")
@@ -104,6 +135,8 @@ def main(server: str) -> None:
     assert isinstance(closed, Order) and closed.status is OrderStatus.FILLED, closed
     gone = get_position.sync(portfolio.id, "AAPL", client=client)
     assert isinstance(gone, Problem) and gone.status == HTTPStatus.NOT_FOUND, gone
+    rest = close_all_positions.sync(portfolio.id, client=client, cancel_orders=True, idempotency_key="evening")
+    assert isinstance(rest, CloseAttemptPage) and rest.items == [], rest
     journal = list_transactions.sync(portfolio.id, client=client)
     assert isinstance(journal, TransactionPage) and len(journal.items) == 4, journal
     print(f"{name}: {closed.symbol} sold at {closed.filled_price}")

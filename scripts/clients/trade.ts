@@ -64,6 +64,16 @@ const canceled = successful(
 );
 assert.equal(canceled.status, "canceled");
 
+const attempts = successful(await client.DELETE("/api/v1/portfolios/{id}/orders", { params: { path } }));
+assert.deepEqual(attempts.items, []);
+const clock = successful(await client.GET("/api/v1/market/clock"));
+assert.ok(clock.next_close > clock.now);
+const quotes = successful(
+  await client.GET("/api/v1/stocks/quotes", { params: { query: { symbols: "AAPL,NOPE" } } }),
+);
+assert.equal(quotes.items[0]?.quote?.symbol, "AAPL");
+assert.equal(quotes.items[1]?.problem?.code, "unknown_symbol");
+
 const valuation = successful(await client.GET("/api/v1/portfolios/{id}/valuation", { params: { path } }));
 const position: components["schemas"]["Position"] | undefined = valuation.positions[0];
 assert.equal(position?.quantity, "2");

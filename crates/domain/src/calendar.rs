@@ -61,6 +61,14 @@ impl Calendar {
         }
     }
 
+    /// Whether the session of that day ends before the usual time.
+    pub fn closes_early(self, date: NaiveDate) -> bool {
+        match self {
+            Self::AroundTheClock => false,
+            Self::Xnys => !is_xnys_holiday(date) && closes_early(date),
+        }
+    }
+
     /// The session at that instant; `None` if the market is closed.
     pub fn session_at(self, at: Timestamp) -> Option<Session> {
         self.session(exchange_date(at)).filter(|session| session.contains(at))
@@ -236,6 +244,7 @@ mod tests {
             "2026-11-22",
         ] {
             assert_eq!(Calendar::Xnys.session(day(closed)), None, "{closed}");
+            assert!(!Calendar::Xnys.closes_early(day(closed)), "{closed}");
         }
         for open in ["2021-12-31", "2021-06-18", "2026-11-25", "2027-12-27"] {
             assert!(Calendar::Xnys.session(day(open)).is_some(), "{open}");
@@ -246,6 +255,8 @@ mod tests {
                 at(day(early), 13, 0),
                 "{early}"
             );
+            assert!(Calendar::Xnys.closes_early(day(early)), "{early}");
+            assert!(!Calendar::AroundTheClock.closes_early(day(early)), "{early}");
         }
     }
 

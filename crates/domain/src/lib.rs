@@ -4,6 +4,7 @@
 
 pub mod action_history;
 pub mod allocation;
+mod bar_interval;
 pub mod calendar;
 pub mod close_out;
 pub mod company;
@@ -32,6 +33,7 @@ pub mod quote;
 pub mod rules;
 pub mod share_basis;
 pub mod share_remainder;
+mod sort;
 pub mod split_check;
 #[cfg(feature = "diesel")]
 pub mod sql;
@@ -39,6 +41,7 @@ mod timestamp;
 pub mod valuation;
 
 pub use action_history::ActionHistory;
+pub use bar_interval::BarInterval;
 pub use calendar::{Calendar, Session};
 pub use close_out::CloseOut;
 pub use corporate_action::{
@@ -63,6 +66,7 @@ pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, PriceStanding, TradingMode, TradingRules};
 pub use share_basis::{AsTraded, SplitHistory};
+pub use sort::SortDirection;
 pub use split_check::{SplitCheck, SplitConfirmation, TradingHold};
 pub use timestamp::Timestamp;
 pub use valuation::{Holding, Snapshot, Valuation};

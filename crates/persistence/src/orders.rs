@@ -154,7 +154,7 @@ fn order((row, symbol): (OrderRow, Symbol)) -> Result<Order, StoreError> {
     })
 }
 
-fn orders_of(rows: Vec<(OrderRow, Symbol)>) -> Result<Vec<Order>, StoreError> {
+pub(crate) fn orders_of(rows: Vec<(OrderRow, Symbol)>) -> Result<Vec<Order>, StoreError> {
     rows.into_iter().map(order).collect()
 }
 
@@ -350,16 +350,17 @@ pub fn portfolios_with_open(tx: &mut Tx<'_>) -> Result<Vec<PortfolioId>, StoreEr
         .load(tx.conn)?)
 }
 
-/// The ids of a portfolio's open orders, roots before their legs.
+/// The ids of a portfolio's open orders, in order of submission.
 pub fn open_ids(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.eq(portfolio).and(is_open()))
-        .order(orders::id)
+        // As the index of open orders has them.
+        .order((orders::submitted_at, orders::id))
         .select(orders::id)
         .load(tx.conn)?)
 }
 
-/// The ids of these portfolios' open orders for one stock, roots before their legs.
+/// The ids of those portfolios' open orders for one stock, one portfolio after the other in order of submission.
 pub fn open_ids_of_stock(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
@@ -367,7 +368,8 @@ pub fn open_ids_of_stock(
 ) -> Result<Vec<OrderId>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.eq_any(portfolios).and(orders::stock_id.eq(stock)).and(is_open()))
-        .order(orders::id)
+        // As the index of open orders has them.
+        .order((orders::portfolio_id, orders::submitted_at, orders::id))
         .select(orders::id)
         .load(tx.conn)?)
 }
@@ -420,16 +422,16 @@ pub fn of_ids(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<Order>, StoreError
     )
 }
 
-/// Up to `limit` orders of these portfolios that were placed, triggered, filled or ended at or after an instant; of
-/// linked orders the root.
+/// Up to `limit` orders of those portfolios that were placed, triggered, filled or ended at or after an instant. A leg
+/// comes with the order that it belongs to; one that was filled or has ended also as an order of its own.
 pub fn changed_since(
     tx: &mut Tx<'_>,
     portfolios: &[PortfolioId],
     since: Timestamp,
     limit: i64,
 ) -> Result<Vec<OrderId>, StoreError> {
-    type Row = (OrderId, Option<OrderId>, OrderStatus);
-    let columns = (orders::id, orders::parent_order_id, orders::status);
+    type Row = (OrderId, Option<OrderId>);
+    let columns = (orders::id, orders::parent_order_id);
     let of_portfolios = orders::portfolio_id.eq_any(portfolios);
     let waiting: Vec<Row> = orders::table
         .filter(of_portfolios.and(is_open()))
@@ -457,13 +459,10 @@ pub fn changed_since(
         .order(orders::id)
         .select(columns)
         .load(tx.conn)?;
-    let mut changed = BTreeSet::new();
-    for (id, parent, status) in waiting.into_iter().chain(ended).chain(filled) {
-        changed.insert(parent.unwrap_or(id));
-        if status == OrderStatus::Replaced {
-            // No longer part of its group.
-            changed.insert(id);
-        }
+    let mut changed: BTreeSet<OrderId> =
+        waiting.into_iter().map(|(id, parent)| parent.unwrap_or(id)).collect();
+    for (id, parent) in ended.into_iter().chain(filled) {
+        changed.extend([id, parent.unwrap_or(id)]);
     }
     Ok(changed.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
 }
@@ -523,61 +522,25 @@ pub fn booked_in_range(
 ) -> Result<Vec<Booked>, StoreError> {
     Ok(orders::table
         .filter(orders::portfolio_id.gt(after).and(orders::portfolio_id.le(last)))
-        // In the order of the index.
-        .order((orders::portfolio_id, orders::id.desc()))
+        .order((orders::portfolio_id, orders::submitted_at.desc(), orders::id.desc()))
         .select(Booked::as_select())
         .load(tx.conn)?)
 }
 
-/// Up to `limit` orders of one portfolio with ids below `before`, newest first.
+/// Up to `limit` orders of one portfolio that come after the order `last`, newest first.
 pub fn booked(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
-    before: Option<OrderId>,
+    last: Option<OrderId>,
     limit: i64,
 ) -> Result<Vec<Booked>, StoreError> {
     let mut query =
         orders::table.filter(orders::portfolio_id.eq(portfolio)).select(Booked::as_select()).into_boxed();
-    if let Some(before) = before {
-        query = query.filter(orders::id.lt(before));
+    if let Some(last) = last {
+        let Some((at, id)) = crate::order_list::place_of(tx, portfolio, last)? else { return Ok(Vec::new()) };
+        query = query
+            .filter(orders::submitted_at.le(at))
+            .filter(orders::submitted_at.lt(at).or(orders::id.lt(id)));
     }
-    Ok(query.order(orders::id.desc()).limit(limit).load(tx.conn)?)
-}
-
-/// A filter of a portfolio's orders; the default matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub open: Option<bool>,
-    pub symbol: Option<Symbol>,
-    pub client_order_id: Option<String>,
-}
-
-/// Newest first; ids sort by submission time.
-pub fn page(
-    tx: &mut Tx<'_>,
-    portfolio: PortfolioId,
-    filter: &Filter,
-    before: Option<OrderId>,
-    limit: i64,
-) -> Result<Vec<Order>, StoreError> {
-    let mut query = orders::table
-        .inner_join(stocks::table)
-        .filter(orders::portfolio_id.eq(portfolio))
-        .select((OrderRow::as_select(), stocks::symbol))
-        .into_boxed();
-    match filter.open {
-        Some(true) => query = query.filter(is_open()),
-        Some(false) => query = query.filter(diesel::dsl::not(is_open())),
-        None => {}
-    }
-    if let Some(symbol) = &filter.symbol {
-        query = query.filter(stocks::symbol.eq(symbol));
-    }
-    if let Some(client_order_id) = &filter.client_order_id {
-        query = query.filter(orders::client_order_id.eq(client_order_id));
-    }
-    if let Some(before) = before {
-        query = query.filter(orders::id.lt(before));
-    }
-    orders_of(query.order(orders::id.desc()).limit(limit).load(tx.conn)?)
+    Ok(query.order((orders::submitted_at.desc(), orders::id.desc())).limit(limit).load(tx.conn)?)
 }

@@ -267,6 +267,7 @@ allow_tables_to_appear_in_same_query!(
     api_tokens,
     corporate_actions,
     former_symbols,
+    listings,
     orders,
     portfolio_actions,
     portfolio_snapshots,

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::calendar::EXCHANGE_ZONE;
-use domain::{Money, OrderRejected, OrderStatus, Symbol, Timestamp, TradingHold};
+use domain::{Money, OrderRejected, OrderStatus, Quantity, Symbol, Timestamp, TradingHold};
 use market_data::{CallLimit, QuoteError};
 use persistence::StoreError;
 use thiserror::Error;
@@ -77,6 +77,12 @@ pub enum Error {
     Busy,
     #[error("{required} cannot be withdrawn, {available} is available")]
     InsufficientCash { required: Money, available: Money },
+    /// The shares are there, and open orders are to sell them.
+    #[error(
+        "open orders reserve shares of {symbol}: {required} are to be sold and {available} are free; cancel these orders \
+         first"
+    )]
+    SharesReserved { symbol: Symbol, required: Quantity, available: Quantity },
     #[error("no stock has the symbol {0}")]
     UnknownSymbol(Symbol),
     #[error("{symbol} cannot be traded here: {reason}")]

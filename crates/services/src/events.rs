@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use domain::{OrderId, PortfolioId, UserId};
+use domain::{OrderGroup, OrderId, PortfolioId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 /// Something happened in a portfolio, and is committed. What it was stands in the database.
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Change {
     pub user: UserId,
     pub portfolio: PortfolioId,
-    /// Orders that were placed or have changed; of those that belong together the one that the others came with.
+    /// Orders that were placed or have changed. A leg comes with the order that it belongs to; one that was triggered,
+    /// filled or has ended also as an order of its own.
     pub orders: Vec<OrderId>,
 }
 
@@ -19,6 +20,13 @@ impl Change {
     pub(crate) fn of_books(user: UserId, portfolio: PortfolioId) -> Self {
         Self { user, portfolio, orders: Vec::new() }
     }
+}
+
+/// The orders of a changed group that have events: its root, and the legs that ended at `now`.
+pub(crate) fn orders_to_announce(group: &OrderGroup, now: Timestamp) -> impl Iterator<Item = OrderId> {
+    let root = group.root().id;
+    let has_event = move |order: &&domain::Order| order.id == root || order.canceled_at == Some(now);
+    group.orders.iter().filter(has_event).map(|order| order.id)
 }
 
 /// Receives what was committed. It must not wait: it is called between two transactions of the order desk.

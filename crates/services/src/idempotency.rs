@@ -13,10 +13,18 @@ use persistence::{Store, StoreError, Tx};
 
 use crate::error::{Error, Result};
 
+/// The longest name that a client can give to a request or an order, in characters.
+pub const LONGEST_NAME: usize = 128;
+
+/// Whether a text has 1 to `longest` printable ASCII characters, without blanks.
+pub(crate) fn is_name(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// How long a key is remembered.
 const REMEMBERED: TimeDelta = TimeDelta::days(30);
 
-/// The name that a client gives to a request: 1 to 64 printable ASCII characters without blanks, unique for its user.
+/// The name that a client gives to a request: 1 to 128 printable ASCII characters without blanks, unique for its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -24,10 +32,9 @@ impl FromStr for IdempotencyKey {
     type Err = &'static str;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-        match (1..=64).contains(&text.len()) && is_printable {
+        match is_name(text, LONGEST_NAME) {
             true => Ok(Self(text.to_owned())),
-            false => Err("use 1 to 64 letters, digits or punctuation marks, without blanks"),
+            false => Err("use 1 to 128 letters, digits or punctuation marks, without blanks"),
         }
     }
 }

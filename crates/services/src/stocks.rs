@@ -9,6 +9,7 @@ pub mod providers;
 mod quotes;
 mod refresh;
 mod search;
+pub mod stock_list;
 pub mod unconfirmed_prices;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use persistence::Store;
 use crate::Market;
 use crate::corporate_actions::CorporateActions;
 use crate::market::instruments::Instruments;
+pub use history::IntervalHistory;
 pub use quotes::{LatestQuote, StaleReason};
 
 /// The use cases of stocks. Cheap to clone; clones share everything.

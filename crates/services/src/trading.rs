@@ -1,8 +1,10 @@
 //! How this deployment trades: the house's rules, which configuration sets.
 
+pub mod closing;
 pub(crate) mod desk;
 pub mod matching;
 pub mod orders;
+pub mod schedule;
 
 mod types;
 
@@ -12,7 +14,7 @@ use domain::{Calendar, Commission, Percent, TradingMode, TradingRules};
 
 use persistence::Store;
 
-pub(crate) use types::with_fills;
+pub(crate) use types::{OpenOrders, with_fills};
 pub use types::{OrderWithFills, PlacedOrder};
 
 use crate::Market;

@@ -46,7 +46,9 @@ macro_rules! api {
 
 api! {
     // One after the other is compared with a request's path: first what is asked most.
-    "/portfolios/{id}/orders" { get: trading::api::list, post: trading::api::place }
+    "/portfolios/{id}/orders" {
+        get: trading::list_api::list, post: trading::api::place, delete: trading::closing_api::cancel_all
+    }
     "/portfolios/{id}/valuation" { get: portfolios::valuation_api::show }
     "/portfolios/{id}/transactions" { get: portfolios::transactions_api::list }
     "/auth/register" { post: accounts::auth_api::register }
@@ -65,14 +67,22 @@ api! {
     "/portfolios/{id}/orders/{order_id}" {
         get: trading::api::show, patch: trading::api::replace, delete: trading::api::cancel
     }
-    "/portfolios/{id}/positions" { get: portfolios::valuation_api::positions }
-    "/portfolios/{id}/positions/{symbol}" { get: portfolios::valuation_api::position, delete: trading::api::close_position }
+    "/portfolios/{id}/positions" {
+        get: portfolios::valuation_api::positions, delete: trading::closing_api::close_all_positions
+    }
+    "/portfolios/{id}/positions/{symbol}" {
+        get: portfolios::valuation_api::position, delete: trading::closing_api::close_position
+    }
     "/portfolios/{id}/composition" { get: portfolios::valuation_api::composition }
     "/portfolios/{id}/composition/limits" { put: portfolios::concentration::set }
     "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
     "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
     "/portfolios/{id}/performance" { get: portfolios::performance_api::show }
-    "/stocks" { get: stocks::api::search }
+    "/market/clock" { get: stocks::market_api::clock }
+    "/market/calendar" { get: stocks::market_api::calendar }
+    "/stocks" { get: stocks::list_api::list }
+    // Before the address of a stock, which it fits too.
+    "/stocks/quotes" { get: stocks::list_api::quotes }
     "/stocks/{symbol}" { get: stocks::api::show }
     "/stocks/{symbol}/quote" { get: stocks::api::quote }
     "/stocks/{symbol}/history" { get: stocks::api::history }

@@ -4,5 +4,7 @@ pub(crate) mod api;
 pub(crate) mod chart_marks;
 pub(crate) mod corporate_actions;
 pub(crate) mod coverage;
+pub(crate) mod list_api;
+pub(crate) mod market_api;
 pub(crate) mod pages;
 pub(crate) mod price_pace;

@@ -41,8 +41,8 @@ pub struct Following {
     portfolio: Option<String>,
 }
 
-/// `order`: as `GET /api/v1/portfolios/{id}/orders/{order_id}` answers it, with the id of its portfolio. Exits come with
-/// the order that they belong to.
+/// `order`: as `GET /api/v1/portfolios/{id}/orders/{order_id}` answers it, with the id of its portfolio. Legs come with
+/// the order that they belong to; one that was triggered, filled or has ended also has an event of its own.
 #[derive(Serialize, ToSchema)]
 pub struct OrderEvent {
     #[schema(value_type = i64)]
@@ -194,7 +194,8 @@ fn list<T>(
 /// Each event has a kind (`quote`, `order`, `valuation`, `heartbeat`, `reset`) and a JSON object. The stream begins with
 /// the newest prices and valuations. Prices come at most once a second, and only the newest of each symbol; a
 /// valuation at most once a second, when a price or the books have changed. Orders are the user's own, and may come more
-/// than once. `order`, `heartbeat` and `reset` carry an `id`: who comes back with `Last-Event-ID` is told the orders that
+/// than once. A leg comes in `legs` of the order that it belongs to; one that was triggered, filled, canceled or has expired
+/// also has an event of its own. `order`, `heartbeat` and `reset` carry an `id`: who comes back with `Last-Event-ID` is told the orders that
 /// have changed since, or gets a `reset` when it was more than an hour ago or are too many. A heartbeat comes every 15
 /// seconds. The stream ends with its session or token, with the account, and when the server stops: come back then.
 #[utoipa::path(

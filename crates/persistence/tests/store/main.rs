@@ -19,6 +19,7 @@ mod providers;
 mod renames;
 mod sessions;
 mod snapshots;
+mod stock_list;
 mod stocks;
 mod store;
 mod tokens;

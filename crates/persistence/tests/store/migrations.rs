@@ -9,7 +9,7 @@ use domain::{
     FillRule, JournalEntry, OrderClass, OrderId, OrderSize, OrderStatus, OrderTerms, PortfolioId, Side,
     TransactionId, TransactionType,
 };
-use persistence::{DatabaseUrl, StoreError, orders, portfolios, positions, transactions};
+use persistence::{DatabaseUrl, StoreError, order_list, orders, portfolios, positions, transactions};
 use uuid::Uuid;
 
 use crate::harness::{Db, Shell, append, connect, moment, money, price, shares};
@@ -336,7 +336,8 @@ async fn orders_and_journal_of_before_orders_could_wait_are_kept() {
     db.store().migrate().await.unwrap();
 
     let portfolio = PortfolioId(1);
-    let kept = db.read(move |tx| orders::page(tx, portfolio, &orders::Filter::default(), None, 10)).await;
+    let kept =
+        db.read(move |tx| order_list::page(tx, portfolio, &order_list::Filter::default(), None, 10)).await;
     let [sold, bought] = kept.as_slice() else { panic!("two orders: {kept:?}") };
     for (order, side, size, filled, amount, at) in [
         (bought, Side::Buy, OrderSize::Quantity(shares("3")), "3", "300.00", moment(0)),

@@ -1,6 +1,9 @@
-use domain::{Order, OrderId, OrderSize, Side, TimeInForce};
+use domain::{
+    Order, OrderClass, OrderId, OrderSize, OrderStatus, Side, SortDirection, TimeInForce, Timestamp,
+};
 use persistence::StoreError;
-use persistence::orders::{self, Filter};
+use persistence::order_list::{self, Filter};
+use persistence::orders;
 use uuid::Uuid;
 
 use crate::harness::{Db, buy, moment, money, price, shares};
@@ -49,7 +52,7 @@ async fn an_order_is_found_only_in_its_own_portfolio() {
     db.filled(&order).await;
     assert_eq!(db.read(move |tx| orders::of_portfolio(tx, other, id)).await, None);
     assert_eq!(db.read(move |tx| orders::by_client_order_ids(tx, &[(other, "first")])).await, []);
-    assert!(db.read(move |tx| orders::page(tx, other, &Filter::default(), None, 10)).await.is_empty());
+    assert!(db.read(move |tx| order_list::page(tx, other, &Filter::default(), None, 10)).await.is_empty());
     let unknown = OrderId(Uuid::from_u128(2));
     assert_eq!(db.read(move |tx| orders::of_portfolio(tx, own, unknown)).await, None);
 }
@@ -112,12 +115,107 @@ async fn pages_go_newest_first_without_gap_or_repeat() {
     }
     let mut seen: Vec<Order> = Vec::new();
     loop {
-        let before = seen.last().map(|order| order.id);
-        let page = db.read(move |tx| orders::page(tx, portfolio, &Filter::default(), before, 3)).await;
+        let last = seen.last().map(|order| (order.submitted_at, order.id));
+        let page = db.read(move |tx| order_list::page(tx, portfolio, &Filter::default(), last, 3)).await;
         if page.is_empty() {
             break;
         }
         seen.extend(page);
     }
     assert_eq!(seen, expected);
+}
+
+/// Orders whose ids do not rise with the time of submission, two of them of one instant, an entry with two exits, and a
+/// replaced exit.
+async fn mixed(db: &Db) -> domain::PortfolioId {
+    let sam = db.user("sam").await.id;
+    let portfolio = db.portfolio(sam, "5").await.id;
+    let (apple, other) = (db.stock("AAPL").await, db.stock("MSFT").await);
+    let at = |number, seconds, stock, ticker| Order {
+        submitted_at: moment(seconds),
+        ..buy(number, portfolio, stock, ticker)
+    };
+    let leg = |number, status: OrderStatus| Order {
+        side: Side::Sell,
+        status,
+        order_class: OrderClass::Bracket,
+        parent_order_id: Some(OrderId(Uuid::from_u128(5))),
+        filled_quantity: domain::Quantity::zero(),
+        filled_amount: money("0.00").into(),
+        filled_price: None,
+        filled_at: None,
+        canceled_at: (!status.is_open()).then(|| moment(9)),
+        ..at(number, 30, apple, "AAPL")
+    };
+    let stored = [
+        at(9, 10, apple, "AAPL"),
+        at(2, 20, other, "MSFT"),
+        at(3, 20, apple, "AAPL"),
+        Order { order_class: OrderClass::Bracket, ..at(5, 30, apple, "AAPL") },
+        leg(6, OrderStatus::Accepted),
+        leg(7, OrderStatus::Replaced),
+        at(1, 40, apple, "AAPL"),
+    ];
+    db.write(move |tx| {
+        let named: Vec<(&Order, &str)> = stored.iter().map(|order| (order, "request")).collect();
+        orders::insert(tx, &named)
+    })
+    .await;
+    portfolio
+}
+
+async fn numbers(db: &Db, portfolio: domain::PortfolioId, filter: Filter) -> Vec<u128> {
+    let (mut numbers, mut last): (Vec<u128>, Option<(Timestamp, OrderId)>) = (Vec::new(), None);
+    loop {
+        let wanted = filter.clone();
+        let page = db.read(move |tx| order_list::page(tx, portfolio, &wanted, last, 2)).await;
+        let Some(newest) = page.last() else { return numbers };
+        last = Some((newest.submitted_at, newest.id));
+        numbers.extend(page.iter().map(|order| order.id.0.as_u128()));
+    }
+}
+
+#[tokio::test]
+async fn orders_are_listed_by_time_of_submission_with_filters_in_both_directions() {
+    let db = Db::new().await;
+    let portfolio = mixed(&db).await;
+    let found = async |filter: Filter| numbers(&db, portfolio, filter).await;
+    let all = Filter::default;
+    assert_eq!(found(all()).await, [1, 7, 6, 5, 3, 2, 9]);
+    let oldest_first = || Filter { direction: SortDirection::Ascending, ..all() };
+    assert_eq!(found(oldest_first()).await, [9, 2, 3, 5, 6, 7, 1]);
+    let between = Filter { after: Some(moment(10)), until: Some(moment(40)), ..all() };
+    assert_eq!(found(between.clone()).await, [7, 6, 5, 3, 2], "both ends are exclusive");
+    assert_eq!(found(Filter { direction: SortDirection::Ascending, ..between }).await, [2, 3, 5, 6, 7]);
+    assert_eq!(found(Filter { side: Some(Side::Sell), ..all() }).await, [7, 6]);
+    let apple = Filter { symbol: Some(crate::harness::symbol("AAPL")), side: Some(Side::Buy), ..all() };
+    assert_eq!(found(apple).await, [1, 5, 3, 9]);
+    assert_eq!(found(Filter { open: Some(true), ..all() }).await, [6]);
+    assert_eq!(found(Filter { open: Some(false), ..all() }).await, [1, 7, 5, 3, 2, 9]);
+}
+
+#[tokio::test]
+async fn a_nested_list_has_no_legs_and_counts_an_order_with_an_open_leg_as_open() {
+    let db = Db::new().await;
+    let portfolio = mixed(&db).await;
+    let found =
+        async |open| numbers(&db, portfolio, Filter { nested: true, open, ..Filter::default() }).await;
+    assert_eq!(found(None).await, [1, 5, 3, 2, 9]);
+    assert_eq!(found(Some(true)).await, [5]);
+    assert_eq!(found(Some(false)).await, [1, 3, 2, 9]);
+    db.sql("UPDATE orders SET status = 'canceled', canceled_at = submitted_at WHERE status = 'accepted'")
+        .unwrap();
+    assert_eq!(found(Some(true)).await, Vec::<u128>::new());
+    assert_eq!(found(Some(false)).await, [1, 5, 3, 2, 9]);
+}
+
+#[tokio::test]
+async fn the_place_of_an_order_is_known_in_its_own_portfolio() {
+    let db = Db::new().await;
+    let portfolio = mixed(&db).await;
+    let eve = db.user("eve").await.id;
+    let other = db.portfolio(eve, "5").await.id;
+    let id = OrderId(Uuid::from_u128(3));
+    assert_eq!(db.read(move |tx| order_list::place_of(tx, portfolio, id)).await, Some((moment(20), id)));
+    assert_eq!(db.read(move |tx| order_list::place_of(tx, other, id)).await, None);
 }

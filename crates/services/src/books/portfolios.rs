@@ -8,7 +8,7 @@ use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, posi
 
 use crate::books::Books;
 use crate::error::{Error, Fields, NotFound, Result};
-use crate::events::Change;
+use crate::events::{Change, orders_to_announce};
 use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
 use crate::{Page, one_more};
 
@@ -136,7 +136,7 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
         })
         .collect();
     positions::save(tx, &changed)?;
-    Ok(groups.iter().map(|group| group.root().id).collect())
+    Ok(groups.iter().flat_map(|group| orders_to_announce(group, now)).collect())
 }
 
 impl Books {

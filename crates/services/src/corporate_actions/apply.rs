@@ -19,7 +19,7 @@ use super::stale_snapshots::mark_snapshots;
 use super::{BATCH, CorporateActions, Stored};
 use crate::corporate_actions::splits::reverse_in;
 use crate::error::{Error, Result};
-use crate::events::Change;
+use crate::events::{Change, orders_to_announce};
 
 /// What applying due actions came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -262,8 +262,10 @@ impl Affected {
 
     pub fn change(&self, id: PortfolioId) -> Option<Change> {
         let groups = self.groups.get(&id).filter(|_| self.written.contains(&id));
-        let orders = groups.map_or(&[][..], Vec::as_slice).iter().map(|group| group.root().id).collect();
-        Some(Change { user: self.portfolios.get(&id)?.user_id, portfolio: id, orders })
+        let LockedPortfolio { user_id, last, .. } = self.portfolios.get(&id)?;
+        let groups = groups.map_or(&[][..], Vec::as_slice);
+        let orders = groups.iter().flat_map(|group| orders_to_announce(group, *last)).collect();
+        Some(Change { user: *user_id, portfolio: id, orders })
     }
 
     pub fn save(&self, tx: &mut Tx<'_>) -> Stored<()> {

@@ -224,6 +224,11 @@ impl Clock {
         self.anchor.is_some()
     }
 
+    /// Seconds of market time that pass in a second.
+    pub fn speed(&self) -> f64 {
+        self.anchor.map_or(1.0, |anchor| anchor.speed)
+    }
+
     /// By how much the system's clock is behind the time that this process has reached; `None` when it is right.
     pub fn behind(&self) -> Option<TimeDelta> {
         self.wall.behind()

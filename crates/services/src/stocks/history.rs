@@ -3,8 +3,8 @@
 use chrono::{Months, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{
-    AsTraded, Bar, CorporateAction, Freshness, HistoryRange, PriceMove, Quote, SplitHistory, Stock, Symbol,
-    Timestamp, UserId,
+    AsTraded, Bar, BarInterval, CorporateAction, Freshness, HistoryRange, PriceMove, Quote, SplitHistory,
+    Stock, Symbol, Timestamp, UserId,
 };
 use persistence::stocks;
 
@@ -15,6 +15,17 @@ use crate::stocks::coverage::Coverage;
 
 /// What the whole history of an instrument means where the source has decades of it.
 const ALL_YEARS: Months = Months::new(20 * 12);
+
+/// The bars of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntervalHistory {
+    /// Oldest first.
+    pub bars: Vec<Bar>,
+    /// Of the sessions that the bars are made of.
+    pub coverage: Coverage,
+    /// Whether no session of the last bar's week or month is to come.
+    pub is_last_complete: bool,
+}
 
 impl Stocks {
     /// How a stock's price went, for working orders. A source whose calls are few is not asked for them: its prices
@@ -104,11 +115,27 @@ impl Stocks {
         symbol: &Symbol,
         range: HistoryRange,
     ) -> Result<(Vec<Bar>, Coverage)> {
+        let history = self.history_by(user, symbol, range, BarInterval::Day).await?;
+        Ok((history.bars, history.coverage))
+    }
+
+    /// The bars of a range that begins with the first day of an interval: a week or a month is whole, except the last.
+    ///
+    /// # Errors
+    /// As [`Stocks::history`].
+    pub async fn history_by(
+        &self,
+        user: Option<UserId>,
+        symbol: &Symbol,
+        range: HistoryRange,
+        interval: BarInterval,
+    ) -> Result<IntervalHistory> {
         let mut stock = self.instruments.stock_for(user, symbol).await?;
         let now = self.market.now();
         let today = exchange_date(now);
         let first =
             range.first_day(today).unwrap_or_else(|| today.checked_sub_months(ALL_YEARS).unwrap_or(today));
+        let first = interval.first_day(first);
         let mut bars = self.bars(user, &stock, first, today, now).await;
         // What came with the bars may tell that the symbol is another company's.
         if self.market.quotes.limits().is_some()
@@ -127,7 +154,8 @@ impl Stocks {
         let calendar = self.market.calendar;
         let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
         let coverage = Coverage::of(range, today, &bars, calendar);
-        Ok((bars, coverage))
+        let is_last_complete = bars.last().is_none_or(|last| interval.is_complete(last.date, calendar, now));
+        Ok(IntervalHistory { bars: interval.combine(bars), coverage, is_last_complete })
     }
 
     /// From the source; where that fails, what is stored. Of a source whose calls are few it is the other way round.

@@ -182,6 +182,16 @@ impl Stocks {
         found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
     }
 
+    /// As [`Stocks::quotes_for_user`], with why prices are stale.
+    pub(crate) async fn latest_quotes_of(
+        &self,
+        user: UserId,
+        stocks: &[impl Borrow<Stock>],
+        at: Timestamp,
+    ) -> Vec<Result<LatestQuote>> {
+        self.latest_of(Asker::User(Some(user)), stocks, at, false).await
+    }
+
     /// [`Stocks::quotes_of`] for a user, who may make the source be asked a few times a day for what is new here.
     pub(crate) async fn quotes_for_user(
         &self,

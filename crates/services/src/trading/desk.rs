@@ -32,8 +32,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::corporate_actions::noted::Noted;
 use crate::error::{Error, Result};
 use crate::events::{Change, Events};
-use crate::trading::PlacedOrder;
 use crate::trading::Trading;
+use crate::trading::{OpenOrders, PlacedOrder};
 use crate::{Clock, TradingConfig};
 
 use batch::Batch;
@@ -63,6 +63,8 @@ pub(crate) enum Command {
         portfolio: PortfolioId,
         order: PlaceOrder,
         ids: OrderIds,
+        /// Those of the portfolio in the same stock.
+        open_orders: OpenOrders,
         seen: Seen,
     },
     Replace {

@@ -2,44 +2,53 @@
 
 use chrono::TimeDelta;
 use domain::{
-    Look, Order, OrderId, OrderIds, OrderRejected, OrderSize, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
-    PriceStanding, ReplaceOrder, Side, Stock, Symbol, TimeInForce, Timestamp, TradingMode, UserId,
+    Look, Order, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
+    PriceStanding, ReplaceOrder, Side, SortDirection, Stock, Symbol, Timestamp, TradingMode, UserId,
 };
-use persistence::{Tx, orders, positions};
+use persistence::{Tx, order_list, orders, positions};
 
 pub use domain::OrderPreview;
 
 use crate::corporate_actions::ActionHistories;
 use crate::error::{Error, NotFound, Result};
+use crate::idempotency::{LONGEST_NAME, is_name};
 use crate::stocks::LatestQuote;
 use crate::trading::Trading;
 use crate::trading::desk::{Command, Seen};
-use crate::trading::{OrderWithFills, PlacedOrder, with_fills};
+use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, one_more};
 
-/// Which orders of a portfolio are wanted; the default is all of them.
+/// Which orders of a portfolio are wanted; the default is all of them, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub open: Option<bool>,
     pub symbol: Option<Symbol>,
+    pub side: Option<Side>,
     pub client_order_id: Option<String>,
+    /// Submitted later than this instant.
+    pub after: Option<Timestamp>,
+    /// Submitted earlier than this instant.
+    pub until: Option<Timestamp>,
+    /// By the time of submission.
+    pub direction: SortDirection,
+    /// Leaves out legs. An order then counts as open while one of its legs is.
+    pub nested: bool,
 }
 
-impl From<Filter> for orders::Filter {
-    fn from(Filter { open, symbol, client_order_id }: Filter) -> Self {
-        Self { open, symbol, client_order_id }
+impl From<Filter> for order_list::Filter {
+    fn from(filter: Filter) -> Self {
+        let Filter { open, symbol, side, client_order_id, after, until, direction, nested } = filter;
+        Self { open, symbol, side, client_order_id, after, until, direction, nested }
     }
 }
 
-/// `client_order_id`s are 1 to 64 printable ASCII characters.
+/// Refuses a `client_order_id` that is not 1 to 128 printable ASCII characters.
 fn check_name(name: Option<&str>) -> Result<()> {
     match name {
-        Some(id) if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) => {
-            Err(Error::invalid(
-                "client_order_id",
-                "use 1 to 64 letters, digits or punctuation marks, without blanks",
-            ))
-        }
+        Some(id) if !is_name(id, LONGEST_NAME) => Err(Error::invalid(
+            "client_order_id",
+            "use 1 to 128 letters, digits or punctuation marks, without blanks",
+        )),
         _ => Ok(()),
     }
 }
@@ -80,22 +89,33 @@ impl Trading {
         &self,
         user: UserId,
         portfolio: PortfolioId,
+        order: PlaceOrder,
+    ) -> Result<PlacedOrder> {
+        self.place_beside(user, portfolio, order, OpenOrders::Keep).await
+    }
+
+    /// [`Trading::place_order`], which may cancel the portfolio's open orders in the same stock.
+    pub(super) async fn place_beside(
+        &self,
+        user: UserId,
+        portfolio: PortfolioId,
         mut order: PlaceOrder,
+        open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         check(&order)?;
         let ids = OrderIds::from_fn(|| OrderId(self.market.clock.new_id()));
         let name = order.client_order_id.get_or_insert_with(|| ids.entry.to_string()).clone();
-        let placed = self.place_named(user, portfolio, order, ids).await;
+        let placed = self.place_named((user, portfolio), order, ids, open_orders).await;
         let placed = placed.map_err(|error| error.about_order(name))?;
         Ok(PlacedOrder { order: self.one_with_hold(placed.order).await, ..placed })
     }
 
     async fn place_named(
         &self,
-        user: UserId,
-        portfolio: PortfolioId,
+        (user, portfolio): (UserId, PortfolioId),
         order: PlaceOrder,
         ids: OrderIds,
+        open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
         // Network first: nothing waits for it while it holds a lock.
         let looked = self.look_at(user, &order.symbol).await;
@@ -108,38 +128,9 @@ impl Trading {
             }
         };
         let behind = seen.clock_behind;
-        let placed = self.desk().submit(Command::Place { user, portfolio, order, ids, seen }).await;
+        let command = Command::Place { user, portfolio, order, ids, open_orders, seen };
+        let placed = self.desk().submit(command).await;
         placed.map_err(|error| self.blame_clock(error, behind))
-    }
-
-    /// Sells shares held of one stock at the market: all of them, a percentage, or a number. The symbol may be one that
-    /// the stock had before.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] for the position, and those of [`Trading::place_order`].
-    pub async fn close_position(
-        &self,
-        user: UserId,
-        portfolio: PortfolioId,
-        symbol: Symbol,
-        size: OrderSize,
-        client_order_id: Option<String>,
-    ) -> Result<PlacedOrder> {
-        let order = PlaceOrder {
-            symbol,
-            side: Side::Sell,
-            size,
-            terms: OrderTerms::Market,
-            time_in_force: TimeInForce::Day,
-            attached: domain::Attached::Nothing,
-            client_order_id,
-        };
-        self.place_order(user, portfolio, order).await.map_err(|error| match error {
-            Error::OrderRejected(OrderRejected::NothingHeld) | Error::UnknownSymbol(_) => {
-                Error::NotFound(NotFound::Position)
-            }
-            error => error,
-        })
     }
 
     /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
@@ -462,29 +453,36 @@ impl Trading {
             .await
     }
 
-    /// Newest first; legs are orders of their own here.
+    /// A page of orders in the direction of the filter, by the time of submission. `last` is the last order of the page
+    /// before. Every order comes with its legs; without `filter.nested` they are also listed as orders of their own.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the portfolio.
+    /// [`Error::NotFound`] for the portfolio, [`Error::Invalid`] for a `last` that is no order of the portfolio.
     pub async fn orders(
         &self,
         user: UserId,
         portfolio: PortfolioId,
         mut filter: Filter,
-        before: Option<OrderId>,
+        last: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
         check_name(filter.client_order_id.as_deref())?;
-        let mut page = self
-            .store
-            .read(move |tx| {
-                crate::books::portfolios::owned(tx, portfolio, user)?;
-                filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
-                let found = orders::page(tx, portfolio, &filter.into(), before, one_more(limit))?;
-                let page = Page::of(found, limit, |order| order.id);
-                Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
-            })
-            .await?;
+        let mut page =
+            self.store
+                .read(move |tx| {
+                    crate::books::portfolios::owned(tx, portfolio, user)?;
+                    filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
+                    let last = match last {
+                        Some(id) => Some(order_list::place_of(tx, portfolio, id)?.ok_or_else(|| {
+                            Error::invalid("cursor", "send `next_cursor` of the page before")
+                        })?),
+                        None => None,
+                    };
+                    let found = order_list::page(tx, portfolio, &filter.into(), last, one_more(limit))?;
+                    let page = Page::of(found, limit, |order| order.id);
+                    Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
+                })
+                .await?;
         self.tell_holds(&mut page.items).await;
         Ok(page)
     }

@@ -23,6 +23,14 @@ pub struct PlacedOrder {
     pub replayed: bool,
 }
 
+/// What becomes of the portfolio's open orders in the same stock when an order is placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenOrders {
+    Keep,
+    /// They are canceled in the transaction of the order. If the order is refused, they stay open.
+    Cancel,
+}
+
 /// Orders with their fills and legs.
 pub(crate) fn with_fills(tx: &mut Tx<'_>, found: Vec<Order>) -> Result<Vec<OrderWithFills>> {
     let parents: Vec<OrderId> = found

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use domain::UserId;
-use persistence::{orders, portfolios, snapshots, transactions, users};
+use persistence::{order_list, portfolios, snapshots, transactions, users};
 use services::accounts::actor::Administrator;
 use services::accounts::logins::LoginClient;
 use services::accounts::register::{Account, ProfileChanges, Registration};
@@ -249,8 +249,9 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
     assert_eq!(exchange.read(portfolios::count).await, 1);
     assert_eq!(exchange.read(transactions::count).await, 2);
     assert_eq!(exchange.read(snapshots::count).await, 1);
-    let orders =
-        exchange.read(move |tx| orders::page(tx, own.portfolio, &orders::Filter::default(), None, 10)).await;
+    let orders = exchange
+        .read(move |tx| order_list::page(tx, own.portfolio, &order_list::Filter::default(), None, 10))
+        .await;
     assert_eq!(orders, []);
     assert_eq!(exchange.accounts().sessions(sam, None).await.unwrap(), []);
     assert_eq!(exchange.accounts().tokens(sam).await.unwrap(), []);

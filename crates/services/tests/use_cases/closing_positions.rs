@@ -4,18 +4,23 @@ use domain::corporate_action::{CorporateAction, CorporateActionKind};
 use domain::{OrderRejected, OrderSize, OrderStatus, Side};
 use services::testing::FixedPrices;
 
-use services::NotFound;
+use services::trading::closing::ClosePosition;
+use services::{Error, NotFound};
 
 use super::harness::{
     Exchange, Investor, assert_not_found, called, day, gtc, limit, moment, money, notional, order, quantity,
     rejection, shares, symbol,
 };
 
-fn percent(text: &str) -> OrderSize {
+pub fn percent(text: &str) -> OrderSize {
     OrderSize::OfPosition(text.parse().unwrap())
 }
 
-async fn held(exchange: &Exchange, who: Investor) -> String {
+pub fn closing(ticker: &str, size: OrderSize) -> ClosePosition {
+    ClosePosition { symbol: symbol(ticker), size, cancel_orders: false, client_order_id: None }
+}
+
+pub async fn held(exchange: &Exchange, who: Investor) -> String {
     let valued = exchange.books().valuation(who.user, who.portfolio).await.unwrap();
     valued.valuation.holdings.first().map_or("0".into(), |holding| holding.position.quantity.to_string())
 }
@@ -81,7 +86,7 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "7.000000001").await.unwrap();
     let close = async |size: OrderSize| {
-        exchange.trading().close_position(sam.user, sam.portfolio, symbol("AAPL"), size, None).await
+        exchange.trading().close_position(sam.user, sam.portfolio, closing("AAPL", size)).await
     };
     let third = close(percent("33.3333")).await.unwrap().order.order;
     assert_eq!(third.size, shares("2.333331"));
@@ -89,18 +94,21 @@ async fn a_position_is_closed_in_full_or_in_part_without_dust() {
     assert_eq!(held(&exchange, sam).await, "4");
     // Shares that an open order reserves are not sold twice.
     let open = exchange.accepted(sam, gtc(Side::Sell, "AAPL", "1", limit("900"))).await;
-    assert_eq!(
-        rejection(close(percent("100")).await),
-        OrderRejected::InsufficientShares { required: quantity("4"), available: quantity("3") }
-    );
+    match close(percent("100")).await {
+        Err(Error::SharesReserved { required, available, .. }) => {
+            assert_eq!((required, available), (quantity("4"), quantity("3")));
+        }
+        other => panic!("{other:?}"),
+    }
+    let refused = rejection(close(shares("5")).await);
+    assert!(matches!(refused, OrderRejected::InsufficientShares { .. }), "{refused:?}");
     close(percent("50")).await.unwrap();
     exchange.trading().cancel_order(sam.user, sam.portfolio, open).await.unwrap();
     close(percent("100")).await.unwrap();
     assert_eq!(held(&exchange, sam).await, "0");
     assert_not_found(NotFound::Position, close(percent("100")).await);
-    let nobody = symbol("NONESUCH");
     let unknown =
-        exchange.trading().close_position(sam.user, sam.portfolio, nobody, percent("100"), None).await;
+        exchange.trading().close_position(sam.user, sam.portfolio, closing("NONESUCH", percent("100"))).await;
     assert_not_found(NotFound::Position, unknown);
     assert_eq!(exchange.cash(sam).await, "100000.00");
     exchange.assert_books_balance().await;
@@ -112,12 +120,9 @@ async fn closing_a_position_twice_with_one_key_sells_once() {
     let sam = exchange.investor("sam", "100000.00").await;
     exchange.buy(sam, "AAPL", "5").await.unwrap();
     let close = async || {
-        let key = Some("close-1".to_owned());
-        exchange
-            .trading()
-            .close_position(sam.user, sam.portfolio, symbol("AAPL"), percent("100"), key)
-            .await
-            .unwrap()
+        let close =
+            ClosePosition { client_order_id: Some("close-1".to_owned()), ..closing("AAPL", percent("100")) };
+        exchange.trading().close_position(sam.user, sam.portfolio, close).await.unwrap()
     };
     let first = close().await;
     exchange.buy(sam, "AAPL", "2").await.unwrap();
@@ -157,7 +162,7 @@ async fn answers_to_placing_previewing_and_closing_name_the_stock_as_it_is_liste
     assert!(place(called("late", old)).await.unwrap().replayed);
     let (user, portfolio) = (sam.user, sam.portfolio);
     let closed =
-        later.trading().close_position(user, portfolio, symbol("AAPL"), percent("100"), None).await.unwrap();
+        later.trading().close_position(user, portfolio, closing("AAPL", percent("100"))).await.unwrap();
     assert_eq!((&closed.order.order.symbol, &closed.order.order.size), (&symbol("XFIBR"), &shares("2")));
     assert_eq!(exchange.cash(sam).await, money("100000.00").to_string());
     exchange.assert_books_balance().await;

@@ -8,6 +8,7 @@ mod archived_stocks;
 mod clock;
 mod clock_back;
 mod close_outs;
+mod closing_all;
 mod closing_positions;
 mod composition;
 mod corporate_actions;

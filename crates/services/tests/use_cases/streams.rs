@@ -235,6 +235,55 @@ async fn a_refused_or_repeated_order_tells_nothing() {
     assert_eq!(reader.read(), Vec::<String>::new());
 }
 
+/// A buy of one share with exits at 170.00 and 130.00.
+fn bracket() -> domain::PlaceOrder {
+    let stop_loss = domain::StopLoss { stop: price("130.00"), limit: None };
+    let attached = domain::Attached::Bracket { take_profit: price("170.00"), stop_loss };
+    domain::PlaceOrder { attached, ..gtc(Side::Buy, "AAPL", "1", domain::OrderTerms::Market) }
+}
+
+#[tokio::test]
+async fn a_leg_that_is_filled_or_canceled_has_an_event_of_its_own() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    let placed = exchange.place(sam, bracket()).await.unwrap().order;
+    exchange.live().read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, accepted, accepted"], "new legs come with their order");
+    // Canceling one exit cancels the other.
+    exchange.trading().cancel_order(sam.user, sam.portfolio, placed.legs[0].order.id).await.unwrap();
+    exchange.live().read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, canceled, canceled", "AAPL canceled", "AAPL canceled"]);
+
+    exchange.place(sam, bracket()).await.unwrap();
+    exchange.live().read_news().await;
+    reader.read();
+    exchange.prices.set("AAPL", "171.00");
+    exchange.pass(TimeDelta::seconds(5));
+    exchange.trading().match_orders().await.unwrap();
+    exchange.live().read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, filled, canceled", "AAPL filled", "AAPL canceled"]);
+
+    // A reader who comes back is told the same.
+    let last_event_id = Some(event_id(exchange.now() - TimeDelta::seconds(1)).to_string());
+    let mut back = open(&exchange, sam.user, Wanted { last_event_id, ..Wanted::default() }).await.unwrap();
+    let told = back.read();
+    let count = |line: &str| told.iter().filter(|told| *told == line).count();
+    assert_eq!((count("AAPL filled, filled, canceled"), count("AAPL canceled")), (1, 3), "{told:?}");
+}
+
+#[tokio::test]
+async fn resetting_a_portfolio_tells_the_legs_that_it_cancels() {
+    let exchange = Exchange::new().await;
+    let sam = exchange.investor("sam", "10000.00").await;
+    exchange.place(sam, bracket()).await.unwrap();
+    let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
+    exchange.pass(TimeDelta::seconds(1));
+    exchange.books().reset_portfolio(sam.user, sam.portfolio, None).await.unwrap();
+    exchange.live().read_news().await;
+    assert_eq!(reader.read(), ["AAPL filled, canceled, canceled", "AAPL canceled", "AAPL canceled"]);
+}
+
 #[tokio::test]
 async fn a_stream_of_some_portfolios_tells_their_orders_alone() {
     let exchange = Exchange::new().await;
@@ -526,7 +575,7 @@ async fn who_missed_more_orders_than_can_be_told_one_by_one_loads_them() {
 }
 
 #[tokio::test]
-async fn exits_are_told_with_the_order_that_they_came_with() {
+async fn exits_that_ended_are_told_with_their_order_and_alone() {
     let exchange = Exchange::new().await;
     let sam = exchange.investor("sam", "10000.00").await;
     let mut reader = listen(&exchange, sam.user, Wanted::default()).await;
@@ -545,8 +594,9 @@ async fn exits_are_told_with_the_order_that_they_came_with() {
     exchange.pass(TimeDelta::seconds(5));
     exchange.trading().match_orders().await.unwrap();
     exchange.live().read_news().await;
-    assert_eq!(reader.read(), ["AAPL filled, filled, canceled"]);
-    assert_eq!(return_with(&exchange, sam, &last).await, ["AAPL filled, filled, canceled", "alive"]);
+    let told = ["AAPL filled, filled, canceled", "AAPL filled", "AAPL canceled"];
+    assert_eq!(reader.read(), told);
+    assert_eq!(return_with(&exchange, sam, &last).await, [&told[..], &["alive"]].concat());
 }
 
 /// The way to another process, without a network.

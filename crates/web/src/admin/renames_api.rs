@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use domain::Symbol;
 use serde::Deserialize;
 use services::corporate_actions::renames::RenameRequest;
+use services::stocks::stock_list::TradableStock;
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -63,5 +64,7 @@ pub async fn rename(
     let administrator = admin;
     let request = RenameRequest { symbol, to, company_name, on, reason, administrator };
     let renamed = state.services.corporate_actions().rename_stock(request).await?;
-    Ok(HttpResponse::Ok().json(Stock::from((*renamed.listing).clone())))
+    let restriction = state.services.stocks().trading_restriction(&renamed).await?;
+    let listing = (*renamed.listing).clone();
+    Ok(HttpResponse::Ok().json(Stock::from(TradableStock { listing, restriction })))
 }

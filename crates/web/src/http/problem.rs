@@ -169,7 +169,8 @@ impl Problem {
             || matches!(self.code, "bad_credentials" | "wrong_password")
     }
 
-    fn body(&self) -> Value {
+    /// The problem document.
+    pub fn body(&self) -> Value {
         let mut body = json!({
             "type": format!("urn:stockyard:problem:{}", self.code),
             "title": self.title,
@@ -320,6 +321,12 @@ impl From<Error> for Problem {
             }
             Error::InsufficientCash { required, available } => {
                 unprocessable("insufficient_cash", "Not enough cash")
+                    .fact("required", required)
+                    .fact("available", available)
+            }
+            Error::SharesReserved { symbol, required, available } => {
+                unprocessable("shares_reserved", "Shares reserved")
+                    .fact("symbol", symbol)
                     .fact("required", required)
                     .fact("available", available)
             }
@@ -659,6 +666,11 @@ mod tests {
                 required: "1711.01".parse().unwrap(),
                 available: "1622.02".parse().unwrap(),
             },
+            Error::SharesReserved { .. } => Error::SharesReserved {
+                symbol: symbol.clone(),
+                required: "17.11".parse().unwrap(),
+                available: "16.22".parse().unwrap(),
+            },
             Error::UnknownSymbol(_) => Error::UnknownSymbol(symbol.clone()),
             Error::NotTradable { .. } => Error::NotTradable { symbol: symbol.clone(), reason: "it is an index" },
             Error::TradingHalted { .. } => Error::TradingHalted {
@@ -701,6 +713,7 @@ mod tests {
                 Error::Taken(_) => &["email"],
                 Error::OrderNotOpen { .. } => &["expired"],
                 Error::InsufficientCash { .. } => &["1711.01", "1622.02"],
+                Error::SharesReserved { .. } => &["AAPL", "17.11", "16.22"],
                 Error::UnknownSymbol(_) | Error::NoSplitInDoubt(_) | Error::NoPrice { .. } => &["AAPL"],
                 Error::NotTradable { .. } => &["AAPL", "index"],
                 Error::TradingHalted { .. } => &["AAPL", "10:1", "17.11", "170.22"],

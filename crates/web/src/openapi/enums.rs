@@ -43,6 +43,8 @@ macro_rules! enums {
 }
 
 enums! {
+    CancelOutcome: "What became of an order that was to be canceled: `ended` had ended otherwise before, `failed` may still be open.",
+        "canceled" | "ended" | "failed";
     CashDirection: "Whether cash is paid in or out.", "deposit" | "withdrawal";
     CircuitBreaker: "Whether calls are sent to a provider: `closed` (yes), `open` (no) or `half_open` (one, to see whether it is back).",
         "closed" | "open" | "half_open";
@@ -59,13 +61,16 @@ enums! {
         the exchange is closed, `open` and `close` for orders at an auction.",
         "ask" | "bid" | "last" | "past_close" | "open" | "close";
     Freshness: "How current the prices of a source are.", "simulated" | "realtime" | "delayed" | "end_of_day";
-    HistoryInterval: "The time that a bar covers.", "1d";
+    HistoryInterval: "The time that a bar covers: a session, a week or a month.", "1d" | "1w" | "1mo";
     HistoryRange: "A period that ends today: a week, a month, three months, the year so far, a year, five years, or all.",
         "1W" | "1M" | "3M" | "YTD" | "1Y" | "5Y" | "ALL";
     JobKind: "A background job.",
         "snapshot_portfolios" | "provisional_snapshots" | "refresh_quotes" | "corporate_actions" | "refresh_listings" | "prune";
     JobRunStatus: "The state of a job run.", "queued" | "running" | "done" | "failed";
     LimitedPart: "A part of a portfolio that has a concentration limit.", "stock" | "sector" | "cash";
+    MarketCalendar: "The sessions of the market: every day of New York from midnight to midnight (`always_open`), or those of the \
+        New York exchanges (`xnys`).",
+        "always_open" | "xnys";
     OrderClass: "How orders belong together: an order alone, an entry with two exits (`bracket`), two exits of which one \
         cancels the other (`oco`), or an entry with one exit (`oto`).",
         "simple" | "bracket" | "oco" | "oto";
@@ -77,13 +82,18 @@ enums! {
     PriceDoubt: "Why a price is not used before it is confirmed.",
         "unit_slip" | "large_move" | "split_not_booked" | "possible_split";
     Side: "Whether shares are bought or sold.", "buy" | "sell";
+    SortDirection: "Whether the smallest or oldest item comes first (`asc`), or the largest or newest.", "asc" | "desc";
     SplitConfirmation: "Whether prices confirm a split.", "awaiting" | "confirmed" | "suspended" | "withdrawn";
     SplitResolution: "How a split in doubt is resolved: it happened as announced, with another ratio, or not at all.",
         "confirm" | "correct" | "withdraw";
+    StockSort: "By what stocks are sorted; the symbol decides among equal ones.", "symbol" | "company_name";
     TimeInForce: "How long an order works: until the close (`day`), until it is canceled (`gtc`), immediate or cancel \
         (`ioc`), fill or kill (`fok`), at the next opening (`opg`) or at the close (`cls`).",
         "day" | "gtc" | "ioc" | "fok" | "opg" | "cls";
     TokenScope: "What a token may do: read, also trade, or administer and read.", "trade" | "read" | "admin";
+    TradingMode: "Whether orders may fill while the market is closed (`practice`), or wait for its next session (`realistic`).",
+        "practice" | "realistic";
+    TradingRestriction: "Why no orders in a stock are accepted.", "delisted" | "halted";
     TransactionType: "What a transaction books.",
         "deposit" | "withdrawal" | "buy" | "sell" | "dividend" | "split" | "fee" | "reversal" | "close_out" | "exchange";
     WorkerStatus: "`silent` when the newest heartbeat is too old.", "alive" | "silent";
@@ -131,6 +141,8 @@ mod tests {
         same!(FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType, JobKind);
         let doubts: Vec<&str> = domain::plausibility::Doubt::ALL.iter().map(|doubt| doubt.as_str()).collect();
         assert_eq!(words("PriceDoubt"), doubts);
+        let intervals: Vec<&str> = domain::BarInterval::ALL.iter().map(|(_, name)| *name).collect();
+        assert_eq!(words("HistoryInterval"), intervals);
         let ranges: Vec<&str> = HistoryRange::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(words("HistoryRange"), ranges);
         for scope in words("TokenScope") {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
+use services::idempotency::LONGEST_NAME;
+use services::trading::closing::LONGEST_CLOSING_KEY;
 
 use super::{enums, problems};
 
@@ -72,6 +74,7 @@ fn tags() -> Value {
         {"name": "portfolios", "description": "Portfolios, their cash, positions and transactions."},
         {"name": "orders", "description": "Placing, previewing, changing and canceling orders."},
         {"name": "performance", "description": "Snapshots of portfolios and returns over time."},
+        {"name": "market", "description": "The market's time and its trading sessions."},
         {"name": "stocks", "description": "Stocks, their prices and histories."},
         {"name": "watchlists", "description": "Lists of stocks with quotes."},
         {"name": "stream", "description": "Prices, orders and valuations as Server-Sent Events."},
@@ -379,9 +382,9 @@ fn finish_response(status: &str, taken: &Taken, path: &str, response: &mut Value
         if has_address {
             headers["Location"] = header("Location");
         }
-        if taken.replays {
-            headers["Idempotent-Replayed"] = header("Idempotent-Replayed");
-        }
+    }
+    if matches!(status, "200" | "201") && taken.replays {
+        headers["Idempotent-Replayed"] = header("Idempotent-Replayed");
     }
     if path.ends_with(".csv") {
         headers["Content-Disposition"] = header("Content-Disposition");
@@ -406,8 +409,10 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
         not_null(&mut parameter["schema"]);
     }
     if name == "Idempotency-Key" {
+        // It becomes the beginning of longer names there.
+        let longest = if path.ends_with("/positions") { LONGEST_CLOSING_KEY } else { LONGEST_NAME };
         parameter["schema"] =
-            json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"});
+            json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[!-~]+$"});
     } else if parameter["in"] == "header" {
         parameter["schema"] = json!({"type": "string"});
     }

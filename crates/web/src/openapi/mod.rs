@@ -3,7 +3,7 @@
 pub mod enums;
 mod finish;
 pub mod misfits;
-mod problems;
+pub mod problems;
 
 use std::sync::LazyLock;
 

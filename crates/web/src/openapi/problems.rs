@@ -1,6 +1,26 @@
 //! The kinds of problem that the API answers with, for its description.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// Refers to the schema of a problem document, which [`schemas`] has.
+pub struct Problem;
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().into()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+}
 
 /// One value of `code`.
 pub struct ProblemKind {
@@ -55,6 +75,7 @@ pub const KINDS: &[ProblemKind] = kinds! {
     422 insufficient_cash [required available] "The portfolio has less cash than that.";
     422 insufficient_buying_power [required available] "The order costs more than the buying power.";
     422 insufficient_shares [required available] "The portfolio has fewer shares than that, or open orders reserve them.";
+    422 shares_reserved [symbol required available] "Open orders reserve the shares: cancel them, or send `cancel_orders=true`.";
     422 not_tradable [symbol] "The stock is not traded.";
     422 order_too_small [] "The order would buy or sell nothing.";
     422 order_too_large [] "The order is larger than the largest one.";

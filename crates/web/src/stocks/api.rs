@@ -1,21 +1,21 @@
-//! Finding stocks, their prices and histories. Open to everybody who is logged in.
+//! One stock: its profile, price and history. Open to all users.
 
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::NaiveDate;
-use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::money::PriceChange;
 use domain::plausibility;
-use domain::{Bar as Session, Listing, Price, Quote as Priced, Symbol, Timestamp};
+use domain::{Bar as Session, BarInterval, HistoryRange, Price, Quote as Priced, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
+use services::stocks::LatestQuote;
+use services::stocks::stock_list::{TradableStock, TradingRestriction};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
-use crate::http::api::{Items, limit};
 use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -29,16 +29,26 @@ pub struct Stock {
     exchange: String,
     sector: String,
     currency: &'static str,
+    /// Whether orders in the stock are accepted.
+    tradable: bool,
+    /// Whether parts of a share can be traded, as of every tradable stock here.
+    fractionable: bool,
+    /// Why no orders are accepted; null for a tradable stock.
+    #[schema(value_type = Option<enums::TradingRestriction>)]
+    restriction: Option<&'static str>,
 }
 
-impl From<Listing> for Stock {
-    fn from(listing: Listing) -> Self {
+impl From<TradableStock> for Stock {
+    fn from(TradableStock { listing, restriction }: TradableStock) -> Self {
         Self {
             symbol: listing.symbol,
             company_name: listing.company_name,
             exchange: listing.exchange,
             sector: listing.sector,
             currency: listing.currency.code(),
+            tradable: restriction.is_none(),
+            fractionable: restriction.is_none(),
+            restriction: restriction.map(TradingRestriction::as_str),
         }
     }
 }
@@ -86,10 +96,11 @@ pub struct Quote {
     freshness: &'static str,
     /// No newer price could be had although one was due.
     stale: bool,
-    /// Why not, where one price was asked for.
+    /// Why not, where prices were asked for by symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_reason: Option<String>,
-    /// A newer price that is too far from this one to be used before it is confirmed, where one price was asked for.
+    /// A newer price that is too far from this one to be used before it is confirmed, where prices were asked for by
+    /// symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
     unconfirmed: Option<UnconfirmedPrice>,
 }
@@ -140,38 +151,16 @@ impl From<Priced> for Quote {
     }
 }
 
+impl From<LatestQuote> for Quote {
+    fn from(LatestQuote { quote, why_stale }: LatestQuote) -> Self {
+        let unconfirmed = why_stale.as_ref().and_then(|why| why.unconfirmed()).map(UnconfirmedPrice::from);
+        Self { stale_reason: why_stale.map(|why| why.to_string()), unconfirmed, ..Self::from(quote) }
+    }
+}
+
 /// A symbol of an address; one that cannot be is simply not found.
 pub fn symbol(text: &str) -> Result<Symbol, Problem> {
     text.parse().map_err(|_| Problem::not_found())
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Search {
-    /// The beginning of a symbol or of a word of the company's name, from one character.
-    search: String,
-    /// How many items a page has.
-    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<String>,
-}
-
-/// Find stocks by symbol or company name.
-///
-/// The best match comes first.
-#[utoipa::path(
-    get, path = "/api/v1/stocks", tag = "stocks", operation_id = "searchStocks",
-    params(Search),
-    responses((status = 200, description = "The stocks found", body = Items<Stock>)),
-    extensions(("x-problem-codes" = json!(["source_unavailable"]))),
-)]
-pub async fn search(
-    _: CurrentUser,
-    query: Query<Search>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    let found = state.services.stocks().search_stocks(&query.search, limit(query.limit.as_deref())?).await?;
-    Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())))
 }
 
 /// Get a stock with its corporate actions.
@@ -188,17 +177,19 @@ pub async fn show(
     path: Path<String>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let stock = state.services.instruments().stock_for(Some(user.account.id), &symbol(&path)?).await?;
-    let today = exchange_date(state.services.market().now());
-    let actions = state.services.stocks().corporate_actions(&stock.listing.symbol).await?;
-    let hold = state.services.corporate_actions().trading_hold(&stock).await?;
-    let delisting = state.services.corporate_actions().delisting_of(&stock).await?;
+    let services = &state.services;
+    let stock = services.instruments().stock_for(Some(user.account.id), &symbol(&path)?).await?;
+    let today = exchange_date(services.market().now());
+    let actions = services.stocks().corporate_actions(&stock.listing.symbol).await?;
+    let hold = services.corporate_actions().trading_hold(&stock).await?;
+    let delisting = services.corporate_actions().delisting_of(&stock).await?;
+    let restriction = services.stocks().trading_restriction(&stock).await?;
     Ok(HttpResponse::Ok().json(Profile {
         hold_reason: hold.map(|hold| hold.to_string()),
         delisted_on: stock.delisted_on,
         next_results_on: state.services.market().next_results_on(&stock.listing.symbol),
         delisting_reason: delisting.and_then(|delisting| delisting.reason),
-        stock: Stock::from(Arc::unwrap_or_clone(stock.listing)),
+        stock: TradableStock { listing: Arc::unwrap_or_clone(stock.listing), restriction }.into(),
         corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
     }))
 }
@@ -218,9 +209,7 @@ pub async fn quote(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let latest = state.services.stocks().quote_for(Some(user.account.id), &symbol(&path)?).await?;
-    let unconfirmed = latest.why_stale.as_ref().and_then(|why| why.unconfirmed()).map(UnconfirmedPrice::from);
-    let stale_reason = latest.why_stale.map(|why| why.to_string());
-    Ok(HttpResponse::Ok().json(Quote { stale_reason, unconfirmed, ..Quote::from(latest.quote) }))
+    Ok(HttpResponse::Ok().json(Quote::from(latest)))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -230,12 +219,14 @@ pub struct History {
     /// `1Y` unless said otherwise.
     #[param(value_type = Option<enums::HistoryRange>)]
     range: Option<String>,
+    /// `1d` unless said otherwise.
     #[param(value_type = Option<enums::HistoryInterval>)]
     interval: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Bar {
+    /// The session; of a week or a month its first session with a price.
     date: NaiveDate,
     open: Price,
     high: Price,
@@ -271,12 +262,17 @@ pub struct PriceHistory {
     /// Whether bars begin with the range. False when the source has no more, as a free key of a provider that has 100 sessions,
     /// or when the stock is younger; up to four sessions without a bar at the beginning do not count. Always true for `ALL`.
     is_covered: bool,
+    /// Whether the last bar is final. False while the week or month of the last bar has sessions to come: the bar covers its
+    /// finished sessions and changes with the next one. Always true for `1d`.
+    is_last_complete: bool,
 }
 
-/// Get daily prices of a stock, oldest first.
+/// Get the prices of a stock, oldest first.
 ///
 /// Bars of finished sessions in today's shares: prices before a split are divided by it. Dividends are not taken
-/// out.
+/// out. A weekly bar covers the sessions from Monday to Sunday, a monthly bar those of a calendar month, by the exchange's
+/// days: the open of the first session, the highest high, the lowest low, the close of the last session and the sum of the
+/// volumes. The range is extended back to the beginning of its first week or month.
 #[utoipa::path(
     get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks", operation_id = "getPriceHistory",
     params(("symbol" = Symbol, Path), History),
@@ -292,16 +288,17 @@ pub async fn history(
     let refused = |field, message: &str| Problem::invalid(vec![FieldError::new(field, message)]);
     let range = HistoryRange::parse(wanted.range.as_deref().unwrap_or("1Y"))
         .ok_or_else(|| refused("range", "must be 1W, 1M, 3M, YTD, 1Y, 5Y or ALL"))?;
-    if wanted.interval.as_deref().is_some_and(|interval| interval != "1d") {
-        return Err(refused("interval", "must be 1d"));
-    }
-    let (bars, coverage) =
-        state.services.stocks().covered_history(Some(user.account.id), &symbol(&path)?, range).await?;
+    let interval = BarInterval::parse(wanted.interval.as_deref().unwrap_or("1d"))
+        .ok_or_else(|| refused("interval", "must be 1d, 1w or 1mo"))?;
+    let history =
+        state.services.stocks().history_by(Some(user.account.id), &symbol(&path)?, range, interval).await?;
+    let coverage = history.coverage;
     Ok(HttpResponse::Ok().json(PriceHistory {
-        items: bars.into_iter().map(Bar::from).collect(),
+        items: history.bars.into_iter().map(Bar::from).collect(),
         next_cursor: None,
         range_start: coverage.range_start,
         first_on: coverage.first_on,
         is_covered: coverage.is_covered,
+        is_last_complete: history.is_last_complete,
     }))
 }

@@ -1,4 +1,4 @@
-//! Placing orders, changing and canceling them, looking at them.
+//! Placing orders, changing and canceling them, looking at one.
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,18 +8,17 @@ use domain::{
     Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
 };
 use serde::{Deserialize, Serialize};
-use services::trading::orders::{Filter, OrderPreview};
+use services::trading::orders::OrderPreview;
 use services::trading::{OrderWithFills, PlacedOrder};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::AppState;
-use crate::http::api::{Items, Paging, Reader, parse};
+use crate::http::api::Reader;
 use crate::http::extract::CurrentUser;
-use crate::http::input::{Json, Query};
+use crate::http::input::Json;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
-use crate::portfolios::valuation_api::no_position;
 use crate::trading::order_fields::{OrderFields, ReplaceFields};
 use crate::trading::words::api as words;
 
@@ -155,9 +154,16 @@ pub struct Order {
     /// Of the first fill.
     receipt: Option<Receipt>,
     fills: Vec<Fill>,
-    /// The orders that came with it.
+    /// The orders that came with it. Empty in a list that has them as orders of their own.
     #[schema(no_recursion)]
     legs: Vec<Order>,
+}
+
+impl Order {
+    /// For a list that has the legs as orders of their own.
+    pub fn without_legs(self) -> Self {
+        Self { legs: Vec::new(), ..self }
+    }
 }
 
 impl From<OrderWithFills> for Order {
@@ -256,8 +262,9 @@ pub struct NewOrder {
     pub order_class: Option<String>,
     pub take_profit: Option<TakeProfit>,
     pub stop_loss: Option<StopLoss>,
-    /// Names the order within the portfolio, 1 to 64 characters: sending the same order again under the same
+    /// Names the order within the portfolio, 1 to 128 characters: sending the same order again under the same
     /// name answers the first one. The header `Idempotency-Key` does the same.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     pub client_order_id: Option<String>,
 }
 
@@ -305,6 +312,8 @@ pub struct OrderChanges {
     pub trail_percent: Option<DecimalText>,
     #[schema(value_type = Option<enums::TimeInForce>)]
     pub time_in_force: Option<String>,
+    /// Names the new order; 1 to 128 characters.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     pub client_order_id: Option<String>,
 }
 
@@ -325,7 +334,7 @@ impl OrderChanges {
 }
 
 /// The header `Idempotency-Key` is another way to send `client_order_id`.
-fn with_key(request: &HttpRequest, client_order_id: &mut Option<String>) -> Result<(), Problem> {
+pub fn with_key(request: &HttpRequest, client_order_id: &mut Option<String>) -> Result<(), Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(()) };
     let key = key.to_str().unwrap_or_default().to_owned();
     match client_order_id {
@@ -341,7 +350,7 @@ fn with_key(request: &HttpRequest, client_order_id: &mut Option<String>) -> Resu
     }
 }
 
-fn created(portfolio: i64, placed: PlacedOrder) -> HttpResponse {
+pub fn created(portfolio: i64, placed: PlacedOrder) -> HttpResponse {
     let location = format!("/api/v1/portfolios/{portfolio}/orders/{}", placed.order.order.id);
     let mut response = HttpResponse::Created();
     response.insert_header(("Location", location));
@@ -409,75 +418,6 @@ pub async fn replace(
     let (user, changes) = (user.account.id, changes.read()?);
     let placed =
         state.services.trading().replace_order(user, PortfolioId(portfolio), OrderId(order), changes).await?;
-    Ok(created(portfolio, placed))
-}
-
-/// How much of a position is to be sold; all of it, unless said otherwise.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PartToSell {
-    /// Shares, up to nine decimals.
-    #[param(value_type = Option<DecimalText>)]
-    quantity: Option<String>,
-    /// Of the shares held, above 0 and at most 100, with up to four decimals; rounded down to nine decimals of a share.
-    #[param(value_type = Option<DecimalText>)]
-    percentage: Option<String>,
-}
-
-impl PartToSell {
-    fn size(&self) -> Result<OrderSize, Problem> {
-        let mut reader = Reader::default();
-        match (&self.quantity, &self.percentage) {
-            (None, None) => return Ok(OrderSize::OfPosition(Percent::hundred())),
-            (Some(quantity), None) => match quantity.parse() {
-                Ok(quantity) => return Ok(OrderSize::Quantity(quantity)),
-                Err(error) => reader.refuse("quantity", &error.to_string()),
-            },
-            (None, Some(percentage)) => match percentage.parse() {
-                Ok(percent) => return Ok(OrderSize::OfPosition(percent)),
-                Err(error) => reader.refuse("percentage", &error.to_string()),
-            },
-            (Some(_), Some(_)) => reader.refuse("percentage", "send quantity or percentage, not both"),
-        }
-        reader.finish(None)
-    }
-}
-
-/// Close a position.
-///
-/// Sells it at the market, in full or in part. The part is determined when the order is placed, so nothing is
-/// left of a position that is sold in full. Shares that open orders reserve cannot be sold: cancel these orders
-/// first.
-#[utoipa::path(
-    delete, path = "/api/v1/portfolios/{id}/positions/{symbol}", tag = "portfolios", operation_id = "closePosition",
-    params(("id" = i64, Path), ("symbol" = Symbol, Path), PartToSell, ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 201, description = "The order that sells the shares", body = Order)),
-    extensions(("x-problem-codes" = json!([
-        "trading_halted", "portfolio_archived", "client_order_id_reused", "insufficient_buying_power",
-        "insufficient_shares", "not_tradable", "unknown_symbol", "order_too_small", "order_too_large",
-        "no_fresh_price", "trail_too_wide", "busy", "no_price", "price_unconfirmed", "clock_behind",
-        "source_unavailable"
-    ]))),
-)]
-pub async fn close_position(
-    request: HttpRequest,
-    user: CurrentUser,
-    path: Path<(i64, String)>,
-    part: Query<PartToSell>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    let (portfolio, text) = path.into_inner();
-    let mut name = None;
-    with_key(&request, &mut name)?;
-    let (user, size) = (user.account.id, part.size()?);
-    let symbol = text.parse().map_err(|_| Problem::not_found())?;
-    let placed =
-        state.services.trading().close_position(user, PortfolioId(portfolio), symbol, size, name).await;
-    let placed = placed.map_err(|error| match error {
-        services::Error::NotFound(services::NotFound::Position) => no_position(&text),
-        error => error.into(),
-    })?;
     Ok(created(portfolio, placed))
 }
 
@@ -600,67 +540,6 @@ pub async fn preview(
     let preview =
         state.services.trading().preview_order(user.account.id, PortfolioId(*id), body.read()?).await?;
     Ok(HttpResponse::Ok().json(Preview::from(preview)))
-}
-
-/// Which orders of a portfolio.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Asked {
-    /// `all` unless said otherwise.
-    #[param(value_type = Option<enums::OrderFilter>)]
-    status: Option<String>,
-    /// Only orders in this stock.
-    #[param(value_type = Option<Symbol>)]
-    symbol: Option<String>,
-    /// The one order with this `client_order_id`, or none.
-    client_order_id: Option<String>,
-    /// How many items a page has.
-    #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<String>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl Asked {
-    fn filter(&self) -> Result<Filter, Problem> {
-        let open = match self.status.as_deref() {
-            None | Some("all") => None,
-            Some("open") => Some(true),
-            Some("closed") => Some(false),
-            Some(_) => {
-                let mut reader = Reader::default();
-                reader.refuse("status", "must be open or closed or all");
-                return reader.finish(None);
-            }
-        };
-        let symbol = parse("symbol", self.symbol.as_deref(), "must be a symbol, like AAPL")?;
-        Ok(Filter { open, symbol, client_order_id: self.client_order_id.clone() })
-    }
-}
-
-/// List orders, newest first.
-///
-/// The legs of brackets and pairs are listed as orders of their own.
-#[utoipa::path(
-    get, path = "/api/v1/portfolios/{id}/orders", tag = "orders", operation_id = "listOrders",
-    params(("id" = i64, Path), Asked),
-    responses((status = 200, description = "A page of orders", body = Items<Order>)),
-)]
-pub async fn list(
-    user: CurrentUser,
-    id: Path<i64>,
-    asked: Query<Asked>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    let paging = Paging { limit: asked.limit.clone(), cursor: asked.cursor.clone() };
-    let (before, limit, filter) = (paging.cursor()?.map(OrderId), paging.limit()?, asked.filter()?);
-    let page =
-        state.services.trading().orders(user.account.id, PortfolioId(*id), filter, before, limit).await?;
-    Ok(HttpResponse::Ok().json(Items {
-        next_cursor: page.next.map(|id| id.to_string()),
-        items: page.items.into_iter().map(Order::from).collect(),
-    }))
 }
 
 /// Get an order.

@@ -72,7 +72,10 @@ pub async fn list(
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
     let filter = Filter { open, symbol: symbol.clone(), ..Filter::default() };
-    let page = services.trading().orders(user, id, filter, before, PAGE).await?;
+    let page = match services.trading().orders(user, id, filter.clone(), before, PAGE).await {
+        Err(services::Error::Invalid(_)) => services.trading().orders(user, id, filter, None, PAGE).await?,
+        page => page?,
+    };
     let base = format!("/portfolios/{id}/orders");
     let named = symbol.as_ref().map_or("", Symbol::as_str);
     let status = open.map_or("", |open| if open { "open" } else { "closed" });
@@ -234,7 +237,7 @@ pub async fn replace(
 
 #[derive(Debug, Deserialize)]
 pub struct Cancellation {
-    /// The order's id.
+    /// The order's id, or `all`.
     cancel: String,
     /// The list that the button stood in, to go back to.
     #[serde(default)]
@@ -248,12 +251,16 @@ pub async fn cancel(
     state: Data<AppState>,
     Form(Cancellation { cancel, back }): Form<Cancellation>,
 ) -> PageResult {
-    let (user, id, order) = (signed.account.id, *id, order_id(&cancel)?);
+    let (user, id) = (signed.account.id, *id);
     let back = match back.as_str() {
         "portfolio" => format!("/portfolios/{id}"),
-        "orders" => format!("/portfolios/{id}/orders?status=open"),
-        _ => address(id, order),
+        _ if back == "orders" || cancel == ALL => format!("/portfolios/{id}/orders?status=open"),
+        _ => address(id, order_id(&cancel)?),
     };
+    if cancel == ALL {
+        return cancel_all(shell, &state.services, user, id, back).await;
+    }
+    let order = order_id(&cancel)?;
     match state.services.trading().cancel_order(user, id, order).await {
         Ok(canceled) => {
             let order = &canceled.order;
@@ -264,6 +271,33 @@ pub async fn cancel(
             Ok(shell.not_done(back, format::sentence(&gone.to_string())).await)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What the form says instead of an order's id.
+const ALL: &str = "all";
+
+async fn cancel_all(
+    shell: Shell,
+    services: &Services,
+    user: UserId,
+    id: PortfolioId,
+    back: String,
+) -> PageResult {
+    let attempts = match services.trading().cancel_orders(user, id, None).await {
+        Err(error @ Error::Archived) => {
+            return Ok(shell.not_done(back, format::sentence(&error.to_string())).await);
+        }
+        attempts => attempts?,
+    };
+    let canceled = attempts.iter().filter(|attempt| attempt.failure.is_none()).count();
+    let told = format!("{} canceled.", format::plural(canceled, "order", "orders"));
+    match attempts.iter().find_map(|attempt| attempt.failure.as_ref()) {
+        Some(failure) => {
+            let failure = format::sentence(&failure.to_string());
+            Ok(shell.not_done(back, format!("{told} Others were not: {failure}")).await)
+        }
+        None => Ok(shell.done(back, told).await),
     }
 }
 

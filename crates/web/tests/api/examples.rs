@@ -105,6 +105,9 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     recorder.get(sam, "/api/v1/stocks?search=app&limit=5").await;
     recorder.get(sam, "/api/v1/stocks/AAPL").await;
     recorder.get(sam, "/api/v1/stocks/AAPL/quote").await;
+    recorder.get(sam, "/api/v1/stocks/quotes?symbols=AAPL,NOPE").await;
+    recorder.get(sam, "/api/v1/market/clock").await;
+    recorder.get(sam, "/api/v1/market/calendar?from=2026-11-20&to=2026-11-21").await;
 
     let orders = format!("{own}/orders");
     let bracket = json!({
@@ -135,6 +138,7 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     let limits = json!({"stock_percent": 10, "sector_percent": 40, "cash_percent": null});
     recorder.send(sam, "PUT", &format!("{own}/composition/limits"), Some(limits)).await;
     recorder.get(sam, "/api/v1/portfolios/overview").await;
+    closing(recorder, sam).await;
     recorder.get(sam, &format!("{own}/transactions?limit=2")).await;
     recorder.get(sam, &format!("{own}/transactions.csv?type=buy")).await;
     stream(recorder, sam, id).await;
@@ -148,6 +152,18 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     recorder.get(sam, &format!("{own}/performance?period=1M")).await;
     let again = recorder.post(sam, &format!("{own}/reset"), json!({"cash_balance": "20000.00"})).await.json();
     recorder.delete(sam, &format!("/api/v1/portfolios/{}", again["id"])).await;
+}
+
+async fn closing(recorder: &mut Recorder, sam: &Caller) {
+    let id = sam.open("10000.00").await;
+    let own = format!("/api/v1/portfolios/{id}");
+    sam.buy(id, "AAPL", "2").await.is(201);
+    let limit = json!({
+        "symbol": "MSFT", "side": "buy", "type": "limit", "quantity": "2", "limit_price": "1.00", "time_in_force": "gtc",
+    });
+    sam.place(id, limit).await;
+    recorder.delete(sam, &format!("{own}/orders")).await;
+    recorder.delete(sam, &format!("{own}/positions?cancel_orders=true")).await;
 }
 
 async fn stream(recorder: &mut Recorder, sam: &Caller, portfolio: i64) {

@@ -179,13 +179,19 @@ async fn unknown_addresses_below_api_are_answered_with_a_problem() {
 async fn unknown_and_repeated_parameters_are_named() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
-    let problem = mara.get("/api/v1/stocks?serch=A").await.is_refused(422, "invalid_fields");
+    let problem = mara.get("/api/v1/stocks/quotes?symbol=A").await.is_refused(422, "invalid_fields");
     assert_eq!(
         errors(&problem),
         [
-            ("serch".to_owned(), None, "is not known here: the parameters are search and limit".to_owned()),
-            ("search".to_owned(), None, "is missing".to_owned()),
+            ("symbol".to_owned(), None, "is not known here: the parameters are symbols".to_owned()),
+            ("symbols".to_owned(), None, "is missing".to_owned()),
         ]
+    );
+    let problem = mara.get("/api/v1/stocks?serch=A").await.is_refused(422, "invalid_fields");
+    let known = "search, sector, exchange, sort, direction, limit and cursor";
+    assert_eq!(
+        errors(&problem),
+        [("serch".to_owned(), None, format!("is not known here: the parameters are {known}"))]
     );
     let problem = mara.get("/api/v1/stocks?search=A&search=B").await.is_refused(422, "invalid_fields");
     assert_eq!(errors(&problem), [("search".to_owned(), None, "is given twice".to_owned())]);

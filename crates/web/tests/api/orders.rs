@@ -465,7 +465,7 @@ async fn what_an_order_may_not_be_like() {
         ("notional", with(json!({"quantity": null, "notional": "-1"}))),
         ("notional", with(json!({"quantity": null, "notional": "1.001"}))),
         ("client_order_id", with(json!({"client_order_id": ""}))),
-        ("client_order_id", with(json!({"client_order_id": "x".repeat(65)}))),
+        ("client_order_id", with(json!({"client_order_id": "x".repeat(129)}))),
         ("client_order_id", with(json!({"client_order_id": "two words"}))),
         ("client_order_id", with(json!({"client_order_id": "größe"}))),
         ("limit", with(json!({"limit": "150"}))),
@@ -493,7 +493,7 @@ async fn orders_are_listed_newest_first_page_by_page() {
     assert_eq!(mara.pages(&path, 2).await, [&placed[..2], &placed[2..4], &placed[4..]]);
     assert_eq!(mara.get(&path).await.items(), placed);
     mara.get(&format!("{path}?cursor=5")).await.is_about("cursor");
-    mara.get(&format!("{path}?side=buy")).await.is_about("side");
+    mara.get(&format!("{path}?type=market")).await.is_about("type");
 }
 
 #[tokio::test]

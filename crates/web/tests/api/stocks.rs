@@ -4,7 +4,7 @@ use insta::assert_json_snapshot;
 use market_data::QuoteError;
 use serde_json::Value;
 
-use crate::harness::{Caller, TestApp};
+use crate::harness::{Caller, TestApp, line};
 
 async fn found(caller: &Caller, search: &str) -> Vec<String> {
     let items = caller.get(&format!("/api/v1/stocks?search={search}")).await.is(200).items();
@@ -23,8 +23,11 @@ async fn a_stock_is_found_by_symbol_and_by_name() {
           "company_name": "Apple Inc.",
           "currency": "USD",
           "exchange": "NASDAQ",
+          "fractionable": true,
+          "restriction": null,
           "sector": "Technology",
-          "symbol": "AAPL"
+          "symbol": "AAPL",
+          "tradable": true
         }
       ],
       "next_cursor": null
@@ -39,11 +42,10 @@ async fn a_stock_is_found_by_symbol_and_by_name() {
 }
 
 #[tokio::test]
-async fn a_search_needs_its_word_and_a_sensible_limit() {
+async fn a_search_needs_a_sensible_limit_and_no_filters() {
     let app = TestApp::spawn().await;
     let mara = app.register("mara").await;
     assert_eq!(mara.get("/api/v1/stocks?search=s&limit=1").await.is(200).items().len(), 1);
-    mara.get("/api/v1/stocks").await.is_about("search");
     mara.get("/api/v1/stocks?search=a&limit=0").await.is_about("limit");
     mara.get("/api/v1/stocks?search=a&limit=201").await.is_about("limit");
     mara.get("/api/v1/stocks?search=a&sector=Tech").await.is_about("sector");
@@ -63,10 +65,13 @@ async fn a_stock_has_a_profile() {
           "delisted_on": null,
           "delisting_reason": null,
           "exchange": "NASDAQ",
+          "fractionable": true,
           "hold_reason": null,
           "next_results_on": null,
+          "restriction": null,
           "sector": "Financials",
-          "symbol": "JPM"
+          "symbol": "JPM",
+          "tradable": true
         }
         "#); }
     }
@@ -217,6 +222,7 @@ async fn a_history_goes_as_far_back_as_its_range() {
     {
       "first_on": "2026-11-18",
       "is_covered": false,
+      "is_last_complete": true,
       "items": [
         {
           "close": "6.00",
@@ -309,4 +315,49 @@ async fn what_a_history_may_not_be_asked_for() {
     mara.get("/api/v1/stocks/AAPL/history?range=").await.is_about("range");
     mara.get("/api/v1/stocks/AAPL/history?interval=1h").await.is_about("interval");
     mara.get("/api/v1/stocks/AAPL/history?from=2026-01-01").await.is_about("from");
+}
+
+#[tokio::test]
+async fn weekly_and_monthly_bars_are_made_of_whole_weeks_and_months() {
+    let app = TestApp::spawn().await;
+    // A month and two days, each day a session; prices rise by one a day from 100.00 on 30 September.
+    let first: chrono::NaiveDate = "2026-09-30".parse().unwrap();
+    for (index, date) in first.iter_days().take(51).enumerate() {
+        app.close("AAPL", &date.to_string(), &format!("{}.00", 100 + index));
+    }
+    let mara = app.register("mara").await;
+    let bars = async |query: &str| {
+        let told = mara.get(&format!("/api/v1/stocks/AAPL/history?{query}")).await.is(200).json();
+        let lines: Vec<String> = told["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bar| line(bar, &["date", "open", "high", "low", "close", "volume"]))
+            .collect();
+        (lines, told["is_last_complete"].clone())
+    };
+    // It is Friday, 20 November: the bars end with Thursday's. The range begins on Tuesday, 20 October.
+    let (weeks, complete) = bars("range=1M&interval=1w").await;
+    assert_eq!(
+        weeks,
+        [
+            "2026-10-19 119.00 125.00 119.00 125.00 7000",
+            "2026-10-26 126.00 132.00 126.00 132.00 7000",
+            "2026-11-02 133.00 139.00 133.00 139.00 7000",
+            "2026-11-09 140.00 146.00 140.00 146.00 7000",
+            "2026-11-16 147.00 150.00 147.00 150.00 4000",
+        ]
+    );
+    assert_eq!(complete, false);
+    let (months, complete) = bars("range=1M&interval=1mo").await;
+    let expected =
+        ["2026-10-01 101.00 131.00 101.00 131.00 31000", "2026-11-01 132.00 150.00 132.00 150.00 19000"];
+    assert_eq!((months.as_slice(), complete), (expected.map(str::to_owned).as_slice(), false.into()));
+    let (all, _) = bars("range=ALL&interval=1mo").await;
+    assert_eq!(all[0], "2026-09-30 100.00 100.00 100.00 100.00 1000");
+    let (days, complete) = bars("range=1M&interval=1d").await;
+    assert_eq!((days.len(), complete), (31, true.into()));
+    for interval in ["1mon", "1W", "", "7d", "%00"] {
+        mara.get(&format!("/api/v1/stocks/AAPL/history?interval={interval}")).await.is_about("interval");
+    }
 }

@@ -294,6 +294,28 @@ async fn an_order_is_canceled_by_form_from_its_page_and_from_the_lists() {
 }
 
 #[tokio::test]
+async fn all_open_orders_are_canceled_with_one_button() {
+    let app = TestApp::spawn().await;
+    let (browser, portfolio) = mara(&app).await;
+    let own = format!("/portfolios/{portfolio}");
+    let button = "name=\"cancel\" value=\"all\"";
+    trade_by_form(&browser, portfolio, &LIMIT).await;
+    assert!(!browser.get(&own).await.is(200).text().contains(button), "one order has a button of its own");
+    trade_by_form(&browser, portfolio, &LIMIT).await;
+    assert!(browser.get(&own).await.is(200).text().contains(button));
+    let all = [("cancel", "all"), ("back", "portfolio")];
+    let answer = browser.submit(&own, &format!("{own}/orders/cancel"), &all).await.is(303);
+    assert_eq!(page_of(&location(&answer)), own);
+    assert_says(&browser.get(&location(&answer)).await.is(200).text(), "2 orders canceled.");
+    assert_eq!(browser.buying_power(portfolio).await, "10000.00");
+    app.register("eve").await;
+    let other = app.log_in("eve").await;
+    let token = csrf_token(&other.get("/portfolios").await.is(200).text());
+    let fields = [("csrf", &*token), ("cancel", "all")];
+    other.post_form(&format!("{own}/orders/cancel"), &fields).await.is(404);
+}
+
+#[tokio::test]
 async fn an_order_is_changed_by_form() {
     let app = TestApp::spawn().await;
     let (browser, portfolio) = mara(&app).await;
@@ -396,7 +418,7 @@ async fn a_bracket_is_ordered_on_the_ticket_and_its_exits_are_on_its_page() {
     assert_eq!(html.matches("<tr class=\"leg\">").count(), 2);
     assert_says(&html, "Buy AAPL limit 10 140.00");
     assert_says(&html, "Sell AAPL take-profit, limit 10 170.00");
-    assert_eq!(html.matches("name=\"cancel\"").count(), 3);
+    assert_eq!(html.matches("name=\"cancel\"").count(), 4, "one each, and one for all");
     app.trades_at("AAPL", "139.00").await;
     let html = browser.get(&format!("/portfolios/{portfolio}")).await.is(200).text();
     assert_says(&html, "2 open · reserved: 10 AAPL");

@@ -1,5 +1,7 @@
 //! One transaction of the desk: what it loads, decides and writes.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
@@ -15,8 +17,7 @@ use super::news::News;
 use super::{Attempt, Command, Seen};
 use crate::Clock;
 use crate::error::{Error, NotFound, Result};
-use crate::events::Change;
-use crate::trading::{OrderWithFills, PlacedOrder};
+use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder};
 
 /// How old the price kept with a stock may become before an order renews it.
 const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);
@@ -63,6 +64,8 @@ pub(super) struct Batch {
     new: Vec<(OrderId, String)>,
     /// Groups that were there before and have changed, by their roots.
     changed: BTreeSet<OrderId>,
+    /// Legs that were there before and were triggered, filled or have ended.
+    changed_legs: BTreeSet<OrderId>,
     /// Orders whose place others took.
     retired: Vec<Order>,
     entries: Vec<JournalEntry>,
@@ -115,7 +118,12 @@ impl Batch {
         }
         for command in commands {
             match command {
-                Command::Place { ids, .. } => wanted.extend(again.then_some(ids.entry)),
+                Command::Place { portfolio, ids, open_orders, seen, .. } => {
+                    wanted.extend(again.then_some(ids.entry));
+                    if *open_orders == OpenOrders::Cancel {
+                        wanted.extend(orders::open_ids_of_stock(tx, &[*portfolio], seen.stock.id)?);
+                    }
+                }
                 Command::Replace { order, new, .. } => {
                     wanted.push(*order);
                     wanted.extend(again.then_some(*new));
@@ -165,6 +173,7 @@ impl Batch {
             fills: Vec::new(),
             new: Vec::new(),
             changed: BTreeSet::new(),
+            changed_legs: BTreeSet::new(),
             retired: Vec::new(),
             entries: Vec::new(),
             touched: BTreeSet::new(),
@@ -248,7 +257,7 @@ impl Batch {
         let last = locked.last;
         let now = self.now.max(last);
         match command {
-            Command::Place { user, order, ids, seen, .. } => {
+            Command::Place { user, order, ids, open_orders, seen, .. } => {
                 self.check_owner(id, *user)?;
                 if self.find(ids.entry).is_some() {
                     // It was committed after all, and only the answer got lost.
@@ -261,14 +270,23 @@ impl Batch {
                 self.check_clock(last)?;
                 self.check_stock(seen)?;
                 let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
-                let locked = self.active(id)?;
+                let mut draft = self.active(id)?.portfolio.clone();
+                let canceled = match open_orders {
+                    OpenOrders::Keep => Vec::new(),
+                    OpenOrders::Cancel => self.cancel_open(&mut draft, seen.stock.id, now)?,
+                };
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 // The answer names the stock as it is listed, not as it was typed.
                 let symbol = seen.stock.listing.symbol.clone();
                 let order_as_listed = PlaceOrder { symbol, ..order.clone() };
                 let Placed { group, entries } =
-                    locked.portfolio.place(*ids, seen.stock.id, order_as_listed, look, now, rules)?;
+                    draft.place(*ids, seen.stock.id, order_as_listed, look, now, rules)?;
+                let locked = self.active(id)?;
+                locked.portfolio = draft;
                 locked.last = now;
+                for group in canceled {
+                    self.save_group(group, Vec::new());
+                }
                 for placed in &group.orders {
                     // Legs belong to the request of the order that they came with.
                     let line = if placed.id == ids.entry {
@@ -306,6 +324,7 @@ impl Batch {
                 let (retired, entries) =
                     locked.portfolio.replace(&mut group, (*order, *new), changes, look, now, rules)?;
                 locked.last = now;
+                self.note_changed_legs(&group);
                 let root = self.root_of.get(order).copied().unwrap_or(*order);
                 self.groups.remove(&root);
                 self.changed.remove(&root);
@@ -400,27 +419,11 @@ impl Batch {
     }
 
     fn save_group(&mut self, group: OrderGroup, entries: Vec<JournalEntry>) {
+        self.note_changed_legs(&group);
         self.touched.insert((group.root().portfolio_id, group.root().stock_id));
         self.entries.extend(entries);
         let root = self.add(group);
         self.changed.insert(root);
-    }
-
-    /// What is to be announced once it is committed: of each group its root, and orders whose place others took.
-    pub fn changes(&self) -> Vec<Change> {
-        let new = self.new.iter().map(|(id, _)| self.root_of.get(id).copied().unwrap_or(*id));
-        let changed: BTreeSet<OrderId> = new
-            .chain(self.changed.iter().copied())
-            .chain(self.retired.iter().map(|order| order.id))
-            .collect();
-        let mut changes: BTreeMap<PortfolioId, Change> = BTreeMap::new();
-        for order in changed.into_iter().filter_map(|id| self.find(id)) {
-            let portfolio = order.portfolio_id;
-            let Some(owner) = self.portfolios.get(&portfolio) else { continue };
-            let change = Change { user: owner.user_id, portfolio, orders: Vec::new() };
-            changes.entry(portfolio).or_insert(change).orders.push(order.id);
-        }
-        changes.into_values().collect()
     }
 
     /// Writes what was decided and answers the orders as they are now.

@@ -1,0 +1,179 @@
+//! Lists of stocks with what can be traded, and the prices of many.
+
+use std::collections::HashMap;
+
+use domain::{Listing, SortDirection, Stock, StockId, Symbol, TradingHold, UserId};
+use persistence::{listings, stock_list};
+
+use crate::error::{Error, Result};
+use crate::market::search_text::search_text;
+use crate::stocks::{LatestQuote, Stocks};
+use crate::{Page, one_more};
+
+/// By what a list of stocks is sorted; the symbol decides among equal ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StockSort {
+    #[default]
+    Symbol,
+    CompanyName,
+}
+
+/// Which stocks to list, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StockQuery {
+    pub sector: Option<String>,
+    pub exchange: Option<String>,
+    pub sort: StockSort,
+    pub direction: SortDirection,
+}
+
+/// Why no orders are accepted in a stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TradingRestriction {
+    Delisted,
+    Halted,
+}
+
+impl TradingRestriction {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delisted => "delisted",
+            Self::Halted => "halted",
+        }
+    }
+
+    fn of(is_delisted: bool, hold: Option<&TradingHold>) -> Option<Self> {
+        match (is_delisted, hold) {
+            (true, _) => Some(Self::Delisted),
+            (false, Some(hold)) if hold.is_halt() => Some(Self::Halted),
+            (false, _) => None,
+        }
+    }
+}
+
+/// A stock of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradableStock {
+    pub listing: Listing,
+    /// Why no orders are accepted in it; `None` when it can be traded.
+    pub restriction: Option<TradingRestriction>,
+}
+
+impl Stocks {
+    /// Why no orders are accepted in a stock; `None` when it can be traded.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn trading_restriction(&self, stock: &Stock) -> Result<Option<TradingRestriction>> {
+        let hold = self.corporate_actions.trading_hold(stock).await?;
+        Ok(TradingRestriction::of(stock.delisted_on.is_some(), hold.as_ref()))
+    }
+
+    /// A page of stocks after the symbol `last`. A provider with a table of listings has all that it lists; otherwise these
+    /// are the stocks that the installation knows, of the built-in market all.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a filter that is too long, or a `last` that is not in the list.
+    pub async fn list_stocks(
+        &self,
+        query: StockQuery,
+        last: Option<Symbol>,
+        limit: usize,
+    ) -> Result<Page<TradableStock, Symbol>> {
+        let StockQuery { sector, exchange, sort, direction } = query;
+        let text = |field: &'static str, text: Option<String>| {
+            text.map(|text| {
+                search_text(&text).map_err(|_| Error::invalid(field, "use 100 characters at most"))
+            })
+            .transpose()
+        };
+        let sort = match sort {
+            StockSort::Symbol => stock_list::StockSort::Symbol,
+            StockSort::CompanyName => stock_list::StockSort::CompanyName,
+        };
+        let (sector, exchange) = (text("sector", sector)?, text("exchange", exchange)?);
+        let filter = stock_list::StockFilter { sector, exchange, sort, direction };
+        let source = self.market.quotes.limits().map(|_| self.market.quotes.source());
+        let found = self.store.read(move |tx| {
+            let source = match source {
+                Some(source) if listings::state(tx, source.as_str())?.is_some() => Some(source),
+                _ => None,
+            };
+            let last = match (&source, last) {
+                (_, None) => None,
+                (Some(source), Some(last)) => Some(stock_list::place_of_listed(tx, source.as_str(), &last)?),
+                (None, Some(last)) => Some(stock_list::place_of_known(tx, &last)?),
+            };
+            let last = match last {
+                Some(None) => return Err(Error::invalid("cursor", "send `next_cursor` of the page before")),
+                Some(last) => last,
+                None => None,
+            };
+            let (last, limit) = (last.as_ref(), one_more(limit));
+            Ok(match source {
+                Some(source) => stock_list::listed_by(tx, source.as_str(), &filter, last, limit)?,
+                None => stock_list::known(tx, &filter, last, limit)?,
+            })
+        });
+        let page = Page::of(found.await?, limit, |stock| stock.listing.symbol.clone());
+        let holds = self.corporate_actions.trading_holds().await?;
+        let tradable = |stock: stock_list::ListedStock| {
+            let hold = stock.id.and_then(|id| holds.get(&id));
+            let restriction = TradingRestriction::of(stock.delisted_on.is_some(), hold);
+            TradableStock { listing: stock.listing, restriction }
+        };
+        Ok(Page { items: page.items.into_iter().map(tradable).collect(), next: page.next })
+    }
+
+    /// Adds to stocks that were found whether they can be traded.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn with_restrictions(&self, listings: Vec<Listing>) -> Result<Vec<TradableStock>> {
+        let symbols: Vec<Symbol> = listings.iter().map(|listing| listing.symbol.clone()).collect();
+        let known =
+            self.store.read(move |tx| persistence::stocks::by_symbols(tx, &symbols).map_err(Error::from));
+        let known: HashMap<Symbol, (StockId, bool)> = known
+            .await?
+            .into_iter()
+            .map(|stock| (stock.listing.symbol.clone(), (stock.id, stock.delisted_on.is_some())))
+            .collect();
+        let holds = self.corporate_actions.trading_holds().await?;
+        let tradable = |listing: Listing| {
+            let restriction = known
+                .get(&listing.symbol)
+                .and_then(|(id, is_delisted)| TradingRestriction::of(*is_delisted, holds.get(id)));
+            TradableStock { listing, restriction }
+        };
+        Ok(listings.into_iter().map(tradable).collect())
+    }
+
+    /// The newest price of each symbol, in the order given, or why there is none. The symbols may be ones that stocks had
+    /// before.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn latest_quotes(&self, user: UserId, symbols: &[Symbol]) -> Result<Vec<Result<LatestQuote>>> {
+        let now = self.market.now();
+        let wanted = symbols.to_vec();
+        let known =
+            self.store.read(move |tx| persistence::stocks::by_symbols(tx, &wanted).map_err(Error::from));
+        let known: HashMap<Symbol, Stock> =
+            known.await?.into_iter().map(|stock| (stock.listing.symbol.clone(), stock)).collect();
+        let mut found: Vec<Result<Stock>> = Vec::with_capacity(symbols.len());
+        for symbol in symbols {
+            found.push(match known.get(symbol) {
+                Some(stock) => Ok(stock.clone()),
+                None => self.instruments.stock_for(Some(user), symbol).await,
+            });
+        }
+        let stocks: Vec<&Stock> = found.iter().filter_map(|found| found.as_ref().ok()).collect();
+        let mut quotes = self.latest_quotes_of(user, &stocks, now).await.into_iter();
+        let no_price = |symbol: &Symbol| Error::NoPrice { symbol: symbol.clone(), retry_at: None };
+        let quote_of = |found: Result<Stock>| {
+            let stock = found?;
+            quotes.next().unwrap_or_else(|| Err(no_price(&stock.listing.symbol)))
+        };
+        Ok(found.into_iter().map(quote_of).collect())
+    }
+}
