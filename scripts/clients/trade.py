@@ -8,7 +8,7 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from stockyard_client import AuthenticatedClient, Client
-from stockyard_client.api.account import create_token, register_user
+from stockyard_client.api.account import create_token, log_in, register_user
 from stockyard_client.api.orders import cancel_order, get_order, list_orders, place_order, preview_order
 from stockyard_client.api.portfolios import (
     close_position,
@@ -21,6 +21,7 @@ from stockyard_client.api.stocks import get_price_history, get_quote
 from stockyard_client.models import (
     CashDirection,
     CashMovement,
+    Credentials,
     HistoryRange,
     NewLimitOrder,
     NewMarketOrder,
@@ -55,7 +56,11 @@ def main(server: str) -> None:
         client=anonymous, body=NewUser(username=name, email=f"{name}@example.org", password=password)
     )
     assert isinstance(user, User), user
-    token = create_token.sync(client=anonymous, body=NewToken(name="trade.py", username=name, password=password))
+    login = log_in.sync_detailed(client=anonymous, body=Credentials(username=name, password=password))
+    assert login.status_code == HTTPStatus.OK, login
+    cookie = f"session={anonymous.get_httpx_client().cookies['session']}"
+    session = AuthenticatedClient(base_url=server, token=cookie, prefix="", auth_header_name="Cookie")
+    token = create_token.sync(client=session, body=NewToken(name="trade.py"))
     assert isinstance(token, NewTokenSecret), token
     client = AuthenticatedClient(base_url=server, token=token.token)
 
