@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::HistoryRange;
 use domain::calendar::exchange_date;
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
 use crate::http::api::{Items, limit};
+use crate::http::etag;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -279,11 +280,12 @@ pub struct PriceHistory {
 /// out.
 #[utoipa::path(
     get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks", operation_id = "getPriceHistory",
-    params(("symbol" = Symbol, Path), History),
+    params(("symbol" = Symbol, Path), History, ("If-None-Match" = Option<String>, Header)),
     responses((status = 200, description = "The bars of the range", body = PriceHistory)),
     extensions(("x-problem-codes" = json!(["unknown_symbol", "source_unavailable", "no_price"]))),
 )]
 pub async fn history(
+    request: HttpRequest,
     user: CurrentUser,
     path: Path<String>,
     wanted: Query<History>,
@@ -297,11 +299,12 @@ pub async fn history(
     }
     let (bars, coverage) =
         state.services.stocks().covered_history(Some(user.account.id), &symbol(&path)?, range).await?;
-    Ok(HttpResponse::Ok().json(PriceHistory {
+    let history = PriceHistory {
         items: bars.into_iter().map(Bar::from).collect(),
         next_cursor: None,
         range_start: coverage.range_start,
         first_on: coverage.first_on,
         is_covered: coverage.is_covered,
-    }))
+    };
+    etag::private(&request, &history)
 }
