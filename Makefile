@@ -27,7 +27,7 @@ check: ## Run the fast checks: formatting, lints, unit tests
 bench: ## Measure orders, reads, quotes and streams in comparison with pgbench; ARGS="--quick orders" for less
 	@scripts/bench $(ARGS)
 
-soak: ## Trade under load for half an hour, with crashes and faults of the database
+soak: ## Trade under load for an hour, with crashes and faults of the database, then generated requests
 	@scripts/soak
 
 fmt: ## Format the code

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from stockyard_client import AuthenticatedClient, Client
-from stockyard_client.api.account import create_token, register_user
+from stockyard_client.api.account import create_token, log_in, register_user
 from stockyard_client.api.market import get_market_calendar, get_market_clock
 from stockyard_client.api.orders import (
     cancel_all_orders,
@@ -37,6 +37,7 @@ from stockyard_client.models import (
     SymbolQuotePage,
     CashDirection,
     CashMovement,
+    Credentials,
     HistoryRange,
     NewLimitOrder,
     NewMarketOrder,
@@ -71,7 +72,11 @@ def main(server: str) -> None:
         client=anonymous, body=NewUser(username=name, email=f"{name}@example.org", password=password)
     )
     assert isinstance(user, User), user
-    token = create_token.sync(client=anonymous, body=NewToken(name="trade.py", username=name, password=password))
+    login = log_in.sync_detailed(client=anonymous, body=Credentials(username=name, password=password))
+    assert login.status_code == HTTPStatus.OK, login
+    cookie = f"session={anonymous.get_httpx_client().cookies['session']}"
+    session = AuthenticatedClient(base_url=server, token=cookie, prefix="", auth_header_name="Cookie")
+    token = create_token.sync(client=session, body=NewToken(name="trade.py"))
     assert isinstance(token, NewTokenSecret), token
     client = AuthenticatedClient(base_url=server, token=token.token)
 

@@ -15,10 +15,11 @@ use services::accounts::actor::Administrator;
 use services::accounts::register::Registration;
 use services::books::snapshots::IdRange;
 use services::books::verify::Report;
-use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
+use services::corporate_actions::close_outs::{CloseOutFields, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
 use services::corporate_actions::splits::SplitResolution;
+use services::idempotency::DecisionAuthor;
 use services::operations::{has_live_worker, host_name};
 use services::{Error, Services};
 use web::WebConfig;
@@ -379,7 +380,7 @@ pub async fn close_out(
         say!("Nothing is changed. It cannot be taken back; repeat the command with --yes to do it.")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let author = CloseOutAuthor { administrator: operator(), key: None };
+    let author = DecisionAuthor { administrator: operator(), key: None };
     services
         .corporate_actions()
         .close_out(symbol, &terms, on, reason, author)

@@ -17,6 +17,8 @@ pub struct KeyedRequest {
     /// The id of the row that it created.
     pub result_id: i64,
     pub created_at: Timestamp,
+    /// What the request was answered, where no row of another table keeps it.
+    pub answer: Option<String>,
 }
 
 /// The request that a user has sent with a key.
@@ -31,6 +33,20 @@ pub fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<KeyedRequ
 /// [`StoreError::Duplicate`] if the user has used the key before.
 pub fn insert(tx: &mut Tx<'_>, request: &KeyedRequest) -> Result<(), StoreError> {
     diesel::insert_into(idempotency_keys::table).values(request).execute(tx.conn)?;
+    Ok(())
+}
+
+/// Notes what a request with a key has made.
+pub fn set_result(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    key: &str,
+    result_id: i64,
+    answer: Option<&str>,
+) -> Result<(), StoreError> {
+    diesel::update(idempotency_keys::table.find((user, key)))
+        .set((idempotency_keys::result_id.eq(result_id), idempotency_keys::answer.eq(answer)))
+        .execute(tx.conn)?;
     Ok(())
 }
 

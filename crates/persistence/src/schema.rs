@@ -33,6 +33,7 @@ table! {
     use domain::sql::Moment;
     idempotency_keys (user_id, key) {
         user_id -> BigInt, key -> Text, request -> Text, result_id -> BigInt, created_at -> Moment,
+        answer -> Nullable<Text>,
     }
 }
 table! {

@@ -150,6 +150,11 @@ pub fn page(
         query = query.filter(users::id.lt(before));
     }
     let found: Vec<User> = query.order(users::id.desc()).limit(limit).load(tx.conn)?;
+    with_portfolios(tx, found)
+}
+
+/// Users, each with the number of their portfolios.
+pub fn with_portfolios(tx: &mut Tx<'_>, found: Vec<User>) -> Result<Vec<(User, i64)>, StoreError> {
     let ids: Vec<UserId> = found.iter().map(|user| user.id).collect();
     let counts: Vec<(UserId, i64)> = portfolios::table
         .filter(portfolios::user_id.eq_any(ids))

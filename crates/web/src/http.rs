@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod connections;
 pub(crate) mod csrf;
 pub(crate) mod device_cookie;
+pub(crate) mod etag;
 pub(crate) mod extract;
 pub(crate) mod headers;
 pub(crate) mod health;

@@ -139,6 +139,7 @@ pub async fn run(
                 .wrap(http::headers::cors(&cors_config))
                 .wrap(from_fn(http::headers::security))
                 .wrap(from_fn(http::headers::head_as_get))
+                .wrap(from_fn(http::headers::compress_what_pays))
                 .wrap(Compress::default())
                 .wrap(from_fn(http::headers::events_as_they_come))
                 .wrap(from_fn(http::metrics::measure))

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use crate::http::problem::{PageError, Problem};
 use crate::shell::render::Shell;
-use crate::{accounts, admin, portfolios, shell, stocks, trading, watchlists};
+use crate::{accounts, admin, openapi, portfolios, shell, stocks, trading, watchlists};
 
 /// Every page and every form's target.
 pub fn configure(config: &mut ServiceConfig) {
@@ -56,6 +56,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/settings/tokens").post(accounts::settings::create_token))
         .service(page("/settings/tokens/revoke").post(accounts::settings::revoke_token))
         .service(page("/settings/delete").post(accounts::settings::delete_account))
+        .service(page("/docs/").get(openapi::page::index))
+        .service(page("/docs/{part}").get(openapi::page::part))
         .service(page("/admin").get(admin::pages::overview))
         .service(page("/admin/users").get(admin::pages::users))
         .service(page("/admin/users/{id}").get(admin::pages::user).post(admin::pages::update_user))

@@ -140,7 +140,6 @@ pub fn configure(config: &mut ServiceConfig, state: &AppState) {
         )
         .service(web::scope("/api").default_service(not_found()))
         .service(web::redirect("/docs", "/docs/").see_other())
-        .service(openapi::page())
         .service(
             web::scope("")
                 .wrap(from_fn(csrf::seed))

@@ -18,12 +18,12 @@ use crate::process::{Process, eventually};
 use crate::stack::Stack;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const DESKTOP: (u32, u32) = (1280, 900);
+pub const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
 /// Chromium with an empty profile, and the driver in front of it.
-struct Browser {
-    page: Page,
+pub struct Browser {
+    pub page: Page,
     base: String,
     _driver: Process,
 }
@@ -57,7 +57,7 @@ impl WebDriverCompatibleCommand for ReadLog {
 }
 
 impl Browser {
-    async fn open(stack: &Stack, (width, height): (u32, u32), javascript: bool) -> Self {
+    pub async fn open(stack: &Stack, (width, height): (u32, u32), javascript: bool) -> Self {
         let folder = stack.installation().folder();
         let port = free_port();
         let driver = start_driver(folder, port);
@@ -186,7 +186,7 @@ impl Browser {
     }
 
     /// Problems that the browser had with our pages; a missing page is what the test asked for.
-    async fn complaints(&self) -> Vec<String> {
+    pub async fn complaints(&self) -> Vec<String> {
         let log: Value = self.page.issue_cmd(ReadLog).await.unwrap();
         let lines = log.as_array().cloned().unwrap_or_default();
         let severe = lines.iter().filter(|line| line["level"] == "SEVERE");
@@ -210,7 +210,7 @@ impl Browser {
         self.page.issue_cmd(emulated).await.unwrap();
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.page.clone().close().await.unwrap();
     }
 }

@@ -44,6 +44,19 @@ impl Accounts {
         user.map(Account::from).ok_or(Error::NotFound(NotFound::User))
     }
 
+    /// The account with the number of its portfolios.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn any_user_with_portfolios(&self, _: &Administrator, id: UserId) -> Result<AccountRow> {
+        let found = self.store.read(move |tx| {
+            let user = users::by_id(tx, id)?.into_iter().collect();
+            Ok::<_, Error>(users::with_portfolios(tx, user)?.pop())
+        });
+        let (user, portfolios) = found.await?.ok_or(Error::NotFound(NotFound::User))?;
+        Ok(AccountRow { account: user.into(), portfolios })
+    }
+
     /// Opens or closes an account and gives or takes the administrator's rights; `None` leaves it. A closed
     /// account's sessions and tokens end at once.
     ///

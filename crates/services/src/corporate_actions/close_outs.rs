@@ -7,7 +7,7 @@
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::close_out::Settlement;
-use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRatio, Stock, Symbol, UserId};
+use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRatio, Stock, Symbol};
 use persistence::close_outs::{self, NewCloseOut};
 use persistence::{Tx, corporate_actions as actions, installation, stocks};
 
@@ -15,7 +15,7 @@ use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::error::{Error, FieldError, NotFound, Result};
-use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
+use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
 /// What an administrator wants everybody to get for their shares.
@@ -132,14 +132,6 @@ pub struct DoneCloseOut {
     pub reason: Option<String>,
 }
 
-/// Who closes a stock out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloseOutAuthor {
-    pub administrator: Administrator,
-    /// The name of the request, where it has one: it is carried out once.
-    pub key: Option<IdempotencyKey>,
-}
-
 impl CorporateActions {
     /// What a close-out would move, at this moment. Nothing is changed.
     ///
@@ -195,15 +187,14 @@ impl CorporateActions {
         terms: &CloseOutTerms,
         on: Option<NaiveDate>,
         reason: &str,
-        author: CloseOutAuthor,
+        author: DecisionAuthor,
     ) -> Result<Once<DoneCloseOut>> {
         let reason = checked_reason(reason)?;
         let (stock, resolved) = self.resolved(symbol, terms).await?;
-        let CloseOutAuthor { administrator, key } = author;
-        let user = administrator.user().unwrap_or(UserId(0));
         let day = on.map_or_else(|| "now".to_owned(), |on| on.to_string());
         let line = format!("close out {symbol} {terms:?} {day} {reason}");
-        let request = OnceRequest { user, key, line };
+        let request = OnceRequest::by(&author, line);
+        let administrator = author.administrator;
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let (named, name, kept) =
             (stock.listing.symbol.clone(), administrator.name().to_owned(), reason.clone());

@@ -26,6 +26,7 @@ use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, FieldError, NotFound, Result};
+use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
 /// The day of a table of listings that was not taken over because it lacks too many rows; in `installation`.
@@ -153,12 +154,10 @@ impl CorporateActions {
         self.store.read(move |tx| delistings::of_stock(tx, id).map_err(Error::from)).await
     }
 
-    /// Decides on a delisting, for a reason that is kept with the administrator's name. A delisting of today or before is
-    /// applied before the answer.
+    /// [`CorporateActions::resolve_delisting_once`] without a key.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day that cannot be, and when there is nothing to
-    /// decide.
+    /// As there.
     pub async fn resolve_delisting(
         &self,
         symbol: &Symbol,
@@ -166,11 +165,42 @@ impl CorporateActions {
         reason: &str,
         administrator: &Administrator,
     ) -> Result<()> {
+        let author = DecisionAuthor { administrator: administrator.clone(), key: None };
+        self.resolve_delisting_once(symbol, resolution, reason, author).await.map(|done| done.value)
+    }
+
+    /// Decides on a delisting, for a reason that is kept with the administrator's name. A delisting of today or before is
+    /// applied before the answer.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day that cannot be, and when there is nothing to
+    /// decide; [`Error::IdempotencyKeyReused`].
+    pub async fn resolve_delisting_once(
+        &self,
+        symbol: &Symbol,
+        resolution: DelistingResolution,
+        reason: &str,
+        author: DecisionAuthor,
+    ) -> Result<Once<()>> {
         let reason = checked_reason(reason)?;
+        let line = format!("resolve delisting {symbol} {resolution:?} {reason}");
+        let request = OnceRequest::by(&author, line);
+        let decided = (reason, author.administrator);
+        let done = self.decide_delisting(symbol, resolution, decided, request.clone()).await;
+        idempotency::or_replay(&self.store, done, &request, |_, _| Ok(())).await
+    }
+
+    async fn decide_delisting(
+        &self,
+        symbol: &Symbol,
+        resolution: DelistingResolution,
+        (reason, administrator): (String, Administrator),
+        request: OnceRequest,
+    ) -> Result<Once<()>> {
         let stock = self.instruments.stored_stock(symbol).await?;
         let (symbol, kept, name) =
             (stock.listing.symbol.clone(), reason.clone(), administrator.name().to_owned());
-        match resolution {
+        let done = match resolution {
             DelistingResolution::Confirm { on } => {
                 if self.market.quotes.freshness() == Freshness::Simulated {
                     let message = "the simulated market ends the listings of its stocks itself";
@@ -180,35 +210,41 @@ impl CorporateActions {
                 let delisting = self.administrators_delisting(&case, on, kept, name)?;
                 let (now, wall) = (self.market.now(), self.market.clock.wall());
                 let id = stock.id;
-                let new = self.store.write(move |tx| {
-                    let holder = stocks::called(tx, &delisting.symbol)?;
+                let act = move |tx: &mut Tx<'_>| {
+                    let symbol = &delisting.symbol;
+                    let holder = stocks::called(tx, symbol)?;
                     if holder.is_none_or(|holder| holder.id != id) {
-                        let message =
-                            format!("{} has got another symbol just now: look it up again", delisting.symbol);
+                        let message = format!("{symbol} has got another symbol just now: look it up again");
                         return Err(Error::invalid("symbol", message));
                     }
                     delistings::clear_refusal(tx, id)?;
-                    delistings::note(tx, &delisting, now, wall).map_err(Error::from)
-                });
-                if !new.await? {
-                    return Err(Error::invalid("resolution", format!("{symbol} is delisted already")));
-                }
+                    if !delistings::note(tx, &delisting, now, wall)? {
+                        return Err(Error::invalid("resolution", format!("{symbol} is delisted already")));
+                    }
+                    Ok(((), id.0))
+                };
+                idempotency::write_once(&self.store, move |tx| {
+                    request.carry_out(tx, wall, act, |_, _| Ok(()))
+                })
+                .await?
             }
-            DelistingResolution::Refuse => self.refuse_delisting(&stock, kept, name).await?,
-        }
+            DelistingResolution::Refuse => self.refuse_delisting(&stock, kept, name, request).await?,
+        };
         self.noted.increase();
         self.instruments.forget(&symbol);
-        tracing::info!(
-            target: SECURITY,
-            event = "delisting_resolved",
-            %symbol,
-            ?resolution,
-            reason,
-            administrator = administrator.name(),
-            "an administrator decided whether a stock is delisted"
-        );
+        if !done.replayed {
+            tracing::info!(
+                target: SECURITY,
+                event = "delisting_resolved",
+                %symbol,
+                ?resolution,
+                reason,
+                administrator = administrator.name(),
+                "an administrator decided whether a stock is delisted"
+            );
+        }
         self.apply_corporate_actions().await?;
-        Ok(())
+        Ok(done)
     }
 
     fn administrators_delisting(
@@ -257,7 +293,13 @@ impl CorporateActions {
         }
     }
 
-    async fn refuse_delisting(&self, stock: &Stock, reason: String, administrator: String) -> Result<()> {
+    async fn refuse_delisting(
+        &self,
+        stock: &Stock,
+        reason: String,
+        administrator: String,
+        request: OnceRequest,
+    ) -> Result<Once<()>> {
         let case = self.delisting_case(stock).await?;
         let symbol = stock.listing.symbol.clone();
         let (id, wall, now, calendar) =
@@ -277,25 +319,35 @@ impl CorporateActions {
                 Err(Error::invalid("resolution", message))
             }
             Some(delisting) => {
-                self.store
-                    .write(move |tx| {
-                        if close_outs::of_stock(tx, id)?.is_some() {
-                            let message = format!("{symbol} was closed out: that cannot be taken back");
-                            return Err(Error::invalid("resolution", message));
-                        }
-                        let told = (reason.as_str(), Some(administrator.as_str()));
-                        if delistings::take_back(tx, id, delisting.action_id, told, wall)? {
-                            mark_snapshots(tx, delisting.effective_at, calendar, now)?;
-                        }
-                        // The evidence that is still to come does not count.
-                        let refusal = Refusal { stock_id: id, refused_at: wall, administrator, reason };
-                        delistings::refuse(tx, &refusal).map_err(Error::from)
-                    })
-                    .await
+                let act = move |tx: &mut Tx<'_>| {
+                    if close_outs::of_stock(tx, id)?.is_some() {
+                        let message = format!("{symbol} was closed out: that cannot be taken back");
+                        return Err(Error::invalid("resolution", message));
+                    }
+                    let told = (reason.as_str(), Some(administrator.as_str()));
+                    if delistings::take_back(tx, id, delisting.action_id, told, wall)? {
+                        mark_snapshots(tx, delisting.effective_at, calendar, now)?;
+                    }
+                    // The evidence that is still to come does not count.
+                    let refusal = Refusal { stock_id: id, refused_at: wall, administrator, reason };
+                    delistings::refuse(tx, &refusal)?;
+                    Ok(((), id.0))
+                };
+                idempotency::write_once(&self.store, move |tx| {
+                    request.carry_out(tx, wall, act, |_, _| Ok(()))
+                })
+                .await
             }
             None if !case.evidence.is_empty() => {
                 let refusal = Refusal { stock_id: id, refused_at: wall, administrator, reason };
-                self.store.write(move |tx| delistings::refuse(tx, &refusal).map_err(Error::from)).await
+                let act = move |tx: &mut Tx<'_>| {
+                    delistings::refuse(tx, &refusal)?;
+                    Ok(((), id.0))
+                };
+                idempotency::write_once(&self.store, move |tx| {
+                    request.carry_out(tx, wall, act, |_, _| Ok(()))
+                })
+                .await
             }
             None => {
                 let message = format!("nothing says that {symbol} is delisted");

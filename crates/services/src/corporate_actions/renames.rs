@@ -2,16 +2,17 @@
 
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
-use domain::{Freshness, Stock, Symbol};
+use domain::{Freshness, Stock, StockId, Symbol, UserId};
 use market_data::QuoteError;
 use persistence::renames::{self, NewRename};
-use persistence::{close_outs, delistings, installation, reused_symbols, stocks};
+use persistence::{Tx, close_outs, delistings, installation, reused_symbols, stocks};
 
 use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::mark_snapshots;
 use crate::corporate_actions::splits::checked_reason;
-use crate::error::{Error, Result};
+use crate::error::{Error, NotFound, Result};
+use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
 /// A rename that an administrator records.
@@ -31,15 +32,41 @@ pub struct RenameRequest {
 const LONGEST_NAME: usize = 200;
 
 impl CorporateActions {
+    /// [`CorporateActions::rename_stock_once`] without a key.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn rename_stock(&self, request: RenameRequest) -> Result<Stock> {
+        self.rename_stock_once(request, None).await.map(|renamed| renamed.value)
+    }
+
     /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay, and the
     /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol. So is
     /// that of a stock whose symbol another company has: it has a symbol of its own again.
     ///
     /// # Errors
     /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day ahead, for a symbol that the source does not know
-    /// or that another stock in use has, and for a stock that was closed out.
-    pub async fn rename_stock(&self, request: RenameRequest) -> Result<Stock> {
-        let RenameRequest { symbol, to, company_name, on, reason, administrator } = request;
+    /// or that another stock in use has, and for a stock that was closed out; [`Error::IdempotencyKeyReused`].
+    pub async fn rename_stock_once(
+        &self,
+        rename: RenameRequest,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Once<Stock>> {
+        let line = {
+            let RenameRequest { symbol, to, company_name, on, reason, .. } = &rename;
+            format!("rename {symbol} {to} {company_name:?} {on:?} {}", reason.trim())
+        };
+        let user = rename.administrator.user().unwrap_or(UserId(0));
+        let request = OnceRequest { user, key, line };
+        if let Some(replayed) = idempotency::replay(&self.store, &request, again).await? {
+            return Ok(replayed);
+        }
+        let renamed = self.rename_by(rename, request.clone()).await;
+        idempotency::or_replay(&self.store, renamed, &request, again).await
+    }
+
+    async fn rename_by(&self, rename: RenameRequest, request: OnceRequest) -> Result<Once<Stock>> {
+        let RenameRequest { symbol, to, company_name, on, reason, administrator } = rename;
         let administrator = administrator.name().to_owned();
         let reason = checked_reason(&reason)?;
         let company_name = company_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
@@ -84,40 +111,40 @@ impl CorporateActions {
             administrator: administrator.clone(),
         };
         let id = stock.id;
-        self.store
-            .write(move |tx| {
-                installation::lock(tx)?;
-                let holder = stocks::called(tx, &new.from)?;
-                if holder.is_none_or(|holder| holder.id != id) {
-                    let message = format!("{} has got another symbol just now: look it up again", new.from);
+        let act = move |tx: &mut Tx<'_>| {
+            installation::lock(tx)?;
+            let holder = stocks::called(tx, &new.from)?;
+            if holder.is_none_or(|holder| holder.id != id) {
+                let message = format!("{} has got another symbol just now: look it up again", new.from);
+                return Err(Error::invalid("symbol", message));
+            }
+            if close_outs::of_stock(tx, id)?.is_some() {
+                return Err(Error::invalid("symbol", format!("{} was closed out", new.from)));
+            }
+            let delisting = delistings::of_stock(tx, id)?;
+            let is_delisted = delisting.is_some();
+            if let Some(delisting) = delisting {
+                if delisting.is_announced {
+                    let message = format!("the price source announced the delisting of {} itself", new.from);
                     return Err(Error::invalid("symbol", message));
                 }
-                if close_outs::of_stock(tx, id)?.is_some() {
-                    return Err(Error::invalid("symbol", format!("{} was closed out", new.from)));
-                }
-                let delisting = delistings::of_stock(tx, id)?;
-                let is_delisted = delisting.is_some();
-                if let Some(delisting) = delisting {
-                    if delisting.is_announced {
-                        let message =
-                            format!("the price source announced the delisting of {} itself", new.from);
-                        return Err(Error::invalid("symbol", message));
-                    }
-                    let why = format!("renamed to {}", new.to);
-                    let told = (why.as_str(), Some(new.administrator.as_str()));
-                    delistings::take_back(tx, id, delisting.action_id, told, wall)?;
-                }
-                let name = new.company_name.as_deref();
-                if !stocks::rename(tx, id, (&new.from, &new.to), name, new.on)? {
-                    return Err(Error::invalid("to", how_to_merge(&new.from, &new.to, is_delisted)));
-                }
-                reused_symbols::restore(tx, id)?;
-                delistings::forget(tx, &[id])?;
-                renames::note(tx, &new, now, wall)?;
-                mark_snapshots(tx, new.effective_at, calendar, now)?;
-                Ok(())
-            })
-            .await?;
+                let why = format!("renamed to {}", new.to);
+                let told = (why.as_str(), Some(new.administrator.as_str()));
+                delistings::take_back(tx, id, delisting.action_id, told, wall)?;
+            }
+            let name = new.company_name.as_deref();
+            if !stocks::rename(tx, id, (&new.from, &new.to), name, new.on)? {
+                return Err(Error::invalid("to", how_to_merge(&new.from, &new.to, is_delisted)));
+            }
+            reused_symbols::restore(tx, id)?;
+            delistings::forget(tx, &[id])?;
+            renames::note(tx, &new, now, wall)?;
+            mark_snapshots(tx, new.effective_at, calendar, now)?;
+            let renamed = stocks::by_ids(tx, &[id])?.pop();
+            Ok((renamed.ok_or(Error::NotFound(NotFound::Stock))?, id.0))
+        };
+        let renamed =
+            idempotency::write_once(&self.store, move |tx| request.carry_out(tx, wall, act, again)).await?;
         self.noted.increase();
         for symbol in [&old, &to] {
             self.instruments.forget(symbol);
@@ -133,8 +160,13 @@ impl CorporateActions {
             administrator,
             "an administrator recorded a stock's new symbol"
         );
-        self.instruments.stored_stock(&to).await
+        Ok(renamed)
     }
+}
+
+/// The stock of a rename that was carried out before.
+fn again(tx: &mut Tx<'_>, id: i64) -> Result<Stock> {
+    stocks::by_ids(tx, &[StockId(id)])?.pop().ok_or(Error::NotFound(NotFound::Stock))
 }
 
 /// Why a symbol cannot be given to a stock when both are in use, and what to do instead.

@@ -26,6 +26,7 @@ use crate::corporate_actions::recorded_splits::record;
 use crate::corporate_actions::{Affected, BATCH, Stored, corrupt, mark_snapshots};
 use crate::error::{Error, FieldError, NotFound, Result};
 use crate::events::Change;
+use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
 /// How an administrator resolves a split in doubt.
@@ -262,12 +263,10 @@ impl CorporateActions {
         Ok(reversed)
     }
 
-    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
-    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
-    /// what takes its place is applied, before the answer.
+    /// [`CorporateActions::resolve_split_once`] without a key.
     ///
     /// # Errors
-    /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`].
+    /// As there.
     pub async fn resolve_split(
         &self,
         by: &Administrator,
@@ -275,58 +274,80 @@ impl CorporateActions {
         resolution: SplitResolution,
         reason: &str,
     ) -> Result<()> {
+        let author = DecisionAuthor { administrator: by.clone(), key: None };
+        self.resolve_split_once(symbol, resolution, reason, author).await.map(|done| done.value)
+    }
+
+    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
+    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
+    /// what takes its place is applied, before the answer.
+    ///
+    /// # Errors
+    /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`];
+    /// [`Error::IdempotencyKeyReused`].
+    pub async fn resolve_split_once(
+        &self,
+        symbol: &Symbol,
+        resolution: SplitResolution,
+        reason: &str,
+        author: DecisionAuthor,
+    ) -> Result<Once<()>> {
         let reason = checked_reason(reason)?;
+        let line = format!("resolve split {symbol} {resolution:?} {reason}");
+        let request = OnceRequest::by(&author, line);
         let stock = self.instruments.stored_stock(symbol).await?;
         let (id, now, wall) = (stock.id, self.market.now(), self.market.clock.wall());
         let (kept, named) = (reason.clone(), stock.listing.symbol.clone());
         let (source, calendar) = (self.market.quotes.source(), self.market.calendar);
-        let split = self
-            .store
-            .write(move |tx| {
-                let known = actions::of_stock(tx, id)?.into_iter().find(|known| known.hold(now).is_some());
-                let Some(known) = known else {
-                    let waiting =
-                        providers::unconfirmed(tx, source.as_str(), Some(std::slice::from_ref(&named)))?;
-                    let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution)
-                    else {
-                        return Err(Error::NoSplitInDoubt(named));
-                    };
-                    let by = Decider::Administrator { reason: kept };
-                    let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
-                    return recorded.ok_or(Error::NoSplitInDoubt(named));
-                };
-                let from =
-                    known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
-                let by = Decider::Administrator { reason: kept };
-                let ratio = match resolution {
-                    SplitResolution::Confirm => known.action.ratio(),
-                    SplitResolution::Correct(ratio) => Some(ratio),
-                    SplitResolution::Withdraw => None,
-                };
-                let as_booked = known.ratio().is_some() && known.ratio() == ratio;
-                let to = if as_booked { SplitConfirmation::Confirmed } else { SplitConfirmation::Withdrawn };
-                if !actions::decide(tx, known.id, (from, to), &by, wall)? {
+        let act = move |tx: &mut Tx<'_>| {
+            let known = actions::of_stock(tx, id)?.into_iter().find(|known| known.hold(now).is_some());
+            let Some(known) = known else {
+                let waiting =
+                    providers::unconfirmed(tx, source.as_str(), Some(std::slice::from_ref(&named)))?;
+                let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution) else {
                     return Err(Error::NoSplitInDoubt(named));
-                }
-                if let Some(ratio) = ratio.filter(|_| !as_booked) {
-                    actions::replace_split(tx, &known, ratio, SplitConfirmation::Confirmed, &by, wall)?;
-                }
-                Ok::<_, Error>(known)
-            })
-            .await?;
+                };
+                let by = Decider::Administrator { reason: kept };
+                let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
+                return recorded.ok_or(Error::NoSplitInDoubt(named));
+            };
+            let from = known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
+            let by = Decider::Administrator { reason: kept };
+            let ratio = match resolution {
+                SplitResolution::Confirm => known.action.ratio(),
+                SplitResolution::Correct(ratio) => Some(ratio),
+                SplitResolution::Withdraw => None,
+            };
+            let as_booked = known.ratio().is_some() && known.ratio() == ratio;
+            let to = if as_booked { SplitConfirmation::Confirmed } else { SplitConfirmation::Withdrawn };
+            if !actions::decide(tx, known.id, (from, to), &by, wall)? {
+                return Err(Error::NoSplitInDoubt(named));
+            }
+            if let Some(ratio) = ratio.filter(|_| !as_booked) {
+                actions::replace_split(tx, &known, ratio, SplitConfirmation::Confirmed, &by, wall)?;
+            }
+            Ok(known)
+        };
+        let done = idempotency::write_once(&self.store, move |tx| {
+            let act = |tx: &mut Tx<'_>| act(tx).map(|known| (Some(known.action.id.clone()), known.id.0));
+            request.carry_out(tx, wall, act, |_, _| Ok(None))
+        })
+        .await?;
         self.noted.increase();
-        tracing::info!(
-            target: SECURITY,
-            event = "split_resolved",
-            split = %split.action.id,
-            resolution = ?resolution,
-            reason,
-            administrator = by.name(),
-            "an administrator resolved a split"
-        );
+        if let Some(split) = &done.value {
+            tracing::info!(
+                target: SECURITY,
+                event = "split_resolved",
+                %split,
+                resolution = ?resolution,
+                reason,
+                administrator = author.administrator.name(),
+                "an administrator resolved a split"
+            );
+        }
         self.reverse_splits().await?;
         self.apply_corporate_actions().await?;
-        Ok(())
+        Ok(Once { value: (), replayed: done.replayed })
     }
 }
 

@@ -1,11 +1,12 @@
 //! Prices that are not confirmed: which there are, and administrators who confirm one.
 
 use domain::plausibility::UnconfirmedPrice;
-use domain::{Freshness, PriceSource, Symbol};
-use persistence::providers;
+use domain::{Freshness, Price, PriceSource, Symbol, Timestamp};
+use persistence::{StoreError, Tx, providers};
 
 use crate::accounts::actor::Administrator;
 use crate::error::{Error, Result};
+use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 use crate::stocks::Stocks;
 
@@ -22,6 +23,34 @@ impl From<providers::Unconfirmed> for HeldPrice {
     fn from(held: providers::Unconfirmed) -> Self {
         Self { symbol: held.symbol, source: held.source, freshness: held.freshness, price: held.price }
     }
+}
+
+/// A price as its confirmation is stored with an idempotency key: symbol, source, freshness, price, its market time, when
+/// it was first and last seen, doubt, and the accepted price.
+type StoredPrice = (Symbol, PriceSource, Freshness, Price, Timestamp, (Timestamp, Timestamp), String, Price);
+
+fn to_text(held: Option<&HeldPrice>) -> String {
+    let stored = held.map(|held| {
+        let UnconfirmedPrice { price, as_of, first_seen_at, last_seen_at, doubt, accepted } =
+            held.price.clone();
+        let (symbol, source, seen) =
+            (held.symbol.clone(), held.source.clone(), (first_seen_at, last_seen_at));
+        let stored: StoredPrice =
+            (symbol, source, held.freshness, price, as_of, seen, doubt.as_str().to_owned(), accepted);
+        stored
+    });
+    serde_json::to_string(&stored).expect("Invariant: a price can be written as JSON")
+}
+
+fn from_text(text: &str) -> Result<Option<HeldPrice>> {
+    let corrupt = |fault: String| Error::from(StoreError::Corrupt(fault));
+    let stored: Option<StoredPrice> =
+        serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
+    let Some(stored) = stored else { return Ok(None) };
+    let (symbol, source, freshness, price, as_of, (first_seen_at, last_seen_at), doubt, accepted) = stored;
+    let doubt = doubt.parse().map_err(|_| corrupt(format!("unknown doubt about a price: {doubt}")))?;
+    let price = UnconfirmedPrice { price, as_of, first_seen_at, last_seen_at, doubt, accepted };
+    Ok(Some(HeldPrice { symbol, source, freshness, price }))
 }
 
 /// The longest reason for a confirmation, in characters.
@@ -52,34 +81,52 @@ impl Stocks {
             .await
     }
 
-    /// Makes the unconfirmed price of a symbol the accepted one, for a reason that is logged. Later prices are compared with
-    /// it. Answers it; `None` when no price of the symbol waits, as after somebody else has confirmed it.
+    /// [`Stocks::confirm_price_once`] without a key.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a reason.
+    /// As there.
     pub async fn confirm_price(
         &self,
         by: &Administrator,
         symbol: &Symbol,
         reason: &str,
     ) -> Result<Option<HeldPrice>> {
+        let author = DecisionAuthor { administrator: by.clone(), key: None };
+        self.confirm_price_once(symbol, reason, author).await.map(|confirmed| confirmed.value)
+    }
+
+    /// Makes the unconfirmed price of a symbol the accepted one, for a reason that is logged. Later prices are compared with
+    /// it. Answers it; `None` when no price of the symbol waits, as after somebody else has confirmed it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a reason; [`Error::IdempotencyKeyReused`].
+    pub async fn confirm_price_once(
+        &self,
+        symbol: &Symbol,
+        reason: &str,
+        author: DecisionAuthor,
+    ) -> Result<Once<Option<HeldPrice>>> {
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > LONGEST_REASON {
             return Err(Error::invalid("reason", "Enter a reason of up to 500 characters."));
         }
         let (source, symbols, wall) =
             (self.market.quotes.source(), [symbol.clone()], self.market.clock.wall());
-        let confirmed = self
-            .store
-            .write(move |tx| {
-                let found = providers::unconfirmed(tx, source.as_str(), Some(&symbols))?.pop();
-                if let Some(found) = &found {
-                    providers::accept(tx, found, wall)?;
-                }
-                Ok::<_, Error>(found)
-            })
-            .await?;
-        if let Some(found) = &confirmed {
+        let request = OnceRequest::by(&author, format!("confirm price {symbol} {reason}"));
+        let act = move |tx: &mut Tx<'_>| {
+            let found = providers::unconfirmed(tx, source.as_str(), Some(&symbols))?.pop();
+            if let Some(found) = &found {
+                providers::accept(tx, found, wall)?;
+            }
+            let found = found.map(HeldPrice::from);
+            let answer = to_text(found.as_ref());
+            Ok((found, answer))
+        };
+        let confirmed = idempotency::write_once(&self.store, move |tx| {
+            request.carry_out_with_answer(tx, wall, act, from_text)
+        })
+        .await?;
+        if let Some(found) = confirmed.value.as_ref().filter(|_| !confirmed.replayed) {
             tracing::info!(
                 target: SECURITY,
                 event = "price_confirmed",
@@ -88,10 +135,10 @@ impl Stocks {
                 as_of = %found.price.as_of,
                 accepted_before = %found.price.accepted,
                 reason,
-                administrator = by.name(),
+                administrator = author.administrator.name(),
                 "an administrator confirmed a price"
             );
         }
-        Ok(confirmed.map(HeldPrice::from))
+        Ok(confirmed)
     }
 }

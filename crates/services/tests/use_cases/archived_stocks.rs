@@ -4,9 +4,10 @@ use domain::HistoryRange;
 use domain::portfolio::actions::LISTING_ENDED;
 use domain::{Calendar, Freshness, OrderId, OrderStatus, Side, StockId};
 use services::accounts::actor::Administrator;
-use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::corporate_actions::close_outs::CloseOutTerms;
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
+use services::idempotency::DecisionAuthor;
 use services::testing::FixedPrices;
 use services::{Error, Result, Services};
 
@@ -99,7 +100,7 @@ impl Archived {
     }
 
     async fn close_out(&self, of: &str, terms: &CloseOutTerms) -> Result<()> {
-        let author = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
+        let author = DecisionAuthor { administrator: Administrator::operator("ada"), key: None };
         self.process
             .corporate_actions()
             .close_out(&symbol(of), terms, None, "The filing says so.", author)

@@ -7,8 +7,9 @@ use persistence::close_outs::{self, NewCloseOut};
 use services::Error;
 use services::accounts::actor::{Actor, Administrator, Credential};
 use services::accounts::register::Account;
-use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutFields, CloseOutTerms};
+use services::corporate_actions::close_outs::{CloseOutFields, CloseOutTerms};
 use services::corporate_actions::delistings::DelistingResolution;
+use services::idempotency::DecisionAuthor;
 use services::idempotency::Once;
 use services::testing::FixedPrices;
 
@@ -65,8 +66,8 @@ fn into(of: &str, ratio: &str, cash: Option<&str>) -> CloseOutTerms {
     CloseOutTerms::Exchange { into: symbol(of), ratio: ratio.parse().unwrap(), cash }
 }
 
-fn ada() -> CloseOutAuthor {
-    CloseOutAuthor { administrator: Administrator::operator("ada"), key: None }
+fn ada() -> DecisionAuthor {
+    DecisionAuthor { administrator: Administrator::operator("ada"), key: None }
 }
 
 async fn close_out(exchange: &Exchange, terms: &CloseOutTerms, on: Option<&str>) -> Result<(), Error> {
@@ -277,7 +278,7 @@ async fn a_repeated_request_with_the_same_key_is_carried_out_once() {
     let account = Account { username: "ada".to_owned(), is_admin: true, ..account }.into();
     let administrator = Actor { account, credential: Credential::Session }.administrator().unwrap();
     let author =
-        |key: &str| CloseOutAuthor { administrator: administrator.clone(), key: Some(key.parse().unwrap()) };
+        |key: &str| DecisionAuthor { administrator: administrator.clone(), key: Some(key.parse().unwrap()) };
     let (aapl, terms) = (symbol("AAPL"), cash("54.20"));
     let other = exchange.another_process();
     let ask = async |process: &services::Services, terms: &CloseOutTerms| {

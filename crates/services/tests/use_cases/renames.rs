@@ -4,9 +4,10 @@ use domain::{Calendar, Freshness, OrderId, OrderStatus, Side};
 use market_data::QuoteError;
 use services::Error;
 use services::accounts::actor::Administrator;
-use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::corporate_actions::close_outs::CloseOutTerms;
 use services::corporate_actions::delistings::DelistingResolution;
 use services::corporate_actions::renames::RenameRequest;
+use services::idempotency::DecisionAuthor;
 use services::testing::FixedPrices;
 
 use super::harness::{Exchange, Investor, day, gtc, limit, order, shares, symbol};
@@ -152,7 +153,7 @@ async fn two_stocks_in_use_are_merged_as_the_refusal_says() {
     };
     assert!(told.contains("To merge the two, close FB out: an exchange into META at 1:1"), "{told}");
     let terms = CloseOutTerms::Exchange { into: symbol("META"), ratio: "1:1".parse().unwrap(), cash: None };
-    let author = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
+    let author = DecisionAuthor { administrator: Administrator::operator("ada"), key: None };
     exchange
         .corporate_actions()
         .close_out(&symbol("FB"), &terms, None, "It is META now.", author)

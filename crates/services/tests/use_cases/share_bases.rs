@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use services::accounts::actor::Administrator;
 use services::accounts::tokens::Scope;
-use services::corporate_actions::close_outs::{CloseOutAuthor, CloseOutTerms};
+use services::corporate_actions::close_outs::CloseOutTerms;
+use services::idempotency::DecisionAuthor;
 use services::live::{Proof, Update, Wanted};
 use services::testing::FixedPrices;
 
@@ -229,7 +230,7 @@ impl World {
                 CloseOutTerms::Exchange { into: symbol("MSFT"), ratio: "1:1".parse().unwrap(), cash: None }
             }
         };
-        let by = CloseOutAuthor { administrator: Administrator::operator("ada"), key: None };
+        let by = DecisionAuthor { administrator: Administrator::operator("ada"), key: None };
         self.exchange
             .corporate_actions()
             .close_out(&symbol(TICKER), &terms, None, "Merged.", by)

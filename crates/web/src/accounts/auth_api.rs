@@ -163,11 +163,10 @@ pub struct NewToken {
 #[utoipa::path(
     post, path = "/api/v1/auth/tokens", tag = "account", operation_id = "createToken",
     request_body = NewToken,
-    security((), ("session" = [])),
+    security(("session" = []), ()),
     responses((status = 201, description = "The new token with its secret", body = NewTokenSecret)),
     extensions(("x-problem-codes" = json!([
-        "unauthorized", "read_only_token", "cross_origin", "admin_token", "bad_credentials", "session_required",
-        "wrong_password", "too_many_attempts", "password_checks_busy"
+        "bad_credentials", "session_required", "wrong_password", "too_many_attempts", "password_checks_busy"
     ]))),
 )]
 pub async fn create_token(

@@ -1,11 +1,12 @@
 //! For administrators; for everybody else these addresses do not exist.
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use services::accounts::admin::AccountRow;
 use services::corporate_actions::splits::SplitResolution;
+use services::idempotency::DecisionAuthor;
 use services::jobs::{JobKind, JobRun};
 use services::operations::{JobStatus, OperationsStatus, WorkerStatus};
 use services::stocks::providers::{LimitsState, ProviderState};
@@ -18,6 +19,7 @@ use crate::http::extract::AdminUser;
 use crate::http::input::{Json, Query};
 use crate::http::problem::Problem;
 use crate::openapi::enums;
+use crate::portfolios::api::{done_once, idempotency_key};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -77,14 +79,15 @@ pub async fn users(
 #[utoipa::path(
     get, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminGetUser",
     params(("id" = i64, Path)),
-    responses((status = 200, description = "The user", body = User)),
+    responses((status = 200, description = "The user", body = AdminView)),
 )]
 pub async fn user(
     AdminUser(admin): AdminUser,
     id: Path<i64>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(User::from(state.services.accounts().any_user(&admin, UserId(*id)).await?)))
+    let row = state.services.accounts().any_user_with_portfolios(&admin, UserId(*id)).await?;
+    Ok(HttpResponse::Ok().json(AdminView::from(row)))
 }
 
 /// What is to be changed; what is left out stays.
@@ -104,7 +107,7 @@ pub struct Flags {
     patch, path = "/api/v1/admin/users/{id}", tag = "admin", operation_id = "adminUpdateUser",
     params(("id" = i64, Path)),
     request_body = Flags,
-    responses((status = 200, description = "The user as changed", body = User)),
+    responses((status = 200, description = "The user as changed", body = AdminView)),
     extensions(("x-problem-codes" = json!(["last_admin"]))),
 )]
 pub async fn update_user(
@@ -113,9 +116,10 @@ pub async fn update_user(
     body: Json<Flags>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let account =
-        state.services.accounts().set_user_flags(&admin, UserId(*id), body.is_active, body.is_admin).await?;
-    Ok(HttpResponse::Ok().json(User::from(account)))
+    let id = UserId(*id);
+    state.services.accounts().set_user_flags(&admin, id, body.is_active, body.is_admin).await?;
+    let row = state.services.accounts().any_user_with_portfolios(&admin, id).await?;
+    Ok(HttpResponse::Ok().json(AdminView::from(row)))
 }
 
 /// Delete a user with all their data.
@@ -578,11 +582,13 @@ pub struct Resolution {
 /// Shares and open orders are corrected before the response.
 #[utoipa::path(
     post, path = "/api/v1/admin/splits", tag = "admin", operation_id = "adminResolveSplit",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = Resolution,
     responses((status = 204, description = "The split is resolved")),
-    extensions(("x-problem-codes" = json!(["no_split_in_doubt", "unknown_symbol", "busy"]))),
+    extensions(("x-problem-codes" = json!(["no_split_in_doubt", "unknown_symbol", "idempotency_key_reused", "busy"]))),
 )]
 pub async fn resolve_split(
+    request: HttpRequest,
     AdminUser(admin): AdminUser,
     body: Json<Resolution>,
     state: Data<AppState>,
@@ -594,8 +600,10 @@ pub async fn resolve_split(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state.services.corporate_actions().resolve_split(&admin, &symbol, resolution, &reason).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let author = DecisionAuthor { administrator: admin, key: idempotency_key(&request)? };
+    let actions = state.services.corporate_actions();
+    let done = actions.resolve_split_once(&symbol, resolution, &reason, author).await?;
+    Ok(done_once(HttpResponse::NoContent(), &done).finish())
 }
 
 #[derive(Deserialize, ToSchema)]

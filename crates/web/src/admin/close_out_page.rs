@@ -4,9 +4,8 @@ use actix_web::web::{Data, Path};
 use domain::Symbol;
 use serde::{Deserialize, Serialize};
 use services::Error;
-use services::corporate_actions::close_outs::{
-    CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut,
-};
+use services::corporate_actions::close_outs::{CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
+use services::idempotency::DecisionAuthor;
 
 use crate::AppState;
 use crate::http::extract::{Admin, AdminForm};
@@ -184,7 +183,7 @@ pub async fn close_out(
         Ok(terms) => terms,
         Err(errors) => return shell.refuse(back, form.refused_fields(&errors)).await,
     };
-    let author = CloseOutAuthor { administrator: admin, key: None };
+    let author = DecisionAuthor { administrator: admin, key: None };
     match state.services.corporate_actions().close_out(&symbol, &terms, on, &reason, author).await {
         Ok(_) => Ok(shell.done(page, format!("{symbol} is closed out.")).await),
         Err(Error::Invalid(fields)) if fields.iter().any(|error| error.field == "symbol") => {

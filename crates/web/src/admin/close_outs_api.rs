@@ -7,9 +7,8 @@ use domain::{
     CloseOut as Terms, CorporateActionKind, DecimalText, Money, PerShare, Quantity, Symbol, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use services::corporate_actions::close_outs::{
-    CloseOutAuthor, CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut,
-};
+use services::corporate_actions::close_outs::{CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
+use services::idempotency::DecisionAuthor;
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -174,7 +173,7 @@ pub async fn close_out(
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency_key(&request)?;
     let (symbol, terms, on) = body.read()?;
-    let author = CloseOutAuthor { administrator: admin, key };
+    let author = DecisionAuthor { administrator: admin, key };
     let done =
         state.services.corporate_actions().close_out(&symbol, &terms, on, &body.reason, author).await?;
     let mut response = created_once(&done);

@@ -1,12 +1,13 @@
 //! Stocks that are delisted or may be, for administrators.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::delisting::DelistingEvidence;
 use domain::{Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
 use services::corporate_actions::delistings::{DelistingCase, DelistingResolution};
+use services::idempotency::DecisionAuthor;
 use utoipa::ToSchema;
 
 use crate::AppState;
@@ -15,6 +16,7 @@ use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
+use crate::portfolios::api::{done_once, idempotency_key};
 
 /// What was seen of a stock on one day.
 #[derive(Serialize, ToSchema)]
@@ -109,11 +111,13 @@ pub struct DelistingDecision {
 /// Open orders in a delisted stock are canceled before the response.
 #[utoipa::path(
     post, path = "/api/v1/admin/delistings", tag = "admin", operation_id = "adminResolveDelisting",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = DelistingDecision,
     responses((status = 204, description = "The decision is recorded")),
-    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "idempotency_key_reused", "busy"]))),
 )]
 pub async fn resolve(
+    request: HttpRequest,
     AdminUser(admin): AdminUser,
     body: Json<DelistingDecision>,
     state: Data<AppState>,
@@ -125,6 +129,8 @@ pub async fn resolve(
         .map_err(|error| reader.refuse(error.field, &error.message))
         .ok();
     let (symbol, resolution) = reader.finish(symbol.zip(resolution))?;
-    state.services.corporate_actions().resolve_delisting(&symbol, resolution, &reason, &admin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let author = DecisionAuthor { administrator: admin, key: idempotency_key(&request)? };
+    let actions = state.services.corporate_actions();
+    let done = actions.resolve_delisting_once(&symbol, resolution, &reason, author).await?;
+    Ok(done_once(HttpResponse::NoContent(), &done).finish())
 }

@@ -1,9 +1,10 @@
 //! Prices that are not confirmed, for administrators.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use domain::{Price, Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
+use services::idempotency::DecisionAuthor;
 use services::stocks::unconfirmed_prices::HeldPrice;
 use utoipa::ToSchema;
 
@@ -13,6 +14,7 @@ use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
+use crate::portfolios::api::{done_once, idempotency_key};
 
 /// A price that its source tells and that is used for nothing until it is confirmed.
 #[derive(Serialize, ToSchema)]
@@ -78,15 +80,19 @@ pub struct Confirmed {
 /// Orders, valuations and snapshots use it from now on.
 #[utoipa::path(
     post, path = "/api/v1/admin/prices", tag = "admin", operation_id = "adminConfirmPrice",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = Confirmation,
     responses((status = 200, description = "The confirmed price", body = Confirmed)),
-    extensions(("x-problem-codes" = json!(["unknown_symbol"]))),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "idempotency_key_reused"]))),
 )]
 pub async fn confirm(
+    request: HttpRequest,
     AdminUser(admin): AdminUser,
     body: Json<Confirmation>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let confirmed = state.services.stocks().confirm_price(&admin, &body.symbol, &body.reason).await?;
-    Ok(HttpResponse::Ok().json(Confirmed { confirmed: confirmed.map(WaitingPrice::from) }))
+    let author = DecisionAuthor { administrator: admin, key: idempotency_key(&request)? };
+    let confirmed = state.services.stocks().confirm_price_once(&body.symbol, &body.reason, author).await?;
+    let mut response = done_once(HttpResponse::Ok(), &confirmed);
+    Ok(response.json(Confirmed { confirmed: confirmed.value.map(WaitingPrice::from) }))
 }

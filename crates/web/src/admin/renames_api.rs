@@ -1,7 +1,7 @@
 //! New symbols of stocks, for administrators.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::Symbol;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::http::api::Reader;
 use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
+use crate::portfolios::api::{done_once, idempotency_key};
 use crate::stocks::api::Stock;
 
 /// A stock's new symbol.
@@ -40,11 +41,13 @@ pub struct Rename {
 /// Holdings, average prices and open orders stay. The old symbol leads to the stock.
 #[utoipa::path(
     post, path = "/api/v1/admin/renames", tag = "admin", operation_id = "adminRenameStock",
+    params(("Idempotency-Key" = Option<String>, Header)),
     request_body = Rename,
     responses((status = 200, description = "The stock under its new symbol", body = Stock)),
-    extensions(("x-problem-codes" = json!(["unknown_symbol", "busy"]))),
+    extensions(("x-problem-codes" = json!(["unknown_symbol", "idempotency_key_reused", "busy"]))),
 )]
 pub async fn rename(
+    request: HttpRequest,
     AdminUser(admin): AdminUser,
     body: Json<Rename>,
     state: Data<AppState>,
@@ -61,10 +64,10 @@ pub async fn rename(
         }
     });
     let (symbol, to) = reader.finish(symbol.zip(to))?;
-    let administrator = admin;
-    let request = RenameRequest { symbol, to, company_name, on, reason, administrator };
-    let renamed = state.services.corporate_actions().rename_stock(request).await?;
-    let restriction = state.services.stocks().trading_restriction(&renamed).await?;
-    let listing = (*renamed.listing).clone();
-    Ok(HttpResponse::Ok().json(Stock::from(TradableStock { listing, restriction })))
+    let key = idempotency_key(&request)?;
+    let rename = RenameRequest { symbol, to, company_name, on, reason, administrator: admin };
+    let renamed = state.services.corporate_actions().rename_stock_once(rename, key).await?;
+    let restriction = state.services.stocks().trading_restriction(&renamed.value).await?;
+    let listing = (*renamed.value.listing).clone();
+    Ok(done_once(HttpResponse::Ok(), &renamed).json(Stock::from(TradableStock { listing, restriction })))
 }

@@ -58,10 +58,19 @@ fn mac(config: &WebConfig, seed: &str) -> Hmac<Sha256> {
     mac
 }
 
+/// How many bytes the HMAC has.
+const MAC_BYTES: usize = 32;
+
 /// The token for a form of this page; empty where pages have no cookie (under `/api`).
+///
+/// It is the HMAC under a new mask each time, with the mask before it: pages are compressed and repeat what addresses say, so a
+/// token that stayed the same could be guessed from the sizes of many pages (BREACH).
 pub fn token(request: &HttpRequest, config: &WebConfig) -> String {
     let Some(Seed(seed)) = request.extensions().get::<Seed>().cloned() else { return String::new() };
-    mac(config, &seed).finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mask: [u8; MAC_BYTES] = rand::random();
+    let mac = mac(config, &seed).finalize().into_bytes();
+    let masked = mask.iter().zip(mac).map(|(mask, byte)| mask ^ byte);
+    mask.iter().copied().chain(masked).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The browser's random value, which tells browsers apart; empty where pages have no cookie.
@@ -77,5 +86,8 @@ pub fn is_valid(request: &HttpRequest, token: &str) -> bool {
         .step_by(2)
         .map(|at| token.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
         .collect();
-    bytes.is_some_and(|bytes| mac(&state.config, &seed).verify_slice(&bytes).is_ok())
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() == 2 * MAC_BYTES) else { return false };
+    let (mask, masked) = bytes.split_at(MAC_BYTES);
+    let sent: Vec<u8> = mask.iter().zip(masked).map(|(mask, byte)| mask ^ byte).collect();
+    mac(&state.config, &seed).verify_slice(&sent).is_ok()
 }

@@ -2,7 +2,7 @@
 
 use actix_cors::Cors;
 use actix_web::HttpMessage;
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -10,23 +10,21 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use tracing_actix_web::RequestId;
 
+use crate::http::limits;
 use crate::{AppState, WebConfig};
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// The API's description page sets styles by script.
-const CSP_OF_DOCS: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 const HSTS: &str = "max-age=31536000";
 
 pub async fn security(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let docs = request.path().starts_with("/docs");
     let https = request.app_data::<Data<AppState>>().is_some_and(|state| state.config.is_https());
     let id = request.extensions().get::<RequestId>().map(ToString::to_string);
     let mut response = next.call(request).await?;
+    limits::announce(&mut response);
     let headers = response.headers_mut();
     // The id in our log lines, for who reports a problem.
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
@@ -34,7 +32,7 @@ pub async fn security(
     }
     let mut set =
         |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
-    set(header::CONTENT_SECURITY_POLICY, if docs { CSP_OF_DOCS } else { CSP });
+    set(header::CONTENT_SECURITY_POLICY, CSP);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
     set(header::REFERRER_POLICY, "same-origin");
@@ -49,6 +47,26 @@ pub async fn security(
     Ok(response)
 }
 
+/// A compressed body so small is hardly smaller, and fits into the packet of its headers anyway.
+const SMALL_BODY_BYTES: u64 = 1024;
+
+/// Keeps small bodies from being compressed. The compression outside passes on what has an encoding already;
+/// [`events_as_they_come`] removes the mark.
+pub async fn compress_what_pays(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut response = next.call(request).await?;
+    if let BodySize::Sized(size) = response.response().body().size()
+        && size < SMALL_BODY_BYTES
+    {
+        response.headers_mut().insert(header::CONTENT_ENCODING, IDENTITY);
+    }
+    Ok(response)
+}
+
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
 /// Events have to arrive one by one: no compression holds them back to see what else there is.
 pub async fn events_as_they_come(
     mut request: ServiceRequest,
@@ -57,7 +75,11 @@ pub async fn events_as_they_come(
     if request.path() == "/api/v1/stream" {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    if response.headers().get(header::CONTENT_ENCODING) == Some(&IDENTITY) {
+        response.headers_mut().remove(header::CONTENT_ENCODING);
+    }
+    Ok(response)
 }
 
 /// Marks a request whose answer's body is not sent.
@@ -83,13 +105,17 @@ pub fn cors(config: &WebConfig) -> Cors {
             .allowed_headers([
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
+                header::IF_NONE_MATCH,
                 HeaderName::from_static("idempotency-key"),
                 HeaderName::from_static("last-event-id"),
             ])
             .expose_headers([
+                header::ETAG,
                 HeaderName::from_static("idempotent-replayed"),
                 header::LOCATION,
                 header::RETRY_AFTER,
+                limits::RATE_LIMIT,
+                limits::RATE_LIMIT_POLICY,
                 HeaderName::from_static("x-request-id"),
             ])
             .block_on_origin_mismatch(false)

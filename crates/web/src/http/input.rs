@@ -38,7 +38,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         async move {
             let body = body.await?.into_inner();
             let read = serde_json::from_str(body.get()).map(Self);
-            read.map_err(|_| Problem::misfits(misfits::of_body(&request, &body)).into())
+            let read = read.map_err(|_| Problem::misfits(misfits::of_body(&request, &body)))?;
+            match misfits::arrays_for_objects(&request, &body) {
+                arrays if arrays.is_empty() => Ok(read),
+                arrays => Err(Problem::misfits(arrays).into()),
+            }
         }
         .boxed_local()
     }

@@ -12,12 +12,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use domain::UserId;
 use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -30,14 +31,16 @@ use crate::{AppState, WebConfig};
 pub struct Limits(Option<Budgets>);
 
 struct Budgets {
-    accounts: DefaultKeyedRateLimiter<UserId>,
-    addresses: DefaultKeyedRateLimiter<String>,
+    accounts: Limiter<UserId>,
+    addresses: Limiter<String>,
     /// Sign-ups of an address: each costs a password hash and a row for good.
-    sign_ups: DefaultKeyedRateLimiter<String>,
+    sign_ups: Limiter<String>,
     /// Style sheets, scripts, pictures and health checks, of an address.
-    files: DefaultKeyedRateLimiter<String>,
+    files: Limiter<String>,
     accepted: Mutex<HashMap<Credential, UserId>>,
 }
+
+type Limiter<K> = DefaultKeyedRateLimiter<K, StateInformationMiddleware>;
 
 /// The hash of a session key or of a token.
 type Credential = [u8; 32];
@@ -46,16 +49,76 @@ type Credential = [u8; 32];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted(pub Option<UserId>);
 
-const fn per_second(rate: u32, burst: u32) -> Quota {
-    match (NonZeroU32::new(rate), NonZeroU32::new(burst)) {
-        (Some(rate), Some(burst)) => Quota::per_second(rate).allow_burst(burst),
-        _ => panic!("a quota is more than zero"),
+/// A budget: a burst of so many requests, which comes back at so many a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Policy {
+    /// What clients are told.
+    name: &'static str,
+    per_second: u32,
+    burst: u32,
+}
+
+const ACCOUNT: Policy = Policy { name: "account", per_second: 50, burst: 300 };
+const ADDRESS: Policy = Policy { name: "address", per_second: 50, burst: 300 };
+const SIGN_UPS: Policy = Policy { name: "registrations", per_second: 1, burst: 120 };
+const FILES: Policy = Policy { name: "files", per_second: 500, burst: 3_000 };
+
+impl Policy {
+    const fn quota(self) -> Quota {
+        match (NonZeroU32::new(self.per_second), NonZeroU32::new(self.burst)) {
+            (Some(rate), Some(burst)) => Quota::per_second(rate).allow_burst(burst),
+            _ => panic!("a quota is more than zero"),
+        }
+    }
+
+    /// The seconds in which a spent budget is whole again.
+    const fn window_s(self) -> u32 {
+        self.burst.div_ceil(self.per_second)
     }
 }
 
-const REQUESTS: Quota = per_second(50, 300);
-const SIGN_UPS: Quota = per_second(1, 120);
-const FILES: Quota = per_second(500, 3_000);
+/// A budget after a request was charged to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Charged {
+    policy: Policy,
+    /// How many more requests it has at this moment.
+    remaining: u32,
+    /// The seconds to wait, if the budget was spent.
+    wait_s: Option<i64>,
+}
+
+/// The budgets of a request. Kept with it.
+struct Charges(Vec<Charged>);
+
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+fn list(charges: &[Charged], item: impl Fn(&Charged) -> String) -> String {
+    charges.iter().map(item).collect::<Vec<_>>().join(", ")
+}
+
+/// Tells the client its budgets, in the header fields of draft-ietf-httpapi-ratelimit-headers-11: `"account";q=300;w=6` (a
+/// quota of 300 requests comes back within 6 seconds) and `"account";r=299;t=1` (299 are left, and more come within a second).
+pub fn announce<B>(response: &mut ServiceResponse<B>) {
+    if !response.request().path().starts_with("/api/") {
+        return;
+    }
+    let fields = response.request().extensions().get::<Charges>().map(|Charges(charges)| {
+        let policies = list(charges, |Charged { policy, .. }| {
+            format!("\"{}\";q={};w={}", policy.name, policy.burst, policy.window_s())
+        });
+        let left = list(charges, |Charged { policy, remaining, wait_s }| {
+            format!("\"{}\";r={remaining};t={}", policy.name, wait_s.unwrap_or(1))
+        });
+        [(RATE_LIMIT_POLICY, policies), (RATE_LIMIT, left)]
+    });
+    for (name, value) in fields.into_iter().flatten() {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}
+
 /// With so many keys in memory, those that have been quiet are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -71,37 +134,43 @@ enum Budget {
 impl Limits {
     pub fn new(on: bool) -> Self {
         Self(on.then(|| Budgets {
-            accounts: RateLimiter::keyed(REQUESTS),
-            addresses: RateLimiter::keyed(REQUESTS),
-            sign_ups: RateLimiter::keyed(SIGN_UPS),
-            files: RateLimiter::keyed(FILES),
+            accounts: RateLimiter::keyed(ACCOUNT.quota()).with_middleware(),
+            addresses: RateLimiter::keyed(ADDRESS.quota()).with_middleware(),
+            sign_ups: RateLimiter::keyed(SIGN_UPS.quota()).with_middleware(),
+            files: RateLimiter::keyed(FILES.quota()).with_middleware(),
             accepted: Mutex::default(),
         }))
     }
 }
 
 impl Budgets {
-    /// Charges a request to its budget. Returns the seconds to wait if that is spent.
-    fn charge(&self, budget: &Budget) -> Option<i64> {
-        fn check<K: std::hash::Hash + Eq + Clone>(
-            limiter: &DefaultKeyedRateLimiter<K>,
-            key: &K,
-        ) -> Option<i64> {
+    /// Charges a request to its budgets, up to the first one that is spent.
+    fn charge(&self, budget: &Budget) -> Vec<Charged> {
+        fn check<K: std::hash::Hash + Eq + Clone>(policy: Policy, limiter: &Limiter<K>, key: &K) -> Charged {
             if limiter.len() > REMEMBERED {
                 limiter.retain_recent();
             }
-            let refused = limiter.check_key(key).err()?;
-            let wait = refused.wait_time_from(DefaultClock::default().now());
-            Some(i64::try_from(wait.as_secs()).unwrap_or(60) + 1)
+            match limiter.check_key(key) {
+                Ok(state) => Charged { policy, remaining: state.remaining_burst_capacity(), wait_s: None },
+                Err(refused) => {
+                    let wait = refused.wait_time_from(DefaultClock::default().now());
+                    let wait_s = i64::try_from(wait.as_secs()).unwrap_or(60) + 1;
+                    Charged { policy, remaining: 0, wait_s: Some(wait_s) }
+                }
+            }
         }
         match budget {
-            Budget::Account(user) => check(&self.accounts, user),
-            Budget::Address(address) => check(&self.addresses, address),
+            Budget::Account(user) => vec![check(ACCOUNT, &self.accounts, user)],
+            Budget::Address(address) => vec![check(ADDRESS, &self.addresses, address)],
             // The small budget for sign-ups comes on top.
             Budget::SignUps(address) => {
-                check(&self.addresses, address).or_else(|| check(&self.sign_ups, address))
+                let whole = check(ADDRESS, &self.addresses, address);
+                match whole.wait_s {
+                    None => vec![whole, check(SIGN_UPS, &self.sign_ups, address)],
+                    Some(_) => vec![whole],
+                }
             }
-            Budget::Files(address) => check(&self.files, address),
+            Budget::Files(address) => vec![check(FILES, &self.files, address)],
         }
     }
 
@@ -160,7 +229,10 @@ pub async fn limit(
     let Some(budgets) = &state.limits.0 else { return Ok(next.call(request).await?.map_into_boxed_body()) };
     let credential = credential(request.request(), &state.config);
     let account = credential.as_ref().and_then(|credential| budgets.account_of(credential));
-    if let Some(seconds) = budgets.charge(&budget(&request, account, &state.config)) {
+    let charges = budgets.charge(&budget(&request, account, &state.config));
+    let wait_s = charges.iter().find_map(|charged| charged.wait_s);
+    request.extensions_mut().insert(Charges(charges));
+    if let Some(seconds) = wait_s {
         let problem = Problem::too_many_requests(seconds);
         // With the error itself, out of which `shape_errors` makes a page where one is wanted.
         let response = HttpResponse::from_error(problem);
@@ -255,7 +327,8 @@ mod tests {
     }
 
     fn refused(budgets: &Budgets, budget: &Budget, requests: usize) -> usize {
-        (0..requests).filter(|_| budgets.charge(budget).is_some()).count()
+        let is_refused = |_: &usize| budgets.charge(budget).iter().any(|charged| charged.wait_s.is_some());
+        (0..requests).filter(is_refused).count()
     }
 
     #[test]
@@ -277,7 +350,8 @@ mod tests {
         let address = || "192.0.2.1".to_owned();
         let refused = refused(&budgets, &Budget::SignUps(address()), 200);
         assert!((70..=80).contains(&refused), "{refused}");
-        assert_eq!(budgets.charge(&Budget::Address(address())), None);
+        let charged = budgets.charge(&Budget::Address(address()));
+        assert!(charged.iter().all(|charged| charged.wait_s.is_none()), "{charged:?}");
         assert!(Limits::new(false).0.is_none());
     }
 

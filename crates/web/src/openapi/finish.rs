@@ -93,8 +93,26 @@ fn headers() -> Value {
             "schema": {"type": "string", "format": "uri-reference"},
         },
         "Idempotent-Replayed": {
-            "description": "Present when the request was carried out before: this is what it created then.",
+            "description": "Present when the request was carried out before: this is its result.",
             "schema": {"type": "string", "const": "true"},
+        },
+        "RateLimit-Policy": {
+            "description": "The budgets that this request counts against: `q` requests, which come back within `w` seconds.",
+            "schema": {"type": "string"},
+            "example": "\"account\";q=300;w=6",
+        },
+        "RateLimit": {
+            "description": "What is left of each budget: `r` requests. More come within `t` seconds.",
+            "schema": {"type": "string"},
+            "example": "\"account\";r=299;t=1",
+        },
+        "ETag": {
+            "description": "Identifies this content. Send it as `If-None-Match` to ask whether it has changed.",
+            "schema": {"type": "string"},
+        },
+        "Cache-Control": {
+            "description": "Who may keep the response; it is to be asked about before it is used again.",
+            "schema": {"type": "string"},
         },
         "Retry-After": {
             "description": "Seconds to wait before the next attempt.",
@@ -249,16 +267,18 @@ fn finish_operation(method: &str, path: &str, operation: &mut Members) {
     parameters.as_array_mut().into_iter().flatten().for_each(|parameter| finish_parameter(path, parameter));
     let takes =
         |place: &str| parameters.as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place));
-    let replays =
-        parameters.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key"));
+    let has_parameter =
+        |name: &str| parameters.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
+    let (replays, is_kept) = (has_parameter("Idempotency-Key"), has_parameter("If-None-Match"));
     let taken = Taken {
         is_write: !matches!(method, "get"),
         is_admin: path.starts_with("/api/v1/admin/"),
-        is_open: operation.get("security").is_some_and(|security| security[0] == json!({})),
+        is_open: operation.get("security").is_some_and(|security| *security == json!([{}])),
         has_body: operation.contains_key("requestBody"),
         has_path: takes("path"),
         has_query: takes("query"),
         replays,
+        is_kept,
     };
     if parameters.as_array().is_some_and(|all| !all.is_empty()) {
         operation.insert("parameters".into(), parameters);
@@ -277,6 +297,12 @@ fn finish_operation(method: &str, path: &str, operation: &mut Members) {
         operation.insert("security".into(), json!([]));
     }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    if taken.is_kept {
+        responses.insert(
+            "304".into(),
+            json!({"description": "Nothing has changed since the content of `If-None-Match`"}),
+        );
+    }
     for (status, response) in responses.iter_mut() {
         finish_response(status, &taken, path, response);
     }
@@ -301,6 +327,8 @@ struct Taken {
     has_path: bool,
     has_query: bool,
     replays: bool,
+    /// Clients may keep the response.
+    is_kept: bool,
 }
 
 impl Taken {
@@ -352,6 +380,12 @@ fn by_status(taken: &Taken, own: &[&str]) -> BTreeMap<u16, Kinds> {
     statuses
 }
 
+/// What every response has. The budgets are left out where an operator has switched the limits off.
+fn common_headers() -> Value {
+    let names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"];
+    names.iter().map(|name| ((*name).to_owned(), header(name))).collect::<Members>().into()
+}
+
 fn problem_response(status: u16, kinds: &Kinds) -> Value {
     let meaning = kinds.iter().map(|kind| {
         let members: Vec<String> = kind.members.iter().map(|member| format!("`{member}`")).collect();
@@ -359,7 +393,7 @@ fn problem_response(status: u16, kinds: &Kinds) -> Value {
             if members.is_empty() { String::new() } else { format!(" With {}.", members.join(" and ")) };
         format!("- `{}`: {}{with}", kind.code, kind.meaning)
     });
-    let mut headers = json!({"X-Request-Id": header("X-Request-Id")});
+    let mut headers = common_headers();
     if matches!(status, 429 | 503 | 507) {
         headers["Retry-After"] = header("Retry-After");
     }
@@ -376,14 +410,18 @@ fn problem_response(status: u16, kinds: &Kinds) -> Value {
 }
 
 fn finish_response(status: &str, taken: &Taken, path: &str, response: &mut Value) {
-    let mut headers = json!({"X-Request-Id": header("X-Request-Id")});
+    let mut headers = common_headers();
+    if taken.is_kept {
+        headers["ETag"] = header("ETag");
+        headers["Cache-Control"] = header("Cache-Control");
+    }
     if status == "201" {
         let has_address = !path.ends_with("/cash") && !path.ends_with("/close-outs");
         if has_address {
             headers["Location"] = header("Location");
         }
     }
-    if matches!(status, "200" | "201") && taken.replays {
+    if taken.replays {
         headers["Idempotent-Replayed"] = header("Idempotent-Replayed");
     }
     if path.ends_with(".csv") {
@@ -432,6 +470,9 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
             "id" => "The token's id.",
             "order_id" => "The order's id.",
             "symbol" => "The stock's symbol.",
+            "If-None-Match" => {
+                "`ETag` of a response before: if nothing has changed since, the answer is 304 without a body."
+            }
             "Idempotency-Key" => {
                 "A name for the request that you choose: sent again under the same name, it is carried out once."
             }

@@ -3,19 +3,20 @@
 pub mod enums;
 mod finish;
 pub mod misfits;
+pub mod page;
 pub mod problems;
 
 use std::sync::LazyLock;
 
-use actix_web::HttpResponse;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::EntityTag;
 use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::http::etag::{self, CacheScope};
 use crate::routes;
 
 pub const PATH: &str = "/api/v1/openapi.json";
@@ -51,12 +52,9 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 /// Written once: clients that read slowly share one copy.
 static JSON: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
 
-pub async fn json() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::json()).body(JSON.clone())
-}
+static TAG: LazyLock<EntityTag> = LazyLock::new(|| etag::of(&JSON));
 
-/// The page that shows the document and tries requests.
-pub fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs/{_:.*}")
-        .config(Config::from(PATH).try_it_out_enabled(true).persist_authorization(true))
+/// It changes with the version of the server only, so clients ask whether theirs is the newest.
+pub async fn json(request: HttpRequest) -> HttpResponse {
+    etag::json(&request, CacheScope::Public, JSON.clone(), TAG.clone())
 }

@@ -106,7 +106,7 @@ fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = NewPortfolio,
     responses((status = 201, description = "The new portfolio", body = Portfolio)),
-    extensions(("x-problem-codes" = json!(["idempotency_key_reused", "too_many_portfolios"]))),
+    extensions(("x-problem-codes" = json!(["idempotency_key_reused", "too_many_portfolios", "not_found"]))),
 )]
 pub async fn open(
     request: HttpRequest,
@@ -165,7 +165,11 @@ pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
 
 /// 201; of a request that was carried out before, with a header that says so.
 pub(crate) fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
-    let mut response = HttpResponse::Created();
+    done_once(HttpResponse::Created(), once)
+}
+
+/// The response; of a request that was carried out before, with a header that says so.
+pub(crate) fn done_once<T>(mut response: HttpResponseBuilder, once: &Once<T>) -> HttpResponseBuilder {
     if once.replayed {
         response.insert_header(("Idempotent-Replayed", "true"));
     }

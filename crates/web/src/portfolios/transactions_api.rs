@@ -165,6 +165,21 @@ impl Wanted {
         })
     }
 
+    /// Fields of a form may be empty; parameters of the API are left out instead.
+    fn not_empty(&self) -> Result<(), Problem> {
+        let texts = [
+            ("symbol", &self.symbol),
+            ("type", &self.r#type),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("cursor", &self.cursor),
+        ];
+        let empty = texts.iter().filter(|(_, text)| text.is_some() && given(text.as_ref()).is_none());
+        let errors: Vec<FieldError> =
+            empty.map(|(field, _)| FieldError::new(field, "is empty: leave it out")).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+    }
+
     pub fn page_limit(&self) -> Result<usize, Problem> {
         limit(self.limit.as_deref())
     }
@@ -198,6 +213,7 @@ pub async fn list(
     wanted: Query<Wanted>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    wanted.not_empty()?;
     let (filter, before, limit) = (wanted.filter()?, wanted.page_cursor()?, wanted.page_limit()?);
     let page =
         state.services.books().transactions(user.account.id, PortfolioId(*id), filter, before, limit).await?;
@@ -219,6 +235,10 @@ pub async fn csv(
     wanted: Query<Wanted>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
+    wanted.not_empty()?;
+    // A table has no pages, but what is sent is not ignored either.
+    wanted.page_limit()?;
+    wanted.page_cursor()?;
     export(&state, user.account.id, PortfolioId(*id), &wanted).await
 }
 

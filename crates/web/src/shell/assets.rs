@@ -1,11 +1,12 @@
 //! Style sheet, script and pictures, compiled in. An address with the content's hash may be kept for good.
 
-use actix_web::http::header::{self, EntityTag, IfNoneMatch};
-use actix_web::web::{Header, Path, Query};
-use actix_web::{HttpResponse, http::header::CacheControl, http::header::CacheDirective};
+use actix_web::http::header::{self, CacheControl, CacheDirective, EntityTag};
+use actix_web::web::{Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use rust_embed::{Embed, EmbeddedFile};
 use serde::Deserialize;
 
+use crate::http::etag;
 use crate::http::problem::Problem;
 
 #[derive(Embed)]
@@ -46,9 +47,9 @@ pub struct Version {
 }
 
 pub async fn serve(
+    request: HttpRequest,
     path: Path<String>,
     Query(version): Query<Version>,
-    known: Option<Header<IfNoneMatch>>,
 ) -> Result<HttpResponse, Problem> {
     let file = Files::get(&path).ok_or_else(Problem::not_found)?;
     let hash = hash(&file);
@@ -62,10 +63,7 @@ pub async fn serve(
         ]),
         _ => CacheControl(vec![CacheDirective::NoCache]),
     };
-    let unchanged = known.is_some_and(|Header(known)| match known {
-        IfNoneMatch::Any => true,
-        IfNoneMatch::Items(tags) => tags.iter().any(|known| known.weak_eq(&tag)),
-    });
+    let unchanged = etag::is_known(&request, &tag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header(header::ETag(tag)).insert_header(caching);
     if unchanged {

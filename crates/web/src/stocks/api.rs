@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
 use domain::money::PriceChange;
@@ -16,6 +16,7 @@ use services::stocks::stock_list::{TradableStock, TradingRestriction};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
+use crate::http::etag;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -275,11 +276,12 @@ pub struct PriceHistory {
 /// volumes. The range is extended back to the beginning of its first week or month.
 #[utoipa::path(
     get, path = "/api/v1/stocks/{symbol}/history", tag = "stocks", operation_id = "getPriceHistory",
-    params(("symbol" = Symbol, Path), History),
+    params(("symbol" = Symbol, Path), History, ("If-None-Match" = Option<String>, Header)),
     responses((status = 200, description = "The bars of the range", body = PriceHistory)),
     extensions(("x-problem-codes" = json!(["unknown_symbol", "source_unavailable", "no_price"]))),
 )]
 pub async fn history(
+    request: HttpRequest,
     user: CurrentUser,
     path: Path<String>,
     wanted: Query<History>,
@@ -290,15 +292,16 @@ pub async fn history(
         .ok_or_else(|| refused("range", "must be 1W, 1M, 3M, YTD, 1Y, 5Y or ALL"))?;
     let interval = BarInterval::parse(wanted.interval.as_deref().unwrap_or("1d"))
         .ok_or_else(|| refused("interval", "must be 1d, 1w or 1mo"))?;
-    let history =
+    let found =
         state.services.stocks().history_by(Some(user.account.id), &symbol(&path)?, range, interval).await?;
-    let coverage = history.coverage;
-    Ok(HttpResponse::Ok().json(PriceHistory {
-        items: history.bars.into_iter().map(Bar::from).collect(),
+    let coverage = found.coverage;
+    let history = PriceHistory {
+        items: found.bars.into_iter().map(Bar::from).collect(),
         next_cursor: None,
         range_start: coverage.range_start,
         first_on: coverage.first_on,
         is_covered: coverage.is_covered,
-        is_last_complete: history.is_last_complete,
-    }))
+        is_last_complete: found.is_last_complete,
+    };
+    etag::private(&request, &history)
 }

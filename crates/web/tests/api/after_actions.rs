@@ -12,7 +12,7 @@ fn in_order(text: &str) -> String {
         words.join(" ")
     };
     text.lines()
-        .filter(|line| !line.contains("name=\"idempotency_key\""))
+        .filter(|line| !line.contains("name=\"idempotency_key\"") && !line.contains("name=\"csrf\""))
         .map(line)
         .collect::<Vec<_>>()
         .join("\n")

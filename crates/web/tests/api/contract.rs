@@ -41,7 +41,15 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     let response = &operation["responses"][status.to_string()];
     assert!(response.is_object(), "the status is not described: {at}");
     assert!(headers.contains_key("x-request-id"), "{at}");
-    for name in ["location", "retry-after", "idempotent-replayed", "www-authenticate"] {
+    for name in [
+        "location",
+        "retry-after",
+        "idempotent-replayed",
+        "www-authenticate",
+        "etag",
+        "ratelimit",
+        "ratelimit-policy",
+    ] {
         let described = response["headers"]
             .as_object()
             .into_iter()

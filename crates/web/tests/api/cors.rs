@@ -24,7 +24,7 @@ async fn preflight(caller: &Caller, origin: &str, method: &str, headers: &str) -
 async fn a_preflight_from_a_listed_origin_is_answered() {
     let app = app().await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-        let headers = "authorization, content-type, idempotency-key";
+        let headers = "authorization, content-type, idempotency-key, if-none-match, last-event-id";
         let answer = preflight(&app.anonymous(), NOTEBOOK, method, headers).await.is(200);
         assert_eq!(answer.header("access-control-allow-origin"), Some(NOTEBOOK));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
@@ -36,7 +36,10 @@ async fn a_preflight_from_a_listed_origin_is_answered() {
             .map(|name| name.trim().to_lowercase())
             .collect();
         allowed.sort();
-        assert_eq!(allowed, ["authorization", "content-type", "idempotency-key", "last-event-id"]);
+        assert_eq!(
+            allowed,
+            ["authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id"]
+        );
         assert!(answer.header("access-control-allow-methods").unwrap().contains(method));
         assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
     }
@@ -76,8 +79,16 @@ async fn scripts_of_a_listed_origin_read_answers_and_refusals() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(NOTEBOOK));
         assert_eq!(answer.header("access-control-allow-credentials"), None);
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
-        for name in ["idempotent-replayed", "location", "retry-after", "x-request-id"] {
-            assert!(exposed.contains(name), "{exposed}");
+        for name in [
+            "etag",
+            "idempotent-replayed",
+            "location",
+            "ratelimit",
+            "ratelimit-policy",
+            "retry-after",
+            "x-request-id",
+        ] {
+            assert!(exposed.split(',').any(|one| one.trim() == name), "{name}: {exposed}");
         }
     }
 }

@@ -196,3 +196,51 @@ async fn unknown_and_repeated_parameters_are_named() {
     let problem = mara.get("/api/v1/stocks?search=A&search=B").await.is_refused(422, "invalid_fields");
     assert_eq!(errors(&problem), [("search".to_owned(), None, "is given twice".to_owned())]);
 }
+
+/// serde reads the members of an object from an array in order. The description has objects.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let ada = app.admin().await;
+    let id = mara.open("10000").await;
+    let own = format!("/api/v1/portfolios/{id}");
+    let user = format!("/api/v1/admin/users/{}", mara.id);
+    for (caller, method, path, body) in [
+        (&*mara, "PATCH", own.clone(), json!([null, null])),
+        (&*mara, "PATCH", own.clone(), json!([])),
+        (&*mara, "POST", format!("{own}/cash"), json!(["deposit", "5"])),
+        (&*mara, "POST", format!("{own}/reset"), json!(["5"])),
+        (&*mara, "POST", "/api/v1/portfolios".to_owned(), json!(["Growth", "", null])),
+        (&*mara, "POST", "/api/v1/watchlists".to_owned(), json!(["Technology"])),
+        (&ada, "PATCH", user, json!([null, null])),
+        (&ada, "POST", "/api/v1/admin/jobs".to_owned(), json!(["prune"])),
+    ] {
+        let answer = caller.tell(method.parse().unwrap(), &path, "application/json", body.to_string()).await;
+        let problem = answer.is_refused(422, "invalid_fields");
+        assert!(answer.text().contains("must be a JSON object"), "{method} {path}: {}", *problem);
+    }
+    // Nor within an object.
+    let order = json!({"symbol": "AAPL", "side": "buy", "type": "limit", "quantity": "1", "limit_price": "1",
+        "order_class": "oto", "stop_loss": ["0.5", null]});
+    let refused = mara.post(&format!("{own}/orders"), order).await;
+    assert_eq!(errors(&refused.is_refused(422, "invalid_fields"))[0].1.as_deref(), Some("/stop_loss"));
+    // A bracket in a text is none.
+    mara.post("/api/v1/portfolios", json!({"name": "[Growth]"})).await.is(201);
+}
+
+/// Empty parameters are not taken for missing ones.
+#[tokio::test]
+async fn an_empty_parameter_is_refused() {
+    let app = TestApp::spawn().await;
+    let mara = app.register("mara").await;
+    let id = mara.open("10000").await;
+    for list in ["transactions", "transactions.csv"] {
+        for parameter in ["symbol", "type", "from", "to", "cursor", "limit"] {
+            let answer = mara.get(&format!("/api/v1/portfolios/{id}/{list}?{parameter}=")).await;
+            answer.is_about(parameter);
+        }
+        let answer = mara.get(&format!("/api/v1/portfolios/{id}/{list}?limit=-3364447331")).await;
+        answer.is_about("limit");
+    }
+}

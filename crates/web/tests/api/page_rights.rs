@@ -31,7 +31,7 @@ fn pages() -> Vec<Page> {
 }
 
 /// Pages for everybody.
-const OPEN: [&str; 4] = ["/", "/register", "/login", "/logout"];
+const OPEN: [&str; 6] = ["/", "/register", "/login", "/logout", "/docs/", "/docs/{part}"];
 
 /// Objects of one user, whose ids the others try.
 struct Objects {

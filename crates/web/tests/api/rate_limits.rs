@@ -185,3 +185,63 @@ async fn without_limits_nobody_is_slowed_down() {
         assert!(answers.iter().all(|status| *status == 422), "{answers:?}");
     }
 }
+
+/// The numbers of an item of `RateLimit` or `RateLimit-Policy`.
+fn numbers(field: Option<&str>, policy: &str) -> Vec<(String, i64)> {
+    let field = field.expect("the field is sent");
+    let start = format!("\"{policy}\";");
+    let item = field.split(", ").find_map(|item| item.strip_prefix(&start));
+    let item = item.unwrap_or_else(|| panic!("{policy} is not in {field}"));
+    let pair =
+        |pair: &str| pair.split_once('=').map(|(key, n)| (key.to_owned(), n.parse().unwrap())).unwrap();
+    item.split(';').map(pair).collect()
+}
+
+fn number(field: Option<&str>, policy: &str, key: &str) -> i64 {
+    numbers(field, policy).into_iter().find(|(known, _)| known == key).expect("the number is sent").1
+}
+
+#[tokio::test]
+async fn every_answer_of_the_api_announces_its_budgets() {
+    let app = limited().await;
+    let mara = app.register("mara").await;
+    mara.get(ME).await.is(200);
+    let charged_to = |answer: &Answer, policy: &str| {
+        assert_eq!(number(answer.header("ratelimit-policy"), policy, "q"), 300);
+        assert_eq!(number(answer.header("ratelimit-policy"), policy, "w"), 6);
+        assert_eq!(number(answer.header("ratelimit"), policy, "t"), 1);
+        number(answer.header("ratelimit"), policy, "r")
+    };
+    for answer in [
+        mara.get(ME).await.is(200),
+        mara.get("/api/v1/portfolios/999").await.is(404),
+        mara.get("/api/v1/nothing").await.is(404),
+        mara.put("/api/v1/portfolios").await.is(405),
+        mara.post("/api/v1/portfolios", json!({})).await.is(422),
+        mara.post("/api/v1/portfolios", json!({"name": "New"})).await.is(201),
+    ] {
+        assert!((280..300).contains(&charged_to(&answer, "account")));
+    }
+    assert!((280..300).contains(&charged_to(&app.anonymous().get(ME).await.is(401), "address")));
+    assert!((280..300).contains(&charged_to(&app.anonymous().get("/api/v1/openapi.json").await, "address")));
+    let registration = app.anonymous().post(REGISTER, json!({})).await.is(422);
+    charged_to(&registration, "address");
+    assert_eq!(
+        numbers(registration.header("ratelimit-policy"), "registrations"),
+        [("q".into(), 120), ("w".into(), 120)]
+    );
+    assert_eq!(number(registration.header("ratelimit"), "registrations", "r"), 119);
+    let refused = exhaust(&mara, Method::GET, ME).await;
+    assert_eq!(number(refused.header("ratelimit"), "account", "r"), 0);
+    let wait = number(refused.header("ratelimit"), "account", "t");
+    assert_eq!(refused.header("retry-after"), Some(wait.to_string().as_str()));
+    // Pages and files do not.
+    assert_eq!(app.anonymous().get("/login").await.is(200).header("ratelimit"), None);
+}
+
+#[tokio::test]
+async fn without_limits_nothing_is_announced() {
+    let app = TestApp::spawn().await;
+    let answer = app.anonymous().get(ME).await.is(401);
+    assert_eq!((answer.header("ratelimit"), answer.header("ratelimit-policy")), (None, None));
+}

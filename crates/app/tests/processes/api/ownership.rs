@@ -18,8 +18,9 @@ async fn routes(stack: &Stack) -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            // An empty list: credentials are not needed.
-            let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+            // Credentials are not needed, or are sent in the body instead.
+            let security = operation["security"].as_array();
+            let open = security.is_some_and(|needs| needs.is_empty() || needs.contains(&json!({})));
             let method = method.to_uppercase().parse().unwrap();
             routes.push(Route { method, path: path.clone(), guarded: !open });
         }
