@@ -71,6 +71,7 @@ api! {
     "/portfolios/{id}/composition/limits" { put: portfolios::concentration::set }
     "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
     "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
+    "/portfolios/{id}/explanations/{figure}" { get: portfolios::explanations_api::show }
     "/portfolios/{id}/performance" { get: portfolios::performance_api::show }
     "/stocks" { get: stocks::api::search }
     "/stocks/{symbol}" { get: stocks::api::show }
