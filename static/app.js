@@ -397,6 +397,30 @@
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // Loads the numbers of a figure into its details when they are opened. Without this script the link leads to them.
+  document.addEventListener("toggle", async (event) => {
+    const box = event.target;
+    if (!(box instanceof HTMLDetailsElement) || !box.open || !box.matches("[data-explain]")) return;
+    const link = box.querySelector("a[href]");
+    if (!link || box.dataset.explain) return;
+    box.dataset.explain = "loading";
+    try {
+      const response = await fetch(link.href, { headers: { Accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      const found = response.ok && !response.redirected && fresh.querySelector("#explanation");
+      if (!found) throw new Error("no explanation");
+      found.removeAttribute("id");
+      // The definition is shown once: in what was loaded.
+      for (const part of box.querySelectorAll(":scope > p:not(:first-of-type)")) part.remove();
+      if (box.matches(".one")) box.querySelector(":scope > p")?.remove();
+      box.append(document.adoptNode(found));
+      box.dataset.explain = "loaded";
+    } catch {
+      // The link stays.
+      box.dataset.explain = "";
+    }
+  }, true);
+
   // Moves the focus to the error message, so that screen readers read it.
   document.querySelector(".notice.bad[role=alert]")?.focus({ preventScroll: false });
 })();

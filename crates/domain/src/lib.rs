@@ -24,6 +24,7 @@ mod openapi;
 pub mod order;
 pub mod order_group;
 pub mod order_issue;
+pub mod past_books;
 pub mod performance;
 pub mod period;
 pub mod plausibility;

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use domain::sql::{Exact, Moment};
-use domain::{Money, Portfolio, PortfolioId, Timestamp, UserId};
+use domain::{Money, Portfolio, PortfolioId, Symbol, Timestamp, UserId};
 
 use crate::bulk::{PerRow, Unnest};
 use crate::connection::{Conn, Locked};
@@ -31,6 +31,8 @@ pub struct PortfolioRecord {
     pub dividends_receivable: Money,
     /// Grows with every change of the row, the positions, the orders and the journal.
     pub version: i64,
+    /// What it is compared with: the symbol of a stock or fund.
+    pub benchmark: Symbol,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -49,6 +51,7 @@ pub struct NewPortfolio {
 pub struct PortfolioChanges {
     pub name: Option<String>,
     pub description: Option<String>,
+    pub benchmark: Option<Symbol>,
     pub updated_at: Option<Timestamp>,
 }
 
@@ -165,6 +168,14 @@ pub fn update(
         .returning(portfolios::all_columns)
         .get_result(tx.conn)
         .optional()?)
+}
+
+/// Portfolios that are compared with a stock keep it under its new symbol.
+pub(crate) fn rename_benchmark(tx: &mut Tx<'_>, old: &Symbol, new: &Symbol) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.filter(portfolios::benchmark.eq(old)))
+        .set((portfolios::benchmark.eq(new), portfolios::version.eq(portfolios::version + 1)))
+        .execute(tx.conn)?;
+    Ok(())
 }
 
 /// Writes cash, reserved cash and the time of the change.

@@ -74,7 +74,7 @@ table! {
         id -> BigInt, user_id -> BigInt, name -> Text, description -> Text, cash_balance -> Exact,
         created_at -> Moment, updated_at -> Moment, reserved_cash -> Exact, archived_at -> Nullable<Moment>,
         dividends -> Exact, dividends_receivable -> Exact,
-        version -> BigInt,
+        version -> BigInt, benchmark -> Text,
     }
 }
 table! {

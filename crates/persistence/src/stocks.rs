@@ -155,6 +155,7 @@ pub fn rename(
     if let Some(name) = company_name {
         diesel::update(stocks::table.find(id)).set(stocks::company_name.eq(name)).execute(tx.conn)?;
     }
+    crate::portfolios::rename_benchmark(tx, old, new)?;
     crate::former_symbols::note(tx, id, old, on)?;
     crate::former_symbols::take_prices_along(tx, old, new)?;
     Ok(true)

@@ -314,6 +314,23 @@ pub fn since(
     Ok(rows.into_iter().map(JournalEntry::from).collect())
 }
 
+/// The entries of one portfolio at or after an instant, or all, in order of id.
+pub fn of_portfolio(
+    tx: &mut Tx<'_>,
+    portfolio: PortfolioId,
+    from: Option<Timestamp>,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let mut query = transactions::table
+        .filter(transactions::portfolio_id.eq(portfolio))
+        .select(TransactionRow::as_select())
+        .into_boxed();
+    if let Some(from) = from {
+        query = query.filter(transactions::timestamp.ge(from));
+    }
+    let rows: Vec<TransactionRow> = query.order(transactions::id).load(tx.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
 /// The entries of one portfolio at or after an instant and up to `last`, in order of id.
 pub fn since_up_to(
     statement: Statement<'_>,

@@ -3,6 +3,7 @@
 pub mod analysis;
 pub(crate) mod cache;
 pub mod concentration;
+mod explain;
 pub mod overview;
 pub mod performance;
 pub mod portfolios;
@@ -11,6 +12,7 @@ pub mod snapshots;
 pub mod transactions;
 pub mod valuation;
 pub mod verify;
+mod window_books;
 
 use std::sync::Arc;
 

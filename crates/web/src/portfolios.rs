@@ -2,9 +2,13 @@
 
 pub(crate) mod all_api;
 pub(crate) mod api;
+pub(crate) mod benchmark_page;
 pub(crate) mod composition;
 pub(crate) mod concentration;
+pub(crate) mod contributions;
+pub(crate) mod explain_page;
 pub(crate) mod explanation;
+pub(crate) mod explanations_api;
 pub(crate) mod heat_map;
 pub(crate) mod overview;
 pub(crate) mod pages;

@@ -77,6 +77,7 @@ api! {
     "/portfolios/{id}/composition/limits" { put: portfolios::concentration::set }
     "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
     "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
+    "/portfolios/{id}/explanations/{figure}" { get: portfolios::explanations_api::show }
     "/portfolios/{id}/performance" { get: portfolios::performance_api::show }
     "/market/clock" { get: stocks::market_api::clock }
     "/market/calendar" { get: stocks::market_api::calendar }

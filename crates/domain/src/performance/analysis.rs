@@ -206,6 +206,11 @@ impl Analysis {
         work.explain(measure, formula, result)
     }
 
+    /// The definition of a measure.
+    pub fn formula(&self, measure: Measure) -> Formula {
+        self.derive(measure, &mut Workings::off()).0
+    }
+
     fn derive(&self, measure: Measure, work: &mut Workings) -> (Formula, Figure<Value>) {
         let (series, settings, books) = (&self.series, &self.settings, self.books.as_ref());
         let (benchmark, against) = (self.benchmark.as_ref(), self.against());

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::journal::without_reversed;
 use crate::performance::dietz::average_capital;
-use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings};
+use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
 use crate::{JournalEntry, Money, StockId, TransactionType};
 
 pub(super) const FORMULA: Formula = Formula {
@@ -113,7 +112,7 @@ impl Default for Part {
 /// journal give each stock's gain to the cent, with any splits, exchanges or reversals.
 ///
 /// # Errors
-/// [`UndefinedReason::NoBooks`].
+/// [`UndefinedReason::NoBooks`]; [`UndefinedReason::BooksDiffer`] when the books do not give the gain of the series.
 pub fn contributions(
     series: &Series,
     books: Option<&WindowBooks>,
@@ -136,17 +135,14 @@ pub fn contributions(
     }
     let mut cash = Money::zero();
     for entry in &books.entries {
-        match entry.stock_id {
-            Some(stock) if entry.moves_position() => {
-                if let Some(realized) = &entry.realized_pnl {
-                    parts.entry(stock).or_default().realized += realized;
-                }
+        if let Some(stock) = dividend_of(entry) {
+            parts.entry(stock).or_default().dividends += &entry.amount;
+        } else if let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) {
+            if let Some(realized) = &entry.realized_pnl {
+                parts.entry(stock).or_default().realized += realized;
             }
-            Some(stock) if entry.transaction_type != TransactionType::Fee => {
-                parts.entry(stock).or_default().dividends += &entry.amount;
-            }
-            _ if entry.transaction_type.is_external_flow() => {}
-            _ => cash += &entry.amount,
+        } else if !entry.transaction_type.is_external_flow() {
+            cash += &entry.amount;
         }
     }
     let capital = average_capital(series, work).ok();
@@ -172,7 +168,17 @@ pub fn contributions(
         holdings,
     };
     contributions.note(books, work);
-    Ok(contributions)
+    let of_series = gain(series, &mut Workings::off());
+    match of_series == contributions.gain {
+        true => Ok(contributions),
+        false => Err(UndefinedReason::BooksDiffer { books: contributions.gain, series: of_series }),
+    }
+}
+
+/// The stock whose dividend a line pays or takes back. A line of a stock that moves no position and is no fee is one.
+fn dividend_of(entry: &JournalEntry) -> Option<StockId> {
+    let is_dividend = !entry.moves_position() && entry.transaction_type != TransactionType::Fee;
+    entry.stock_id.filter(|_| is_dividend)
 }
 
 impl Contributions {
@@ -245,12 +251,13 @@ impl Contributions {
     }
 }
 
-/// Dividends by year of payment (in New York) and stock, oldest year first. Lines that are reversed within `entries`
-/// are omitted.
+/// Dividends by the year in which they were paid (in New York) and by stock, oldest year first. A dividend that was taken
+/// back counts less in the year of its reversal. They add up to the payments of the window, to which
+/// [`Contributions::dividends`] adds what is owed at its end and of which it takes what was owed at its start.
 pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), Money> {
     let mut years: BTreeMap<(i32, StockId), Money> = BTreeMap::new();
-    for entry in without_reversed(entries.to_vec()) {
-        if let (TransactionType::Dividend, Some(stock)) = (entry.transaction_type, entry.stock_id) {
+    for entry in entries {
+        if let Some(stock) = dividend_of(entry) {
             let year = chrono::Datelike::year(&crate::calendar::exchange_date(entry.timestamp));
             *years.entry((year, stock)).or_insert_with(Money::zero) += &entry.amount;
         }
@@ -261,7 +268,6 @@ pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::performance::gain;
     use crate::performance::series::tests::{closes, series};
     use crate::{PortfolioId, Timestamp};
     use chrono::{DateTime, Utc};
@@ -330,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn books_of_another_gain_than_the_daily_values_are_undefined() {
+        let all = closes(&[("805", "805"), ("905", "0")]);
+        let series = Series::new(Some(&all[0]), &all[1..]);
+        let books = WindowBooks { end: vec![holding(1, ["99", "0", "0"])], ..WindowBooks::default() };
+        let found = contributions(&series, Some(&books), &mut Workings::off());
+        let differ = UndefinedReason::BooksDiffer { books: money("99"), series: money("100") };
+        assert_eq!(found, Err(differ));
+    }
+
+    #[test]
     fn dividends_are_counted_in_the_year_of_new_york() {
         use TransactionType::{Buy, Dividend};
         let paid = |when: &str, stock, amount| JournalEntry {
@@ -341,11 +357,15 @@ mod tests {
             paid("2026-03-01T15:00:00Z", 1, "2.00"),
             paid("2026-06-01T15:00:00Z", 1, "0.50"),
             paid("2026-06-01T15:00:00Z", 2, "4.00"),
+            JournalEntry {
+                transaction_type: TransactionType::Reversal,
+                ..paid("2026-07-01T15:00:00Z", 1, "-0.25")
+            },
             line(Buy, Some(1), "-9", None),
         ];
         let years: Vec<_> = dividends_by_year(&entries).into_iter().collect();
         let expected =
-            [((2025, StockId(1)), "1.00"), ((2026, StockId(1)), "2.50"), ((2026, StockId(2)), "4.00")];
+            [((2025, StockId(1)), "1.00"), ((2026, StockId(1)), "2.25"), ((2026, StockId(2)), "4.00")];
         assert_eq!(years, expected.map(|(key, amount)| (key, money(amount))));
     }
 }

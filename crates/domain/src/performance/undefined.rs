@@ -41,6 +41,9 @@ pub enum UndefinedReason {
     NoCapital,
     /// The caller gave no positions and journal lines of the window.
     NoBooks,
+    /// Positions and journal lines give another gain than the daily values, because a daily value was computed at other
+    /// prices than the closes that are known now.
+    BooksDiffer { books: Money, series: Money },
     /// The amount is beyond the range of the books.
     TooLarge,
 }
@@ -64,6 +67,7 @@ impl UndefinedReason {
             Self::BenchmarkExhausted { .. } => "benchmark_exhausted",
             Self::NoCapital => "no_capital",
             Self::NoBooks => "no_books",
+            Self::BooksDiffer { .. } => "books_differ",
             Self::TooLarge => "too_large",
         }
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, NaiveTime};
+use domain::journal::BookedTerms;
 use domain::performance::{Analysis, BookedHolding, Close, Settings, WindowBooks};
+use domain::share_remainder::ShareRemainder;
 use domain::{
-    Calendar, JournalEntry, Money, PerShare, PortfolioId, Position, Price, Quantity, StockId, Timestamp,
-    TransactionType,
+    ActionId, BookedAction, Calendar, JournalEntry, Money, PerShare, PortfolioId, Position, Price, Quantity,
+    SplitRatio, StockId, Timestamp, TransactionType,
 };
 use proptest::prelude::*;
 
@@ -23,6 +25,8 @@ pub struct DayPlan {
     pub trades: Vec<(usize, i64)>,
     /// Stock and ten-thousandths of a dollar per share, paid two days later.
     pub dividend: Option<(usize, i64)>,
+    /// Stock, and new and old shares, before the market opens.
+    pub split: Option<(usize, (i64, i64))>,
     /// In cents.
     pub fee: i64,
 }
@@ -33,10 +37,17 @@ pub fn plans(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<DayPla
         prop_oneof![4 => Just(0_i64), 1 => -2_000_000_i64..2_000_000],
         prop::collection::vec((0..STOCKS, -40_000_i64..60_000), 0..4),
         prop::option::weighted(0.2, (0..STOCKS, 1_i64..30_000)),
+        prop::option::weighted(0.1, (0..STOCKS, prop::sample::select(vec![(2, 1), (3, 2), (1, 10)]))),
         prop_oneof![5 => Just(0_i64), 1 => 1_i64..500],
     );
-    let plan =
-        day.prop_map(|(moves, flow, trades, dividend, fee)| DayPlan { moves, flow, trades, dividend, fee });
+    let plan = day.prop_map(|(moves, flow, trades, dividend, split, fee)| DayPlan {
+        moves,
+        flow,
+        trades,
+        dividend,
+        split,
+        fee,
+    });
     prop::collection::vec(plan, length)
 }
 
@@ -58,12 +69,15 @@ pub struct DayBooks {
     pub close: Close,
     pub holdings: Vec<BookedHolding>,
     pub entries: Vec<JournalEntry>,
+    pub cash: Money,
+    pub positions: BTreeMap<StockId, Position>,
 }
 
 struct Desk {
     manner: Manner,
     cash: Money,
     positions: BTreeMap<usize, Position>,
+    remainders: BTreeMap<usize, ShareRemainder>,
     /// Stock, amount, and the day on which it is paid.
     owed: Vec<(usize, Money, usize)>,
     entries: Vec<JournalEntry>,
@@ -87,6 +101,7 @@ pub fn carried_out(plan: &[DayPlan], manner: Manner) -> Vec<DayBooks> {
         manner,
         cash: Money::zero(),
         positions: BTreeMap::new(),
+        remainders: BTreeMap::new(),
         owed: Vec::new(),
         entries: Vec::new(),
         at: noon(first_day()),
@@ -98,6 +113,10 @@ pub fn carried_out(plan: &[DayPlan], manner: Manner) -> Vec<DayBooks> {
         desk.at = noon(date);
         for (price, change) in prices.iter_mut().zip(day.moves) {
             *price = (*price * (10_000 + i64::from(change)) / 10_000).clamp(100, 10_000_000);
+        }
+        if let Some((stock, (new, old))) = day.split {
+            prices[stock] = (prices[stock] * old / new).clamp(100, 10_000_000);
+            desk.split(stock, format!("{new}:{old}").parse().unwrap());
         }
         let price = |stock: usize| Price::from_scaled(prices[stock], 2);
         if let Some((stock, per_share)) = day.dividend {
@@ -118,6 +137,8 @@ pub fn carried_out(plan: &[DayPlan], manner: Manner) -> Vec<DayBooks> {
             close: Close { date, total_value, net_flow },
             holdings,
             entries: std::mem::take(&mut desk.entries),
+            cash: desk.cash.clone(),
+            positions: desk.positions.iter().map(|(stock, held)| (desk.id(*stock), held.clone())).collect(),
         });
     }
     days
@@ -160,6 +181,20 @@ impl Desk {
         for (stock, amount, _) in due {
             self.book(TransactionType::Dividend, Some(stock), amount);
         }
+    }
+
+    fn split(&mut self, stock: usize, ratio: SplitRatio) {
+        let Some(held) = self.positions.get(&stock).filter(|held| !held.quantity.is_zero()) else { return };
+        let before = held.quantity.clone();
+        let after = held.split(ratio, &[], self.remainders.entry(stock).or_default());
+        let lost = after.realized_pnl.clone() - &held.realized_pnl;
+        let effective_at = self.at;
+        let entry = self.book(TransactionType::Split, Some(stock), Money::zero());
+        entry.quantity = Some(after.quantity.clone());
+        entry.realized_pnl = (!lost.is_zero()).then_some(lost);
+        let terms = BookedTerms::Split { ratio, before };
+        entry.action = Some(BookedAction { id: ActionId(1), effective_at, terms });
+        self.positions.insert(stock, after);
     }
 
     fn trade(&mut self, stock: usize, thousandths: i64, price: &Price) {

@@ -7,8 +7,10 @@ use persistence::adjusted_bars::ADJUSTED;
 use persistence::close_outs::{self, NewCloseOut};
 use persistence::corporate_actions::{self as actions, Told};
 use persistence::delistings::{self, NewDelisting, Refusal};
+use persistence::portfolios::PortfolioChanges;
 use persistence::{
-    StoreError, Tx, former_symbols, orders, past_splits, providers, reused_symbols, stocks, watchlists,
+    StoreError, Tx, former_symbols, orders, past_splits, portfolios, providers, reused_symbols, stocks,
+    watchlists,
 };
 
 use crate::harness::{Db, buy, listing, moment, november, one_share, price, quote, save_position, symbol};
@@ -84,6 +86,23 @@ const KNOWN: [(&str, Happens); 9] = [
     ("bars", |tx, id| stocks::save_bars(tx, id, "test", &[bar(18, "10.00")])),
     ("a former symbol", |tx, id| former_symbols::note(tx, id, &symbol("FCBK"), november(2))),
 ];
+
+#[tokio::test]
+async fn portfolios_stay_compared_with_a_stock_that_gets_another_symbol() {
+    let db = Db::new().await;
+    let facebook = db.stock("FB").await;
+    let sam = db.user("sam").await.id;
+    let (one, other) = (db.portfolio(sam, "5").await, db.portfolio(sam, "5").await);
+    assert_eq!(one.benchmark, symbol("SPY"), "the benchmark of a new portfolio");
+    let changes = PortfolioChanges { benchmark: Some(symbol("FB")), ..PortfolioChanges::default() };
+    let id = one.id;
+    let chosen = db.write(move |tx| portfolios::update(tx, id, sam, changes)).await.unwrap();
+    db.write(move |tx| stocks::rename(tx, facebook, (&symbol("FB"), &symbol("META")), None, november(23)))
+        .await;
+    let found = db.read(move |tx| portfolios::of_user(tx, sam)).await;
+    let compared: Vec<(&str, i64)> = found.iter().map(|row| (row.benchmark.as_str(), row.version)).collect();
+    assert_eq!(compared, [("META", chosen.version + 1), ("SPY", other.version)]);
+}
 
 #[tokio::test]
 async fn a_stock_that_nobody_used_gives_its_symbol_up_whatever_is_known_of_it() {

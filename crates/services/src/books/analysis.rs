@@ -1,9 +1,11 @@
 //! All measures of a portfolio over a window, and its comparison with a benchmark.
 
+use std::collections::BTreeMap;
+
 use chrono::Days;
 use domain::calendar::exchange_date;
 use domain::performance::{Analysis, Benchmark, Series, Settings};
-use domain::{Bar, PortfolioId, Symbol, Timestamp, UserId};
+use domain::{Bar, PortfolioId, StockId, Symbol, Timestamp, UserId};
 
 use crate::books::Books;
 use crate::books::performance::Window;
@@ -12,27 +14,62 @@ use crate::error::{Error, Result};
 /// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
 const DAYS_BEFORE_WINDOW: Days = Days::new(10);
 
+/// A window ready to be measured and explained.
+#[derive(Debug, Clone)]
+pub struct WindowAnalysis {
+    /// With the books of the window.
+    pub analysis: Analysis,
+    /// The symbols of all stocks in those books.
+    pub symbols: BTreeMap<StockId, Symbol>,
+}
+
+/// Whether the source does not have the stock or its prices now.
+fn is_about_the_stock(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::UnknownSymbol(_)
+            | Error::NotTradable { .. }
+            | Error::TradingHalted { .. }
+            | Error::NoPrice { .. }
+            | Error::CallsUsedUp { .. }
+            | Error::PriceUnconfirmed { .. }
+            | Error::SourceUnavailable { .. }
+    )
+}
+
 impl Books {
     /// Returns the window ready to be measured and explained. Its last point is the value of this moment when the window
-    /// reaches today. Without a benchmark, the measures that need one are undefined; with a benchmark that has no prices,
-    /// they are undefined too.
+    /// reaches today. It is compared with `benchmark`, or with that of the portfolio. Where the prices of the benchmark
+    /// do not reach back to the start of the window, the measures that need one are undefined.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins;
-    /// [`Error::UnknownSymbol`] and [`Error::NotTradable`] for the benchmark.
+    /// [`Error::UnknownSymbol`] and [`Error::NotTradable`] for a `benchmark` that was asked for.
     pub async fn analysis(
         &self,
         user: UserId,
         id: PortfolioId,
         window: Window,
         benchmark: Option<&Symbol>,
-    ) -> Result<Analysis> {
-        let closes = self.window_closes(user, id, window).await?;
+    ) -> Result<WindowAnalysis> {
+        let closes = self.window_closes(user, id, window, true).await?;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
-        let analysis = Analysis::new(closes.before.as_ref(), &closes.window, settings);
-        let Some(symbol) = benchmark else { return Ok(analysis) };
-        let benchmark = self.benchmark(user, symbol, &analysis.series, closes.measured_at).await?;
-        Ok(analysis.with_benchmark(benchmark))
+        let mut analysis = Analysis::new(closes.before.as_ref(), &closes.window, settings);
+        let mut symbols = BTreeMap::new();
+        if let Some(books) = closes.books {
+            symbols = self.symbols_in(&books).await?;
+            analysis = analysis.with_books(books);
+        }
+        let symbol = benchmark.unwrap_or(&closes.benchmark);
+        let compared = match self.benchmark(user, symbol, &analysis.series, closes.measured_at).await {
+            // Nobody asked for this one: the other measures are shown.
+            Err(error) if benchmark.is_none() && is_about_the_stock(&error) => {
+                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices of the benchmark");
+                Benchmark::new(symbol.clone(), &[], [])
+            }
+            compared => compared?,
+        };
+        Ok(WindowAnalysis { analysis: analysis.with_benchmark(compared), symbols })
     }
 
     /// Returns the benchmark's closes and actions from before the window until now.

@@ -1,29 +1,42 @@
 //! How a portfolio did over time: its snapshots, and the moment as the last point.
 
 use chrono::NaiveDate;
-use domain::performance::{Close, Performance};
+use domain::performance::{Close, Performance, Period, WindowBooks};
 use domain::period::{EARLIEST, LATEST};
-use domain::{Calendar, HistoryRange, Money, PortfolioId, Snapshot, Timestamp, UserId};
+use domain::{Money, PortfolioId, Snapshot, Symbol, Timestamp, UserId};
 use persistence::{snapshots, transactions};
 
 use crate::books::Books;
+use crate::books::window_books::{BookRows, WindowEnd, session_of};
 use crate::error::{Error, Result};
 use crate::market::book_calendar::BookCalendar;
 
 /// Which days are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    Range(HistoryRange),
+    /// A named period that ends today.
+    Period(Period),
     /// Both included; open where `None`.
-    Dates {
-        from: Option<NaiveDate>,
-        to: Option<NaiveDate>,
-    },
+    Dates { from: Option<NaiveDate>, to: Option<NaiveDate> },
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self::Range(HistoryRange::All)
+        Self::Period(Period::All)
+    }
+}
+
+impl Window {
+    /// The first and the last day, both included.
+    fn days(self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate)> {
+        let (first, last) = match self {
+            Self::Period(period) => (period.first_day(today), today),
+            Self::Dates { from, to } => (from, to.unwrap_or(today).min(today)),
+        };
+        if first.is_some_and(|first| first > last) {
+            return Err(Error::invalid("from", "must not be after the end of the window"));
+        }
+        Ok((first.unwrap_or(EARLIEST).max(EARLIEST), last.max(EARLIEST)))
     }
 }
 
@@ -35,6 +48,20 @@ pub(crate) struct WindowCloses {
     pub window: Vec<Close>,
     /// The moment of the last close when the window reaches today.
     pub measured_at: Timestamp,
+    /// If they were asked for.
+    pub books: Option<WindowBooks>,
+    /// What the portfolio is compared with.
+    pub benchmark: Symbol,
+}
+
+/// What is read of a window in one transaction.
+struct WindowRows {
+    calendar: BookCalendar,
+    before: Option<Close>,
+    closes: Vec<Close>,
+    flows: Vec<(Timestamp, Money)>,
+    books: Option<BookRows>,
+    reaches_today: bool,
 }
 
 impl Books {
@@ -43,7 +70,7 @@ impl Books {
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins.
     pub async fn performance(&self, user: UserId, id: PortfolioId, window: Window) -> Result<Performance> {
-        let closes = self.window_closes(user, id, window).await?;
+        let closes = self.window_closes(user, id, window, false).await?;
         Ok(Performance::measure(closes.before.as_ref(), closes.window))
     }
 
@@ -53,39 +80,61 @@ impl Books {
         user: UserId,
         id: PortfolioId,
         window: Window,
+        with_books: bool,
     ) -> Result<WindowCloses> {
-        // Value and flows of one moment: a deposit in between would be in one of them only.
-        let (valued, flows) =
-            self.valuation_with(user, id, move |tx| Ok(transactions::flows(tx, id)?)).await?;
-        let now = valued.valued_at;
-        let session = self.market.calendar.booking_session(now);
-        let today = session.date;
-        let (first, last) = match window {
-            Window::Range(range) => (range.first_day(today), today),
-            Window::Dates { from, to } => (from, to.unwrap_or(today).min(today)),
-        };
-        if first.is_some_and(|first| first > last) {
-            return Err(Error::invalid("from", "must not be after the end of the window"));
-        }
-        let (first, last) = (first.unwrap_or(EARLIEST).max(EARLIEST), last.max(EARLIEST));
         let current = self.market.calendar;
-        let (calendar, before, mut closes) = self
-            .store
-            .read(move |tx| {
+        // Value, flows and lines of one moment: a deposit in between would be in one of them only.
+        let (valued, rows) = self
+            .valuation_with(user, id, move |tx, now| {
+                let today = current.booking_session(now).date;
+                let (first, last) = window.days(today)?;
                 let calendar = BookCalendar::load(tx, current)?;
                 let before = snapshots::last_before(tx, id, first)?.as_ref().map(close);
-                let window = snapshots::window(tx, id, first, last)?;
-                Ok::<_, Error>((calendar, before, window.iter().map(close).collect::<Vec<_>>()))
+                let mut closes: Vec<Close> =
+                    snapshots::window(tx, id, first, last)?.iter().map(close).collect();
+                let reaches_today = last == today;
+                if reaches_today {
+                    // A provisional row of the session under way is older than this moment.
+                    closes.retain(|close| close.date < today);
+                }
+                let books = match with_books {
+                    true => {
+                        let session = before.as_ref().and_then(|before| session_of(&calendar, before.date));
+                        let start = session.map(|(_, session)| session.closes_at);
+                        Some(BookRows::load(tx, id, user, start)?)
+                    }
+                    false => None,
+                };
+                let flows = transactions::flows(tx, id)?;
+                Ok(WindowRows { calendar, before, closes, flows, books, reaches_today })
             })
             .await?;
-        if last == today {
-            // A provisional row of the session under way is older than this moment.
-            closes.retain(|close| close.date < today);
-            let total_value = valued.valuation.total_value;
-            closes.push(Close { date: today, total_value, net_flow: Money::zero() });
+        let WindowRows { calendar, before, mut closes, flows, books, reaches_today } = rows;
+        let now = valued.valued_at;
+        if reaches_today {
+            let (date, total_value) =
+                (current.booking_session(now).date, valued.valuation.total_value.clone());
+            closes.push(Close { date, total_value, net_flow: Money::zero() });
         }
         book_flows(&calendar, before.as_ref(), &mut closes, &flows);
-        Ok(WindowCloses { before, window: closes, measured_at: now })
+        let start = before.as_ref().map(|before| before.date);
+        let end = match closes.last().map(|close| close.date).or(start) {
+            _ if reaches_today => Some(WindowEnd::Now(&valued.valuation)),
+            last => last.map(WindowEnd::Close),
+        };
+        let books = match (books, end) {
+            (Some(books), Some(end)) => Some(self.window_books(books, &calendar, start, end).await?),
+            // The window is over before the portfolio begins.
+            (Some(_), None) => Some(WindowBooks::default()),
+            (None, _) => None,
+        };
+        Ok(WindowCloses {
+            before,
+            window: closes,
+            measured_at: now,
+            books,
+            benchmark: valued.portfolio.benchmark,
+        })
     }
 
     /// The daily rows, oldest first.
@@ -130,9 +179,8 @@ fn book_flows(
     closes: &mut [Close],
     flows: &[(Timestamp, Money)],
 ) {
-    // A row of a day without a session is from a market that was open around the clock.
-    let session = |date| calendar.session(date).or_else(|| Calendar::AroundTheClock.session(date));
-    let is_before = |at: Timestamp, date| session(date).is_some_and(|day| at < day.closes_at);
+    let is_before =
+        |at: Timestamp, date| session_of(calendar, date).is_some_and(|(_, day)| at < day.closes_at);
     let is_old = |at| before.is_some_and(|before| is_before(at, before.date));
     let mut flows = flows.iter().skip_while(|(at, _)| is_old(*at)).peekable();
     for close in closes {

@@ -1,7 +1,8 @@
 //! Portfolios: opening, naming, paying in and out, closing.
 
 use domain::{
-    JournalEntry, Money, OrderId, Portfolio, PortfolioId, Timestamp, TransactionId, TransactionType, UserId,
+    JournalEntry, Money, OrderId, Portfolio, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType,
+    UserId,
 };
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, positions, transactions};
@@ -34,6 +35,17 @@ pub struct PortfolioSummary {
     pub dividends_receivable: Money,
     /// Grows with every change of the portfolio, its positions, orders and journal.
     pub version: i64,
+    /// What it is compared with: the symbol of a stock or fund.
+    pub benchmark: Symbol,
+}
+
+/// What to change of a portfolio; `None` leaves it as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortfolioUpdate {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// The symbol of a stock or fund.
+    pub benchmark: Option<Symbol>,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -50,6 +62,7 @@ impl From<PortfolioRecord> for PortfolioSummary {
             dividends: row.dividends,
             dividends_receivable: row.dividends_receivable,
             version: row.version,
+            benchmark: row.benchmark,
         }
     }
 }
@@ -209,10 +222,10 @@ impl Books {
         self.store.read(move |tx| owned(tx, id, user).map(PortfolioSummary::from)).await
     }
 
-    /// Renames or redescribes; `None` leaves a text as it is.
+    /// [`Books::change_portfolio`] of name and description alone.
     ///
     /// # Errors
-    /// [`Error::Invalid`] and [`Error::Archived`] as well.
+    /// As there.
     pub async fn update_portfolio(
         &self,
         user: UserId,
@@ -220,23 +233,53 @@ impl Books {
         name: Option<String>,
         description: Option<String>,
     ) -> Result<PortfolioSummary> {
+        self.change_portfolio(user, id, PortfolioUpdate { name, description, benchmark: None }).await
+    }
+
+    /// Changes name, description or benchmark. A benchmark is stored under the symbol that it has now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] also for a benchmark that is no known stock or fund; [`Error::Archived`].
+    pub async fn change_portfolio(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        update: PortfolioUpdate,
+    ) -> Result<PortfolioSummary> {
         let trimmed = |text: Option<String>| text.map(|text| text.trim().to_owned());
-        let (name, description) = (trimmed(name), trimmed(description));
+        let (name, description) = (trimmed(update.name), trimmed(update.description));
         let mut fields = Fields::default();
         name.iter().for_each(|name| check_name(&mut fields, name));
         description.iter().for_each(|text| check_description(&mut fields, text));
         fields.done()?;
+        let benchmark = match update.benchmark {
+            Some(symbol) => Some(self.known_benchmark(user, id, &symbol).await?),
+            None => None,
+        };
         let clock = self.market.clock.clone();
         self.store
             .write(move |tx| {
                 // The next line of the journal is not to be of before the last one, whichever process's clock it is by.
                 let now = clock.now().max(lock_active(tx, id, user)?.last);
-                let changes = PortfolioChanges { name, description, updated_at: Some(now) };
+                let changes = PortfolioChanges { name, description, benchmark, updated_at: Some(now) };
                 let row = portfolios::update(tx, id, user, changes)?;
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound(NotFound::Portfolio))
             })
             .await
             .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
+    }
+
+    /// The symbol that a benchmark has now. The source may be asked for a stock that is seen for the first time, so the
+    /// portfolio is looked up before.
+    async fn known_benchmark(&self, user: UserId, id: PortfolioId, symbol: &Symbol) -> Result<Symbol> {
+        self.portfolio(user, id).await?;
+        match self.instruments.stock_for(Some(user), symbol).await {
+            Ok(stock) => Ok(stock.listing.symbol.clone()),
+            Err(Error::UnknownSymbol(symbol)) => {
+                Err(Error::invalid("benchmark", format!("there is no stock or fund {symbol}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// [`Books::reset_portfolio_once`] without a key.
@@ -284,6 +327,13 @@ impl Books {
                 if let Some(limits) = concentration_limits::of_portfolio(tx, id)? {
                     concentration_limits::save(tx, opened.id, limits)?;
                 }
+                let changes = PortfolioChanges {
+                    benchmark: Some(old.benchmark),
+                    updated_at: Some(now),
+                    ..PortfolioChanges::default()
+                };
+                let kept = portfolios::update(tx, opened.id, user, changes)?;
+                let opened = kept.map_or(opened, PortfolioSummary::from);
                 let new = opened.id.0;
                 Ok(((opened, canceled), new))
             };

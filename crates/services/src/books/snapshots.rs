@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use chrono::{Days, NaiveDate, TimeDelta};
 use domain::calendar::exchange_date;
+use domain::past_books::PastBooks;
 use domain::period::{EARLIEST, LATEST};
 use domain::share_basis::session_basis;
 use domain::{
@@ -77,6 +78,8 @@ struct Prices {
     calendar: Calendar,
     /// At current prices instead, because the session is not over.
     in_progress: bool,
+    /// Only what the database has counts, and a stock without a price is left out: for reading.
+    is_stored_only: bool,
     asked_at: Timestamp,
     /// The price, and whether it is an older one.
     known: HashMap<StockId, (Price, bool)>,
@@ -112,7 +115,14 @@ impl Books {
             self.corporate_actions.catch_up_actions(session.opens_at).await?;
         }
         let calendar = calendar.on(date);
-        let mut prices = Prices { session, calendar, in_progress, asked_at: now, known: HashMap::new() };
+        let mut prices = Prices {
+            session,
+            calendar,
+            in_progress,
+            is_stored_only: false,
+            asked_at: now,
+            known: HashMap::new(),
+        };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
         // The longer ago the close, the more of each journal has to be taken back.
@@ -161,6 +171,26 @@ impl Books {
             .collect();
         missing.sort_unstable();
         missing.dedup();
+        self.price_stocks(prices, missing).await
+    }
+
+    /// Returns the prices of a session that is over, as its snapshots use them, from what is stored. A stock without
+    /// any price is left out.
+    pub(super) async fn stored_closes(
+        &self,
+        calendar: Calendar,
+        session: Session,
+        stocks: Vec<StockId>,
+    ) -> Result<HashMap<StockId, Price>> {
+        let asked_at = self.market.now();
+        let known = HashMap::new();
+        let mut prices =
+            Prices { session, calendar, in_progress: false, is_stored_only: true, asked_at, known };
+        self.price_stocks(&mut prices, stocks).await?;
+        Ok(prices.known.into_iter().map(|(stock, (price, _))| (stock, price)).collect())
+    }
+
+    async fn price_stocks(&self, prices: &mut Prices, missing: Vec<StockId>) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -210,6 +240,7 @@ impl Books {
             let ended_on = stock.delisted_on.filter(|on| *on <= date);
             let last_session = ended_on.map(|on| calendar.before(on).date);
             if let Some(last) = last_session.filter(|last| day.is_none_or(|day| day < *last))
+                && !prices.is_stored_only
                 && let Some(close) = self.fetch_close(&stock, last, prices.asked_at).await?
             {
                 let close = AsTraded::new(close, session_basis(calendar, last));
@@ -224,6 +255,8 @@ impl Books {
                 || (day.is_some() && last_session.is_some() && (day >= last_session || is_given_up));
             let price = match price {
                 Some(price) if is_final => (price, false),
+                Some(price) if prices.is_stored_only => (price, true),
+                None if prices.is_stored_only => continue,
                 older => match self.fetch_close(&stock, date, prices.asked_at).await? {
                     Some(close) => (close, false),
                     None => match self.book_day_without_trade(&stock, date).await? {
@@ -471,33 +504,19 @@ fn states_at(
     }
     rows.into_iter()
         .map(|row| {
-            let mut cash_balance = row.cash_balance;
-            let mut net_flow = Money::zero();
-            let mut quantities: HashMap<StockId, Quantity> = held
-                .remove(&row.id)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(id, held)| (id, held.quantity))
-                .collect();
-            // Newest first, so that no quantity passes through a negative one.
-            for entry in by_portfolio.remove(&row.id).unwrap_or_default().iter().rev() {
-                if entry.timestamp < until {
-                    if entry.transaction_type.is_external_flow() {
-                        net_flow += &entry.amount;
-                    }
-                    continue;
-                }
-                cash_balance -= &entry.amount;
-                // A split that became known later was in effect all the same.
-                if let Some(stock) = entry.stock_id.filter(|_| entry.shares_since() >= until) {
-                    let (added, taken) = entry.shares();
-                    let now = quantities.remove(&stock).unwrap_or_else(Quantity::zero) + &taken;
-                    quantities.insert(stock, now.checked_sub(&added).unwrap_or_else(Quantity::zero));
-                }
+            let entries = by_portfolio.remove(&row.id).unwrap_or_default();
+            let held = held.remove(&row.id).unwrap_or_default();
+            let past = PastBooks::at(until, row.cash_balance, held, &entries);
+            let flows = entries.iter().filter(|entry| entry.timestamp < until);
+            let flows = flows.filter(|entry| entry.transaction_type.is_external_flow());
+            let quantities = past.positions.into_iter().map(|(stock, held)| (stock, held.quantity));
+            State {
+                id: row.id,
+                cash_balance: past.cash_balance,
+                quantities: quantities.filter(|(_, quantity)| !quantity.is_zero()).collect(),
+                net_flow: flows.map(|entry| &entry.amount).sum(),
+                dividends_receivable: receivable.remove(&row.id).unwrap_or_else(Money::zero),
             }
-            quantities.retain(|_, quantity| !quantity.is_zero());
-            let dividends_receivable = receivable.remove(&row.id).unwrap_or_else(Money::zero);
-            State { id: row.id, cash_balance, quantities, net_flow, dividends_receivable }
         })
         .collect()
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::composition::Composition;
-use domain::valuation::{Cash, Dividends, Priced};
+use domain::performance::Explanation;
+use domain::valuation::{BookFigure, Cash, Dividends, Priced};
 use domain::{
     Freshness, JournalEntry, Money, PortfolioId, Position, Quantity, Quote, Stock, StockId, Timestamp,
     UserId, Valuation,
@@ -64,25 +65,40 @@ impl Loaded {
         mut quote_of: impl FnMut(StockId) -> Option<Quote>,
         valued_at: Timestamp,
     ) -> Result<ValuedPortfolio> {
-        let Self { portfolio, positions, today, dividends_today, .. } = self;
+        let Self { portfolio, positions, today, .. } = self;
         let mut failure = None;
         let priced = positions.iter().map_while(|(stock, position, reserved)| {
             priced(stock, position, reserved, quote_of(stock.id)).map_err(|error| failure = Some(error)).ok()
         });
-        let cash = Cash {
-            balance: portfolio.cash_balance.clone(),
-            buying_power: portfolio.buying_power.clone(),
-            dividends: Dividends {
-                total: portfolio.dividends.clone(),
-                receivable: portfolio.dividends_receivable.clone(),
-                today: dividends_today.clone(),
-            },
-        };
-        let valuation = Valuation::new(cash, priced, today);
+        let valuation = Valuation::new(self.cash(), priced, today);
         if let Some(failure) = failure {
             return Err(failure);
         }
         Ok(ValuedPortfolio { portfolio: portfolio.clone(), valuation, valued_at })
+    }
+
+    fn cash(&self) -> Cash {
+        Cash {
+            balance: self.portfolio.cash_balance.clone(),
+            buying_power: self.portfolio.buying_power.clone(),
+            dividends: Dividends {
+                total: self.portfolio.dividends.clone(),
+                receivable: self.portfolio.dividends_receivable.clone(),
+                today: self.dividends_today.clone(),
+            },
+        }
+    }
+
+    /// As [`Loaded::value`], but explains the day change.
+    fn explain_day_change(
+        &self,
+        mut quote_of: impl FnMut(StockId) -> Option<Quote>,
+    ) -> Result<Explanation<BookFigure>> {
+        let priced = |(stock, position, reserved): &(Stock, Position, Quantity)| {
+            priced(stock, position, reserved, quote_of(stock.id))
+        };
+        let priced: Vec<Priced> = self.positions.iter().map(priced).collect::<Result<_>>()?;
+        Ok(Valuation::explain_day_change(self.cash(), priced, &self.today))
     }
 
     /// The last prices known to the database change without the portfolio.
@@ -141,7 +157,7 @@ impl Books {
             return Ok(valued);
         }
         let Some(loaded) = self.load_quickly(user, id, since).await? else {
-            return Ok(self.valuation_with(user, id, |_| Ok(())).await?.0);
+            return Ok(self.valuation_with(user, id, |_, _| Ok(())).await?.0);
         };
         if let Some(version) = version {
             self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
@@ -204,12 +220,12 @@ impl Books {
         Ok(Some(Loaded { portfolio, positions, since, today, dividends_today }))
     }
 
-    /// With something else that is read of the same state of the books.
+    /// With something else that is read of the same state of the books; it is given the moment of the valuation.
     pub(crate) async fn valuation_with<T: Send + 'static>(
         &self,
         user: UserId,
         id: PortfolioId,
-        also: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        also: impl FnOnce(&mut Tx<'_>, Timestamp) -> Result<T> + Send + 'static,
     ) -> Result<(ValuedPortfolio, T)> {
         self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
@@ -218,7 +234,7 @@ impl Books {
             .store
             .read(move |tx| {
                 let portfolio = crate::books::portfolios::owned(tx, id, user)?.into();
-                Ok::<_, Error>((load(tx, portfolio, since)?, also(tx)?))
+                Ok::<_, Error>((load(tx, portfolio, since)?, also(tx, now)?))
             })
             .await?;
         Ok((self.value(&loaded, now).await?, other))
@@ -257,6 +273,19 @@ impl Books {
     /// As [`Books::valuation`].
     pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
         Ok(Composition::of(&self.valuation(user, id).await?.valuation))
+    }
+
+    pub(super) async fn explain_day_change(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+    ) -> Result<Explanation<BookFigure>> {
+        let now = self.market.now();
+        let loaded = self.loaded(user, id, self.market.previous_close_at(now)).await?;
+        let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
+        let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
+        let mut quotes = wanted.iter().zip(quotes).peekable();
+        loaded.explain_day_change(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1)
     }
 
     async fn value(&self, loaded: &Loaded, now: Timestamp) -> Result<ValuedPortfolio> {

@@ -50,6 +50,7 @@ mod transactions;
 mod valuation;
 mod verify;
 mod watchlists;
+mod window_books;
 mod wire;
 mod working_orders;
 mod yahoo_splits;

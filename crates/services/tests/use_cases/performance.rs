@@ -2,8 +2,8 @@ use std::num::NonZeroU32;
 
 use chrono::NaiveDate;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::performance::Performance;
-use domain::{Calendar, Freshness, HistoryRange};
+use domain::performance::{Performance, Period};
+use domain::{Calendar, Freshness};
 use services::books::performance::Window;
 use services::testing::FixedPrices;
 
@@ -146,17 +146,17 @@ async fn periods_reach_back_from_today() {
     exchange.at("2026-11-29T17:00:00Z");
     exchange.work().await;
     let first = async |range| {
-        let performance = exchange.measured(sam, Window::Range(range)).await;
+        let performance = exchange.measured(sam, Window::Period(range)).await;
         (performance.points[0].close.date.to_string(), performance.start_value.to_string())
     };
-    assert_eq!(first(HistoryRange::Week).await, ("2026-11-22".into(), "1028.00".into()));
-    for range in [HistoryRange::Month, HistoryRange::YearToDate, HistoryRange::FiveYears, HistoryRange::All] {
+    assert_eq!(first(Period::Week).await, ("2026-11-23".into(), "1300.00".into()));
+    for range in [Period::Month, Period::YearToDate, Period::FiveYears, Period::All] {
         assert_eq!(first(range).await, ("2026-11-20".into(), "0.00".into()), "{range:?}");
     }
     exchange.at("2027-01-02T17:00:00Z");
     exchange.work().await;
-    assert_eq!(first(HistoryRange::YearToDate).await, ("2027-01-01".into(), "970.00".into()));
-    assert_eq!(first(HistoryRange::Month).await, ("2026-12-02".into(), "970.00".into()));
+    assert_eq!(first(Period::YearToDate).await, ("2027-01-01".into(), "970.00".into()));
+    assert_eq!(first(Period::Month).await, ("2026-12-03".into(), "970.00".into()));
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_price_from_before_a_split_is_no_fall_of_the_benchmark() {
     let benchmark = symbol("MSFT");
     let analysis =
         exchange.books().analysis(sam.user, sam.portfolio, Window::default(), Some(&benchmark)).await;
-    let measures = analysis.unwrap().measures();
+    let measures = analysis.unwrap().analysis.measures();
     assert_eq!(measures.benchmark.symbol, Some(benchmark));
     let twr = measures.benchmark.twr.unwrap();
     assert!(close_to(twr, 0.0), "{twr}");

@@ -43,6 +43,8 @@ macro_rules! enums {
 }
 
 enums! {
+    BookFigure: "A figure of the books that can be explained.",
+        "total_value" | "day_change" | "average_buy_price" | "herfindahl";
     CancelOutcome: "What became of an order that was to be canceled: `ended` had ended otherwise before, `failed` may still be open.",
         "canceled" | "ended" | "failed";
     CashDirection: "Whether cash is paid in or out.", "deposit" | "withdrawal";
@@ -79,6 +81,9 @@ enums! {
         `partially_filled` are open; the others are final.",
         "held" | "accepted" | "partially_filled" | "filled" | "canceled" | "expired" | "rejected" | "replaced";
     OrderType: "How an order finds its price.", "market" | "limit" | "stop" | "stop_limit" | "trailing_stop";
+    PerformancePeriod: "A period that ends today. It grows from the close before its first day: a week, a month, three or six \
+        months, the year so far, one, three or five years, or all since the portfolio began.",
+        "1W" | "1M" | "3M" | "6M" | "YTD" | "1Y" | "3Y" | "5Y" | "ALL";
     PriceDoubt: "Why a price is not used before it is confirmed.",
         "unit_slip" | "large_move" | "split_not_booked" | "possible_split";
     Side: "Whether shares are bought or sold.", "buy" | "sell";
@@ -145,6 +150,11 @@ mod tests {
         assert_eq!(words("HistoryInterval"), intervals);
         let ranges: Vec<&str> = HistoryRange::ALL.iter().map(|(_, name)| *name).collect();
         assert_eq!(words("HistoryRange"), ranges);
+        let figures: Vec<&str> =
+            domain::valuation::BookFigure::ALL.iter().map(|figure| figure.as_str()).collect();
+        assert_eq!(words("BookFigure"), figures);
+        let periods: Vec<&str> = domain::performance::Period::ALL.iter().map(|(_, name)| *name).collect();
+        assert_eq!(words("PerformancePeriod"), periods);
         for scope in words("TokenScope") {
             assert_eq!(scope.parse::<services::accounts::tokens::Scope>().unwrap().as_str(), scope);
         }

@@ -2,9 +2,9 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use domain::{DecimalText, Money, PortfolioId, Timestamp, TransactionType};
+use domain::{DecimalText, Money, PortfolioId, Symbol, Timestamp, TransactionType};
 use serde::{Deserialize, Serialize};
-use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary};
+use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary, PortfolioUpdate};
 use services::books::transactions::NamedEntry;
 use services::idempotency::{IdempotencyKey, Once};
 use utoipa::{IntoParams, ToSchema};
@@ -29,6 +29,8 @@ pub struct Portfolio {
     updated_at: Timestamp,
     /// Since when it is over and can only be looked at.
     archived_at: Option<Timestamp>,
+    /// What its performance is compared with: the symbol of a stock or fund.
+    benchmark: Symbol,
 }
 
 impl From<PortfolioSummary> for Portfolio {
@@ -42,6 +44,7 @@ impl From<PortfolioSummary> for Portfolio {
             created_at: portfolio.created_at,
             updated_at: portfolio.updated_at,
             archived_at: portfolio.archived_at,
+            benchmark: portfolio.benchmark,
         }
     }
 }
@@ -199,9 +202,12 @@ pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Re
 pub struct PortfolioChanges {
     name: Option<String>,
     description: Option<String>,
+    /// The symbol of a stock or fund that performance is compared with.
+    #[schema(value_type = Option<Symbol>)]
+    benchmark: Option<String>,
 }
 
-/// Change the name or description of a portfolio.
+/// Change the name, description or benchmark of a portfolio.
 #[utoipa::path(
     patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "updatePortfolio",
     params(("id" = i64, Path)),
@@ -215,9 +221,11 @@ pub async fn update(
     body: Json<PortfolioChanges>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let PortfolioChanges { name, description } = body.into_inner();
+    let PortfolioChanges { name, description, benchmark } = body.into_inner();
+    let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
+    let update = PortfolioUpdate { name, description, benchmark };
     let portfolio =
-        state.services.books().update_portfolio(user.account.id, PortfolioId(*id), name, description).await?;
+        state.services.books().change_portfolio(user.account.id, PortfolioId(*id), update).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 

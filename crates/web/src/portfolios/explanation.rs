@@ -1,6 +1,10 @@
 //! How a measure was computed, as JSON.
 
-use domain::performance::{Column, Explanation as Explained, Step, Table, Value};
+use std::collections::BTreeMap;
+
+use domain::performance::{Column, Explanation as Explained, Measure, Step, Table, Value};
+use domain::valuation::BookFigure;
+use domain::{StockId, Symbol};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use utoipa::ToSchema;
@@ -36,25 +40,26 @@ pub struct ExplainedValue {
     /// For people, such as `Average daily return`.
     label: &'static str,
     /// What `value` is: `money`, `price`, `quantity` and `average_price` (decimals as strings), `ratio` and `number` (0.05 is 5 %
-    /// as a ratio), `count`, `days`, `date`, `symbol`, `stock` (an id), `word`, `table`, or `missing` (null).
+    /// as a ratio), `count`, `days`, `date`, `symbol`, `word`, `table`, or `missing` (null).
     unit: &'static str,
     /// Of a table an object: `columns` with name and label, and `rows` of values in the order of the columns.
     value: Json,
 }
 
-impl From<Explained> for Explanation {
-    fn from(explained: Explained) -> Self {
+impl Explanation {
+    /// `symbols` are those of all stocks that the explanation may mention.
+    pub fn new<M: Named>(explained: Explained<M>, symbols: &BTreeMap<StockId, Symbol>) -> Self {
         let Explained { measure, formula, inputs, steps, result } = explained;
+        let writer = Writer { symbols };
         let values = |steps: Vec<Step>| {
-            let value = |step: Step| ExplainedValue::new(step.name, step.label, &step.value);
-            steps.into_iter().map(value).collect()
+            steps.into_iter().map(|step| writer.value(step.name, step.label, &step.value)).collect()
         };
         let (result, undefined) = match result {
-            Ok(value) => (Some(ExplainedValue::new(measure.as_str(), "Result", &value)), None),
+            Ok(value) => (Some(writer.value(measure.name(), "Result", &value)), None),
             Err(reason) => (None, Some(performance_words::undefined(&reason))),
         };
         Self {
-            measure: measure.as_str(),
+            measure: measure.name(),
             formula: formula.words,
             symbols: formula.symbols,
             source: formula.source,
@@ -66,41 +71,63 @@ impl From<Explained> for Explanation {
     }
 }
 
-impl ExplainedValue {
-    fn new(name: &'static str, label: &'static str, value: &Value) -> Self {
-        let (unit, value) = unit_and_value(value);
-        Self { name, label, unit, value }
+/// A figure that has a name for programs.
+pub trait Named {
+    fn name(&self) -> &'static str;
+}
+
+impl Named for Measure {
+    fn name(&self) -> &'static str {
+        self.as_str()
     }
 }
 
-fn unit_and_value(value: &Value) -> (&'static str, Json) {
-    match value {
-        Value::Money(amount) => ("money", json!(amount)),
-        Value::Ratio(ratio) => ("ratio", json!(ratio)),
-        Value::Number(number) => ("number", json!(number)),
-        Value::Count(count) => ("count", json!(count)),
-        Value::Days(days) => ("days", json!(days)),
-        Value::Date(date) => ("date", json!(date)),
-        Value::Price(price) => ("price", json!(price)),
-        Value::AveragePrice(price) => ("average_price", json!(price.to_string())),
-        Value::Quantity(quantity) => ("quantity", json!(quantity)),
-        Value::Shares(sign, quantity) => {
-            let minus = if *sign < 0 { "-" } else { "" };
-            ("quantity", json!(format!("{minus}{quantity}")))
+impl Named for BookFigure {
+    fn name(&self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// Writes values as JSON.
+struct Writer<'a> {
+    symbols: &'a BTreeMap<StockId, Symbol>,
+}
+
+impl Writer<'_> {
+    fn value(&self, name: &'static str, label: &'static str, value: &Value) -> ExplainedValue {
+        let (unit, value) = self.unit_and_value(value);
+        ExplainedValue { name, label, unit, value }
+    }
+
+    fn unit_and_value(&self, value: &Value) -> (&'static str, Json) {
+        match value {
+            Value::Money(amount) => ("money", json!(amount)),
+            Value::Ratio(ratio) => ("ratio", json!(ratio)),
+            Value::Number(number) => ("number", json!(number)),
+            Value::Count(count) => ("count", json!(count)),
+            Value::Days(days) => ("days", json!(days)),
+            Value::Date(date) => ("date", json!(date)),
+            Value::Price(price) => ("price", json!(price)),
+            Value::AveragePrice(price) => ("average_price", json!(price.to_string())),
+            Value::Quantity(quantity) => ("quantity", json!(quantity)),
+            Value::Shares(sign, quantity) => {
+                let minus = if *sign < 0 { "-" } else { "" };
+                ("quantity", json!(format!("{minus}{quantity}")))
+            }
+            Value::Stock(stock) => ("symbol", json!(self.symbols.get(stock))),
+            Value::Symbol(symbol) => ("symbol", json!(symbol)),
+            Value::Word(word) => ("word", json!(word)),
+            Value::Missing => ("missing", Json::Null),
+            Value::Table(table) => ("table", self.table(table)),
         }
-        Value::Stock(stock) => ("stock", json!(stock.0)),
-        Value::Symbol(symbol) => ("symbol", json!(symbol)),
-        Value::Word(word) => ("word", json!(word)),
-        Value::Missing => ("missing", Json::Null),
-        Value::Table(table) => ("table", table_as_json(table)),
     }
-}
 
-fn table_as_json(table: &Table) -> Json {
-    let column = |column: &Column| json!({ "name": column.name, "label": column.label });
-    let row = |row: &Vec<Value>| row.iter().map(|value| unit_and_value(value).1).collect::<Vec<_>>();
-    json!({
-        "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
-        "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
-    })
+    fn table(&self, table: &Table) -> Json {
+        let column = |column: &Column| json!({ "name": column.name, "label": column.label });
+        let row = |row: &Vec<Value>| row.iter().map(|value| self.unit_and_value(value).1).collect::<Vec<_>>();
+        json!({
+            "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
+            "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
 }

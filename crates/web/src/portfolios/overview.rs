@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use actix_web::web::{Data, Path, Query};
-use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
+use domain::performance::Period;
 use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::Services;
@@ -129,7 +129,7 @@ pub async fn show(
     state: Data<AppState>,
 ) -> PageResult {
     let Asked { range, ticket: fields } = asked.into_inner();
-    let range = HistoryRange::parse(&range).unwrap_or(HistoryRange::All);
+    let range = range.parse().unwrap_or(Period::All);
     let refused = shell.refused_form(TICKET);
     let view = page_view(&state.services, signed.account.id, *id, range, &fields, refused.as_ref()).await?;
     let title = view.portfolio.name.clone();
@@ -146,7 +146,7 @@ pub async fn show_refused_ticket(
     problem: &Problem,
 ) -> PageResult {
     let refused = FormView::new(TICKET).refused(problem);
-    let view = page_view(services, user, id, HistoryRange::All, fields, Some(&refused)).await?;
+    let view = page_view(services, user, id, Period::All, fields, Some(&refused)).await?;
     let title = view.portfolio.name.clone();
     shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
@@ -155,7 +155,7 @@ async fn page_view(
     services: &Services,
     user: UserId,
     id: PortfolioId,
-    range: HistoryRange,
+    range: Period,
     fields: &TicketFields,
     refused: Option<&FormView>,
 ) -> Result<PortfolioView, services::Error> {
@@ -223,7 +223,7 @@ async fn page_view(
         receivable: some_money(&valuation.dividends_receivable),
         receivable_weight: format::weight(tenths[receivable]),
         receivable_bar: bar(weights[receivable]),
-        ranges: range_choices(Some(range), |name| format!("/portfolios/{id}?range={name}")),
+        ranges: range_choices(Period::ALL, Some(range), |name| format!("/portfolios/{id}?range={name}")),
         covered: coverage::note_on_portfolio(
             range,
             exchange_date(portfolio.created_at),
@@ -303,9 +303,9 @@ async fn value_chart(
     services: &Services,
     user: UserId,
     portfolio: &PortfolioSummary,
-    range: HistoryRange,
+    range: Period,
 ) -> Result<Option<Chart>, services::Error> {
-    let measured = services.books().performance(user, portfolio.id, Window::Range(range)).await?;
+    let measured = services.books().performance(user, portfolio.id, Window::Period(range)).await?;
     let points: Vec<_> =
         measured.points.iter().map(|point| (point.close.date, point.close.total_value.to_f64())).collect();
     let flows: Vec<_> =

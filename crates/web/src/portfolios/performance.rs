@@ -4,17 +4,20 @@ use std::collections::HashMap;
 
 use actix_web::web::{Data, Path, Query};
 use chrono::NaiveDate;
-use domain::HistoryRange;
-use domain::performance::{Analysis, Close, Drawdown, Performance};
+use domain::performance::{Analysis, Close, Drawdown, Measure, Performance, Period};
 use domain::{Money, PortfolioId, Snapshot, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
+use services::books::analysis::WindowAnalysis;
 use services::books::performance::Window;
+use services::books::portfolios::PortfolioSummary;
 
+use super::benchmark_page;
+use super::contributions::{ContributionTable, DividendTable};
 use super::heat_map;
 use super::heat_map::HeatRow;
 use super::pages::Named;
-use super::risk::{Comparison, FigureRow, comparison, figures, refused_benchmark};
+use super::risk::{Comparison, FigureRow, Figures, refused_benchmark};
 use crate::AppState;
 use crate::http::extract::Signed;
 use crate::http::problem::Problem;
@@ -31,14 +34,17 @@ const MOST_DAYS: usize = 30;
 #[derive(Debug, Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]
-    range: String,
+    pub range: String,
     #[serde(default)]
-    from: String,
+    pub from: String,
     #[serde(default)]
-    to: String,
-    /// The symbol to compare with.
+    pub to: String,
+    /// The symbol to compare with; that of the portfolio when it is empty.
     #[serde(default)]
-    benchmark: String,
+    pub benchmark: String,
+    /// Of an explanation: the holding.
+    #[serde(default)]
+    pub symbol: String,
 }
 
 #[derive(Serialize)]
@@ -63,7 +69,15 @@ struct View {
     drawdown_caption: String,
     figures: Vec<FigureRow>,
     comparison: Option<Comparison>,
+    /// Changes the benchmark that is remembered; `None` when the portfolio is archived.
+    benchmark_form: Option<FormView>,
+    contributions: Option<ContributionTable>,
+    contributions_href: String,
+    results: Vec<FigureRow>,
+    dividends: Option<DividendTable>,
+    months_href: String,
     years: Vec<HeatRow>,
+    years_href: String,
     days: Vec<Day>,
     /// How many there are, when not all are shown.
     more_days: Option<String>,
@@ -81,7 +95,7 @@ struct Day {
     twr: Delta,
 }
 
-fn window(asked: &Asked) -> Result<(Window, Option<HistoryRange>), Problem> {
+pub fn window(asked: &Asked) -> Result<(Window, Option<Period>), Problem> {
     let mut wrong = Vec::new();
     let mut day = |field: &'static str, text: &str| -> Option<NaiveDate> {
         let text = text.trim();
@@ -97,11 +111,11 @@ fn window(asked: &Asked) -> Result<(Window, Option<HistoryRange>), Problem> {
     if from.is_some() || to.is_some() {
         return Ok((Window::Dates { from, to }, None));
     }
-    let range = HistoryRange::parse(&asked.range).unwrap_or(HistoryRange::All);
-    Ok((Window::Range(range), Some(range)))
+    let range = asked.range.parse().unwrap_or(Period::All);
+    Ok((Window::Period(range), Some(range)))
 }
 
-fn benchmark(asked: &Asked) -> Result<Option<Symbol>, Problem> {
+pub fn benchmark(asked: &Asked) -> Result<Option<Symbol>, Problem> {
     let text = asked.benchmark.trim();
     if text.is_empty() {
         return Ok(None);
@@ -151,7 +165,7 @@ pub async fn show(
         }
         Err(problem) => refused = Some(problem),
     }
-    let measured = analyzed.as_ref().map(performance_of);
+    let measured = analyzed.as_ref().map(|window| performance_of(&window.analysis));
     let mut snapshots = HashMap::new();
     if let Some((first, last)) = measured.as_ref().and_then(days_of) {
         let rows = services.books().snapshots(user, id, Some(first), Some(last)).await?;
@@ -165,19 +179,22 @@ pub async fn show(
         Ok(Some(symbol)) => format!("&benchmark={symbol}"),
         _ => String::new(),
     };
-    let ranges =
-        range_choices(current, |name| format!("/portfolios/{id}/performance?range={name}{compared}"));
+    let ranges = range_choices(Period::ALL, current, |name| {
+        format!("/portfolios/{id}/performance?range={name}{compared}")
+    });
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);
-    let compared = analyzed.as_ref().map(benchmark_growth).unwrap_or_default();
+    let compared = analyzed.as_ref().map(|window| benchmark_growth(&window.analysis)).unwrap_or_default();
     let lines = Lines { measured: &measured, benchmark: &compared };
     let mut view = view(Named::from(&portfolio), ranges, form, lines, &snapshots, now);
     view.chart_source = api_address(id, &asked, current);
-    if let Some(analysis) = &analyzed {
-        let measures = analysis.measures();
-        view.figures = figures(&measures);
-        view.comparison = comparison(&measures);
-        view.years = heat_map::rows(&measures);
+    if let Some(window) = &analyzed {
+        view.analyze(window, &portfolio, &asked.question());
+    }
+    if portfolio.archived_at.is_none() {
+        let shown = benchmark(&asked).ok().flatten().unwrap_or_else(|| portfolio.benchmark.clone());
+        let fresh = FormView::new(benchmark_page::FORM).with("benchmark", shown.to_string());
+        view.benchmark_form = Some(shell.form(fresh));
     }
     let title = format!("Performance of {}", view.portfolio.name);
     match refused {
@@ -186,9 +203,27 @@ pub async fn show(
     }
 }
 
+impl View {
+    /// Adds what follows from the analysis; `question` is the query of the page.
+    fn analyze(&mut self, window: &WindowAnalysis, portfolio: &PortfolioSummary, question: &str) {
+        let WindowAnalysis { analysis, symbols } = window;
+        let measures = analysis.measures();
+        let shown = Figures { analysis, measures: &measures, portfolio: portfolio.id, question };
+        self.figures = shown.measures();
+        self.results = shown.results();
+        self.comparison = shown.comparison();
+        self.months_href = shown.address(Measure::MonthlyReturns);
+        self.years = heat_map::rows(&measures);
+        self.years_href = shown.address(Measure::YearlyReturns);
+        self.contributions = ContributionTable::new(&measures, symbols);
+        self.contributions_href = shown.address(Measure::Contributions);
+        self.dividends = analysis.books.as_ref().and_then(|books| DividendTable::new(books, symbols));
+    }
+}
+
 /// Where the API has the data of the page's window.
-fn api_address(id: PortfolioId, asked: &Asked, range: Option<HistoryRange>) -> String {
-    let period = range.map_or("", HistoryRange::as_str);
+fn api_address(id: PortfolioId, asked: &Asked, range: Option<Period>) -> String {
+    let period = range.map_or("", Period::as_str);
     let (from, to) = if range.is_some() { ("", "") } else { (asked.from.trim(), asked.to.trim()) };
     let pairs = [("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())];
     format!("/api/v1/portfolios/{id}/performance{}", query(&pairs))
@@ -291,7 +326,14 @@ fn view(
         more_days: (measured.points.len() > days.len()).then(|| format::count(measured.points.len())),
         figures: Vec::new(),
         comparison: None,
+        benchmark_form: None,
+        contributions: None,
+        contributions_href: String::new(),
+        results: Vec::new(),
+        dividends: None,
+        months_href: String::new(),
         years: Vec::new(),
+        years_href: String::new(),
         days,
         portfolio,
     }
@@ -357,10 +399,7 @@ mod tests {
         let (window, current) = window(&asked("1y", " 2026-01-02 ", "")).unwrap();
         assert_eq!((window, current), (Window::Dates { from: day, to: None }, None));
         let (window, current) = super::window(&asked("3m", "", "")).unwrap();
-        assert_eq!(
-            (window, current),
-            (Window::Range(HistoryRange::ThreeMonths), Some(HistoryRange::ThreeMonths))
-        );
+        assert_eq!((window, current), (Window::Period(Period::ThreeMonths), Some(Period::ThreeMonths)));
         assert_eq!(super::window(&asked("", "yesterday", "x")).unwrap_err().fields().len(), 2);
     }
 

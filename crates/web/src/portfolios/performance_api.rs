@@ -1,16 +1,18 @@
 //! Snapshots and what they say about how a portfolio did.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{
-    Analysis, Day, DayReturn as MeasuredDay, Measure, Measures, Undefined, UndefinedReason, cumulative_twr,
+    Analysis, Contributions, Day, DayReturn as MeasuredDay, Measure, Measures, Period, Undefined,
+    cumulative_twr, dividends_by_year,
 };
-use domain::{HistoryRange, Money, PortfolioId, Snapshot as Stored, Symbol};
+use domain::{Money, PortfolioId, Snapshot as Stored, StockId, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
+use services::books::analysis::WindowAnalysis;
 use services::books::performance::Window;
 use utoipa::{IntoParams, ToSchema};
 
@@ -84,29 +86,17 @@ pub async fn snapshots(
     Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
 }
 
-struct Period {
-    /// `1W 1M 3M YTD 1Y 5Y ALL` (unless said otherwise ALL); not together with `from` and `to`.
-    period: Option<String>,
-    /// The first day.
-    from: Option<String>,
-    /// The last day.
-    to: Option<String>,
-}
-
-impl Period {
-    fn window(&self) -> Result<Window, Problem> {
-        let (from, to) = (parse("from", self.from.as_deref(), DAY)?, parse("to", self.to.as_deref(), DAY)?);
-        let refused = |message: &str| Problem::invalid(vec![FieldError::new("period", message)]);
-        match &self.period {
-            Some(_) if from.is_some() || to.is_some() => {
-                Err(refused("send period, or from and to, not both"))
-            }
-            Some(name) => HistoryRange::parse(name)
-                .map(Window::Range)
-                .ok_or_else(|| refused("must be 1W, 1M, 3M, YTD, 1Y, 5Y or ALL")),
-            None if from.is_none() && to.is_none() => Ok(Window::default()),
-            None => Ok(Window::Dates { from, to }),
+/// Reads a window: a period, or days, or neither for all.
+fn window(period: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Window, Problem> {
+    let (from, to) = (parse("from", from, DAY)?, parse("to", to, DAY)?);
+    let refused = |message: String| Problem::invalid(vec![FieldError::new("period", message)]);
+    match period {
+        Some(_) if from.is_some() || to.is_some() => {
+            Err(refused("send period, or from and to, not both".to_owned()))
         }
+        Some(name) => name.parse::<Period>().map(Window::Period).map_err(refused),
+        None if from.is_none() && to.is_none() => Ok(Window::default()),
+        None => Ok(Window::Dates { from, to }),
     }
 }
 
@@ -115,7 +105,7 @@ impl Period {
 #[into_params(parameter_in = Query)]
 pub struct PerformanceQuery {
     /// `ALL` unless said otherwise; not together with `from` and `to`.
-    #[param(value_type = Option<enums::HistoryRange>)]
+    #[param(value_type = Option<enums::PerformancePeriod>)]
     period: Option<String>,
     /// The first day.
     #[param(value_type = Option<NaiveDate>)]
@@ -123,7 +113,8 @@ pub struct PerformanceQuery {
     /// The last day.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
-    /// The symbol of a stock or fund to compare with, such as `SPY`. Without it, `benchmark` and `what_if` are null.
+    /// The symbol of a stock or fund to compare with. Without it, the benchmark of the portfolio counts, which is `SPY`
+    /// until you change it.
     #[param(value_type = Option<Symbol>)]
     benchmark: Option<String>,
     /// The name of a measure whose computation is returned as `explanation`, such as `twr` or `sharpe`.
@@ -137,8 +128,8 @@ pub struct PerformancePoint {
     net_flow: Money,
     /// Time-weighted return since the start of the window: a ratio.
     twr: f64,
-    /// Total return of the benchmark since the start of the window: a ratio. Null without a benchmark or before its prices
-    /// begin.
+    /// Total return of the benchmark since the start of the window: a ratio. Null when its prices begin after the window
+    /// does: it would be the return of another window.
     benchmark: Option<f64>,
 }
 
@@ -167,7 +158,8 @@ pub struct YearReturn {
     yearly_return: f64,
 }
 
-/// The portfolio compared with a benchmark whose dividends are reinvested.
+/// The portfolio compared with a benchmark whose dividends are reinvested. Measures are null, with the reason
+/// `benchmark_starts_late` in `undefined`, when its prices begin after the window does.
 #[derive(Serialize, ToSchema)]
 pub struct BenchmarkComparison {
     symbol: Symbol,
@@ -194,6 +186,34 @@ pub struct WhatIf {
     end_value: Money,
     /// The portfolio's value less `end_value`: positive when the portfolio did better.
     difference: Money,
+}
+
+/// The part of a stock in the gain of a window.
+#[derive(Serialize, ToSchema)]
+pub struct HoldingContribution {
+    symbol: Symbol,
+    /// `realized_pnl` + `unrealized_change` + `dividends`.
+    gain: Money,
+    /// `gain` divided by the average capital, a ratio: 0.01 is one percentage point. Null without capital.
+    contribution: Option<f64>,
+    realized_pnl: Money,
+    unrealized_change: Money,
+    dividends: Money,
+}
+
+/// The part of cash in the gain of a window.
+#[derive(Serialize, ToSchema)]
+pub struct CashContribution {
+    gain: Money,
+    contribution: Option<f64>,
+}
+
+/// Dividends of a stock that were paid in a year, by the day in New York.
+#[derive(Serialize, ToSchema)]
+pub struct YearDividends {
+    year: i32,
+    symbol: Symbol,
+    amount: Money,
 }
 
 /// A measure that has no value in this window.
@@ -255,6 +275,28 @@ pub struct Performance {
     yearly_returns: Vec<YearReturn>,
     benchmark: Option<BenchmarkComparison>,
     what_if: Option<WhatIf>,
+    /// The gain divided by the average capital: the value at the start, and each flow for the time it was there.
+    modified_dietz: Option<f64>,
+    /// Gain by stock, the largest first, sold ones included. Together with `cash_contribution` they add up to `gain` and
+    /// `modified_dietz`.
+    contributions: Option<Vec<HoldingContribution>>,
+    /// What belongs to no stock: fees are negative.
+    cash_contribution: Option<CashContribution>,
+    /// Result of the sells of the window, after commissions. `gain` = `realized_pnl` + `unrealized_change` + `dividends` +
+    /// `cash_contribution.gain`.
+    realized_pnl: Option<Money>,
+    /// Market value less cost of what is held at the end.
+    unrealized_pnl: Option<Money>,
+    /// `unrealized_pnl` less that at the start of the window.
+    unrealized_change: Option<Money>,
+    /// Dividends whose ex-date is in the window, paid or not.
+    dividends: Option<Money>,
+    /// Dividends paid in the window, by year and stock, oldest first.
+    dividends_by_year: Vec<YearDividends>,
+    /// Commissions of all trades of the window. They are part of the results above.
+    commissions: Option<Money>,
+    /// The smaller of purchases and sales divided by the average value; not annualized.
+    turnover: Option<f64>,
     /// Sessions per year by which daily figures are annualized: 252, or 365 for a market without closing hours.
     periods_per_year: u32,
     /// Risk-free return per year.
@@ -264,32 +306,17 @@ pub struct Performance {
     explanation: Option<Explanation>,
 }
 
-/// Measures that need the positions and transactions of the window, which this answer does not have.
-fn needs_books(measure: Measure) -> bool {
-    matches!(
-        measure,
-        Measure::Contributions
-            | Measure::RealizedPnl
-            | Measure::UnrealizedPnl
-            | Measure::Dividends
-            | Measure::Commissions
-            | Measure::Turnover
-    )
-}
-
 impl Performance {
-    fn new(analysis: &Analysis, explain: Option<Measure>) -> Self {
+    fn new(window: &WindowAnalysis, explain: Option<Measure>) -> Self {
+        let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
-        let Measures { max_drawdown: drawdown, what_if, benchmark: compared, .. } = measures;
+        let Measures { max_drawdown: drawdown, what_if, benchmark: compared, contributions: gains, .. } =
+            measures;
         let day = |day: MeasuredDay| DayReturn { date: day.date, daily_return: day.daily_return };
         let undefined = |undefined: Undefined| UndefinedMeasure {
             measure: undefined.measure.as_str(),
             reason: undefined.reason.code(),
             message: performance_words::undefined(&undefined.reason),
-        };
-        // Without a benchmark its measures are no part of the answer.
-        let is_in_answer = |undefined: &Undefined| {
-            !needs_books(undefined.measure) && undefined.reason != UndefinedReason::NoBenchmark
         };
         let symbol = compared.symbol.clone();
         Self {
@@ -328,6 +355,22 @@ impl Performance {
                 .iter()
                 .map(|of| YearReturn { year: of.first.year(), yearly_return: of.period_return })
                 .collect(),
+            modified_dietz: measures.modified_dietz,
+            contributions: gains.as_ref().map(|gains| contributions(gains, symbols)),
+            cash_contribution: gains.as_ref().map(|gains| CashContribution {
+                gain: gains.cash.clone(),
+                contribution: gains.cash_contribution,
+            }),
+            realized_pnl: measures.realized_pnl,
+            unrealized_pnl: measures.unrealized_pnl,
+            unrealized_change: gains.map(|gains| gains.unrealized_change),
+            dividends: measures.dividends,
+            dividends_by_year: analysis
+                .books
+                .as_ref()
+                .map_or_else(Vec::new, |books| year_dividends(dividends_by_year(&books.entries), symbols)),
+            commissions: measures.commissions,
+            turnover: measures.turnover,
             what_if: symbol.clone().zip(what_if).map(|(symbol, twin)| WhatIf {
                 symbol,
                 end_value: twin.end_value,
@@ -345,10 +388,40 @@ impl Performance {
             }),
             periods_per_year: analysis.settings.periods_per_year,
             risk_free: analysis.settings.risk_free,
-            undefined: measures.undefined.into_iter().filter(is_in_answer).map(undefined).collect(),
-            explanation: explain.map(|measure| analysis.explain(measure).into()),
+            undefined: measures.undefined.into_iter().map(undefined).collect(),
+            explanation: explain.map(|measure| Explanation::new(analysis.explain(measure), symbols)),
         }
     }
+}
+
+/// Every stock of the books has a symbol.
+fn symbol_of(symbols: &BTreeMap<StockId, Symbol>, stock: StockId) -> Option<Symbol> {
+    let symbol = symbols.get(&stock).cloned();
+    debug_assert!(symbol.is_some(), "Invariant: the stocks of the books are read with their symbols");
+    symbol
+}
+
+fn contributions(gains: &Contributions, symbols: &BTreeMap<StockId, Symbol>) -> Vec<HoldingContribution> {
+    let part = |part: &domain::performance::Contribution| {
+        Some(HoldingContribution {
+            symbol: symbol_of(symbols, part.stock_id)?,
+            gain: part.gain.clone(),
+            contribution: part.contribution,
+            realized_pnl: part.realized.clone(),
+            unrealized_change: part.unrealized_change.clone(),
+            dividends: part.dividends.clone(),
+        })
+    };
+    gains.holdings.iter().filter_map(part).collect()
+}
+
+fn year_dividends(
+    paid: BTreeMap<(i32, StockId), Money>,
+    symbols: &BTreeMap<StockId, Symbol>,
+) -> Vec<YearDividends> {
+    let row =
+        |((year, stock), amount)| Some(YearDividends { year, symbol: symbol_of(symbols, stock)?, amount });
+    paid.into_iter().filter_map(row).collect()
 }
 
 fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
@@ -379,12 +452,9 @@ pub async fn show(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let PerformanceQuery { period, from, to, benchmark, explain } = asked.into_inner();
-    let window = Period { period, from, to }.window()?;
+    let window = window(period.as_deref(), from.as_deref(), to.as_deref())?;
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
     let explain: Option<Measure> = parse("explain", explain.as_deref(), EXPLAINED)?;
-    if explain.is_some_and(needs_books) {
-        return Err(Problem::invalid(vec![FieldError::new("explain", EXPLAINED)]));
-    }
     let analysis =
         state.services.books().analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
     let analysis = analysis
@@ -392,5 +462,5 @@ pub async fn show(
     Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))
 }
 
-const EXPLAINED: &str = "send the name of a measure of this answer, such as twr, xirr, volatility or sharpe; of the benchmark \
+const EXPLAINED: &str = "send the name of a measure of this answer, such as twr, xirr, contributions or sharpe; of the benchmark \
                          twr is benchmark_twr";

@@ -2,6 +2,8 @@
 
 use domain::performance::UndefinedReason;
 
+use crate::shell::format;
+
 /// Why a measure is undefined, as a sentence for users.
 pub fn undefined(reason: &UndefinedReason) -> String {
     match reason {
@@ -39,6 +41,12 @@ pub fn undefined(reason: &UndefinedReason) -> String {
             "The average amount invested is zero or less, because withdrawals came early.".to_owned()
         }
         UndefinedReason::NoBooks => "Positions and transactions of the period were not read.".to_owned(),
+        UndefinedReason::BooksDiffer { books, series } => format!(
+            "Positions and transactions give a gain of {}, and the daily values {}. A daily value was computed at other \
+             prices than the closes that are known now; it is replaced when its closes are complete.",
+            format::money(books),
+            format::money(series)
+        ),
         UndefinedReason::TooLarge => "The amount is larger than an account can hold.".to_owned(),
     }
 }
@@ -82,6 +90,13 @@ mod tests {
             ),
             (UndefinedReason::NoCapital, &[]),
             (UndefinedReason::NoBooks, &[]),
+            (
+                UndefinedReason::BooksDiffer {
+                    books: "12.50".parse().unwrap(),
+                    series: "-3.25".parse().unwrap(),
+                },
+                &["12.50", "−3.25"],
+            ),
             (UndefinedReason::TooLarge, &[]),
         ] {
             let words = undefined(&reason);

@@ -517,14 +517,17 @@ pub struct Choice {
     pub current: bool,
 }
 
-/// The ranges of a chart as links; `href` makes an address from the name in lower case.
-pub fn range_choices(current: Option<domain::HistoryRange>, href: impl Fn(&str) -> String) -> Vec<Choice> {
-    domain::HistoryRange::ALL
-        .into_iter()
+/// Named ranges or periods as links; `href` makes an address from the name in lower case.
+pub fn range_choices<R: PartialEq>(
+    all: impl IntoIterator<Item = (R, &'static str)>,
+    current: Option<R>,
+    href: impl Fn(&str) -> String,
+) -> Vec<Choice> {
+    all.into_iter()
         .map(|(range, name)| Choice {
             label: if name == "ALL" { "All".to_owned() } else { name.to_owned() },
             href: href(&name.to_ascii_lowercase()),
-            current: current == Some(range),
+            current: current.as_ref() == Some(&range),
         })
         .collect()
 }

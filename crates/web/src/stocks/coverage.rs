@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use domain::HistoryRange;
+use domain::performance::Period;
 use services::stocks::coverage::Coverage;
 
 use crate::shell::format;
@@ -54,8 +55,8 @@ pub fn span_of_year(year: &Coverage) -> String {
 }
 
 /// The sentence under the chart of a portfolio that is younger than the range; else empty.
-pub fn note_on_portfolio(range: HistoryRange, opened: NaiveDate, today: NaiveDate) -> String {
-    match range.first_day(today) {
+pub fn note_on_portfolio(period: Period, opened: NaiveDate, today: NaiveDate) -> String {
+    match period.first_day(today) {
         Some(start) if start < opened => {
             format!("Since {}, when the portfolio was opened.", format::date(opened))
         }
@@ -110,8 +111,8 @@ mod tests {
     #[test]
     fn a_young_portfolio_says_since_when_there_is_it() {
         let told = |range| note_on_portfolio(range, day("2026-11-02"), day("2026-11-20"));
-        assert_eq!(told(HistoryRange::Year), "Since 2 Nov 2026, when the portfolio was opened.");
-        assert_eq!(told(HistoryRange::Week), "");
-        assert_eq!(told(HistoryRange::All), "");
+        assert_eq!(told(Period::Year), "Since 2 Nov 2026, when the portfolio was opened.");
+        assert_eq!(told(Period::Week), "");
+        assert_eq!(told(Period::All), "");
     }
 }

@@ -325,7 +325,9 @@ pub async fn show(
             current: true,
         }),
         lists: off.into_iter().map(|list| Option_ { value: list.id.to_string(), label: list.name }).collect(),
-        ranges: range_choices(Some(range), |name| format!("/stocks/{symbol}?range={name}")),
+        ranges: range_choices(HistoryRange::ALL, Some(range), |name| {
+            format!("/stocks/{symbol}?range={name}")
+        }),
         chart,
         chart_data,
         average,

@@ -150,6 +150,7 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     recorder.get(sam, "/api/v1/stocks/AAPL/history?range=1W").await;
     recorder.get(sam, &format!("{own}/snapshots")).await;
     recorder.get(sam, &format!("{own}/performance?period=1M")).await;
+    recorder.get(sam, &format!("{own}/explanations/total_value")).await;
     let again = recorder.post(sam, &format!("{own}/reset"), json!({"cash_balance": "20000.00"})).await.json();
     recorder.delete(sam, &format!("/api/v1/portfolios/{}", again["id"])).await;
 }

@@ -101,6 +101,8 @@ fn is_orderly(answer: &Answer, path: &str) {
 fn with_odd_segments(path: &str, portfolio: i64, value: Option<&str>) -> Vec<String> {
     let known = |name: &str| match name {
         "{symbol}" => "AAPL".to_owned(),
+        "{figure}" => "total_value".to_owned(),
+        "{table}.csv" => "positions.csv".to_owned(),
         "{order_id}" => "00000000-0000-0000-0000-000000000000".to_owned(),
         _ => portfolio.to_string(),
     };

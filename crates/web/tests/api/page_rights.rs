@@ -43,7 +43,11 @@ struct Objects {
 impl Objects {
     fn address(&self, path: &str) -> String {
         let id = if path.starts_with("/watchlist/") { self.watchlist } else { self.portfolio };
-        path.replace("{id}", &id.to_string()).replace("{order_id}", &self.order).replace("{symbol}", "AAPL")
+        path.replace("{id}", &id.to_string())
+            .replace("{order_id}", &self.order)
+            .replace("{symbol}", "AAPL")
+            .replace("{figure}", "total_value")
+            .replace("{table}", "positions")
     }
 
     /// A valid form, so that nothing but the address can be refused.
@@ -52,6 +56,7 @@ impl Objects {
             "/portfolios/{id}/settings" | "/watchlist/{id}" => vec![("name", "Taken")],
             "/portfolios/{id}/cash" => vec![("type", "deposit"), ("amount", "1.00")],
             "/portfolios/{id}/composition/limits" => vec![("stock_percent", "5")],
+            "/portfolios/{id}/benchmark" => vec![("benchmark", "MSFT")],
             "/portfolios/{id}/reset" => vec![("cash_balance", "1.00")],
             "/portfolios/{id}/delete" => vec![("confirm", "Growth")],
             "/portfolios/{id}/orders" | "/portfolios/{id}/orders/preview" => vec![

@@ -1,6 +1,7 @@
 //! Snapshots of the days and what they say about how a portfolio did.
 
 use chrono::{Days, NaiveDate};
+use domain::performance::Measure;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -174,7 +175,7 @@ async fn a_period_has_a_name_or_dates() {
     let app = TestApp::spawn().await;
     let (mara, own) = two_days(&app).await;
     let all = mara.get(&format!("{own}/performance")).await.is(200);
-    for period in ["1W", "1M", "3M", "YTD", "1Y", "5Y", "ALL", "1w", "ytd"] {
+    for period in ["1W", "1M", "3M", "6M", "YTD", "1Y", "3Y", "5Y", "ALL", "1w", "ytd"] {
         let measured = mara.get(&format!("{own}/performance?period={period}")).await.is(200);
         assert_eq!(*measured.json(), *all.json(), "{period}");
     }
@@ -290,15 +291,19 @@ async fn a_month_has_measures_of_risk_and_a_comparison_with_a_benchmark() {
     for measure in ["mwr", "volatility", "downside_deviation", "sharpe", "sortino", "positive_days"] {
         assert!(alone[measure].is_f64(), "{measure}: {}", alone[measure]);
     }
-    assert_eq!(
-        (&alone["benchmark"], &alone["what_if"], &alone["explanation"]),
-        (&json!(null), &json!(null), &json!(null))
-    );
+    // SPY is the benchmark of every new portfolio. Here it has no prices.
+    assert_eq!((&alone["benchmark"]["symbol"], &alone["benchmark"]["twr"]), (&json!("SPY"), &json!(null)));
+    assert_eq!((&alone["what_if"], &alone["explanation"]), (&json!(null), &json!(null)));
     assert_eq!((&alone["periods_per_year"], &alone["risk_free"]), (&json!(365), &json!(0.0)));
-    // Annual figures need a year; nothing else is missing.
-    let undefined: Vec<&Value> =
-        alone["undefined"].as_array().unwrap().iter().map(|one| &one["measure"]).collect();
+    // Annual figures need a year; nothing else of the portfolio is missing.
+    let (of_benchmark, undefined): (Vec<&Value>, Vec<&Value>) = alone["undefined"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .partition(|one| one["reason"] == "benchmark_starts_late");
+    let undefined: Vec<&Value> = undefined.into_iter().map(|one| &one["measure"]).collect();
     assert_eq!(undefined, ["annualized_return", "xirr", "calmar"]);
+    assert_eq!((of_benchmark.len(), &of_benchmark[0]["measure"]), (8, &json!("benchmark_twr")));
     assert_eq!(alone["undefined"][0]["reason"], "shorter_than_a_year");
     let months: Vec<&Value> =
         alone["monthly_returns"].as_array().unwrap().iter().map(|one| &one["month"]).collect();
@@ -369,7 +374,7 @@ async fn a_wrong_benchmark_or_measure_is_named() {
         ("benchmark", "benchmark=NOSUCH"),
         ("benchmark", "benchmark=%20"),
         ("explain", "explain=luck"),
-        ("explain", "explain=contributions"),
+        ("explain", "explain="),
     ] {
         mara.get(&format!("{own}/performance?{query}")).await.is_about(field);
     }
@@ -387,8 +392,15 @@ async fn the_page_shows_risk_a_benchmark_and_months() {
     for words in ["Sharpe ratio", "Best day", "Annual figures need 365 days", "<th scope=\"row\">2026</th>"] {
         assert!(alone.contains(words), "{words}");
     }
-    assert!(!alone.contains("Compared with"));
+    for words in
+        ["Compared with SPY", "There are no prices of the benchmark", "choose a period that begins later"]
+    {
+        assert!(alone.contains(words), "{words}");
+    }
+    assert!(!alone.contains("class=\"ghost\""), "no line of another window");
     let compared = browser.get(&format!("{page}/performance?range=1m&benchmark=msft")).await.is(200).text();
+    assert!(compared.contains("<path class=\"ghost\" d=\"M"), "the benchmark has a line");
+    assert!(!compared.contains("choose a period that begins later"));
     for words in ["Compared with MSFT", "The same deposits in MSFT", "Tracking error"] {
         assert!(compared.contains(words), "{words}");
     }
@@ -399,4 +411,288 @@ async fn the_page_shows_risk_a_benchmark_and_months() {
         let refused = browser.get(&format!("{page}/performance?benchmark={benchmark}")).await.is(422).text();
         assert!(refused.contains(words), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn contributions_dividends_and_costs_are_part_of_the_answer() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = two_days(&app).await;
+    let answer = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
+    assert_eq!(
+        answer["contributions"],
+        json!([{
+            "symbol": "AAPL", "gain": "50.00", "contribution": 50.0 / 2250.0, "realized_pnl": "0.00",
+            "unrealized_change": "50.00", "dividends": "0.00",
+        }])
+    );
+    assert_eq!(answer["cash_contribution"], json!({"gain": "0.00", "contribution": 0.0}));
+    assert_eq!(answer["modified_dietz"], answer["contributions"][0]["contribution"]);
+    for (field, value) in [
+        ("realized_pnl", "0.00"),
+        ("unrealized_pnl", "50.00"),
+        ("unrealized_change", "50.00"),
+        ("dividends", "0.00"),
+        ("commissions", "0.00"),
+    ] {
+        assert_eq!(answer[field], value, "{field}");
+    }
+    assert_eq!((&answer["dividends_by_year"], &answer["turnover"]), (&json!([]), &json!(0.0)));
+    // Saturday alone: ten shares from 160 to 140.
+    let saturday =
+        mara.get(&format!("{own}/performance?from=2026-11-21&to=2026-11-21")).await.is(200).json().clone();
+    assert_eq!(
+        (&saturday["contributions"][0]["gain"], &saturday["gain"]),
+        (&json!("-200.00"), &json!("-200.00"))
+    );
+    assert_eq!(
+        (&saturday["unrealized_pnl"], &saturday["unrealized_change"]),
+        (&json!("-100.00"), &json!("-200.00"))
+    );
+}
+
+#[tokio::test]
+async fn a_portfolio_remembers_its_benchmark() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = thirty_days(&app).await;
+    assert_eq!(mara.get(&own).await.is(200).json()["benchmark"], "SPY");
+    let changed = mara.patch(&own, json!({"benchmark": "msft"})).await.is(200).json().clone();
+    assert_eq!((&changed["benchmark"], &changed["name"]), (&json!("MSFT"), &json!("Growth")));
+    assert_eq!(mara.patch(&own, json!({"name": "Calm"})).await.is(200).json()["benchmark"], "MSFT");
+    let answer = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
+    assert_eq!(answer["benchmark"]["symbol"], "MSFT");
+    assert!(answer["benchmark"]["twr"].is_f64() && answer["what_if"]["end_value"].is_string(), "{answer}");
+    // Another one may be asked for at any time.
+    let other = mara.get(&format!("{own}/performance?benchmark=JPM")).await.is(200).json().clone();
+    assert_eq!(other["benchmark"]["symbol"], "JPM");
+    for benchmark in [json!("NOSUCH"), json!("not a symbol"), json!("")] {
+        mara.patch(&own, json!({"benchmark": benchmark, "name": "Changed"})).await.is_about("benchmark");
+    }
+    assert_eq!(mara.get(&own).await.is(200).json()["name"], "Calm", "all or nothing");
+    let reset = mara.post(&format!("{own}/reset"), json!({})).await.is(201).json().clone();
+    assert_eq!(reset["benchmark"], "MSFT", "it stays when the portfolio starts over");
+}
+
+/// Where the answer has the figure that an explanation is about. `None` for a figure that has no field of its own.
+fn field_of(answer: &Value, measure: Measure) -> Option<Value> {
+    let at = |pointer: &str| answer.pointer(pointer).cloned();
+    match measure {
+        Measure::BenchmarkTwr => at("/benchmark/twr"),
+        Measure::ExcessReturn
+        | Measure::Beta
+        | Measure::Alpha
+        | Measure::TrackingError
+        | Measure::Correlation
+        | Measure::InformationRatio => at(&format!("/benchmark/{measure}")),
+        Measure::WhatIf => at("/what_if/difference"),
+        Measure::BestDay | Measure::WorstDay => at(&format!("/{measure}/return")),
+        Measure::LongestUnderWater => at("/longest_under_water_days"),
+        Measure::MonthlyReturns | Measure::YearlyReturns | Measure::Contributions => None,
+        _ => at(&format!("/{measure}")),
+    }
+}
+
+/// The numbers of a column.
+fn column(explanation: &Value, table: &str, name: &str) -> Vec<f64> {
+    let all = ["inputs", "steps"].into_iter().flat_map(|part| explanation[part].as_array().unwrap());
+    let found = all
+        .into_iter()
+        .find(|step| step["name"] == table)
+        .unwrap_or_else(|| panic!("{table}: {explanation}"));
+    let place =
+        found["value"]["columns"].as_array().unwrap().iter().position(|column| column["name"] == name);
+    let cell = |row: &Value| match &row[place.unwrap()] {
+        Value::String(text) => text.parse().unwrap(),
+        number => number.as_f64().unwrap(),
+    };
+    found["value"]["rows"].as_array().unwrap().iter().map(cell).collect()
+}
+
+fn value(explanation: &Value, name: &str) -> f64 {
+    let all = ["inputs", "steps"].into_iter().flat_map(|part| explanation[part].as_array().unwrap());
+    let found =
+        all.into_iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {explanation}"));
+    match &found["value"] {
+        Value::String(text) => text.parse().unwrap(),
+        number => number.as_f64().unwrap(),
+    }
+}
+
+fn result(explanation: &Value) -> f64 {
+    match &explanation["result"]["value"] {
+        Value::String(text) => text.parse().unwrap(),
+        number => number.as_f64().unwrap_or_else(|| panic!("{explanation}")),
+    }
+}
+
+#[tokio::test]
+async fn every_measure_is_explained_over_the_api_and_on_a_page() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = thirty_days(&app).await;
+    let browser = app.log_in("mara").await;
+    let page = own.replace("/api/v1", "");
+    let query = "benchmark=MSFT";
+    let shown = browser.get(&format!("{page}/performance?{query}")).await.is(200).text();
+    for measure in Measure::ALL {
+        let answer =
+            mara.get(&format!("{own}/performance?{query}&explain={measure}")).await.is(200).json().clone();
+        let explanation = &answer["explanation"];
+        assert_eq!(explanation["measure"], measure.as_str());
+        let is_defined = !explanation["result"].is_null();
+        assert_ne!(is_defined, explanation["undefined"].is_string(), "{measure}");
+        assert!(
+            !is_defined || !explanation["inputs"].as_array().unwrap().is_empty(),
+            "{measure} has no inputs"
+        );
+        if let Some(field) = field_of(&answer, *measure) {
+            let shown = if is_defined { &explanation["result"]["value"] } else { &Value::Null };
+            assert_eq!(*shown, field, "{measure}");
+        }
+        let read = browser.get(&format!("{page}/explain/{measure}?{query}")).await.is(200).text();
+        assert!(read.contains("id=\"explanation\"") && read.contains("Source: "), "{measure}: {read}");
+        assert_eq!(read.contains("class=\"notice\""), !is_defined, "{measure}");
+        // Every table of the explanation can be had as CSV, with a heading and all rows.
+        let steps = ["inputs", "steps"].into_iter().flat_map(|part| explanation[part].as_array().unwrap());
+        for table in steps.filter(|step| step["unit"] == "table") {
+            let name = table["name"].as_str().unwrap();
+            let csv = browser.get(&format!("{page}/explain/{measure}/{name}.csv?{query}")).await.is(200);
+            assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+            let rows = table["value"]["rows"].as_array().unwrap().len();
+            assert_eq!(csv.text().lines().count(), rows + 1, "{measure} {name}");
+            assert!(read.contains(&format!("/explain/{measure}/{name}.csv?{query}")), "{measure} {name}");
+        }
+        let is_on_page = !matches!(measure, Measure::StartValue | Measure::EndValue | Measure::NetFlow);
+        let link = format!("href=\"{page}/explain/{measure}?{query}\"");
+        assert_eq!(shown.contains(&link), is_on_page, "{measure}");
+    }
+    browser.get(&format!("{page}/explain/luck")).await.is(404);
+    browser.get(&format!("{page}/explain/twr/nothing.csv")).await.is(404);
+    browser.get(&format!("{page}/explain/twr?benchmark=NOSUCH")).await.is(422);
+}
+
+/// The growth from the rows of the CSV is the return on the page.
+#[tokio::test]
+async fn the_csv_of_an_explanation_gives_its_result() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = thirty_days(&app).await;
+    let browser = app.log_in("mara").await;
+    let page = own.replace("/api/v1", "");
+    let twr = mara.get(&format!("{own}/performance")).await.is(200).json()["twr"].as_f64().unwrap();
+    let csv = browser.get(&format!("{page}/explain/twr/days.csv")).await.is(200).text();
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("date,start_value,net_flow,end_value,daily_return"));
+    let growth: f64 = lines
+        .map(|line| {
+            let cells: Vec<f64> = line.split(',').skip(1).map(|cell| cell.parse().unwrap()).collect();
+            let [start, flow, end, daily] = cells[..] else { panic!("{line}") };
+            let computed = (end + (-flow).max(0.0)) / (start + flow.max(0.0)) - 1.0;
+            assert!((computed - daily).abs() < 1e-12, "{line}");
+            1.0 + daily
+        })
+        .product();
+    assert!((growth - 1.0 - twr).abs() < 1e-12, "{growth} {twr}");
+}
+
+#[tokio::test]
+async fn figures_of_the_books_are_explained_with_numbers_that_add_up() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = two_days(&app).await;
+    let id: i64 = own.rsplit('/').next().unwrap().parse().unwrap();
+    app.prices.set("MSFT", "401.50");
+    mara.buy(id, "MSFT", "1.5").await.is(201);
+    app.prices.set("MSFT", "395.00");
+    let valued = mara.get(&format!("{own}/valuation")).await.is(200).json().clone();
+    let amount = |field: &str| valued[field].as_str().unwrap().parse::<f64>().unwrap();
+    let explained =
+        async |path: &str| mara.get(&format!("{own}/explanations/{path}")).await.is(200).json().clone();
+    let near = |one: f64, other: f64| assert!((one - other).abs() < 1e-6, "{one} instead of {other}");
+
+    let total = explained("total_value").await;
+    let values = column(&total, "positions", "market_value");
+    for ((quantity, price), value) in
+        column(&total, "positions", "quantity").iter().zip(column(&total, "positions", "price")).zip(&values)
+    {
+        assert!((quantity * price - value).abs() <= 0.005);
+    }
+    let sum: f64 = values.iter().sum();
+    near(sum + value(&total, "cash_balance") + value(&total, "dividends_receivable"), result(&total));
+    near(result(&total), amount("total_value"));
+
+    let day = explained("day_change").await;
+    let part = |name| column(&day, "stocks", name);
+    let rows = part("value_now")
+        .into_iter()
+        .zip(part("value_before"))
+        .zip(part("traded").into_iter().zip(part("dividends")));
+    near(
+        rows.map(|((now, before), (traded, dividends))| now - before + traded + dividends).sum(),
+        result(&day),
+    );
+    near(result(&day), amount("day_change"));
+
+    let average = explained("average_buy_price?symbol=msft").await;
+    let cost: f64 = column(&average, "lines", "cost").iter().sum();
+    near(cost / column(&average, "lines", "shares").iter().sum::<f64>(), result(&average));
+    let position = mara.get(&format!("{own}/positions/MSFT")).await.is(200).json().clone();
+    near(result(&average), position["average_buy_price"].as_str().unwrap().parse().unwrap());
+
+    let herfindahl = explained("herfindahl").await;
+    let values = column(&herfindahl, "positions", "market_value");
+    let total: f64 = values.iter().sum();
+    near(values.iter().map(|value| (value / total).powi(2)).sum(), result(&herfindahl));
+    let composition = mara.get(&format!("{own}/composition")).await.is(200).json().clone();
+    near(result(&herfindahl), composition["concentration"]["herfindahl"].as_f64().unwrap());
+
+    mara.get(&format!("{own}/explanations/average_buy_price")).await.is_about("symbol");
+    mara.get(&format!("{own}/explanations/average_buy_price?symbol=JPM")).await.is_refused(404, "not_found");
+    mara.get(&format!("{own}/explanations/luck")).await.is_refused(404, "not_found");
+    let eve = app.register("eve").await;
+    eve.get(&format!("{own}/explanations/total_value")).await.is_refused(404, "not_found");
+
+    // The pages link to them.
+    let browser = app.log_in("mara").await;
+    let page = own.replace("/api/v1", "");
+    for (on, figures) in [
+        (page.clone(), &["total_value", "day_change", "average_buy_price?symbol=MSFT"][..]),
+        (format!("{page}/composition"), &["herfindahl"]),
+    ] {
+        let shown = browser.get(&on).await.is(200).text();
+        for figure in figures {
+            let address = format!("{page}/explain/{figure}");
+            assert!(shown.contains(&format!("href=\"{address}\"")), "{on} does not link to {address}");
+            assert!(browser.get(&address).await.is(200).text().contains("id=\"explanation\""));
+        }
+    }
+}
+
+/// JPM has prices since 15 December alone, as a benchmark of a free key has 100 of them.
+#[tokio::test]
+async fn a_benchmark_with_too_little_history_shows_no_other_window() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = thirty_days(&app).await;
+    for day in 15..=19 {
+        app.close("JPM", &format!("2026-12-{day}"), &format!("2{day}.00"));
+    }
+    mara.patch(&own, json!({"benchmark": "JPM"})).await.is(200);
+    let all = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
+    assert_eq!((&all["benchmark"]["twr"], &all["what_if"]), (&json!(null), &json!(null)));
+    assert!(all["series"].as_array().unwrap().iter().all(|point| point["benchmark"].is_null()), "{all}");
+    let undefined = all["undefined"].as_array().unwrap();
+    let of_benchmark = undefined.iter().find(|one| one["measure"] == "benchmark_twr").unwrap();
+    assert_eq!(of_benchmark["reason"], "benchmark_starts_late");
+    let message = of_benchmark["message"].as_str().unwrap();
+    assert!(message.contains("2026-12-15") && message.contains("2026-11-20"), "{message}");
+    let later = mara.get(&format!("{own}/performance?from=2026-12-16")).await.is(200).json().clone();
+    let twr = later["benchmark"]["twr"].as_f64().unwrap();
+    // From the close of the 15th to the price of this moment.
+    assert!((twr - (200.0 / 215.0 - 1.0)).abs() < 1e-12, "{twr}");
+
+    let browser = app.log_in("mara").await;
+    let page = own.replace("/api/v1", "");
+    let shown = browser.get(&format!("{page}/performance")).await.is(200).text();
+    for words in ["Compared with JPM", "Prices of the benchmark begin on 2026-12-15", "100 days of prices"] {
+        assert!(shown.contains(words), "{words}");
+    }
+    assert!(!shown.contains("class=\"ghost\""), "no line of another window");
+    let later = browser.get(&format!("{page}/performance?from=2026-12-16")).await.is(200).text();
+    assert!(later.contains("<path class=\"ghost\"") && !later.contains("100 days of prices"));
 }

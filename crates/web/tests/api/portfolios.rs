@@ -17,6 +17,7 @@ async fn a_portfolio_opens_with_its_starting_cash_as_first_deposit() {
     assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
     {
       "archived_at": null,
+      "benchmark": "SPY",
       "buying_power": "2500.50",
       "cash_balance": "2500.50",
       "created_at": "2026-11-20T19:12:00Z",
@@ -154,6 +155,7 @@ async fn a_portfolio_is_renamed_and_described() {
     assert_json_snapshot!(changed.json(), { ".id" => "[id]" }, @r#"
     {
       "archived_at": null,
+      "benchmark": "SPY",
       "buying_power": "100.00",
       "cash_balance": "100.00",
       "created_at": "2026-11-20T19:12:00Z",

@@ -22,7 +22,8 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
         let path = path
             .replace("{id}", id)
             .replace("{order_id}", "00000000-0000-0000-0000-000000000000")
-            .replace("{symbol}", "AAPL");
+            .replace("{symbol}", "AAPL")
+            .replace("{figure}", "total_value");
         for (method, operation) in item.as_object().unwrap() {
             // Without credentials, or with credentials in the body instead.
             let security = operation["security"].as_array();

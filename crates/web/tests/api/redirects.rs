@@ -89,6 +89,11 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let rename = "/portfolios/{id}/settings";
     forms.refused(rename, &settings, &settings, &[("name", "")], "name=\"name\"").await;
     forms.accepted(rename, &settings, &settings, &[("name", "Renamed")]).await;
+    let (benchmark, target) = ("/portfolios/{id}/benchmark", format!("{own}/benchmark"));
+    let page = format!("{own}/performance?benchmark=MSFT");
+    let to = |symbol: &'static str| [("benchmark", symbol)];
+    forms.refused(benchmark, &page, &target, &to("NOSUCH"), "There is no stock or fund NOSUCH").await;
+    forms.accepted(benchmark, &page, &target, &to("MSFT")).await;
     let (move_cash, target) = ("/portfolios/{id}/cash", format!("{own}/cash"));
     for (kind, amount) in [("deposit", "much"), ("withdrawal", "1,000,000"), ("withdrawal", "-1")] {
         let kept = format!("value=\"{kind}\" checked");

@@ -25,6 +25,7 @@ async fn a_reset_archives_the_portfolio_and_answers_a_new_one() {
     assert_json_snapshot!(answer.json(), { ".id" => "[id]" }, @r#"
     {
       "archived_at": null,
+      "benchmark": "SPY",
       "buying_power": "5000.00",
       "cash_balance": "5000.00",
       "created_at": "2026-11-20T19:13:00Z",

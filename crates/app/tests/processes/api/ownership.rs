@@ -101,7 +101,8 @@ pub async fn somebody_elses_objects_do_not_exist(stack: &Stack) {
             .path
             .replace("{id}", &number)
             .replace("{order_id}", order["id"].as_str().unwrap())
-            .replace("{symbol}", "AAPL");
+            .replace("{symbol}", "AAPL")
+            .replace("{figure}", "total_value");
         assert!(!path.contains('{'), "{path}");
         ask(&eve.client, &route, &path).await.problem(404, "not_found");
         tried += 1;
@@ -129,7 +130,8 @@ pub async fn nobody_gets_in_without_proof(stack: &Stack) {
             .path
             .replace("{id}", "1")
             .replace("{order_id}", "01932f5e-7e4b-7c3a-8f3e-111111111111")
-            .replace("{symbol}", "AAPL");
+            .replace("{symbol}", "AAPL")
+            .replace("{figure}", "total_value");
         // The ids of tokens are no numbers.
         let path = path.replace("/tokens/1", "/tokens/01932f5e-7e4b-7c3a-8f3e-111111111111");
         let query = if path == "/api/v1/stocks" { "?search=a" } else { "" };

@@ -1,0 +1,129 @@
+//! The books as they were at an earlier instant: what the journal contains since then is taken back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::journal::cost_taken;
+use crate::performance::BookedHolding;
+use crate::{JournalEntry, Money, Position, Price, Quantity, StockId, Timestamp};
+
+/// A stock at an earlier instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastPosition {
+    pub quantity: Quantity,
+    /// What the journal had added to the cost until then, commissions included.
+    pub cost_basis: Money,
+}
+
+/// Cash and positions at an earlier instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastBooks {
+    pub cash_balance: Money,
+    /// Stocks that were held, or of which cost was left in the books.
+    pub positions: HashMap<StockId, PastPosition>,
+}
+
+impl PastBooks {
+    /// Takes back every line of `entries` at or after `until` from the books of now. `entries` are in the order of
+    /// their ids and contain all lines since `until`; earlier ones do not matter.
+    ///
+    /// Cash and cost count from the time of a line. The shares of a split count from its effective time: a split that
+    /// became known later was in effect all the same.
+    pub fn at(
+        until: Timestamp,
+        cash_now: Money,
+        positions_now: impl IntoIterator<Item = (StockId, Position)>,
+        entries: &[JournalEntry],
+    ) -> Self {
+        let mut cash_balance = cash_now;
+        let mut positions: HashMap<StockId, PastPosition> = positions_now
+            .into_iter()
+            .map(|(stock, Position { quantity, cost_basis, .. })| {
+                (stock, PastPosition { quantity, cost_basis })
+            })
+            .collect();
+        // Newest first, so that no quantity passes through a negative one.
+        for entry in entries.iter().rev().filter(|entry| entry.timestamp >= until) {
+            cash_balance -= &entry.amount;
+            let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) else { continue };
+            let none = || PastPosition { quantity: Quantity::zero(), cost_basis: Money::zero() };
+            let position = positions.entry(stock).or_insert_with(none);
+            position.cost_basis += &cost_taken(entry);
+            if entry.shares_since() >= until {
+                let (added, taken) = entry.shares();
+                let before = std::mem::replace(&mut position.quantity, Quantity::zero()) + &taken;
+                position.quantity = before.checked_sub(&added).unwrap_or_else(Quantity::zero);
+            }
+        }
+        positions.retain(|_, position| !position.quantity.is_zero() || !position.cost_basis.is_zero());
+        Self { cash_balance, positions }
+    }
+
+    /// The stocks with their market values at `closes`, half-even to the cent, and what is owed of their dividends. A
+    /// stock without a close is worth nothing. In the order of their ids.
+    pub fn holdings(
+        &self,
+        closes: &HashMap<StockId, Price>,
+        receivable: &BTreeMap<StockId, Money>,
+    ) -> Vec<BookedHolding> {
+        let mut stocks: Vec<StockId> = self.positions.keys().chain(receivable.keys()).copied().collect();
+        stocks.sort_unstable();
+        stocks.dedup();
+        let holding = |stock_id: StockId| {
+            let position = self.positions.get(&stock_id);
+            let value = position.and_then(|held| Some(closes.get(&stock_id)?.times(&held.quantity)));
+            BookedHolding {
+                stock_id,
+                market_value: value.unwrap_or_else(Money::zero),
+                cost_basis: position.map_or_else(Money::zero, |held| held.cost_basis.clone()),
+                receivable: receivable.get(&stock_id).cloned().unwrap_or_else(Money::zero),
+            }
+        };
+        stocks.into_iter().map(holding).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PortfolioId, TransactionType};
+    use chrono::{DateTime, Utc};
+
+    fn money(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
+    }
+
+    /// 10 shares bought for 1000 on the 2nd; 4 of them sold for 500 (a result of 100) on the 3rd, and 50 deposited.
+    #[test]
+    fn later_lines_are_taken_back() {
+        let line = |kind, quantity: Option<&str>, amount, realized: Option<&str>, when| JournalEntry {
+            transaction_type: kind,
+            stock_id: quantity.map(|_| StockId(1)),
+            quantity: quantity.map(|text| text.parse().unwrap()),
+            realized_pnl: realized.map(money),
+            ..JournalEntry::cash(PortfolioId(1), money(amount), at(when))
+        };
+        let entries = [
+            line(TransactionType::Buy, Some("10"), "-1000", None, "2026-01-02T15:00:00Z"),
+            line(TransactionType::Sell, Some("4"), "500", Some("100"), "2026-01-03T15:00:00Z"),
+            line(TransactionType::Deposit, None, "50", None, "2026-01-03T16:00:00Z"),
+        ];
+        let now =
+            Position { quantity: "6".parse().unwrap(), cost_basis: money("600"), realized_pnl: money("100") };
+        let past = |when| PastBooks::at(at(when), money("1550"), [(StockId(1), now.clone())], &entries);
+        let before_the_sell = past("2026-01-03T15:00:00Z");
+        assert_eq!(before_the_sell.cash_balance, money("1000"));
+        let held = before_the_sell.holdings(&[(StockId(1), "120".parse().unwrap())].into(), &BTreeMap::new());
+        assert_eq!((held.len(), &held[0].cost_basis), (1, &money("1000")));
+        assert_eq!(held[0].market_value, money("1200"));
+        let before_all = past("2026-01-02T00:00:00Z");
+        assert_eq!((before_all.cash_balance, before_all.positions.len()), (money("2000"), 0));
+        let owed = past("2026-01-04T00:00:00Z")
+            .holdings(&HashMap::new(), &[(StockId(1), money("3")), (StockId(2), money("4"))].into());
+        assert_eq!((owed[0].cost_basis.clone(), owed[0].receivable.clone()), (money("600"), money("3")));
+        assert_eq!((owed[1].stock_id, owed[1].receivable.clone()), (StockId(2), money("4")));
+    }
+}

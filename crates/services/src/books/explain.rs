@@ -1,0 +1,59 @@
+//! How figures of the books of now come about: total value, day change, average buy price, concentration.
+
+use domain::performance::Explanation;
+use domain::valuation::BookFigure;
+use domain::{PortfolioId, Symbol, UserId};
+use persistence::{stocks, transactions};
+
+use crate::books::Books;
+use crate::error::{Error, NotFound, Result};
+
+impl Books {
+    /// Explains a figure of this moment with everything that is needed to recompute it. `symbol` names the holding of an
+    /// average buy price; the other figures are of the whole portfolio.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the portfolio or the holding; [`Error::Invalid`] for an average buy price without a
+    /// symbol; what a valuation fails with.
+    pub async fn explain_figure(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        figure: BookFigure,
+        symbol: Option<&Symbol>,
+    ) -> Result<Explanation<BookFigure>> {
+        match (figure, symbol) {
+            (BookFigure::TotalValue, _) => {
+                Ok(self.valuation(user, id).await?.valuation.explain_total_value())
+            }
+            (BookFigure::Herfindahl, _) => Ok(self.valuation(user, id).await?.valuation.explain_herfindahl()),
+            (BookFigure::DayChange, _) => self.explain_day_change(user, id).await,
+            (BookFigure::AverageBuyPrice, Some(symbol)) => {
+                self.explain_average_buy_price(user, id, symbol.clone()).await
+            }
+            (BookFigure::AverageBuyPrice, None) => {
+                Err(Error::invalid("symbol", "name the holding, such as AAPL"))
+            }
+        }
+    }
+
+    async fn explain_average_buy_price(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        symbol: Symbol,
+    ) -> Result<Explanation<BookFigure>> {
+        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
+        self.store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, id, user)?;
+                let not_held = || Error::NotFound(NotFound::Position);
+                let stock = stocks::by_symbol(tx, &symbol)?.ok_or_else(not_held)?.id;
+                let held = persistence::positions::of_portfolios(tx, &[id])?.remove(&id).unwrap_or_default();
+                let position = held.into_iter().find(|(of, _)| *of == stock).map(|(_, position)| position);
+                let entries = transactions::of_stock(tx, &[id], stock)?;
+                Ok(position.ok_or_else(not_held)?.explain_average_buy_price(&entries))
+            })
+            .await
+    }
+}

@@ -1,0 +1,55 @@
+//! The form that remembers a benchmark for a portfolio.
+
+use actix_web::web::{Data, Path};
+use domain::{PortfolioId, Symbol};
+use serde::Deserialize;
+use services::FieldError;
+use services::books::portfolios::PortfolioUpdate;
+
+use crate::AppState;
+use crate::http::extract::{Form, Signed};
+use crate::shell::form::{FormView, refusal};
+use crate::shell::render::{PageResult, Shell};
+
+/// The id of the form.
+pub const FORM: &str = "benchmark";
+
+#[derive(Deserialize)]
+pub struct NewBenchmark {
+    #[serde(default)]
+    benchmark: String,
+}
+
+pub async fn choose(
+    shell: Shell,
+    signed: Signed,
+    id: Path<PortfolioId>,
+    state: Data<AppState>,
+    Form(posted): Form<NewBenchmark>,
+) -> PageResult {
+    let (user, id) = (signed.account.id, *id);
+    let page = format!("/portfolios/{id}/performance");
+    let changed = match posted.benchmark.trim().parse::<Symbol>() {
+        Ok(symbol) => {
+            let update = PortfolioUpdate { benchmark: Some(symbol), ..PortfolioUpdate::default() };
+            state.services.books().change_portfolio(user, id, update).await
+        }
+        Err(_) => {
+            let wrong = FieldError::new("benchmark", "enter a symbol such as SPY");
+            Err(services::Error::Invalid(vec![wrong]))
+        }
+    };
+    match changed {
+        Ok(portfolio) => {
+            let text = format!("{} is compared with {} from now on.", portfolio.name, portfolio.benchmark);
+            Ok(shell.done(page, text).await)
+        }
+        Err(error) => {
+            let problem = refusal(error)?;
+            // Of somebody else's portfolio there is no page.
+            state.services.books().portfolio(user, id).await?;
+            let form = FormView::new(FORM).with("benchmark", posted.benchmark).refused(&problem);
+            shell.refuse(format!("{page}#{FORM}"), form).await
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! The page that shows how a figure was computed, and the rows of its tables as CSV.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use domain::performance::{Explanation, Measure, Step, Table, Value};
+use domain::valuation::BookFigure;
+use domain::{PortfolioId, StockId, Symbol, UserId};
+use serde::Serialize;
+use services::FieldError;
+
+use super::pages::Named;
+use super::performance::{Asked, benchmark, window};
+use super::performance_words;
+use super::risk::refused_benchmark;
+use crate::AppState;
+use crate::http::extract::Signed;
+use crate::http::problem::{PageError, Problem};
+use crate::shell::format;
+use crate::shell::render::{Nav, PageResult, Shell, query};
+
+/// Rows of a table on the page. The CSV has all.
+const MOST_ROWS: usize = 40;
+
+#[derive(Serialize)]
+struct View {
+    portfolio: Named,
+    title: &'static str,
+    words: &'static str,
+    symbols: &'static str,
+    source: &'static str,
+    result: Option<String>,
+    /// Why there is no result.
+    undefined: Option<String>,
+    /// The result itself where it is a table.
+    rows: Option<TableView>,
+    inputs: Vec<Scalar>,
+    steps: Vec<Scalar>,
+    tables: Vec<TableView>,
+    back: String,
+    back_to: &'static str,
+}
+
+/// A single value with the name that formulas use for it.
+#[derive(Serialize)]
+struct Scalar {
+    label: &'static str,
+    name: &'static str,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct TableView {
+    label: &'static str,
+    columns: Vec<Heading>,
+    rows: Vec<Vec<Cell>>,
+    /// How many rows there are, when not all are shown.
+    total: Option<String>,
+    csv: String,
+}
+
+#[derive(Serialize)]
+struct Heading {
+    label: &'static str,
+    name: &'static str,
+    is_number: bool,
+}
+
+#[derive(Serialize)]
+struct Cell {
+    text: String,
+    is_number: bool,
+}
+
+/// An explanation with what it takes to show it.
+struct Shown {
+    name: &'static str,
+    title: &'static str,
+    formula: domain::performance::Formula,
+    inputs: Vec<Step>,
+    steps: Vec<Step>,
+    result: Result<Value, String>,
+    symbols: BTreeMap<StockId, Symbol>,
+    back: String,
+    back_to: &'static str,
+    /// The same question, for the links to CSV.
+    question: String,
+}
+
+/// What a figure is called on pages, at the start of a line.
+pub fn title(measure: Measure) -> &'static str {
+    match measure {
+        Measure::StartValue => "Value at the start",
+        Measure::EndValue => "Value at the end",
+        Measure::NetFlow => "Net deposits",
+        Measure::Gain => "Gain",
+        Measure::Twr => "Time-weighted return",
+        Measure::AnnualizedReturn => "Annualized return",
+        Measure::Xirr => "Money-weighted return per year",
+        Measure::Mwr => "Money-weighted return",
+        Measure::ModifiedDietz => "Modified Dietz return",
+        Measure::Volatility => "Volatility",
+        Measure::DownsideDeviation => "Downside deviation",
+        Measure::Sharpe => "Sharpe ratio",
+        Measure::Sortino => "Sortino ratio",
+        Measure::MaxDrawdown => "Maximum drawdown",
+        Measure::LongestUnderWater => "Longest time below a high",
+        Measure::Calmar => "Calmar ratio",
+        Measure::BestDay => "Best day",
+        Measure::WorstDay => "Worst day",
+        Measure::PositiveDays => "Days with a gain",
+        Measure::MonthlyReturns => "Monthly returns",
+        Measure::YearlyReturns => "Yearly returns",
+        Measure::BenchmarkTwr => "Return of the benchmark",
+        Measure::ExcessReturn => "Excess return",
+        Measure::Beta => "Beta",
+        Measure::Alpha => "Alpha",
+        Measure::TrackingError => "Tracking error",
+        Measure::Correlation => "Correlation",
+        Measure::InformationRatio => "Information ratio",
+        Measure::WhatIf => "The same deposits in the benchmark",
+        Measure::Contributions => "Contributions",
+        Measure::RealizedPnl => "Realized P&L",
+        Measure::UnrealizedPnl => "Unrealized P&L",
+        Measure::Dividends => "Dividends",
+        Measure::Commissions => "Commissions",
+        Measure::Turnover => "Turnover",
+    }
+}
+
+fn book_title(figure: BookFigure) -> &'static str {
+    match figure {
+        BookFigure::TotalValue => "Total value",
+        BookFigure::DayChange => "Day change",
+        BookFigure::AverageBuyPrice => "Average buy price",
+        BookFigure::Herfindahl => "Concentration (HHI)",
+    }
+}
+
+impl Shown {
+    fn new<M>(
+        (name, title): (&'static str, &'static str),
+        explained: Explanation<M>,
+        symbols: BTreeMap<StockId, Symbol>,
+        (back, back_to, question): (String, &'static str, String),
+    ) -> Self {
+        let Explanation { formula, inputs, steps, result, .. } = explained;
+        let result = result.map_err(|reason| performance_words::undefined(&reason));
+        Self { name, title, formula, inputs, steps, result, symbols, back, back_to, question }
+    }
+
+    /// The table of that name, also the result.
+    fn table(&self, name: &str) -> Option<&Table> {
+        let steps = self.inputs.iter().chain(&self.steps).map(|step| (step.name, &step.value));
+        let all = steps.chain(self.result.as_ref().ok().map(|value| (self.name, value)));
+        all.filter(|(of, _)| *of == name).find_map(|(_, value)| match value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
+    fn text(&self, value: &Value) -> String {
+        match value {
+            Value::Money(amount) => format::money(amount),
+            Value::Ratio(ratio) => format!("{}%", format::count(trimmed(ratio * 100.0, 8))),
+            Value::Number(number) => format::count(trimmed(*number, 8)),
+            Value::Count(count) => format::count(count),
+            Value::Days(days) => format!("{} days", format::count(days)),
+            Value::Date(date) => format::date(*date),
+            Value::Price(price) => format::price(price),
+            Value::AveragePrice(price) => format::average_exact(price),
+            Value::Quantity(quantity) => format::quantity(quantity),
+            Value::Shares(sign, quantity) => {
+                let minus = if *sign < 0 { "−" } else { "" };
+                format!("{minus}{}", format::quantity(quantity))
+            }
+            Value::Stock(stock) => {
+                self.symbols.get(stock).map_or_else(|| "—".to_owned(), ToString::to_string)
+            }
+            Value::Symbol(symbol) => symbol.to_string(),
+            Value::Word(word) => format::label(word),
+            Value::Missing | Value::Table(_) => "—".to_owned(),
+        }
+    }
+
+    fn cell(&self, value: &Value) -> Cell {
+        Cell { text: self.text(value), is_number: is_number(value) }
+    }
+
+    fn scalars(&self, steps: &[Step]) -> Vec<Scalar> {
+        let scalars = steps.iter().filter(|step| !matches!(step.value, Value::Table(_)));
+        let scalar =
+            |step: &Step| Scalar { label: step.label, name: step.name, value: self.text(&step.value) };
+        scalars.map(scalar).collect()
+    }
+
+    fn table_view(
+        &self,
+        portfolio: PortfolioId,
+        (name, label): (&str, &'static str),
+        table: &Table,
+    ) -> TableView {
+        let columns = table.columns.iter().enumerate().map(|(place, column)| Heading {
+            label: column.label,
+            name: column.name,
+            is_number: table.rows.iter().filter_map(|row| row.get(place)).any(is_number),
+        });
+        let hidden = table.rows.len().saturating_sub(MOST_ROWS);
+        TableView {
+            label,
+            columns: columns.collect(),
+            rows: table.rows[hidden..]
+                .iter()
+                .map(|row| row.iter().map(|value| self.cell(value)).collect())
+                .collect(),
+            total: (hidden > 0).then(|| format::count(table.rows.len())),
+            csv: format!("/portfolios/{portfolio}/explain/{}/{name}.csv{}", self.name, self.question),
+        }
+    }
+
+    fn view(&self, portfolio: Named) -> View {
+        let id = portfolio.id;
+        let tables = self.inputs.iter().chain(&self.steps).filter_map(|step| match &step.value {
+            Value::Table(table) => Some(self.table_view(id, (step.name, step.label), table)),
+            _ => None,
+        });
+        View {
+            title: self.title,
+            words: self.formula.words,
+            symbols: self.formula.symbols,
+            source: self.formula.source,
+            rows: match &self.result {
+                Ok(Value::Table(table)) => Some(self.table_view(id, (self.name, "Result"), table)),
+                _ => None,
+            },
+            result: match &self.result {
+                Ok(Value::Table(_)) | Err(_) => None,
+                Ok(value) => Some(self.text(value)),
+            },
+            undefined: self.result.as_ref().err().cloned(),
+            inputs: self.scalars(&self.inputs),
+            steps: self.scalars(&self.steps),
+            tables: tables.collect(),
+            back: self.back.clone(),
+            back_to: self.back_to,
+            portfolio,
+        }
+    }
+}
+
+fn is_number(value: &Value) -> bool {
+    match value {
+        Value::Money(_)
+        | Value::Ratio(_)
+        | Value::Number(_)
+        | Value::Count(_)
+        | Value::Days(_)
+        | Value::Price(_)
+        | Value::AveragePrice(_)
+        | Value::Quantity(_)
+        | Value::Shares(..) => true,
+        Value::Date(_)
+        | Value::Stock(_)
+        | Value::Symbol(_)
+        | Value::Word(_)
+        | Value::Missing
+        | Value::Table(_) => false,
+    }
+}
+
+/// With at most so many decimals, without trailing zeros and without a minus before zero.
+fn trimmed(number: f64, decimals: usize) -> String {
+    let text = format!("{number:.decimals$}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// The address of an explanation; `question` is the query of the performance page.
+pub fn address(portfolio: PortfolioId, measure: Measure, question: &str) -> String {
+    format!("/portfolios/{portfolio}/explain/{measure}{question}")
+}
+
+async fn shown(
+    state: &AppState,
+    (user, id): (UserId, PortfolioId),
+    figure: &str,
+    asked: &Asked,
+) -> Result<Shown, PageError> {
+    let books = state.services.books();
+    let question = asked.question();
+    if let Ok(figure) = figure.parse::<BookFigure>() {
+        let (back, back_to) = match figure {
+            BookFigure::Herfindahl => (format!("/portfolios/{id}/composition"), "Composition"),
+            BookFigure::TotalValue | BookFigure::DayChange | BookFigure::AverageBuyPrice => {
+                (format!("/portfolios/{id}"), "Portfolio")
+            }
+        };
+        let symbol = match asked.symbol.trim() {
+            "" => None,
+            text => Some(text.parse::<Symbol>().map_err(|_| {
+                Problem::invalid(vec![FieldError::new("symbol", "enter a symbol such as AAPL")])
+            })?),
+        };
+        let explained = books.explain_figure(user, id, figure, symbol.as_ref()).await?;
+        let names = (figure.as_str(), book_title(figure));
+        return Ok(Shown::new(names, explained, BTreeMap::new(), (back, back_to, question)));
+    }
+    let measure: Measure = figure.parse().map_err(|_| Problem::not_found())?;
+    let (window, _) = window(asked)?;
+    let benchmark = benchmark(asked)?;
+    let window = books.analysis(user, id, window, benchmark.as_ref()).await.map_err(|error| {
+        PageError(refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))
+    })?;
+    let explained = window.analysis.explain(measure);
+    let back = format!("/portfolios/{id}/performance{question}");
+    let names = (measure.as_str(), title(measure));
+    Ok(Shown::new(names, explained, window.symbols, (back, "Performance", question)))
+}
+
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    path: Path<(PortfolioId, String)>,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> PageResult {
+    let (id, figure) = path.into_inner();
+    let portfolio = state.services.books().portfolio(signed.account.id, id).await?;
+    let shown = shown(&state, (signed.account.id, id), &figure, &asked).await?;
+    let view = shown.view(Named::from(&portfolio));
+    shell.show("explain.html", Nav::Elsewhere, format!("How {} is computed", shown.title), &view)
+}
+
+/// The rows of one table of an explanation.
+pub async fn csv(
+    _: Shell,
+    signed: Signed,
+    path: Path<(PortfolioId, String, String)>,
+    asked: Query<Asked>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, PageError> {
+    let (id, figure, table) = path.into_inner();
+    let shown = shown(&state, (signed.account.id, id), &figure, &asked).await?;
+    let table = shown.table(&table).ok_or_else(Problem::not_found)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| Problem::from(services::Error::Internal(Box::new(error)));
+    writer.write_record(table.columns.iter().map(|column| column.name)).map_err(failed)?;
+    for row in &table.rows {
+        writer.write_record(row.iter().map(|value| plain(value, &shown.symbols))).map_err(failed)?;
+    }
+    let body = writer
+        .into_inner()
+        .map_err(|error| Problem::from(services::Error::Internal(error.to_string().into())))?;
+    let disposition = format!("attachment; filename=\"{}.csv\"", shown.name);
+    Ok(HttpResponse::Ok()
+        .content_type("text/csv; charset=utf-8")
+        .insert_header(("Content-Disposition", disposition))
+        .body(body))
+}
+
+/// As programs read it: all digits, without separators.
+fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> String {
+    match value {
+        Value::Money(amount) => amount.to_string(),
+        Value::Ratio(number) | Value::Number(number) => number.to_string(),
+        Value::Count(count) => count.to_string(),
+        Value::Days(days) => days.to_string(),
+        Value::Date(date) => date.to_string(),
+        Value::Price(price) => price.to_string(),
+        Value::AveragePrice(price) => price.to_string(),
+        Value::Quantity(quantity) => quantity.to_string(),
+        Value::Shares(sign, quantity) => {
+            let minus = if *sign < 0 { "-" } else { "" };
+            format!("{minus}{quantity}")
+        }
+        Value::Stock(stock) => symbols.get(stock).map_or_else(String::new, ToString::to_string),
+        Value::Symbol(symbol) => symbol.to_string(),
+        Value::Word(word) => (*word).to_owned(),
+        Value::Missing | Value::Table(_) => String::new(),
+    }
+}
+
+impl Asked {
+    /// The query of the same page again.
+    pub fn question(&self) -> String {
+        query(&[
+            ("range", self.range.trim()),
+            ("from", self.from.trim()),
+            ("to", self.to.trim()),
+            ("benchmark", self.benchmark.trim()),
+            ("symbol", self.symbol.trim()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_the_digits_that_a_reader_needs() {
+        for (number, text) in [(0.029_807_692_307, "0.02980769"), (-0.0, "0"), (-1.5, "-1.5"), (365.0, "365")]
+        {
+            assert_eq!(trimmed(number, 8), text);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How figures of a portfolio's books come about.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use domain::valuation::BookFigure;
+use domain::{PortfolioId, Symbol};
+use serde::Deserialize;
+use services::{Error, NotFound};
+use utoipa::IntoParams;
+
+use super::explanation::Explanation;
+use super::valuation_api::no_position;
+use crate::AppState;
+use crate::http::api::parse;
+use crate::http::extract::CurrentUser;
+use crate::http::input::Query;
+use crate::http::problem::Problem;
+use crate::openapi::enums;
+
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Holding {
+    /// The holding of an `average_buy_price`; the other figures are of the whole portfolio.
+    #[param(value_type = Option<Symbol>)]
+    symbol: Option<String>,
+}
+
+/// Explain a figure of the valuation or the composition.
+///
+/// The answer has the formula and all values that the figure is computed from at this moment: `total_value` and
+/// `day_change` of the valuation, `average_buy_price` of a position, `herfindahl` of the composition. Measures of
+/// performance are explained by `explain` of `/performance`.
+#[utoipa::path(
+    get, path = "/api/v1/portfolios/{id}/explanations/{figure}", tag = "portfolios", operation_id = "explainFigure",
+    params(("id" = i64, Path), ("figure" = enums::BookFigure, Path), Holding),
+    responses((status = 200, description = "The computation", body = Explanation)),
+    extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
+)]
+pub async fn show(
+    user: CurrentUser,
+    path: Path<(i64, String)>,
+    holding: Query<Holding>,
+    state: Data<AppState>,
+) -> Result<HttpResponse, Problem> {
+    let (id, figure) = path.into_inner();
+    let figure: BookFigure = figure.parse().map_err(|_| Problem::not_found())?;
+    let symbol: Option<Symbol> = parse("symbol", holding.symbol.as_deref(), "send a symbol such as AAPL")?;
+    let explained =
+        state.services.books().explain_figure(user.account.id, PortfolioId(id), figure, symbol.as_ref());
+    let explained = explained.await.map_err(|error| match (error, &symbol) {
+        (Error::NotFound(NotFound::Position), Some(symbol)) => no_position(symbol.as_str()),
+        (error, _) => Problem::from(error),
+    })?;
+    Ok(HttpResponse::Ok().json(Explanation::new(explained, &BTreeMap::new())))
+}
