@@ -11,7 +11,6 @@ use domain::{ActionId, CloseOut, KnownAction, Money, PerShare, Quantity, SplitRa
 use persistence::close_outs::{self, NewCloseOut};
 use persistence::{Tx, corporate_actions as actions, installation, stocks};
 
-use crate::accounts::actor::Administrator;
 use crate::corporate_actions::CorporateActions;
 use crate::corporate_actions::splits::checked_reason;
 use crate::error::{Error, FieldError, NotFound, Result};
