@@ -367,7 +367,7 @@ pub async fn part(shell: Shell, part: Path<String>) -> PageResult {
         name => {
             let tag = TAGS.iter().find(|tag| tag.name == name).ok_or_else(Problem::not_found)?;
             let view = TagView { tags: names(), tag };
-            shell.show("docs/operations.html", Nav::Elsewhere, &format!("API: {name}"), &view)
+            shell.show("docs/operations.html", Nav::Elsewhere, format!("API: {name}"), &view)
         }
     }
 }

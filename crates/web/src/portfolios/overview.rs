@@ -34,8 +34,6 @@ use crate::trading::ticket::{TICKET, Ticket, TicketFields, ticket};
 /// Open orders that are all shown; more are on their own page.
 const MOST_OPEN: usize = 50;
 const MOST_CLOSED: usize = 8;
-/// A fund of the whole market of the United States.
-const BENCHMARK: &str = "SPY";
 
 /// What the page of a portfolio may be asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -79,8 +77,8 @@ struct PortfolioView {
     chart: Option<Chart>,
     /// Where the script gets the chart's data.
     chart_source: String,
-    /// The symbol that the script offers to compare with.
-    benchmark: &'static str,
+    /// The portfolio's benchmark, which the script offers to compare with.
+    benchmark: String,
     positions: String,
     as_of: Moment,
     stale: String,
@@ -231,7 +229,7 @@ async fn page_view(
         ),
         chart,
         chart_source: format!("/api/v1/portfolios/{id}/performance?period={}", range.as_str()),
-        benchmark: BENCHMARK,
+        benchmark: portfolio.benchmark.to_string(),
         positions: format::plural(holdings.len(), "position", "positions"),
         as_of: format::second_seen_at(newest.unwrap_or(valued_at), valued_at),
         stale: stale.join(", "),

@@ -461,6 +461,9 @@ async fn a_portfolio_remembers_its_benchmark() {
     let answer = mara.get(&format!("{own}/performance")).await.is(200).json().clone();
     assert_eq!(answer["benchmark"]["symbol"], "MSFT");
     assert!(answer["benchmark"]["twr"].is_f64() && answer["what_if"]["end_value"].is_string(), "{answer}");
+    // The chart on the portfolio's page offers the same comparison.
+    let page = app.log_in("mara").await.get(&own.replace("/api/v1", "")).await.is(200).text();
+    assert!(page.contains("data-benchmark=\"MSFT\""), "{page}");
     // Another one may be asked for at any time.
     let other = mara.get(&format!("{own}/performance?benchmark=JPM")).await.is(200).json().clone();
     assert_eq!(other["benchmark"]["symbol"], "JPM");
