@@ -458,6 +458,7 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
     if parameter["in"] == "path" {
         parameter["example"] = match name.as_str() {
             "symbol" => "AAPL".into(),
+            "figure" => "total_value".into(),
             "id" if parameter["schema"]["type"] == "integer" => 7.into(),
             _ => "01a0b0c0-5f3e-7a11-9c3d-2f6a4e8b1d20".into(),
         };
@@ -470,6 +471,7 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
             "id" => "The token's id.",
             "order_id" => "The order's id.",
             "symbol" => "The stock's symbol.",
+            "figure" => "The figure to explain.",
             "If-None-Match" => {
                 "`ETag` of a response before: if nothing has changed since, the answer is 304 without a body."
             }
