@@ -124,8 +124,8 @@ def main(server: str) -> None:
     order = get_order.sync(portfolio.id, waiting.id, client=client)
     assert isinstance(order, Order) and order.canceled_at is not None
 
-    again = place_order.sync(portfolio.id, client=client, body=limit)
-    assert isinstance(again, Order), again
+    working = place_order.sync(portfolio.id, client=client, body=limit)
+    assert isinstance(working, Order), working
     attempts = cancel_all_orders.sync(portfolio.id, client=client)
     assert isinstance(attempts, CancelAttemptPage), attempts
     assert [attempt.outcome for attempt in attempts.items] == [CancelOutcome.CANCELED], attempts
