@@ -251,9 +251,9 @@ impl Contributions {
     }
 }
 
-/// Dividends by the year in which they were paid (in New York) and by stock, oldest year first. A dividend that was taken
-/// back counts less in the year of its reversal. They add up to the payments of the window, to which
-/// [`Contributions::dividends`] adds what is owed at its end and of which it takes what was owed at its start.
+/// Dividends by year of payment (in New York) and stock, oldest year first. A reversed dividend counts less in the year of
+/// its reversal. Together they are the payments of the window; [`Contributions::dividends`] also adds what is owed at its
+/// end and subtracts what was owed at its start.
 pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), Money> {
     let mut years: BTreeMap<(i32, StockId), Money> = BTreeMap::new();
     for entry in entries {
