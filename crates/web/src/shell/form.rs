@@ -92,7 +92,6 @@ fn label(field: &str) -> String {
         "confirm" => "Confirmation".to_owned(),
         "current_password" => "Current password".to_owned(),
         "expires_at" | "expires_on" => "Expires on".to_owned(),
-        "time_in_force" => "Good".to_owned(),
         "stop_loss" => "Stop-loss".to_owned(),
         "stop_loss_limit" => "Stop-loss limit".to_owned(),
         "take_profit" => "Take-profit".to_owned(),

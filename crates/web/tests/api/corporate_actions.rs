@@ -204,7 +204,7 @@ async fn an_order_that_ends_with_its_listing_says_so_and_a_new_one_is_refused() 
     assert_eq!(refused["detail"], json!("JPM cannot be traded here: its listing has ended."));
     assert_eq!(mara.get("/api/v1/stocks/JPM").await.is(200).json()["delisted_on"], json!("2026-11-23"));
     let page = app.log_in("mara").await.get("/stocks/JPM").await.is(200).text();
-    assert!(page.contains("Traded no more since 23 Nov 2026."), "{page}");
+    assert!(page.contains("Delisted since 23 Nov 2026."), "{page}");
 }
 
 #[tokio::test]

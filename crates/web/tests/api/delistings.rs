@@ -82,7 +82,7 @@ async fn an_administrator_confirms_a_delisting_by_the_api() {
         (&json!("2026-11-23"), &json!("Merged into BigCo for cash."))
     );
     let page = app.log_in("mara").await.get("/stocks/AAPL").await.is(200).text();
-    assert!(page.contains("Traded no more since 23 Nov 2026.</b> Merged into BigCo for cash."), "{page}");
+    assert!(page.contains("Delisted since 23 Nov 2026.</b> Merged into BigCo for cash."), "{page}");
     for offered in ["Orders wait", "side=buy", "side=sell"] {
         assert!(!page.contains(offered), "{offered}: {page}");
     }

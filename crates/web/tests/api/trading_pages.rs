@@ -85,7 +85,7 @@ async fn a_limit_order_goes_from_the_ticket_over_its_preview_to_its_page() {
          cash; 8,600.00 of buying power would stay.",
         "10 × 140.00 1,400.00",
         "Buying power now 10,000.00 → 8,600.00",
-        "Type Limit Limit 140.00 Good Until canceled",
+        "Type Limit Limit 140.00 Time in force Good till canceled",
     ] {
         assert_says(&shown, says);
     }
@@ -105,7 +105,7 @@ async fn a_limit_order_goes_from_the_ticket_over_its_preview_to_its_page() {
     let portfolio_page = browser.get(&format!("/portfolios/{portfolio}")).await.is(200).text();
     assert_says(&portfolio_page, "1 open · reserved: 1,400.00");
     assert_says(&portfolio_page, "Buying power 8,600.00 1,400.00 reserved");
-    assert_says(&portfolio_page, "Buy AAPL limit 10 140.00 150.00 −6.67% until canceled 1,400.00");
+    assert_says(&portfolio_page, "Buy AAPL limit 10 140.00 150.00 −6.67% good till canceled 1,400.00");
 
     app.trades_at("AAPL", "139.50").await;
     let shown = browser.get(&page).await.is(200).text();

@@ -343,7 +343,7 @@ fn confirm(preview: &OrderPreview) -> Vec<Line> {
         }
         (None, None) => {}
     }
-    lines.push(line("Good", words::good(order.time_in_force).to_owned()));
+    lines.push(line("Time in force", words::good(order.time_in_force).to_owned()));
     lines
 }
 

@@ -140,7 +140,7 @@ pub fn until(order: &Order, now: Timestamp) -> String {
     }
 }
 
-/// The same for a table: `today`, `Mon, 23 Nov`, `until canceled`.
+/// The same for a table: `today`, `Mon, 23 Nov`, `good till canceled`.
 pub fn good_until(order: &Order, now: Timestamp) -> String {
     match (order.time_in_force, order.expires_at) {
         (TimeInForce::Day, Some(end)) => format::session_ahead(end, now),

@@ -20,11 +20,11 @@ pub fn type_name(order_type: OrderType) -> &'static str {
 /// The label of a time in force on the ticket.
 pub fn good(time_in_force: TimeInForce) -> &'static str {
     match time_in_force {
-        TimeInForce::Day => "Today",
-        TimeInForce::Gtc => "Until canceled",
-        TimeInForce::Ioc => "At once or not",
-        TimeInForce::Fok => "All at once or not",
-        TimeInForce::Opg => "At the opening",
+        TimeInForce::Day => "Day",
+        TimeInForce::Gtc => "Good till canceled",
+        TimeInForce::Ioc => "Immediate or cancel",
+        TimeInForce::Fok => "Fill or kill",
+        TimeInForce::Opg => "At the open",
         TimeInForce::Cls => "At the close",
     }
 }
