@@ -24,6 +24,7 @@ mod jobs;
 mod kept_books;
 mod key_features;
 mod late_answers;
+mod late_news;
 mod logins;
 mod operations;
 mod orders;
