@@ -40,6 +40,7 @@ pub mod split_check;
 pub mod sql;
 mod timestamp;
 pub mod valuation;
+pub mod visibility;
 
 pub use action_history::ActionHistory;
 pub use bar_interval::BarInterval;
@@ -71,3 +72,4 @@ pub use sort::SortDirection;
 pub use split_check::{SplitCheck, SplitConfirmation, TradingHold};
 pub use timestamp::Timestamp;
 pub use valuation::{Holding, Snapshot, Valuation};
+pub use visibility::Visibility;

@@ -22,7 +22,7 @@ use crate::money::{AveragePrice, ExactAmount};
 use crate::order::{OrderClass, OrderStatus, OrderType, Side, TimeInForce};
 use crate::{
     ActionId, FillRule, Freshness, Money, OrderId, PerShare, Percent, PortfolioId, Price, Quantity, StockId,
-    Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, WatchlistId,
+    Symbol, Timestamp, TokenId, TransactionId, TransactionType, UserId, Visibility, WatchlistId,
 };
 
 /// An exact decimal: NUMERIC on PostgreSQL, canonical text on SQLite. SQL neither sums nor compares it.
@@ -214,7 +214,18 @@ macro_rules! words {
         }
     )+ };
 }
-words!(Side, OrderType, TimeInForce, OrderClass, OrderStatus, TransactionType, FillRule, Freshness, Symbol);
+words!(
+    Side,
+    OrderType,
+    TimeInForce,
+    OrderClass,
+    OrderStatus,
+    TransactionType,
+    FillRule,
+    Freshness,
+    Symbol,
+    Visibility
+);
 words!(DelistingEvidenceKind);
 
 macro_rules! uuids {

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use domain::sql::{Exact, Moment};
-use domain::{Money, Portfolio, PortfolioId, Symbol, Timestamp, UserId};
+use domain::{Money, Portfolio, PortfolioId, Symbol, Timestamp, UserId, Visibility};
 
 use crate::bulk::{PerRow, Unnest};
 use crate::connection::{Conn, Locked};
@@ -33,6 +33,9 @@ pub struct PortfolioRecord {
     pub version: i64,
     /// What it is compared with: the symbol of a stock or fund.
     pub benchmark: Symbol,
+    pub visibility: Visibility,
+    /// Takes the place of the id in addresses; present exactly when the visibility is `Link`.
+    pub link_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Insertable)]
@@ -96,6 +99,59 @@ pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<Po
         .select(PortfolioRecord::as_select())
         .first(tx.conn)
         .optional()?)
+}
+
+/// The portfolio with that id, whoever owns it, and whether its owner's account is active.
+pub fn with_owner(
+    statement: Statement<'_>,
+    id: PortfolioId,
+) -> Result<Option<(PortfolioRecord, bool)>, StoreError> {
+    Ok(portfolios::table
+        .inner_join(users::table)
+        .filter(portfolios::id.eq(id))
+        .select((PortfolioRecord::as_select(), users::is_active))
+        .first(statement.conn)
+        .optional()?)
+}
+
+/// The portfolio that is shared by link under that key, and whether its owner's account is active.
+pub fn by_link_key(
+    statement: Statement<'_>,
+    key: &str,
+) -> Result<Option<(PortfolioRecord, bool)>, StoreError> {
+    Ok(portfolios::table
+        .inner_join(users::table)
+        .filter(portfolios::link_key.eq(key))
+        .select((PortfolioRecord::as_select(), users::is_active))
+        .first(statement.conn)
+        .optional()?)
+}
+
+/// The public portfolios of a user that are not archived, oldest first.
+pub fn public_of_user(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<PortfolioRecord>, StoreError> {
+    Ok(portfolios::table
+        .filter(portfolios::user_id.eq(user).and(portfolios::archived_at.is_null()))
+        .filter(portfolios::visibility.eq(Visibility::Public))
+        .order(portfolios::id)
+        .select(PortfolioRecord::as_select())
+        .load(tx.conn)?)
+}
+
+/// Writes who may read the portfolio. `link_key` is present exactly for `Visibility::Link`.
+pub fn set_visibility(
+    tx: &mut Tx<'_>,
+    id: PortfolioId,
+    visibility: Visibility,
+    link_key: Option<&str>,
+) -> Result<(), StoreError> {
+    diesel::update(portfolios::table.find(id))
+        .set((
+            portfolios::visibility.eq(visibility),
+            portfolios::link_key.eq(link_key),
+            portfolios::version.eq(portfolios::version + 1),
+        ))
+        .execute(tx.conn)?;
+    Ok(())
 }
 
 /// A locked portfolio row, without its positions.

@@ -75,6 +75,7 @@ table! {
         created_at -> Moment, updated_at -> Moment, reserved_cash -> Exact, archived_at -> Nullable<Moment>,
         dividends -> Exact, dividends_receivable -> Exact,
         version -> BigInt, benchmark -> Text,
+        visibility -> Text, link_key -> Nullable<Text>,
     }
 }
 table! {

@@ -8,6 +8,7 @@ pub mod overview;
 pub mod performance;
 pub mod portfolios;
 pub mod repair;
+pub mod sharing;
 pub mod snapshots;
 pub mod transactions;
 pub mod valuation;
@@ -46,6 +47,7 @@ pub struct Books {
     events: Arc<Events>,
     config: Arc<BooksConfig>,
     versions: Arc<Versions>,
+    owners: sharing::Owners,
     kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
     kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
 }
@@ -60,6 +62,7 @@ impl Books {
     ) -> Self {
         Self {
             versions: Arc::new(Versions::new(store.clone())),
+            owners: sharing::owners(),
             kept_holdings: Arc::new(Kept::new()),
             kept_pages: Arc::new(Kept::new()),
             config: Arc::new(config),

@@ -12,6 +12,7 @@ pub(crate) mod health;
 pub(crate) mod input;
 pub(crate) mod limits;
 pub(crate) mod metrics;
+pub(crate) mod portfolio_access;
 pub(crate) mod problem;
 pub(crate) mod request_size;
 pub(crate) mod session;

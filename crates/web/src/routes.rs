@@ -75,7 +75,10 @@ api! {
     }
     "/portfolios/{id}/composition" { get: portfolios::valuation_api::composition }
     "/portfolios/{id}/composition/limits" { put: portfolios::concentration::set }
-    "/portfolios/{id}/transactions.csv" { get: portfolios::transactions_api::csv }
+    "/portfolios/{id}/transactions.csv" { get: portfolios::tables_api::transactions }
+    "/portfolios/{id}/snapshots.csv" { get: portfolios::tables_api::snapshots }
+    "/portfolios/{id}/performance.csv" { get: portfolios::tables_api::performance }
+    "/portfolios/{id}/positions.csv" { get: portfolios::tables_api::positions }
     "/portfolios/{id}/snapshots" { get: portfolios::performance_api::snapshots }
     "/portfolios/{id}/explanations/{figure}" { get: portfolios::explanations_api::show }
     "/portfolios/{id}/performance" { get: portfolios::performance_api::show }

@@ -4,7 +4,14 @@ use sha2::{Digest, Sha256};
 
 /// 32 random bytes in hex.
 pub(crate) fn random() -> String {
-    hex(&rand::random::<[u8; 32]>())
+    random_hex::<32>()
+}
+
+/// `BYTES` random bytes in hex, two characters each.
+pub(crate) fn random_hex<const BYTES: usize>() -> String {
+    let mut bytes = [0; BYTES];
+    bytes.fill_with(rand::random);
+    hex(&bytes)
 }
 
 /// Hex SHA-256: enough for secrets of 256 random bits, which no dictionary holds.

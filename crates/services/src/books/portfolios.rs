@@ -2,12 +2,13 @@
 
 use domain::{
     JournalEntry, Money, OrderId, Portfolio, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType,
-    UserId,
+    UserId, Visibility,
 };
 use persistence::portfolios::{LockedPortfolio, NewPortfolio, PortfolioChanges, PortfolioRecord};
 use persistence::{StoreError, Tx, concentration_limits, orders, portfolios, positions, transactions};
 
 use crate::books::Books;
+use crate::books::sharing::share;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::events::{Change, orders_to_announce};
 use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
@@ -37,15 +38,9 @@ pub struct PortfolioSummary {
     pub version: i64,
     /// What it is compared with: the symbol of a stock or fund.
     pub benchmark: Symbol,
-}
-
-/// What to change of a portfolio; `None` leaves it as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PortfolioUpdate {
-    pub name: Option<String>,
-    pub description: Option<String>,
-    /// The symbol of a stock or fund.
-    pub benchmark: Option<Symbol>,
+    pub visibility: Visibility,
+    /// Takes the place of the id in the addresses of a portfolio that is shared by link.
+    pub link_key: Option<String>,
 }
 
 impl From<PortfolioRecord> for PortfolioSummary {
@@ -63,8 +58,20 @@ impl From<PortfolioRecord> for PortfolioSummary {
             dividends_receivable: row.dividends_receivable,
             version: row.version,
             benchmark: row.benchmark,
+            visibility: row.visibility,
+            link_key: row.link_key,
         }
     }
+}
+
+/// What to change of a portfolio; `None` leaves it as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortfolioUpdate {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// The symbol of a stock or fund.
+    pub benchmark: Option<Symbol>,
+    pub visibility: Option<Visibility>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,10 +98,15 @@ pub(crate) fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Po
     portfolios::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
+/// Locks a portfolio of that user.
+fn lock_own(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
+    let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
+    locked.ok_or(Error::NotFound(NotFound::Portfolio))
+}
+
 /// Locks a portfolio of that user that can still be traded in.
 fn lock_active(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
-    let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
-    let locked = locked.ok_or(Error::NotFound(NotFound::Portfolio))?;
+    let locked = lock_own(tx, id, user)?;
     if locked.archived { Err(Error::Archived) } else { Ok(locked) }
 }
 
@@ -233,10 +245,12 @@ impl Books {
         name: Option<String>,
         description: Option<String>,
     ) -> Result<PortfolioSummary> {
-        self.change_portfolio(user, id, PortfolioUpdate { name, description, benchmark: None }).await
+        let update = PortfolioUpdate { name, description, ..PortfolioUpdate::default() };
+        self.change_portfolio(user, id, update).await
     }
 
-    /// Changes name, description or benchmark. A benchmark is stored under the symbol that it has now.
+    /// Changes name, description, benchmark or visibility. A benchmark is stored under the symbol that it has now. Only
+    /// the visibility of an archived portfolio can be changed.
     ///
     /// # Errors
     /// [`Error::Invalid`] also for a benchmark that is no known stock or fund; [`Error::Archived`].
@@ -257,10 +271,19 @@ impl Books {
             None => None,
         };
         let clock = self.market.clock.clone();
+        let others = name.is_some() || description.is_some() || benchmark.is_some();
+        let is_for_active = others || update.visibility.is_none();
         self.store
             .write(move |tx| {
+                let locked = lock_own(tx, id, user)?;
+                if locked.archived && is_for_active {
+                    return Err(Error::Archived);
+                }
+                if let Some(visibility) = update.visibility {
+                    share(tx, id, user, visibility)?;
+                }
                 // The next line of the journal is not to be of before the last one, whichever process's clock it is by.
-                let now = clock.now().max(lock_active(tx, id, user)?.last);
+                let now = clock.now().max(locked.last);
                 let changes = PortfolioChanges { name, description, benchmark, updated_at: Some(now) };
                 let row = portfolios::update(tx, id, user, changes)?;
                 row.map(PortfolioSummary::from).ok_or(Error::NotFound(NotFound::Portfolio))

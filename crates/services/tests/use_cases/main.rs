@@ -40,6 +40,7 @@ mod resets;
 mod reused_symbols;
 mod sessions;
 mod share_bases;
+mod sharing;
 mod simulation;
 mod snapshots;
 mod split_checks;

@@ -15,11 +15,12 @@ use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 use crate::AppState;
 use crate::http::limits::client_ip;
+use crate::http::portfolio_access::without_link_key;
 
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
-    /// The path without the query, which may contain search texts.
+    /// The path without the query, which may contain search texts, and without a link key, which opens a portfolio.
     fn on_request_start(request: &ServiceRequest) -> Span {
         let id = request.extensions().get::<RequestId>().map(ToString::to_string);
         let client = request
@@ -29,7 +30,7 @@ impl RootSpanBuilder for RequestSpan {
             "request",
             request_id = id.unwrap_or_default(),
             method = %request.method(),
-            path = request.path(),
+            path = &*without_link_key(request.path()),
             client = client.map(tracing::field::display),
             user_id = Empty,
         )

@@ -22,7 +22,7 @@ use services::accounts::tokens::Scope;
 use crate::AppState;
 use crate::http::limits::Accepted;
 use crate::http::problem::{PageError, Problem, to_login};
-use crate::http::{access_log, csrf, session};
+use crate::http::{access_log, csrf, portfolio_access, session};
 
 /// Bodies are small: orders, names, filters.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -204,8 +204,17 @@ pub async fn authenticate(
         Ok(who) => who.map(|(account, credential)| CurrentUser { account, credential }),
         Err(problem) => return Ok(request.error_response(problem)),
     };
+    let shared = match &who {
+        None => portfolio_access::without_credentials(request.request()).await,
+        Some(_) => Ok(None),
+    };
+    let shared = match shared {
+        Ok(shared) => shared,
+        Err(problem) => return Ok(request.error_response(problem)),
+    };
     let path = request.match_info().as_str();
-    let is_open = matches!(path, "/api/v1/auth/register" | "/api/v1/auth/login" | "/api/v1/auth/tokens");
+    let is_open = shared.is_some()
+        || matches!(path, "/api/v1/auth/register" | "/api/v1/auth/login" | "/api/v1/auth/tokens");
     let closed = match &who {
         None if !is_open => Some(Problem::unauthorized()),
         Some(user) if is_administration(path) => user.administrator().err(),
@@ -214,6 +223,9 @@ pub async fn authenticate(
     if let Some(user) = who {
         access_log::record_user(user.account.id);
         request.extensions_mut().insert(user);
+    }
+    if let Some(access) = shared {
+        request.extensions_mut().insert(access);
     }
     let answered = next.call(request).await?.map_into_boxed_body();
     let status = answered.status();
@@ -294,6 +306,11 @@ pub struct Signed {
 #[derive(Debug)]
 struct NotSigned(Box<HttpRequest>);
 
+/// Sends a visitor of that page to the login.
+pub(crate) fn not_signed(request: &HttpRequest) -> actix_web::Error {
+    NotSigned(Box::new(request.clone())).into()
+}
+
 impl std::fmt::Display for NotSigned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("not logged in")
@@ -323,7 +340,7 @@ impl FromRequest for Signed {
                     let session_key = session::key(&request, &state(&request).config);
                     Ok(Self { account, session_key })
                 }
-                Ok(Visitor(None)) => Err(NotSigned(Box::new(request)).into()),
+                Ok(Visitor(None)) => Err(not_signed(&request)),
                 // The page is made from the problem itself.
                 Err(PageError(problem)) => Err(problem.into()),
             }

@@ -92,6 +92,9 @@ enums! {
     SplitResolution: "How a split in doubt is resolved: it happened as announced, with another ratio, or not at all.",
         "confirm" | "correct" | "withdraw";
     StockSort: "By what stocks are sorted; the symbol decides among equal ones.", "symbol" | "company_name";
+    TableFormat: "How a table is written: `standard` as in RFC 4180, with commas between fields and points in numbers; \
+        `spreadsheet` with semicolons, decimal commas and a byte order mark.",
+        "standard" | "spreadsheet";
     TimeInForce: "How long an order works: until the close (`day`), until it is canceled (`gtc`), immediate or cancel \
         (`ioc`), fill or kill (`fok`), at the next opening (`opg`) or at the close (`cls`).",
         "day" | "gtc" | "ioc" | "fok" | "opg" | "cls";
@@ -101,6 +104,9 @@ enums! {
     TradingRestriction: "Why no orders in a stock are accepted.", "delisted" | "halted";
     TransactionType: "What a transaction books.",
         "deposit" | "withdrawal" | "buy" | "sell" | "dividend" | "split" | "fee" | "reversal" | "close_out" | "exchange";
+    Visibility: "Who may read a portfolio besides its owner: no one, readers who know its address with a random key, or \
+        everyone. Only its owner may change it.",
+        "private" | "link" | "public";
     WorkerStatus: "`silent` when the newest heartbeat is too old.", "alive" | "silent";
 }
 
@@ -131,7 +137,9 @@ impl ToSchema for DayOrInstant {
 mod tests {
     use super::*;
     use domain::HistoryRange;
-    use domain::{FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType};
+    use domain::{
+        FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType, Visibility,
+    };
     use services::jobs::JobKind;
 
     #[test]
@@ -143,7 +151,17 @@ mod tests {
                 assert_eq!(words(stringify!($name)), known, stringify!($name));
             )+ };
         }
-        same!(FillRule, OrderClass, OrderStatus, OrderType, Side, TimeInForce, TransactionType, JobKind);
+        same!(
+            FillRule,
+            OrderClass,
+            OrderStatus,
+            OrderType,
+            Side,
+            TimeInForce,
+            TransactionType,
+            JobKind,
+            Visibility
+        );
         let doubts: Vec<&str> = domain::plausibility::Doubt::ALL.iter().map(|doubt| doubt.as_str()).collect();
         assert_eq!(words("PriceDoubt"), doubts);
         let intervals: Vec<&str> = domain::BarInterval::ALL.iter().map(|(_, name)| *name).collect();

@@ -5,6 +5,7 @@ mod finish;
 pub mod misfits;
 pub mod page;
 pub mod problems;
+mod shared_reads;
 
 use std::sync::LazyLock;
 
@@ -43,6 +44,7 @@ pub fn document() -> Value {
     let mut document = serde_json::to_value(routes::ApiDoc::openapi())
         .expect("Invariant: a description can be written as JSON");
     finish::finish(&mut document);
+    shared_reads::describe(&mut document);
     finish::name_pages(document)
 }
 

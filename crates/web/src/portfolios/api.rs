@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use domain::{DecimalText, Money, PortfolioId, Symbol, Timestamp, TransactionType};
+use domain::{DecimalText, Money, PortfolioId, Symbol, Timestamp, TransactionType, Visibility};
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary, PortfolioUpdate};
 use services::books::transactions::NamedEntry;
@@ -14,6 +14,7 @@ use crate::AppState;
 use crate::http::api::{Items, Paging, Reader, parse};
 use crate::http::extract::CurrentUser;
 use crate::http::input::{Json, Query};
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 
@@ -31,6 +32,11 @@ pub struct Portfolio {
     archived_at: Option<Timestamp>,
     /// What its performance is compared with: the symbol of a stock or fund.
     benchmark: Symbol,
+    /// Who may read the portfolio besides its owner.
+    #[schema(value_type = enums::Visibility)]
+    visibility: Visibility,
+    /// Takes the place of the id in the addresses of a portfolio that is shared by link; null for others.
+    link_key: Option<String>,
 }
 
 impl From<PortfolioSummary> for Portfolio {
@@ -45,6 +51,8 @@ impl From<PortfolioSummary> for Portfolio {
             updated_at: portfolio.updated_at,
             archived_at: portfolio.archived_at,
             benchmark: portfolio.benchmark,
+            visibility: portfolio.visibility,
+            link_key: portfolio.link_key,
         }
     }
 }
@@ -191,8 +199,8 @@ fn opened(portfolio: Once<PortfolioSummary>) -> HttpResponse {
     params(("id" = i64, Path)),
     responses((status = 200, description = "The portfolio", body = Portfolio)),
 )]
-pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let portfolio = state.services.books().portfolio(user.account.id, PortfolioId(*id)).await?;
+pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let portfolio = state.services.books().portfolio(access.owner, access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
@@ -205,9 +213,14 @@ pub struct PortfolioChanges {
     /// The symbol of a stock or fund that performance is compared with.
     #[schema(value_type = Option<Symbol>)]
     benchmark: Option<String>,
+    /// Who may read the portfolio besides you. Sharing by link makes a new key each time; the key ends with the visibility.
+    #[schema(value_type = Option<enums::Visibility>)]
+    visibility: Option<String>,
 }
 
-/// Change the name, description or benchmark of a portfolio.
+/// Change the name, description, benchmark or visibility of a portfolio.
+///
+/// Only the visibility of an archived portfolio can be changed.
 #[utoipa::path(
     patch, path = "/api/v1/portfolios/{id}", tag = "portfolios", operation_id = "updatePortfolio",
     params(("id" = i64, Path)),
@@ -221,9 +234,10 @@ pub async fn update(
     body: Json<PortfolioChanges>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let PortfolioChanges { name, description, benchmark } = body.into_inner();
+    let PortfolioChanges { name, description, benchmark, visibility } = body.into_inner();
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
-    let update = PortfolioUpdate { name, description, benchmark };
+    let visibility = parse("visibility", visibility.as_deref(), "must be private, link or public")?;
+    let update = PortfolioUpdate { name, description, benchmark, visibility };
     let portfolio =
         state.services.books().change_portfolio(user.account.id, PortfolioId(*id), update).await?;
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))

@@ -1,15 +1,15 @@
 //! What a portfolio is made of: by holding, by sector, and how concentrated it is.
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Query};
 use domain::composition::{Composition, Concentration, ConcentrationLevel, tenths_of_percent};
-use domain::{Holding, PortfolioId, Valuation};
+use domain::{Holding, Valuation};
 use serde::{Deserialize, Serialize};
 use services::books::valuation::ValuedPortfolio;
 
 use super::concentration;
 use super::pages::Named;
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::portfolio_access::PageAccess;
 use crate::shell::chart::percent;
 use crate::shell::chart::treemap;
 use crate::shell::chart::treemap::{Cell, Frame};
@@ -61,7 +61,7 @@ struct View {
     maps: [Map; 2],
     /// What is above the user's limits.
     notes: Vec<String>,
-    limits: FormView,
+    limits: Option<FormView>,
     holdings: Vec<Row>,
     sectors: Vec<Sector>,
     concentration: Vec<Fact>,
@@ -115,24 +115,26 @@ struct Fact {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
+    access: PageAccess,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
-    let valued = state.services.books().valuation(signed.account.id, *id).await?;
+    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
     let composition = Composition::of(&valued.valuation);
-    let limits = state.services.books().concentration_limits(signed.account.id, *id).await?;
     let color = if asked.color == "day" { Color::Day } else { Color::Gain };
-    let mut view = view(&valued, &composition, color);
-    view.notes = limits.exceeded(&composition).iter().map(concentration::sentence).collect();
-    view.limits = shell.form(concentration::form(limits));
+    let named = Named::to_reader(&valued.portfolio, &access);
+    let mut view = view(named, &valued, &composition, color);
+    if access.is_owner {
+        let limits = state.services.books().concentration_limits(access.owner, access.portfolio).await?;
+        view.notes = limits.exceeded(&composition).iter().map(concentration::sentence).collect();
+        view.limits = Some(shell.form(concentration::form(limits)));
+    }
     let title = format!("Composition of {}", view.portfolio.name);
     shell.show("composition.html", Nav::Composition, title, &view)
 }
 
-fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> View {
-    let ValuedPortfolio { portfolio, valuation, valued_at } = valued;
+fn view(portfolio: Named, valued: &ValuedPortfolio, composition: &Composition, color: Color) -> View {
+    let ValuedPortfolio { valuation, valued_at, .. } = valued;
     // Holdings, cash, and what is owed where there is any: the order of rows and names.
     let receivable = Some(composition.dividends_receivable.weight).filter(|weight| *weight > 0.0);
     let stocks = composition.stocks.iter().map(|slice| slice.weight);
@@ -162,7 +164,7 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> Vi
             cells: cells(valuation, (&weights, &tenths), color, frame),
         }),
         notes: Vec::new(),
-        limits: FormView::default(),
+        limits: None,
         holdings: rows(valuation, &weights, &tenths),
         sectors: sectors(composition),
         concentration: composition
@@ -173,7 +175,7 @@ fn view(valued: &ValuedPortfolio, composition: &Composition, color: Color) -> Vi
             .concentration
             .as_ref()
             .map_or_else(String::new, |measured| concentration_note(measured.level)),
-        portfolio: Named::from(portfolio),
+        portfolio,
     }
 }
 

@@ -6,16 +6,19 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use domain::performance::{Explanation, Measure, Step, Table, Value};
 use domain::valuation::BookFigure;
-use domain::{PortfolioId, StockId, Symbol, UserId};
+use domain::{StockId, Symbol};
 use serde::Serialize;
 use services::FieldError;
+use services::books::sharing::{PortfolioAccess, PortfolioAddress};
 
+use super::csv_table;
+use super::csv_table::TableFormat;
 use super::pages::Named;
 use super::performance::{Asked, benchmark, window};
 use super::performance_words;
 use super::risk::refused_benchmark;
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
 use crate::shell::render::{Nav, PageResult, Shell, query};
@@ -195,12 +198,7 @@ impl Shown {
         scalars.map(scalar).collect()
     }
 
-    fn table_view(
-        &self,
-        portfolio: PortfolioId,
-        (name, label): (&str, &'static str),
-        table: &Table,
-    ) -> TableView {
+    fn table_view(&self, portfolio: &str, (name, label): (&str, &'static str), table: &Table) -> TableView {
         let columns = table.columns.iter().enumerate().map(|(place, column)| Heading {
             label: column.label,
             name: column.name,
@@ -220,7 +218,7 @@ impl Shown {
     }
 
     fn view(&self, portfolio: Named) -> View {
-        let id = portfolio.id;
+        let id = &portfolio.id;
         let tables = self.inputs.iter().chain(&self.steps).filter_map(|step| match &step.value {
             Value::Table(table) => Some(self.table_view(id, (step.name, step.label), table)),
             _ => None,
@@ -277,23 +275,24 @@ fn trimmed(number: f64, decimals: usize) -> String {
 }
 
 /// The address of an explanation; `question` is the query of the performance page.
-pub fn address(portfolio: PortfolioId, measure: Measure, question: &str) -> String {
+pub fn address(portfolio: &PortfolioAddress, measure: Measure, question: &str) -> String {
     format!("/portfolios/{portfolio}/explain/{measure}{question}")
 }
 
 async fn shown(
     state: &AppState,
-    (user, id): (UserId, PortfolioId),
+    access: &PortfolioAccess,
     figure: &str,
     asked: &Asked,
 ) -> Result<Shown, PageError> {
     let books = state.services.books();
+    let (user, id, portfolio) = (access.owner, access.portfolio, &access.address);
     let question = asked.question();
     if let Ok(figure) = figure.parse::<BookFigure>() {
         let (back, back_to) = match figure {
-            BookFigure::Herfindahl => (format!("/portfolios/{id}/composition"), "Composition"),
+            BookFigure::Herfindahl => (format!("/portfolios/{portfolio}/composition"), "Composition"),
             BookFigure::TotalValue | BookFigure::DayChange | BookFigure::AverageBuyPrice => {
-                (format!("/portfolios/{id}"), "Portfolio")
+                (format!("/portfolios/{portfolio}"), "Portfolio")
             }
         };
         let symbol = match asked.symbol.trim() {
@@ -313,71 +312,61 @@ async fn shown(
         PageError(refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))
     })?;
     let explained = window.analysis.explain(measure);
-    let back = format!("/portfolios/{id}/performance{question}");
+    let back = format!("/portfolios/{portfolio}/performance{question}");
     let names = (measure.as_str(), title(measure));
     Ok(Shown::new(names, explained, window.symbols, (back, "Performance", question)))
 }
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
-    path: Path<(PortfolioId, String)>,
+    access: PageAccess,
+    path: Path<(String, String)>,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (id, figure) = path.into_inner();
-    let portfolio = state.services.books().portfolio(signed.account.id, id).await?;
-    let shown = shown(&state, (signed.account.id, id), &figure, &asked).await?;
-    let view = shown.view(Named::from(&portfolio));
+    let (_, figure) = path.into_inner();
+    let portfolio = state.services.books().portfolio(access.owner, access.portfolio).await?;
+    let shown = shown(&state, &access, &figure, &asked).await?;
+    let view = shown.view(Named::to_reader(&portfolio, &access));
     shell.show("explain.html", Nav::Elsewhere, format!("How {} is computed", shown.title), &view)
 }
 
 /// The rows of one table of an explanation.
 pub async fn csv(
     _: Shell,
-    signed: Signed,
-    path: Path<(PortfolioId, String, String)>,
+    access: PageAccess,
+    path: Path<(String, String, String)>,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, PageError> {
-    let (id, figure, table) = path.into_inner();
-    let shown = shown(&state, (signed.account.id, id), &figure, &asked).await?;
+    let (_, figure, table) = path.into_inner();
+    let shown = shown(&state, &access, &figure, &asked).await?;
     let table = shown.table(&table).ok_or_else(Problem::not_found)?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let failed = |error: csv::Error| Problem::from(services::Error::Internal(Box::new(error)));
-    writer.write_record(table.columns.iter().map(|column| column.name)).map_err(failed)?;
-    for row in &table.rows {
-        writer.write_record(row.iter().map(|value| plain(value, &shown.symbols))).map_err(failed)?;
-    }
-    let body = writer
-        .into_inner()
-        .map_err(|error| Problem::from(services::Error::Internal(error.to_string().into())))?;
-    let disposition = format!("attachment; filename=\"{}.csv\"", shown.name);
-    Ok(HttpResponse::Ok()
-        .content_type("text/csv; charset=utf-8")
-        .insert_header(("Content-Disposition", disposition))
-        .body(body))
+    let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+    let rows = table.rows.iter().map(|row| row.iter().map(|value| plain(value, &shown.symbols)).collect());
+    Ok(csv_table::whole(shown.name, &columns, rows, TableFormat::Standard)?)
 }
 
 /// As programs read it: all digits, without separators.
-fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> String {
+fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> csv_table::Cell {
+    use csv_table::Cell;
     match value {
-        Value::Money(amount) => amount.to_string(),
-        Value::Ratio(number) | Value::Number(number) => number.to_string(),
-        Value::Count(count) => count.to_string(),
-        Value::Days(days) => days.to_string(),
-        Value::Date(date) => date.to_string(),
-        Value::Price(price) => price.to_string(),
-        Value::AveragePrice(price) => price.to_string(),
-        Value::Quantity(quantity) => quantity.to_string(),
+        Value::Money(amount) => Cell::number(amount),
+        Value::Ratio(number) | Value::Number(number) => Cell::number(number),
+        Value::Count(count) => Cell::number(count),
+        Value::Days(days) => Cell::number(days),
+        Value::Date(date) => Cell::text(date),
+        Value::Price(price) => Cell::number(price),
+        Value::AveragePrice(price) => Cell::number(price),
+        Value::Quantity(quantity) => Cell::number(quantity),
         Value::Shares(sign, quantity) => {
             let minus = if *sign < 0 { "-" } else { "" };
-            format!("{minus}{quantity}")
+            Cell::number(format!("{minus}{quantity}"))
         }
-        Value::Stock(stock) => symbols.get(stock).map_or_else(String::new, ToString::to_string),
-        Value::Symbol(symbol) => symbol.to_string(),
-        Value::Word(word) => (*word).to_owned(),
-        Value::Missing | Value::Table(_) => String::new(),
+        Value::Stock(stock) => Cell::text_of(symbols.get(stock)),
+        Value::Symbol(symbol) => Cell::text(symbol),
+        Value::Word(word) => Cell::text(word),
+        Value::Missing | Value::Table(_) => Cell::Empty,
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use domain::Symbol;
 use domain::valuation::BookFigure;
-use domain::{PortfolioId, Symbol};
 use serde::Deserialize;
 use services::{Error, NotFound};
 use utoipa::IntoParams;
@@ -14,8 +14,8 @@ use super::explanation::Explanation;
 use super::valuation_api::no_position;
 use crate::AppState;
 use crate::http::api::parse;
-use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 
@@ -40,16 +40,16 @@ pub struct Holding {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn show(
-    user: CurrentUser,
-    path: Path<(i64, String)>,
+    access: ReadAccess,
+    path: Path<(String, String)>,
     holding: Query<Holding>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, figure) = path.into_inner();
+    let (_, figure) = path.into_inner();
     let figure: BookFigure = figure.parse().map_err(|_| Problem::not_found())?;
     let symbol: Option<Symbol> = parse("symbol", holding.symbol.as_deref(), "send a symbol such as AAPL")?;
     let explained =
-        state.services.books().explain_figure(user.account.id, PortfolioId(id), figure, symbol.as_ref());
+        state.services.books().explain_figure(access.owner, access.portfolio, figure, symbol.as_ref());
     let explained = explained.await.map_err(|error| match (error, &symbol) {
         (Error::NotFound(NotFound::Position), Some(symbol)) => no_position(symbol.as_str()),
         (error, _) => Problem::from(error),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Query};
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
 use domain::performance::Period;
@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use services::Services;
 use services::books::performance::Window;
 use services::books::portfolios::PortfolioSummary;
+use services::books::sharing::PortfolioAccess;
 use services::books::valuation::ValuedPortfolio;
 use services::trading::OrderWithFills;
 use services::trading::orders::Filter;
 
 use super::pages::{Named, deposits, ratio, total_gain};
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::Problem;
 use crate::shell::chart;
 use crate::shell::chart::{Chart, Line, Spark};
@@ -121,15 +122,14 @@ struct Suggestion {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
+    access: PageAccess,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
     let Asked { range, ticket: fields } = asked.into_inner();
     let range = range.parse().unwrap_or(Period::All);
     let refused = shell.refused_form(TICKET);
-    let view = page_view(&state.services, signed.account.id, *id, range, &fields, refused.as_ref()).await?;
+    let view = page_view(&state.services, &access, range, &fields, refused.as_ref()).await?;
     let title = view.portfolio.name.clone();
     shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
@@ -144,19 +144,20 @@ pub async fn show_refused_ticket(
     problem: &Problem,
 ) -> PageResult {
     let refused = FormView::new(TICKET).refused(problem);
-    let view = page_view(services, user, id, Period::All, fields, Some(&refused)).await?;
+    let access = PortfolioAccess::of_owner(user, id);
+    let view = page_view(services, &access, Period::All, fields, Some(&refused)).await?;
     let title = view.portfolio.name.clone();
     shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
 async fn page_view(
     services: &Services,
-    user: UserId,
-    id: PortfolioId,
+    access: &PortfolioAccess,
     range: Period,
     fields: &TicketFields,
     refused: Option<&FormView>,
 ) -> Result<PortfolioView, services::Error> {
+    let (user, id) = (access.owner, access.portfolio);
     let ValuedPortfolio { portfolio, valuation, valued_at } = services.books().valuation(user, id).await?;
     let flows = services.books().external_flows(user, id).await?;
     let of = |open| Filter { open: Some(open), ..Filter::default() };
@@ -191,7 +192,7 @@ async fn page_view(
         .map(|holding| holding.listing.symbol.as_str())
         .collect();
     let newest = valuation.holdings.iter().map(|holding| holding.quote.as_of).max();
-    let active = portfolio.archived_at.is_none();
+    let active = access.is_owner && portfolio.archived_at.is_none();
     let suggestions = match active && valuation.holdings.is_empty() {
         true => suggestions(services, id).await,
         false => Vec::new(),
@@ -221,14 +222,16 @@ async fn page_view(
         receivable: some_money(&valuation.dividends_receivable),
         receivable_weight: format::weight(tenths[receivable]),
         receivable_bar: bar(weights[receivable]),
-        ranges: range_choices(Period::ALL, Some(range), |name| format!("/portfolios/{id}?range={name}")),
+        ranges: range_choices(Period::ALL, Some(range), |name| {
+            format!("/portfolios/{}?range={name}", access.address)
+        }),
         covered: coverage::note_on_portfolio(
             range,
             exchange_date(portfolio.created_at),
             exchange_date(services.market().now()),
         ),
         chart,
-        chart_source: format!("/api/v1/portfolios/{id}/performance?period={}", range.as_str()),
+        chart_source: format!("/api/v1/portfolios/{}/performance?period={}", access.address, range.as_str()),
         benchmark: portfolio.benchmark.to_string(),
         positions: format::plural(holdings.len(), "position", "positions"),
         as_of: format::second_seen_at(newest.unwrap_or(valued_at), valued_at),
@@ -236,14 +239,14 @@ async fn page_view(
         sparks: !sparks.is_empty(),
         holdings,
         open_summary: summary(&open.items, &reserved),
-        open_orders: open_rows(&open.items, &last, valued_at),
+        open_orders: open_rows(&access.address, &open.items, &last, valued_at),
         more_open: open.next.is_some(),
         // Exits stand in the list of their own time.
-        closed_orders: order_rows(&closed, |_| false),
+        closed_orders: order_rows(&access.address, &closed, |_| false),
         suggestions,
         ticket,
         version: portfolio.version,
-        portfolio: Named::from(&portfolio),
+        portfolio: Named::to_reader(&portfolio, access),
     })
 }
 

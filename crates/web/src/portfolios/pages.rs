@@ -9,6 +9,7 @@ use domain::{Money, PortfolioId, Timestamp, UserId, Valuation};
 use serde::{Deserialize, Serialize};
 use services::books::overview::Overview;
 use services::books::portfolios::{OpenPortfolio, PortfolioSummary};
+use services::books::sharing::PortfolioAccess;
 use services::books::valuation::ValuedPortfolio;
 use services::{FieldError, Services};
 
@@ -25,7 +26,10 @@ use crate::shell::render::{Nav, PageResult, Shell, see_other};
 /// A portfolio as every page of it names it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Named {
-    pub id: PortfolioId,
+    /// Names the portfolio in the reader's addresses: its id, or the key of one that is shared by link.
+    pub id: String,
+    /// Whether the reader is its owner, who sees forms.
+    pub is_own: bool,
     pub name: String,
     pub description: String,
     pub opened: Moment,
@@ -36,12 +40,20 @@ pub struct Named {
 impl From<&PortfolioSummary> for Named {
     fn from(portfolio: &PortfolioSummary) -> Self {
         Self {
-            id: portfolio.id,
+            id: portfolio.id.to_string(),
+            is_own: true,
             name: portfolio.name.clone(),
             description: portfolio.description.clone(),
             opened: format::day(portfolio.created_at),
             archived: portfolio.archived_at.map(format::day),
         }
+    }
+}
+
+impl Named {
+    /// The portfolio as a reader sees it, who may be its owner.
+    pub fn to_reader(portfolio: &PortfolioSummary, access: &PortfolioAccess) -> Self {
+        Self { id: access.address.to_string(), is_own: access.is_owner, ..Self::from(portfolio) }
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Query};
 use chrono::NaiveDate;
 use domain::performance::{Analysis, Close, Drawdown, Measure, Performance, Period};
-use domain::{Money, PortfolioId, Snapshot, Symbol};
+use domain::{Money, Snapshot, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::books::analysis::WindowAnalysis;
 use services::books::performance::Window;
-use services::books::portfolios::PortfolioSummary;
+use services::books::sharing::PortfolioAccess;
 
 use super::benchmark_page;
 use super::contributions::{ContributionTable, DividendTable};
@@ -19,7 +19,7 @@ use super::heat_map::HeatRow;
 use super::pages::Named;
 use super::risk::{Comparison, FigureRow, Figures, refused_benchmark};
 use crate::AppState;
-use crate::http::extract::Signed;
+use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::Problem;
 use crate::shell::chart;
 use crate::shell::chart::{Chart, Line};
@@ -50,6 +50,8 @@ pub struct Asked {
 #[derive(Serialize)]
 struct View {
     portfolio: Named,
+    /// The window, in the query of a table.
+    csv_query: String,
     period: String,
     ranges: Vec<Choice>,
     form: FormView,
@@ -136,12 +138,11 @@ fn performance_of(analysis: &Analysis) -> Performance {
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
+    access: PageAccess,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let (user, id, services) = (access.owner, access.portfolio, &state.services);
     let portfolio = services.books().portfolio(user, id).await?;
     let mut form = FormView::new("dates")
         .with("from", asked.from.trim())
@@ -180,18 +181,20 @@ pub async fn show(
         _ => String::new(),
     };
     let ranges = range_choices(Period::ALL, current, |name| {
-        format!("/portfolios/{id}/performance?range={name}{compared}")
+        format!("/portfolios/{}/performance?range={name}{compared}", access.address)
     });
     let measured = measured.unwrap_or_else(|| Performance::measure(None, Vec::new()));
     let now = (today, &portfolio.cash_balance);
     let compared = analyzed.as_ref().map(|window| benchmark_growth(&window.analysis)).unwrap_or_default();
     let lines = Lines { measured: &measured, benchmark: &compared };
-    let mut view = view(Named::from(&portfolio), ranges, form, lines, &snapshots, now);
-    view.chart_source = api_address(id, &asked, current);
+    let mut view = view(Named::to_reader(&portfolio, &access), ranges, form, lines, &snapshots, now);
+    let window_query = window_query(&asked, current);
+    view.chart_source = format!("/api/v1/portfolios/{}/performance{window_query}", access.address);
     if let Some(window) = &analyzed {
-        view.analyze(window, &portfolio, &asked.question());
+        view.analyze(window, &access, &asked.question());
+        view.csv_query = window_query;
     }
-    if portfolio.archived_at.is_none() {
+    if access.is_owner && portfolio.archived_at.is_none() {
         let shown = benchmark(&asked).ok().flatten().unwrap_or_else(|| portfolio.benchmark.clone());
         let fresh = FormView::new(benchmark_page::FORM).with("benchmark", shown.to_string());
         view.benchmark_form = Some(shell.form(fresh));
@@ -205,10 +208,10 @@ pub async fn show(
 
 impl View {
     /// Adds what follows from the analysis; `question` is the query of the page.
-    fn analyze(&mut self, window: &WindowAnalysis, portfolio: &PortfolioSummary, question: &str) {
+    fn analyze(&mut self, window: &WindowAnalysis, access: &PortfolioAccess, question: &str) {
         let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
-        let shown = Figures { analysis, measures: &measures, portfolio: portfolio.id, question };
+        let shown = Figures { analysis, measures: &measures, portfolio: &access.address, question };
         self.figures = shown.measures();
         self.results = shown.results();
         self.comparison = shown.comparison();
@@ -221,12 +224,11 @@ impl View {
     }
 }
 
-/// Where the API has the data of the page's window.
-fn api_address(id: PortfolioId, asked: &Asked, range: Option<Period>) -> String {
+/// The page's window as a query of the API and of tables.
+fn window_query(asked: &Asked, range: Option<Period>) -> String {
     let period = range.map_or("", Period::as_str);
     let (from, to) = if range.is_some() { ("", "") } else { (asked.from.trim(), asked.to.trim()) };
-    let pairs = [("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())];
-    format!("/api/v1/portfolios/{id}/performance{}", query(&pairs))
+    query(&[("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())])
 }
 
 /// What 100 put into the benchmark at the start of the window have become, for each day that has a price.
@@ -324,6 +326,7 @@ fn view(
             .and_then(|_| chart::drawdown("drawdown-chart", caption.clone(), &twr)),
         drawdown_caption: caption,
         more_days: (measured.points.len() > days.len()).then(|| format::count(measured.points.len())),
+        csv_query: String::new(),
         figures: Vec::new(),
         comparison: None,
         benchmark_form: None,

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{
     Analysis, Contributions, Day, DayReturn as MeasuredDay, Measure, Measures, Period, Undefined,
     cumulative_twr, dividends_by_year,
 };
-use domain::{Money, PortfolioId, Snapshot as Stored, StockId, Symbol};
+use domain::{Money, Snapshot as Stored, StockId, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
 use services::books::analysis::WindowAnalysis;
@@ -19,8 +19,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::explanation::Explanation;
 use crate::AppState;
 use crate::http::api::{Items, parse};
-use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::portfolios::performance_words;
@@ -67,7 +67,7 @@ pub struct Dates {
     to: Option<String>,
 }
 
-const DAY: &str = "write a day like 2026-11-20";
+pub const DAY: &str = "write a day like 2026-11-20";
 
 /// List the daily snapshots of a portfolio, oldest first.
 #[utoipa::path(
@@ -76,18 +76,17 @@ const DAY: &str = "write a day like 2026-11-20";
     responses((status = 200, description = "The snapshots", body = Items<Snapshot>)),
 )]
 pub async fn snapshots(
-    user: CurrentUser,
-    id: Path<i64>,
+    access: ReadAccess,
     dates: Query<Dates>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let (from, to) = (parse("from", dates.from.as_deref(), DAY)?, parse("to", dates.to.as_deref(), DAY)?);
-    let rows = state.services.books().snapshots(user.account.id, PortfolioId(*id), from, to).await?;
+    let rows = state.services.books().snapshots(access.owner, access.portfolio, from, to).await?;
     Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
 }
 
 /// Reads a window: a period, or days, or neither for all.
-fn window(period: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Window, Problem> {
+pub fn window(period: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Window, Problem> {
     let (from, to) = (parse("from", from, DAY)?, parse("to", to, DAY)?);
     let refused = |message: String| Problem::invalid(vec![FieldError::new("period", message)]);
     match period {
@@ -123,14 +122,14 @@ pub struct PerformanceQuery {
 
 #[derive(Serialize, ToSchema)]
 pub struct PerformancePoint {
-    date: NaiveDate,
-    total_value: Money,
-    net_flow: Money,
+    pub date: NaiveDate,
+    pub total_value: Money,
+    pub net_flow: Money,
     /// Time-weighted return since the start of the window: a ratio.
-    twr: f64,
+    pub twr: f64,
     /// Total return of the benchmark since the start of the window: a ratio. Null when its prices begin after the window
     /// does: it would be the return of another window.
-    benchmark: Option<f64>,
+    pub benchmark: Option<f64>,
 }
 
 /// The return of a day, a ratio.
@@ -424,7 +423,7 @@ fn year_dividends(
     paid.into_iter().filter_map(row).collect()
 }
 
-fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
+pub fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
     let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
     let returns: HashMap<NaiveDate, f64> = returns.and_then(Result::ok).into_iter().flatten().collect();
     let days = analysis.series.days.iter().zip(cumulative_twr(&analysis.series));
@@ -446,8 +445,7 @@ fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn show(
-    user: CurrentUser,
-    id: Path<i64>,
+    access: ReadAccess,
     asked: Query<PerformanceQuery>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
@@ -456,7 +454,7 @@ pub async fn show(
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
     let explain: Option<Measure> = parse("explain", explain.as_deref(), EXPLAINED)?;
     let analysis =
-        state.services.books().analysis(user.account.id, PortfolioId(*id), window, benchmark.as_ref()).await;
+        state.services.books().analysis(access.owner, access.portfolio, window, benchmark.as_ref()).await;
     let analysis = analysis
         .map_err(|error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))?;
     Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))

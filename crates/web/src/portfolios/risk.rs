@@ -1,8 +1,9 @@
 //! Figures of risk and return, and the comparison with a benchmark, on the performance page.
 
 use domain::performance::{Analysis, DayReturn, Measure, Measures, UndefinedReason};
-use domain::{Money, PortfolioId, Symbol};
+use domain::{Money, Symbol};
 use serde::Serialize;
+use services::books::sharing::PortfolioAddress;
 use services::{Error, FieldError};
 
 use super::{explain_page, performance_words};
@@ -42,7 +43,7 @@ fn number(value: f64) -> String {
 pub struct Figures<'a> {
     pub analysis: &'a Analysis,
     pub measures: &'a Measures,
-    pub portfolio: PortfolioId,
+    pub portfolio: &'a PortfolioAddress,
     /// The query of the page, for the addresses of explanations.
     pub question: &'a str,
 }
@@ -272,8 +273,8 @@ pub fn refused_benchmark(error: Error, benchmark: Option<&Symbol>) -> Result<Pro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Calendar;
     use domain::performance::{Benchmark, Close, Settings};
+    use domain::{Calendar, PortfolioId};
 
     #[test]
     fn a_figure_has_its_meaning_or_the_reason_why_it_is_missing() {
@@ -288,7 +289,7 @@ mod tests {
         let shown = Figures {
             analysis: &analysis,
             measures: &measures,
-            portfolio: PortfolioId(7),
+            portfolio: &PortfolioAddress::Id(PortfolioId(7)),
             question: "?range=1m",
         };
         let figures = shown.measures();
@@ -316,8 +317,12 @@ mod tests {
         let analysis = Analysis::new(None, &window, Settings::new(Calendar::Xnys, 0.0))
             .with_benchmark(Benchmark::new("SPY".parse().unwrap(), &[], []));
         let measures = analysis.measures();
-        let shown =
-            Figures { analysis: &analysis, measures: &measures, portfolio: PortfolioId(7), question: "" };
+        let shown = Figures {
+            analysis: &analysis,
+            measures: &measures,
+            portfolio: &PortfolioAddress::Id(PortfolioId(7)),
+            question: "",
+        };
         let late = shown.comparison().unwrap().late.unwrap();
         assert!(late.contains("There are no prices of the benchmark") && late.contains("100 days"), "{late}");
     }

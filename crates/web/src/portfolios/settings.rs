@@ -1,4 +1,4 @@
-//! A portfolio's cash and name, beginning anew, deleting.
+//! A portfolio's settings: cash, name, sharing, beginning anew, deleting.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -10,6 +10,7 @@ use services::{FieldError, Services};
 use uuid::Uuid;
 
 use super::pages::Named;
+use super::sharing::SharingView;
 use crate::AppState;
 use crate::http::extract::{Form, Signed};
 use crate::shell::form::{FormView, refusal, typed_number};
@@ -24,6 +25,7 @@ struct SettingsView {
     cash_form: FormView,
     reset_form: FormView,
     name_form: FormView,
+    sharing: SharingView,
     delete_form: FormView,
     delete_hint: String,
 }
@@ -41,6 +43,7 @@ impl SettingsView {
             direction: if cash_form.value("type") == WITHDRAWAL { WITHDRAWAL } else { "deposit" },
             cash_form: with_new_key(cash_form),
             name_form: shell.form(name_form),
+            sharing: SharingView::new(portfolio, shell),
             delete_form: shell.form(FormView::new("remove")),
             delete_hint: format!(
                 "Type {} to confirm. Orders, transactions and snapshots go with it, at once and for good.",
@@ -60,7 +63,7 @@ const WITHDRAWAL: &str = "withdrawal";
 const SETTINGS: &str = "portfolio-settings.html";
 
 /// The page again, at the section whose form was refused. Of somebody else's portfolio there is none.
-async fn refuse(
+pub(super) async fn refuse(
     shell: &Shell,
     (services, user, id): (&Services, UserId, PortfolioId),
     section: &str,
@@ -78,7 +81,7 @@ pub async fn settings(
 ) -> PageResult {
     let portfolio = state.services.books().portfolio(signed.account.id, *id).await?;
     let view = SettingsView::new(&state.services, &portfolio, &shell);
-    shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash and name", portfolio.name), &view)
+    shell.show(SETTINGS, Nav::Elsewhere, format!("{}: cash, name and sharing", portfolio.name), &view)
 }
 
 #[derive(Deserialize)]

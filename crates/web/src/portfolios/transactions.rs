@@ -1,16 +1,15 @@
 //! The journal of a portfolio: filters in the address, pages, receipts, the CSV.
 
-use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query};
-use domain::{PortfolioId, Symbol, TransactionType};
+use actix_web::web::{Data, Query};
+use domain::{Symbol, TransactionType};
 use serde::Serialize;
+use services::books::sharing::PortfolioAddress;
 use services::books::transactions::{Filter, NamedEntry};
 
 use super::pages::Named;
 use crate::AppState;
-use crate::http::extract::Signed;
-use crate::http::problem::PageError;
-use crate::portfolios::transactions_api::{Wanted, cursor_text, export};
+use crate::http::portfolio_access::PageAccess;
+use crate::portfolios::transactions_api::{Wanted, cursor_text};
 use crate::shell::form::FormView;
 use crate::shell::format;
 use crate::shell::format::{Delta, Moment};
@@ -27,6 +26,8 @@ struct View {
     types: Vec<Kind>,
     filtered: bool,
     csv_href: String,
+    /// The table for spreadsheets with a decimal comma.
+    sheet_href: String,
     rows: Vec<Row>,
     paging: Paging,
 }
@@ -57,7 +58,7 @@ struct Row {
     order_href: String,
 }
 
-fn row(portfolio: PortfolioId, NamedEntry { entry, symbol }: &NamedEntry) -> Row {
+fn row(portfolio: &PortfolioAddress, NamedEntry { entry, symbol }: &NamedEntry) -> Row {
     let text = symbol.as_ref().map_or("", Symbol::as_str);
     let receipt = if entry.receipt.is_some() { fill_sentence(entry, text) } else { String::new() };
     let action = sentence(entry);
@@ -82,12 +83,11 @@ fn row(portfolio: PortfolioId, NamedEntry { entry, symbol }: &NamedEntry) -> Row
 
 pub async fn list(
     shell: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
+    access: PageAccess,
     wanted: Query<Wanted>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let (user, id, services) = (access.owner, access.portfolio, &state.services);
     let portfolio = services.books().portfolio(user, id).await?;
     let text = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
     let (symbol, kind) = (text(&wanted.symbol), text(&wanted.r#type));
@@ -108,7 +108,7 @@ pub async fn list(
     let filters = |cursor: &str| {
         query(&[("symbol", &symbol), ("type", &kind), ("from", &from), ("to", &to), ("cursor", cursor)])
     };
-    let base = format!("/portfolios/{id}/transactions");
+    let base = format!("/portfolios/{}/transactions", access.address);
     let filtered = [&symbol, &kind, &from, &to].iter().any(|text| !text.is_empty());
     let view = View {
         types: TransactionType::ALL
@@ -121,28 +121,28 @@ pub async fn list(
             .collect(),
         filtered,
         csv_href: format!("{base}.csv{}", filters("")),
+        sheet_href: format!(
+            "{base}.csv{}",
+            query(&[
+                ("symbol", &symbol),
+                ("type", &kind),
+                ("from", &from),
+                ("to", &to),
+                ("format", "spreadsheet"),
+            ])
+        ),
         paging: Paging {
             shown: page.items.len(),
             older: page.next.map(|next| format!("{base}{}", filters(&cursor_text(next)))),
             newest: before.map(|_| format!("{base}{}", filters(""))),
         },
-        rows: page.items.iter().map(|entry| row(id, entry)).collect(),
+        rows: page.items.iter().map(|entry| row(&access.address, entry)).collect(),
         form,
-        portfolio: Named::from(&portfolio),
+        portfolio: Named::to_reader(&portfolio, &access),
     };
     let title = format!("Transactions of {}", view.portfolio.name);
     match refused {
         None => shell.show("transactions.html", Nav::Transactions, title, &view),
         Some(problem) => shell.show_refused(&problem, "transactions.html", Nav::Transactions, title, &view),
     }
-}
-
-pub async fn csv(
-    _: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
-    wanted: Query<Wanted>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, PageError> {
-    Ok(export(&state, signed.account.id, *id, &wanted).await?)
 }

@@ -1,14 +1,12 @@
 //! The journal, as JSON and as CSV.
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::journal::BookedTerms;
 use domain::{
-    DecimalText, Money, OrderId, PerShare, PortfolioId, Price, Quantity, Side, Symbol, Timestamp,
-    TransactionId, TransactionType, UserId,
+    DecimalText, Money, OrderId, PerShare, Price, Quantity, Symbol, Timestamp, TransactionId, TransactionType,
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
@@ -17,8 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
 use crate::http::api::{Items, limit, parse};
-use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::stocks::corporate_actions::sentence;
@@ -151,6 +149,14 @@ fn moment(field: &'static str, text: Option<&str>, day_after: bool) -> Result<Op
     Ok(start.map(|at| at.with_timezone(&Utc).into()))
 }
 
+/// Refuses parameters without a value.
+pub fn refuse_empty(texts: &[(&'static str, &Option<String>)]) -> Result<(), Problem> {
+    let empty = texts.iter().filter(|(_, text)| text.is_some() && given(text.as_ref()).is_none());
+    let errors: Vec<FieldError> =
+        empty.map(|(field, _)| FieldError::new(field, "is empty: leave it out")).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+}
+
 impl Wanted {
     pub fn filter(&self) -> Result<Filter, Problem> {
         Ok(Filter {
@@ -174,10 +180,7 @@ impl Wanted {
             ("to", &self.to),
             ("cursor", &self.cursor),
         ];
-        let empty = texts.iter().filter(|(_, text)| text.is_some() && given(text.as_ref()).is_none());
-        let errors: Vec<FieldError> =
-            empty.map(|(field, _)| FieldError::new(field, "is empty: leave it out")).collect();
-        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
+        refuse_empty(&texts)
     }
 
     pub fn page_limit(&self) -> Result<usize, Problem> {
@@ -208,115 +211,16 @@ pub fn cursor_text((at, id): Cursor) -> String {
     responses((status = 200, description = "A page of transactions", body = Items<Transaction>)),
 )]
 pub async fn list(
-    user: CurrentUser,
-    id: Path<i64>,
+    access: ReadAccess,
     wanted: Query<Wanted>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     wanted.not_empty()?;
     let (filter, before, limit) = (wanted.filter()?, wanted.page_cursor()?, wanted.page_limit()?);
     let page =
-        state.services.books().transactions(user.account.id, PortfolioId(*id), filter, before, limit).await?;
+        state.services.books().transactions(access.owner, access.portfolio, filter, before, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(cursor_text),
         items: page.items.into_iter().map(Transaction::from).collect(),
     }))
-}
-
-/// Export all transactions that match the filter as CSV, newest first.
-#[utoipa::path(
-    get, path = "/api/v1/portfolios/{id}/transactions.csv", tag = "portfolios", operation_id = "exportTransactions",
-    params(("id" = i64, Path), Wanted),
-    responses((status = 200, description = "The transactions as a table", content_type = "text/csv")),
-)]
-pub async fn csv(
-    user: CurrentUser,
-    id: Path<i64>,
-    wanted: Query<Wanted>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    wanted.not_empty()?;
-    // A table has no pages, but what is sent is not ignored either.
-    wanted.page_limit()?;
-    wanted.page_cursor()?;
-    export(&state, user.account.id, PortfolioId(*id), &wanted).await
-}
-
-const COLUMNS: [&str; 16] = [
-    "id",
-    "timestamp",
-    "transaction_type",
-    "symbol",
-    "quantity",
-    "price",
-    "commission",
-    "amount",
-    "realized_pnl",
-    "order_id",
-    "source",
-    "quoted_at",
-    "rule",
-    "quoted_price",
-    "slippage",
-    "description",
-];
-
-/// All pages of the journal in one file; also behind the page's own link.
-pub async fn export(
-    state: &AppState,
-    user: UserId,
-    id: PortfolioId,
-    wanted: &Wanted,
-) -> Result<HttpResponse, Problem> {
-    let filter = wanted.filter()?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let failed = |error: csv::Error| Problem::from(services::Error::Internal(Box::new(error)));
-    writer.write_record(COLUMNS).map_err(failed)?;
-    let mut before = None;
-    loop {
-        let page = state.services.books().transactions(user, id, filter.clone(), before, 1000).await?;
-        for line in &page.items {
-            writer.write_record(record(line)).map_err(failed)?;
-        }
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
-    }
-    let table = writer
-        .into_inner()
-        .map_err(|error| Problem::from(services::Error::Internal(error.to_string().into())))?;
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
-        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"transactions-{id}.csv\"")))
-        .body(table))
-}
-
-fn record(NamedEntry { entry, symbol }: &NamedEntry) -> [String; 16] {
-    fn text(value: Option<&impl ToString>) -> String {
-        value.map(ToString::to_string).unwrap_or_default()
-    }
-    let receipt = entry.receipt.as_ref();
-    let slippage = receipt.zip(entry.price.as_ref()).map(|(receipt, price)| {
-        let sold = entry.transaction_type == TransactionType::Sell;
-        receipt.slippage(if sold { Side::Sell } else { Side::Buy }, price)
-    });
-    [
-        text(entry.id.as_ref()),
-        entry.timestamp.to_rfc3339(),
-        entry.transaction_type.to_string(),
-        text(symbol.as_ref()),
-        text(entry.quantity.as_ref()),
-        text(entry.price.as_ref()),
-        entry.commission.to_string(),
-        entry.amount.to_string(),
-        text(entry.realized_pnl.as_ref()),
-        text(entry.order_id.as_ref()),
-        text(receipt.map(|receipt| &receipt.source)),
-        text(receipt.map(|receipt| &receipt.quoted_at)),
-        receipt.map(|receipt| receipt.rule.as_str().to_owned()).unwrap_or_default(),
-        text(receipt.map(|receipt| &receipt.quoted_price)),
-        text(slippage.as_ref()),
-        sentence(entry).unwrap_or_default(),
-    ]
 }

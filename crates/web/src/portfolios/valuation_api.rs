@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use domain::composition::{Composition as Made, Slice};
 use domain::concentration_limits::ConcentrationLimits as Limits;
 use domain::money::AveragePrice;
-use domain::{Holding, Money, PortfolioId, Price, Quantity, Symbol, Timestamp, Valuation as Valued};
+use domain::{Holding, Money, Price, Quantity, Symbol, Timestamp, Valuation as Valued};
 use serde::Serialize;
 use services::books::valuation::ValuedPortfolio;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::concentration::{ConcentrationLimits, ConcentrationNote};
 use crate::AppState;
 use crate::http::api::Items;
-use crate::http::extract::CurrentUser;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 
@@ -122,8 +122,8 @@ impl<'a> From<&'a ValuedPortfolio> for Valuation<'a> {
     responses((status = 200, description = "The valuation", body = Valuation)),
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
-pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let valued = state.services.books().valuation(user.account.id, PortfolioId(*id)).await?;
+pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Valuation::from(&valued)))
 }
 
@@ -134,12 +134,8 @@ pub async fn show(user: CurrentUser, id: Path<i64>, state: Data<AppState>) -> Re
     responses((status = 200, description = "The positions", body = Items<Position>)),
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
-pub async fn positions(
-    user: CurrentUser,
-    id: Path<i64>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    let valued = state.services.books().valuation(user.account.id, PortfolioId(*id)).await?;
+pub async fn positions(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Items::all(positions_of(&valued.valuation))))
 }
 
@@ -159,12 +155,12 @@ pub fn no_position(symbol: &str) -> Problem {
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
 pub async fn position(
-    user: CurrentUser,
-    path: Path<(i64, String)>,
+    access: ReadAccess,
+    path: Path<(String, String)>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let (id, symbol) = path.into_inner();
-    let valuation = state.services.books().valuation(user.account.id, PortfolioId(id)).await?.valuation;
+    let (_, symbol) = path.into_inner();
+    let valuation = state.services.books().valuation(access.owner, access.portfolio).await?.valuation;
     let of = |symbol: &str| {
         let mut holdings = valuation.holdings.iter();
         holdings.find(|holding| holding.listing.symbol.as_str().eq_ignore_ascii_case(symbol))
@@ -279,13 +275,8 @@ impl Composition {
     responses((status = 200, description = "The weights", body = Composition)),
     extensions(("x-problem-codes" = json!(["source_unavailable", "no_price", "price_unconfirmed"]))),
 )]
-pub async fn composition(
-    user: CurrentUser,
-    id: Path<i64>,
-    state: Data<AppState>,
-) -> Result<HttpResponse, Problem> {
-    let (user, id) = (user.account.id, PortfolioId(*id));
-    let composition = state.services.books().composition(user, id).await?;
-    let limits = state.services.books().concentration_limits(user, id).await?;
+pub async fn composition(access: ReadAccess, state: Data<AppState>) -> Result<HttpResponse, Problem> {
+    let composition = state.services.books().composition(access.owner, access.portfolio).await?;
+    let limits = state.services.books().concentration_limits(access.owner, access.portfolio).await?;
     Ok(HttpResponse::Ok().json(Composition::new(composition, limits)))
 }

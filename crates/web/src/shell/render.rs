@@ -8,16 +8,18 @@ use actix_web::http::header::HeaderValue;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use domain::{Calendar, Freshness, PortfolioId, Timestamp};
+use domain::{Calendar, Freshness, PortfolioId, Timestamp, UserId};
 use futures::FutureExt;
 use serde::Serialize;
 use services::Services;
 use services::accounts::register::Account;
 use services::books::portfolios::PortfolioSummary;
+use services::books::sharing::PortfolioAddress;
 use tera::{Context, Kwargs, State, Tera};
 
 use crate::http::csrf;
 use crate::http::extract::Visitor;
+use crate::http::portfolio_access::portfolio_of_path;
 use crate::http::problem::{PageError, Problem, Rendered};
 use crate::shell::assets;
 use crate::shell::assets::Templates;
@@ -87,6 +89,8 @@ pub struct Page {
     nav: Nav,
     user: Option<User>,
     portfolio: Option<NavPortfolio>,
+    /// The portfolio that the page is about, when it belongs to another user who shares it.
+    shared: Option<SharedPortfolio>,
     /// Since when the portfolio that the page is about can only be looked at.
     archived: Option<Moment>,
     clock: MarketClock,
@@ -112,6 +116,14 @@ struct User {
 #[derive(Debug, Clone, Serialize)]
 struct NavPortfolio {
     id: PortfolioId,
+    name: String,
+}
+
+/// Another user's portfolio, which can only be read.
+#[derive(Debug, Clone, Serialize)]
+struct SharedPortfolio {
+    /// Names it in addresses.
+    address: String,
     name: String,
 }
 
@@ -226,6 +238,7 @@ impl Page {
             nav: Nav::Elsewhere,
             user: user.map(|user| User { name: user.username.clone(), is_admin: user.is_admin }),
             portfolio: None,
+            shared: None,
             archived: None,
             clock: MarketClock::at(&state.services),
             csrf: csrf::token(request, &state.config),
@@ -273,8 +286,13 @@ impl FromRequest for Shell {
                 Flash::take(&request, &state.services, &state.config, &owner).await;
             page.flash = notice;
             let mut entered = None;
+            let reader = user.as_ref().map(|user| user.id);
+            let named = portfolio_of_path(request.path());
+            let shown = match &named {
+                Some(PortfolioAddress::Id(id)) => Some(*id),
+                Some(PortfolioAddress::LinkKey(_)) | None => None,
+            };
             if let Some(user) = user {
-                let shown = portfolio_of_path(&request);
                 let last = request.cookie(LAST_PORTFOLIO).and_then(|cookie| cookie.value().parse().ok());
                 let last = last.map(PortfolioId);
                 let found = current_portfolio(&state, &user, shown, last).await?;
@@ -282,6 +300,11 @@ impl FromRequest for Shell {
                 page.archived = here.and_then(|found| found.archived_at).map(format::day);
                 entered = here.map(|found| found.id).filter(|_| page.archived.is_none() && shown != last);
                 page.portfolio = found.map(|found| NavPortfolio { id: found.id, name: found.name });
+            }
+            if let Some(address) =
+                named.filter(|_| page.portfolio.as_ref().map(|own| own.id) != shown || shown.is_none())
+            {
+                page.shared = shared_portfolio(&state, reader, &address).await?;
             }
             // For the page that tells of an error.
             request.extensions_mut().insert(page.clone());
@@ -291,10 +314,19 @@ impl FromRequest for Shell {
     }
 }
 
-/// The portfolio of an address like `/portfolios/7/performance`.
-fn portfolio_of_path(request: &HttpRequest) -> Option<PortfolioId> {
-    let id = request.path().strip_prefix("/portfolios/")?.split('/').next()?;
-    id.parse().ok().map(PortfolioId)
+/// The portfolio at that address, when it belongs to another user and the reader may read it.
+async fn shared_portfolio(
+    state: &AppState,
+    reader: Option<UserId>,
+    address: &PortfolioAddress,
+) -> Result<Option<SharedPortfolio>, services::Error> {
+    let access = match state.services.books().portfolio_access(reader, address).await {
+        Ok(access) if !access.is_owner => access,
+        Ok(_) | Err(services::Error::NotFound(services::NotFound::Portfolio)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let name = state.services.books().portfolio(access.owner, access.portfolio).await?.name;
+    Ok(Some(SharedPortfolio { address: access.address.to_string(), name }))
 }
 
 /// The one shown if it is the user's, the last one if it is still traded in, or the user's first.

@@ -17,6 +17,7 @@ use crate::AppState;
 use crate::http::api::Reader;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Json;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::trading::order_fields::{OrderFields, ReplaceFields};
@@ -549,11 +550,11 @@ pub async fn preview(
     responses((status = 200, description = "The order", body = Order)),
 )]
 pub async fn show(
-    user: CurrentUser,
-    path: Path<(i64, Uuid)>,
+    access: ReadAccess,
+    path: Path<(String, Uuid)>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let (portfolio, id) = path.into_inner();
-    let order = state.services.trading().order(user.account.id, PortfolioId(portfolio), OrderId(id)).await?;
+    let (_, id) = path.into_inner();
+    let order = state.services.trading().order(access.owner, access.portfolio, OrderId(id)).await?;
     Ok(HttpResponse::Ok().json(Order::from(order)))
 }

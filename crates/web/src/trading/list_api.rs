@@ -1,9 +1,9 @@
 //! Lists of orders.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use chrono::{DateTime, Datelike, Utc};
-use domain::{OrderId, PortfolioId, SortDirection, Symbol, Timestamp};
+use domain::{OrderId, SortDirection, Symbol, Timestamp};
 use serde::Deserialize;
 use services::FieldError;
 use services::trading::orders::Filter;
@@ -11,8 +11,8 @@ use utoipa::IntoParams;
 
 use crate::AppState;
 use crate::http::api::{Items, Paging, parse};
-use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
+use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::trading::api::Order;
@@ -110,16 +110,14 @@ impl OrderQuery {
     responses((status = 200, description = "A page of orders", body = Items<Order>)),
 )]
 pub async fn list(
-    user: CurrentUser,
-    id: Path<i64>,
+    access: ReadAccess,
     asked: Query<OrderQuery>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let paging = Paging { limit: asked.limit.clone(), cursor: asked.cursor.clone() };
     let (last, limit, filter) = (paging.cursor()?.map(OrderId), paging.limit()?, asked.filter()?);
     let nested = filter.nested;
-    let page =
-        state.services.trading().orders(user.account.id, PortfolioId(*id), filter, last, limit).await?;
+    let page = state.services.trading().orders(access.owner, access.portfolio, filter, last, limit).await?;
     let orders = page.items.into_iter().map(Order::from);
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|id| id.to_string()),

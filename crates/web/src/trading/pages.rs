@@ -12,6 +12,7 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::PortfolioSummary;
+use services::books::sharing::PortfolioAccess;
 use services::trading::OrderWithFills;
 use services::trading::orders::Filter;
 use services::{Error, Services};
@@ -19,6 +20,7 @@ use services::{Error, Services};
 use super::ticket::{TICKET, TicketFields, at_its_field};
 use crate::AppState;
 use crate::http::extract::{Form, Signed};
+use crate::http::portfolio_access::PageAccess;
 use crate::http::problem::Problem;
 use crate::portfolios::pages::Named;
 use crate::shell::form::FormView;
@@ -56,12 +58,11 @@ struct ListView {
 
 pub async fn list(
     shell: Shell,
-    signed: Signed,
-    id: Path<PortfolioId>,
+    access: PageAccess,
     asked: Query<Asked>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (user, id, services) = (signed.account.id, *id, &state.services);
+    let (user, id, services) = (access.owner, access.portfolio, &state.services);
     let portfolio = services.books().portfolio(user, id).await?;
     let open = match asked.status.as_str() {
         "open" => Some(true),
@@ -76,7 +77,7 @@ pub async fn list(
         Err(services::Error::Invalid(_)) => services.trading().orders(user, id, filter, None, PAGE).await?,
         page => page?,
     };
-    let base = format!("/portfolios/{id}/orders");
+    let base = format!("/portfolios/{}/orders", access.address);
     let named = symbol.as_ref().map_or("", Symbol::as_str);
     let status = open.map_or("", |open| if open { "open" } else { "closed" });
     let link = |status: &str, symbol: &str, cursor: &str| {
@@ -87,11 +88,12 @@ pub async fn list(
         href: link(value, named, ""),
         current: value == status,
     });
-    let rows = order_rows(&page.items, |leg| open.is_none_or(|open| leg.status.is_open() == open));
+    let rows =
+        order_rows(&access.address, &page.items, |leg| open.is_none_or(|open| leg.status.is_open() == open));
     let view = ListView {
         tabs: tabs.into(),
         all_href: link(status, "", ""),
-        cancelable: portfolio.archived_at.is_none(),
+        cancelable: access.is_owner && portfolio.archived_at.is_none(),
         paging: Paging {
             shown: rows.len(),
             older: page.next.map(|next| link(status, named, &next.to_string())),
@@ -99,7 +101,7 @@ pub async fn list(
         },
         rows,
         symbol,
-        portfolio: Named::from(&portfolio),
+        portfolio: Named::to_reader(&portfolio, &access),
     };
     let title = format!("Orders of {}", view.portfolio.name);
     shell.show("orders.html", Nav::Portfolio, title, &view)
@@ -186,16 +188,16 @@ const TEMPLATE: &str = "order.html";
 
 pub async fn show(
     shell: Shell,
-    signed: Signed,
-    path: Path<(PortfolioId, String)>,
+    access: PageAccess,
+    path: Path<(String, String)>,
     state: Data<AppState>,
 ) -> PageResult {
-    let (portfolio, order) = path.into_inner();
-    let (user, services) = (signed.account.id, &state.services);
-    let found = services.trading().order(user, portfolio, order_id(&order)?).await?;
-    let summary = services.books().portfolio(user, portfolio).await?;
+    let (_, order) = path.into_inner();
+    let services = &state.services;
+    let found = services.trading().order(access.owner, access.portfolio, order_id(&order)?).await?;
+    let summary = services.books().portfolio(access.owner, access.portfolio).await?;
     let refused = shell.refused_form(CHANGE);
-    let view = order_view(services, user, &summary, &found, refused, shell.now()).await?;
+    let view = order_view(services, &access, &summary, &found, (refused, shell.now())).await?;
     let title = format!("Order: {}", view.heading);
     shell.show(TEMPLATE, Nav::Portfolio, title, &view)
 }
@@ -303,27 +305,26 @@ async fn cancel_all(
 
 async fn order_view(
     services: &Services,
-    user: UserId,
+    access: &PortfolioAccess,
     portfolio: &PortfolioSummary,
     found: &OrderWithFills,
-    refused: Option<FormView>,
-    now: Timestamp,
+    (refused, now): (Option<FormView>, Timestamp),
 ) -> Result<OrderView, Error> {
     let OrderWithFills { order, fills, legs, hold } = found;
     let company = services.instruments().stock(&order.symbol).await?.listing.company_name.clone();
     let successor = match order.status {
-        OrderStatus::Replaced => services.trading().successor(user, portfolio.id, order.id).await?,
+        OrderStatus::Replaced => services.trading().successor(access.owner, portfolio.id, order.id).await?,
         _ => None,
     };
     let link = |text, label: &str, id: Option<OrderId>| {
-        id.map(|id| Link { text, label: label.to_owned(), href: address(portfolio.id, id) })
+        id.map(|id| Link { text, label: label.to_owned(), href: address(&access.address, id) })
     };
     let links = [
         link("It came with", "its entry", order.parent_order_id),
         link("It took the place of", "an order before it", order.replaces),
         link("Its place was taken by", "another order", successor),
     ];
-    let can_change = order.status.is_open() && portfolio.archived_at.is_none();
+    let can_change = access.is_owner && order.status.is_open() && portfolio.archived_at.is_none();
     let mut sentences: Vec<String> =
         fills.iter().map(|fill| told::fill_sentence(fill, order.symbol.as_str())).collect();
     sentences.extend(told::standing(order, now));
@@ -335,7 +336,7 @@ async fn order_view(
         sentences.push(format!("The exchange is closed; it opens {opening}."));
     }
     Ok(OrderView {
-        portfolio: Named::from(portfolio),
+        portfolio: Named::to_reader(portfolio, access),
         status: told::status(order.status).to_lowercase(),
         heading: told::heading(order, &company),
         symbol: order.symbol.clone(),
@@ -343,7 +344,7 @@ async fn order_view(
         facts: facts(order, fills, now),
         realized: realized(fills).as_ref().map(format::gain),
         id: order.id.to_string(),
-        legs: legs.iter().map(|leg| OrderRow::of(leg, true)).collect(),
+        legs: legs.iter().map(|leg| OrderRow::of(&access.address, leg, true)).collect(),
         links: links.into_iter().flatten().collect(),
         cancelable: can_change,
         change: ChangeView::of(portfolio.id, order, refused).filter(|_| can_change),

@@ -1,5 +1,7 @@
 //! The trade ticket: its fields as posted or asked for by a link, read into a command, and shown.
 
+use std::fmt::Display;
+
 use domain::{
     OrderClass, OrderType, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, TradingMode,
     TradingRules, UserId, Valuation,
@@ -120,7 +122,7 @@ impl TicketFields {
     }
 
     /// A link to the ticket filled in like this, with another quantity if one is given.
-    pub fn link(&self, portfolio: PortfolioId, quantity: Option<&str>) -> String {
+    pub fn link(&self, portfolio: impl Display, quantity: Option<&str>) -> String {
         let mut pairs = self.pairs();
         if let Some(quantity) = quantity {
             pairs.retain(|(name, _)| !matches!(*name, "quantity" | "unit"));

@@ -141,6 +141,9 @@ async fn trading(recorder: &mut Recorder, app: &TestApp, sam: &Caller) {
     closing(recorder, sam).await;
     recorder.get(sam, &format!("{own}/transactions?limit=2")).await;
     recorder.get(sam, &format!("{own}/transactions.csv?type=buy")).await;
+    for table in ["snapshots", "performance", "positions"] {
+        recorder.get(sam, &format!("{own}/{table}.csv")).await;
+    }
     stream(recorder, sam, id).await;
     watchlists(recorder, sam).await;
 

@@ -54,6 +54,7 @@ impl Objects {
     fn form(&self, path: &str) -> Vec<(&'static str, String)> {
         let fields = match path {
             "/portfolios/{id}/settings" | "/watchlist/{id}" => vec![("name", "Taken")],
+            "/portfolios/{id}/visibility" => vec![("visibility", "public")],
             "/portfolios/{id}/cash" => vec![("type", "deposit"), ("amount", "1.00")],
             "/portfolios/{id}/composition/limits" => vec![("stock_percent", "5")],
             "/portfolios/{id}/benchmark" => vec![("benchmark", "MSFT")],

@@ -23,8 +23,10 @@ async fn a_portfolio_opens_with_its_starting_cash_as_first_deposit() {
       "created_at": "2026-11-20T19:12:00Z",
       "description": "For the long run",
       "id": "[id]",
+      "link_key": null,
       "name": "Growth",
-      "updated_at": "2026-11-20T19:12:00Z"
+      "updated_at": "2026-11-20T19:12:00Z",
+      "visibility": "private"
     }
     "#);
     let own = answer.header("location").unwrap().to_owned();
@@ -161,8 +163,10 @@ async fn a_portfolio_is_renamed_and_described() {
       "created_at": "2026-11-20T19:12:00Z",
       "description": "",
       "id": "[id]",
+      "link_key": null,
       "name": "Income",
-      "updated_at": "2026-11-20T19:13:00Z"
+      "updated_at": "2026-11-20T19:13:00Z",
+      "visibility": "private"
     }
     "#);
     let changed = mara.patch(&own, json!({"description": "Dividends"})).await.is(200).json();
@@ -284,6 +288,9 @@ async fn to_strangers_a_portfolio_does_not_exist() {
         "/composition",
         "/transactions",
         "/transactions.csv",
+        "/snapshots.csv",
+        "/performance.csv",
+        "/positions.csv",
         "/snapshots",
         "/performance",
     ] {

@@ -25,9 +25,11 @@ async fn operations(app: &TestApp) -> Vec<(Method, String, bool)> {
             .replace("{symbol}", "AAPL")
             .replace("{figure}", "total_value");
         for (method, operation) in item.as_object().unwrap() {
-            // Without credentials, or with credentials in the body instead.
+            // Without credentials, or with credentials in the body instead. Reads of a portfolio need none only when it
+            // is shared, and the portfolio here is not.
             let security = operation["security"].as_array();
-            let is_public = security.is_some_and(|needs| needs.is_empty() || needs.contains(&json!({})));
+            let is_optional = security.is_some_and(|needs| needs.is_empty() || needs.contains(&json!({})));
+            let is_public = is_optional && !path.starts_with("/api/v1/portfolios/");
             operations.push((method.to_uppercase().parse().unwrap(), path.clone(), !is_public));
         }
     }

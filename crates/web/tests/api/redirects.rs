@@ -94,6 +94,12 @@ async fn every_form_is_answered_with_a_redirect_to_a_page() {
     let to = |symbol: &'static str| [("benchmark", symbol)];
     forms.refused(benchmark, &page, &target, &to("NOSUCH"), "There is no stock or fund NOSUCH").await;
     forms.accepted(benchmark, &page, &target, &to("MSFT")).await;
+    let (share, target) = ("/portfolios/{id}/visibility", format!("{own}/visibility"));
+    let wrong = [("visibility", "nobody")];
+    forms.refused(share, &settings, &target, &wrong, "Choose who may read the portfolio").await;
+    for visibility in ["link", "public", "private"] {
+        forms.accepted(share, &settings, &target, &[("visibility", visibility)]).await;
+    }
     let (move_cash, target) = ("/portfolios/{id}/cash", format!("{own}/cash"));
     for (kind, amount) in [("deposit", "much"), ("withdrawal", "1,000,000"), ("withdrawal", "-1")] {
         let kept = format!("value=\"{kind}\" checked");

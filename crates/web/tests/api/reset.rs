@@ -31,8 +31,10 @@ async fn a_reset_archives_the_portfolio_and_answers_a_new_one() {
       "created_at": "2026-11-20T19:13:00Z",
       "description": "",
       "id": "[id]",
+      "link_key": null,
       "name": "Growth",
-      "updated_at": "2026-11-20T19:13:00Z"
+      "updated_at": "2026-11-20T19:13:00Z",
+      "visibility": "private"
     }
     "#);
     let new = answer.json()["id"].as_i64().unwrap();

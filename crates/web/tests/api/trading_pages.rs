@@ -507,7 +507,7 @@ async fn commission_and_slippage_are_on_every_page_of_a_trade() {
     let journal = browser.get(&format!("/portfolios/{portfolio}/transactions")).await.is(200).text();
     assert_says(&journal, sentence);
     let table = browser.get(&format!("/portfolios/{portfolio}/transactions.csv")).await.is(200).text();
-    assert!(table.lines().nth(1).unwrap().ends_with(",last,150.00,0.15,"), "{table}");
+    assert!(table.lines().nth(1).unwrap().contains(",last,150.00,0.15,,2,"), "{table}");
     let stop =
         [("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("type", "stop"), ("stop_price", "160")];
     let shown = preview(&browser, portfolio, &stop).await.is(200).text();

@@ -169,8 +169,8 @@ async fn show_placed(
     let company = services.instruments().stock(&placed.symbol).await?.listing.company_name.clone();
     let view = PlacedView {
         heading: told::intent(placed, &company),
-        order_href: address(portfolio.id, placed.id),
-        again_href: fields.link(portfolio.id, None),
+        order_href: address(&portfolio.id, placed.id),
+        again_href: fields.link(&portfolio.id, None),
         portfolio,
     };
     let title = format!("Already placed: {}", view.heading);
@@ -223,7 +223,7 @@ fn view(
         button: told::intent(order, symbol.as_str()),
         hint: hint(order),
         hidden,
-        change_href: fields.link(portfolio.id, None),
+        change_href: fields.link(&portfolio.id, None),
         portfolio,
     }
 }

@@ -1,9 +1,11 @@
 //! Orders as rows of a table.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Display;
 
-use domain::{Money, Order, OrderId, PortfolioId, Price, Quantity, Symbol, Timestamp};
+use domain::{Money, Order, OrderId, Price, Quantity, Symbol, Timestamp};
 use serde::Serialize;
+use services::books::sharing::PortfolioAddress;
 use services::trading::OrderWithFills;
 
 use super::told;
@@ -57,7 +59,7 @@ pub struct OrderRow {
     parent_href: Option<String>,
 }
 
-pub fn address(portfolio: PortfolioId, order: OrderId) -> String {
+pub fn address(portfolio: impl Display, order: OrderId) -> String {
     format!("/portfolios/{portfolio}/orders/{order}")
 }
 
@@ -79,12 +81,17 @@ fn with_legs(orders: &[OrderWithFills], shown: impl Fn(&Order) -> bool) -> Vec<(
     rows
 }
 
-fn parent_href(order: &Order, leg: bool) -> Option<String> {
-    order.parent_order_id.filter(|_| !leg).map(|parent| address(order.portfolio_id, parent))
+fn parent_href(portfolio: &PortfolioAddress, order: &Order, leg: bool) -> Option<String> {
+    order.parent_order_id.filter(|_| !leg).map(|parent| address(portfolio, parent))
 }
 
 /// `last` holds the prices that are known; a dash stands for the others.
-pub fn open_rows(orders: &[OrderWithFills], last: &HashMap<Symbol, Price>, now: Timestamp) -> Vec<OpenRow> {
+pub fn open_rows(
+    portfolio: &PortfolioAddress,
+    orders: &[OrderWithFills],
+    last: &HashMap<Symbol, Price>,
+    now: Timestamp,
+) -> Vec<OpenRow> {
     with_legs(orders, |leg| leg.status.is_open())
         .into_iter()
         .map(|(OrderWithFills { order, .. }, leg)| {
@@ -106,21 +113,29 @@ pub fn open_rows(orders: &[OrderWithFills], last: &HashMap<Symbol, Price>, now: 
                 distance: distance.map(|ratio| Delta { tone: "", ..format::percent_gain(ratio) }),
                 good: told::good_until(order, now),
                 reserved: told::reserved(order),
-                href: address(order.portfolio_id, order.id),
-                parent_href: parent_href(order, leg),
+                href: address(portfolio, order.id),
+                parent_href: parent_href(portfolio, order, leg),
             }
         })
         .collect()
 }
 
 /// `shown` tells which legs belong below their entry.
-pub fn order_rows(orders: &[OrderWithFills], shown: impl Fn(&Order) -> bool) -> Vec<OrderRow> {
-    with_legs(orders, shown).into_iter().map(|(one, leg)| OrderRow::of(one, leg)).collect()
+pub fn order_rows(
+    portfolio: &PortfolioAddress,
+    orders: &[OrderWithFills],
+    shown: impl Fn(&Order) -> bool,
+) -> Vec<OrderRow> {
+    with_legs(orders, shown).into_iter().map(|(one, leg)| OrderRow::of(portfolio, one, leg)).collect()
 }
 
 impl OrderRow {
     /// `leg` is for one that stands below the order it came with.
-    pub fn of(OrderWithFills { order, fills, .. }: &OrderWithFills, leg: bool) -> Self {
+    pub fn of(
+        portfolio: &PortfolioAddress,
+        OrderWithFills { order, fills, .. }: &OrderWithFills,
+        leg: bool,
+    ) -> Self {
         let (label, condition) = told::condition(order);
         let amount: Money = fills.iter().map(|fill| &fill.amount).sum();
         Self {
@@ -138,8 +153,8 @@ impl OrderRow {
             amount: if fills.is_empty() { String::new() } else { format::money(&amount) },
             placed: format::day_and_minute(order.submitted_at),
             open: order.status.is_open(),
-            href: address(order.portfolio_id, order.id),
-            parent_href: parent_href(order, leg),
+            href: address(portfolio, order.id),
+            parent_href: parent_href(portfolio, order, leg),
         }
     }
 }

@@ -1,0 +1,166 @@
+//! Who may read a portfolio: its owner, and those whom its visibility admits. Reads by others go through
+//! [`PortfolioAccess`]; writes never do.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{PortfolioId, UserId, Visibility};
+use moka::future::Cache;
+use persistence::{Tx, portfolios};
+
+use crate::accounts::secret;
+use crate::books::Books;
+use crate::books::portfolios::{PortfolioSummary, owned};
+use crate::error::{Error, NotFound, Result};
+
+/// Characters of a link key: 128 random bits in hex.
+const LINK_KEY_CHARACTERS: usize = 32;
+/// Owners of portfolios that are remembered at most.
+const MOST_OWNERS: u64 = 100_000;
+const OWNERS_KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// The part of an address that names a portfolio: its id, or the key of one that is shared by link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortfolioAddress {
+    Id(PortfolioId),
+    LinkKey(String),
+}
+
+impl fmt::Display for PortfolioAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::LinkKey(key) => f.write_str(key),
+        }
+    }
+}
+
+/// The text is neither an id nor a link key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnAddress;
+
+impl FromStr for PortfolioAddress {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> std::result::Result<Self, NotAnAddress> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(PortfolioId(id)));
+        }
+        let is_key = text.len() == LINK_KEY_CHARACTERS
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_key { Ok(Self::LinkKey(text.to_owned())) } else { Err(NotAnAddress) }
+    }
+}
+
+/// The right to read one portfolio, as [`Books::portfolio_access`] grants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortfolioAccess {
+    /// On whose behalf the portfolio is read.
+    pub owner: UserId,
+    pub portfolio: PortfolioId,
+    /// Whether the reader is the owner.
+    pub is_owner: bool,
+    /// Names the portfolio in the reader's addresses.
+    pub address: PortfolioAddress,
+}
+
+impl PortfolioAccess {
+    /// An owner's right to their own portfolio.
+    pub fn of_owner(owner: UserId, portfolio: PortfolioId) -> Self {
+        Self { owner, portfolio, is_owner: true, address: PortfolioAddress::Id(portfolio) }
+    }
+}
+
+/// Who owns a portfolio never changes, and ids are not used again.
+pub(crate) type Owners = Arc<Cache<PortfolioId, UserId>>;
+
+pub(crate) fn owners() -> Owners {
+    Arc::new(Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KEPT_FOR).build())
+}
+
+/// Sets who may read a portfolio. Each time that it begins to be shared by link it gets a new key, so that an earlier
+/// link stays invalid.
+pub(crate) fn share(tx: &mut Tx<'_>, id: PortfolioId, user: UserId, visibility: Visibility) -> Result<()> {
+    if owned(tx, id, user)?.visibility == visibility {
+        return Ok(());
+    }
+    let key = (visibility == Visibility::Link).then(secret::random_hex::<16>);
+    Ok(portfolios::set_visibility(tx, id, visibility, key.as_deref())?)
+}
+
+impl Books {
+    /// Finds out whether someone may read the portfolio at an address: its owner, anyone if it is public, and anyone
+    /// who knows its key if it is shared by link. Portfolios of a closed account are not shared.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such portfolio or it may not be read, which callers cannot tell apart.
+    pub async fn portfolio_access(
+        &self,
+        reader: Option<UserId>,
+        address: &PortfolioAddress,
+    ) -> Result<PortfolioAccess> {
+        if let (Some(reader), PortfolioAddress::Id(id)) = (reader, address)
+            && self.owners.get(id).await == Some(reader)
+        {
+            return Ok(PortfolioAccess::of_owner(reader, *id));
+        }
+        let wanted = address.clone();
+        let found = self
+            .store
+            .query(move |statement| {
+                match &wanted {
+                    PortfolioAddress::Id(id) => portfolios::with_owner(statement, *id),
+                    PortfolioAddress::LinkKey(key) => portfolios::by_link_key(statement, key),
+                }
+                .map_err(Error::from)
+            })
+            .await?;
+        let missing = Error::NotFound(NotFound::Portfolio);
+        let Some((row, is_active)) = found else { return Err(missing) };
+        self.owners.insert(row.id, row.user_id).await;
+        let is_owner = reader == Some(row.user_id);
+        let is_shared = match (row.visibility, address) {
+            (Visibility::Public, _) | (Visibility::Link, PortfolioAddress::LinkKey(_)) => is_active,
+            (Visibility::Link, PortfolioAddress::Id(_)) | (Visibility::Private, _) => false,
+        };
+        if !is_owner && !is_shared {
+            return Err(missing);
+        }
+        if is_owner {
+            // Also at the address with a key: the owner's pages lead to forms, which take ids.
+            return Ok(PortfolioAccess::of_owner(row.user_id, row.id));
+        }
+        let address = address.clone();
+        Ok(PortfolioAccess { owner: row.user_id, portfolio: row.id, is_owner, address })
+    }
+
+    /// The public portfolios of a user that are not archived, oldest first.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn public_portfolios(&self, owner: UserId) -> Result<Vec<PortfolioSummary>> {
+        let rows =
+            self.store.read(move |tx| portfolios::public_of_user(tx, owner).map_err(Error::from)).await?;
+        Ok(rows.into_iter().map(PortfolioSummary::from).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_id_or_a_link_key() {
+        assert_eq!("7".parse(), Ok(PortfolioAddress::Id(PortfolioId(7))));
+        let key = "0123456789abcdef0123456789abcdef";
+        assert_eq!(key.parse(), Ok(PortfolioAddress::LinkKey(key.to_owned())));
+        // A key of digits alone is no id.
+        let digits = "1".repeat(LINK_KEY_CHARACTERS);
+        assert_eq!(digits.parse(), Ok(PortfolioAddress::LinkKey(digits)));
+        for wrong in ["", "x", "abc", "0123456789ABCDEF0123456789ABCDEF", "../7", "7 "] {
+            assert_eq!(wrong.parse::<PortfolioAddress>(), Err(NotAnAddress), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Portfolios that their owners share: everything can be read, nothing else is told, and nothing can be changed. The
+//! routes are taken from the description of the API and from the source of the pages, so that no new one is forgotten.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::contract::DOCUMENT;
+use crate::harness::{Answer, Caller, PASSWORD, TestApp, csrf_token, trade, with};
+
+const PAGES: &str = include_str!("../../src/pages.rs");
+/// Pages of a portfolio that are its owner's alone.
+const FOR_THE_OWNER: [&str; 2] = ["/portfolios/{id}/settings", "/portfolios/{id}/orders/preview"];
+/// What no reader may learn of the owner.
+const SECRETS: [&str; 4] = ["mara", "example.org", "Secret plan", PASSWORD];
+
+struct Shared {
+    app: TestApp,
+    id: i64,
+    order: String,
+}
+
+impl Shared {
+    /// A portfolio with positions, transactions, snapshots, and a working order, and another one of the same owner.
+    async fn new() -> Self {
+        let app = TestApp::spawn().await;
+        let owner = app.register("mara").await;
+        let id = owner.open("10000").await;
+        owner.buy(id, "AAPL", "10").await.is(201);
+        owner.post("/api/v1/portfolios", json!({"name": "Secret plan"})).await.is(201);
+        let waits = json!({"type": "limit", "limit_price": "100", "time_in_force": "gtc"});
+        let order = owner.place(id, with(trade("buy", "AAPL", "1"), waits)).await;
+        let order = order["id"].as_str().unwrap().to_owned();
+        Self { app, id, order }
+    }
+
+    /// The owner, as a program.
+    async fn owner(&self) -> Caller {
+        self.app.log_in("mara").await
+    }
+
+    async fn share(&self, visibility: &str) -> Option<String> {
+        let own = format!("/api/v1/portfolios/{}", self.id);
+        let changed = self.owner().await.patch(&own, json!({"visibility": visibility})).await.is(200).json();
+        assert_eq!(changed["visibility"], visibility);
+        changed["link_key"].as_str().map(str::to_owned)
+    }
+
+    fn address(&self, route: &str, portfolio: &str) -> String {
+        let path = route
+            .replace("{id}", portfolio)
+            .replace("{order_id}", &self.order)
+            .replace("{symbol}", "AAPL")
+            .replace("{figure}", "total_value")
+            .replace("{table}", "positions");
+        assert!(!path.contains('{'), "say here what stands for the rest of {path}");
+        path
+    }
+
+    async fn state(&self) -> Vec<Value> {
+        let (owner, own) = (self.owner().await, format!("/api/v1/portfolios/{}", self.id));
+        let mut state = Vec::new();
+        for part in ["", "/orders", "/transactions"] {
+            state.push(owner.get(&format!("{own}{part}")).await.is(200).json().0);
+        }
+        state
+    }
+}
+
+fn tells_nothing_else(answer: &Answer) {
+    let text = answer.text();
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{secret} is in {text}");
+    }
+}
+
+/// Method and path of all operations on one portfolio.
+fn operations() -> Vec<(Method, String)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    let of_portfolios = paths.iter().filter(|(path, _)| path.starts_with("/api/v1/portfolios/{id}"));
+    let operations: Vec<_> = of_portfolios
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys();
+            methods.map(|method| (method.to_uppercase().parse().unwrap(), path.clone()))
+        })
+        .collect();
+    assert!(operations.len() >= 20, "{operations:?}");
+    operations
+}
+
+/// Whether the path has the key of a portfolio that is shared by link, or the id of a public one.
+async fn may_read(shared: &Shared, path: &str, is_admitted: bool) {
+    let eve = shared.app.log_in("eve").await;
+    for (reader, refused) in [(shared.app.anonymous(), 401), (eve, 404)] {
+        let answer = reader.get(path).await;
+        if is_admitted {
+            tells_nothing_else(&answer.is(200));
+        } else {
+            answer.is(refused);
+        }
+    }
+    // Wrong credentials are refused, also where none are needed.
+    shared.app.with_token("sy_x").get(path).await.is_refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn every_read_of_the_api_keeps_to_the_visibility() {
+    let shared = Shared::new().await;
+    shared.app.register("eve").await;
+    let mut key = "0".repeat(32);
+    for visibility in ["private", "link", "public"] {
+        key = shared.share(visibility).await.unwrap_or(key);
+        let mut reads = 0;
+        for (_, route) in operations().iter().filter(|(method, _)| *method == Method::GET) {
+            may_read(&shared, &shared.address(route, &shared.id.to_string()), visibility == "public").await;
+            may_read(&shared, &shared.address(route, &key), visibility == "link").await;
+            reads += 1;
+        }
+        assert!(reads >= 10, "{reads} reads");
+    }
+    // A wrong query is told to those who may read, and to no others.
+    let wrong = |portfolio: &str| format!("/api/v1/portfolios/{portfolio}/orders?limit=x");
+    shared.app.anonymous().get(&wrong(&shared.id.to_string())).await.is_about("limit");
+    shared.app.anonymous().get(&wrong(&key)).await.is_refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn no_visibility_lets_others_write_through_the_api() {
+    let shared = Shared::new().await;
+    let eve = shared.app.register("eve").await;
+    for visibility in ["link", "public"] {
+        let key = shared.share(visibility).await;
+        let before = shared.state().await;
+        for portfolio in key.into_iter().chain([shared.id.to_string()]) {
+            for (method, route) in operations().iter().filter(|(method, _)| *method != Method::GET) {
+                let body = match route.rsplit('/').next().unwrap() {
+                    "cash" => json!({"type": "deposit", "amount": "1.00"}),
+                    "orders" | "preview" => trade("buy", "AAPL", "1"),
+                    "{order_id}" => json!({"limit_price": "101.00"}),
+                    "limits" => json!({"stock_percent": 30}),
+                    "reset" => json!({}),
+                    _ => json!({"name": "Taken", "visibility": "public"}),
+                };
+                let path = shared.address(route, &portfolio);
+                let json = "application/json";
+                for (caller, status) in [(shared.app.anonymous(), 401), ((*eve).clone(), 404)] {
+                    caller.tell(method.clone(), &path, json, body.to_string()).await.is(status);
+                }
+            }
+        }
+        assert_eq!(shared.state().await, before, "{visibility}");
+    }
+}
+
+struct Page {
+    route: &'static str,
+    reads: bool,
+    takes_forms: bool,
+}
+
+fn pages() -> Vec<Page> {
+    let services = PAGES.split(".service(").skip(1);
+    let pages = services.map(|service| Page {
+        route: service.split('"').nth(1).unwrap(),
+        reads: service.contains(".get("),
+        takes_forms: service.contains(".post("),
+    });
+    let pages: Vec<Page> = pages.filter(|page| page.route.starts_with("/portfolios/{id}")).collect();
+    assert!(pages.len() >= 14, "{} pages", pages.len());
+    pages
+}
+
+/// The addresses of portfolios that a page leads to.
+fn links(page: &str) -> BTreeSet<String> {
+    let links = Regex::new("(?:href|src|action|data-[a-z]+)=\"(/(?:api/v1/)?portfolios/[^\"#]*)").unwrap();
+    links.captures_iter(page).map(|link| link[1].replace("&amp;", "&").replace("&#x2F;", "/")).collect()
+}
+
+#[tokio::test]
+async fn every_page_keeps_to_the_visibility_and_leads_only_to_pages_that_can_be_read() {
+    let shared = Shared::new().await;
+    shared.app.register("eve").await;
+    let (visitor, eve) = (shared.app.browser(), shared.app.log_in("eve").await);
+    let id = shared.id.to_string();
+    for visibility in ["private", "link", "public"] {
+        let key = shared.share(visibility).await.unwrap_or("0".repeat(32));
+        let mut led_to = BTreeSet::new();
+        for page in pages().iter().filter(|page| page.reads) {
+            for (portfolio, admitted) in [(&id, visibility == "public"), (&key, visibility == "link")] {
+                let address = shared.address(page.route, portfolio);
+                let readable = admitted && !FOR_THE_OWNER.contains(&page.route);
+                let (theirs, visited) = (eve.get(&address).await, visitor.get(&address).await);
+                if !readable {
+                    assert_eq!((theirs.status, visited.status), (404, 303), "{visibility}: {address}");
+                    assert!(visited.header("location").unwrap().starts_with("/login?next="), "{address}");
+                    continue;
+                }
+                assert_eq!((theirs.status, visited.status), (200, 200), "{visibility}: {address}");
+                tells_nothing_else(&visited);
+                tells_nothing_else(&theirs);
+                assert!(!visited.text().contains("method=\"post\""), "{address} shows a form");
+                led_to.extend(links(&visited.text()));
+            }
+        }
+        for address in &led_to {
+            visitor.get(address).await.is(200);
+        }
+        assert_eq!(led_to.len() > 10, visibility != "private", "{visibility}: {led_to:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_visibility_lets_others_send_the_forms_of_a_portfolio() {
+    let shared = Shared::new().await;
+    shared.app.register("eve").await;
+    let (visitor, eve) = (shared.app.browser(), shared.app.log_in("eve").await);
+    let token = csrf_token(&eve.get("/settings").await.is(200).text());
+    let visitors_token = csrf_token(&visitor.get("/login").await.is(200).text());
+    for visibility in ["link", "public"] {
+        let key = shared.share(visibility).await;
+        let before = shared.state().await;
+        for portfolio in key.into_iter().chain([shared.id.to_string()]) {
+            for page in pages().iter().filter(|page| page.takes_forms) {
+                let address = shared.address(page.route, &portfolio);
+                let fields = [
+                    ("name", "Taken"),
+                    ("visibility", "private"),
+                    ("type", "deposit"),
+                    ("amount", "1.00"),
+                    ("confirm", "Growth"),
+                    ("cancel", &*shared.order),
+                    ("limit_price", "101.00"),
+                    ("cash_balance", "1.00"),
+                ];
+                let with_token = |token| [&[("csrf", token)], &fields[..]].concat();
+                let answer = eve.post_form(&address, &with_token(&*token)).await;
+                assert!(matches!(answer.status, 400 | 404), "{address}: {}", answer.status);
+                let answer = visitor.post_form(&address, &with_token(&*visitors_token)).await;
+                assert!(matches!(answer.status, 303 | 400 | 404), "{address}: {}", answer.status);
+                assert!(answer.status != 303 || answer.header("location") == Some("/login"), "{address}");
+            }
+        }
+        assert_eq!(shared.state().await, before, "{visibility}");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_shares_a_portfolio_on_its_page_and_sees_the_address() {
+    let shared = Shared::new().await;
+    let owner = shared.owner().await;
+    let settings = format!("/portfolios/{}/settings", shared.id);
+    let target = format!("/portfolios/{}/visibility", shared.id);
+    let answer = owner.submit(&settings, &target, &[("visibility", "link")]).await.is(303);
+    let shown = owner.follow(&answer).await.is(200).text();
+    let listed = owner.get(&format!("/api/v1/portfolios/{}", shared.id)).await.json();
+    let key = listed["link_key"].as_str().unwrap().to_owned();
+    assert!(shown.contains(&format!("/portfolios/{key}")), "{shown}");
+    // At the address with the key the owner has the forms, which work.
+    let page = format!("/portfolios/{key}");
+    let ticket =
+        [("symbol", "AAPL"), ("side", "buy"), ("quantity", "1"), ("unit", "shares"), ("type", "market")];
+    owner.submit(&page, &format!("/portfolios/{}/orders/preview", shared.id), &ticket).await.is(303);
+    let reader = shared.app.browser().get(&page).await.is(200).text();
+    assert!(reader.contains("which its owner shares"), "{reader}");
+}
+
+#[tokio::test]
+async fn a_wrong_visibility_is_refused() {
+    let shared = Shared::new().await;
+    let own = format!("/api/v1/portfolios/{}", shared.id);
+    let owner = shared.owner().await;
+    owner.patch(&own, json!({"visibility": "friends"})).await.is_about("visibility");
+    assert_eq!(owner.get(&own).await.json()["visibility"], "private");
+}
+
+#[tokio::test]
+async fn a_shared_portfolio_is_in_no_list_of_others_and_in_no_cache() {
+    let shared = Shared::new().await;
+    let eve = shared.app.register("eve").await;
+    let program = shared.app.log_in("eve").await;
+    for visibility in ["link", "public"] {
+        let key = shared.share(visibility).await;
+        let address = key.clone().unwrap_or(shared.id.to_string());
+        for list in ["/api/v1/portfolios", "/api/v1/portfolios?archived=true", "/api/v1/portfolios/overview"]
+        {
+            let found = eve.get(list).await;
+            let text = found.text();
+            assert!(!text.contains("Growth") && key.iter().all(|key| !text.contains(key)), "{list}: {text}");
+        }
+        for page in ["/", "/portfolios", "/stocks/AAPL"] {
+            let text = program.get(page).await.is(200).text();
+            assert!(!text.contains(&format!("/portfolios/{address}")), "{page}: {text}");
+        }
+        for path in [
+            format!("/portfolios/{address}"),
+            format!("/portfolios/{address}/transactions.csv"),
+            format!("/api/v1/portfolios/{address}"),
+            format!("/api/v1/portfolios/{address}/valuation"),
+        ] {
+            for reader in [shared.app.browser(), shared.app.log_in("eve").await] {
+                let answer = reader.get(&path).await.is(200);
+                assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+            }
+        }
+    }
+}
