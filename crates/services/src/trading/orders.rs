@@ -127,26 +127,9 @@ impl Trading {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
-        let command = |seen| Command::Place { user, portfolio, order: order.clone(), ids, open_orders, seen };
-        self.submit(user, &order.symbol, seen, command).await
-    }
-
-    /// Submits what `command` makes of the price. News of a split or a dividend since the price was read makes it too old:
-    /// then it is read once more.
-    async fn submit(
-        &self,
-        user: UserId,
-        symbol: &Symbol,
-        seen: Seen,
-        command: impl Fn(Seen) -> Command,
-    ) -> Result<PlacedOrder> {
         let behind = seen.clock_behind;
-        let mut placed = self.desk().submit(command(seen)).await;
-        if let Err(Error::OrderRejected(OrderRejected::NoFreshPrice { .. })) = placed
-            && let Ok(newer) = self.look_at(user, symbol).await
-        {
-            placed = self.desk().submit(command(newer)).await;
-        }
+        let command = Command::Place { user, portfolio, order, ids, open_orders, seen };
+        let placed = self.desk().submit(command).await;
         placed.map_err(|error| self.blame_clock(error, behind))
     }
 
@@ -200,8 +183,10 @@ impl Trading {
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
         };
-        let command = |seen| Command::Replace { user, portfolio, order, new, changes: changes.clone(), seen };
-        self.submit(user, &symbol, seen, command).await
+        let behind = seen.clock_behind;
+        let replaced =
+            self.desk().submit(Command::Replace { user, portfolio, order, new, changes, seen }).await;
+        replaced.map_err(|error| self.blame_clock(error, behind))
     }
 
     /// Refuses a market order that would wait for a price only because the system's clock was set back: while time goes

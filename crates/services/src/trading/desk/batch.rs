@@ -191,8 +191,9 @@ impl Batch {
         }
     }
 
-    /// Rejects an order whose price was read before a split or a dividend took effect or became known, and every order in a
-    /// delisted stock.
+    /// Rejects an order whose price was read before a split took effect or became known, or includes a dividend that did so
+    /// since, and every order in a delisted stock. After a split the order's own shares and prices are outdated too. A price
+    /// from the ex-date does not include the dividend, however late the news is.
     fn check_stock(&self, seen: &Seen) -> Result<()> {
         let since = |known: &&KnownAction| {
             let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
@@ -200,6 +201,8 @@ impl Batch {
         };
         for known in self.actions.iter().filter(since) {
             match known.action.kind {
+                CorporateActionKind::CashDividend { .. } if seen.newest.quote.as_of >= known.effective_at => {
+                }
                 CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {
                     return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
                 }
