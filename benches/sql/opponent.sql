@@ -1,11 +1,12 @@
 -- The tables for pgbench, to which Stockyard is compared. They are as fast as possible: only keys and the indexes below,
 -- and default settings. :portfolios portfolios trade; :readers more are only read, with :held positions and :journal
--- transactions each.
+-- transactions each, and the first :histories of them a row for each of the last :days days.
 
 CREATE TABLE stock (
     id BIGINT PRIMARY KEY,
     symbol TEXT NOT NULL,
-    company_name TEXT NOT NULL
+    company_name TEXT NOT NULL,
+    price NUMERIC NOT NULL
 );
 CREATE TABLE portfolio (
     id BIGINT PRIMARY KEY,
@@ -28,9 +29,16 @@ CREATE TABLE tx (
     amount NUMERIC NOT NULL,
     timestamp TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+CREATE TABLE snapshot (
+    portfolio_id BIGINT NOT NULL,
+    date DATE NOT NULL,
+    total_value NUMERIC NOT NULL,
+    net_flow NUMERIC NOT NULL,
+    PRIMARY KEY (portfolio_id, date)
+);
 CREATE INDEX tx_portfolio ON tx (portfolio_id, id DESC);
 
-INSERT INTO stock SELECT s, 'SYM' || s, 'The Company of Number ' || s FROM generate_series(0, :stocks - 1) s;
+INSERT INTO stock SELECT s, 'SYM' || s, 'The Company of Number ' || s, 100.00 + s FROM generate_series(0, :stocks - 1) s;
 INSERT INTO portfolio SELECT p, 1000000000.00 FROM generate_series(1, :portfolios + :readers) p;
 -- The k-th stock that portfolio p holds is (p + 17 k) modulo the number of stocks, as in books.sql.
 INSERT INTO position
@@ -41,3 +49,7 @@ INSERT INTO position
 INSERT INTO tx (portfolio_id, stock_id, transaction_type, quantity, price, amount)
     SELECT p, (p + 17 * (k % :held)) % :stocks, 'buy', 1, 100.00, -100.00
     FROM generate_series(0, :journal - 1) k, generate_series(:portfolios + 1, :portfolios + :readers) p;
+INSERT INTO snapshot
+    SELECT p, current_date - day, round((1400000000 + 50000000 * sin(day / 50.0) + 3000000 * sin(day * p))::numeric, 2), 0.00
+    FROM generate_series(:portfolios + 1, :portfolios + :histories) p, generate_series(1, :days) day
+    ORDER BY p, day DESC;

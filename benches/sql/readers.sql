@@ -26,3 +26,16 @@ UPDATE portfolios SET updated_at = newest.at
     WHERE portfolios.id = newest.portfolio_id;
 
 DROP TABLE filled;
+
+-- The first :histories of them have existed for six years, and have a snapshot for each of the last :days days.
+UPDATE transactions SET timestamp = :now::timestamptz - interval '6 years'
+    WHERE portfolio_id BETWEEN :portfolios + 1 AND :portfolios + :histories AND transaction_type = 'deposit';
+UPDATE portfolios SET created_at = :now::timestamptz - interval '6 years'
+    WHERE id BETWEEN :portfolios + 1 AND :portfolios + :histories;
+INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow, provisional)
+    SELECT p, (:now::timestamptz AT TIME ZONE 'America/New_York')::date - day, 1000000000.00 + value, 1000000000.00, value, 0.00,
+        FALSE
+    FROM generate_series(:portfolios + 1, :portfolios + :histories) p
+        CROSS JOIN generate_series(1, :days) day
+        CROSS JOIN LATERAL (SELECT round((400000000 + 50000000 * sin(day / 50.0) + 3000000 * sin(day * p))::numeric, 2) AS value) v
+    ORDER BY p, day DESC;

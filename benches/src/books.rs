@@ -26,14 +26,19 @@ const USERS: i64 = 128;
 /// Of the simulated market.
 const STOCKS: i64 = 65;
 
+/// Readers with a snapshot for each of the last five years' days.
+pub const HISTORIES: i64 = 100;
+
 /// What the scripts of both sides call `:name`. `held` and `journal`: positions and transactions of a reader.
-pub const SIZES: [(&str, i64); 6] = [
+pub const SIZES: [(&str, i64); 8] = [
     ("portfolios", PORTFOLIOS),
     ("readers", READERS),
     ("users", USERS),
     ("stocks", STOCKS),
     ("held", 20),
     ("journal", 200),
+    ("histories", HISTORIES),
+    ("days", 1_830),
 ];
 
 pub fn with_sizes(script: &str) -> String {
@@ -115,6 +120,10 @@ impl Books {
         &self.tokens[index(Self::owner(portfolio).0 - 1)]
     }
 
+    pub fn random_symbol(&self) -> &Symbol {
+        &self.symbols[rand::random_range(0..self.symbols.len())]
+    }
+
     /// A market order for one share of a stock that the portfolio holds.
     pub fn random_order(&self, portfolio: PortfolioId) -> PlaceOrder {
         static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -133,6 +142,11 @@ impl Books {
 
 pub fn random_portfolio() -> PortfolioId {
     PortfolioId(rand::random_range(1..=PORTFOLIOS))
+}
+
+/// A reader with a history.
+pub fn random_history() -> PortfolioId {
+    PortfolioId(PORTFOLIOS + rand::random_range(1..=HISTORIES))
 }
 
 pub fn random_reader() -> PortfolioId {

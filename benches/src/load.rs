@@ -25,6 +25,12 @@ pub enum Target {
     Valuation,
     /// The 50 newest lines of a journal.
     Transactions,
+    /// The performance of a portfolio over so many years.
+    Performance { years: u8 },
+    /// The newest price of a stock.
+    Quote,
+    /// A search for a symbol.
+    Search,
 }
 
 impl Target {
@@ -32,7 +38,9 @@ impl Target {
     fn wanted_status(self) -> u16 {
         match self {
             Self::Spread | Self::OnePortfolio => 201,
-            Self::Valuation | Self::Transactions => 200,
+            Self::Valuation | Self::Transactions | Self::Performance { .. } | Self::Quote | Self::Search => {
+                200
+            }
         }
     }
 
@@ -42,6 +50,19 @@ impl Target {
             Self::OnePortfolio => write_order(books, PortfolioId(1), request),
             Self::Valuation => write_get(books, "valuation", request),
             Self::Transactions => write_get(books, "transactions?limit=50", request),
+            Self::Performance { years } => {
+                let portfolio = books::random_history();
+                let path = format!("portfolios/{portfolio}/performance?period={years}Y");
+                write_get_as(books, portfolio, &path, request)
+            }
+            Self::Quote => {
+                let path = format!("stocks/{}/quote", books.random_symbol());
+                write_get_as(books, books::random_reader(), &path, request)
+            }
+            Self::Search => {
+                let path = format!("stocks?search={}", books.random_symbol());
+                write_get_as(books, books::random_reader(), &path, request)
+            }
         }
     }
 }
@@ -63,9 +84,19 @@ fn write_order(books: &Books, portfolio: PortfolioId, request: &mut Vec<u8>) -> 
 
 fn write_get(books: &Books, what: &str, request: &mut Vec<u8>) -> std::io::Result<()> {
     let portfolio = books::random_reader();
+    write_get_as(books, portfolio, &format!("portfolios/{portfolio}/{what}"), request)
+}
+
+/// With the token of the portfolio's owner.
+fn write_get_as(
+    books: &Books,
+    portfolio: PortfolioId,
+    path: &str,
+    request: &mut Vec<u8>,
+) -> std::io::Result<()> {
     write!(
         request,
-        "GET /api/v1/portfolios/{portfolio}/{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        "GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
         books.token(portfolio)
     )
 }

@@ -11,6 +11,7 @@ mod opponent;
 mod quotes;
 mod report;
 mod server;
+mod snapshots;
 mod streams;
 
 use std::path::PathBuf;
@@ -34,6 +35,14 @@ enum Part {
     Orders,
     /// Valuations and transactions on PostgreSQL, beside pgbench
     Reads,
+    /// Performance over one and five years on PostgreSQL, beside pgbench
+    Series,
+    /// Quotes beside searches, on PostgreSQL
+    Prices,
+    /// Time until the first answer and memory, on SQLite with the worker inside
+    Start,
+    /// Snapshots of all portfolios on PostgreSQL, beside one INSERT … SELECT
+    Snapshots,
     /// Orders on SQLite
     Sqlite,
     /// The simulated market's quotes and daily bars
@@ -124,7 +133,11 @@ impl Bench {
         if self.wants(Part::Stream) {
             self.streams().context("with event streams")?;
         }
-        if self.wants(Part::Orders) || self.wants(Part::Reads) {
+        if self.wants(Part::Start) {
+            self.start().context("starting")?;
+        }
+        let on_postgres = [Part::Orders, Part::Reads, Part::Series, Part::Prices, Part::Snapshots];
+        if on_postgres.into_iter().any(|part| self.wants(part)) {
             self.on_postgres().context("on PostgreSQL")?;
         }
         if self.wants(Part::Sqlite) {
@@ -162,6 +175,20 @@ impl Bench {
             if self.wants(Part::Reads) {
                 self.reads(&opponent, &books, &batching)?;
             }
+            if self.wants(Part::Series) {
+                self.series(&opponent, &books, &batching)?;
+            }
+            if self.wants(Part::Prices) {
+                self.prices(&books, &batching)?;
+            }
+            if self.wants(Part::Snapshots) {
+                self.snapshots(&opponent, &url)?;
+            }
+        }
+        let after_minute = "MiB a minute after the load";
+        if !self.args.quick {
+            std::thread::sleep(Duration::from_secs(60));
+            self.report.note(after_minute, batching.memory_mib()?.0, "within 20 of idle");
         }
         Ok(())
     }
@@ -189,6 +216,54 @@ impl Bench {
         self.load(report::VALUATION, server, books, &[READERS], Target::Valuation)?;
         self.pgbench(report::PGBENCH_TRANSACTIONS, opponent, Script::Transactions, time)?;
         self.load(report::TRANSACTIONS, server, books, &[READERS], Target::Transactions)
+    }
+
+    fn series(&mut self, opponent: &Opponent, books: &Books, server: &Server) -> Result<()> {
+        let time = self.time / 2;
+        self.pgbench(report::PGBENCH_ONE_YEAR, opponent, Script::HistoryOneYear, time)?;
+        self.load(report::ONE_YEAR, server, books, &[READERS], Target::Performance { years: 1 })?;
+        self.pgbench(report::PGBENCH_FIVE_YEARS, opponent, Script::HistoryFiveYears, time)?;
+        self.load(report::FIVE_YEARS, server, books, &[READERS], Target::Performance { years: 5 })?;
+        self.report.note("MiB after performance", server.memory_mib()?.0, "at most 100");
+        Ok(())
+    }
+
+    fn prices(&mut self, books: &Books, server: &Server) -> Result<()> {
+        self.load(report::SEARCH, server, books, &[READERS], Target::Search)?;
+        self.load(report::QUOTE, server, books, &[READERS], Target::Quote)?;
+        self.report.note("MiB after quotes", server.memory_mib()?.0, "at most 100");
+        Ok(())
+    }
+
+    /// Starts servers on new SQLite files.
+    fn start(&mut self) -> Result<()> {
+        for round in 1..=self.args.rounds {
+            eprintln!("round {round} of {} of starting", self.args.rounds);
+            let folder = tempfile::tempdir()?;
+            let url = format!("sqlite://{}", folder.path().join("start.db").display());
+            // The first start creates the tables and the stocks.
+            drop(Server::start(&self.stockyard, &url, None, BATCHING)?);
+            let server = Server::start(&self.stockyard, &url, None, BATCHING)?;
+            self.report.note(
+                "ms until the first answer",
+                server.started_in.as_secs_f64() * 1e3,
+                "at most 60",
+            );
+            std::thread::sleep(Duration::from_secs(10));
+            self.report.note("MiB idle, embedded", server.memory_mib()?.0, "at most 40");
+        }
+        Ok(())
+    }
+
+    fn snapshots(&mut self, opponent: &Opponent, url: &str) -> Result<()> {
+        let theirs = opponent.snapshots()?;
+        let ours = snapshots::take(&self.stockyard, url)?;
+        self.report.note("seconds for one INSERT … SELECT of all snapshots", theirs.as_secs_f64(), "");
+        self.report.note("seconds for the snapshots of all portfolios", ours.took.as_secs_f64(), "");
+        let ratio = ours.took.as_secs_f64() / theirs.as_secs_f64();
+        self.report.note("snapshots / INSERT … SELECT", ratio, "at most 1.5");
+        self.report.note("MiB of the process that takes snapshots", ours.most_mib, "at most 100");
+        Ok(())
     }
 
     fn on_sqlite(&mut self) -> Result<()> {

@@ -1,14 +1,14 @@
 //! The opponent: pgbench, which does one order in one transaction on plain tables of the same server.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 
-use crate::books::{PORTFOLIOS, READERS, SIZES, with_sizes};
+use crate::books::{HISTORIES, PORTFOLIOS, READERS, SIZES, with_sizes};
 use crate::report::Run;
 
 const TABLES: &str = include_str!("../sql/opponent.sql");
@@ -21,6 +21,10 @@ pub enum Script {
     Positions,
     /// The newest transactions of one portfolio.
     Transactions,
+    /// The daily rows of one portfolio for a year.
+    HistoryOneYear,
+    /// The same for five years.
+    HistoryFiveYears,
 }
 
 /// A database with the opponent's tables.
@@ -38,19 +42,33 @@ impl Opponent {
             ("order", include_str!("../pgbench/order.sql")),
             ("positions", include_str!("../pgbench/positions.sql")),
             ("transactions", include_str!("../pgbench/transactions.sql")),
+            ("history_1y", include_str!("../pgbench/history_1y.sql")),
+            ("history_5y", include_str!("../pgbench/history_5y.sql")),
         ] {
             std::fs::write(scripts.path().join(name), text)?;
         }
         Ok(Self { url, scripts })
     }
 
+    /// The time of one statement that writes today's snapshot of each portfolio from its positions.
+    pub fn snapshots(&self) -> Result<Duration> {
+        let mut conn = PgConnection::establish(&self.url)?;
+        conn.batch_execute("DROP TABLE IF EXISTS daily; CREATE TABLE daily (LIKE snapshot INCLUDING ALL)")?;
+        let start = Instant::now();
+        conn.batch_execute(include_str!("../sql/snapshots.sql"))?;
+        Ok(start.elapsed())
+    }
+
     pub fn pgbench(&self, script: Script, clients: usize, time: Duration) -> Result<Run> {
         let readers = (PORTFOLIOS + 1, PORTFOLIOS + READERS);
+        let histories = (PORTFOLIOS + 1, PORTFOLIOS + HISTORIES);
         let (name, (first, last)) = match script {
             Script::Order => ("order", (1, PORTFOLIOS)),
             Script::OrderOnOneRow => ("order", (1, 1)),
             Script::Positions => ("positions", readers),
             Script::Transactions => ("transactions", readers),
+            Script::HistoryOneYear => ("history_1y", histories),
+            Script::HistoryFiveYears => ("history_5y", histories),
         };
         let output = Command::new("pgbench")
             .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string()])

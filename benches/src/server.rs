@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 pub struct Server {
     pub address: SocketAddr,
     process: Child,
+    /// From the start of the process until it was ready.
+    pub started_in: Duration,
     /// Of its log, which is written as in earnest: one line per request.
     _folder: tempfile::TempDir,
 }
@@ -39,20 +41,32 @@ impl Server {
             .stderr(File::options().append(true).open(&log)?)
             .spawn()
             .with_context(|| format!("{} cannot be started", binary.display()))?;
-        let mut server = Self { address, process, _folder: folder };
         let start = Instant::now();
+        let mut server = Self { address, process, started_in: Duration::ZERO, _folder: folder };
         while !server.is_ready() {
             if server.process.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(30) {
                 bail!("stockyard serve does not come up: {}", std::fs::read_to_string(log)?);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(2));
         }
+        server.started_in = start.elapsed();
         Ok(server)
     }
 
     /// The process's.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The memory that the process occupies (`VmRSS`), and the most it has occupied (`VmHWM`), in MiB.
+    pub fn memory_mib(&self) -> Result<(f64, f64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let figure = |name: &str| -> Option<f64> {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kilobytes / 1024.0)
+        };
+        figure("VmRSS:").zip(figure("VmHWM:")).context("this needs Linux's /proc")
     }
 
     fn is_ready(&self) -> bool {

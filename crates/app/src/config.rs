@@ -87,6 +87,8 @@ pub struct Config {
     pub starting_cash: Money,
     /// `RISK_FREE_RATE` in percent per year, from 0 to 50; kept as a ratio. Default 0.
     pub risk_free: f64,
+    /// `PERFORMANCE_CACHE_MB`: the memory for closed days of portfolios, in bytes. Default 32 MB.
+    pub performance_cache_bytes: u64,
     /// `TRADING`, `COMMISSION_PER_ORDER`, `COMMISSION_PER_SHARE`, `COMMISSION_PERCENT`, `COMMISSION_MINIMUM`,
     /// `SLIPPAGE_PERCENT`, `LIQUIDITY_PERCENT`, `ORDER_BATCH`. Default: practice mode, no commission, no slippage,
     /// unlimited liquidity.
@@ -267,6 +269,9 @@ impl Config {
                 _ => env.refuse("RISK_FREE_RATE", &"must be percent per year from 0 to 50, such as 4.25"),
             },
         };
+        let performance_cache_mb: Option<u16> =
+            env.parsed("PERFORMANCE_CACHE_MB", "megabytes from 0 to 65535, like 32");
+        let performance_cache_bytes = u64::from(performance_cache_mb.unwrap_or(PERFORMANCE_CACHE_MB)) << 20;
         let cors_allowed_origins =
             env.list("CORS_ALLOWED_ORIGINS", "an origin like https://app.example.com", |text| {
                 let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
@@ -348,6 +353,7 @@ impl Config {
                     market_data,
                     starting_cash,
                     risk_free,
+                    performance_cache_bytes,
                     trading,
                     cors_allowed_origins,
                     trusted_proxies,
@@ -382,6 +388,8 @@ impl Config {
     }
 }
 
+/// For `PERFORMANCE_CACHE_MB`: about 120 portfolios with five years each.
+const PERFORMANCE_CACHE_MB: u16 = 32;
 /// Longer than a database server needs to start or to recover after a crash.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(300);
 /// Enough for the web server's threads; PostgreSQL allows 100 for all processes by default.
@@ -684,6 +692,7 @@ mod tests {
             ("MARKET_DATA", "bloomberg"),
             ("STARTING_CASH", "1e5"),
             ("RISK_FREE_RATE", "-1"),
+            ("PERFORMANCE_CACHE_MB", "a lot"),
             ("CORS_ALLOWED_ORIGINS", "https://good.example, nonsense"),
             ("TRUSTED_PROXIES", "10.0.0.0/99"),
             ("RATE_LIMITS", "maybe"),
@@ -705,6 +714,7 @@ mod tests {
             "MARKET_DATA",
             "STARTING_CASH",
             "RISK_FREE_RATE",
+            "PERFORMANCE_CACHE_MB",
             "CORS_ALLOWED_ORIGINS",
             "TRUSTED_PROXIES",
             "RATE_LIMITS",

@@ -282,6 +282,7 @@ pub async fn on(config: &Config, store: Store, market: Market) -> services::Resu
     let services_config = ServicesConfig {
         starting_cash: config.starting_cash.clone(),
         risk_free: config.risk_free,
+        performance_cache_bytes: config.performance_cache_bytes,
         trading: config.trading.clone(),
         streams: config.streams,
         health: config.health,

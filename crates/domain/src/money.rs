@@ -44,6 +44,18 @@ impl Money {
         Self(Decimal::new(cents.into(), CENTS))
     }
 
+    /// The amount in cents. `None` if it does not fit an `i64`.
+    pub fn to_cents(&self) -> Option<i64> {
+        match &self.0 {
+            Decimal::Small { mantissa, scale: CENTS } => i64::try_from(*mantissa).ok(),
+            Decimal::Small { mantissa: 0, .. } => Some(0),
+            other => match other.half_even(CENTS) {
+                Decimal::Small { mantissa, scale: CENTS } => i64::try_from(mantissa).ok(),
+                Decimal::Small { .. } | Decimal::Big(_) => None,
+            },
+        }
+    }
+
     /// Rounds half-even to the cent.
     pub(crate) fn rounded(exact: &Decimal) -> Self {
         Self(exact.half_even(CENTS))

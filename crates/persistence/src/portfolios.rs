@@ -7,7 +7,7 @@ use domain::{Money, Portfolio, PortfolioId, Symbol, Timestamp, UserId, Visibilit
 
 use crate::bulk::{PerRow, Unnest};
 use crate::connection::{Conn, Locked};
-use crate::schema::{portfolios, users};
+use crate::schema::{portfolios, snapshot_versions, users};
 use crate::users::lower;
 use crate::{Statement, StoreError, Tx};
 
@@ -201,15 +201,26 @@ pub fn lock(tx: &mut Tx<'_>, ids: &[PortfolioId]) -> Result<Vec<LockedPortfolio>
         .collect())
 }
 
-/// The owners and versions of these portfolios; missing portfolios are omitted.
+/// The owners and versions of these portfolios, and the versions of their snapshots; missing portfolios are omitted.
 pub fn versions(
     statement: Statement<'_>,
     ids: &[PortfolioId],
-) -> Result<Vec<(PortfolioId, UserId, i64)>, StoreError> {
-    Ok(portfolios::table
+) -> Result<Vec<(PortfolioId, UserId, i64, i64)>, StoreError> {
+    let batch = portfolios::id / crate::snapshots::BATCH;
+    let rows: Vec<(PortfolioId, UserId, i64, Option<i64>)> = portfolios::table
+        .left_join(snapshot_versions::table.on(snapshot_versions::batch.eq(batch)))
         .filter(portfolios::id.eq_any(ids))
-        .select((portfolios::id, portfolios::user_id, portfolios::version))
-        .load(statement.conn)?)
+        .select((
+            portfolios::id,
+            portfolios::user_id,
+            portfolios::version,
+            snapshot_versions::version.nullable(),
+        ))
+        .load(statement.conn)?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, owner, version, snapshots)| (id, owner, version, snapshots.unwrap_or(0)))
+        .collect())
 }
 
 pub fn update(

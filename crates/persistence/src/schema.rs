@@ -3,6 +3,11 @@
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
 
 table! {
+    snapshot_versions (batch) {
+        batch -> BigInt, version -> BigInt,
+    }
+}
+table! {
     installation (key) { key -> Text, value -> Text, }
 }
 table! {
@@ -277,6 +282,7 @@ allow_tables_to_appear_in_same_query!(
     positions,
     price_bars,
     sessions,
+    snapshot_versions,
     stocks,
     transactions,
     users,

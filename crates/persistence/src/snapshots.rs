@@ -1,17 +1,20 @@
 //! Daily snapshots, one row per portfolio and session.
 
+use std::collections::BTreeSet;
+
 use chrono::NaiveDate;
 use diesel::prelude::*;
-use diesel::upsert::excluded;
+use diesel::sql_types::{BigInt, Bool, Date};
+use domain::sql::Exact;
 use domain::{Money, PortfolioId, Snapshot};
 
-use crate::connection::Conn;
-use crate::schema::{portfolio_snapshots, portfolios};
+use crate::bulk::{PerRow, Unnest};
+use crate::connection::{Conn, each};
+use crate::schema::{portfolio_snapshots, portfolios, snapshot_versions};
 use crate::{StoreError, Tx};
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = portfolio_snapshots)]
-#[diesel(treat_none_as_default_value = false)]
 struct SnapshotRow {
     portfolio_id: PortfolioId,
     date: NaiveDate,
@@ -38,62 +41,87 @@ impl From<SnapshotRow> for Snapshot {
     }
 }
 
-impl From<&Snapshot> for SnapshotRow {
-    fn from(snapshot: &Snapshot) -> Self {
-        Self {
-            portfolio_id: snapshot.portfolio_id,
-            date: snapshot.date,
-            total_value: snapshot.total_value.clone(),
-            cash_balance: snapshot.cash_balance.clone(),
-            positions_value: snapshot.positions_value.clone(),
-            net_flow: snapshot.net_flow.clone(),
-            provisional: snapshot.provisional,
-            dividends_receivable: snapshot.dividends_receivable.clone(),
-        }
-    }
+/// What becomes of a row that is there. The database decides, because another process may be writing a final row.
+macro_rules! replace {
+    () => {
+        "ON CONFLICT (portfolio_id, date) DO UPDATE SET total_value = excluded.total_value, \
+     cash_balance = excluded.cash_balance, positions_value = excluded.positions_value, net_flow = excluded.net_flow, \
+     dividends_receivable = excluded.dividends_receivable, provisional = excluded.provisional \
+     WHERE portfolio_snapshots.provisional OR NOT excluded.provisional"
+    };
 }
+
+const SQLITE_SAVE: &str = concat!(
+    "INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow, \
+     dividends_receivable, provisional) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ",
+    replace!()
+);
 
 /// Writes the rows, replacing provisional ones. A final row is never replaced by a provisional one.
 pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
-    use diesel::query_dsl::methods::FilterDsl;
-    use portfolio_snapshots::{
-        cash_balance, date, dividends_receivable, net_flow, portfolio_id, positions_value, provisional,
-        total_value,
-    };
-    macro_rules! upsert {
-        ($conn:expr, $rows:expr) => {
-            diesel::insert_into(portfolio_snapshots::table)
-                .values($rows)
-                .on_conflict((portfolio_id, date))
-                .do_update()
-                .set((
-                    total_value.eq(excluded(total_value)),
-                    cash_balance.eq(excluded(cash_balance)),
-                    positions_value.eq(excluded(positions_value)),
-                    net_flow.eq(excluded(net_flow)),
-                    dividends_receivable.eq(excluded(dividends_receivable)),
-                    provisional.eq(excluded(provisional)),
-                ))
-                // The database decides, because another process may be writing a final row.
-                .filter(provisional.or(excluded(provisional).eq(false)))
-                .execute($conn)?
-        };
+    if snapshots.is_empty() {
+        return Ok(());
     }
-    let rows: Vec<SnapshotRow> = snapshots.iter().map(SnapshotRow::from).collect();
     match &mut *tx.conn {
         Conn::Postgres(conn) => {
-            for chunk in rows.chunks(500) {
-                upsert!(conn, chunk);
-            }
+            Unnest::<()>::new(
+                "INSERT INTO portfolio_snapshots (portfolio_id, date, total_value, cash_balance, positions_value, net_flow, \
+                 dividends_receivable, provisional) SELECT * FROM",
+                replace!(),
+            )
+            .column::<BigInt, _>(snapshots.iter().map(|row| row.portfolio_id))
+            .column::<Date, _>(snapshots.iter().map(|row| row.date))
+            .column::<Exact, _>(snapshots.iter().map(|row| &row.total_value))
+            .column::<Exact, _>(snapshots.iter().map(|row| &row.cash_balance))
+            .column::<Exact, _>(snapshots.iter().map(|row| &row.positions_value))
+            .column::<Exact, _>(snapshots.iter().map(|row| &row.net_flow))
+            .column::<Exact, _>(snapshots.iter().map(|row| &row.dividends_receivable))
+            .column::<Bool, _>(snapshots.iter().map(|row| row.provisional))
+            .execute(conn)?;
         }
-        // Diesel does not support this condition for several rows on SQLite.
         Conn::Sqlite(conn) => {
-            for row in &rows {
-                upsert!(conn, row);
+            for row in snapshots {
+                PerRow::new(SQLITE_SAVE)
+                    .value::<BigInt, _>(row.portfolio_id)
+                    .value::<Date, _>(row.date)
+                    .value::<Exact, _>(&row.total_value)
+                    .value::<Exact, _>(&row.cash_balance)
+                    .value::<Exact, _>(&row.positions_value)
+                    .value::<Exact, _>(&row.net_flow)
+                    .value::<Exact, _>(&row.dividends_receivable)
+                    .value::<Bool, _>(row.provisional)
+                    .execute(conn)?;
             }
         }
     }
+    count_write(tx, snapshots)
+}
+
+/// The number of portfolio ids that share a version.
+pub(crate) const BATCH: i64 = 4096;
+
+/// Counts the write for the portfolios of these rows, in the order of their batches: nobody waits in a circle.
+fn count_write(tx: &mut Tx<'_>, rows: &[Snapshot]) -> Result<(), StoreError> {
+    let batches: BTreeSet<i64> = rows.iter().map(|row| row.portfolio_id.0 / BATCH).collect();
+    for batch in batches {
+        each!(&mut *tx.conn, c => diesel::insert_into(snapshot_versions::table)
+            .values((snapshot_versions::batch.eq(batch), snapshot_versions::version.eq(1)))
+            .on_conflict(snapshot_versions::batch)
+            .do_update()
+            .set(snapshot_versions::version.eq(snapshot_versions::version + 1))
+            .execute(c))?;
+    }
     Ok(())
+}
+
+/// A number that grows with every write of snapshots of the portfolio; 0 before the first.
+pub fn version(tx: &mut Tx<'_>, portfolio: PortfolioId) -> Result<i64, StoreError> {
+    let found = snapshot_versions::table
+        .find(portfolio.0 / BATCH)
+        .select(snapshot_versions::version)
+        .first(tx.conn)
+        .optional()?;
+    Ok(found.unwrap_or(0))
 }
 
 /// The day of the newest row of all portfolios; `None` if there is none.

@@ -1,5 +1,7 @@
 //! The journal: rows are added and never changed.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use domain::journal::{BookedTerms, Reversal};
@@ -312,6 +314,38 @@ pub fn since(
         .select(TransactionRow::as_select())
         .load(tx.conn)?;
     Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// The entries of several portfolios at or after `from`, and deposits and withdrawals at or after `flows_from`, in order
+/// of id.
+pub fn since_with_flows(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    from: Timestamp,
+    flows_from: Timestamp,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let flows = [TransactionType::Deposit, TransactionType::Withdrawal];
+    let rows: Vec<TransactionRow> = transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::timestamp.ge(flows_from)))
+        .filter(transactions::timestamp.ge(from).or(transactions::transaction_type.eq_any(flows)))
+        .order(transactions::id)
+        .select(TransactionRow::as_select())
+        .load(tx.conn)?;
+    Ok(rows.into_iter().map(JournalEntry::from).collect())
+}
+
+/// The number of entries at or after an instant of each of these portfolios; portfolios without any are omitted.
+pub fn counts_since(
+    tx: &mut Tx<'_>,
+    portfolios: &[PortfolioId],
+    from: Timestamp,
+) -> Result<HashMap<PortfolioId, i64>, StoreError> {
+    let counts: Vec<(PortfolioId, i64)> = transactions::table
+        .filter(transactions::portfolio_id.eq_any(portfolios).and(transactions::timestamp.ge(from)))
+        .group_by(transactions::portfolio_id)
+        .select((transactions::portfolio_id, diesel::dsl::count_star()))
+        .load(tx.conn)?;
+    Ok(counts.into_iter().collect())
 }
 
 /// The entries of one portfolio at or after an instant, or all, in order of id.

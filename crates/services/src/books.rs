@@ -2,6 +2,8 @@
 
 pub mod analysis;
 pub(crate) mod cache;
+mod closed_benchmarks;
+mod closed_windows;
 pub mod concentration;
 mod explain;
 pub mod overview;
@@ -26,6 +28,8 @@ use crate::events::Events;
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
 use cache::{Kept, Versions};
+use closed_benchmarks::ClosedBenchmarks;
+use closed_windows::ClosedWindows;
 
 /// The settings of the books.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ pub(crate) struct BooksConfig {
     pub starting_cash: Money,
     /// The risk-free rate, as a ratio per year.
     pub risk_free: f64,
+    /// The most bytes of closed days that are kept in memory.
+    pub performance_cache_bytes: u64,
 }
 
 /// The use cases of the books. Cheap to clone; clones share everything.
@@ -50,6 +56,8 @@ pub struct Books {
     owners: sharing::Owners,
     kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
     kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
+    closed_windows: Arc<ClosedWindows>,
+    closed_benchmarks: Arc<ClosedBenchmarks>,
 }
 
 impl Books {
@@ -65,6 +73,8 @@ impl Books {
             owners: sharing::owners(),
             kept_holdings: Arc::new(Kept::new()),
             kept_pages: Arc::new(Kept::new()),
+            closed_windows: Arc::new(ClosedWindows::new(config.performance_cache_bytes)),
+            closed_benchmarks: Arc::default(),
             config: Arc::new(config),
             store,
             market,
@@ -91,9 +101,29 @@ impl Books {
         &self.config.starting_cash
     }
 
-    /// The numbers of cached entries: holdings, and pages of transactions.
-    pub(crate) fn cached(&self) -> [(&'static str, u64); 2] {
-        [("holdings", self.kept_holdings.len()), ("transaction_pages", self.kept_pages.len())]
+    /// The numbers of cached entries.
+    pub(crate) fn cached(&self) -> [(&'static str, u64); 4] {
+        [
+            ("holdings", self.kept_holdings.len()),
+            ("transaction_pages", self.kept_pages.len()),
+            ("performance_windows", self.closed_windows.len()),
+            ("benchmarks", self.closed_benchmarks.len() as u64),
+        ]
+    }
+
+    /// The bytes of the closed days in memory.
+    pub(crate) fn performance_cache_bytes(&self) -> u64 {
+        self.closed_windows.bytes()
+    }
+
+    /// How many windows came from memory.
+    pub fn windows_from_memory(&self) -> u64 {
+        self.closed_windows.hits()
+    }
+
+    /// The stocks whose quotes do not read the database.
+    pub(crate) fn remembered_stocks(&self) -> usize {
+        self.instruments.remembered_stocks()
     }
 
     /// The newest versions of portfolios.

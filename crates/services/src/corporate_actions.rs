@@ -13,6 +13,7 @@ mod learn;
 pub(crate) mod listing_changes;
 pub(crate) mod noted;
 mod pending_splits;
+mod recent_actions;
 pub(crate) mod recorded_splits;
 pub mod renames;
 pub(crate) mod seen_actions;
@@ -34,6 +35,7 @@ pub use apply::AppliedCount;
 pub(crate) use apply::{Affected, apply_before_orders, corrupt, rename};
 pub(crate) use histories::ActionHistories;
 pub(crate) use pending_splits::PendingSplits;
+pub(crate) use recent_actions::RecentActions;
 pub(crate) use stale_snapshots::{clear_stale, mark_snapshots, stale_since};
 
 /// The result of database functions.
@@ -60,6 +62,7 @@ pub struct CorporateActions {
     events: Arc<Events>,
     noted: Noted,
     pending_splits: Arc<PendingSplits>,
+    recent_actions: Arc<RecentActions>,
     seen_actions: Arc<NotedActions>,
     reviewed: Arc<ReviewedCompanies>,
 }
@@ -79,6 +82,7 @@ impl CorporateActions {
             events,
             noted,
             pending_splits: Arc::default(),
+            recent_actions: Arc::default(),
             seen_actions: Arc::default(),
             reviewed: Arc::default(),
         }

@@ -52,6 +52,8 @@ pub struct ServicesConfig {
     pub starting_cash: Money,
     /// What money earns without risk, as a ratio per year; for ratios such as Sharpe.
     pub risk_free: f64,
+    /// The most bytes of closed days of portfolios that are kept in memory, for performance.
+    pub performance_cache_bytes: u64,
     /// How long a running job may be silent before another worker takes it over.
     pub job_silence: chrono::TimeDelta,
     pub trading: TradingConfig,
@@ -66,6 +68,7 @@ impl Default for ServicesConfig {
         Self {
             starting_cash: Money::from_cents(10_000_000),
             risk_free: 0.0,
+            performance_cache_bytes: 32 << 20,
             job_silence: chrono::TimeDelta::seconds(30),
             trading: TradingConfig::default(),
             streams: StreamLimits::default(),
@@ -113,7 +116,11 @@ impl Services {
             instruments.clone(),
             corporate_actions.clone(),
         ));
-        let books_config = BooksConfig { starting_cash: config.starting_cash, risk_free: config.risk_free };
+        let books_config = BooksConfig {
+            starting_cash: config.starting_cash,
+            risk_free: config.risk_free,
+            performance_cache_bytes: config.performance_cache_bytes,
+        };
         let books = Arc::new(Books::new(
             base(),
             stocks.clone(),

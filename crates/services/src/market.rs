@@ -10,6 +10,7 @@ pub mod price_source;
 pub(crate) mod provider_store;
 pub(crate) mod search_text;
 pub mod simulation;
+pub(crate) mod stock_memory;
 pub(crate) mod wall_clock;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use persistence::{Store, StoreError};
 use crate::Clock;
 use crate::market::book_calendar::BookCalendar;
 use crate::market::provider_store::ProviderStore;
+use crate::market::stock_memory::StockChanges;
 
 /// Jobs wait for a limit that ends within this time.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(2);
@@ -33,21 +35,23 @@ pub struct Market {
     pub quotes: Gateway,
     pub clock: Clock,
     pub calendar: Calendar,
+    pub(crate) stock_changes: StockChanges,
 }
 
 impl Market {
     pub fn new(source: Arc<dyn QuoteSource>, clock: Clock) -> Self {
         let calendar = source.calendar();
-        Self { quotes: Gateway::new(source), clock, calendar }
+        Self { quotes: Gateway::new(source), clock, calendar, stock_changes: StockChanges::default() }
     }
 
     /// A source with the limits of a provider, whose state is in `store`.
     pub fn limited(source: Arc<dyn QuoteSource>, rules: Rules, store: &Store, clock: Clock) -> Self {
         let (calendar, wall) = (source.calendar(), clock.clone());
         let now = Arc::new(move || wall.wall().utc());
-        let record = Arc::new(ProviderStore(store.clone()));
+        let stock_changes = StockChanges::default();
+        let record = Arc::new(ProviderStore { store: store.clone(), stock_changes: stock_changes.clone() });
         let limits = Limits::new(&source.source(), rules, BreakerRules::SCARCE_CALLS, record, now);
-        Self { quotes: Gateway::with_limits(source, limits), clock, calendar }
+        Self { quotes: Gateway::with_limits(source, limits), clock, calendar, stock_changes }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -8,6 +8,7 @@ pub mod price_pace;
 pub mod providers;
 mod quotes;
 mod refresh;
+mod remembered_quotes;
 mod search;
 pub mod stock_list;
 pub mod unconfirmed_prices;

@@ -90,3 +90,16 @@ fn too_many_digits_are_told_from_what_is_no_number() {
     }
     assert_eq!("000000000000000000001.50000000000000".parse::<Quantity>().unwrap().to_string(), "1.5");
 }
+
+#[test]
+fn money_in_cents() {
+    for (text, cents) in
+        [("0", 0), ("12.34", 1234), ("-0.05", -5), ("1000000000000000.00", 100_000_000_000_000_000)]
+    {
+        assert_eq!(money(text).to_cents(), Some(cents));
+        assert_eq!(Money::from_cents(cents), money(text));
+    }
+    assert_eq!(Money::zero().to_cents(), Some(0));
+    let much: Money = std::iter::repeat_n(money("1000000000000000"), 100).sum();
+    assert_eq!(much.to_cents(), None);
+}

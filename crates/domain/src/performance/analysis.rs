@@ -141,15 +141,16 @@ impl Analysis {
         let (benchmark, against) = (self.benchmark.as_ref(), self.against());
         let work = &mut Workings::off();
         let mut sort = Sorter::default();
+        let relative = against.all(work);
         let compared = BenchmarkMeasures {
             symbol: benchmark.map(|benchmark| benchmark.symbol.clone()),
             twr: sort.defined(Measure::BenchmarkTwr, benchmark_twr(series, benchmark, work)),
             excess_return: sort.defined(Measure::ExcessReturn, excess_return(series, benchmark, work)),
-            beta: sort.defined(Measure::Beta, against.beta(work)),
-            alpha: sort.defined(Measure::Alpha, against.alpha(work)),
-            tracking_error: sort.defined(Measure::TrackingError, against.tracking_error(work)),
-            correlation: sort.defined(Measure::Correlation, against.correlation(work)),
-            information_ratio: sort.defined(Measure::InformationRatio, against.information_ratio(work)),
+            beta: sort.defined(Measure::Beta, relative.beta),
+            alpha: sort.defined(Measure::Alpha, relative.alpha),
+            tracking_error: sort.defined(Measure::TrackingError, relative.tracking_error),
+            correlation: sort.defined(Measure::Correlation, relative.correlation),
+            information_ratio: sort.defined(Measure::InformationRatio, relative.information_ratio),
         };
         let gains = contributions(series, books, work);
         let of_gains = |part: fn(&Contributions) -> &Money| gains.clone().map(|gains| part(&gains).clone());

@@ -1,5 +1,7 @@
 //! A benchmark's total return: a stock or fund with its dividends reinvested.
 
+use std::iter::Peekable;
+
 use chrono::NaiveDate;
 
 use crate::performance::{Figure, Formula, Series, Settings, Table, UndefinedReason, Value, Workings};
@@ -53,24 +55,12 @@ impl Benchmark {
         actions.sort_by_key(|action| (action.ex_on, action.precedence()));
         let mut actions = actions.into_iter().skip_while(|action| Some(action.ex_on) <= first_on).peekable();
         let mut units = 1.0;
-        let level = |bar: &Bar| {
-            let close = bar.close.to_f64();
-            let mut cash = 0.0;
-            while let Some(action) = actions.next_if(|action| action.ex_on <= bar.date) {
-                match &action.kind {
-                    CorporateActionKind::CashDividend { amount, .. } => cash += units * amount.to_f64(),
-                    CorporateActionKind::Split { numerator, denominator } => {
-                        units *= f64::from(numerator.get()) / f64::from(denominator.get());
-                    }
-                    CorporateActionKind::SymbolChange { .. }
-                    | CorporateActionKind::Delisting
-                    | CorporateActionKind::CloseOut(_) => {}
-                }
-            }
-            units += cash / close;
-            Level { date: bar.date, close, units }
+        let next = |bar: &Bar| {
+            let level = level(bar, units, &mut actions);
+            units = level.units;
+            level
         };
-        Self { symbol, levels: bars.into_iter().map(level).collect() }
+        Self { symbol, levels: bars.into_iter().map(next).collect() }
     }
 
     /// The day of the first close.
@@ -108,9 +98,72 @@ impl Benchmark {
     pub fn cumulative(&self, series: &Series) -> Figure<Vec<(NaiveDate, f64)>> {
         let (start, _) = self.start(series)?;
         let since = series.days.iter().skip_while(|day| day.date < start.date);
-        let grown = |date| Some((date, self.level_on(date)? / start.value() - 1.0));
-        Ok(since.filter_map(|day| grown(day.date)).collect())
+        let mut levels = self.in_order();
+        let grown = |date| Some((date, levels.level_on(date)? / start.value() - 1.0));
+        Ok(since.map(|day| day.date).filter_map(grown).collect())
     }
+
+    /// The last of [`Benchmark::cumulative`], if it is of the last day.
+    pub fn until_last_day(&self, series: &Series) -> Option<f64> {
+        let (start, end) = self.start(series).ok()?;
+        series.end_on().filter(|last| start.date <= *last)?;
+        Some(end.value() / start.value() - 1.0)
+    }
+
+    fn in_order(&self) -> LevelsInOrder<'_> {
+        LevelsInOrder { coming: self.levels.iter().peekable(), last: None }
+    }
+
+    /// The same with one more close, which is in the shares of its session, after the last one.
+    #[must_use]
+    pub fn with_close<'a>(&self, bar: &Bar, actions: impl IntoIterator<Item = &'a CorporateAction>) -> Self {
+        let mut all = self.clone();
+        if let Some(last) = self.levels.last().filter(|last| last.date < bar.date) {
+            let mut since: Vec<&CorporateAction> =
+                actions.into_iter().filter(|action| last.date < action.ex_on).collect();
+            since.sort_by_key(|action| (action.ex_on, action.precedence()));
+            all.levels.push(level(bar, last.units, &mut since.into_iter().peekable()));
+        }
+        all
+    }
+}
+
+/// [`Benchmark::level_on`] for days in their order, without a search for each.
+struct LevelsInOrder<'a> {
+    coming: Peekable<std::slice::Iter<'a, Level>>,
+    last: Option<f64>,
+}
+
+impl LevelsInOrder<'_> {
+    /// `date` must not be before that of an earlier call.
+    fn level_on(&mut self, date: NaiveDate) -> Option<f64> {
+        while let Some(level) = self.coming.next_if(|level| level.date <= date) {
+            self.last = Some(level.value());
+        }
+        self.last
+    }
+}
+
+/// The level at a close: `units` of the one before, with the actions since. Later actions are left in the iterator.
+fn level<'a>(
+    bar: &Bar,
+    mut units: f64,
+    actions: &mut Peekable<impl Iterator<Item = &'a CorporateAction>>,
+) -> Level {
+    let close = bar.close.to_f64();
+    let mut cash = 0.0;
+    while let Some(action) = actions.next_if(|action| action.ex_on <= bar.date) {
+        match &action.kind {
+            CorporateActionKind::CashDividend { amount, .. } => cash += units * amount.to_f64(),
+            CorporateActionKind::Split { numerator, denominator } => {
+                units *= f64::from(numerator.get()) / f64::from(denominator.get());
+            }
+            CorporateActionKind::SymbolChange { .. }
+            | CorporateActionKind::Delisting
+            | CorporateActionKind::CloseOut(_) => {}
+        }
+    }
+    Level { date: bar.date, close, units: units + cash / close }
 }
 
 /// The benchmark's total return from [`Series::start_on`] to the last day of the window, a ratio.
@@ -161,12 +214,12 @@ impl Pairs {
         work.input("benchmark", "Benchmark", || Value::Symbol(benchmark.symbol.clone()));
         benchmark.start(series)?;
         let mut pairs = Self::default();
-        let mut close_before = series.before.as_ref().map(|close| close.date);
+        let mut levels = benchmark.in_order();
+        let mut level_before = series.before.as_ref().and_then(|close| levels.level_on(close.date));
         for day in &series.days {
-            let levels = close_before
-                .replace(day.date)
-                .and_then(|before| benchmark.level_on(before).zip(benchmark.level_on(day.date)));
-            let (Some(portfolio), Some((before, level))) = (day.daily_return, levels) else { continue };
+            let level = levels.level_on(day.date);
+            let both = std::mem::replace(&mut level_before, level).zip(level);
+            let (Some(portfolio), Some((before, level))) = (day.daily_return, both) else { continue };
             pairs.dates.push(day.date);
             pairs.portfolio.push(portfolio);
             pairs.benchmark.push(level / before - 1.0);
@@ -256,6 +309,22 @@ pub(super) mod tests {
         assert_eq!(level(&total, "2026-01-05"), 100.0);
         // One share had 3; the two after the split had 1 each, and are worth 100.
         assert!((level(&total, "2026-01-06") - 105.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_close_that_is_added_later_gives_the_same_levels() {
+        let bars = [bar("2026-01-01", "100"), bar("2026-01-02", "50"), bar("2026-01-05", "26")];
+        let actions = [
+            dividend("2026-01-02", "1"),
+            dividend("2026-01-05", "0.50"),
+            split("2026-01-03", 2, 1),
+            dividend("2026-01-06", "9"),
+        ];
+        let grown = benchmark(&bars[..2], &actions).with_close(&bars[2], &actions);
+        assert_eq!(grown, benchmark(&bars, &actions));
+        // One that is not after the last close changes nothing.
+        assert_eq!(grown.with_close(&bars[1], &actions), grown);
+        assert_eq!(benchmark(&[], &[]).with_close(&bars[1], &actions), benchmark(&[], &[]));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::performance::dietz::average_capital;
-use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
-use crate::{JournalEntry, Money, StockId, TransactionType};
+use crate::performance::{BookSums, Figure, Formula, Series, Table, UndefinedReason, Value, Workings, gain};
+use crate::{JournalEntry, Money, StockId};
 
 pub(super) const FORMULA: Formula = Formula {
     words: "The gain of a stock is what was realized on it, plus the change of its unrealized profit, plus its \
@@ -53,8 +53,18 @@ pub struct WindowBooks {
     pub start: Vec<BookedHolding>,
     /// At the last close.
     pub end: Vec<BookedHolding>,
-    /// All journal lines between the two closes, in the order of their ids.
+    /// All journal lines between the two closes, in the order of their ids. Only explanations need them.
     pub entries: Vec<JournalEntry>,
+    /// What these lines add up to.
+    pub sums: BookSums,
+}
+
+impl WindowBooks {
+    /// The books of a window with these journal lines.
+    pub fn new(start: Vec<BookedHolding>, end: Vec<BookedHolding>, entries: Vec<JournalEntry>) -> Self {
+        let sums = BookSums::of(&entries);
+        Self { start, end, entries, sums }
+    }
 }
 
 /// A stock's part in the gain of a window.
@@ -133,18 +143,12 @@ pub fn contributions(
         part.dividends += &holding.receivable;
         unrealized_pnl += &unrealized;
     }
-    let mut cash = Money::zero();
-    for entry in &books.entries {
-        if let Some(stock) = dividend_of(entry) {
-            parts.entry(stock).or_default().dividends += &entry.amount;
-        } else if let Some(stock) = entry.stock_id.filter(|_| entry.moves_position()) {
-            if let Some(realized) = &entry.realized_pnl {
-                parts.entry(stock).or_default().realized += realized;
-            }
-        } else if !entry.transaction_type.is_external_flow() {
-            cash += &entry.amount;
-        }
+    for (stock, sums) in &books.sums.stocks {
+        let part = parts.entry(*stock).or_default();
+        part.realized += &sums.realized;
+        part.dividends += &sums.dividends;
     }
+    let cash = books.sums.cash.clone();
     let capital = average_capital(series, work).ok();
     let share = |gain: &Money| capital.map(|capital| gain.to_f64() / capital);
     let mut holdings: Vec<Contribution> = parts
@@ -173,12 +177,6 @@ pub fn contributions(
         true => Ok(contributions),
         false => Err(UndefinedReason::BooksDiffer { books: contributions.gain, series: of_series }),
     }
-}
-
-/// The stock whose dividend a line pays or takes back. A line of a stock that moves no position and is no fee is one.
-fn dividend_of(entry: &JournalEntry) -> Option<StockId> {
-    let is_dividend = !entry.moves_position() && entry.transaction_type != TransactionType::Fee;
-    entry.stock_id.filter(|_| is_dividend)
 }
 
 impl Contributions {
@@ -251,23 +249,10 @@ impl Contributions {
     }
 }
 
-/// Dividends by year of payment (in New York) and stock, oldest year first. A reversed dividend counts less in the year of
-/// its reversal. Together they are the payments of the window; [`Contributions::dividends`] also adds what is owed at its
-/// end and subtracts what was owed at its start.
-pub fn dividends_by_year(entries: &[JournalEntry]) -> BTreeMap<(i32, StockId), Money> {
-    let mut years: BTreeMap<(i32, StockId), Money> = BTreeMap::new();
-    for entry in entries {
-        if let Some(stock) = dividend_of(entry) {
-            let year = chrono::Datelike::year(&crate::calendar::exchange_date(entry.timestamp));
-            *years.entry((year, stock)).or_insert_with(Money::zero) += &entry.amount;
-        }
-    }
-    years
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TransactionType;
     use crate::performance::series::tests::{closes, series};
     use crate::{PortfolioId, Timestamp};
     use chrono::{DateTime, Utc};
@@ -305,17 +290,17 @@ mod tests {
         use TransactionType::{Buy, Deposit, Dividend, Fee, Sell};
         let all = closes(&[("805", "805"), ("905", "100"), ("905.50", "0")]);
         let series = Series::new(Some(&all[0]), &all[1..]);
-        let books = WindowBooks {
-            start: vec![holding(1, ["300", "250", "5"])],
-            end: vec![holding(2, ["190", "200", "2"])],
-            entries: vec![
+        let books = WindowBooks::new(
+            vec![holding(1, ["300", "250", "5"])],
+            vec![holding(2, ["190", "200", "2"])],
+            vec![
                 line(Deposit, None, "100", None),
                 line(Sell, Some(1), "310", Some("60")),
                 line(Dividend, Some(1), "5", None),
                 line(Buy, Some(2), "-200", None),
                 line(Fee, None, "-1.50", None),
             ],
-        };
+        );
         let found = contributions(&series, Some(&books), &mut Workings::off()).unwrap();
         let gains: Vec<_> = found.holdings.iter().map(|part| (part.stock_id.0, part.gain.clone())).collect();
         assert_eq!(gains, [(1, money("10")), (2, money("-8"))]);
@@ -339,7 +324,7 @@ mod tests {
     fn books_of_another_gain_than_the_daily_values_are_undefined() {
         let all = closes(&[("805", "805"), ("905", "0")]);
         let series = Series::new(Some(&all[0]), &all[1..]);
-        let books = WindowBooks { end: vec![holding(1, ["99", "0", "0"])], ..WindowBooks::default() };
+        let books = WindowBooks::new(Vec::new(), vec![holding(1, ["99", "0", "0"])], Vec::new());
         let found = contributions(&series, Some(&books), &mut Workings::off());
         let differ = UndefinedReason::BooksDiffer { books: money("99"), series: money("100") };
         assert_eq!(found, Err(differ));
@@ -363,7 +348,7 @@ mod tests {
             },
             line(Buy, Some(1), "-9", None),
         ];
-        let years: Vec<_> = dividends_by_year(&entries).into_iter().collect();
+        let years: Vec<_> = BookSums::of(&entries).dividends_by_year.into_iter().collect();
         let expected =
             [((2025, StockId(1)), "1.00"), ((2026, StockId(1)), "2.25"), ((2026, StockId(2)), "4.00")];
         assert_eq!(years, expected.map(|(key, amount)| (key, money(amount))));

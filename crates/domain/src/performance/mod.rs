@@ -7,6 +7,7 @@
 mod analysis;
 mod annualized;
 mod benchmark;
+mod book_sums;
 mod calendar_returns;
 mod calmar;
 mod contributions;
@@ -36,11 +37,10 @@ use crate::Money;
 pub use analysis::{Analysis, BenchmarkMeasures, Measures};
 pub use annualized::annualized_return;
 pub use benchmark::{Benchmark, benchmark_twr};
+pub use book_sums::{BookSums, StockSums};
 pub use calendar_returns::{PeriodReturn, monthly_returns, yearly_returns};
 pub use calmar::calmar;
-pub use contributions::{
-    BookedHolding, Contribution, Contributions, WindowBooks, contributions, dividends_by_year,
-};
+pub use contributions::{BookedHolding, Contribution, Contributions, WindowBooks, contributions};
 pub use daily_extremes::{DayReturn, best_day, positive_days, worst_day};
 pub use dietz::{average_capital, modified_dietz};
 pub use drawdown::{Drawdown, UnderWater, drawdowns, longest_under_water, max_drawdown};

@@ -67,6 +67,15 @@ pub struct Against<'a> {
     pub settings: &'a Settings,
 }
 
+/// The measures of [`Against`].
+pub(super) struct RelativeFigures {
+    pub beta: Figure,
+    pub alpha: Figure,
+    pub tracking_error: Figure,
+    pub correlation: Figure,
+    pub information_ratio: Figure,
+}
+
 impl Against<'_> {
     fn pairs(&self, work: &mut Workings) -> Figure<Pairs> {
         let pairs = Pairs::new(self.series, self.benchmark, self.settings, work)?;
@@ -83,14 +92,32 @@ impl Against<'_> {
         beta_of(&self.pairs(work)?, work)
     }
 
+    /// All measures of this kind, from one list of pairs.
+    pub(super) fn all(&self, work: &mut Workings) -> RelativeFigures {
+        let pairs = self.pairs(work);
+        let mut of = |measure: fn(&Self, &Pairs, &mut Workings) -> Figure| {
+            pairs.as_ref().map_err(Clone::clone).and_then(|pairs| measure(self, pairs, work))
+        };
+        RelativeFigures {
+            beta: of(|_, pairs, work| beta_of(pairs, work)),
+            alpha: of(Self::alpha_of),
+            tracking_error: of(|against, pairs, work| Ok(against.tracking_error_of(pairs, work))),
+            correlation: of(Self::correlation_of),
+            information_ratio: of(Self::information_ratio_of),
+        }
+    }
+
     /// Jensen's alpha, a ratio per year: `(mean(e) − β mean(e_b)) × P`, with `e` and `e_b` the daily returns less the
     /// daily risk-free rate. Arithmetic: empyrical compounds it instead.
     ///
     /// # Errors
     /// As [`Against::beta`].
     pub fn alpha(&self, work: &mut Workings) -> Figure {
-        let pairs = self.pairs(work)?;
-        let beta = beta_of(&pairs, work)?;
+        self.alpha_of(&self.pairs(work)?, work)
+    }
+
+    fn alpha_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
+        let beta = beta_of(pairs, work)?;
         work.number("beta", "Beta", beta);
         let risk_free = self.settings.daily_risk_free(work);
         let mean_excess = mean(&pairs.portfolio) - risk_free;
@@ -121,11 +148,15 @@ impl Against<'_> {
     /// # Errors
     /// As [`Against::beta`]; [`UndefinedReason::ZeroDeviation`] when the portfolio's returns do not vary.
     pub fn correlation(&self, work: &mut Workings) -> Figure {
-        let Pairs { portfolio, benchmark, .. } = self.pairs(work)?;
-        let deviations = (deviation(&portfolio), deviation(&benchmark));
+        self.correlation_of(&self.pairs(work)?, work)
+    }
+
+    fn correlation_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
+        let Pairs { portfolio, benchmark, .. } = pairs;
+        let deviations = (deviation(portfolio), deviation(benchmark));
         work.ratio("deviation", "Standard deviation of daily returns", deviations.0);
         work.ratio("benchmark_deviation", "Standard deviation of the benchmark's", deviations.1);
-        let covariance = work.number("covariance", "Covariance", covariance(&portfolio, &benchmark));
+        let covariance = work.number("covariance", "Covariance", covariance(portfolio, benchmark));
         match deviations {
             (_, 0.0) => Err(UndefinedReason::ZeroBenchmarkDeviation),
             (0.0, _) => Err(UndefinedReason::ZeroDeviation),
@@ -138,9 +169,12 @@ impl Against<'_> {
     /// # Errors
     /// As [`Against::tracking_error`]; [`UndefinedReason::ZeroDeviation`] when the tracking error is zero.
     pub fn information_ratio(&self, work: &mut Workings) -> Figure {
-        let pairs = self.pairs(work)?;
+        self.information_ratio_of(&self.pairs(work)?, work)
+    }
+
+    fn information_ratio_of(&self, pairs: &Pairs, work: &mut Workings) -> Figure {
         let mean = work.ratio("mean_difference", "Average difference", mean(&pairs.differences()));
-        let error = self.tracking_error_of(&pairs, work);
+        let error = self.tracking_error_of(pairs, work);
         work.ratio("tracking_error", "Tracking error", error);
         if error == 0.0 {
             return Err(UndefinedReason::ZeroDeviation);

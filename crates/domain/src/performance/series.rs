@@ -65,6 +65,18 @@ impl Series {
         Self { before: before.cloned(), days: window.iter().map(day).collect() }
     }
 
+    /// The same with one more day at its end.
+    #[must_use]
+    pub fn with_day(mut self, close: &Close) -> Self {
+        debug_assert!(
+            self.end_on().is_none_or(|last| last < close.date),
+            "Invariant: one close a day, in order"
+        );
+        let start_value = self.end_value();
+        self.days.push(Day::new(start_value, close));
+        self
+    }
+
     /// The defined daily returns with their days.
     pub fn returns(&self) -> impl Iterator<Item = (NaiveDate, f64)> {
         self.days.iter().filter_map(|day| Some((day.date, day.daily_return?)))

@@ -2,7 +2,9 @@
 
 use crate::journal::without_reversed;
 use crate::performance::statistics::count;
-use crate::performance::{Figure, Formula, Series, Table, UndefinedReason, Value, WindowBooks, Workings};
+use crate::performance::{
+    BookSums, Figure, Formula, Series, Table, UndefinedReason, Value, WindowBooks, Workings,
+};
 use crate::{JournalEntry, Money, TransactionType};
 
 pub(super) const COMMISSIONS: Formula = Formula {
@@ -25,9 +27,8 @@ pub(super) const TURNOVER: Formula = Formula {
 /// [`UndefinedReason::NoBooks`].
 pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<Money> {
     let books = books.ok_or(UndefinedReason::NoBooks)?;
-    let entries = without_reversed(books.entries.clone());
-    note_trades(&entries, work);
-    Ok(entries.iter().map(|entry| &entry.commission).sum())
+    note_trades(books, work);
+    Ok(books.sums.commissions.clone())
 }
 
 /// Portfolio turnover over the window, a ratio from 0: 1 replaces everything once. Trades that were reversed in the
@@ -37,14 +38,9 @@ pub fn commissions(books: Option<&WindowBooks>, work: &mut Workings) -> Figure<M
 /// [`UndefinedReason::NoBooks`]; [`UndefinedReason::NothingInvested`] when the average value is zero.
 pub fn turnover(series: &Series, books: Option<&WindowBooks>, work: &mut Workings) -> Figure {
     let books = books.ok_or(UndefinedReason::NoBooks)?;
-    let entries = without_reversed(books.entries.clone());
-    note_trades(&entries, work);
+    note_trades(books, work);
     series.note_days(work);
-    let gross = |kind: TransactionType| -> Money {
-        let trades = entries.iter().filter(|entry| entry.transaction_type == kind);
-        trades.map(|entry| (entry.amount.clone() + &entry.commission).abs()).sum()
-    };
-    let (purchases, sales) = (gross(TransactionType::Buy), gross(TransactionType::Sell));
+    let BookSums { purchases, sales, .. } = &books.sums;
     work.step("purchases", "Purchases without commissions", || Value::Money(purchases.clone()));
     work.step("sales", "Sales without commissions", || Value::Money(sales.clone()));
     let total: Money = series.days.iter().map(|day| &day.end_value).sum();
@@ -56,8 +52,9 @@ pub fn turnover(series: &Series, books: Option<&WindowBooks>, work: &mut Working
     Ok(purchases.min(sales).to_f64() / average)
 }
 
-fn note_trades(entries: &[JournalEntry], work: &mut Workings) {
+fn note_trades(books: &WindowBooks, work: &mut Workings) {
     work.input("trades", "Trades", || {
+        let entries = without_reversed(books.entries.clone());
         let columns = [
             ("type", "Type"),
             ("stock", "Stock"),
@@ -105,7 +102,7 @@ mod tests {
             trade(TransactionType::Sell, "299", "1"),
             trade(TransactionType::Dividend, "50", "0"),
         ];
-        let books = WindowBooks { entries, ..WindowBooks::default() };
+        let books = WindowBooks::new(Vec::new(), Vec::new(), entries);
         let work = &mut Workings::off();
         assert!((turnover(&series, Some(&books), work).unwrap() - 300.0 / 1500.0).abs() < 1e-15);
         assert_eq!(commissions(Some(&books), work), Ok("2".parse().unwrap()));

@@ -96,7 +96,7 @@ fn cash_flows(series: &Series) -> BTreeMap<NaiveDate, Money> {
     if let Some(before) = &series.before {
         add(before.date, -before.total_value.clone());
     }
-    for day in &series.days {
+    for day in series.days.iter().filter(|day| !day.net_flow.is_zero()) {
         add(day.date, -day.net_flow.clone());
     }
     if let Some(last) = series.days.last() {

@@ -253,11 +253,11 @@ pub fn window(days: &[DayBooks], first: usize, end: usize) -> Analysis {
     let inside = &days[first..end];
     let closes: Vec<Close> = inside.iter().map(|day| day.close.clone()).collect();
     let holdings = |day: Option<&DayBooks>| day.map_or_else(Vec::new, |day| day.holdings.clone());
-    let books = WindowBooks {
-        start: holdings(before),
-        end: holdings(inside.last().or(before)),
-        entries: inside.iter().flat_map(|day| day.entries.clone()).collect(),
-    };
+    let books = WindowBooks::new(
+        holdings(before),
+        holdings(inside.last().or(before)),
+        inside.iter().flat_map(|day| day.entries.clone()).collect(),
+    );
     let settings = Settings::new(Calendar::AroundTheClock, 0.0);
     Analysis::new(before.map(|day| &day.close), &closes, settings).with_books(books)
 }

@@ -1,6 +1,6 @@
 use chrono::NaiveDate;
 use domain::{PortfolioId, Snapshot};
-use persistence::{StoreError, snapshots};
+use persistence::{StoreError, portfolios, snapshots};
 
 use crate::harness::{Db, money, november};
 
@@ -162,4 +162,33 @@ async fn a_snapshot_needs_its_portfolio() {
     let row = snapshot(PortfolioId(99), november(20), "1.00", false);
     let refused = db.try_write(move |tx| snapshots::save(tx, &[row])).await;
     assert!(matches!(refused, Err(StoreError::MissingReference(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn every_write_raises_the_version_of_its_portfolios() {
+    let db = Db::new().await;
+    let id = portfolio(&db).await;
+    let version = async || {
+        let one = db.read(move |tx| snapshots::version(tx, id)).await;
+        let row = db.query(move |statement| portfolios::versions(statement, &[id])).await.remove(0);
+        assert_eq!((row.0, row.3), (id, one));
+        one
+    };
+    assert_eq!(version().await, 0);
+    let row = move |total, provisional| snapshot(id, november(20), total, provisional);
+    for (rows, expected) in [
+        (vec![row("1.00", true)], 1),
+        (vec![row("2.00", false), snapshot(id, november(21), "3.00", false)], 2),
+        (Vec::new(), 2),
+    ] {
+        save(&db, rows).await;
+        assert_eq!(version().await, expected);
+    }
+    // A write that does not happen counts nothing.
+    let failed = db.try_write(move |tx| {
+        snapshots::save(tx, &[row("4.00", false)])?;
+        Err::<(), _>(StoreError::Corrupt("rolled back".to_owned()))
+    });
+    failed.await.unwrap_err();
+    assert_eq!(version().await, 2);
 }

@@ -1,18 +1,18 @@
 //! All measures of a portfolio over a window, and its comparison with a benchmark.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use chrono::Days;
-use domain::calendar::exchange_date;
-use domain::performance::{Analysis, Benchmark, Series, Settings};
-use domain::{Bar, PortfolioId, StockId, Symbol, Timestamp, UserId};
+use domain::performance::{Analysis, Benchmark, BookSums, Close, Settings, WindowBooks};
+use domain::{Money, PortfolioId, StockId, Symbol, UserId};
 
 use crate::books::Books;
+use crate::books::cache::Version;
+use crate::books::closed_benchmarks::ClosedBenchmark;
+use crate::books::closed_windows::{ClosedBooks, ClosedDays, ClosedWindow, WindowKey};
 use crate::books::performance::Window;
+use crate::books::window_books::holdings_now;
 use crate::error::{Error, Result};
-
-/// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
-const DAYS_BEFORE_WINDOW: Days = Days::new(10);
 
 /// A window ready to be measured and explained.
 #[derive(Debug, Clone)]
@@ -21,6 +21,14 @@ pub struct WindowAnalysis {
     pub analysis: Analysis,
     /// The symbols of all stocks in those books.
     pub symbols: BTreeMap<StockId, Symbol>,
+}
+
+/// A window ready to be measured.
+#[derive(Debug, Clone)]
+pub struct MeasuredWindow {
+    pub analyzed: WindowAnalysis,
+    /// All points but the last, as they were written before. `None` if the window does not end now.
+    pub closed_points: Option<Arc<[u8]>>,
 }
 
 /// Whether the source does not have the stock or its prices now.
@@ -52,6 +60,90 @@ impl Books {
         window: Window,
         benchmark: Option<&Symbol>,
     ) -> Result<WindowAnalysis> {
+        Ok(self.read_window((user, id), window, benchmark).await?.analyzed)
+    }
+
+    /// Returns the window ready to be measured, as [`Books::analysis`] does, without the journal that explanations
+    /// need. The closed days of a window that ends now come from memory if the portfolio has not changed; `write`
+    /// writes them once.
+    ///
+    /// # Errors
+    /// As [`Books::analysis`].
+    pub async fn measured_window(
+        &self,
+        (user, id): (UserId, PortfolioId),
+        window: Window,
+        benchmark: Option<&Symbol>,
+        write: fn(&Analysis) -> Vec<u8>,
+    ) -> Result<MeasuredWindow> {
+        let key = WindowKey { portfolio: id, window, benchmark: benchmark.cloned() };
+        if let Some(found) = self.window_from_memory(user, &key).await? {
+            self.closed_windows.count_hit();
+            return Ok(found);
+        }
+        let ReadWindow { analyzed, closed } = self.read_window((user, id), window, benchmark).await?;
+        let Some((version, receivable, kept)) = closed else {
+            return Ok(MeasuredWindow { analyzed, closed_points: None });
+        };
+        let series = &analyzed.analysis.series;
+        let (Some(days), Some(last)) = (ClosedDays::of(series), series.days.last()) else {
+            return Ok(MeasuredWindow { analyzed, closed_points: None });
+        };
+        let points: Arc<[u8]> = write(&analyzed.analysis).into();
+        let books = analyzed.analysis.books.as_ref();
+        let books = ClosedBooks {
+            start: books.map_or_else(Vec::new, |books| books.start.clone()),
+            sums: books.map_or_else(BookSums::default, |books| books.sums.clone()),
+            receivable,
+            symbols: analyzed.symbols.clone(),
+        };
+        let (today, flow_today) = (last.date, last.net_flow.clone());
+        let closed =
+            ClosedWindow { version, today, days, flow_today, books, benchmark: kept, points: points.clone() };
+        self.closed_windows.insert(key, closed).await;
+        Ok(MeasuredWindow { analyzed, closed_points: Some(points) })
+    }
+
+    /// A window whose closed days, books and benchmark are in memory, with the value of this moment.
+    async fn window_from_memory(&self, user: UserId, key: &WindowKey) -> Result<Option<MeasuredWindow>> {
+        let id = key.portfolio;
+        self.corporate_actions.apply_splits_before_reading(&[id]).await?;
+        let Some(version) = self.versions.of(user, id).await else { return Ok(None) };
+        let now = self.market.now();
+        let today = self.market.calendar.booking_session(now).date;
+        let Some(kept) = self.closed_windows.get(key, version, today).await else { return Ok(None) };
+        let Some(valued) = self.valuation_of_version(user, id, version, now).await? else { return Ok(None) };
+        let last = Close {
+            date: today,
+            total_value: valued.valuation.total_value.clone(),
+            net_flow: kept.flow_today.clone(),
+        };
+        let series = kept.days.with_day(&last);
+        let symbol = key.benchmark.as_ref().unwrap_or(&valued.portfolio.benchmark);
+        let Ok(closed) = self.closed_benchmark(user, symbol, &series, now).await else { return Ok(None) };
+        if !Arc::ptr_eq(&closed, &kept.benchmark) {
+            return Ok(None);
+        }
+        let ClosedBooks { start, sums, receivable, symbols } = &kept.books;
+        let books = WindowBooks {
+            start: start.clone(),
+            end: holdings_now(&valued.valuation, receivable.clone()),
+            entries: Vec::new(),
+            sums: sums.clone(),
+        };
+        let benchmark = self.benchmark_until(user, symbol, &closed, now).await;
+        let settings = Settings::new(self.market.calendar, self.config.risk_free);
+        let analysis = Analysis { series, settings, benchmark: Some(benchmark), books: Some(books) };
+        let analyzed = WindowAnalysis { analysis, symbols: symbols.clone() };
+        Ok(Some(MeasuredWindow { analyzed, closed_points: Some(kept.points.clone()) }))
+    }
+
+    async fn read_window(
+        &self,
+        (user, id): (UserId, PortfolioId),
+        window: Window,
+        benchmark: Option<&Symbol>,
+    ) -> Result<ReadWindow> {
         let closes = self.window_closes(user, id, window, true).await?;
         let settings = Settings::new(self.market.calendar, self.config.risk_free);
         let mut analysis = Analysis::new(closes.before.as_ref(), &closes.window, settings);
@@ -61,58 +153,31 @@ impl Books {
             analysis = analysis.with_books(books);
         }
         let symbol = benchmark.unwrap_or(&closes.benchmark);
-        let compared = match self.benchmark(user, symbol, &analysis.series, closes.measured_at).await {
+        let now = closes.measured_at;
+        let mut closed = None;
+        let compared = match self.closed_benchmark(user, symbol, &analysis.series, now).await {
             // Nobody asked for this one: the other measures are shown.
             Err(error) if benchmark.is_none() && is_about_the_stock(&error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices of the benchmark");
                 Benchmark::new(symbol.clone(), &[], [])
             }
-            compared => compared?,
+            kept => {
+                let kept = kept?;
+                let compared = self.benchmark_until(user, symbol, &kept, now).await;
+                closed = closes.until_now.map(|(version, receivable)| (version, receivable, kept));
+                compared
+            }
         };
-        Ok(WindowAnalysis { analysis: analysis.with_benchmark(compared), symbols })
-    }
-
-    /// Returns the benchmark's closes and actions from before the window until now.
-    async fn benchmark(
-        &self,
-        user: UserId,
-        symbol: &Symbol,
-        series: &Series,
-        now: Timestamp,
-    ) -> Result<Benchmark> {
-        let stock = self.instruments.stock_for(Some(user), symbol).await?;
-        let listed = stock.listing.symbol.clone();
-        let Some(start_on) = series.start_on() else { return Ok(Benchmark::new(listed, &[], [])) };
-        let first = start_on.checked_sub_days(DAYS_BEFORE_WINDOW).unwrap_or(start_on);
-        let mut bars = match self.stocks.bars(Some(user), &stock, first, exchange_date(now), now).await {
-            Ok(bars) => bars,
-            Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        bars.extend(self.price_of_today(user, symbol, &bars, now).await);
-        let actions = self.corporate_actions.actions_of(&stock, now).await?;
-        Ok(Benchmark::new(listed, &bars, &actions))
-    }
-
-    /// Returns the newest price as a bar when it is of today and `bars` end before: the portfolio's last point is valued at
-    /// such prices. An older quote is no bar, because it is converted to today's shares, less dividends since.
-    async fn price_of_today(
-        &self,
-        user: UserId,
-        symbol: &Symbol,
-        bars: &[Bar],
-        now: Timestamp,
-    ) -> Option<Bar> {
-        let newest = self.stocks.quote_for(Some(user), symbol).await.ok()?.quote;
-        let (date, last) = (exchange_date(newest.as_of), bars.last()?);
-        let [open, high, low, close] = [(); 4].map(|()| newest.price.clone());
-        (date == exchange_date(now) && date > last.date).then_some(Bar {
-            date,
-            open,
-            high,
-            low,
-            close,
-            volume: 0,
+        Ok(ReadWindow {
+            analyzed: WindowAnalysis { analysis: analysis.with_benchmark(compared), symbols },
+            closed,
         })
     }
+}
+
+/// A window that was read from the database.
+struct ReadWindow {
+    analyzed: WindowAnalysis,
+    /// What else is to be kept of a window that ends now: the version that was read, the dividends owed, and the benchmark.
+    closed: Option<(Version, BTreeMap<StockId, Money>, Arc<ClosedBenchmark>)>,
 }

@@ -28,9 +28,16 @@ pub(crate) trait Rows: Clone + Send + Sync + 'static {
 pub(crate) struct Version {
     owner: UserId,
     number: i64,
+    /// Of the snapshots.
+    snapshots: i64,
 }
 
 impl Version {
+    /// A version that was read in the same transaction as the data that it stands for.
+    pub fn new(owner: UserId, number: i64, snapshots: i64) -> Self {
+        Self { owner, number, snapshots }
+    }
+
     /// Grows with every change of the portfolio.
     pub fn number(self) -> i64 {
         self.number
@@ -118,19 +125,21 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
         let mut ids: Vec<PortfolioId> = questions.iter().map(|question| question.portfolio).collect();
         ids.sort_unstable();
         ids.dedup();
-        let found: HashMap<PortfolioId, Version> = match lane
-            .query(move |statement| portfolios::versions(statement, &ids))
-        {
-            Ok(rows) => rows.into_iter().map(|(id, owner, number)| (id, Version { owner, number })).collect(),
-            Err(error) => {
-                // The callers then read the data and report the database's error.
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "versions of portfolios cannot be read"
-                );
-                HashMap::new()
-            }
-        };
+        let found: HashMap<PortfolioId, Version> =
+            match lane.query(move |statement| portfolios::versions(statement, &ids)) {
+                Ok(rows) => rows
+                    .into_iter()
+                    .map(|(id, owner, number, snapshots)| (id, Version::new(owner, number, snapshots)))
+                    .collect(),
+                Err(error) => {
+                    // The callers then read the data and report the database's error.
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "versions of portfolios cannot be read"
+                    );
+                    HashMap::new()
+                }
+            };
         for Question { portfolio, answer } in questions.drain(..) {
             // The caller may have given up.
             let _ = answer.send(found.get(&portfolio).copied());

@@ -1,18 +1,21 @@
 //! How a portfolio did over time: its snapshots, and the moment as the last point.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
 use domain::performance::{Close, Performance, Period, WindowBooks};
 use domain::period::{EARLIEST, LATEST};
-use domain::{Money, PortfolioId, Snapshot, Symbol, Timestamp, UserId};
+use domain::{Money, PortfolioId, Snapshot, StockId, Symbol, Timestamp, UserId};
 use persistence::{snapshots, transactions};
 
 use crate::books::Books;
+use crate::books::cache::Version;
 use crate::books::window_books::{BookRows, WindowEnd, session_of};
 use crate::error::{Error, Result};
 use crate::market::book_calendar::BookCalendar;
 
 /// Which days are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Window {
     /// A named period that ends today.
     Period(Period),
@@ -52,6 +55,8 @@ pub(crate) struct WindowCloses {
     pub books: Option<WindowBooks>,
     /// What the portfolio is compared with.
     pub benchmark: Symbol,
+    /// Of a window with books that ends now: the version that was read, and the dividends owed by stock.
+    pub until_now: Option<(Version, BTreeMap<StockId, Money>)>,
 }
 
 /// What is read of a window in one transaction.
@@ -62,6 +67,8 @@ struct WindowRows {
     flows: Vec<(Timestamp, Money)>,
     books: Option<BookRows>,
     reaches_today: bool,
+    /// The version of the snapshots.
+    snapshots: i64,
 }
 
 impl Books {
@@ -89,6 +96,8 @@ impl Books {
                 let today = current.booking_session(now).date;
                 let (first, last) = window.days(today)?;
                 let calendar = BookCalendar::load(tx, current)?;
+                // Before the rows: they may be newer than their version, but never older.
+                let snapshots = snapshots::version(tx, id)?;
                 let before = snapshots::last_before(tx, id, first)?.as_ref().map(close);
                 let mut closes: Vec<Close> =
                     snapshots::window(tx, id, first, last)?.iter().map(close).collect();
@@ -106,10 +115,10 @@ impl Books {
                     false => None,
                 };
                 let flows = transactions::flows(tx, id)?;
-                Ok(WindowRows { calendar, before, closes, flows, books, reaches_today })
+                Ok(WindowRows { calendar, before, closes, flows, books, reaches_today, snapshots })
             })
             .await?;
-        let WindowRows { calendar, before, mut closes, flows, books, reaches_today } = rows;
+        let WindowRows { calendar, before, mut closes, flows, books, reaches_today, snapshots } = rows;
         let now = valued.valued_at;
         if reaches_today {
             let (date, total_value) =
@@ -122,6 +131,9 @@ impl Books {
             _ if reaches_today => Some(WindowEnd::Now(&valued.valuation)),
             last => last.map(WindowEnd::Close),
         };
+        let version = Version::new(user, valued.portfolio.version, snapshots);
+        let until_now =
+            books.as_ref().filter(|_| reaches_today).map(|books| (version, books.receivable_now()));
         let books = match (books, end) {
             (Some(books), Some(end)) => Some(self.window_books(books, &calendar, start, end).await?),
             // The window is over before the portfolio begins.
@@ -134,6 +146,7 @@ impl Books {
             measured_at: now,
             books,
             benchmark: valued.portfolio.benchmark,
+            until_now,
         })
     }
 

@@ -32,9 +32,12 @@ use crate::error::{Error, Result};
 
 /// The name of a value in `installation`.
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
-/// Portfolios that are read and written in one transaction.
-const BATCH: i64 = 500;
-const SMALLEST_BATCH: i64 = 20;
+/// Portfolios that are read in one transaction and written in another.
+const BATCH: i64 = 2_500;
+const SMALL_BATCH: i64 = 500;
+/// The most journal lines after the close in one batch, unless one portfolio has more: they are taken back. A line takes
+/// about half a kilobyte.
+const MOST_LINES: i64 = 20_000;
 /// After so many sessions the close of a delisted stock's last session is not waited for any more.
 const SESSIONS_TO_WAIT: usize = 10;
 /// Closes of later sessions that show that a session without one had no trade: the newest may be published first.
@@ -125,16 +128,22 @@ impl Books {
         };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
-        // The longer ago the close, the more of each journal has to be taken back.
-        let batch_size = (BATCH / (1 + (now - session.closes_at).num_days().max(0))).max(SMALLEST_BATCH);
+        // On SQLite orders wait while a batch is written.
+        let batch_size = if self.store.has_one_writer() { SMALL_BATCH } else { BATCH };
         loop {
             let batch = self
                 .store
                 .read(move |tx| {
-                    let rows = portfolios::active_range(tx, after, range.last, until, batch_size)?;
-                    let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
+                    let mut rows = portfolios::active_range(tx, after, range.last, until, batch_size)?;
+                    let mut ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
+                    if !in_progress {
+                        let counts = transactions::counts_since(tx, &ids, until)?;
+                        let fitting = portfolios_within(&ids, &counts, MOST_LINES);
+                        rows.truncate(fitting);
+                        ids.truncate(fitting);
+                    }
                     let held = positions::of_portfolios(tx, &ids)?;
-                    let entries = transactions::since(tx, &ids, previous_close)?;
+                    let entries = transactions::since_with_flows(tx, &ids, until, previous_close)?;
                     let owed = corporate_actions::owed_since(tx, &ids, until)?;
                     Ok::<_, Error>(states_at(rows, held, entries, owed, until))
                 })
@@ -486,7 +495,18 @@ impl State {
     }
 }
 
-/// Takes back what the journal holds from `until` on; `entries` begin at the close before.
+/// How many of `portfolios`, at least one, have no more lines than `most` together.
+fn portfolios_within(portfolios: &[PortfolioId], lines: &HashMap<PortfolioId, i64>, most: i64) -> usize {
+    let mut sum = 0;
+    let fits = |id: &&PortfolioId| {
+        sum += lines.get(id).copied().unwrap_or(0);
+        sum <= most
+    };
+    portfolios.iter().take_while(fits).count().max(1)
+}
+
+/// Takes back what the journal holds from `until` on; `entries` are all lines since then, and the deposits and
+/// withdrawals since the close before.
 fn states_at(
     rows: Vec<PortfolioRecord>,
     mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
@@ -519,4 +539,19 @@ fn states_at(
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_before_the_lines_become_too_many() {
+        let ids: Vec<PortfolioId> = (1..=5).map(PortfolioId).collect();
+        let lines = HashMap::from([(PortfolioId(1), 4), (PortfolioId(3), 6), (PortfolioId(5), 1)]);
+        for (most, fitting) in [(3, 1), (4, 2), (9, 2), (10, 4), (11, 5), (i64::MAX, 5)] {
+            assert_eq!(portfolios_within(&ids, &lines, most), fitting, "{most}");
+        }
+        assert_eq!(portfolios_within(&ids, &HashMap::new(), 0), 5);
+    }
 }

@@ -14,7 +14,7 @@ use persistence::holdings::{self, Holdings};
 use persistence::{Tx, corporate_actions, portfolios, positions, transactions};
 
 use crate::books::Books;
-use crate::books::cache::Rows;
+use crate::books::cache::{Rows, Version};
 use crate::books::portfolios::PortfolioSummary;
 use crate::error::{Error, NotFound, Result};
 
@@ -163,6 +163,34 @@ impl Books {
             self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
         }
         self.value(&loaded, now).await
+    }
+
+    /// The valuation of that version of the portfolio. `None` if it has changed meanwhile.
+    pub(super) async fn valuation_of_version(
+        &self,
+        user: UserId,
+        id: PortfolioId,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Option<ValuedPortfolio>> {
+        let since = self.market.previous_close_at(now);
+        // A real source's prices may be those of the database, which are read with the rest.
+        let keeps = self.market.quotes.freshness() == Freshness::Simulated;
+        if keeps
+            && let Some(kept) = self.kept_holdings.get(id, version).await
+            && kept.since == since
+            && let Ok(valued) = self.value(&kept, now).await
+        {
+            return Ok(Some(valued));
+        }
+        let loaded = self.load_quickly(user, id, since).await?;
+        let Some(loaded) = loaded.filter(|loaded| loaded.version() == version.number()) else {
+            return Ok(None);
+        };
+        if keeps {
+            self.kept_holdings.insert(id, version, Arc::new(loaded.without_last_prices())).await;
+        }
+        self.value(&loaded, now).await.map(Some)
     }
 
     /// What a valuation needs, to be valued again and again.

@@ -60,28 +60,35 @@ impl BookRows {
         receivable
     }
 
-    /// Holdings as the valuation has them.
-    fn holdings_now(&self, valuation: &Valuation) -> Vec<BookedHolding> {
-        let mut receivable = self.receivable(|owed| owed.paid_at.is_none());
-        let mut holdings: Vec<BookedHolding> = valuation
-            .holdings
-            .iter()
-            .map(|holding| BookedHolding {
-                stock_id: holding.stock_id,
-                market_value: holding.market_value.clone(),
-                cost_basis: holding.position.cost_basis.clone(),
-                receivable: receivable.remove(&holding.stock_id).unwrap_or_else(Money::zero),
-            })
-            .collect();
-        let sold = receivable.into_iter().map(|(stock_id, receivable)| BookedHolding {
-            stock_id,
-            market_value: Money::zero(),
-            cost_basis: Money::zero(),
-            receivable,
-        });
-        holdings.extend(sold);
-        holdings
+    /// What is owed of each stock's dividends now.
+    pub(super) fn receivable_now(&self) -> BTreeMap<StockId, Money> {
+        self.receivable(|owed| owed.paid_at.is_none())
     }
+}
+
+/// Holdings as the valuation has them, with the dividends that are owed on them and on stocks that were sold.
+pub(super) fn holdings_now(
+    valuation: &Valuation,
+    mut receivable: BTreeMap<StockId, Money>,
+) -> Vec<BookedHolding> {
+    let mut holdings: Vec<BookedHolding> = valuation
+        .holdings
+        .iter()
+        .map(|holding| BookedHolding {
+            stock_id: holding.stock_id,
+            market_value: holding.market_value.clone(),
+            cost_basis: holding.position.cost_basis.clone(),
+            receivable: receivable.remove(&holding.stock_id).unwrap_or_else(Money::zero),
+        })
+        .collect();
+    let sold = receivable.into_iter().map(|(stock_id, receivable)| BookedHolding {
+        stock_id,
+        market_value: Money::zero(),
+        cost_basis: Money::zero(),
+        receivable,
+    });
+    holdings.extend(sold);
+    holdings
 }
 
 /// The session of a row of the books. A row of a day without a session is from a market that was open around the clock.
@@ -110,7 +117,7 @@ impl Books {
             None => Vec::new(),
         };
         let end = match end {
-            WindowEnd::Now(valuation) => rows.holdings_now(valuation),
+            WindowEnd::Now(valuation) => holdings_now(valuation, rows.receivable_now()),
             WindowEnd::Close(date) => self.holdings_at_close(&rows, calendar, date).await?,
         };
         let mut entries = rows.entries;
@@ -118,7 +125,7 @@ impl Books {
             begins_at.is_none_or(|begins_at| entry.timestamp >= begins_at)
                 && ends_at.is_none_or(|ends_at| entry.timestamp < ends_at)
         });
-        Ok(WindowBooks { start, end, entries })
+        Ok(WindowBooks::new(start, end, entries))
     }
 
     async fn holdings_at_close(

@@ -411,6 +411,7 @@ impl CorporateActions {
                         actions::set_applied(tx, known.id, now).map_err(Error::from)
                     })
                     .await?;
+                self.market.stock_changes.record();
                 return Ok(0);
             }
             CorporateActionKind::Delisting => {
@@ -424,6 +425,7 @@ impl CorporateActions {
                         _ => Ok(()),
                     })
                     .await?;
+                self.market.stock_changes.record();
             }
             CorporateActionKind::Split { .. }
             | CorporateActionKind::CashDividend { .. }

@@ -592,6 +592,7 @@ impl CorporateActions {
             .await?;
         if taken_back {
             self.noted.increase();
+            self.market.stock_changes.record();
             let symbol = &stock.listing.symbol;
             tracing::warn!(event = "delisting_taken_back", %symbol, "a delisted stock is traded again");
         }

@@ -88,6 +88,13 @@ impl CorporateActions {
         Ok(replaced)
     }
 
+    /// Whether [`CorporateActions::review_asked_company`] has something to compare.
+    pub(crate) fn is_review_due(&self, stock: &Stock) -> bool {
+        let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return false };
+        !is_same_name(&told.company_name, &stock.listing.company_name)
+            && !self.reviewed.has(&Reviewed::new(told, stock, Reviewing::NotInDemand, self.market.now()))
+    }
+
     /// Reviews the company of a stock whose price a user requested and that the jobs do not request. `is_denied`: the
     /// source has no price for it. Makes no calls. Returns whether the symbol leads to another stock now.
     pub(crate) async fn review_asked_company(&self, stock: &Stock, is_denied: bool) -> Result<bool> {

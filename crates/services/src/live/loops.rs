@@ -350,7 +350,7 @@ impl Live {
             let found =
                 self.store.query(move |statement| portfolios::versions(statement, &ids).map_err(Error::from));
             let versions: HashMap<PortfolioId, i64> = match found.await {
-                Ok(rows) => rows.into_iter().map(|(id, _, version)| (id, version)).collect(),
+                Ok(rows) => rows.into_iter().map(|(id, _, version, _)| (id, version)).collect(),
                 Err(error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,

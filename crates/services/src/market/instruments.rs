@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use domain::{AsTraded, PriceSource, Quote, Stock, Symbol, UserId};
+use domain::{AsTraded, PriceSource, Quote, Stock, Symbol, Timestamp, UserId};
 use market_data::Purpose;
 use persistence::{Store, Tx, listings, stocks};
 
 use crate::Market;
 use crate::error::{Error, Result};
 use crate::market::former_symbols::PricedStocks;
+use crate::market::stock_memory::{ReadStart, StockMemory};
 
 /// Stocks by symbol, without their last prices: data that does not change in the database.
 #[derive(Clone, Default)]
@@ -38,11 +39,13 @@ pub struct Instruments {
     pub(super) market: Arc<Market>,
     pub(super) known_stocks: KnownStocks,
     pub(super) priced: Arc<PricedStocks>,
+    memory: Arc<StockMemory>,
 }
 
 impl Instruments {
     pub(crate) fn new(store: Store, market: Arc<Market>) -> Self {
-        Self { store, market, known_stocks: KnownStocks::default(), priced: Arc::default() }
+        let memory = Arc::new(StockMemory::new(market.stock_changes.clone()));
+        Self { store, market, known_stocks: KnownStocks::default(), priced: Arc::default(), memory }
     }
 
     /// The same with more time for each call of the database.
@@ -53,6 +56,50 @@ impl Instruments {
     /// Forgets what is kept in memory of a symbol: its stock has another one now, or is delisted.
     pub(crate) fn forget(&self, symbol: &Symbol) {
         self.known_stocks.forget(symbol);
+        self.market.stock_changes.record();
+    }
+
+    /// The stock with that symbol now, as it was within the last two seconds. `None` if it is not in memory.
+    pub(crate) fn remembered(&self, symbol: &Symbol) -> Option<Arc<Stock>> {
+        let wall = self.market.clock.wall();
+        let found = self.memory.get(symbol, wall)?;
+        self.renew_memory(wall);
+        Some(found)
+    }
+
+    /// Reads the stocks in memory again if it is time. No caller waits for it.
+    fn renew_memory(&self, wall: Timestamp) {
+        let Some(read) = self.memory.due_read(wall) else { return };
+        let (store, memory) = (self.store.clone(), self.memory.clone());
+        tokio::spawn(async move {
+            let symbols = read.symbols.clone();
+            let found =
+                store.query(move |statement| stocks::called_any(statement, &symbols).map_err(Error::from));
+            match found.await {
+                Ok(stocks) => memory.renew(read, stocks),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "stocks in memory cannot be read again"
+                    );
+                }
+            }
+        });
+    }
+
+    /// The number of stocks in memory.
+    pub(crate) fn remembered_stocks(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Notes the beginning of a read, for [`Instruments::remember`].
+    pub(crate) fn start_read(&self) -> ReadStart {
+        self.memory.start_read(self.market.clock.wall())
+    }
+
+    /// Keeps a stock that was read from the database in memory.
+    pub(crate) fn remember(&self, stock: &Stock, start: ReadStart) {
+        self.memory.insert(stock.clone(), start);
     }
 
     /// A stock in the database, by its current or a former symbol. Makes no calls.

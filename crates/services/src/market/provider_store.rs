@@ -13,24 +13,28 @@ use persistence::providers::Unconfirmed;
 use persistence::{Store, StoreError, Tx, corporate_actions, providers, stocks};
 
 use crate::market::companies::Compared;
+use crate::market::stock_memory::StockChanges;
 
 /// Each method is one short transaction.
 #[derive(Clone)]
-pub(crate) struct ProviderStore(pub Store);
+pub(crate) struct ProviderStore {
+    pub store: Store,
+    pub stock_changes: StockChanges,
+}
 
 impl ProviderStore {
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreFailed> {
-        self.0.write(work).await.map_err(failed)
+        self.store.write(work).await.map_err(failed)
     }
 
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreFailed> {
-        self.0.read(work).await.map_err(failed)
+        self.store.read(work).await.map_err(failed)
     }
 }
 
@@ -129,7 +133,9 @@ impl BudgetStore for ProviderStore {
 
     async fn publish(&self, quotes: &[Published]) -> Result<(), StoreFailed> {
         let rows: Vec<_> = quotes.iter().map(row).collect();
-        self.write(move |tx| providers::publish(tx, &rows)).await
+        self.write(move |tx| providers::publish(tx, &rows)).await?;
+        self.stock_changes.record();
+        Ok(())
     }
 
     /// Bars of a symbol without a stock are omitted: they come with the next series.
@@ -142,7 +148,9 @@ impl BudgetStore for ProviderStore {
             }
             providers::publish(tx, &[row(&series.close)])
         })
-        .await
+        .await?;
+        self.stock_changes.record();
+        Ok(())
     }
 
     async fn held_back(

@@ -23,6 +23,10 @@ pub struct ProcessFigures {
     pub most_connections: usize,
     /// Entries by cache.
     pub caches: Vec<(&'static str, u64)>,
+    /// Bytes by cache, of those that are limited by bytes.
+    pub cache_bytes: Vec<(&'static str, u64)>,
+    /// Windows of portfolios whose closed days came from memory, since the start.
+    pub windows_from_memory: u64,
     /// Whether calls to the provider are made; `None` for the simulated market.
     pub provider: Option<ProviderFigures>,
 }
@@ -39,6 +43,7 @@ impl Operations {
     pub async fn process_figures(&self) -> ProcessFigures {
         let load = self.trading.desk().load();
         let mut caches = vec![("tokens", self.accounts.cached_tokens() as u64)];
+        caches.push(("stocks", self.books.remembered_stocks() as u64));
         caches.extend(self.books.cached());
         ProcessFigures {
             desk_queued: load.queued,
@@ -48,6 +53,8 @@ impl Operations {
             connections_in_use: self.store.connections_in_use(),
             most_connections: self.store.connections(),
             caches,
+            cache_bytes: vec![("performance_windows", self.books.performance_cache_bytes())],
+            windows_from_memory: self.books.windows_from_memory(),
             provider: self.provider_figures().await,
         }
     }

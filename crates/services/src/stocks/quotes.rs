@@ -92,8 +92,8 @@ pub(super) enum Asker {
 
 /// [`LatestQuote`] before its price is converted to the shares of the moment.
 pub(super) struct LatestAsTraded {
-    quote: AsTraded<Quote>,
-    why_stale: Option<StaleReason>,
+    pub(super) quote: AsTraded<Quote>,
+    pub(super) why_stale: Option<StaleReason>,
 }
 
 impl LatestAsTraded {
@@ -122,7 +122,15 @@ impl Stocks {
     /// # Errors
     /// As [`Instruments::stock_for`](crate::market::instruments::Instruments::stock_for), and [`Error::NoPrice`] when there has never been a price.
     pub async fn quote_for(&self, user: Option<UserId>, symbol: &Symbol) -> Result<LatestQuote> {
-        Ok(self.priced_stock(user, symbol).await?.1)
+        if let Some(latest) = self.quote_from_memory(user, symbol).await? {
+            return Ok(latest);
+        }
+        let start = self.instruments.start_read();
+        let (stock, latest) = self.priced_stock(user, symbol).await?;
+        if stock.listing.symbol == *symbol {
+            self.instruments.remember(&stock, start);
+        }
+        Ok(latest)
     }
 
     /// The stock of a symbol and its newest price, both of the same company: the symbol may get another one while the source is
@@ -256,7 +264,7 @@ impl Stocks {
 
     /// While a split is suspended, nobody knows which shares newer prices are in: the last price before it is shown. The same
     /// holds for a price that contradicts a split and has not suspended it yet.
-    async fn show_prices_before_splits(
+    pub(super) async fn show_prices_before_splits(
         &self,
         stocks: &[impl Borrow<Stock>],
         latest: &mut [Result<LatestAsTraded>],
@@ -289,7 +297,7 @@ impl Stocks {
         Ok(())
     }
 
-    async fn latest_as_traded(
+    pub(super) async fn latest_as_traded(
         &self,
         asker: Asker,
         stocks: &[impl Borrow<Stock>],

@@ -71,6 +71,7 @@ impl Stocks {
                 Ok::<_, Error>(())
             })
             .await?;
+        self.market.stock_changes.record();
         if self.market.quotes.limits().is_some() {
             self.corporate_actions.review_seen_companies(&stocks).await?;
             self.corporate_actions.note_seen_actions(&stocks).await?;

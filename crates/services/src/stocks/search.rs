@@ -35,9 +35,11 @@ impl Stocks {
                 {
                     stocks::upsert(tx, listing)?;
                 }
-                Ok(())
+                Ok::<_, Error>(())
             })
-            .await
+            .await?;
+        self.market.stock_changes.record();
+        Ok(())
     }
 
     /// Stocks with a new symbol: known ones among symbols that the database does not have, with the rename.

@@ -233,6 +233,19 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
         ["cache"],
         process.caches.iter().map(|(cache, entries)| ([(*cache).to_owned()], number(*entries))),
     );
+    gauges(
+        registry,
+        "stockyard_cache_bytes",
+        "Bytes of the caches that are limited by bytes",
+        ["cache"],
+        process.cache_bytes.iter().map(|(cache, bytes)| ([(*cache).to_owned()], number(*bytes))),
+    );
+    counter(
+        registry,
+        "stockyard_performance_windows_from_memory",
+        "Performance answers whose closed days came from memory",
+        number(process.windows_from_memory),
+    );
     if let Some(provider) = &process.provider {
         gauge(
             registry,

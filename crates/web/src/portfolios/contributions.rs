@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::performance::{Contributions, Measures, WindowBooks, dividends_by_year};
+use domain::performance::{Contributions, Measures, WindowBooks};
 use domain::{Money, StockId, Symbol};
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ pub struct DividendRow {
 impl DividendTable {
     /// `None` when nothing was paid.
     pub fn new(books: &WindowBooks, symbols: &BTreeMap<StockId, Symbol>) -> Option<Self> {
-        let years = dividends_by_year(&books.entries);
+        let years = &books.sums.dividends_by_year;
         if years.is_empty() {
             return None;
         }

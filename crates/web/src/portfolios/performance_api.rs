@@ -1,18 +1,18 @@
 //! Snapshots and what they say about how a portfolio did.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use chrono::{Datelike, NaiveDate};
 use domain::performance::{
     Analysis, Contributions, Day, DayReturn as MeasuredDay, Measure, Measures, Period, Undefined,
-    cumulative_twr, dividends_by_year,
+    cumulative_twr,
 };
 use domain::{Money, Snapshot as Stored, StockId, Symbol};
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::books::analysis::WindowAnalysis;
+use services::books::analysis::{MeasuredWindow, WindowAnalysis};
 use services::books::performance::Window;
 use utoipa::{IntoParams, ToSchema};
 
@@ -306,7 +306,7 @@ pub struct Performance {
 }
 
 impl Performance {
-    fn new(window: &WindowAnalysis, explain: Option<Measure>) -> Self {
+    fn new(window: &WindowAnalysis, series: Vec<PerformancePoint>, explain: Option<Measure>) -> Self {
         let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
         let Measures { max_drawdown: drawdown, what_if, benchmark: compared, contributions: gains, .. } =
@@ -319,7 +319,7 @@ impl Performance {
         };
         let symbol = compared.symbol.clone();
         Self {
-            series: points(analysis),
+            series,
             start_value: measures.start_value,
             end_value: measures.end_value,
             net_flow: measures.net_flow,
@@ -367,7 +367,7 @@ impl Performance {
             dividends_by_year: analysis
                 .books
                 .as_ref()
-                .map_or_else(Vec::new, |books| year_dividends(dividends_by_year(&books.entries), symbols)),
+                .map_or_else(Vec::new, |books| year_dividends(&books.sums.dividends_by_year, symbols)),
             commissions: measures.commissions,
             turnover: measures.turnover,
             what_if: symbol.clone().zip(what_if).map(|(symbol, twin)| WhatIf {
@@ -415,24 +415,25 @@ fn contributions(gains: &Contributions, symbols: &BTreeMap<StockId, Symbol>) -> 
 }
 
 fn year_dividends(
-    paid: BTreeMap<(i32, StockId), Money>,
+    paid: &BTreeMap<(i32, StockId), Money>,
     symbols: &BTreeMap<StockId, Symbol>,
 ) -> Vec<YearDividends> {
-    let row =
-        |((year, stock), amount)| Some(YearDividends { year, symbol: symbol_of(symbols, stock)?, amount });
-    paid.into_iter().filter_map(row).collect()
+    let row = |(&(year, stock), amount): (&(i32, StockId), &Money)| {
+        Some(YearDividends { year, symbol: symbol_of(symbols, stock)?, amount: amount.clone() })
+    };
+    paid.iter().filter_map(row).collect()
 }
 
 pub fn points(analysis: &Analysis) -> Vec<PerformancePoint> {
     let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
-    let returns: HashMap<NaiveDate, f64> = returns.and_then(Result::ok).into_iter().flatten().collect();
+    let mut returns = returns.and_then(Result::ok).unwrap_or_default().into_iter().peekable();
     let days = analysis.series.days.iter().zip(cumulative_twr(&analysis.series));
     let point = |(day, twr): (&Day, f64)| PerformancePoint {
         date: day.date,
         total_value: day.end_value.clone(),
         net_flow: day.net_flow.clone(),
         twr,
-        benchmark: returns.get(&day.date).copied(),
+        benchmark: returns.next_if(|(date, _)| *date == day.date).map(|(_, of_benchmark)| of_benchmark),
     };
     days.map(point).collect()
 }
@@ -453,11 +454,63 @@ pub async fn show(
     let window = window(period.as_deref(), from.as_deref(), to.as_deref())?;
     let benchmark: Option<Symbol> = parse("benchmark", benchmark.as_deref(), "send a symbol such as SPY")?;
     let explain: Option<Measure> = parse("explain", explain.as_deref(), EXPLAINED)?;
-    let analysis =
-        state.services.books().analysis(access.owner, access.portfolio, window, benchmark.as_ref()).await;
-    let analysis = analysis
-        .map_err(|error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from))?;
-    Ok(HttpResponse::Ok().json(Performance::new(&analysis, explain)))
+    let books = state.services.books();
+    let (user, id) = (access.owner, access.portfolio);
+    let refused = |error| refused_benchmark(error, benchmark.as_ref()).unwrap_or_else(Problem::from);
+    if let Some(measure) = explain {
+        let window = books.analysis(user, id, window, benchmark.as_ref()).await.map_err(refused)?;
+        return Ok(HttpResponse::Ok().json(Performance::new(
+            &window,
+            points(&window.analysis),
+            Some(measure),
+        )));
+    }
+    let measured = books.measured_window((user, id), window, benchmark.as_ref(), write_closed_points).await;
+    let MeasuredWindow { analyzed, closed_points } = measured.map_err(refused)?;
+    let Some(closed) = closed_points else {
+        return Ok(HttpResponse::Ok().json(Performance::new(&analyzed, points(&analyzed.analysis), None)));
+    };
+    let body = with_points(&closed, &analyzed)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
+/// Writes all points but the last as JSON, separated by commas, with one after the last.
+fn write_closed_points(analysis: &Analysis) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut points = points(analysis);
+    points.pop();
+    for point in points {
+        // Writing to memory does not fail, and points have no maps.
+        if serde_json::to_writer(&mut text, &point).is_ok() {
+            text.push(b',');
+        }
+    }
+    text
+}
+
+/// The answer for a window whose points but the last are written already.
+fn with_points(closed: &[u8], analyzed: &WindowAnalysis) -> Result<Vec<u8>, Problem> {
+    const EMPTY: &[u8] = br#"{"series":["#;
+    let last = last_point(&analyzed.analysis).map(|point| serde_json::to_vec(&point));
+    let last = last.transpose().map_err(|_| Problem::internal())?.unwrap_or_default();
+    let rest = serde_json::to_vec(&Performance::new(analyzed, Vec::new(), None));
+    let rest = rest.map_err(|_| Problem::internal())?;
+    let rest = rest.strip_prefix(EMPTY).ok_or_else(Problem::internal)?;
+    Ok([EMPTY, closed, &last, rest].concat())
+}
+
+/// The last of [`points`].
+fn last_point(analysis: &Analysis) -> Option<PerformancePoint> {
+    let day = analysis.series.days.last()?;
+    let returns = analysis.series.returns().map(|(_, daily)| 1.0 + daily);
+    let benchmark = analysis.benchmark.as_ref();
+    Some(PerformancePoint {
+        date: day.date,
+        total_value: day.end_value.clone(),
+        net_flow: day.net_flow.clone(),
+        twr: returns.product::<f64>() - 1.0,
+        benchmark: benchmark.and_then(|benchmark| benchmark.until_last_day(&analysis.series)),
+    })
 }
 
 const EXPLAINED: &str = "send the name of a measure of this answer, such as twr, xirr, contributions or sharpe; of the benchmark \

@@ -699,3 +699,22 @@ async fn a_benchmark_with_too_little_history_shows_no_other_window() {
     let later = browser.get(&format!("{page}/performance?from=2026-12-16")).await.is(200).text();
     assert!(later.contains("<path class=\"ghost\"") && !later.contains("100 days of prices"));
 }
+
+#[tokio::test]
+async fn an_answer_from_memory_has_the_same_bytes() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = two_days(&app).await;
+    app.close("SPY", "2026-11-20", "500.00");
+    app.close("SPY", "2026-11-21", "505.00");
+    for query in ["", "?period=1M", "?benchmark=MSFT", "?from=2026-11-21", "?from=2026-11-20&to=2026-11-21"] {
+        let path = format!("{own}/performance{query}");
+        let whole = mara.get(&format!("{path}{}explain=twr", if query.is_empty() { "?" } else { "&" })).await;
+        let first = mara.get(&path).await.is(200);
+        let again = mara.get(&path).await.is(200);
+        assert_eq!(first.text(), again.text(), "{query}");
+        let mut whole = whole.is(200).json().0;
+        whole["explanation"] = Value::Null;
+        assert_eq!(*again.json(), whole, "{query}");
+        assert_eq!(again.header("content-type"), Some("application/json"));
+    }
+}

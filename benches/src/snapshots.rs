@@ -1,0 +1,47 @@
+//! `stockyard snapshot` as a process of its own.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+pub struct Taken {
+    pub took: Duration,
+    /// The most memory that the process has occupied.
+    pub most_mib: f64,
+}
+
+/// Writes provisional snapshots of all portfolios, with the prices of the moment.
+pub fn take(binary: &Path, database: &str) -> Result<Taken> {
+    let folder = tempfile::tempdir()?;
+    let start = Instant::now();
+    let mut process = Command::new(binary)
+        .arg("snapshot")
+        .env_clear()
+        .env("DATABASE_URL", database)
+        .env("DATA_DIR", folder.path())
+        .env("SECRET_KEY", "bench".repeat(13))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("stockyard snapshot cannot be started")?;
+    let mut most_mib = 0.0;
+    loop {
+        // It is gone with the process.
+        if let Some(mib) = peak_mib(process.id()) {
+            most_mib = mib;
+        }
+        match process.try_wait()? {
+            Some(status) if status.success() => return Ok(Taken { took: start.elapsed(), most_mib }),
+            Some(status) => bail!("stockyard snapshot failed: {status}"),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn peak_mib(process: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}

@@ -1,0 +1,136 @@
+//! The closed sessions of benchmarks, in memory: many portfolios are compared with one of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{Days, NaiveDate, TimeDelta};
+use domain::calendar::exchange_date;
+use domain::performance::{Benchmark, Series};
+use domain::{Bar, CorporateAction, Symbol, Timestamp, UserId};
+
+use crate::books::Books;
+use crate::error::{Error, Result};
+
+/// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
+const DAYS_BEFORE_WINDOW: Days = Days::new(10);
+/// How long an entry is used before its bars are read again: what another process learns late shows after this time.
+const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
+/// The most entries: about 2 MB for five years each.
+const CAPACITY: usize = 32;
+
+/// A benchmark until the last closed session. Bars that are read again and have not changed give the same `Arc`.
+#[derive(Debug, PartialEq)]
+pub(super) struct ClosedBenchmark {
+    pub closed: Benchmark,
+    /// The actions since the last close.
+    coming: Vec<CorporateAction>,
+}
+
+/// The symbol, the first day, and the day of the session that is under way or comes next.
+type Key = (Symbol, Option<NaiveDate>, NaiveDate);
+
+struct Entry {
+    read_at: Timestamp,
+    noted: u64,
+    benchmark: Arc<ClosedBenchmark>,
+}
+
+#[derive(Default)]
+pub(super) struct ClosedBenchmarks(Mutex<HashMap<Key, Entry>>);
+
+impl ClosedBenchmarks {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry while it counts. When it is too old, one caller gets nothing and reads it again; the others go on
+    /// with it.
+    fn get(&self, key: &Key, noted: u64, wall: Timestamp) -> Option<Arc<ClosedBenchmark>> {
+        let mut entries = self.entries();
+        let entry = entries.get_mut(key).filter(|entry| entry.noted == noted)?;
+        if !(TimeDelta::zero()..TRUSTED_FOR).contains(&(wall - entry.read_at)) {
+            entry.read_at = wall;
+            return None;
+        }
+        Some(entry.benchmark.clone())
+    }
+
+    /// Keeps a benchmark; answers the one before if it is the same.
+    fn insert(
+        &self,
+        key: Key,
+        benchmark: ClosedBenchmark,
+        noted: u64,
+        read_at: Timestamp,
+    ) -> Arc<ClosedBenchmark> {
+        let mut entries = self.entries();
+        if entries.len() >= CAPACITY && !entries.contains_key(&key) {
+            entries.clear();
+        }
+        let before = entries.get(&key).map(|entry| entry.benchmark.clone());
+        let benchmark = before.filter(|before| **before == benchmark).unwrap_or_else(|| Arc::new(benchmark));
+        entries.insert(key, Entry { read_at, noted, benchmark: benchmark.clone() });
+        benchmark
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries().len()
+    }
+}
+
+impl Books {
+    /// Returns the closes and actions of a stock or fund from before the window until the last closed session.
+    pub(super) async fn closed_benchmark(
+        &self,
+        user: UserId,
+        symbol: &Symbol,
+        series: &Series,
+        now: Timestamp,
+    ) -> Result<Arc<ClosedBenchmark>> {
+        let start_on = series.start_on();
+        let key = (symbol.clone(), start_on, self.market.calendar.booking_session(now).date);
+        let (noted, wall) = (self.corporate_actions.noted().count(), self.market.clock.wall());
+        if let Some(kept) = self.closed_benchmarks.get(&key, noted, wall) {
+            return Ok(kept);
+        }
+        let stock = self.instruments.stock_for(Some(user), symbol).await?;
+        let listed = stock.listing.symbol.clone();
+        let Some(start_on) = start_on else {
+            let closed = Benchmark::new(listed, &[], []);
+            return Ok(Arc::new(ClosedBenchmark { closed, coming: Vec::new() }));
+        };
+        let first = start_on.checked_sub_days(DAYS_BEFORE_WINDOW).unwrap_or(start_on);
+        let bars = match self.stocks.bars(Some(user), &stock, first, exchange_date(now), now).await {
+            Ok(bars) => bars,
+            Err(Error::NoPrice { .. } | Error::SourceUnavailable { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let actions = self.corporate_actions.actions_of(&stock, now).await?;
+        let closed = Benchmark::new(listed, &bars, &actions);
+        let coming =
+            actions.into_iter().filter(|action| closed.last_on().is_some_and(|last| last < action.ex_on));
+        let benchmark = ClosedBenchmark { coming: coming.collect(), closed };
+        Ok(self.closed_benchmarks.insert(key, benchmark, noted, wall))
+    }
+
+    /// Returns a benchmark with the newest price when it is of today and the closes end before: the portfolio's last
+    /// point is valued at such prices. An older quote is no close, because it is converted to today's shares, less
+    /// dividends since.
+    pub(super) async fn benchmark_until(
+        &self,
+        user: UserId,
+        symbol: &Symbol,
+        kept: &ClosedBenchmark,
+        now: Timestamp,
+    ) -> Benchmark {
+        let ClosedBenchmark { closed, coming } = kept;
+        let Some(last_on) = closed.last_on() else { return closed.clone() };
+        let Ok(newest) = self.stocks.quote_for(Some(user), symbol).await else { return closed.clone() };
+        let (date, price) = (exchange_date(newest.quote.as_of), newest.quote.price);
+        if date != exchange_date(now) || date <= last_on {
+            return closed.clone();
+        }
+        let [open, high, low, close] = [(); 4].map(|()| price.clone());
+        closed.with_close(&Bar { date, open, high, low, close, volume: 0 }, coming)
+    }
+}
