@@ -59,6 +59,9 @@
     }));
   }
 
+  // The texts of the marks of a day.
+  const notesOf = (marks, day) => marks.filter(({ date }) => date === day).map(({ text }) => text);
+
   // Change from the first to the last of some days, in percent.
   const change = (from, to) => (from > 0 ? (to / from - 1) * 100 : undefined);
 
@@ -82,7 +85,9 @@
   const dayOf = (instant) => newYork.format(new Date(instant));
 
   if (typeof module === "object") {
-    module.exports = { priceData, withPrice, closes, performanceData, line, flowMarks, change, zoomed, dayName, dayOf };
+    module.exports = {
+      priceData, withPrice, closes, performanceData, line, flowMarks, notesOf, change, zoomed, dayName, dayOf,
+    };
     return;
   }
 
@@ -321,7 +326,7 @@
       const { color: name, ...shape } = SHAPES[kind] || SHAPES.other;
       return { time: date, ...shape, color: color(name) };
     })));
-    return (day) => known.filter(({ date }) => date === day).map(({ text }) => part("", text));
+    return (day) => notesOf(known, day).map((text) => part("", text));
   }
 
   const area = () => ({
@@ -415,7 +420,7 @@
     });
   }
 
-  // Growth of 100 with a benchmark, and the drawdown below it.
+  // Growth of 100 with a benchmark, and marks of deposits and withdrawals. Answers the line and the notes of a day.
   function growthLines(frame, { days, symbol }) {
     const growth = frame.add(library.LineSeries, { ...plain, ...custom(money) }, () => ({ color: color("--accent") }));
     growth.setData(line(days, "growth"));
@@ -424,16 +429,16 @@
         () => ({ color: color("--ink-2") }));
       compared.setData(line(days, "benchmark"));
     }
-    return growth;
+    return { growth, notes: mark(frame, growth, flowMarks(days, { grouped })) };
   }
 
-  const describeGrowth = (days, symbol, withDrawdown) => (day) => {
+  const describeGrowth = ({ days, symbol }, notes, withDrawdown) => (day) => {
     const point = days.find(({ time }) => time === day);
     if (!point) return [];
     return [
       element("b", "", dayName(day)), part("", money(point.growth)),
       ...(point.benchmark === undefined ? [] : [part(symbol, money(point.benchmark))]),
-      ...(withDrawdown ? [part("drawdown", percent(point.drawdown))] : []),
+      ...(withDrawdown ? [part("drawdown", percent(point.drawdown))] : []), ...notes(day),
     ];
   };
 
@@ -443,10 +448,12 @@
   };
 
   async function growthChart(host) {
-    const { days, symbol } = performanceData(await load(host.dataset.source));
+    const data = performanceData(await load(host.dataset.source));
+    const { days, symbol } = data;
     if (days.length < 2) return;
     const frame = new Frame(host);
-    const growth = growthLines(frame, { days, symbol });
+    frame.setDays(days.map(({ time }) => time));
+    const { growth, notes } = growthLines(frame, data);
     const drawdown = frame.add(library.AreaSeries, { ...plain, lineWidth: 1, ...custom(percent), invertFilledArea: true }, () => ({
       lineColor: color("--down"), topColor: color("--down", 0.16), bottomColor: color("--down", 0.16),
     }), 1);
@@ -457,9 +464,8 @@
     lower.setStretchFactor(1);
     frame.main = () => growth;
     frame.valueAt = (day) => days.find(({ time }) => time === day).growth;
-    frame.describe = describeGrowth(days, symbol, true);
+    frame.describe = describeGrowth(data, notes, true);
     frame.describeRange = describeGrowthRange(days, symbol);
-    frame.setDays(days.map(({ time }) => time));
     frame.fit();
   }
 
@@ -505,11 +511,11 @@
         return;
       }
       clear();
-      const growth = growthLines(frame, compared);
+      const { growth, notes } = growthLines(frame, compared);
       series = frame.chart.panes()[0].getSeries().slice();
       frame.main = () => growth;
       frame.valueAt = (day) => compared.days.find(({ time }) => time === day).growth;
-      frame.describe = describeGrowth(compared.days, symbol, false);
+      frame.describe = describeGrowth(compared, notes, false);
       frame.describeRange = describeGrowthRange(compared.days, symbol);
       frame.fit();
     };

@@ -10,6 +10,7 @@ pub(crate) mod csv_table;
 pub(crate) mod explain_page;
 pub(crate) mod explanation;
 pub(crate) mod explanations_api;
+pub(crate) mod flow_marks;
 pub(crate) mod heat_map;
 pub(crate) mod overview;
 pub(crate) mod pages;

@@ -17,6 +17,7 @@ use services::books::valuation::ValuedPortfolio;
 use services::trading::OrderWithFills;
 use services::trading::orders::Filter;
 
+use super::flow_marks::FlowMarks;
 use super::pages::{Named, deposits, ratio, total_gain};
 use crate::AppState;
 use crate::http::portfolio_access::PageAccess;
@@ -297,9 +298,6 @@ fn holding_row(holding: &Holding, tenths: i64, bar: String, spark: Option<Spark>
     }
 }
 
-/// More deposits than this on one chart are drawn without their amounts.
-const MOST_FLOW_LABELS: usize = 3;
-
 async fn value_chart(
     services: &Services,
     user: UserId,
@@ -309,18 +307,7 @@ async fn value_chart(
     let measured = services.books().performance(user, portfolio.id, Window::Period(range)).await?;
     let points: Vec<_> =
         measured.points.iter().map(|point| (point.close.date, point.close.total_value.to_f64())).collect();
-    let flows: Vec<_> =
-        measured.points.iter().skip(1).filter(|point| !point.close.net_flow.is_zero()).collect();
-    let named = flows.len() <= MOST_FLOW_LABELS;
-    let flows = flows
-        .into_iter()
-        .map(|point| {
-            let flow = &point.close.net_flow;
-            let kind = if flow.is_negative() { "withdrawal" } else { "deposit" };
-            let label = if named { format!("{kind} {}", format::money(&flow.abs())) } else { String::new() };
-            (point.close.date, label)
-        })
-        .collect();
+    let flows = FlowMarks::new(&measured.points);
     let (Some(first), Some(last)) = (measured.points.first(), measured.points.last()) else {
         return Ok(None);
     };
@@ -328,14 +315,15 @@ async fn value_chart(
         id: "equity",
         title: format!("Value of {}", portfolio.name),
         desc: format!(
-            "From {} on {} to {} on {}.",
+            "From {} on {} to {} on {}.{}",
             format::money(&first.close.total_value),
             format::date(first.close.date),
             format::money(&last.close.total_value),
-            format::date(last.close.date)
+            format::date(last.close.date),
+            flows.sentence()
         ),
         points: &points,
-        flows,
+        flows: flows.marks(),
         ..Line::default()
     }))
 }

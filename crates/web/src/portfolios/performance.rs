@@ -14,6 +14,7 @@ use services::books::sharing::PortfolioAccess;
 
 use super::benchmark_page;
 use super::contributions::{ContributionTable, DividendTable};
+use super::flow_marks::FlowMarks;
 use super::heat_map;
 use super::heat_map::HeatRow;
 use super::pages::Named;
@@ -63,6 +64,8 @@ struct View {
     drawdown_note: String,
     growth: Option<Chart>,
     growth_end: String,
+    /// Whether the chart has marks of deposits and withdrawals.
+    has_flows: bool,
     /// Where the script gets the data of both charts.
     chart_source: String,
     /// The end of the benchmark's line; empty without one.
@@ -270,6 +273,7 @@ fn view(
             _ => format!("{} to {}, {} days", format::date(first), format::date(last), format::count(days)),
         }
     });
+    let flows = FlowMarks::new(&measured.points);
     let drawdown = measured.max_drawdown.as_ref();
     let caption = drawdown.map_or_else(String::new, drawdown_caption);
     let days: Vec<Day> = measured
@@ -311,12 +315,14 @@ fn view(
         growth: chart::line(Line {
             id: "growth-chart",
             title: format!("Growth of 100 in {}", portfolio.name),
-            desc: format!("{} {end}, {period}.", portfolio.name),
+            desc: format!("{} {end}, {period}.{}", portfolio.name, flows.sentence()),
             points: &growth,
             ghost: benchmark,
+            flows: flows.marks(),
             ..Line::default()
         }),
         growth_end: end,
+        has_flows: !flows.is_empty(),
         chart_source: String::new(),
         benchmark_end: benchmark
             .last()

@@ -718,3 +718,29 @@ async fn an_answer_from_memory_has_the_same_bytes() {
         assert_eq!(again.header("content-type"), Some("application/json"));
     }
 }
+
+/// Of the deposit that opened the portfolio there is no mark: the line begins with it.
+#[tokio::test]
+async fn charts_mark_deposits_and_withdrawals_and_say_so_to_screen_readers() {
+    let app = TestApp::spawn().await;
+    let (mara, own) = two_days(&app).await;
+    let id: i64 = own.rsplit('/').next().unwrap().parse().unwrap();
+    mara.withdraw(id, "20.00").await.is(201);
+    let browser = app.log_in("mara").await;
+    let page = own.replace("/api/v1", "");
+    let marked = "Marked: deposit 500.00 on 21 Nov 2026, withdrawal 20.00 on 22 Nov 2026.";
+    for (address, chart) in [(page.clone(), "equity"), (format!("{page}/performance"), "growth-chart")] {
+        let shown = browser.get(&address).await.is(200).text();
+        let drawn = shown.split(&format!("<desc id=\"{chart}-d\">")).nth(1).unwrap();
+        let (description, drawn) = drawn.split_once("</desc>").unwrap();
+        assert!(description.ends_with(marked), "{address}: {description}");
+        let drawn = drawn.split("</figure>").next().unwrap();
+        assert_eq!(drawn.matches("<line class=\"flow\"").count(), 2, "{address}");
+        assert!(drawn.contains(">deposit 500.00<") && drawn.contains(">withdrawal 20.00<"), "{address}");
+    }
+    let legend = "Deposits and withdrawals; they do not change the growth";
+    assert!(browser.get(&format!("{page}/performance")).await.text().contains(legend));
+    let without =
+        browser.get(&format!("{page}/performance?from=2026-11-20&to=2026-11-20")).await.is(200).text();
+    assert!(!without.contains(legend) && !without.contains("Marked:"));
+}

@@ -59,6 +59,15 @@ test("deposits and withdrawals are marked, except the one that opened the portfo
   ]);
 });
 
+test("the notes of a day are those of its marks, in their order", () => {
+  const marks = [
+    { date: "2026-11-20", kind: "buy", text: "Bought 1" }, { date: "2026-11-20", kind: "deposit", text: "Deposit 5.00" },
+    { date: "2026-11-23", kind: "withdrawal", text: "Withdrawal 5.00" },
+  ];
+  assert.deepEqual(charts.notesOf(marks, "2026-11-20"), ["Bought 1", "Deposit 5.00"]);
+  assert.deepEqual(charts.notesOf(marks, "2026-11-21"), []);
+});
+
 test("a change is in percent of the first value, and undefined without one", () => {
   assert.equal(charts.change(100, 105), 5.000000000000004);
   assert.equal(charts.change(0, 105), undefined);

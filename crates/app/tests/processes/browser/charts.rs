@@ -138,6 +138,27 @@ async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
     browser.go(&format!("{portfolio}/performance?benchmark=SPY")).await;
     browser.readout("benchmark and drawdown", |text| text.contains("SPY") && text.contains("drawdown")).await;
     assert_eq!(browser.shown_charts().await, (false, true));
+
+    // A deposit is marked on its day, which is the last one of the chart or soon before it.
+    browser.go(&format!("{portfolio}/settings")).await;
+    browser.fill("main [name=amount]", "1234.50").await;
+    browser.press(Locator::XPath("//main//form[contains(@action, '/cash')]//button")).await;
+    browser.says("1,234.50").await;
+    browser.go(&format!("{portfolio}/performance")).await;
+    browser.readout("the drawdown", |text| text.contains("drawdown")).await;
+    let spoken = browser.run("return document.querySelector('.live-chart .canvas').ariaLabel;").await;
+    assert!(spoken.as_str().unwrap().contains("Marked: deposit 1,234.50 on "), "{spoken}");
+    browser.run("document.querySelector('.live-chart .canvas').focus();").await;
+    let canvas = browser.page.find(Locator::Css(".live-chart .canvas")).await.unwrap();
+    eventually("a day with the deposit", PATIENCE, async || {
+        let text = browser.text(READOUT).await;
+        let found = text.contains("Deposit 1,234.50").then_some(());
+        if found.is_none() {
+            canvas.send_keys("\u{e012}").await.unwrap();
+        }
+        found
+    })
+    .await;
     // With a dark theme the colors of the canvas change too.
     browser.emulate("", "dark").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
@@ -156,8 +177,8 @@ async fn the_chart_of_a_portfolio_compares_it_and_shows_its_drawdown() {
         assert_eq!(browser.shown_charts().await, (true, false), "{page} without scripts");
     }
     // The benchmark is in the drawing as well.
-    let ghosts = browser.run("return document.querySelectorAll('.chart path.ghost').length;").await;
-    assert_eq!(ghosts, 1);
+    let drawn = "return ['path.ghost', 'line.flow'].map((each) => document.querySelectorAll(`.chart ${each}`).length);";
+    assert_eq!(browser.run(drawn).await, json!([1, 1]));
     browser.close().await;
     stack.ends_well().await;
 }
