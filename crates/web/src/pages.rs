@@ -17,6 +17,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/login").get(accounts::pages::log_in_form).post(accounts::pages::log_in))
         .service(page("/logout").get(accounts::pages::log_out_form).post(accounts::pages::log_out))
         .service(page("/portfolios").get(portfolios::pages::list).post(portfolios::pages::open))
+        .service(page("/portfolios/explain/twr").get(portfolios::explain_page::show_of_all))
+        .service(page("/portfolios/explain/twr/days.csv").get(portfolios::explain_page::csv_of_all))
         .service(page("/portfolios/{id}").get(portfolios::overview::show))
         .service(
             page("/portfolios/{id}/settings")

@@ -1,11 +1,17 @@
 //! All portfolios of a user together.
 
+use chrono::NaiveDate;
 use domain::allocation::Allocation;
-use domain::{Money, Timestamp, UserId, Valuation};
+use domain::performance::{Analysis, Close, Settings, Workings, combined_closes, twr};
+use domain::period::EARLIEST;
+use domain::{Money, PortfolioId, Timestamp, UserId, Valuation};
+use persistence::{Tx, snapshots, transactions};
 
 use crate::books::Books;
+use crate::books::performance::{book_flows, close};
 use crate::books::valuation::ValuedPortfolio;
 use crate::error::Result;
+use crate::market::book_calendar::BookCalendar;
 
 /// A portfolio with what was paid into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub struct Overview {
     /// Realized, unrealized and dividends.
     pub total_gain: Money,
     pub deposits: Money,
+    /// All of them as one portfolio, from the first close of the oldest until now. Without books and benchmark.
+    pub together: Analysis,
     /// The market time of the prices.
     pub valued_at: Timestamp,
 }
@@ -48,10 +56,50 @@ impl Overview {
     pub fn gain_ratio(&self) -> Option<f64> {
         ratio(&self.total_gain, &self.deposits)
     }
+
+    /// Time-weighted return of all of them as one since [`Overview::twr_since`], a ratio; `None` when nothing was ever
+    /// invested.
+    pub fn twr(&self) -> Option<f64> {
+        twr(&self.together.series, &mut Workings::off()).ok()
+    }
+
+    /// The first day with money in one of them.
+    pub fn twr_since(&self) -> Option<NaiveDate> {
+        self.together.series.start_on()
+    }
 }
 
 fn ratio(part: &Money, whole: &Money) -> Option<f64> {
     whole.is_positive().then(|| part.to_f64() / whole.to_f64())
+}
+
+/// What is read of a portfolio beside its positions.
+struct History {
+    /// Before today, oldest first.
+    closes: Vec<Close>,
+    /// All deposits and withdrawals, oldest first.
+    flows: Vec<(Timestamp, Money)>,
+}
+
+impl History {
+    fn load(tx: &mut Tx<'_>, id: PortfolioId, today: NaiveDate) -> Result<Self> {
+        let mut closes: Vec<Close> = snapshots::window(tx, id, EARLIEST, today)?.iter().map(close).collect();
+        // A provisional row of the session under way is older than this moment.
+        closes.retain(|close| close.date < today);
+        Ok(Self { closes, flows: transactions::flows(tx, id)? })
+    }
+
+    fn deposits(&self) -> Money {
+        self.flows.iter().map(|(_, amount)| amount).filter(|amount| amount.is_positive()).sum()
+    }
+
+    /// All closes, the last of them with the value of now.
+    fn until_now(mut self, calendar: &BookCalendar, today: NaiveDate, now: &Valuation) -> Vec<Close> {
+        let total_value = now.total_value.clone();
+        self.closes.push(Close { date: today, total_value, net_flow: Money::zero() });
+        book_flows(calendar, None, &mut self.closes, &self.flows);
+        self.closes
+    }
 }
 
 impl Books {
@@ -60,18 +108,31 @@ impl Books {
     /// # Errors
     /// [`crate::Error::NoPrice`] for a stock without any price.
     pub async fn overview(&self, user: UserId) -> Result<Overview> {
-        let mut portfolios = Vec::new();
-        for valued in self.valuations(user).await? {
-            let flows = self.external_flows(user, valued.portfolio.id).await?;
-            let deposits = flows.iter().map(|(_, amount)| amount).filter(|amount| amount.is_positive()).sum();
+        let current = self.market.calendar;
+        // Values, flows and closes of one moment: a deposit in between would be in one of them only.
+        let (valued, (calendar, today, histories)) = self
+            .valuations_with(user, move |tx, ids, now| {
+                let today = current.booking_session(now).date;
+                let calendar = BookCalendar::load(tx, current)?;
+                let histories: Vec<History> =
+                    ids.iter().map(|id| History::load(tx, *id, today)).collect::<Result<_>>()?;
+                Ok((calendar, today, histories))
+            })
+            .await?;
+        let (mut portfolios, mut closes) = (Vec::new(), Vec::new());
+        for (valued, history) in valued.into_iter().zip(histories) {
+            let deposits = history.deposits();
+            closes.push(history.until_now(&calendar, today, &valued.valuation));
             portfolios.push(PortfolioResult { valued, deposits });
         }
+        let settings = Settings::new(current, self.config.risk_free);
         let valuations = || portfolios.iter().map(|portfolio| &portfolio.valued.valuation);
         Ok(Overview {
             allocation: Allocation::of(valuations()),
             day_change: valuations().map(|valuation| &valuation.day_change).sum(),
             total_gain: valuations().map(Valuation::total_gain).sum(),
             deposits: portfolios.iter().map(|portfolio| &portfolio.deposits).sum(),
+            together: Analysis::new(None, &combined_closes(&closes), settings),
             valued_at: self.market.now(),
             portfolios,
         })

@@ -186,7 +186,7 @@ impl Books {
 
 /// Gives each day of the series the flows since the close before it in the series: where rows are still
 /// missing, because their session has just closed or nobody took them, the next day has theirs too.
-fn book_flows(
+pub(super) fn book_flows(
     calendar: &BookCalendar,
     before: Option<&Close>,
     closes: &mut [Close],
@@ -202,7 +202,7 @@ fn book_flows(
     }
 }
 
-fn close(snapshot: &Snapshot) -> Close {
+pub(super) fn close(snapshot: &Snapshot) -> Close {
     Close {
         date: snapshot.date,
         total_value: snapshot.total_value.clone(),

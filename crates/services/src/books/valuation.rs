@@ -273,6 +273,16 @@ impl Books {
     /// # Errors
     /// Only when the database fails.
     pub async fn valuations(&self, user: UserId) -> Result<Vec<ValuedPortfolio>> {
+        Ok(self.valuations_with(user, |_, _, _| Ok(())).await?.0)
+    }
+
+    /// With something else that is read of the same state of the books; it is given the portfolios, in the order they
+    /// were opened, and the moment of the valuation.
+    pub(crate) async fn valuations_with<T: Send + 'static>(
+        &self,
+        user: UserId,
+        also: impl FnOnce(&mut Tx<'_>, &[PortfolioId], Timestamp) -> Result<T> + Send + 'static,
+    ) -> Result<(Vec<ValuedPortfolio>, T)> {
         if !self.corporate_actions.splits_in_effect().await?.is_empty() {
             let of_user =
                 self.store.read(move |tx| portfolios::of_user(tx, user).map_err(Error::from)).await?;
@@ -281,11 +291,14 @@ impl Books {
         }
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
-        let loaded = self
+        let (loaded, other) = self
             .store
             .read(move |tx| {
                 let rows = portfolios::of_user(tx, user)?;
-                rows.into_iter().map(|row| load(tx, row.into(), since)).collect::<Result<Vec<_>>>()
+                let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id).collect();
+                let loaded: Vec<Loaded> =
+                    rows.into_iter().map(|row| load(tx, row.into(), since)).collect::<Result<_>>()?;
+                Ok::<_, Error>((loaded, also(tx, &ids, now)?))
             })
             .await?;
         let mut wanted: Vec<&Stock> = loaded.iter().flat_map(Loaded::priced_stocks).collect();
@@ -294,7 +307,8 @@ impl Books {
         let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
         let quotes: HashMap<StockId, Quote> =
             wanted.iter().zip(quotes).filter_map(|(stock, quote)| Some((stock.id, quote?))).collect();
-        loaded.iter().map(|loaded| loaded.value(|id| quotes.get(&id).cloned(), now)).collect()
+        let valued = loaded.iter().map(|loaded| loaded.value(|id| quotes.get(&id).cloned(), now));
+        Ok((valued.collect::<Result<_>>()?, other))
     }
 
     /// # Errors

@@ -29,6 +29,7 @@ mod late_news;
 mod logins;
 mod operations;
 mod orders;
+mod overview;
 mod performance;
 mod portfolios;
 mod previews;

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use chrono::NaiveDate;
 use domain::{Money, Timestamp};
 use serde::Serialize;
 use services::books::overview::{Overview, PortfolioResult};
@@ -46,6 +47,12 @@ pub struct PortfoliosOverview {
     total_gain: Money,
     /// `total_gain` as a share of `deposits`; null without deposits.
     total_gain_ratio: Option<f64>,
+    /// Time-weighted return of all portfolios as one. The growths of all days are multiplied, less 1; a day's growth is
+    /// the total value at its close plus withdrawals, divided by the total value at the close before plus deposits.
+    /// Null when nothing was ever invested.
+    twr: Option<f64>,
+    /// The first day of `twr`, on which money was paid into one of them. Null without `twr`.
+    twr_since: Option<NaiveDate>,
     /// In the order they were opened.
     portfolios: Vec<PortfolioShare>,
     cash: CashWeight,
@@ -82,6 +89,8 @@ impl From<Overview> for PortfoliosOverview {
             total_value: total.clone(),
             day_change_ratio: overview.day_change_ratio(),
             total_gain_ratio: overview.gain_ratio(),
+            twr: overview.twr(),
+            twr_since: overview.twr_since(),
             portfolios: overview.portfolios.iter().map(|result| share(total, result)).collect(),
             day_change: overview.day_change,
             deposits: overview.deposits,
@@ -97,7 +106,7 @@ impl From<Overview> for PortfoliosOverview {
 
 /// Get all your portfolios as one.
 ///
-/// Total value, day change, gain and weights. Archived portfolios are left out.
+/// Total value, day change, gain, time-weighted return and weights. Archived portfolios are left out.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/overview", tag = "portfolios", operation_id = "getPortfoliosOverview",
     responses((status = 200, description = "The overview", body = PortfoliosOverview)),

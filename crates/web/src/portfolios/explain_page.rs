@@ -26,11 +26,19 @@ use crate::shell::render::{Nav, PageResult, Shell, query};
 /// Rows of a table on the page. The CSV has all.
 const MOST_ROWS: usize = 40;
 
+/// Where the return of all portfolios together is explained.
+const OF_ALL: &str = "/portfolios/explain";
+const OF_ALL_NOTE: &str = "All portfolios count as one: the values and the net deposits of each day are added. A portfolio \
+    that was opened later begins with its first deposit, and a transfer between two of them on one day is no flow. \
+    Archived portfolios are left out, as in the total.";
+
 #[derive(Serialize)]
 struct View {
-    portfolio: Named,
+    portfolio: Option<Named>,
     title: &'static str,
     words: &'static str,
+    /// More about the figure; empty if its formula says everything.
+    note: &'static str,
     symbols: &'static str,
     source: &'static str,
     result: Option<String>,
@@ -42,7 +50,7 @@ struct View {
     steps: Vec<Scalar>,
     tables: Vec<TableView>,
     back: String,
-    back_to: &'static str,
+    back_to: String,
 }
 
 /// A single value with the name that formulas use for it.
@@ -81,13 +89,24 @@ struct Shown {
     name: &'static str,
     title: &'static str,
     formula: domain::performance::Formula,
+    note: &'static str,
     inputs: Vec<Step>,
     steps: Vec<Step>,
     result: Result<Value, String>,
     symbols: BTreeMap<StockId, Symbol>,
+    /// The address of all explanations of the portfolio, to which the links to CSV add theirs.
+    base: String,
     back: String,
     back_to: &'static str,
     /// The same question, for the links to CSV.
+    question: String,
+}
+
+/// The addresses of an explanation.
+struct Place {
+    base: String,
+    back: String,
+    back_to: &'static str,
     question: String,
 }
 
@@ -146,11 +165,13 @@ impl Shown {
         (name, title): (&'static str, &'static str),
         explained: Explanation<M>,
         symbols: BTreeMap<StockId, Symbol>,
-        (back, back_to, question): (String, &'static str, String),
+        place: Place,
     ) -> Self {
         let Explanation { formula, inputs, steps, result, .. } = explained;
+        let Place { base, back, back_to, question } = place;
         let result = result.map_err(|reason| performance_words::undefined(&reason));
-        Self { name, title, formula, inputs, steps, result, symbols, back, back_to, question }
+        let note = "";
+        Self { name, title, formula, note, inputs, steps, result, symbols, base, back, back_to, question }
     }
 
     /// The table of that name, also the result.
@@ -198,7 +219,7 @@ impl Shown {
         scalars.map(scalar).collect()
     }
 
-    fn table_view(&self, portfolio: &str, (name, label): (&str, &'static str), table: &Table) -> TableView {
+    fn table_view(&self, (name, label): (&str, &'static str), table: &Table) -> TableView {
         let columns = table.columns.iter().enumerate().map(|(place, column)| Heading {
             label: column.label,
             name: column.name,
@@ -213,23 +234,24 @@ impl Shown {
                 .map(|row| row.iter().map(|value| self.cell(value)).collect())
                 .collect(),
             total: (hidden > 0).then(|| format::count(table.rows.len())),
-            csv: format!("/portfolios/{portfolio}/explain/{}/{name}.csv{}", self.name, self.question),
+            csv: format!("{}/{}/{name}.csv{}", self.base, self.name, self.question),
         }
     }
 
-    fn view(&self, portfolio: Named) -> View {
-        let id = &portfolio.id;
+    /// The page, in the frame of `portfolio` or of all portfolios.
+    fn view(&self, portfolio: Option<Named>) -> View {
         let tables = self.inputs.iter().chain(&self.steps).filter_map(|step| match &step.value {
-            Value::Table(table) => Some(self.table_view(id, (step.name, step.label), table)),
+            Value::Table(table) => Some(self.table_view((step.name, step.label), table)),
             _ => None,
         });
         View {
             title: self.title,
             words: self.formula.words,
+            note: self.note,
             symbols: self.formula.symbols,
             source: self.formula.source,
             rows: match &self.result {
-                Ok(Value::Table(table)) => Some(self.table_view(id, (self.name, "Result"), table)),
+                Ok(Value::Table(table)) => Some(self.table_view((self.name, "Result"), table)),
                 _ => None,
             },
             result: match &self.result {
@@ -241,7 +263,10 @@ impl Shown {
             steps: self.scalars(&self.steps),
             tables: tables.collect(),
             back: self.back.clone(),
-            back_to: self.back_to,
+            back_to: match &portfolio {
+                Some(portfolio) => format!("{}: {}", portfolio.name, self.back_to),
+                None => self.back_to.to_owned(),
+            },
             portfolio,
         }
     }
@@ -288,6 +313,7 @@ async fn shown(
     let books = state.services.books();
     let (user, id, portfolio) = (access.owner, access.portfolio, &access.address);
     let question = asked.question();
+    let base = format!("/portfolios/{portfolio}/explain");
     if let Ok(figure) = figure.parse::<BookFigure>() {
         let (back, back_to) = match figure {
             BookFigure::Herfindahl => (format!("/portfolios/{portfolio}/composition"), "Composition"),
@@ -303,7 +329,7 @@ async fn shown(
         };
         let explained = books.explain_figure(user, id, figure, symbol.as_ref()).await?;
         let names = (figure.as_str(), book_title(figure));
-        return Ok(Shown::new(names, explained, BTreeMap::new(), (back, back_to, question)));
+        return Ok(Shown::new(names, explained, BTreeMap::new(), Place { base, back, back_to, question }));
     }
     let measure: Measure = figure.parse().map_err(|_| Problem::not_found())?;
     let (window, _) = window(asked)?;
@@ -314,7 +340,8 @@ async fn shown(
     let explained = window.analysis.explain(measure);
     let back = format!("/portfolios/{portfolio}/performance{question}");
     let names = (measure.as_str(), title(measure));
-    Ok(Shown::new(names, explained, window.symbols, (back, "Performance", question)))
+    let place = Place { base, back, back_to: "Performance", question };
+    Ok(Shown::new(names, explained, window.symbols, place))
 }
 
 pub async fn show(
@@ -327,8 +354,32 @@ pub async fn show(
     let (_, figure) = path.into_inner();
     let portfolio = state.services.books().portfolio(access.owner, access.portfolio).await?;
     let shown = shown(&state, &access, &figure, &asked).await?;
-    let view = shown.view(Named::to_reader(&portfolio, &access));
+    let view = shown.view(Some(Named::to_reader(&portfolio, &access)));
     shell.show("explain.html", Nav::Elsewhere, format!("How {} is computed", shown.title), &view)
+}
+
+/// The return of all portfolios together.
+async fn shown_of_all(state: &AppState, user: UserId) -> Result<Shown, PageError> {
+    let explained = state.services.books().overview(user).await?.together.explain(Measure::Twr);
+    let place = Place {
+        base: OF_ALL.to_owned(),
+        back: "/portfolios".to_owned(),
+        back_to: "Portfolios",
+        question: String::new(),
+    };
+    let names = (Measure::Twr.as_str(), "Time-weighted return of all portfolios");
+    let shown = Shown::new(names, explained, BTreeMap::new(), place);
+    Ok(Shown { note: OF_ALL_NOTE, ..shown })
+}
+
+pub async fn show_of_all(shell: Shell, signed: Signed, state: Data<AppState>) -> PageResult {
+    let shown = shown_of_all(&state, signed.account.id).await?;
+    shell.show("explain.html", Nav::Portfolios, format!("How {} is computed", shown.title), &shown.view(None))
+}
+
+/// The days that the return follows from.
+pub async fn csv_of_all(_: Shell, signed: Signed, state: Data<AppState>) -> Result<HttpResponse, PageError> {
+    csv_of(&shown_of_all(&state, signed.account.id).await?, "days")
 }
 
 /// The rows of one table of an explanation.
@@ -340,8 +391,11 @@ pub async fn csv(
     state: Data<AppState>,
 ) -> Result<HttpResponse, PageError> {
     let (_, figure, table) = path.into_inner();
-    let shown = shown(&state, &access, &figure, &asked).await?;
-    let table = shown.table(&table).ok_or_else(Problem::not_found)?;
+    csv_of(&shown(&state, &access, &figure, &asked).await?, &table)
+}
+
+fn csv_of(shown: &Shown, table: &str) -> Result<HttpResponse, PageError> {
+    let table = shown.table(table).ok_or_else(Problem::not_found)?;
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let rows = table.rows.iter().map(|row| row.iter().map(|value| plain(value, &shown.symbols)).collect());
     Ok(csv_table::whole(shown.name, &columns, rows, TableFormat::Standard)?)

@@ -125,6 +125,9 @@ struct Total {
     today_percent: Option<Delta>,
     gain: Delta,
     gain_percent: Option<Delta>,
+    twr: Option<Delta>,
+    /// The first day of `twr`.
+    twr_since: String,
     cash: String,
     cash_weight: String,
     positions: String,
@@ -174,6 +177,8 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
         today_percent: overview.day_change_ratio().map(format::percent_gain),
         gain: format::gain(&overview.total_gain),
         gain_percent: overview.gain_ratio().map(format::percent_gain),
+        twr: overview.twr().map(format::percent_gain),
+        twr_since: overview.twr_since().map_or_else(String::new, format::date),
         cash: format::money(&cash.market_value),
         cash_weight: format::share(cash.weight),
         positions: format::count(positions),

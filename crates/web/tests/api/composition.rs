@@ -105,11 +105,50 @@ async fn the_overview_adds_all_portfolios() {
         "{overview:?}"
     );
     assert!((weights(&overview["sectors"]) - weights(&overview["stocks"])).abs() < 1e-9);
+    // All on one day, into which 14 000 were paid.
+    let twr = 14_450.0 / 14_000.0 - 1.0;
+    assert!((overview["twr"].as_f64().unwrap() - twr).abs() < 1e-12, "{overview:?}");
+    assert_eq!(overview["twr_since"], "2026-11-20");
     let eve = app.register("eve").await;
-    assert_eq!(eve.get("/api/v1/portfolios/overview").await.is(200).json()["total_value"], "0.00");
+    let nothing = eve.get("/api/v1/portfolios/overview").await.is(200).json().0;
+    assert_eq!(nothing["total_value"], "0.00");
+    assert_eq!((&nothing["twr"], &nothing["twr_since"]), (&Value::Null, &Value::Null));
 
-    let page = app.log_in("sam").await.get("/portfolios").await.is(200).text();
-    for words in ["Allocation of all portfolios", "By sector", "14,450.00", "+3.00%"] {
+    let browser = app.log_in("sam").await;
+    let page = browser.get("/portfolios").await.is(200).text();
+    for words in
+        ["Allocation of all portfolios", "By sector", "14,450.00", "+3.00%", "all as one, since 20 Nov 2026"]
+    {
         assert!(page.contains(words), "{words}");
     }
+    assert!(page.contains("href=\"/portfolios/explain/twr\""));
+    let explained = browser.get("/portfolios/explain/twr").await.is(200).text();
+    for words in ["id=\"explanation\"", "Archived portfolios are left out", "3.21428571%", "14,450.00"] {
+        assert!(explained.contains(words), "{words}");
+    }
+    assert!(explained.contains("href=\"/portfolios/explain/twr/days.csv\""));
+    let csv = browser.get("/portfolios/explain/twr/days.csv").await.is(200).text();
+    assert!(
+        csv.starts_with(
+            "date,start_value,net_flow,end_value,daily_return\n2026-11-20,0.00,14000.00,14450.00,"
+        )
+    );
+}
+
+#[tokio::test]
+async fn limits_can_be_set_before_anything_is_held() {
+    let app = TestApp::spawn().await;
+    let sam = app.register("sam").await;
+    let portfolio = sam.open("10000.00").await;
+    let browser = app.log_in("sam").await;
+    let page = format!("/portfolios/{portfolio}/composition");
+    let shown = browser.get(&page).await.is(200).text();
+    assert!(shown.contains("The portfolio is all cash") && !shown.contains("above your limit"), "{shown}");
+    let limits = [("stock_percent", "30"), ("sector_percent", ""), ("cash_percent", "50")];
+    let saved = browser.submit(&page, &format!("{page}/limits"), &limits).await.is(303);
+    let shown = browser.follow(&saved).await.is(200).text();
+    assert!(shown.contains("name=\"stock_percent\" value=\"30\""), "{shown}");
+    assert!(shown.contains("Cash is 100.00% of the portfolio, above your limit of 50%."), "{shown}");
+    let refused = browser.refused(&page, &format!("{page}/limits"), &[("cash_percent", "500")]).await;
+    assert!(refused.text().contains("whole number from 1 to 100"));
 }
