@@ -292,6 +292,26 @@ fn of_entries(shown: &Shown<'_>) -> f64 {
     shown.cells("entries", "realized").iter().filter_map(Value::to_f64).sum()
 }
 
+/// Realized result, change of the unrealized one, and dividends of a stock, from the lines and the holdings.
+fn parts_of_gain(shown: &Shown<'_>, stock: &Value) -> [f64; 3] {
+    let of_stock = |table: &str, column: &str| -> Vec<Value> {
+        let cells = shown.cells(table, "stock").into_iter().zip(shown.cells(table, column));
+        cells.filter(|(of, _)| of == stock).map(|(_, cell)| cell).collect()
+    };
+    let sum =
+        |table: &str, column: &str| -> f64 { of_stock(table, column).iter().filter_map(Value::to_f64).sum() };
+    let unrealized = |at: &str| sum(at, "market_value") - sum(at, "cost_basis");
+    let types = of_stock("entries", "type").into_iter();
+    let paid = types.zip(of_stock("entries", "amount"));
+    let paid = paid.filter(|(kind, _)| *kind == Value::Word("dividend"));
+    let paid: f64 = paid.filter_map(|(_, amount)| amount.to_f64()).sum();
+    [
+        sum("entries", "realized"),
+        unrealized("end") - unrealized("start"),
+        paid + sum("end", "receivable") - sum("start", "receivable"),
+    ]
+}
+
 /// Compares the table that is the result, row by row.
 fn check_table(shown: &Shown<'_>) {
     let Ok(Value::Table(result)) = &shown.0.result else { panic!("{:?}", shown.0.result) };
@@ -300,6 +320,11 @@ fn check_table(shown: &Shown<'_>) {
     };
     if shown.0.measure == Measure::Contributions {
         let parts = [column("realized"), column("unrealized_change"), column("dividends")];
+        for (row, stock) in result.column("stock").unwrap().into_iter().enumerate() {
+            for (part, own) in parts.iter().zip(parts_of_gain(shown, stock)) {
+                assert!((part[row] - own).abs() < 0.001, "{stock:?}: {own} instead of {}", part[row]);
+            }
+        }
         let mut total = shown.number("cash");
         for (row, gain) in column("gain").into_iter().enumerate() {
             let sum: f64 = parts.iter().map(|part| part[row]).sum();
