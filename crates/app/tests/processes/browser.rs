@@ -2,6 +2,7 @@
 
 mod accessibility;
 mod charts;
+mod explanations;
 
 use std::path::Path;
 use std::process::Command;

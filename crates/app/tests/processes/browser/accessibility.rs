@@ -25,7 +25,7 @@ impl Browser {
         }
     }
 
-    async fn assert_fits(&self, page: &str) {
+    pub(super) async fn assert_fits(&self, page: &str) {
         let measured =
             self.run("const e = document.documentElement; return [e.scrollWidth, e.clientWidth];").await;
         assert!(measured[0].as_i64() <= measured[1].as_i64(), "{page} scrolls sideways: {measured}");
