@@ -96,7 +96,7 @@ impl TableFormat {
     /// Never for rows of one length.
     pub fn head(self, columns: &[&str]) -> Result<Bytes, Problem> {
         let mark: &[u8] = if self == Self::Spreadsheet { BYTE_ORDER_MARK } else { b"" };
-        let row = columns.iter().map(|name| Cell::text(name)).collect();
+        let row = columns.iter().map(Cell::text).collect();
         Ok([mark, &self.rows([row])?[..]].concat().into())
     }
 

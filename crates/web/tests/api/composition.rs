@@ -128,11 +128,9 @@ async fn the_overview_adds_all_portfolios() {
     }
     assert!(explained.contains("href=\"/portfolios/explain/twr/days.csv\""));
     let csv = browser.get("/portfolios/explain/twr/days.csv").await.is(200).text();
-    assert!(
-        csv.starts_with(
-            "date,start_value,net_flow,end_value,daily_return\r\n2026-11-20,0.00,14000.00,14450.00,"
-        )
-    );
+    assert!(csv.starts_with(
+        "date,start_value,net_flow,end_value,daily_return\r\n2026-11-20,0.00,14000.00,14450.00,"
+    ));
 }
 
 #[tokio::test]
