@@ -14,6 +14,7 @@ pub mod corporate_action;
 mod decimal;
 pub mod delisting;
 pub mod fill;
+mod filter;
 pub mod id;
 pub mod instrument;
 pub mod journal;
@@ -51,6 +52,7 @@ pub use corporate_action::{
 };
 pub use decimal::DecimalText;
 pub use fill::{Fill, FillRule, FillTotals, Receipt, Rounding};
+pub use filter::{OrderFilter, StockFilter, StockSort, TransactionFilter};
 pub use id::{ActionId, OrderId, PortfolioId, StockId, TokenId, TransactionId, UserId, WatchlistId};
 pub use instrument::{Currency, Listing, Stock, Symbol};
 pub use journal::{BookedAction, JournalEntry, TransactionType};

@@ -119,17 +119,9 @@ impl AlphaVantage {
         })
     }
 
-    /// Uses the features of a paid key: prices of the current session, bulk quotes, full series. If a call shows that
+    /// Uses the features of the key's plan: prices of the current session, bulk quotes, full series. If a call shows that
     /// the key does not include a feature, the source continues as with a free key and tries the feature again a day
     /// later.
-    #[must_use]
-    pub fn with_entitlement(mut self, entitlement: Entitlement) -> Self {
-        self.entitlement = Some(entitlement);
-        self.is_paid = true;
-        self
-    }
-
-    /// Uses the features of the key's plan.
     #[must_use]
     pub fn with_plan(mut self, plan: AlphaVantagePlan) -> Self {
         self.entitlement = plan.entitlement;

@@ -3,27 +3,11 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
-use domain::{Order, OrderId, PortfolioId, Side, SortDirection, Symbol, Timestamp};
+use domain::{Order, OrderFilter, OrderId, PortfolioId, SortDirection, Timestamp};
 
 use crate::orders::{OrderRow, is_open, orders_of};
 use crate::schema::{orders, stocks};
 use crate::{StoreError, Tx};
-
-/// Which orders of a portfolio are wanted; the default is all of them, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub open: Option<bool>,
-    pub symbol: Option<Symbol>,
-    pub side: Option<Side>,
-    pub client_order_id: Option<String>,
-    /// Submitted later than this instant.
-    pub after: Option<Timestamp>,
-    /// Submitted earlier than this instant.
-    pub until: Option<Timestamp>,
-    pub direction: SortDirection,
-    /// Leaves out legs. An order then counts as open while one of its legs is.
-    pub nested: bool,
-}
 
 /// Where an order stands in a list of its portfolio's orders: when it was submitted, and its id among those of the same
 /// instant.
@@ -53,7 +37,7 @@ const OPEN_WITH_LEGS_END: &str = " AND o.status IN ('held', 'accepted', 'partial
 pub fn page(
     tx: &mut Tx<'_>,
     portfolio: PortfolioId,
-    filter: &Filter,
+    filter: &OrderFilter,
     last: Option<OrderPlace>,
     limit: i64,
 ) -> Result<Vec<Order>, StoreError> {

@@ -2,28 +2,11 @@
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
-use domain::{Currency, Listing, SortDirection, StockId, Symbol};
+use domain::{Currency, Listing, SortDirection, StockFilter, StockId, StockSort, Symbol};
 
 use crate::listings::FUND;
 use crate::schema::{listings, stocks};
 use crate::{StoreError, Tx};
-
-/// By what a list of stocks is sorted; the symbol decides among equal ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum StockSort {
-    #[default]
-    Symbol,
-    CompanyName,
-}
-
-/// Which stocks to list; the default is all of them, by symbol from A on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StockFilter {
-    pub sector: Option<String>,
-    pub exchange: Option<String>,
-    pub sort: StockSort,
-    pub direction: SortDirection,
-}
 
 /// Where a stock stands in a list: its company's name and its symbol.
 pub type StockPlace = (String, Symbol);

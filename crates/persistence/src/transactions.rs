@@ -8,8 +8,8 @@ use domain::journal::{BookedTerms, Reversal};
 use domain::sql::{Exact, Moment};
 use domain::{
     ActionId, BookedAction, FillRule, JournalEntry, Money, OrderId, PerShare, PortfolioId, Price,
-    PriceSource, Quantity, Receipt, Rounding, StockId, Symbol, Timestamp, TransactionId, TransactionType,
-    UserId,
+    PriceSource, Quantity, Receipt, Rounding, StockId, Symbol, Timestamp, TransactionFilter, TransactionId,
+    TransactionType, UserId,
 };
 
 use crate::bulk::Unnest;
@@ -230,23 +230,12 @@ fn append_one_by_one(tx: &mut Tx<'_>, entries: &[JournalEntry]) -> Result<Vec<Jo
     Ok(appended)
 }
 
-/// A filter of a journal's lines; the default matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub symbol: Option<Symbol>,
-    pub transaction_type: Option<TransactionType>,
-    /// The first instant included.
-    pub from: Option<Timestamp>,
-    /// The first instant excluded.
-    pub until: Option<Timestamp>,
-}
-
 /// The lines of a portfolio of that user, newest first, before the line with that time and id.
 pub fn page(
     statement: Statement<'_>,
     user: UserId,
     portfolio: PortfolioId,
-    filter: &Filter,
+    filter: &TransactionFilter,
     before: Option<(Timestamp, TransactionId)>,
     limit: i64,
 ) -> Result<Vec<(JournalEntry, Option<Symbol>)>, StoreError> {

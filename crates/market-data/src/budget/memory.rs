@@ -27,7 +27,6 @@ struct State {
     failures: HashMap<String, QuoteError>,
     held: HashMap<Symbol, HeldBack>,
     splits: HashMap<Symbol, SplitHistory>,
-    split_days: HashMap<Symbol, Vec<NaiveDate>>,
     stocks_in_use: u32,
 }
 
@@ -40,11 +39,6 @@ impl InMemoryBudget {
     /// Sets the splits of a symbol that the books have.
     pub fn book_splits(&self, symbol: &Symbol, splits: SplitHistory) {
         self.state().splits.insert(symbol.clone(), splits);
-    }
-
-    /// Sets the days of splits that the books have decided on: news of them is ignored.
-    pub fn decide_splits(&self, symbol: &Symbol, days: Vec<NaiveDate>) {
-        self.state().split_days.insert(symbol.clone(), days);
     }
 
     /// Sets the number of stocks in use.
@@ -176,8 +170,8 @@ impl BudgetStore for InMemoryBudget {
         Ok(())
     }
 
-    async fn split_days(&self, symbol: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
-        Ok(self.state().split_days.get(symbol).cloned().unwrap_or_default())
+    async fn split_days(&self, _: &Symbol) -> Result<Vec<NaiveDate>, StoreFailed> {
+        Ok(Vec::new())
     }
 
     async fn splits(&self, symbol: &Symbol) -> Result<SplitHistory, StoreFailed> {

@@ -337,7 +337,7 @@ async fn orders_and_journal_of_before_orders_could_wait_are_kept() {
 
     let portfolio = PortfolioId(1);
     let kept =
-        db.read(move |tx| order_list::page(tx, portfolio, &order_list::Filter::default(), None, 10)).await;
+        db.read(move |tx| order_list::page(tx, portfolio, &domain::OrderFilter::default(), None, 10)).await;
     let [sold, bought] = kept.as_slice() else { panic!("two orders: {kept:?}") };
     for (order, side, size, filled, amount, at) in [
         (bought, Side::Buy, OrderSize::Quantity(shares("3")), "3", "300.00", moment(0)),

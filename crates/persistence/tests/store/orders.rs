@@ -1,8 +1,9 @@
 use domain::{
-    Order, OrderClass, OrderId, OrderSize, OrderStatus, Side, SortDirection, TimeInForce, Timestamp,
+    Order, OrderClass, OrderFilter, OrderId, OrderSize, OrderStatus, Side, SortDirection, TimeInForce,
+    Timestamp,
 };
 use persistence::StoreError;
-use persistence::order_list::{self, Filter};
+use persistence::order_list;
 use persistence::orders;
 use uuid::Uuid;
 
@@ -52,7 +53,9 @@ async fn an_order_is_found_only_in_its_own_portfolio() {
     db.filled(&order).await;
     assert_eq!(db.read(move |tx| orders::of_portfolio(tx, other, id)).await, None);
     assert_eq!(db.read(move |tx| orders::by_client_order_ids(tx, &[(other, "first")])).await, []);
-    assert!(db.read(move |tx| order_list::page(tx, other, &Filter::default(), None, 10)).await.is_empty());
+    assert!(
+        db.read(move |tx| order_list::page(tx, other, &OrderFilter::default(), None, 10)).await.is_empty()
+    );
     let unknown = OrderId(Uuid::from_u128(2));
     assert_eq!(db.read(move |tx| orders::of_portfolio(tx, own, unknown)).await, None);
 }
@@ -116,7 +119,7 @@ async fn pages_go_newest_first_without_gap_or_repeat() {
     let mut seen: Vec<Order> = Vec::new();
     loop {
         let last = seen.last().map(|order| (order.submitted_at, order.id));
-        let page = db.read(move |tx| order_list::page(tx, portfolio, &Filter::default(), last, 3)).await;
+        let page = db.read(move |tx| order_list::page(tx, portfolio, &OrderFilter::default(), last, 3)).await;
         if page.is_empty() {
             break;
         }
@@ -164,7 +167,7 @@ async fn mixed(db: &Db) -> domain::PortfolioId {
     portfolio
 }
 
-async fn numbers(db: &Db, portfolio: domain::PortfolioId, filter: Filter) -> Vec<u128> {
+async fn numbers(db: &Db, portfolio: domain::PortfolioId, filter: OrderFilter) -> Vec<u128> {
     let (mut numbers, mut last): (Vec<u128>, Option<(Timestamp, OrderId)>) = (Vec::new(), None);
     loop {
         let wanted = filter.clone();
@@ -179,27 +182,28 @@ async fn numbers(db: &Db, portfolio: domain::PortfolioId, filter: Filter) -> Vec
 async fn orders_are_listed_by_time_of_submission_with_filters_in_both_directions() {
     let db = Db::new().await;
     let portfolio = mixed(&db).await;
-    let found = async |filter: Filter| numbers(&db, portfolio, filter).await;
-    let all = Filter::default;
+    let found = async |filter: OrderFilter| numbers(&db, portfolio, filter).await;
+    let all = OrderFilter::default;
     assert_eq!(found(all()).await, [1, 7, 6, 5, 3, 2, 9]);
-    let oldest_first = || Filter { direction: SortDirection::Ascending, ..all() };
+    let oldest_first = || OrderFilter { direction: SortDirection::Ascending, ..all() };
     assert_eq!(found(oldest_first()).await, [9, 2, 3, 5, 6, 7, 1]);
-    let between = Filter { after: Some(moment(10)), until: Some(moment(40)), ..all() };
+    let between = OrderFilter { after: Some(moment(10)), until: Some(moment(40)), ..all() };
     assert_eq!(found(between.clone()).await, [7, 6, 5, 3, 2], "both ends are exclusive");
-    assert_eq!(found(Filter { direction: SortDirection::Ascending, ..between }).await, [2, 3, 5, 6, 7]);
-    assert_eq!(found(Filter { side: Some(Side::Sell), ..all() }).await, [7, 6]);
-    let apple = Filter { symbol: Some(crate::harness::symbol("AAPL")), side: Some(Side::Buy), ..all() };
+    assert_eq!(found(OrderFilter { direction: SortDirection::Ascending, ..between }).await, [2, 3, 5, 6, 7]);
+    assert_eq!(found(OrderFilter { side: Some(Side::Sell), ..all() }).await, [7, 6]);
+    let apple = OrderFilter { symbol: Some(crate::harness::symbol("AAPL")), side: Some(Side::Buy), ..all() };
     assert_eq!(found(apple).await, [1, 5, 3, 9]);
-    assert_eq!(found(Filter { open: Some(true), ..all() }).await, [6]);
-    assert_eq!(found(Filter { open: Some(false), ..all() }).await, [1, 7, 5, 3, 2, 9]);
+    assert_eq!(found(OrderFilter { open: Some(true), ..all() }).await, [6]);
+    assert_eq!(found(OrderFilter { open: Some(false), ..all() }).await, [1, 7, 5, 3, 2, 9]);
 }
 
 #[tokio::test]
 async fn a_nested_list_has_no_legs_and_counts_an_order_with_an_open_leg_as_open() {
     let db = Db::new().await;
     let portfolio = mixed(&db).await;
-    let found =
-        async |open| numbers(&db, portfolio, Filter { nested: true, open, ..Filter::default() }).await;
+    let found = async |open| {
+        numbers(&db, portfolio, OrderFilter { nested: true, open, ..OrderFilter::default() }).await
+    };
     assert_eq!(found(None).await, [1, 5, 3, 2, 9]);
     assert_eq!(found(Some(true)).await, [5]);
     assert_eq!(found(Some(false)).await, [1, 3, 2, 9]);

@@ -1,6 +1,6 @@
-use domain::{Listing, SortDirection};
+use domain::{Listing, SortDirection, StockFilter, StockSort};
 use persistence::listings::{self, Listed};
-use persistence::stock_list::{self, ListedStock, StockFilter, StockPlace, StockSort};
+use persistence::stock_list::{self, ListedStock, StockPlace};
 use persistence::stocks;
 
 use crate::harness::{Db, listing, moment, symbol};

@@ -1,7 +1,8 @@
 use domain::{
-    JournalEntry, Money, Order, OrderId, PortfolioId, Side, Symbol, TransactionId, TransactionType, UserId,
+    JournalEntry, Money, Order, OrderId, PortfolioId, Side, Symbol, TransactionFilter, TransactionId,
+    TransactionType, UserId,
 };
-use persistence::transactions::{self, Filter};
+use persistence::transactions;
 use persistence::{StoreError, portfolios};
 
 use crate::harness::{Db, append, buy, entry_of, moment, money, price, shares, symbol};
@@ -18,7 +19,11 @@ async fn owner(db: &Db, portfolio: PortfolioId) -> UserId {
 }
 
 /// All pages of three, one after the other.
-async fn pages(db: &Db, portfolio: PortfolioId, filter: Filter) -> Vec<(JournalEntry, Option<Symbol>)> {
+async fn pages(
+    db: &Db,
+    portfolio: PortfolioId,
+    filter: TransactionFilter,
+) -> Vec<(JournalEntry, Option<Symbol>)> {
     let user = owner(db, portfolio).await;
     let mut seen: Vec<(JournalEntry, Option<Symbol>)> = Vec::new();
     loop {
@@ -117,7 +122,7 @@ async fn pages_over_equal_times_have_no_gap_and_no_repeat() {
     assert_eq!(seen, expected, "oldest first");
 
     expected.reverse();
-    let seen = pages(&db, portfolio, Filter::default()).await;
+    let seen = pages(&db, portfolio, TransactionFilter::default()).await;
     assert_eq!(seen.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>(), expected, "newest first");
 }
 
@@ -136,29 +141,29 @@ async fn pages_can_be_narrowed() {
     db.filled(&at(buy(4, own, apple, "AAPL"), 4)).await;
     db.filled(&at(buy(5, other, apple, "AAPL"), 4)).await;
 
-    let seconds = async |filter: Filter| {
+    let seconds = async |filter: TransactionFilter| {
         let seen = pages(&db, own, filter).await;
         seen.iter().map(|(entry, _)| (entry.timestamp - moment(0)).num_seconds()).collect::<Vec<_>>()
     };
-    let all = Filter::default();
+    let all = TransactionFilter::default();
     assert_eq!(seconds(all.clone()).await, [4, 3, 2, 1, 0]);
-    assert_eq!(seconds(Filter { symbol: Some(symbol("AAPL")), ..all.clone() }).await, [4, 3, 1]);
-    assert_eq!(seconds(Filter { symbol: Some(symbol("NONE")), ..all.clone() }).await, [0; 0]);
+    assert_eq!(seconds(TransactionFilter { symbol: Some(symbol("AAPL")), ..all.clone() }).await, [4, 3, 1]);
+    assert_eq!(seconds(TransactionFilter { symbol: Some(symbol("NONE")), ..all.clone() }).await, [0; 0]);
     for (transaction_type, expected) in [
         (TransactionType::Deposit, &[0][..]),
         (TransactionType::Withdrawal, &[]),
         (TransactionType::Buy, &[4, 2, 1]),
         (TransactionType::Sell, &[3]),
     ] {
-        let filter = Filter { transaction_type: Some(transaction_type), ..all.clone() };
+        let filter = TransactionFilter { transaction_type: Some(transaction_type), ..all.clone() };
         assert_eq!(seconds(filter).await, expected, "{transaction_type}");
     }
-    let window = Filter { from: Some(moment(1)), until: Some(moment(4)), ..all };
+    let window = TransactionFilter { from: Some(moment(1)), until: Some(moment(4)), ..all };
     assert_eq!(seconds(window.clone()).await, [3, 2, 1]);
-    assert_eq!(seconds(Filter { symbol: Some(symbol("AAPL")), ..window }).await, [3, 1]);
+    assert_eq!(seconds(TransactionFilter { symbol: Some(symbol("AAPL")), ..window }).await, [3, 1]);
 
     let symbols: Vec<_> =
-        pages(&db, own, Filter::default()).await.into_iter().map(|(_, symbol)| symbol).collect();
+        pages(&db, own, TransactionFilter::default()).await.into_iter().map(|(_, symbol)| symbol).collect();
     assert_eq!(symbols[2..], [Some(symbol("TSLA")), Some(symbol("AAPL")), None]);
 }
 
@@ -250,7 +255,7 @@ async fn a_page_is_of_the_owner_s_portfolio_alone() {
     }
     let found = |user, portfolio| {
         db.query(move |statement| {
-            transactions::page(statement, user, portfolio, &Filter::default(), None, 10)
+            transactions::page(statement, user, portfolio, &TransactionFilter::default(), None, 10)
         })
     };
     assert_eq!(found(sam, own).await.len(), 1);

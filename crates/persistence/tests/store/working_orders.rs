@@ -1,10 +1,11 @@
 //! Orders that wait: their types, groups and ends, written and read many at a time.
 
 use domain::{
-    FillRule, JournalEntry, Money, Order, OrderClass, OrderId, OrderSize, OrderStatus, OrderTerms, Portfolio,
-    PortfolioId, Position, Quantity, Receipt, Side, StockId, TimeInForce, Trail, TransactionId,
+    FillRule, JournalEntry, Money, Order, OrderClass, OrderFilter, OrderId, OrderSize, OrderStatus,
+    OrderTerms, Portfolio, PortfolioId, Position, Quantity, Receipt, Side, StockId, TimeInForce, Trail,
+    TransactionId,
 };
-use persistence::order_list::{self, Filter};
+use persistence::order_list;
 use persistence::orders;
 use persistence::positions::{self, Changed};
 use persistence::{StoreError, portfolios, snapshots, stocks, transactions};
@@ -106,7 +107,7 @@ async fn orders_of_every_kind_come_back_as_they_were_written_together() {
     let ids: Vec<OrderId> = all.iter().map(|order| order.id).collect();
     assert_eq!(db.read(move |tx| orders::of_ids(tx, &ids)).await, all);
     all.reverse();
-    let page = db.read(move |tx| order_list::page(tx, portfolio, &Filter::default(), None, 100)).await;
+    let page = db.read(move |tx| order_list::page(tx, portfolio, &OrderFilter::default(), None, 100)).await;
     assert_eq!(page, all);
 }
 
@@ -239,7 +240,7 @@ async fn open_and_working_orders_are_found_by_portfolio_and_across_all() {
     assert_eq!(db.read(move |tx| orders::working(tx, Some(after), 2)).await, works[2..4]);
 
     let page = async |open, ticker: Option<&str>| {
-        let filter = Filter { open, symbol: ticker.map(symbol), ..Filter::default() };
+        let filter = OrderFilter { open, symbol: ticker.map(symbol), ..OrderFilter::default() };
         let found = db.read(move |tx| order_list::page(tx, first, &filter, None, 100)).await;
         let mut found: Vec<OrderId> = found.iter().map(|order| order.id).collect();
         found.reverse();
@@ -336,7 +337,8 @@ async fn many_rows_are_written_at_once_and_ids_rise_in_the_order_given() {
         let own: Vec<_> = appended.iter().filter(|entry| entry.portfolio_id == portfolio).cloned().collect();
         let stored = db.read(move |tx| transactions::in_time_order(tx, portfolio, None, 1000)).await;
         assert_eq!(stored, own);
-        let placed = db.read(move |tx| order_list::page(tx, portfolio, &Filter::default(), None, 1000)).await;
+        let placed =
+            db.read(move |tx| order_list::page(tx, portfolio, &OrderFilter::default(), None, 1000)).await;
         let own: Vec<_> =
             orders.iter().rev().filter(|order| order.portfolio_id == portfolio).cloned().collect();
         assert_eq!(placed, own);
@@ -562,7 +564,7 @@ async fn a_migration_back_and_forth_keeps_what_was_traded() {
     assert_eq!((db.count("orders"), db.count("transactions")), (2, 2));
     db.store().migrate().await.unwrap();
     assert_eq!(db.read(move |tx| transactions::in_time_order(tx, portfolio, None, 9)).await, before);
-    let kept = db.read(move |tx| order_list::page(tx, portfolio, &Filter::default(), None, 9)).await;
+    let kept = db.read(move |tx| order_list::page(tx, portfolio, &OrderFilter::default(), None, 9)).await;
     assert!(kept.iter().all(|order| order.status == OrderStatus::Filled), "{kept:?}");
     assert_eq!(kept.iter().map(|order| order.id).collect::<Vec<_>>(), [id(3), id(1)]);
 }

@@ -2,30 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType, UserId};
+use domain::{JournalEntry, PortfolioId, Symbol, Timestamp, TransactionFilter, TransactionId, UserId};
 use persistence::transactions;
 
 use crate::books::Books;
 use crate::books::cache::Rows;
 use crate::error::{Error, Result};
 use crate::{Page, one_more};
-
-/// A filter of a journal's lines; the default matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub symbol: Option<Symbol>,
-    pub transaction_type: Option<TransactionType>,
-    /// The first instant included.
-    pub from: Option<Timestamp>,
-    /// The first instant excluded.
-    pub until: Option<Timestamp>,
-}
-
-impl From<Filter> for transactions::Filter {
-    fn from(Filter { symbol, transaction_type, from, until }: Filter) -> Self {
-        Self { symbol, transaction_type, from, until }
-    }
-}
 
 /// A journal line with the symbol of its stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +41,7 @@ impl Books {
         &self,
         user: UserId,
         portfolio: PortfolioId,
-        mut filter: Filter,
+        mut filter: TransactionFilter,
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<NamedEntry, Cursor>> {
@@ -68,7 +51,7 @@ impl Books {
                 self.store.read(move |tx| crate::market::instruments::symbol_now(tx, asked)).await?;
         }
         // Most readers want the newest page.
-        let version = match before.is_none() && filter == Filter::default() {
+        let version = match before.is_none() && filter == TransactionFilter::default() {
             true => self.versions.of(user, portfolio).await,
             false => None,
         };
@@ -78,7 +61,6 @@ impl Books {
         {
             return Ok(newest.page.clone());
         }
-        let filter = transactions::Filter::from(filter);
         let rows = self
             .store
             .query(move |statement| {

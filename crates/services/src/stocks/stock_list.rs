@@ -2,30 +2,13 @@
 
 use std::collections::HashMap;
 
-use domain::{Listing, SortDirection, Stock, StockId, Symbol, TradingHold, UserId};
+use domain::{Listing, Stock, StockFilter, StockId, Symbol, TradingHold, UserId};
 use persistence::{listings, stock_list};
 
 use crate::error::{Error, Result};
 use crate::market::search_text::search_text;
 use crate::stocks::{LatestQuote, Stocks};
 use crate::{Page, one_more};
-
-/// By what a list of stocks is sorted; the symbol decides among equal ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum StockSort {
-    #[default]
-    Symbol,
-    CompanyName,
-}
-
-/// Which stocks to list, and in which order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StockQuery {
-    pub sector: Option<String>,
-    pub exchange: Option<String>,
-    pub sort: StockSort,
-    pub direction: SortDirection,
-}
 
 /// Why no orders are accepted in a stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,23 +59,21 @@ impl Stocks {
     /// [`Error::Invalid`] for a filter that is too long, or a `last` that is not in the list.
     pub async fn list_stocks(
         &self,
-        query: StockQuery,
+        filter: StockFilter,
         last: Option<Symbol>,
         limit: usize,
     ) -> Result<Page<TradableStock, Symbol>> {
-        let StockQuery { sector, exchange, sort, direction } = query;
         let text = |field: &'static str, text: Option<String>| {
             text.map(|text| {
                 search_text(&text).map_err(|_| Error::invalid(field, "use 100 characters at most"))
             })
             .transpose()
         };
-        let sort = match sort {
-            StockSort::Symbol => stock_list::StockSort::Symbol,
-            StockSort::CompanyName => stock_list::StockSort::CompanyName,
+        let filter = StockFilter {
+            sector: text("sector", filter.sector)?,
+            exchange: text("exchange", filter.exchange)?,
+            ..filter
         };
-        let (sector, exchange) = (text("sector", sector)?, text("exchange", exchange)?);
-        let filter = stock_list::StockFilter { sector, exchange, sort, direction };
         let source = self.market.quotes.limits().map(|_| self.market.quotes.source());
         let found = self.store.read(move |tx| {
             let source = match source {

@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 use domain::{
-    Look, Order, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId, PriceMove,
-    PriceStanding, ReplaceOrder, Side, SortDirection, Stock, Symbol, Timestamp, TradingMode, UserId,
+    Look, Order, OrderFilter, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId,
+    PriceMove, PriceStanding, ReplaceOrder, Stock, Symbol, Timestamp, TradingMode, UserId,
 };
 use persistence::{Tx, order_list, orders, positions};
 
@@ -17,30 +17,6 @@ use crate::trading::Trading;
 use crate::trading::desk::{Command, Seen};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, one_more};
-
-/// Which orders of a portfolio are wanted; the default is all of them, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub open: Option<bool>,
-    pub symbol: Option<Symbol>,
-    pub side: Option<Side>,
-    pub client_order_id: Option<String>,
-    /// Submitted later than this instant.
-    pub after: Option<Timestamp>,
-    /// Submitted earlier than this instant.
-    pub until: Option<Timestamp>,
-    /// By the time of submission.
-    pub direction: SortDirection,
-    /// Leaves out legs. An order then counts as open while one of its legs is.
-    pub nested: bool,
-}
-
-impl From<Filter> for order_list::Filter {
-    fn from(filter: Filter) -> Self {
-        let Filter { open, symbol, side, client_order_id, after, until, direction, nested } = filter;
-        Self { open, symbol, side, client_order_id, after, until, direction, nested }
-    }
-}
 
 /// Refuses a `client_order_id` that is not 1 to 128 printable ASCII characters.
 fn check_name(name: Option<&str>) -> Result<()> {
@@ -462,7 +438,7 @@ impl Trading {
         &self,
         user: UserId,
         portfolio: PortfolioId,
-        mut filter: Filter,
+        mut filter: OrderFilter,
         last: Option<OrderId>,
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
@@ -478,7 +454,7 @@ impl Trading {
                         })?),
                         None => None,
                     };
-                    let found = order_list::page(tx, portfolio, &filter.into(), last, one_more(limit))?;
+                    let found = order_list::page(tx, portfolio, &filter, last, one_more(limit))?;
                     let page = Page::of(found, limit, |order| order.id);
                     Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
                 })

@@ -250,7 +250,7 @@ async fn deleting_an_account_removes_all_that_is_its_owners_and_nothing_else() {
     assert_eq!(exchange.read(transactions::count).await, 2);
     assert_eq!(exchange.read(snapshots::count).await, 1);
     let orders = exchange
-        .read(move |tx| order_list::page(tx, own.portfolio, &order_list::Filter::default(), None, 10))
+        .read(move |tx| order_list::page(tx, own.portfolio, &domain::OrderFilter::default(), None, 10))
         .await;
     assert_eq!(orders, []);
     assert_eq!(exchange.accounts().sessions(sam, None).await.unwrap(), []);

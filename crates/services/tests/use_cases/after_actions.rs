@@ -8,15 +8,15 @@ use std::task::{Context, Waker};
 
 use chrono::TimeDelta;
 use domain::corporate_action::{CorporateAction, CorporateActionKind};
-use domain::{OrderTerms, PerShare, ReplaceOrder, Side, SplitRatio, TimeInForce};
+use domain::{
+    OrderFilter, OrderTerms, PerShare, ReplaceOrder, Side, SplitRatio, TimeInForce, TransactionFilter,
+};
 use services::Services;
 use services::accounts::tokens::Scope;
 use services::books::performance::Window;
-use services::books::transactions::Filter;
 use services::events::Change;
 use services::live::{Peers, Proof, Subscription, Update, Wanted};
 use services::testing::FixedPrices;
-use services::trading::orders::Filter as OrderFilter;
 
 use crate::harness::{Exchange, Investor, day, gtc, limit, moment, order, price, shares, symbol};
 
@@ -60,7 +60,10 @@ async fn show(services: &Services, who: Investor) -> Shown {
         ("valuations", text!(services.books().valuations(user))),
         ("composition", text!(services.books().composition(user, portfolio))),
         ("orders", text!(services.trading().orders(user, portfolio, OrderFilter::default(), None, 50))),
-        ("transactions", text!(services.books().transactions(user, portfolio, Filter::default(), None, 50))),
+        (
+            "transactions",
+            text!(services.books().transactions(user, portfolio, TransactionFilter::default(), None, 50)),
+        ),
         ("performance", text!(services.books().performance(user, portfolio, Window::default()))),
         ("snapshots", text!(services.books().snapshots(user, portfolio, None, None))),
         ("flows", text!(services.books().external_flows(user, portfolio))),

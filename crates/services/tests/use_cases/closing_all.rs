@@ -1,9 +1,8 @@
 //! Canceling all orders, closing all positions, and closing a position whose shares are reserved.
 
-use domain::{Attached, OrderId, OrderStatus, Side, StopLoss, TimeInForce};
+use domain::{Attached, OrderFilter, OrderId, OrderStatus, Side, StopLoss, TimeInForce};
 use market_data::QuoteError;
 use services::trading::closing::{CancelAttempt, CloseAllPositions, CloseAttempt, ClosePosition};
-use services::trading::orders::Filter;
 use services::{Error, NotFound};
 
 use crate::closing_positions::{closing, held, percent};
@@ -30,7 +29,7 @@ fn canceled(attempts: &[CancelAttempt]) -> Vec<(OrderId, OrderStatus)> {
 }
 
 async fn open_orders(exchange: &Exchange, who: Investor) -> Vec<OrderId> {
-    let filter = Filter { open: Some(true), ..Filter::default() };
+    let filter = OrderFilter { open: Some(true), ..OrderFilter::default() };
     let page = exchange.trading().orders(who.user, who.portfolio, filter, None, 1000).await.unwrap();
     page.items.iter().map(|one| one.order.id).collect()
 }
@@ -245,19 +244,19 @@ async fn a_cursor_stays_valid_with_other_filters_and_is_refused_from_elsewhere()
         ids.push(exchange.accepted(sam, gtc(Side::Buy, ticker, "1", limit("1.00"))).await);
     }
     let strange = exchange.accepted(other, gtc(Side::Buy, "AAPL", "1", limit("1.00"))).await;
-    let listed = async |filter: Filter, last| {
+    let listed = async |filter: OrderFilter, last| {
         let page = exchange.trading().orders(sam.user, sam.portfolio, filter, last, 10).await?;
         Ok::<Vec<OrderId>, Error>(page.items.iter().map(|one| one.order.id).collect())
     };
-    let apple = Filter { symbol: Some(symbol("AAPL")), ..Filter::default() };
+    let apple = OrderFilter { symbol: Some(symbol("AAPL")), ..OrderFilter::default() };
     assert_eq!(listed(apple.clone(), Some(ids[3])).await.unwrap(), [ids[2], ids[0]]);
     // The cursor's order ends: its place stays.
     exchange.trading().cancel_order(sam.user, sam.portfolio, ids[3]).await.unwrap();
-    let open = Filter { open: Some(true), ..Filter::default() };
+    let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
     assert_eq!(listed(open, Some(ids[3])).await.unwrap(), [ids[2], ids[1], ids[0]]);
-    let ascending = Filter { direction: domain::SortDirection::Ascending, ..apple };
+    let ascending = OrderFilter { direction: domain::SortDirection::Ascending, ..apple };
     assert_eq!(listed(ascending, Some(ids[1])).await.unwrap(), [ids[2], ids[4]]);
-    let late = Filter { after: Some(moment("2026-11-20T19:12:02Z")), ..Filter::default() };
+    let late = OrderFilter { after: Some(moment("2026-11-20T19:12:02Z")), ..OrderFilter::default() };
     assert_eq!(listed(late, None).await.unwrap(), [ids[4], ids[3]]);
-    assert!(matches!(listed(Filter::default(), Some(strange)).await, Err(Error::Invalid(_))));
+    assert!(matches!(listed(OrderFilter::default(), Some(strange)).await, Err(Error::Invalid(_))));
 }

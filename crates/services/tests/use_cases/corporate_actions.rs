@@ -355,8 +355,7 @@ async fn a_stock_keeps_its_books_under_a_new_symbol_and_answers_to_the_old_one()
         let stock = exchange.instruments().stock(&symbol(name)).await.unwrap();
         assert_eq!((stock.id, &stock.listing.symbol), (before.id, &to));
         assert_eq!(stock.listing.company_name, "Apple Again Inc.");
-        let filter =
-            services::books::transactions::Filter { symbol: Some(symbol(name)), ..Default::default() };
+        let filter = domain::TransactionFilter { symbol: Some(symbol(name)), ..Default::default() };
         let found = exchange.books().transactions(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }

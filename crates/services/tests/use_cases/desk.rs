@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::{
-    Attached, OrderId, OrderRejected, OrderStatus, PlaceOrder, PortfolioId, ReplaceOrder, Side, StopLoss,
-    TransactionType,
+    Attached, OrderFilter, OrderId, OrderRejected, OrderStatus, PlaceOrder, PortfolioId, ReplaceOrder, Side,
+    StopLoss, TransactionType,
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -13,7 +13,6 @@ use services::accounts::actor::Administrator;
 use services::books::portfolios::CashDirection;
 use services::books::snapshots::IdRange;
 use services::jobs::JobKind;
-use services::trading::orders::Filter;
 use services::trading::{OrderWithFills, PlacedOrder};
 use services::{Error, NotFound, Result, Services};
 use tokio::task::JoinSet;
@@ -697,7 +696,8 @@ async fn working_orders_are_listed_apart_from_ended_ones_and_by_symbol() {
     let other = exchange.accepted(sam, gtc(Side::Buy, "MSFT", "0.1", limit("100"))).await;
     let done = exchange.buy(sam, "AAPL", "1").await.unwrap().order.order.id;
     let ids = async |open: Option<bool>, symbol: Option<&str>| {
-        let filter = Filter { open, symbol: symbol.map(crate::harness::symbol), ..Filter::default() };
+        let filter =
+            OrderFilter { open, symbol: symbol.map(crate::harness::symbol), ..OrderFilter::default() };
         let page = exchange.trading().orders(sam.user, sam.portfolio, filter, None, 10).await.unwrap();
         page.items.iter().map(|one| one.order.id).collect::<Vec<_>>()
     };

@@ -5,20 +5,18 @@ use std::sync::{Arc, mpsc};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
-    Attached, JournalEntry, Money, Order, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms,
-    PlaceOrder, Portfolio, PortfolioId, Position, Price, Quantity, Side, Snapshot, StockId, Symbol,
-    TimeInForce, Timestamp, UserId,
+    Attached, JournalEntry, Money, Order, OrderFilter, OrderId, OrderRejected, OrderSize, OrderStatus,
+    OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price, Quantity, Side, Snapshot, StockId,
+    Symbol, TimeInForce, Timestamp, TransactionFilter, UserId,
 };
 use persistence::testing::TestStore;
 use persistence::users::{self, NewUser};
 use persistence::{DatabaseUrl, Store, StoreError, Tx, portfolios, positions};
 use services::books::performance::Window;
 use services::books::portfolios::{CashDirection, OpenPortfolio};
-use services::books::transactions::Filter;
 use services::jobs::{JobKind, JobRun};
 use services::testing::{FixedPrices, TestServices};
 use services::trading::PlacedOrder;
-use services::trading::orders;
 use services::{Clock, Error, FieldError, Market, NotFound, Result, Services, ServicesConfig, TradingConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -245,15 +243,18 @@ impl Exchange {
 
     /// The whole journal, newest first.
     pub async fn journal(&self, who: Investor) -> Vec<JournalEntry> {
-        let page =
-            self.books().transactions(who.user, who.portfolio, Filter::default(), None, 1000).await.unwrap();
+        let page = self
+            .books()
+            .transactions(who.user, who.portfolio, TransactionFilter::default(), None, 1000)
+            .await
+            .unwrap();
         page.items.into_iter().map(|row| row.entry).collect()
     }
 
     /// All orders, newest first.
     pub async fn all_orders(&self, who: Investor) -> Vec<services::trading::OrderWithFills> {
         self.trading()
-            .orders(who.user, who.portfolio, orders::Filter::default(), None, 1000)
+            .orders(who.user, who.portfolio, OrderFilter::default(), None, 1000)
             .await
             .unwrap()
             .items

@@ -1,14 +1,16 @@
 //! What is kept of portfolios in memory is never older than the database, whoever changed it.
 
-use domain::{PlaceOrder, Side};
+use domain::{PlaceOrder, Side, TransactionFilter};
 use services::books::portfolios::CashDirection;
-use services::books::transactions::Filter;
 use services::{NotFound, Result, Services};
 
 use crate::harness::{Exchange, Investor, assert_not_found, gtc, limit, money, order, shares};
 
 async fn seen(services: &Services, who: Investor) -> Result<impl PartialEq + std::fmt::Debug + use<>> {
-    let journal = services.books().transactions(who.user, who.portfolio, Filter::default(), None, 50).await?;
+    let journal = services
+        .books()
+        .transactions(who.user, who.portfolio, TransactionFilter::default(), None, 50)
+        .await?;
     Ok((services.books().valuation(who.user, who.portfolio).await?, journal))
 }
 
@@ -69,8 +71,10 @@ async fn a_page_of_another_length_is_not_taken_for_the_kept_one() {
     let sam = exchange.investor("sam", "1000.00").await;
     exchange.buy(sam, "AAPL", "1").await.unwrap();
     for length in [2, 1, 2] {
-        let page =
-            exchange.books().transactions(sam.user, sam.portfolio, Filter::default(), None, length).await;
+        let page = exchange
+            .books()
+            .transactions(sam.user, sam.portfolio, TransactionFilter::default(), None, length)
+            .await;
         let page = page.unwrap();
         assert_eq!((page.items.len(), page.next.is_some()), (length, length == 1));
     }

@@ -1,11 +1,10 @@
 use chrono::TimeDelta;
 use domain::{
-    Calendar, FillRule, Freshness, OrderId, OrderRejected, OrderStatus, OrderWarning, PlaceOrder, Side,
-    TimeInForce, TransactionType,
+    Calendar, FillRule, Freshness, OrderFilter, OrderId, OrderRejected, OrderStatus, OrderWarning,
+    PlaceOrder, Side, TimeInForce, TransactionType,
 };
 use market_data::QuoteError;
 use services::testing::FixedPrices;
-use services::trading::orders::Filter;
 use services::{Error, NotFound};
 use uuid::Uuid;
 
@@ -363,10 +362,14 @@ async fn orders_come_newest_first_in_pages_with_their_fills() {
         placed.push(exchange.buy(sam, "AAPL", "1").await.unwrap().order);
     }
     placed.reverse();
-    let first = exchange.trading().orders(sam.user, sam.portfolio, Filter::default(), None, 2).await.unwrap();
+    let first =
+        exchange.trading().orders(sam.user, sam.portfolio, OrderFilter::default(), None, 2).await.unwrap();
     assert_eq!((first.items.as_slice(), first.next), (&placed[..2], Some(placed[1].order.id)));
-    let rest =
-        exchange.trading().orders(sam.user, sam.portfolio, Filter::default(), first.next, 3).await.unwrap();
+    let rest = exchange
+        .trading()
+        .orders(sam.user, sam.portfolio, OrderFilter::default(), first.next, 3)
+        .await
+        .unwrap();
     assert_eq!((rest.items.as_slice(), rest.next), (&placed[2..], None));
     assert_not_found(
         NotFound::Order,

@@ -1,9 +1,7 @@
 use chrono::TimeDelta;
-use domain::{PortfolioId, Side, TransactionType, UserId};
+use domain::{OrderFilter, PortfolioId, Side, TransactionFilter, TransactionType, UserId};
 use services::books::performance::Window;
 use services::books::portfolios::{CashDirection, OpenPortfolio};
-use services::books::transactions::Filter;
-use services::trading::orders;
 use services::{Error, NotFound};
 
 use crate::harness::{Exchange, Investor, assert_not_found, fields, money, named, order, shares};
@@ -188,13 +186,13 @@ async fn somebody_elses_portfolio_does_not_exist() {
         }
         assert_not_found(missing, exchange.trading().preview_order(sam, id, buy()).await);
         assert_not_found(missing, exchange.trading().order(sam, id, placed.id).await);
-        assert_not_found(
-            missing,
-            exchange.trading().orders(sam, id, orders::Filter::default(), None, 10).await,
-        );
+        assert_not_found(missing, exchange.trading().orders(sam, id, OrderFilter::default(), None, 10).await);
         assert_not_found(missing, exchange.books().valuation(sam, id).await);
         assert_not_found(missing, exchange.books().composition(sam, id).await);
-        assert_not_found(missing, exchange.books().transactions(sam, id, Filter::default(), None, 10).await);
+        assert_not_found(
+            missing,
+            exchange.books().transactions(sam, id, TransactionFilter::default(), None, 10).await,
+        );
         assert_not_found(missing, exchange.books().snapshots(sam, id, None, None).await);
         assert_not_found(missing, exchange.books().performance(sam, id, Window::default()).await);
         assert_not_found(missing, exchange.books().external_flows(sam, id).await);

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
-use domain::TransactionType;
-use services::books::transactions::{Cursor, Filter, NamedEntry};
+use domain::{TransactionFilter, TransactionType};
+use services::books::transactions::{Cursor, NamedEntry};
 
 use services::NotFound;
 
@@ -24,7 +24,7 @@ async fn busy(exchange: &Exchange) -> Investor {
     sam
 }
 
-async fn found(exchange: &Exchange, who: Investor, filter: Filter) -> Vec<String> {
+async fn found(exchange: &Exchange, who: Investor, filter: TransactionFilter) -> Vec<String> {
     let page = exchange.books().transactions(who.user, who.portfolio, filter, None, 100).await.unwrap();
     assert_eq!(page.next, None);
     page.items.iter().map(named).collect()
@@ -41,7 +41,7 @@ async fn the_journal_comes_newest_first() {
     let sam = busy(&exchange).await;
     exchange.investor("mia", "1.00").await;
     assert_eq!(
-        found(&exchange, sam, Filter::default()).await,
+        found(&exchange, sam, TransactionFilter::default()).await,
         [
             "deposit 7.00",
             "deposit 6.00",
@@ -65,7 +65,7 @@ async fn pages_fit_together_also_within_one_instant() {
         loop {
             let page = exchange
                 .books()
-                .transactions(sam.user, sam.portfolio, Filter::default(), cursor, limit)
+                .transactions(sam.user, sam.portfolio, TransactionFilter::default(), cursor, limit)
                 .await
                 .unwrap();
             assert!(page.items.len() == limit || page.next.is_none());
@@ -85,19 +85,23 @@ async fn filters_by_symbol_type_and_time_add_up() {
     let opened = exchange.now();
     let sam = busy(&exchange).await;
     let of = |minutes| Some(opened + TimeDelta::minutes(minutes));
-    let aapl = || Filter { symbol: Some(symbol("AAPL")), ..Filter::default() };
+    let aapl = || TransactionFilter { symbol: Some(symbol("AAPL")), ..TransactionFilter::default() };
     assert_eq!(found(&exchange, sam, aapl()).await, ["sell AAPL 150.00", "buy AAPL -450.00"]);
-    let buys = || Filter { transaction_type: Some(TransactionType::Buy), ..Filter::default() };
+    let buys =
+        || TransactionFilter { transaction_type: Some(TransactionType::Buy), ..TransactionFilter::default() };
     assert_eq!(found(&exchange, sam, buys()).await, ["buy MSFT -800.00", "buy AAPL -450.00"]);
     assert_eq!(
-        found(&exchange, sam, Filter { symbol: Some(symbol("AAPL")), ..buys() }).await,
+        found(&exchange, sam, TransactionFilter { symbol: Some(symbol("AAPL")), ..buys() }).await,
         ["buy AAPL -450.00"]
     );
     // The first instant counts, the last does not.
-    let between = Filter { from: of(1), until: of(3), ..Filter::default() };
+    let between = TransactionFilter { from: of(1), until: of(3), ..TransactionFilter::default() };
     assert_eq!(found(&exchange, sam, between).await, ["buy MSFT -800.00", "buy AAPL -450.00"]);
-    assert_eq!(found(&exchange, sam, Filter { from: of(2), ..aapl() }).await, ["sell AAPL 150.00"]);
-    let unknown = Filter { symbol: Some(symbol("NOSUCH")), ..Filter::default() };
+    assert_eq!(
+        found(&exchange, sam, TransactionFilter { from: of(2), ..aapl() }).await,
+        ["sell AAPL 150.00"]
+    );
+    let unknown = TransactionFilter { symbol: Some(symbol("NOSUCH")), ..TransactionFilter::default() };
     assert_eq!(found(&exchange, sam, unknown).await, [""; 0]);
 }
 
@@ -122,7 +126,10 @@ async fn a_page_costs_one_statement_and_an_empty_one_tells_nothing_from_nobody_s
     assert_eq!(exchange.journal(sam).await.len(), 7);
     assert_eq!(exchange.statements() - before, 1);
     assert_eq!(exchange.journal(mia).await, []);
-    for filter in [Filter::default(), Filter { symbol: Some(symbol("AAPL")), ..Filter::default() }] {
+    for filter in [
+        TransactionFilter::default(),
+        TransactionFilter { symbol: Some(symbol("AAPL")), ..TransactionFilter::default() },
+    ] {
         let stolen = exchange.books().transactions(mia.user, sam.portfolio, filter, None, 10).await;
         assert_not_found(NotFound::Portfolio, stolen);
     }

@@ -146,16 +146,8 @@ impl CloseOutView {
 
 #[derive(Deserialize)]
 pub struct Confirmed {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    cash: String,
-    #[serde(default)]
-    into: String,
-    #[serde(default)]
-    ratio: String,
-    #[serde(default)]
-    on: String,
+    #[serde(flatten)]
+    asked: AskedTerms,
     #[serde(default)]
     reason: String,
 }
@@ -168,8 +160,7 @@ pub async fn close_out(
     AdminForm(posted): AdminForm<Confirmed>,
 ) -> PageResult {
     let symbol: Symbol = symbol.parse().map_err(|_| Problem::not_found())?;
-    let Confirmed { kind, cash, into, ratio, on, reason } = posted;
-    let asked = AskedTerms { kind, cash, into, ratio, on };
+    let Confirmed { asked, reason } = posted;
     let page = format!("/admin/stocks/{symbol}");
     let query = serde_urlencoded::to_string(&asked).unwrap_or_default();
     let back = format!("{page}?{query}#close-out");

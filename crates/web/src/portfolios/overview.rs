@@ -7,7 +7,9 @@ use actix_web::web::{Data, Query};
 use domain::calendar::exchange_date;
 use domain::composition::tenths_of_percent;
 use domain::performance::Period;
-use domain::{Freshness, Holding, Money, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation};
+use domain::{
+    Freshness, Holding, Money, OrderFilter, PortfolioId, Price, Quantity, Side, Symbol, UserId, Valuation,
+};
 use serde::{Deserialize, Serialize};
 use services::Services;
 use services::books::performance::Window;
@@ -15,7 +17,6 @@ use services::books::portfolios::PortfolioSummary;
 use services::books::sharing::PortfolioAccess;
 use services::books::valuation::ValuedPortfolio;
 use services::trading::OrderWithFills;
-use services::trading::orders::Filter;
 
 use super::flow_marks::FlowMarks;
 use super::pages::{Named, deposits, ratio, total_gain};
@@ -161,7 +162,7 @@ async fn page_view(
     let (user, id) = (access.owner, access.portfolio);
     let ValuedPortfolio { portfolio, valuation, valued_at } = services.books().valuation(user, id).await?;
     let flows = services.books().external_flows(user, id).await?;
-    let of = |open| Filter { open: Some(open), ..Filter::default() };
+    let of = |open| OrderFilter { open: Some(open), ..OrderFilter::default() };
     let open = services.trading().orders(user, id, of(true), None, MOST_OPEN).await?;
     let closed = services.trading().orders(user, id, of(false), None, MOST_CLOSED).await?.items;
     let last = last_prices(services, &valuation, &open.items).await;

@@ -5,12 +5,12 @@ use actix_web::HttpResponse;
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::journal::BookedTerms;
-use domain::{Side, Snapshot, Symbol, TransactionType};
+use domain::{Side, Snapshot, Symbol, TransactionFilter, TransactionType};
 use futures::{StreamExt, stream};
 use services::Services;
 use services::books::performance::Window;
 use services::books::sharing::PortfolioAccess;
-use services::books::transactions::{Filter, NamedEntry};
+use services::books::transactions::NamedEntry;
 
 use super::csv_table::{Cell, TableFormat, file, whole};
 use super::performance_api::points;
@@ -58,7 +58,7 @@ const TRANSACTION_COLUMNS: [&str; 25] = [
 pub async fn transactions(
     services: &Services,
     access: &PortfolioAccess,
-    filter: Filter,
+    filter: TransactionFilter,
     format: TableFormat,
 ) -> Result<HttpResponse, Problem> {
     let (owner, id) = (access.owner, access.portfolio);

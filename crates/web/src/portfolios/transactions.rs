@@ -1,10 +1,10 @@
 //! The journal of a portfolio: filters in the address, pages, receipts, the CSV.
 
 use actix_web::web::{Data, Query};
-use domain::{Symbol, TransactionType};
+use domain::{Symbol, TransactionFilter, TransactionType};
 use serde::Serialize;
 use services::books::sharing::PortfolioAddress;
-use services::books::transactions::{Filter, NamedEntry};
+use services::books::transactions::NamedEntry;
 
 use super::pages::Named;
 use crate::AppState;
@@ -98,7 +98,7 @@ pub async fn list(
         Ok((filter, before)) => (filter, before, None),
         Err(problem) => {
             form = form.refused(&problem);
-            (Filter::default(), None, Some(problem))
+            (TransactionFilter::default(), None, Some(problem))
         }
     };
     let page = match &refused {

@@ -6,11 +6,12 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::calendar::EXCHANGE_ZONE;
 use domain::journal::BookedTerms;
 use domain::{
-    DecimalText, Money, OrderId, PerShare, Price, Quantity, Symbol, Timestamp, TransactionId, TransactionType,
+    DecimalText, Money, OrderId, PerShare, Price, Quantity, Symbol, Timestamp, TransactionFilter,
+    TransactionId, TransactionType,
 };
 use serde::{Deserialize, Serialize};
 use services::FieldError;
-use services::books::transactions::{Cursor, Filter, NamedEntry};
+use services::books::transactions::{Cursor, NamedEntry};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
@@ -158,8 +159,8 @@ pub fn refuse_empty(texts: &[(&'static str, &Option<String>)]) -> Result<(), Pro
 }
 
 impl Wanted {
-    pub fn filter(&self) -> Result<Filter, Problem> {
-        Ok(Filter {
+    pub fn filter(&self) -> Result<TransactionFilter, Problem> {
+        Ok(TransactionFilter {
             symbol: parse("symbol", given(self.symbol.as_ref()), "write a symbol like AAPL")?,
             transaction_type: parse(
                 "type",

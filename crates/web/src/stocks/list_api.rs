@@ -2,12 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use domain::{SortDirection, Symbol};
+use domain::{SortDirection, StockFilter, StockSort, Symbol};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use services::FieldError;
 use services::stocks::LatestQuote;
-use services::stocks::stock_list::{StockQuery, StockSort};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
@@ -63,7 +62,7 @@ impl StockList {
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
 
-    fn query(&self) -> Result<StockQuery, Problem> {
+    fn filter(&self) -> Result<StockFilter, Problem> {
         let sort = match self.sort.as_deref() {
             None | Some("symbol") => StockSort::Symbol,
             Some("company_name") => StockSort::CompanyName,
@@ -71,7 +70,7 @@ impl StockList {
                 return Err(Problem::invalid(vec![FieldError::new("sort", "use symbol or company_name")]));
             }
         };
-        Ok(StockQuery {
+        Ok(StockFilter {
             sector: self.sector.clone(),
             exchange: self.exchange.clone(),
             sort,
@@ -104,7 +103,7 @@ pub async fn list(
         let found = state.services.stocks().with_restrictions(found).await?;
         return Ok(HttpResponse::Ok().json(Items::all(found.into_iter().map(Stock::from).collect())));
     }
-    let page = state.services.stocks().list_stocks(wanted.query()?, paging.cursor()?, limit).await?;
+    let page = state.services.stocks().list_stocks(wanted.filter()?, paging.cursor()?, limit).await?;
     Ok(HttpResponse::Ok().json(Items {
         next_cursor: page.next.map(|symbol| symbol.to_string()),
         items: page.items.into_iter().map(Stock::from).collect(),

@@ -5,10 +5,12 @@ use chrono::NaiveDate;
 use domain::HistoryRange;
 use domain::calendar::exchange_date;
 use domain::corporate_action::CorporateAction;
-use domain::{Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionType, UserId};
+use domain::{
+    Bar, Freshness, Listing, PortfolioId, Quote, Symbol, TransactionFilter, TransactionType, UserId,
+};
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::PortfolioSummary;
-use services::books::transactions::{Filter, NamedEntry};
+use services::books::transactions::NamedEntry;
 use services::books::valuation::ValuedPortfolio;
 use services::stocks::coverage::Coverage;
 use services::{Error, Services};
@@ -460,7 +462,7 @@ async fn own_trades<'a>(
 ) -> Result<Vec<OwnTrade<'a>>, Error> {
     let mut trades = Vec::new();
     for ValuedPortfolio { portfolio, .. } in valued {
-        let filter = Filter { symbol: Some(symbol.clone()), ..Filter::default() };
+        let filter = TransactionFilter { symbol: Some(symbol.clone()), ..TransactionFilter::default() };
         let page = services.books().transactions(user, portfolio.id, filter, None, MOST_TRADES).await?;
         trades.extend(page.items.into_iter().map(|line| OwnTrade { portfolio, line }));
     }

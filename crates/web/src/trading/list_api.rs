@@ -3,10 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use chrono::{DateTime, Datelike, Utc};
-use domain::{OrderId, SortDirection, Symbol, Timestamp};
+use domain::{OrderFilter, OrderId, SortDirection, Symbol, Timestamp};
 use serde::Deserialize;
 use services::FieldError;
-use services::trading::orders::Filter;
 use utoipa::IntoParams;
 
 use crate::AppState;
@@ -74,7 +73,7 @@ pub fn direction(text: Option<&str>) -> Result<Option<SortDirection>, Problem> {
 }
 
 impl OrderQuery {
-    fn filter(&self) -> Result<Filter, Problem> {
+    fn filter(&self) -> Result<OrderFilter, Problem> {
         let open = match self.status.as_deref() {
             None | Some("all") => None,
             Some("open") => Some(true),
@@ -86,7 +85,7 @@ impl OrderQuery {
                 )]));
             }
         };
-        Ok(Filter {
+        Ok(OrderFilter {
             open,
             symbol: parse("symbol", self.symbol.as_deref(), "must be a symbol, like AAPL")?,
             side: parse("side", self.side.as_deref(), "use buy or sell")?,

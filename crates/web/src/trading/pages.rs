@@ -7,14 +7,13 @@ pub mod told;
 
 use actix_web::web::{Data, Path, Query};
 use domain::{
-    Freshness, JournalEntry, Money, Order, OrderId, OrderSize, OrderStatus, PortfolioId, Symbol, Timestamp,
-    TradingMode, UserId,
+    Freshness, JournalEntry, Money, Order, OrderFilter, OrderId, OrderSize, OrderStatus, PortfolioId, Symbol,
+    Timestamp, TradingMode, UserId,
 };
 use serde::{Deserialize, Serialize};
 use services::books::portfolios::PortfolioSummary;
 use services::books::sharing::PortfolioAccess;
 use services::trading::OrderWithFills;
-use services::trading::orders::Filter;
 use services::{Error, Services};
 
 use super::ticket::{TICKET, TicketFields, at_its_field};
@@ -72,7 +71,7 @@ pub async fn list(
     // What cannot be a symbol or a cursor leads to the list without it.
     let symbol: Option<Symbol> = asked.symbol.parse().ok();
     let before = asked.cursor.parse().ok().map(OrderId);
-    let filter = Filter { open, symbol: symbol.clone(), ..Filter::default() };
+    let filter = OrderFilter { open, symbol: symbol.clone(), ..OrderFilter::default() };
     let page = match services.trading().orders(user, id, filter.clone(), before, PAGE).await {
         Err(services::Error::Invalid(_)) => services.trading().orders(user, id, filter, None, PAGE).await?,
         page => page?,
