@@ -6,9 +6,12 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use chrono::{NaiveDate, TimeDelta};
 use domain::{Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
+use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteSource, Simulated, SimulatedModel};
 
 use crate::report::median;
+
+/// Allows all calls.
+static FREE: Payer = Payer::unlimited();
 
 const QUOTES: usize = 10_000;
 /// About a year.
@@ -42,7 +45,7 @@ fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
                     let (mut count, mut at) = (0, noon);
                     for batch in batches {
                         at = at + TimeDelta::seconds(1);
-                        for quote in market.quotes(batch, at).await.into_values() {
+                        for quote in market.quotes(batch, at, &FREE).await {
                             quote?;
                             count += 1;
                         }
@@ -58,7 +61,7 @@ fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
                     let mut count = 0;
                     for symbol in &symbols {
                         let first = last - TimeDelta::days(SESSIONS);
-                        count += market.daily_bars(symbol, first, last, noon).await?.len();
+                        count += market.daily_bars(symbol, first, last, noon, &FREE).await?.len();
                     }
                     anyhow::Ok(count)
                 })

@@ -207,91 +207,65 @@ async fn ask(
         Provider::AlphaVantage(source, _) => source.as_ref(),
         Provider::Yahoo(source) => source.as_ref(),
     };
-    let put = async |question: Question<'_>| {
-        market.quotes.put(Purpose::Operator, question).await.map(Answer::Figure)
-    };
-    match check {
+    let payer = &market.quotes.payer(Purpose::Operator)?;
+    let answer = match check {
         Check::Quote => {
-            put(Box::pin(async {
-                let mut quotes = source.quotes(std::slice::from_ref(symbol), now).await;
-                quotes.remove(symbol).unwrap_or(Err(QuoteError::Unreachable)).map(|quote| told(&quote))
-            }))
-            .await
+            let quote = source.quotes(std::slice::from_ref(symbol), now, payer).await.pop();
+            quote.unwrap_or(Err(QuoteError::Unreachable)).map(|quote| told(&quote))
         }
         Check::Quotes => {
             let second = if symbol.as_str() == "MSFT" { "IBM" } else { "MSFT" };
             let both: Vec<Symbol> =
                 [symbol.as_str(), second].iter().filter_map(|text| text.parse().ok()).collect();
-            put(Box::pin(async {
-                let quotes: Result<Vec<Quote>, QuoteError> =
-                    source.quotes(&both, now).await.into_values().collect();
-                Ok(quotes?.iter().map(told).collect::<Vec<_>>().join("; "))
-            }))
-            .await
+            let quotes: Result<Vec<Quote>, QuoteError> =
+                source.quotes(&both, now, payer).await.into_iter().collect();
+            quotes.map(|quotes| quotes.iter().map(told).collect::<Vec<_>>().join("; "))
         }
-        Check::Search => {
-            put(Box::pin(async {
-                let found = source.search(symbol.as_str(), 10, now).await?;
-                let first =
-                    found.first().map_or_else(String::new, |first| format!(", first {}", first.symbol));
-                Ok(format!("{} found{first}", found.len()))
-            }))
+        Check::Search => source.search(symbol.as_str(), 10, now, payer).await.map(|found| {
+            let first = found.first().map_or_else(String::new, |first| format!(", first {}", first.symbol));
+            format!("{} found{first}", found.len())
+        }),
+        Check::Profile => source
+            .listing(symbol, now, payer)
             .await
-        }
-        Check::Profile => {
-            put(Box::pin(async {
-                let listing = source.listing(symbol, now).await?;
-                Ok(format!("{}, {}, {}", listing.company_name, listing.exchange, listing.sector))
-            }))
-            .await
-        }
-        Check::Bars => {
-            put(Box::pin(async {
-                let bars = source.daily_bars(symbol, from, today, now).await?;
-                let last =
-                    bars.last().map_or_else(String::new, |bar| format!(", {} on {}", bar.close, bar.date));
-                Ok(format!("{} sessions since {from}{last}", bars.len()))
-            }))
-            .await
-        }
+            .map(|listing| format!("{}, {}, {}", listing.company_name, listing.exchange, listing.sector)),
+        Check::Bars => source.daily_bars(symbol, from, today, now, payer).await.map(|bars| {
+            let last = bars.last().map_or_else(String::new, |bar| format!(", {} on {}", bar.close, bar.date));
+            format!("{} sessions since {from}{last}", bars.len())
+        }),
         Check::Splits => {
-            put(Box::pin(async {
-                let splits = match provider {
-                    Provider::AlphaVantage(source, _) => source.splits(symbol).await?,
-                    Provider::Yahoo(source) => source.splits(symbol).await?,
-                };
-                Ok(counted(splits.len(), "splits", splits.last().map(|split| split.effective_on)))
-            }))
-            .await
+            let splits = match provider {
+                Provider::AlphaVantage(source, _) => source.splits(symbol, payer).await,
+                Provider::Yahoo(source) => source.splits(symbol, payer).await,
+            };
+            splits.map(|all| counted(all.len(), "splits", all.last().map(|split| split.effective_on)))
         }
         Check::Dividends => {
-            put(Box::pin(async {
-                let dividends = match provider {
-                    Provider::AlphaVantage(source, _) => source.dividends(symbol).await?,
-                    Provider::Yahoo(source) => source.dividends(symbol).await?,
-                };
-                Ok(counted(dividends.len(), "dividends", dividends.last().map(|dividend| dividend.ex_on)))
-            }))
-            .await
+            let dividends = match provider {
+                Provider::AlphaVantage(source, _) => source.dividends(symbol, payer).await,
+                Provider::Yahoo(source) => source.dividends(symbol, payer).await,
+            };
+            dividends.map(|all| counted(all.len(), "dividends", all.last().map(|dividend| dividend.ex_on)))
         }
         Check::Feature(feature) => {
             let Provider::AlphaVantage(source, _) = provider else { return Ok(Answer::NotCovered(feature)) };
-            let found = market.quotes.put(Purpose::Operator, source.try_feature(feature, symbol)).await?;
-            Ok(found.map_or(Answer::NotCovered(feature), Answer::Figure))
+            let found = payer.answered(source.try_feature(feature, symbol, payer).await).await?;
+            return Ok(found.map_or(Answer::NotCovered(feature), Answer::Figure));
         }
         Check::Listings => {
             let Provider::AlphaVantage(source, _) = provider else {
                 return Ok(Answer::Figure("none".to_owned()));
             };
-            let table = market.quotes.put(Purpose::Operator, source.listings(ListingState::Active)).await?;
+            let table = payer.answered(source.listings(ListingState::Active, payer).await).await?;
             let count = table.len();
             // The call is paid for, so searches can use its result.
-            Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
+            return Ok(Answer::Figure(match services.stocks().keep_listings(table).await {
                 Ok(_) => format!("{count} stocks and funds, and kept for searches"),
                 Err(error) => format!("{count} stocks and funds, which could not be kept: {error}"),
-            }))
+            }));
         }
-    }
+    };
+    payer.answered(answer).await.map(Answer::Figure)
 }
 
 /// Whether the key is configured to include the feature.
@@ -327,9 +301,6 @@ fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'st
         }
     }
 }
-
-type Question<'a> =
-    std::pin::Pin<Box<dyn std::future::Future<Output = Result<String, QuoteError>> + Send + 'a>>;
 
 fn told(quote: &Quote) -> String {
     format!("{} {} as of {}", quote.symbol, quote.price, quote.as_of)

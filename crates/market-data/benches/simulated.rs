@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
+use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteSource, Simulated, SimulatedModel};
+
+/// Allows all calls.
+static FREE: Payer = Payer::unlimited();
 
 const ROUNDS: u32 = 100;
 /// From noon on the exchange is open for so long; then quotes begin at noon again.
@@ -35,23 +38,27 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
     };
     best("a quote, each alone", || {
         at = later(at);
-        runtime.block_on(market.quotes(std::slice::from_ref(&first), at)).len()
+        runtime.block_on(market.quotes(std::slice::from_ref(&first), at, &FREE)).len()
     });
     best("a quote, all of an instant", || {
         at = later(at);
-        runtime.block_on(market.quotes(&symbols, at)).len()
+        runtime.block_on(market.quotes(&symbols, at, &FREE)).len()
     });
     best("a move, of the last ten seconds", || {
         at = at + TimeDelta::seconds(10);
-        runtime.block_on(market.moves(&first, at - TimeDelta::seconds(10), at)).map_or(0, |moves| moves.len())
+        runtime
+            .block_on(market.moves(&first, at - TimeDelta::seconds(10), at, &FREE))
+            .map_or(0, |moves| moves.len())
     });
     best("a move, of six hours", || {
         at = at + TimeDelta::hours(6);
-        runtime.block_on(market.moves(&first, at - TimeDelta::hours(6), at)).map_or(0, |moves| moves.len())
+        runtime
+            .block_on(market.moves(&first, at - TimeDelta::hours(6), at, &FREE))
+            .map_or(0, |moves| moves.len())
     });
     let bars = |of: &Symbol, first: NaiveDate, days: u64| {
         runtime
-            .block_on(market.daily_bars(of, first, first + Days::new(days - 1), noon))
+            .block_on(market.daily_bars(of, first, first + Days::new(days - 1), noon, &FREE))
             .map_or(0, |b| b.len())
     };
     let mut day = NaiveDate::from_ymd_opt(1981, 1, 1).ok_or("a date")?;
@@ -72,7 +79,7 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
     let (from, to) = (NaiveDate::from_ymd_opt(2006, 11, 25), NaiveDate::from_ymd_opt(2026, 11, 25));
     let (from, to) = from.zip(to).ok_or("dates")?;
     best("an action, of twenty years", || {
-        let actions = runtime.block_on(market.corporate_actions(&first, from, to, noon));
+        let actions = runtime.block_on(market.corporate_actions(&first, from, to, noon, &FREE));
         actions.map_or(0, |actions| actions.len())
     });
     Ok(())

@@ -27,8 +27,8 @@ use url::Url;
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::{in_shares_of, jumps, needs_splits, without_lone_jumps};
-use crate::source::{DailySeries, InvalidSetup, Now};
-use crate::{AlphaVantagePlan, Catalogue, FeatureState, QuoteError, QuoteSource};
+use crate::source::{DailySeries, InvalidSetup, Now, in_order};
+use crate::{AlphaVantagePlan, Catalogue, FeatureState, Payer, QuoteError, QuoteSource};
 pub use listing_status::{ListedStock, ListingState};
 pub use profile::CompanyProfile;
 use refusal::Refusal;
@@ -140,8 +140,8 @@ impl AlphaVantage {
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] if there is no profile; otherwise the reason why the call failed.
-    pub async fn profile(&self, symbol: &Symbol) -> Result<CompanyProfile, QuoteError> {
-        let answer = self.about(symbol, "OVERVIEW").await?;
+    pub async fn profile(&self, symbol: &Symbol, payer: &Payer) -> Result<CompanyProfile, QuoteError> {
+        let answer = self.about(symbol, "OVERVIEW", payer).await?;
         profile::profile(&answer, symbol)?.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))
     }
 
@@ -149,8 +149,8 @@ impl AlphaVantage {
     ///
     /// # Errors
     /// The reason why the call failed, or the provider's answer about the symbol.
-    pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
-        actions::splits(&self.about(symbol, "SPLITS").await?, symbol)
+    pub async fn splits(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Split>, QuoteError> {
+        actions::splits(&self.about(symbol, "SPLITS", payer).await?, symbol)
     }
 
     /// All cash dividends, oldest first, including declared dividends that are not due yet. Amounts are as paid, not
@@ -158,23 +158,23 @@ impl AlphaVantage {
     ///
     /// # Errors
     /// The reason why the call failed, or the provider's answer about the symbol.
-    pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
-        actions::dividends(&self.about(symbol, "DIVIDENDS").await?, symbol)
+    pub async fn dividends(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Dividend>, QuoteError> {
+        actions::dividends(&self.about(symbol, "DIVIDENDS", payer).await?, symbol)
     }
 
     /// All listed or formerly listed stocks and funds: about ten thousand.
     ///
     /// # Errors
     /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
-    pub async fn listings(&self, state: ListingState) -> Result<Vec<ListedStock>, QuoteError> {
-        let table = self.transport.call_for_csv("LISTING_STATUS", &[("state", state.as_str())]).await;
+    pub async fn listings(&self, state: ListingState, payer: &Payer) -> Result<Vec<ListedStock>, QuoteError> {
+        let table = self.transport.call_for_csv("LISTING_STATUS", &[("state", state.as_str())], payer).await;
         listing_status::listings(&table.map_err(|failure| self.transport.told(failure, None))?, state)
     }
 
     /// Calls a function whose only parameter is the symbol.
-    async fn about(&self, symbol: &Symbol, function: &str) -> Result<Object, QuoteError> {
+    async fn about(&self, symbol: &Symbol, function: &str, payer: &Payer) -> Result<Object, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
-        let answer = self.transport.call(function, &[("symbol", &ticker)]).await;
+        let answer = self.transport.call(function, &[("symbol", &ticker)], payer).await;
         answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 
@@ -184,13 +184,14 @@ impl AlphaVantage {
         &self,
         function: &str,
         parameters: &[(&str, &str)],
+        payer: &Payer,
     ) -> Result<(Object, Option<Entitlement>), Failure> {
         let now = self.transport.now();
         if let Some(entitlement) = self.entitlement
             && self.entitled.may_be_there(now)
         {
             let parameters = [parameters, &[("entitlement", entitlement.as_str())]].concat();
-            match self.transport.call(function, &parameters).await {
+            match self.transport.call(function, &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!(entitlement = entitlement.as_str(), "the API key has no such entitlement");
                     self.entitled.lost(now);
@@ -198,26 +199,26 @@ impl AlphaVantage {
                 answer => return answer.map(|answer| (answer, Some(entitlement))),
             }
         }
-        self.transport.call(function, parameters).await.map(|answer| (answer, None))
+        self.transport.call(function, parameters, payer).await.map(|answer| (answer, None))
     }
 
-    async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
+    async fn quote(&self, symbol: &Symbol, payer: &Payer) -> Result<Quote, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
-        let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)]).await;
+        let answer = self.entitled_call("GLOBAL_QUOTE", &[("symbol", &ticker)], payer).await;
         let (answer, asked_with) = answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?;
         let now = self.transport.now();
         let quote = wire::quote(&answer, symbol, asked_with.map(Entitlement::freshness), now)?;
-        Ok(self.in_todays_shares(quote).await)
+        Ok(self.in_todays_shares(quote, payer).await)
     }
 
     /// Converts a previous close that is more than 40 % from the price to today's shares, if a split of that session
     /// explains the difference. The gateway decides whether the price is accepted.
-    async fn in_todays_shares(&self, mut quote: Quote) -> Quote {
+    async fn in_todays_shares(&self, mut quote: Quote, payer: &Payer) -> Quote {
         let Some(before) = quote.previous_close.clone().filter(|before| jumps(before, &quote.price)) else {
             return quote;
         };
         let date = exchange_date(quote.as_of);
-        let splits = match self.splits_of_a_jump(&quote.symbol).await {
+        let splits = match self.splits_of_a_jump(&quote.symbol, payer).await {
             Ok(splits) => splits,
             Err(error) => {
                 tracing::warn!(
@@ -236,20 +237,24 @@ impl AlphaVantage {
     }
 
     /// Cached for an hour, because a jump is checked repeatedly until it is explained.
-    async fn splits_of_a_jump(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
+    async fn splits_of_a_jump(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Split>, QuoteError> {
         let now = self.transport.now();
         let known = || self.splits.lock().unwrap_or_else(PoisonError::into_inner);
         known().retain(|_, known| now < known.asked_at + SPLITS_KEPT);
         if let Some(known) = known().get(symbol) {
             return Ok(known.splits.clone());
         }
-        let splits = self.splits(symbol).await?;
+        let splits = self.splits(symbol, payer).await?;
         known().insert(symbol.clone(), KnownSplits { asked_at: now, splits: splits.clone() });
         Ok(splits)
     }
 
     /// Quotes of many symbols in few calls. `None` if the key does not include bulk quotes.
-    async fn bulk_quotes(&self, symbols: &[Symbol]) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
+    async fn bulk_quotes(
+        &self,
+        symbols: &[Symbol],
+        payer: &Payer,
+    ) -> Option<HashMap<Symbol, Result<Quote, QuoteError>>> {
         let now = self.transport.now();
         let entitlement = self.entitlement.filter(|_| self.entitled.may_be_there(now))?;
         let mut quotes = HashMap::with_capacity(symbols.len());
@@ -262,7 +267,7 @@ impl AlphaVantage {
             let parameters =
                 [("symbol", tickers.join(",")), ("entitlement", entitlement.as_str().to_owned())];
             let parameters = parameters.each_ref().map(|(name, value)| (*name, value.as_str()));
-            let answer = match self.transport.call("REALTIME_BULK_QUOTES", &parameters).await {
+            let answer = match self.transport.call("REALTIME_BULK_QUOTES", &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!("the API key does not cover bulk quotes");
                     self.bulk.lost(now);
@@ -282,18 +287,18 @@ impl AlphaVantage {
         }
         for answer in quotes.values_mut() {
             if let Ok(quote) = answer {
-                *answer = Ok(self.in_todays_shares(quote.clone()).await);
+                *answer = Ok(self.in_todays_shares(quote.clone(), payer).await);
             }
         }
         Some(quotes)
     }
 
-    async fn series(&self, symbol: &Symbol, in_full: bool) -> Result<Object, QuoteError> {
+    async fn series(&self, symbol: &Symbol, in_full: bool, payer: &Payer) -> Result<Object, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         let now = self.transport.now();
         if in_full && self.is_paid && self.full_series.may_be_there(now) {
             let parameters = [("symbol", ticker.as_str()), ("outputsize", "full")];
-            match self.transport.call("TIME_SERIES_DAILY", &parameters).await {
+            match self.transport.call("TIME_SERIES_DAILY", &parameters, payer).await {
                 Err(Failure::Refused(Refusal::Premium)) => {
                     tracing::warn!("the API key does not cover series in full");
                     self.full_series.lost(now);
@@ -302,7 +307,7 @@ impl AlphaVantage {
             }
         }
         let parameters = [("symbol", ticker.as_str()), ("outputsize", "compact")];
-        let answer = self.transport.call("TIME_SERIES_DAILY", &parameters).await;
+        let answer = self.transport.call("TIME_SERIES_DAILY", &parameters, payer).await;
         answer.map_err(|failure| self.transport.told(failure, Some(symbol)))
     }
 }
@@ -332,12 +337,12 @@ impl QuoteSource for AlphaVantage {
         Catalogue::OnDemand
     }
 
-    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
-        self.listings(ListingState::Active).await.map(Some)
+    async fn listed(&self, payer: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.listings(ListingState::Active, payer).await.map(Some)
     }
 
-    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
-        self.listings(ListingState::Delisted).await.map(Some)
+    async fn delisted(&self, payer: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+        self.listings(ListingState::Delisted, payer).await.map(Some)
     }
 
     /// Two calls. New symbols and delistings are not reported.
@@ -347,9 +352,11 @@ impl QuoteSource for AlphaVantage {
         first: NaiveDate,
         last: NaiveDate,
         _: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        let splits = self.splits(symbol).await?.into_iter().map(|split| split.action(symbol));
-        let dividends = self.dividends(symbol).await?.into_iter().map(|dividend| dividend.action(symbol));
+        let splits = self.splits(symbol, payer).await?.into_iter().map(|split| split.action(symbol));
+        let dividends =
+            self.dividends(symbol, payer).await?.into_iter().map(|dividend| dividend.action(symbol));
         let wanted = |action: &CorporateAction| (first..=last).contains(&action.ex_on);
         Ok(splits.chain(dividends).flatten().filter(wanted).collect())
     }
@@ -363,8 +370,13 @@ impl QuoteSource for AlphaVantage {
 
     /// One call per symbol, or per 100 symbols with an entitled key. After a refusal because of too many calls no
     /// more are made, because they would count too.
-    async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let in_bulk = if symbols.len() > 1 { self.bulk_quotes(symbols).await } else { None };
+    async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        _at: Timestamp,
+        payer: &Payer,
+    ) -> Vec<Result<Quote, QuoteError>> {
+        let in_bulk = if symbols.len() > 1 { self.bulk_quotes(symbols, payer).await } else { None };
         let mut answers = in_bulk.unwrap_or_default();
         let is_limit = |error: &&QuoteError| matches!(error, QuoteError::RateLimited { .. });
         let mut refused = answers.values().filter_map(|answer| answer.as_ref().err()).find(is_limit).cloned();
@@ -374,33 +386,39 @@ impl QuoteSource for AlphaVantage {
             }
             let answer = match &refused {
                 Some(refusal) => Err(QuoteError::clone(refusal)),
-                None => self.quote(symbol).await,
+                None => self.quote(symbol, payer).await,
             };
             refused = refused.or_else(|| answer.as_ref().err().filter(is_limit).cloned());
             answers.insert(symbol.clone(), answer);
         }
-        answers
+        in_order(symbols, answers)
     }
 
-    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        _: Timestamp,
+        payer: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError> {
         let keywords = query.trim();
         if keywords.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", keywords)]).await;
+        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", keywords)], payer).await;
         let mut found = wire::search(&answer.map_err(|failure| self.transport.told(failure, None))?)?;
         found.truncate(limit);
         Ok(found)
     }
 
     /// Funds have no profile: a second call searches for the symbol.
-    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
-        let answer = self.about(symbol, "OVERVIEW").await?;
+    async fn listing(&self, symbol: &Symbol, _: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
+        let answer = self.about(symbol, "OVERVIEW", payer).await?;
         if let Some(listing) = wire::overview(&answer, symbol)? {
             return Ok(listing);
         }
         let ticker = ticker::asked_as(symbol)?;
-        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)]).await;
+        let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)], payer).await;
         wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
     }
 
@@ -410,8 +428,9 @@ impl QuoteSource for AlphaVantage {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
-        Ok(self.daily_series(symbol, first, last, at).await?.bars)
+        Ok(self.daily_series(symbol, first, last, at, payer).await?.bars)
     }
 
     /// Prices as traded. At most the last 100 sessions, unless the key is paid.
@@ -421,13 +440,14 @@ impl QuoteSource for AlphaVantage {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<DailySeries, QuoteError> {
         let in_full = first < exchange_date(at - COMPACT);
-        let answer = self.series(symbol, in_full).await?;
+        let answer = self.series(symbol, in_full, payer).await?;
         let bars = wire::daily_bars(&answer, symbol, at, self.transport.now())?;
         let mut splits = Vec::new();
         if needs_splits(&bars, &splits) {
-            splits = self.splits_of_a_jump(symbol).await.unwrap_or_else(|error| {
+            splits = self.splits_of_a_jump(symbol, payer).await.unwrap_or_else(|error| {
                 tracing::warn!(
                     symbol = symbol.as_str(),
                     error = &error as &dyn std::error::Error,

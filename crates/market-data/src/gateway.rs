@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 use crate::actions_seen::ActionsSeen;
 use crate::budget::Purpose;
 use crate::cache::{Cache, Kept};
-use crate::limits::{Asked, Limits};
+use crate::limits::{Asked, Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, FeatureState, KeyFeature, ListedStock, QuoteError, QuoteSource};
@@ -155,48 +155,24 @@ impl Gateway {
     /// is marked stale if a newer one is due at `at`.
     ///
     /// If the source refuses because of too many calls, the remaining symbols get the same refusal.
-    pub async fn quotes_in_order(
+    pub async fn quotes(
         &self,
         purpose: Purpose,
         symbols: &[Symbol],
         at: Timestamp,
     ) -> Vec<Result<AsTraded<Quote>, QuoteError>> {
-        let answers = match self.lifetime() {
-            Some(_) => in_order(symbols, self.quotes_by_symbol(purpose, symbols, at).await),
-            None => self.source.quotes_in_order(symbols, at).await,
-        };
+        let answers = self.newest_quotes(purpose, symbols, at).await;
         answers.into_iter().map(|answer| answer.map(|quote| self.marked(quote, at).into())).collect()
     }
 
-    /// [`Gateway::quotes_for`] a waiting user.
-    pub async fn quotes(
-        &self,
-        symbols: &[Symbol],
-        at: Timestamp,
-    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
-        self.quotes_for(Purpose::Interactive, symbols, at).await
-    }
-
-    /// [`Gateway::quotes_in_order`] by symbol.
-    pub async fn quotes_for(
+    async fn newest_quotes(
         &self,
         purpose: Purpose,
         symbols: &[Symbol],
         at: Timestamp,
-    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
-        let answers = self.quotes_by_symbol(purpose, symbols, at).await;
-        let marked = |answer: Result<Quote, QuoteError>| answer.map(|quote| self.marked(quote, at).into());
-        answers.into_iter().map(|(symbol, answer)| (symbol, marked(answer))).collect()
-    }
-
-    async fn quotes_by_symbol(
-        &self,
-        purpose: Purpose,
-        symbols: &[Symbol],
-        at: Timestamp,
-    ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+    ) -> Vec<Result<Quote, QuoteError>> {
         let Some(lifetime) = self.lifetime() else {
-            return self.source.quotes(symbols, at).await;
+            return self.source.quotes(symbols, at, &Payer::unlimited()).await;
         };
         let mut answers = HashMap::with_capacity(symbols.len());
         let mut open: Vec<Symbol> = Vec::new();
@@ -232,10 +208,10 @@ impl Gateway {
                 answers.insert(symbol.clone(), answer);
             }
         }
-        answers
+        in_order(symbols, answers)
     }
 
-    /// The newest price of one symbol, for a waiting user; see [`Gateway::quotes_in_order`].
+    /// The newest price of one symbol, for a waiting user; see [`Gateway::quotes`].
     ///
     /// # Errors
     /// The reason why the source has no price.
@@ -245,7 +221,7 @@ impl Gateway {
 
     async fn newest(&self, purpose: Purpose, symbol: &Symbol, at: Timestamp) -> Result<Quote, QuoteError> {
         let asked = std::slice::from_ref(symbol);
-        let answer = self.quotes_by_symbol(purpose, asked, at).await.remove(symbol);
+        let answer = self.newest_quotes(purpose, asked, at).await.pop();
         answer.unwrap_or_else(|| Err(QuoteError::unanswered()))
     }
 
@@ -267,7 +243,7 @@ impl Gateway {
                 let newest = self.newest(Purpose::Scheduled, symbol, until).await?;
                 newest_move(Quote { stale: false, ..newest }, after, until)
             }
-            None => self.source.moves(symbol, after, until).await?,
+            None => self.source.moves(symbol, after, until, &Payer::unlimited()).await?,
         };
         Ok(moves.into_iter().map(AsTraded::from).collect())
     }
@@ -278,42 +254,33 @@ impl Gateway {
     /// The reason why the call failed.
     pub async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
         let Some(limits) = self.effective_limits() else {
-            return self.source.search(query, limit, at).await;
+            return self.source.search(query, limit, at, &Payer::unlimited()).await;
         };
         let key = (query.trim().to_lowercase(), limit);
         let (source, limits, now) = (Arc::clone(&self.source), Arc::clone(limits), limits.now());
         let query = key.0.clone();
         let fetch = move |failures| async move {
-            let question = source.search(&query, limit, at);
-            let found = limits.ask(Endpoint::Search, Purpose::Interactive, None, question).await;
+            let found = match Payer::new(Some(&limits), Endpoint::Search, Purpose::Interactive, None) {
+                Ok(payer) => Ok(payer.settle(source.search(&query, limit, at, &payer).await).await),
+                Err(error) => Err(error),
+            };
             let found = found.map(|asked| asked.map(Arc::<[Listing]>::from));
             kept(found, failures, Past::Unknown, now, |_| now + lifetime::OF_LISTING)
         };
         self.searches.get_or_fetch(&key, now, fetch).await.map(|found| found.to_vec())
     }
 
-    /// Sends the caller's own request to the source: paid for like all others, and never answered from the cache.
+    /// Pays for the caller's own request to the source, which is never answered from the cache. Give the answer to
+    /// [`Payer::answered`].
     ///
     /// # Errors
-    /// Those of the request, or the reason why it must not be made now.
-    pub async fn put<T>(
-        &self,
-        purpose: Purpose,
-        question: impl Future<Output = Result<T, QuoteError>>,
-    ) -> Result<T, QuoteError> {
-        self.put_to(Endpoint::Check, purpose, question).await
+    /// The reason why it must not be made now.
+    pub fn payer(&self, purpose: Purpose) -> Result<Payer, QuoteError> {
+        self.payer_for(Endpoint::Check, purpose)
     }
 
-    async fn put_to<T>(
-        &self,
-        endpoint: Endpoint,
-        purpose: Purpose,
-        question: impl Future<Output = Result<T, QuoteError>>,
-    ) -> Result<T, QuoteError> {
-        match self.effective_limits() {
-            Some(limits) => limits.ask(endpoint, purpose, None, question).await?.answer,
-            None => question.await,
-        }
+    fn payer_for(&self, endpoint: Endpoint, purpose: Purpose) -> Result<Payer, QuoteError> {
+        Payer::new(self.effective_limits(), endpoint, purpose, None)
     }
 
     /// See [`QuoteSource::listed`].
@@ -321,7 +288,8 @@ impl Gateway {
     /// # Errors
     /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
     pub async fn listed(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
-        self.put_to(Endpoint::Listings, purpose, self.source.listed()).await
+        let payer = self.payer_for(Endpoint::Listings, purpose)?;
+        payer.answered(self.source.listed(&payer).await).await
     }
 
     /// See [`QuoteSource::delisted`].
@@ -329,7 +297,8 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::listed`].
     pub async fn delisted(&self, purpose: Purpose) -> Result<Option<Vec<ListedStock>>, QuoteError> {
-        self.put_to(Endpoint::Listings, purpose, self.source.delisted()).await
+        let payer = self.payer_for(Endpoint::Listings, purpose)?;
+        payer.answered(self.source.delisted(&payer).await).await
     }
 
     /// Stores the newest series of a symbol, and with it the price: one call for both. If another process is
@@ -395,13 +364,15 @@ impl Gateway {
         at: Timestamp,
     ) -> Result<Listing, QuoteError> {
         let Some(limits) = self.effective_limits() else {
-            return self.source.listing(symbol, at).await;
+            return self.source.listing(symbol, at, &Payer::unlimited()).await;
         };
         let (source, limits, asked, now) =
             (Arc::clone(&self.source), Arc::clone(limits), symbol.clone(), limits.now());
         let fetch = move |failures| async move {
-            let found =
-                limits.ask(Endpoint::Listing, purpose, Some(&asked), source.listing(&asked, at)).await;
+            let found = match Payer::new(Some(&limits), Endpoint::Listing, purpose, Some(&asked)) {
+                Ok(payer) => Ok(payer.settle(source.listing(&asked, at, &payer).await).await),
+                Err(error) => Err(error),
+            };
             let past = asking::past_of(Some(&*limits), &asked, &source.source(), &found).await;
             kept(found, failures, past, now, |_| now + lifetime::OF_LISTING)
         };
@@ -435,7 +406,7 @@ impl Gateway {
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
         let Some(lifetime) = self.lifetime() else {
-            return self.source.daily_bars(symbol, first, last, at).await;
+            return self.source.daily_bars(symbol, first, last, at, &Payer::unlimited()).await;
         };
         let all = self.fetch_bars(purpose, symbol, at, lifetime).await?;
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())
@@ -480,8 +451,8 @@ impl Gateway {
                 inside.collect()
             }
             None => {
-                let question = self.source.corporate_actions(symbol, first, last, at);
-                self.put_to(Endpoint::CorporateActions, purpose, question).await?
+                let payer = self.payer_for(Endpoint::CorporateActions, purpose)?;
+                payer.answered(self.source.corporate_actions(symbol, first, last, at, &payer).await).await?
             }
         };
         if let Some(limits) = self.effective_limits() {
@@ -500,21 +471,19 @@ impl Gateway {
         let (source, limits, asked) = (Arc::clone(&self.source), self.limits.clone(), symbol.clone());
         let fetch = move |failures| async move {
             let last = life.calendar.last_closed(at).date;
-            let question = source.daily_series(&asked, FIRST_BAR, last, at);
-            let found = match &limits {
-                Some(limits) => {
-                    match limits.ask(Endpoint::DailyBars, purpose, Some(&asked), question).await {
-                        Ok(Asked { answer: Ok(series), kept_back }) => {
-                            let judge = Judge { source: &*source, limits, purpose, at };
-                            Ok(Asked { answer: judge.bars(&asked, series).await, kept_back })
+            let found = match Payer::new(limits.as_ref(), Endpoint::DailyBars, purpose, Some(&asked)) {
+                Ok(payer) => {
+                    let series = source.daily_series(&asked, FIRST_BAR, last, at, &payer).await;
+                    let Asked { answer, kept_back } = payer.settle(series).await;
+                    let answer = match (answer, &limits) {
+                        (Ok(series), Some(limits)) => {
+                            Judge { source: &*source, limits, purpose, at }.bars(&asked, series).await
                         }
-                        Ok(Asked { answer: Err(error), kept_back }) => {
-                            Ok(Asked { answer: Err(error), kept_back })
-                        }
-                        Err(error) => Err(error),
-                    }
+                        (answer, _) => answer.map(|series| series.bars),
+                    };
+                    Ok(Asked { answer, kept_back })
                 }
-                None => Ok(Asked { answer: question.await.map(|series| series.bars), kept_back: false }),
+                Err(error) => Err(error),
             };
             let found = found.map(|asked| asked.map(Arc::<[Bar]>::from));
             let past = asking::past_of(limits.as_deref(), &asked, &source.source(), &found).await;

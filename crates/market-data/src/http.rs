@@ -8,8 +8,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
+use crate::Payer;
 use crate::QuoteError;
-use crate::limits::before_call;
 use crate::pace::Pace;
 use crate::plausible::unusable;
 
@@ -55,10 +55,15 @@ impl Http {
 
     /// Follows up to three redirects that stay on the host of `url`. The key is in the URL and the cookie belongs to the
     /// host, so a redirect to another host is an error and nothing is sent there. The budget counts each call.
-    pub(crate) async fn get(&self, url: Url, cookie: Option<&str>) -> Result<Answer, QuoteError> {
+    pub(crate) async fn get(
+        &self,
+        url: Url,
+        cookie: Option<&str>,
+        payer: &Payer,
+    ) -> Result<Answer, QuoteError> {
         let mut url = url;
         for _ in 0..=MOST_REDIRECTS {
-            let response = self.send(url.clone(), cookie).await?;
+            let response = self.send(url.clone(), cookie, payer).await?;
             if !response.status().is_redirection() || !response.headers().contains_key(LOCATION) {
                 let (status, headers) = (response.status(), response.headers().clone());
                 return Ok(Answer { status, headers, body: bounded_body(response).await? });
@@ -68,8 +73,8 @@ impl Http {
         Err(unusable("too many redirects"))
     }
 
-    async fn send(&self, url: Url, cookie: Option<&str>) -> Result<Response, QuoteError> {
-        before_call().await?;
+    async fn send(&self, url: Url, cookie: Option<&str>, payer: &Payer) -> Result<Response, QuoteError> {
+        payer.before_call().await?;
         self.pace.turn().await;
         let mut request = self.client.get(url).timeout(self.deadline);
         if let Some(cookie) = cookie {

@@ -34,7 +34,7 @@ pub use corporate::{Dividend, Split};
 pub use error::QuoteError;
 pub use gateway::Gateway;
 pub use key_plan::{AlphaVantagePlan, FeatureState, KeyFeature};
-pub use limits::{Limits, before_call};
+pub use limits::{Limits, Payer};
 pub use simulated::{DEFAULT_SEED, Simulated, SimulatedModel};
 pub use source::{Catalogue, DailySeries, InvalidSetup, Now, QuoteSource};
 pub use yahoo::SOURCE as YAHOO_SOURCE;

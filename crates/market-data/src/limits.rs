@@ -1,7 +1,6 @@
 //! Limits on requests to a real source: the circuit breaker before each request, the budget before each of its calls.
 
 use std::collections::hash_map::RandomState;
-use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,71 +158,6 @@ impl Limits {
         matches!(self.breaker(), BreakerState::Open { .. })
     }
 
-    /// Sends a request to the source, about one symbol if `about` is given. [`before_call`] pays for each of its
-    /// calls.
-    ///
-    /// # Errors
-    /// If the circuit is open; the source was not called.
-    pub(crate) async fn ask<T>(
-        self: &Arc<Self>,
-        endpoint: Endpoint,
-        purpose: Purpose,
-        about: Option<&Symbol>,
-        question: impl Future<Output = T>,
-    ) -> Result<Asked<T>, QuoteError>
-    where
-        T: Answer,
-    {
-        let pause = |until: Timestamp| QuoteError::RateLimited { retry_at: Some(until.utc()) };
-        self.breaker
-            .admit(self.now())
-            .map_err(pause)
-            .inspect_err(|_| metrics::count(endpoint, "not_sent"))?;
-        let payer =
-            Payer { limits: Arc::clone(self), purpose, kept_back: Arc::default(), was_sent: Arc::default() };
-        let (kept_back, was_sent) = (Arc::clone(&payer.kept_back), Arc::clone(&payer.was_sent));
-        let answer = PAYER.scope(payer, question).await;
-        if kept_back.load(Ordering::SeqCst) {
-            self.breaker.abandoned(self.now());
-            metrics::count(endpoint, "not_sent");
-            return Ok(Asked { answer, kept_back: true });
-        }
-        let now = self.now();
-        let outcome = Outcome::of(answer.failure());
-        // What a source knows by itself says nothing of its provider.
-        if outcome == Outcome::Answered && !was_sent.load(Ordering::SeqCst) {
-            self.breaker.abandoned(now);
-            return Ok(Asked { answer, kept_back: false });
-        }
-        metrics::count(endpoint, outcome.as_str());
-        let is_trouble = |error: &&QuoteError| {
-            outcome != Outcome::Answered || matches!(error, QuoteError::ClockAhead { .. })
-        };
-        self.budget.note(now, answer.failure().filter(is_trouble)).await;
-        match outcome {
-            Outcome::Answered => {
-                self.is_repeated_trouble(None);
-                self.breaker.succeeded();
-            }
-            Outcome::Failed => self.breaker.failed(now),
-            // Repeated trouble with one symbol says nothing about the others.
-            Outcome::Unusable if self.is_repeated_trouble(about) => self.breaker.abandoned(now),
-            Outcome::Unusable => self.breaker.failed(now),
-            Outcome::Refused(until) => self.breaker.refused(until),
-        }
-        // One process has seen enough failures for all.
-        if outcome != Outcome::Answered
-            && let BreakerState::Open { until } = self.breaker.current(now)
-            && let Err(error) = self.budget.hold(until).await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "other processes do not know yet that the source is left alone"
-            );
-        }
-        Ok(Asked { answer, kept_back: false })
-    }
-
     /// Whether the last unusable answer was about the same symbol.
     fn is_repeated_trouble(&self, about: Option<&Symbol>) -> bool {
         let mut last = self.last_unusable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -256,39 +190,120 @@ impl Limits {
     }
 }
 
-tokio::task_local! {
-    /// Pays for the calls of the current request.
-    static PAYER: Payer;
+/// Pays for the calls of one request to a source, and notes from its answer whether the source works.
+pub struct Payer {
+    /// `None` allows all calls.
+    request: Option<LimitedRequest>,
+    /// Whether the budget has kept back a call.
+    kept_back: AtomicBool,
+    was_sent: AtomicBool,
 }
 
-#[derive(Clone)]
-struct Payer {
+struct LimitedRequest {
     limits: Arc<Limits>,
+    endpoint: Endpoint,
     purpose: Purpose,
-    kept_back: Arc<AtomicBool>,
-    was_sent: Arc<AtomicBool>,
+    about: Option<Symbol>,
 }
 
-/// Sources await this before each call to the provider, also before a repetition: it pays, and waits for the call's
-/// turn. Without a gateway with limits it allows all calls.
-///
-/// # Errors
-/// The call must not be made; the error is the answer.
-pub async fn before_call() -> Result<(), QuoteError> {
-    let Ok(Payer { limits, purpose, kept_back, was_sent }) = PAYER.try_with(Payer::clone) else {
-        return Ok(());
-    };
-    let now = limits.now();
-    match limits.budget.spend(purpose, now).await {
-        Ok(sends_at) => {
-            let wait = (sends_at - now).to_std().unwrap_or(Duration::ZERO);
-            tokio::time::sleep(wait).await;
-            was_sent.store(true, Ordering::SeqCst);
-            Ok(())
+impl Payer {
+    /// Allows all calls: for sources without limits.
+    pub const fn unlimited() -> Self {
+        Self { request: None, kept_back: AtomicBool::new(false), was_sent: AtomicBool::new(false) }
+    }
+
+    /// A payer for one request, about one symbol if `about` is given.
+    ///
+    /// # Errors
+    /// If the circuit is open; the source must not be called.
+    pub(crate) fn new(
+        limits: Option<&Arc<Limits>>,
+        endpoint: Endpoint,
+        purpose: Purpose,
+        about: Option<&Symbol>,
+    ) -> Result<Self, QuoteError> {
+        let Some(limits) = limits.cloned() else { return Ok(Self::unlimited()) };
+        limits.breaker.admit(limits.now()).map_err(|until| {
+            metrics::count(endpoint, "not_sent");
+            QuoteError::RateLimited { retry_at: Some(until.utc()) }
+        })?;
+        let request = Some(LimitedRequest { limits, endpoint, purpose, about: about.cloned() });
+        Ok(Self { request, ..Self::unlimited() })
+    }
+
+    /// Sources await this before each call to the provider, also before a repetition: it pays, and waits for the call's
+    /// turn.
+    ///
+    /// # Errors
+    /// The call must not be made; the error is the answer.
+    pub async fn before_call(&self) -> Result<(), QuoteError> {
+        let Some(LimitedRequest { limits, purpose, .. }) = &self.request else { return Ok(()) };
+        let now = limits.now();
+        let sends_at = limits.budget.spend(*purpose, now).await;
+        let sends_at = sends_at.inspect_err(|_| self.kept_back.store(true, Ordering::SeqCst))?;
+        tokio::time::sleep((sends_at - now).to_std().unwrap_or(Duration::ZERO)).await;
+        self.was_sent.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Notes the answer of the request, and returns it.
+    ///
+    /// # Errors
+    /// That of the answer.
+    pub async fn answered<T>(&self, answer: Result<T, QuoteError>) -> Result<T, QuoteError> {
+        self.settle(answer).await.answer
+    }
+
+    /// Notes the answer of the request.
+    pub(crate) async fn settle<T: Answer>(&self, answer: T) -> Asked<T> {
+        let kept_back = self.kept_back.load(Ordering::SeqCst);
+        if let Some(request) = &self.request {
+            request.settle(answer.failure(), kept_back, self.was_sent.load(Ordering::SeqCst)).await;
         }
-        Err(error) => {
-            kept_back.store(true, Ordering::SeqCst);
-            Err(error)
+        Asked { answer, kept_back }
+    }
+}
+
+impl LimitedRequest {
+    async fn settle(&self, failure: Option<&QuoteError>, kept_back: bool, was_sent: bool) {
+        let Self { limits, endpoint, about, .. } = self;
+        let now = limits.now();
+        if kept_back {
+            limits.breaker.abandoned(now);
+            metrics::count(*endpoint, "not_sent");
+            return;
+        }
+        let outcome = Outcome::of(failure);
+        // What a source knows by itself says nothing of its provider.
+        if outcome == Outcome::Answered && !was_sent {
+            limits.breaker.abandoned(now);
+            return;
+        }
+        metrics::count(*endpoint, outcome.as_str());
+        let is_trouble = |error: &&QuoteError| {
+            outcome != Outcome::Answered || matches!(error, QuoteError::ClockAhead { .. })
+        };
+        limits.budget.note(now, failure.filter(is_trouble)).await;
+        match outcome {
+            Outcome::Answered => {
+                limits.is_repeated_trouble(None);
+                limits.breaker.succeeded();
+            }
+            Outcome::Failed => limits.breaker.failed(now),
+            // Repeated trouble with one symbol says nothing about the others.
+            Outcome::Unusable if limits.is_repeated_trouble(about.as_ref()) => limits.breaker.abandoned(now),
+            Outcome::Unusable => limits.breaker.failed(now),
+            Outcome::Refused(until) => limits.breaker.refused(until),
+        }
+        // One process has seen enough failures for all.
+        if outcome != Outcome::Answered
+            && let BreakerState::Open { until } = limits.breaker.current(now)
+            && let Err(error) = limits.budget.hold(until).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "other processes do not know yet that the source is left alone"
+            );
         }
     }
 }

@@ -32,7 +32,7 @@ use domain::{
     Timestamp,
 };
 
-use crate::{Catalogue, QuoteError, QuoteSource, search};
+use crate::{Catalogue, Payer, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
 use day::Day;
 pub use model::SimulatedModel;
@@ -235,11 +235,7 @@ impl QuoteSource for Simulated {
         Catalogue::Complete(self.listings_in(self.session_near(at)).collect())
     }
 
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        symbols.iter().cloned().zip(self.quotes_in_order(symbols, at).await).collect()
-    }
-
-    async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp, _: &Payer) -> Vec<Result<Quote, QuoteError>> {
         let day = Day::newest(self.model, at);
         // One entry, or two while some symbols have reached the next tick and others have not.
         let mut ways = StepWays::new();
@@ -255,15 +251,22 @@ impl QuoteSource for Simulated {
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<PriceMove>, QuoteError> {
         self.moves_of(self.index(symbol, self.session_near(until))?, after, until).await
     }
 
-    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        at: Timestamp,
+        _: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError> {
         Ok(search::best_matches(query, self.listings_in(self.session_near(at)), limit))
     }
 
-    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, at: Timestamp, _: &Payer) -> Result<Listing, QuoteError> {
         let session = self.session_near(at);
         let index = self.index(symbol, session)?;
         if !self.paths.events(index).is_traded(session) {
@@ -278,6 +281,7 @@ impl QuoteSource for Simulated {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
         let index = self.index(symbol, self.session_near(at))?;
         let mut bars = Vec::new();
@@ -307,6 +311,7 @@ impl QuoteSource for Simulated {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         let session = self.session_near(at);
         Ok(self.actions_of(self.index(symbol, session)?, first, last, session))

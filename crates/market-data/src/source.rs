@@ -11,7 +11,7 @@ use domain::{
 use thiserror::Error;
 
 use crate::actions_seen::ActionsSeen;
-use crate::{FeatureState, ListedStock, QuoteError};
+use crate::{FeatureState, ListedStock, Payer, QuoteError};
 
 /// Why a client cannot be set up.
 #[derive(Debug, Error)]
@@ -79,7 +79,7 @@ pub trait QuoteSource: Send + Sync {
     ///
     /// # Errors
     /// The reason why the call failed, or [`QuoteError::Upstream`] if the table is unusable.
-    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+    async fn listed(&self, _payer: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(None)
     }
 
@@ -87,18 +87,18 @@ pub trait QuoteSource: Send + Sync {
     ///
     /// # Errors
     /// As [`QuoteSource::listed`].
-    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+    async fn delisted(&self, _payer: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(None)
     }
 
-    /// The newest price of each symbol at market time `at`; real sources return their newest price. The result has an
-    /// entry for each requested symbol; the quote for an old symbol contains the new one.
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>>;
-
-    /// Like [`QuoteSource::quotes`], with one result per symbol in the order of `symbols`.
-    async fn quotes_in_order(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
-        in_order(symbols, self.quotes(symbols, at).await)
-    }
+    /// The newest price of each symbol at market time `at`, in the order of `symbols`; real sources return their newest
+    /// price. The quote for an old symbol contains the new one.
+    async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+        payer: &Payer,
+    ) -> Vec<Result<Quote, QuoteError>>;
 
     /// The price moves after `after` and up to `until`, inclusive: each new price, oldest first. Working orders are
     /// matched with them.
@@ -116,8 +116,9 @@ pub trait QuoteSource: Send + Sync {
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<PriceMove>, QuoteError> {
-        let answer = self.quotes(std::slice::from_ref(symbol), until).await.remove(symbol);
+        let answer = self.quotes(std::slice::from_ref(symbol), until, payer).await.pop();
         Ok(newest_move(answer.unwrap_or_else(|| Err(QuoteError::unanswered()))?, after, until))
     }
 
@@ -126,14 +127,20 @@ pub trait QuoteSource: Send + Sync {
     ///
     /// # Errors
     /// The reason why the call failed. No match is an empty list.
-    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError>;
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        at: Timestamp,
+        payer: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError>;
 
     /// Symbol, name, exchange and sector of one symbol at market time `at`. An earlier symbol of the stock is
     /// accepted too.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
-    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError>;
+    async fn listing(&self, symbol: &Symbol, at: Timestamp, payer: &Payer) -> Result<Listing, QuoteError>;
 
     /// The finished sessions from `first` to `last`, both included, oldest first, with prices and volumes as traded;
     /// [`domain::SplitHistory::convert_bars`] prepares them for a chart. Sessions that have not closed at market time
@@ -147,6 +154,7 @@ pub trait QuoteSource: Send + Sync {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<Bar>, QuoteError>;
 
     /// Like [`QuoteSource::daily_bars`], with the last session if it was omitted because it is doubtful.
@@ -159,8 +167,9 @@ pub trait QuoteSource: Send + Sync {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<DailySeries, QuoteError> {
-        Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at).await?, doubtful: None })
+        Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at, payer).await?, doubtful: None })
     }
 
     /// The next session after market time `at` that opens after the company's quarterly results, if the source knows
@@ -180,6 +189,7 @@ pub trait QuoteSource: Send + Sync {
         _first: NaiveDate,
         _last: NaiveDate,
         _at: Timestamp,
+        _payer: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         Ok(Vec::new())
     }

@@ -28,8 +28,8 @@ use crate::actions_seen::{ActionsSeen, SeenBySymbol};
 use crate::capability::Capability;
 use crate::corporate::{Dividend, Split};
 use crate::plausible::without_lone_jumps;
-use crate::source::{DailySeries, InvalidSetup, Now};
-use crate::{Catalogue, ListedStock, QuoteError, QuoteSource};
+use crate::source::{DailySeries, InvalidSetup, Now, in_order};
+use crate::{Catalogue, ListedStock, Payer, QuoteError, QuoteSource};
 use companies::Companies;
 use crumb::Crumbs;
 use events::Events;
@@ -115,9 +115,10 @@ impl Yahoo {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<History, QuoteError> {
         // Until now and not until `last`: Yahoo reports bars in today's shares, so later splits are needed.
-        let mut history = self.series(symbol, "1d", first, at).await?;
+        let mut history = self.series(symbol, "1d", first, at, payer).await?;
         history.bars.retain(|bar| bar.date <= last);
         let DailySeries { bars, doubtful } = without_lone_jumps(symbol, history.bars, &history.splits);
         history.bars = bars;
@@ -130,21 +131,21 @@ impl Yahoo {
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
-    pub async fn splits(&self, symbol: &Symbol) -> Result<Vec<Split>, QuoteError> {
-        Ok(self.events(symbol).await?.splits)
+    pub async fn splits(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Split>, QuoteError> {
+        Ok(self.events(symbol, payer).await?.splits)
     }
 
     /// All cash dividends so far, oldest first. Amounts are for the shares of each day.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
-    pub async fn dividends(&self, symbol: &Symbol) -> Result<Vec<Dividend>, QuoteError> {
-        Ok(self.events(symbol).await?.dividends)
+    pub async fn dividends(&self, symbol: &Symbol, payer: &Payer) -> Result<Vec<Dividend>, QuoteError> {
+        Ok(self.events(symbol, payer).await?.dividends)
     }
 
     /// Events come with series of any interval; bars of three months make the smallest answer.
-    async fn events(&self, symbol: &Symbol) -> Result<History, QuoteError> {
-        self.series(symbol, "3mo", NaiveDate::default(), self.transport.now().into()).await
+    async fn events(&self, symbol: &Symbol, payer: &Payer) -> Result<History, QuoteError> {
+        self.series(symbol, "3mo", NaiveDate::default(), self.transport.now().into(), payer).await
     }
 
     async fn series(
@@ -153,12 +154,13 @@ impl Yahoo {
         interval: &str,
         first: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<History, QuoteError> {
         let now = self.transport.now();
         let from = first.and_time(NaiveTime::MIN).and_utc().timestamp().max(0).to_string();
         let until = (now + TimeDelta::days(1)).timestamp().to_string();
         let span = [("interval", interval), ("period1", &from), ("period2", &until), EVENTS];
-        let reply = self.chart(symbol, &span).await?;
+        let reply = self.chart(symbol, &span, payer).await?;
         match chart::result(&reply, symbol)? {
             Some(result) => {
                 let history = chart::history(result, symbol, at.min(now.into()), now)?;
@@ -171,8 +173,8 @@ impl Yahoo {
     }
 
     /// The previous close is the close before the range's first day, so the range is one day.
-    async fn quote(&self, symbol: &Symbol) -> Result<Quote, QuoteError> {
-        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS]).await?;
+    async fn quote(&self, symbol: &Symbol, payer: &Payer) -> Result<Quote, QuoteError> {
+        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d"), EVENTS], payer).await?;
         let result = chart::result(&reply, symbol)?;
         let result = result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?;
         let now = self.transport.now();
@@ -185,25 +187,33 @@ impl Yahoo {
         Ok(quote)
     }
 
-    async fn chart(&self, symbol: &Symbol, parameters: &[(&str, &str)]) -> Result<Reply, QuoteError> {
+    async fn chart(
+        &self,
+        symbol: &Symbol,
+        parameters: &[(&str, &str)],
+        payer: &Payer,
+    ) -> Result<Reply, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
-        self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None).await
+        self.transport.get(&["v8", "finance", "chart", &ticker], parameters, None, payer).await
     }
 
     /// Quotes of up to [`MOST_AT_ONCE`] symbols. A rejected crumb is replaced once.
     async fn quotes_in_bulk(
         &self,
         symbols: &[Symbol],
+        payer: &Payer,
     ) -> Result<HashMap<Symbol, Result<Quote, QuoteError>>, QuoteError> {
         let tickers: Vec<String> =
             symbols.iter().filter_map(|symbol| ticker::asked_as(symbol).ok()).collect();
         let tickers = tickers.join(",");
         let mut is_second_try = false;
         loop {
-            let crumb = self.crumbs.get(&self.transport).await?;
+            let crumb = self.crumbs.get(&self.transport, payer).await?;
             let parameters = [("symbols", tickers.as_str()), ("crumb", crumb.text())];
-            let reply =
-                self.transport.get(&["v7", "finance", "quote"], &parameters, Some(crumb.cookie())).await?;
+            let reply = self
+                .transport
+                .get(&["v7", "finance", "quote"], &parameters, Some(crumb.cookie()), payer)
+                .await?;
             if reply.status == StatusCode::UNAUTHORIZED && bulk::is_invalid_crumb(&reply) && !is_second_try {
                 self.crumbs.forget(&crumb).await;
                 is_second_try = true;
@@ -242,13 +252,18 @@ impl QuoteSource for Yahoo {
 
     /// One call per 50 symbols while Yahoo allows bulk quotes, otherwise one per symbol. After a refusal because of
     /// too many calls no more are made.
-    async fn quotes(&self, symbols: &[Symbol], _at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+    async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        _at: Timestamp,
+        payer: &Payer,
+    ) -> Vec<Result<Quote, QuoteError>> {
         let mut answers = HashMap::with_capacity(symbols.len());
         let mut refused: Option<QuoteError> = None;
         let mut is_bulk_lost = false;
         for chunk in symbols.chunks(self.quotes_at_once()) {
             if chunk.len() > 1 && refused.is_none() {
-                match self.quotes_in_bulk(chunk).await {
+                match self.quotes_in_bulk(chunk, payer).await {
                     // A price that jumped is requested separately, because charts contain splits.
                     Ok(found) => {
                         let is_settled =
@@ -274,7 +289,7 @@ impl QuoteSource for Yahoo {
                 }
                 let answer = match &refused {
                     Some(refusal) => Err(refusal.clone()),
-                    None => self.quote(symbol).await,
+                    None => self.quote(symbol, payer).await,
                 };
                 match &answer {
                     Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. }) | Ok(_) => {}
@@ -286,26 +301,32 @@ impl QuoteSource for Yahoo {
                 answers.insert(symbol.clone(), answer);
             }
         }
-        answers
+        in_order(symbols, answers)
     }
 
-    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        _: Timestamp,
+        payer: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError> {
         let query = query.trim();
         if query.is_empty() {
             return Ok(Vec::new());
         }
-        let mut found = search::listings(&self.search_for(query).await?)?;
+        let mut found = search::listings(&self.search_for(query, payer).await?)?;
         found.truncate(limit);
         Ok(found)
     }
 
     /// A search returns the sector; a chart is the fallback.
-    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
-        if let Some(found) = search::exact_match(&self.search_for(&ticker).await?, symbol)? {
+        if let Some(found) = search::exact_match(&self.search_for(&ticker, payer).await?, symbol)? {
             return Ok(found);
         }
-        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d")]).await?;
+        let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d")], payer).await?;
         let result = chart::result(&reply, symbol)?;
         chart::listing(result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?, symbol)
     }
@@ -316,8 +337,9 @@ impl QuoteSource for Yahoo {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
-        Ok(self.history(symbol, first, last, at).await?.bars)
+        Ok(self.history(symbol, first, last, at, payer).await?.bars)
     }
 
     async fn daily_series(
@@ -326,8 +348,9 @@ impl QuoteSource for Yahoo {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<DailySeries, QuoteError> {
-        let History { bars, doubtful, .. } = self.history(symbol, first, last, at).await?;
+        let History { bars, doubtful, .. } = self.history(symbol, first, last, at, payer).await?;
         Ok(DailySeries { bars, doubtful })
     }
 
@@ -339,8 +362,9 @@ impl QuoteSource for Yahoo {
         first: NaiveDate,
         last: NaiveDate,
         _: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        let mut actions = self.events(symbol).await?.actions(symbol);
+        let mut actions = self.events(symbol, payer).await?.actions(symbol);
         actions.retain(|action| (first..=last).contains(&action.ex_on));
         Ok(actions)
     }
@@ -374,8 +398,8 @@ impl Yahoo {
         has_moved && !self.seen.of(symbol).is_some_and(|seen| seen.covers(exchange_date(*as_of), now))
     }
 
-    async fn search_for(&self, query: &str) -> Result<Value, QuoteError> {
+    async fn search_for(&self, query: &str, payer: &Payer) -> Result<Value, QuoteError> {
         let parameters = [("q", query), ("quotesCount", "20"), ("newsCount", "0")];
-        self.transport.get(&["v1", "finance", "search"], &parameters, None).await?.successful()
+        self.transport.get(&["v1", "finance", "search"], &parameters, None, payer).await?.successful()
     }
 }

@@ -6,7 +6,7 @@ pub mod key_features;
 pub mod listings;
 pub mod price_pace;
 pub mod providers;
-mod quotes;
+pub(crate) mod quotes;
 mod refresh;
 mod remembered_quotes;
 mod search;

@@ -12,8 +12,7 @@ use domain::{
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
 use market_data::{
-    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, QuoteError, QuoteSource, Rules, Simulated,
-    before_call,
+    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, Payer, QuoteError, QuoteSource, Rules, Simulated,
 };
 use persistence::Store;
 use persistence::testing::TestStore;
@@ -159,8 +158,8 @@ impl FixedPrices {
         self
     }
 
-    async fn pay(&self) -> Result<(), QuoteError> {
-        if self.prices_per_call.is_some() { before_call().await } else { Ok(()) }
+    async fn pay(&self, payer: &Payer) -> Result<(), QuoteError> {
+        if self.prices_per_call.is_some() { payer.before_call().await } else { Ok(()) }
     }
 
     pub fn list(&self, symbol: &str, company_name: &str, sector: &str, price: &str) {
@@ -315,10 +314,10 @@ impl FixedPrices {
         }
     }
 
-    fn quotes_now(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+    fn quotes_now(&self, symbols: &[Symbol], at: Timestamp) -> Vec<Result<Quote, QuoteError>> {
         let state = match self.ask(|calls| calls.quotes += 1) {
             Ok(state) => state,
-            Err(error) => return symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(),
+            Err(error) => return vec![Err(error); symbols.len()],
         };
         let quote = |symbol: &Symbol| {
             let listed = state.listed(symbol)?;
@@ -348,7 +347,7 @@ impl FixedPrices {
                 quote.previous_close.map(|close| splits.convert(AsTraded::new(close, day_before), as_of));
             Ok(Quote { previous_close, ..quote })
         };
-        symbols.iter().map(|symbol| (symbol.clone(), quote(symbol))).collect()
+        symbols.iter().map(quote).collect()
     }
 
     fn newest(&self, at: Timestamp) -> Timestamp {
@@ -402,27 +401,30 @@ impl QuoteSource for FixedPrices {
         self.prices_per_call.unwrap_or(1)
     }
 
-    async fn listed(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+    async fn listed(&self, _: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(self.ask(|calls| calls.tables += 1)?.table.clone())
     }
 
-    async fn delisted(&self) -> Result<Option<Vec<ListedStock>>, QuoteError> {
+    async fn delisted(&self, _: &Payer) -> Result<Option<Vec<ListedStock>>, QuoteError> {
         Ok(self.ask(|calls| calls.tables += 1)?.former.clone())
     }
 
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+    async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+        payer: &Payer,
+    ) -> Vec<Result<Quote, QuoteError>> {
         let Some(prices_per_call) = self.prices_per_call else {
             let answers = self.quotes_now(symbols, at);
             self.pass_time(symbols).await;
             return answers;
         };
-        let mut answers = HashMap::with_capacity(symbols.len());
+        let mut answers = Vec::with_capacity(symbols.len());
         for together in symbols.chunks(prices_per_call) {
-            match self.pay().await {
+            match self.pay(payer).await {
                 Ok(()) => answers.extend(self.quotes_now(together, at)),
-                Err(error) => {
-                    answers.extend(together.iter().map(|symbol| (symbol.clone(), Err(error.clone()))));
-                }
+                Err(error) => answers.extend(vec![Err(error); together.len()]),
             }
         }
         answers
@@ -434,6 +436,7 @@ impl QuoteSource for FixedPrices {
         symbol: &Symbol,
         after: Timestamp,
         until: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<PriceMove>, QuoteError> {
         let steady = self.state().listed.get(symbol).and_then(|listed| listed.volume);
         let steps: BTreeMap<Timestamp, Option<u64>> = {
@@ -445,8 +448,8 @@ impl QuoteSource for FixedPrices {
         };
         let mut moves = Vec::new();
         for (at, volume) in steps {
-            let mut answer = self.quotes(std::slice::from_ref(symbol), at).await;
-            let quote = answer.remove(symbol).unwrap_or(Err(QuoteError::Unreachable))?;
+            let mut answer = self.quotes(std::slice::from_ref(symbol), at, payer).await;
+            let quote = answer.pop().unwrap_or(Err(QuoteError::Unreachable))?;
             if after < quote.as_of && quote.as_of <= until {
                 moves.push(PriceMove { quote, volume: volume.or(steady) });
             }
@@ -454,7 +457,13 @@ impl QuoteSource for FixedPrices {
         Ok(moves)
     }
 
-    async fn search(&self, query: &str, limit: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        _: Timestamp,
+        _: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError> {
         let query = query.to_lowercase();
         let fits = |listing: &Listing| {
             [listing.symbol.as_str(), &listing.company_name]
@@ -466,7 +475,7 @@ impl QuoteSource for FixedPrices {
         Ok(listings.filter(fits).take(limit).collect())
     }
 
-    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp, _: &Payer) -> Result<Listing, QuoteError> {
         let found = {
             let state = self.ask(|calls| calls.listings += 1)?;
             state.listed(symbol).map(|row| row.listing.clone())
@@ -481,8 +490,9 @@ impl QuoteSource for FixedPrices {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
-        self.pay().await?;
+        self.pay(payer).await?;
         let bars = {
             let state = self.ask(|calls| calls.bars += 1)?;
             state.listed(symbol)?;
@@ -508,8 +518,9 @@ impl QuoteSource for FixedPrices {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
-        self.pay().await?;
+        self.pay(payer).await?;
         let told = {
             let state = self.ask(|_| ())?;
             let told = state.actions.iter().filter(|(from, action)| {

@@ -10,6 +10,7 @@ use crate::Market;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
+use crate::stocks::quotes::{Asker, quote_of};
 
 const MOST_LISTS: usize = 50;
 const MOST_ITEMS: usize = 200;
@@ -183,11 +184,11 @@ impl Watchlists {
     }
 
     async fn with_quotes(&self, user: UserId, list: Watchlist, items: Vec<Stock>) -> WatchedList {
-        let quotes = self.stocks.quotes_for_user(user, &items, self.market.now()).await;
+        let quotes = self.stocks.latest_quotes_of(Asker::List(user), &items, self.market.now()).await;
         let items = items
             .into_iter()
             .zip(quotes)
-            .map(|(stock, quote)| WatchedStock { quote: quote.ok(), stock })
+            .map(|(stock, quote)| WatchedStock { quote: quote_of(quote), stock })
             .collect();
         WatchedList { id: list.id, name: list.name, created_at: list.created_at, items }
     }

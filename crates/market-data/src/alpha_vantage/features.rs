@@ -5,7 +5,7 @@ use domain::Symbol;
 use super::refusal::Refusal;
 use super::transport::Failure;
 use super::{AlphaVantage, Entitlement, bulk, ticker, wire};
-use crate::{FeatureState, KeyFeature, QuoteError};
+use crate::{FeatureState, KeyFeature, Payer, QuoteError};
 
 impl AlphaVantage {
     pub(super) fn feature_states(&self) -> Vec<FeatureState> {
@@ -38,6 +38,7 @@ impl AlphaVantage {
         &self,
         feature: KeyFeature,
         symbol: &Symbol,
+        payer: &Payer,
     ) -> Result<Option<String>, QuoteError> {
         let ticker = ticker::asked_as(symbol)?;
         let now = self.transport.now();
@@ -54,7 +55,7 @@ impl AlphaVantage {
             KeyFeature::FullHistory => ("TIME_SERIES_DAILY", ("outputsize", "full")),
         };
         let parameters = [("symbol", ticker.as_str()), parameter];
-        let answer = match self.transport.call(function, &parameters).await {
+        let answer = match self.transport.call(function, &parameters, payer).await {
             Err(Failure::Refused(Refusal::Premium)) => return Ok(None),
             answer => answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?,
         };

@@ -11,11 +11,11 @@ use url::Url;
 
 use super::AlphaVantageConfig;
 use super::refusal::Refusal;
-use crate::QuoteError;
 use crate::capability::Capability;
 use crate::http::{Answer, Http};
 use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
+use crate::{Payer, QuoteError};
 
 /// How long no calls are sent after the key was refused, which will not change by itself.
 const AFTER_BAD_KEY: TimeDelta = TimeDelta::hours(1);
@@ -66,8 +66,9 @@ impl Transport {
         &self,
         function: &str,
         parameters: &[(&str, &str)],
+        payer: &Payer,
     ) -> Result<Map<String, Value>, Failure> {
-        let answer = self.get(function, parameters).await?;
+        let answer = self.get(function, parameters, payer).await?;
         self.read_object(answer)
     }
 
@@ -76,8 +77,9 @@ impl Transport {
         &self,
         function: &str,
         parameters: &[(&str, &str)],
+        payer: &Payer,
     ) -> Result<Vec<u8>, Failure> {
-        let answer = self.get(function, parameters).await?;
+        let answer = self.get(function, parameters, payer).await?;
         match answer.body.trim_ascii_start().first() {
             Some(b'{') => match self.read_object(answer) {
                 Ok(_) => Err(unusable("a JSON object in place of a table").into()),
@@ -98,7 +100,12 @@ impl Transport {
         }
     }
 
-    async fn get(&self, function: &str, parameters: &[(&str, &str)]) -> Result<Answer, Failure> {
+    async fn get(
+        &self,
+        function: &str,
+        parameters: &[(&str, &str)],
+        payer: &Payer,
+    ) -> Result<Answer, Failure> {
         if !self.key_works.may_be_there(self.now()) {
             return Err(Failure::Refused(Refusal::Key));
         }
@@ -107,7 +114,7 @@ impl Transport {
             .append_pair("function", function)
             .extend_pairs(parameters)
             .append_pair("apikey", self.api_key.expose_secret());
-        let answer = self.http.get(url, None).await?;
+        let answer = self.http.get(url, None, payer).await?;
         let (status, bytes) = (answer.status.as_u16(), answer.body.len());
         tracing::debug!(function, status, bytes, "Alpha Vantage answered");
         Ok(answer)

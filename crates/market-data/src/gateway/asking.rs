@@ -14,7 +14,7 @@ use super::judging::Judge;
 use super::lifetime::{self, Lifetime, Past};
 use crate::budget::{Published, Purpose};
 use crate::cache::Kept;
-use crate::limits::{Answer, Asked, Limits, Outcome};
+use crate::limits::{Answer, Asked, Limits, Outcome, Payer};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
@@ -113,17 +113,16 @@ impl Asking {
     }
 
     async fn ask_source(&self, symbols: &[Symbol]) -> HashMap<Symbol, Found> {
-        let question = self.source.quotes(symbols, self.at);
         let about = if let [one] = symbols { Some(one) } else { None };
-        let (answers, was_asked) = match &self.limits {
-            None => (question.await, true),
-            Some(limits) => match limits.ask(Endpoint::Quotes, self.purpose, about, question).await {
-                Ok(asked) => (asked.answer, !asked.kept_back),
-                Err(error) => {
-                    (symbols.iter().map(|symbol| (symbol.clone(), Err(error.clone()))).collect(), false)
+        let (answers, was_asked) =
+            match Payer::new(self.limits.as_ref(), Endpoint::Quotes, self.purpose, about) {
+                Ok(payer) => {
+                    let asked = payer.settle(self.source.quotes(symbols, self.at, &payer).await).await;
+                    (asked.answer, !asked.kept_back)
                 }
-            },
-        };
+                Err(error) => (vec![Err(error); symbols.len()], false),
+            };
+        let answers = symbols.iter().cloned().zip(answers).collect();
         let answers = match &self.limits {
             Some(limits) => {
                 let judge = Judge { source: &*self.source, limits, purpose: self.purpose, at: self.at };
@@ -219,9 +218,9 @@ pub(super) fn is_good(
 }
 
 /// A refusal comes first; otherwise one answered symbol means that the source works.
-impl Answer for HashMap<Symbol, Result<Quote, QuoteError>> {
+impl Answer for Vec<Result<Quote, QuoteError>> {
     fn failure(&self) -> Option<&QuoteError> {
-        let failures = || self.values().map(|answer| answer.as_ref().err());
+        let failures = || self.iter().map(|answer| answer.as_ref().err());
         let refusal = failures().find(|failure| matches!(Outcome::of(*failure), Outcome::Refused(_)));
         let answered = || failures().find(|failure| Outcome::of(*failure) == Outcome::Answered);
         refusal.or_else(answered).or_else(|| failures().next()).unwrap_or(Some(&QuoteError::Unreachable))

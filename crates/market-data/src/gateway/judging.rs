@@ -11,7 +11,7 @@ use domain::plausibility::{
 use domain::{AsTraded, Bar, CorporateAction, Freshness, Price, Quote, SplitHistory, Symbol, Timestamp};
 
 use crate::budget::{HeldBack, Published, Purpose, StoreFailed};
-use crate::limits::Limits;
+use crate::limits::{Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::source::{DailySeries, OTHER_COMPANY};
 use crate::{QuoteError, QuoteSource};
@@ -390,12 +390,11 @@ impl Judge<'_> {
             // These splits have been considered before.
             return Ok(None);
         }
-        let question = self.source.corporate_actions(&newer.symbol, first, last, self.at);
-        let endpoint = Endpoint::CorporateActions;
-        let told = self.limits.ask(endpoint, self.purpose, Some(&newer.symbol), question).await;
-        match told.map(|told| told.answer) {
-            Ok(Ok(actions)) => self.after_actions(own, newer, actions).await,
-            Ok(Err(_)) | Err(_) => Ok(None),
+        let Some(payer) = self.payer(Endpoint::CorporateActions, &newer.symbol) else { return Ok(None) };
+        let told = self.source.corporate_actions(&newer.symbol, first, last, self.at, &payer).await;
+        match payer.settle(told).await.answer {
+            Ok(actions) => self.after_actions(own, newer, actions).await,
+            Err(_) => Ok(None),
         }
     }
 
@@ -426,20 +425,24 @@ impl Judge<'_> {
     /// accepted price.
     async fn closes(&self, own: &Quote, quote: &Quote) -> Option<(Price, Option<Price>)> {
         let (first, last) = (exchange_date(own.as_of), exchange_date(quote.as_of));
-        let question = self.source.daily_series(&quote.symbol, first.min(last - CHECKED_DAYS), last, self.at);
-        let told =
-            self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&quote.symbol), question).await.ok()?;
-        let DailySeries { bars, doubtful } = told.answer.ok()?;
+        let payer = self.payer(Endpoint::DailyBars, &quote.symbol)?;
+        let since = first.min(last - CHECKED_DAYS);
+        let told = self.source.daily_series(&quote.symbol, since, last, self.at, &payer).await;
+        let DailySeries { bars, doubtful } = payer.settle(told).await.answer.ok()?;
         let newest = doubtful.as_ref().or(bars.last()).map(|bar| bar.close.clone())?;
         Some((newest, bars.into_iter().find(|bar| bar.date == first).map(|bar| bar.close)))
     }
 
     /// The newest price by the endpoint for quotes.
     async fn newest_quote(&self, symbol: &Symbol) -> Option<Price> {
-        let question = self.source.quotes(std::slice::from_ref(symbol), self.at);
-        let told = self.limits.ask(Endpoint::Quotes, self.purpose, Some(symbol), question).await.ok()?;
-        let mut answers = told.answer;
-        answers.remove(symbol)?.ok().map(|quote| quote.price)
+        let payer = self.payer(Endpoint::Quotes, symbol)?;
+        let told = self.source.quotes(std::slice::from_ref(symbol), self.at, &payer).await;
+        payer.settle(told).await.answer.pop()?.ok().map(|quote| quote.price)
+    }
+
+    /// `None` while the circuit is open.
+    fn payer(&self, endpoint: Endpoint, about: &Symbol) -> Option<Payer> {
+        Payer::new(Some(self.limits), endpoint, self.purpose, Some(about)).ok()
     }
 
     fn held_back(&self, symbol: &Symbol, freshness: Freshness, price: &UnconfirmedPrice) -> HeldBack {

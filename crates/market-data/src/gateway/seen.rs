@@ -58,10 +58,10 @@ impl Gateway {
         at: Timestamp,
     ) -> Vec<Result<AsTraded<Quote>, QuoteError>> {
         let (Some(limits), Some(lifetime)) = (self.effective_limits(), self.lifetime()) else {
-            return self.quotes_in_order(Purpose::Scheduled, symbols, at).await;
+            return self.quotes(Purpose::Scheduled, symbols, at).await;
         };
         if !self.shares_prices() {
-            return self.quotes_in_order(Purpose::Scheduled, symbols, at).await;
+            return self.quotes(Purpose::Scheduled, symbols, at).await;
         }
         let seen = match self.seen(symbols).await {
             Ok(seen) => seen,
@@ -74,7 +74,8 @@ impl Gateway {
         let open: Vec<Symbol> = symbols.iter().filter(|symbol| !is_good(symbol)).cloned().collect();
         let mut answers = HashMap::with_capacity(symbols.len());
         if !open.is_empty() && !limits.is_used_up(Purpose::Followed) {
-            answers = self.quotes_by_symbol(Purpose::Followed, &open, at).await;
+            let asked = self.newest_quotes(Purpose::Followed, &open, at).await;
+            answers = open.iter().cloned().zip(asked).collect();
         }
         for symbol in symbols {
             let is_kept_back =

@@ -11,7 +11,7 @@ use super::kept;
 use super::lifetime::Lifetime;
 use crate::budget::{Published, Purpose, Series};
 use crate::cache::Kept;
-use crate::limits::{Asked, Limits};
+use crate::limits::{Asked, Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::plausible::jumps;
 use crate::source::DailySeries;
@@ -74,15 +74,24 @@ impl Fetching {
 
     async fn ask(&self, failures: u32) -> Kept<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
-        let question = self.source.daily_series(&self.symbol, self.first, last, self.at);
         let found =
-            match self.limits.ask(Endpoint::DailyBars, self.purpose, Some(&self.symbol), question).await {
-                Ok(Asked { answer: Ok(series), kept_back }) => match self.keep(series).await {
-                    Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
-                    Err(error @ QuoteError::Unconfirmed(_)) => Ok(Asked { answer: Err(error), kept_back }),
-                    Err(error) => Err(error),
-                },
-                Ok(Asked { answer: Err(error), kept_back }) => Ok(Asked { answer: Err(error), kept_back }),
+            match Payer::new(Some(&self.limits), Endpoint::DailyBars, self.purpose, Some(&self.symbol)) {
+                Ok(payer) => {
+                    let series =
+                        self.source.daily_series(&self.symbol, self.first, last, self.at, &payer).await;
+                    match payer.settle(series).await {
+                        Asked { answer: Ok(series), kept_back } => match self.keep(series).await {
+                            Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+                            Err(error @ QuoteError::Unconfirmed(_)) => {
+                                Ok(Asked { answer: Err(error), kept_back })
+                            }
+                            Err(error) => Err(error),
+                        },
+                        Asked { answer: Err(error), kept_back } => {
+                            Ok(Asked { answer: Err(error), kept_back })
+                        }
+                    }
+                }
                 Err(error) => Err(error),
             };
         let (at, source) = (self.at, self.source.source());

@@ -59,8 +59,8 @@ impl QuoteSource for Counting {
         Catalogue::OnDemand
     }
 
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        let mut answers = HashMap::new();
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp, _: &Payer) -> Vec<Result<Quote, QuoteError>> {
+        let mut answers = Vec::new();
         for symbol in symbols {
             let quote = self.count().await.map(|()| Quote {
                 symbol: symbol.clone(),
@@ -74,16 +74,16 @@ impl QuoteSource for Counting {
                 freshness: Freshness::EndOfDay,
                 stale: false,
             });
-            answers.insert(symbol.clone(), quote);
+            answers.push(quote);
         }
         answers
     }
 
-    async fn search(&self, _: &str, _: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, _: &str, _: usize, _: Timestamp, _: &Payer) -> Result<Vec<Listing>, QuoteError> {
         Ok(Vec::new())
     }
 
-    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp, _: &Payer) -> Result<Listing, QuoteError> {
         Ok(Listing {
             symbol: symbol.clone(),
             company_name: String::new(),
@@ -99,6 +99,7 @@ impl QuoteSource for Counting {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
         self.count().await?;
         let price = |text: &str| text.parse().unwrap();
@@ -201,8 +202,8 @@ async fn each_symbol_asked_has_an_answer_and_known_ones_are_not_asked_again() {
     let at = instant(FRIDAY_MORNING);
     gateway.quote(&symbol("AAPL"), at).await.unwrap();
     let asked = [symbol("AAPL"), symbol("MSFT"), symbol("MSFT"), symbol("IBM")];
-    let answers = gateway.quotes(&asked, at).await;
-    assert!(answers.len() == 3 && answers.values().all(Result::is_ok));
+    let answers = gateway.quotes(Purpose::Interactive, &asked, at).await;
+    assert!(answers.len() == 4 && answers.iter().all(Result::is_ok));
     assert_eq!(source.calls(), 3);
 }
 
@@ -236,14 +237,14 @@ async fn after_a_rate_limit_no_more_symbols_are_asked() {
     gateway.quote(&symbol("KO"), at).await.unwrap();
     let limit = QuoteError::RateLimited { retry_at: Some((at + TimeDelta::seconds(2)).utc()) };
     source.refuse(Some(limit.clone()));
-    let answers = gateway.quotes(&[symbol("AAPL"), symbol("KO"), symbol("MSFT")], at).await;
+    let asked = [symbol("AAPL"), symbol("KO"), symbol("MSFT")];
+    let answers = gateway.quotes(Purpose::Interactive, &asked, at).await;
     assert_eq!(source.calls(), 2);
-    assert!(answers[&symbol("KO")].is_ok());
-    assert_eq!(answers[&symbol("AAPL")], Err(limit.clone()));
-    assert_eq!(answers[&symbol("MSFT")], Err(limit));
+    assert!(answers[1].is_ok());
+    assert_eq!([&answers[0], &answers[2]], [&Err(limit.clone()), &Err(limit)]);
     source.refuse(None);
     let later = at + TimeDelta::seconds(2);
-    assert!(gateway.quotes(&[symbol("AAPL"), symbol("MSFT")], later).await.values().all(Result::is_ok));
+    assert!(gateway.quotes(Purpose::Interactive, &asked, later).await.iter().all(Result::is_ok));
 }
 
 #[tokio::test]
@@ -274,10 +275,13 @@ async fn a_kept_price_is_a_move_of_the_interval_it_is_from() {
     assert_eq!(moves(close, FRIDAY_MORNING).await, []);
     assert_eq!(source.calls(), 1);
     // The source's own method returns the same as the gateway's cache.
-    assert_eq!(source.moves(&aapl, before, instant(FRIDAY_MORNING)).await.unwrap().len(), 1);
-    assert_eq!(source.moves(&aapl, close, instant(FRIDAY_MORNING)).await.unwrap(), []);
+    assert_eq!(
+        source.moves(&aapl, before, instant(FRIDAY_MORNING), &Payer::unlimited()).await.unwrap().len(),
+        1
+    );
+    assert_eq!(source.moves(&aapl, close, instant(FRIDAY_MORNING), &Payer::unlimited()).await.unwrap(), []);
     source.refuse(Some(QuoteError::Unreachable));
-    assert_eq!(source.moves(&aapl, before, close).await, Err(QuoteError::Unreachable));
+    assert_eq!(source.moves(&aapl, before, close, &Payer::unlimited()).await, Err(QuoteError::Unreachable));
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use super::*;
 
 mod versions;
 
+/// Allows all calls.
+static FREE: Payer = Payer::unlimited();
+
 fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
 }
@@ -23,7 +26,7 @@ fn v1() -> Simulated {
 }
 
 async fn quote(market: &Simulated, of: &str, at: Timestamp) -> Result<Quote, QuoteError> {
-    market.quotes(&[symbol(of)], at).await.remove(&symbol(of)).unwrap()
+    market.quotes(&[symbol(of)], at, &FREE).await.remove(0)
 }
 
 async fn price(market: &Simulated, of: &str, at: &str) -> String {
@@ -47,7 +50,7 @@ async fn changes_in_ten_minutes(market: &Simulated, of: &str, begins: &str) -> V
 
 async fn bars(market: &Simulated, of: &str, first: &str, last: &str) -> Vec<Bar> {
     let at = instant("2069-09-18T12:00:00Z");
-    market.daily_bars(&symbol(of), day(first), day(last), at).await.unwrap()
+    market.daily_bars(&symbol(of), day(first), day(last), at, &FREE).await.unwrap()
 }
 
 /// The bars in the shares of noon of that day.
@@ -206,7 +209,7 @@ async fn prices_do_not_all_change_at_the_same_instants() {
 }
 
 async fn moves(market: &Simulated, of: &str, after: Timestamp, until: Timestamp) -> Vec<PriceMove> {
-    market.moves(&symbol(of), after, until).await.unwrap()
+    market.moves(&symbol(of), after, until, &FREE).await.unwrap()
 }
 
 #[tokio::test]
@@ -291,7 +294,7 @@ async fn the_volume_of_moves_adds_up_to_that_of_the_session() {
 async fn there_are_no_moves_where_there_is_no_time() {
     let market = v1();
     let aapl = symbol("AAPL");
-    let ask = |after: Timestamp, until: Timestamp| market.moves(&aapl, after, until);
+    let ask = |after: Timestamp, until: Timestamp| market.moves(&aapl, after, until, &FREE);
     let noon = instant("2026-11-20T17:00:00Z");
     let (least, most) = (DateTime::<Utc>::MIN_UTC.into(), DateTime::<Utc>::MAX_UTC.into());
     for (after, until) in [(noon, noon), (noon, noon - TimeDelta::hours(1)), (most, least)] {
@@ -307,7 +310,7 @@ async fn there_are_no_moves_where_there_is_no_time() {
         assert!(matches!(ask(after, until).await, Err(QuoteError::Upstream(why)) if why.contains("7 days")));
     }
     assert_eq!(
-        market.moves(&symbol("NOSUCH"), noon, noon + TimeDelta::hours(1)).await,
+        market.moves(&symbol("NOSUCH"), noon, noon + TimeDelta::hours(1), &FREE).await,
         Err(QuoteError::UnknownSymbol(symbol("NOSUCH")))
     );
 }
@@ -347,15 +350,15 @@ async fn history_reaches_from_1980_to_2069_and_no_further() {
     assert_eq!(first.iter().map(|bar| bar.date).collect::<Vec<_>>(), [day("1980-01-01"), day("1980-01-02")]);
     let (least, most) = (NaiveDate::MIN, NaiveDate::MAX);
     let at = instant("1980-01-04T05:00:00Z");
-    assert_eq!(market.daily_bars(&symbol("KO"), least, most, at).await.unwrap().len(), 3);
-    assert_eq!(market.daily_bars(&symbol("KO"), most, least, at).await.unwrap(), []);
+    assert_eq!(market.daily_bars(&symbol("KO"), least, most, at, &FREE).await.unwrap().len(), 3);
+    assert_eq!(market.daily_bars(&symbol("KO"), most, least, at, &FREE).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_day_has_its_bar_when_it_is_over() {
     let market = v1();
     let spy = symbol("SPY");
-    let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at);
+    let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at, &FREE);
     assert_eq!(until(instant("2026-11-23T04:59:59Z")).await.unwrap().len(), 2);
     assert_eq!(until(instant("2026-11-23T05:00:00Z")).await.unwrap().len(), 3);
 }
@@ -372,7 +375,7 @@ async fn catalogue_prices_hold_at_the_anchor() {
 }
 
 async fn actions(market: &Simulated, of: &str, [first, last]: [&str; 2], at: &str) -> Vec<CorporateAction> {
-    market.corporate_actions(&symbol(of), day(first), day(last), instant(at)).await.unwrap()
+    market.corporate_actions(&symbol(of), day(first), day(last), instant(at), &FREE).await.unwrap()
 }
 
 #[tokio::test]
@@ -480,29 +483,30 @@ async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_ther
     let (old, new) = (symbol("XCOAX"), symbol("XFIBR"));
     let (eve, morning) = (instant("2026-12-14T04:59:59Z"), instant("2026-12-14T05:00:00Z"));
     let asked = [old.clone(), new.clone()];
-    let before = market.quotes(&asked, eve).await;
-    assert_eq!(before[&old].as_ref().unwrap().symbol, old);
-    assert_eq!(before[&new], Err(QuoteError::UnknownSymbol(new.clone())));
-    let after = market.quotes(&asked, morning).await;
-    assert_eq!(after[&old].as_ref().unwrap(), after[&new].as_ref().unwrap());
-    assert_eq!(after[&new].as_ref().unwrap().symbol, new);
+    let before = market.quotes(&asked, eve, &FREE).await;
+    assert_eq!(before[0].as_ref().unwrap().symbol, old);
+    assert_eq!(before[1], Err(QuoteError::UnknownSymbol(new.clone())));
+    let after = market.quotes(&asked, morning, &FREE).await;
+    assert_eq!(after[0].as_ref().unwrap(), after[1].as_ref().unwrap());
+    assert_eq!(after[1].as_ref().unwrap().symbol, new);
     // The history of the stock covers both symbols.
-    let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at);
+    let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at, &FREE);
     assert_eq!(history(&new, morning).await.unwrap(), history(&old, morning).await.unwrap());
     assert_eq!(history(&new, morning).await.unwrap().len(), 13);
     assert!(history(&new, eve).await.is_err());
     let symbols =
         |moves: Vec<PriceMove>| moves.into_iter().map(|moved| moved.quote.symbol).collect::<Vec<_>>();
     let night = [eve - TimeDelta::minutes(1), morning + TimeDelta::minutes(1)];
-    let mut names = symbols(market.moves(&new, night[0], night[1]).await.unwrap());
+    let mut names = symbols(market.moves(&new, night[0], night[1], &FREE).await.unwrap());
     names.dedup();
     assert_eq!(names, asked);
 
-    let names = async |of: &Symbol, at| market.listing(of, at).await.map(|listing| listing.company_name);
+    let names =
+        async |of: &Symbol, at| market.listing(of, at, &FREE).await.map(|listing| listing.company_name);
     assert_eq!(names(&old, eve).await.unwrap(), "Coaxial Games (invented)");
     assert_eq!(names(&old, morning).await.unwrap(), "Fibre Optic Games (invented)");
-    assert_eq!(market.search("fibre optic", 5, morning).await.unwrap()[0].symbol, new);
-    assert_eq!(market.search("fibre optic", 5, eve).await.unwrap(), []);
+    assert_eq!(market.search("fibre optic", 5, morning, &FREE).await.unwrap()[0].symbol, new);
+    assert_eq!(market.search("fibre optic", 5, eve, &FREE).await.unwrap(), []);
 
     let told = actions(&market, "XFIBR", ["2026-12-10", "2026-12-20"], "2026-12-20T12:00:00Z").await;
     let change = CorporateActionKind::SymbolChange { to: new.clone() };
@@ -537,8 +541,11 @@ async fn a_delisted_stock_keeps_its_last_price_and_moves_no_more() {
         all.iter().any(|listing| listing.symbol == symbol("XLAST"))
     };
     assert!(listed(last_instant).await && !listed(ends_at).await);
-    assert!(matches!(market.listing(&symbol("XLAST"), ends_at).await, Err(QuoteError::NotTradable { .. })));
-    assert_eq!(market.search("XLAST", 5, ends_at).await.unwrap(), []);
+    assert!(matches!(
+        market.listing(&symbol("XLAST"), ends_at, &FREE).await,
+        Err(QuoteError::NotTradable { .. })
+    ));
+    assert_eq!(market.search("XLAST", 5, ends_at, &FREE).await.unwrap(), []);
     let told = actions(&market, "XLAST", ["2027-01-01", "2069-01-01"], "2068-12-20T12:00:00Z").await;
     assert_eq!(
         told,
@@ -562,14 +569,21 @@ async fn splits_are_announced_two_weeks_ahead_and_dividends_are_not() {
 async fn unknown_symbols_are_told_from_known_ones() {
     let market = v1();
     let asked = [symbol("AAPL"), symbol("NOSUCH")];
-    let answers = market.quotes(&asked, instant("2026-11-22T12:00:00Z")).await;
-    assert!(answers[&asked[0]].is_ok());
-    assert_eq!(answers[&asked[1]], Err(QuoteError::UnknownSymbol(asked[1].clone())));
+    let answers = market.quotes(&asked, instant("2026-11-22T12:00:00Z"), &FREE).await;
+    assert!(answers[0].is_ok());
+    assert_eq!(answers[1], Err(QuoteError::UnknownSymbol(asked[1].clone())));
     let at = instant("2026-11-22T12:00:00Z");
-    assert!(market.listing(&asked[1], at).await.is_err());
-    assert!(market.corporate_actions(&asked[1], day("2026-01-01"), day("2026-02-01"), at).await.is_err());
-    let nothing =
-        market.daily_bars(&asked[1], day("2026-01-01"), day("2026-02-01"), instant("2026-11-22T12:00:00Z"));
+    assert!(market.listing(&asked[1], at, &FREE).await.is_err());
+    assert!(
+        market.corporate_actions(&asked[1], day("2026-01-01"), day("2026-02-01"), at, &FREE).await.is_err()
+    );
+    let nothing = market.daily_bars(
+        &asked[1],
+        day("2026-01-01"),
+        day("2026-02-01"),
+        instant("2026-11-22T12:00:00Z"),
+        &FREE,
+    );
     assert!(nothing.await.is_err());
 }
 
@@ -577,9 +591,9 @@ async fn unknown_symbols_are_told_from_known_ones() {
 async fn typing_app_finds_apple_first() {
     let market = v1();
     let at = instant("2026-11-22T12:00:00Z");
-    let found = market.search("app", 5, at).await.unwrap();
+    let found = market.search("app", 5, at, &FREE).await.unwrap();
     assert_eq!(found[0].symbol, symbol("AAPL"));
-    assert_eq!(found[0], market.listing(&symbol("AAPL"), at).await.unwrap());
+    assert_eq!(found[0], market.listing(&symbol("AAPL"), at, &FREE).await.unwrap());
     let Catalogue::Complete(all) = market.catalogue(at) else { panic!("the catalogue is complete") };
     assert_eq!(all.len(), INSTRUMENTS.len());
 }

@@ -3,8 +3,8 @@
 use tokio::sync::Mutex;
 
 use super::transport::Transport;
-use crate::QuoteError;
 use crate::plausible::unusable;
+use crate::{Payer, QuoteError};
 
 /// A crumb has about eleven characters; a much longer text is not a crumb.
 const LONGEST: usize = 64;
@@ -33,12 +33,12 @@ pub(super) struct Crumbs {
 }
 
 impl Crumbs {
-    pub(super) async fn get(&self, transport: &Transport) -> Result<Crumb, QuoteError> {
+    pub(super) async fn get(&self, transport: &Transport, payer: &Payer) -> Result<Crumb, QuoteError> {
         let mut current = self.current.lock().await;
         if let Some(crumb) = current.as_ref() {
             return Ok(crumb.clone());
         }
-        let crumb = fetch(transport).await?;
+        let crumb = fetch(transport, payer).await?;
         *current = Some(crumb.clone());
         Ok(crumb)
     }
@@ -53,13 +53,13 @@ impl Crumbs {
 }
 
 /// The page that sets the cookie answers 404; in some countries with a consent form instead.
-async fn fetch(transport: &Transport) -> Result<Crumb, QuoteError> {
-    let page = transport.get_cookies().await?;
+async fn fetch(transport: &Transport, payer: &Payer) -> Result<Crumb, QuoteError> {
+    let page = transport.get_cookies(payer).await?;
     let cookie = page.cookies().collect::<Vec<_>>().join("; ");
     if cookie.is_empty() {
         return Err(unusable("no cookie, perhaps for want of consent"));
     }
-    let answer = transport.get_text(&["v1", "test", "getcrumb"], &[], Some(&cookie)).await?;
+    let answer = transport.get_text(&["v1", "test", "getcrumb"], &[], Some(&cookie), payer).await?;
     if !answer.status.is_success() {
         return Err(unusable(&format!("HTTP status {} in place of a crumb", answer.status.as_u16())));
     }

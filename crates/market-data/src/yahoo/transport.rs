@@ -9,11 +9,11 @@ use serde_json::Value;
 use url::Url;
 
 use super::YahooConfig;
-use crate::QuoteError;
 use crate::breaker::{Breaker, BreakerRules, BreakerState};
 use crate::http::{Answer, Http};
 use crate::plausible::unusable;
 use crate::source::{InvalidSetup, Now};
+use crate::{Payer, QuoteError};
 
 /// Yahoo refuses the names of HTTP libraries at the first call.
 const USER_AGENT: &str = concat!("Mozilla/5.0 (compatible; stockyard/", env!("CARGO_PKG_VERSION"), ")");
@@ -70,8 +70,9 @@ impl Transport {
         path: &[&str],
         parameters: &[(&str, &str)],
         cookie: Option<&str>,
+        payer: &Payer,
     ) -> Result<Reply, QuoteError> {
-        let answer = self.get_text(path, parameters, cookie).await?;
+        let answer = self.get_text(path, parameters, cookie, payer).await?;
         if answer.is_page() {
             return Err(unusable("a web page in place of data"));
         }
@@ -90,6 +91,7 @@ impl Transport {
         path: &[&str],
         parameters: &[(&str, &str)],
         cookie: Option<&str>,
+        payer: &Payer,
     ) -> Result<Answer, QuoteError> {
         let mut url = self.base_url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -98,22 +100,22 @@ impl Transport {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        let answer = self.fetch(url.clone(), cookie).await?;
+        let answer = self.fetch(url.clone(), cookie, payer).await?;
         if answer.status.is_server_error() {
-            return self.fetch(url, cookie).await;
+            return self.fetch(url, cookie, payer).await;
         }
         Ok(answer)
     }
 
-    pub(super) async fn get_cookies(&self) -> Result<Answer, QuoteError> {
-        self.fetch(self.cookie_url.clone(), None).await
+    pub(super) async fn get_cookies(&self, payer: &Payer) -> Result<Answer, QuoteError> {
+        self.fetch(self.cookie_url.clone(), None, payer).await
     }
 
-    async fn fetch(&self, url: Url, cookie: Option<&str>) -> Result<Answer, QuoteError> {
+    async fn fetch(&self, url: Url, cookie: Option<&str>, payer: &Payer) -> Result<Answer, QuoteError> {
         let now = || Timestamp::from(self.now());
         self.door.admit(now()).map_err(refusal)?;
         let path = url.path().to_owned();
-        let answer = match self.http.get(url, cookie).await {
+        let answer = match self.http.get(url, cookie, payer).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.door.abandoned(now());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{day, described, instant, price, recorded, said, symbol};
+use super::{FREE, SourceQuotes, day, described, instant, price, recorded, said, symbol};
 
 pub(super) const KEY: &str = "TESTKEY0000";
 /// A Sunday.
@@ -51,13 +51,13 @@ impl Provider {
     }
 
     pub(super) async fn quote(&self, of: &str) -> Result<Quote, QuoteError> {
-        self.client.quotes(&[symbol(of)], instant(NOW)).await.remove(&symbol(of)).unwrap()
+        self.client.quotes_by_symbol(&[symbol(of)], instant(NOW)).await.remove(&symbol(of)).unwrap()
     }
 
     /// All the bars of AAPL there are at that instant.
     pub(super) async fn bars(&self, at: &str) -> Result<Vec<Bar>, QuoteError> {
         let (first, last) = (day("2026-01-01"), day("2026-12-31"));
-        self.client.daily_bars(&symbol("AAPL"), first, last, instant(at)).await
+        self.client.daily_bars(&symbol("AAPL"), first, last, instant(at), &FREE).await
     }
 
     pub(super) async fn calls(&self) -> usize {
@@ -119,14 +119,14 @@ async fn a_recorded_search_is_read_and_keeps_what_trades_in_the_united_states() 
         let (answer, expected) = case(id);
         let provider = Provider::start().await;
         provider.answers("SYMBOL_SEARCH", answer).await;
-        let found = provider.client.search(keywords, 20, instant(NOW)).await.unwrap();
+        let found = provider.client.search(keywords, 20, instant(NOW), &FREE).await.unwrap();
         let symbols: Vec<&str> = found.iter().map(|listing| listing.symbol.as_str()).collect();
         let all = expected["symbols"].as_array().unwrap().iter().map(|symbol| symbol.as_str().unwrap());
         assert_eq!(symbols, all.filter(|symbol| !foreign.contains(symbol)).collect::<Vec<_>>(), "{id}");
         if found[0].symbol.as_str() == said(&expected["first"], "symbol") {
             assert_eq!(found[0].company_name, said(&expected["first"], "name"), "{id}");
         }
-        assert_eq!(provider.client.search(keywords, 1, instant(NOW)).await.unwrap().len(), 1);
+        assert_eq!(provider.client.search(keywords, 1, instant(NOW), &FREE).await.unwrap().len(), 1);
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_recorded_profile_is_read() {
     let provider = Provider::start().await;
     provider.answers("OVERVIEW", answer).await;
     let Listing { symbol: found, company_name, exchange, sector, currency } =
-        provider.client.listing(&symbol("IBM"), instant(NOW)).await.unwrap();
+        provider.client.listing(&symbol("IBM"), instant(NOW), &FREE).await.unwrap();
     assert_eq!(
         [found.to_string(), company_name, exchange, sector, currency.code().to_owned()],
         ["symbol", "name", "exchange", "sector", "currency"].map(|field| said(&expected, field))
@@ -153,14 +153,17 @@ async fn a_recorded_series_is_read_whatever_the_numbers_of_its_fields() {
     // Ten for one in the middle of the series: without its splits that would be a price in another unit.
     provider.answers("SPLITS", super::recorded("alpha_vantage", "splits_nvda.json")).await;
     let nvda = symbol("NVDA");
-    let bars =
-        provider.client.daily_bars(&nvda, day("2024-01-01"), day("2024-12-31"), instant(NOW)).await.unwrap();
+    let bars = provider
+        .client
+        .daily_bars(&nvda, day("2024-01-01"), day("2024-12-31"), instant(NOW), &FREE)
+        .await
+        .unwrap();
     assert_eq!(Some(bars.len() as u64), expected["count"].as_u64());
     assert_eq!(bars[0].date, day(&said(&expected, "first_date")));
     assert_eq!(bars[4].date, day(&said(&expected, "last_date")));
     assert_eq!(bars[4].close, price(&said(&expected, "last_close")));
     assert_eq!((bars[1].high.to_string().as_str(), bars[1].volume), ("1216.92", 41_238_580));
-    let some = provider.client.daily_bars(&nvda, day("2024-06-07"), day("2024-06-10"), instant(NOW));
+    let some = provider.client.daily_bars(&nvda, day("2024-06-07"), day("2024-06-10"), instant(NOW), &FREE);
     assert_eq!(some.await.unwrap().len(), 2);
 }
 
@@ -274,8 +277,9 @@ async fn foreign_listings_are_refused_without_a_call() {
     let tesco = symbol("TSCO.LON");
     let refused = |answer| matches!(answer, Err(QuoteError::NotTradable { .. }));
     assert!(refused(provider.quote("TSCO.LON").await.map(drop)));
-    assert!(refused(provider.client.listing(&tesco, instant(NOW)).await.map(drop)));
-    let bars = provider.client.daily_bars(&tesco, day("2026-11-01"), day("2026-11-20"), instant(NOW)).await;
+    assert!(refused(provider.client.listing(&tesco, instant(NOW), &FREE).await.map(drop)));
+    let bars =
+        provider.client.daily_bars(&tesco, day("2026-11-01"), day("2026-11-20"), instant(NOW), &FREE).await;
     assert!(refused(bars.map(drop)));
     assert_eq!(provider.calls().await, 0);
 }
@@ -296,22 +300,22 @@ async fn a_fund_has_no_profile_and_is_found_by_search() {
         entry("HK", "Equity", "United States", "HKD"),
     ]});
     provider.answers("SYMBOL_SEARCH", found).await;
-    let spy = provider.client.listing(&symbol("SPY"), instant(NOW)).await.unwrap();
+    let spy = provider.client.listing(&symbol("SPY"), instant(NOW), &FREE).await.unwrap();
     assert_eq!((spy.symbol, spy.sector.as_str()), (symbol("SPY"), "Fund"));
     for other in ["BP.A", "VFIAX", "HK"] {
-        let answer = provider.client.listing(&symbol(other), instant(NOW)).await;
+        let answer = provider.client.listing(&symbol(other), instant(NOW), &FREE).await;
         assert!(matches!(answer, Err(QuoteError::NotTradable { .. })), "{other}: {answer:?}");
     }
-    let answer = provider.client.listing(&symbol("NOSUCH"), instant(NOW)).await;
+    let answer = provider.client.listing(&symbol("NOSUCH"), instant(NOW), &FREE).await;
     assert_eq!(answer, Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
-    assert_eq!(provider.client.search("spy", 10, instant(NOW)).await.unwrap().len(), 2);
+    assert_eq!(provider.client.search("spy", 10, instant(NOW), &FREE).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_profile_in_another_currency_is_refused_and_a_bare_one_filled_up() {
     let profile = |currency: &str, name: &str, sector: &str| json!({ "Symbol": "XYZ", "Name": name, "Exchange": "NYSE", "Currency": currency, "Sector": sector });
     let listing = async |profile| {
-        Provider::that_says_json(profile).await.client.listing(&symbol("XYZ"), instant(NOW)).await
+        Provider::that_says_json(profile).await.client.listing(&symbol("XYZ"), instant(NOW), &FREE).await
     };
     let foreign = listing(profile("CAD", "Name", "TECHNOLOGY")).await;
     assert!(matches!(foreign, Err(QuoteError::NotTradable { .. })));
@@ -411,8 +415,8 @@ async fn refusals_become_what_the_caller_can_act_on() {
         for key in ["Information", "Note", "Error Message"] {
             let provider = Provider::that_says_json(json!({ key: text })).await;
             assert_eq!(provider.quote("AAPL").await, Err(expected.clone()), "{key}: {text}");
-            assert!(provider.client.search("apple", 5, instant(NOW)).await.is_err(), "{key}: {text}");
-            assert!(provider.client.listing(&aapl, instant(NOW)).await.is_err(), "{key}: {text}");
+            assert!(provider.client.search("apple", 5, instant(NOW), &FREE).await.is_err(), "{key}: {text}");
+            assert!(provider.client.listing(&aapl, instant(NOW), &FREE).await.is_err(), "{key}: {text}");
         }
     }
 }
@@ -428,7 +432,8 @@ async fn made_up_rows_beside_a_premium_message_are_not_believed() {
 async fn after_a_rate_limit_the_other_symbols_are_not_asked() {
     let note = "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.";
     let provider = Provider::that_says_json(json!({ "Information": note })).await;
-    let answers = provider.client.quotes(&[symbol("AAPL"), symbol("MSFT"), symbol("KO")], instant(NOW)).await;
+    let answers =
+        provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT"), symbol("KO")], instant(NOW)).await;
     assert_eq!(answers.len(), 3);
     assert!(answers.values().all(|answer| matches!(answer, Err(QuoteError::RateLimited { .. }))));
     assert_eq!(provider.calls().await, 1);
@@ -458,7 +463,7 @@ async fn bodies_that_are_no_answers_are_refused() {
         let provider = Provider::that_says(answer).await;
         let quote = provider.quote("AAPL").await;
         assert!(matches!(quote, Err(QuoteError::Upstream(_))), "{name}: {quote:?}");
-        assert!(provider.client.search("apple", 5, instant(NOW)).await.is_err(), "{name}");
+        assert!(provider.client.search("apple", 5, instant(NOW), &FREE).await.is_err(), "{name}");
     }
 }
 
@@ -495,7 +500,7 @@ async fn a_time_to_wait_is_told_with_status_429_and_503() {
         let provider = Provider::that_says(answer).await;
         let until = instant(NOW).utc() + chrono::TimeDelta::seconds(300);
         assert_eq!(provider.quote("AAPL").await, Err(QuoteError::RateLimited { retry_at: Some(until) }));
-        let table = provider.client.listings(market_data::ListingState::Active).await;
+        let table = provider.client.listings(market_data::ListingState::Active, &FREE).await;
         assert_eq!(table, Err(QuoteError::RateLimited { retry_at: Some(until) }));
     }
 }
@@ -525,7 +530,8 @@ async fn redirects_are_followed_three_times_and_do_not_carry_the_key_on() {
 async fn a_provider_that_is_not_there_is_unreachable() {
     let free_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = client_for(&format!("http://{free_port}"));
-    let answer = client.quotes(&[symbol("AAPL")], instant(NOW)).await.remove(&symbol("AAPL")).unwrap();
+    let answer =
+        client.quotes_by_symbol(&[symbol("AAPL")], instant(NOW)).await.remove(&symbol("AAPL")).unwrap();
     assert_eq!(answer, Err(QuoteError::Unreachable));
 }
 
@@ -553,7 +559,8 @@ async fn a_base_url_may_have_a_path_but_must_be_able_to() {
         .await;
     for base in ["/proxy", "/proxy/"] {
         let client = client_for(&format!("{}{base}", provider.server.uri()));
-        let answer = client.quotes(&[symbol("AAPL")], instant(NOW)).await.remove(&symbol("AAPL")).unwrap();
+        let answer =
+            client.quotes_by_symbol(&[symbol("AAPL")], instant(NOW)).await.remove(&symbol("AAPL")).unwrap();
         assert!(answer.is_ok(), "{base}");
     }
     let config = AlphaVantageConfig {
@@ -568,6 +575,6 @@ async fn a_base_url_may_have_a_path_but_must_be_able_to() {
 #[tokio::test]
 async fn a_search_for_nothing_is_not_sent() {
     let provider = Provider::start().await;
-    assert_eq!(provider.client.search("  ", 5, instant(NOW)).await, Ok(Vec::new()));
+    assert_eq!(provider.client.search("  ", 5, instant(NOW), &FREE).await, Ok(Vec::new()));
     assert_eq!(provider.calls().await, 0);
 }

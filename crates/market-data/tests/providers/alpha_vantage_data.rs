@@ -17,7 +17,7 @@ use wiremock::matchers::{method, query_param, query_param_is_missing};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::alpha_vantage::{KEY, NOW, Provider, case, quote_with, row};
-use super::{day, instant, price, said, symbol, text_of};
+use super::{FREE, SourceQuotes, day, instant, price, said, symbol, text_of};
 
 const PREMIUM: &str = "Thank you for using Alpha Vantage! This is a premium endpoint. You may subscribe.";
 
@@ -82,7 +82,7 @@ impl Paid {
 async fn a_recorded_company_profile_is_read() {
     let (answer, expected) = case("av_overview_ibm");
     let provider = Provider::that_says_json(answer).await;
-    let profile = provider.client.profile(&symbol("IBM")).await.unwrap();
+    let profile = provider.client.profile(&symbol("IBM"), &FREE).await.unwrap();
     let texts = [profile.name, profile.exchange, profile.currency, profile.sector, profile.industry];
     let fields = ["name", "exchange", "currency", "sector", "industry"];
     assert_eq!(texts.map(Option::unwrap), fields.map(|field| said(&expected, field)));
@@ -100,16 +100,16 @@ async fn a_recorded_company_profile_is_read() {
 async fn figures_that_are_no_numbers_are_missing_and_a_profile_that_is_none_is_unknown() {
     let odd = json!({ "Symbol": "XYZ", "MarketCapitalization": "None", "PERatio": "-", "Beta": "NaN",
                       "EPS": "-1.25", "52WeekHigh": "1e12", "52WeekLow": "0", "SharesOutstanding": "1e12" });
-    let profile = Provider::that_says_json(odd).await.client.profile(&symbol("XYZ")).await.unwrap();
+    let profile = Provider::that_says_json(odd).await.client.profile(&symbol("XYZ"), &FREE).await.unwrap();
     assert_eq!((profile.market_capitalization, profile.shares_outstanding), (None, None));
     assert_eq!((profile.pe_ratio, profile.beta, profile.earnings_per_share), (None, None, Some(-1.25)));
     assert_eq!((profile.week52_high, profile.week52_low, profile.name), (None, None, None));
 
     let empty = Provider::that_says_json(json!({})).await;
     let unknown = QuoteError::UnknownSymbol(symbol("NOSUCH"));
-    assert_eq!(empty.client.profile(&symbol("NOSUCH")).await, Err(unknown));
+    assert_eq!(empty.client.profile(&symbol("NOSUCH"), &FREE).await, Err(unknown));
     let other = Provider::that_says_json(json!({ "Symbol": "MSFT" })).await;
-    assert!(matches!(other.client.profile(&symbol("XYZ")).await, Err(QuoteError::Upstream(_))));
+    assert!(matches!(other.client.profile(&symbol("XYZ"), &FREE).await, Err(QuoteError::Upstream(_))));
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn recorded_splits_are_read_as_fractions() {
     let (answer, expected) = case("av_splits_nvda");
     let provider = Provider::start().await;
     provider.answers("SPLITS", answer).await;
-    let splits = provider.client.splits(&symbol("NVDA")).await.unwrap();
+    let splits = provider.client.splits(&symbol("NVDA"), &FREE).await.unwrap();
     let told: Vec<(String, String)> = splits
         .iter()
         .map(|split| (split.effective_on.to_string(), format!("{}/{}", split.numerator, split.denominator)))
@@ -144,7 +144,7 @@ async fn dividends_are_read_with_those_to_come_and_without_those_that_cannot_be(
         entry("2024-09-15", "2024-10-01", "1e-1"),
     ]});
     provider.answers("DIVIDENDS", body).await;
-    let dividends = provider.client.dividends(&symbol("KO")).await.unwrap();
+    let dividends = provider.client.dividends(&symbol("KO"), &FREE).await.unwrap();
     let told: Vec<_> = dividends.iter().map(|it| (it.ex_on, it.pays_on, it.amount.to_string())).collect();
     assert_eq!(
         told,
@@ -172,7 +172,8 @@ async fn splits_and_dividends_of_a_time_are_its_corporate_actions() {
     ];
     provider.answers("DIVIDENDS", json!({ "symbol": "NVDA", "data": dividends })).await;
     let (first, last) = (day("2024-06-01"), day("2024-11-30"));
-    let found = provider.client.corporate_actions(&symbol("NVDA"), first, last, instant(NOW)).await.unwrap();
+    let found =
+        provider.client.corporate_actions(&symbol("NVDA"), first, last, instant(NOW), &FREE).await.unwrap();
     let told: Vec<String> = found
         .iter()
         .map(|action| match &action.kind {
@@ -199,8 +200,8 @@ async fn splits_and_dividends_of_a_time_are_its_corporate_actions() {
 #[tokio::test]
 async fn a_share_without_splits_and_dividends_has_none_and_a_table_of_nonsense_is_an_error() {
     let none = Provider::that_says_json(json!({ "symbol": "BRK-B", "data": [] })).await;
-    assert_eq!(none.client.splits(&symbol("BRK.B")).await, Ok(Vec::new()));
-    assert_eq!(none.client.dividends(&symbol("BRK.B")).await, Ok(Vec::new()));
+    assert_eq!(none.client.splits(&symbol("BRK.B"), &FREE).await, Ok(Vec::new()));
+    assert_eq!(none.client.dividends(&symbol("BRK.B"), &FREE).await, Ok(Vec::new()));
     for body in [
         json!({}),
         json!({ "symbol": "AAPL", "data": [] }),
@@ -211,9 +212,9 @@ async fn a_share_without_splits_and_dividends_has_none_and_a_table_of_nonsense_i
         json!({ "symbol": "BRK.B", "data": [{ "effective_date": "2024-06-10", "split_factor": "None" }] }),
     ] {
         let provider = Provider::that_says_json(body.clone()).await;
-        let splits = provider.client.splits(&symbol("BRK.B")).await;
+        let splits = provider.client.splits(&symbol("BRK.B"), &FREE).await;
         assert!(matches!(splits, Err(QuoteError::Upstream(_))), "{body}: {splits:?}");
-        let dividends = provider.client.dividends(&symbol("BRK.B")).await;
+        let dividends = provider.client.dividends(&symbol("BRK.B"), &FREE).await;
         assert!(matches!(dividends, Err(QuoteError::Upstream(_))), "{body}: {dividends:?}");
     }
 }
@@ -229,7 +230,7 @@ async fn the_recorded_table_of_listings_is_read() {
         .mount(&server)
         .await;
     let client = super::alpha_vantage::client_for(&server.uri());
-    let found = client.listings(ListingState::Active).await.unwrap();
+    let found = client.listings(ListingState::Active, &FREE).await.unwrap();
     let symbols: Vec<&str> = found.iter().map(|listing| listing.symbol.as_str()).collect();
     assert_eq!(symbols, ["A", "AAPL", "BAC.P.M", "BRK.B", "FEIG", "NULLN"]);
     let funds: Vec<&str> =
@@ -245,9 +246,9 @@ async fn the_table_of_what_is_delisted_has_its_days() {
     let table = "symbol,name,exchange,assetType,ipoDate,delistingDate,status\n\
                  FRCB,First Republic Bank,NYSE,Stock,2010-12-09,2023-05-02,Delisted\n";
     let provider = Provider::that_says(ResponseTemplate::new(200).set_body_string(table)).await;
-    let found = provider.client.listings(ListingState::Delisted).await.unwrap();
+    let found = provider.client.listings(ListingState::Delisted, &FREE).await.unwrap();
     assert_eq!(found[0].delisted_on, Some(day("2023-05-02")));
-    let wrong = provider.client.listings(ListingState::Active).await;
+    let wrong = provider.client.listings(ListingState::Active, &FREE).await;
     assert!(matches!(wrong, Err(QuoteError::Upstream(_))), "not the table asked for: {wrong:?}");
 }
 
@@ -255,12 +256,12 @@ async fn the_table_of_what_is_delisted_has_its_days() {
 async fn refusals_in_place_of_a_table_are_told_apart() {
     let day_limit = "We have detected your API key as TESTKEY0000 and our standard API rate limit is 25 requests per day.";
     let provider = Provider::that_says_json(json!({ "Information": day_limit })).await;
-    let refused = provider.client.listings(ListingState::Active).await;
+    let refused = provider.client.listings(ListingState::Active, &FREE).await;
     let tomorrow = QuoteError::RateLimited { retry_at: Some("2026-11-23T05:05:00Z".parse().unwrap()) };
     assert_eq!(refused, Err(tomorrow));
     for body in ["", " \n", "{}", "<html></html>", "{\"Meta", "nothing,like\n1,2"] {
         let provider = Provider::that_says(ResponseTemplate::new(200).set_body_string(body)).await;
-        let refused = provider.client.listings(ListingState::Active).await;
+        let refused = provider.client.listings(ListingState::Active, &FREE).await;
         assert!(matches!(refused, Err(QuoteError::Upstream(_))), "{body}: {refused:?}");
     }
 }
@@ -273,7 +274,7 @@ async fn after_the_key_was_refused_nothing_is_sent() {
     for of in ["AAPL", "MSFT", "KO"] {
         assert_eq!(provider.quote(of).await, refused);
     }
-    assert!(provider.client.listings(ListingState::Active).await.is_err());
+    assert!(provider.client.listings(ListingState::Active, &FREE).await.is_err());
     assert_eq!(provider.calls().await, 1);
 }
 
@@ -366,8 +367,13 @@ async fn an_entitled_key_has_delayed_quotes() {
     let body = json!({ "Global Quote - DATA DELAYED BY 15 MINUTES": fields });
     paid.answers_with("GLOBAL_QUOTE", ("entitlement", "delayed"), body).await;
     let aapl = symbol("AAPL");
-    let quote =
-        paid.client.quotes(std::slice::from_ref(&aapl), instant(NOW)).await.remove(&aapl).unwrap().unwrap();
+    let quote = paid
+        .client
+        .quotes_by_symbol(std::slice::from_ref(&aapl), instant(NOW))
+        .await
+        .remove(&aapl)
+        .unwrap()
+        .unwrap();
     assert_eq!((quote.freshness, quote.as_of), (Freshness::Delayed, instant("2026-11-20T21:00:00Z")));
     assert_eq!(paid.client.freshness(), Freshness::Delayed);
 }
@@ -383,12 +389,13 @@ async fn an_entitlement_that_the_key_has_not_is_left_out_for_a_day() {
         .await;
     let aapl = [symbol("AAPL")];
     for calls in [2, 3] {
-        let quote = paid.client.quotes(&aapl, instant(NOW)).await.remove(&aapl[0]).unwrap().unwrap();
+        let quote =
+            paid.client.quotes_by_symbol(&aapl, instant(NOW)).await.remove(&aapl[0]).unwrap().unwrap();
         assert_eq!(quote.freshness, Freshness::EndOfDay);
         assert_eq!(paid.calls("GLOBAL_QUOTE").await, calls);
     }
     paid.seconds_later.store(24 * 3600, Ordering::SeqCst);
-    assert!(paid.client.quotes(&aapl, instant(NOW)).await[&aapl[0]].is_ok());
+    assert!(paid.client.quotes_by_symbol(&aapl, instant(NOW)).await[&aapl[0]].is_ok());
     assert_eq!(paid.calls("GLOBAL_QUOTE").await, 5);
 }
 
@@ -408,7 +415,7 @@ async fn recorded_bulk_quotes_are_read_with_one_call() {
     let paid = asked_at_the_recording(answer).await;
     assert_eq!(paid.client.quotes_at_once(), 100);
     let asked = [symbol("MSTR"), symbol("AAPL"), symbol("TSCO.LON")];
-    let quotes = paid.client.quotes(&asked, instant(NOW)).await;
+    let quotes = paid.client.quotes_by_symbol(&asked, instant(NOW)).await;
     for told in expected["quotes"].as_array().unwrap() {
         let quote = quotes[&symbol(&said(told, "symbol"))].clone().unwrap();
         assert_eq!(quote.price, price(&said(told, "price")));
@@ -439,13 +446,13 @@ async fn bulk_rows_that_cannot_be_are_no_prices() {
         let mut row = good.clone();
         row[field] = json!(value);
         let paid = asked_at_the_recording(json!({ "message": "success", "data": [row] })).await;
-        let quotes = paid.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+        let quotes = paid.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
         assert!(matches!(quotes[&symbol("AAPL")], Err(QuoteError::Upstream(_))), "{field} {value}");
     }
     let mut row = good.clone();
     row["timestamp"] = json!("2099-10-30 15:59:53");
     let paid = asked_at_the_recording(json!({ "message": "success", "data": [row] })).await;
-    let quotes = paid.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+    let quotes = paid.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
     assert!(matches!(quotes[&symbol("AAPL")], Err(QuoteError::ClockAhead { .. })));
 }
 
@@ -455,7 +462,7 @@ async fn who_is_missing_from_a_bulk_answer_is_asked_for_alone() {
     let body = quote_with(&[("07. latest trading day", json!("2024-10-30"))]);
     paid.answers_with("GLOBAL_QUOTE", ("symbol", "AAPL"), body).await;
     paid.answers_with("GLOBAL_QUOTE", ("symbol", "NOSUCH"), json!({ "Global Quote": {} })).await;
-    let quotes = paid.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
+    let quotes = paid.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
     assert!(quotes[&symbol("AAPL")].is_ok());
     assert_eq!(quotes[&symbol("NOSUCH")], Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
 }
@@ -472,7 +479,7 @@ async fn a_key_without_bulk_quotes_is_asked_one_by_one_and_made_up_rows_are_not_
     }
     let asked = [symbol("AAPL"), symbol("MSFT")];
     for _ in 0..2 {
-        let quotes = paid.client.quotes(&asked, instant(NOW)).await;
+        let quotes = paid.client.quotes_by_symbol(&asked, instant(NOW)).await;
         assert!(quotes.len() == 2 && quotes.values().all(Result::is_ok));
     }
     assert_eq!(paid.calls("REALTIME_BULK_QUOTES").await, 1);
@@ -487,7 +494,7 @@ async fn a_rate_limit_in_bulk_stops_all_calls() {
     let note = "Minute-level rate limit exceed. Please reach out for your premium subscription plan.";
     paid.answers("REALTIME_BULK_QUOTES", json!({ "Information": note })).await;
     let many: Vec<_> = (0..250).map(|n| symbol(&format!("S{n}"))).collect();
-    let quotes = paid.client.quotes(&many, instant(NOW)).await;
+    let quotes = paid.client.quotes_by_symbol(&many, instant(NOW)).await;
     assert!(quotes.len() == 250);
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::RateLimited { .. }))));
     assert_eq!(paid.server.received_requests().await.unwrap().len(), 1);
@@ -497,7 +504,7 @@ async fn a_rate_limit_in_bulk_stops_all_calls() {
 async fn a_free_key_asks_for_neither_bulk_quotes_nor_long_series() {
     let provider = Provider::start().await;
     provider.answers("GLOBAL_QUOTE", quote_with(&[])).await;
-    provider.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+    provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
     assert!(provider.bars(NOW).await.is_err());
     for call in provider.server.received_requests().await.unwrap() {
         let query = call.url.query().unwrap();
@@ -518,7 +525,8 @@ async fn a_long_series_that_the_key_has_not_is_asked_for_once_and_then_a_short_o
         "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } });
     paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "compact"), series).await;
     let bars = async |first| {
-        let bars = paid.client.daily_bars(&symbol("AAPL"), day(first), day("2026-11-20"), instant(NOW)).await;
+        let bars =
+            paid.client.daily_bars(&symbol("AAPL"), day(first), day("2026-11-20"), instant(NOW), &FREE).await;
         bars.unwrap().len()
     };
     assert_eq!((bars("1980-01-01").await, paid.calls("TIME_SERIES_DAILY").await), (1, 2));
@@ -544,12 +552,12 @@ async fn what_the_provider_refuses_is_told_and_replaced_by_what_a_free_key_has()
     paid.answers("REALTIME_BULK_QUOTES", refusal.clone()).await;
     paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "full"), refusal).await;
     let asked = [symbol("AAPL"), symbol("MSFT")];
-    paid.client.quotes(&asked, instant(NOW)).await;
+    paid.client.quotes_by_symbol(&asked, instant(NOW)).await;
     assert_eq!(paid.features(), [(RealtimePrices, true), (BulkQuotes, true), (FullHistory, false)]);
     assert_eq!(paid.client.freshness(), Freshness::EndOfDay, "closes take their place");
     assert_eq!(paid.client.quotes_at_once(), 1);
     let first = day("1980-01-01");
-    let _ = paid.client.daily_bars(&asked[0], first, day("2026-11-20"), instant(NOW)).await;
+    let _ = paid.client.daily_bars(&asked[0], first, day("2026-11-20"), instant(NOW), &FREE).await;
     assert_eq!(paid.features(), [(RealtimePrices, true), (BulkQuotes, true), (FullHistory, true)]);
     paid.seconds_later.store(24 * 3600, Ordering::SeqCst);
     assert_eq!(paid.features(), [(RealtimePrices, false), (BulkQuotes, false), (FullHistory, false)]);
@@ -566,7 +574,7 @@ async fn a_paid_key_without_an_entitlement_has_closes_and_series_in_full() {
         "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } });
     paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "full"), series).await;
     let (aapl, first) = (symbol("AAPL"), day("1980-01-01"));
-    let bars = paid.client.daily_bars(&aapl, first, day("2026-11-20"), instant(NOW)).await.unwrap();
+    let bars = paid.client.daily_bars(&aapl, first, day("2026-11-20"), instant(NOW), &FREE).await.unwrap();
     assert_eq!(bars.len(), 1);
     for call in paid.server.received_requests().await.unwrap() {
         assert!(!call.url.query().unwrap().contains("entitlement"));
@@ -591,7 +599,8 @@ async fn an_entitled_quote_whose_heading_is_silent_is_of_the_class_that_was_aske
         for (trading_day, expected) in [("2026-11-20", as_of), ("2026-11-19", "2026-11-19T21:00:00Z")] {
             paid.server.reset().await;
             paid.answers("GLOBAL_QUOTE", quote_with(&[("07. latest trading day", json!(trading_day))])).await;
-            let quote = paid.client.quotes(&aapl, morning.into()).await.remove(&aapl[0]).unwrap().unwrap();
+            let quote =
+                paid.client.quotes_by_symbol(&aapl, morning.into()).await.remove(&aapl[0]).unwrap().unwrap();
             assert_eq!((quote.freshness, quote.as_of), (freshness, instant(expected)), "{trading_day}");
             let stale = freshness.is_stale(quote.as_of, morning.into(), domain::Calendar::Xnys);
             assert_eq!(stale, trading_day == "2026-11-19");
@@ -613,7 +622,7 @@ async fn a_feature_is_tried_with_one_call_whatever_the_key_is_set_up_for() {
     free.answers("REALTIME_BULK_QUOTES", json!({ "Information": PREMIUM })).await;
     let mut told = Vec::new();
     for feature in KeyFeature::ALL {
-        told.push(free.client.try_feature(feature, &symbol("AAPL")).await.unwrap());
+        told.push(free.client.try_feature(feature, &symbol("AAPL"), &FREE).await.unwrap());
     }
     let [delayed, realtime, bulk, full] = told.as_slice() else { panic!("{told:?}") };
     assert!(delayed.as_ref().unwrap().starts_with("225.97 as of 2026-11-20"), "{delayed:?}");

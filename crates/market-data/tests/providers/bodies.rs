@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use wiremock::ResponseTemplate;
 
 use super::alpha_vantage::{KEY, NOW, Provider};
-use super::{instant, symbol};
+use super::{FREE, SourceQuotes, instant, symbol};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
@@ -66,7 +66,7 @@ async fn answers(address: &str) -> Vec<QuoteError> {
     let mut errors = Vec::new();
     for client in clients(address) {
         let started = Instant::now();
-        let mut quotes = client.quotes(&[symbol("AAPL")], instant(NOW)).await;
+        let mut quotes = client.quotes_by_symbol(&[symbol("AAPL")], instant(NOW)).await;
         errors.push(quotes.remove(&symbol("AAPL")).unwrap().unwrap_err());
         assert!(started.elapsed() < DEADLINE * 10, "{:?}", started.elapsed());
     }
@@ -141,16 +141,16 @@ async fn the_key_is_in_no_line_of_the_log_and_in_no_error() {
         let provider = Provider::that_says(answer).await;
         let errors = [
             provider.quote("AAPL").await.unwrap_err(),
-            provider.client.search("apple", 5, instant(NOW)).await.unwrap_err(),
-            provider.client.listings(ListingState::Active).await.unwrap_err(),
-            provider.client.splits(&symbol("AAPL")).await.unwrap_err(),
+            provider.client.search("apple", 5, instant(NOW), &FREE).await.unwrap_err(),
+            provider.client.listings(ListingState::Active, &FREE).await.unwrap_err(),
+            provider.client.splits(&symbol("AAPL"), &FREE).await.unwrap_err(),
         ];
         for error in errors {
             told.push_str(&format!("{error} {error:?}\n"));
         }
     }
     let unreachable = super::alpha_vantage::client_for("http://127.0.0.1:1");
-    told.push_str(&format!("{:?}", unreachable.search("apple", 5, instant(NOW)).await));
+    told.push_str(&format!("{:?}", unreachable.search("apple", 5, instant(NOW), &FREE).await));
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("Alpha Vantage answered"), "something is logged");
     for text in [told.to_uppercase(), log.to_uppercase()] {

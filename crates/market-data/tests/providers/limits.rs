@@ -16,7 +16,7 @@ use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use super::alpha_vantage::{KEY, quote_with};
-use super::symbol;
+use super::{GatewayQuotes, symbol};
 
 /// A Friday, 10:00 in New York: the last close was on the 19th.
 const MORNING: &str = "2026-11-20T15:00:00Z";
@@ -198,7 +198,7 @@ async fn the_twenty_sixth_call_of_a_day_is_never_sent() {
             for _ in 0..10 {
                 for gateway in &processes {
                     let cold = [numbered(n)];
-                    gateway.quotes_for(purpose, &cold, at).await;
+                    gateway.quotes_by_symbol(purpose, &cold, at).await;
                     n += 1;
                 }
             }
@@ -324,7 +324,7 @@ async fn one_user_cannot_use_up_the_calls_for_new_symbols() {
     let at = deployment.clock.now();
     let looks = async |user, n| {
         let purpose = Purpose::FirstSight { user: Some(UserId(user)) };
-        gateway.quotes_for(purpose, &[numbered(n)], at).await.remove(&numbered(n)).unwrap()
+        gateway.quotes_by_symbol(purpose, &[numbered(n)], at).await.remove(&numbered(n)).unwrap()
     };
     for n in 0..10 {
         assert_eq!(looks(1, n).await.is_ok(), n < 3, "{n}");
@@ -340,9 +340,9 @@ async fn what_one_purpose_may_not_ask_another_may() {
     let gateway = deployment.process();
     let at = deployment.clock.now();
     let asked: Vec<Symbol> = (0..8).map(numbered).collect();
-    let answers = gateway.quotes(&asked, at).await;
+    let answers = gateway.quotes_by_symbol(Purpose::Interactive, &asked, at).await;
     assert_eq!(answers.values().filter(|answer| answer.is_ok()).count(), 5);
-    let answers = gateway.quotes_for(Purpose::Scheduled, &asked, at).await;
+    let answers = gateway.quotes_by_symbol(Purpose::Scheduled, &asked, at).await;
     assert!(answers.values().all(Result::is_ok));
     assert_eq!(deployment.calls().await, 8);
 }
@@ -357,7 +357,7 @@ async fn calls_go_out_one_after_the_other_with_their_gap() {
     let started = Instant::now();
     let ask = |n: usize| {
         let gateway = Arc::clone(&gateways[n % 2]);
-        tokio::spawn(async move { gateway.quotes_for(Purpose::Scheduled, &[numbered(n)], at).await })
+        tokio::spawn(async move { gateway.quotes_by_symbol(Purpose::Scheduled, &[numbered(n)], at).await })
     };
     for answer in (0..4).map(ask).collect::<Vec<_>>() {
         answer.await.unwrap();
@@ -378,7 +378,7 @@ async fn a_refusal_for_the_day_stops_all_processes_until_the_next() {
     assert_eq!(one.quote(&symbol("MSFT"), at).await, Err(tomorrow.clone()));
     let other = deployment.process();
     for purpose in [Purpose::Scheduled, Purpose::Interactive, Purpose::FirstSight { user: None }] {
-        let answers = other.quotes_for(purpose, &[symbol("KO")], at).await;
+        let answers = other.quotes_by_symbol(purpose, &[symbol("KO")], at).await;
         assert_eq!(answers[&symbol("KO")], Err(tomorrow.clone()));
     }
     assert_eq!(deployment.calls().await, 1);
@@ -396,7 +396,7 @@ async fn the_breaker_opens_on_failures_and_one_call_tries_again() {
     let gateway = deployment.process();
     let ask = async |n| {
         gateway
-            .quotes_for(Purpose::Scheduled, &[numbered(n)], deployment.clock.now())
+            .quotes_by_symbol(Purpose::Scheduled, &[numbered(n)], deployment.clock.now())
             .await
             .remove(&numbered(n))
             .unwrap()
@@ -633,7 +633,7 @@ async fn never_becomes_a_price(name: &str, answer: impl Respond + 'static) {
     let gateway = deployment.process();
     let ask = async |gateway: &Gateway, n| {
         let asked = [numbered(n)];
-        let mut answers = gateway.quotes_for(Purpose::Scheduled, &asked, deployment.clock.now()).await;
+        let mut answers = gateway.quotes_by_symbol(Purpose::Scheduled, &asked, deployment.clock.now()).await;
         answers.remove(&asked[0]).unwrap()
     };
     for n in 0..3 {
@@ -681,7 +681,7 @@ async fn one_symbol_with_something_wrong_about_it_does_not_shut_the_source() {
     let gateway = deployment.process();
     let ask = async |of: Symbol| {
         let asked = [of];
-        let mut answers = gateway.quotes_for(Purpose::Scheduled, &asked, deployment.clock.now()).await;
+        let mut answers = gateway.quotes_by_symbol(Purpose::Scheduled, &asked, deployment.clock.now()).await;
         answers.remove(&asked[0]).unwrap()
     };
     for _ in 0..6 {
@@ -756,7 +756,7 @@ async fn many_symbols_of_a_source_that_has_them_together_are_one_call() {
     let gateway = Gateway::with_limits(Arc::new(source), limits);
     let asked = [symbol("AAPL"), symbol("MSFT"), symbol("AAPL"), symbol("NOSUCH")];
     for _ in 0..2 {
-        let answers = gateway.quotes(&asked, clock.now()).await;
+        let answers = gateway.quotes_by_symbol(Purpose::Interactive, &asked, clock.now()).await;
         assert_eq!(answers.values().filter(|answer| answer.is_ok()).count(), 2);
         assert_eq!(answers[&symbol("NOSUCH")], Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
     }

@@ -11,9 +11,51 @@ mod unconfirmed;
 mod yahoo;
 mod yahoo_splits;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{Price, Symbol, Timestamp};
+use domain::{AsTraded, Price, Quote, Symbol, Timestamp};
+use market_data::{Gateway, Payer, Purpose, QuoteError, QuoteSource};
 use serde_json::Value;
+
+/// Allows all calls.
+static FREE: Payer = Payer::unlimited();
+
+/// Quotes of a source by symbol.
+trait SourceQuotes: QuoteSource {
+    async fn quotes_by_symbol(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+        let quotes = self.quotes(symbols, at, &FREE).await;
+        assert_eq!(quotes.len(), symbols.len());
+        symbols.iter().cloned().zip(quotes).collect()
+    }
+}
+
+impl<T: QuoteSource + ?Sized> SourceQuotes for T {}
+
+/// Quotes of a gateway by symbol.
+trait GatewayQuotes {
+    async fn quotes_by_symbol(
+        &self,
+        purpose: Purpose,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>>;
+}
+
+impl GatewayQuotes for Gateway {
+    async fn quotes_by_symbol(
+        &self,
+        purpose: Purpose,
+        symbols: &[Symbol],
+        at: Timestamp,
+    ) -> HashMap<Symbol, Result<AsTraded<Quote>, QuoteError>> {
+        symbols.iter().cloned().zip(self.quotes(purpose, symbols, at).await).collect()
+    }
+}
 
 fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()

@@ -1,6 +1,5 @@
 //! Prices that are far from the last accepted one: held back, shown, confirmed or not, by all processes together.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,11 +12,11 @@ use domain::{
     SplitHistory, Symbol, Timestamp,
 };
 use market_data::{
-    BreakerRules, BudgetStore, Catalogue, DailySeries, Gateway, InMemoryBudget, Limits, Purpose, QuoteError,
-    QuoteSource, Rules,
+    BreakerRules, BudgetStore, Catalogue, DailySeries, Gateway, InMemoryBudget, Limits, Payer, Purpose,
+    QuoteError, QuoteSource, Rules,
 };
 
-use super::{day, instant, price, symbol};
+use super::{GatewayQuotes, day, instant, price, symbol};
 
 /// A Friday, 10:00 in New York.
 const MORNING: &str = "2026-11-20T15:00:00Z";
@@ -76,7 +75,7 @@ impl QuoteSource for Scripted {
         Catalogue::OnDemand
     }
 
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
+    async fn quotes(&self, symbols: &[Symbol], at: Timestamp, _: &Payer) -> Vec<Result<Quote, QuoteError>> {
         let script = self.script();
         let quote = |symbol: &Symbol| Quote {
             symbol: symbol.clone(),
@@ -90,14 +89,14 @@ impl QuoteSource for Scripted {
             freshness: Freshness::Realtime,
             stale: false,
         };
-        symbols.iter().map(|symbol| (symbol.clone(), Ok(quote(symbol)))).collect()
+        symbols.iter().map(|symbol| Ok(quote(symbol))).collect()
     }
 
-    async fn search(&self, _: &str, _: usize, _: Timestamp) -> Result<Vec<Listing>, QuoteError> {
+    async fn search(&self, _: &str, _: usize, _: Timestamp, _: &Payer) -> Result<Vec<Listing>, QuoteError> {
         Ok(Vec::new())
     }
 
-    async fn listing(&self, symbol: &Symbol, _: Timestamp) -> Result<Listing, QuoteError> {
+    async fn listing(&self, symbol: &Symbol, _: Timestamp, _: &Payer) -> Result<Listing, QuoteError> {
         Err(QuoteError::UnknownSymbol(symbol.clone()))
     }
 
@@ -107,6 +106,7 @@ impl QuoteSource for Scripted {
         first: NaiveDate,
         last: NaiveDate,
         _: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
         let bars = self.script().closes.iter().map(bar).collect::<Vec<_>>();
         Ok(bars.into_iter().filter(|bar| (first..=last).contains(&bar.date)).collect())
@@ -118,8 +118,9 @@ impl QuoteSource for Scripted {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<DailySeries, QuoteError> {
-        let bars = self.daily_bars(symbol, first, last, at).await?;
+        let bars = self.daily_bars(symbol, first, last, at, payer).await?;
         Ok(DailySeries { bars, doubtful: self.script().doubtful.as_ref().map(bar) })
     }
 
@@ -129,6 +130,7 @@ impl QuoteSource for Scripted {
         first: NaiveDate,
         last: NaiveDate,
         _: Timestamp,
+        _: &Payer,
     ) -> Result<Vec<CorporateAction>, QuoteError> {
         let told = self.script().splits.iter().map(split).collect::<Vec<_>>();
         Ok(told.into_iter().filter(|action| (first..=last).contains(&action.ex_on)).collect())
@@ -173,7 +175,7 @@ impl Deployment {
     /// What a process says now.
     async fn price(&self, process: usize) -> Result<String, QuoteError> {
         let aapl = [symbol("AAPL")];
-        let mut told = self.processes[process].quotes_for(Purpose::Scheduled, &aapl, self.now()).await;
+        let mut told = self.processes[process].quotes_by_symbol(Purpose::Scheduled, &aapl, self.now()).await;
         told.remove(&aapl[0]).unwrap().map(|quote| quote.as_traded().price.to_string())
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{day, described, instant, price, recorded, said, symbol, text_of};
+use super::{FREE, SourceQuotes, day, described, instant, price, recorded, said, symbol, text_of};
 
 /// The morning after the recordings.
 const NOW: &str = "2025-10-30T12:00:00Z";
@@ -90,7 +90,7 @@ impl Provider {
     }
 
     async fn quote(&self, of: &str) -> Result<Quote, QuoteError> {
-        self.client.quotes(&[symbol(of)], self.now().into()).await.remove(&symbol(of)).unwrap()
+        self.client.quotes_by_symbol(&[symbol(of)], self.now().into()).await.remove(&symbol(of)).unwrap()
     }
 
     async fn calls(&self) -> usize {
@@ -180,7 +180,8 @@ async fn a_made_up_ticker_may_have_a_chart_without_a_price() {
     let thf = symbol("THF");
     let unknown = QuoteError::UnknownSymbol(thf.clone());
     assert_eq!(provider.quote("THF").await, Err(unknown.clone()));
-    let bars = provider.client.daily_bars(&thf, day("2025-10-01"), day("2025-10-29"), instant(NOW)).await;
+    let bars =
+        provider.client.daily_bars(&thf, day("2025-10-01"), day("2025-10-29"), instant(NOW), &FREE).await;
     assert_eq!(bars, Err(unknown));
 }
 
@@ -321,7 +322,7 @@ async fn recorded_bars_are_read_with_their_dividends() {
     let provider = Provider::start().await;
     provider.answers("/v8/finance/chart/AAPL", answer).await;
     let (first, last) = (day("2025-08-01"), day("2025-10-29"));
-    let history = provider.client.history(&symbol("AAPL"), first, last, instant(NOW)).await.unwrap();
+    let history = provider.client.history(&symbol("AAPL"), first, last, instant(NOW), &FREE).await.unwrap();
     let expected = &expected["bars"];
     assert_eq!(Some(history.bars.len() as u64), expected["count"].as_u64());
     let newest = history.bars.last().unwrap();
@@ -332,7 +333,7 @@ async fn recorded_bars_are_read_with_their_dividends() {
     assert_eq!(history.dividends[0].ex_on, day(&said(dividend, "ex_date")));
     assert_eq!(history.dividends[0].amount.to_string(), said(dividend, "amount"));
     let (aapl, first, last) = (symbol("AAPL"), day("2025-08-08"), day("2025-08-12"));
-    assert_eq!(provider.client.daily_bars(&aapl, first, last, instant(NOW)).await.unwrap().len(), 3);
+    assert_eq!(provider.client.daily_bars(&aapl, first, last, instant(NOW), &FREE).await.unwrap().len(), 3);
     let call = provider.server.received_requests().await.unwrap().remove(0);
     let query: Vec<(String, String)> =
         call.url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
@@ -346,7 +347,8 @@ async fn recorded_bars_of_before_a_split_are_in_the_shares_of_their_own_days() {
     let provider = Provider::at("2024-06-13T12:00:00Z").await;
     provider.answers("/v8/finance/chart/NVDA", answer).await;
     let (nvda, at) = (symbol("NVDA"), provider.now().into());
-    let history = provider.client.history(&nvda, day("2024-06-01"), day("2024-06-12"), at).await.unwrap();
+    let history =
+        provider.client.history(&nvda, day("2024-06-01"), day("2024-06-12"), at, &FREE).await.unwrap();
     let closes: Vec<String> = history.bars.iter().map(|bar| bar.close.to_string()).collect();
     assert_eq!(closes, ["1209.98", "1208.88", "121.79", "120.91", "125.20"]);
     let split = &expected["bars"]["splits"][0];
@@ -359,8 +361,8 @@ async fn recorded_bars_of_before_a_split_are_in_the_shares_of_their_own_days() {
     events["chart"]["result"][0]["meta"]["dataGranularity"] = json!("3mo");
     let other = Provider::at("2024-06-13T12:00:00Z").await;
     other.answers("/v8/finance/chart/NVDA", events).await;
-    assert_eq!(other.client.splits(&nvda).await.unwrap(), history.splits);
-    assert_eq!(other.client.dividends(&nvda).await.unwrap(), history.dividends);
+    assert_eq!(other.client.splits(&nvda, &FREE).await.unwrap(), history.splits);
+    assert_eq!(other.client.dividends(&nvda, &FREE).await.unwrap(), history.dividends);
 }
 
 /// A series whose slots are (start, open, high, low, close, volume).
@@ -383,7 +385,7 @@ async fn dates_of(answer: Value, at: &str) -> Result<Vec<String>, QuoteError> {
     let provider = Provider::at(at).await;
     provider.answers("/v8/finance/chart/AAPL", answer).await;
     let all = (day("2025-01-01"), day("2025-12-31"));
-    let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(at)).await?;
+    let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(at), &FREE).await?;
     Ok(bars.iter().map(|bar| bar.date.to_string()).collect())
 }
 
@@ -423,7 +425,8 @@ async fn after_the_close_the_tail_is_the_day_unless_the_day_is_there() {
         provider.server.reset().await;
         provider.answers("/v8/finance/chart/AAPL", answer).await;
         let all = (day("2025-01-01"), day("2025-12-31"));
-        let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(NOW)).await.unwrap();
+        let bars =
+            provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(NOW), &FREE).await.unwrap();
         assert_eq!((bars.len(), bars[0].close.clone()), (1, price("101.00")));
     }
 }
@@ -455,7 +458,8 @@ async fn refusals_become_what_the_caller_can_act_on() {
 
     let no_data = chart_error("Bad Request", "Data doesn't exist for startDate = 1, endDate = 2");
     let provider = Provider::that_says(answer(400, no_data)).await;
-    let bars = provider.client.daily_bars(&aapl, day("2025-10-01"), day("2025-10-29"), instant(NOW)).await;
+    let bars =
+        provider.client.daily_bars(&aapl, day("2025-10-01"), day("2025-10-29"), instant(NOW), &FREE).await;
     assert_eq!(bars, Ok(Vec::new()));
 
     for (status, body) in [
@@ -492,12 +496,12 @@ async fn bodies_that_are_no_answers_are_refused() {
         assert!(matches!(quote, Err(QuoteError::Upstream(_))), "{name}: {quote:?}");
         assert!(
             matches!(
-                provider.client.search("apple", 5, provider.now().into()).await,
+                provider.client.search("apple", 5, provider.now().into(), &FREE).await,
                 Err(QuoteError::Upstream(_))
             ),
             "{name}"
         );
-        let many = provider.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+        let many = provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
         assert!(many.len() == 2 && many.values().all(Result::is_err), "{name}");
     }
 }
@@ -531,7 +535,7 @@ async fn a_shut_door_is_left_alone_for_a_quarter_of_an_hour_then_twice_as_long()
         provider.pass(minutes(pause) - TimeDelta::seconds(1));
         assert!(
             provider.quote("MSFT").await.is_err()
-                && provider.client.search("a", 5, provider.now().into()).await.is_err()
+                && provider.client.search("a", 5, provider.now().into(), &FREE).await.is_err()
         );
         assert_eq!(provider.calls().await, calls, "not before its time");
         provider.pass(TimeDelta::seconds(1));
@@ -561,7 +565,7 @@ async fn calls_keep_their_distance() {
     let client = client.unwrap();
     let started = Instant::now();
     for _ in 0..3 {
-        let _ = client.search("apple", 5, NOW.parse::<DateTime<Utc>>().unwrap().into()).await;
+        let _ = client.search("apple", 5, NOW.parse::<DateTime<Utc>>().unwrap().into(), &FREE).await;
     }
     assert!(started.elapsed() >= gap * 2, "{:?}", started.elapsed());
     assert_eq!(YahooConfig::MIN_GAP, Duration::from_secs(1));
@@ -575,7 +579,7 @@ async fn recorded_quotes_of_many_symbols_come_with_one_call() {
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(answer)).await;
     let asked = [symbol("AAPL"), symbol("MSFT")];
     for _ in 0..2 {
-        let quotes = provider.client.quotes(&asked, instant(NOW)).await;
+        let quotes = provider.client.quotes_by_symbol(&asked, instant(NOW)).await;
         for told in expected["quotes"].as_array().unwrap() {
             let quote = quotes[&symbol(&said(told, "symbol"))].clone().unwrap();
             assert_eq!(quote.price, price(&said(told, "price")));
@@ -596,7 +600,7 @@ async fn who_is_left_out_of_the_answer_is_unknown() {
     provider.gives_crumbs().await;
     let (answer, expected) = case("y_quote_v7_partial");
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(answer)).await;
-    let quotes = provider.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
+    let quotes = provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
     assert!(quotes[&symbol("AAPL")].is_ok());
     assert_eq!(expected["missing"][0], "NOSUCH");
     assert_eq!(quotes[&symbol("NOSUCH")], Err(QuoteError::UnknownSymbol(symbol("NOSUCH"))));
@@ -605,7 +609,7 @@ async fn who_is_left_out_of_the_answer_is_unknown() {
     provider.gives_crumbs().await;
     let (answer, _) = case("y_quote_v7_empty");
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(answer)).await;
-    let quotes = provider.client.quotes(&[symbol("GS2C"), symbol("NOSUCH")], instant(NOW)).await;
+    let quotes = provider.client.quotes_by_symbol(&[symbol("GS2C"), symbol("NOSUCH")], instant(NOW)).await;
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::UnknownSymbol(_)))));
 }
 
@@ -623,7 +627,7 @@ async fn quoted_in_bulk(now: &str, answer: Value) -> Result<Quote, QuoteError> {
     provider.gives_crumbs().await;
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(answer)).await;
     let asked = [symbol("AAPL"), symbol("NOSUCH")];
-    provider.client.quotes(&asked, provider.now().into()).await.remove(&asked[0]).unwrap()
+    provider.client.quotes_by_symbol(&asked, provider.now().into()).await.remove(&asked[0]).unwrap()
 }
 
 #[tokio::test]
@@ -685,14 +689,14 @@ async fn a_crumb_that_is_not_accepted_is_replaced_once() {
     provider.answers_with("/v1/test/getcrumb", new).await;
     provider.answers_quotes("old", invalid_crumb()).await;
     provider.answers_quotes("new", ResponseTemplate::new(200).set_body_json(row_with(&[]))).await;
-    let quotes = provider.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
+    let quotes = provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
     assert!(quotes[&symbol("AAPL")].is_ok());
     assert_eq!(provider.calls_to("/v1/test/getcrumb").await, 2);
 
     let stubborn = Provider::start().await;
     stubborn.gives_crumbs().await;
     stubborn.answers_quotes("crumb/1.Ab", invalid_crumb()).await;
-    let quotes = stubborn.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+    let quotes = stubborn.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::Upstream(_)))));
     assert_eq!(stubborn.calls_to("/v7/finance/quote").await, 2);
     assert_eq!(stubborn.client.quotes_at_once(), 1, "and then it asks one by one");
@@ -711,7 +715,7 @@ async fn a_feature_that_is_closed_to_us_is_not_asked_for_again_and_quotes_come_o
     provider.answers("/v8/finance/chart/MSFT", chart_with(&[("symbol", json!("MSFT"))])).await;
     let asked = [symbol("AAPL"), symbol("MSFT")];
     for _ in 0..2 {
-        assert!(provider.client.quotes(&asked, instant(NOW)).await.values().all(Result::is_ok));
+        assert!(provider.client.quotes_by_symbol(&asked, instant(NOW)).await.values().all(Result::is_ok));
         assert_eq!(provider.calls_to("/v7/finance/quote").await, 1);
     }
 }
@@ -725,7 +729,7 @@ async fn too_many_requests_is_never_taken_for_a_crumb() {
         let refusal = ResponseTemplate::new(status).set_body_string("Too Many Requests");
         provider.answers_with("/v1/test/getcrumb", refusal).await;
         let asked = [symbol("AAPL"), symbol("MSFT")];
-        let quotes = provider.client.quotes(&asked, instant(NOW)).await;
+        let quotes = provider.client.quotes_by_symbol(&asked, instant(NOW)).await;
         assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::RateLimited { .. }))));
         assert_eq!(provider.calls_to("/v7/finance/quote").await, 0);
         // A quarter of an hour later it gets one.
@@ -733,7 +737,8 @@ async fn too_many_requests_is_never_taken_for_a_crumb() {
         provider.gives_crumbs().await;
         provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(row_with(&[]))).await;
         provider.pass(TimeDelta::minutes(15));
-        let quotes = provider.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
+        let quotes =
+            provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
         assert!(quotes[&symbol("AAPL")].is_ok(), "{status}: {quotes:?}");
     }
 }
@@ -746,13 +751,14 @@ async fn nothing_else_is_taken_for_a_crumb_either() {
         let page = ResponseTemplate::new(404).insert_header("set-cookie", COOKIE);
         provider.answers_with("/cookie", page).await;
         provider.answers_with("/v1/test/getcrumb", ResponseTemplate::new(200).set_body_string(crumb)).await;
-        let quotes = provider.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+        let quotes = provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
         assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::Upstream(_)))), "{crumb}");
         assert_eq!(provider.calls_to("/v7/finance/quote").await, 0, "{crumb}");
     }
     let without_cookie =
         Provider::that_says(ResponseTemplate::new(200).set_body_string("<html>consent")).await;
-    let quotes = without_cookie.client.quotes(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
+    let quotes =
+        without_cookie.client.quotes_by_symbol(&[symbol("AAPL"), symbol("MSFT")], instant(NOW)).await;
     assert!(quotes.values().all(|answer| matches!(answer, Err(QuoteError::Upstream(_)))));
     assert_eq!(without_cookie.calls().await, 2, "the page for the cookie, and one of the two prices");
 }
@@ -763,7 +769,7 @@ async fn fifty_who_need_a_crumb_fetch_one() {
     provider.gives_crumbs().await;
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(row_with(&[]))).await;
     let ask = |provider: Arc<Provider>| async move {
-        provider.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await
+        provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await
     };
     let asking: Vec<_> = (0..50).map(|_| tokio::spawn(ask(Arc::clone(&provider)))).collect();
     for quotes in asking {
@@ -783,7 +789,7 @@ async fn a_row_that_jumps_is_looked_at_alone() {
     let split = json!({ "date": 1_761_744_600, "numerator": 10.0, "denominator": 1.0 });
     chart["chart"]["result"][0]["events"] = json!({ "splits": { "1761744600": split } });
     provider.answers("/v8/finance/chart/AAPL", chart).await;
-    let quotes = provider.client.quotes(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
+    let quotes = provider.client.quotes_by_symbol(&[symbol("AAPL"), symbol("NOSUCH")], instant(NOW)).await;
     assert_eq!(quotes[&symbol("AAPL")].clone().unwrap().previous_close, Some(price("269.00")));
     assert_eq!(provider.calls_to("/v8/finance/chart/AAPL").await, 1);
 }
@@ -795,7 +801,7 @@ async fn many_symbols_are_asked_for_fifty_at_a_time() {
     let (empty, _) = case("y_quote_v7_empty");
     provider.answers_quotes("crumb/1.Ab", ResponseTemplate::new(200).set_body_json(empty)).await;
     let many: Vec<_> = (0..120).map(|n| symbol(&format!("S{n}"))).collect();
-    let quotes = provider.client.quotes(&many, instant(NOW)).await;
+    let quotes = provider.client.quotes_by_symbol(&many, instant(NOW)).await;
     assert_eq!((quotes.len(), provider.calls_to("/v7/finance/quote").await), (120, 3));
 }
 
@@ -805,13 +811,13 @@ async fn a_recorded_search_keeps_what_trades_in_the_united_states() {
     assert_eq!(answer["quotes"].as_array().map(Vec::len), expected["symbols"].as_array().map(Vec::len));
     let provider = Provider::start().await;
     provider.answers("/v1/finance/search", answer).await;
-    let found = provider.client.search(" apple ", 20, provider.now().into()).await.unwrap();
+    let found = provider.client.search(" apple ", 20, provider.now().into(), &FREE).await.unwrap();
     let symbols: Vec<&str> = found.iter().map(|listing| listing.symbol.as_str()).collect();
     assert_eq!(symbols, ["AAPL", "APLE", "AAPI"]);
     assert_eq!(found[0].company_name, said(&expected["first"], "name"));
     assert_eq!((found[0].exchange.as_str(), found[0].sector.as_str()), ("NASDAQ", "Technology"));
-    assert_eq!(provider.client.search("apple", 1, provider.now().into()).await.unwrap().len(), 1);
-    assert_eq!(provider.client.search("  ", 5, provider.now().into()).await, Ok(Vec::new()));
+    assert_eq!(provider.client.search("apple", 1, provider.now().into(), &FREE).await.unwrap().len(), 1);
+    assert_eq!(provider.client.search("  ", 5, provider.now().into(), &FREE).await, Ok(Vec::new()));
     assert_eq!(provider.calls().await, 2);
 }
 
@@ -824,7 +830,7 @@ async fn a_listing_comes_from_a_search_and_else_from_a_chart() {
     let not_found = chart_error("Not Found", "No data found, symbol may be delisted");
     let missing = ResponseTemplate::new(404).set_body_json(not_found);
     provider.answers_with("/v8/finance/chart/NOSUCH", missing).await;
-    let listing = async |of: &str| provider.client.listing(&symbol(of), provider.now().into()).await;
+    let listing = async |of: &str| provider.client.listing(&symbol(of), provider.now().into(), &FREE).await;
     assert_eq!(listing("AAPL").await.unwrap().sector, "Technology");
     assert_eq!(provider.calls().await, 1);
     let by_chart = listing("GME").await.unwrap();
@@ -848,7 +854,7 @@ async fn options_coins_and_firms_without_a_symbol_are_not_found() {
         json!("nothing"),
     ]});
     provider.answers("/v1/finance/search", body).await;
-    let found = provider.client.search("x", 20, provider.now().into()).await.unwrap();
+    let found = provider.client.search("x", 20, provider.now().into(), &FREE).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].symbol.as_str(), found[0].sector.as_str()), ("SPY", "Fund"));
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{day, instant, price, symbol};
+use super::{FREE, SourceQuotes, day, instant, price, symbol};
 
 /// Thursday, 10:45 in New York.
 const NOW: &str = "2026-11-19T15:45:00Z";
@@ -89,8 +89,10 @@ impl Provider {
 
     /// Date, close and volume of each bar.
     async fn bars(&self) -> Result<Vec<(NaiveDate, String, u64)>, QuoteError> {
-        let bars =
-            self.client.daily_bars(&symbol("AAPL"), day("2026-01-01"), day("2026-11-19"), self.now).await?;
+        let bars = self
+            .client
+            .daily_bars(&symbol("AAPL"), day("2026-01-01"), day("2026-11-19"), self.now, &FREE)
+            .await?;
         Ok(bars.into_iter().map(|bar| (bar.date, bar.close.to_string(), bar.volume)).collect())
     }
 
@@ -100,7 +102,8 @@ impl Provider {
 
     async fn actions(&self) -> Vec<String> {
         let (first, last) = (day("2026-01-01"), day("2027-01-31"));
-        let told = self.client.corporate_actions(&symbol("AAPL"), first, last, self.now).await.unwrap();
+        let told =
+            self.client.corporate_actions(&symbol("AAPL"), first, last, self.now, &FREE).await.unwrap();
         told.iter().map(described).collect()
     }
 }
@@ -278,7 +281,7 @@ async fn the_previous_close_is_in_the_shares_of_the_quote_however_it_is_told() {
         let aapl = symbol("AAPL");
         let quote = provider
             .client
-            .quotes(std::slice::from_ref(&aapl), provider.now)
+            .quotes_by_symbol(std::slice::from_ref(&aapl), provider.now)
             .await
             .remove(&aapl)
             .unwrap()
@@ -294,7 +297,13 @@ async fn what_comes_with_prices_is_known_without_a_call() {
     let provider = Provider::at(NOW, answer).await;
     let aapl = symbol("AAPL");
     assert_eq!(provider.client.actions_seen(&aapl), None);
-    provider.client.quotes(std::slice::from_ref(&aapl), provider.now).await.remove(&aapl).unwrap().unwrap();
+    provider
+        .client
+        .quotes_by_symbol(std::slice::from_ref(&aapl), provider.now)
+        .await
+        .remove(&aapl)
+        .unwrap()
+        .unwrap();
     let seen = provider.client.actions_seen(&aapl).unwrap();
     let told: Vec<String> = seen.actions.iter().map(described).collect();
     assert_eq!(told, ["2026-11-19 2:1", "2026-11-19 pays 0.30 on 2026-12-09"]);

@@ -29,6 +29,7 @@ use crate::books::Books;
 use crate::corporate_actions::splits::price_before_split;
 use crate::corporate_actions::{ActionHistories, clear_stale, stale_since};
 use crate::error::{Error, Result};
+use crate::stocks::quotes::Asker;
 
 /// The name of a value in `installation`.
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
@@ -220,8 +221,9 @@ impl Books {
             })
             .await?;
         if prices.in_progress {
-            for (stock, quote) in stocks.iter().zip(self.stocks.quotes_of(&stocks, prices.asked_at).await) {
-                prices.known.insert(stock.id, (quote?.price, true));
+            let found = self.stocks.latest_quotes_of(Asker::Nobody, &stocks, prices.asked_at).await;
+            for (stock, latest) in stocks.iter().zip(found) {
+                prices.known.insert(stock.id, (latest?.quote.price, true));
             }
             return Ok(());
         }

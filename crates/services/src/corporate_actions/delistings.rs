@@ -509,7 +509,7 @@ impl CorporateActions {
         let mut answered = living().filter(|(_, answer)| answer.is_ok()).count();
         if answered == 0 && living().all(|(_, answer)| matches!(answer, Err(QuoteError::UnknownSymbol(_)))) {
             let witness: Symbol = WITNESS.parse().map_err(|_| Error::NotFound(NotFound::Stock))?;
-            let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &[witness], now).await;
+            let found = self.market.quotes.quotes(Purpose::Scheduled, &[witness], now).await;
             answered += found.iter().filter(|answer| answer.is_ok()).count();
         }
         if !is_no_outage(living().count(), answered, not_found.len()) {

@@ -234,7 +234,7 @@ impl CorporateActions {
         if let Some(seen) = seen.into_values().find(|seen| seen.quote.as_of >= known.effective_at) {
             return Some(price_of(seen.quote.into()));
         }
-        let answers = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
+        let answers = self.market.quotes.quotes(Purpose::Scheduled, &symbols, now).await;
         let quote = answers.into_iter().next()?.ok()?;
         (quote.at() >= known.effective_at).then(|| price_of(quote))
     }

@@ -187,7 +187,7 @@ impl Live {
         let symbols: Vec<Symbol> = asked.iter().map(|(symbol, _)| symbol.clone()).collect();
         let found = match purpose {
             Purpose::Followed => self.market.quotes.followed_quotes(&symbols, at).await,
-            purpose => self.market.quotes.quotes_in_order(purpose, &symbols, at).await,
+            purpose => self.market.quotes.quotes(purpose, &symbols, at).await,
         };
         let held = self.corporate_actions.held_symbols().await;
         for ((symbol, slot), found) in asked.into_iter().zip(found) {

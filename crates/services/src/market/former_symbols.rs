@@ -117,7 +117,7 @@ impl Instruments {
         };
         if quotes.company_seen(symbol).is_none() && !quotes.is_scarce() {
             // Answers about prices contain the listing date.
-            let answer = quotes.quotes_in_order(purpose, std::slice::from_ref(symbol), now).await.pop();
+            let answer = quotes.quotes(purpose, std::slice::from_ref(symbol), now).await.pop();
             if let Some(Err(QuoteError::UnknownSymbol(_))) = answer {
                 return Ok(None);
             }

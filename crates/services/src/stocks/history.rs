@@ -173,7 +173,7 @@ impl Stocks {
             // There is no further bar, and the symbol may be another company's.
             _ if has_ended => Ok(None),
             // The price comes with the series.
-            true => self.scarce_quote(Asker::User(user), stock, at, true).await.map(|_| None),
+            true => self.scarce_quote(Asker::Waiting(user), stock, at).await.map(|_| None),
             false => {
                 let answer = self.market.quotes.daily_bars(symbol, first, last, at).await;
                 answer.map(Some).map_err(|error| Error::from_quote(symbol, error))

@@ -81,12 +81,14 @@ impl StaleReason {
     }
 }
 
-/// Who wants a price.
+/// The reader of prices, which decides for which stocks a source with few calls is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
-    /// A user, or an unknown one, who waits for this price.
-    User(Option<UserId>),
-    /// A valuation or a list: a source whose calls are few is not asked for it.
+pub(crate) enum Asker {
+    /// A user, or an unknown one, who waits for the newest price: for a stock without a price or with a late one.
+    Waiting(Option<UserId>),
+    /// A user's list: for a stock without a price, a few times a day.
+    List(UserId),
+    /// A valuation or a job: for none. The turn of each stock comes.
     Nobody,
 }
 
@@ -102,6 +104,11 @@ impl LatestAsTraded {
         let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
         Self { quote, why_stale }
     }
+}
+
+/// The price of an answer, if there is one.
+pub(crate) fn quote_of(latest: Result<LatestQuote>) -> Option<Quote> {
+    latest.ok().map(|latest| latest.quote)
 }
 
 pub(super) fn no_price(symbol: &Symbol) -> Error {
@@ -169,7 +176,7 @@ impl Stocks {
 
     async fn latest_quote(&self, user: Option<UserId>, stock: &Stock) -> Result<LatestQuote> {
         let now = self.market.now();
-        let mut found = self.latest_of(Asker::User(user), std::slice::from_ref(stock), now, true).await;
+        let mut found = self.latest_quotes_of(Asker::Waiting(user), std::slice::from_ref(stock), now).await;
         let mut latest = found.pop().unwrap_or_else(|| Err(no_price(&stock.listing.symbol)))?;
         // Another process may have seen the price that waits.
         if latest.quote.stale
@@ -182,35 +189,6 @@ impl Stocks {
         Ok(latest)
     }
 
-    /// The newest prices of many stocks at market time `at`, in their order; of those the source fails for, the last
-    /// known ones, marked stale. A source whose calls are few is not asked for what has a price, be it late: its turn
-    /// comes.
-    pub(crate) async fn quotes_of(&self, stocks: &[impl Borrow<Stock>], at: Timestamp) -> Vec<Result<Quote>> {
-        let found = self.latest_of(Asker::Nobody, stocks, at, false).await;
-        found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
-    }
-
-    /// As [`Stocks::quotes_for_user`], with why prices are stale.
-    pub(crate) async fn latest_quotes_of(
-        &self,
-        user: UserId,
-        stocks: &[impl Borrow<Stock>],
-        at: Timestamp,
-    ) -> Vec<Result<LatestQuote>> {
-        self.latest_of(Asker::User(Some(user)), stocks, at, false).await
-    }
-
-    /// [`Stocks::quotes_of`] for a user, who may make the source be asked a few times a day for what is new here.
-    pub(crate) async fn quotes_for_user(
-        &self,
-        user: UserId,
-        stocks: &[impl Borrow<Stock>],
-        at: Timestamp,
-    ) -> Vec<Result<Quote>> {
-        let found = self.latest_of(Asker::User(Some(user)), stocks, at, false).await;
-        found.into_iter().map(|latest| latest.map(|latest| latest.quote)).collect()
-    }
-
     /// The price to value each stock at: its quote, or the last price of whatever source, marked stale. After an accepted
     /// change of the price source that is the old source's price, until the new one answers; no order fills at it.
     pub(crate) async fn valuation_quotes(
@@ -219,7 +197,7 @@ impl Stocks {
         at: Timestamp,
     ) -> Result<Vec<Option<Quote>>> {
         let mut quotes: Vec<Option<Quote>> =
-            self.quotes_of(stocks, at).await.into_iter().map(Result::ok).collect();
+            self.latest_quotes_of(Asker::Nobody, stocks, at).await.into_iter().map(quote_of).collect();
         let missing = stocks.iter().zip(&quotes).filter(|(_, quote)| quote.is_none());
         let last = missing.filter_map(|(stock, _)| Some((stock.id, last_known(stock)?))).collect();
         let mut last = self.corporate_actions.in_shares_at(last, at).await?.into_iter();
@@ -231,14 +209,15 @@ impl Stocks {
         Ok(quotes)
     }
 
-    async fn latest_of(
+    /// The newest prices of many stocks at market time `at`, in their order; of those the source fails for, the last
+    /// known ones, marked stale.
+    pub(crate) async fn latest_quotes_of(
         &self,
         asker: Asker,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
-        asks_when_late: bool,
     ) -> Vec<Result<LatestQuote>> {
-        let mut latest = self.latest_as_traded(asker, stocks, at, asks_when_late).await;
+        let mut latest = self.latest_as_traded(asker, stocks, at).await;
         if let Err(error) = self.show_prices_before_splits(stocks, &mut latest).await {
             return every_one(error, stocks.len());
         }
@@ -302,7 +281,6 @@ impl Stocks {
         asker: Asker,
         stocks: &[impl Borrow<Stock>],
         at: Timestamp,
-        asks_when_late: bool,
     ) -> Vec<Result<LatestAsTraded>> {
         if stocks.is_empty() {
             return Vec::new();
@@ -312,7 +290,7 @@ impl Stocks {
         if self.market.quotes.is_scarce() {
             let mut found = Vec::with_capacity(stocks.len());
             for stock in stocks {
-                found.push(self.scarce_quote(asker, stock, at, asks_when_late).await);
+                found.push(self.scarce_quote(asker, stock, at).await);
             }
             return found;
         }
@@ -320,10 +298,11 @@ impl Stocks {
         let symbols: Vec<Symbol> = asked.map(|stock| stock.listing.symbol.clone()).collect();
         let is_new = stocks.clone().all(|stock| self.last_known(stock).is_none());
         let purpose = match asker {
-            Asker::User(user) if is_new => Purpose::FirstSight { user },
-            Asker::User(_) | Asker::Nobody => Purpose::Interactive,
+            Asker::Waiting(user) if is_new => Purpose::FirstSight { user },
+            Asker::List(user) if is_new => Purpose::FirstSight { user: Some(user) },
+            Asker::Waiting(_) | Asker::List(_) | Asker::Nobody => Purpose::Interactive,
         };
-        let mut answers = self.market.quotes.quotes_in_order(purpose, &symbols, at).await.into_iter();
+        let mut answers = self.market.quotes.quotes(purpose, &symbols, at).await.into_iter();
         stocks
             .map(|stock| match self.last_of_delisted(stock) {
                 Some(last) => Ok(last),
@@ -351,10 +330,7 @@ impl Stocks {
     ) -> Result<LatestAsTraded> {
         let symbol = &stock.listing.symbol;
         match answer {
-            Ok(quote) => {
-                let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
-                Ok(LatestAsTraded { why_stale, quote })
-            }
+            Ok(quote) => Ok(LatestAsTraded::late(quote)),
             Err(error) => match self.last_known(stock) {
                 Some(quote) => {
                     tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "serving the last known price");
@@ -371,21 +347,21 @@ impl Stocks {
         asker: Asker,
         stock: &Stock,
         at: Timestamp,
-        asks_when_late: bool,
     ) -> Result<LatestAsTraded> {
         if let Some(last) = self.last_of_delisted(stock) {
             return Ok(last);
         }
         let kept = self.kept_price(stock, at);
+        let asks_when_late = matches!(asker, Asker::Waiting(_));
         if let Some(quote) = kept.as_ref().filter(|quote| !quote.as_traded().stale || !asks_when_late) {
-            let why_stale = quote.as_traded().stale.then_some(StaleReason::NotPublished);
-            return Ok(LatestAsTraded { quote: quote.clone(), why_stale });
+            return Ok(LatestAsTraded::late(quote.clone()));
         }
         let symbol = &stock.listing.symbol;
         let user = match asker {
-            Asker::User(user) => user,
+            Asker::Waiting(user) => user,
+            Asker::List(user) => Some(user),
             // Its turn comes with the next refresh: what many look at at once costs no calls.
-            Asker::Nobody => return kept.map(LatestAsTraded::late).ok_or_else(|| no_price(symbol)),
+            Asker::Nobody => return Err(no_price(symbol)),
         };
         let purpose = if kept.is_none() { Purpose::FirstSight { user } } else { Purpose::Interactive };
         let mut fetched = self.market.quotes.fetch_series(purpose, symbol, at).await;

@@ -48,7 +48,7 @@ impl Stocks {
         }
         self.instruments.forget_prices_of_others(stocks.iter()).await;
         let symbols: Vec<Symbol> = stocks.iter().map(|stock| stock.listing.symbol.clone()).collect();
-        let found = self.market.quotes.quotes_in_order(Purpose::Scheduled, &symbols, now).await;
+        let found = self.market.quotes.quotes(Purpose::Scheduled, &symbols, now).await;
         let moved =
             stocks.iter().zip(&found).filter(|(stock, answer)| self.asks_for_news(stock, answer, now));
         let moved: Vec<Stock> = moved

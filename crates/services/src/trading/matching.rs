@@ -326,8 +326,7 @@ impl Trading {
         let session = self.market.calendar.last_closed(close);
         let simulated = self.market.freshness() == Freshness::Simulated;
         let at = if simulated { close } else { now };
-        let newest =
-            quotes.quotes_in_order(Purpose::CloseOrNews, std::slice::from_ref(symbol), at).await.pop();
+        let newest = quotes.quotes(Purpose::CloseOrNews, std::slice::from_ref(symbol), at).await.pop();
         let quote = newest?.ok()?.into_as_traded();
         let is_of_session = (session.opens_at..=close).contains(&quote.as_of);
         let (quote, traded_at) = if is_of_session && !quote.stale {

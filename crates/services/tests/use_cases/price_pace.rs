@@ -229,7 +229,7 @@ async fn prices_on_open_pages_use_a_part_of_the_pace_and_orders_have_the_rest() 
     // All of the pace would be nine: one each 38 seconds, and five minutes ahead.
     assert!((1..=4).contains(&followed), "{followed}");
     let ordered: Vec<Symbol> = (0..3).map(|n| symbol(&name(n))).collect();
-    let found = quotes.quotes_in_order(Purpose::Scheduled, &ordered, deployment.exchange.now()).await;
+    let found = quotes.quotes(Purpose::Scheduled, &ordered, deployment.exchange.now()).await;
     assert!(found.iter().all(Result::is_ok), "{found:?}");
 }
 

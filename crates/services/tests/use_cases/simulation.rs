@@ -7,7 +7,7 @@ use domain::HistoryRange;
 use domain::{
     Attached, Bar, Calendar, Freshness, OrderStatus, PlaceOrder, PriceSource, Side, StopLoss, TradingMode,
 };
-use market_data::{DEFAULT_SEED, QuoteSource, Simulated, SimulatedModel};
+use market_data::{DEFAULT_SEED, Payer, QuoteSource, Simulated, SimulatedModel};
 use persistence::{installation, stocks};
 use services::books::performance::Window;
 use services::market::price_source::claim_price_source;
@@ -27,7 +27,7 @@ fn practice(seed: Option<u64>) -> SimulationSettings {
 /// What the market says of itself: its source, and the price of a stock.
 async fn told(market: &Simulated) -> (String, String) {
     let at = moment("2026-11-25T17:00:00Z");
-    let quote = market.quotes(&[symbol("AAPL")], at).await.remove(&symbol("AAPL")).unwrap().unwrap();
+    let quote = market.quotes(&[symbol("AAPL")], at, &Payer::unlimited()).await.remove(0).unwrap();
     (quote.source.to_string(), quote.price.to_string())
 }
 

@@ -1,13 +1,12 @@
 //! The simulated market behind a gate, so that a test decides how long a snapshot takes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, QuoteError, QuoteSource, Simulated};
+use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteError, QuoteSource, Simulated};
 use tokio::sync::watch;
 
 /// Closing prices pass only while it is open.
@@ -78,16 +77,27 @@ impl QuoteSource for GatedSource {
         self.market.catalogue(at)
     }
 
-    async fn quotes(&self, symbols: &[Symbol], at: Timestamp) -> HashMap<Symbol, Result<Quote, QuoteError>> {
-        self.market.quotes(symbols, at).await
+    async fn quotes(
+        &self,
+        symbols: &[Symbol],
+        at: Timestamp,
+        payer: &Payer,
+    ) -> Vec<Result<Quote, QuoteError>> {
+        self.market.quotes(symbols, at, payer).await
     }
 
-    async fn search(&self, query: &str, limit: usize, at: Timestamp) -> Result<Vec<Listing>, QuoteError> {
-        self.market.search(query, limit, at).await
+    async fn search(
+        &self,
+        query: &str,
+        limit: usize,
+        at: Timestamp,
+        payer: &Payer,
+    ) -> Result<Vec<Listing>, QuoteError> {
+        self.market.search(query, limit, at, payer).await
     }
 
-    async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
-        self.market.listing(symbol, at).await
+    async fn listing(&self, symbol: &Symbol, at: Timestamp, payer: &Payer) -> Result<Listing, QuoteError> {
+        self.market.listing(symbol, at, payer).await
     }
 
     async fn daily_bars(
@@ -96,8 +106,9 @@ impl QuoteSource for GatedSource {
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
+        payer: &Payer,
     ) -> Result<Vec<Bar>, QuoteError> {
         self.gate.pass().await;
-        self.market.daily_bars(symbol, first, last, at).await
+        self.market.daily_bars(symbol, first, last, at, payer).await
     }
 }
