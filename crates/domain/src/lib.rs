@@ -68,7 +68,7 @@ pub use portfolio::preview::OrderPreview;
 pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
-pub use rules::{Commission, PriceStanding, TradingMode, TradingRules};
+pub use rules::{Commission, PriceStanding, RulesAt, TradingMode, TradingRules};
 pub use share_basis::{AsTraded, SplitHistory};
 pub use sort::SortDirection;
 pub use split_check::{SplitCheck, SplitConfirmation, TradingHold};

@@ -82,7 +82,19 @@ pub struct TradingRules {
     pub liquidity: Option<Percent>,
 }
 
+/// The trading rules, and the time at which they decide on an order.
+#[derive(Debug, Clone, Copy)]
+pub struct RulesAt<'a> {
+    pub rules: &'a TradingRules,
+    pub now: Timestamp,
+}
+
 impl TradingRules {
+    /// These rules for a decision at `now`.
+    pub fn at(&self, now: Timestamp) -> RulesAt<'_> {
+        RulesAt { rules: self, now }
+    }
+
     /// Practice mode, no commission, no slippage, unlimited liquidity.
     pub fn practice(calendar: Calendar) -> Self {
         Self {

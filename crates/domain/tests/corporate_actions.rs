@@ -87,7 +87,7 @@ impl Desk {
             OrderId(Uuid::from_u128(self.orders))
         });
         let rules = TradingRules::practice(Calendar::AroundTheClock);
-        let placed = self.portfolio.place(ids, STOCK, order, look, now, &rules).ok()?;
+        let placed = self.portfolio.place(ids, STOCK, order, look, rules.at(now)).ok()?;
         self.journal.extend(placed.entries);
         Some(placed.group)
     }
@@ -329,7 +329,7 @@ fn what_has_filled_of_an_open_order_is_told_in_new_shares() {
         stale: false,
     };
     let moves = [PriceMove { quote, volume: Some(8) }];
-    let fills = desk.portfolio.work(&mut group, &moves, at(3), at(3), &rules).unwrap();
+    let fills = desk.portfolio.work(&mut group, &moves, at(3), rules.at(at(3))).unwrap();
     desk.journal.extend(fills);
     assert_eq!(group.root().filled_quantity, quantity("4"));
     desk.split(1, "10:1", at(10), at(10), std::slice::from_mut(&mut group));

@@ -291,12 +291,12 @@ pub fn is_decided_by_administrator(
     Ok(decided > 0)
 }
 
-/// Replaces a withdrawn split by one with another ratio. Its key continues that of the first one: `…/split/2`.
+/// Replaces a withdrawn split by one with another ratio, which prices must confirm unless an administrator has decided on
+/// it. Its key continues that of the first one: `…/split/2`.
 pub fn replace_split(
     tx: &mut Tx<'_>,
     old: &KnownAction,
     ratio: SplitRatio,
-    confirmation: SplitConfirmation,
     by: &Decider,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -310,9 +310,9 @@ pub fn replace_split(
         )
         .count()
         .get_result(tx.conn)?;
-    let reason = match by {
-        Decider::Administrator { reason } => Some(reason.as_str()),
-        Decider::Price(..) | Decider::News => None,
+    let (confirmation, reason) = match by {
+        Decider::Administrator { reason } => (SplitConfirmation::Confirmed, Some(reason.as_str())),
+        Decider::Price(..) | Decider::News => (SplitConfirmation::Awaiting, None),
     };
     let reference = old.check.as_ref().and_then(|check| check.reference.as_ref());
     diesel::insert_into(corporate_actions::table)

@@ -251,21 +251,30 @@ pub fn heartbeat(tx: &mut Tx<'_>, id: i64, worker: &str, now: Timestamp) -> Resu
     )
 }
 
-/// Ends the run, or queues it again, to be taken after `put_off` longer than usual. A postponed run was too early and
-/// did not fail, so its attempts do not count.
+/// The end of an attempt to do a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    /// [`JobStatus::Queued`] for a run that is to be attempted again.
+    pub status: JobStatus,
+    /// The result, or the reason of the failure.
+    pub outcome: String,
+    /// How much longer than usual a queued run waits.
+    pub put_off: TimeDelta,
+}
+
+/// Ends the run, or queues it again. A postponed run was too early and did not fail, so its attempts do not count.
 pub fn finish(
     tx: &mut Tx<'_>,
     id: i64,
     worker: &str,
-    status: JobStatus,
-    outcome: &str,
+    end: &RunEnd,
     now: Timestamp,
-    put_off: TimeDelta,
 ) -> Result<bool, StoreError> {
+    let RunEnd { status, outcome, put_off } = end;
     let finished_at = matches!(status, JobStatus::Done | JobStatus::Failed).then_some(now);
-    let attempts = (put_off > TimeDelta::zero()).then_some(0);
-    let (status, outcome) = (Some(status.as_str()), Some(outcome));
-    report(tx, id, worker, Progress { heartbeat_at: now + put_off, status, attempts, outcome, finished_at })
+    let attempts = (*put_off > TimeDelta::zero()).then_some(0);
+    let (status, outcome) = (Some(status.as_str()), Some(outcome.as_str()));
+    report(tx, id, worker, Progress { heartbeat_at: now + *put_off, status, attempts, outcome, finished_at })
 }
 
 /// Queues the runs of `worker` again, to be taken at once. They did not fail.

@@ -65,22 +65,20 @@ pub fn owners(
         .load(statement.conn)?)
 }
 
+/// The columns of a session that change while it is used.
+#[derive(AsChangeset)]
+#[diesel(table_name = sessions, treat_none_as_null = true)]
+pub struct SessionUpdate<'a> {
+    pub user_id: Option<UserId>,
+    pub state: &'a str,
+    pub last_seen_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
 /// Returns whether the session still exists.
-pub fn save(
-    tx: &mut Tx<'_>,
-    key_hash: &str,
-    user_id: Option<UserId>,
-    state: &str,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Result<bool, StoreError> {
+pub fn save(tx: &mut Tx<'_>, key_hash: &str, update: &SessionUpdate<'_>) -> Result<bool, StoreError> {
     let updated = diesel::update(sessions::table.filter(sessions::key_hash.eq(key_hash)))
-        .set((
-            sessions::user_id.eq(user_id),
-            sessions::state.eq(state),
-            sessions::last_seen_at.eq(now),
-            sessions::expires_at.eq(expires_at),
-        ))
+        .set(update)
         .execute(tx.conn)?;
     Ok(updated > 0)
 }

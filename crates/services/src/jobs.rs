@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{SecondsFormat, TimeDelta};
 use domain::calendar::exchange_date;
 use persistence::Store;
-use persistence::jobs::{self, JobStatus};
+use persistence::jobs::{self, JobStatus, RunEnd};
 
 use crate::accounts::actor::Administrator;
 use crate::books::Books;
@@ -50,6 +50,10 @@ pub struct Jobs {
     stocks: Arc<Stocks>,
     corporate_actions: Arc<CorporateActions>,
     books: Arc<Books>,
+}
+
+fn ended(status: JobStatus, outcome: String) -> RunEnd {
+    RunEnd { status, outcome, put_off: TimeDelta::zero() }
 }
 
 impl Jobs {
@@ -126,14 +130,14 @@ impl Jobs {
         if row.attempts > MOST_ATTEMPTS {
             // It never came to an end before: it takes its worker with it.
             let outcome = format!("given up after {MOST_ATTEMPTS} attempts that never ended");
-            self.finish_run(id, worker, JobStatus::Failed, outcome, TimeDelta::zero()).await?;
+            self.finish_run(id, worker, ended(JobStatus::Failed, outcome)).await?;
             return Ok(true);
         }
         let run = match JobRun::try_from(row) {
             Ok(run) => run,
             Err(unknown) => {
                 let outcome = unknown.to_string();
-                self.finish_run(id, worker, JobStatus::Queued, outcome, TimeDelta::zero()).await?;
+                self.finish_run(id, worker, ended(JobStatus::Queued, outcome)).await?;
                 return Err(Error::internal(unknown));
             }
         };
@@ -142,22 +146,22 @@ impl Jobs {
         let alive = Heart::start(self.clone(), id, worker.to_owned(), silence);
         let result = self.do_job(&run, &alive).await;
         drop(alive);
-        let (status, outcome, put_off) = match &result {
-            Ok(Outcome::Done(outcome)) => (JobStatus::Done, outcome.clone(), TimeDelta::zero()),
-            Ok(Outcome::Later(why, pause)) => (JobStatus::Queued, why.clone(), *pause),
-            Err(error) if run.attempts >= MOST_ATTEMPTS => {
-                (JobStatus::Failed, error.to_string(), TimeDelta::zero())
+        let end = match &result {
+            Ok(Outcome::Done(outcome)) => ended(JobStatus::Done, outcome.clone()),
+            Ok(Outcome::Later(why, put_off)) => {
+                RunEnd { put_off: *put_off, ..ended(JobStatus::Queued, why.clone()) }
             }
-            Err(error) => (JobStatus::Queued, error.to_string(), TimeDelta::zero()),
+            Err(error) if run.attempts >= MOST_ATTEMPTS => ended(JobStatus::Failed, error.to_string()),
+            Err(error) => ended(JobStatus::Queued, error.to_string()),
         };
         tracing::info!(
             job.kind = kind,
             job.key = run.key,
-            job.status = status.as_str(),
-            job.outcome = outcome,
+            job.status = end.status.as_str(),
+            job.outcome = end.outcome,
             "job ended"
         );
-        let mine = self.finish_run(id, worker, status, outcome, put_off).await?;
+        let mine = self.finish_run(id, worker, end).await?;
         result.map(|_| mine)
     }
 
@@ -179,20 +183,9 @@ impl Jobs {
     }
 
     /// Answers whether the run was still this worker's.
-    async fn finish_run(
-        &self,
-        id: i64,
-        worker: &str,
-        status: JobStatus,
-        outcome: String,
-        put_off: TimeDelta,
-    ) -> Result<bool> {
+    async fn finish_run(&self, id: i64, worker: &str, end: RunEnd) -> Result<bool> {
         let (name, clock) = (worker.to_owned(), self.market.clock.clone());
-        self.store
-            .write(move |tx| {
-                jobs::finish(tx, id, &name, status, &outcome, clock.wall(), put_off).map_err(Error::from)
-            })
-            .await
+        self.store.write(move |tx| jobs::finish(tx, id, &name, &end, clock.wall()).map_err(Error::from)).await
     }
 
     /// Newest first.

@@ -8,7 +8,7 @@ use crate::money::ExactAmount;
 use crate::order_group::is_over;
 use crate::{
     Attached, FillRule, Freshness, JournalEntry, Money, Order, OrderClass, OrderGroup, OrderIds, OrderIssue,
-    OrderSize, OrderStatus, OrderTerms, PlaceOrder, PriceStanding, Quantity, Quote, Side, StockId,
+    OrderSize, OrderStatus, OrderTerms, PlaceOrder, PriceStanding, Quantity, Quote, RulesAt, Side, StockId,
     TimeInForce, Timestamp, TradingMode, TradingRules,
 };
 
@@ -31,8 +31,7 @@ impl Portfolio {
         stock_id: StockId,
         command: PlaceOrder,
         look: Look<'_>,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Placed, OrderRejected> {
         let newest = &look.newest.quote;
         let mut issues = command.issues();
@@ -92,7 +91,7 @@ impl Portfolio {
         let mut group = OrderGroup { orders: legs.collect() };
         group.orders.insert(0, root);
         let mut draft = self.clone();
-        let entries = draft.enter(&mut group, 0, look, now, rules)?;
+        let entries = draft.enter(&mut group, 0, look, rules.at(now))?;
         *self = draft;
         Ok(Placed { group, entries })
     }
@@ -102,7 +101,7 @@ impl Portfolio {
     /// A part of a position becomes a quantity. A sell by money for the value of all sellable shares sells exactly
     /// these: nothing worth less than a cent is left over, and an amount up to [`SHOWN_VALUE_PERCENT`] above the
     /// value, which was displayed moments ago, still sells all.
-    fn size_to_place(
+    pub(super) fn size_to_place(
         &self,
         stock: StockId,
         command: &PlaceOrder,
@@ -150,8 +149,7 @@ impl Portfolio {
         group: &mut OrderGroup,
         index: usize,
         look: Look<'_>,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         let quote = &look.newest.quote;
         let order = &group.orders[index];
@@ -183,7 +181,7 @@ impl Portfolio {
             for index in index..=last {
                 if group.orders[index].status.is_working() {
                     let mut window = LiquidityWindow::of_a_minute();
-                    let advanced = self.advance(group, index, &newest, &mut window, now, rules)?;
+                    let advanced = self.advance(group, index, &newest, &mut window, rules.at(now))?;
                     if let Advance::Stirred(mut entry) = advanced {
                         let receipt = entry.as_mut().and_then(|entry| entry.receipt.as_mut());
                         if let (Some(receipt), PriceStanding::PastClose) = (receipt, standing) {

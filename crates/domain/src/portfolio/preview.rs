@@ -6,8 +6,8 @@ use crate::calendar::exchange_date;
 use crate::money::AveragePrice;
 use crate::{
     FillRule, JournalEntry, Look, Money, Order, OrderId, OrderIds, OrderRejected, OrderSize, OrderStatus,
-    OrderTerms, OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, Side, Stock, Timestamp,
-    TradingHold, TradingMode, TradingRules, Valuation,
+    OrderTerms, OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, RulesAt, Side, Stock,
+    TradingHold, TradingMode, Valuation,
 };
 
 /// The effects of an order if it were placed now. Nothing is stored.
@@ -116,14 +116,18 @@ impl Portfolio {
         stock: Stock,
         command: PlaceOrder,
         look: Look<'_>,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
         valuation: &Valuation,
     ) -> Result<OrderPreview, OrderRejected> {
         let command = PlaceOrder { symbol: stock.listing.symbol.clone(), ..command };
         let mut after = self.clone();
-        let Placed { mut group, entries } =
-            after.place(OrderIds::from_fn(|| OrderId(Uuid::nil())), stock.id, command, look, now, rules)?;
+        let Placed { mut group, entries } = after.place(
+            OrderIds::from_fn(|| OrderId(Uuid::nil())),
+            stock.id,
+            command,
+            look,
+            rules.at(now),
+        )?;
         let legs = group.orders.split_off(1);
         let order = group.orders.swap_remove(0);
         let fill = entries.into_iter().next();

@@ -6,7 +6,7 @@ use crate::money::ExactAmount;
 use crate::order_group::is_over;
 use crate::{
     Attached, JournalEntry, Money, Order, OrderField, OrderGroup, OrderId, OrderIssue, OrderSize,
-    OrderStatus, PlaceOrder, Quantity, ReplaceOrder, Timestamp, TradingRules,
+    OrderStatus, PlaceOrder, Quantity, ReplaceOrder, RulesAt,
 };
 
 impl Portfolio {
@@ -20,8 +20,7 @@ impl Portfolio {
         (old, new): (OrderId, OrderId),
         changes: &ReplaceOrder,
         look: Look<'_>,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<(Order, Vec<JournalEntry>), OrderRejected> {
         let (mut draft, mut changed) = (self.clone(), group.clone());
         let index = changed.position_of(old).expect("Invariant: an order is part of its group");
@@ -112,7 +111,7 @@ impl Portfolio {
                 draft.hold(&changed);
                 Vec::new()
             }
-            false => draft.enter(&mut changed, index, look, now, rules)?,
+            false => draft.enter(&mut changed, index, look, rules.at(now))?,
         };
         (*self, *group) = (draft, changed);
         Ok((retired, entries))

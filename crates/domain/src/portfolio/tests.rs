@@ -62,7 +62,13 @@ fn place(
     let newest = PriceMove { quote: quote.clone(), volume: None };
     let look = Look { newest: &newest, asked_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
-    portfolio.place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, order(side, size), look, now(), &rules)
+    portfolio.place(
+        OrderIds::from_fn(|| OrderId(Uuid::nil())),
+        STOCK,
+        order(side, size),
+        look,
+        rules.at(now()),
+    )
 }
 
 fn receipt(placed: &Placed) -> &Receipt {
@@ -92,7 +98,7 @@ fn a_placed_order_keeps_the_identity_its_sender_gave_it() {
     let mut command = order(Side::Buy, shares("1"));
     command.client_order_id = Some("morning-1".to_owned());
     let placed = portfolio
-        .place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, command, look, now(), &rules)
+        .place(OrderIds::from_fn(|| OrderId(Uuid::nil())), STOCK, command, look, rules.at(now()))
         .unwrap();
     let root = placed.group.root();
     assert_eq!(root.client_order_id.as_deref(), Some("morning-1"));

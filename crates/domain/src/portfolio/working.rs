@@ -6,7 +6,7 @@ use crate::matching::{Execution, LiquidityWindow, meets, react};
 use crate::position::PositionError;
 use crate::{
     Fill, JournalEntry, Money, Order, OrderGroup, OrderId, OrderSize, OrderStatus, PriceMove, Quantity,
-    Receipt, Rounding, Side, StockId, TimeInForce, Timestamp, TradingRules, TransactionType,
+    Receipt, Rounding, RulesAt, Side, StockId, TimeInForce, Timestamp, TransactionType,
 };
 
 /// What one price has done to one order.
@@ -31,8 +31,7 @@ impl Portfolio {
         group: &mut OrderGroup,
         moves: &[PriceMove],
         until: Timestamp,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         self.release(group);
         let mut entries = Vec::new();
@@ -45,7 +44,7 @@ impl Portfolio {
                     continue;
                 }
                 window.look_at(order, moves, at_move, until);
-                match self.advance(group, index, price_move, window, now, rules) {
+                match self.advance(group, index, price_move, window, rules.at(now)) {
                     Ok(Advance::Quiet) => continue,
                     Ok(Advance::Stirred(entry)) => entries.extend(entry),
                     Err(OrderRejected::Transition(fault)) => return Err(fault.into()),
@@ -74,8 +73,7 @@ impl Portfolio {
         index: usize,
         price_move: &PriceMove,
         window: &mut LiquidityWindow,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Advance, OrderRejected> {
         let order = &mut group.orders[index];
         let reaction = react(order, price_move, window, rules);
@@ -91,7 +89,7 @@ impl Portfolio {
             order.triggered_at = Some(price_move.quote.as_of);
         }
         let entry = match reaction.execution {
-            Some(execution) => self.execute(order, execution, price_move, now, rules)?,
+            Some(execution) => self.execute(order, execution, price_move, rules.at(now))?,
             None => None,
         };
         if reaction.ends && order.status.is_open() {
@@ -109,8 +107,7 @@ impl Portfolio {
         order: &mut Order,
         execution: Execution,
         price_move: &PriceMove,
-        now: Timestamp,
-        rules: &TradingRules,
+        RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Option<JournalEntry>, OrderRejected> {
         let Execution { price, quoted_price, rule, at_most } = execution;
         let wanted = order.remaining(&price);

@@ -216,7 +216,7 @@ impl Desk {
         let ids = OrderIds::from_fn(|| self.new_id());
         let look = Look { newest: &self.newest, asked_at: self.now };
         let before = self.portfolio.clone();
-        let placed = self.portfolio.place(ids, STOCK, command, look, self.now, &self.rules);
+        let placed = self.portfolio.place(ids, STOCK, command, look, self.rules.at(self.now));
         if placed.is_err() {
             assert_eq!(self.portfolio, before, "a refusal changes nothing");
         }
@@ -243,7 +243,7 @@ impl Desk {
         let ids = (before.1.orders[leg].id, self.new_id());
         let look = Look { newest: &self.newest, asked_at: self.now };
         let replaced =
-            self.portfolio.replace(&mut self.groups[group], ids, changes, look, self.now, &self.rules);
+            self.portfolio.replace(&mut self.groups[group], ids, changes, look, self.rules.at(self.now));
         if replaced.is_err() {
             assert_eq!((&self.portfolio, &self.groups[group]), (&before.0, &before.1));
         }
@@ -277,7 +277,7 @@ impl Desk {
             let before = self.groups[index].clone();
             let stirs = before.stirs(&moves, self.now, &self.rules);
             let (mut portfolio, mut group) = (self.portfolio.clone(), before.clone());
-            let entries = portfolio.work(&mut group, &moves, self.now, self.now, &self.rules).unwrap();
+            let entries = portfolio.work(&mut group, &moves, self.now, self.rules.at(self.now)).unwrap();
             if stirs {
                 (self.portfolio, self.groups[index]) = (portfolio, group);
             } else {

@@ -1056,7 +1056,7 @@ fn a_preview_is_what_placing_the_order_does() {
             let valuation = domain::Valuation::new(desk.portfolio.cash_balance.clone(), [], &[]);
             let look = domain::Look { newest: &desk.newest, asked_at: desk.now };
             let before = desk.portfolio.clone();
-            let preview = before.preview(stock(), command.clone(), look, desk.now, &rules, &valuation);
+            let preview = before.preview(stock(), command.clone(), look, rules.at(desk.now), &valuation);
             if !command.issues().is_empty() {
                 assert!(matches!(preview, Err(OrderRejected::Unfit(_))), "{command:?}");
                 continue;

@@ -175,7 +175,7 @@ impl Paths {
         let ways = self.clock.ways_to(session);
         let at = |path: &Path| end(path.ends(session, &ways));
         let sector = course.sector.map_or(0.0, |sector| at(&self.sectors[&sector]));
-        course.log(session, 0, course.jumps_until(published), at(&self.market), sector, at(&course.own))
+        course.log(session, 0, course.jumps_until(published), [at(&self.market), sector, at(&course.own)])
     }
 
     /// The delay of an instrument's smaller steps, as a part of their length.
@@ -197,7 +197,7 @@ impl Paths {
         let (market, own) = (self.market.at(way), course.own.at(way));
         let jumps = course.jumps_until(way.session);
         let log = |tick: usize, jumps: f64, value: fn(&Values) -> f64| {
-            course.log(way.session, tick, jumps, value(&market), value(&sector), value(&own))
+            course.log(way.session, tick, jumps, [value(&market), value(&sector), value(&own)])
         };
         let before = log(0, course.jumps_before(way.session), |values| values.ends.before);
         let close = log(STEPS, jumps, |values| values.ends.close);
@@ -240,20 +240,14 @@ impl Paths {
         let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
         for (tick, log) in logs.iter_mut().enumerate() {
             let sector = sector.as_ref().map_or(0.0, |sector| sector.ticks[tick]);
-            *log = course.log(session, tick, jumps, market.ticks[tick], sector, *log);
+            *log = course.log(session, tick, jumps, [market.ticks[tick], sector, *log]);
             least = least.min(*log);
             most = most.max(*log);
         }
         let (open, close) = (logs[0], logs[STEPS]);
         let sector_before = sector.as_ref().map_or(0.0, |sector| sector.ends.before);
-        let before = course.log(
-            session,
-            0,
-            course.jumps_before(session),
-            market.ends.before,
-            sector_before,
-            own.before,
-        );
+        let ends = [market.ends.before, sector_before, own.before];
+        let before = course.log(session, 0, course.jumps_before(session), ends);
         let unit = course.unit(session);
         let price = |log: f64| unit * libm::exp(log);
         DayBar {
@@ -295,7 +289,7 @@ impl Course {
 
     /// The log of the total return since the anchor at a tick, for these values of the three paths and the sum
     /// `jumps` of jumps.
-    fn log(&self, session: u16, tick: usize, jumps: f64, market: f64, sector: f64, own: f64) -> f64 {
+    fn log(&self, session: u16, tick: usize, jumps: f64, [market, sector, own]: [f64; 3]) -> f64 {
         let t = f64::from(session) + tick as f64 / STEPS as f64;
         self.mix.log_return(t, market, sector, own) + jumps - self.anchor_log
     }

@@ -1,5 +1,5 @@
 use chrono::TimeDelta;
-use persistence::jobs::{self, JobRunRow, JobStatus};
+use persistence::jobs::{self, JobRunRow, JobStatus, RunEnd};
 
 use crate::harness::{Db, moment};
 use crate::migrations::migrate_before;
@@ -33,8 +33,8 @@ async fn finish_and_put_off(
     now: i64,
     put_off: i64,
 ) -> bool {
-    let put_off = TimeDelta::seconds(put_off);
-    db.write(move |tx| jobs::finish(tx, id, worker, status, "outcome", moment(now), put_off)).await
+    let end = RunEnd { status, outcome: "outcome".to_owned(), put_off: TimeDelta::seconds(put_off) };
+    db.write(move |tx| jobs::finish(tx, id, worker, &end, moment(now))).await
 }
 
 async fn only_run(db: &Db) -> JobRunRow {

@@ -1,6 +1,6 @@
 use domain::UserId;
 use persistence::StoreError;
-use persistence::sessions::{self, NewSession, SessionRow};
+use persistence::sessions::{self, NewSession, SessionRow, SessionUpdate};
 
 use crate::harness::{Db, moment};
 
@@ -13,6 +13,10 @@ fn session(key: &str, user_id: Option<UserId>, seen: i64, expires: i64) -> NewSe
         last_seen_at: moment(seen),
         expires_at: moment(expires),
     }
+}
+
+fn used(user_id: Option<UserId>, at: i64, until: i64) -> SessionUpdate<'static> {
+    SessionUpdate { user_id, state: "{}", last_seen_at: moment(at), expires_at: moment(until) }
 }
 
 async fn insert(db: &Db, new: NewSession) {
@@ -46,14 +50,14 @@ async fn saving_and_touching_move_the_expiry() {
     let db = Db::new().await;
     let sam = db.user("sam").await.id;
     insert(&db, session("key", None, 0, 60)).await;
-    assert!(db.write(move |tx| sessions::save(tx, "key", Some(sam), "{}", moment(10), moment(70))).await);
+    assert!(db.write(move |tx| sessions::save(tx, "key", &used(Some(sam), 10, 70))).await);
     let saved = db.read(|tx| sessions::by_key(tx, "key", moment(69))).await.unwrap();
     assert_eq!((saved.user_id, saved.state.as_str()), (Some(sam), "{}"));
     assert_eq!((saved.created_at, saved.last_seen_at), (moment(0), moment(10)));
 
     db.write(|tx| sessions::touch(tx, "key", moment(20), moment(80))).await;
     assert!(db.read(|tx| sessions::by_key(tx, "key", moment(79))).await.is_some());
-    assert!(!db.write(|tx| sessions::save(tx, "gone", None, "{}", moment(0), moment(9))).await);
+    assert!(!db.write(|tx| sessions::save(tx, "gone", &used(None, 0, 9))).await);
 }
 
 #[tokio::test]

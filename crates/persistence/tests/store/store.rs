@@ -50,7 +50,7 @@ fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId
     let look = Look { newest: &newest, asked_at: moment(0) };
     let ids = OrderIds::from_fn(|| OrderId(Uuid::from_u128(number)));
     let rules = TradingRules::practice(Calendar::AroundTheClock);
-    let placed = books.place(ids, stock, command, look, moment(0), &rules)?;
+    let placed = books.place(ids, stock, command, look, rules.at(moment(0)))?;
     orders::insert(tx, &[(placed.group.root(), "request")])?;
     transactions::append(tx, &placed.entries)?;
     save_position(tx, portfolio, stock, &books.positions[&stock])?;

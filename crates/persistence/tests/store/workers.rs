@@ -70,7 +70,8 @@ async fn runs_are_counted_by_kind_and_status_and_by_what_is_wrong_with_them() {
         db.write(move |tx| jobs::claim(tx, id, "w", moment(at - 60), moment(at))).await.unwrap();
         if let Some(status) = end {
             let put_off = chrono::TimeDelta::seconds(put_off);
-            db.write(move |tx| jobs::finish(tx, id, "w", status, "x", moment(at), put_off)).await;
+            let end = jobs::RunEnd { status, outcome: "x".to_owned(), put_off };
+            db.write(move |tx| jobs::finish(tx, id, "w", &end, moment(at))).await;
         }
     };
     // Waits since 0.

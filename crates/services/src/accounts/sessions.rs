@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use domain::{Timestamp, UserId};
-use persistence::sessions::{self, NewSession};
+use persistence::sessions::{self, NewSession, SessionUpdate};
 
 use crate::accounts::Accounts;
 use crate::accounts::secret;
@@ -93,7 +93,13 @@ impl Accounts {
                 if sessions::by_key(tx, &hash, now)?.is_none() {
                     return Ok(false);
                 }
-                sessions::save(tx, &hash, user, &state, now, now + lifetime).map_err(Error::from)
+                let update = SessionUpdate {
+                    user_id: user,
+                    state: &state,
+                    last_seen_at: now,
+                    expires_at: now + lifetime,
+                };
+                sessions::save(tx, &hash, &update).map_err(Error::from)
             })
             .await
     }

@@ -324,7 +324,7 @@ impl CorporateActions {
                 return Err(Error::NoSplitInDoubt(named));
             }
             if let Some(ratio) = ratio.filter(|_| !as_booked) {
-                actions::replace_split(tx, &known, ratio, SplitConfirmation::Confirmed, &by, wall)?;
+                actions::replace_split(tx, &known, ratio, &by, wall)?;
             }
             Ok(known)
         };
@@ -410,7 +410,7 @@ pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Time
         if !actions::decide(tx, known.id, to, &Decider::News, wall)? {
             return Ok(false);
         }
-        actions::replace_split(tx, &known, ratio, SplitConfirmation::Awaiting, &Decider::News, wall)?;
+        actions::replace_split(tx, &known, ratio, &Decider::News, wall)?;
         return Ok(true);
     }
     // Told again after the stock got another symbol, it has another name.

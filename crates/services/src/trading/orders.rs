@@ -247,7 +247,7 @@ impl Trading {
         let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
         let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
         let (look, now) = (Look { newest: &newest, asked_at }, self.market.now());
-        let preview = portfolio.preview(stock, command, look, now, rules, &before);
+        let preview = portfolio.preview(stock, command, look, rules.at(now), &before);
         let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
         let waits_for_open = preview.waits_for_open && self.rules().mode == TradingMode::Realistic;
         Ok(OrderPreview { hold, waits_for_open, ..preview })

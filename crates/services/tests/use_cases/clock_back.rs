@@ -303,7 +303,8 @@ async fn leases_and_runs_of_a_clock_that_was_ahead_are_taken_over() {
     exchange
         .write(move |tx| {
             jobs::claim(tx, queued, "gone", ahead, ahead)?;
-            jobs::finish(tx, queued, "gone", jobs::JobStatus::Queued, "", ahead, TimeDelta::zero())
+            let (status, put_off) = (jobs::JobStatus::Queued, TimeDelta::zero());
+            jobs::finish(tx, queued, "gone", &jobs::RunEnd { status, outcome: String::new(), put_off }, ahead)
         })
         .await;
     let due: Vec<i64> = exchange.jobs().due_runs().await.unwrap().iter().map(|run| run.id).collect();

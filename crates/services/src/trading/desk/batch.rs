@@ -283,7 +283,7 @@ impl Batch {
                 let symbol = seen.stock.listing.symbol.clone();
                 let order_as_listed = PlaceOrder { symbol, ..order.clone() };
                 let Placed { group, entries } =
-                    draft.place(*ids, seen.stock.id, order_as_listed, look, now, rules)?;
+                    draft.place(*ids, seen.stock.id, order_as_listed, look, rules.at(now))?;
                 let locked = self.active(id)?;
                 locked.portfolio = draft;
                 locked.last = now;
@@ -325,7 +325,7 @@ impl Batch {
                 let locked = self.active(id)?;
                 let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
                 let (retired, entries) =
-                    locked.portfolio.replace(&mut group, (*order, *new), changes, look, now, rules)?;
+                    locked.portfolio.replace(&mut group, (*order, *new), changes, look, rules.at(now))?;
                 locked.last = now;
                 self.note_changed_legs(&group);
                 let root = self.root_of.get(order).copied().unwrap_or(*order);
@@ -367,7 +367,7 @@ impl Batch {
                 self.check_clock(last)?;
                 let locked = self.active(id)?;
                 let mut draft = locked.portfolio.clone();
-                let entries = draft.work(&mut group, moves, *until, now, rules)?;
+                let entries = draft.work(&mut group, moves, *until, rules.at(now))?;
                 locked.portfolio = draft;
                 locked.last = now;
                 self.save_group(group, entries);
