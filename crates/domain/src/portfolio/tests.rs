@@ -8,6 +8,8 @@ use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+mod sizes;
+
 const STOCK: StockId = StockId(7);
 
 fn now() -> Timestamp {
