@@ -1,23 +1,26 @@
 //! The settings. Only this file reads the environment.
 
+mod env;
 mod key_plan;
 mod misspelled;
+mod secret_key;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::num::{NonZeroU8, NonZeroU16};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use domain::{Commission, DecimalError, Money, Rate, Timestamp, TradingMode};
+use chrono::{DateTime, Datelike, Utc};
+use domain::{Money, Timestamp};
+use env::Env;
 use ipnet::IpNet;
 use market_data::AlphaVantagePlan;
 use persistence::{BadDatabaseUrl, DatabaseUrl};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
+use secret_key::kept_key;
 use services::TradingConfig;
 use services::live::StreamLimits;
 use services::operations::health::HealthConfig;
@@ -25,6 +28,7 @@ use url::Url;
 use web::ConnectionLimits;
 
 pub use misspelled::Misspelled;
+pub use secret_key::{PRIVATE_FILE, SECRET_KEY_FILE, make_private, private_folder};
 
 /// The price source.
 #[derive(Debug, Clone)]
@@ -405,248 +409,6 @@ const FASTEST: f64 = 10_000.0;
 /// first start, and nine after the last.
 const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
 
-/// Creates the folder with access only for its owner: it contains password hashes and the key.
-///
-/// # Errors
-/// If it cannot be created.
-pub fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-/// The file of the generated key, in the data folder.
-pub const SECRET_KEY_FILE: &str = "secret_key";
-/// The permissions of each file that Stockyard creates: only its owner may read and write it.
-pub const PRIVATE_FILE: u32 = 0o600;
-
-/// Removes the permissions of other users from a file, which earlier versions left to the umask. A missing file is
-/// ignored; a failure is only logged.
-pub fn make_private(file: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let Ok(metadata) = std::fs::metadata(file) else { return };
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & !PRIVATE_FILE == 0 {
-        return;
-    }
-    let was = format!("{mode:04o}");
-    match std::fs::set_permissions(file, std::fs::Permissions::from_mode(PRIVATE_FILE)) {
-        Ok(()) => tracing::info!(file = %file.display(), was, now = "0600", "file made private"),
-        Err(error) => tracing::warn!(
-            file = %file.display(), was, error = &error as &dyn std::error::Error,
-            "other users of this machine may read this file, and its rights cannot be changed"
-        ),
-    }
-}
-
-fn kept_key(folder: &Path) -> std::io::Result<SecretString> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    private_folder(folder)?;
-    let path = folder.join(SECRET_KEY_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(key) if key.trim().len() >= 64 => {
-            make_private(&path);
-            return Ok(key.trim().to_owned().into());
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let key: SecretString = rand::random::<[u128; 3]>().map(|part| format!("{part:032x}")).concat().into();
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path)?;
-    // The umask may have removed permissions, and an existing file keeps its own.
-    file.set_permissions(std::fs::Permissions::from_mode(PRIVATE_FILE))?;
-    file.write_all(key.expose_secret().as_bytes())?;
-    file.sync_all()?;
-    Ok(key)
-}
-
-/// Reads variables and collects their errors.
-struct Env<F> {
-    variable: F,
-    bad: Vec<String>,
-}
-
-impl<F: Fn(&str) -> Option<String>> Env<F> {
-    fn text(&self, name: &str) -> Option<String> {
-        (self.variable)(name).map(|value| value.trim().to_owned())
-    }
-
-    fn refuse<T>(&mut self, name: &str, why: &impl Display) -> Option<T> {
-        self.bad.push(format!("{name} {why}"));
-        None
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
-        let text = self.text(name)?;
-        text.parse().ok().or_else(|| self.refuse(name, &format!("is {text:?}: expected {expected}")))
-    }
-
-    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.text(name)?;
-        let found =
-            choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text)).map(|(_, value)| *value);
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        found.or_else(|| self.refuse(name, &format!("is {text:?}: expected {}", words.join(" or "))))
-    }
-
-    fn list<T>(&mut self, name: &str, expected: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
-        let text = self.text(name).unwrap_or_default();
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts
-            .filter_map(|part| {
-                read(part).or_else(|| {
-                    self.refuse(name, &format!("has {part:?}: expected {expected}, separated by commas"))
-                })
-            })
-            .collect()
-    }
-
-    fn web_address(&mut self, name: &str) -> Option<Url> {
-        let text = self.text(name)?;
-        let url =
-            Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        url.or_else(|| {
-            self.refuse(name, &format!("is {text:?}: expected an address like https://stockyard.example.org"))
-        })
-    }
-
-    /// An address of scheme and host only; the rest is fixed.
-    fn host_address(&mut self, name: &str, default: &str) -> Option<Url> {
-        if self.text(name).is_none() {
-            return Url::parse(default).ok();
-        }
-        let url = self.web_address(name)?;
-        let is_bare = url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        match is_bare {
-            true => Some(url),
-            false => self.refuse(name, &format!("must be scheme and host alone, like {default}")),
-        }
-    }
-
-    /// An amount, rate or percentage; its error message comes from the type.
-    fn decimal<T: FromStr<Err = DecimalError>>(&mut self, name: &str) -> Option<T> {
-        let text = self.text(name)?;
-        text.parse().map_err(|error| self.refuse::<()>(name, &format!("is {text:?}: {error}"))).ok()
-    }
-
-    fn charge(&mut self, name: &str) -> Money {
-        match self.decimal::<Money>(name) {
-            Some(money) if money.is_negative() => {
-                self.refuse::<()>(name, &"must be zero or more");
-                Money::zero()
-            }
-            money => money.unwrap_or_else(Money::zero),
-        }
-    }
-
-    fn trading(&mut self) -> TradingConfig {
-        let default = TradingConfig::default();
-        let modes = [("practice", TradingMode::Practice), ("realistic", TradingMode::Realistic)];
-        TradingConfig {
-            mode: self.choice("TRADING", &modes).unwrap_or(default.mode),
-            commission: Commission {
-                per_order: self.charge("COMMISSION_PER_ORDER"),
-                per_share: self.decimal("COMMISSION_PER_SHARE").unwrap_or_else(Rate::zero),
-                percent: self.decimal("COMMISSION_PERCENT").unwrap_or_else(Rate::zero),
-                minimum: self.charge("COMMISSION_MINIMUM"),
-            },
-            slippage: self.decimal("SLIPPAGE_PERCENT"),
-            liquidity: self.decimal("LIQUIDITY_PERCENT"),
-            order_batch: self
-                .parsed("ORDER_BATCH", "a number of orders from 1 to 65535, like 256")
-                .map_or(default.order_batch, |most: NonZeroU16| most.get().into()),
-            order_clerks: default.order_clerks,
-        }
-    }
-
-    fn streams(&mut self) -> StreamLimits {
-        let default = StreamLimits::default();
-        let mut most = |name: &str, default: usize| {
-            let expected = "a number of streams from 1 to 65535, like 10";
-            self.parsed(name, expected).map_or(default, |most: NonZeroU16| most.get().into())
-        };
-        StreamLimits {
-            per_user: most("STREAMS_PER_USER", default.per_user),
-            in_all: most("STREAMS", default.in_all),
-        }
-    }
-
-    /// A duration of up to an hour, in seconds with decimals.
-    fn seconds(&mut self, name: &str) -> Option<Duration> {
-        let expected = "a number of seconds above zero, like 3";
-        match self.parsed::<f64>(name, expected) {
-            Some(seconds) if seconds > 0.0 && seconds <= 3600.0 => Some(Duration::from_secs_f64(seconds)),
-            Some(_) => self.refuse(name, &"must be above zero and at most 3600"),
-            None => None,
-        }
-    }
-
-    fn health(&mut self) -> HealthConfig {
-        let default = HealthConfig::default();
-        let worker_timeout = self.seconds("WORKER_TIMEOUT_S").and_then(|span| TimeDelta::from_std(span).ok());
-        HealthConfig {
-            check_timeout: self.seconds("HEALTH_TIMEOUT_S").unwrap_or(default.check_timeout),
-            worker_timeout: worker_timeout.unwrap_or(default.worker_timeout),
-        }
-    }
-
-    fn connections(&mut self, name: &str) -> Option<usize> {
-        let most: NonZeroU32 = self.parsed(name, "a number of connections from 1 on, like 1024")?;
-        usize::try_from(most.get()).ok()
-    }
-
-    fn client_limits(&mut self) -> ConnectionLimits {
-        let default = ConnectionLimits::default();
-        let mut seconds = |name: &str, default: Duration| self.seconds(name).unwrap_or(default);
-        ConnectionLimits {
-            header_timeout: seconds("HEADER_TIMEOUT_S", default.header_timeout),
-            body_timeout: seconds("BODY_TIMEOUT_S", default.body_timeout),
-            send_timeout: seconds("SEND_TIMEOUT_S", default.send_timeout),
-            keep_alive: seconds("KEEP_ALIVE_S", default.keep_alive),
-            min_rate: self
-                .parsed("MIN_TRANSFER_RATE", "a number of bytes per second from 1 on, like 500")
-                .unwrap_or(default.min_rate),
-            ..default
-        }
-    }
-
-    fn market_data(&mut self) -> Option<MarketData> {
-        let api_key = self.text("ALPHAVANTAGE_API_KEY");
-        let plan = self.alpha_vantage_plan(api_key.is_some());
-        let default = if api_key.is_some() { "alphavantage" } else { "simulated" };
-        let chosen = self.text("MARKET_DATA").unwrap_or_else(|| default.into());
-        match chosen.as_str() {
-            "simulated" => {
-                let seed = self.parsed("SIMULATION_SEED", "a whole number from 0 on");
-                Some(MarketData::Simulated { seed })
-            }
-            "alphavantage" => {
-                let base_url = self
-                    .web_address("ALPHAVANTAGE_BASE_URL")
-                    .or_else(|| Url::parse(market_data::AlphaVantageConfig::BASE_URL).ok())?;
-                match api_key {
-                    Some(key) => Some(MarketData::AlphaVantage { api_key: key.into(), base_url, plan }),
-                    None => self
-                        .refuse("ALPHAVANTAGE_API_KEY", &"is not set, and MARKET_DATA=alphavantage needs it"),
-                }
-            }
-            "yahoo" => {
-                let base_url = self.host_address("YAHOO_BASE_URL", market_data::YahooConfig::BASE_URL);
-                let cookie_url = self.host_address("YAHOO_COOKIE_URL", market_data::YahooConfig::COOKIE_URL);
-                Some(MarketData::Yahoo { base_url: base_url?, cookie_url: cookie_url? })
-            }
-            other => self
-                .refuse("MARKET_DATA", &format!("is {other:?}: expected simulated, alphavantage or yahoo")),
-        }
-    }
-}
-
 #[cfg(test)]
 impl Config {
     /// From these variables alone.
@@ -658,128 +420,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Config, BadConfig> {
-        Config::of(variables)
-    }
-
-    fn complaints(variables: &[(&str, &str)]) -> Vec<String> {
-        read(variables).unwrap_err().0
-    }
-
-    #[test]
-    fn nothing_configured_is_embedded() {
-        let config = read(&[("SECRET_KEY", ""), ("REDIS_URL", " ")]).unwrap();
-        assert_eq!(config.database_url.to_string(), "sqlite://data/stockyard.db");
-        assert_eq!(config.database_pool, SQLITE_CONNECTIONS);
-        assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
-        assert_eq!(config.starting_cash.to_string(), "100000.00");
-        assert!(config.database_in_data_dir && config.redis_url.is_none() && config.rate_limits);
-        assert!(matches!(config.market_data, MarketData::Simulated { .. }));
-    }
-
-    #[test]
-    fn all_bad_values_are_told_at_once_with_what_is_expected() {
-        let told = complaints(&[
-            ("PORT", "eighty"),
-            ("DATABASE_URL", "mysql://root@db/x"),
-            ("DATABASE_POOL", "0"),
-            ("STARTUP_TIMEOUT_S", "-1"),
-            ("REDIS_URL", "localhost:6379"),
-            ("SECRET_KEY", "short"),
-            ("MARKET_DATA", "bloomberg"),
-            ("STARTING_CASH", "1e5"),
-            ("RISK_FREE_RATE", "-1"),
-            ("PERFORMANCE_CACHE_MB", "a lot"),
-            ("CORS_ALLOWED_ORIGINS", "https://good.example, nonsense"),
-            ("TRUSTED_PROXIES", "10.0.0.0/99"),
-            ("RATE_LIMITS", "maybe"),
-            ("HEALTH_TIMEOUT_S", "soon"),
-            ("WORKER_TIMEOUT_S", "0"),
-            ("METRICS_TOKEN", "short"),
-            ("LOG_FORMAT", "xml"),
-            ("RUST_LOG", "web=loudly"),
-            ("CLOCK_START", "tomorrow"),
-            ("CLOCK_SPEED", "-1"),
-        ]);
-        for name in [
-            "PORT",
-            "DATABASE_URL",
-            "DATABASE_POOL",
-            "STARTUP_TIMEOUT_S",
-            "REDIS_URL",
-            "SECRET_KEY",
-            "MARKET_DATA",
-            "STARTING_CASH",
-            "RISK_FREE_RATE",
-            "PERFORMANCE_CACHE_MB",
-            "CORS_ALLOWED_ORIGINS",
-            "TRUSTED_PROXIES",
-            "RATE_LIMITS",
-            "HEALTH_TIMEOUT_S",
-            "WORKER_TIMEOUT_S",
-            "METRICS_TOKEN",
-            "LOG_FORMAT",
-            "RUST_LOG",
-            "CLOCK_START",
-            "CLOCK_SPEED",
-        ] {
-            assert_eq!(told.iter().filter(|line| line.starts_with(name)).count(), 1, "{name}: {told:#?}");
-        }
-        assert!(told.iter().any(|line| line.contains("postgres://")), "{told:#?}");
-    }
-
-    #[test]
-    fn redis_needs_postgres() {
-        let told = complaints(&[("REDIS_URL", "redis://localhost")]);
-        assert!(told[0].starts_with("REDIS_URL needs DATABASE_URL"), "{told:?}");
-        let (url, key) = (("REDIS_URL", "rediss://:pw@h:1/#insecure"), "k".repeat(64));
-        assert!(read(&[url, ("DATABASE_URL", "postgres://h/x"), ("SECRET_KEY", &key)]).is_ok());
-    }
-
-    #[test]
-    fn a_key_switches_to_alpha_vantage_and_real_prices_keep_real_time() {
-        let config = read(&[("ALPHAVANTAGE_API_KEY", "demo-key")]).unwrap();
-        assert!(matches!(config.market_data, MarketData::AlphaVantage { .. }));
-        assert!(!format!("{config:?}").contains("demo-key"));
-        let told = complaints(&[("ALPHAVANTAGE_API_KEY", "k"), ("CLOCK_SPEED", "60")]);
-        assert!(
-            told[0].starts_with("CLOCK_START and CLOCK_SPEED work with the simulated market only"),
-            "{told:?}"
-        );
-        assert!(
-            complaints(&[("MARKET_DATA", "alphavantage")])[0].starts_with("ALPHAVANTAGE_API_KEY is not set")
-        );
-    }
-
-    #[test]
-    fn yahoo_has_to_be_chosen_and_is_named_by_scheme_and_host() {
-        let config = read(&[("MARKET_DATA", "yahoo")]).unwrap();
-        let MarketData::Yahoo { base_url, cookie_url } = config.market_data else { panic!("{config:?}") };
-        assert_eq!(base_url.as_str(), market_data::YahooConfig::BASE_URL);
-        assert_eq!(cookie_url.as_str(), market_data::YahooConfig::COOKIE_URL);
-        let (chosen, base) = (("MARKET_DATA", "yahoo"), "https://yahoo.example/v8?x=1");
-        let told = complaints(&[chosen, ("YAHOO_BASE_URL", base), ("YAHOO_COOKIE_URL", "nonsense")]);
-        assert!(told[0].starts_with("YAHOO_BASE_URL must be scheme and host alone"), "{told:?}");
-        assert!(told[1].starts_with("YAHOO_COOKIE_URL is \"nonsense\""), "{told:?}");
-        assert!(read(&[chosen, ("YAHOO_BASE_URL", "http://127.0.0.1:9000")]).is_ok());
-        let told = complaints(&[chosen, ("CLOCK_SPEED", "60")]);
-        assert!(told[0].contains("simulated market only"), "{told:?}");
-    }
-
-    #[test]
-    fn the_generated_key_is_kept_and_private() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("new").display().to_string();
-        let config = read(&[("DATA_DIR", &dir)]).unwrap();
-        let key = config.signing_key().unwrap();
-        assert!(key.expose_secret().len() >= 64);
-        assert_eq!(config.signing_key().unwrap().expose_secret(), key.expose_secret());
-        let mode = std::fs::metadata(folder.path().join("new/secret_key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert!(complaints(&[("DATABASE_URL", "postgres://h/x")])[0].starts_with("SECRET_KEY is not set"));
-    }
-}
+mod tests;

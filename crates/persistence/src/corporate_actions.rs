@@ -1,5 +1,8 @@
 //! Known corporate actions, and the portfolios to which they were applied.
 
+mod decisions;
+mod reversals;
+
 use std::collections::HashSet;
 
 use chrono::NaiveDate;
@@ -8,16 +11,19 @@ use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
-use domain::portfolio::actions::OrderBeforeSplit;
 use domain::{
-    ActionId, CloseOut, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money, Order,
-    OrderId, OrderSize, OrderTerms, PerShare, PortfolioId, Price, Quantity, SplitCheck, SplitConfirmation,
-    SplitRatio, StockId, Symbol, Timestamp, Trail,
+    ActionId, CloseOut, CorporateAction, CorporateActionId, CorporateActionKind, KnownAction, Money,
+    PerShare, PortfolioId, Price, Quantity, SplitCheck, SplitConfirmation, StockId, Symbol, Timestamp,
 };
 
 use crate::connection::{Conn, each};
-use crate::schema::{corporate_actions, orders, orders_before_splits, portfolio_actions, positions};
+use crate::schema::{corporate_actions, orders, portfolio_actions, positions};
 use crate::{Statement, StoreError, Tx};
+
+pub use decisions::{Decider, decide, is_decided_by_administrator, replace_split, set_reference};
+pub use reversals::{
+    have_it_still, keep_orders, orders_before, set_all_reversed, set_reversed, to_be_reversed,
+};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = corporate_actions)]
@@ -214,280 +220,6 @@ pub fn lock_shared(tx: &mut Tx<'_>, id: ActionId) -> Result<Option<KnownAction>,
         }
     }
     by_id(tx, id)
-}
-
-/// The origin of a decision on a split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decider {
-    /// The first price after it: the expected one and the one found.
-    Price(Price, Price),
-    /// The source reports something else now.
-    News,
-    Administrator {
-        reason: String,
-    },
-}
-
-impl Decider {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Price(..) => "price",
-            Self::News => "news",
-            Self::Administrator { .. } => "administrator",
-        }
-    }
-}
-
-/// Decides on a split, unless another process has changed its confirmation from `from` meanwhile. Returns whether it
-/// was changed.
-pub fn decide(
-    tx: &mut Tx<'_>,
-    id: ActionId,
-    (from, to): (SplitConfirmation, SplitConfirmation),
-    by: &Decider,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let row = corporate_actions::table.find(id).filter(corporate_actions::confirmation.eq(from.as_str()));
-    let changed = diesel::update(row)
-        .set((
-            corporate_actions::confirmation.eq(to.as_str()),
-            corporate_actions::decided_by.eq(by.as_str()),
-            corporate_actions::decided_at.eq(now),
-        ))
-        .execute(tx.conn)?;
-    if changed == 0 {
-        return Ok(false);
-    }
-    match by {
-        Decider::Price(expected, found) => {
-            diesel::update(corporate_actions::table.find(id))
-                .set((
-                    corporate_actions::expected_price.eq(expected),
-                    corporate_actions::found_price.eq(found),
-                ))
-                .execute(tx.conn)?;
-        }
-        Decider::Administrator { reason } => {
-            diesel::update(corporate_actions::table.find(id))
-                .set(corporate_actions::decision_reason.eq(reason))
-                .execute(tx.conn)?;
-        }
-        Decider::News => {}
-    }
-    Ok(true)
-}
-
-/// Whether an administrator has decided on a split of the stock on that day, so that news no longer changes it.
-pub fn is_decided_by_administrator(
-    tx: &mut Tx<'_>,
-    stock: StockId,
-    ex_on: NaiveDate,
-) -> Result<bool, StoreError> {
-    let decided = corporate_actions::table
-        .filter(corporate_actions::stock_id.eq(stock).and(corporate_actions::ex_on.eq(ex_on)))
-        .filter(corporate_actions::decided_by.eq("administrator"))
-        .count()
-        .get_result::<i64>(tx.conn)?;
-    Ok(decided > 0)
-}
-
-/// Replaces a withdrawn split by one with another ratio, which prices must confirm unless an administrator has decided on
-/// it. Its key continues that of the first one: `…/split/2`.
-pub fn replace_split(
-    tx: &mut Tx<'_>,
-    old: &KnownAction,
-    ratio: SplitRatio,
-    by: &Decider,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let base = old.action.id.as_str();
-    let base = base.find("/split").map_or(base, |end| &base[..end + "/split".len()]);
-    let earlier: i64 = corporate_actions::table
-        .filter(
-            corporate_actions::action_key
-                .eq(base)
-                .or(corporate_actions::action_key.like(format!("{base}/%"))),
-        )
-        .count()
-        .get_result(tx.conn)?;
-    let (confirmation, reason) = match by {
-        Decider::Administrator { reason } => (SplitConfirmation::Confirmed, Some(reason.as_str())),
-        Decider::Price(..) | Decider::News => (SplitConfirmation::Awaiting, None),
-    };
-    let reference = old.check.as_ref().and_then(|check| check.reference.as_ref());
-    diesel::insert_into(corporate_actions::table)
-        .values((
-            corporate_actions::stock_id.eq(old.stock_id),
-            corporate_actions::action_key.eq(format!("{base}/{}", earlier + 1)),
-            corporate_actions::kind.eq("split"),
-            corporate_actions::symbol.eq(&old.action.symbol),
-            corporate_actions::ex_on.eq(old.action.ex_on),
-            corporate_actions::effective_at.eq(old.effective_at),
-            corporate_actions::split_ratio.eq(ratio.to_string()),
-            corporate_actions::known_at.eq(now),
-            corporate_actions::confirmation.eq(confirmation.as_str()),
-            corporate_actions::reference_price.eq(reference.map(|(price, _)| price)),
-            corporate_actions::reference_at.eq(reference.map(|(_, at)| *at)),
-            corporate_actions::decided_by.eq(by.as_str()),
-            corporate_actions::decided_at.eq(now),
-            corporate_actions::decision_reason.eq(reason),
-        ))
-        .execute(tx.conn)?;
-    Ok(())
-}
-
-/// Stores the newest accepted price before a split.
-pub fn set_reference(
-    tx: &mut Tx<'_>,
-    id: ActionId,
-    (price, at): (&Price, Timestamp),
-) -> Result<(), StoreError> {
-    diesel::update(corporate_actions::table.find(id))
-        .set((corporate_actions::reference_price.eq(price), corporate_actions::reference_at.eq(at)))
-        .execute(tx.conn)?;
-    Ok(())
-}
-
-/// Up to `limit` portfolios with ids above `after` in which a split was applied and not reversed, in order of id.
-pub fn to_be_reversed(
-    tx: &mut Tx<'_>,
-    action: ActionId,
-    after: PortfolioId,
-    limit: i64,
-) -> Result<Vec<PortfolioId>, StoreError> {
-    Ok(portfolio_actions::table
-        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::portfolio_id.gt(after)))
-        .filter(portfolio_actions::reversed_at.is_null())
-        .order(portfolio_actions::portfolio_id)
-        .select(portfolio_actions::portfolio_id)
-        .limit(limit)
-        .load(tx.conn)?)
-}
-
-/// The portfolios among these in which a split is not reversed yet.
-pub fn have_it_still(
-    tx: &mut Tx<'_>,
-    action: ActionId,
-    portfolios: &[PortfolioId],
-) -> Result<HashSet<PortfolioId>, StoreError> {
-    let ids: Vec<PortfolioId> = portfolio_actions::table
-        .filter(portfolio_actions::action_id.eq(action).and(portfolio_actions::reversed_at.is_null()))
-        .filter(portfolio_actions::portfolio_id.eq_any(portfolios))
-        .select(portfolio_actions::portfolio_id)
-        .load(tx.conn)?;
-    Ok(ids.into_iter().collect())
-}
-
-/// Records that a split is reversed in these portfolios.
-pub fn set_reversed(
-    tx: &mut Tx<'_>,
-    action: ActionId,
-    portfolios: &[PortfolioId],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    diesel::update(portfolio_actions::table)
-        .filter(
-            portfolio_actions::action_id.eq(action).and(portfolio_actions::portfolio_id.eq_any(portfolios)),
-        )
-        .set(portfolio_actions::reversed_at.eq(now))
-        .execute(tx.conn)?;
-    Ok(())
-}
-
-/// Records that a split is reversed in all portfolios.
-pub fn set_all_reversed(tx: &mut Tx<'_>, id: ActionId, now: Timestamp) -> Result<(), StoreError> {
-    diesel::update(corporate_actions::table.find(id))
-        .filter(corporate_actions::reversed_at.is_null())
-        .set(corporate_actions::reversed_at.eq(now))
-        .execute(tx.conn)?;
-    Ok(())
-}
-
-#[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = orders_before_splits)]
-#[diesel(treat_none_as_default_value = false)]
-struct BeforeRow {
-    action_id: ActionId,
-    order_id: OrderId,
-    quantity: Option<Quantity>,
-    limit_price: Option<Price>,
-    stop_price: Option<Price>,
-    trail_price: Option<Price>,
-    high_water_price: Option<Price>,
-    reserved_quantity: Quantity,
-    filled_quantity: Option<Quantity>,
-}
-
-/// Stores open orders as they are before a split.
-pub fn keep_orders(tx: &mut Tx<'_>, action_id: ActionId, orders: &[&Order]) -> Result<(), StoreError> {
-    let rows: Vec<BeforeRow> = orders
-        .iter()
-        .map(|order| BeforeRow {
-            action_id,
-            order_id: order.id,
-            quantity: match &order.size {
-                OrderSize::Quantity(quantity) => Some(quantity.clone()),
-                OrderSize::Notional(_) | OrderSize::OfPosition(_) => None,
-            },
-            limit_price: order.terms.limit_price().cloned(),
-            stop_price: order.terms.stop_price().cloned(),
-            trail_price: order.terms.trail().and_then(|trail| match trail {
-                Trail::Price(distance) => Some(distance.clone()),
-                Trail::Percent(_) => None,
-            }),
-            high_water_price: order.high_water_price.clone(),
-            reserved_quantity: order.reserved_quantity.clone(),
-            filled_quantity: Some(order.filled_quantity.clone()),
-        })
-        .collect();
-    for row in rows {
-        each!(&mut *tx.conn, c => diesel::insert_into(orders_before_splits::table)
-            .values(&row)
-            .on_conflict_do_nothing()
-            .execute(c))?;
-    }
-    Ok(())
-}
-
-/// The given orders that a split changed, as they were before it.
-pub fn orders_before(
-    tx: &mut Tx<'_>,
-    action: ActionId,
-    orders: &[&Order],
-) -> Result<Vec<OrderBeforeSplit>, StoreError> {
-    let ids: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
-    let rows: Vec<BeforeRow> = orders_before_splits::table
-        .filter(orders_before_splits::action_id.eq(action).and(orders_before_splits::order_id.eq_any(ids)))
-        .order(orders_before_splits::order_id)
-        .select(BeforeRow::as_select())
-        .load(tx.conn)?;
-    let corrupt =
-        |id: OrderId| StoreError::Corrupt(format!("order {id} as it was before a split lacks its prices"));
-    rows.into_iter()
-        .filter_map(|row| Some((orders.iter().find(|order| order.id == row.order_id)?, row)))
-        .map(|(order, row)| {
-            let id = row.order_id;
-            let (limit, stop) =
-                (row.limit_price.ok_or_else(|| corrupt(id)), row.stop_price.ok_or_else(|| corrupt(id)));
-            let terms = match &order.terms {
-                OrderTerms::Market => OrderTerms::Market,
-                OrderTerms::Limit { .. } => OrderTerms::Limit { limit: limit? },
-                OrderTerms::Stop { .. } => OrderTerms::Stop { stop: stop? },
-                OrderTerms::StopLimit { .. } => OrderTerms::StopLimit { stop: stop?, limit: limit? },
-                OrderTerms::TrailingStop { trail } => OrderTerms::TrailingStop {
-                    trail: row.trail_price.map_or_else(|| trail.clone(), Trail::Price),
-                },
-            };
-            Ok(OrderBeforeSplit {
-                id,
-                size: row.quantity.map_or_else(|| order.size.clone(), OrderSize::Quantity),
-                terms,
-                high_water_price: row.high_water_price,
-                reserved_quantity: row.reserved_quantity,
-                filled_quantity: row.filled_quantity.unwrap_or_else(|| order.filled_quantity.clone()),
-            })
-        })
-        .collect()
 }
 
 /// Actions in force that have taken effect by `now` and are not applied to all portfolios, in the order of

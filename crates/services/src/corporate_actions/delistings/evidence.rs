@@ -1,0 +1,364 @@
+//! Evidence that stocks are delisted: answers of the price source and tables of listings.
+
+use std::collections::{BTreeMap, HashSet};
+
+use domain::calendar::exchange_date;
+use domain::company::is_same_name;
+use domain::delisting::{
+    DelistingEvidence, DelistingEvidenceKind, is_no_outage, is_whole_table, judge_delisting,
+};
+use domain::{AsTraded, Quote, Stock, StockId, Symbol, Timestamp};
+use market_data::{ListedStock, Purpose, QuoteError};
+use persistence::delistings::{self, Delisting, NewDelisting};
+use persistence::{Tx, former_symbols, installation, listings, stocks};
+
+use super::{AFTER_OPENING, COMPARABLE, HALF_TABLE, WITNESS};
+use crate::corporate_actions::{CorporateActions, Stored, mark_snapshots};
+use crate::error::{Error, NotFound, Result};
+
+impl CorporateActions {
+    pub(super) async fn weigh_evidence(&self) -> Result<usize> {
+        let source = self.market.quotes.source();
+        let (cases, refusals) = self
+            .store
+            .read(move |tx| {
+                let evidence = delistings::evidence(tx, source.as_str())?;
+                let refusals: BTreeMap<StockId, Timestamp> = delistings::refusals(tx)?
+                    .into_iter()
+                    .map(|refusal| (refusal.stock_id, refusal.refused_at))
+                    .collect();
+                let mut ids: Vec<StockId> = evidence.keys().chain(refusals.keys()).copied().collect();
+                ids.sort_unstable();
+                ids.dedup();
+                let mut cases = Vec::new();
+                for stock in stocks::by_ids(tx, &ids)? {
+                    let seen = evidence.get(&stock.id).cloned().unwrap_or_default();
+                    if stock.delisted_on.is_none() {
+                        cases.push((stock, seen));
+                    }
+                }
+                Ok::<_, Error>((cases, refusals))
+            })
+            .await?;
+        // What was seen or refused before the last price is over.
+        let is_over = |(stock, evidence): &(Stock, Vec<DelistingEvidence>)| {
+            let newest = evidence.iter().map(|seen| seen.seen_at).max().max(refusals.get(&stock.id).copied());
+            self.last_price_at(stock).is_some_and(|at| newest.is_some_and(|newest| newest < at))
+        };
+        let (over, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(is_over);
+        if !over.is_empty() {
+            let over: Vec<StockId> = over.iter().map(|(stock, _)| stock.id).collect();
+            self.store.write(move |tx| delistings::forget(tx, &over).map_err(Error::from)).await?;
+        }
+        let cases = cases.into_iter().filter(|(stock, _)| !refusals.contains_key(&stock.id));
+        let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
+        let mut decided = Vec::new();
+        for (stock, evidence) in cases {
+            let last_price_at = self.last_price_at(&stock);
+            if let Some(grounds) = judge_delisting(&evidence, last_price_at) {
+                let day = grounds.first_session_without(last_price_at, calendar);
+                decided.push(self.new_delisting(&stock, day, grounds.to_string(), None));
+            }
+        }
+        if decided.is_empty() {
+            return Ok(0);
+        }
+        let noted = self.store.write(move |tx| {
+            let refused: HashSet<StockId> =
+                delistings::refusals(tx)?.into_iter().map(|refusal| refusal.stock_id).collect();
+            // The evidence is about a symbol that the stock may have given up.
+            let asked: Vec<(StockId, Symbol)> =
+                decided.iter().map(|new| (new.stock_id, new.symbol.clone())).collect();
+            let unchanged = former_symbols::unchanged(tx, &asked)?;
+            let mut noted = Vec::new();
+            for delisting in decided.into_iter().filter(|new| unchanged.contains(&new.stock_id)) {
+                if !refused.contains(&delisting.stock_id) && delistings::note(tx, &delisting, now, wall)? {
+                    noted.push(delisting);
+                }
+            }
+            Ok::<_, Error>(noted)
+        });
+        let noted = noted.await?;
+        for NewDelisting { symbol, on, reason, .. } in &noted {
+            tracing::warn!(event = "stock_delisted", %symbol, %on, reason, "a stock is not traded any more");
+        }
+        Ok(noted.len())
+    }
+
+    /// Notes which of these stocks the source does not know, and takes delistings back of those that it prices again.
+    /// `answers` are those to the stocks, in their order.
+    pub(crate) async fn note_answers(
+        &self,
+        stocks: &[Stock],
+        answers: &[std::result::Result<AsTraded<Quote>, QuoteError>],
+        now: Timestamp,
+    ) -> Result<()> {
+        let asked = || stocks.iter().zip(answers);
+        for (stock, answer) in asked().filter(|(stock, _)| stock.delisted_on.is_some()) {
+            if let Ok(quote) = answer {
+                self.take_back_if_traded(stock, quote, now).await?;
+            }
+        }
+        let living = || asked().filter(|(stock, _)| stock.delisted_on.is_none());
+        let not_found: Vec<&Stock> = living()
+            .filter(|(stock, answer)| {
+                matches!(answer, Err(QuoteError::UnknownSymbol(_))) && self.last_price_at(stock).is_some()
+            })
+            .map(|(stock, _)| stock)
+            .collect();
+        let is_late_enough = |session: domain::Session| now >= session.opens_at + AFTER_OPENING;
+        let Some(session) = self.market.calendar.session_at(now).filter(|session| is_late_enough(*session))
+        else {
+            return Ok(());
+        };
+        if not_found.is_empty() {
+            return Ok(());
+        }
+        let (source, kind) = (self.market.quotes.source(), DelistingEvidenceKind::NotFound);
+        let (name, ids) = (source.to_string(), not_found.iter().map(|stock| stock.id).collect::<Vec<_>>());
+        let (has_table, known) = self
+            .store
+            .read(move |tx| {
+                let known = delistings::evidence(tx, &name)?;
+                let is_noted = |id: &StockId| {
+                    let seen = known.get(id).map_or(&[][..], Vec::as_slice);
+                    seen.iter().any(|seen| seen.kind == kind && seen.seen_on == session.date)
+                };
+                Ok::<_, Error>((listings::state(tx, &name)?.is_some(), ids.iter().all(is_noted)))
+            })
+            .await?;
+        // A table of listings is better evidence.
+        if has_table || known {
+            return Ok(());
+        }
+        let mut answered = living().filter(|(_, answer)| answer.is_ok()).count();
+        if answered == 0 && living().all(|(_, answer)| matches!(answer, Err(QuoteError::UnknownSymbol(_)))) {
+            let witness: Symbol = WITNESS.parse().map_err(|_| Error::NotFound(NotFound::Stock))?;
+            let found = self.market.quotes.quotes(Purpose::Scheduled, &[witness], now).await;
+            answered += found.iter().filter(|answer| answer.is_ok()).count();
+        }
+        if !is_no_outage(living().count(), answered, not_found.len()) {
+            tracing::debug!(
+                not_found = not_found.len(),
+                answered,
+                "the source knows too few stocks: that is no evidence of delistings"
+            );
+            return Ok(());
+        }
+        let wall = self.market.clock.wall();
+        let seen: Vec<(StockId, DelistingEvidence)> = not_found
+            .iter()
+            .map(|stock| {
+                let seen =
+                    DelistingEvidence { kind, seen_on: session.date, seen_at: wall, delisted_on: None };
+                (stock.id, seen)
+            })
+            .collect();
+        self.note_evidence(&not_found, seen).await
+    }
+
+    /// Keeps evidence about these stocks, but for those that have another symbol than the source was asked by.
+    async fn note_evidence(&self, asked: &[&Stock], seen: Vec<(StockId, DelistingEvidence)>) -> Result<()> {
+        let source = self.market.quotes.source();
+        let asked: Vec<(StockId, Symbol)> =
+            asked.iter().map(|stock| (stock.id, stock.listing.symbol.clone())).collect();
+        self.store
+            .write(move |tx| {
+                let unchanged = former_symbols::unchanged(tx, &asked)?;
+                let seen: Vec<_> = seen.into_iter().filter(|(id, _)| unchanged.contains(id)).collect();
+                delistings::note_evidence(tx, source.as_str(), &seen)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// A delisted stock that has a price of after its delisting is traded again, if it is the same company's. What
+    /// administrators or the source itself have decided stays.
+    async fn take_back_if_traded(
+        &self,
+        stock: &Stock,
+        quote: &AsTraded<Quote>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Some(delisting) = self.delisting_of(stock).await? else { return Ok(()) };
+        let is_by_evidence = !delisting.is_announced && delisting.administrator.is_none();
+        if !is_by_evidence || quote.as_traded().stale || quote.at() < delisting.effective_at {
+            return Ok(());
+        }
+        let symbol = stock.listing.symbol.clone();
+        let found = match self.market.quotes.listing_for(Purpose::Scheduled, &symbol, now).await {
+            Ok(found) => found.company_name,
+            Err(error) => {
+                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "whose price it is is not known");
+                return Ok(());
+            }
+        };
+        if !is_same_name(&found, &stock.listing.company_name) {
+            tracing::debug!(%symbol, found, "another company has the symbol of a delisted stock");
+            return Ok(());
+        }
+        self.take_back_for_price(stock, &delisting, quote.as_traded()).await
+    }
+
+    async fn take_back_for_price(&self, stock: &Stock, delisting: &Delisting, quote: &Quote) -> Result<()> {
+        let (id, delisting, quote) = (stock.id, delisting.clone(), quote.clone());
+        let (wall, now, calendar) = (self.market.clock.wall(), self.market.now(), self.market.calendar);
+        let reason = format!("traded again: a price of {} as of {}", quote.price, quote.as_of);
+        let taken_back = self
+            .store
+            .write(move |tx| {
+                let taken = delistings::take_back(tx, id, delisting.action_id, (&reason, None), wall)?;
+                if taken {
+                    stocks::save_last_price(tx, id, &quote)?;
+                    mark_snapshots(tx, delisting.effective_at, calendar, now)?;
+                }
+                Ok::<_, Error>(taken)
+            })
+            .await?;
+        if taken_back {
+            self.noted.increase();
+            self.market.stock_changes.record();
+            let symbol = &stock.listing.symbol;
+            tracing::warn!(event = "delisting_taken_back", %symbol, "a delisted stock is traded again");
+        }
+        Ok(())
+    }
+
+    /// Of delisted stocks those that a table of listings has again, under the same company's name: their series are worth a
+    /// call.
+    pub(crate) async fn listed_again(&self, stocks: &[Stock]) -> Result<Vec<Stock>> {
+        let delisted: HashSet<StockId> =
+            stocks.iter().filter(|stock| stock.delisted_on.is_some()).map(|stock| stock.id).collect();
+        if delisted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = self.market.quotes.source();
+        let found = self.store.read(move |tx| delistings::in_table(tx, source.as_str()).map_err(Error::from));
+        let again = found.await?.listed.into_iter().filter(|(stock, name)| {
+            delisted.contains(&stock.id) && is_same_name(&stock.listing.company_name, name)
+        });
+        Ok(again.map(|(stock, _)| stock).collect())
+    }
+
+    /// Takes delistings back of stocks that have got a price of after it, which a series has brought.
+    pub(crate) async fn take_back_priced(&self, stocks: &[Stock], now: Timestamp) -> Result<()> {
+        for stock in stocks.iter().filter(|stock| stock.delisted_on.is_some()) {
+            if let Some(quote) = crate::market::instruments::last_known(stock)
+                && quote.as_traded().source == self.market.quotes.source()
+            {
+                let quote = quote.map(|quote| Quote { stale: false, ..quote });
+                self.take_back_if_traded(stock, &quote, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the table of former listings when a table lacks stocks that were listed: it tells since when.
+    pub(crate) async fn learn_former_listings(&self) -> Result<()> {
+        let (name, wall) = (self.market.quotes.source().to_string(), self.market.clock.wall());
+        let missing = self.store.read(move |tx| missing_stocks(tx, &name).map_err(Error::from)).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let table = match self.market.quotes.delisted(Purpose::Scheduled).await {
+            Ok(table) => table.unwrap_or_default(),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no table of former listings");
+                return Ok(());
+            }
+        };
+        let today = exchange_date(wall);
+        let newest_of = |stock: &Stock| {
+            let of = table.iter().filter(|row| row.symbol == stock.listing.symbol);
+            of.filter_map(|row| row.delisted_on).filter(|on| *on <= today).max()
+        };
+        let seen: Vec<(StockId, DelistingEvidence)> = missing
+            .iter()
+            .filter_map(|stock| {
+                let kind = DelistingEvidenceKind::ListedAsDelisted;
+                let delisted_on = Some(newest_of(stock)?);
+                Some((stock.id, DelistingEvidence { kind, seen_on: today, seen_at: wall, delisted_on }))
+            })
+            .collect();
+        self.note_evidence(&missing.iter().collect::<Vec<_>>(), seen).await
+    }
+}
+
+/// Stocks that are traded as far as is known, and that the newest table lacks.
+fn missing_stocks(tx: &mut Tx<'_>, source: &str) -> Stored<Vec<Stock>> {
+    let missing = delistings::in_table(tx, source)?.missing;
+    Ok(missing.into_iter().filter(|stock| stock.delisted_on.is_none()).collect())
+}
+
+/// Whether a new table of listings is the whole of it. One that lacks too many rows is not taken over, and asked for again
+/// the next day. Answers how many are listed by the older one and how many of them it lacks, when it is not.
+pub(crate) fn check_table(
+    tx: &mut Tx<'_>,
+    source: &str,
+    table: &[ListedStock],
+    wall: Timestamp,
+) -> Stored<Option<(usize, usize)>> {
+    if listings::state(tx, source)?.is_none_or(|(at, _)| wall - at >= COMPARABLE) {
+        installation::set(tx, HALF_TABLE, "")?;
+        return Ok(None);
+    }
+    let symbols: HashSet<Symbol> = table.iter().map(|row| row.symbol.clone()).collect();
+    let (listed, lost) = delistings::table_loss(tx, source, &symbols)?;
+    let is_whole = is_whole_table(listed, lost);
+    installation::set(
+        tx,
+        HALF_TABLE,
+        &if is_whole { String::new() } else { exchange_date(wall).to_string() },
+    )?;
+    Ok((!is_whole).then_some((listed, lost)))
+}
+
+/// Notes which stocks the table that was just taken over lacks, and forgets the evidence against those it has. After a pause
+/// in which tables were not compared nothing is noted.
+pub(crate) fn note_table(
+    tx: &mut Tx<'_>,
+    source: &str,
+    older: Option<Timestamp>,
+    wall: Timestamp,
+) -> Stored<()> {
+    let found = delistings::in_table(tx, source)?;
+    let listed: Vec<StockId> = found
+        .listed
+        .iter()
+        .filter(|(stock, name)| is_same_name(&stock.listing.company_name, name))
+        .map(|(stock, _)| stock.id)
+        .collect();
+    delistings::forget(tx, &listed)?;
+    if older.is_none_or(|at| wall - at >= COMPARABLE) {
+        return Ok(());
+    }
+    let (kind, seen_on) = (DelistingEvidenceKind::NotListed, exchange_date(wall));
+    let missing = found.missing.iter().filter(|stock| stock.delisted_on.is_none());
+    let seen: Vec<(StockId, DelistingEvidence)> = missing
+        .map(|stock| (stock.id, DelistingEvidence { kind, seen_on, seen_at: wall, delisted_on: None }))
+        .collect();
+    delistings::note_evidence(tx, source, &seen)?;
+    Ok(())
+}
+
+/// Whether a table of today is wanted: the last one was not whole, or lacks stocks of which nobody has decided yet whether
+/// they are delisted.
+pub(crate) fn wants_table_of_today(tx: &mut Tx<'_>, source: &str) -> Stored<bool> {
+    if installation::get(tx, HALF_TABLE)?.is_some_and(|day| !day.is_empty()) {
+        return Ok(true);
+    }
+    let evidence = delistings::evidence(tx, source)?;
+    if evidence.is_empty() {
+        return Ok(false);
+    }
+    let refused: HashSet<StockId> =
+        delistings::refusals(tx)?.into_iter().map(|refusal| refusal.stock_id).collect();
+    let has_table_evidence =
+        |seen: &[DelistingEvidence]| seen.iter().any(|seen| seen.kind != DelistingEvidenceKind::NotFound);
+    let open: Vec<StockId> = evidence
+        .iter()
+        .filter(|(id, seen)| !refused.contains(id) && has_table_evidence(seen))
+        .map(|(id, _)| *id)
+        .collect();
+    Ok(stocks::by_ids(tx, &open)?.iter().any(|stock| stock.delisted_on.is_none()))
+}

@@ -1,0 +1,149 @@
+//! Administrators' decisions on splits that are in doubt.
+
+use domain::{SplitConfirmation, SplitRatio, Symbol};
+use persistence::corporate_actions::Decider;
+use persistence::{Tx, corporate_actions as actions, providers};
+
+use crate::accounts::actor::Administrator;
+use crate::corporate_actions::CorporateActions;
+use crate::corporate_actions::recorded_splits::record;
+use crate::error::{Error, FieldError, Result};
+use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
+use crate::log_target::SECURITY;
+
+/// How an administrator resolves a split in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitResolution {
+    /// It has happened as it was announced.
+    Confirm,
+    /// A split has happened, with this ratio.
+    Correct(SplitRatio),
+    /// There was no split.
+    Withdraw,
+}
+
+impl SplitResolution {
+    /// Reads `confirm`, `correct` with a ratio like `2:1`, or `withdraw`.
+    ///
+    /// # Errors
+    /// What is wrong with which of the two fields.
+    pub fn parse(word: &str, ratio: Option<&str>) -> std::result::Result<Self, FieldError> {
+        let ratio = ratio.map(str::trim).filter(|ratio| !ratio.is_empty());
+        match (word, ratio) {
+            ("confirm", None) => Ok(Self::Confirm),
+            ("withdraw", None) => Ok(Self::Withdraw),
+            ("confirm" | "withdraw", Some(_)) => {
+                Err(FieldError::new("ratio", "leave it out, or choose to correct the ratio"))
+            }
+            ("correct", Some(ratio)) => ratio.parse().map(Self::Correct).map_err(|_| bad_ratio()),
+            ("correct", None) => Err(bad_ratio()),
+            _ => Err(FieldError::new("resolution", "must be confirm, correct or withdraw")),
+        }
+    }
+}
+
+fn bad_ratio() -> FieldError {
+    FieldError::new("ratio", "enter new and old shares, like 2:1 for two new shares for each old one")
+}
+
+/// The longest reason that is kept.
+const LONGEST_REASON: usize = 500;
+
+impl CorporateActions {
+    /// [`CorporateActions::resolve_split_once`] without a key.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resolve_split(
+        &self,
+        by: &Administrator,
+        symbol: &Symbol,
+        resolution: SplitResolution,
+        reason: &str,
+    ) -> Result<()> {
+        let author = DecisionAuthor { administrator: by.clone(), key: None };
+        self.resolve_split_once(symbol, resolution, reason, author).await.map(|done| done.value)
+    }
+
+    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
+    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
+    /// what takes its place is applied, before the answer.
+    ///
+    /// # Errors
+    /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`];
+    /// [`Error::IdempotencyKeyReused`].
+    pub async fn resolve_split_once(
+        &self,
+        symbol: &Symbol,
+        resolution: SplitResolution,
+        reason: &str,
+        author: DecisionAuthor,
+    ) -> Result<Once<()>> {
+        let reason = checked_reason(reason)?;
+        let line = format!("resolve split {symbol} {resolution:?} {reason}");
+        let request = OnceRequest::by(&author, line);
+        let stock = self.instruments.stored_stock(symbol).await?;
+        let (id, now, wall) = (stock.id, self.market.now(), self.market.clock.wall());
+        let (kept, named) = (reason.clone(), stock.listing.symbol.clone());
+        let (source, calendar) = (self.market.quotes.source(), self.market.calendar);
+        let act = move |tx: &mut Tx<'_>| {
+            let known = actions::of_stock(tx, id)?.into_iter().find(|known| known.hold(now).is_some());
+            let Some(known) = known else {
+                let waiting =
+                    providers::unconfirmed(tx, source.as_str(), Some(std::slice::from_ref(&named)))?;
+                let (Some(waiting), SplitResolution::Correct(ratio)) = (waiting.first(), resolution) else {
+                    return Err(Error::NoSplitInDoubt(named));
+                };
+                let by = Decider::Administrator { reason: kept };
+                let recorded = record(tx, &stock, &waiting.price, ratio, &by, (calendar, now, wall))?;
+                return recorded.ok_or(Error::NoSplitInDoubt(named));
+            };
+            let from = known.check.as_ref().map_or(SplitConfirmation::Awaiting, |check| check.confirmation);
+            let by = Decider::Administrator { reason: kept };
+            let ratio = match resolution {
+                SplitResolution::Confirm => known.action.ratio(),
+                SplitResolution::Correct(ratio) => Some(ratio),
+                SplitResolution::Withdraw => None,
+            };
+            let as_booked = known.ratio().is_some() && known.ratio() == ratio;
+            let to = if as_booked { SplitConfirmation::Confirmed } else { SplitConfirmation::Withdrawn };
+            if !actions::decide(tx, known.id, (from, to), &by, wall)? {
+                return Err(Error::NoSplitInDoubt(named));
+            }
+            if let Some(ratio) = ratio.filter(|_| !as_booked) {
+                actions::replace_split(tx, &known, ratio, &by, wall)?;
+            }
+            Ok(known)
+        };
+        let done = idempotency::write_once(&self.store, move |tx| {
+            let act = |tx: &mut Tx<'_>| act(tx).map(|known| (Some(known.action.id.clone()), known.id.0));
+            request.carry_out(tx, wall, act, |_, _| Ok(None))
+        })
+        .await?;
+        self.noted.increase();
+        if let Some(split) = &done.value {
+            tracing::info!(
+                target: SECURITY,
+                event = "split_resolved",
+                %split,
+                resolution = ?resolution,
+                reason,
+                administrator = author.administrator.name(),
+                "an administrator resolved a split"
+            );
+        }
+        self.reverse_splits().await?;
+        self.apply_corporate_actions().await?;
+        Ok(Once { value: (), replayed: done.replayed })
+    }
+}
+
+/// A reason in an administrator's words.
+pub(crate) fn checked_reason(reason: &str) -> Result<String> {
+    let reason = reason.trim();
+    match reason.chars().count() {
+        0 => Err(Error::invalid("reason", "say why: the reason is kept with the decision")),
+        1..=LONGEST_REASON => Ok(reason.to_owned()),
+        _ => Err(Error::invalid("reason", format!("use up to {LONGEST_REASON} characters"))),
+    }
+}
