@@ -1,5 +1,7 @@
 //! Why a use case was refused or failed.
 
+use std::str::FromStr;
+
 use chrono::TimeDelta;
 use domain::calendar::EXCHANGE_ZONE;
 use domain::{Money, OrderRejected, OrderStatus, Quantity, Symbol, Timestamp, TradingHold};
@@ -212,18 +214,41 @@ impl Error {
     }
 }
 
-/// Collects what is wrong with several fields, so that all of it is told at once.
+/// Collects what is wrong with the fields of the input while they are read.
 #[derive(Debug, Default)]
-pub(crate) struct Fields(pub Vec<FieldError>);
+pub struct Fields(pub(crate) Vec<FieldError>);
 
 impl Fields {
+    /// The value of a field; `None` and an error if its text cannot be read.
+    pub fn read<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
+    where
+        T::Err: ToString,
+    {
+        text.parse().map_err(|error: T::Err| self.refuse(field, error.to_string())).ok()
+    }
+
     pub fn check(&mut self, field: &'static str, ok: bool, message: &str) {
         if !ok {
-            self.0.push(FieldError::new(field, message));
+            self.refuse(field, message);
         }
     }
 
-    pub fn done(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    pub fn refuse(&mut self, field: &'static str, message: impl Into<String>) {
+        self.0.push(FieldError::new(field, message));
+    }
+
+    /// What was built from the fields.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all that is wrong.
+    pub fn finish<T>(self, built: Option<T>) -> Result<T> {
+        match built {
+            Some(built) if self.0.is_empty() => Ok(built),
+            _ => Err(Error::Invalid(self.0)),
+        }
+    }
+
+    pub(crate) fn done(self) -> Result<()> {
+        self.finish(Some(()))
     }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use domain::Money;
 use persistence::Store;
 
-pub use error::{Error, FieldError, NotFound, Result};
+pub use error::{Error, FieldError, Fields, NotFound, Result};
 pub use market::Market;
 pub use market::clock::Clock;
 pub use persistence::StoreError;

@@ -21,6 +21,9 @@ pub struct AccountRow {
 
 impl Accounts {
     /// Newest first; `search` is a part of a name or an address.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a search that is too long.
     pub async fn all_users(
         &self,
         _: &Administrator,

@@ -374,6 +374,9 @@ impl Books {
     }
 
     /// Removes the portfolio with its orders, journal and snapshots.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
     pub async fn delete_portfolio(&self, user: UserId, id: PortfolioId) -> Result<()> {
         match self.store.write(move |tx| portfolios::delete(tx, id, user).map_err(Error::from)).await? {
             true => {

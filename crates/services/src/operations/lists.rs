@@ -58,6 +58,9 @@ impl Operations {
     }
 
     /// In order of symbol.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a search that is too long.
     pub async fn all_stocks(
         &self,
         search: &str,
@@ -73,6 +76,9 @@ impl Operations {
     }
 
     /// Newest first; `search` is a part of a portfolio's or an owner's name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a search that is too long.
     pub async fn all_portfolios(
         &self,
         _: &Administrator,
@@ -90,6 +96,9 @@ impl Operations {
     }
 
     /// Newest first; `search` is a part of an owner's name, or a symbol.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a search that is too long.
     pub async fn all_transactions(
         &self,
         _: &Administrator,
@@ -114,6 +123,9 @@ impl Operations {
     }
 
     /// Newest first.
+    ///
+    /// # Errors
+    /// Only when the database fails.
     pub async fn all_snapshots(
         &self,
         _: &Administrator,

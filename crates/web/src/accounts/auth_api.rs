@@ -5,6 +5,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use domain::{Timestamp, TokenId, UserId};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::accounts::register::Registration;
 use services::accounts::tokens::{Scope, TokenInfo};
 use utoipa::ToSchema;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::users_api::User;
 use crate::AppState;
-use crate::http::api::{Items, Reader};
+use crate::http::api::Items;
 use crate::http::device_cookie::Client;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Json;
@@ -176,7 +177,7 @@ pub async fn create_token(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let NewToken { name, scope, expires_at, username, password, current_password } = body.into_inner();
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let scope = reader.read("scope", scope.as_deref().unwrap_or("trade"));
     if username.is_some() != password.is_some() {
         reader.refuse("password", "send username and password together, or neither");

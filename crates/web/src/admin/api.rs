@@ -4,6 +4,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::{Price, Symbol, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::accounts::admin::AccountRow;
 use services::corporate_actions::splits::SplitResolution;
 use services::idempotency::DecisionAuthor;
@@ -14,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
 use crate::accounts::users_api::User;
-use crate::http::api::{Items, Reader, limit, parse};
+use crate::http::api::{Items, limit, parse};
 use crate::http::extract::AdminUser;
 use crate::http::input::{Json, Query};
 use crate::http::problem::Problem;
@@ -594,7 +595,7 @@ pub async fn resolve_split(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let Json(Resolution { symbol, resolution, ratio, reason }) = body;
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let symbol: Option<Symbol> = reader.read("symbol", &symbol);
     let resolution = SplitResolution::parse(&resolution, ratio.as_deref())
         .map_err(|error| reader.refuse(error.field, &error.message))
@@ -628,7 +629,7 @@ pub async fn run_job(
     body: Json<Request>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let kind = reader.read("kind", &body.kind);
     state.services.jobs().request_run(&admin, reader.finish(kind)?).await?;
     Ok(HttpResponse::Accepted().finish())

@@ -7,12 +7,12 @@ use domain::{
     CloseOut as Terms, CorporateActionKind, DecimalText, Money, PerShare, Quantity, Symbol, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::corporate_actions::close_outs::{CloseOutFields, CloseOutPreview, CloseOutTerms, DoneCloseOut};
 use services::idempotency::DecisionAuthor;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::http::api::Reader;
 use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
@@ -118,7 +118,7 @@ impl From<DoneCloseOut> for ClosedOut {
 
 impl NewCloseOut {
     fn read(&self) -> Result<(Symbol, CloseOutTerms, Option<NaiveDate>), Problem> {
-        let mut reader = Reader::default();
+        let mut reader = Fields::default();
         let symbol: Option<Symbol> = reader.read("symbol", &self.symbol);
         let terms = CloseOutTerms::parse(CloseOutFields {
             kind: &self.kind,

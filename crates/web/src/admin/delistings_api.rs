@@ -6,12 +6,13 @@ use chrono::NaiveDate;
 use domain::delisting::DelistingEvidence;
 use domain::{Symbol, Timestamp};
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::corporate_actions::delistings::{DelistingCase, DelistingResolution};
 use services::idempotency::DecisionAuthor;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::http::api::{Items, Reader};
+use crate::http::api::Items;
 use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
@@ -123,7 +124,7 @@ pub async fn resolve(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let Json(DelistingDecision { symbol, resolution, on, reason }) = body;
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let symbol: Option<Symbol> = reader.read("symbol", &symbol);
     let resolution = DelistingResolution::parse(&resolution, on.as_deref())
         .map_err(|error| reader.refuse(error.field, &error.message))

@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use domain::Symbol;
 use serde::Deserialize;
+use services::Fields;
 use services::corporate_actions::renames::RenameRequest;
 use services::stocks::stock_list::TradableStock;
 use utoipa::ToSchema;
 
 use crate::AppState;
-use crate::http::api::Reader;
 use crate::http::extract::AdminUser;
 use crate::http::input::Json;
 use crate::http::problem::Problem;
@@ -53,7 +53,7 @@ pub async fn rename(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let Json(Rename { symbol, to, company_name, on, reason }) = body;
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let symbol: Option<Symbol> = reader.read("symbol", &symbol);
     let to: Option<Symbol> = reader.read("to", &to);
     let on: Option<NaiveDate> = on.and_then(|on| match on.parse() {

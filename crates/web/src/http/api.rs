@@ -38,6 +38,10 @@ pub struct Paging {
 const DEFAULT_LIMIT: usize = 50;
 const MOST: usize = 200;
 
+/// Reads the number of items of a page.
+///
+/// # Errors
+/// 422 if it is not a whole number from 1 to 200.
 pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
@@ -47,42 +51,24 @@ pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
 }
 
 /// Reads an optional text of the query or the body as what it stands for.
+///
+/// # Errors
+/// 422 with `hint` if the text cannot be read.
 pub fn parse<T: FromStr>(field: &'static str, text: Option<&str>, hint: &str) -> Result<Option<T>, Problem> {
     text.map(|text| text.parse().map_err(|_| Problem::invalid(vec![FieldError::new(field, hint)])))
         .transpose()
 }
 
 impl Paging {
+    /// # Errors
+    /// As [`limit`].
     pub fn limit(&self) -> Result<usize, Problem> {
         limit(self.limit.as_deref())
     }
 
+    /// # Errors
+    /// 422 if it is not the cursor of a page.
     pub fn cursor<T: FromStr>(&self) -> Result<Option<T>, Problem> {
         parse("cursor", self.cursor.as_deref(), "send `next_cursor` of the page before")
-    }
-}
-
-/// Collects what is wrong with the fields of a body while they are read.
-#[derive(Default)]
-pub struct Reader(Vec<FieldError>);
-
-impl Reader {
-    pub fn read<T: FromStr>(&mut self, field: &'static str, text: &str) -> Option<T>
-    where
-        T::Err: ToString,
-    {
-        text.parse().map_err(|error: T::Err| self.0.push(FieldError::new(field, error.to_string()))).ok()
-    }
-
-    pub fn refuse(&mut self, field: &'static str, message: &str) {
-        self.0.push(FieldError::new(field, message));
-    }
-
-    /// What was built, or all that is wrong.
-    pub fn finish<T>(self, built: Option<T>) -> Result<T, Problem> {
-        match built {
-            Some(built) if self.0.is_empty() => Ok(built),
-            _ => Err(Problem::invalid(self.0)),
-        }
     }
 }

@@ -4,6 +4,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::{DecimalText, Money, PortfolioId, Symbol, Timestamp, TransactionType, Visibility};
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::books::portfolios::{CashDirection, OpenPortfolio, PortfolioSummary, PortfolioUpdate};
 use services::books::transactions::NamedEntry;
 use services::idempotency::{IdempotencyKey, Once};
@@ -11,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::transactions_api::Transaction;
 use crate::AppState;
-use crate::http::api::{Items, Paging, Reader, parse};
+use crate::http::api::{Items, Paging, parse};
 use crate::http::extract::CurrentUser;
 use crate::http::input::{Json, Query};
 use crate::http::portfolio_access::ReadAccess;
@@ -106,9 +107,9 @@ pub struct NewPortfolio {
 
 fn starting_cash(text: Option<DecimalText>) -> Result<Option<Money>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let money = reader.read("cash_balance", &text.0);
-    reader.finish(money).map(Some)
+    Ok(Some(reader.finish(money)?))
 }
 
 /// Create a portfolio.
@@ -169,9 +170,9 @@ pub async fn reset(
 /// answered what the first one made.
 pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
-    let mut reader = Reader::default();
+    let mut reader = Fields::default();
     let key = reader.read("idempotency_key", key.to_str().unwrap_or_default());
-    reader.finish(key).map(Some)
+    Ok(Some(reader.finish(key)?))
 }
 
 /// 201; of a request that was carried out before, with a header that says so.
@@ -269,15 +270,17 @@ pub struct CashMovement {
 }
 
 impl CashMovement {
+    /// # Errors
+    /// 422 for another type than deposit or withdrawal, and for an amount that cannot be read.
     pub fn read(&self) -> Result<(CashDirection, Money), Problem> {
-        let mut reader = Reader::default();
+        let mut reader = Fields::default();
         let direction =
             self.r#type.parse().ok().and_then(|kind: TransactionType| CashDirection::from_type(kind));
         if direction.is_none() {
             reader.refuse("type", "must be deposit or withdrawal");
         }
         let amount = reader.read("amount", &self.amount.0);
-        reader.finish(direction.zip(amount))
+        Ok(reader.finish(direction.zip(amount))?)
     }
 }
 

@@ -100,6 +100,10 @@ struct Day {
     twr: Delta,
 }
 
+/// Reads the window of a page: two days, or a period.
+///
+/// # Errors
+/// 422 for a day that cannot be read.
 pub fn window(asked: &Asked) -> Result<(Window, Option<Period>), Problem> {
     let mut wrong = Vec::new();
     let mut day = |field: &'static str, text: &str| -> Option<NaiveDate> {
@@ -120,6 +124,10 @@ pub fn window(asked: &Asked) -> Result<(Window, Option<Period>), Problem> {
     Ok((Window::Period(range), Some(range)))
 }
 
+/// Reads the symbol of the benchmark, if one is given.
+///
+/// # Errors
+/// 422 if no stock can have it.
 pub fn benchmark(asked: &Asked) -> Result<Option<Symbol>, Problem> {
     let text = asked.benchmark.trim();
     if text.is_empty() {

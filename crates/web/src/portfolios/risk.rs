@@ -260,6 +260,9 @@ impl Figures<'_> {
 }
 
 /// An error of an analysis for the one who asked for it: an unknown benchmark is a wrong field.
+///
+/// # Errors
+/// The error itself if it is about anything else.
 pub fn refused_benchmark(error: Error, benchmark: Option<&Symbol>) -> Result<Problem, Error> {
     match (error, benchmark) {
         (Error::UnknownSymbol(symbol), Some(_)) => {

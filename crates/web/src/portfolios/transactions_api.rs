@@ -159,6 +159,8 @@ pub fn refuse_empty(texts: &[(&'static str, &Option<String>)]) -> Result<(), Pro
 }
 
 impl Wanted {
+    /// # Errors
+    /// 422 for a symbol, type, day or instant that cannot be read.
     pub fn filter(&self) -> Result<TransactionFilter, Problem> {
         Ok(TransactionFilter {
             symbol: parse("symbol", given(self.symbol.as_ref()), "write a symbol like AAPL")?,
@@ -184,10 +186,14 @@ impl Wanted {
         refuse_empty(&texts)
     }
 
+    /// # Errors
+    /// As [`limit`].
     pub fn page_limit(&self) -> Result<usize, Problem> {
         limit(self.limit.as_deref())
     }
 
+    /// # Errors
+    /// 422 if it is not the cursor of a page.
     pub fn page_cursor(&self) -> Result<Option<Cursor>, Problem> {
         let hint = "send `next_cursor` of the page before";
         let Some(text) = given(self.cursor.as_ref()) else { return Ok(None) };

@@ -159,7 +159,10 @@ impl From<LatestQuote> for Quote {
     }
 }
 
-/// A symbol of an address; one that cannot be is simply not found.
+/// The symbol of an address.
+///
+/// # Errors
+/// 404 if no stock can have it.
 pub fn symbol(text: &str) -> Result<Symbol, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }

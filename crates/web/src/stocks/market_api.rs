@@ -6,12 +6,12 @@ use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{Calendar, Timestamp, TradingMode};
 use serde::{Deserialize, Serialize};
-use services::FieldError;
 use services::trading::schedule::{MarketClock, TradingDay};
+use services::{FieldError, Fields};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
-use crate::http::api::{Items, Reader};
+use crate::http::api::Items;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -112,7 +112,7 @@ impl From<TradingDay> for MarketSession {
 
 impl WantedDays {
     fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), Problem> {
-        let mut reader = Reader::default();
+        let mut reader = Fields::default();
         let mut day = |field, text: Option<&str>| -> Option<NaiveDate> {
             let text = text?;
             // Only this form: chrono also reads years of six digits and parts without leading zeros.

@@ -8,13 +8,13 @@ use domain::{
     Percent, PlaceOrder, PortfolioId, Price, Quantity, Side, Symbol, TimeInForce, Timestamp, TransactionType,
 };
 use serde::{Deserialize, Serialize};
+use services::Fields;
 use services::trading::orders::OrderPreview;
 use services::trading::{OrderWithFills, PlacedOrder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::AppState;
-use crate::http::api::Reader;
 use crate::http::extract::CurrentUser;
 use crate::http::input::Json;
 use crate::http::portfolio_access::ReadAccess;
@@ -335,14 +335,17 @@ impl OrderChanges {
 }
 
 /// The header `Idempotency-Key` is another way to send `client_order_id`.
+///
+/// # Errors
+/// 422 if both are sent and differ.
 pub fn with_key(request: &HttpRequest, client_order_id: &mut Option<String>) -> Result<(), Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(()) };
     let key = key.to_str().unwrap_or_default().to_owned();
     match client_order_id {
         Some(id) if *id != key => {
-            let mut reader = Reader::default();
+            let mut reader = Fields::default();
             reader.refuse("client_order_id", "differs from the header Idempotency-Key: send one of them");
-            reader.finish(None)
+            Ok(reader.finish(None)?)
         }
         _ => {
             *client_order_id = Some(key);

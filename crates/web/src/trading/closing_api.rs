@@ -6,11 +6,11 @@ use domain::{DecimalText, OrderSize, Percent, PortfolioId, Symbol};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use services::trading::closing::{self, CloseAllPositions, ClosePosition};
-use services::{Error, NotFound};
+use services::{Error, Fields, NotFound};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::AppState;
-use crate::http::api::{Items, Reader, parse};
+use crate::http::api::{Items, parse};
 use crate::http::extract::CurrentUser;
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -97,7 +97,7 @@ fn flag(field: &'static str, text: Option<&str>) -> Result<bool, Problem> {
 
 impl PartToSell {
     fn size(&self) -> Result<OrderSize, Problem> {
-        let mut reader = Reader::default();
+        let mut reader = Fields::default();
         match (&self.quantity, &self.percentage) {
             (None, None) => return Ok(OrderSize::OfPosition(Percent::hundred())),
             (Some(quantity), None) => match quantity.parse() {
@@ -110,7 +110,7 @@ impl PartToSell {
             },
             (Some(_), Some(_)) => reader.refuse("percentage", "send quantity or percentage, not both"),
         }
-        reader.finish(None)
+        Ok(reader.finish(None)?)
     }
 }
 

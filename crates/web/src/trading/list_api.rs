@@ -63,6 +63,9 @@ fn instant(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>,
 }
 
 /// Reads the direction of a list.
+///
+/// # Errors
+/// 422 if it is neither `asc` nor `desc`.
 pub fn direction(text: Option<&str>) -> Result<Option<SortDirection>, Problem> {
     match text {
         None => Ok(None),

@@ -173,6 +173,9 @@ impl TicketFields {
 }
 
 /// A refusal of an order at the field of the form that it is about.
+///
+/// # Errors
+/// The error itself if it is about no field.
 pub fn at_its_field(error: Error) -> Result<Problem, PageError> {
     let told = |field, text: String| Ok(Problem::invalid(vec![FieldError::new(field, text)]));
     match &error {
