@@ -345,19 +345,11 @@ impl Gateway {
         }
     }
 
-    /// [`Gateway::listing_for`] an unknown user.
-    ///
-    /// # Errors
-    /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
-    pub async fn listing(&self, symbol: &Symbol, at: Timestamp) -> Result<Listing, QuoteError> {
-        self.listing_for(Purpose::FirstSight { user: None }, symbol, at).await
-    }
-
     /// See [`QuoteSource::listing`]. With limits, the answer is cached for a day, also that a symbol does not exist.
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`] and [`QuoteError::NotTradable`] if it is not a stock that is traded here.
-    pub async fn listing_for(
+    pub async fn listing(
         &self,
         purpose: Purpose,
         symbol: &Symbol,
@@ -379,25 +371,11 @@ impl Gateway {
         self.listings.get_or_fetch(symbol, now, fetch).await
     }
 
-    /// [`Gateway::daily_bars_for`] a waiting user.
-    ///
-    /// # Errors
-    /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
-    pub async fn daily_bars(
-        &self,
-        symbol: &Symbol,
-        first: NaiveDate,
-        last: NaiveDate,
-        at: Timestamp,
-    ) -> Result<Vec<Bar>, QuoteError> {
-        self.daily_bars_for(Purpose::Interactive, symbol, first, last, at).await
-    }
-
     /// See [`QuoteSource::daily_bars`].
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
-    pub async fn daily_bars_for(
+    pub async fn daily_bars(
         &self,
         purpose: Purpose,
         symbol: &Symbol,

@@ -252,13 +252,22 @@ async fn one_call_serves_charts_of_any_length() {
     let source = Counting::new();
     let gateway = Gateway::new(source.clone());
     let (ko, at) = (symbol("KO"), instant(FRIDAY_MORNING));
-    let count = async |first, last| gateway.daily_bars(&ko, day(first), day(last), at).await.unwrap().len();
+    let count = async |first, last| {
+        gateway.daily_bars(Purpose::Interactive, &ko, day(first), day(last), at).await.unwrap().len()
+    };
     assert_eq!(count("2026-11-16", "2026-11-20").await, 4);
     assert_eq!(count("2026-11-02", "2026-11-30").await, 14);
     assert_eq!(count("2026-11-21", "2026-11-22").await, 0);
     assert_eq!(source.calls(), 1);
     let next = instant("2026-11-20T21:31:00Z");
-    assert_eq!(gateway.daily_bars(&ko, day("2026-11-16"), day("2026-11-20"), next).await.unwrap().len(), 5);
+    assert_eq!(
+        gateway
+            .daily_bars(Purpose::Interactive, &ko, day("2026-11-16"), day("2026-11-20"), next)
+            .await
+            .unwrap()
+            .len(),
+        5
+    );
     assert_eq!(source.calls(), 2);
 }
 

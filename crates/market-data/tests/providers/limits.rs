@@ -21,6 +21,9 @@ use super::{GatewayQuotes, symbol};
 /// A Friday, 10:00 in New York: the last close was on the 19th.
 const MORNING: &str = "2026-11-20T15:00:00Z";
 
+/// The purpose of looking a symbol up for an unknown user.
+const FIRST_SIGHT: Purpose = Purpose::FirstSight { user: None };
+
 /// No limits by time, so that only the day's count.
 fn by_the_day() -> Rules {
     Rules { min_gap: TimeDelta::zero(), per_minute: None, ..Rules::ALPHA_VANTAGE_FREE }
@@ -209,9 +212,9 @@ async fn the_twenty_sixth_call_of_a_day_is_never_sent() {
     // Not by another door either.
     let gateway = deployment.process();
     assert!(is_limited(&gateway.search("apple", 5, deployment.clock.now()).await));
-    assert!(is_limited(&gateway.listing(&symbol("AAPL"), deployment.clock.now()).await));
+    assert!(is_limited(&gateway.listing(FIRST_SIGHT, &symbol("AAPL"), deployment.clock.now()).await));
     let (first, last) = ("2026-11-01".parse().unwrap(), "2026-11-19".parse().unwrap());
-    assert!(is_limited(&gateway.daily_bars(&symbol("AAPL"), first, last, at).await));
+    assert!(is_limited(&gateway.daily_bars(Purpose::Interactive, &symbol("AAPL"), first, last, at).await));
     assert_eq!(deployment.calls().await, 25);
     // The next day has its own.
     deployment.clock.pass(TimeDelta::hours(14));
@@ -229,14 +232,14 @@ async fn a_question_that_takes_two_calls_is_charged_for_two() {
     answer("SYMBOL_SEARCH", json!({ "bestMatches": [] })).mount(&deployment.server).await;
     let gateway = deployment.process();
     for n in 0..5 {
-        let unknown = gateway.listing(&numbered(n), deployment.clock.now()).await;
+        let unknown = gateway.listing(FIRST_SIGHT, &numbered(n), deployment.clock.now()).await;
         assert_eq!(unknown, Err(QuoteError::UnknownSymbol(numbered(n))));
     }
     let left = gateway.limits().unwrap().budget().await.unwrap();
     assert_eq!(left.pots, [(Pot::Scheduled, 0, 15), (Pot::FirstSight, 5, 5), (Pot::Reserve, 5, 5)]);
-    assert!(is_limited(&gateway.listing(&numbered(9), deployment.clock.now()).await));
+    assert!(is_limited(&gateway.listing(FIRST_SIGHT, &numbered(9), deployment.clock.now()).await));
     assert_eq!(
-        gateway.listing(&numbered(1), deployment.clock.now()).await,
+        gateway.listing(FIRST_SIGHT, &numbered(1), deployment.clock.now()).await,
         Err(QuoteError::UnknownSymbol(numbered(1))),
         "is kept"
     );

@@ -329,7 +329,7 @@ async fn bars_that_contradict_the_accepted_price_of_their_day_are_no_closes() {
     let bars = async || {
         let gateway = &deployment.processes[0];
         let (first, last) = (day("2026-11-18"), day("2026-11-20"));
-        gateway.daily_bars(&symbol("AAPL"), first, last, deployment.now()).await
+        gateway.daily_bars(Purpose::Interactive, &symbol("AAPL"), first, last, deployment.now()).await
     };
     let series = |closes: [&str; 2]| {
         let closes = closes.map(str::to_owned);
@@ -359,7 +359,9 @@ async fn a_close_in_doubt_is_one_when_the_price_of_the_session_was_confirmed() {
         deployment.source.script().doubtful = Some(("2026-11-20", "39.00".to_owned()));
         deployment.pass(8 * 3600);
         let (first, last) = (day("2026-11-18"), day("2026-11-20"));
-        let bars = deployment.processes[0].daily_bars(&symbol("AAPL"), first, last, deployment.now()).await;
+        let bars = deployment.processes[0]
+            .daily_bars(Purpose::Interactive, &symbol("AAPL"), first, last, deployment.now())
+            .await;
         assert_eq!(bars.unwrap().len(), count, "confirmed: {confirmed}");
     }
 }

@@ -299,7 +299,7 @@ impl Books {
         let first = date.checked_sub_days(DAYS_BEFORE).unwrap_or(date);
         let last = self.market.calendar.last_closed(at).date;
         let purpose = Purpose::CloseOrNews;
-        let bars = match self.market.quotes.daily_bars_for(purpose, symbol, first, last, at).await {
+        let bars = match self.market.quotes.daily_bars(purpose, symbol, first, last, at).await {
             Ok(bars) => bars,
             Err(error) => {
                 tracing::warn!(%symbol, %date, error = &error as &dyn std::error::Error, "no closing price for the snapshot");

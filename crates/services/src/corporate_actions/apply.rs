@@ -9,7 +9,7 @@ use domain::{
     Calendar, CorporateAction, CorporateActionKind, KnownAction, Listing, Money, Order, OrderGroup,
     PortfolioId, Quantity, SplitConfirmation, StockId, Timestamp,
 };
-use market_data::Catalogue;
+use market_data::{Catalogue, Purpose};
 use persistence::corporate_actions::{self as actions, Applied};
 use persistence::portfolios::LockedPortfolio;
 use persistence::{StoreError, Tx, orders, portfolios, positions, stocks, transactions};
@@ -403,7 +403,8 @@ impl CorporateActions {
         let calendar = self.market.calendar;
         match &known.action.kind {
             CorporateActionKind::SymbolChange { to } => {
-                let listing = self.market.quotes.listing(to, now).await.ok();
+                let listing =
+                    self.market.quotes.listing(Purpose::FirstSight { user: None }, to, now).await.ok();
                 let known = known.clone();
                 self.store
                     .write(move |tx| {

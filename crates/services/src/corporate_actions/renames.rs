@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{Freshness, Stock, StockId, Symbol, UserId};
-use market_data::QuoteError;
+use market_data::{Purpose, QuoteError};
 use persistence::renames::{self, NewRename};
 use persistence::{Tx, close_outs, delistings, installation, reused_symbols, stocks};
 
@@ -86,7 +86,10 @@ impl CorporateActions {
         if day > exchange_date(now) {
             return Err(Error::invalid("on", "lies ahead: record it on that day"));
         }
-        let company_name = match (company_name, self.market.quotes.listing(&to, now).await) {
+        let company_name = match (
+            company_name,
+            self.market.quotes.listing(Purpose::FirstSight { user: None }, &to, now).await,
+        ) {
             (Some(name), _) => Some(name),
             (None, Ok(found)) => Some(found.company_name),
             (None, Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })) => {

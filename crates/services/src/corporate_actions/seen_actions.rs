@@ -133,8 +133,7 @@ impl CorporateActions {
             let found = self.store.read(move |tx| Ok::<_, Error>(stocks::by_ids(tx, &[id])?.pop())).await?;
             let Some(stock) = found else { continue };
             let symbol = &stock.listing.symbol;
-            let answer =
-                self.market.quotes.daily_bars_for(Purpose::Scheduled, symbol, first, last, now).await;
+            let answer = self.market.quotes.daily_bars(Purpose::Scheduled, symbol, first, last, now).await;
             let bars = match answer {
                 Ok(bars) => bars,
                 Err(error) => {

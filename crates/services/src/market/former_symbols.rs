@@ -108,7 +108,7 @@ impl Instruments {
             }
         }
         let (purpose, now) = (Purpose::FirstSight { user }, self.market.now());
-        let listing = match quotes.listing_for(purpose, symbol, now).await {
+        let listing = match quotes.listing(purpose, symbol, now).await {
             Ok(listing) => listing,
             Err(error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "nobody is listed under a former symbol");

@@ -147,7 +147,7 @@ impl Instruments {
             (None, Some(None)) => return Err(Error::UnknownSymbol(symbol.clone())),
             (None, None) => {
                 let purpose = Purpose::FirstSight { user };
-                let listing = self.market.quotes.listing_for(purpose, symbol, self.market.now()).await;
+                let listing = self.market.quotes.listing(purpose, symbol, self.market.now()).await;
                 listing.map_err(|error| Error::from_quote(symbol, error))?
             }
         };

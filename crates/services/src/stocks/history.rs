@@ -6,6 +6,7 @@ use domain::{
     AsTraded, Bar, BarInterval, CorporateAction, Freshness, HistoryRange, PriceMove, Quote, SplitHistory,
     Stock, Symbol, Timestamp, UserId,
 };
+use market_data::Purpose;
 use persistence::stocks;
 
 use super::Stocks;
@@ -175,7 +176,8 @@ impl Stocks {
             // The price comes with the series.
             true => self.scarce_quote(Asker::Waiting(user), stock, at).await.map(|_| None),
             false => {
-                let answer = self.market.quotes.daily_bars(symbol, first, last, at).await;
+                let answer =
+                    self.market.quotes.daily_bars(Purpose::Interactive, symbol, first, last, at).await;
                 answer.map(Some).map_err(|error| Error::from_quote(symbol, error))
             }
         };

@@ -107,7 +107,7 @@ impl Stocks {
         let nameless = stocks.into_iter().filter(|stock| stock.listing.sector.is_empty());
         for stock in nameless.take(PROFILES_AT_ONCE) {
             let known = stock.listing;
-            let found = self.market.quotes.listing_for(Purpose::Scheduled, &known.symbol, now).await;
+            let found = self.market.quotes.listing(Purpose::Scheduled, &known.symbol, now).await;
             let sector = match found {
                 Ok(found) if !found.sector.is_empty() => found.sector,
                 // It has none, and is not requested again.

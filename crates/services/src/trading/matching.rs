@@ -335,7 +335,7 @@ impl Trading {
         } else {
             // The price is of a later session, or a newer one may come: the published close is the last trade.
             let (purpose, date) = (Purpose::CloseOrNews, session.date);
-            let bars = quotes.daily_bars_for(purpose, symbol, date, date, now).await.unwrap_or_default();
+            let bars = quotes.daily_bars(purpose, symbol, date, date, now).await.unwrap_or_default();
             match bars.into_iter().find(|bar| bar.date == session.date) {
                 Some(bar) => (Quote { price: bar.close, ..quote }, session.opens_at),
                 None if is_of_session && now >= close + PUBLICATION => {

@@ -186,7 +186,7 @@ impl CorporateActions {
             return Ok(());
         }
         let symbol = stock.listing.symbol.clone();
-        let found = match self.market.quotes.listing_for(Purpose::Scheduled, &symbol, now).await {
+        let found = match self.market.quotes.listing(Purpose::Scheduled, &symbol, now).await {
             Ok(found) => found.company_name,
             Err(error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "whose price it is is not known");
