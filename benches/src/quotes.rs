@@ -61,7 +61,7 @@ fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
                     let mut count = 0;
                     for symbol in &symbols {
                         let first = last - TimeDelta::days(SESSIONS);
-                        count += market.daily_bars(symbol, first, last, noon, &FREE).await?.len();
+                        count += market.daily_series(symbol, first, last, noon, &FREE).await?.bars.len();
                     }
                     anyhow::Ok(count)
                 })

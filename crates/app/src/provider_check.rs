@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
 use domain::{Quote, Symbol};
-use market_data::{Entitlement, KeyFeature, ListingState, Purpose, QuoteError, QuoteSource};
+use market_data::{DailySeries, Entitlement, KeyFeature, ListingState, Purpose, QuoteError, QuoteSource};
 use services::Services;
 
 use crate::config::Config;
@@ -229,10 +229,13 @@ async fn ask(
             .listing(symbol, now, payer)
             .await
             .map(|listing| format!("{}, {}, {}", listing.company_name, listing.exchange, listing.sector)),
-        Check::Bars => source.daily_bars(symbol, from, today, now, payer).await.map(|bars| {
-            let last = bars.last().map_or_else(String::new, |bar| format!(", {} on {}", bar.close, bar.date));
-            format!("{} sessions since {from}{last}", bars.len())
-        }),
+        Check::Bars => {
+            source.daily_series(symbol, from, today, now, payer).await.map(|DailySeries { bars, .. }| {
+                let last =
+                    bars.last().map_or_else(String::new, |bar| format!(", {} on {}", bar.close, bar.date));
+                format!("{} sessions since {from}{last}", bars.len())
+            })
+        }
         Check::Splits => {
             let splits = match provider {
                 Provider::AlphaVantage(source, _) => source.splits(symbol, payer).await,

@@ -58,8 +58,8 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
     });
     let bars = |of: &Symbol, first: NaiveDate, days: u64| {
         runtime
-            .block_on(market.daily_bars(of, first, first + Days::new(days - 1), noon, &FREE))
-            .map_or(0, |b| b.len())
+            .block_on(market.daily_series(of, first, first + Days::new(days - 1), noon, &FREE))
+            .map_or(0, |series| series.bars.len())
     };
     let mut day = NaiveDate::from_ymd_opt(1981, 1, 1).ok_or("a date")?;
     best("a daily bar, never asked for", || {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::calendar::exchange_date;
-use domain::{Bar, Calendar, CorporateAction, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use domain::{Calendar, CorporateAction, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
 use secrecy::SecretString;
 use url::Url;
 
@@ -420,17 +420,6 @@ impl QuoteSource for AlphaVantage {
         let ticker = ticker::asked_as(symbol)?;
         let answer = self.transport.call("SYMBOL_SEARCH", &[("keywords", &ticker)], payer).await;
         wire::exact_match(&answer.map_err(|failure| self.transport.told(failure, Some(symbol)))?, symbol)
-    }
-
-    async fn daily_bars(
-        &self,
-        symbol: &Symbol,
-        first: NaiveDate,
-        last: NaiveDate,
-        at: Timestamp,
-        payer: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
-        Ok(self.daily_series(symbol, first, last, at, payer).await?.bars)
     }
 
     /// Prices as traded. At most the last 100 sessions, unless the key is paid.

@@ -371,7 +371,7 @@ impl Gateway {
         self.listings.get_or_fetch(symbol, now, fetch).await
     }
 
-    /// See [`QuoteSource::daily_bars`].
+    /// See [`QuoteSource::daily_series`].
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
@@ -384,7 +384,7 @@ impl Gateway {
         at: Timestamp,
     ) -> Result<Vec<Bar>, QuoteError> {
         let Some(lifetime) = self.lifetime() else {
-            return self.source.daily_bars(symbol, first, last, at, &Payer::unlimited()).await;
+            return Ok(self.source.daily_series(symbol, first, last, at, &Payer::unlimited()).await?.bars);
         };
         let all = self.fetch_bars(purpose, symbol, at, lifetime).await?;
         Ok(all.iter().filter(|bar| (first..=last).contains(&bar.date)).cloned().collect())

@@ -32,7 +32,7 @@ use domain::{
     Timestamp,
 };
 
-use crate::{Catalogue, Payer, QuoteError, QuoteSource, search};
+use crate::{Catalogue, DailySeries, Payer, QuoteError, QuoteSource, search};
 use catalogue::{INSTRUMENTS, Instrument};
 use day::Day;
 pub use model::SimulatedModel;
@@ -275,18 +275,18 @@ impl QuoteSource for Simulated {
         Ok(self.listing_in(index, session))
     }
 
-    async fn daily_bars(
+    async fn daily_series(
         &self,
         symbol: &Symbol,
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
         _: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
+    ) -> Result<DailySeries, QuoteError> {
         let index = self.index(symbol, self.session_near(at))?;
         let mut bars = Vec::new();
         let (first, last) = (first.max(FIRST_DATE), last.min(LAST_DATE));
-        let Some(first_number) = self.model.sessions().from(first) else { return Ok(bars) };
+        let Some(first_number) = self.model.sessions().from(first) else { return Ok(bars.into()) };
         for (number, session) in (first_number..).zip(self.calendar().sessions(first, last)) {
             if session.closes_at > at || !self.paths.events(index).is_traded(number) {
                 break;
@@ -296,7 +296,7 @@ impl QuoteSource for Simulated {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(bars)
+        Ok(bars.into())
     }
 
     fn next_results_on(&self, symbol: &Symbol, at: Timestamp) -> Option<NaiveDate> {

@@ -50,6 +50,12 @@ pub struct DailySeries {
     pub doubtful: Option<Bar>,
 }
 
+impl From<Vec<Bar>> for DailySeries {
+    fn from(bars: Vec<Bar>) -> Self {
+        Self { bars, doubtful: None }
+    }
+}
+
 /// A price source. An installation has one.
 #[async_trait]
 pub trait QuoteSource: Send + Sync {
@@ -148,19 +154,6 @@ pub trait QuoteSource: Send + Sync {
     ///
     /// # Errors
     /// [`QuoteError::UnknownSymbol`], or the reason why the call failed.
-    async fn daily_bars(
-        &self,
-        symbol: &Symbol,
-        first: NaiveDate,
-        last: NaiveDate,
-        at: Timestamp,
-        payer: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError>;
-
-    /// Like [`QuoteSource::daily_bars`], with the last session if it was omitted because it is doubtful.
-    ///
-    /// # Errors
-    /// As [`QuoteSource::daily_bars`].
     async fn daily_series(
         &self,
         symbol: &Symbol,
@@ -168,9 +161,7 @@ pub trait QuoteSource: Send + Sync {
         last: NaiveDate,
         at: Timestamp,
         payer: &Payer,
-    ) -> Result<DailySeries, QuoteError> {
-        Ok(DailySeries { bars: self.daily_bars(symbol, first, last, at, payer).await?, doubtful: None })
-    }
+    ) -> Result<DailySeries, QuoteError>;
 
     /// The next session after market time `at` that opens after the company's quarterly results, if the source knows
     /// it; `None` otherwise, and for funds.

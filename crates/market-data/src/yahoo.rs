@@ -108,7 +108,7 @@ impl Yahoo {
     /// The finished sessions from `first` to `last` with the splits and dividends since `first`, by one call.
     ///
     /// # Errors
-    /// As [`QuoteSource::daily_bars`].
+    /// As [`QuoteSource::daily_series`].
     pub async fn history(
         &self,
         symbol: &Symbol,
@@ -329,17 +329,6 @@ impl QuoteSource for Yahoo {
         let reply = self.chart(symbol, &[("interval", "1d"), ("range", "1d")], payer).await?;
         let result = chart::result(&reply, symbol)?;
         chart::listing(result.ok_or_else(|| QuoteError::UnknownSymbol(symbol.clone()))?, symbol)
-    }
-
-    async fn daily_bars(
-        &self,
-        symbol: &Symbol,
-        first: NaiveDate,
-        last: NaiveDate,
-        at: Timestamp,
-        payer: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
-        Ok(self.history(symbol, first, last, at, payer).await?.bars)
     }
 
     async fn daily_series(

@@ -12,7 +12,8 @@ use domain::{
     Quote, Session, SplitHistory, Symbol, Timestamp,
 };
 use market_data::{
-    Catalogue, DEFAULT_SEED, FeatureState, ListedStock, Payer, QuoteError, QuoteSource, Rules, Simulated,
+    Catalogue, DEFAULT_SEED, DailySeries, FeatureState, ListedStock, Payer, QuoteError, QuoteSource, Rules,
+    Simulated,
 };
 use persistence::Store;
 use persistence::testing::TestStore;
@@ -484,16 +485,16 @@ impl QuoteSource for FixedPrices {
         found
     }
 
-    async fn daily_bars(
+    async fn daily_series(
         &self,
         symbol: &Symbol,
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
         payer: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
+    ) -> Result<DailySeries, QuoteError> {
         self.pay(payer).await?;
-        let bars = {
+        let bars: Vec<Bar> = {
             let state = self.ask(|calls| calls.bars += 1)?;
             state.listed(symbol)?;
             let sessions = self.calendar.sessions(first, last).take_while(|session| session.closes_at <= at);
@@ -505,7 +506,7 @@ impl QuoteSource for FixedPrices {
             sessions.filter_map(bar).collect()
         };
         self.pass_time(std::slice::from_ref(symbol)).await;
-        Ok(bars)
+        Ok(bars.into())
     }
 
     fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {

@@ -7,7 +7,7 @@ use domain::Currency;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::{DEFAULT_SEED, Simulated};
+use crate::{DEFAULT_SEED, DailySeries, Simulated};
 
 /// Answers with the last close before its own time, and counts calls.
 struct Counting {
@@ -93,17 +93,17 @@ impl QuoteSource for Counting {
         })
     }
 
-    async fn daily_bars(
+    async fn daily_series(
         &self,
         _: &Symbol,
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
         _: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
+    ) -> Result<DailySeries, QuoteError> {
         self.count().await?;
         let price = |text: &str| text.parse().unwrap();
-        Ok(Calendar::Xnys
+        let bars: Vec<Bar> = Calendar::Xnys
             .sessions(first.max(day("2026-11-01")), last)
             .filter(|session| session.closes_at <= at)
             .map(|session| Bar {
@@ -114,7 +114,8 @@ impl QuoteSource for Counting {
                 close: price("1"),
                 volume: 1,
             })
-            .collect())
+            .collect();
+        Ok(bars.into())
     }
 }
 

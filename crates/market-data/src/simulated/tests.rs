@@ -9,6 +9,18 @@ mod versions;
 /// Allows all calls.
 static FREE: Payer = Payer::unlimited();
 
+impl Simulated {
+    async fn daily_bars(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        Ok(self.daily_series(symbol, first, last, at, &FREE).await?.bars)
+    }
+}
+
 fn instant(text: &str) -> Timestamp {
     text.parse::<DateTime<Utc>>().unwrap().into()
 }
@@ -50,7 +62,7 @@ async fn changes_in_ten_minutes(market: &Simulated, of: &str, begins: &str) -> V
 
 async fn bars(market: &Simulated, of: &str, first: &str, last: &str) -> Vec<Bar> {
     let at = instant("2069-09-18T12:00:00Z");
-    market.daily_bars(&symbol(of), day(first), day(last), at, &FREE).await.unwrap()
+    market.daily_bars(&symbol(of), day(first), day(last), at).await.unwrap()
 }
 
 /// The bars in the shares of noon of that day.
@@ -350,15 +362,15 @@ async fn history_reaches_from_1980_to_2069_and_no_further() {
     assert_eq!(first.iter().map(|bar| bar.date).collect::<Vec<_>>(), [day("1980-01-01"), day("1980-01-02")]);
     let (least, most) = (NaiveDate::MIN, NaiveDate::MAX);
     let at = instant("1980-01-04T05:00:00Z");
-    assert_eq!(market.daily_bars(&symbol("KO"), least, most, at, &FREE).await.unwrap().len(), 3);
-    assert_eq!(market.daily_bars(&symbol("KO"), most, least, at, &FREE).await.unwrap(), []);
+    assert_eq!(market.daily_bars(&symbol("KO"), least, most, at).await.unwrap().len(), 3);
+    assert_eq!(market.daily_bars(&symbol("KO"), most, least, at).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_day_has_its_bar_when_it_is_over() {
     let market = v1();
     let spy = symbol("SPY");
-    let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at, &FREE);
+    let until = |at| market.daily_bars(&spy, day("2026-11-20"), day("2026-12-31"), at);
     assert_eq!(until(instant("2026-11-23T04:59:59Z")).await.unwrap().len(), 2);
     assert_eq!(until(instant("2026-11-23T05:00:00Z")).await.unwrap().len(), 3);
 }
@@ -490,7 +502,7 @@ async fn a_new_symbol_is_known_from_its_first_session_and_the_old_one_leads_ther
     assert_eq!(after[0].as_ref().unwrap(), after[1].as_ref().unwrap());
     assert_eq!(after[1].as_ref().unwrap().symbol, new);
     // The history of the stock covers both symbols.
-    let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at, &FREE);
+    let history = |of, at| market.daily_bars(of, day("2026-12-01"), day("2026-12-13"), at);
     assert_eq!(history(&new, morning).await.unwrap(), history(&old, morning).await.unwrap());
     assert_eq!(history(&new, morning).await.unwrap().len(), 13);
     assert!(history(&new, eve).await.is_err());
@@ -577,13 +589,8 @@ async fn unknown_symbols_are_told_from_known_ones() {
     assert!(
         market.corporate_actions(&asked[1], day("2026-01-01"), day("2026-02-01"), at, &FREE).await.is_err()
     );
-    let nothing = market.daily_bars(
-        &asked[1],
-        day("2026-01-01"),
-        day("2026-02-01"),
-        instant("2026-11-22T12:00:00Z"),
-        &FREE,
-    );
+    let nothing =
+        market.daily_bars(&asked[1], day("2026-01-01"), day("2026-02-01"), instant("2026-11-22T12:00:00Z"));
     assert!(nothing.await.is_err());
 }
 

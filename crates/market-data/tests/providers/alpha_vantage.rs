@@ -57,7 +57,7 @@ impl Provider {
     /// All the bars of AAPL there are at that instant.
     pub(super) async fn bars(&self, at: &str) -> Result<Vec<Bar>, QuoteError> {
         let (first, last) = (day("2026-01-01"), day("2026-12-31"));
-        self.client.daily_bars(&symbol("AAPL"), first, last, instant(at), &FREE).await
+        self.client.daily_bars(&symbol("AAPL"), first, last, instant(at)).await
     }
 
     pub(super) async fn calls(&self) -> usize {
@@ -153,17 +153,14 @@ async fn a_recorded_series_is_read_whatever_the_numbers_of_its_fields() {
     // Ten for one in the middle of the series: without its splits that would be a price in another unit.
     provider.answers("SPLITS", super::recorded("alpha_vantage", "splits_nvda.json")).await;
     let nvda = symbol("NVDA");
-    let bars = provider
-        .client
-        .daily_bars(&nvda, day("2024-01-01"), day("2024-12-31"), instant(NOW), &FREE)
-        .await
-        .unwrap();
+    let bars =
+        provider.client.daily_bars(&nvda, day("2024-01-01"), day("2024-12-31"), instant(NOW)).await.unwrap();
     assert_eq!(Some(bars.len() as u64), expected["count"].as_u64());
     assert_eq!(bars[0].date, day(&said(&expected, "first_date")));
     assert_eq!(bars[4].date, day(&said(&expected, "last_date")));
     assert_eq!(bars[4].close, price(&said(&expected, "last_close")));
     assert_eq!((bars[1].high.to_string().as_str(), bars[1].volume), ("1216.92", 41_238_580));
-    let some = provider.client.daily_bars(&nvda, day("2024-06-07"), day("2024-06-10"), instant(NOW), &FREE);
+    let some = provider.client.daily_bars(&nvda, day("2024-06-07"), day("2024-06-10"), instant(NOW));
     assert_eq!(some.await.unwrap().len(), 2);
 }
 
@@ -278,8 +275,7 @@ async fn foreign_listings_are_refused_without_a_call() {
     let refused = |answer| matches!(answer, Err(QuoteError::NotTradable { .. }));
     assert!(refused(provider.quote("TSCO.LON").await.map(drop)));
     assert!(refused(provider.client.listing(&tesco, instant(NOW), &FREE).await.map(drop)));
-    let bars =
-        provider.client.daily_bars(&tesco, day("2026-11-01"), day("2026-11-20"), instant(NOW), &FREE).await;
+    let bars = provider.client.daily_bars(&tesco, day("2026-11-01"), day("2026-11-20"), instant(NOW)).await;
     assert!(refused(bars.map(drop)));
     assert_eq!(provider.calls().await, 0);
 }

@@ -525,8 +525,7 @@ async fn a_long_series_that_the_key_has_not_is_asked_for_once_and_then_a_short_o
         "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } });
     paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "compact"), series).await;
     let bars = async |first| {
-        let bars =
-            paid.client.daily_bars(&symbol("AAPL"), day(first), day("2026-11-20"), instant(NOW), &FREE).await;
+        let bars = paid.client.daily_bars(&symbol("AAPL"), day(first), day("2026-11-20"), instant(NOW)).await;
         bars.unwrap().len()
     };
     assert_eq!((bars("1980-01-01").await, paid.calls("TIME_SERIES_DAILY").await), (1, 2));
@@ -557,7 +556,7 @@ async fn what_the_provider_refuses_is_told_and_replaced_by_what_a_free_key_has()
     assert_eq!(paid.client.freshness(), Freshness::EndOfDay, "closes take their place");
     assert_eq!(paid.client.quotes_at_once(), 1);
     let first = day("1980-01-01");
-    let _ = paid.client.daily_bars(&asked[0], first, day("2026-11-20"), instant(NOW), &FREE).await;
+    let _ = paid.client.daily_bars(&asked[0], first, day("2026-11-20"), instant(NOW)).await;
     assert_eq!(paid.features(), [(RealtimePrices, true), (BulkQuotes, true), (FullHistory, true)]);
     paid.seconds_later.store(24 * 3600, Ordering::SeqCst);
     assert_eq!(paid.features(), [(RealtimePrices, false), (BulkQuotes, false), (FullHistory, false)]);
@@ -574,7 +573,7 @@ async fn a_paid_key_without_an_entitlement_has_closes_and_series_in_full() {
         "Time Series (Daily)": { "2026-11-20": row("10", "12", "9", "11", "1000") } });
     paid.answers_with("TIME_SERIES_DAILY", ("outputsize", "full"), series).await;
     let (aapl, first) = (symbol("AAPL"), day("1980-01-01"));
-    let bars = paid.client.daily_bars(&aapl, first, day("2026-11-20"), instant(NOW), &FREE).await.unwrap();
+    let bars = paid.client.daily_bars(&aapl, first, day("2026-11-20"), instant(NOW)).await.unwrap();
     assert_eq!(bars.len(), 1);
     for call in paid.server.received_requests().await.unwrap() {
         assert!(!call.url.query().unwrap().contains("entitlement"));

@@ -14,7 +14,7 @@ mod yahoo_splits;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::{AsTraded, Price, Quote, Symbol, Timestamp};
+use domain::{AsTraded, Bar, Price, Quote, Symbol, Timestamp};
 use market_data::{Gateway, Payer, Purpose, QuoteError, QuoteSource};
 use serde_json::Value;
 
@@ -31,6 +31,16 @@ trait SourceQuotes: QuoteSource {
         let quotes = self.quotes(symbols, at, &FREE).await;
         assert_eq!(quotes.len(), symbols.len());
         symbols.iter().cloned().zip(quotes).collect()
+    }
+
+    async fn daily_bars(
+        &self,
+        symbol: &Symbol,
+        first: NaiveDate,
+        last: NaiveDate,
+        at: Timestamp,
+    ) -> Result<Vec<Bar>, QuoteError> {
+        Ok(self.daily_series(symbol, first, last, at, &FREE).await?.bars)
     }
 }
 

@@ -100,28 +100,17 @@ impl QuoteSource for Scripted {
         Err(QuoteError::UnknownSymbol(symbol.clone()))
     }
 
-    async fn daily_bars(
+    async fn daily_series(
         &self,
         _: &Symbol,
         first: NaiveDate,
         last: NaiveDate,
         _: Timestamp,
         _: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
-        let bars = self.script().closes.iter().map(bar).collect::<Vec<_>>();
-        Ok(bars.into_iter().filter(|bar| (first..=last).contains(&bar.date)).collect())
-    }
-
-    async fn daily_series(
-        &self,
-        symbol: &Symbol,
-        first: NaiveDate,
-        last: NaiveDate,
-        at: Timestamp,
-        payer: &Payer,
     ) -> Result<DailySeries, QuoteError> {
-        let bars = self.daily_bars(symbol, first, last, at, payer).await?;
-        Ok(DailySeries { bars, doubtful: self.script().doubtful.as_ref().map(bar) })
+        let script = self.script();
+        let bars = script.closes.iter().map(bar).filter(|bar| (first..=last).contains(&bar.date)).collect();
+        Ok(DailySeries { bars, doubtful: script.doubtful.as_ref().map(bar) })
     }
 
     async fn corporate_actions(

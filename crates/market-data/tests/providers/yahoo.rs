@@ -180,8 +180,7 @@ async fn a_made_up_ticker_may_have_a_chart_without_a_price() {
     let thf = symbol("THF");
     let unknown = QuoteError::UnknownSymbol(thf.clone());
     assert_eq!(provider.quote("THF").await, Err(unknown.clone()));
-    let bars =
-        provider.client.daily_bars(&thf, day("2025-10-01"), day("2025-10-29"), instant(NOW), &FREE).await;
+    let bars = provider.client.daily_bars(&thf, day("2025-10-01"), day("2025-10-29"), instant(NOW)).await;
     assert_eq!(bars, Err(unknown));
 }
 
@@ -333,7 +332,7 @@ async fn recorded_bars_are_read_with_their_dividends() {
     assert_eq!(history.dividends[0].ex_on, day(&said(dividend, "ex_date")));
     assert_eq!(history.dividends[0].amount.to_string(), said(dividend, "amount"));
     let (aapl, first, last) = (symbol("AAPL"), day("2025-08-08"), day("2025-08-12"));
-    assert_eq!(provider.client.daily_bars(&aapl, first, last, instant(NOW), &FREE).await.unwrap().len(), 3);
+    assert_eq!(provider.client.daily_bars(&aapl, first, last, instant(NOW)).await.unwrap().len(), 3);
     let call = provider.server.received_requests().await.unwrap().remove(0);
     let query: Vec<(String, String)> =
         call.url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
@@ -385,7 +384,7 @@ async fn dates_of(answer: Value, at: &str) -> Result<Vec<String>, QuoteError> {
     let provider = Provider::at(at).await;
     provider.answers("/v8/finance/chart/AAPL", answer).await;
     let all = (day("2025-01-01"), day("2025-12-31"));
-    let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(at), &FREE).await?;
+    let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(at)).await?;
     Ok(bars.iter().map(|bar| bar.date.to_string()).collect())
 }
 
@@ -425,8 +424,7 @@ async fn after_the_close_the_tail_is_the_day_unless_the_day_is_there() {
         provider.server.reset().await;
         provider.answers("/v8/finance/chart/AAPL", answer).await;
         let all = (day("2025-01-01"), day("2025-12-31"));
-        let bars =
-            provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(NOW), &FREE).await.unwrap();
+        let bars = provider.client.daily_bars(&symbol("AAPL"), all.0, all.1, instant(NOW)).await.unwrap();
         assert_eq!((bars.len(), bars[0].close.clone()), (1, price("101.00")));
     }
 }
@@ -458,8 +456,7 @@ async fn refusals_become_what_the_caller_can_act_on() {
 
     let no_data = chart_error("Bad Request", "Data doesn't exist for startDate = 1, endDate = 2");
     let provider = Provider::that_says(answer(400, no_data)).await;
-    let bars =
-        provider.client.daily_bars(&aapl, day("2025-10-01"), day("2025-10-29"), instant(NOW), &FREE).await;
+    let bars = provider.client.daily_bars(&aapl, day("2025-10-01"), day("2025-10-29"), instant(NOW)).await;
     assert_eq!(bars, Ok(Vec::new()));
 
     for (status, body) in [

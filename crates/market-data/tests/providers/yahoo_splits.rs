@@ -89,10 +89,8 @@ impl Provider {
 
     /// Date, close and volume of each bar.
     async fn bars(&self) -> Result<Vec<(NaiveDate, String, u64)>, QuoteError> {
-        let bars = self
-            .client
-            .daily_bars(&symbol("AAPL"), day("2026-01-01"), day("2026-11-19"), self.now, &FREE)
-            .await?;
+        let bars =
+            self.client.daily_bars(&symbol("AAPL"), day("2026-01-01"), day("2026-11-19"), self.now).await?;
         Ok(bars.into_iter().map(|bar| (bar.date, bar.close.to_string(), bar.volume)).collect())
     }
 

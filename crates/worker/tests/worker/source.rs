@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use domain::{Bar, Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
-use market_data::{Catalogue, DEFAULT_SEED, Payer, QuoteError, QuoteSource, Simulated};
+use domain::{Calendar, Freshness, Listing, PriceSource, Quote, Symbol, Timestamp};
+use market_data::{Catalogue, DEFAULT_SEED, DailySeries, Payer, QuoteError, QuoteSource, Simulated};
 use tokio::sync::watch;
 
 /// Closing prices pass only while it is open.
@@ -100,15 +100,15 @@ impl QuoteSource for GatedSource {
         self.market.listing(symbol, at, payer).await
     }
 
-    async fn daily_bars(
+    async fn daily_series(
         &self,
         symbol: &Symbol,
         first: NaiveDate,
         last: NaiveDate,
         at: Timestamp,
         payer: &Payer,
-    ) -> Result<Vec<Bar>, QuoteError> {
+    ) -> Result<DailySeries, QuoteError> {
         self.gate.pass().await;
-        self.market.daily_bars(symbol, first, last, at, payer).await
+        self.market.daily_series(symbol, first, last, at, payer).await
     }
 }

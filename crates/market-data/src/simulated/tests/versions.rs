@@ -214,7 +214,7 @@ async fn the_exchange_view_has_neither_prices_nor_bars_of_closed_days() {
     assert_ne!(found[4].open, found[3].close, "a session opens with a gap");
     // A session has its bar from its close on.
     let apple = symbol("AAPL");
-    let until = |at| market.daily_bars(&apple, day("2026-11-27"), day("2026-11-30"), at, &FREE);
+    let until = |at| market.daily_bars(&apple, day("2026-11-27"), day("2026-11-30"), at);
     assert_eq!(until(closes_at - MICROSECOND).await.unwrap().len(), 0);
     assert_eq!(until(closes_at).await.unwrap().len(), 1);
 }
@@ -357,7 +357,7 @@ async fn the_exchange_view_has_an_end_and_a_beginning() {
     }
     assert!(quote(&market, "KO", instant("1980-01-02T14:30:00Z")).await.is_ok());
     let (coke, at) = (symbol("KO"), instant("1980-01-04T21:00:00Z"));
-    let all = market.daily_bars(&coke, NaiveDate::MIN, NaiveDate::MAX, at, &FREE);
+    let all = market.daily_bars(&coke, NaiveDate::MIN, NaiveDate::MAX, at);
     assert_eq!(all.await.unwrap().len(), 3);
     let early = moves(&market, "KO", instant("1980-01-01T14:00:00Z"), instant("1980-01-02T14:30:01Z")).await;
     assert_eq!((early[0].quote.as_of, early[0].volume), (instant("1980-01-02T14:30:00Z"), Some(0)));
