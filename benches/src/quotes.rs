@@ -32,7 +32,7 @@ fn measure_version(model: SimulatedModel, rounds: usize) -> Result<()> {
     let last = NaiveDate::from_ymd_opt(2026, 11, 20).context("a date")?;
     let noon: Timestamp = last.and_hms_opt(17, 0, 0).context("a time")?.and_utc().into();
     for _ in 0..rounds {
-        let market = Simulated::of(model, DEFAULT_SEED);
+        let market = Simulated::with_seed(model, DEFAULT_SEED);
         let Catalogue::Complete(listings) = market.catalogue(noon) else {
             bail!("the simulated market lists all")
         };

@@ -19,7 +19,7 @@ use crate::wiring;
 
 /// Copies the database to a new file, also while a server uses it.
 pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
-    let Some(database) = DatabaseFile::of(config)? else {
+    let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
             "`backup` copies a SQLite database. For PostgreSQL: pg_dump --format=custom --file={} \"$DATABASE_URL\"",
             file.display()
@@ -54,7 +54,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<ExitCode> {
 
 /// Checks a backup and replaces the configured database by it.
 pub async fn restore(config: &Config, file: &Path, replace: bool) -> Result<ExitCode> {
-    let Some(database) = DatabaseFile::of(config)? else {
+    let Some(database) = DatabaseFile::from_config(config)? else {
         bail!(
             "`restore` puts a SQLite database in place. For PostgreSQL, into an empty database: \
              pg_restore --no-owner --exit-on-error --single-transaction --dbname=\"$DATABASE_URL\" {}",

@@ -49,7 +49,7 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     let connections = descriptors::connection_limits(config, descriptors::raise_limit());
     let in_use = || {
         format!(
-            "HOST and PORT: cannot listen on {}:{}; choose another PORT or end what uses it",
+            "HOST and PORT: cannot listen on {}:{}; choose another PORT or stop the program that uses it",
             config.host, config.port
         )
     };
@@ -98,7 +98,10 @@ pub async fn serve(config: &Config, create: Create, accept_price_source_change: 
     }
     ending.operations().give_back_leases().await;
     if let Err(error) = ending.operations().checkpoint().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the log of the database stays beside it");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the database's write-ahead log was not checkpointed"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -224,7 +227,7 @@ async fn report_damage(config: &Config) -> Result<bool> {
 
 /// `repair` is whether to repair without asking; `None` repairs nothing.
 pub async fn verify(config: &Config, repair: Option<bool>) -> Result<ExitCode> {
-    if let Some(file) = DatabaseFile::of(config)? {
+    if let Some(file) = DatabaseFile::from_config(config)? {
         file.require()?;
     }
     if report_damage(config).await? {
@@ -484,6 +487,6 @@ pub async fn worker_healthcheck(config: &Config) -> Result<ExitCode> {
         Ok::<_, anyhow::Error>(has_live_worker(&store, &host, config.health.worker_timeout).await?)
     };
     let alive = tokio::time::timeout(timeout, asking).await.context("the database does not answer")??;
-    say!("{}", if alive { "alive" } else { "no worker of this machine has sent a heartbeat lately" })?;
+    say!("{}", if alive { "alive" } else { "no worker of this machine has sent a heartbeat recently" })?;
     Ok(if alive { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

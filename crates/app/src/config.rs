@@ -412,7 +412,7 @@ const SIMULATED_YEARS: std::ops::RangeInclusive<i32> = 1981..=2060;
 #[cfg(test)]
 impl Config {
     /// From these variables alone.
-    pub fn of(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
+    pub fn from_variables(variables: &[(&str, &str)]) -> Result<Self, BadConfig> {
         Self::read(true, |name| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })

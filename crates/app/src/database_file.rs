@@ -79,13 +79,13 @@ enum Fault {
     NotAFile(PathBuf),
     #[error("{} is a symbolic link to {}, which does not exist", .link.display(), .target.display())]
     DanglingLink { link: PathBuf, target: PathBuf },
-    #[error("the folder {} does not exist: correct the path, or make the folder", .0.display())]
+    #[error("the folder {} does not exist: correct the path, or create the folder", .0.display())]
     MissingFolder(PathBuf),
     #[error("{} is not a folder", .0.display())]
     NotAFolder(PathBuf),
-    #[error("{} cannot be read ({error}): give the user that runs Stockyard the right to", .file.display())]
+    #[error("{} cannot be read ({error}): give read permission to the user that runs Stockyard", .file.display())]
     Unreadable { file: PathBuf, error: io::Error },
-    #[error("{} cannot be written ({error}): give the user that runs Stockyard the right to", .file.display())]
+    #[error("{} cannot be written ({error}): give write permission to the user that runs Stockyard", .file.display())]
     ReadOnly { file: PathBuf, error: io::Error },
     #[error(
         "the folder {} cannot be written ({error}): SQLite keeps files beside the database. Give the user that runs \
@@ -127,7 +127,7 @@ impl DatabaseFile {
     ///
     /// # Errors
     /// When the current folder is gone, to which a relative path refers.
-    pub fn of(config: &Config) -> Result<Option<Self>> {
+    pub fn from_config(config: &Config) -> Result<Option<Self>> {
         let DatabaseUrl::Sqlite(path) = &config.database_url else { return Ok(None) };
         let absolute = |path: &Path| {
             std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))

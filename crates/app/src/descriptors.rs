@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn limits(descriptors: u64, variables: &[(&str, &str)]) -> (usize, usize) {
-        let config = Config::of(variables).unwrap();
+        let config = Config::from_variables(variables).unwrap();
         let limits = connection_limits(&config, descriptors);
         (limits.total, limits.per_address)
     }

@@ -89,12 +89,12 @@ const YAHOO: [(Check, u32); 7] = [
 ];
 
 pub async fn run(config: &Config, symbol: &str, yes: bool) -> Result<ExitCode> {
-    let Some(provider) = Provider::of(config)? else {
+    let Some(provider) = Provider::from_config(config)? else {
         say!("Prices come from the built-in market: there is no provider to ask.")?;
         return Ok(ExitCode::SUCCESS);
     };
     let Ok(symbol) = symbol.parse::<Symbol>() else {
-        bail!("--symbol: {symbol:?} is no symbol; expected one like IBM");
+        bail!("--symbol: {symbol:?} is not a symbol; expected one like IBM");
     };
     let store = wiring::ready_store(config).await?;
     let market = provider.market(&store);
@@ -185,7 +185,7 @@ async fn answer(
     let wait = *retry_at - services.market().wall_time().utc();
     match wait.to_std() {
         Ok(wait) if wait <= MOST_PATIENCE => {
-            let _ = say!("  waiting {} s for the limit of calls a minute", wait.as_secs() + 1);
+            let _ = say!("  waiting {} s for the limit of calls per minute", wait.as_secs() + 1);
             tokio::time::sleep(wait + Duration::from_secs(1)).await;
             ask(services, provider, check, symbol).await
         }
@@ -292,7 +292,7 @@ fn advice_on(feature: KeyFeature, allowed: bool, is_set_up: bool) -> Option<&'st
             "ALPHAVANTAGE_ENTITLEMENT=realtime gives these prices, with ALPHAVANTAGE_CALLS_PER_MINUTE of the plan.",
         ),
         (KeyFeature::FullHistory, true, false) => Some(
-            "The key is of a paid plan: set ALPHAVANTAGE_CALLS_PER_MINUTE to the calls a minute of the plan.",
+            "The key is of a paid plan: set ALPHAVANTAGE_CALLS_PER_MINUTE to the calls per minute of the plan.",
         ),
         (KeyFeature::BulkQuotes, _, false) | (_, true, true) | (_, false, false) => None,
         (KeyFeature::DelayedPrices | KeyFeature::RealtimePrices, false, true) => Some(
@@ -340,7 +340,7 @@ fn advice(error: &QuoteError) -> String {
             "Look at the network, the proxy, the firewall, and the base URL in the settings.".to_owned()
         }
         QuoteError::ClockAhead { .. } => {
-            "Look at this server's clock and its time service (NTP): prices of later than now are refused."
+            "Look at this server's clock and its time service (NTP): prices with a later time are refused."
                 .to_owned()
         }
         QuoteError::Unconfirmed(_) => {

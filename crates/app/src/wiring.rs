@@ -32,7 +32,7 @@ pub struct ReadyDatabase {
 /// # Errors
 /// If there is none, or it cannot be used.
 pub fn require_database(config: &Config) -> Result<()> {
-    if let Some(file) = DatabaseFile::of(config)? {
+    if let Some(file) = DatabaseFile::from_config(config)? {
         file.require()?;
     }
     Ok(())
@@ -60,7 +60,7 @@ pub async fn open_for_process(
     create: Create,
     waiting: &Waiting,
 ) -> Result<Option<ReadyDatabase>> {
-    if let Some(file) = DatabaseFile::of(config)? {
+    if let Some(file) = DatabaseFile::from_config(config)? {
         let (lock, is_new) = file.take(create)?;
         let store =
             connect(config, config.database_timeout).await.with_context(|| cannot_be_opened(config))?;
@@ -95,7 +95,7 @@ pub async fn open_for_process(
 /// # Errors
 /// If the database cannot be used, was not available in time, or is used by a server that does not know newer tables.
 pub async fn migrate(config: &Config, create: Create, waiting: &Waiting) -> Result<Option<Vec<String>>> {
-    let Some(file) = DatabaseFile::of(config)? else {
+    let Some(file) = DatabaseFile::from_config(config)? else {
         let Some(store) = wait_for_server(config, COMMAND_TIMEOUT, waiting).await? else { return Ok(None) };
         return migrate_tables(config, &store).await.map(Some);
     };
@@ -185,7 +185,7 @@ impl Provider {
     ///
     /// # Errors
     /// When its address cannot be used.
-    pub fn of(config: &Config) -> Result<Option<Self>> {
+    pub fn from_config(config: &Config) -> Result<Option<Self>> {
         let clock = Clock::system();
         let now: Now = Arc::new(move || clock.wall().utc());
         match &config.market_data {
@@ -230,7 +230,7 @@ pub async fn services(config: &Config, store: Store, role: Role) -> Result<Servi
         tokio::spawn(store.clone().look_after_idle_connections());
     }
     Clock::system().continue_from_books(&store).await?;
-    let market = match (Provider::of(config)?, &config.market_data) {
+    let market = match (Provider::from_config(config)?, &config.market_data) {
         (Some(provider), _) => provider.market(&store),
         (None, MarketData::Simulated { seed }) => {
             let clock = match role {

@@ -68,7 +68,7 @@ pub struct Settlement {
 impl Settlement {
     /// The whole position is given. Cash lowers the cost that goes over to the new shares; what it has more than the cost
     /// is a gain. Where no share is received, the whole cost leaves.
-    pub fn of(position: &Position, cash: Option<&PerShare>, ratio: Option<SplitRatio>) -> Self {
+    pub fn compute(position: &Position, cash: Option<&PerShare>, ratio: Option<SplitRatio>) -> Self {
         let cash = cash.map_or_else(Money::zero, |per_share| per_share.times(&position.quantity));
         let received = ratio.map_or_else(Quantity::zero, |ratio| ratio.shares(&position.quantity));
         let rest = position.cost_basis.clone() - &cash;
@@ -103,7 +103,7 @@ mod tests {
 
     /// Cash, shares received, cost carried over, amount, result.
     fn settled(position: &Position, cash: Option<&PerShare>, ratio: Option<&str>) -> [String; 5] {
-        let settled = Settlement::of(position, cash, ratio.map(|ratio| ratio.parse().unwrap()));
+        let settled = Settlement::compute(position, cash, ratio.map(|ratio| ratio.parse().unwrap()));
         let (amount, realized) = (settled.amount(), settled.realized(position));
         [
             settled.cash.to_string(),

@@ -61,7 +61,7 @@ impl ConcentrationLevel {
 }
 
 impl Composition {
-    pub fn of(valuation: &Valuation) -> Self {
+    pub fn from_valuation(valuation: &Valuation) -> Self {
         let mut by_sector: BTreeMap<&str, Money> = BTreeMap::new();
         for holding in &valuation.holdings {
             *by_sector.entry(known_sector(&holding.listing.sector)).or_insert_with(Money::zero) +=
@@ -81,7 +81,7 @@ impl Composition {
             dividends_receivable: slice(valuation, (), valuation.dividends_receivable.clone()),
             stocks,
             sectors,
-            concentration: Concentration::of(valuation, &mut Workings::off()).ok(),
+            concentration: Concentration::from_valuation(valuation, &mut Workings::off()).ok(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Concentration {
     ///
     /// # Errors
     /// [`UndefinedReason::NothingInvested`] when nothing is held, or what is held is worth nothing.
-    pub(crate) fn of(valuation: &Valuation, work: &mut Workings) -> Figure<Self> {
+    pub(crate) fn from_valuation(valuation: &Valuation, work: &mut Workings) -> Figure<Self> {
         work.input("positions", "Positions", || {
             let columns = [("symbol", "Symbol"), ("market_value", "Market value")];
             let row = |holding: &Holding| {

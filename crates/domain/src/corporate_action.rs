@@ -320,8 +320,10 @@ impl FromStr for SplitRatio {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parse = |part: &str| part.parse::<NonZeroU32>().map_err(|_| format!("{text:?} is no ratio"));
-        let (numerator, denominator) = text.split_once(':').ok_or_else(|| format!("{text:?} is no ratio"))?;
+        let parse =
+            |part: &str| part.parse::<NonZeroU32>().map_err(|_| format!("{text:?} is not a ratio like 3:2"));
+        let (numerator, denominator) =
+            text.split_once(':').ok_or_else(|| format!("{text:?} is not a ratio like 3:2"))?;
         Ok(Self { numerator: parse(numerator)?, denominator: parse(denominator)? })
     }
 }

@@ -310,12 +310,12 @@ impl Position {
                 (TransactionType::CloseOut, _) => {
                     let all = self.quantity.clone();
                     let given = self.sell(&all, &entry.amount);
-                    debug_assert!(given.is_ok(), "Invariant: no more is given than there is");
+                    debug_assert!(given.is_ok(), "Invariant: not more shares are given than held");
                 }
                 (TransactionType::Sell, _) => {
                     let sold = quantity.min(self.quantity.clone());
                     let sold = self.sell(&sold, &entry.amount);
-                    debug_assert!(sold.is_ok(), "Invariant: no more is sold than there is");
+                    debug_assert!(sold.is_ok(), "Invariant: not more shares are sold than held");
                 }
                 (_, Some(BookedAction { terms: BookedTerms::Split { ratio, .. }, .. })) => {
                     self.resplit(*ratio);
@@ -445,7 +445,7 @@ impl Books {
                 if position.quantity != *before {
                     return Err(format!("splits {before} shares, of {} held", position.quantity));
                 }
-                let mut split = position.split(*ratio, since, &mut self.remainders.of(stock));
+                let mut split = position.split(*ratio, since, &mut self.remainders.remainder(stock));
                 if split.quantity != *after && ratio.shares(&position.quantity) == *after && since.is_empty()
                 {
                     // Booked by the old rule, which dropped what rounding cuts off.
@@ -463,7 +463,7 @@ impl Books {
                 let (Some(quantity), Some(BookedTerms::Dividend { per_share })) =
                     (&entry.quantity, entry.action.as_ref().map(|action| &action.terms))
                 else {
-                    return Err("is a dividend without shares or what each receives".into());
+                    return Err("is a dividend without shares or an amount per share".into());
                 };
                 expect("amount", &entry.amount, &per_share.times(quantity))?;
             }
@@ -494,7 +494,7 @@ impl Books {
     ) -> Result<(), String> {
         let (Some(stock), Some(after), [reversed, since @ ..]) = (entry.stock_id, &entry.quantity, since)
         else {
-            return Err(format!("reverses transaction {}, which is not there", reversal.of.0));
+            return Err(format!("reverses transaction {}, which does not exist", reversal.of.0));
         };
         let position = self.positions.entry(stock).or_default();
         if position.quantity != reversal.before {
@@ -524,7 +524,7 @@ impl Books {
         if position.quantity != *given {
             return Err(format!("closes out {given} shares, of {} held", position.quantity));
         }
-        let settled = Settlement::of(position, cash.as_ref(), *ratio);
+        let settled = Settlement::compute(position, cash.as_ref(), *ratio);
         expect("amount", &entry.amount, &settled.amount())?;
         let realized = settled.realized(position);
         expect("realized_pnl", entry.realized_pnl.as_ref().unwrap_or(&Money::zero()), &realized)?;

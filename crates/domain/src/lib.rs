@@ -65,7 +65,7 @@ pub use order_group::{OrderGroup, OrderIds};
 pub use order_issue::{OrderField, OrderIssue, OrderWarning};
 pub use period::HistoryRange;
 pub use portfolio::preview::OrderPreview;
-pub use portfolio::{Look, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
+pub use portfolio::{NewestPrice, OrderRejected, PRICE_AHEAD, Placed, Portfolio, Reserved};
 pub use position::Position;
 pub use quote::{Bar, Freshness, PUBLICATION, PriceMove, PriceSource, Quote};
 pub use rules::{Commission, PriceStanding, RulesAt, TradingMode, TradingRules};

@@ -44,7 +44,7 @@ strings! {
     Price: "Per share, on the tick: two decimals, four below 1.00.", "189.42", decimal(), UNSIGNED;
     PriceChange: "A difference of prices per share, signed.", "-1.20", decimal(), SIGNED;
     AveragePrice: "Per share, to six decimals.", "218.860000", decimal(), UNSIGNED;
-    DecimalText: "A decimal in plain notation; a bare number is understood too.", "12.50", decimal(), SIGNED;
+    DecimalText: "A decimal in plain notation; a bare number is accepted too.", "12.50", decimal(), SIGNED;
     Quantity: "Shares, up to nine decimals.", "10.5", decimal(), Some(r"^[0-9]+(\.[0-9]{1,9})?$");
     Symbol: "A ticker; class shares with a dot.", "BRK.B", SchemaFormat::Custom("symbol".into()),
         Some(r"^[A-Za-z0-9][A-Za-z0-9.\-]{0,11}$");

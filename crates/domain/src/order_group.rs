@@ -44,7 +44,7 @@ impl OrderGroup {
     }
 
     /// Whether these prices, or the time alone, change anything about the orders.
-    pub fn stirs(&self, moves: &[PriceMove], until: Timestamp, rules: &TradingRules) -> bool {
+    pub fn is_affected_by(&self, moves: &[PriceMove], until: Timestamp, rules: &TradingRules) -> bool {
         self.orders.iter().filter(|order| order.status.is_working()).any(|order| {
             let mut window = LiquidityWindow::opened();
             is_over(order, until, rules)

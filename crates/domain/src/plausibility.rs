@@ -75,7 +75,7 @@ impl fmt::Display for Doubt {
 
 /// A text that is not a name of a [`Doubt`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no doubt about prices is called {0:?}")]
+#[error("unknown doubt about a price: {0:?}")]
 pub struct UnknownDoubt(String);
 
 impl FromStr for Doubt {

@@ -53,7 +53,7 @@ pub struct Placed {
 
 /// The newest price at the time of an order.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct NewestPrice<'a> {
     /// The quote, with what was traded in the minute before.
     pub newest: &'a PriceMove,
     /// The market time for which the price was requested.
@@ -63,7 +63,7 @@ pub struct Look<'a> {
 /// How far the time of a price may be ahead of ours, because answers take time and clocks differ.
 pub const PRICE_AHEAD: TimeDelta = TimeDelta::seconds(60);
 
-impl Look<'_> {
+impl NewestPrice<'_> {
     fn is_from_future(&self) -> bool {
         self.newest.quote.as_of - self.asked_at > PRICE_AHEAD
     }
@@ -99,20 +99,20 @@ pub enum OrderRejected {
     TooSmall,
     #[error("the order is larger than an account can hold")]
     TooLarge,
-    #[error("the newest price is of {as_of}, too old to trade on: try again when there is a newer one")]
+    #[error("the newest price is from {as_of}, too old to trade on: try again when there is a newer price")]
     NoFreshPrice { as_of: Timestamp },
     /// The price is later than the time of the request: the server's clock is behind.
     #[error(
-        "the newest price is of {as_of}, after the server's time {asked_at}: the server's clock is behind"
+        "the newest price is from {as_of}, later than the server's time {asked_at}: the server's clock is behind"
     )]
     PriceFromFuture { as_of: Timestamp, asked_at: Timestamp },
     #[error("the trail is wider than the price: make it narrower")]
     TrailTooWide,
     /// Only an open order can be canceled or replaced.
-    #[error("the order is {status} already")]
+    #[error("the order is already {status}")]
     NotOpen { status: OrderStatus },
     /// What an order or a replacement asks for does not go together.
-    #[error("some fields do not fit the order")]
+    #[error("some fields do not fit together")]
     Unfit(Vec<OrderIssue>),
     #[error("the order's state does not allow that")]
     Transition(#[from] IllegalTransition),

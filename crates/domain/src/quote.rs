@@ -126,7 +126,7 @@ impl FromStr for Freshness {
         [Self::Simulated, Self::Realtime, Self::Delayed, Self::EndOfDay]
             .into_iter()
             .find(|freshness| freshness.as_str() == text)
-            .ok_or_else(|| format!("no freshness is called {text:?}"))
+            .ok_or_else(|| format!("unknown freshness: {text:?}"))
     }
 }
 

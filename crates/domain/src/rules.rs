@@ -44,7 +44,7 @@ impl Default for Commission {
 impl Commission {
     /// Of an order that has filled `quantity` for `amount` so far, all its fills together. Each part is rounded
     /// half-even to the cent.
-    pub fn of(&self, quantity: &Quantity, amount: &Money) -> Money {
+    pub fn charged_for(&self, quantity: &Quantity, amount: &Money) -> Money {
         if quantity.is_zero() {
             return Money::zero();
         }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn commission_by_hand() {
         let quantity: Quantity = "100".parse().unwrap();
-        assert_eq!(Commission::default().of(&quantity, &money("5000")), money("0"));
+        assert_eq!(Commission::default().charged_for(&quantity, &money("5000")), money("0"));
         let broker = Commission {
             per_order: money("1.00"),
             per_share: "0.0035".parse().unwrap(),
@@ -194,10 +194,10 @@ mod tests {
             minimum: money("2.00"),
         };
         // 1.00 + 0.35 + 1.00
-        assert_eq!(broker.of(&quantity, &money("5000")), money("2.35"));
+        assert_eq!(broker.charged_for(&quantity, &money("5000")), money("2.35"));
         // 1.00 + 0.00 + 0.01, so the minimum
-        assert_eq!(broker.of(&"1".parse().unwrap(), &money("50")), money("2.00"));
-        assert_eq!(broker.of(&Quantity::zero(), &money("0")), money("0"));
+        assert_eq!(broker.charged_for(&"1".parse().unwrap(), &money("50")), money("2.00"));
+        assert_eq!(broker.charged_for(&Quantity::zero(), &money("0")), money("0"));
     }
 
     #[test]

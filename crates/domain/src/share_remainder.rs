@@ -72,7 +72,7 @@ impl ShareRemainder {
 pub(crate) struct ShareRemainders(BTreeMap<StockId, ShareRemainder>);
 
 impl ShareRemainders {
-    pub fn of(&self, stock: StockId) -> ShareRemainder {
+    pub fn remainder(&self, stock: StockId) -> ShareRemainder {
         self.0.get(&stock).cloned().unwrap_or_default()
     }
 

@@ -133,7 +133,7 @@ impl Valuation {
     ) -> Self {
         let positions = positions.into_iter();
         let mut changes = work.is_on().then(Vec::new);
-        let trades = Trades::of(today);
+        let trades = Trades::from_entries(today);
         let Cash { balance, buying_power, dividends } = cash.into();
         let mut valuation = Self {
             total_value: balance.clone() + &dividends.receivable,
@@ -227,7 +227,7 @@ struct Trades(HashMap<StockId, (Quantity, Quantity, Money)>);
 
 impl Trades {
     /// Shares that were traded before a split count as what they are after it.
-    fn of(entries: &[JournalEntry]) -> Self {
+    fn from_entries(entries: &[JournalEntry]) -> Self {
         let mut trades = HashMap::new();
         let splits: Vec<(StockId, Timestamp, SplitRatio)> =
             entries.iter().filter_map(JournalEntry::split).collect();

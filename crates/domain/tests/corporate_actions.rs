@@ -1,5 +1,5 @@
 //! What splits and dividends do to a portfolio: numbers checked by hand, and what always holds.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use bigdecimal::RoundingMode;
 use chrono::{TimeDelta, TimeZone, Utc};
@@ -7,7 +7,7 @@ use domain::journal::{Books, booked_since};
 use domain::portfolio::actions::{Booking, LISTING_ENDED, OrderBeforeSplit, SplitReversal};
 use domain::share_remainder::ShareRemainder;
 use domain::{
-    ActionId, Attached, Calendar, Freshness, JournalEntry, Look, Money, OrderGroup, OrderId, OrderIds,
+    ActionId, Attached, Calendar, Freshness, JournalEntry, Money, NewestPrice, OrderGroup, OrderId, OrderIds,
     OrderSize, OrderStatus, OrderTerms, PerShare, Percent, PlaceOrder, Portfolio, PortfolioId, Position,
     Price, PriceMove, PriceSource, Quantity, Quote, Side, SplitRatio, StockId, TimeInForce, Timestamp,
     TradingRules, Trail, TransactionId, TransactionType,
@@ -81,7 +81,7 @@ impl Desk {
             stale: false,
         };
         let newest = PriceMove { quote, volume: None };
-        let look = Look { newest: &newest, asked_at: now };
+        let look = NewestPrice { newest: &newest, asked_at: now };
         let ids = OrderIds::from_fn(|| {
             self.orders += 1;
             OrderId(Uuid::from_u128(self.orders))
@@ -163,11 +163,7 @@ fn shares_through_a_split_and_its_reverse_are_the_same_also_with_trades_between(
     desk.trade(Side::Sell, "0.333333333", "30.00", at(8));
     desk.trade(Side::Buy, "0.333333333", "30.00", at(9));
     desk.split(10, "3:1", at(10), at(10), &mut []);
-    assert_eq!(
-        desk.position().quantity,
-        quantity("0.999999999"),
-        "nothing is left of what was sold completely"
-    );
+    assert_eq!(desk.position().quantity, quantity("0.999999999"), "a closed position has no shares");
     desk.assert_books();
 }
 

@@ -22,13 +22,13 @@ fn measure(model: SimulatedModel) -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", model.name());
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let noon: Timestamp = "2026-11-25T17:00:00Z".parse::<DateTime<Utc>>()?.into();
-    let market = Simulated::of(model, DEFAULT_SEED);
+    let market = Simulated::with_seed(model, DEFAULT_SEED);
     let Catalogue::Complete(listings) = market.catalogue(noon) else { return Err("a catalogue".into()) };
     let symbols: Vec<Symbol> = listings.into_iter().map(|listing| listing.symbol).collect();
     let first = symbols[0].clone();
 
     best("a market is made", || {
-        Simulated::of(model, DEFAULT_SEED);
+        Simulated::with_seed(model, DEFAULT_SEED);
         1
     });
     let mut at = noon;

@@ -60,7 +60,7 @@ impl SeenBySymbol {
         seen.entry(symbol.clone()).or_default().take_in(since, actions, at);
     }
 
-    pub(crate) fn of(&self, symbol: &Symbol) -> Option<ActionsSeen> {
+    pub(crate) fn by_symbol(&self, symbol: &Symbol) -> Option<ActionsSeen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 }

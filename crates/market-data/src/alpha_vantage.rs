@@ -224,7 +224,7 @@ impl AlphaVantage {
                 tracing::warn!(
                     symbol = quote.symbol.as_str(),
                     error = &error as &dyn std::error::Error,
-                    "whether a jump is a split is not known"
+                    "cannot check whether a price jump is a split"
                 );
                 return quote;
             }
@@ -440,7 +440,7 @@ impl QuoteSource for AlphaVantage {
                 tracing::warn!(
                     symbol = symbol.as_str(),
                     error = &error as &dyn std::error::Error,
-                    "whether a jump is a split is not known"
+                    "cannot check whether a price jump is a split"
                 );
                 Vec::new()
             });

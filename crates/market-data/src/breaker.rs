@@ -199,7 +199,7 @@ mod tests {
         for _ in 0..3 {
             breaker.failed(now);
         }
-        assert_eq!(breaker.admit(now), Err(now + TimeDelta::seconds(60)), "and begins anew");
+        assert_eq!(breaker.admit(now), Err(now + TimeDelta::seconds(60)), "the pause starts again");
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(breaker.admit(second(4999)), Err(second(5000)));
         breaker.admit(second(5000)).unwrap();
         breaker.failed(second(5000));
-        assert_eq!(breaker.admit(second(5000)), Err(second(5060)), "that was no failure of its own");
+        assert_eq!(breaker.admit(second(5000)), Err(second(5060)), "a refusal is not a failure");
     }
 
     #[test]
@@ -229,7 +229,11 @@ mod tests {
         breaker.abandoned(second(61));
         assert_eq!(breaker.admit(second(61)), Ok(()));
         assert_eq!(breaker.admit(second(62)), Err(second(121)));
-        assert_eq!(breaker.admit(second(121)), Ok(()), "nor does one that never came back block it");
+        assert_eq!(
+            breaker.admit(second(121)),
+            Ok(()),
+            "a trial without a result does not block the next one"
+        );
         let closed = Breaker::new(RULES);
         closed.abandoned(second(0));
         assert_eq!(closed.current(second(0)), BreakerState::Closed);

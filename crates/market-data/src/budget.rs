@@ -95,12 +95,12 @@ pub enum CallLimit {
 impl fmt::Display for CallLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PerMinute(calls) => write!(f, "the price source allows {calls} calls a minute"),
-            Self::PerUser(calls) => write!(f, "each user may look up {calls} new symbols a day"),
+            Self::PerMinute(calls) => write!(f, "the price source allows {calls} calls per minute"),
+            Self::PerUser(calls) => write!(f, "each user may look up {calls} new symbols per day"),
             Self::PeopleWhoWait(calls) => {
-                write!(f, "{calls} calls a day to the price source are kept for people who wait")
+                write!(f, "{calls} calls per day to the price source are reserved for users")
             }
-            Self::PerDay(calls) => write!(f, "the price source allows {calls} calls a day"),
+            Self::PerDay(calls) => write!(f, "the price source allows {calls} calls per day"),
         }
     }
 }
@@ -207,7 +207,7 @@ impl Budget {
         if let Err(error) = self.store.note(&self.provider, at, failure).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "how the price source answered is not on record"
+                "cannot record the price source's answer"
             );
         }
     }

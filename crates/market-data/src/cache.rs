@@ -10,7 +10,7 @@ use crate::QuoteError;
 
 /// An answer and the time until which it is valid. Errors are cached too.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept<T> {
+pub(crate) struct CacheEntry<T> {
     pub(crate) answer: Result<T, QuoteError>,
     pub(crate) until: Timestamp,
     /// Consecutive failures, including this one.
@@ -19,7 +19,7 @@ pub(crate) struct Kept<T> {
 
 /// Answers by symbol, or by another key. Callers pass the time; the cache reads no clock.
 pub(crate) struct Cache<T, K = Symbol> {
-    entries: moka::future::Cache<K, Kept<T>>,
+    entries: moka::future::Cache<K, CacheEntry<T>>,
 }
 
 impl<T, K> Cache<T, K>
@@ -46,7 +46,7 @@ where
     /// argument is the number of consecutive failures so far.
     ///
     /// The call goes on when those who wait for it go away: it is paid for, and the next one will ask.
-    pub(crate) async fn get_or_fetch<F: Future<Output = Kept<T>> + Send + 'static>(
+    pub(crate) async fn get_or_fetch<F: Future<Output = CacheEntry<T>> + Send + 'static>(
         &self,
         symbol: &K,
         at: Timestamp,

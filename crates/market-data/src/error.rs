@@ -16,7 +16,7 @@ pub enum QuoteError {
     NotTradable { symbol: Symbol, reason: &'static str },
     /// The source is not asked for now: it refuses, the calls it may be sent are used up, or it is left alone
     /// after failures.
-    #[error("the price source allows no more requests for now")]
+    #[error("the price source does not accept more requests now")]
     RateLimited { retry_at: Option<DateTime<Utc>> },
     /// The source answered with an error of its own, or with an invalid value.
     #[error("the price source gave no usable answer: {0}")]
@@ -29,7 +29,7 @@ pub enum QuoteError {
     NotCovered,
     /// A price that is too far from the last accepted one.
     #[error(
-        "the price source tells {}, far from the last price of {}: {}",
+        "the price source reports {}, far from the last price of {}: {}",
         .0.price, .0.accepted, .0.doubt.waits_for()
     )]
     Unconfirmed(Box<UnconfirmedPrice>),

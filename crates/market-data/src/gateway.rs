@@ -19,8 +19,8 @@ use tokio::sync::OnceCell;
 
 use crate::actions_seen::ActionsSeen;
 use crate::budget::Purpose;
-use crate::cache::{Cache, Kept};
-use crate::limits::{Asked, Limits, Payer};
+use crate::cache::{Cache, CacheEntry};
+use crate::limits::{CallResult, Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::source::{in_order, newest_move};
 use crate::{Catalogue, FeatureState, KeyFeature, ListedStock, QuoteError, QuoteSource};
@@ -452,14 +452,14 @@ impl Gateway {
             let found = match Payer::new(limits.as_ref(), Endpoint::DailyBars, purpose, Some(&asked)) {
                 Ok(payer) => {
                     let series = source.daily_series(&asked, FIRST_BAR, last, at, &payer).await;
-                    let Asked { answer, kept_back } = payer.settle(series).await;
+                    let CallResult { answer, kept_back } = payer.settle(series).await;
                     let answer = match (answer, &limits) {
                         (Ok(series), Some(limits)) => {
                             Judge { source: &*source, limits, purpose, at }.bars(&asked, series).await
                         }
                         (answer, _) => answer.map(|series| series.bars),
                     };
-                    Ok(Asked { answer, kept_back })
+                    Ok(CallResult { answer, kept_back })
                 }
                 Err(error) => Err(error),
             };
@@ -472,7 +472,7 @@ impl Gateway {
 
     /// `None` for a source that is called each time.
     fn lifetime(&self) -> Option<Lifetime> {
-        Lifetime::of(self.source.freshness(), self.source.calendar())
+        Lifetime::for_freshness(self.source.freshness(), self.source.calendar())
     }
 
     fn effective_limits(&self) -> Option<&Arc<Limits>> {
@@ -483,19 +483,19 @@ impl Gateway {
 /// How long an answer is cached. An error that no call was made is not cached, because the next caller may have
 /// another purpose.
 fn kept<T>(
-    found: Result<Asked<Result<T, QuoteError>>, QuoteError>,
+    found: Result<CallResult<Result<T, QuoteError>>, QuoteError>,
     failures: u32,
     past: Past,
     at: Timestamp,
     until: impl FnOnce(&T) -> Timestamp,
-) -> Kept<T> {
+) -> CacheEntry<T> {
     match found {
-        Ok(Asked { answer: Ok(answer), .. }) => {
-            Kept { until: until(&answer), answer: Ok(answer), failures: 0 }
+        Ok(CallResult { answer: Ok(answer), .. }) => {
+            CacheEntry { until: until(&answer), answer: Ok(answer), failures: 0 }
         }
-        Ok(Asked { answer: Err(error), kept_back: false }) => kept_error(error, failures, past, at),
-        Ok(Asked { answer: Err(error), kept_back: true }) | Err(error) => {
-            Kept { answer: Err(error), until: at, failures }
+        Ok(CallResult { answer: Err(error), kept_back: false }) => kept_error(error, failures, past, at),
+        Ok(CallResult { answer: Err(error), kept_back: true }) | Err(error) => {
+            CacheEntry { answer: Err(error), until: at, failures }
         }
     }
 }

@@ -88,7 +88,7 @@ impl Http {
 fn redirected(from: &Url, headers: &HeaderMap) -> Result<Url, QuoteError> {
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| from.join(location).ok());
-    let to = to.ok_or_else(|| unusable("a redirect to an address that is none"))?;
+    let to = to.ok_or_else(|| unusable("a redirect to an invalid address"))?;
     let upgraded = from.scheme() == "http" && to.scheme() == "https" && to.port().is_none();
     match from.host() == to.host() && (from.origin() == to.origin() || upgraded) {
         true => Ok(to),

@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn of(failure: Option<&QuoteError>) -> Self {
+    pub(crate) fn from_failure(failure: Option<&QuoteError>) -> Self {
         match failure {
             None
             | Some(
@@ -81,14 +81,14 @@ impl<T> Answer for Result<T, QuoteError> {
 }
 
 /// An answer, and whether the budget has kept back a call that it needed: then it says nothing of the source.
-pub(crate) struct Asked<T> {
+pub(crate) struct CallResult<T> {
     pub(crate) answer: T,
     pub(crate) kept_back: bool,
 }
 
-impl<T> Asked<Result<T, QuoteError>> {
-    pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Asked<Result<U, QuoteError>> {
-        Asked { answer: self.answer.map(answer), kept_back: self.kept_back }
+impl<T> CallResult<Result<T, QuoteError>> {
+    pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> CallResult<Result<U, QuoteError>> {
+        CallResult { answer: self.answer.map(answer), kept_back: self.kept_back }
     }
 }
 
@@ -175,7 +175,7 @@ impl Limits {
 
     pub(crate) async fn release(&self, name: &str) {
         if let Err(error) = self.store.release(name, &self.holder).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, name, "a lease runs out by itself");
+            tracing::debug!(error = &error as &dyn std::error::Error, name, "a lease will expire by itself");
         }
     }
 
@@ -184,7 +184,7 @@ impl Limits {
         if let Err(error) = self.store.release_all(&self.holder).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the leases of calls to the price source run out by themselves"
+                "the leases of calls to the price source will expire by themselves"
             );
         }
     }
@@ -255,12 +255,12 @@ impl Payer {
     }
 
     /// Notes the answer of the request.
-    pub(crate) async fn settle<T: Answer>(&self, answer: T) -> Asked<T> {
+    pub(crate) async fn settle<T: Answer>(&self, answer: T) -> CallResult<T> {
         let kept_back = self.kept_back.load(Ordering::SeqCst);
         if let Some(request) = &self.request {
             request.settle(answer.failure(), kept_back, self.was_sent.load(Ordering::SeqCst)).await;
         }
-        Asked { answer, kept_back }
+        CallResult { answer, kept_back }
     }
 }
 
@@ -273,7 +273,7 @@ impl LimitedRequest {
             metrics::count(*endpoint, "not_sent");
             return;
         }
-        let outcome = Outcome::of(failure);
+        let outcome = Outcome::from_failure(failure);
         // What a source knows by itself says nothing of its provider.
         if outcome == Outcome::Answered && !was_sent {
             limits.breaker.abandoned(now);
@@ -302,7 +302,7 @@ impl LimitedRequest {
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "other processes do not know yet that the source is left alone"
+                "other processes do not know yet that calls are paused"
             );
         }
     }

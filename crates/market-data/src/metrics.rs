@@ -52,7 +52,7 @@ pub(crate) fn count(endpoint: Endpoint, result: &'static str) {
 pub fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_provider_requests",
-        "Questions to the provider of real prices, by what was asked for and how it went",
+        "Requests to the provider of real prices, by endpoint and result",
         QUESTIONS.clone(),
     );
 }

@@ -50,7 +50,7 @@ impl DayFields {
     /// which is wrong. If the open agrees with the close, low and high are wrong.
     pub(crate) fn settled(self) -> Result<DayPrices, QuoteError> {
         let Self { open, mut high, mut low, close } = self;
-        let close = close.ok_or_else(|| unusable("a price that cannot be"))?;
+        let close = close.ok_or_else(|| unusable("an invalid price"))?;
         if low.as_ref().zip(high.as_ref()).is_some_and(|(low, high)| low > high) {
             (low, high) = (None, None);
         }
@@ -172,7 +172,7 @@ pub(crate) fn without_lone_jumps(symbol: &Symbol, bars: Vec<Bar>, splits: &[Spli
             series.bars.push(bar);
             continue;
         }
-        tracing::warn!(symbol = symbol.as_str(), date = %bar.date, "held back a bar that jumps");
+        tracing::warn!(symbol = symbol.as_str(), date = %bar.date, "skipped a bar with a price jump");
         if at == newest {
             series.doubtful = Some(bar);
         }

@@ -96,11 +96,11 @@ struct Names {
 impl Simulated {
     /// The market of that seed by the newest version, open around the clock.
     pub fn new(seed: u64) -> Self {
-        Self::of(SimulatedModel::V2, seed)
+        Self::with_seed(SimulatedModel::V2, seed)
     }
 
     /// The market of that seed as a version computes it.
-    pub fn of(model: SimulatedModel, seed: u64) -> Self {
+    pub fn with_seed(model: SimulatedModel, seed: u64) -> Self {
         let anchor =
             model.sessions().from(ANCHOR_DATE).expect("Invariant: the market is open after the anchor");
         let paths = Paths::new(model, seed, anchor);
@@ -270,7 +270,7 @@ impl QuoteSource for Simulated {
         let session = self.session_near(at);
         let index = self.index(symbol, session)?;
         if !self.paths.events(index).is_traded(session) {
-            return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: "its listing has ended" });
+            return Err(QuoteError::NotTradable { symbol: symbol.clone(), reason: "it is delisted" });
         }
         Ok(self.listing_in(index, session))
     }

@@ -180,7 +180,7 @@ impl Yahoo {
         let now = self.transport.now();
         let quote = chart::quote(result, symbol, now)?;
         self.companies.take_in(symbol, &result["meta"]);
-        let events = Events::of(result);
+        let events = Events::from_result(result);
         let dividends = events.dividends(symbol, now.into());
         let told = History { splits: events.splits, dividends, ..History::default() };
         self.seen.take_in(symbol, exchange_date(quote.as_of), told.actions(symbol), now.into());
@@ -359,11 +359,11 @@ impl QuoteSource for Yahoo {
     }
 
     fn company_seen(&self, symbol: &Symbol) -> Option<ListedStock> {
-        self.companies.of(symbol)
+        self.companies.by_symbol(symbol)
     }
 
     fn actions_seen(&self, symbol: &Symbol) -> Option<ActionsSeen> {
-        self.seen.of(symbol)
+        self.seen.by_symbol(symbol)
     }
 }
 
@@ -384,7 +384,7 @@ impl Yahoo {
         let Ok(Quote { price, previous_close: Some(before), as_of, .. }) = answer else { return false };
         let has_moved = price.change_ratio(before).is_some_and(|change| change.abs() > LOOKED_INTO);
         let now = self.transport.now().into();
-        has_moved && !self.seen.of(symbol).is_some_and(|seen| seen.covers(exchange_date(*as_of), now))
+        has_moved && !self.seen.by_symbol(symbol).is_some_and(|seen| seen.covers(exchange_date(*as_of), now))
     }
 
     async fn search_for(&self, query: &str, payer: &Payer) -> Result<Value, QuoteError> {

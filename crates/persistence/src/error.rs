@@ -50,7 +50,7 @@ pub enum StoreError {
     Damaged(String),
     #[error("a migration failed")]
     Migration(#[source] BoxError),
-    #[error("the database holds what it should not: {0}")]
+    #[error("the database contains an invalid value: {0}")]
     Corrupt(String),
     #[error("a query failed")]
     Query(#[source] DieselError),

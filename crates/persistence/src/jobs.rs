@@ -40,7 +40,7 @@ impl FromStr for JobStatus {
         [Self::Queued, Self::Running, Self::Done, Self::Failed]
             .into_iter()
             .find(|status| status.as_str() == text)
-            .ok_or_else(|| format!("no job status is called {text:?}"))
+            .ok_or_else(|| format!("unknown job status: {text:?}"))
     }
 }
 

@@ -103,7 +103,7 @@ pub fn search(tx: &mut Tx<'_>, source: &str, query: &str, limit: i64) -> Result<
         .filter(listings::symbol.like(format!("{}%", escaped(&letters))).escape('\\'))
         .order((length(listings::symbol), listings::symbol))
         .limit(limit);
-    let mut found: Vec<Row> = by_symbol.select(Row::as_select()).load(tx.conn)?;
+    let mut found: Vec<ListingRow> = by_symbol.select(ListingRow::as_select()).load(tx.conn)?;
     let left = limit - i64::try_from(found.len()).unwrap_or(limit);
     let words = search_words(query);
     if left > 0 && !words.is_empty() {
@@ -113,15 +113,15 @@ pub fn search(tx: &mut Tx<'_>, source: &str, query: &str, limit: i64) -> Result<
             .filter(listings::symbol.ne_all(known))
             .order((length(listings::symbol), listings::symbol))
             .limit(left);
-        found.extend(by_name.select(Row::as_select()).load::<Row>(tx.conn)?);
+        found.extend(by_name.select(ListingRow::as_select()).load::<ListingRow>(tx.conn)?);
     }
     Ok(found.into_iter().map(Listing::from).collect())
 }
 
 /// The active listing of that symbol.
 pub fn by_symbol(tx: &mut Tx<'_>, source: &str, symbol: &Symbol) -> Result<Option<Listing>, StoreError> {
-    let row = active(source).filter(listings::symbol.eq(symbol)).select(Row::as_select());
-    Ok(row.first::<Row>(tx.conn).optional()?.map(Listing::from))
+    let row = active(source).filter(listings::symbol.eq(symbol)).select(ListingRow::as_select());
+    Ok(row.first::<ListingRow>(tx.conn).optional()?.map(Listing::from))
 }
 
 /// The active listing of that symbol with all fields of the table, and when the table was stored.
@@ -160,16 +160,16 @@ fn active(source: &str) -> Active<'_> {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = listings)]
-struct Row {
+struct ListingRow {
     symbol: Symbol,
     company_name: String,
     exchange: String,
     asset_type: String,
 }
 
-impl From<Row> for Listing {
+impl From<ListingRow> for Listing {
     /// The table knows no sectors; those of companies come with their profiles.
-    fn from(row: Row) -> Self {
+    fn from(row: ListingRow) -> Self {
         Self {
             symbol: row.symbol,
             company_name: row.company_name,

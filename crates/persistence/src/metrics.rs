@@ -12,7 +12,7 @@ pub(crate) static CONNECTION_WAIT: LazyLock<Histogram> =
 pub fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_database_connection_wait_seconds",
-        "Time that database work waited for a connection of the pool",
+        "Time that database calls waited for a connection of the pool",
         CONNECTION_WAIT.clone(),
     );
 }

@@ -91,7 +91,7 @@ impl OpenedFile {
         match (&found, was_lost) {
             (Err(lost), false) => tracing::error!(event = "database_file_lost", "{lost}"),
             (Ok(()), true) => {
-                tracing::info!(event = "database_file_back", "the database file is there again")
+                tracing::info!(event = "database_file_back", "the database file is back at its path")
             }
             _ => {}
         }

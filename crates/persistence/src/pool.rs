@@ -180,7 +180,7 @@ impl Pool {
             let closed = std::mem::take(&mut *self.idle());
             tracing::warn!(
                 connections = closed.len(),
-                "a connection to the database is dead: all idle ones are closed"
+                "a connection to the database is dead; all idle connections are closed"
             );
         }
     }

@@ -94,7 +94,7 @@ pub fn archive(
     // They may belong to the other company.
     crate::former_symbols::forget_prices(tx, symbol)?;
     if !crate::stocks::rename(tx, id, (symbol, &archived), None, on)? {
-        return Err(StoreError::Corrupt(format!("another stock has the symbol {archived}")));
+        return Err(StoreError::Corrupt(format!("another stock already has the symbol {archived}")));
     }
     diesel::update(stocks::table.find(id)).set(stocks::replaced_on.eq(on)).execute(tx.conn)?;
     if let Some(first) = first_bar_of_other {

@@ -66,7 +66,7 @@ impl WalKeeper {
         };
         let started = std::thread::Builder::new().name("wal-keeper".to_owned()).spawn(look);
         if let Err(error) = started {
-            tracing::warn!(error = &error as &dyn std::error::Error, "nobody looks after the database's log");
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database's log is not kept small");
         }
         Self { _alive: alive }
     }
@@ -100,10 +100,7 @@ impl Log {
         }
         let is_long = bytes > WARN_BYTES;
         if is_long && !self.was_long {
-            tracing::warn!(
-                bytes,
-                "the database's log cannot be emptied: somebody reads an old state for long"
-            );
+            tracing::warn!(bytes, "the database's log cannot be emptied: a reader uses an old state");
         }
         self.was_long = is_long;
     }

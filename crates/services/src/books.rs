@@ -27,7 +27,7 @@ use crate::corporate_actions::CorporateActions;
 use crate::events::Events;
 use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
-use cache::{Kept, Versions};
+use cache::{CacheEntry, Versions};
 use closed_benchmarks::ClosedBenchmarks;
 use closed_windows::ClosedWindows;
 
@@ -54,8 +54,8 @@ pub struct Books {
     config: Arc<BooksConfig>,
     versions: Arc<Versions>,
     owners: sharing::Owners,
-    kept_holdings: Arc<Kept<Arc<valuation::Loaded>>>,
-    kept_pages: Arc<Kept<Arc<transactions::NewestPage>>>,
+    kept_holdings: Arc<CacheEntry<Arc<valuation::Loaded>>>,
+    kept_pages: Arc<CacheEntry<Arc<transactions::NewestPage>>>,
     closed_windows: Arc<ClosedWindows>,
     closed_benchmarks: Arc<ClosedBenchmarks>,
 }
@@ -71,8 +71,8 @@ impl Books {
         Self {
             versions: Arc::new(Versions::new(store.clone())),
             owners: sharing::owners(),
-            kept_holdings: Arc::new(Kept::new()),
-            kept_pages: Arc::new(Kept::new()),
+            kept_holdings: Arc::new(CacheEntry::new()),
+            kept_pages: Arc::new(CacheEntry::new()),
             closed_windows: Arc::new(ClosedWindows::new(config.performance_cache_bytes)),
             closed_benchmarks: Arc::default(),
             config: Arc::new(config),

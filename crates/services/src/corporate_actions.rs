@@ -51,7 +51,7 @@ pub(crate) const AHEAD: Days = Days::new(60);
 pub(crate) const BATCH: i64 = 300;
 
 /// Why a stock whose listing has ended is not traded.
-pub(crate) const ENDED: &str = "its listing has ended";
+pub(crate) const ENDED: &str = "it is delisted";
 
 /// The use cases of corporate actions. Cheap to clone; clones share everything.
 #[derive(Clone)]

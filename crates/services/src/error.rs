@@ -55,10 +55,10 @@ pub enum NotFound {
 pub enum Error {
     #[error(transparent)]
     NotFound(NotFound),
-    #[error("some fields need another value")]
+    #[error("some fields are invalid")]
     Invalid(Vec<FieldError>),
     /// A name or an address that somebody else has.
-    #[error("somebody else has that {}", .0.iter().map(|error| error.field).collect::<Vec<_>>().join(" and "))]
+    #[error("another account has this {}", .0.iter().map(|error| error.field).collect::<Vec<_>>().join(" and "))]
     Taken(Vec<FieldError>),
     #[error(transparent)]
     OrderRejected(OrderRejected),
@@ -69,15 +69,15 @@ pub enum Error {
     #[error("that Idempotency-Key was used for another request: choose a new one")]
     IdempotencyKeyReused,
     /// Only an open order can be canceled or replaced.
-    #[error("the order is {status} already")]
+    #[error("the order is already {status}")]
     OrderNotOpen { status: OrderStatus },
     /// The portfolio was reset; what there was can only be looked at.
-    #[error("the portfolio is archived: it can only be looked at")]
+    #[error("the portfolio is archived and read-only")]
     Archived,
     /// More orders wait than can be taken in.
     #[error("too many orders are waiting: try again in a moment")]
     Busy,
-    #[error("{required} cannot be withdrawn, {available} is available")]
+    #[error("you cannot withdraw {required}: {available} is available")]
     InsufficientCash { required: Money, available: Money },
     /// The shares are there, and open orders are to sell them.
     #[error(
@@ -119,16 +119,16 @@ pub enum Error {
     #[error("too many failed attempts: wait a moment")]
     TooManyAttempts { retry_after: TimeDelta },
     /// More passwords are to be checked than the machine can check in time.
-    #[error("too many people are logging in at the moment: try again in a few seconds")]
+    #[error("too many users are logging in at the moment: try again in a few seconds")]
     PasswordChecksBusy,
     /// The current password did not match when a new one was to be set or the account to be closed.
     #[error("that is not the current password")]
     WrongPassword,
-    #[error("the last administrator cannot be removed: name another one first")]
+    #[error("the last administrator cannot be removed: make another user an administrator first")]
     LastAdmin,
     #[error("a user can have up to {0} portfolios")]
     TooManyPortfolios(usize),
-    #[error("{0} streams of yours are open, as many as there can be: close one first")]
+    #[error("you have {0} open streams, which is the limit: close one first")]
     TooManyStreams(usize),
     /// As many streams are open as this process takes, or it is about to end.
     #[error("no more streams can be opened at the moment")]

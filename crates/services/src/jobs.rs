@@ -204,7 +204,7 @@ impl Jobs {
                 jobs::page(tx, kind.map(JobKind::as_str), before, one_more(limit)).map_err(Error::from)
             })
             .await?;
-        let Page { items, next } = Page::of(runs, limit, |run| run.id);
+        let Page { items, next } = Page::from_items(runs, limit, |run| run.id);
         Ok(Page { items: known(items), next })
     }
 }

@@ -237,7 +237,7 @@ pub struct Page<T, C> {
 
 impl<T, C> Page<T, C> {
     /// Makes a page of `limit` items out of the `limit + 1` that were asked for.
-    fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
+    fn from_items(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = if more { items.last().map(cursor) } else { None };

@@ -445,7 +445,7 @@ impl Live {
             Some(kept) => self
                 .books
                 .versions()
-                .of(followed.user, followed.id)
+                .version_of(followed.user, followed.id)
                 .await
                 .map(|newest| newest.number() <= kept),
             None => None,

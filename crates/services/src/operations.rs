@@ -261,7 +261,7 @@ impl Operations {
             Ok(Err(error)) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "the state of the installation is not known"
+                    "the state of the installation cannot be read"
                 );
                 None
             }

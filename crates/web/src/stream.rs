@@ -71,7 +71,7 @@ pub struct Sign {
 /// What stands in `data`, by the kind of event.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, clippy::large_enum_variant, reason = "it only describes")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "used only in the description")]
 pub enum StreamEvent {
     Quote(Quote),
     Order(OrderEvent),
@@ -214,7 +214,7 @@ pub async fn follow(
         text.parse::<Symbol>().map_err(|error| error.to_string())
     })?;
     let portfolios = list("portfolio", following.portfolio.as_deref(), MOST_PORTFOLIOS, |text| {
-        text.parse().map(PortfolioId).map_err(|_| "no id of a portfolio".to_owned())
+        text.parse().map(PortfolioId).map_err(|_| "not the id of a portfolio".to_owned())
     })?;
     let last_event_id = request.headers().get("last-event-id");
     let wanted = Wanted {

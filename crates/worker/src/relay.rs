@@ -126,7 +126,7 @@ async fn send(
                 failing = true;
                 tracing::warn!(
                     error = &*error as &dyn std::error::Error,
-                    "other processes are not told of changes; this is tried again"
+                    "other processes cannot be notified of changes; retrying"
                 );
             }
             message.changes.clear();
@@ -135,7 +135,7 @@ async fn send(
         }
         if failing {
             failing = false;
-            tracing::info!("other processes are told of changes again");
+            tracing::info!("other processes are notified of changes again");
         }
     }
 }
@@ -168,7 +168,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
             Ok(Ok(mut messages)) => {
                 if failing {
                     failing = false;
-                    tracing::info!("changes of other processes are heard of again");
+                    tracing::info!("changes of other processes are received again");
                 }
                 // Changes until now were missed.
                 services.live().missed_changes();
@@ -185,7 +185,7 @@ async fn hear(client: &Client, channel: &str, from: &str, services: &Services) {
         };
         if !failing {
             failing = true;
-            tracing::warn!(why, "changes of other processes are not heard of; this is tried again");
+            tracing::warn!(why, "changes of other processes are not received; retrying");
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -117,16 +117,16 @@ impl Runner {
         if let Err(error) = services.trading().give_back_matching(name).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "others match orders only when this worker's lease has run out"
+                "others match orders only after this worker's lease has expired"
             );
         }
         match services.jobs().give_back_runs(name).await {
             Ok(0) => {}
-            Ok(runs) => tracing::info!(runs, "runs that have not ended are left to other workers"),
+            Ok(runs) => tracing::info!(runs, "unfinished runs are left to other workers"),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "runs that have not ended wait until this worker counts as dead"
+                    "unfinished runs wait until this worker counts as dead"
                 )
             }
         }

@@ -78,7 +78,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             && url.password().is_none();
         match is_bare {
             true => Some(url),
-            false => self.refuse(name, &format!("must be scheme and host alone, like {default}")),
+            false => self.refuse(name, &format!("must be scheme and host only, like {default}")),
         }
     }
 

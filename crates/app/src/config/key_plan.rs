@@ -30,13 +30,13 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             if entitlement.is_some() {
                 self.refuse::<()>(
                     ENTITLEMENT,
-                    &"needs ALPHAVANTAGE_CALLS_PER_MINUTE, the calls a minute of the paid plan: a free key has closing prices alone",
+                    &"needs ALPHAVANTAGE_CALLS_PER_MINUTE, the calls per minute of the paid plan: a free key has closing prices only",
                 );
             }
             if is_unlimited || per_day.is_some_and(|calls| calls > FREE_PER_DAY) {
                 self.refuse::<()>(
                     PER_DAY,
-                    &"needs ALPHAVANTAGE_CALLS_PER_MINUTE, the calls a minute of the paid plan: a free key has 25 calls a day",
+                    &"needs ALPHAVANTAGE_CALLS_PER_MINUTE, the calls per minute of the paid plan: a free key has 25 calls per day",
                 );
             }
         }
@@ -44,7 +44,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     }
 
     fn calls_per_minute(&mut self) -> Option<u32> {
-        let expected = "the calls a minute of your plan, from 1 to 6000, like 75";
+        let expected = "the calls per minute of your plan, from 1 to 6000, like 75";
         match self.parsed::<u32>(PER_MINUTE, expected) {
             Some(calls) if (1..=MOST_PER_MINUTE).contains(&calls) => Some(calls),
             Some(calls) => self.refuse(PER_MINUTE, &format!("is {calls}: expected {expected}")),
@@ -70,14 +70,14 @@ mod tests {
     const KEY: (&str, &str) = ("ALPHAVANTAGE_API_KEY", "k");
 
     fn plan(more: &[(&str, &str)]) -> AlphaVantagePlan {
-        match Config::of(&[&[KEY], more].concat()).unwrap().market_data {
+        match Config::from_variables(&[&[KEY], more].concat()).unwrap().market_data {
             MarketData::AlphaVantage { plan, .. } => plan,
             other => panic!("{other:?}"),
         }
     }
 
     fn complaints(variables: &[(&str, &str)]) -> Vec<String> {
-        Config::of(variables).unwrap_err().0
+        Config::from_variables(variables).unwrap_err().0
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
             assert_eq!(plan(&[minute, (PER_DAY, unlimited)]), paid);
         }
         assert_eq!(plan(&[minute, (PER_DAY, "5000")]).per_day, Some(5000));
-        assert_eq!(plan(&[(PER_DAY, "10")]).per_day, Some(10), "a free key that something else uses too");
+        assert_eq!(plan(&[(PER_DAY, "10")]).per_day, Some(10), "a free key that another program uses too");
         assert_eq!(plan(&[minute, (ENTITLEMENT, "delayed")]).entitlement, Some(Entitlement::Delayed));
         assert_eq!(plan(&[minute, (ENTITLEMENT, "Realtime")]).entitlement, Some(Entitlement::Realtime));
     }
@@ -125,6 +125,6 @@ mod tests {
             }
         }
         // With a key that is not used at the moment they stay where they are.
-        assert!(Config::of(&[KEY, ("MARKET_DATA", "yahoo"), (PER_MINUTE, "75")]).is_ok());
+        assert!(Config::from_variables(&[KEY, ("MARKET_DATA", "yahoo"), (PER_MINUTE, "75")]).is_ok());
     }
 }

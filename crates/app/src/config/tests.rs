@@ -3,7 +3,7 @@ use secrecy::ExposeSecret;
 use super::*;
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, BadConfig> {
-    Config::of(variables)
+    Config::from_variables(variables)
 }
 
 fn complaints(variables: &[(&str, &str)]) -> Vec<String> {
@@ -101,7 +101,7 @@ fn yahoo_has_to_be_chosen_and_is_named_by_scheme_and_host() {
     assert_eq!(cookie_url.as_str(), market_data::YahooConfig::COOKIE_URL);
     let (chosen, base) = (("MARKET_DATA", "yahoo"), "https://yahoo.example/v8?x=1");
     let told = complaints(&[chosen, ("YAHOO_BASE_URL", base), ("YAHOO_COOKIE_URL", "nonsense")]);
-    assert!(told[0].starts_with("YAHOO_BASE_URL must be scheme and host alone"), "{told:?}");
+    assert!(told[0].starts_with("YAHOO_BASE_URL must be scheme and host only"), "{told:?}");
     assert!(told[1].starts_with("YAHOO_COOKIE_URL is \"nonsense\""), "{told:?}");
     assert!(read(&[chosen, ("YAHOO_BASE_URL", "http://127.0.0.1:9000")]).is_ok());
     let told = complaints(&[chosen, ("CLOCK_SPEED", "60")]);

@@ -1,5 +1,5 @@
 //! The real program as its users run it: whole processes on real databases, started, asked, killed and started again.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod api;
 mod backups;

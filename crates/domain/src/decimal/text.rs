@@ -141,7 +141,7 @@ pub(crate) fn json_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Re
     match <serde_json::Value as serde::Deserialize>::deserialize(deserializer)? {
         serde_json::Value::String(text) => Ok(text),
         serde_json::Value::Number(number) => Ok(without_exponent(&number.to_string())),
-        _ => Err(D::Error::custom("a decimal in quotes is expected, like \"12.50\"")),
+        _ => Err(D::Error::custom("write a decimal in quotes, like \"12.50\"")),
     }
 }
 

@@ -83,12 +83,12 @@ impl Price {
 
     /// `self × (1 + percent/100)`, rounded half-even to the tick.
     pub fn raised(&self, percent: &Percent) -> Self {
-        Self::half_even(&(&self.0 + &percent.of(&self.0)))
+        Self::half_even(&(&self.0 + &percent.share_of(&self.0)))
     }
 
     /// `self × (1 − percent/100)`, rounded half-even to the tick; `None` if that is zero.
     pub fn lowered(&self, percent: &Percent) -> Option<Self> {
-        let lowered = Self::half_even(&(&self.0 - &percent.of(&self.0)));
+        let lowered = Self::half_even(&(&self.0 - &percent.share_of(&self.0)));
         (!lowered.is_zero()).then_some(lowered)
     }
 

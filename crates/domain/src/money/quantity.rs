@@ -34,7 +34,7 @@ impl Quantity {
 
     /// `percent` % of `volume` shares, exact.
     pub fn share_of(volume: u64, percent: &Percent) -> Self {
-        Self(percent.of(&volume.into()).normalized())
+        Self(percent.share_of(&volume.into()).normalized())
     }
 
     /// Whole shares: the fraction is cut off.
@@ -64,7 +64,7 @@ impl Quantity {
     /// ```
     #[must_use]
     pub fn part(&self, percent: &Percent) -> Self {
-        Self(percent.of(&self.0).with_scale(QUANTITY_SCALE).normalized())
+        Self(percent.share_of(&self.0).with_scale(QUANTITY_SCALE).normalized())
     }
 
     /// `dividend / divisor`, rounded down to nine decimals.

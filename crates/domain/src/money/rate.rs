@@ -36,7 +36,7 @@ impl Percent {
     }
 
     /// So many percent of `amount`, exactly.
-    pub(super) fn of(&self, amount: &Decimal) -> Decimal {
+    pub(super) fn share_of(&self, amount: &Decimal) -> Decimal {
         percent(&self.0, amount)
     }
 }

@@ -21,7 +21,7 @@ pub(super) const REALIZED: Formula = Formula {
 };
 
 pub(super) const UNREALIZED: Formula = Formula {
-    words: "The market value of what is held at the end less what it cost, commissions included.",
+    words: "The market value at the end less the cost basis, commissions included.",
     symbols: "unrealized_pnl = Σ (market_value − cost_basis)",
     source: "Average-cost method",
 };

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn workings_that_are_off_compute_nothing_for_the_notes() {
         let mut work = Workings::off();
-        work.input("days", "Days", || unreachable!("nobody asked for notes"));
+        work.input("days", "Days", || unreachable!("steps are not recorded"));
         assert_eq!(work.ratio("mean", "Mean", 0.5), 0.5);
         let explanation = work.explain(Measure::Twr, FORMULA, Err(UndefinedReason::NothingInvested));
         assert!(explanation.inputs.is_empty() && explanation.steps.is_empty());

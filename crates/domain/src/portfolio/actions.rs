@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What an order is told that ends with its stock's listing.
-pub const LISTING_ENDED: &str = "the listing has ended: the stock is traded no more";
+pub const LISTING_ENDED: &str = "the stock is delisted";
 /// The reason of orders that are canceled because the shares of their stock are given for something else.
 pub const CLOSED_OUT: &str =
     "the stock is closed out: its shares are given for cash or other shares, or written off";
@@ -241,7 +241,7 @@ impl Portfolio {
         if old.quantity.is_zero() {
             return Ok(Vec::new());
         }
-        let settled = Settlement::of(&old, terms.cash(), terms.ratio());
+        let settled = Settlement::compute(&old, terms.cash(), terms.ratio());
         let realized = settled.realized(&old);
         let line = |stock, transaction_type, quantity: Quantity, amount, terms| JournalEntry {
             stock_id: Some(stock),

@@ -2,7 +2,7 @@
 
 use super::reservation::{reservation, reserved_shares};
 use super::working::Advance;
-use super::{Look, OrderRejected, Placed, Portfolio};
+use super::{NewestPrice, OrderRejected, Placed, Portfolio};
 use crate::matching::LiquidityWindow;
 use crate::money::ExactAmount;
 use crate::order_group::is_over;
@@ -30,7 +30,7 @@ impl Portfolio {
         ids: OrderIds,
         stock_id: StockId,
         command: PlaceOrder,
-        look: Look<'_>,
+        look: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Placed, OrderRejected> {
         let newest = &look.newest.quote;
@@ -148,7 +148,7 @@ impl Portfolio {
         &mut self,
         group: &mut OrderGroup,
         index: usize,
-        look: Look<'_>,
+        look: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<Vec<JournalEntry>, OrderRejected> {
         let quote = &look.newest.quote;
@@ -182,7 +182,7 @@ impl Portfolio {
                 if group.orders[index].status.is_working() {
                     let mut window = LiquidityWindow::of_a_minute();
                     let advanced = self.advance(group, index, &newest, &mut window, rules.at(now))?;
-                    if let Advance::Stirred(mut entry) = advanced {
+                    if let Advance::Affected(mut entry) = advanced {
                         let receipt = entry.as_mut().and_then(|entry| entry.receipt.as_mut());
                         if let (Some(receipt), PriceStanding::PastClose) = (receipt, standing) {
                             receipt.rule = FillRule::PastClose;

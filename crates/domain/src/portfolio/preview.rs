@@ -5,9 +5,9 @@ use uuid::Uuid;
 use crate::calendar::exchange_date;
 use crate::money::AveragePrice;
 use crate::{
-    FillRule, JournalEntry, Look, Money, Order, OrderId, OrderIds, OrderRejected, OrderSize, OrderStatus,
-    OrderTerms, OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, RulesAt, Side, Stock,
-    TradingHold, TradingMode, Valuation,
+    FillRule, JournalEntry, Money, NewestPrice, Order, OrderId, OrderIds, OrderRejected, OrderSize,
+    OrderStatus, OrderTerms, OrderWarning, PlaceOrder, Placed, Portfolio, Price, Quantity, Quote, RulesAt,
+    Side, Stock, TradingHold, TradingMode, Valuation,
 };
 
 /// The effects of an order if it were placed now. Nothing is stored.
@@ -115,7 +115,7 @@ impl Portfolio {
         &self,
         stock: Stock,
         command: PlaceOrder,
-        look: Look<'_>,
+        look: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
         valuation: &Valuation,
     ) -> Result<OrderPreview, OrderRejected> {
@@ -145,7 +145,7 @@ impl Portfolio {
         };
         let rest_gross = gross.clone() - &booked;
         let quantity = order.filled_quantity.clone() + &rest;
-        let commission = rules.commission.of(&quantity, &gross);
+        let commission = rules.commission.charged_for(&quantity, &gross);
         let held = self.positions.get(&stock.id).cloned().unwrap_or_default();
         let mut position = after.positions.get(&stock.id).cloned().unwrap_or_default();
         let rest_commission = commission.clone() - &order.commission;

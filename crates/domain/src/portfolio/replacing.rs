@@ -1,7 +1,7 @@
 //! Replacing an open order by another one.
 
 use super::placing::{auction_issue, end_of};
-use super::{Look, OrderRejected, Portfolio};
+use super::{NewestPrice, OrderRejected, Portfolio};
 use crate::money::ExactAmount;
 use crate::order_group::is_over;
 use crate::{
@@ -19,7 +19,7 @@ impl Portfolio {
         group: &mut OrderGroup,
         (old, new): (OrderId, OrderId),
         changes: &ReplaceOrder,
-        look: Look<'_>,
+        look: NewestPrice<'_>,
         RulesAt { rules, now }: RulesAt<'_>,
     ) -> Result<(Order, Vec<JournalEntry>), OrderRejected> {
         let (mut draft, mut changed) = (self.clone(), group.clone());

@@ -73,5 +73,5 @@ pub(super) fn reservation(
 /// The commission of an order that has filled `quantity` for `amount`, less the commission already charged. If the
 /// rates fell meanwhile, nothing is refunded.
 pub(super) fn still_due(order: &Order, quantity: &Quantity, amount: &Money, rules: &TradingRules) -> Money {
-    (rules.commission.of(quantity, amount) - &order.commission).max(Money::zero())
+    (rules.commission.charged_for(quantity, amount) - &order.commission).max(Money::zero())
 }

@@ -62,7 +62,7 @@ fn place(
     quote: &Quote,
 ) -> Result<Placed, OrderRejected> {
     let newest = PriceMove { quote: quote.clone(), volume: None };
-    let look = Look { newest: &newest, asked_at: now() };
+    let look = NewestPrice { newest: &newest, asked_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     portfolio.place(
         OrderIds::from_fn(|| OrderId(Uuid::nil())),
@@ -95,7 +95,7 @@ fn a_buy_fills_at_the_ask_and_a_sell_at_the_bid() {
 fn a_placed_order_keeps_the_identity_its_sender_gave_it() {
     let mut portfolio = with_cash("10000");
     let newest = PriceMove { quote: quote("100.00", None, None), volume: None };
-    let look = Look { newest: &newest, asked_at: now() };
+    let look = NewestPrice { newest: &newest, asked_at: now() };
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     let mut command = order(Side::Buy, shares("1"));
     command.client_order_id = Some("morning-1".to_owned());

@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// What one price has done to one order.
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and most are fills")]
+#[expect(clippy::large_enum_variant, reason = "short-lived, and most values are fills")]
 pub(super) enum Advance {
     Quiet,
     /// With the journal entry of a fill.
-    Stirred(Option<JournalEntry>),
+    Affected(Option<JournalEntry>),
 }
 
 impl Portfolio {
@@ -46,7 +46,7 @@ impl Portfolio {
                 window.look_at(order, moves, at_move, until);
                 match self.advance(group, index, price_move, window, rules.at(now)) {
                     Ok(Advance::Quiet) => continue,
-                    Ok(Advance::Stirred(entry)) => entries.extend(entry),
+                    Ok(Advance::Affected(entry)) => entries.extend(entry),
                     Err(OrderRejected::Transition(fault)) => return Err(fault.into()),
                     Err(refused) => {
                         let order = &mut group.orders[index];
@@ -99,7 +99,7 @@ impl Portfolio {
         if let Some(sold) = entry.as_ref().and_then(|entry| entry.quantity.as_ref()) {
             group.share_fill(index, sold);
         }
-        Ok(Advance::Stirred(entry))
+        Ok(Advance::Affected(entry))
     }
 
     fn execute(

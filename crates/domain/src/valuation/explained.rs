@@ -103,7 +103,7 @@ impl Valuation {
     /// How the concentration of the positions is measured. Undefined if nothing is held.
     pub fn explain_herfindahl(&self) -> Explanation<BookFigure> {
         let mut work = Workings::on();
-        let concentration = Concentration::of(self, &mut work);
+        let concentration = Concentration::from_valuation(self, &mut work);
         let result = concentration.map(|concentration| Value::Number(concentration.herfindahl));
         work.explain(BookFigure::Herfindahl, HERFINDAHL, result)
     }

@@ -7,7 +7,7 @@ use domain::journal::Books;
 use domain::matching::LIQUIDITY_WINDOW;
 use domain::money::{AveragePrice, ExactAmount};
 use domain::{
-    Attached, Calendar, Freshness, JournalEntry, Look, Money, Order, OrderGroup, OrderId, OrderIds,
+    Attached, Calendar, Freshness, JournalEntry, Money, NewestPrice, Order, OrderGroup, OrderId, OrderIds,
     OrderRejected, OrderSize, OrderStatus, OrderTerms, PlaceOrder, Portfolio, PortfolioId, Position, Price,
     PriceMove, PriceSource, Quantity, Quote, ReplaceOrder, Side, StockId, StopLoss, TimeInForce, Timestamp,
     TradingRules, Trail, TransactionType,
@@ -214,7 +214,7 @@ impl Desk {
     pub fn place(&mut self, command: PlaceOrder) -> Result<usize, OrderRejected> {
         assert_eq!(command.issues(), [], "{command:?}");
         let ids = OrderIds::from_fn(|| self.new_id());
-        let look = Look { newest: &self.newest, asked_at: self.now };
+        let look = NewestPrice { newest: &self.newest, asked_at: self.now };
         let before = self.portfolio.clone();
         let placed = self.portfolio.place(ids, STOCK, command, look, self.rules.at(self.now));
         if placed.is_err() {
@@ -241,7 +241,7 @@ impl Desk {
     pub fn replace(&mut self, group: usize, leg: usize, changes: &ReplaceOrder) -> Result<(), OrderRejected> {
         let before = (self.portfolio.clone(), self.groups[group].clone());
         let ids = (before.1.orders[leg].id, self.new_id());
-        let look = Look { newest: &self.newest, asked_at: self.now };
+        let look = NewestPrice { newest: &self.newest, asked_at: self.now };
         let replaced =
             self.portfolio.replace(&mut self.groups[group], ids, changes, look, self.rules.at(self.now));
         if replaced.is_err() {
@@ -275,17 +275,17 @@ impl Desk {
         let moves = self.moves.clone();
         for index in 0..self.groups.len() {
             let before = self.groups[index].clone();
-            let stirs = before.stirs(&moves, self.now, &self.rules);
+            let is_affected_by = before.is_affected_by(&moves, self.now, &self.rules);
             let (mut portfolio, mut group) = (self.portfolio.clone(), before.clone());
             let entries = portfolio.work(&mut group, &moves, self.now, self.rules.at(self.now)).unwrap();
-            if stirs {
+            if is_affected_by {
                 (self.portfolio, self.groups[index]) = (portfolio, group);
             } else {
-                assert_eq!(entries, [], "what does not stir has no fills");
+                assert_eq!(entries, [], "an unaffected order has no fills");
                 for (order, earlier) in group.orders.iter_mut().zip(&before.orders) {
                     order.last_matched_at = earlier.last_matched_at;
                 }
-                assert_eq!(group, before, "what does not stir stays as it is");
+                assert_eq!(group, before, "an unaffected order is unchanged");
                 for order in self.groups[index].orders.iter_mut().filter(|order| order.status.is_working()) {
                     if self.now - order.last_matched_at >= LIQUIDITY_WINDOW {
                         order.last_matched_at = self.now;
@@ -419,7 +419,7 @@ impl Desk {
             }
             OrderSize::Notional(size) => assert!(order.filled_amount <= size.clone().into(), "{}", told()),
             OrderSize::OfPosition(size) => {
-                panic!("{size}% of a position is no size of a placed order: {}", told())
+                panic!("{size}% of a position is not a size of a placed order: {}", told())
             }
         }
         match order.status {

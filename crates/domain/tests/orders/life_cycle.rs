@@ -1054,7 +1054,7 @@ fn a_preview_is_what_placing_the_order_does() {
             let mut desk = Desk::holding("2000", "10", rules.clone());
             desk.newest = PriceMove { volume: Some(50), ..spread("99.98", "100.00", "100.02") };
             let valuation = domain::Valuation::new(desk.portfolio.cash_balance.clone(), [], &[]);
-            let look = domain::Look { newest: &desk.newest, asked_at: desk.now };
+            let look = domain::NewestPrice { newest: &desk.newest, asked_at: desk.now };
             let before = desk.portfolio.clone();
             let preview = before.preview(stock(), command.clone(), look, rules.at(desk.now), &valuation);
             if !command.issues().is_empty() {

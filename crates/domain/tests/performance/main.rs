@@ -1,5 +1,5 @@
 //! Performance: against reference libraries, recomputed from the explanations, and what always holds.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod explanations;
 mod portfolio;

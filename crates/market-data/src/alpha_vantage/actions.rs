@@ -54,7 +54,7 @@ fn rows<T>(
     }
     if good.len() < rows.len() {
         let left_out = rows.len() - good.len();
-        tracing::warn!(symbol = asked.as_str(), left_out, "left out splits or dividends that cannot be");
+        tracing::warn!(symbol = asked.as_str(), left_out, "skipped invalid splits or dividends");
     }
     Ok(good)
 }

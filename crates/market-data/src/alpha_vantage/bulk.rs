@@ -42,9 +42,9 @@ fn quote(
     now: DateTime<Utc>,
 ) -> Result<Quote, QuoteError> {
     let stamp = NaiveDateTime::parse_from_str(&text(row, "timestamp"), "%Y-%m-%d %H:%M:%S%.f")
-        .map_err(|_| unusable("a time that is none"))?;
+        .map_err(|_| unusable("an invalid time"))?;
     let as_of = EXCHANGE_ZONE.from_local_datetime(&stamp).earliest();
-    let as_of = as_of.ok_or_else(|| unusable("a time that is none"))?.with_timezone(&Utc);
+    let as_of = as_of.ok_or_else(|| unusable("an invalid time"))?.with_timezone(&Utc);
     let as_of = Timestamp::from(time_of_price(as_of, now)?);
     let day = day_prices(row, "close")?;
     Ok(Quote {

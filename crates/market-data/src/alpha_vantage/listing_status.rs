@@ -60,7 +60,7 @@ pub(super) fn listings(table: &[u8], state: ListingState) -> Result<Vec<ListedSt
         }
     }
     if left_out > 0 {
-        tracing::warn!(left_out, read = listings.len(), "left out rows of the table of listings");
+        tracing::warn!(left_out, read = listings.len(), "skipped invalid rows of the table of listings");
     }
     if listings.is_empty() || left_out > listings.len() / 10 + 1 {
         return Err(unusable("a table of listings without enough usable rows"));

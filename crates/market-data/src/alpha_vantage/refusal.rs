@@ -41,7 +41,7 @@ const MOST_WORDS: usize = 200;
 
 impl Refusal {
     /// The refusal in an answer, if it is one. Of several, the first that is told apart.
-    pub(super) fn of(answer: &Map<String, Value>) -> Option<Self> {
+    pub(super) fn from_answer(answer: &Map<String, Value>) -> Option<Self> {
         let is_notice = |key: &str| NOTICES.iter().any(|notice| notice.eq_ignore_ascii_case(key));
         let texts = answer.iter().filter(|(key, _)| is_notice(key)).filter_map(|(_, text)| text.as_str());
         let mut refusals: Vec<Self> = texts.map(Self::read).collect();
@@ -195,7 +195,11 @@ mod tests {
     fn each_envelope_is_told_apart_under_each_key() {
         for (name, text, expected) in ENVELOPES {
             for key in NOTICES.into_iter().chain(["information", "ERROR MESSAGE"]) {
-                assert_eq!(Refusal::of(&answer(key, text)).as_ref(), Some(expected), "{name} under {key}");
+                assert_eq!(
+                    Refusal::from_answer(&answer(key, text)).as_ref(),
+                    Some(expected),
+                    "{name} under {key}"
+                );
             }
         }
     }
@@ -203,7 +207,10 @@ mod tests {
     #[test]
     fn what_nobody_has_seen_yet_is_a_refusal_too() {
         for text in ["Something new", ""] {
-            assert_eq!(Refusal::of(&answer("Information", text)), Some(Refusal::Other(text.to_owned())));
+            assert_eq!(
+                Refusal::from_answer(&answer("Information", text)),
+                Some(Refusal::Other(text.to_owned()))
+            );
         }
     }
 
@@ -211,15 +218,15 @@ mod tests {
     fn of_two_notices_the_one_that_says_something_counts() {
         let mut both = answer("Information", "Welcome to our new site");
         both.insert("Note".to_owned(), Value::from("Our standard API rate limit is 25 requests per day."));
-        assert_eq!(Refusal::of(&both), Some(Refusal::PerDay));
+        assert_eq!(Refusal::from_answer(&both), Some(Refusal::PerDay));
     }
 
     #[test]
     fn a_message_beside_data_counts_only_when_it_speaks_of_premium() {
-        assert_eq!(Refusal::of(&answer("message", "success")), None);
+        assert_eq!(Refusal::from_answer(&answer("message", "success")), None);
         let premium = answer("message", "This is a premium endpoint. You may subscribe.");
-        assert_eq!(Refusal::of(&premium), Some(Refusal::Premium));
-        assert_eq!(Refusal::of(&Map::new()), None);
+        assert_eq!(Refusal::from_answer(&premium), Some(Refusal::Premium));
+        assert_eq!(Refusal::from_answer(&Map::new()), None);
     }
 
     #[test]

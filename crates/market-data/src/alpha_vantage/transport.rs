@@ -122,7 +122,7 @@ impl Transport {
 
     fn read_object(&self, answer: Answer) -> Result<Map<String, Value>, Failure> {
         match serde_json::from_slice::<Value>(&answer.body) {
-            Ok(Value::Object(object)) => match Refusal::of(&object) {
+            Ok(Value::Object(object)) => match Refusal::from_answer(&object) {
                 Some(refusal) => Err(self.noted(refusal.not_before(answer.retry_at(self.now()), self.now()))),
                 None if answer.status.is_success() => Ok(object),
                 None => Err(self.bad_status(&answer)),
@@ -130,7 +130,7 @@ impl Transport {
             _ if !answer.status.is_success() => Err(self.bad_status(&answer)),
             Ok(_) | Err(_) if answer.body.trim_ascii().is_empty() => Err(unusable("an empty answer").into()),
             Ok(_) | Err(_) if answer.is_page() => Err(unusable("a web page in place of data").into()),
-            Ok(_) | Err(_) => Err(unusable("something else than a JSON object").into()),
+            Ok(_) | Err(_) => Err(unusable("an answer that is not a JSON object").into()),
         }
     }
 

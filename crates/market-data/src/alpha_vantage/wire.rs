@@ -86,7 +86,7 @@ pub(super) fn daily_bars(
             Ok(bar) => bars.push(bar),
             Err(reason) => {
                 refused += 1;
-                tracing::warn!(symbol = asked.as_str(), date = date.as_str(), %reason, "left out a daily bar");
+                tracing::warn!(symbol = asked.as_str(), date = date.as_str(), %reason, "skipped an invalid daily bar");
             }
         }
     }
@@ -100,7 +100,7 @@ pub(super) fn daily_bars(
 
 fn bar(date: NaiveDate, row: &Value, now: DateTime<Utc>) -> Result<Bar, QuoteError> {
     past_session(date, now).ok_or_else(|| unusable("a bar of a day without trading"))?;
-    let fields = row.as_object().ok_or_else(|| unusable("a bar that is no object"))?;
+    let fields = row.as_object().ok_or_else(|| unusable("a bar that is not an object"))?;
     let DayPrices { open, high, low, close } = day_prices(fields, "close")?;
     // An invalid volume is unknown and stored as zero.
     let volume = text(fields, "volume").parse().unwrap_or(0);
@@ -232,5 +232,5 @@ pub(super) fn check_symbol(answered: &str, asked: &Symbol) -> Result<(), QuoteEr
 }
 
 pub(super) fn parse_date(text: &str) -> Result<NaiveDate, QuoteError> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| unusable("a date that is none"))
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| unusable("an invalid date"))
 }

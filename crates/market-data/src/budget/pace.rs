@@ -152,7 +152,7 @@ mod tests {
     fn calls_may_be_five_minutes_ahead_of_an_even_pace() {
         let now = instant("2026-11-20T15:00:00Z");
         let (minute, later) = (TimeDelta::minutes(1), |minutes| now + TimeDelta::minutes(minutes));
-        assert_eq!(ready(later(-30), minute, now), 6, "what was not used is not saved up");
+        assert_eq!(ready(later(-30), minute, now), 6, "unused calls are not saved up");
         assert_eq!(ready(now, minute, now), 6);
         assert_eq!(ready(later(4), minute, now), 2);
         assert_eq!(ready(later(5), minute, now), 1);

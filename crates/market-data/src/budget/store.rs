@@ -58,13 +58,13 @@ pub struct HeldBack {
 
 /// The store cannot be reached or failed. Calls are not made then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the record of calls cannot be reached: {0}")]
+#[error("the counters of provider calls cannot be reached: {0}")]
 pub struct StoreFailed(pub String);
 
 impl From<StoreFailed> for QuoteError {
     fn from(error: StoreFailed) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "no call was sent to the price source");
-        Self::Upstream("the record of calls cannot be reached".to_owned())
+        Self::Upstream("the counters of provider calls cannot be reached".to_owned())
     }
 }
 

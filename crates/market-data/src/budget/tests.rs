@@ -43,7 +43,7 @@ async fn granted(budget: &Budget, purpose: Purpose, now: Timestamp) -> usize {
 async fn jobs_never_touch_the_reserve_and_people_may() {
     let budget = budget(by_the_day());
     assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 15);
-    assert_eq!(granted(&budget, ANYBODY, morning()).await, 10, "their own five, then the reserve");
+    assert_eq!(granted(&budget, ANYBODY, morning()).await, 10, "its own five, then the reserve");
     assert_eq!(granted(&budget, Purpose::Interactive, morning()).await, 0);
     assert_eq!(granted(&budget, Purpose::Scheduled, morning()).await, 0);
 }
@@ -127,7 +127,7 @@ async fn people_do_not_wait_long_for_their_turn_and_lose_nothing() {
     let refused = budget.spend(Purpose::Interactive, morning()).await;
     assert_eq!(retry_at(refused), morning() + seconds(10));
     assert_eq!(budget.status(morning()).await.unwrap().left(), Some(23));
-    assert!(budget.spend(Purpose::Scheduled, morning()).await.is_ok(), "a job has more patience");
+    assert!(budget.spend(Purpose::Scheduled, morning()).await.is_ok(), "a job waits longer");
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::judging::Judge;
 use super::lifetime::{self, Lifetime, Past};
 use crate::budget::{Published, Purpose};
-use crate::cache::Kept;
-use crate::limits::{Answer, Asked, Limits, Outcome, Payer};
+use crate::cache::CacheEntry;
+use crate::limits::{Answer, CallResult, Limits, Outcome, Payer};
 use crate::metrics::Endpoint;
 use crate::{QuoteError, QuoteSource};
 
@@ -50,16 +50,16 @@ pub(super) struct Found {
 
 impl Asking {
     /// The symbol's answer, and how long it is kept after so many failures in a row.
-    pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> Kept<Quote> {
+    pub(super) async fn about(&self, symbol: &Symbol, failures: u32) -> CacheEntry<Quote> {
         let found = self.found.get_or_init(|| self.ask()).await.get(symbol).cloned();
         let Found { answer, asked_at, past } = found.unwrap_or_else(|| self.unanswered());
         match (answer, asked_at) {
             (Ok(quote), asked_at) => {
                 let until = self.lifetime.of_price(quote.as_of, asked_at.unwrap_or(self.at));
-                Kept { answer: Ok(quote), until, failures: 0 }
+                CacheEntry { answer: Ok(quote), until, failures: 0 }
             }
             (Err(error), Some(_)) => kept_error(error, failures, past, self.at),
-            (Err(error), None) => Kept { answer: Err(error), until: self.at, failures },
+            (Err(error), None) => CacheEntry { answer: Err(error), until: self.at, failures },
         }
     }
 
@@ -82,7 +82,7 @@ impl Asking {
     async fn ask_for_one(&self, symbol: &Symbol) -> Found {
         let Some(limits) = &self.limits else { return self.ask_source_for_one(symbol).await };
         let lease = format!("{}/quote/{symbol}", self.source.source());
-        let mut waiting = Waiting::of(self.purpose);
+        let mut waiting = Waiting::for_purpose(self.purpose);
         loop {
             let is_mine = limits.try_lease(&lease).await;
             // Another process may have received it just before this one got the lease.
@@ -139,7 +139,7 @@ impl Asking {
             {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "other processes will ask for the same quotes again"
+                    "other processes will request the same quotes again"
                 );
             }
         }
@@ -163,10 +163,7 @@ impl Asking {
     async fn found_by_others(&self) -> HashMap<Symbol, Found> {
         let Some(limits) = &self.limits else { return HashMap::new() };
         let published = limits.store.published(&self.symbols).await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "what other processes found is not known"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot read quotes of other processes");
             HashMap::new()
         });
         let source = self.source.source();
@@ -187,7 +184,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn of(purpose: Purpose) -> Self {
+    pub(super) fn for_purpose(purpose: Purpose) -> Self {
         Self { until: Instant::now() + purpose.longest_wait() + TWO_CALLS, pause: FIRST_LOOK }
     }
 
@@ -221,8 +218,9 @@ pub(super) fn is_good(
 impl Answer for Vec<Result<Quote, QuoteError>> {
     fn failure(&self) -> Option<&QuoteError> {
         let failures = || self.iter().map(|answer| answer.as_ref().err());
-        let refusal = failures().find(|failure| matches!(Outcome::of(*failure), Outcome::Refused(_)));
-        let answered = || failures().find(|failure| Outcome::of(*failure) == Outcome::Answered);
+        let refusal =
+            failures().find(|failure| matches!(Outcome::from_failure(*failure), Outcome::Refused(_)));
+        let answered = || failures().find(|failure| Outcome::from_failure(*failure) == Outcome::Answered);
         refusal.or_else(answered).or_else(|| failures().next()).unwrap_or(Some(&QuoteError::Unreachable))
     }
 }
@@ -237,10 +235,7 @@ async fn with_a_price(limits: Option<&Limits>, symbols: &[Symbol], source: &Pric
             .map(|(symbol, _)| symbol)
             .collect(),
         Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "which symbols had a price is not known"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot read which symbols had a price");
             // They are asked for again sooner than need be.
             symbols.iter().cloned().collect()
         }
@@ -252,10 +247,9 @@ pub(super) async fn past_of<T>(
     limits: Option<&Limits>,
     symbol: &Symbol,
     source: &PriceSource,
-    found: &Result<Asked<Result<T, QuoteError>>, QuoteError>,
+    found: &Result<CallResult<Result<T, QuoteError>>, QuoteError>,
 ) -> Past {
-    let denied =
-        matches!(found, Ok(Asked { answer: Err(error), kept_back: false }) if lifetime::is_denial(error));
+    let denied = matches!(found, Ok(CallResult { answer: Err(error), kept_back: false }) if lifetime::is_denial(error));
     if !denied || with_a_price(limits, std::slice::from_ref(symbol), source).await.is_empty() {
         return Past::Unknown;
     }
@@ -263,7 +257,7 @@ pub(super) async fn past_of<T>(
 }
 
 /// Keeps an error, longer each time.
-pub(super) fn kept_error<T>(error: QuoteError, failures: u32, past: Past, at: Timestamp) -> Kept<T> {
+pub(super) fn kept_error<T>(error: QuoteError, failures: u32, past: Past, at: Timestamp) -> CacheEntry<T> {
     let failures = if lifetime::is_failure(&error, past) { failures.saturating_add(1) } else { 0 };
-    Kept { until: lifetime::of_error(&error, failures, past, at), answer: Err(error), failures }
+    CacheEntry { until: lifetime::of_error(&error, failures, past, at), answer: Err(error), failures }
 }

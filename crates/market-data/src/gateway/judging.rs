@@ -336,12 +336,15 @@ impl Judge<'_> {
         }))
     }
 
-    async fn known(&self, symbols: &[Symbol]) -> Result<Known, StoreFailed> {
+    async fn known(&self, symbols: &[Symbol]) -> Result<KnownPrices, StoreFailed> {
         let source = self.source.source();
         let published = self.limits.store.published(symbols).await?;
         let accepted = published.into_iter().filter(|(_, Published { quote, .. })| quote.source == source);
         let held = self.limits.store.held_back(&source, symbols).await?;
-        Ok(Known { accepted: accepted.map(|(symbol, published)| (symbol, published.quote)).collect(), held })
+        Ok(KnownPrices {
+            accepted: accepted.map(|(symbol, published)| (symbol, published.quote)).collect(),
+            held,
+        })
     }
 
     /// The accepted price in the shares of another quote, by the splits in the books.
@@ -467,15 +470,12 @@ impl Judge<'_> {
             return;
         }
         if let Err(error) = self.limits.store.note_held_back(held, settled).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "which prices are not confirmed is not on record"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot store unconfirmed prices");
         }
     }
 }
 
-struct Known {
+struct KnownPrices {
     accepted: HashMap<Symbol, Quote>,
     held: HashMap<Symbol, UnconfirmedPrice>,
 }

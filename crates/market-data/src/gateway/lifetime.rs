@@ -31,7 +31,7 @@ pub(super) struct Lifetime {
 
 impl Lifetime {
     /// `None` for the simulated market, whose answers are not kept.
-    pub(super) fn of(freshness: Freshness, calendar: Calendar) -> Option<Self> {
+    pub(super) fn for_freshness(freshness: Freshness, calendar: Calendar) -> Option<Self> {
         match freshness {
             Freshness::Simulated => None,
             Freshness::Realtime | Freshness::Delayed => Some(Self { calendar, intraday: true }),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn kept(freshness: Freshness, as_of: &str, at: &str) -> String {
-        let lifetime = Lifetime::of(freshness, Calendar::Xnys).unwrap();
+        let lifetime = Lifetime::for_freshness(freshness, Calendar::Xnys).unwrap();
         lifetime.of_price(instant(as_of), instant(at)).to_rfc3339()
     }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_late_close_is_asked_for_again() {
-        let lifetime = Lifetime::of(Freshness::EndOfDay, Calendar::Xnys).unwrap();
+        let lifetime = Lifetime::for_freshness(Freshness::EndOfDay, Calendar::Xnys).unwrap();
         let thursday = instant("2026-11-19T21:00:00Z");
         let evening = instant("2026-11-20T22:00:00Z");
         assert_eq!(lifetime.of_price(thursday, evening), evening + TimeDelta::hours(2));
@@ -161,7 +161,7 @@ mod tests {
         let late = |as_of| kept(Freshness::Delayed, as_of, "2026-11-20T21:05:00Z");
         assert_eq!(late("2026-11-20T20:50:00Z"), "2026-11-20T21:06:00Z");
         assert_eq!(late("2026-11-20T21:00:00Z"), "2026-11-23T14:30:00Z");
-        assert!(Lifetime::of(Freshness::Simulated, Calendar::AroundTheClock).is_none());
+        assert!(Lifetime::for_freshness(Freshness::Simulated, Calendar::AroundTheClock).is_none());
     }
 
     #[test]
@@ -201,8 +201,7 @@ mod tests {
     fn a_failure_is_kept_longer_each_time_up_to_five_minutes() {
         let at = instant("2026-11-20T15:00:00Z");
         for (failures, seconds) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
-            for error in [QuoteError::Unreachable, QuoteError::Upstream("a price that cannot be".to_owned())]
-            {
+            for error in [QuoteError::Unreachable, QuoteError::Upstream("an invalid price".to_owned())] {
                 for past in [Past::Unknown, Past::HadPrice] {
                     assert!(is_failure(&error, past));
                     let until = of_error(&error, failures, past, at);

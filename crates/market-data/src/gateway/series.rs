@@ -10,8 +10,8 @@ use super::judging::Judge;
 use super::kept;
 use super::lifetime::Lifetime;
 use crate::budget::{Published, Purpose, Series};
-use crate::cache::Kept;
-use crate::limits::{Asked, Limits, Payer};
+use crate::cache::CacheEntry;
+use crate::limits::{CallResult, Limits, Payer};
 use crate::metrics::Endpoint;
 use crate::plausible::jumps;
 use crate::source::DailySeries;
@@ -30,9 +30,9 @@ pub(super) struct Fetching {
 }
 
 impl Fetching {
-    pub(super) async fn run(self, failures: u32) -> Kept<()> {
+    pub(super) async fn run(self, failures: u32) -> CacheEntry<()> {
         let lease = format!("{}/series/{}", self.source.source(), self.symbol);
-        let mut waiting = Waiting::of(self.purpose);
+        let mut waiting = Waiting::for_purpose(self.purpose);
         loop {
             let is_mine = self.limits.try_lease(&lease).await;
             // Another process may have received it just before this one got the lease.
@@ -49,30 +49,27 @@ impl Fetching {
                 return found;
             }
             if let Err(busy) = waiting.look_again().await {
-                return Kept { answer: Err(busy), until: self.at, failures };
+                return CacheEntry { answer: Err(busy), until: self.at, failures };
             }
         }
     }
 
     /// The store has it already.
-    async fn found_by_others(&self) -> Option<Kept<()>> {
+    async fn found_by_others(&self) -> Option<CacheEntry<()>> {
         let asked = std::slice::from_ref(&self.symbol);
         let published = self.limits.store.published(asked).await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "what other processes found is not known"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot read series of other processes");
             std::collections::HashMap::new()
         });
         let published = published.get(&self.symbol)?;
-        asking::is_good(published, &self.source.source(), self.lifetime, self.at).then(|| Kept {
+        asking::is_good(published, &self.source.source(), self.lifetime, self.at).then(|| CacheEntry {
             answer: Ok(()),
             until: self.lifetime.of_price(published.quote.as_of, published.fetched_at),
             failures: 0,
         })
     }
 
-    async fn ask(&self, failures: u32) -> Kept<()> {
+    async fn ask(&self, failures: u32) -> CacheEntry<()> {
         let last = self.lifetime.calendar.last_closed(self.at).date;
         let found =
             match Payer::new(Some(&self.limits), Endpoint::DailyBars, self.purpose, Some(&self.symbol)) {
@@ -80,15 +77,15 @@ impl Fetching {
                     let series =
                         self.source.daily_series(&self.symbol, self.first, last, self.at, &payer).await;
                     match payer.settle(series).await {
-                        Asked { answer: Ok(series), kept_back } => match self.keep(series).await {
-                            Ok(as_of) => Ok(Asked { answer: Ok(as_of), kept_back }),
+                        CallResult { answer: Ok(series), kept_back } => match self.keep(series).await {
+                            Ok(as_of) => Ok(CallResult { answer: Ok(as_of), kept_back }),
                             Err(error @ QuoteError::Unconfirmed(_)) => {
-                                Ok(Asked { answer: Err(error), kept_back })
+                                Ok(CallResult { answer: Err(error), kept_back })
                             }
                             Err(error) => Err(error),
                         },
-                        Asked { answer: Err(error), kept_back } => {
-                            Ok(Asked { answer: Err(error), kept_back })
+                        CallResult { answer: Err(error), kept_back } => {
+                            Ok(CallResult { answer: Err(error), kept_back })
                         }
                     }
                 }
@@ -96,9 +93,9 @@ impl Fetching {
             };
         let (at, source) = (self.at, self.source.source());
         let past = asking::past_of(Some(&*self.limits), &self.symbol, &source, &found).await;
-        let Kept { answer, until, failures } =
+        let CacheEntry { answer, until, failures } =
             kept(found, failures, past, at, |as_of| self.lifetime.of_price(*as_of, at));
-        Kept { answer: answer.map(drop), until, failures }
+        CacheEntry { answer: answer.map(drop), until, failures }
     }
 
     /// Stores the accepted bars and returns the time of the last accepted price.

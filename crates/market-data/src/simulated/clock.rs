@@ -37,7 +37,7 @@ impl Split {
     const NONE: Self = Self { left: 0.5, deviation: 0.0 };
 
     /// Divides an interval of variance `mass`. The share is 1 / (1 + exp(−roughness·z)).
-    fn of(mass: f64, roughness: f64, draws: Draws, place: u64) -> Self {
+    fn divide(mass: f64, roughness: f64, draws: Draws, place: u64) -> Self {
         let left =
             if roughness == 0.0 { 0.5 } else { 1.0 / (1.0 + libm::exp(-roughness * draws.normal(place))) };
         Self::at(left, mass)
@@ -177,7 +177,7 @@ impl Clock {
         let mut splits = [Split::NONE; TICK_LEVELS as usize];
         let mut mass = ways.tick_mass;
         for (split, turn) in splits.iter_mut().zip(turns(TICK_LEVELS, step)) {
-            *split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, turn.middle));
+            *split = Split::divide(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, turn.middle));
             mass *= if turn.right { 1.0 - split.left } else { split.left };
         }
         StepWay { session, step, ways, splits, mass }
@@ -192,7 +192,7 @@ impl Clock {
         for (half, middles) in halvings(STEPS) {
             for middle in middles {
                 let mass = masses[middle - half];
-                let split = Split::of(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, middle));
+                let split = Split::divide(mass, TICK_ROUGHNESS, self.ticks, tick_place(session, middle));
                 masses[middle - half] = mass * split.left;
                 masses[middle] = mass * (1.0 - split.left);
                 ticks[middle] = split;
@@ -209,7 +209,7 @@ fn cascade(draws: Draws, session: u16) -> (Way, f64) {
     let mut mass = f64::from(SESSIONS);
     for (split, turn) in way.splits.iter_mut().zip(turns(SESSION_LEVELS, session.into())) {
         let roughness = if turn.length > LONGEST_UNEVEN { 0.0 } else { SESSION_ROUGHNESS };
-        *split = Split::of(mass, roughness, draws, turn.middle as u64);
+        *split = Split::divide(mass, roughness, draws, turn.middle as u64);
         mass *= if turn.right { 1.0 - split.left } else { split.left };
     }
     (way, mass)

@@ -93,7 +93,12 @@ pub(super) struct Share {
 
 impl Events {
     /// Shares are compared with those of session `anchor`. What falls on a closed day happens in the next session.
-    pub(super) fn of(seed: u64, instrument: &Instrument, sessions: Sessions, anchor: u16) -> Self {
+    pub(super) fn for_instrument(
+        seed: u64,
+        instrument: &Instrument,
+        sessions: Sessions,
+        anchor: u16,
+    ) -> Self {
         let symbol = instrument.symbol;
         let session = |date| sessions.from(date).expect("a day of the market");
         let splits = SPLITS.iter().filter(|(of, ..)| *of == symbol).map(|(_, on, new, old)| Split {
@@ -205,7 +210,12 @@ mod tests {
     }
 
     fn events_in(symbol: &str, sessions: Sessions, anchor: u16) -> Events {
-        Events::of(1, INSTRUMENTS.iter().find(|row| row.symbol == symbol).unwrap(), sessions, anchor)
+        Events::for_instrument(
+            1,
+            INSTRUMENTS.iter().find(|row| row.symbol == symbol).unwrap(),
+            sessions,
+            anchor,
+        )
     }
 
     #[test]

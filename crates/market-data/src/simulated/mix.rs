@@ -36,11 +36,11 @@ pub(super) struct Scale {
 }
 
 impl Mix {
-    pub(super) fn of(instrument: &Instrument, scale: Scale) -> Self {
+    pub(super) fn for_instrument(instrument: &Instrument, scale: Scale) -> Self {
         let Instrument { volatility, beta, .. } = *instrument;
         let expected = BASE_RETURN + RETURN_PER_BETA * beta;
         let session_volatility = volatility / libm::sqrt(scale.sessions_per_year);
-        let shares = Shares::of(instrument, scale.results_share);
+        let shares = Shares::for_instrument(instrument, scale.results_share);
         Self {
             drift: (expected - volatility * volatility / 2.0) / scale.sessions_per_year,
             market: session_volatility * shares.market,
@@ -73,7 +73,7 @@ struct Shares {
 }
 
 impl Shares {
-    fn of(instrument: &Instrument, results_share: f64) -> Self {
+    fn for_instrument(instrument: &Instrument, results_share: f64) -> Self {
         let wanted = instrument.beta * MARKET_VOLATILITY / instrument.volatility;
         let (market, sector_share) = match instrument.follows {
             Follows::Market => (1.0, 0.0),
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn shares_make_up_the_whole_variance() {
         for (instrument, share) in INSTRUMENTS.iter().flat_map(|row| [(row, 0.0), (row, 0.07)]) {
-            let Shares { market, sector, own } = Shares::of(instrument, share);
+            let Shares { market, sector, own } = Shares::for_instrument(instrument, share);
             let results = if matches!(instrument.follows, Follows::Company(_)) { share } else { 0.0 };
             let total = market * market + sector * sector + own * own + results;
             assert!((total - 1.0).abs() < 1e-12, "{}: {total}", instrument.symbol);
@@ -108,7 +108,8 @@ mod tests {
         for instrument in INSTRUMENTS.iter().filter(|instrument| instrument.symbol != "DIA") {
             let limit = if matches!(instrument.follows, Follows::Company(_)) { 0.85 } else { 1.0 };
             let reachable = instrument.beta.min(limit * instrument.volatility / MARKET_VOLATILITY);
-            let beta = Shares::of(instrument, 0.07).market * instrument.volatility / MARKET_VOLATILITY;
+            let beta =
+                Shares::for_instrument(instrument, 0.07).market * instrument.volatility / MARKET_VOLATILITY;
             assert!((beta - reachable).abs() < 0.01, "{}: {beta}", instrument.symbol);
         }
     }

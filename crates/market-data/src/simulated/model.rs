@@ -42,7 +42,7 @@ impl SimulatedModel {
     }
 
     pub(super) fn sessions(self) -> Sessions {
-        Sessions::of(self.calendar())
+        Sessions::in_calendar(self.calendar())
     }
 
     pub(super) fn profile(self) -> &'static Profile {

@@ -272,15 +272,15 @@ impl Course {
         let results_share = model.results_share();
         let pace = if matches!(instrument.follows, Follows::Company(_)) { Pace::Rough } else { Pace::Calm };
         Self {
-            mix: Mix::of(instrument, Scale { sessions_per_year, results_share }),
+            mix: Mix::for_instrument(instrument, Scale { sessions_per_year, results_share }),
             sector: mix::sector_of(instrument),
             pace,
             own: Path::new(seed, &stream, pace),
             quotes: Draws::new(seed, &stream, Purpose::PathOfQuotes),
             delay: MOST_DELAY * Draws::new(seed, &stream, Purpose::Stagger).uniform(0),
             volume: Draws::new(seed, &stream, Purpose::Volume),
-            events: Events::of(seed, instrument, sessions, anchor),
-            results: Results::of(seed, instrument, results_share, sessions_per_year, sessions),
+            events: Events::for_instrument(seed, instrument, sessions, anchor),
+            results: Results::for_instrument(seed, instrument, results_share, sessions_per_year, sessions),
             anchor_price: instrument.price,
             anchor_log: 0.0,
             average_volume: instrument.average_volume.into(),

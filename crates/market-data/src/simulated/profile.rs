@@ -17,11 +17,12 @@ pub(super) struct Profile {
 }
 
 /// In tenths of a quiet hour at noon. A session has 24 hours except when the clocks change.
-pub(super) static AROUND_THE_CLOCK: Profile =
-    Profile::of([7, 7, 7, 7, 8, 8, 9, 10, 12, 20, 18, 14, 12, 12, 14, 18, 14, 10, 9, 8, 8, 7, 7, 7]);
+pub(super) static AROUND_THE_CLOCK: Profile = Profile::from_activity([
+    7, 7, 7, 7, 8, 8, 9, 10, 12, 20, 18, 14, 12, 12, 14, 18, 14, 10, 9, 8, 8, 7, 7, 7,
+]);
 
 /// Most after the open and before the close, in cells of 16 minutes and 15 seconds, on early closes of less than 9.
-pub(super) static EXCHANGE: Profile = Profile::of([
+pub(super) static EXCHANGE: Profile = Profile::from_activity([
     28, 20, 17, 15, 14, 13, 12, 11, 11, 10, 10, 10, 10, 10, 10, 10, 11, 11, 12, 13, 14, 16, 19, 26,
 ]);
 
@@ -29,7 +30,7 @@ pub(super) static EXCHANGE: Profile = Profile::of([
 pub(super) const LAST_QUOTE_STEP: usize = STEPS * QUOTE_STEPS;
 
 impl Profile {
-    const fn of(activity: [u16; CELLS]) -> Self {
+    const fn from_activity(activity: [u16; CELLS]) -> Self {
         let (mut total, mut cell) = (0, 0);
         while cell < CELLS {
             total += activity[cell];

@@ -26,7 +26,7 @@ pub(super) struct Results {
 
 impl Results {
     /// Jumps that have `share` of the instrument's variance. Funds publish none.
-    pub(super) fn of(
+    pub(super) fn for_instrument(
         seed: u64,
         instrument: &Instrument,
         share: f64,
@@ -103,7 +103,7 @@ mod tests {
     fn jumps_happen_at_the_opens_after_results_and_nowhere_else() {
         for sessions in [Sessions::AroundTheClock, Sessions::Xnys] {
             let apple = INSTRUMENTS.iter().find(|row| row.symbol == "AAPL").unwrap();
-            let results = Results::of(1, apple, 0.07, 252.0, sessions);
+            let results = Results::for_instrument(1, apple, 0.07, 252.0, sessions);
             assert_eq!(results.until(0), 0.0);
             for session in 1..sessions.count() {
                 let jumps = results.until(session) != results.until(session - 1);
@@ -122,6 +122,6 @@ mod tests {
     #[test]
     fn funds_have_no_results() {
         let spy = INSTRUMENTS.iter().find(|row| row.symbol == "SPY").unwrap();
-        assert!(Results::of(1, spy, 0.07, 252.0, Sessions::Xnys).sessions().is_empty());
+        assert!(Results::for_instrument(1, spy, 0.07, 252.0, Sessions::Xnys).sessions().is_empty());
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum Sessions {
 }
 
 impl Sessions {
-    pub(super) fn of(calendar: Calendar) -> Self {
+    pub(super) fn in_calendar(calendar: Calendar) -> Self {
         match calendar {
             Calendar::AroundTheClock => Self::AroundTheClock,
             Calendar::Xnys => Self::Xnys,

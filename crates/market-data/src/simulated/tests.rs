@@ -34,7 +34,7 @@ fn symbol(text: &str) -> Symbol {
 }
 
 fn v1() -> Simulated {
-    Simulated::of(SimulatedModel::V1, DEFAULT_SEED)
+    Simulated::with_seed(SimulatedModel::V1, DEFAULT_SEED)
 }
 
 async fn quote(market: &Simulated, of: &str, at: Timestamp) -> Result<Quote, QuoteError> {
@@ -93,7 +93,10 @@ async fn prices_are_the_same_for_ever() {
     ] {
         assert_eq!(price(&market, of, at).await, expected, "{of} at {at}");
     }
-    assert_ne!(price(&Simulated::of(SimulatedModel::V1, 1), "AAPL", "2026-11-22T15:30:00Z").await, "243.42");
+    assert_ne!(
+        price(&Simulated::with_seed(SimulatedModel::V1, 1), "AAPL", "2026-11-22T15:30:00Z").await,
+        "243.42"
+    );
 }
 
 /// FNV-1a, 64 bits.
@@ -377,7 +380,7 @@ async fn a_day_has_its_bar_when_it_is_over() {
 
 #[tokio::test]
 async fn catalogue_prices_hold_at_the_anchor() {
-    let market = Simulated::of(SimulatedModel::V1, 77);
+    let market = Simulated::with_seed(SimulatedModel::V1, 77);
     for row in INSTRUMENTS {
         assert_eq!(
             price(&market, row.symbol, "2026-11-01T04:00:00Z").await,

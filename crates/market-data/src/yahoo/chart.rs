@@ -60,7 +60,7 @@ pub(super) fn quote(result: &Value, asked: &Symbol, now: DateTime<Utc>) -> Resul
     };
     if let Some(before) = before {
         // On the day of a split it may be in old or in new shares. Whether the price is believed is decided by the gateway.
-        let in_new_shares = in_shares_of(&before, day_before, date, &Events::of(result).splits);
+        let in_new_shares = in_shares_of(&before, day_before, date, &Events::from_result(result).splits);
         let distance =
             |of: &Price| quote.price.to_f64().max(of.to_f64()) / quote.price.to_f64().min(of.to_f64());
         let is_nearer = distance(&in_new_shares) < distance(&before);
@@ -87,7 +87,7 @@ impl Facts<'_> {
             close: number::price(self.price),
         };
         let price = day.settled()?.close;
-        let as_of = number::instant(self.time).ok_or_else(|| unusable("a time that is none"))?;
+        let as_of = number::instant(self.time).ok_or_else(|| unusable("an invalid time"))?;
         if as_of < now - DEAD {
             return Err(QuoteError::UnknownSymbol(asked.clone()));
         }
@@ -118,7 +118,7 @@ pub(super) fn history(
 ) -> Result<History, QuoteError> {
     check_instrument(&result["meta"], asked)?;
     let is_daily = result["meta"]["dataGranularity"].as_str() == Some("1d");
-    let events = Events::of(result);
+    let events = Events::from_result(result);
     let bars = if is_daily { bars(result, asked, &events, at, now)? } else { Vec::new() };
     let dividends = events.dividends(asked, now.into());
     Ok(History { bars, doubtful: None, splits: events.splits, dividends })
@@ -157,7 +157,7 @@ fn bars(
             },
             Err(reason) => {
                 refused += 1;
-                tracing::warn!(symbol = asked.as_str(), date = %day.date, %reason, "left out a daily bar");
+                tracing::warn!(symbol = asked.as_str(), date = %day.date, %reason, "skipped an invalid daily bar");
             }
         }
     }

@@ -18,7 +18,7 @@ const MOST_SYMBOLS: usize = 10_000;
 pub(super) struct Companies(Mutex<HashMap<Symbol, ListedStock>>);
 
 impl Companies {
-    pub(super) fn of(&self, symbol: &Symbol) -> Option<ListedStock> {
+    pub(super) fn by_symbol(&self, symbol: &Symbol) -> Option<ListedStock> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
@@ -64,23 +64,23 @@ mod tests {
         let companies = Companies::default();
         let xyz: Symbol = "XYZ".parse().unwrap();
         companies.take_in(&xyz, &json!({ "regularMarketPrice": 1 }));
-        assert_eq!(companies.of(&xyz), None);
+        assert_eq!(companies.by_symbol(&xyz), None);
         companies.take_in(
             &xyz,
             &json!({ "longName": "Xylophone Corp", "instrumentType": "EQUITY", "firstTradeDate": 345_479_400 }),
         );
-        let told = companies.of(&xyz).unwrap();
+        let told = companies.by_symbol(&xyz).unwrap();
         assert_eq!((told.listed_on, told.is_fund), ("1980-12-12".parse().ok(), false));
         companies.take_in(&xyz, &json!({ "longName": "Xylophone Corp", "quoteType": "EQUITY" }));
-        assert_eq!(companies.of(&xyz).unwrap().listed_on, told.listed_on);
+        assert_eq!(companies.by_symbol(&xyz).unwrap().listed_on, told.listed_on);
         let other = json!({ "shortName": "Xtra ETF", "quoteType": "ETF", "firstTradeDateMilliseconds": 1_762_180_200_000_i64 });
         companies.take_in(&xyz, &other);
-        let told = companies.of(&xyz).unwrap();
+        let told = companies.by_symbol(&xyz).unwrap();
         assert_eq!(told.company_name, "Xtra ETF");
         assert_eq!((told.listed_on, told.is_fund), ("2025-11-03".parse().ok(), true));
         // Data of another company is not kept.
         companies
             .take_in(&xyz, &json!({ "longName": "Xyon Bio", "quoteType": "EQUITY", "firstTradeDate": null }));
-        assert_eq!(companies.of(&xyz).unwrap().listed_on, None);
+        assert_eq!(companies.by_symbol(&xyz).unwrap().listed_on, None);
     }
 }

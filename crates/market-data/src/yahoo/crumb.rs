@@ -57,7 +57,7 @@ async fn fetch(transport: &Transport, payer: &Payer) -> Result<Crumb, QuoteError
     let page = transport.get_cookies(payer).await?;
     let cookie = page.cookies().collect::<Vec<_>>().join("; ");
     if cookie.is_empty() {
-        return Err(unusable("no cookie, perhaps for want of consent"));
+        return Err(unusable("no cookie, perhaps because of missing consent"));
     }
     let answer = transport.get_text(&["v1", "test", "getcrumb"], &[], Some(&cookie), payer).await?;
     if !answer.status.is_success() {
@@ -68,6 +68,6 @@ async fn fetch(transport: &Transport, payer: &Payer) -> Result<Crumb, QuoteError
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>{}\"".contains(&byte));
     match is_crumb {
         true => Ok(Crumb { cookie, text: text.to_owned() }),
-        false => Err(unusable("something else in place of a crumb")),
+        false => Err(unusable("an answer that is not a crumb")),
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub(super) fn of(result: &'a Value) -> Self {
+    pub(super) fn from_result(result: &'a Value) -> Self {
         let mut splits: BTreeMap<NaiveDate, Split> = BTreeMap::new();
         let mut unreadable: Option<NaiveDate> = None;
         for (key, event) in entries(result, "splits") {

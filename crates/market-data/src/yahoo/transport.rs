@@ -81,7 +81,7 @@ impl Transport {
             _ if !answer.status.is_success() => {
                 Err(unusable(&format!("HTTP status {}", answer.status.as_u16())))
             }
-            Ok(_) | Err(_) => Err(unusable("something else than a JSON object")),
+            Ok(_) | Err(_) => Err(unusable("an answer that is not a JSON object")),
         }
     }
 
@@ -131,7 +131,7 @@ impl Transport {
         }
         if answer.status == StatusCode::TOO_MANY_REQUESTS || says_too_many(&answer.body) {
             self.door.failed(now());
-            tracing::warn!("Yahoo refuses this address for now");
+            tracing::warn!("Yahoo refuses calls from this address");
             return Err(match self.door.current(now()) {
                 BreakerState::Open { until } => refusal(until),
                 BreakerState::Closed | BreakerState::HalfOpen => QuoteError::RateLimited { retry_at: None },

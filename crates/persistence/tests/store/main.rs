@@ -1,5 +1,5 @@
 //! Every query against a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod corporate_actions;
 mod flash_messages;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::journal::Books;
 use domain::{
-    Attached, Calendar, JournalEntry, Look, OrderId, OrderIds, OrderRejected, OrderSize, OrderTerms,
+    Attached, Calendar, JournalEntry, NewestPrice, OrderId, OrderIds, OrderRejected, OrderSize, OrderTerms,
     PlaceOrder, PortfolioId, PriceMove, Side, StockId, TimeInForce, TradingRules,
 };
 use persistence::{
@@ -47,7 +47,7 @@ fn buy_one(tx: &mut Tx<'_>, number: u128, portfolio: PortfolioId, stock: StockId
         client_order_id: None,
     };
     let newest = PriceMove { quote: quote("AAPL", "10.00", moment(0)), volume: None };
-    let look = Look { newest: &newest, asked_at: moment(0) };
+    let look = NewestPrice { newest: &newest, asked_at: moment(0) };
     let ids = OrderIds::from_fn(|| OrderId(Uuid::from_u128(number)));
     let rules = TradingRules::practice(Calendar::AroundTheClock);
     let placed = books.place(ids, stock, command, look, rules.at(moment(0)))?;

@@ -36,7 +36,7 @@ impl Accounts {
             .store
             .read(move |tx| users::page(tx, &search, before, one_more(limit)).map_err(Error::from))
             .await?;
-        let page = Page::of(rows, limit, |(user, _): &(User, i64)| user.id);
+        let page = Page::from_items(rows, limit, |(user, _): &(User, i64)| user.id);
         Ok(page.map(|(user, portfolios)| AccountRow { account: user.into(), portfolios }))
     }
 

@@ -143,10 +143,10 @@ pub(crate) fn check(fields: &mut Fields, field: &'static str, password: &SecretS
     let length = password.chars().count();
     fields.check(field, length >= 8, "use 8 characters or more");
     fields.check(field, length <= 256, "use 256 characters at most");
-    fields.check(field, !password.chars().any(char::is_control), "leave out tabs and line breaks");
+    fields.check(field, !password.chars().any(char::is_control), "remove tabs and line breaks");
     if length >= 8 {
         let common = is_common_password(&password) || is_common_password(password.to_lowercase());
-        fields.check(field, !common, "that is one of the passwords that attackers try first: choose another");
+        fields.check(field, !common, "this password is on lists of common passwords: choose another one");
     }
 }
 

@@ -102,10 +102,13 @@ fn check_name(fields: &mut Fields, field: &'static str, name: &str) {
 fn taken(name: bool, address: bool) -> Result<()> {
     let mut errors = Vec::new();
     if name {
-        errors.push(FieldError::new("username", "somebody has that name already"));
+        errors.push(FieldError::new("username", "this name is taken: choose another one"));
     }
     if address {
-        errors.push(FieldError::new("email", "somebody has that address already"));
+        errors.push(FieldError::new(
+            "email",
+            "an account with this address exists: log in, or use another one",
+        ));
     }
     if errors.is_empty() { Ok(()) } else { Err(Error::Taken(errors)) }
 }
@@ -294,9 +297,10 @@ impl Accounts {
 /// Another process took the name between the look and the write.
 fn taken_meanwhile(error: Error) -> Error {
     match error {
-        Error::Store(persistence::StoreError::Duplicate(_)) => {
-            Error::Taken(vec![FieldError::new("username", "somebody has that name or address already")])
-        }
+        Error::Store(persistence::StoreError::Duplicate(_)) => Error::Taken(vec![FieldError::new(
+            "username",
+            "this name or address is taken: choose another one",
+        )]),
         other => other,
     }
 }

@@ -15,9 +15,9 @@ use crate::accounts::register::Account;
 use crate::accounts::tokens::Scope;
 
 /// How long a confirmation counts.
-const BELIEVED: TimeDelta = TimeDelta::seconds(2);
+const CONFIRMED_FOR: TimeDelta = TimeDelta::seconds(2);
 /// How often tokens are confirmed; the rest of the time is for the answer.
-const ASKED_EVERY: TimeDelta = TimeDelta::seconds(1);
+const CONFIRM_EVERY: TimeDelta = TimeDelta::seconds(1);
 /// A token without a request for this time is not confirmed.
 const IN_USE: TimeDelta = TimeDelta::seconds(10);
 /// About 10 MB at most. Invalid tokens are not cached, so all of these are real.
@@ -25,14 +25,14 @@ const CAPACITY: usize = 10_000;
 
 /// A token's data from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct KnownToken {
     pub id: TokenId,
     pub account: Arc<Account>,
     pub scope: Scope,
     pub expires_at: Option<Timestamp>,
 }
 
-impl Known {
+impl KnownToken {
     /// Whether the token has not expired.
     pub fn lives_at(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
@@ -40,7 +40,7 @@ impl Known {
 }
 
 struct Entry {
-    known: Known,
+    known: KnownToken,
     /// When the confirmation was requested.
     confirmed_at: Timestamp,
     used_at: Timestamp,
@@ -76,10 +76,10 @@ pub(crate) struct Confirmation {
 
 impl TokenCache {
     /// The token's data, if its confirmation counts.
-    pub fn get(&self, hash: &str, now: Timestamp) -> Option<Known> {
+    pub fn get(&self, hash: &str, now: Timestamp) -> Option<KnownToken> {
         let mut state = self.state();
         let entry = state.entries.get_mut(hash)?;
-        if !entry.known.lives_at(now) || !is_within(BELIEVED, entry.confirmed_at, now) {
+        if !entry.known.lives_at(now) || !is_within(CONFIRMED_FOR, entry.confirmed_at, now) {
             return None;
         }
         entry.used_at = now;
@@ -91,7 +91,7 @@ impl TokenCache {
     }
 
     /// Stores the answer to a question, unless a token was removed since.
-    pub fn remember(&self, hash: String, known: Known, question: Question) {
+    pub fn remember(&self, hash: String, known: KnownToken, question: Question) {
         let mut state = self.state();
         if state.forgotten != question.forgotten {
             return;
@@ -107,7 +107,7 @@ impl TokenCache {
     /// The question that is due now; `None` if none is.
     pub fn due(&self, now: Timestamp) -> Option<Confirmation> {
         let mut state = self.state();
-        if state.asked_at.is_some_and(|at| is_within(ASKED_EVERY, at, now)) {
+        if state.asked_at.is_some_and(|at| is_within(CONFIRM_EVERY, at, now)) {
             return None;
         }
         let turn = self.asking.clone().try_lock_owned().ok()?;
@@ -121,7 +121,7 @@ impl TokenCache {
     }
 
     /// Applies the answer: tokens that were asked about and are not in it are removed.
-    pub fn confirm(&self, confirmation: Confirmation, mut found: HashMap<String, Known>) {
+    pub fn confirm(&self, confirmation: Confirmation, mut found: HashMap<String, KnownToken>) {
         let Confirmation { hashes, question, _turn } = confirmation;
         let mut state = self.state();
         if state.forgotten != question.forgotten {
@@ -152,7 +152,7 @@ impl TokenCache {
         self.forget(|known| known.account.id == id);
     }
 
-    fn forget(&self, is_meant: impl Fn(&Known) -> bool) {
+    fn forget(&self, is_meant: impl Fn(&KnownToken) -> bool) {
         let mut state = self.state();
         state.forgotten += 1;
         state.entries.retain(|_, entry| !is_meant(&entry.known));
@@ -182,7 +182,7 @@ mod tests {
         crate::accounts::secret::hash(&number.to_string())
     }
 
-    fn known(number: u128) -> Known {
+    fn known(number: u128) -> KnownToken {
         let account = Account {
             id: UserId(number.try_into().unwrap()),
             username: format!("user {number}"),
@@ -194,7 +194,7 @@ mod tests {
             is_admin: false,
         };
         let id = TokenId(Uuid::from_u128(number));
-        Known { id, account: Arc::new(account), scope: Scope::Trade, expires_at: None }
+        KnownToken { id, account: Arc::new(account), scope: Scope::Trade, expires_at: None }
     }
 
     fn remembering(numbers: impl IntoIterator<Item = u128>) -> TokenCache {
@@ -205,7 +205,7 @@ mod tests {
         cache
     }
 
-    fn answer(numbers: impl IntoIterator<Item = u128>) -> HashMap<String, Known> {
+    fn answer(numbers: impl IntoIterator<Item = u128>) -> HashMap<String, KnownToken> {
         numbers.into_iter().map(|number| (hash(number), known(number))).collect()
     }
 
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_token_ends_at_its_end() {
         let cache = TokenCache::default();
-        let ending = Known { expires_at: Some(at(500)), ..known(1) };
+        let ending = KnownToken { expires_at: Some(at(500)), ..known(1) };
         cache.remember(hash(1), ending, cache.question(at(0)));
         assert!(cache.get(&hash(1), at(499)).is_some());
         assert!(cache.get(&hash(1), at(500)).is_none());

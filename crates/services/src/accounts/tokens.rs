@@ -14,7 +14,7 @@ use crate::accounts::Accounts;
 use crate::accounts::logins::LoginClient;
 use crate::accounts::register::Account;
 use crate::accounts::secret;
-use crate::accounts::token_cache::Known;
+use crate::accounts::token_cache::KnownToken;
 use crate::error::{Error, Fields, NotFound, Result};
 use crate::log_target::SECURITY;
 
@@ -213,7 +213,7 @@ impl Accounts {
             .collect())
     }
 
-    async fn ask_about_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, Known>> {
+    async fn ask_about_tokens(&self, hashes: Vec<String>) -> Result<HashMap<String, KnownToken>> {
         let found = self
             .store
             .query(move |statement| tokens::by_hashes(statement, &hashes).map_err(Error::from))
@@ -248,12 +248,12 @@ impl Accounts {
 }
 
 /// A token's data for the cache, by its hash; `None` for a closed account.
-fn known((token, user): (Token, User)) -> Option<(String, Known)> {
+fn known((token, user): (Token, User)) -> Option<(String, KnownToken)> {
     if !user.is_active {
         return None;
     }
     let hash = token.token_hash.clone();
     let info = TokenInfo::from(token);
     let account = Arc::new(Account::from(user));
-    Some((hash, Known { id: info.id, account, scope: info.scope, expires_at: info.expires_at }))
+    Some((hash, KnownToken { id: info.id, account, scope: info.scope, expires_at: info.expires_at }))
 }

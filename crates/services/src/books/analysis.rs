@@ -108,7 +108,7 @@ impl Books {
     async fn window_from_memory(&self, user: UserId, key: &WindowKey) -> Result<Option<MeasuredWindow>> {
         let id = key.portfolio;
         self.corporate_actions.apply_splits_before_reading(&[id]).await?;
-        let Some(version) = self.versions.of(user, id).await else { return Ok(None) };
+        let Some(version) = self.versions.version_of(user, id).await else { return Ok(None) };
         let now = self.market.now();
         let today = self.market.calendar.booking_session(now).date;
         let Some(kept) = self.closed_windows.get(key, version, today).await else { return Ok(None) };

@@ -45,11 +45,11 @@ impl Version {
 }
 
 /// A cache of one kind of portfolio data.
-pub(crate) struct Kept<T> {
+pub(crate) struct CacheEntry<T> {
     values: Cache<PortfolioId, (Version, T)>,
 }
 
-impl<T: Rows> Kept<T> {
+impl<T: Rows> CacheEntry<T> {
     pub fn new() -> Self {
         let weight = |_: &PortfolioId, (_, value): &(Version, T)| {
             u32::try_from(value.rows()).unwrap_or(u32::MAX).saturating_add(1)
@@ -99,7 +99,7 @@ impl Versions {
     }
 
     /// The current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
-    pub async fn of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
+    pub async fn version_of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
         let (answer, answered) = oneshot::channel();
         let questions = self.questions.get_or_init(|| open(self.store.lane()));
         questions.try_send(Question { portfolio, answer }).ok()?;

@@ -225,7 +225,7 @@ impl Books {
                 portfolios::page_of_user(tx, user, archived, after, one_more(limit)).map_err(Error::from)
             })
             .await?;
-        Ok(Page::of(rows, limit, |row| row.id).map(PortfolioSummary::from))
+        Ok(Page::from_items(rows, limit, |row| row.id).map(PortfolioSummary::from))
     }
 
     /// # Errors
@@ -434,7 +434,7 @@ impl Books {
                 };
                 portfolio.cash_balance += &signed;
                 if !portfolio.cash_balance.in_bounds() {
-                    return Err(Error::invalid("amount", "is more than an account can hold"));
+                    return Err(Error::invalid("amount", "is more than a portfolio can hold"));
                 }
                 let now = clock.now().max(last);
                 let entry = transactions::append(tx, &[JournalEntry::cash(id, signed, now)])?.swap_remove(0);

@@ -49,7 +49,7 @@ impl Books {
         for difference in &report.differences {
             match &difference.concern {
                 Concern::Books => {
-                    let what = format!("{}: nothing repairs that, restore a backup", difference.what);
+                    let what = format!("{}: this cannot be repaired; restore a backup", difference.what);
                     repaired.left.push((difference.portfolio_id, what));
                 }
                 Concern::Fill(id) => {
@@ -192,7 +192,7 @@ fn reverse_fills(
 fn short_of_cash(left: &Money) -> String {
     let missing = -left.clone();
     format!(
-        "{missing} more cash is needed to take its wrong fills back: its owner deposits cash or cancels orders, then repair again"
+        "{missing} more cash is needed to reverse its wrong fills: its owner must deposit cash or cancel orders; then repair again"
     )
 }
 

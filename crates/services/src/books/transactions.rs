@@ -52,7 +52,7 @@ impl Books {
         }
         // Most readers want the newest page.
         let version = match before.is_none() && filter == TransactionFilter::default() {
-            true => self.versions.of(user, portfolio).await,
+            true => self.versions.version_of(user, portfolio).await,
             false => None,
         };
         if let Some(version) = version
@@ -73,7 +73,7 @@ impl Books {
             self.portfolio(user, portfolio).await?;
         }
         let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();
-        let page = Page::of(rows, limit, |row: &NamedEntry| {
+        let page = Page::from_items(rows, limit, |row: &NamedEntry| {
             (row.entry.timestamp, row.entry.id.unwrap_or(TransactionId(0)))
         });
         if let Some(version) = version {

@@ -146,7 +146,7 @@ impl Books {
         let since = self.market.previous_close_at(now);
         // A real source's prices may be those of the database, which are read with the rest.
         let version = match self.market.quotes.freshness() {
-            Freshness::Simulated => self.versions.of(user, id).await,
+            Freshness::Simulated => self.versions.version_of(user, id).await,
             Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => None,
         };
         if let Some(version) = version
@@ -314,7 +314,7 @@ impl Books {
     /// # Errors
     /// As [`Books::valuation`].
     pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
-        Ok(Composition::of(&self.valuation(user, id).await?.valuation))
+        Ok(Composition::from_valuation(&self.valuation(user, id).await?.valuation))
     }
 
     pub(super) async fn explain_day_change(

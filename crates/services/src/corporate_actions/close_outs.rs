@@ -51,19 +51,16 @@ impl CloseOutTerms {
         let mut errors = Vec::new();
         let day = on.map(|on| on.parse::<NaiveDate>());
         if matches!(day, Some(Err(_))) {
-            errors.push(FieldError::new("on", "enter a day like 2026-11-23, or leave it out"));
+            errors.push(FieldError::new("on", "enter a day like 2026-11-23, or leave the field empty"));
         }
         let amount = cash.as_deref().map(str::parse::<PerShare>);
         if let Some(Err(error)) = &amount {
-            errors.push(FieldError::new(
-                "cash",
-                format!("{error}: enter US dollars for each share, like 54.20"),
-            ));
+            errors.push(FieldError::new("cash", format!("{error}: enter US dollars per share, like 54.20")));
         }
         let amount = amount.and_then(std::result::Result::ok);
         let mut left_out = |field, value: &Option<String>, of: &str| {
             if value.is_some() {
-                errors.push(FieldError::new(field, format!("leave it out: {of} has none")));
+                errors.push(FieldError::new(field, format!("leave the field empty: {of} has none")));
             }
         };
         let terms = match fields.kind {
@@ -71,7 +68,7 @@ impl CloseOutTerms {
                 left_out("into", &into, "a close-out for cash");
                 left_out("ratio", &ratio, "a close-out for cash");
                 if cash.is_none() {
-                    errors.push(FieldError::new("cash", "enter US dollars for each share, like 54.20"));
+                    errors.push(FieldError::new("cash", "enter US dollars per share, like 54.20"));
                 }
                 amount.map(|per_share| Self::Cash { per_share })
             }
@@ -88,7 +85,7 @@ impl CloseOutTerms {
                 }
                 let ratio = ratio.as_deref().map(str::parse::<SplitRatio>).and_then(std::result::Result::ok);
                 if ratio.is_none() {
-                    let message = "enter new and old shares, like 1:2 for one new share for each two";
+                    let message = "enter new and old shares, like 1:2 for one new share per two old ones";
                     errors.push(FieldError::new("ratio", message));
                 }
                 into.zip(ratio).map(|(into, ratio)| Self::Exchange { into, ratio, cash: amount })
@@ -159,7 +156,7 @@ impl CorporateActions {
                 };
                 let mut received = Quantity::zero();
                 for (_, position) in close_outs::held(tx, preview.stock.id)? {
-                    let settled = Settlement::of(&position, terms.cash(), terms.ratio());
+                    let settled = Settlement::compute(&position, terms.cash(), terms.ratio());
                     preview.portfolios += 1;
                     preview.shares = preview.shares + &position.quantity;
                     preview.realized += &settled.realized(&position);
@@ -292,7 +289,7 @@ fn check(
         let message = match persistence::delistings::of_stock(tx, stock.id)? {
             Some(delisting) => {
                 format!(
-                    "{symbol} is traded until its delisting on {}: close it out from then on",
+                    "{symbol} is traded until its delisting on {}: close it out on that day or later",
                     delisting.on
                 )
             }
@@ -314,9 +311,10 @@ fn check(
     let Some(day) = on else { return Ok(Checked { on: today, effective_at: now }) };
     let session = calendar.sessions(day, day + Days::new(30)).next();
     match session.filter(|session| session.opens_at <= now) {
-        None => {
-            Err(Error::invalid("on", "lies ahead: enter a day whose session has opened, or leave it out"))
-        }
+        None => Err(Error::invalid(
+            "on",
+            "is in the future: enter a day whose session has opened, or leave the field empty",
+        )),
         Some(_) if day < delisted_on => {
             let message = format!("{symbol} was delisted on {delisted_on}: enter that day or a later one");
             Err(Error::invalid("on", message))
@@ -326,7 +324,7 @@ fn check(
 }
 
 fn closed_out_already(symbol: &Symbol) -> Error {
-    Error::invalid("symbol", format!("{symbol} was closed out already"))
+    Error::invalid("symbol", format!("{symbol} is already closed out"))
 }
 
 fn done(tx: &mut Tx<'_>, id: ActionId) -> Result<DoneCloseOut> {

@@ -57,10 +57,10 @@ impl DelistingResolution {
         match (word, on) {
             ("confirm", on) => match on.map(str::parse).transpose() {
                 Ok(on) => Ok(Self::Confirm { on }),
-                Err(_) => Err(FieldError::new("on", "enter a day like 2026-11-23, or leave it out")),
+                Err(_) => Err(FieldError::new("on", "enter a day like 2026-11-23, or leave the field empty")),
             },
             ("refuse", None) => Ok(Self::Refuse),
-            ("refuse", Some(_)) => Err(FieldError::new("on", "leave it out, or choose to confirm")),
+            ("refuse", Some(_)) => Err(FieldError::new("on", "leave the field empty, or choose to confirm")),
             _ => Err(FieldError::new("resolution", "must be confirm or refuse")),
         }
     }
@@ -200,7 +200,7 @@ impl CorporateActions {
         let done = match resolution {
             DelistingResolution::Confirm { on } => {
                 if self.market.quotes.freshness() == Freshness::Simulated {
-                    let message = "the simulated market ends the listings of its stocks itself";
+                    let message = "the simulated market delists its stocks itself";
                     return Err(Error::invalid("resolution", message));
                 }
                 let case = self.delisting_case(&stock).await?;
@@ -216,7 +216,7 @@ impl CorporateActions {
                     }
                     delistings::clear_refusal(tx, id)?;
                     if !delistings::note(tx, &delisting, now, wall)? {
-                        return Err(Error::invalid("resolution", format!("{symbol} is delisted already")));
+                        return Err(Error::invalid("resolution", format!("{symbol} is already delisted")));
                     }
                     Ok(((), id.0))
                 };
@@ -347,7 +347,7 @@ impl CorporateActions {
                 .await
             }
             None => {
-                let message = format!("nothing says that {symbol} is delisted");
+                let message = format!("there is no evidence that {symbol} is delisted");
                 Err(Error::invalid("resolution", message))
             }
         }

@@ -146,7 +146,7 @@ impl CorporateActions {
                     tracing::warn!(
                         others,
                         of = known.len(),
-                        "so many symbols do not change hands at once: nothing is replaced"
+                        "too many symbols would change companies at once: nothing is replaced"
                     );
                     return Ok(replaced);
                 }

@@ -79,12 +79,12 @@ impl CorporateActions {
         let stock = self.instruments.stored_stock(&symbol).await?;
         let old = stock.listing.symbol.clone();
         if old == to {
-            return Err(Error::invalid("to", format!("the stock is called {to} already")));
+            return Err(Error::invalid("to", format!("the stock already has the symbol {to}")));
         }
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let day = on.unwrap_or_else(|| exchange_date(now));
         if day > exchange_date(now) {
-            return Err(Error::invalid("on", "lies ahead: record it on that day"));
+            return Err(Error::invalid("on", "is in the future: record it on that day"));
         }
         let company_name = match (
             company_name,
@@ -94,7 +94,7 @@ impl CorporateActions {
             (None, Ok(found)) => Some(found.company_name),
             (None, Err(QuoteError::UnknownSymbol(_) | QuoteError::NotTradable { .. })) => {
                 let message = format!(
-                    "the price source does not know {to}: enter the company's name to go on all the same"
+                    "the price source does not know {to}: enter the company's name to continue anyway"
                 );
                 return Err(Error::invalid("to", message));
             }
@@ -118,7 +118,7 @@ impl CorporateActions {
             installation::lock(tx)?;
             let holder = stocks::called(tx, &new.from)?;
             if holder.is_none_or(|holder| holder.id != id) {
-                let message = format!("{} has got another symbol just now: look it up again", new.from);
+                let message = format!("{} has just got another symbol: look it up again", new.from);
                 return Err(Error::invalid("symbol", message));
             }
             if close_outs::of_stock(tx, id)?.is_some() {

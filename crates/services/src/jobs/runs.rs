@@ -58,7 +58,7 @@ impl JobKind {
 
 /// A text that is not a kind of job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no job is called {0:?}")]
+#[error("unknown job: {0:?}")]
 pub struct UnknownJob(String);
 
 impl FromStr for JobKind {

@@ -133,7 +133,7 @@ impl Jobs {
                 for kind in JobKind::ALL {
                     runs += jobs::delete_finished(tx, kind.as_str(), wall - kind.remembered())?;
                 }
-                Ok(format!("{logins} logins and {runs} records of runs forgotten"))
+                Ok(format!("{logins} logins and {runs} runs deleted"))
             })
             .await
     }

@@ -17,7 +17,7 @@ pub(super) struct Followed {
     /// The portfolio has changed since its books were read.
     moved: AtomicBool,
     /// The database has newer books, and no process has announced the change.
-    unheard: AtomicBool,
+    never_sent: AtomicBool,
     /// It no longer exists.
     gone: AtomicBool,
     books: Mutex<Option<Books>>,
@@ -49,7 +49,7 @@ impl Followed {
     pub fn new(user: UserId, id: PortfolioId) -> Self {
         let (value, books) = (Slot::default(), Mutex::default());
         let flag = || AtomicBool::new(false);
-        Self { user, id, value, moved: flag(), unheard: flag(), gone: flag(), books }
+        Self { user, id, value, moved: flag(), never_sent: flag(), gone: flag(), books }
     }
 
     /// Marks the books to be read again.
@@ -59,7 +59,7 @@ impl Followed {
 
     /// Records that a process has announced a change.
     pub fn hear(&self) {
-        self.unheard.store(false, Ordering::Release);
+        self.never_sent.store(false, Ordering::Release);
         self.move_on();
     }
 
@@ -71,14 +71,14 @@ impl Followed {
     /// Compares the current books with the portfolio's version in the database (`None` if it does not exist). Older
     /// books are marked to be read again.
     pub fn compare(&self, newest: Option<i64>) -> Compared {
-        let never_told = self.unheard.swap(false, Ordering::AcqRel);
+        let never_told = self.never_sent.swap(false, Ordering::AcqRel);
         let outdated = match (self.version(), newest) {
             (Some(kept), Some(newest)) => kept < newest,
             (Some(_), None) => !self.gone.load(Ordering::Acquire),
             (None, _) => false,
         };
         if outdated && !self.moved.swap(true, Ordering::AcqRel) {
-            self.unheard.store(true, Ordering::Release);
+            self.never_sent.store(true, Ordering::Release);
         }
         Compared { outdated, never_told }
     }

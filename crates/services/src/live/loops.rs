@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const HEARTBEAT: u64 = 15;
 /// The largest age of a credential's confirmation, in seconds, while the database does not answer: then streams are
 /// not ended at once.
-const BELIEVED: u64 = 10;
+const CONFIRMED_FOR_S: u64 = 10;
 /// Seconds after which books are read again, with or without announced changes.
 const BOOKS_KEPT: u64 = 30;
 /// Portfolios per statement that reads versions.
@@ -306,7 +306,7 @@ impl Live {
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "orders could not be read for their streams, which begin anew"
+                "orders could not be read for their streams, which have to reload"
             );
             let at = Arc::new(Shared::new(self.market.now()));
             for (user, _) in changed {
@@ -437,10 +437,11 @@ impl Live {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the proofs of streams cannot be confirmed"
+                    "the credentials of streams cannot be confirmed"
                 );
                 for stream in &streams {
-                    if asked_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed)) >= BELIEVED {
+                    if asked_at.saturating_sub(stream.confirmed_at.load(Ordering::Relaxed)) >= CONFIRMED_FOR_S
+                    {
                         stream.end();
                     }
                 }

@@ -89,6 +89,6 @@ mod tests {
     fn the_wire_form_is_made_once() {
         let shared = Shared::new(7);
         assert_eq!(shared.wire(|value| vec![*value]), [7]);
-        assert_eq!(shared.wire(|_| unreachable!("it is there already")), [7]);
+        assert_eq!(shared.wire(|_| unreachable!("it exists already")), [7]);
     }
 }

@@ -67,7 +67,7 @@ pub enum ClockError {
          Remove CLOCK_START, and time continues from {now}; or set it to a later instant"
     )]
     WouldTurnBack { now: Timestamp, asked: Timestamp },
-    #[error("the stored anchor of the clock cannot be read: {0}")]
+    #[error("the stored anchor of the clock is invalid: {0}")]
     Anchor(#[from] serde_json::Error),
     #[error(transparent)]
     Store(#[from] persistence::StoreError),

@@ -111,7 +111,7 @@ impl Instruments {
         let listing = match quotes.listing(purpose, symbol, now).await {
             Ok(listing) => listing,
             Err(error) => {
-                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "nobody is listed under a former symbol");
+                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no company is listed under a former symbol");
                 return Ok(None);
             }
         };

@@ -62,7 +62,7 @@ pub async fn claim_price_source(
             after = %source,
             accepted = accept_change,
             canceled_orders = canceled,
-            "prices come from another source from now on"
+            "the price source was changed"
         );
     }
     Ok(canceled)

@@ -39,7 +39,7 @@ impl ProviderStore {
 }
 
 fn failed(error: StoreError) -> StoreFailed {
-    tracing::error!(error = &error as &dyn std::error::Error, "the record of calls");
+    tracing::error!(error = &error as &dyn std::error::Error, "the counters of provider calls");
     StoreFailed(error.to_string())
 }
 

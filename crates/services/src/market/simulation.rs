@@ -14,7 +14,7 @@ const SEED_OF_V1: &str = "simulation_seed_v1";
 
 /// Why open orders are canceled after another seed is accepted; their owners read it.
 const SEED_CHANGED: &str =
-    "the simulated market was started with another seed, so that all its prices are others: order again";
+    "the simulated market was started with another seed and has other prices: place the order again";
 
 /// The settings of the simulated market.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub async fn simulated_market(
         );
     }
     // About ten milliseconds of computation.
-    let market = tokio::task::spawn_blocking(move || Simulated::of(model, seed)).await;
+    let market = tokio::task::spawn_blocking(move || Simulated::with_seed(model, seed)).await;
     let market = market.map_err(|panic| StoreError::Unavailable(Box::new(panic)))?;
     Ok(SimulatedMarket { market, canceled_orders: chosen.canceled_orders })
 }

@@ -91,7 +91,7 @@ impl WallClock {
                  up, Stockyard's time goes on at half speed"
             ),
             (true, false) => {
-                tracing::info!(event = "clock_caught_up", system_time = %reading.wall, "the system's clock is right again");
+                tracing::info!(event = "clock_caught_up", system_time = %reading.wall, "the system's clock has caught up");
             }
             _ => {}
         }

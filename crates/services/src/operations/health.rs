@@ -165,7 +165,7 @@ impl Operations {
                 "no worker has sent a heartbeat within {} s",
                 self.config.worker_timeout.num_milliseconds() as f64 / 1000.0
             )),
-            Ok(Err(_)) => Some("the database does not tell".to_owned()),
+            Ok(Err(_)) => Some("the database does not answer".to_owned()),
             Err(_) => Some(self.late()),
         }
     }

@@ -72,7 +72,7 @@ impl Operations {
             .store
             .read(move |tx| stocks::page(tx, &search, after.as_ref(), one_more(limit)).map_err(Error::from))
             .await?;
-        Ok(Page::of(rows, limit, |stock| stock.listing.symbol.clone()))
+        Ok(Page::from_items(rows, limit, |stock| stock.listing.symbol.clone()))
     }
 
     /// Newest first; `search` is a part of a portfolio's or an owner's name.
@@ -91,7 +91,7 @@ impl Operations {
             .store
             .read(move |tx| portfolios::page(tx, &search, before, one_more(limit)).map_err(Error::from))
             .await?;
-        let page = Page::of(rows, limit, |(row, _)| row.id);
+        let page = Page::from_items(rows, limit, |(row, _)| row.id);
         Ok(page.map(|(row, username)| PortfolioRow { portfolio: row.into(), username }))
     }
 
@@ -113,7 +113,7 @@ impl Operations {
                 transactions::page_of_all(tx, &search, before, one_more(limit)).map_err(Error::from)
             })
             .await?;
-        let page = Page::of(rows, limit, |row| row.entry.id.unwrap_or(TransactionId(0)));
+        let page = Page::from_items(rows, limit, |row| row.entry.id.unwrap_or(TransactionId(0)));
         Ok(page.map(|row| TransactionRow {
             entry: row.entry,
             symbol: row.symbol,
@@ -136,7 +136,7 @@ impl Operations {
             .store
             .read(move |tx| snapshots::page_of_all(tx, before, one_more(limit)).map_err(Error::from))
             .await?;
-        let page = Page::of(rows, limit, |(id, ..)| *id);
+        let page = Page::from_items(rows, limit, |(id, ..)| *id);
         Ok(page.map(|(id, snapshot, portfolio)| SnapshotRow { id, snapshot, portfolio }))
     }
 }

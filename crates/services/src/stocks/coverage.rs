@@ -24,7 +24,7 @@ pub struct Coverage {
 
 impl Coverage {
     /// `bars` are those of the range that ends on `today`, oldest first.
-    pub fn of(range: HistoryRange, today: NaiveDate, bars: &[Bar], calendar: Calendar) -> Self {
+    pub fn from_bars(range: HistoryRange, today: NaiveDate, bars: &[Bar], calendar: Calendar) -> Self {
         let range_start = range.first_day(today);
         let first_on = bars.first().map(|bar| bar.date);
         let is_covered = match (range_start, first_on) {
@@ -63,7 +63,7 @@ mod tests {
     }
 
     fn coverage(range: HistoryRange, first: &str) -> Coverage {
-        Coverage::of(range, day("2026-11-20"), &since(first), Calendar::Xnys)
+        Coverage::from_bars(range, day("2026-11-20"), &since(first), Calendar::Xnys)
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
                 "{range:?} from {first}"
             );
         }
-        let none = |range| Coverage::of(range, day("2026-11-20"), &[], Calendar::Xnys);
+        let none = |range| Coverage::from_bars(range, day("2026-11-20"), &[], Calendar::Xnys);
         assert!(!none(HistoryRange::Year).is_covered && none(HistoryRange::Year).first_on.is_none());
         assert!(none(HistoryRange::All).is_covered);
     }

@@ -154,7 +154,7 @@ impl Stocks {
         let actions = self.corporate_actions.actions_of(&stock, now).await?;
         let calendar = self.market.calendar;
         let bars = SplitHistory::of_actions(&actions, calendar).convert_bars(bars, calendar, now);
-        let coverage = Coverage::of(range, today, &bars, calendar);
+        let coverage = Coverage::from_bars(range, today, &bars, calendar);
         let is_last_complete = bars.last().is_none_or(|last| interval.is_complete(last.date, calendar, now));
         Ok(IntervalHistory { bars: interval.combine(bars), coverage, is_last_complete })
     }

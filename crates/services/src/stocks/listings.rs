@@ -30,12 +30,12 @@ impl Stocks {
         };
         if this_weeks_will_do && there.is_some_and(|(at, _)| will_do(at)) {
             let which = if wants_todays { "today" } else { "this week" };
-            return Ok(Ok(format!("the table of {which} is there")));
+            return Ok(Ok(format!("the table of {which} is stored")));
         }
         let table = match self.market.quotes.listed(Purpose::Scheduled).await {
             Ok(Some(table)) => table,
             Ok(None) => {
-                return Ok(Ok("the source has no table of listings: it is asked for each search".into()));
+                return Ok(Ok("the source has no table of listings: searches call it directly".into()));
             }
             Err(error) => return Ok(Err(error)),
         };
@@ -59,7 +59,7 @@ impl Stocks {
         if let Some((listed, lost)) = loss.await? {
             tracing::warn!(listed, lost, "a table of listings lacks too much: the last one is kept");
             return Ok(format!(
-                "the table was not taken over: it lacks {lost} of {listed} symbols that were listed"
+                "the table was rejected: it lacks {lost} of {listed} symbols that were listed"
             ));
         }
         // A reused symbol is recognized before it is looked up in the new table.

@@ -48,7 +48,7 @@ pub struct PriceInterval {
 }
 
 impl PriceIntervals {
-    fn of(pace: Pace, counts: [usize; 3], at_once: usize) -> Self {
+    fn from_pace(pace: Pace, counts: [usize; 3], at_once: usize) -> Self {
         let [ordered, held, watched] =
             intervals(counts, pace.calls_per_minute, at_once).map(|minutes| minutes.map(rounded_up));
         let group = |at: usize, minutes| PriceInterval { stocks: counts[at], minutes };
@@ -120,7 +120,7 @@ impl Stocks {
         let Some(limits) = quotes.limits().filter(|_| quotes.shares_prices()) else { return Ok(None) };
         let Some(pace) = limits.pace().await.map_err(Error::internal)? else { return Ok(None) };
         let demand = self.store.read(demand).await?;
-        Ok(Some(PriceIntervals::of(pace, counts(&demand), quotes.quotes_at_once())))
+        Ok(Some(PriceIntervals::from_pace(pace, counts(&demand), quotes.quotes_at_once())))
     }
 
     /// The prices that the job should request now.

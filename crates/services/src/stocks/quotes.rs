@@ -57,7 +57,9 @@ fn told_of_known_stock(error: &QuoteError) -> String {
             format!("the price source does not know {symbol} at the moment and will be asked again")
         }
         QuoteError::NotTradable { symbol, reason } => {
-            format!("the price source says of {symbol} that {reason}, and will be asked again")
+            format!(
+                "according to the price source, {symbol} is not tradable ({reason}); it will be asked again"
+            )
         }
         other => other.to_string(),
     }

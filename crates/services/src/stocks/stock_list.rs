@@ -26,7 +26,7 @@ impl TradingRestriction {
         }
     }
 
-    fn of(is_delisted: bool, hold: Option<&TradingHold>) -> Option<Self> {
+    fn for_stock(is_delisted: bool, hold: Option<&TradingHold>) -> Option<Self> {
         match (is_delisted, hold) {
             (true, _) => Some(Self::Delisted),
             (false, Some(hold)) if hold.is_halt() => Some(Self::Halted),
@@ -50,7 +50,7 @@ impl Stocks {
     /// Only when the database fails.
     pub async fn trading_restriction(&self, stock: &Stock) -> Result<Option<TradingRestriction>> {
         let hold = self.corporate_actions.trading_hold(stock).await?;
-        Ok(TradingRestriction::of(stock.delisted_on.is_some(), hold.as_ref()))
+        Ok(TradingRestriction::for_stock(stock.delisted_on.is_some(), hold.as_ref()))
     }
 
     /// A page of stocks after the symbol `last`. A provider with a table of listings has all that it lists; otherwise these
@@ -87,7 +87,9 @@ impl Stocks {
                 (None, Some(last)) => Some(stock_list::place_of_known(tx, &last)?),
             };
             let last = match last {
-                Some(None) => return Err(Error::invalid("cursor", "send `next_cursor` of the page before")),
+                Some(None) => {
+                    return Err(Error::invalid("cursor", "send `next_cursor` of the previous page"));
+                }
                 Some(last) => last,
                 None => None,
             };
@@ -97,11 +99,11 @@ impl Stocks {
                 None => stock_list::known(tx, &filter, last, limit)?,
             })
         });
-        let page = Page::of(found.await?, limit, |stock| stock.listing.symbol.clone());
+        let page = Page::from_items(found.await?, limit, |stock| stock.listing.symbol.clone());
         let holds = self.corporate_actions.trading_holds().await?;
         let tradable = |stock: stock_list::ListedStock| {
             let hold = stock.id.and_then(|id| holds.get(&id));
-            let restriction = TradingRestriction::of(stock.delisted_on.is_some(), hold);
+            let restriction = TradingRestriction::for_stock(stock.delisted_on.is_some(), hold);
             TradableStock { listing: stock.listing, restriction }
         };
         Ok(Page { items: page.items.into_iter().map(tradable).collect(), next: page.next })
@@ -124,7 +126,7 @@ impl Stocks {
         let tradable = |listing: Listing| {
             let restriction = known
                 .get(&listing.symbol)
-                .and_then(|(id, is_delisted)| TradingRestriction::of(*is_delisted, holds.get(id)));
+                .and_then(|(id, is_delisted)| TradingRestriction::for_stock(*is_delisted, holds.get(id)));
             TradableStock { listing, restriction }
         };
         Ok(listings.into_iter().map(tradable).collect())

@@ -256,7 +256,7 @@ impl Trading {
             let newest = moves.last().map_or(from, |newest| newest.quote.as_of);
             let until = if at_once { to } else { newest.max(settled) };
             let (touched, quiet): (Vec<_>, Vec<_>) =
-                groups.into_iter().partition(|group| group.stirs(&moves, until, self.rules()));
+                groups.into_iter().partition(|group| group.is_affected_by(&moves, until, self.rules()));
             groups = quiet;
             let work = touched.iter().map(|group| {
                 let root = group.root();

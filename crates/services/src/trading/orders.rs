@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::{
-    Look, Order, OrderFilter, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId,
+    NewestPrice, Order, OrderFilter, OrderId, OrderIds, OrderRejected, OrderTerms, PlaceOrder, PortfolioId,
     PriceMove, PriceStanding, ReplaceOrder, Stock, Symbol, Timestamp, TradingMode, UserId,
 };
 use persistence::{Tx, order_list, orders, positions};
@@ -246,7 +246,7 @@ impl Trading {
             .await?;
         let waiting = hold.as_ref().map(|_| self.rules().until_next_price());
         let rules = waiting.as_ref().unwrap_or_else(|| self.rules());
-        let (look, now) = (Look { newest: &newest, asked_at }, self.market.now());
+        let (look, now) = (NewestPrice { newest: &newest, asked_at }, self.market.now());
         let preview = portfolio.preview(stock, command, look, rules.at(now), &before);
         let preview = preview.map_err(|refused| self.blame_clock(refused.into(), clock_behind))?;
         let waits_for_open = preview.waits_for_open && self.rules().mode == TradingMode::Realistic;
@@ -443,22 +443,22 @@ impl Trading {
         limit: usize,
     ) -> Result<Page<OrderWithFills, OrderId>> {
         check_name(filter.client_order_id.as_deref())?;
-        let mut page =
-            self.store
-                .read(move |tx| {
-                    crate::books::portfolios::owned(tx, portfolio, user)?;
-                    filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
-                    let last = match last {
-                        Some(id) => Some(order_list::place_of(tx, portfolio, id)?.ok_or_else(|| {
-                            Error::invalid("cursor", "send `next_cursor` of the page before")
-                        })?),
-                        None => None,
-                    };
-                    let found = order_list::page(tx, portfolio, &filter, last, one_more(limit))?;
-                    let page = Page::of(found, limit, |order| order.id);
-                    Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
-                })
-                .await?;
+        let mut page = self
+            .store
+            .read(move |tx| {
+                crate::books::portfolios::owned(tx, portfolio, user)?;
+                filter.symbol = crate::market::instruments::symbol_now(tx, filter.symbol)?;
+                let last = match last {
+                    Some(id) => Some(order_list::place_of(tx, portfolio, id)?.ok_or_else(|| {
+                        Error::invalid("cursor", "send `next_cursor` of the previous page")
+                    })?),
+                    None => None,
+                };
+                let found = order_list::page(tx, portfolio, &filter, last, one_more(limit))?;
+                let page = Page::from_items(found, limit, |order| order.id);
+                Ok::<_, Error>(Page { items: with_fills(tx, page.items)?, next: page.next })
+            })
+            .await?;
         self.tell_holds(&mut page.items).await;
         Ok(page)
     }

@@ -380,7 +380,7 @@ async fn of_what_is_traded_no_more_orders_end_and_the_last_price_stays() {
     exchange.prices.set_as_of("AAPL", Some(moment("2026-11-23T04:59:59Z")));
     let order_now = exchange.look(sam, open).await;
     assert_eq!(order_now.status, OrderStatus::Canceled);
-    assert!(order_now.reject_reason.unwrap().contains("listing has ended"));
+    assert!(order_now.reject_reason.unwrap().contains("the stock is delisted"));
     let refused = exchange.sell(sam, "AAPL", "10").await.unwrap_err();
     assert!(matches!(refused, Error::NotTradable { .. }), "{refused:?}");
     assert_eq!(exchange.held(sam, "AAPL").await, ("10".into(), "1500.00".into()));
@@ -507,7 +507,7 @@ async fn walk_over_everything(model: SimulatedModel, mode: TradingMode) {
         trading: TradingConfig { mode, ..TradingConfig::default() },
         ..ServicesConfig::default()
     };
-    let market = TestServices::with(Arc::new(Simulated::of(model, DEFAULT_SEED)), config).await;
+    let market = TestServices::with(Arc::new(Simulated::with_seed(model, DEFAULT_SEED)), config).await;
     let (services, clock) = (&market.services, &market.clock);
     clock.set(moment("2026-11-30T15:00:00Z"));
     let user = person(&market).await;

@@ -73,7 +73,7 @@ async fn days_of_evidence(exchange: &Exchange) -> usize {
 async fn assert_delisted(exchange: &Exchange, sam: Investor, order: OrderId) {
     let canceled = exchange.look(sam, order).await;
     assert_eq!(canceled.status, OrderStatus::Canceled);
-    assert!(canceled.reject_reason.unwrap().contains("the listing has ended"));
+    assert!(canceled.reject_reason.unwrap().contains("the stock is delisted"));
     for side in [Side::Buy, Side::Sell] {
         let refused = exchange.place(sam, super::harness::order(side, "AAPL", shares("1"))).await;
         assert!(matches!(refused, Err(Error::NotTradable { .. })), "{refused:?}");
@@ -129,7 +129,7 @@ async fn half_a_table_is_no_evidence_and_is_not_searched() {
         exchange.at(at);
         let half: Vec<ListedStock> = table_without("AAPL").into_iter().take(120).collect();
         let outcome = exchange.stocks().keep_listings(half).await.unwrap();
-        assert_eq!(outcome, "the table was not taken over: it lacks 83 of 203 symbols that were listed");
+        assert_eq!(outcome, "the table was rejected: it lacks 83 of 203 symbols that were listed");
         exchange.work().await;
         assert_eq!((delisted_on(&exchange).await, days_of_evidence(&exchange).await), (None, 0));
     }

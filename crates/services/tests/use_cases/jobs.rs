@@ -306,7 +306,7 @@ async fn pruning_forgets_what_nobody_needs() {
     assert_eq!(exchange.keys(JobKind::RefreshQuotes).await, ["2026-11-22T12:00"]);
     assert_eq!(exchange.keys(JobKind::SnapshotPortfolios).await, ["2026-11-20", "2026-11-21"]);
     let runs = exchange.jobs().job_runs(Some(JobKind::Prune), None, 10).await.unwrap().items;
-    assert_eq!(runs[0].outcome.as_deref(), Some("1 logins and 1 records of runs forgotten"));
+    assert_eq!(runs[0].outcome.as_deref(), Some("1 logins and 1 runs deleted"));
 }
 
 #[tokio::test]

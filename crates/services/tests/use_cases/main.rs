@@ -1,5 +1,5 @@
 //! What the use cases do, on a real, fresh database: SQLite, or PostgreSQL when `STOCKYARD_TEST_BACKEND` says so.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod accounts;
 mod admin;

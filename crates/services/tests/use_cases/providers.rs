@@ -346,7 +346,7 @@ async fn an_unknown_symbol_is_told_from_a_provider_that_refuses() {
     let limits = deployment.stocks().provider_state().await.unwrap().limits.unwrap();
     assert_eq!((limits.breaker, limits.parked_until), (Breaker::Open, Some(retry_at)));
     let error = limits.last_error.unwrap();
-    assert!(error.contains("allows no more requests") && !error.contains(KEY), "{error}");
+    assert!(error.contains("does not accept more requests") && !error.contains(KEY), "{error}");
 }
 
 #[tokio::test]
@@ -954,7 +954,7 @@ async fn calls_that_jobs_do_not_need_go_to_users_who_wait_and_the_rest_is_named(
     };
     assert_eq!(prices, 9, "three of his own, and six that are idle");
     let told = refused.to_string();
-    let words = "there is no price for S9 yet: each user may look up 3 new symbols a day, and they are used up; try again at \
+    let words = "there is no price for S9 yet: each user may look up 3 new symbols per day, and they are used up; try again at \
                  00:05 on 21 November, New York time";
     assert_eq!(told, words);
     // Another user is not starved, and the reserve for the close is not touched.

@@ -263,7 +263,7 @@ async fn a_table_with_a_fault_replaces_no_stock() {
     }
     // Cut off, and with another company.
     let told = process.stocks().keep_listings(table(NEW, "2026-11-02")).await.unwrap();
-    assert!(told.contains("not taken over"), "{told}");
+    assert!(told.contains("rejected"), "{told}");
     assert_eq!(process.instruments().stored_stock(&symbol("XYZ")).await.unwrap().id, old);
     // Names and dates of other rows: four of six stocks that are known would be others.
     let shifted: Vec<_> =

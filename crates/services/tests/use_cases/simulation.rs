@@ -32,7 +32,7 @@ async fn told(market: &Simulated) -> (String, String) {
 }
 
 async fn of(model: SimulatedModel, seed: u64) -> (String, String) {
-    told(&Simulated::of(model, seed)).await
+    told(&Simulated::with_seed(model, seed)).await
 }
 
 impl Exchange {
@@ -180,7 +180,7 @@ async fn an_accepted_change_of_the_seed_cancels_open_orders() {
             let order = exchange.look(*who, *id).await;
             assert_eq!(order.status, OrderStatus::Canceled);
             let reason = order.reject_reason.unwrap();
-            assert!(reason.contains("another seed") && reason.contains("order again"), "{reason}");
+            assert!(reason.contains("another seed") && reason.contains("place the order again"), "{reason}");
             assert!(!reason.contains("4711") && !reason.contains("815"), "a seed is never shown: {reason}");
         }
         for who in [sam, mia] {
@@ -283,7 +283,7 @@ async fn a_week_on_the_exchange_view_has_prices_fills_and_snapshots_in_sessions_
     let trading = TradingConfig { mode: TradingMode::Realistic, ..TradingConfig::default() };
     let exchange = Exchange::trading(FixedPrices::of(Freshness::Simulated, Calendar::Xnys), trading).await;
     let services = exchange.process_on_market(|_, clock| {
-        Market::new(Arc::new(Simulated::of(SimulatedModel::V2Xnys, DEFAULT_SEED)), clock)
+        Market::new(Arc::new(Simulated::with_seed(SimulatedModel::V2Xnys, DEFAULT_SEED)), clock)
     });
     services.stocks().import_catalogue().await.unwrap();
     let aapl = symbol("AAPL");
@@ -352,8 +352,8 @@ async fn books_stay_right_when_the_market_gets_another_view_or_seed() {
         (SimulatedModel::V2Xnys, 8, "2026-12-07", "2026-12-13"),
         (SimulatedModel::V2, 8, "2026-12-14", "2026-12-20"),
     ] {
-        let services =
-            exchange.process_on_market(|_, clock| Market::new(Arc::new(Simulated::of(model, seed)), clock));
+        let services = exchange
+            .process_on_market(|_, clock| Market::new(Arc::new(Simulated::with_seed(model, seed)), clock));
         exchange.at(&format!("{first}T15:00:00Z"));
         exchange.claim(model.name(), true).await;
         services.stocks().import_catalogue().await.unwrap();

@@ -131,7 +131,7 @@ async fn positions_that_the_journal_does_not_give_are_found() {
     let other = exchange.instruments().stock(&symbol("MSFT")).await.unwrap().id;
     let invented = Position { quantity: quantity("1"), ..Position::default() };
     let found = after(&exchange, move |tx| save_position(tx, sam.portfolio, other, &invented)).await;
-    assert!(found.len() == 1 && found[0].ends_with("the journal knows nothing of it"), "{found:?}");
+    assert!(found.len() == 1 && found[0].ends_with("the journal has none"), "{found:?}");
 }
 
 #[tokio::test]
@@ -293,10 +293,7 @@ async fn fills_are_checked_by_the_rounding_of_their_receipts() {
     let old = "UPDATE transactions SET rounding = NULL WHERE order_id IS NOT NULL";
     exchange.database().sql(old).unwrap();
     let found = complaints(&exchange).await;
-    assert!(
-        found.iter().any(|text| text.contains("its fills in the journal say something else")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|text| text.contains("differs from its fills in the journal")), "{found:?}");
     exchange.database().sql("UPDATE orders SET filled_amount = '10.70'").unwrap();
     assert_eq!(complaints(&exchange).await, [] as [&str; 0]);
 }
@@ -353,30 +350,30 @@ async fn what_is_kept_for_no_order_is_found() {
     let cash = |amount: &str| format!("UPDATE portfolios SET reserved_cash = '{amount}'");
     assert_eq!(
         tampered(&exchange, &cash("200.01"), &cash("200.00")).await,
-        ["reserved_cash is 200.01, the orders keep 200.00"]
+        ["reserved_cash is 200.01, the orders reserve 200.00"]
     );
     let shares = |amount: &str| format!("UPDATE positions SET reserved_quantity = '{amount}'");
     assert_eq!(
         tampered(&exchange, &shares("0.4"), &shares("0.5")).await,
-        [format!("reserved_quantity of stock {stock} is 0.4, the orders keep 0.5")]
+        [format!("reserved_quantity of stock {stock} is 0.4, the orders reserve 0.5")]
     );
     let keeps = |id, amount: &str| format!("UPDATE orders SET reserved_cash = '{amount}' WHERE id = '{id}'");
     assert_eq!(
         tampered(&exchange, &keeps(bid, "150.00"), &keeps(bid, "200.00")).await,
-        ["reserved_cash is 200.00, the orders keep 150.00"]
+        ["reserved_cash is 200.00, the orders reserve 150.00"]
     );
     assert_eq!(
         tampered(&exchange, &keeps(filled, "1.00"), &keeps(filled, "0.00")).await,
         [
-            format!("order {filled}: has ended and keeps cash or shares"),
-            "reserved_cash is 200.00, the orders keep 201.00".to_owned()
+            format!("order {filled}: is in a final state and reserves cash or shares"),
+            "reserved_cash is 200.00, the orders reserve 201.00".to_owned()
         ]
     );
     let other = "UPDATE orders SET stock_id = stock_id + 1 WHERE status = 'accepted' AND side = 'sell'";
     let back = "UPDATE orders SET stock_id = stock_id - 1 WHERE status = 'accepted' AND side = 'sell'";
     let found = tampered(&exchange, other, back).await;
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[1].starts_with("orders keep 0.5 shares of stock "), "{found:?}");
+    assert!(found[1].starts_with("orders reserve 0.5 shares of stock "), "{found:?}");
 }
 
 #[tokio::test]
@@ -386,7 +383,7 @@ async fn orders_that_are_not_what_their_fills_are_are_found() {
     let orders = exchange.all_orders(sam).await;
     let bought = orders.iter().rev().find(|one| !one.fills.is_empty()).unwrap().order.id;
     let bid = orders.iter().find(|one| one.order.status == OrderStatus::Accepted).unwrap().order.id;
-    let says = format!("order {bought}: its fills in the journal say something else");
+    let says = format!("order {bought}: differs from its fills in the journal");
     let set = |id, what: &str| format!("UPDATE orders SET {what} WHERE id = '{id}'");
     for (wrong, right) in [
         ("filled_amount = '300.01'", "filled_amount = '300.00'"),
@@ -445,7 +442,7 @@ async fn a_fill_of_somebody_elses_order_is_found_on_both_sides() {
         save_cash(tx, mia.portfolio, "850.00", now)
     })
     .await;
-    assert_eq!(found, [format!("the journal has fills of order {}, which is not there", order.order.id)]);
+    assert_eq!(found, [format!("the journal has fills of order {}, which does not exist", order.order.id)]);
 }
 
 /// More rows than are held at once, so that the portfolio is read in pages; nothing else changes.
@@ -498,12 +495,12 @@ async fn a_long_journal_is_checked_as_a_short_one() {
         (
             "UPDATE orders SET filled_amount = '1' WHERE status = 'filled' AND side = 'buy'",
             "UPDATE orders SET filled_amount = '300.00' WHERE status = 'filled' AND side = 'buy'",
-            "its fills in the journal say something else",
+            "differs from its fills in the journal",
         ),
         (
             "UPDATE orders SET reserved_quantity = '0.25' WHERE reserved_quantity = '0.5'",
             "UPDATE orders SET reserved_quantity = '0.5' WHERE reserved_quantity = '0.25'",
-            "is 0.5, the orders keep 0.25",
+            "is 0.5, the orders reserve 0.25",
         ),
         (
             "UPDATE portfolio_snapshots SET positions_value = '155.01' WHERE positions_value = '155.00'",

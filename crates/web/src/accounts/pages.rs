@@ -18,13 +18,13 @@ use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
 const START: &str = "/portfolios";
 
 #[derive(Debug, Default, Deserialize)]
-pub struct Wanted {
+pub struct NextAddress {
     #[serde(default)]
     next: String,
 }
 
 #[derive(Serialize)]
-struct View<'a> {
+struct AccountForm<'a> {
     form: FormView,
     next: &'a str,
     starting_cash: String,
@@ -56,14 +56,14 @@ pub struct NewAccount {
     next: String,
 }
 
-fn view<'a>(state: &AppState, form: FormView, next: &'a str) -> View<'a> {
-    View { form, next, starting_cash: format::money(state.services.books().starting_cash()) }
+fn view<'a>(state: &AppState, form: FormView, next: &'a str) -> AccountForm<'a> {
+    AccountForm { form, next, starting_cash: format::money(state.services.books().starting_cash()) }
 }
 
 pub async fn register_form(
     shell: Shell,
     Visitor(user): Visitor,
-    wanted: Query<Wanted>,
+    wanted: Query<NextAddress>,
     state: Data<AppState>,
 ) -> PageResult {
     if user.is_some() {
@@ -106,7 +106,7 @@ pub struct Login {
 pub async fn log_in_form(
     shell: Shell,
     Visitor(user): Visitor,
-    wanted: Query<Wanted>,
+    wanted: Query<NextAddress>,
     state: Data<AppState>,
 ) -> PageResult {
     if user.is_some() {

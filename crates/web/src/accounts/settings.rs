@@ -26,7 +26,7 @@ use crate::shell::format::Moment;
 use crate::shell::render::{Nav, PageResult, Shell, see_other, with_display};
 
 #[derive(Serialize)]
-struct View {
+struct SettingsView {
     joined: Moment,
     profile: FormView,
     password: FormView,
@@ -63,11 +63,11 @@ fn profile_form(account: &Account) -> FormView {
         .with("email", &account.email)
 }
 
-async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<View, services::Error> {
+async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<SettingsView, services::Error> {
     let account = &signed.account;
     let sessions = services.accounts().sessions(account.id, signed.session_key.clone()).await?;
     let tokens = services.accounts().tokens(account.id).await?;
-    Ok(View {
+    Ok(SettingsView {
         joined: format::day(account.date_joined),
         profile: shell.form(profile_form(account)),
         password: shell.form(FormView::new("password")),

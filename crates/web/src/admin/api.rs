@@ -36,7 +36,7 @@ pub struct Listing {
     cursor: Option<String>,
 }
 
-const CURSOR: &str = "send `next_cursor` of the page before";
+const CURSOR: &str = "send `next_cursor` of the previous page";
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = AdminUser)]
@@ -510,7 +510,7 @@ pub struct Runs {
     responses((status = 200, description = "A page of runs", body = Items<Run>)),
 )]
 pub async fn jobs(_: AdminUser, wanted: Query<Runs>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
-    let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "no job is called that")?;
+    let kind: Option<JobKind> = parse("kind", wanted.kind.as_deref(), "unknown job")?;
     let before: Option<i64> = parse("cursor", wanted.cursor.as_deref(), CURSOR)?;
     let page = state.services.jobs().job_runs(kind, before, limit(wanted.limit.as_deref())?).await?;
     Ok(HttpResponse::Ok().json(Items {

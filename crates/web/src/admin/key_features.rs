@@ -19,7 +19,7 @@ impl From<&KeyFeatureState> for FeatureRow {
         let (label, instead) = match state.name {
             "delayed_prices" => ("Prices 15 minutes behind the market", "the close of each session is used"),
             "realtime_prices" => ("Prices of the moment", "the close of each session is used"),
-            "bulk_quotes" => ("Prices of many stocks with one call", "each stock is asked for alone"),
+            "bulk_quotes" => ("Prices of many stocks with one call", "each stock is requested separately"),
             _ => ("Charts of decades", "charts have the last 100 sessions"),
         };
         Self { label, instead, refused_until: state.refused_until.map(format::day_and_minute) }

@@ -61,14 +61,14 @@ struct ListView<R> {
 
 /// The page of a list, and the search text.
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct ListQuery {
     #[serde(default)]
     search: String,
     #[serde(default)]
     cursor: String,
 }
 
-impl Asked {
+impl ListQuery {
     fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
         match self.cursor.as_str() {
             "" => Ok(None),

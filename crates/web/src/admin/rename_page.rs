@@ -48,7 +48,7 @@ pub async fn rename(
     }
     let day = Some(on.trim()).filter(|on| !on.is_empty()).map(str::parse).transpose();
     if day.is_err() {
-        errors.push(FieldError::new("on", "enter a day like 2026-11-23, or leave it out"));
+        errors.push(FieldError::new("on", "enter a day like 2026-11-23, or leave the field empty"));
     }
     let (Ok(to), Ok(on)) = (new, day) else {
         return shell.refuse(back, form.refused_fields(&errors)).await;

@@ -59,7 +59,7 @@ pub async fn rename(
     let on: Option<NaiveDate> = on.and_then(|on| match on.parse() {
         Ok(on) => Some(on),
         Err(_) => {
-            reader.refuse("on", "enter a day like 2026-11-23, or leave it out");
+            reader.refuse("on", "enter a day like 2026-11-23, or leave the field empty");
             None
         }
     });

@@ -69,6 +69,6 @@ impl Paging {
     /// # Errors
     /// 422 if it is not the cursor of a page.
     pub fn cursor<T: FromStr>(&self) -> Result<Option<T>, Problem> {
-        parse("cursor", self.cursor.as_deref(), "send `next_cursor` of the page before")
+        parse("cursor", self.cursor.as_deref(), "send `next_cursor` of the previous page")
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::http::problem::Problem;
 
 /// The tag of a content. Weak, because the answer may be compressed on its way.
-pub fn of(content: &[u8]) -> EntityTag {
+pub fn for_content(content: &[u8]) -> EntityTag {
     let hash = Sha256::digest(content);
     EntityTag::new_weak(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
@@ -42,7 +42,7 @@ pub fn json(request: &HttpRequest, scope: CacheScope, content: Bytes, tag: Entit
 /// When the value cannot be written as JSON.
 pub fn private(request: &HttpRequest, value: &impl Serialize) -> Result<HttpResponse, Problem> {
     let content = serde_json::to_vec(value).map_err(|error| services::Error::Internal(Box::new(error)))?;
-    let tag = of(&content);
+    let tag = for_content(&content);
     Ok(json(request, CacheScope::Private, content.into(), tag))
 }
 

@@ -181,7 +181,7 @@ fn register_counters(registry: &mut Registry) {
     registry.register("stockyard_http_requests", "Requests, by route and status", REQUESTS.clone());
     registry.register(
         "stockyard_http_request_duration_seconds",
-        "Time from a request's head to the begin of its answer",
+        "Time from a request's head to the start of its response",
         SECONDS.clone(),
     );
     services::operations::metrics::register(registry);
@@ -204,14 +204,14 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
     gauge(
         registry,
         "stockyard_order_desk_batch_age_seconds",
-        "How long the order desk has worked on its batch at hand; 0 when it is idle",
+        "How long the order desk has worked on its current batch; 0 if it is idle",
         process.desk_busy_for,
     );
     gauge(registry, "stockyard_event_streams_open", "Open event streams", number(process.open_streams));
     gauge(
         registry,
         "stockyard_event_streams_max",
-        "Event streams that this process takes",
+        "The most event streams of this process",
         number(process.most_streams),
     );
     gauge(
@@ -223,7 +223,7 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
     gauge(
         registry,
         "stockyard_database_connections_max",
-        "Connections that the pool may have",
+        "The most connections of the pool",
         number(process.most_connections),
     );
     gauges(
@@ -250,13 +250,13 @@ fn register_process(registry: &mut Registry, process: &ProcessFigures) {
         gauge(
             registry,
             "stockyard_provider_paused",
-            "1 while this process sends no calls because the provider failed or refused",
+            "1 while this process makes no calls because the provider failed or refused",
             f64::from(u8::from(provider.is_paused)),
         );
         gauges(
             registry,
             "stockyard_provider_budget_remaining_requests",
-            "Calls that New York's day has left, for all processes together",
+            "Calls left on the day in New York, for all processes together",
             ["pot"],
             provider.left.iter().map(|(pot, left)| ([(*pot).to_owned()], f64::from(*left))),
         );
@@ -275,13 +275,13 @@ fn register_operating_system(registry: &mut Registry) {
         counter(
             registry,
             "process_cpu_seconds",
-            "Time that this process has spent on processors",
+            "CPU time of this process",
             number(stat.utime + stat.stime) / per_second,
         );
         gauge(
             registry,
             "process_resident_memory_bytes",
-            "Memory that this process occupies",
+            "Resident memory of this process",
             number(stat.rss) * number(procfs::page_size()),
         );
         gauge(registry, "process_virtual_memory_bytes", "Address space of this process", number(stat.vsize));
@@ -301,7 +301,7 @@ fn register_operating_system(registry: &mut Registry) {
     if let Ok(limits) = process.limits()
         && let LimitValue::Value(most) = limits.max_open_files.soft_limit
     {
-        gauge(registry, "process_max_fds", "File descriptors that this process may open", number(most));
+        gauge(registry, "process_max_fds", "The most file descriptors of this process", number(most));
     }
 }
 
@@ -374,7 +374,7 @@ fn register_installation(registry: &mut Registry, status: Option<&OperationsStat
     gauge(
         registry,
         "stockyard_database_size_bytes",
-        "Bytes that the database occupies on disk",
+        "Bytes of the database on disk",
         number(status.database_bytes),
     );
     if let Some(at) = status.last_backup_at {
@@ -417,7 +417,7 @@ fn register_jobs(registry: &mut Registry, status: &OperationsStatus) {
     );
     by_kind(
         "stockyard_job_runs_failed_last_day",
-        "Runs that were given up within the last 24 hours",
+        "Runs that failed finally within the last 24 hours",
         &|job| Some(number(job.failed_lately)),
     );
     by_kind(

@@ -83,7 +83,7 @@ impl Problem {
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [only] => format!("{}: {}.", only.field, only.message),
-            _ => "Some fields need another value; see `errors`.".into(),
+            _ => "Some fields are invalid; see `errors`.".into(),
         };
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Invalid fields", detail);
         Self { errors, ..problem }
@@ -93,7 +93,7 @@ impl Problem {
     pub fn misfits(misfits: Vec<Misfit>) -> Self {
         let detail = match misfits.as_slice() {
             [only] => format!("`{}` {}.", only.field, only.message),
-            _ => "Some fields need another value; see `errors`.".into(),
+            _ => "Some fields are invalid; see `errors`.".into(),
         };
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", "Invalid fields", detail);
         Self { misfits, ..problem }

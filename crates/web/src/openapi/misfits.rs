@@ -32,7 +32,7 @@ fn body_schema(request: &HttpRequest) -> Option<&'static Value> {
 
 /// The JSON pointer of a field of the request's body, if the body may have it.
 pub fn pointer(request: &HttpRequest, field: &str) -> Option<String> {
-    let ObjectSchema { properties, .. } = ObjectSchema::of(body_schema(request)?);
+    let ObjectSchema { properties, .. } = ObjectSchema::from_schema(body_schema(request)?);
     properties.contains_key(field).then(|| format!("/{field}"))
 }
 
@@ -151,7 +151,7 @@ struct ObjectSchema {
 }
 
 impl ObjectSchema {
-    fn of(schema: &'static Value) -> Self {
+    fn from_schema(schema: &'static Value) -> Self {
         let schema = resolve(schema);
         let Some(options) = schema["oneOf"].as_array() else {
             let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -160,7 +160,7 @@ impl ObjectSchema {
                 required: required.map(str::to_owned).collect(),
             };
         };
-        let mut options = options.iter().map(Self::of);
+        let mut options = options.iter().map(Self::from_schema);
         let Some(mut whole) = options.next() else {
             return Self { properties: Map::new(), required: Vec::new() };
         };
@@ -198,7 +198,7 @@ fn check(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<Misfit
         found.push(misfit(at, NO_OBJECT.into()));
         return;
     };
-    let ObjectSchema { properties, required } = ObjectSchema::of(schema);
+    let ObjectSchema { properties, required } = ObjectSchema::from_schema(schema);
     for name in &required {
         if object.get(name).is_none_or(Value::is_null) {
             let hint =

@@ -54,7 +54,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 /// Written once: clients that read slowly share one copy.
 static JSON: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
 
-static TAG: LazyLock<EntityTag> = LazyLock::new(|| etag::of(&JSON));
+static TAG: LazyLock<EntityTag> = LazyLock::new(|| etag::for_content(&JSON));
 
 /// It changes with the version of the server only, so clients ask whether theirs is the newest.
 pub async fn json(request: HttpRequest) -> HttpResponse {

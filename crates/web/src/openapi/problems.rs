@@ -69,7 +69,7 @@ pub const KINDS: &[ProblemKind] = kinds! {
     413 payload_too_large [] "The body is larger than 64 KiB.";
     414 uri_too_long [] "The address is longer than 8 KiB.";
     415 unsupported_media_type [] "The body is not sent as `application/json`.";
-    422 invalid_fields [errors] "Some fields need another value; see `errors`.";
+    422 invalid_fields [errors] "Some fields are invalid; see `errors`.";
     422 client_order_id_reused [] "Another order of the portfolio has this `client_order_id`.";
     422 idempotency_key_reused [] "Another request was sent with this `Idempotency-Key`.";
     422 insufficient_cash [required available] "The portfolio has less cash than that.";
@@ -106,13 +106,13 @@ fn extra_members() -> Value {
         "errors": {
             "type": "array",
             "items": {"$ref": "#/components/schemas/ProblemField"},
-            "description": "The fields that are wrong.",
+            "description": "The invalid fields.",
         },
-        "required": {"$ref": "#/components/schemas/DecimalText", "description": "Cash, buying power or shares that are needed."},
-        "available": {"$ref": "#/components/schemas/DecimalText", "description": "Cash, buying power or shares that are there."},
+        "required": {"$ref": "#/components/schemas/DecimalText", "description": "The required cash, buying power or shares."},
+        "available": {"$ref": "#/components/schemas/DecimalText", "description": "The available cash, buying power or shares."},
         "symbol": {"$ref": "#/components/schemas/Symbol"},
         "order_status": {"$ref": "#/components/schemas/OrderStatus"},
-        "client_order_id": {"type": "string", "description": "Of the order that may have been placed."},
+        "client_order_id": {"type": "string", "description": "The id of the order that may have been placed."},
         "as_of": {"$ref": "#/components/schemas/Timestamp", "description": "Market time of the newest price."},
         "behind_s": {"type": "string", "description": "Seconds that the clock is behind.", "pattern": "^-?[0-9]+$"},
     })
@@ -142,7 +142,7 @@ pub fn schemas() -> Map<String, Value> {
         "ProblemCode": {"type": "string", "description": "What happened, for programs. Codes may be added.", "enum": codes},
         "ProblemField": {
             "type": "object",
-            "description": "A field that is wrong.",
+            "description": "An invalid field.",
             "required": ["field", "message"],
             "properties": {
                 "field": {"type": "string", "description": "The name of the field or parameter."},

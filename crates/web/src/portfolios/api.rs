@@ -62,7 +62,7 @@ impl From<PortfolioSummary> for Portfolio {
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Asked {
+pub struct PortfoliosQuery {
     /// `true` for those that were archived; `false`, the others, unless said otherwise.
     #[param(value_type = Option<bool>, default = false)]
     archived: Option<String>,
@@ -76,15 +76,15 @@ pub struct Asked {
 /// List your portfolios, oldest first.
 #[utoipa::path(
     get, path = "/api/v1/portfolios", tag = "portfolios", operation_id = "listPortfolios",
-    params(Asked),
+    params(PortfoliosQuery),
     responses((status = 200, description = "A page of portfolios", body = Items<Portfolio>)),
 )]
 pub async fn list(
     user: CurrentUser,
-    asked: Query<Asked>,
+    asked: Query<PortfoliosQuery>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
-    let Asked { archived, limit, cursor } = asked.into_inner();
+    let PortfoliosQuery { archived, limit, cursor } = asked.into_inner();
     let paging = Paging { limit, cursor };
     let archived = parse("archived", archived.as_deref(), "must be true or false")?.unwrap_or(false);
     let after = paging.cursor()?.map(PortfolioId);

@@ -22,7 +22,7 @@ use crate::shell::render::{Choice, Nav, PageResult, Shell};
 const RECEIVABLE: &str = "Dividends receivable";
 
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct CompositionQuery {
     #[serde(default)]
     color: String,
 }
@@ -42,7 +42,7 @@ impl Color {
         }
     }
 
-    fn of(self, holding: &Holding) -> Option<f64> {
+    fn ratio_of(self, holding: &Holding) -> Option<f64> {
         match self {
             Self::Gain => holding.unrealized_ratio(),
             Self::Day => holding.quote.change_ratio(),
@@ -51,7 +51,7 @@ impl Color {
 }
 
 #[derive(Serialize)]
-struct View {
+struct CompositionView {
     portfolio: Named,
     total: String,
     as_of: Moment,
@@ -62,7 +62,7 @@ struct View {
     /// What is above the user's limits.
     notes: Vec<String>,
     limits: Option<FormView>,
-    holdings: Vec<Row>,
+    holdings: Vec<CompositionRow>,
     sectors: Vec<Sector>,
     concentration: Vec<Fact>,
     concentration_note: String,
@@ -89,7 +89,7 @@ struct MapCell {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct CompositionRow {
     /// Empty for cash and dividends receivable.
     symbol: String,
     name: String,
@@ -116,11 +116,11 @@ struct Fact {
 pub async fn show(
     shell: Shell,
     access: PageAccess,
-    asked: Query<Asked>,
+    asked: Query<CompositionQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let valued = state.services.books().valuation(access.owner, access.portfolio).await?;
-    let composition = Composition::of(&valued.valuation);
+    let composition = Composition::from_valuation(&valued.valuation);
     let color = if asked.color == "day" { Color::Day } else { Color::Gain };
     let named = Named::to_reader(&valued.portfolio, &access);
     let mut view = view(named, &valued, &composition, color);
@@ -133,7 +133,12 @@ pub async fn show(
     shell.show("composition.html", Nav::Composition, title, &view)
 }
 
-fn view(portfolio: Named, valued: &ValuedPortfolio, composition: &Composition, color: Color) -> View {
+fn view(
+    portfolio: Named,
+    valued: &ValuedPortfolio,
+    composition: &Composition,
+    color: Color,
+) -> CompositionView {
     let ValuedPortfolio { valuation, valued_at, .. } = valued;
     // Holdings, cash, and what is owed where there is any: the order of rows and names.
     let receivable = Some(composition.dividends_receivable.weight).filter(|weight| *weight > 0.0);
@@ -150,7 +155,7 @@ fn view(portfolio: Named, valued: &ValuedPortfolio, composition: &Composition, c
             current: one == color,
         })
         .collect();
-    View {
+    CompositionView {
         total: format::money(&valuation.total_value),
         as_of: format::second_seen_at(newest.unwrap_or(*valued_at), *valued_at),
         colors,
@@ -194,7 +199,7 @@ fn cells(
         .zip(treemap::layout(&sorted, frame))
         .map(|(index, area)| {
             let holding = valuation.holdings.get(index);
-            let ratio = holding.and_then(|holding| color.of(holding));
+            let ratio = holding.and_then(|holding| color.ratio_of(holding));
             let name = holding.map_or_else(
                 || if index == valuation.holdings.len() { "Cash" } else { RECEIVABLE }.to_owned(),
                 |holding| holding.listing.symbol.to_string(),
@@ -211,17 +216,17 @@ fn cells(
         .collect()
 }
 
-fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
+fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<CompositionRow> {
     if valuation.holdings.is_empty() {
         return Vec::new();
     }
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let bar = |index: usize| percent(if largest > 0.0 { weights[index] / largest * 100.0 } else { 0.0 });
-    let mut rows: Vec<Row> = valuation
+    let mut rows: Vec<CompositionRow> = valuation
         .holdings
         .iter()
         .enumerate()
-        .map(|(index, holding)| Row {
+        .map(|(index, holding)| CompositionRow {
             symbol: holding.listing.symbol.to_string(),
             name: holding.listing.company_name.clone(),
             sector: holding.listing.sector.clone(),
@@ -232,7 +237,7 @@ fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
         })
         .collect();
     let cash = rows.len();
-    rows.push(Row {
+    rows.push(CompositionRow {
         symbol: String::new(),
         name: "Cash".to_owned(),
         sector: String::new(),
@@ -242,7 +247,7 @@ fn rows(valuation: &Valuation, weights: &[f64], tenths: &[i64]) -> Vec<Row> {
         bar: bar(cash),
     });
     if let Some(tenths) = tenths.get(cash + 1) {
-        rows.push(Row {
+        rows.push(CompositionRow {
             symbol: String::new(),
             name: RECEIVABLE.to_owned(),
             sector: String::new(),

@@ -14,7 +14,7 @@ use services::books::sharing::{PortfolioAccess, PortfolioAddress};
 use super::csv_table;
 use super::csv_table::TableFormat;
 use super::pages::Named;
-use super::performance::{Asked, benchmark, window};
+use super::performance::{PerformanceQuery, benchmark, window};
 use super::performance_words;
 use super::risk::refused_benchmark;
 use crate::AppState;
@@ -34,7 +34,7 @@ const OF_ALL_NOTE: &str = "All portfolios count as one: the values and the net d
     Archived portfolios are left out, as in the total.";
 
 #[derive(Serialize)]
-struct View {
+struct ExplanationView {
     portfolio: Option<Named>,
     title: &'static str,
     words: &'static str,
@@ -240,12 +240,12 @@ impl Shown {
     }
 
     /// The page, in the frame of `portfolio` or of all portfolios.
-    fn view(&self, portfolio: Option<Named>) -> View {
+    fn view(&self, portfolio: Option<Named>) -> ExplanationView {
         let tables = self.inputs.iter().chain(&self.steps).filter_map(|step| match &step.value {
             Value::Table(table) => Some(self.table_view((step.name, step.label), table)),
             _ => None,
         });
-        View {
+        ExplanationView {
             title: self.title,
             words: self.formula.words,
             note: self.note,
@@ -309,7 +309,7 @@ async fn shown(
     state: &AppState,
     access: &PortfolioAccess,
     figure: &str,
-    asked: &Asked,
+    asked: &PerformanceQuery,
 ) -> Result<Shown, PageError> {
     let books = state.services.books();
     let (user, id, portfolio) = (access.owner, access.portfolio, &access.address);
@@ -349,7 +349,7 @@ pub async fn show(
     shell: Shell,
     access: PageAccess,
     path: Path<(String, String)>,
-    asked: Query<Asked>,
+    asked: Query<PerformanceQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let (_, figure) = path.into_inner();
@@ -388,7 +388,7 @@ pub async fn csv(
     _: Shell,
     access: PageAccess,
     path: Path<(String, String, String)>,
-    asked: Query<Asked>,
+    asked: Query<PerformanceQuery>,
     state: Data<AppState>,
 ) -> Result<HttpResponse, PageError> {
     let (_, figure, table) = path.into_inner();
@@ -425,7 +425,7 @@ fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> csv_table::Cell 
     }
 }
 
-impl Asked {
+impl PerformanceQuery {
     /// The query of the same page again.
     pub fn question(&self) -> String {
         query(&[

@@ -40,7 +40,7 @@ const MOST_CLOSED: usize = 8;
 
 /// What the page of a portfolio may be asked for.
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct OverviewQuery {
     #[serde(default)]
     range: String,
     #[serde(flatten)]
@@ -125,10 +125,10 @@ struct Suggestion {
 pub async fn show(
     shell: Shell,
     access: PageAccess,
-    asked: Query<Asked>,
+    asked: Query<OverviewQuery>,
     state: Data<AppState>,
 ) -> PageResult {
-    let Asked { range, ticket: fields } = asked.into_inner();
+    let OverviewQuery { range, ticket: fields } = asked.into_inner();
     let range = range.parse().unwrap_or(Period::All);
     let refused = shell.refused_form(TICKET);
     let view = page_view(&state.services, &access, range, &fields, refused.as_ref()).await?;

@@ -73,7 +73,7 @@ pub(crate) fn ratio(part: &Money, whole: &Money) -> Option<f64> {
 
 #[derive(Serialize)]
 struct ListView {
-    portfolios: Vec<Row>,
+    portfolios: Vec<PortfolioRow>,
     total: Total,
     allocations: Vec<AllocationView>,
     archived: Vec<Archived>,
@@ -81,7 +81,7 @@ struct ListView {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct PortfolioRow {
     id: PortfolioId,
     name: String,
     description: String,
@@ -152,7 +152,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
         let snapshots = services.books().snapshots(user, portfolio.id, year_ago, None).await?;
         let mut values: Vec<f64> = snapshots.iter().map(|row| row.total_value.to_f64()).collect();
         values.push(valuation.total_value.to_f64());
-        rows.push(Row {
+        rows.push(PortfolioRow {
             id: portfolio.id,
             name: portfolio.name.clone(),
             description: portfolio.description.clone(),

@@ -33,7 +33,7 @@ use crate::shell::render::{Choice, Nav, PageResult, Shell, query, range_choices}
 const MOST_DAYS: usize = 30;
 
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct PerformanceQuery {
     #[serde(default)]
     pub range: String,
     #[serde(default)]
@@ -49,7 +49,7 @@ pub struct Asked {
 }
 
 #[derive(Serialize)]
-struct View {
+struct PerformanceView {
     portfolio: Named,
     /// The window, in the query of a table.
     csv_query: String,
@@ -104,7 +104,7 @@ struct Day {
 ///
 /// # Errors
 /// 422 for a day that cannot be read.
-pub fn window(asked: &Asked) -> Result<(Window, Option<Period>), Problem> {
+pub fn window(asked: &PerformanceQuery) -> Result<(Window, Option<Period>), Problem> {
     let mut wrong = Vec::new();
     let mut day = |field: &'static str, text: &str| -> Option<NaiveDate> {
         let text = text.trim();
@@ -128,7 +128,7 @@ pub fn window(asked: &Asked) -> Result<(Window, Option<Period>), Problem> {
 ///
 /// # Errors
 /// 422 if no stock can have it.
-pub fn benchmark(asked: &Asked) -> Result<Option<Symbol>, Problem> {
+pub fn benchmark(asked: &PerformanceQuery) -> Result<Option<Symbol>, Problem> {
     let text = asked.benchmark.trim();
     if text.is_empty() {
         return Ok(None);
@@ -150,7 +150,7 @@ fn performance_of(analysis: &Analysis) -> Performance {
 pub async fn show(
     shell: Shell,
     access: PageAccess,
-    asked: Query<Asked>,
+    asked: Query<PerformanceQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let (user, id, services) = (access.owner, access.portfolio, &state.services);
@@ -217,7 +217,7 @@ pub async fn show(
     }
 }
 
-impl View {
+impl PerformanceView {
     /// Adds what follows from the analysis; `question` is the query of the page.
     fn analyze(&mut self, window: &WindowAnalysis, access: &PortfolioAccess, question: &str) {
         let WindowAnalysis { analysis, symbols } = window;
@@ -236,7 +236,7 @@ impl View {
 }
 
 /// The page's window as a query of the API and of tables.
-fn window_query(asked: &Asked, range: Option<Period>) -> String {
+fn window_query(asked: &PerformanceQuery, range: Option<Period>) -> String {
     let period = range.map_or("", Period::as_str);
     let (from, to) = if range.is_some() { ("", "") } else { (asked.from.trim(), asked.to.trim()) };
     query(&[("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())])
@@ -268,7 +268,7 @@ fn view(
     Lines { measured, benchmark }: Lines<'_>,
     snapshots: &HashMap<NaiveDate, Snapshot>,
     (today, cash_now): (NaiveDate, &Money),
-) -> View {
+) -> PerformanceView {
     let twr: Vec<(NaiveDate, f64)> =
         measured.points.iter().map(|point| (point.close.date, point.twr)).collect();
     let growth: Vec<(NaiveDate, f64)> = twr.iter().map(|(date, twr)| (*date, 100.0 * (1.0 + twr))).collect();
@@ -310,7 +310,7 @@ fn view(
             }
         })
         .collect();
-    View {
+    PerformanceView {
         measured: !measured.points.is_empty(),
         period: period.clone(),
         ranges,
@@ -406,8 +406,13 @@ fn drawdown_caption(drawdown: &Drawdown) -> String {
 mod tests {
     use super::*;
 
-    fn asked(range: &str, from: &str, to: &str) -> Asked {
-        Asked { range: range.into(), from: from.into(), to: to.into(), ..Asked::default() }
+    fn asked(range: &str, from: &str, to: &str) -> PerformanceQuery {
+        PerformanceQuery {
+            range: range.into(),
+            from: from.into(),
+            to: to.into(),
+            ..PerformanceQuery::default()
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl SettingsView {
             sharing: SharingView::new(portfolio, shell),
             delete_form: shell.form(FormView::new("remove")),
             delete_hint: format!(
-                "Type {} to confirm. Orders, transactions and snapshots go with it, at once and for good.",
+                "Type {} to confirm. Orders, transactions and snapshots are deleted too. This cannot be undone.",
                 portfolio.name
             ),
             portfolio: portfolio.into(),
@@ -212,7 +212,7 @@ pub async fn reset(
     match begun {
         Ok(Once { value: new, .. }) => {
             let text = format!(
-                "{} begins anew with {}. What there was is archived under All portfolios.",
+                "{} was reset to {}. Its history is archived under All portfolios.",
                 new.name,
                 format::money(&new.cash_balance)
             );

@@ -20,7 +20,7 @@ use crate::trading::pages::told::{fill_sentence, provenance};
 const PAGE: usize = 50;
 
 #[derive(Serialize)]
-struct View {
+struct TransactionsView {
     portfolio: Named,
     form: FormView,
     types: Vec<Kind>,
@@ -28,7 +28,7 @@ struct View {
     csv_href: String,
     /// The table for spreadsheets with a decimal comma.
     sheet_href: String,
-    rows: Vec<Row>,
+    rows: Vec<TransactionRow>,
     paging: Paging,
 }
 
@@ -40,7 +40,7 @@ struct Kind {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct TransactionRow {
     id: i64,
     at: Moment,
     kind: String,
@@ -58,11 +58,11 @@ struct Row {
     order_href: String,
 }
 
-fn row(portfolio: &PortfolioAddress, NamedEntry { entry, symbol }: &NamedEntry) -> Row {
+fn row(portfolio: &PortfolioAddress, NamedEntry { entry, symbol }: &NamedEntry) -> TransactionRow {
     let text = symbol.as_ref().map_or("", Symbol::as_str);
     let receipt = if entry.receipt.is_some() { fill_sentence(entry, text) } else { String::new() };
     let action = sentence(entry);
-    Row {
+    TransactionRow {
         id: entry.id.map_or(0, |id| id.0),
         at: format::day_and_minute(entry.timestamp),
         kind: format::label(entry.transaction_type.as_str()),
@@ -110,7 +110,7 @@ pub async fn list(
     };
     let base = format!("/portfolios/{}/transactions", access.address);
     let filtered = [&symbol, &kind, &from, &to].iter().any(|text| !text.is_empty());
-    let view = View {
+    let view = TransactionsView {
         types: TransactionType::ALL
             .iter()
             .map(|one| Kind {

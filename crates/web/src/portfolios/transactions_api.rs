@@ -78,7 +78,7 @@ impl From<NamedEntry> for Transaction {
             per_share,
             effective_at: entry.action.as_ref().map(|action| action.effective_at),
             description: sentence(&entry),
-            receipt: Receipt::of(&entry),
+            receipt: Receipt::from_entry(&entry),
             id: entry.id.map_or(0, |id| id.0),
             order_id: entry.order_id,
             symbol,
@@ -195,7 +195,7 @@ impl Wanted {
     /// # Errors
     /// 422 if it is not the cursor of a page.
     pub fn page_cursor(&self) -> Result<Option<Cursor>, Problem> {
-        let hint = "send `next_cursor` of the page before";
+        let hint = "send `next_cursor` of the previous page";
         let Some(text) = given(self.cursor.as_ref()) else { return Ok(None) };
         let (at, id) = text.split_once('-').unwrap_or((text, ""));
         let at: Option<i64> = parse("cursor", Some(at), hint)?;

@@ -43,7 +43,7 @@ pub struct Position<'a> {
 }
 
 impl<'a> Position<'a> {
-    fn of(holding: &'a Holding, valuation: &Valued) -> Self {
+    fn from_holding(holding: &'a Holding, valuation: &Valued) -> Self {
         Self {
             symbol: &holding.listing.symbol,
             company_name: &holding.listing.company_name,
@@ -65,7 +65,7 @@ impl<'a> Position<'a> {
 }
 
 fn positions_of(valuation: &Valued) -> Vec<Position<'_>> {
-    valuation.holdings.iter().map(|holding| Position::of(holding, valuation)).collect()
+    valuation.holdings.iter().map(|holding| Position::from_holding(holding, valuation)).collect()
 }
 
 #[derive(Serialize, ToSchema)]
@@ -173,8 +173,9 @@ pub async fn position(
             Err(_) => None,
         },
     };
-    let position =
-        held.map(|holding| Position::of(holding, &valuation)).ok_or_else(|| no_position(&symbol))?;
+    let position = held
+        .map(|holding| Position::from_holding(holding, &valuation))
+        .ok_or_else(|| no_position(&symbol))?;
     Ok(HttpResponse::Ok().json(position))
 }
 

@@ -53,7 +53,7 @@ impl FormView {
     }
 
     pub fn refused_as_a_whole(mut self, text: &str) -> Self {
-        self.heading = "That was refused".to_owned();
+        self.heading = "This was not accepted".to_owned();
         self.summary.push(SummaryLine { field: None, text: format::sentence(text) });
         self
     }
@@ -77,8 +77,8 @@ impl FormView {
             told.push_str(&message);
         }
         self.heading = match self.summary.len() {
-            1 => "One thing needs another look".to_owned(),
-            number => format!("{number} things need another look"),
+            1 => "Please correct one field".to_owned(),
+            number => format!("Please correct {number} fields"),
         };
         self
     }
@@ -150,7 +150,7 @@ mod tests {
         let form = FormView::new("register").with("email", "sam").refused_fields(&fields);
         assert_eq!(form.values["email"], "sam");
         assert_eq!(form.errors["username"], "Use 3 to 32 characters.");
-        assert_eq!(form.heading, "2 things need another look");
+        assert_eq!(form.heading, "Please correct 2 fields");
         assert_eq!(form.summary[0].text, "E-mail: Write an e-mail address like sam@example.org");
     }
 }

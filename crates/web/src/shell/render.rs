@@ -147,7 +147,7 @@ pub struct Badge {
 }
 
 impl Badge {
-    pub fn of(freshness: Freshness) -> Self {
+    pub fn for_freshness(freshness: Freshness) -> Self {
         let (tone, text) = match freshness {
             Freshness::Simulated => ("simulated", "Simulated"),
             Freshness::Realtime => ("live", "Live"),
@@ -158,7 +158,11 @@ impl Badge {
     }
 
     pub fn of_quote(quote: &domain::Quote) -> Self {
-        if quote.stale { Self { tone: "stale", text: "Stale".to_owned() } } else { Self::of(quote.freshness) }
+        if quote.stale {
+            Self { tone: "stale", text: "Stale".to_owned() }
+        } else {
+            Self::for_freshness(quote.freshness)
+        }
     }
 }
 
@@ -202,7 +206,7 @@ impl MarketClock {
             state: format!("{place} {}", if session.is_some() { "open" } else { "closed" }),
             until,
             now: shown,
-            badge: Badge::of(services.market().freshness()),
+            badge: Badge::for_freshness(services.market().freshness()),
         }
     }
 }

@@ -194,7 +194,7 @@ pub async fn show(
         next_results_on: state.services.market().next_results_on(&stock.listing.symbol),
         delisting_reason: delisting.and_then(|delisting| delisting.reason),
         stock: TradableStock { listing: Arc::unwrap_or_clone(stock.listing), restriction }.into(),
-        corporate_actions: actions.iter().map(|action| Action::of(action, today)).collect(),
+        corporate_actions: actions.iter().map(|action| Action::from_action(action, today)).collect(),
     }))
 }
 

@@ -37,7 +37,7 @@ pub struct Action {
 }
 
 impl Action {
-    pub fn of(action: &CorporateAction, today: NaiveDate) -> Self {
+    pub fn from_action(action: &CorporateAction, today: NaiveDate) -> Self {
         let (per_share, pays_on) = match &action.kind {
             CorporateActionKind::CashDividend { amount, pays_on } => (Some(amount.clone()), Some(*pays_on)),
             _ => (None, None),
@@ -70,7 +70,7 @@ pub fn describe(action: &CorporateAction) -> String {
             format!("Dividend of {amount} a share, paid on {}", format::date(*pays_on))
         }
         CorporateActionKind::SymbolChange { to } => format!("{} becomes {to}", action.symbol),
-        CorporateActionKind::Delisting => "End of the listing: traded no more".to_owned(),
+        CorporateActionKind::Delisting => "Delisted".to_owned(),
         CorporateActionKind::CloseOut(CloseOut::Cash { per_share }) => {
             format!("Closed out for {per_share} in cash for each share")
         }

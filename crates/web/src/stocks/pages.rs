@@ -28,7 +28,7 @@ use crate::shell::render::{Badge, Choice, Nav, PageResult, Shell, range_choices,
 use crate::stocks::corporate_actions::{describe, price_factor, sentence};
 
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct StockSearch {
     #[serde(default)]
     search: String,
 }
@@ -54,7 +54,7 @@ struct FoundRow {
 
 const MOST_FOUND: usize = 30;
 
-pub async fn search(shell: Shell, _: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn search(shell: Shell, _: Signed, asked: Query<StockSearch>, state: Data<AppState>) -> PageResult {
     let services = &state.services;
     let text = asked.search.trim();
     let (listings, unavailable) = match services.stocks().search_stocks(text, MOST_FOUND).await {
@@ -122,7 +122,7 @@ struct StockView {
     chart: Option<Chart>,
     chart_data: ChartData,
     average: String,
-    positions: Vec<Held>,
+    positions: Vec<OwnPosition>,
     others: Vec<Other>,
     facts: Vec<Fact>,
     year: Option<Extremes>,
@@ -139,7 +139,7 @@ struct StockView {
     why_delisted: String,
     /// Why orders do not fill for the time being.
     hold: Option<String>,
-    transactions: Vec<Row>,
+    transactions: Vec<OwnTradeRow>,
 }
 
 /// The interactive chart's data, as attributes for the script.
@@ -174,7 +174,7 @@ struct Option_ {
 }
 
 #[derive(Serialize)]
-struct Held {
+struct OwnPosition {
     id: PortfolioId,
     /// Of the portfolio's books, for the script.
     version: i64,
@@ -221,7 +221,7 @@ struct Extremes {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct OwnTradeRow {
     kind: String,
     at: Moment,
     portfolio_id: PortfolioId,
@@ -288,7 +288,7 @@ pub async fn show(
     let (on, off): (Vec<_>, Vec<_>) =
         lists.into_iter().partition(|list| list.items.iter().any(|item| item.stock.listing.symbol == symbol));
 
-    let positions: Vec<Held> = valued.iter().filter_map(|valued| held(valued, &symbol)).collect();
+    let positions: Vec<OwnPosition> = valued.iter().filter_map(|valued| held(valued, &symbol)).collect();
     let mut others: Vec<Other> = valued
         .iter()
         .filter(|valued| positions.iter().all(|held| held.id != valued.portfolio.id))
@@ -351,8 +351,7 @@ pub async fn show(
                 .any(|action| action.ratio().is_some() && bar.date < action.ex_on && action.ex_on <= today)
         }),
         delisted: delisted_on.map(format::date),
-        why_delisted: why_delisted
-            .map_or_else(|| "Its listing has ended.".to_owned(), |why| format::sentence(&why)),
+        why_delisted: why_delisted.map_or_else(|| "It is delisted.".to_owned(), |why| format::sentence(&why)),
         hold: hold.map(|hold| format::sentence(&hold.to_string())),
         actions: action_rows(&actions, today),
         quote: quote.map(|quote| QuoteView {
@@ -428,10 +427,10 @@ fn holding<'a>(valued: &'a ValuedPortfolio, symbol: &Symbol) -> Option<&'a domai
     valued.valuation.holdings.iter().find(|holding| holding.listing.symbol == *symbol)
 }
 
-fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<Held> {
+fn held(valued: &ValuedPortfolio, symbol: &Symbol) -> Option<OwnPosition> {
     let holding = holding(valued, symbol)?;
     let realized = &holding.position.realized_pnl;
-    Some(Held {
+    Some(OwnPosition {
         id: valued.portfolio.id,
         version: valued.portfolio.version,
         portfolio: valued.portfolio.name.clone(),
@@ -508,7 +507,7 @@ fn row(
     quote: Option<&Quote>,
     actions: &[CorporateAction],
     today: NaiveDate,
-) -> Row {
+) -> OwnTradeRow {
     let entry = &line.entry;
     // What the price did after a buy; after a sell it is no longer one's own.
     let since = match (entry.transaction_type, quote, &entry.price) {
@@ -518,7 +517,7 @@ fn row(
         }
         _ => None,
     };
-    Row {
+    OwnTradeRow {
         kind: format::label(entry.transaction_type.as_str()),
         at: format::day_and_minute(entry.timestamp),
         portfolio_id: portfolio.id,
@@ -583,7 +582,7 @@ fn provenance(services: &Services, quote: Option<&Quote>, is_delisted: bool) -> 
     };
     lines.extend(quote.and_then(|quote| next_results(services, quote)));
     if is_delisted {
-        lines.push("This is the last price: the stock is traded no more.".to_owned());
+        lines.push("This is the last price: the stock is delisted.".to_owned());
     } else if quote.is_some_and(|quote| quote.stale) {
         lines.push(
             "This price is older than it should be: the source did not give a newer one. Orders wait for it."

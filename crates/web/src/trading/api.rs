@@ -47,7 +47,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    pub fn of(entry: &JournalEntry) -> Option<Self> {
+    pub fn from_entry(entry: &JournalEntry) -> Option<Self> {
         let receipt = entry.receipt.as_ref()?;
         let age_ms = (entry.timestamp - receipt.quoted_at).num_milliseconds();
         #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^53")]
@@ -89,7 +89,7 @@ impl From<&JournalEntry> for Fill {
             amount: entry.amount.clone(),
             realized_pnl: entry.realized_pnl.clone(),
             timestamp: entry.timestamp,
-            receipt: Receipt::of(entry),
+            receipt: Receipt::from_entry(entry),
         }
     }
 }
@@ -212,7 +212,7 @@ impl From<OrderWithFills> for Order {
             filled_at: order.filled_at,
             canceled_at: order.canceled_at,
             expires_at: order.expires_at,
-            receipt: fills.first().and_then(Receipt::of),
+            receipt: fills.first().and_then(Receipt::from_entry),
             fills: fills.iter().map(Fill::from).collect(),
             legs: legs.into_iter().map(Self::from).collect(),
         }
@@ -492,7 +492,7 @@ impl From<OrderPreview> for Preview {
     fn from(preview: OrderPreview) -> Self {
         let warnings = preview.warnings().iter().map(words::warning).collect();
         let price = preview.price.clone();
-        let fill = preview.fill.as_ref().and_then(Receipt::of);
+        let fill = preview.fill.as_ref().and_then(Receipt::from_entry);
         Self {
             symbol: preview.stock.listing.symbol.clone(),
             side: preview.order.side,

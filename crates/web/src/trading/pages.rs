@@ -37,7 +37,7 @@ const PAGE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct OrdersPageQuery {
     status: String,
     symbol: String,
     cursor: String,
@@ -58,7 +58,7 @@ struct ListView {
 pub async fn list(
     shell: Shell,
     access: PageAccess,
-    asked: Query<Asked>,
+    asked: Query<OrdersPageQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let (user, id, services) = (access.owner, access.portfolio, &state.services);
@@ -229,7 +229,7 @@ pub async fn replace(
     let problem = match replaced {
         Ok(replaced) => {
             let new = address(portfolio, replaced.order.order.id);
-            return Ok(shell.done(new, "The order is changed: this one took its place.").await);
+            return Ok(shell.done(new, "The order was changed: this is the new order.").await);
         }
         Err(refused) => refused?,
     };
@@ -320,8 +320,8 @@ async fn order_view(
     };
     let links = [
         link("It came with", "its entry", order.parent_order_id),
-        link("It took the place of", "an order before it", order.replaces),
-        link("Its place was taken by", "another order", successor),
+        link("It replaced", "an earlier order", order.replaces),
+        link("It was replaced by", "another order", successor),
     ];
     let can_change = access.is_owner && order.status.is_open() && portfolio.archived_at.is_none();
     let mut sentences: Vec<String> =
@@ -343,10 +343,10 @@ async fn order_view(
         facts: facts(order, fills, now),
         realized: realized(fills).as_ref().map(format::gain),
         id: order.id.to_string(),
-        legs: legs.iter().map(|leg| OrderRow::of(&access.address, leg, true)).collect(),
+        legs: legs.iter().map(|leg| OrderRow::from_order(&access.address, leg, true)).collect(),
         links: links.into_iter().flatten().collect(),
         cancelable: can_change,
-        change: ChangeView::of(portfolio.id, order, refused).filter(|_| can_change),
+        change: ChangeView::for_order(portfolio.id, order, refused).filter(|_| can_change),
     })
 }
 
@@ -376,8 +376,8 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     };
     tell("Status", status, None);
     let (label, condition) = told::condition(order);
-    let good = words::good(order.time_in_force).to_lowercase();
-    tell("Order type", format!("{}, {good}", words::type_name(order.order_type())), None);
+    let time_in_force = words::good(order.time_in_force).to_lowercase();
+    tell("Order type", format!("{}, {time_in_force}", words::type_name(order.order_type())), None);
     if !condition.is_empty() {
         tell(label, condition, None);
     }
@@ -389,7 +389,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     }
     if let Some(receipt) = fills.first().and_then(|fill| fill.receipt.as_ref()) {
         tell("Rule", told::rule(order.side, receipt.rule), None);
-        let badge = receipt.source.is_simulated().then(|| Badge::of(Freshness::Simulated));
+        let badge = receipt.source.is_simulated().then(|| Badge::for_freshness(Freshness::Simulated));
         tell("Source", receipt.source.to_string(), badge);
         tell("Quote time", format::second_seen_at(receipt.quoted_at, order.submitted_at).text, None);
     }
@@ -405,7 +405,7 @@ fn facts(order: &Order, fills: &[JournalEntry], now: Timestamp) -> Vec<Fact> {
     if let Some((label, at)) = ended {
         tell(label, format::day_and_second(at).text, None);
     } else if let Some(end) = order.expires_at {
-        let label = if order.time_in_force == domain::TimeInForce::Day { "Good until" } else { "Auction" };
+        let label = if order.time_in_force == domain::TimeInForce::Day { "Expires" } else { "Auction" };
         tell(label, format::close_ahead(end, now), None);
     }
     facts

@@ -325,7 +325,7 @@ fn holds_exactly(valuation: &Valuation, symbol: &Symbol, quantity: &Quantity) ->
 fn affordable(valuation: &Valuation, price: &Price, rules: &TradingRules) -> Option<Quantity> {
     let price = rules.slipped(Side::Buy, price);
     let all = whole_shares(&valuation.buying_power.buys(&price))?;
-    let commission = rules.commission.of(&all, &price.times(&all));
+    let commission = rules.commission.charged_for(&all, &price.times(&all));
     whole_shares(&(valuation.buying_power.clone() - &commission).buys(&price))
 }
 

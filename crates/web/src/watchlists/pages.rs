@@ -18,17 +18,17 @@ use crate::shell::render::{Badge, Choice, Nav, PageResult, Shell, see_other};
 use crate::shell::sparks::month_sparks;
 
 #[derive(Debug, Default, Deserialize)]
-pub struct Asked {
+pub struct WatchlistQuery {
     list: Option<String>,
 }
 
 #[derive(Serialize)]
-struct View {
+struct WatchlistView {
     tabs: Vec<Choice>,
     list: Option<ListHead>,
     as_of: Moment,
     sparks: bool,
-    rows: Vec<Row>,
+    rows: Vec<WatchedStockRow>,
     add_form: FormView,
     rename_form: FormView,
     new_form: FormView,
@@ -41,7 +41,7 @@ struct ListHead {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct WatchedStockRow {
     symbol: Symbol,
     name: String,
     price: String,
@@ -60,7 +60,7 @@ async fn view(
     signed: &Signed,
     wanted: Option<&str>,
     shell: &Shell,
-) -> Result<View, Problem> {
+) -> Result<WatchlistView, Problem> {
     let lists = services.watchlists().all(signed.account.id).await?;
     let chosen = match wanted {
         Some(NEW) => None,
@@ -92,7 +92,7 @@ async fn view(
         Some(list) => rows(services, list).await,
         None => Vec::new(),
     };
-    Ok(View {
+    Ok(WatchlistView {
         tabs,
         as_of: format::second_seen_at(newest, now),
         sparks: rows.iter().any(|row| row.spark.is_some()),
@@ -104,7 +104,7 @@ async fn view(
     })
 }
 
-async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
+async fn rows(services: &Services, list: &WatchedList) -> Vec<WatchedStockRow> {
     let mut sparks = month_sparks(services, list.items.iter().map(|item| &item.stock.listing.symbol)).await;
     let mut rows = Vec::with_capacity(list.items.len());
     for WatchedStock { stock, quote } in &list.items {
@@ -118,7 +118,7 @@ async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
             }
             _ => None,
         };
-        rows.push(Row {
+        rows.push(WatchedStockRow {
             symbol: symbol.clone(),
             name: stock.listing.company_name.clone(),
             price: quote.map_or_else(|| format::UNKNOWN.to_owned(), |quote| format::price(&quote.price)),
@@ -132,7 +132,12 @@ async fn rows(services: &Services, list: &WatchedList) -> Vec<Row> {
     rows
 }
 
-pub async fn show(shell: Shell, signed: Signed, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn show(
+    shell: Shell,
+    signed: Signed,
+    asked: Query<WatchlistQuery>,
+    state: Data<AppState>,
+) -> PageResult {
     let view = view(&state.services, &signed, asked.list.as_deref(), &shell).await?;
     shell.show("watchlist.html", Nav::Watchlist, "Watchlist", &view)
 }

@@ -47,7 +47,7 @@ async fn all_that_is_wrong_with_an_account_is_told_at_once() {
     assert_json_snapshot!(answer.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "Some fields need another value; see `errors`.",
+      "detail": "Some fields are invalid; see `errors`.",
       "errors": [
         {
           "field": "username",
@@ -105,16 +105,16 @@ async fn a_name_and_an_address_belong_to_one_person_in_any_case() {
     assert_json_snapshot!(problem, @r#"
     {
       "code": "taken",
-      "detail": "Somebody else has that username and email.",
+      "detail": "Another account has this username and email.",
       "errors": [
         {
           "field": "username",
-          "message": "somebody has that name already",
+          "message": "this name is taken: choose another one",
           "pointer": "/username"
         },
         {
           "field": "email",
-          "message": "somebody has that address already",
+          "message": "an account with this address exists: log in, or use another one",
           "pointer": "/email"
         }
       ],
@@ -238,7 +238,7 @@ async fn the_last_administrator_stays() {
     assert_json_snapshot!(browser.delete_account(PASSWORD).await.is_refused(409, "last_admin"), @r#"
     {
       "code": "last_admin",
-      "detail": "The last administrator cannot be removed: name another one first.",
+      "detail": "The last administrator cannot be removed: make another user an administrator first.",
       "status": 409,
       "title": "Last administrator",
       "type": "urn:stockyard:problem:last_admin"

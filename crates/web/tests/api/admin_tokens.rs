@@ -110,7 +110,7 @@ async fn every_admin_address_is_open_to_an_administrators_session_and_admin_toke
             // Of AAPL there is no split to resolve here, and no delisting.
             let nothing_to_do = [
                 "no_split_in_doubt",
-                "nothing says that AAPL is delisted",
+                "there is no evidence that AAPL is delisted",
                 "AAPL is traded",
                 "renames its stocks itself",
             ];

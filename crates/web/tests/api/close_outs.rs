@@ -143,10 +143,10 @@ async fn an_administrator_closes_a_stock_out_on_its_page() {
     assert!(!grace.get("/admin/stocks/MSFT").await.is(200).text().contains("Close out"));
     assert!(grace.get(page).await.is(200).text().contains("Cash per share"));
     for (query, told) in [
-        ("?kind=cash&cash=", "Enter US dollars for each share"),
+        ("?kind=cash&cash=", "Enter US dollars per share"),
         ("?kind=gift", "must be cash, write_off or exchange"),
         ("?kind=exchange&into=NOSUCH&ratio=1:1", "no stock has the symbol NOSUCH"),
-        ("?kind=write_off&on=2036-01-01", "lies ahead"),
+        ("?kind=write_off&on=2036-01-01", "is in the future"),
         ("?kind=%00&cash=%F0%9F%A6%80&ratio=::", "must be cash"),
     ] {
         let shown = grace.get(&format!("{page}{query}")).await.is(200).text();
@@ -170,7 +170,7 @@ async fn an_administrator_closes_a_stock_out_on_its_page() {
     assert!(!shown.contains("Preview"), "{shown}");
     let token = csrf_token(&shown);
     let again = grace.post_form(target, &[&[("csrf", &*token)], &fields("again")[..]].concat()).await.is(303);
-    assert!(grace.follow(&again).await.text().contains("AAPL was closed out already."));
+    assert!(grace.follow(&again).await.text().contains("AAPL is already closed out."));
     let journal =
         app.log_in("mara").await.get(&format!("/portfolios/{portfolio}/transactions")).await.is(200).text();
     for part in ["Close out", "Closed out: 10 shares for 54.20 in cash each."] {

@@ -199,9 +199,9 @@ async fn an_order_that_ends_with_its_listing_says_so_and_a_new_one_is_refused() 
     );
     let ended = mara.see(portfolio, &order).await;
     assert_eq!(ended["status"], json!("canceled"));
-    assert_eq!(ended["reject_reason"], json!("the listing has ended: the stock is traded no more"));
+    assert_eq!(ended["reject_reason"], json!("the stock is delisted"));
     let refused = mara.order(portfolio, limit).await.is_refused(422, "not_tradable");
-    assert_eq!(refused["detail"], json!("JPM cannot be traded here: its listing has ended."));
+    assert_eq!(refused["detail"], json!("JPM cannot be traded here: it is delisted."));
     assert_eq!(mara.get("/api/v1/stocks/JPM").await.is(200).json()["delisted_on"], json!("2026-11-23"));
     let page = app.log_in("mara").await.get("/stocks/JPM").await.is(200).text();
     assert!(page.contains("Delisted since 23 Nov 2026."), "{page}");

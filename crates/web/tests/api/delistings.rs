@@ -74,7 +74,7 @@ async fn an_administrator_confirms_a_delisting_by_the_api() {
     decide(right).await.is_refused(422, "invalid_fields");
     let ended = mara.see(portfolio, &order).await;
     assert_eq!(ended["status"], json!("canceled"));
-    assert_eq!(ended["reject_reason"], json!("the listing has ended: the stock is traded no more"));
+    assert_eq!(ended["reject_reason"], json!("the stock is delisted"));
     mara.buy(portfolio, "AAPL", "1").await.is_refused(422, "not_tradable");
     let told = mara.get("/api/v1/stocks/AAPL").await.is(200).json();
     assert_eq!(

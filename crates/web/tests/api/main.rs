@@ -1,5 +1,5 @@
 //! The HTTP interface from outside: a real server on a fresh database, asked as programs and browsers ask it.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod contract;
 mod harness;

@@ -366,7 +366,7 @@ async fn nothing_is_filled_on_an_old_price() {
     {
       "as_of": "2026-11-20T19:10:00Z",
       "code": "no_fresh_price",
-      "detail": "The newest price is of 2026-11-20T19:10:00Z, too old to trade on: try again when there is a newer one.",
+      "detail": "The newest price is from 2026-11-20T19:10:00Z, too old to trade on: try again when there is a newer price.",
       "status": 422,
       "title": "No fresh price",
       "type": "urn:stockyard:problem:no_fresh_price"
@@ -410,7 +410,7 @@ async fn all_that_is_wrong_with_an_order_is_told_at_once() {
     assert_json_snapshot!(mara.order(portfolio, order).await.is_refused(422, "invalid_fields"), @r#"
     {
       "code": "invalid_fields",
-      "detail": "Some fields need another value; see `errors`.",
+      "detail": "Some fields are invalid; see `errors`.",
       "errors": [
         {
           "field": "symbol",

@@ -237,7 +237,7 @@ async fn more_than_there_is_cannot_be_taken_out() {
     {
       "available": "100.00",
       "code": "insufficient_cash",
-      "detail": "100.01 cannot be withdrawn, 100.00 is available.",
+      "detail": "You cannot withdraw 100.01: 100.00 is available.",
       "required": "100.01",
       "status": 422,
       "title": "Not enough cash",

@@ -123,7 +123,7 @@ async fn an_administrator_sees_how_the_provider_is_doing_and_nobody_else_does() 
     let limits = &ada.get(PROVIDERS).await.is(200).json()["items"][0]["limits"];
     assert_eq!(limits["breaker"], "open");
     assert_eq!(limits["parked_until"], json!("2026-11-20T21:12:00Z"));
-    assert_eq!(limits["last_error"], "the price source allows no more requests for now");
+    assert_eq!(limits["last_error"], "the price source does not accept more requests now");
     let page = ada.get("/admin/providers").await.is(200).text();
     for part in ["No call is sent before", "20 Nov 2026, 16:12", "Calls of the day", "Paused after errors"] {
         assert!(page.contains(part), "{part}: {page}");

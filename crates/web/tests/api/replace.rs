@@ -96,7 +96,7 @@ async fn only_an_open_order_of_one_s_own_is_replaced() {
     assert_json_snapshot!(twice.is_refused(409, "order_not_open"), @r#"
     {
       "code": "order_not_open",
-      "detail": "The order is replaced already.",
+      "detail": "The order is already replaced.",
       "order_status": "replaced",
       "status": 409,
       "title": "Order not open",

@@ -91,7 +91,7 @@ async fn an_archived_portfolio_can_only_be_looked_at() {
     assert_json_snapshot!(refused.is_refused(409, "portfolio_archived"), @r#"
     {
       "code": "portfolio_archived",
-      "detail": "The portfolio is archived: it can only be looked at.",
+      "detail": "The portfolio is archived and read-only.",
       "status": 409,
       "title": "Archived",
       "type": "urn:stockyard:problem:portfolio_archived"

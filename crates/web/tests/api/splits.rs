@@ -68,6 +68,12 @@ async fn a_halt_is_told_everywhere_and_an_administrator_resolves_it_by_the_api()
     assert!(reason.as_str().unwrap().starts_with("trading is halted: the announced 20:1 split"), "{reason}");
     let page = app.log_in("mara").await.get("/stocks/AAPL").await.is(200).text();
     assert!(page.contains("Trading is halted: the announced 20:1 split"), "{page}");
+    let stock = mara.get("/api/v1/stocks/AAPL").await.is(200).json();
+    let list = mara.get("/api/v1/stocks").await.is(200).items();
+    let listed = list.iter().find(|listed| listed["symbol"] == "AAPL").unwrap();
+    for seen in [&stock, listed] {
+        assert_eq!((&seen["tradable"], &seen["restriction"]), (&json!(false), &json!("halted")), "{seen}");
+    }
 
     let ada = app.admin().await;
     assert_json_snapshot!(ada.get(SPLITS).await.is(200).items(), @r#"

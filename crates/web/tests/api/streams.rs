@@ -105,7 +105,7 @@ async fn what_cannot_be_followed_is_refused_as_elsewhere() {
     eve.get(&format!("/api/v1/stream?portfolio={id}")).await.is_refused(404, "not_found");
     sam.get("/api/v1/stream?symbols=A!,AAPL").await.is_about("symbols");
     let wrong = sam.get("/api/v1/stream?portfolio=mine").await.fields();
-    assert_eq!(wrong, ["portfolio: mine: no id of a portfolio"]);
+    assert_eq!(wrong, ["portfolio: mine: not the id of a portfolio"]);
     sam.get("/api/v1/stream?symbol=AAPL").await.is_about("symbol");
     let many: Vec<String> = (0..201).map(|number| format!("S{number}")).collect();
     sam.get(&format!("/api/v1/stream?symbols={}", many.join(","))).await.is_about("symbols");
@@ -120,7 +120,7 @@ async fn a_user_can_have_only_so_many_streams() {
     let _second = sam.listen(APPLE).await;
     let refused = sam.get(APPLE).await;
     let problem = refused.is_refused(429, "too_many_streams");
-    assert_eq!(problem["detail"], "2 streams of yours are open, as many as there can be: close one first.");
+    assert_eq!(problem["detail"], "You have 2 open streams, which is the limit: close one first.");
     assert_eq!(refused.header("retry-after"), Some("30"));
     let _hers = eve.listen(APPLE).await;
     eve.get(APPLE).await.is_refused(503, "streams_full");

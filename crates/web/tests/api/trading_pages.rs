@@ -288,7 +288,7 @@ async fn an_order_is_canceled_by_form_from_its_page_and_from_the_lists() {
         // Too late is told, not an error.
         let token = csrf_token(&html);
         let again = browser.post_form(&cancel, &[("csrf", &*token), fields[0], fields[1]]).await.is(303);
-        assert_says(&browser.get(&location(&again)).await.is(200).text(), "The order is canceled already.");
+        assert_says(&browser.get(&location(&again)).await.is(200).text(), "The order is already canceled.");
     }
     assert_eq!(browser.buying_power(portfolio).await, "10000.00");
 }
@@ -352,10 +352,10 @@ async fn an_order_is_changed_by_form() {
     let order = order_at(&browser, &new).await;
     assert_eq!(line(&order, &["quantity", "limit_price", "time_in_force"]), "12 145.00 day");
     let shown = browser.get(&new).await.is(200).text();
-    assert_says(&shown, "It took the place of an order before it");
+    assert_says(&shown, "It replaced an earlier order");
     assert!(shown.contains(&format!("href=\"{page}\"")));
     let old = browser.get(&page).await.is(200).text();
-    assert_says(&old, "Its place was taken by another order");
+    assert_says(&old, "It was replaced by another order");
     assert!(old.contains(&format!("href=\"{new}\"")) && !old.contains("id=\"change\""));
 
     // Pressing twice changes once; and what has ended cannot be changed any more.
@@ -498,7 +498,7 @@ async fn commission_and_slippage_are_on_every_page_of_a_trade() {
     let ticket =
         [("symbol", "AAPL"), ("side", "buy"), ("quantity", "10"), ("unit", "shares"), ("type", "market")];
     let shown = preview(&browser, portfolio, &ticket).await.is(200).text();
-    assert_says(&shown, "for 1,502.50 with the commission. 8,497.50 of buying power would stay.");
+    assert_says(&shown, "for 1,502.50 with the commission. You would still have 8,497.50 of buying power.");
     assert_says(&shown, "10 × 150.15 1,501.50 Commission 1.00 Slippage +0.15 a share To pay, USD 1,502.50");
     let page = trade_by_form(&browser, portfolio, &ticket).await;
     let sentence = "Bought 10 AAPL at 150.15: last price 150.00 at 14:12:00 New York, 0.0 s old, +0.15 slippage. \
@@ -570,7 +570,7 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
     let new = page_of(&location(&begun)).to_owned();
     assert_ne!(new, format!("/portfolios/{old}"));
     let said = browser.follow(&begun).await.is(200).text();
-    assert_says(&said, "Growth begins anew with 25,000.00.");
+    assert_says(&said, "Growth was reset to 25,000.00.");
     assert_eq!(browser.get(&format!("/api/v1{new}")).await.json()["cash_balance"], "25000.00");
 
     let overview = browser.get("/portfolios").await.is(200).text();
@@ -597,7 +597,7 @@ async fn a_portfolio_begins_anew_and_the_old_run_can_be_looked_at() {
     ] {
         let refused = browser.post_form(&format!("/portfolios/{old}/{rest}"), fields).await.is(303);
         let html = browser.get(&location(&refused)).await.is(200).text();
-        assert_says(&html, "The portfolio is archived: it can only be looked at.");
+        assert_says(&html, "The portfolio is archived and read-only.");
     }
     // Elsewhere the navigation leads to the one that is traded in.
     let elsewhere = browser.get("/watchlist").await.is(200).text();

@@ -408,7 +408,7 @@ async fn an_open_order_is_canceled_once() {
     assert_json_snapshot!(twice.is_refused(409, "order_not_open"), @r#"
     {
       "code": "order_not_open",
-      "detail": "The order is canceled already.",
+      "detail": "The order is already canceled.",
       "order_status": "canceled",
       "status": 409,
       "title": "Order not open",

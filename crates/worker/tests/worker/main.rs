@@ -1,5 +1,5 @@
 //! The worker as its hosts use it: on a fresh database, on a clock that the test moves, beside a real Redis.
-#![expect(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod embedded;
 mod firm;

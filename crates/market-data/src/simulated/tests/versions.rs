@@ -5,7 +5,7 @@ use super::*;
 const NEW: [SimulatedModel; 2] = [SimulatedModel::V2, SimulatedModel::V2Xnys];
 
 fn market(model: SimulatedModel) -> Simulated {
-    Simulated::of(model, DEFAULT_SEED)
+    Simulated::with_seed(model, DEFAULT_SEED)
 }
 
 fn session(model: SimulatedModel, date: NaiveDate) -> domain::Session {
@@ -96,7 +96,7 @@ async fn a_quote_names_its_version_and_lies_between_bid_and_ask() {
 async fn a_price_lies_between_bid_and_ask_in_all_of_time() {
     for model in NEW {
         for seed in 1..=5 {
-            let market = Simulated::of(model, seed);
+            let market = Simulated::with_seed(model, seed);
             for row in INSTRUMENTS {
                 for year in 1980..=2068 {
                     let date =
@@ -224,7 +224,7 @@ async fn catalogue_prices_hold_at_the_open_of_the_anchor() {
     for (model, opens_at) in
         [(SimulatedModel::V2, "2026-11-01T04:00:00Z"), (SimulatedModel::V2Xnys, "2026-11-02T14:30:00Z")]
     {
-        let market = Simulated::of(model, 77);
+        let market = Simulated::with_seed(model, 77);
         for row in INSTRUMENTS {
             assert_eq!(price(&market, row.symbol, opens_at).await, price::on_tick(row.price).to_string());
         }
@@ -375,7 +375,7 @@ async fn the_next_results_are_known_beforehand_and_move_the_open_of_their_sessio
             assert!(at < opens_at && opens_at - at < TimeDelta::days(100), "{on}");
             // Also in the night before, and with another seed.
             assert_eq!(market.next_results_on(&apple, opens_at - MICROSECOND), Some(on));
-            assert_eq!(Simulated::of(model, 1).next_results_on(&apple, at), Some(on));
+            assert_eq!(Simulated::with_seed(model, 1).next_results_on(&apple, at), Some(on));
             let (before, after) = (
                 quote(&market, "AAPL", opens_at - MICROSECOND).await.unwrap(),
                 quote(&market, "AAPL", opens_at).await.unwrap(),

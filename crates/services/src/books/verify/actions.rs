@@ -198,7 +198,7 @@ impl<'a> Actions<'a> {
         };
         let known = self.known.by_id.get(&booked.id)?;
         let CorporateActionKind::CloseOut(terms) = &known.action.kind else {
-            return Some(format!("is of action {}, which is no close-out", known.action.id));
+            return Some(format!("is of action {}, which is not a close-out", known.action.id));
         };
         let stock = match entry.transaction_type {
             TransactionType::Exchange => terms.into_stock().map(|(into, _)| into),
@@ -344,7 +344,7 @@ impl<'a> Actions<'a> {
         for had in self.had.values() {
             let lines = self.lines.remove(&had.action_id).unwrap_or_default();
             let Some(known) = self.known.by_id.get(&had.action_id) else {
-                differences.push(format!("it has had action {}, which is not known", had.action_id));
+                differences.push(format!("action {} was applied, which does not exist", had.action_id));
                 continue;
             };
             total += &had.amount;
@@ -355,7 +355,7 @@ impl<'a> Actions<'a> {
                         | [(TransactionType::CloseOut, ..), (TransactionType::Exchange, ..)]
                 );
                 if !is_as_expected {
-                    differences.push(format!("{}: the journal says something else", known.action.id));
+                    differences.push(format!("{}: differs from the journal", known.action.id));
                 }
                 continue;
             }
@@ -378,7 +378,7 @@ impl<'a> Actions<'a> {
                 _ => false,
             };
             if !as_expected {
-                differences.push(format!("{}: the journal says something else", known.action.id));
+                differences.push(format!("{}: differs from the journal", known.action.id));
             }
             if known.is_in_force() && had.reversed_at.is_some() {
                 differences.push(format!("{} is in force and was taken back", known.action.id));

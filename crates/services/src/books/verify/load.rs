@@ -99,7 +99,7 @@ fn check_window(
             check.order(order, &fills.remove(&order.id).unwrap_or_default());
         }
         for order in fills.into_keys().collect::<BTreeSet<_>>() {
-            check.differ(format!("the journal has fills of order {order}, which is not there"));
+            check.differ(format!("the journal has fills of order {order}, which does not exist"));
         }
         report.add(check.end(held, &mut unpriced));
         if unpriced.is_full() {

@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
         let is_as_stored = is_stored(&totals) || fills.without_splits().as_ref().is_some_and(is_stored);
         if !is_as_stored || commission != order.commission || fills.of.iter().any(|of| *of != trade_of(order))
         {
-            self.differ(format!("order {}: its fills in the journal say something else", order.id));
+            self.differ(format!("order {}: differs from its fills in the journal", order.id));
         }
         let all = order.quantity.as_ref().is_none_or(|quantity| *quantity == order.filled_quantity);
         let fits = match order.status {
@@ -194,7 +194,7 @@ impl<'a> Check<'a> {
         }
         let keeps = !order.reserved_cash.is_zero() || !order.reserved_quantity.is_zero();
         if keeps && !order.status.is_open() {
-            self.differ(format!("order {}: has ended and keeps cash or shares", order.id));
+            self.differ(format!("order {}: is in a final state and reserves cash or shares", order.id));
         }
         if order.status.is_open() && self.row.archived_at.is_some() {
             self.differ(format!("order {}: is open in an archived portfolio", order.id));
@@ -245,7 +245,7 @@ impl<'a> Check<'a> {
         }
         let reserved = std::mem::replace(&mut self.reserved_cash, Money::zero());
         if row.reserved_cash != reserved {
-            self.differ(format!("reserved_cash is {}, the orders keep {reserved}", row.reserved_cash));
+            self.differ(format!("reserved_cash is {}, the orders reserve {reserved}", row.reserved_cash));
         }
         if row.reserved_cash > row.cash_balance {
             self.differ(format!("reserved_cash is {} of {}", row.reserved_cash, row.cash_balance));
@@ -263,16 +263,12 @@ impl<'a> Check<'a> {
         }
         for (stock, (found, reserved)) in held {
             if found != Position::default() {
-                self.differ(format!(
-                    "position in stock {stock} is {found:?}, the journal knows nothing of it"
-                ));
+                self.differ(format!("position in stock {stock} is {found:?}, the journal has none"));
             }
             self.kept(stock, &reserved, kept.remove(&stock));
         }
         for (stock, keeps) in kept.into_iter().filter(|(_, keeps)| !keeps.is_zero()) {
-            self.differ(format!(
-                "orders keep {keeps} shares of stock {stock}, of which there is no position"
-            ));
+            self.differ(format!("orders reserve {keeps} shares of stock {stock}, which has no position"));
         }
         self.report
     }
@@ -280,7 +276,9 @@ impl<'a> Check<'a> {
     fn kept(&mut self, stock: StockId, stored: &Quantity, orders: Option<Quantity>) {
         let orders = orders.unwrap_or_else(Quantity::zero);
         if *stored != orders {
-            self.differ(format!("reserved_quantity of stock {stock} is {stored}, the orders keep {orders}"));
+            self.differ(format!(
+                "reserved_quantity of stock {stock} is {stored}, the orders reserve {orders}"
+            ));
         }
     }
 }

@@ -80,7 +80,7 @@ impl CorporateActions {
         });
         let noted = noted.await?;
         for NewDelisting { symbol, on, reason, .. } in &noted {
-            tracing::warn!(event = "stock_delisted", %symbol, %on, reason, "a stock is not traded any more");
+            tracing::warn!(event = "stock_delisted", %symbol, %on, reason, "a stock is delisted");
         }
         Ok(noted.len())
     }
@@ -141,7 +141,7 @@ impl CorporateActions {
             tracing::debug!(
                 not_found = not_found.len(),
                 answered,
-                "the source knows too few stocks: that is no evidence of delistings"
+                "the source knows too few stocks, so its answers are not evidence of delistings"
             );
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl CorporateActions {
         let found = match self.market.quotes.listing(Purpose::Scheduled, &symbol, now).await {
             Ok(found) => found.company_name,
             Err(error) => {
-                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "whose price it is is not known");
+                tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "cannot find out which company the price belongs to");
                 return Ok(());
             }
         };

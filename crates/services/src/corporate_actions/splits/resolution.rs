@@ -33,7 +33,7 @@ impl SplitResolution {
             ("confirm", None) => Ok(Self::Confirm),
             ("withdraw", None) => Ok(Self::Withdraw),
             ("confirm" | "withdraw", Some(_)) => {
-                Err(FieldError::new("ratio", "leave it out, or choose to correct the ratio"))
+                Err(FieldError::new("ratio", "leave the field empty, or choose to correct the ratio"))
             }
             ("correct", Some(ratio)) => ratio.parse().map(Self::Correct).map_err(|_| bad_ratio()),
             ("correct", None) => Err(bad_ratio()),
@@ -43,7 +43,7 @@ impl SplitResolution {
 }
 
 fn bad_ratio() -> FieldError {
-    FieldError::new("ratio", "enter new and old shares, like 2:1 for two new shares for each old one")
+    FieldError::new("ratio", "enter new and old shares, like 2:1 for two new shares per old one")
 }
 
 /// The longest reason that is kept.
@@ -142,7 +142,7 @@ impl CorporateActions {
 pub(crate) fn checked_reason(reason: &str) -> Result<String> {
     let reason = reason.trim();
     match reason.chars().count() {
-        0 => Err(Error::invalid("reason", "say why: the reason is kept with the decision")),
+        0 => Err(Error::invalid("reason", "enter a reason: it is stored with the decision")),
         1..=LONGEST_REASON => Ok(reason.to_owned()),
         _ => Err(Error::invalid("reason", format!("use up to {LONGEST_REASON} characters"))),
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 use domain::{
-    CorporateActionKind, JournalEntry, KnownAction, Look, Order, OrderGroup, OrderId, OrderRejected,
+    CorporateActionKind, JournalEntry, KnownAction, NewestPrice, Order, OrderGroup, OrderId, OrderRejected,
     OrderStatus, PlaceOrder, Placed, PortfolioId, Quote, StockId, Symbol, Timestamp, TradingHold,
     TradingRules, UserId,
 };
@@ -278,7 +278,7 @@ impl Batch {
                     OpenOrders::Keep => Vec::new(),
                     OpenOrders::Cancel => self.cancel_open(&mut draft, seen.stock.id, now)?,
                 };
-                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                let look = NewestPrice { newest: &seen.newest, asked_at: seen.asked_at };
                 // The answer names the stock as it is listed, not as it was typed.
                 let symbol = seen.stock.listing.symbol.clone();
                 let order_as_listed = PlaceOrder { symbol, ..order.clone() };
@@ -323,7 +323,7 @@ impl Batch {
                 self.check_stock(seen)?;
                 let rules = &self.rules_for(seen.stock.id, &seen.stock.listing.symbol, rules)?;
                 let locked = self.active(id)?;
-                let look = Look { newest: &seen.newest, asked_at: seen.asked_at };
+                let look = NewestPrice { newest: &seen.newest, asked_at: seen.asked_at };
                 let (retired, entries) =
                     locked.portfolio.replace(&mut group, (*order, *new), changes, look, rules.at(now))?;
                 locked.last = now;
@@ -361,7 +361,7 @@ impl Batch {
                     .any(|known| known.stock_id == stock && changes_prices(known, *converted_at));
                 // Time goes on: an order of the day ends.
                 let moves = if self.hold(stock).is_some() { &[][..] } else { moves };
-                if is_outdated || !group.stirs(moves, *until, rules) {
+                if is_outdated || !group.is_affected_by(moves, *until, rules) {
                     return Ok(outcome);
                 }
                 self.check_clock(last)?;

@@ -35,7 +35,7 @@ pub(super) fn count_batch(size: usize, took: std::time::Duration) {
 pub(crate) fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_order_desk_commands",
-        "Commands that the order desk has answered, by kind and outcome",
+        "Commands answered by the order desk, by kind and outcome",
         COMMANDS.clone(),
     );
     registry.register(
@@ -45,7 +45,7 @@ pub(crate) fn register(registry: &mut Registry) {
     );
     registry.register(
         "stockyard_order_desk_batch_duration_seconds",
-        "Time from the begin of a batch of the order desk to its answers",
+        "Time from the start of an order desk batch to its answers",
         BATCH_SECONDS.clone(),
     );
 }

@@ -4,7 +4,7 @@ use actix_web::web::{Data, Query};
 use domain::{PortfolioId, TransactionId};
 use serde::Serialize;
 
-use super::{Asked, PAGE, Tab, show};
+use super::{ListQuery, PAGE, Tab, show};
 use crate::AppState;
 use crate::http::extract::Admin;
 use crate::shell::format;
@@ -25,7 +25,7 @@ struct PortfolioRow {
 pub async fn portfolios(
     shell: Shell,
     Admin(admin): Admin,
-    asked: Query<Asked>,
+    asked: Query<ListQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let before = asked.cursor()?.map(PortfolioId);
@@ -61,7 +61,7 @@ struct StockRow {
     badge: Option<Badge>,
 }
 
-pub async fn stocks(shell: Shell, _: Admin, asked: Query<Asked>, state: Data<AppState>) -> PageResult {
+pub async fn stocks(shell: Shell, _: Admin, asked: Query<ListQuery>, state: Data<AppState>) -> PageResult {
     let page = state.services.operations().all_stocks(&asked.search, asked.cursor()?, PAGE).await?;
     let held = state.services.corporate_actions().held_splits().await?;
     let rows: Vec<StockRow> = page
@@ -113,7 +113,7 @@ struct TransactionRow {
 pub async fn transactions(
     shell: Shell,
     Admin(admin): Admin,
-    asked: Query<Asked>,
+    asked: Query<ListQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let before = asked.cursor()?.map(TransactionId);
@@ -152,7 +152,7 @@ struct SnapshotRow {
 pub async fn snapshots(
     shell: Shell,
     Admin(admin): Admin,
-    asked: Query<Asked>,
+    asked: Query<ListQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let page = state.services.operations().all_snapshots(&admin, asked.cursor()?, PAGE).await?;

@@ -109,7 +109,7 @@ impl ProvidersView {
         Self {
             tabs: tabs(Tab::Providers),
             source: format::capitalized(&source_name(state.source.as_str())),
-            badge: Badge::of(state.freshness),
+            badge: Badge::for_freshness(state.freshness),
             limited: limits.is_some(),
             state: Badge { tone, text: text.to_owned() },
             parked_until: known(limits.and_then(|limits| limits.parked_until)),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use services::accounts::admin::AccountRow;
 use services::accounts::register::Account;
 
-use super::{Asked, PAGE, Tab, show, tabs};
+use super::{ListQuery, PAGE, Tab, show, tabs};
 use crate::AppState;
 use crate::http::extract::{Admin, AdminForm};
 use crate::shell::form::FormView;
@@ -50,7 +50,7 @@ impl From<AccountRow> for UserRow {
 pub async fn users(
     shell: Shell,
     Admin(admin): Admin,
-    asked: Query<Asked>,
+    asked: Query<ListQuery>,
     state: Data<AppState>,
 ) -> PageResult {
     let before = asked.cursor()?.map(UserId);

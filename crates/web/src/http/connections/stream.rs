@@ -68,7 +68,7 @@ impl ClientStream {
         if let Err(error) = SockRef::from(&io).set_tcp_notsent_lowat(UNSENT) {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "the system does not limit what it keeps of responses"
+                "cannot limit the system's buffer for responses"
             );
         }
         // actix writes a longer response in parts of 32 KiB. Without this the last part waits until the client has

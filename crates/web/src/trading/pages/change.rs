@@ -82,7 +82,7 @@ impl ChangeFields {
 }
 
 fn nothing_is_different() -> Problem {
-    let text = "nothing is different from the order as it is";
+    let text = "change at least one field";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing_changed", "Nothing changed", text)
 }
 
@@ -105,7 +105,7 @@ pub struct ChangeView {
 
 impl ChangeView {
     /// The form of an open order with its current values, or as it was refused.
-    pub fn of(portfolio: PortfolioId, order: &Order, refused: Option<FormView>) -> Option<Self> {
+    pub fn for_order(portfolio: PortfolioId, order: &Order, refused: Option<FormView>) -> Option<Self> {
         if !order.status.is_open() {
             return None;
         }

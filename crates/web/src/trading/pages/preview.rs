@@ -24,7 +24,7 @@ use crate::trading::ticket::{TicketFields, at_its_field};
 use crate::trading::words::pages as words;
 
 #[derive(Serialize)]
-struct View {
+struct PreviewView {
     portfolio: Named,
     heading: String,
     buys: bool,
@@ -50,7 +50,7 @@ struct View {
     average_after: String,
     legs: Vec<Leg>,
     notes: Vec<String>,
-    confirm: Vec<Line>,
+    confirm: Vec<PreviewLine>,
     button: String,
     hint: String,
     hidden: Vec<Hidden>,
@@ -64,7 +64,7 @@ struct Leg {
 }
 
 #[derive(Serialize)]
-struct Line {
+struct PreviewLine {
     label: &'static str,
     value: String,
 }
@@ -185,7 +185,7 @@ fn view(
     client_order_id: String,
     rules: &TradingRules,
     now: Timestamp,
-) -> View {
+) -> PreviewView {
     let OrderPreview { stock, order, .. } = preview;
     let buys = order.side == Side::Buy;
     let symbol = &stock.listing.symbol;
@@ -195,7 +195,7 @@ fn view(
     let mut hidden: Vec<Hidden> =
         fields.pairs().into_iter().map(|(name, value)| Hidden { name, value: value.to_owned() }).collect();
     hidden.push(Hidden { name: "client_order_id", value: client_order_id });
-    View {
+    PreviewView {
         heading: told::intent(order, &stock.listing.company_name),
         buys,
         sentences: sentences(preview, now),
@@ -260,8 +260,8 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
         (OrderStatus::Filled, _) => lines.push(format!(
             "You would {verb} {filled} {symbol} at about {price}, {origin}, for {amount}{commission}. {}",
             match buys {
-                true => format!("{power} of buying power would stay."),
-                false => format!("You would have {power} of buying power then."),
+                true => format!("You would still have {power} of buying power."),
+                false => format!("You would then have {power} of buying power."),
             }
         )),
         (_, false) => lines.push(format!(
@@ -283,7 +283,7 @@ fn sentences(preview: &OrderPreview, now: Timestamp) -> Vec<String> {
         ));
         let keeps = match (buys, order.reserved_cash.is_positive()) {
             (true, true) => format!(
-                "It would reserve {} of your cash; {power} of buying power would stay.",
+                "It would reserve {} of your cash; you would still have {power} of buying power.",
                 format::money(&order.reserved_cash)
             ),
             (false, _) if !order.reserved_quantity.is_zero() => {
@@ -314,9 +314,9 @@ fn slippage(preview: &OrderPreview, rules: &TradingRules) -> String {
     }
 }
 
-fn confirm(preview: &OrderPreview) -> Vec<Line> {
+fn confirm(preview: &OrderPreview) -> Vec<PreviewLine> {
     let OrderPreview { order, stock, .. } = preview;
-    let line = |label, value: String| Line { label, value };
+    let line = |label, value: String| PreviewLine { label, value };
     let mut lines = vec![
         line("Side", format::capitalized(order.side.as_str())),
         line("Symbol", stock.listing.symbol.to_string()),
@@ -351,7 +351,7 @@ fn hint(order: &Order) -> String {
     let once = if order.side == Side::Buy { "buys" } else { "sells" };
     let price = match order.terms.limit_price() {
         Some(_) => "It never fills at a worse price than its limit.",
-        None => "It fills at the price of the moment, which may differ by a little.",
+        None => "It fills at the current price, which may differ slightly.",
     };
     format!("Pressing twice {once} once. {price}")
 }

@@ -126,12 +126,12 @@ pub fn order_rows(
     orders: &[OrderWithFills],
     shown: impl Fn(&Order) -> bool,
 ) -> Vec<OrderRow> {
-    with_legs(orders, shown).into_iter().map(|(one, leg)| OrderRow::of(portfolio, one, leg)).collect()
+    with_legs(orders, shown).into_iter().map(|(one, leg)| OrderRow::from_order(portfolio, one, leg)).collect()
 }
 
 impl OrderRow {
     /// `leg` is for one that stands below the order it came with.
-    pub fn of(
+    pub fn from_order(
         portfolio: &PortfolioAddress,
         OrderWithFills { order, fills, .. }: &OrderWithFills,
         leg: bool,

@@ -70,7 +70,7 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
             "the quantity of a held exit follows its entry: replace the entry instead".to_owned()
         }
         OrderIssue::LinkedTimeInForceChanged { ends } => {
-            format!("linked orders end together, these {ends}: cancel them and place new ones")
+            format!("linked orders have the same time in force, {ends}: cancel them and place new ones")
         }
     }
 }

@@ -79,7 +79,7 @@ pub fn rejected(reason: &OrderRejected) -> Problem {
         OrderRejected::NoFreshPrice { as_of } => {
             let at = format::day_and_minute(*as_of).text;
             let text = format!(
-                "the newest price is of {at} and too old to trade on: try again when there is a newer one"
+                "the newest price is from {at}, too old to trade on: try again when there is a newer price"
             );
             Problem::invalid(vec![FieldError::new("symbol", text)])
         }
@@ -95,13 +95,13 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
         OrderIssue::StopTimeInForce(time) => {
             let chosen = good(*time);
             format!(
-                "a stop order waits for its price; {chosen} does not suit it: choose Today or Until canceled"
+                "a stop order waits for its price; {chosen} does not suit it: choose Day or Good until canceled"
             )
         }
         OrderIssue::StopByNotional => "a stop order is sized in shares: choose Shares".to_owned(),
         OrderIssue::LinkedTimeInForce(time) => {
             let chosen = good(*time);
-            format!("{chosen} does not suit an order with exits: choose Today or Until canceled")
+            format!("{chosen} does not suit an order with exits: choose Day or Good until canceled")
         }
         OrderIssue::LinkedByNotional => "an order with exits is sized in shares: choose Shares".to_owned(),
         OrderIssue::BuyByPartOfPosition => {
@@ -147,7 +147,7 @@ pub(crate) fn issue(issue: &OrderIssue) -> String {
         }
         OrderIssue::LinkedTimeInForceChanged { ends } => {
             let ends = good(*ends);
-            format!("linked orders end together, these {ends}: cancel them and place new ones")
+            format!("linked orders have the same time in force, {ends}: cancel them and place new ones")
         }
     }
 }
