@@ -5,7 +5,7 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench soak fmt
+.PHONY: help run demo test check bench soak fmt
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,11 @@ run: ## Start Stockyard on this machine: SQLite, worker inside, no services need
 	@scripts/ensure cc
 	@scripts/assets --optional
 	cargo run --locked --bin stockyard -- serve
+
+demo: ## Start Stockyard with three portfolios that were traded over five years
+	@scripts/ensure cc
+	@scripts/assets --optional
+	@scripts/demo
 
 test: ## Run everything that CI runs: both databases, Redis, browser, TLS, deployment
 	@scripts/test

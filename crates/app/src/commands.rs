@@ -34,7 +34,7 @@ use crate::wiring::{self, Role};
 
 /// A flag that becomes true on SIGTERM or Ctrl-C, from the first moment on: a process that is still waiting to start ends
 /// as well.
-fn listen_for_stop() -> Stop {
+pub fn listen_for_stop() -> Stop {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         wiring::shutdown_signal().await;
@@ -157,7 +157,7 @@ fn progress_bar(what: &'static str) -> ProgressBar {
 }
 
 /// For what has an end that is known beforehand.
-fn measured_bar(what: &'static str) -> ProgressBar {
+pub fn measured_bar(what: &'static str) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{spinner} [{bar:30}] {pos} of {len} {msg}, {elapsed}, {eta} to go")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -191,7 +191,7 @@ pub async fn snapshot(config: &Config, date: Option<NaiveDate>) -> Result<ExitCo
 }
 
 /// A refusal with its fields, which the error's own text leaves out.
-fn told(error: Error, option: &str) -> anyhow::Error {
+pub fn told(error: Error, option: &str) -> anyhow::Error {
     match error {
         Error::Invalid(fields) | Error::Taken(fields) => {
             let lines: Vec<String> = fields

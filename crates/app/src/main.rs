@@ -17,6 +17,7 @@ mod backup;
 mod commands;
 mod config;
 mod database_file;
+mod demo;
 mod descriptors;
 mod provider_check;
 mod startup;
@@ -31,6 +32,7 @@ use chrono::NaiveDate;
 use clap::{Parser, Subcommand};
 use domain::Symbol;
 use services::corporate_actions::close_outs::CloseOutFields;
+use services::demonstration::MONTHS;
 
 use config::{Config, Misspelled};
 use database_file::Create;
@@ -92,6 +94,14 @@ enum Command {
         /// Replace the existing database; it is kept under another name beside the new one
         #[arg(long)]
         replace: bool,
+    },
+    /// Make a demonstration account with three public portfolios, traded over five years, in a database without portfolios
+    Demo {
+        #[command(flatten)]
+        create: CreateOption,
+        /// How many months were traded
+        #[arg(long, default_value_t = MONTHS, value_parser = clap::value_parser!(u32).range(1..=120))]
+        months: u32,
     },
     /// Print the API's OpenAPI description
     Openapi,
@@ -294,6 +304,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Providers(ProvidersCommand::Check { symbol, yes }) => {
                 provider_check::run(&config, &symbol, yes).await
+            }
+            Command::Demo { create, months } => {
+                demo::make(&config, create.or(Create::InEmptyDataDir), months).await
             }
             Command::Backup { file } => backup::backup(&config, &file).await,
             Command::Restore { file, replace } => backup::restore(&config, &file, replace).await,

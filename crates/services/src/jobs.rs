@@ -8,7 +8,7 @@ mod work;
 
 use std::sync::Arc;
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::{NaiveDate, SecondsFormat, TimeDelta};
 use domain::calendar::exchange_date;
 use persistence::Store;
 use persistence::jobs::{self, JobStatus, RunEnd};
@@ -89,6 +89,17 @@ impl Jobs {
                 jobs::plan(tx, JobKind::Prune.as_str(), &day, 0, wall)?;
                 let kinds = JobKind::ALL.map(JobKind::as_str);
                 jobs::take_due(tx, &kinds, wall - silence, wall, 100).map(known).map_err(Error::from)
+            })
+            .await
+    }
+
+    /// Plans the snapshots of a session whatever was planned before: later sessions are planned from there on.
+    pub(crate) async fn plan_snapshots_of(&self, date: NaiveDate) -> Result<()> {
+        let wall = self.market.clock.wall();
+        self.store
+            .write(move |tx| {
+                let kind = JobKind::SnapshotPortfolios.as_str();
+                jobs::plan(tx, kind, &date.to_string(), 0, wall).map(drop).map_err(Error::from)
             })
             .await
     }

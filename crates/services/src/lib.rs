@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod books;
 pub mod corporate_actions;
+pub mod demonstration;
 mod error;
 pub mod events;
 pub mod idempotency;

@@ -48,6 +48,7 @@ async fn help_names_every_command() {
         "providers",
         "backup",
         "restore",
+        "demo",
         "openapi",
         "healthcheck",
     ] {

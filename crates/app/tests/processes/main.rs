@@ -16,6 +16,7 @@ mod crash;
 mod cross_origin;
 mod damaged_file;
 mod database_file;
+mod demonstration;
 mod door;
 mod endurance;
 mod example_bot;

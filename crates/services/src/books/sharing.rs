@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use domain::{PortfolioId, UserId, Visibility};
 use moka::future::Cache;
-use persistence::{Tx, portfolios};
+use persistence::{Tx, installation, portfolios};
 
 use crate::accounts::secret;
 use crate::books::Books;
 use crate::books::portfolios::{PortfolioSummary, owned};
 use crate::error::{Error, NotFound, Result};
 
+/// The record that names the demonstration account, in `installation`.
+const DEMONSTRATION: &str = "demonstration";
 /// Characters of a link key: 128 random bits in hex.
 const LINK_KEY_CHARACTERS: usize = 32;
 /// Owners of portfolios that are remembered at most.
@@ -144,6 +146,34 @@ impl Books {
         let rows =
             self.store.read(move |tx| portfolios::public_of_user(tx, owner).map_err(Error::from)).await?;
         Ok(rows.into_iter().map(PortfolioSummary::from).collect())
+    }
+
+    /// The public portfolios of the demonstration account, oldest first; none where there is no such account.
+    ///
+    /// # Errors
+    /// Only when the database fails.
+    pub async fn demonstration_portfolios(&self) -> Result<Vec<PortfolioSummary>> {
+        let owner = self.recorded_demonstration().await?;
+        match owner.and_then(|owner| owner.parse().ok()).map(UserId) {
+            Some(owner) => self.public_portfolios(owner).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Records the account of the demonstration, or that it is being made.
+    pub(crate) async fn record_demonstration(&self, record: &str) -> Result<()> {
+        let record = record.to_owned();
+        self.store.write(move |tx| installation::set(tx, DEMONSTRATION, &record).map_err(Error::from)).await
+    }
+
+    /// What [`Books::record_demonstration`] recorded last.
+    pub(crate) async fn recorded_demonstration(&self) -> Result<Option<String>> {
+        self.store.read(|tx| installation::get(tx, DEMONSTRATION).map_err(Error::from)).await
+    }
+
+    /// Whether there is any portfolio.
+    pub(crate) async fn has_portfolios(&self) -> Result<bool> {
+        Ok(self.store.read(|tx| portfolios::extent(tx).map_err(Error::from)).await?.is_some())
     }
 }
 

@@ -14,6 +14,7 @@ mod closing_positions;
 mod composition;
 mod corporate_actions;
 mod delistings;
+mod demonstration;
 mod desk;
 mod dividends;
 mod ended_listings;

@@ -24,6 +24,15 @@ struct HomeView {
     stocks: Vec<StockRow>,
     chart_of: Option<Shown>,
     chart: Option<Chart>,
+    demonstration: Vec<DemonstrationRow>,
+}
+
+/// A portfolio of the demonstration.
+#[derive(Serialize)]
+struct DemonstrationRow {
+    href: String,
+    name: String,
+    description: String,
 }
 
 #[derive(Serialize)]
@@ -56,7 +65,16 @@ pub async fn index(shell: Shell, state: Data<AppState>) -> PageResult {
         Some(quote) => drawn(services, quote).await,
         None => (None, None),
     };
+    let demonstration = services.books().demonstration_portfolios().await?;
     let view = HomeView {
+        demonstration: demonstration
+            .into_iter()
+            .map(|portfolio| DemonstrationRow {
+                href: format!("/portfolios/{}", portfolio.id),
+                name: portfolio.name,
+                description: portfolio.description,
+            })
+            .collect(),
         dateline: format::dateline(now),
         as_of: format::second_seen_at(quotes.first().map_or(now, |quote| quote.as_of), now),
         stocks: quotes

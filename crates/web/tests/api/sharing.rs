@@ -306,3 +306,17 @@ async fn a_shared_portfolio_is_in_no_list_of_others_and_in_no_cache() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_home_page_links_to_the_public_portfolios_of_the_demonstration() {
+    let shared = Shared::new().await;
+    let visitor = shared.app.browser();
+    let link = format!("href=\"/portfolios/{}\"", shared.id);
+    let owner = shared.owner().await.get("/api/v1/users/me").await.json()["id"].as_i64().unwrap();
+    shared.app.sql(&format!("INSERT INTO installation (key, value) VALUES ('demonstration', '{owner}')"));
+    assert!(!visitor.get("/").await.is(200).text().contains(&link), "a private portfolio is not shown");
+    shared.share("public").await;
+    let home = visitor.get("/").await.is(200).text();
+    assert!(home.contains(&link), "{home}");
+    assert!(!home.contains("Secret plan"));
+}
