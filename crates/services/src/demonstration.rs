@@ -6,8 +6,8 @@ mod schedule;
 
 use chrono::{Months, NaiveDate, TimeDelta};
 use domain::{
-    Attached, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Session, Side, Symbol, TimeInForce, Timestamp,
-    UserId, Visibility,
+    Attached, OrderFilter, OrderSize, OrderTerms, PlaceOrder, PortfolioId, Session, Side, Symbol,
+    TimeInForce, Timestamp, UserId, Visibility,
 };
 
 use crate::accounts::register::Registration;
@@ -16,7 +16,6 @@ use crate::books::portfolios::{CashDirection, OpenPortfolio, PortfolioUpdate};
 use crate::books::snapshots::IdRange;
 use crate::error::{Error, Result};
 use crate::jobs::newest_settled_session;
-use crate::trading::orders::Filter;
 use crate::{Clock, Services};
 use candidates::Candidates;
 use schedule::{PLANS, Plan, Step, StepKind};
@@ -197,7 +196,7 @@ impl Services {
                 self.trading().place_order(owner, portfolio, order).await.map(drop)
             }
             StepKind::CancelOpen => {
-                let open = Filter { open: Some(true), ..Filter::default() };
+                let open = OrderFilter { open: Some(true), ..OrderFilter::default() };
                 let orders =
                     self.trading().orders(owner, portfolio, open, None, MOST_OPEN_ORDERS).await?.items;
                 for open in orders {

@@ -3,7 +3,7 @@
 
 use chrono::NaiveDate;
 use domain::{Bar, CorporateAction, CorporateActionKind, Listing, Session, Symbol, Timestamp};
-use market_data::Catalogue;
+use market_data::{Catalogue, Purpose};
 
 use crate::Services;
 use crate::error::{Error, Result};
@@ -109,7 +109,9 @@ async fn courses(services: &Services, sessions: &[Session], end: Timestamp) -> R
         let mut bars = Vec::with_capacity(sampled.len());
         for session in &sampled {
             let on = session.date;
-            bars.extend(quotes.daily_bars(&symbol, on, on, end).await.map_err(Error::internal)?);
+            bars.extend(
+                quotes.daily_bars(Purpose::Scheduled, &symbol, on, on, end).await.map_err(Error::internal)?,
+            );
         }
         if bars.len() != sampled.len() {
             continue;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::{Calendar, Timestamp, TransactionType};
+use domain::{Calendar, Timestamp, TransactionFilter, TransactionType};
 use market_data::{DEFAULT_SEED, Simulated};
 use persistence::testing::TestStore;
 use services::books::performance::Window;
-use services::books::transactions::Filter;
 use services::demonstration::demonstration_clock;
 use services::testing::friday_afternoon;
 use services::{Error, Market, Services, ServicesConfig};
@@ -47,7 +46,7 @@ async fn the_demonstration_has_all_that_can_happen_and_its_books_balance() {
         loop {
             let page = services
                 .books()
-                .transactions(made.owner, *id, Filter::default(), before, 1000)
+                .transactions(made.owner, *id, TransactionFilter::default(), before, 1000)
                 .await
                 .unwrap();
             kinds.extend(page.items.iter().map(|line| line.entry.transaction_type));
