@@ -241,7 +241,8 @@ impl Bench {
             eprintln!("round {round} of {} of starting", self.args.rounds);
             let folder = tempfile::tempdir()?;
             let url = format!("sqlite://{}", folder.path().join("start.db").display());
-            // The first start creates the tables and the stocks.
+            server::create_database(&self.stockyard, &url)?;
+            // The first start stores the stocks.
             drop(Server::start(&self.stockyard, &url, None, BATCHING)?);
             let server = Server::start(&self.stockyard, &url, None, BATCHING)?;
             self.report.note(

@@ -19,6 +19,20 @@ pub struct Server {
     _folder: tempfile::TempDir,
 }
 
+/// Creates an empty SQLite database with all tables.
+pub fn create_database(binary: &Path, database: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let status = Command::new(binary)
+        .args(["migrate", "--create"])
+        .env_clear()
+        .env("DATABASE_URL", database)
+        .env("DATA_DIR", folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { bail!("stockyard migrate --create failed: {status}") }
+}
+
 impl Server {
     /// Starts one on a free port and waits until it is ready.
     pub fn start(binary: &Path, database: &str, redis: Option<&str>, order_batch: &str) -> Result<Self> {
