@@ -102,11 +102,11 @@ impl PartToSell {
             (None, None) => return Ok(OrderSize::OfPosition(Percent::hundred())),
             (Some(quantity), None) => match quantity.parse() {
                 Ok(quantity) => return Ok(OrderSize::Quantity(quantity)),
-                Err(error) => reader.refuse("quantity", &error.to_string()),
+                Err(error) => reader.refuse("quantity", error.to_string()),
             },
             (None, Some(percentage)) => match percentage.parse() {
                 Ok(percent) => return Ok(OrderSize::OfPosition(percent)),
-                Err(error) => reader.refuse("percentage", &error.to_string()),
+                Err(error) => reader.refuse("percentage", error.to_string()),
             },
             (Some(_), Some(_)) => reader.refuse("percentage", "send quantity or percentage, not both"),
         }
