@@ -1,5 +1,5 @@
-//! Which stocks the demonstration trades. They are chosen with knowledge of their whole course, so that the portfolios
-//! show a split and a deep drawdown whatever seed the market's prices follow from. The trades are ordinary ones.
+//! Chooses the stocks of the demonstration with knowledge of all their prices, so that the portfolios have a deep
+//! drawdown with every seed of the market, and a split if there is one. The trades do not depend on later prices.
 
 use chrono::NaiveDate;
 use domain::{Bar, CorporateAction, CorporateActionKind, Listing, Session, Symbol, Timestamp};
