@@ -313,7 +313,7 @@ async fn an_administrator_decides_on_a_delisting_by_a_command() {
         let bad_day = resolve("AAPL", &["--resolution", "confirm", "--on", "soon"]).await;
         assert!(bad_day.failed().contains("--on: enter a day"), "{bad_day:?}");
         let simulated = resolve("AAPL", &["--resolution", "confirm"]).await;
-        assert!(simulated.failed().contains("the simulated market ends"), "{simulated:?}");
+        assert!(simulated.failed().contains("the simulated market delists"), "{simulated:?}");
         installation.books().execute(
             "INSERT INTO delisting_evidence (stock_id, kind, seen_on, seen_at, source) SELECT stocks.id, 'not_found', \
              '2020-01-02', '2020-01-02T15:00:00.000000Z', installation.value FROM stocks, installation \

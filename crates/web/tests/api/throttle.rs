@@ -197,7 +197,7 @@ async fn logins_beyond_what_the_machine_checks_are_told_when_to_come_back() {
     assert_json_snapshot!(busy.is_refused(503, "password_checks_busy"), @r#"
     {
       "code": "password_checks_busy",
-      "detail": "Too many people are logging in at the moment: try again in a few seconds.",
+      "detail": "Too many users are logging in at the moment: try again in a few seconds.",
       "status": 503,
       "title": "Busy",
       "type": "urn:stockyard:problem:password_checks_busy"

@@ -82,7 +82,7 @@ async fn a_limit_order_goes_from_the_ticket_over_its_preview_to_its_page() {
     let shown = preview(&browser, portfolio, &LIMIT).await.is(200).text();
     for says in [
         "The order would wait for a price of 140.00 or less until it is canceled. It would reserve 1,400.00 of your \
-         cash; 8,600.00 of buying power would stay.",
+         cash; you would still have 8,600.00 of buying power.",
         "10 × 140.00 1,400.00",
         "Buying power now 10,000.00 → 8,600.00",
         "Type Limit Limit 140.00 Time in force Good till canceled",
@@ -331,7 +331,7 @@ async fn an_order_is_changed_by_form() {
     let key = key.unwrap().1;
     let as_it_is = [("quantity", "10"), ("limit_price", "140.00"), ("time_in_force", "gtc")];
     let unchanged = browser.refused(&page, &target, &as_it_is).await;
-    assert_says(&unchanged.text(), "Nothing is different from the order as it is.");
+    assert_says(&unchanged.text(), "Change at least one field.");
     let wrong = [("quantity", "ten"), ("limit_price", "145"), ("time_in_force", "gtc")];
     let refused = browser.refused(&page, &target, &wrong).await.text();
     assert!(
