@@ -364,7 +364,7 @@ async fn an_order_is_changed_by_form() {
     assert_eq!(page_of(&location(&browser.post_form(&target, &twice).await.is(303))), new);
     let other = [("csrf", &*token), ("limit_price", "146")];
     let late = browser.post_form(&target, &other).await.is(303);
-    assert_says(&browser.get(&location(&late)).await.is(200).text(), "The order is replaced already.");
+    assert_says(&browser.get(&location(&late)).await.is(200).text(), "The order is already replaced.");
     let open = browser.get(&format!("/api/v1/portfolios/{portfolio}/orders?status=open")).await.items();
     assert_eq!(open.len(), 1);
 }
