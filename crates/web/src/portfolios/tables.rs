@@ -54,7 +54,7 @@ const TRANSACTION_COLUMNS: [&str; 25] = [
 /// The journal, newest first.
 ///
 /// # Errors
-/// As [`Books::transactions`].
+/// As [`Books::transactions`](services::books::Books::transactions).
 pub async fn transactions(
     services: &Services,
     access: &PortfolioAccess,
@@ -149,7 +149,7 @@ const SNAPSHOT_COLUMNS: [&str; 7] = [
 /// The daily snapshots, oldest first.
 ///
 /// # Errors
-/// As [`Books::snapshots`].
+/// As [`Books::snapshots`](services::books::Books::snapshots).
 pub async fn snapshots(
     services: &Services,
     access: &PortfolioAccess,
@@ -194,7 +194,7 @@ const PERFORMANCE_COLUMNS: [&str; 5] = ["date", "total_value", "net_flow", "twr"
 /// One row for each session of a window, as the API's `series`. Returns are ratios since the start of the window.
 ///
 /// # Errors
-/// As [`Books::analysis`].
+/// As [`Books::analysis`](services::books::Books::analysis).
 pub async fn performance(
     services: &Services,
     access: &PortfolioAccess,
@@ -238,7 +238,7 @@ const POSITION_COLUMNS: [&str; 15] = [
 /// The positions at the newest prices, largest first.
 ///
 /// # Errors
-/// As [`Books::valuation`].
+/// As [`Books::valuation`](services::books::Books::valuation).
 pub async fn positions(
     services: &Services,
     access: &PortfolioAccess,
