@@ -314,8 +314,8 @@
     buy: { position: "belowBar", shape: "arrowUp", color: "--ink" },
     sell: { position: "aboveBar", shape: "arrowDown", color: "--ink" },
     dividend: { position: "belowBar", shape: "circle", color: "--accent" },
-    deposit: { position: "belowBar", shape: "circle", color: "--ink-2" },
-    withdrawal: { position: "aboveBar", shape: "circle", color: "--ink-2" },
+    deposit: { position: "belowBar", shape: "circle", color: "--ink-2", size: 0.5 },
+    withdrawal: { position: "aboveBar", shape: "circle", color: "--ink-2", size: 0.5 },
     other: { position: "aboveBar", shape: "square", color: "--ink-2" },
   };
 
