@@ -31,7 +31,7 @@ pub struct PortfolioRecord {
     pub dividends_receivable: Money,
     /// Grows with every change of the row, the positions, the orders and the journal.
     pub version: i64,
-    /// What it is compared with: the symbol of a stock or fund.
+    /// The symbol of the stock or fund that the portfolio is compared with.
     pub benchmark: Symbol,
     pub visibility: Visibility,
     /// Takes the place of the id in addresses; present exactly when the visibility is `Link`.
@@ -101,7 +101,7 @@ pub fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<Option<Po
         .optional()?)
 }
 
-/// The portfolio with that id, whoever owns it, and whether its owner's account is active.
+/// Returns the portfolio with that id, of any owner, and whether its owner's account is active.
 pub fn with_owner(
     statement: Statement<'_>,
     id: PortfolioId,

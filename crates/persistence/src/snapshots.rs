@@ -100,7 +100,7 @@ pub fn save(tx: &mut Tx<'_>, snapshots: &[Snapshot]) -> Result<(), StoreError> {
 /// The number of portfolio ids that share a version.
 pub(crate) const BATCH: i64 = 4096;
 
-/// Counts the write for the portfolios of these rows, in the order of their batches: nobody waits in a circle.
+/// Counts the write for the portfolios of these rows, in the order of their batches, so that two writers cannot deadlock.
 fn count_write(tx: &mut Tx<'_>, rows: &[Snapshot]) -> Result<(), StoreError> {
     let batches: BTreeSet<i64> = rows.iter().map(|row| row.portfolio_id.0 / BATCH).collect();
     for batch in batches {

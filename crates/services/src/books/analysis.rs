@@ -156,7 +156,7 @@ impl Books {
         let now = closes.measured_at;
         let mut closed = None;
         let compared = match self.closed_benchmark(user, symbol, &analysis.series, now).await {
-            // Nobody asked for this one: the other measures are shown.
+            // The caller did not choose this benchmark: the other measures are shown.
             Err(error) if benchmark.is_none() && is_about_the_stock(&error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices of the benchmark");
                 Benchmark::new(symbol.clone(), &[], [])

@@ -36,7 +36,7 @@ pub struct PortfolioSummary {
     pub dividends_receivable: Money,
     /// Grows with every change of the portfolio, its positions, orders and journal.
     pub version: i64,
-    /// What it is compared with: the symbol of a stock or fund.
+    /// The symbol of the stock or fund that the portfolio is compared with.
     pub benchmark: Symbol,
     pub visibility: Visibility,
     /// Takes the place of the id in the addresses of a portfolio that is shared by link.

@@ -61,7 +61,7 @@ impl Stocks {
         let mut quotes: Vec<(StockId, AsTraded<Quote>)> =
             priced.filter_map(|(stock, quote)| Some((stock.id, quote.ok()?))).collect();
         let refreshed = quotes.len();
-        // Rows of several stocks are always written in the order of their symbols: nobody waits in a circle.
+        // Rows of several stocks are always written in the order of their symbols, so that two writers cannot deadlock.
         quotes.sort_by(|(_, a), (_, b)| a.as_traded().symbol.cmp(&b.as_traded().symbol));
         self.store
             .write(move |tx| {
