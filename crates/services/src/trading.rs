@@ -1,4 +1,4 @@
-//! How this deployment trades: the house's rules, which configuration sets.
+//! Trading: placing, reading and matching orders, and the trading rules that configuration sets.
 
 pub mod closing;
 pub(crate) mod desk;
@@ -25,7 +25,7 @@ use crate::market::instruments::Instruments;
 use crate::stocks::Stocks;
 use desk::Desk;
 
-/// The default is practice, without commission and slippage, with unlimited liquidity.
+/// The trading settings. The default is practice mode, without commission and slippage, with unlimited liquidity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradingConfig {
     pub mode: TradingMode,
@@ -34,9 +34,9 @@ pub struct TradingConfig {
     pub slippage: Option<Percent>,
     /// The share of the traded volume that a fill may take.
     pub liquidity: Option<Percent>,
-    /// The most orders in one transaction.
+    /// The maximum number of orders in one transaction.
     pub order_batch: usize,
-    /// How many such transactions there may be at once, where the database can write side by side.
+    /// How many of these transactions run at once, where the database supports concurrent writes.
     pub order_clerks: usize,
 }
 
@@ -54,7 +54,8 @@ impl Default for TradingConfig {
 }
 
 impl TradingConfig {
-    /// Realistic hours are those of New York's exchanges, whatever the market's prices follow.
+    /// The trading rules of this deployment. Realistic hours are those of the New York exchanges, even if `market` has
+    /// other hours.
     pub(crate) fn rules(&self, market: Calendar) -> TradingRules {
         TradingRules {
             mode: self.mode,

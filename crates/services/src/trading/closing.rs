@@ -1,4 +1,4 @@
-//! Ending what is open: canceling all orders of a portfolio, and closing positions.
+//! Canceling all open orders of a portfolio and closing its positions.
 
 use domain::{
     Attached, OrderId, OrderRejected, OrderSize, OrderStatus, OrderTerms, Percent, PlaceOrder, PortfolioId,
@@ -11,22 +11,22 @@ use crate::error::{Error, NotFound, Result};
 use crate::idempotency::{LONGEST_NAME, Once, is_name};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, Trading, with_fills};
 
-/// Commands that one request has under way at a time. They share the transactions of the order desk.
+/// How many commands one request submits at once. The order desk combines them in its transactions.
 const COMMANDS_AT_ONCE: usize = 256;
 /// The longest symbol, in characters.
 const LONGEST_SYMBOL: usize = 12;
-/// The longest key of a request that closes all positions, in characters: with a dash and the symbol it is the
-/// `client_order_id` of each order.
+/// The longest key of a request that closes all positions, in characters. The `client_order_id` of each order consists
+/// of the key, a dash and the symbol.
 pub const LONGEST_CLOSING_KEY: usize = LONGEST_NAME - LONGEST_SYMBOL - 1;
 
 /// How to close one position.
 #[derive(Debug, Clone)]
 pub struct ClosePosition {
-    /// Also one that the stock had before.
+    /// The current symbol of the stock or a former one.
     pub symbol: Symbol,
     /// All shares held, a percentage of them, or a number.
     pub size: OrderSize,
-    /// Cancels the open orders in the stock, in the same transaction.
+    /// Whether to cancel the open orders in the stock, in the same transaction.
     pub cancel_orders: bool,
     pub client_order_id: Option<String>,
 }
@@ -34,22 +34,22 @@ pub struct ClosePosition {
 /// How to close all positions.
 #[derive(Debug, Clone, Default)]
 pub struct CloseAllPositions {
-    /// Cancels the open orders of the portfolio.
+    /// Whether to cancel the open orders of the portfolio.
     pub cancel_orders: bool,
-    /// Makes a repeated request return the orders of the first one.
+    /// The key under which a repeated request returns the orders of the first one.
     pub key: Option<String>,
 }
 
-/// What became of an open order that was to be canceled.
+/// The result of trying to cancel an open order.
 #[derive(Debug)]
 pub struct CancelAttempt {
-    /// As it is after the attempt.
+    /// The order after the attempt.
     pub order: OrderWithFills,
-    /// Why it was not canceled.
+    /// Why the order was not canceled.
     pub failure: Option<Error>,
 }
 
-/// What became of a position that was to be closed.
+/// The result of trying to close a position.
 #[derive(Debug)]
 pub struct CloseAttempt {
     pub symbol: Symbol,
@@ -76,18 +76,19 @@ fn sell(symbol: Symbol, size: OrderSize, client_order_id: Option<String>) -> Pla
     }
 }
 
-/// Refuses portfolios of other users and archived ones.
+/// Rejects portfolios of other users and archived ones.
 fn check_active(tx: &mut Tx<'_>, user: UserId, portfolio: PortfolioId) -> Result<()> {
     let record = crate::books::portfolios::owned(tx, portfolio, user)?;
     if record.archived_at.is_some() { Err(Error::Archived) } else { Ok(()) }
 }
 
 impl Trading {
-    /// Cancels the open orders of a portfolio, all of them or those in one stock. Returns what became of each, oldest first.
-    /// Orders that are placed meanwhile stay open.
+    /// Cancels the open orders of a portfolio, in one stock if `symbol` names it, otherwise all. Returns one result per
+    /// order, oldest first. Orders that are placed during the call stay open.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the portfolio, [`Error::Archived`]; when no order could be canceled, why the first one was not.
+    /// [`Error::NotFound`] for the portfolio, [`Error::Archived`]; if no order could be canceled, the failure of the
+    /// first one.
     pub async fn cancel_orders(
         &self,
         user: UserId,
@@ -114,7 +115,7 @@ impl Trading {
         let cancel = async |id: &OrderId| self.cancel_order(user, portfolio, *id).await.err();
         let failures: Vec<Option<Error>> =
             futures::stream::iter(&open).map(cancel).buffered(COMMANDS_AT_ONCE).collect().await;
-        // A leg may have been canceled together with the order before it.
+        // A leg may have been canceled together with the order before it in the list.
         let mut failures: Vec<Option<Error>> = failures
             .into_iter()
             .map(|failure| {
@@ -146,11 +147,11 @@ impl Trading {
         Ok(attempts)
     }
 
-    /// Sells shares held of one stock at the market.
+    /// Sells held shares of one stock with a market order.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the position, [`Error::SharesReserved`] when open orders keep the shares, and those of
-    /// [`Trading::place_order`].
+    /// [`Error::NotFound`] for the position, [`Error::SharesReserved`] when open orders reserve the shares, and the
+    /// errors of [`Trading::place_order`].
     pub async fn close_position(
         &self,
         user: UserId,
@@ -175,7 +176,7 @@ impl Trading {
         }
     }
 
-    /// The shares that a portfolio holds of a stock, reserved ones included.
+    /// The shares of a stock that a portfolio holds, including reserved ones.
     async fn held(&self, user: UserId, portfolio: PortfolioId, symbol: Symbol) -> Result<Quantity> {
         self.store
             .read(move |tx| {
@@ -190,8 +191,8 @@ impl Trading {
             .await
     }
 
-    /// Sells all positions of a portfolio at the market. Returns what became of each, in order of symbol. A position that
-    /// cannot be closed does not keep the others from it, and its open orders stay.
+    /// Sells all positions of a portfolio with market orders. Returns one result per position, ordered by symbol. If a
+    /// position cannot be closed, its open orders stay and the other positions are closed nevertheless.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio, [`Error::Archived`], [`Error::Invalid`] for the key.
@@ -258,7 +259,8 @@ impl Trading {
         Ok(attempts)
     }
 
-    /// Cancels the open orders in stocks that are not held: the others were canceled when their position was closed.
+    /// Cancels the open orders in stocks that are not held. Orders in held stocks were canceled when the position was
+    /// closed.
     async fn cancel_orders_except(
         &self,
         user: UserId,

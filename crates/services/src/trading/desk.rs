@@ -1,14 +1,15 @@
 //! The order desk: threads that write orders to the database, many in one transaction.
 //!
-//! Orders that arrive while a transaction commits form the next batch; an idle desk begins at once. For a batch the
-//! rows of all its portfolios are locked, the pure decisions are made in the order of arrival, and what came of them
-//! is written with a handful of statements. A refused order leaves nothing and disturbs no other. When the database
-//! refuses a batch, it is rolled back and its orders run again one by one; when the connection is lost, the batch runs
-//! again on a new one, where what was committed before is found. Each caller has an answer in time, whatever the
-//! database does: a connection that does not answer is left behind (`persistence::Lane`).
+//! Orders that arrive while a transaction commits form the next batch; an idle desk begins immediately. For each batch,
+//! the desk locks the rows of all its portfolios, makes the pure decisions in the order of arrival, and writes the
+//! results with a few statements. A rejected order writes nothing and does not affect the others. If the database
+//! rejects a batch, the batch is rolled back and its orders run again one by one. If the connection is lost, the batch
+//! runs again on a new connection and first looks for orders that were already committed. Every caller gets an answer
+//! before a deadline, even if the database hangs: a connection that does not answer is abandoned (`persistence::Lane`).
 //!
-//! A clerk decides while the database waits, and waits while it writes. So where the database can write two
-//! transactions at once there are two clerks, each for half of the portfolios.
+//! A clerk is a worker thread of the desk. It computes while the database waits, and waits while the database writes.
+//! Where the database can write two transactions at once, there are therefore two clerks, each for half of the
+//! portfolios.
 
 mod batch;
 pub(crate) mod metrics;
@@ -39,23 +40,23 @@ use crate::{Clock, TradingConfig};
 use batch::Batch;
 use news::News;
 
-/// Orders that may wait for a clerk; more are told to come back.
+/// Queue limit of a clerk. Orders beyond it are rejected as [`Error::Busy`].
 const WAITING: usize = 4096;
 
-/// The newest price of a stock, as it was seen before the order reached the desk.
+/// The newest price of a stock, as it was read before the order reached the desk.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub stock: Stock,
-    /// With what was traded in the minute before, where fills depend on it.
+    /// The newest price, with the volume of the minute before if fills depend on it.
     pub newest: PriceMove,
     pub asked_at: Timestamp,
-    /// By how much the source's clock is ahead of this server's, if that is why there is no newer price.
+    /// By how much the source's clock is ahead of this server's, if that is the reason why there is no newer price.
     pub clock_behind: Option<TimeDelta>,
-    /// The price was converted from shares of before a split: it is not kept with the stock.
+    /// Whether the price was converted from the shares before a split. A converted price is not stored with the stock.
     pub is_converted: bool,
 }
 
-/// What the desk is asked to do.
+/// A command that the desk executes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Place {
@@ -63,7 +64,7 @@ pub(crate) enum Command {
         portfolio: PortfolioId,
         order: PlaceOrder,
         ids: OrderIds,
-        /// Those of the portfolio in the same stock.
+        /// What happens to the portfolio's open orders in the same stock.
         open_orders: OpenOrders,
         seen: Seen,
     },
@@ -80,19 +81,20 @@ pub(crate) enum Command {
         portfolio: PortfolioId,
         order: OrderId,
     },
-    /// Prices have come for a working order.
+    /// Applies new prices to a working order.
     Work {
         portfolio: PortfolioId,
         order: OrderId,
         moves: Arc<[PriceMove]>,
         until: Timestamp,
-        /// When the prices were converted to the shares that existed, less the dividends that were known.
+        /// Market time at which the prices were converted to current shares, less the dividends known at that time.
         converted_at: Timestamp,
     },
 }
 
 impl Command {
-    /// Up to when its prices know of splits and ends of listings; a cancellation has no prices.
+    /// The time up to which the command's prices reflect splits and delistings. `None` for a cancellation, which has no
+    /// prices.
     fn priced_at(&self) -> Option<Timestamp> {
         match self {
             Self::Place { seen, .. } | Self::Replace { seen, .. } => Some(seen.asked_at),
@@ -110,7 +112,7 @@ impl Command {
         }
     }
 
-    /// Its kind, as a label of a metric.
+    /// The kind of command, as a label of a metric.
     fn kind(&self) -> &'static str {
         match self {
             Self::Place { .. } => "place",
@@ -120,7 +122,7 @@ impl Command {
         }
     }
 
-    /// What its owner calls the order, within its portfolio. An order named after its own id has no such name.
+    /// The portfolio and the `client_order_id` that the client chose. `None` if the order is named after its own id.
     fn name(&self) -> Option<(PortfolioId, &str)> {
         let (name, id) = match self {
             Self::Place { order, ids, .. } => (order.client_order_id.as_deref()?, ids.entry),
@@ -137,7 +139,7 @@ struct Waiting {
     claim: Claim,
 }
 
-/// A command is carried out by a clerk or withdrawn by its caller, whoever claims it first.
+/// Whether a clerk has taken the command or its caller has withdrawn it; the first to claim it wins.
 #[derive(Clone, Default)]
 struct Claim(Arc<AtomicBool>);
 
@@ -147,7 +149,7 @@ impl Claim {
     }
 }
 
-/// Since when a clerk has been writing the batch at hand; shared with those who watch the desk.
+/// When the clerk began the current batch; shared with the monitoring of the desk.
 type BatchBegan = Arc<Mutex<Option<Instant>>>;
 
 /// How busy the desk is.
@@ -155,26 +157,27 @@ type BatchBegan = Arc<Mutex<Option<Instant>>>;
 pub(crate) struct DeskLoad {
     /// Commands that wait for a batch.
     pub queued: usize,
-    /// How long the oldest batch at hand has been worked on; zero when the desk is idle.
+    /// How long the oldest current batch has been running; zero when the desk is idle.
     pub busy_for: Duration,
     /// Whether a clerk's thread has ended.
     pub is_closed: bool,
 }
 
-/// A clerk's queue, and what can be seen of the clerk's work.
+/// The queue of a clerk, and what monitoring can see of its work.
 struct Counter {
     queue: mpsc::Sender<Waiting>,
     batch_began: BatchBegan,
 }
 
-/// The way to the desk. A clerk's thread begins with his first order and ends when nobody can send one any more.
+/// The handle that submits commands to the desk. A clerk's thread starts with its first order and ends when the last
+/// handle is dropped.
 pub(crate) struct Desk {
     store: Store,
     clock: Clock,
     rules: Arc<TradingRules>,
     events: Arc<Events>,
     noted: Noted,
-    /// The most orders in one transaction; 1 is one by one.
+    /// The maximum number of orders in one transaction; with 1, every order has a transaction to itself.
     most: usize,
     clerks: Vec<OnceLock<Counter>>,
 }
@@ -192,11 +195,11 @@ impl Desk {
         Self { store, clock, rules, events, noted, most: trading.order_batch.max(1), clerks }
     }
 
-    /// Hands a command to the desk and waits for its result. A caller that goes away does not stop the order.
+    /// Submits a command to the desk and waits for its result. The command is executed even if the caller goes away.
     ///
     /// # Errors
     /// [`Error::Busy`] when the queue is full or no clerk was free in time, [`StoreError::OutcomeUnknown`] when the
-    /// result did not arrive in time, else why the order was refused.
+    /// result did not arrive in time, otherwise the reason why the order was rejected.
     pub async fn submit(&self, command: Command) -> Result<PlacedOrder> {
         let (answer, mut answered) = oneshot::channel();
         let claim = Claim::default();
@@ -250,7 +253,7 @@ impl Desk {
     }
 }
 
-/// A refusal by a rule is told from a failure.
+/// The outcome as a label of a metric; rejections by a trading rule are counted apart from failures.
 fn outcome_label(result: &Result<PlacedOrder>) -> &'static str {
     match result {
         Ok(_) => "done",
@@ -263,15 +266,16 @@ fn set_began(began: &Mutex<Option<Instant>>, at: Option<Instant>) {
     *began.lock().unwrap_or_else(PoisonError::into_inner) = at;
 }
 
-/// What is known of commands before they are carried out.
+/// Whether the commands of a batch may have been executed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempt {
-    /// They are taken for new. Should the database know the name of an order already, it refuses the transaction, or the
-    /// order was refused for what it did itself: then they are tried again.
+    /// The commands are assumed to be new. If the name of an order exists already, either the database rejects the
+    /// transaction, or the desk rejects the order because of its own first execution. In both cases the batch is
+    /// retried as `Repeated`.
     First,
-    /// Some of them have been carried out before: the names of orders are looked up first.
+    /// Some commands may have been executed before, so the names of the orders are looked up first.
     Repeated,
-    /// As `Repeated`, after an error: whether the transaction before was committed is not known.
+    /// Like `Repeated`, after an error that leaves it unknown whether the previous transaction was committed.
     AfterError,
 }
 
@@ -283,14 +287,14 @@ struct Clerk {
     events: Arc<Events>,
     memory: Arc<Mutex<Memory>>,
     noted: Noted,
-    /// How long the database has for a statement.
+    /// The timeout of a database statement.
     timeout: Duration,
 }
 
-/// What a clerk has read before.
+/// Data that a clerk keeps between batches.
 struct Memory {
     news: News,
-    /// The market time of the last price kept in the database, by stock.
+    /// The market time of the last price stored with each stock.
     kept: HashMap<StockId, Timestamp>,
 }
 
@@ -344,7 +348,7 @@ impl Clerk {
                 "orders run again on a new connection"
             );
             served = match (self.transact(commands, all, Attempt::AfterError), served) {
-                // Whether the first transaction was committed is still not known.
+                // It is still unknown whether the first transaction was committed.
                 (Err(again), Err(unknown @ StoreError::OutcomeUnknown(_))) if again.is_outage() => {
                     Err(unknown)
                 }
@@ -372,7 +376,7 @@ impl Clerk {
         }
     }
 
-    /// One command of a batch that failed, while its caller still waits.
+    /// Executes one command of a failed batch, unless its caller has given up.
     fn serve_alone(&mut self, commands: &Arc<[Command]>, one: usize, begun: Instant) -> Result<PlacedOrder> {
         if begun.elapsed() >= self.timeout * 2 {
             return Err(StoreError::Busy("the orders before it took too long".into()).into());
@@ -381,7 +385,7 @@ impl Clerk {
         answers.swap_remove(0)
     }
 
-    /// Some of the commands in one transaction.
+    /// Executes some of the commands in one transaction.
     fn transact(
         &mut self,
         commands: &Arc<[Command]>,
@@ -412,7 +416,7 @@ impl Clerk {
             catch_unwind(AssertUnwindSafe(|| self.lane.write(work)))
                 .unwrap_or_else(|_| Err(StoreError::Corrupt("an order could not be decided".into())));
         if served.is_err() {
-            // Prices may have been noted as kept in this transaction. A thread left behind goes on with the old memory.
+            // The memory may name prices as stored that were rolled back. An abandoned thread keeps the old memory.
             self.memory = Memory::new(&self.noted);
         }
         let (answers, changes) = served?;

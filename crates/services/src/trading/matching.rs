@@ -1,4 +1,4 @@
-//! Matches working orders with the prices since they were last matched.
+//! Matches working orders with the prices that arrived since the last pass.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::trading::desk::Command;
 const AT_ONCE: i64 = 1000;
 /// The longest interval of prices that is matched at once.
 const STRETCH: TimeDelta = TimeDelta::hours(6);
-/// After this much market time the progress of matching is recorded. Until then the interval is matched again, with
-/// the same result.
+/// The progress of matching is recorded when it has advanced by this much market time. Until then the interval is
+/// matched again, with the same result.
 const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
 
 /// The result of a pass through the working orders.
@@ -33,30 +33,30 @@ const NOTE_AFTER: TimeDelta = TimeDelta::seconds(60);
 pub struct Matched {
     /// Orders that prices can fill.
     pub working: usize,
-    /// Groups that changed: a fill, a trigger, a new best price, an end.
+    /// Groups that changed: an order filled, was triggered, got a new best price or ended.
     pub stirred: usize,
 }
 
-/// The prices that the orders of a stock meet.
+/// How far the orders of one stock are matched in a pass.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     now: Timestamp,
-    /// Until shortly after this time, at most until now.
+    /// Matching stops shortly after this time, and at most at `now`.
     end: Timestamp,
-    /// Orders in the stock do not fill.
+    /// Whether orders in the stock cannot fill.
     is_held: bool,
 }
 
-/// How long a call for a current price may take until all processes have it.
+/// The longest time from the call for a current price until all processes have the price.
 const CALL_LAG: TimeDelta = TimeDelta::minutes(1);
 
-/// The key of the lease, in `installation`.
+/// The key of the lease in the table `installation`.
 const LEASE: &str = "match_orders";
-/// How long a lease holds, and when its holder renews it.
+/// How long a lease is valid, and the age at which its holder renews it.
 const LEASE_FOR: TimeDelta = TimeDelta::seconds(15);
 const RENEW_AFTER: TimeDelta = TimeDelta::seconds(5);
 
-/// The process that matches orders, and until when no other needs to. Wall time.
+/// The process that matches orders, and the wall time until which it keeps this right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Lease {
     holder: String,
@@ -64,15 +64,16 @@ struct Lease {
 }
 
 impl Lease {
-    /// A lease that ends too late comes from a clock that was ahead.
+    /// Whether the lease is valid. A lease that ends too late was written by a clock that was ahead, and does not
+    /// count.
     fn holds_at(&self, wall: Timestamp) -> bool {
         self.until > wall && self.until - wall <= LEASE_FOR + RENEW_AFTER
     }
 }
 
 impl Trading {
-    /// [`Trading::match_orders`], unless another process did it within the last seconds. Where no order works,
-    /// nothing is written.
+    /// Runs [`Trading::match_orders`], unless another process holds the lease. Writes nothing if there are no working
+    /// orders.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -91,7 +92,7 @@ impl Trading {
         if mine { self.match_orders().await } else { Ok(Matched::default()) }
     }
 
-    /// Returns whether the worker has the lease now.
+    /// Takes or renews the lease. Returns whether the worker holds it now.
     async fn take_lease(&self, holder: String, wall: Timestamp) -> Result<bool> {
         self.store
             .write(move |tx| {
@@ -106,7 +107,7 @@ impl Trading {
             .await
     }
 
-    /// Before the end of a process: lets another one match orders at once.
+    /// Gives up the lease before the process ends, so that another process can match orders immediately.
     ///
     /// # Errors
     /// Only if the database fails; then the lease expires by itself.
@@ -124,14 +125,14 @@ impl Trading {
             .await
     }
 
-    /// Matches all working orders with the prices up to now. Several processes may do it at once, and repeat it: the
-    /// desk decides on the current order, and a price affects it only once.
+    /// Matches all working orders with the prices up to now. Several processes may do so at the same time and
+    /// repeatedly: the desk decides on the current state of the order, and a price affects an order only once.
     ///
     /// # Errors
     /// Only if the database fails. An order that the desk could not process is matched again in the next pass.
     pub async fn match_orders(&self) -> Result<Matched> {
         let mut matched = Matched::default();
-        // Orders meet prices up to this time, and both are in its shares.
+        // Prices up to this time are matched. Orders and prices are both in the shares of this time.
         let now = self.market.now();
         self.corporate_actions.apply_due_actions().await?;
         let mut after = None;
@@ -148,7 +149,7 @@ impl Trading {
                 })
                 .await?;
             if actions.iter().any(|known| known.effective_at > now) {
-                // It may already be applied: the next pass begins after it.
+                // The change may already be applied: the next pass begins after it.
                 return Ok(matched);
             }
             let histories = ActionHistories::of_known(&actions);
@@ -163,8 +164,8 @@ impl Trading {
             let symbols: Vec<Symbol> = by_stock.values().map(|(symbol, _)| symbol.clone()).collect();
             let seen = self.seen_prices(&symbols).await?;
             let holds = self.corporate_actions.trading_holds().await?;
-            // After a long jump of the clock there are many prices. Orders that have ended meet theirs up to their
-            // end first, so that none stays open while others meet all prices.
+            // After a long jump of the clock there are many prices. Orders that have expired are matched first, up to
+            // the time they expired, so that none stays open while others meet all prices.
             let due_by = self.settled_until(now);
             let mut lasting = Vec::with_capacity(by_stock.len());
             for (stock, (symbol, groups)) in by_stock {
@@ -187,7 +188,8 @@ impl Trading {
         }
     }
 
-    /// [`settled_until`] for this source. Shared current prices are available when their call has ended.
+    /// Calls [`settled_until`] for this source. Shared current prices are complete only when the call for them has
+    /// ended.
     fn settled_until(&self, now: Timestamp) -> Timestamp {
         match self.market.freshness() {
             Freshness::Realtime if self.market.quotes.shares_prices() => now - CALL_LAG,
@@ -195,8 +197,8 @@ impl Trading {
         }
     }
 
-    /// The newest prices of these symbols that any process received, for any purpose. Matching makes no calls of its
-    /// own if prices are shared. `None` if they are not.
+    /// The newest prices of these symbols that any process received, for any purpose. `None` if prices are not shared;
+    /// if they are, matching makes no calls of its own.
     async fn seen_prices(&self, symbols: &[Symbol]) -> Result<Option<HashMap<Symbol, Published>>> {
         let quotes = &self.market.quotes;
         if !quotes.shares_prices() {
@@ -247,7 +249,7 @@ impl Trading {
                     .map(|price_move| histories.convert(stock, price_move, now))
                     .collect(),
                 Err(error) => {
-                    // Time passes nevertheless: a day order expires.
+                    // Without prices, time still passes: a day order expires.
                     complete = false;
                     tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices for working orders");
                     [].into()
@@ -273,15 +275,16 @@ impl Trading {
             }
             (from, seen_until_now) = (to, until);
         }
-        // A missing price may still come, for example a closing price that is published late.
+        // A missing price may still come, such as a closing price that is published late.
         if complete {
             self.note_seen(&groups, seen_until_now).await?;
         }
         Ok(stirred)
     }
 
-    /// Fills orders at the close whose session has ended at its last trade, as soon as no later trade can come: that
-    /// is the close. If a price of the close itself comes, they fill at it like other orders.
+    /// Fills market-on-close and limit-on-close orders of ended sessions at the last trade of the session, once no
+    /// later trade can come. If the source sends a price of the close itself, the orders fill at that price like other
+    /// orders.
     async fn match_closes(
         &self,
         symbol: &Symbol,
@@ -320,7 +323,7 @@ impl Trading {
     ) -> Option<AsTraded<PriceMove>> {
         let quotes = &self.market.quotes;
         if quotes.is_scarce() {
-            // Its closes come as prices of the close.
+            // This source sends the closing price as a price of its own.
             return None;
         }
         let session = self.market.calendar.last_closed(close);
@@ -333,7 +336,7 @@ impl Trading {
             let traded_at = quote.as_of;
             (quote, traded_at)
         } else {
-            // The price is of a later session, or a newer one may come: the published close is the last trade.
+            // The price is from a later session, or a newer one may come: the published close is the last trade.
             let (purpose, date) = (Purpose::CloseOrNews, session.date);
             let bars = quotes.daily_bars(purpose, symbol, date, date, now).await.unwrap_or_default();
             match bars.into_iter().find(|bar| bar.date == session.date) {
@@ -350,9 +353,9 @@ impl Trading {
         Some(AsTraded::new(PriceMove { quote: closing, volume: None }, traded_at))
     }
 
-    /// Records the progress of groups without changes.
+    /// Records the matching progress of groups that did not change.
     async fn note_seen(&self, groups: &[OrderGroup], until: Timestamp) -> Result<()> {
-        // With limited liquidity, the volume of moves accumulates for as long.
+        // With limited liquidity, the volume of this interval accumulates.
         let note_after = if self.rules().liquidity.is_some() { LIQUIDITY_WINDOW } else { NOTE_AFTER };
         let late = |group: &&OrderGroup| seen_until(group).is_some_and(|seen| until - seen >= note_after);
         let working = groups.iter().filter(late).flat_map(|group| &group.orders);
@@ -367,7 +370,7 @@ impl Trading {
         owners.dedup();
         self.store
             .write(move |tx| {
-                // In the same order as the desk, to avoid deadlocks.
+                // Locked in the same order as by the desk, to avoid deadlocks.
                 portfolios::lock(tx, &owners)?;
                 orders::set_last_matched(tx, &ids, until).map_err(Error::from)
             })
@@ -375,8 +378,8 @@ impl Trading {
     }
 }
 
-/// The time before which no more prices are expected at `now`: a day order that ends until then has met all of them.
-/// A closing price may come until the next session opens.
+/// The time up to which all prices are known at `now`: a day order that ends before it has met all its prices. A
+/// closing price may come until the next session opens.
 fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Timestamp {
     match freshness {
         Freshness::Simulated | Freshness::Realtime => now,
@@ -391,10 +394,10 @@ fn settled_until(freshness: Freshness, calendar: Calendar, now: Timestamp) -> Ti
     }
 }
 
-/// How late prices of a delayed source may come.
+/// The longest delay of a delayed source's prices.
 const DELAY: TimeDelta = TimeDelta::minutes(20);
 
-/// How long after a close to wait for its price before the last trade counts as the close. A source of closing prices
+/// How long to wait after a close for its price before the last trade counts as the close. A source of closing prices
 /// reports the close itself.
 fn closing_lag(freshness: Freshness) -> TimeDelta {
     match freshness {
@@ -404,7 +407,7 @@ fn closing_lag(freshness: Freshness) -> TimeDelta {
     }
 }
 
-/// An unreadable value counts as no lease.
+/// Reads the lease. An unreadable value counts as no lease.
 fn lease(tx: &mut Tx<'_>) -> Result<Option<Lease>> {
     Ok(installation::get(tx, LEASE)?.and_then(|text| serde_json::from_str(&text).ok()))
 }

@@ -1,4 +1,4 @@
-//! Placing orders, changing and canceling them, previewing them, looking at them.
+//! Placing, changing, canceling, previewing and reading orders.
 
 use chrono::TimeDelta;
 use domain::{
@@ -18,7 +18,7 @@ use crate::trading::desk::{Command, Seen};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder, with_fills};
 use crate::{Page, one_more};
 
-/// Refuses a `client_order_id` that is not 1 to 128 printable ASCII characters.
+/// Rejects a `client_order_id` that is not 1 to 128 printable ASCII characters.
 fn check_name(name: Option<&str>) -> Result<()> {
     match name {
         Some(id) if !is_name(id, LONGEST_NAME) => Err(Error::invalid(
@@ -35,7 +35,7 @@ fn check(command: &PlaceOrder) -> Result<()> {
     if issues.is_empty() { Ok(()) } else { Err(OrderRejected::Unfit(issues).into()) }
 }
 
-/// The order that was placed before under the same name.
+/// Returns the order that was placed before under the same name.
 fn replay(
     tx: &mut Tx<'_>,
     id: PortfolioId,
@@ -54,13 +54,13 @@ fn replay(
 }
 
 impl Trading {
-    /// Places an order. A command with a `client_order_id` that was used before for the same order returns that order;
-    /// one without gets the order's id.
+    /// Places an order. A command with a `client_order_id` that was already used for the same order returns that order.
+    /// Without a `client_order_id`, the order gets its id as its name.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::OrderRejected`], [`Error::ClientOrderIdReused`], [`Error::NotFound`] for the
-    /// portfolio, [`Error::Archived`], [`Error::Busy`], and those of [`Stocks::quote`](crate::stocks::Stocks::quote). A refused order leaves
-    /// nothing behind.
+    /// portfolio, [`Error::Archived`], [`Error::Busy`], and the errors of
+    /// [`Stocks::quote`](crate::stocks::Stocks::quote). A rejected order changes nothing.
     pub async fn place_order(
         &self,
         user: UserId,
@@ -70,7 +70,8 @@ impl Trading {
         self.place_beside(user, portfolio, order, OpenOrders::Keep).await
     }
 
-    /// [`Trading::place_order`], which may cancel the portfolio's open orders in the same stock.
+    /// Places an order like [`Trading::place_order`], and cancels the portfolio's open orders in the same stock if
+    /// `open_orders` says so.
     pub(super) async fn place_beside(
         &self,
         user: UserId,
@@ -93,12 +94,12 @@ impl Trading {
         ids: OrderIds,
         open_orders: OpenOrders,
     ) -> Result<PlacedOrder> {
-        // Network first: nothing waits for it while it holds a lock.
+        // The network comes first, so that no lock is held while waiting for it.
         let looked = self.look_at(user, &order.symbol).await;
         let seen = match looked.and_then(|seen| self.check_clock(&order.terms, seen)) {
             Ok(seen) => seen,
             Err(refused) => {
-                // A stranger's portfolio tells nothing, and a retry needs no price.
+                // The order may have been placed before: a retry needs no price. Another user's portfolio is not found.
                 let (name, request) = (order.client_order_id.clone(), order.canonical());
                 return self.replayed_or(refused, user, portfolio, name, request).await;
             }
@@ -109,8 +110,8 @@ impl Trading {
         placed.map_err(|error| self.blame_clock(error, behind))
     }
 
-    /// Cancels an open order, and those that cannot be without it: the other exit of a pair, the exits of an entry
-    /// that has bought nothing.
+    /// Cancels an open order, and the orders that depend on it: the other exit of a pair, or the exits of an entry that
+    /// has bought nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the order, [`Error::OrderNotOpen`], [`Error::Archived`],
@@ -124,10 +125,10 @@ impl Trading {
         Ok(self.desk().submit(Command::Cancel { user, portfolio, order }).await?.order)
     }
 
-    /// Puts another order into the place of an open one, which is replaced; what it has filled stays with it.
+    /// Replaces an open order with another one. The shares that the replaced order has filled stay with it.
     ///
     /// # Errors
-    /// Those of [`Trading::place_order`] and [`Trading::cancel_order`].
+    /// The errors of [`Trading::place_order`] and [`Trading::cancel_order`].
     pub async fn replace_order(
         &self,
         user: UserId,
@@ -165,8 +166,8 @@ impl Trading {
         replaced.map_err(|error| self.blame_clock(error, behind))
     }
 
-    /// Refuses a market order that would wait for a price only because the system's clock was set back: while time goes
-    /// on ahead of it, the newest prices of real sources look old.
+    /// Rejects a market order that would wait for a price only because the system's clock was set back: market time
+    /// does not go back with it, so the newest prices of real sources look old.
     fn check_clock(&self, terms: &OrderTerms, seen: Seen) -> Result<Seen> {
         let rules = self.rules();
         let fills_at_once = rules.mode == TradingMode::Practice && *terms == OrderTerms::Market;
@@ -181,8 +182,8 @@ impl Trading {
         }
     }
 
-    /// While time goes on ahead of the system's clock, newest prices of real sources look old. `behind` is by how much
-    /// the source's clock is ahead.
+    /// Replaces the error "no fresh price" if a clock is the cause: the system's clock was set back, so market time is
+    /// ahead and the newest prices look old, or the source's clock is ahead by `behind`.
     fn blame_clock(&self, error: Error, behind: Option<TimeDelta>) -> Error {
         match (&error, behind.or_else(|| self.market.clock.behind())) {
             (Error::OrderRejected(OrderRejected::NoFreshPrice { .. }), Some(by)) => Error::ClockBehind { by },
@@ -199,7 +200,7 @@ impl Trading {
         request: String,
     ) -> Result<PlacedOrder> {
         if matches!(&refused, Error::Store(cause) if cause.is_outage()) {
-            // The database would not tell of an earlier order either.
+            // The database could not return an earlier order either.
             return Err(refused);
         }
         let replayed = self.store.read(move |tx| {
@@ -209,10 +210,10 @@ impl Trading {
         replayed.await?.ok_or(refused)
     }
 
-    /// What the order would do now.
+    /// Returns the expected result of the order at current prices, without placing it.
     ///
     /// # Errors
-    /// Those of [`Trading::place_order`].
+    /// The errors of [`Trading::place_order`].
     pub async fn preview_order(
         &self,
         user: UserId,
@@ -253,11 +254,11 @@ impl Trading {
         Ok(OrderPreview { hold, waits_for_open, ..preview })
     }
 
-    /// The stock with its newest price, and what was traded in the minute before where fills depend on that.
+    /// The stock with its newest price, and the volume of the minute before if fills depend on it.
     async fn look_at(&self, user: UserId, symbol: &Symbol) -> Result<Seen> {
         let asked_at;
         let (mut stock, LatestQuote { quote, why_stale }) = match self.market.quotes.limits() {
-            // The symbol of a real stock may belong to another company since it was looked up.
+            // The symbol of a real stock may have passed to another company since the stock was looked up.
             Some(_) => {
                 self.corporate_actions
                     .hold_for_order(&self.instruments.stock_for(Some(user), symbol).await?)
@@ -283,7 +284,7 @@ impl Trading {
             }
         };
         let clock_behind = why_stale.and_then(|why| why.clock_behind());
-        // What is kept of a stock in memory does not tell that it was renamed or is traded no more; its prices do.
+        // A cached stock may be outdated: its prices show that it was renamed or delisted.
         let old = quote.stale || quote.as_of < self.market.opened_at(asked_at);
         let is_from_memory = self.market.quotes.limits().is_none();
         if is_from_memory && (old || quote.symbol != stock.listing.symbol) {
@@ -302,7 +303,7 @@ impl Trading {
         Ok(Seen { stock, newest: PriceMove { quote, volume }, asked_at, clock_behind, is_converted })
     }
 
-    /// Shares traded in the minute before; `None` where the source does not say.
+    /// The number of shares traded in the minute before `at`; `None` if the source does not provide it.
     async fn volume_before(&self, stock: &Stock, at: Timestamp) -> Option<u64> {
         let after = at - chrono::TimeDelta::minutes(1);
         let moves = self.market.quotes.moves(&stock.listing.symbol, after, at).await.ok()?;
@@ -313,6 +314,8 @@ impl Trading {
         moves.into_iter().map(|price_move| histories.convert(stock.id, price_move, at).volume).sum()
     }
 
+    /// Returns an order with its fills and legs.
+    ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the order.
     pub async fn order(&self, user: UserId, portfolio: PortfolioId, id: OrderId) -> Result<OrderWithFills> {
@@ -333,7 +336,8 @@ impl Trading {
         order
     }
 
-    /// Tells of open orders why they cannot fill. The database is rarely asked, and when it fails nothing is told.
+    /// Adds to open orders the reason why they cannot fill. The reasons are usually cached; if the database fails, none
+    /// are added.
     async fn tell_holds(&self, orders: &mut [OrderWithFills]) {
         let holds = self.corporate_actions.trading_holds().await.unwrap_or_default();
         if holds.is_empty() {
@@ -348,7 +352,7 @@ impl Trading {
         }
     }
 
-    /// The order of that `client_order_id`, if it was placed.
+    /// Returns the order with this `client_order_id`, if it exists.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -369,7 +373,7 @@ impl Trading {
             .await
     }
 
-    /// Orders by their ids, whoever's they are; those that are gone are left out.
+    /// Returns orders of any user by their ids; deleted orders are left out.
     pub(crate) async fn orders_of_ids(&self, ids: Vec<OrderId>) -> Result<Vec<OrderWithFills>> {
         let found = self.store.read(move |tx| {
             let found = orders::of_ids(tx, &ids)?;
@@ -380,8 +384,8 @@ impl Trading {
         Ok(found)
     }
 
-    /// A user's orders that have changed at or after an instant, in all portfolios or in some, with the orders that
-    /// they came with. `None` when there are more than `most`.
+    /// Returns a user's orders that changed at or after `since`, together with the orders they were placed with, in all
+    /// portfolios or in the given ones. `None` when there are more than `most`.
     pub(crate) async fn orders_changed_since(
         &self,
         user: UserId,
@@ -391,7 +395,7 @@ impl Trading {
     ) -> Result<Option<Vec<OrderWithFills>>> {
         self.store
             .read(move |tx| {
-                // Whatever happens in a portfolio moves the time of its last change.
+                // Every change in a portfolio updates `updated_at`.
                 let portfolios: Vec<PortfolioId> = persistence::portfolios::of_user(tx, user)?
                     .into_iter()
                     .filter(|portfolio| portfolio.updated_at >= since)
@@ -411,7 +415,7 @@ impl Trading {
             .await
     }
 
-    /// The order that took the place of this one.
+    /// Returns the order that replaced this one.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -429,11 +433,12 @@ impl Trading {
             .await
     }
 
-    /// A page of orders in the direction of the filter, by the time of submission. `last` is the last order of the page
-    /// before. Every order comes with its legs; without `filter.nested` they are also listed as orders of their own.
+    /// Returns a page of orders by the time of submission, in the direction of the filter. `last` is the last order of
+    /// the previous page. Every order contains its legs; without `filter.nested` the legs are also listed as separate
+    /// orders.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the portfolio, [`Error::Invalid`] for a `last` that is no order of the portfolio.
+    /// [`Error::NotFound`] for the portfolio, [`Error::Invalid`] if `last` is not an order of the portfolio.
     pub async fn orders(
         &self,
         user: UserId,

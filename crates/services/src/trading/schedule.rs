@@ -1,26 +1,26 @@
-//! When the market trades.
+//! The market clock and its trading days.
 
 use chrono::NaiveDate;
 use domain::{Calendar, Session, Timestamp, TradingMode};
 
 use crate::trading::Trading;
 
-/// The market's time, and when it opens and closes next.
+/// The market time, and when the market opens and closes next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MarketClock {
     pub now: Timestamp,
     pub is_open: bool,
-    /// Of the first session that opens later than `now`.
+    /// The opening of the first session that opens later than `now`.
     pub next_open: Timestamp,
-    /// Of the session under way, or else of the next.
+    /// The close of the current session, or of the next one outside of sessions.
     pub next_close: Timestamp,
-    /// Seconds of market time that pass in a second.
+    /// Seconds of market time per second of wall time.
     pub speed: f64,
     pub calendar: Calendar,
     pub mode: TradingMode,
 }
 
-/// A session, and whether it ends before the usual time.
+/// A session, and whether it closes before the usual time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TradingDay {
     pub session: Session,
@@ -28,8 +28,8 @@ pub struct TradingDay {
 }
 
 impl Trading {
-    /// The market's clock. Sessions are those by which orders fill: with realistic trading hours those of the New York
-    /// exchanges.
+    /// The market clock. Its sessions are those in which orders fill: with realistic trading hours the sessions of the
+    /// New York exchanges.
     pub fn market_clock(&self) -> MarketClock {
         let now = self.market.now();
         let calendar = self.rules().calendar;

@@ -1,33 +1,33 @@
-//! Orders as the use cases answer them: with their fills and their legs.
+//! Orders as the use cases return them: with their fills and legs.
 
 use domain::{JournalEntry, Order, OrderClass, OrderId, TradingHold};
 use persistence::{Tx, orders, transactions};
 
 use crate::error::Result;
 
-/// An order with the journal entries of its fills, and the orders that came with it.
+/// An order with the journal entries of its fills, and the orders that were placed with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderWithFills {
     pub order: Order,
     pub fills: Vec<JournalEntry>,
     pub legs: Vec<OrderWithFills>,
-    /// Why an open order cannot fill for the time being.
+    /// Why an open order cannot fill now.
     pub hold: Option<TradingHold>,
 }
 
-/// The answer to placing an order.
+/// The result of placing an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedOrder {
     pub order: OrderWithFills,
-    /// It had been placed before, under the same `client_order_id`; nothing was done now.
+    /// Whether the order had already been placed under the same `client_order_id`, so that this call changed nothing.
     pub replayed: bool,
 }
 
-/// What becomes of the portfolio's open orders in the same stock when an order is placed.
+/// What happens to the portfolio's open orders in the same stock when an order is placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenOrders {
     Keep,
-    /// They are canceled in the transaction of the order. If the order is refused, they stay open.
+    /// The open orders are canceled in the transaction of the new order. If the new order is rejected, they stay open.
     Cancel,
 }
 

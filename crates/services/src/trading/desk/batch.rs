@@ -19,20 +19,20 @@ use crate::Clock;
 use crate::error::{Error, NotFound, Result};
 use crate::trading::{OpenOrders, OrderWithFills, PlacedOrder};
 
-/// How old the price kept with a stock may become before an order renews it.
+/// An order stores a new price with its stock when the stored price is older than this.
 const KEEP_PRICE_AFTER: TimeDelta = TimeDelta::seconds(60);
 
-/// What only the database can make fail.
+/// The result of an operation that only a database error can make fail.
 type Stored<T> = std::result::Result<T, StoreError>;
 
-/// What a command came to, before it is written.
+/// The result of a command before it is written.
 #[derive(Debug)]
 pub(super) struct Outcome {
     order: OrderId,
     replayed: bool,
 }
 
-/// Whether a split or a dividend has changed prices that were converted at `at`.
+/// Whether a split or a dividend makes prices that were converted at `at` outdated.
 fn changes_prices(known: &KnownAction, at: Timestamp) -> bool {
     let is_dividend = matches!(known.action.kind, CorporateActionKind::CashDividend { .. });
     (known.effective_at > at || known.known_at > at) && (is_dividend || known.action.ratio().is_some())
@@ -40,39 +40,41 @@ fn changes_prices(known: &KnownAction, at: Timestamp) -> bool {
 
 /// The rows of a batch. The portfolios are locked.
 pub(super) struct Batch {
-    /// When the decisions are made. All that takes effect by then has been applied to the portfolios.
+    /// The time of the decisions. All corporate actions that take effect by then have been applied to the portfolios.
     now: Timestamp,
-    /// What this process's clock shows, and the latest time that portfolios may have reached by other processes' clocks.
+    /// The time of this process's clock, followed by the latest time that other processes' clocks may have given to
+    /// portfolios.
     clock: Timestamp,
     latest_plausible: Timestamp,
-    /// What has happened to stocks since the prices of the batch were looked at.
+    /// Corporate actions since the prices of the batch were read.
     actions: Vec<KnownAction>,
     portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
     groups: HashMap<OrderId, OrderGroup>,
-    /// The group an order is in, by its root's id.
+    /// The group of each order, named by the id of its root.
     root_of: HashMap<OrderId, OrderId>,
-    /// Orders by the name their owner gave them, with the line of their request.
+    /// Orders by their `client_order_id`, with the canonical text of the request.
     named: HashMap<(PortfolioId, String), (OrderId, String)>,
-    /// Orders of before the batch, as they were: those of them that were there already, and such as belong to no group
-    /// any more because others have taken their place.
+    /// Orders that existed before the batch, in their earlier state. Some belong to no group any more because other
+    /// orders replaced them.
     before: HashMap<OrderId, Order>,
-    /// The commands run again, and may have been carried out before.
+    /// Whether the commands run again and may have been executed before.
     again: bool,
-    /// The fills of orders that were there before.
+    /// The fills of orders that existed before the batch.
     fills: Vec<JournalEntry>,
-    /// The line of the request of each new order, in the order in which they are written.
+    /// The ids of new orders with the canonical text of the request, in the order in which they are written.
     new: Vec<(OrderId, String)>,
-    /// Groups that were there before and have changed, by their roots.
+    /// The roots of groups that existed before the batch and have changed.
     changed: BTreeSet<OrderId>,
-    /// Legs that were there before and were triggered, filled or have ended.
+    /// Legs that existed before the batch and were triggered, filled or have ended.
     changed_legs: BTreeSet<OrderId>,
-    /// Orders whose place others took.
+    /// Orders that were replaced by others.
     retired: Vec<Order>,
     entries: Vec<JournalEntry>,
     touched: BTreeSet<(PortfolioId, StockId)>,
-    /// Positions that have a row.
+    /// Positions that have a row in the database.
     held: BTreeSet<(PortfolioId, StockId)>,
-    /// Prices of orders that were taken in, to be kept with the stocks: in order of symbol, as everybody writes them.
+    /// Prices of accepted orders, to be stored with their stocks. They are ordered by symbol: all writers lock stocks
+    /// in this order.
     prices: BTreeMap<Symbol, (StockId, Quote)>,
 }
 
@@ -89,15 +91,16 @@ impl Batch {
         let ids: BTreeSet<PortfolioId> = commands.iter().map(Command::portfolio).collect();
         let ids: Vec<PortfolioId> = ids.into_iter().collect();
         let mut locked = portfolios::lock(tx, &ids)?;
-        // Clocks of two machines differ a little; a portfolio's journal does not run backwards. A portfolio far ahead of
-        // this clock does not take the others of the batch with it.
+        // The clocks of two machines differ a little, and a portfolio's journal must not run backwards. A portfolio far
+        // ahead of this clock does not affect the other portfolios of the batch.
         let clock_now = clock.now();
         let latest_plausible = clock.latest_plausible(clock_now);
         let last = locked.iter().map(|locked| locked.last).filter(|last| *last <= latest_plausible);
         let now = last.fold(clock_now, Timestamp::max);
         let priced_at = commands.iter().filter_map(Command::priced_at).min().unwrap_or(now);
         let actions = news.at_hand(tx, priced_at, now)?;
-        // No order meets prices in new shares before it and what it sells are in new shares too.
+        // Orders and the shares they sell are converted to the shares after a split before they meet prices in those
+        // shares.
         if crate::corporate_actions::apply_before_orders(tx, &actions, &ids, rules.calendar, now)? {
             locked = portfolios::lock(tx, &ids)?;
         }
@@ -182,7 +185,7 @@ impl Batch {
         }
     }
 
-    /// Refuses fills in a portfolio whose newest change lies far ahead of this process's clock: prices of now would be
+    /// Rejects fills in a portfolio whose latest change lies far ahead of this process's clock: current prices would be
     /// booked at a later time.
     fn check_clock(&self, last: Timestamp) -> Result<()> {
         match last <= self.latest_plausible {
@@ -191,9 +194,10 @@ impl Batch {
         }
     }
 
-    /// Rejects an order whose price was read before a split took effect or became known, or includes a dividend that did so
-    /// since, and every order in a delisted stock. After a split the order's own shares and prices are outdated too. A price
-    /// from the ex-date does not include the dividend, however late the news is.
+    /// Rejects an order if a split of its stock took effect or became known after its price was read, or a dividend
+    /// that the price still includes; also every order in a delisted stock. After a split the shares and prices of the
+    /// order itself are outdated too. A price from the ex-date or later does not include the dividend, even if the
+    /// dividend became known after that.
     fn check_stock(&self, seen: &Seen) -> Result<()> {
         let since = |known: &&KnownAction| {
             let is_delisting = known.is_in_force() && known.action.kind == CorporateActionKind::Delisting;
@@ -206,7 +210,7 @@ impl Batch {
                 CorporateActionKind::Split { .. } | CorporateActionKind::CashDividend { .. } => {
                     return Err(OrderRejected::NoFreshPrice { as_of: seen.newest.quote.as_of }.into());
                 }
-                // One that was taken back.
+                // The delisting was withdrawn.
                 CorporateActionKind::Delisting if !known.is_in_force() => {}
                 CorporateActionKind::Delisting => {
                     let symbol = seen.stock.listing.symbol.clone();
@@ -218,12 +222,12 @@ impl Batch {
         Ok(())
     }
 
-    /// Why nothing fills in a stock. No order meets a price until the split of its stock is confirmed.
+    /// Why no order in a stock can fill now. No order meets a price until the split of its stock is confirmed.
     fn hold(&self, stock: StockId) -> Option<TradingHold> {
         self.actions.iter().filter(|known| known.stock_id == stock).find_map(|known| known.hold(self.now))
     }
 
-    /// The rules for an order in the stock: while nothing fills in it, an order waits for a later price.
+    /// The rules for an order in the stock. While no order in the stock can fill, a new order waits for a later price.
     ///
     /// # Errors
     /// [`Error::TradingHalted`].
@@ -235,7 +239,8 @@ impl Batch {
         }
     }
 
-    /// Whether a refused command has the name of an order that is there: then that order may be why it was refused.
+    /// Whether an order with the name of the rejected command exists already. That earlier execution may be the reason
+    /// for the rejection.
     pub fn was_placed_before(
         tx: &mut Tx<'_>,
         commands: &[Command],
@@ -253,7 +258,7 @@ impl Batch {
         root
     }
 
-    /// What comes of a command. A refused one changes nothing.
+    /// Executes a command in memory. A rejected command changes nothing.
     pub fn decide(&mut self, command: &Command, rules: &TradingRules) -> Result<Outcome> {
         let id = command.portfolio();
         let locked = self.portfolios.get(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
@@ -263,7 +268,7 @@ impl Batch {
             Command::Place { user, order, ids, open_orders, seen, .. } => {
                 self.check_owner(id, *user)?;
                 if self.find(ids.entry).is_some() {
-                    // It was committed after all, and only the answer got lost.
+                    // The earlier transaction was committed, and only its answer was lost.
                     return Ok(Outcome { order: ids.entry, replayed: false });
                 }
                 let request = order.canonical();
@@ -279,7 +284,7 @@ impl Batch {
                     OpenOrders::Cancel => self.cancel_open(&mut draft, seen.stock.id, now)?,
                 };
                 let look = NewestPrice { newest: &seen.newest, asked_at: seen.asked_at };
-                // The answer names the stock as it is listed, not as it was typed.
+                // The answer contains the current symbol, even if the order was placed under a former one.
                 let symbol = seen.stock.listing.symbol.clone();
                 let order_as_listed = PlaceOrder { symbol, ..order.clone() };
                 let Placed { group, entries } =
@@ -291,7 +296,7 @@ impl Batch {
                     self.save_group(group, Vec::new());
                 }
                 for placed in &group.orders {
-                    // Legs belong to the request of the order that they came with.
+                    // A leg is not a request of its own: it refers to the order it came with.
                     let line = if placed.id == ids.entry {
                         request.clone()
                     } else {
@@ -354,12 +359,12 @@ impl Batch {
                 let mut group = self.group_of(id, *order)?;
                 let outcome = Outcome { order: *order, replayed: false };
                 let stock = group.root().stock_id;
-                // A split or dividend since then: the next pass reads prices and orders again.
+                // A split or dividend makes these prices outdated: the next pass reads prices and orders again.
                 let is_outdated = self
                     .actions
                     .iter()
                     .any(|known| known.stock_id == stock && changes_prices(known, *converted_at));
-                // Time goes on: an order of the day ends.
+                // Without prices, time still passes: a day order expires.
                 let moves = if self.hold(stock).is_some() { &[][..] } else { moves };
                 if is_outdated || !group.is_affected_by(moves, *until, rules) {
                     return Ok(outcome);
@@ -381,7 +386,7 @@ impl Batch {
         if owner == Some(user) { Ok(()) } else { Err(Error::NotFound(NotFound::Portfolio)) }
     }
 
-    /// A portfolio that can still be traded in.
+    /// Returns a portfolio that is not archived.
     fn active(&mut self, id: PortfolioId) -> Result<&mut LockedPortfolio> {
         let locked = self.portfolios.get_mut(&id).ok_or(Error::NotFound(NotFound::Portfolio))?;
         if locked.archived { Err(Error::Archived) } else { Ok(locked) }
@@ -403,7 +408,7 @@ impl Batch {
         }
     }
 
-    /// A copy of the group that an order of that portfolio is in. One whose place another has taken is in none.
+    /// Returns a copy of the group of an order in the portfolio. A replaced order belongs to no group.
     fn group_of(&self, id: PortfolioId, order: OrderId) -> Result<OrderGroup> {
         let found = self
             .find(order)
@@ -414,7 +419,7 @@ impl Batch {
         group.cloned().ok_or(Error::OrderNotOpen { status: found.status })
     }
 
-    /// An order as it is now.
+    /// Returns the current state of an order.
     fn find(&self, id: OrderId) -> Option<&Order> {
         let group = self.root_of.get(&id).and_then(|root| self.groups.get(root));
         let grouped = group.and_then(|group| group.orders.iter().find(|order| order.id == id));
@@ -429,7 +434,7 @@ impl Batch {
         self.changed.insert(root);
     }
 
-    /// Writes what was decided and answers the orders as they are now.
+    /// Writes the decisions and returns the orders in their current state.
     pub fn save(
         self,
         tx: &mut Tx<'_>,

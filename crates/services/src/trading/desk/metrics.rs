@@ -20,7 +20,7 @@ static BATCH_SIZE: LazyLock<Histogram> =
 static BATCH_SECONDS: LazyLock<Histogram> =
     LazyLock::new(|| Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]));
 
-/// Counts a command of the order desk. `outcome` is `done`, `refused` (by a trading rule) or `failed`.
+/// Counts a command of the order desk. `outcome` is `done`, `refused` (rejected by a trading rule) or `failed`.
 pub(super) fn count_command(command: &'static str, outcome: &'static str) {
     COMMANDS.get_or_create(&DeskCommand { command, outcome }).inc();
 }
@@ -31,7 +31,7 @@ pub(super) fn count_batch(size: usize, took: std::time::Duration) {
     BATCH_SECONDS.observe(took.as_secs_f64());
 }
 
-/// Adds the desk's counters.
+/// Registers the counters of the desk.
 pub(crate) fn register(registry: &mut Registry) {
     registry.register(
         "stockyard_order_desk_commands",

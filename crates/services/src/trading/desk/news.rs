@@ -1,4 +1,4 @@
-//! A clerk's knowledge of corporate actions, without a statement for each batch.
+//! A clerk's cache of corporate actions, which saves a statement per batch.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use persistence::{StoreError, Tx, corporate_actions};
 
 use crate::corporate_actions::noted::Noted;
 
-/// How long it is used. News usually comes a session ahead; late news from another process may be missed by orders
-/// for this time.
+/// How long the cache is used. Actions usually become known a session ahead. Orders may miss an action that another
+/// process learns late, for at most this time.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-/// Actions that took effect within this market time are read; older ones are read from the database on request.
+/// The cache holds actions that took effect within this market time; older ones are read from the database when needed.
 const LOOKING_BACK: TimeDelta = TimeDelta::days(1);
 
 pub(super) struct News {
@@ -23,8 +23,8 @@ struct Read {
     at: Instant,
     noted: u64,
     since: Timestamp,
-    /// All actions that are not applied to all portfolios, or took effect or became known since `since`, in the order
-    /// in which they take effect.
+    /// All actions that are not yet applied to all portfolios, and all that took effect or became known since `since`,
+    /// in the order in which they take effect.
     actions: Vec<KnownAction>,
 }
 
@@ -33,8 +33,8 @@ impl News {
         Self { noted, read: None }
     }
 
-    /// Due actions, and all that took effect or became known since `since`: those that a decision at `now` has to
-    /// consider.
+    /// The actions that a decision at `now` has to consider: due actions, and all that took effect or became known
+    /// since `since`.
     pub fn at_hand(
         &mut self,
         tx: &mut Tx<'_>,
@@ -51,7 +51,7 @@ impl News {
             Some(read) if read.since <= since => {
                 let at_hand = |known: &&KnownAction| {
                     let is_undecided = known.hold(now).is_some() || known.is_to_be_reversed();
-                    // A delisting by evidence or an administrator may take effect days ago.
+                    // A delisting that evidence or an administrator confirmed may have taken effect days ago.
                     let is_delisting =
                         known.check.is_some() && known.action.kind == CorporateActionKind::Delisting;
                     known.effective_at <= now

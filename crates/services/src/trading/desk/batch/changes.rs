@@ -1,4 +1,4 @@
-//! Orders of before the batch that it changes, and what is announced of them.
+//! The existing orders that a batch changes, and the events about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::events::Change;
 
 impl Batch {
-    /// Cancels a portfolio's open orders in one stock. Returns their groups, which are not saved yet.
+    /// Cancels a portfolio's open orders in one stock. Returns their groups, which the caller must save.
     pub(super) fn cancel_open(
         &self,
         portfolio: &mut Portfolio,
@@ -30,7 +30,7 @@ impl Batch {
         Ok(groups)
     }
 
-    /// Notes the legs that differ from what is known of them, which have events of their own.
+    /// Records the legs that were triggered, filled or have ended, because they get events of their own.
     pub(super) fn note_changed_legs(&mut self, group: &OrderGroup) {
         let state = |order: &Order| (order.status, order.triggered_at, order.filled_quantity.clone());
         let legs = group.orders.iter().filter(|order| order.parent_order_id.is_some());
@@ -41,8 +41,8 @@ impl Batch {
         self.changed_legs.extend(changed);
     }
 
-    /// What is to be announced once it is committed: of each group its root and the legs that were triggered, filled or
-    /// have ended, and orders whose place others took.
+    /// The changes to publish after the commit: the root of each group, legs that were triggered, filled or have ended,
+    /// and replaced orders.
     pub(in crate::trading::desk) fn changes(&self) -> Vec<Change> {
         let new = self.new.iter().map(|(id, _)| self.root_of.get(id).copied().unwrap_or(*id));
         let changed: BTreeSet<OrderId> = new
