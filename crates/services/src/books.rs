@@ -34,11 +34,11 @@ use closed_windows::ClosedWindows;
 /// The settings of the books.
 #[derive(Debug, Clone)]
 pub(crate) struct BooksConfig {
-    /// What a new portfolio starts with unless its owner says otherwise.
+    /// The starting cash of a new portfolio, unless its owner chooses another amount.
     pub starting_cash: Money,
     /// The risk-free rate, as a ratio per year.
     pub risk_free: f64,
-    /// The most bytes of closed days that are kept in memory.
+    /// The most bytes of closed days that are cached in memory.
     pub performance_cache_bytes: u64,
 }
 
@@ -85,7 +85,7 @@ impl Books {
         }
     }
 
-    /// The same with more time for each call of the database.
+    /// Returns the same use cases with a longer database timeout, for jobs.
     pub(crate) fn for_jobs(&self) -> Self {
         Self {
             store: self.store.for_jobs(),
@@ -96,12 +96,12 @@ impl Books {
         }
     }
 
-    /// What a new portfolio starts with unless its owner says otherwise.
+    /// The starting cash of a new portfolio, unless its owner chooses another amount.
     pub fn starting_cash(&self) -> &Money {
         &self.config.starting_cash
     }
 
-    /// The numbers of cached entries.
+    /// The number of entries in each cache.
     pub(crate) fn cached(&self) -> [(&'static str, u64); 4] {
         [
             ("holdings", self.kept_holdings.len()),
@@ -111,17 +111,17 @@ impl Books {
         ]
     }
 
-    /// The bytes of the closed days in memory.
+    /// The bytes of the closed days that are cached in memory.
     pub(crate) fn performance_cache_bytes(&self) -> u64 {
         self.closed_windows.bytes()
     }
 
-    /// How many windows came from memory.
+    /// How many windows were answered from memory.
     pub fn windows_from_memory(&self) -> u64 {
         self.closed_windows.hits()
     }
 
-    /// The stocks whose quotes do not read the database.
+    /// The number of stocks whose quotes do not read the database.
     pub(crate) fn remembered_stocks(&self) -> usize {
         self.instruments.remembered_stocks()
     }

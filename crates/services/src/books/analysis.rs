@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 /// A window ready to be measured and explained.
 #[derive(Debug, Clone)]
 pub struct WindowAnalysis {
-    /// With the books of the window.
+    /// The analysis, including the books of the window.
     pub analysis: Analysis,
-    /// The symbols of all stocks in those books.
+    /// The symbols of all stocks in these books.
     pub symbols: BTreeMap<StockId, Symbol>,
 }
 
@@ -27,11 +27,11 @@ pub struct WindowAnalysis {
 #[derive(Debug, Clone)]
 pub struct MeasuredWindow {
     pub analyzed: WindowAnalysis,
-    /// All points but the last, as they were written before. `None` if the window does not end now.
+    /// All points but the last, as the caller serialized them before. `None` if the window does not end now.
     pub closed_points: Option<Arc<[u8]>>,
 }
 
-/// Whether the source does not have the stock or its prices now.
+/// Whether the error means that the source does not have the stock or its current prices.
 fn is_about_the_stock(error: &Error) -> bool {
     matches!(
         error,
@@ -46,13 +46,14 @@ fn is_about_the_stock(error: &Error) -> bool {
 }
 
 impl Books {
-    /// Returns the window ready to be measured and explained. Its last point is the value of this moment when the window
-    /// reaches today. It is compared with `benchmark`, or with that of the portfolio. Where the prices of the benchmark
-    /// do not reach back to the start of the window, the measures that need one are undefined.
+    /// Returns the window ready to be measured and explained. If the window reaches today, its last point is the
+    /// current value. The window is compared with `benchmark`, or else with the benchmark of the portfolio. If the
+    /// prices of the benchmark do not reach back to the start of the window, the measures that need a benchmark are
+    /// undefined.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins;
-    /// [`Error::UnknownSymbol`] and [`Error::NotTradable`] for a `benchmark` that was asked for.
+    /// [`Error::UnknownSymbol`] and [`Error::NotTradable`] for the `benchmark` that the caller chose.
     pub async fn analysis(
         &self,
         user: UserId,
@@ -64,11 +65,11 @@ impl Books {
     }
 
     /// Returns the window ready to be measured, as [`Books::analysis`] does, without the journal that explanations
-    /// need. The closed days of a window that ends now come from memory if the portfolio has not changed; `write`
-    /// writes them once.
+    /// need. For a window that ends now, the closed days come from memory if the portfolio has not changed; `write`
+    /// serializes them only once.
     ///
     /// # Errors
-    /// As [`Books::analysis`].
+    /// The same as [`Books::analysis`].
     pub async fn measured_window(
         &self,
         (user, id): (UserId, PortfolioId),
@@ -104,7 +105,8 @@ impl Books {
         Ok(MeasuredWindow { analyzed, closed_points: Some(points) })
     }
 
-    /// A window whose closed days, books and benchmark are in memory, with the value of this moment.
+    /// Returns a window whose closed days, books and benchmark are cached, with the current value as its last point.
+    /// `None` if the cache does not have all of them.
     async fn window_from_memory(&self, user: UserId, key: &WindowKey) -> Result<Option<MeasuredWindow>> {
         let id = key.portfolio;
         self.corporate_actions.apply_splits_before_reading(&[id]).await?;
@@ -156,7 +158,7 @@ impl Books {
         let now = closes.measured_at;
         let mut closed = None;
         let compared = match self.closed_benchmark(user, symbol, &analysis.series, now).await {
-            // The caller did not choose this benchmark: the other measures are shown.
+            // The caller did not choose this benchmark, so the other measures are shown without it.
             Err(error) if benchmark.is_none() && is_about_the_stock(&error) => {
                 tracing::debug!(%symbol, error = &error as &dyn std::error::Error, "no prices of the benchmark");
                 Benchmark::new(symbol.clone(), &[], [])
@@ -178,6 +180,6 @@ impl Books {
 /// A window that was read from the database.
 struct ReadWindow {
     analyzed: WindowAnalysis,
-    /// What else is to be kept of a window that ends now: the version that was read, the dividends owed, and the benchmark.
+    /// Data to cache with a window that ends now: the version that was read, the dividends owed, and the benchmark.
     closed: Option<(Version, BTreeMap<StockId, Money>, Arc<ClosedBenchmark>)>,
 }

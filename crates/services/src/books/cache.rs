@@ -1,8 +1,8 @@
 //! Caches of portfolio data.
 //!
-//! Every change of a portfolio increments its version in the same transaction. A cached value is used as long as the
-//! database confirms its version, so a caller never gets outdated data, whichever process made the change, and
-//! reading a portfolio again costs only reading its version. Simultaneous questions for versions are sent together.
+//! Every change of a portfolio increments its version in the same transaction. A cached value is used only if the
+//! database confirms its version, so callers never get outdated data, even if another process made the change. Reading
+//! a portfolio again costs only reading its version. Simultaneous requests for versions share one statement.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The most positions and journal lines in a cache: about 50 MB.
 const MOST_ROWS: u64 = 100_000;
-/// How long a value is cached: company names are not part of a portfolio, and change without its version.
+/// How long a value is cached. Company names are not part of a portfolio and change without a new version.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The number of rows in a value.
@@ -23,22 +23,22 @@ pub(crate) trait Rows: Clone + Send + Sync + 'static {
     fn rows(&self) -> usize;
 }
 
-/// A version of a user's portfolio.
+/// A version of a user's portfolio and of its snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
     owner: UserId,
     number: i64,
-    /// Of the snapshots.
+    /// The version of the snapshots.
     snapshots: i64,
 }
 
 impl Version {
-    /// A version that was read in the same transaction as the data that it stands for.
+    /// Creates the version. Both numbers must be read in the same transaction as the data they stand for.
     pub fn new(owner: UserId, number: i64, snapshots: i64) -> Self {
         Self { owner, number, snapshots }
     }
 
-    /// Grows with every change of the portfolio.
+    /// The version number of the portfolio; every change increases it.
     pub fn number(self) -> i64 {
         self.number
     }
@@ -58,7 +58,7 @@ impl<T: Rows> CacheEntry<T> {
         Self { values }
     }
 
-    /// The cached value of that version.
+    /// Returns the cached value if it is of this version.
     pub async fn get(&self, portfolio: PortfolioId, version: Version) -> Option<T> {
         self.values.get(&portfolio).await.filter(|(of, _)| *of == version).map(|(_, value)| value)
     }
@@ -76,8 +76,8 @@ impl<T: Rows> CacheEntry<T> {
 /// Queue limit. Callers beyond it read the data directly.
 const WAITING: usize = 4096;
 const MOST_AT_ONCE: usize = 512;
-/// How long a question waits for others after the last one was sent, if many are asked. A single question never
-/// waits.
+/// Under load, a request for a version waits this long after the previous statement, so that more requests share the
+/// next one. A single request never waits.
 const GATHERED_FOR: Duration = Duration::from_micros(250);
 /// Give up after this long; the caller then reads the data and reports the error.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Versions {
         Self { store, questions: OnceLock::new() }
     }
 
-    /// The current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
+    /// Returns the current version of a user's portfolio. `None` if it belongs to another user or cannot be read.
     pub async fn version_of(&self, user: UserId, portfolio: PortfolioId) -> Option<Version> {
         let (answer, answered) = oneshot::channel();
         let questions = self.questions.get_or_init(|| open(self.store.lane()));
@@ -117,7 +117,7 @@ fn open(lane: Lane) -> mpsc::Sender<Question> {
     sender
 }
 
-/// Runs until no caller is left.
+/// Answers requests until the last sender is dropped.
 fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
     let mut questions = Vec::with_capacity(MOST_AT_ONCE);
     while receiver.blocking_recv_many(&mut questions, MOST_AT_ONCE) > 0 {
@@ -132,7 +132,7 @@ fn answer(mut lane: Lane, mut receiver: mpsc::Receiver<Question>) {
                     .map(|(id, owner, number, snapshots)| (id, Version::new(owner, number, snapshots)))
                     .collect(),
                 Err(error) => {
-                    // The callers then read the data and report the database's error.
+                    // The callers then read the data themselves and report the database error.
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         "versions of portfolios cannot be read"

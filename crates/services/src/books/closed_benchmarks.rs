@@ -1,4 +1,4 @@
-//! The closed sessions of benchmarks, in memory: many portfolios are compared with one of them.
+//! A cache of the closed sessions of benchmarks: many portfolios are compared with the same one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,20 +13,22 @@ use crate::error::{Error, Result};
 
 /// Calendar days before the window that contain a close of the benchmark, holidays and weekends included.
 const DAYS_BEFORE_WINDOW: Days = Days::new(10);
-/// How long an entry is used before its bars are read again: what another process learns late shows after this time.
+/// How long an entry is used before its bars are read again. Changes that another process learns late appear after this
+/// time.
 const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(2);
-/// The most entries: about 2 MB for five years each.
+/// The most entries. With five years of bars in each, they take about 2 MB.
 const CAPACITY: usize = 32;
 
-/// A benchmark until the last closed session. Bars that are read again and have not changed give the same `Arc`.
+/// A benchmark until the last closed session. If the bars are read again and have not changed, the same `Arc` is
+/// returned.
 #[derive(Debug, PartialEq)]
 pub(super) struct ClosedBenchmark {
     pub closed: Benchmark,
-    /// The actions since the last close.
+    /// The corporate actions since the last close.
     coming: Vec<CorporateAction>,
 }
 
-/// The symbol, the first day, and the day of the session that is under way or comes next.
+/// The symbol, the first day, and the day of the current or next session.
 type Key = (Symbol, Option<NaiveDate>, NaiveDate);
 
 struct Entry {
@@ -43,8 +45,8 @@ impl ClosedBenchmarks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entry while it counts. When it is too old, one caller gets nothing and reads it again; the others go on
-    /// with it.
+    /// Returns the entry if it is current. When it is too old, one caller gets `None` and reads the bars again, while
+    /// the others still get the old entry.
     fn get(&self, key: &Key, noted: u64, wall: Timestamp) -> Option<Arc<ClosedBenchmark>> {
         let mut entries = self.entries();
         let entry = entries.get_mut(key).filter(|entry| entry.noted == noted)?;
@@ -55,7 +57,7 @@ impl ClosedBenchmarks {
         Some(entry.benchmark.clone())
     }
 
-    /// Keeps a benchmark; answers the one before if it is the same.
+    /// Caches a benchmark. Returns the cached one if it is equal.
     fn insert(
         &self,
         key: Key,
@@ -113,9 +115,9 @@ impl Books {
         Ok(self.closed_benchmarks.insert(key, benchmark, noted, wall))
     }
 
-    /// Returns a benchmark with the newest price when it is of today and the closes end before: the portfolio's last
-    /// point is valued at such prices. An older quote is no close, because it is converted to today's shares, less
-    /// dividends since.
+    /// Returns a benchmark whose last close is the newest price, if this price is from today and the closes end before
+    /// today: the portfolio's last point is valued at current prices too. An older quote does not count as a close,
+    /// because it is converted to today's shares and reduced by the dividends since.
     pub(super) async fn benchmark_until(
         &self,
         user: UserId,

@@ -1,8 +1,8 @@
-//! The closed days of windows that end now, in memory: only the last point of such a window changes.
+//! A cache of the closed days of windows that end now: only the last point of such a window changes.
 //!
-//! A window is used as long as the database confirms the version of the portfolio and of its snapshots, so late and
-//! corrected snapshots, deposits, corrections of the journal and another benchmark count at once, whichever process
-//! made them.
+//! A window is used only if the database confirms the version of the portfolio and of its snapshots. Late and corrected
+//! snapshots, deposits, corrections of the journal and a new benchmark therefore take effect immediately, even if
+//! another process made the change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,29 +19,29 @@ use crate::books::cache::Version;
 use crate::books::closed_benchmarks::ClosedBenchmark;
 use crate::books::performance::Window;
 
-/// How long a window is kept: closing prices at its start, which real sources may correct, and symbols are not part of
-/// the versions.
+/// How long a window is cached. Symbols, and the closing prices at the start of the window, which real sources may
+/// correct, are not part of the versions.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
-/// How often expired windows are looked for.
+/// How often expired windows are removed.
 const SWEPT_EVERY: Duration = Duration::from_secs(5);
 
-/// What a window is asked for by.
+/// The request that a cached window answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WindowKey {
     pub portfolio: PortfolioId,
     pub window: Window,
-    /// Another benchmark than that of the portfolio.
+    /// The benchmark that the caller chose instead of the portfolio's.
     pub benchmark: Option<Symbol>,
 }
 
-/// A day in 32 bytes, a tenth of [`Day`].
+/// A day in 32 bytes, a tenth of the size of [`Day`].
 #[derive(Debug, Clone, Copy)]
 struct ClosedDay {
     date: NaiveDate,
     end_cents: i64,
     flow_cents: i64,
-    /// Not a number for a day without a return.
+    /// The daily return; NaN for a day without one.
     daily_return: f64,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct ClosedDays {
 }
 
 impl ClosedDays {
-    /// The days of a series but for the last. `None` for amounts that do not fit.
+    /// The days of a series except the last. `None` if an amount does not fit.
     pub fn of(series: &Series) -> Option<Self> {
         let start_cents = series.start_value().to_cents()?;
         let (_, closed) = series.days.split_last()?;
@@ -70,7 +70,7 @@ impl ClosedDays {
         Some(Self { before: series.before.clone(), start_cents, days })
     }
 
-    /// The series with this last day.
+    /// Returns the series with `last` as its last day.
     pub fn with_day(&self, last: &Close) -> Series {
         let mut start_cents = self.start_cents;
         let mut days = Vec::with_capacity(self.days.len() + 1);
@@ -88,7 +88,7 @@ impl ClosedDays {
     }
 }
 
-/// The books of a window but for what is held now.
+/// The books of a window, without the current holdings.
 #[derive(Debug, Clone)]
 pub(super) struct ClosedBooks {
     pub start: Vec<BookedHolding>,
@@ -109,12 +109,12 @@ pub(super) struct ClosedWindow {
     pub flow_today: Money,
     pub books: ClosedBooks,
     pub benchmark: Arc<ClosedBenchmark>,
-    /// The closed days as the caller has written them.
+    /// The closed days as the caller has serialized them.
     pub points: Arc<[u8]>,
 }
 
 impl ClosedWindow {
-    /// The bytes that the window takes, estimated for maps.
+    /// The bytes that the window takes; the size of maps is estimated.
     fn size(&self) -> usize {
         const ENTRY: usize = 200;
         let ClosedBooks { start, sums, receivable, symbols } = &self.books;
@@ -148,7 +148,7 @@ impl ClosedWindows {
         Self { windows, hits: AtomicU64::new(0), is_swept: Arc::default() }
     }
 
-    /// The window of that version and day.
+    /// Returns the cached window if it is of this version and day.
     pub async fn get(
         &self,
         key: &WindowKey,
@@ -163,7 +163,7 @@ impl ClosedWindows {
         self.sweep();
     }
 
-    /// Returns the memory of expired windows although nobody asks for one, until none is left.
+    /// Frees the memory of expired windows even if no window is requested; runs until the cache is empty.
     fn sweep(&self) {
         if self.is_swept.swap(true, Ordering::AcqRel) {
             return;
@@ -181,12 +181,12 @@ impl ClosedWindows {
         });
     }
 
-    /// Counts an answer from memory.
+    /// Counts a window that was answered from memory.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many answers came from memory.
+    /// How many windows were answered from memory.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
     }
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_comes_back_as_it_was() {
+    fn a_series_is_restored_from_its_closed_days() {
         let all = closes(&[
             ("2026-11-16", "0.00", "0.00"),
             ("2026-11-17", "1000.00", "1000"),

@@ -9,10 +9,10 @@ use crate::books::portfolios::owned;
 use crate::error::{Error, Result};
 
 impl Books {
-    /// The limits of a portfolio: those that its user has set, else the usual ones.
+    /// Returns the limits that the user has set for a portfolio, or the default limits.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's portfolio.
+    /// [`Error::NotFound`], also for another user's portfolio.
     pub async fn concentration_limits(&self, user: UserId, id: PortfolioId) -> Result<ConcentrationLimits> {
         self.store
             .read(move |tx| {
@@ -22,10 +22,10 @@ impl Books {
             .await
     }
 
-    /// Sets all limits of a portfolio, archived ones included.
+    /// Sets all limits of a portfolio, which may be archived.
     ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's portfolio.
+    /// [`Error::NotFound`], also for another user's portfolio.
     pub async fn set_concentration_limits(
         &self,
         user: UserId,

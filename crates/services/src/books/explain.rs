@@ -1,4 +1,4 @@
-//! How figures of the books of now come about: total value, day change, average buy price, concentration.
+//! Explanations of the current figures: total value, day change, average buy price, concentration.
 
 use domain::performance::Explanation;
 use domain::valuation::BookFigure;
@@ -9,12 +9,12 @@ use crate::books::Books;
 use crate::error::{Error, NotFound, Result};
 
 impl Books {
-    /// Explains a figure of this moment with everything that is needed to recompute it. `symbol` names the holding of an
-    /// average buy price; the other figures are of the whole portfolio.
+    /// Explains a current figure with all inputs that are needed to recompute it. `symbol` names the holding of an
+    /// average buy price; the other figures concern the whole portfolio.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio or the holding; [`Error::Invalid`] for an average buy price without a
-    /// symbol; what a valuation fails with.
+    /// symbol; the errors of a valuation.
     pub async fn explain_figure(
         &self,
         user: UserId,

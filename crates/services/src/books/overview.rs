@@ -13,41 +13,42 @@ use crate::books::valuation::ValuedPortfolio;
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
-/// A portfolio with what was paid into it.
+/// A portfolio with the sum of its deposits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortfolioResult {
     pub valued: ValuedPortfolio,
-    /// The sum of all deposits, whatever was withdrawn later.
+    /// The sum of all deposits; withdrawals are not subtracted.
     pub deposits: Money,
 }
 
 impl PortfolioResult {
-    /// Gain since the portfolio was opened as a share of its deposits, a ratio; `None` without deposits.
+    /// The gain since the portfolio was opened as a share of its deposits, a ratio; `None` without deposits.
     pub fn gain_ratio(&self) -> Option<f64> {
         ratio(&self.valued.valuation.total_gain(), &self.deposits)
     }
 }
 
-/// The portfolios of a user that are not archived, and their sums. Amounts add rounded parts.
+/// The portfolios of a user that are not archived, and their sums. Sums add amounts that are already rounded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Overview {
     /// In the order they were opened.
     pub portfolios: Vec<PortfolioResult>,
-    /// Of everything that is held.
+    /// The allocation of all holdings together.
     pub allocation: Allocation,
-    /// Gain since the previous close, deposits and withdrawals left out.
+    /// The gain since the previous close, without deposits and withdrawals.
     pub day_change: Money,
-    /// Realized, unrealized and dividends.
+    /// The sum of realized and unrealized gains and dividends.
     pub total_gain: Money,
     pub deposits: Money,
-    /// All of them as one portfolio, from the first close of the oldest until now. Without books and benchmark.
+    /// The analysis of all portfolios as one, from the first close of the oldest until now, without books and
+    /// benchmark.
     pub together: Analysis,
     /// The market time of the prices.
     pub valued_at: Timestamp,
 }
 
 impl Overview {
-    /// `day_change` against what today's result was earned on, a ratio; `None` when that was nothing.
+    /// `day_change` as a share of the value it was earned on, a ratio; `None` when that value is zero.
     pub fn day_change_ratio(&self) -> Option<f64> {
         ratio(&self.day_change, &(self.allocation.total_value.clone() - &self.day_change))
     }
@@ -57,13 +58,13 @@ impl Overview {
         ratio(&self.total_gain, &self.deposits)
     }
 
-    /// Time-weighted return of all of them as one since [`Overview::twr_since`], a ratio; `None` when nothing was ever
-    /// invested.
+    /// The time-weighted return of all portfolios as one since [`Overview::twr_since`], a ratio; `None` when no money
+    /// was ever invested.
     pub fn twr(&self) -> Option<f64> {
         twr(&self.together.series, &mut Workings::off()).ok()
     }
 
-    /// The first day with money in one of them.
+    /// The first day on which one of the portfolios had money.
     pub fn twr_since(&self) -> Option<NaiveDate> {
         self.together.series.start_on()
     }
@@ -73,9 +74,9 @@ fn ratio(part: &Money, whole: &Money) -> Option<f64> {
     whole.is_positive().then(|| part.to_f64() / whole.to_f64())
 }
 
-/// What is read of a portfolio beside its positions.
+/// The data that is read of a portfolio besides its positions.
 struct History {
-    /// Before today, oldest first.
+    /// The closes before today, oldest first.
     closes: Vec<Close>,
     /// All deposits and withdrawals, oldest first.
     flows: Vec<(Timestamp, Money)>,
@@ -84,7 +85,7 @@ struct History {
 impl History {
     fn load(tx: &mut Tx<'_>, id: PortfolioId, today: NaiveDate) -> Result<Self> {
         let mut closes: Vec<Close> = snapshots::window(tx, id, EARLIEST, today)?.iter().map(close).collect();
-        // A provisional row of the session under way is older than this moment.
+        // The provisional row of the current session is older than the current value.
         closes.retain(|close| close.date < today);
         Ok(Self { closes, flows: transactions::flows(tx, id)? })
     }
@@ -93,7 +94,7 @@ impl History {
         self.flows.iter().map(|(_, amount)| amount).filter(|amount| amount.is_positive()).sum()
     }
 
-    /// All closes, the last of them with the value of now.
+    /// Returns all closes, with the current value as the last one.
     fn until_now(mut self, calendar: &BookCalendar, today: NaiveDate, now: &Valuation) -> Vec<Close> {
         let total_value = now.total_value.clone();
         self.closes.push(Close { date: today, total_value, net_flow: Money::zero() });
@@ -103,13 +104,14 @@ impl History {
 }
 
 impl Books {
-    /// All portfolios of a user that are not archived, at the newest prices.
+    /// Returns all portfolios of a user that are not archived, at the newest prices.
     ///
     /// # Errors
     /// [`crate::Error::NoPrice`] for a stock without any price.
     pub async fn overview(&self, user: UserId) -> Result<Overview> {
         let current = self.market.calendar;
-        // Values, flows and closes of one moment: a deposit in between would be in one of them only.
+        // Values, flows and closes are read at the same moment. Otherwise a deposit in between would be in only one of
+        // them.
         let (valued, (calendar, today, histories)) = self
             .valuations_with(user, move |tx, ids, now| {
                 let today = current.booking_session(now).date;

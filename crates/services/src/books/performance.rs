@@ -1,4 +1,4 @@
-//! How a portfolio did over time: its snapshots, and the moment as the last point.
+//! Performance over time: a portfolio's snapshots, with the current value as the last point.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::books::window_books::{BookRows, WindowEnd, session_of};
 use crate::error::{Error, Result};
 use crate::market::book_calendar::BookCalendar;
 
-/// Which days are looked at.
+/// The days over which performance is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Window {
     /// A named period that ends today.
     Period(Period),
-    /// Both included; open where `None`.
+    /// Both days are included; `None` leaves that end open.
     Dates { from: Option<NaiveDate>, to: Option<NaiveDate> },
 }
 
@@ -30,7 +30,7 @@ impl Default for Window {
 }
 
 impl Window {
-    /// The first and the last day, both included.
+    /// The first and the last day of the window, both included.
     fn days(self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate)> {
         let (first, last) = match self {
             Self::Period(period) => (period.first_day(today), today),
@@ -47,19 +47,19 @@ impl Window {
 pub(crate) struct WindowCloses {
     /// The last close before the window, if the portfolio is older.
     pub before: Option<Close>,
-    /// In order of date.
+    /// The closes in the window, ordered by date.
     pub window: Vec<Close>,
-    /// The moment of the last close when the window reaches today.
+    /// The moment of the last close if the window reaches today.
     pub measured_at: Timestamp,
-    /// If they were asked for.
+    /// The books of the window, if the caller requested them.
     pub books: Option<WindowBooks>,
-    /// What the portfolio is compared with.
+    /// The symbol of the portfolio's benchmark.
     pub benchmark: Symbol,
-    /// Of a window with books that ends now: the version that was read, and the dividends owed by stock.
+    /// For a window with books that ends now: the version that was read, and the dividends owed by stock.
     pub until_now: Option<(Version, BTreeMap<StockId, Money>)>,
 }
 
-/// What is read of a window in one transaction.
+/// The data of a window that is read in one transaction.
 struct WindowRows {
     calendar: BookCalendar,
     before: Option<Close>,
@@ -72,7 +72,7 @@ struct WindowRows {
 }
 
 impl Books {
-    /// Measures the window, with the value of this moment as its last point when it reaches today.
+    /// Measures the window. If it reaches today, its last point is the current value.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio; [`Error::Invalid`] when the window ends before it begins.
@@ -81,7 +81,7 @@ impl Books {
         Ok(Performance::measure(closes.before.as_ref(), closes.window))
     }
 
-    /// Reads the closes of a window, with the value of this moment as the last one when it reaches today.
+    /// Reads the closes of a window. If it reaches today, the last close is the current value.
     pub(crate) async fn window_closes(
         &self,
         user: UserId,
@@ -90,20 +90,21 @@ impl Books {
         with_books: bool,
     ) -> Result<WindowCloses> {
         let current = self.market.calendar;
-        // Value, flows and lines of one moment: a deposit in between would be in one of them only.
+        // Value, flows and journal lines are read at the same moment. Otherwise a deposit in between would be in only
+        // one of them.
         let (valued, rows) = self
             .valuation_with(user, id, move |tx, now| {
                 let today = current.booking_session(now).date;
                 let (first, last) = window.days(today)?;
                 let calendar = BookCalendar::load(tx, current)?;
-                // Before the rows: they may be newer than their version, but never older.
+                // The version is read before the rows: the rows may be newer than their version, but never older.
                 let snapshots = snapshots::version(tx, id)?;
                 let before = snapshots::last_before(tx, id, first)?.as_ref().map(close);
                 let mut closes: Vec<Close> =
                     snapshots::window(tx, id, first, last)?.iter().map(close).collect();
                 let reaches_today = last == today;
                 if reaches_today {
-                    // A provisional row of the session under way is older than this moment.
+                    // The provisional row of the current session is older than the current value.
                     closes.retain(|close| close.date < today);
                 }
                 let books = match with_books {
@@ -136,7 +137,7 @@ impl Books {
             books.as_ref().filter(|_| reaches_today).map(|books| (version, books.receivable_now()));
         let books = match (books, end) {
             (Some(books), Some(end)) => Some(self.window_books(books, &calendar, start, end).await?),
-            // The window is over before the portfolio begins.
+            // The window ends before the portfolio begins.
             (Some(_), None) => Some(WindowBooks::default()),
             (None, _) => None,
         };
@@ -150,7 +151,7 @@ impl Books {
         })
     }
 
-    /// The daily rows, oldest first.
+    /// Returns the daily snapshots, oldest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -170,7 +171,7 @@ impl Books {
             .await
     }
 
-    /// Deposits and withdrawals of a portfolio's life, oldest first, with their market time.
+    /// Returns all deposits and withdrawals of a portfolio, oldest first, with their market time.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -184,8 +185,8 @@ impl Books {
     }
 }
 
-/// Gives each day of the series the flows since the close before it in the series: where rows are still
-/// missing, because their session has just closed or nobody took them, the next day has theirs too.
+/// Assigns to each day of the series the flows since the previous close in the series. If a snapshot is missing,
+/// because its session has just closed or no run took it, its flows count for the next day.
 pub(super) fn book_flows(
     calendar: &BookCalendar,
     before: Option<&Close>,

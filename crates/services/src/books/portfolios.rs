@@ -1,4 +1,4 @@
-//! Portfolios: opening, naming, paying in and out, closing.
+//! Portfolios: opening, renaming, depositing and withdrawing cash, resetting, deleting.
 
 use domain::{
     JournalEntry, Money, OrderId, Portfolio, PortfolioId, Symbol, Timestamp, TransactionId, TransactionType,
@@ -14,7 +14,8 @@ use crate::events::{Change, orders_to_announce};
 use crate::idempotency::{self, IdempotencyKey, Once, OnceRequest};
 use crate::{Page, one_more};
 
-/// More than anybody needs, few enough that one user cannot fill the disk with snapshots.
+/// The most portfolios of a user: more than anyone needs, and few enough that one user cannot fill the disk with
+/// snapshots.
 const MOST_PORTFOLIOS: usize = 100;
 
 /// A portfolio without its positions.
@@ -24,22 +25,22 @@ pub struct PortfolioSummary {
     pub name: String,
     pub description: String,
     pub cash_balance: Money,
-    /// Cash less what open orders keep.
+    /// Cash that is not reserved by open orders.
     pub buying_power: Money,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    /// Since when it is over and can only be looked at.
+    /// When the portfolio was archived; since then it is read-only.
     pub archived_at: Option<Timestamp>,
-    /// Dividends of the portfolio's life, paid or owed.
+    /// All dividends since the portfolio was opened, paid or owed.
     pub dividends: Money,
-    /// Owed since the stock trades without it, and not paid yet.
+    /// Dividends after their ex-date and before their payment.
     pub dividends_receivable: Money,
-    /// Grows with every change of the portfolio, its positions, orders and journal.
+    /// A number that increases with every change of the portfolio, its positions, orders and journal.
     pub version: i64,
     /// The symbol of the stock or fund that the portfolio is compared with.
     pub benchmark: Symbol,
     pub visibility: Visibility,
-    /// Takes the place of the id in the addresses of a portfolio that is shared by link.
+    /// The key that replaces the id in the addresses of a portfolio that is shared by link.
     pub link_key: Option<String>,
 }
 
@@ -64,12 +65,12 @@ impl From<PortfolioRecord> for PortfolioSummary {
     }
 }
 
-/// What to change of a portfolio; `None` leaves it as it is.
+/// The changes to a portfolio; a field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortfolioUpdate {
     pub name: Option<String>,
     pub description: Option<String>,
-    /// The symbol of a stock or fund.
+    /// The symbol of a stock or fund to compare the portfolio with.
     pub benchmark: Option<Symbol>,
     pub visibility: Option<Visibility>,
 }
@@ -78,7 +79,7 @@ pub struct PortfolioUpdate {
 pub struct OpenPortfolio {
     pub name: String,
     pub description: String,
-    /// Paid in as the first deposit; the deployment's starting cash when `None`.
+    /// The amount of the first deposit; `None` means the starting cash of the deployment.
     pub cash_balance: Option<Money>,
 }
 
@@ -93,18 +94,18 @@ fn check_description(fields: &mut Fields, description: &str) {
     fields.check("description", plain, "use letters, signs and line breaks");
 }
 
-/// The portfolio, if it is that user's.
+/// Returns the portfolio if it belongs to the user.
 pub(crate) fn owned(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<PortfolioRecord> {
     portfolios::owned(tx, id, user)?.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
-/// Locks a portfolio of that user.
+/// Locks a portfolio that belongs to the user.
 fn lock_own(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
     let locked = portfolios::lock(tx, &[id])?.pop().filter(|locked| locked.user_id == user);
     locked.ok_or(Error::NotFound(NotFound::Portfolio))
 }
 
-/// Locks a portfolio of that user that can still be traded in.
+/// Locks a portfolio that belongs to the user and is not archived.
 fn lock_active(tx: &mut Tx<'_>, id: PortfolioId, user: UserId) -> Result<LockedPortfolio> {
     let locked = lock_own(tx, id, user)?;
     if locked.archived { Err(Error::Archived) } else { Ok(locked) }
@@ -135,8 +136,8 @@ fn open(
     Ok(row.into())
 }
 
-/// Cancels all open orders of a locked portfolio; its row is still to be saved.
-/// Answers the orders that were canceled; of those that belong together the one that the others came with.
+/// Cancels all open orders of a locked portfolio; the caller must save the portfolio's row. Returns the orders to
+/// announce: of each group its root and the legs that were canceled.
 fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Result<Vec<OrderId>> {
     let ids = orders::open_ids(tx, portfolio.id)?;
     let mut groups = orders::groups(tx, &ids)?;
@@ -165,10 +166,10 @@ fn cancel_all(tx: &mut Tx<'_>, portfolio: &mut Portfolio, now: Timestamp) -> Res
 }
 
 impl Books {
-    /// [`Books::open_portfolio_once`] without a key.
+    /// Opens a portfolio as [`Books::open_portfolio_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Books::open_portfolio_once`].
     pub async fn open_portfolio(&self, user: UserId, command: OpenPortfolio) -> Result<PortfolioSummary> {
         Ok(self.open_portfolio_once(user, command, None).await?.value)
     }
@@ -208,7 +209,7 @@ impl Books {
         .await
     }
 
-    /// A user's portfolios in the order they were opened: those that are traded in, or those that were archived.
+    /// Returns a user's portfolios in the order they were opened: either the active or the archived ones.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -228,16 +229,18 @@ impl Books {
         Ok(Page::from_items(rows, limit, |row| row.id).map(PortfolioSummary::from))
     }
 
+    /// Returns a portfolio of the user.
+    ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's; the same for all functions here.
+    /// [`Error::NotFound`], also for another user's portfolio; this applies to all functions here.
     pub async fn portfolio(&self, user: UserId, id: PortfolioId) -> Result<PortfolioSummary> {
         self.store.read(move |tx| owned(tx, id, user).map(PortfolioSummary::from)).await
     }
 
-    /// [`Books::change_portfolio`] of name and description alone.
+    /// Changes only the name and the description, as [`Books::change_portfolio`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Books::change_portfolio`].
     pub async fn update_portfolio(
         &self,
         user: UserId,
@@ -249,11 +252,11 @@ impl Books {
         self.change_portfolio(user, id, update).await
     }
 
-    /// Changes name, description, benchmark or visibility. A benchmark is stored under the symbol that it has now. Only
-    /// the visibility of an archived portfolio can be changed.
+    /// Changes name, description, benchmark or visibility. A benchmark is stored under its current symbol. Only the
+    /// visibility of an archived portfolio can be changed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] also for a benchmark that is no known stock or fund; [`Error::Archived`].
+    /// [`Error::Invalid`], also for a benchmark that is not a known stock or fund; [`Error::Archived`].
     pub async fn change_portfolio(
         &self,
         user: UserId,
@@ -282,7 +285,8 @@ impl Books {
                 if let Some(visibility) = update.visibility {
                     share(tx, id, user, visibility)?;
                 }
-                // The next line of the journal is not to be of before the last one, whichever process's clock it is by.
+                // The next journal line must not be dated before the last one, even if another process's clock dated
+                // it.
                 let now = clock.now().max(locked.last);
                 let changes = PortfolioChanges { name, description, benchmark, updated_at: Some(now) };
                 let row = portfolios::update(tx, id, user, changes)?;
@@ -292,8 +296,8 @@ impl Books {
             .inspect(|_| self.events.announce(&[Change::of_books(user, id)]))
     }
 
-    /// The symbol that a benchmark has now. The source may be asked for a stock that is seen for the first time, so the
-    /// portfolio is looked up before.
+    /// Returns the current symbol of a benchmark. The source may be called for a stock that is not known yet, so the
+    /// owner of the portfolio is checked first.
     async fn known_benchmark(&self, user: UserId, id: PortfolioId, symbol: &Symbol) -> Result<Symbol> {
         self.portfolio(user, id).await?;
         match self.instruments.stock_for(Some(user), symbol).await {
@@ -305,10 +309,10 @@ impl Books {
         }
     }
 
-    /// [`Books::reset_portfolio_once`] without a key.
+    /// Resets a portfolio as [`Books::reset_portfolio_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Books::reset_portfolio_once`].
     pub async fn reset_portfolio(
         &self,
         user: UserId,
@@ -318,11 +322,11 @@ impl Books {
         Ok(self.reset_portfolio_once(user, id, cash_balance, None).await?.value)
     }
 
-    /// Begins anew: cancels the open orders, archives the portfolio with its history, and opens one of the same name
-    /// with `cash_balance`, else the deployment's starting cash.
+    /// Starts over: cancels the open orders, archives the portfolio with its history, and opens one of the same name
+    /// with `cash_balance`, or with the starting cash of the deployment.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for cash below zero, [`Error::Archived`] when that has been done already,
+    /// [`Error::Invalid`] for a negative amount of cash, [`Error::Archived`] if the portfolio is already archived,
     /// [`Error::IdempotencyKeyReused`].
     pub async fn reset_portfolio_once(
         &self,
@@ -373,7 +377,7 @@ impl Books {
         Ok(Once { value: opened, replayed: reset.replayed })
     }
 
-    /// Removes the portfolio with its orders, journal and snapshots.
+    /// Deletes the portfolio with its orders, journal and snapshots.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -387,10 +391,10 @@ impl Books {
         }
     }
 
-    /// [`Books::move_cash_once`] without a key.
+    /// Moves cash as [`Books::move_cash_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`Books::move_cash_once`].
     pub async fn move_cash(
         &self,
         user: UserId,
@@ -401,10 +405,10 @@ impl Books {
         Ok(self.move_cash_once(user, id, direction, amount, None).await?.value)
     }
 
-    /// Pays cash in or out. `amount` is positive for both.
+    /// Deposits or withdraws cash. `amount` is positive for both.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an amount that is not positive or is more than an account can hold,
+    /// [`Error::Invalid`] for an amount that is not positive or exceeds the limit of a portfolio,
     /// [`Error::InsufficientCash`], [`Error::IdempotencyKeyReused`].
     pub async fn move_cash_once(
         &self,
@@ -454,7 +458,7 @@ impl Books {
     }
 }
 
-/// Which way cash goes.
+/// The direction of a cash movement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CashDirection {
     Deposit,

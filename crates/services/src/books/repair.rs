@@ -1,5 +1,5 @@
-//! Repairs the differences that `verify` finds, by reversal lines in the journal: no booked line is changed or
-//! deleted.
+//! Repairs the differences that `verify` finds, with reversal lines in the journal: existing lines are neither changed
+//! nor deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,9 @@ use crate::log_target::SECURITY;
 /// The result of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Splits that are suspended now, until an administrator resolves them.
+    /// Splits that were suspended until an administrator resolves them.
     pub splits: usize,
-    /// Fills that were reversed, with the sales of the shares they brought.
+    /// Reversed fills, including later sales of their shares.
     pub fills: usize,
     /// Sessions whose snapshots were taken again.
     pub sessions: usize,
@@ -30,15 +30,16 @@ pub struct Repaired {
     pub left: Vec<(PortfolioId, String)>,
 }
 
-/// Why open orders of a corrected position are canceled.
+/// The reason given for canceled open orders of a corrected position.
 const CORRECTED: &str = "the books of this stock were corrected: order again";
 
 impl Books {
-    /// Repairs the differences of a report where possible: contradicted splits are suspended, which reverses them;
-    /// wrong fills are reversed, with later sales of shares that never existed; wrong snapshots are taken again. Each
-    /// step can be repeated.
+    /// Repairs the differences of a report where possible. Contradicted splits are suspended, which reverses them.
+    /// Wrong fills are reversed, together with later sales of shares that never existed. Wrong snapshots are taken
+    /// again. Each step can be repeated safely.
     ///
     /// # Errors
+    /// Only if the database fails.
     /// Only if the database fails.
     pub async fn repair(&self, report: &Report) -> Result<Repaired> {
         let mut repaired = Repaired::default();
@@ -64,7 +65,7 @@ impl Books {
                 }
             }
         }
-        // Fills first: a split is reversed among the lines that count.
+        // Fills are reversed first, because the reversal of a split depends on the fills that still count.
         for (portfolio, ids) in fills {
             let done = self
                 .store
@@ -196,7 +197,7 @@ fn short_of_cash(left: &Money) -> String {
     )
 }
 
-/// The first sale of more shares than exist if the lines in `gone` do not count.
+/// Returns the first sale of more shares than exist when the lines in `gone` do not count.
 fn oversold(entries: &[JournalEntry], gone: &BTreeSet<TransactionId>) -> Option<TransactionId> {
     let mut held = Quantity::zero();
     for entry in entries.iter().filter(|entry| entry.id.is_none_or(|id| !gone.contains(&id))) {

@@ -1,5 +1,5 @@
-//! Who may read a portfolio: its owner, and those whom its visibility admits. Reads by others go through
-//! [`PortfolioAccess`]; writes never do.
+//! Access to portfolios: the owner, and other readers if the visibility of the portfolio admits them. Reads by others
+//! go through [`PortfolioAccess`]; writes are only for the owner.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,11 +19,11 @@ use crate::error::{Error, NotFound, Result};
 const DEMONSTRATION: &str = "demonstration";
 /// Characters of a link key: 128 random bits in hex.
 const LINK_KEY_CHARACTERS: usize = 32;
-/// Owners of portfolios that are remembered at most.
+/// The most portfolios whose owner is cached.
 const MOST_OWNERS: u64 = 100_000;
 const OWNERS_KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// The part of an address that names a portfolio: its id, or the key of one that is shared by link.
+/// The part of an address that names a portfolio: its id, or the link key of a portfolio that is shared by link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PortfolioAddress {
     Id(PortfolioId),
@@ -56,15 +56,15 @@ impl FromStr for PortfolioAddress {
     }
 }
 
-/// The right to read one portfolio, as [`Books::portfolio_access`] grants it.
+/// The right to read one portfolio, granted by [`Books::portfolio_access`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortfolioAccess {
-    /// On whose behalf the portfolio is read.
+    /// The owner, whose portfolio is read.
     pub owner: UserId,
     pub portfolio: PortfolioId,
     /// Whether the reader is the owner.
     pub is_owner: bool,
-    /// Names the portfolio in the reader's addresses.
+    /// The name of the portfolio in the reader's addresses.
     pub address: PortfolioAddress,
 }
 
@@ -75,15 +75,15 @@ impl PortfolioAccess {
     }
 }
 
-/// Who owns a portfolio never changes, and ids are not used again.
+/// A cache of the owners of portfolios. It never becomes stale: the owner never changes, and ids are not reused.
 pub(crate) type Owners = Arc<Cache<PortfolioId, UserId>>;
 
 pub(crate) fn owners() -> Owners {
     Arc::new(Cache::builder().max_capacity(MOST_OWNERS).time_to_live(OWNERS_KEPT_FOR).build())
 }
 
-/// Sets who may read a portfolio. Each time that it begins to be shared by link it gets a new key, so that an earlier
-/// link stays invalid.
+/// Sets the visibility of a portfolio. Each time it changes to sharing by link, the portfolio gets a new key, so that
+/// earlier links stay invalid.
 pub(crate) fn share(tx: &mut Tx<'_>, id: PortfolioId, user: UserId, visibility: Visibility) -> Result<()> {
     if owned(tx, id, user)?.visibility == visibility {
         return Ok(());
@@ -93,11 +93,12 @@ pub(crate) fn share(tx: &mut Tx<'_>, id: PortfolioId, user: UserId, visibility: 
 }
 
 impl Books {
-    /// Finds out whether someone may read the portfolio at an address: its owner, anyone if it is public, and anyone
-    /// who knows its key if it is shared by link. Portfolios of a closed account are not shared.
+    /// Checks whether a user, or a visitor who is not logged in, may read the portfolio at an address: the owner may,
+    /// everyone if it is public, and everyone with the link key if it is shared by link. Portfolios of a closed account
+    /// are not shared.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such portfolio or it may not be read, which callers cannot tell apart.
+    /// [`Error::NotFound`] when the portfolio does not exist or may not be read; callers cannot tell these cases apart.
     pub async fn portfolio_access(
         &self,
         reader: Option<UserId>,
@@ -131,7 +132,8 @@ impl Books {
             return Err(missing);
         }
         if is_owner {
-            // Also at the address with a key: the owner's pages lead to forms, which take ids.
+            // The owner gets the address with the id, even after following a link with the key: the owner's pages
+            // contain forms, which take ids.
             return Ok(PortfolioAccess::of_owner(row.user_id, row.id));
         }
         let address = address.clone();
@@ -148,7 +150,7 @@ impl Books {
         Ok(rows.into_iter().map(PortfolioSummary::from).collect())
     }
 
-    /// The public portfolios of the demonstration account, oldest first; none where there is no such account.
+    /// Returns the public portfolios of the demonstration account, oldest first; empty without such an account.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -160,18 +162,18 @@ impl Books {
         }
     }
 
-    /// Records the account of the demonstration, or that it is being made.
+    /// Records which account is the demonstration, or that it is being created.
     pub(crate) async fn record_demonstration(&self, record: &str) -> Result<()> {
         let record = record.to_owned();
         self.store.write(move |tx| installation::set(tx, DEMONSTRATION, &record).map_err(Error::from)).await
     }
 
-    /// What [`Books::record_demonstration`] recorded last.
+    /// Returns the last record of [`Books::record_demonstration`].
     pub(crate) async fn recorded_demonstration(&self) -> Result<Option<String>> {
         self.store.read(|tx| installation::get(tx, DEMONSTRATION).map_err(Error::from)).await
     }
 
-    /// Whether there is any portfolio.
+    /// Whether any portfolio exists.
     pub(crate) async fn has_portfolios(&self) -> Result<bool> {
         Ok(self.store.read(|tx| portfolios::extent(tx).map_err(Error::from)).await?.is_some())
     }
@@ -186,7 +188,7 @@ mod tests {
         assert_eq!("7".parse(), Ok(PortfolioAddress::Id(PortfolioId(7))));
         let key = "0123456789abcdef0123456789abcdef";
         assert_eq!(key.parse(), Ok(PortfolioAddress::LinkKey(key.to_owned())));
-        // A key of digits alone is no id.
+        // A key that consists only of digits is not an id.
         let digits = "1".repeat(LINK_KEY_CHARACTERS);
         assert_eq!(digits.parse(), Ok(PortfolioAddress::LinkKey(digits)));
         for wrong in ["", "x", "abc", "0123456789ABCDEF0123456789ABCDEF", "../7", "7 "] {

@@ -1,8 +1,8 @@
 //! Daily snapshots: every portfolio at the close of a session.
 //!
-//! Cash and shares are those of the close, whenever the snapshot is taken: what the journal holds after the
-//! close is taken back. Prices are the session's closing prices, kept in `price_bars`. So a snapshot can be
-//! taken late, twice, or by several workers, and is the same.
+//! Cash and shares are those at the close, however late the snapshot is taken: the effects of later journal lines are
+//! undone. Prices are the closing prices of the session, stored in `price_bars`. A snapshot taken late, twice, or by
+//! several workers therefore has the same result.
 
 use std::collections::HashMap;
 
@@ -33,19 +33,20 @@ use crate::stocks::quotes::Asker;
 
 /// The name of a value in `installation`.
 const LAST_FINAL_SNAPSHOT: &str = "last_final_snapshot";
-/// Portfolios that are read in one transaction and written in another.
+/// The number of portfolios that are read in one transaction and written in another.
 const BATCH: i64 = 2_500;
 const SMALL_BATCH: i64 = 500;
-/// The most journal lines after the close in one batch, unless one portfolio has more: they are taken back. A line takes
-/// about half a kilobyte.
+/// The most journal lines after the close in one batch, unless a single portfolio has more. Their effects are undone in
+/// memory, where a line takes about half a kilobyte.
 const MOST_LINES: i64 = 20_000;
-/// After so many sessions the close of a delisted stock's last session is not waited for any more.
+/// After this many sessions, the missing close of a delisted stock's last session is no longer expected.
 const SESSIONS_TO_WAIT: usize = 10;
-/// Closes of later sessions that show that a session without one had no trade: the newest may be published first.
+/// The number of later closes that show that a session without a close had no trade. One is not enough: the newest
+/// close may be published first.
 const LATER_CLOSES: usize = 2;
-/// How far back the close before a session without a trade is looked for at the source.
+/// How far back the source is asked for the last close before a session without a trade.
 const DAYS_BEFORE: Days = Days::new(30);
-/// Sessions that are taken again at once.
+/// The most sessions whose snapshots are taken again in one run.
 const MOST_SESSIONS: i64 = 50;
 
 /// The portfolios with ids in `(after, last]`.
@@ -59,15 +60,15 @@ impl IdRange {
     pub const ALL: Self = Self { after: PortfolioId(0), last: PortfolioId(i64::MAX) };
 }
 
-/// What taking the snapshots of a session came to.
+/// The result of taking the snapshots of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SnapshotCount {
     pub portfolios: usize,
-    /// Rows valued at older or unfinished prices.
+    /// Rows that are valued at older or not yet final prices.
     pub provisional: usize,
 }
 
-/// The newest session with snapshots at its closing prices.
+/// The newest session whose snapshots are valued at its closing prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinalSnapshot {
     pub session: NaiveDate,
@@ -75,27 +76,27 @@ pub struct FinalSnapshot {
     pub taken_at: Timestamp,
 }
 
-/// Closing prices of one session, gathered as they are needed.
+/// The closing prices of one session, fetched when they are needed.
 struct Prices {
     session: Session,
     /// The calendar of that session.
     calendar: Calendar,
-    /// At current prices instead, because the session is not over.
+    /// Whether current prices are used instead, because the session is not over.
     in_progress: bool,
-    /// Only what the database has counts, and a stock without a price is left out: for reading.
+    /// Whether only stored prices are used, for reading; a stock without a price is then left out.
     is_stored_only: bool,
     asked_at: Timestamp,
-    /// The price, and whether it is an older one.
+    /// The price of each stock, and whether it is older than the session.
     known: HashMap<StockId, (Price, bool)>,
 }
 
 impl Books {
-    /// Writes the session's row for each portfolio of the range that existed before its close. A session that
-    /// is under way gives provisional rows at current prices. `progress` is told how many are written so far,
-    /// and answers whether to go on.
+    /// Writes the session's row for each portfolio of the range that existed before its close. For a session that is
+    /// not over, the rows are provisional, at current prices. `progress` receives the number of rows written so far and
+    /// returns whether to continue.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a day that is no session or lies ahead.
+    /// [`Error::Invalid`] for a day that has no session or is in the future.
     pub async fn take_snapshots(
         &self,
         date: NaiveDate,
@@ -112,7 +113,7 @@ impl Books {
             .and_then(|date| calendar.session(date))
             .ok_or_else(|| Error::invalid("date", "the market has no session on that day"))?;
         let in_progress = session.closes_at > now;
-        // Before the close all there is counts, also what happened this very moment.
+        // Before the close, every journal line counts, including one at this very moment.
         let until = if in_progress { now + TimeDelta::microseconds(1) } else { session.closes_at };
         let previous_close = calendar.before(date).closes_at;
         if !in_progress {
@@ -129,7 +130,7 @@ impl Books {
         };
         let mut count = SnapshotCount::default();
         let mut after = range.after;
-        // On SQLite orders wait while a batch is written.
+        // On SQLite, orders wait while a batch is written.
         let batch_size = if self.store.has_one_writer() { SMALL_BATCH } else { BATCH };
         loop {
             let batch = self
@@ -155,7 +156,7 @@ impl Books {
             let rows: Vec<Snapshot> = batch.into_iter().map(|state| state.at(&prices)).collect();
             let (written, provisional) = (rows.len(), rows.iter().filter(|row| row.provisional).count());
             match self.store.write(move |tx| snapshots::save(tx, &rows).map_err(Error::from)).await {
-                // A portfolio was deleted since it was read: once more, without it.
+                // A portfolio was deleted after it was read: try again without it.
                 Err(Error::Store(StoreError::MissingReference(_))) => continue,
                 saved => saved?,
             }
@@ -172,7 +173,7 @@ impl Books {
         Ok(count)
     }
 
-    /// Asks for the prices that the batch needs and are not known yet.
+    /// Fetches the prices that the batch needs and that are not known yet.
     async fn gather_prices(&self, prices: &mut Prices, batch: &[State]) -> Result<()> {
         let mut missing: Vec<StockId> = batch
             .iter()
@@ -184,8 +185,7 @@ impl Books {
         self.price_stocks(prices, missing).await
     }
 
-    /// Returns the prices of a session that is over, as its snapshots use them, from what is stored. A stock without
-    /// any price is left out.
+    /// Returns the stored prices that the snapshots of an ended session use. A stock without any price is left out.
     pub(super) async fn stored_closes(
         &self,
         calendar: Calendar,
@@ -206,7 +206,7 @@ impl Books {
         }
         let wanted = missing.clone();
         let (date, calendar) = (prices.session.date, prices.calendar);
-        // Prices of other sessions are converted to the shares of this one.
+        // Prices of other sessions are converted to the shares of this session.
         let basis = session_basis(calendar, date);
         let (stocks, older, histories) = self
             .store
@@ -230,7 +230,8 @@ impl Books {
         let mut older = older;
         let suspended = self.corporate_actions.undecided_splits().await?;
         for stock in stocks {
-            // Nobody knows which shares the closes after it are in: valued again once the split is resolved.
+            // It is unknown whether closes after the split are in old or new shares: the snapshot is taken again once
+            // the split is resolved.
             let split = suspended.iter().find(|known| {
                 known.stock_id == stock.id
                     && known.effective_at <= basis
@@ -246,8 +247,8 @@ impl Books {
                 Some((day, price)) => (day, Some(histories.convert(stock.id, price, basis))),
                 None => (None, None),
             };
-            // A delisted stock gets no further close: its last one stays, once that of its last session is there. The run
-            // of that session may still be under way.
+            // After a delisting there are no further closes, so the close of the last session is used once it is known.
+            // The snapshot run of that last session may still be in progress.
             let ended_on = stock.delisted_on.filter(|on| *on <= date);
             let last_session = ended_on.map(|on| calendar.before(on).date);
             if let Some(last) = last_session.filter(|last| day.is_none_or(|day| day < *last))
@@ -281,9 +282,10 @@ impl Books {
         Ok(())
     }
 
-    /// The close of that session from the source, kept for later; `None` when the source does not have it.
+    /// Fetches the close of the session from the source and stores it; `None` when the source does not have it.
     async fn fetch_close(&self, stock: &Stock, date: NaiveDate, at: Timestamp) -> Result<Option<Price>> {
-        // What such a source has published is stored: series are asked for by the refresh, and in its order.
+        // A source with scarce calls: the refresh fetches series in its own order, and all published closes are stored
+        // already.
         if self.market.quotes.is_scarce() {
             return Ok(None);
         }
@@ -291,11 +293,11 @@ impl Books {
         let (id, asked) = (stock.id, symbol.clone());
         let has_symbol =
             self.store.read(move |tx| former_symbols::has_symbol(tx, id, &asked).map_err(Error::from));
-        // After a rename, or when another company has the symbol, the answer would be about another stock or none.
+        // After a rename, or when another company has the symbol, the answer would be empty or about another stock.
         if !has_symbol.await? {
             return Ok(None);
         }
-        // The sessions around it tell whether its close is late or it was one without a trade.
+        // Closes of the sessions around it show whether its close is late or there was no trade.
         let first = date.checked_sub_days(DAYS_BEFORE).unwrap_or(date);
         let last = self.market.calendar.last_closed(at).date;
         let purpose = Purpose::CloseOrNews;
@@ -306,7 +308,7 @@ impl Books {
                 return Ok(None);
             }
         };
-        // A split that comes with the closes is in the books before one of them counts.
+        // A split that comes with the closes must be booked before one of these closes is used.
         if self.corporate_actions.note_seen_actions(std::slice::from_ref(stock)).await? > 0 {
             return Ok(None);
         }
@@ -314,7 +316,7 @@ impl Books {
         self.store
             .write(move |tx| {
                 stocks::save_bars_of(tx, (id, &asked), source.as_str(), &bars)?;
-                // Another worker may have been first with another answer: what is stored counts for all.
+                // Another worker may have stored another answer first: the stored one counts.
                 Ok(stocks::bars(tx, id, date, date)?.pop().map(|bar| bar.close))
             })
             .await
@@ -322,9 +324,9 @@ impl Books {
 }
 
 impl Books {
-    /// A session that the source leaves out although it has closes of later ones was one without a trade in the stock:
-    /// the close before, in the shares of that session, is kept as the session's, with no volume. Answers that close;
-    /// `None` when the close may still come.
+    /// Stores a close for a session in which the stock did not trade. If the source has no close for the session but
+    /// has closes of later sessions, there was no trade: the previous close, converted to the shares of the session, is
+    /// stored with zero volume. Returns that close; `None` when the close may still come.
     async fn book_day_without_trade(&self, stock: &Stock, date: NaiveDate) -> Result<Option<Price>> {
         let (id, source, calendar) = (stock.id, self.market.quotes.source(), self.market.calendar);
         let Some(next) = date.succ_opt() else { return Ok(None) };
@@ -353,7 +355,7 @@ impl Books {
         Ok(booked)
     }
 
-    /// Records that a session has final snapshots, unless a later session has.
+    /// Records that a session has final snapshots, unless a later session is recorded already.
     async fn note_final_snapshot(&self, session: NaiveDate) -> Result<()> {
         let taken_at = self.market.clock.wall();
         self.store
@@ -368,7 +370,7 @@ impl Books {
             .await
     }
 
-    /// Takes the snapshots again that were taken before something older became known. Returns for how many sessions.
+    /// Takes snapshots again whose inputs became known late. Returns the number of sessions.
     ///
     /// # Errors
     /// Only when the database fails, or a price is missing.
@@ -402,8 +404,8 @@ impl Books {
         Ok(again)
     }
 
-    /// Takes the snapshots again that are still provisional although their session has closed and no run waits for them,
-    /// oldest first. So rows become final without a command, however late a source answers. Answers for how many
+    /// Takes snapshots again that are still provisional although their session has closed and no run waits for it,
+    /// oldest first. Rows become final without a command, even if the source answers late. Returns the number of
     /// sessions.
     pub(crate) async fn finalize_provisional(
         &self,
@@ -436,7 +438,8 @@ impl Books {
     }
 }
 
-/// In older databases it is that of the newest finished run.
+/// Returns the newest session with final snapshots. Older databases have no such record; there it is the session of the
+/// newest finished run.
 pub(crate) fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapshot>> {
     if let Some(text) = installation::get(tx, LAST_FINAL_SNAPSHOT)? {
         return Ok(Some(serde_json::from_str(&text).map_err(Error::internal)?));
@@ -445,7 +448,7 @@ pub(crate) fn last_final_snapshot(tx: &mut Tx<'_>) -> Result<Option<FinalSnapsho
     Ok(run.and_then(|run| Some(FinalSnapshot { session: run.key.parse().ok()?, taken_at: run.finished_at? })))
 }
 
-/// The newest stored close of each stock with its session's day, or else its last price without one.
+/// The newest stored close of each stock with the day of its session, or else its last price without a day.
 fn older_prices(
     stocks: &[Stock],
     closes: Vec<(StockId, NaiveDate, Price)>,
@@ -469,7 +472,7 @@ fn no_price(stock: &Stock) -> Error {
 struct State {
     id: PortfolioId,
     cash_balance: Money,
-    /// Only what was held.
+    /// Only positions with shares.
     quantities: HashMap<StockId, Quantity>,
     net_flow: Money,
     dividends_receivable: Money,
@@ -497,7 +500,7 @@ impl State {
     }
 }
 
-/// How many of `portfolios`, at least one, have no more lines than `most` together.
+/// How many of `portfolios`, counted from the first, have at most `most` lines together; at least one.
 fn portfolios_within(portfolios: &[PortfolioId], lines: &HashMap<PortfolioId, i64>, most: i64) -> usize {
     let mut sum = 0;
     let fits = |id: &&PortfolioId| {
@@ -507,8 +510,8 @@ fn portfolios_within(portfolios: &[PortfolioId], lines: &HashMap<PortfolioId, i6
     portfolios.iter().take_while(fits).count().max(1)
 }
 
-/// Takes back what the journal holds from `until` on; `entries` are all lines since then, and the deposits and
-/// withdrawals since the close before.
+/// Returns the portfolios as they were at `until`, by undoing the journal lines from then on. `entries` are all lines
+/// since then, and the deposits and withdrawals since the previous close.
 fn states_at(
     rows: Vec<PortfolioRecord>,
     mut held: HashMap<PortfolioId, Vec<(StockId, Position)>>,
@@ -548,7 +551,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_ends_before_the_lines_become_too_many() {
+    fn a_batch_ends_before_it_exceeds_the_line_limit() {
         let ids: Vec<PortfolioId> = (1..=5).map(PortfolioId).collect();
         let lines = HashMap::from([(PortfolioId(1), 4), (PortfolioId(3), 6), (PortfolioId(5), 1)]);
         for (most, fitting) in [(3, 1), (4, 2), (9, 2), (10, 4), (11, 5), (i64::MAX, 5)] {

@@ -33,7 +33,7 @@ impl Rows for Arc<NewestPage> {
 }
 
 impl Books {
-    /// The journal's lines, newest first.
+    /// Returns the journal's lines, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`] for the portfolio.
@@ -50,7 +50,7 @@ impl Books {
             filter.symbol =
                 self.store.read(move |tx| crate::market::instruments::symbol_now(tx, asked)).await?;
         }
-        // Most readers want the newest page.
+        // Only the newest page is cached: most requests are for it.
         let version = match before.is_none() && filter == TransactionFilter::default() {
             true => self.versions.version_of(user, portfolio).await,
             false => None,
@@ -69,7 +69,7 @@ impl Books {
             })
             .await?;
         if rows.is_empty() {
-            // No lines, or another user's portfolio.
+            // There are no lines, or the portfolio belongs to another user: then this fails.
             self.portfolio(user, portfolio).await?;
         }
         let rows = rows.into_iter().map(|(entry, symbol)| NamedEntry { entry, symbol }).collect();

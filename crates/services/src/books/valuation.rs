@@ -1,4 +1,4 @@
-//! What portfolios are worth now.
+//! The current value of portfolios.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::error::{Error, NotFound, Result};
 pub struct ValuedPortfolio {
     pub portfolio: PortfolioSummary,
     pub valuation: Valuation,
-    /// The market time for which prices were asked.
+    /// The market time of the requested prices.
     pub valued_at: Timestamp,
 }
 
-/// What has to be read for one portfolio before prices are asked.
+/// The data of one portfolio that is read before prices are requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
     portfolio: PortfolioSummary,
     positions: Vec<(Stock, Position, Quantity)>,
-    /// The journal since an instant.
+    /// The start of the journal lines in `today`.
     since: Timestamp,
     today: Vec<JournalEntry>,
     /// Dividends with ex-dates since the previous close, owed or paid.
@@ -50,7 +50,7 @@ impl Loaded {
         self.portfolio.version
     }
 
-    /// Whose prices count: what is held, and what was sold today.
+    /// The stocks whose prices are needed: those held, and those traded today.
     pub fn priced_stocks(&self) -> impl Iterator<Item = &Stock> {
         let held = self.positions.iter().filter(|(stock, position, _)| {
             !position.quantity.is_zero() || self.today.iter().any(|entry| entry.stock_id == Some(stock.id))
@@ -58,8 +58,10 @@ impl Loaded {
         held.map(|(stock, ..)| stock)
     }
 
+    /// Values the portfolio at the given quotes.
+    ///
     /// # Errors
-    /// [`Error::NoPrice`] for a stock without any.
+    /// [`Error::NoPrice`] for a stock without any price.
     pub fn value(
         &self,
         mut quote_of: impl FnMut(StockId) -> Option<Quote>,
@@ -89,7 +91,7 @@ impl Loaded {
         }
     }
 
-    /// As [`Loaded::value`], but explains the day change.
+    /// Explains the day change of the value that [`Loaded::value`] computes.
     fn explain_day_change(
         &self,
         mut quote_of: impl FnMut(StockId) -> Option<Quote>,
@@ -101,7 +103,7 @@ impl Loaded {
         Ok(Valuation::explain_day_change(self.cash(), priced, &self.today))
     }
 
-    /// The last prices known to the database change without the portfolio.
+    /// Returns the data without the last stored prices of stocks, which change without a new version of the portfolio.
     fn without_last_prices(&self) -> Self {
         let mut kept = self.clone();
         for (stock, _, _) in &mut kept.positions {
@@ -118,7 +120,8 @@ fn load(tx: &mut Tx<'_>, portfolio: PortfolioSummary, since: Timestamp) -> Resul
     Ok(Loaded { portfolio, positions, since, today, dividends_today })
 }
 
-/// Whether the portfolio may have dividends with ex-dates since `since`. Cheap, and true in doubt.
+/// Whether the portfolio may have dividends with ex-dates since `since`. A cheap check that may be true without
+/// dividends.
 fn may_have_dividends(portfolio: &PortfolioSummary, since: Timestamp) -> bool {
     let may_have_been_paid = !portfolio.dividends.is_zero() && portfolio.updated_at >= since;
     may_have_been_paid || !portfolio.dividends_receivable.is_zero()
@@ -138,13 +141,15 @@ fn dividends_since(
 }
 
 impl Books {
+    /// Values a portfolio at the newest prices.
+    ///
     /// # Errors
-    /// [`Error::NotFound`], also for somebody else's.
+    /// [`Error::NotFound`], also for another user's portfolio.
     pub async fn valuation(&self, user: UserId, id: PortfolioId) -> Result<ValuedPortfolio> {
         self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         let now = self.market.now();
         let since = self.market.previous_close_at(now);
-        // A real source's prices may be those of the database, which are read with the rest.
+        // For a real source, prices may come from the database, where they are read together with the portfolio.
         let version = match self.market.quotes.freshness() {
             Freshness::Simulated => self.versions.version_of(user, id).await,
             Freshness::Realtime | Freshness::Delayed | Freshness::EndOfDay => None,
@@ -165,7 +170,7 @@ impl Books {
         self.value(&loaded, now).await
     }
 
-    /// The valuation of that version of the portfolio. `None` if it has changed meanwhile.
+    /// Returns the current value of this version of the portfolio. `None` if the portfolio has changed since.
     pub(super) async fn valuation_of_version(
         &self,
         user: UserId,
@@ -174,7 +179,7 @@ impl Books {
         now: Timestamp,
     ) -> Result<Option<ValuedPortfolio>> {
         let since = self.market.previous_close_at(now);
-        // A real source's prices may be those of the database, which are read with the rest.
+        // For a real source, prices may come from the database, where they are read together with the portfolio.
         let keeps = self.market.quotes.freshness() == Freshness::Simulated;
         if keeps
             && let Some(kept) = self.kept_holdings.get(id, version).await
@@ -193,10 +198,10 @@ impl Books {
         self.value(&loaded, now).await.map(Some)
     }
 
-    /// What a valuation needs, to be valued again and again.
+    /// Returns the data of a valuation, so that the portfolio can be valued repeatedly.
     ///
     /// # Errors
-    /// As [`Books::valuation`].
+    /// The same as [`Books::valuation`].
     pub(crate) async fn loaded(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Loaded> {
         self.corporate_actions.apply_splits_before_reading(&[id]).await?;
         if let Some(loaded) = self.load_quickly(user, id, since).await? {
@@ -210,9 +215,10 @@ impl Books {
             .await
     }
 
-    /// What a valuation needs without a transaction: cash and positions by one statement. The journal of the day, if
-    /// there is one, comes by another, up to the entry that the first one saw last: entries are never changed, so it
-    /// is what the first one would have read. `None` when that entry is not found: the portfolio may be gone.
+    /// Reads the data of a valuation without a transaction: one statement reads cash and positions. If there are
+    /// journal lines of the day, a second statement reads them up to the last line that the first one saw. Lines are
+    /// never changed, so the result is the same as at the time of the first statement. `None` when that last line is
+    /// not found: the portfolio may have been deleted.
     async fn load_quickly(&self, user: UserId, id: PortfolioId, since: Timestamp) -> Result<Option<Loaded>> {
         let found = self
             .store
@@ -221,7 +227,7 @@ impl Books {
         let Holdings { portfolio, newest_entry, positions } =
             found.ok_or(Error::NotFound(NotFound::Portfolio))?;
         let today = match newest_entry {
-            // Whatever happens in a portfolio moves this time.
+            // Every change in a portfolio updates `updated_at`.
             _ if portfolio.updated_at < since => Vec::new(),
             None => return Ok(None),
             Some(newest) => {
@@ -248,7 +254,8 @@ impl Books {
         Ok(Some(Loaded { portfolio, positions, since, today, dividends_today }))
     }
 
-    /// With something else that is read of the same state of the books; it is given the moment of the valuation.
+    /// Returns the valuation together with other data that `read` reads from the same state of the books; `read` gets
+    /// the time of the valuation.
     pub(crate) async fn valuation_with<T: Send + 'static>(
         &self,
         user: UserId,
@@ -268,7 +275,7 @@ impl Books {
         Ok((self.value(&loaded, now).await?, other))
     }
 
-    /// All portfolios of a user, in the order they were opened.
+    /// Returns all portfolios of a user with their values, in the order they were opened.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -276,8 +283,8 @@ impl Books {
         Ok(self.valuations_with(user, |_, _, _| Ok(())).await?.0)
     }
 
-    /// With something else that is read of the same state of the books; it is given the portfolios, in the order they
-    /// were opened, and the moment of the valuation.
+    /// Returns the valuations together with other data that `read` reads from the same state of the books; `read` gets
+    /// the portfolios, in the order they were opened, and the time of the valuation.
     pub(crate) async fn valuations_with<T: Send + 'static>(
         &self,
         user: UserId,
@@ -311,8 +318,10 @@ impl Books {
         Ok((valued.collect::<Result<_>>()?, other))
     }
 
+    /// Returns the composition of a portfolio by stock and sector.
+    ///
     /// # Errors
-    /// As [`Books::valuation`].
+    /// The same as [`Books::valuation`].
     pub async fn composition(&self, user: UserId, id: PortfolioId) -> Result<Composition> {
         Ok(Composition::from_valuation(&self.valuation(user, id).await?.valuation))
     }
@@ -333,13 +342,14 @@ impl Books {
     async fn value(&self, loaded: &Loaded, now: Timestamp) -> Result<ValuedPortfolio> {
         let wanted: Vec<&Stock> = loaded.priced_stocks().collect();
         let quotes = self.stocks.valuation_quotes(&wanted, now).await?;
-        // They are asked for in the same order.
+        // The quotes are in the order of the requested stocks.
         let mut quotes = wanted.iter().zip(quotes).peekable();
         loaded.value(|id| quotes.next_if(|(stock, _)| stock.id == id)?.1, now)
     }
 }
 
-/// Every position was bought at a price that was kept, so there is always one; see [`Stocks::valuation_quotes`](crate::stocks::Stocks::valuation_quotes).
+/// Combines a position with its quote. Every position was bought at a price that was stored, so there is always one;
+/// see [`Stocks::valuation_quotes`](crate::stocks::Stocks::valuation_quotes).
 fn priced(stock: &Stock, position: &Position, reserved: &Quantity, quote: Option<Quote>) -> Result<Priced> {
     let no_price = || Error::NoPrice { symbol: stock.listing.symbol.clone(), retry_at: None };
     if quote.is_none() && !position.quantity.is_zero() {

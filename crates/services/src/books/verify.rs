@@ -1,8 +1,8 @@
 //! Recomputes the books from the journal and reports every difference.
 //!
-//! Portfolios are read by ranges of ids, several ranges in parallel, each in one transaction, so a portfolio is seen
-//! at one moment. Memory is bounded: portfolios of a range are checked together up to a number of rows, and a larger
-//! one is read in pages.
+//! Portfolios are read by ranges of ids, several ranges in parallel. Each range is read in one transaction, so that a
+//! portfolio is seen at one moment. Memory is bounded: portfolios of a range are checked together up to a number of
+//! rows, and a larger portfolio is read in pages.
 
 mod actions;
 mod load;
@@ -21,22 +21,22 @@ pub use report::{Concern, Difference, Report};
 /// Portfolios per range.
 const MOST_PORTFOLIOS: usize = 500;
 
-/// Ranges per parallel task, so that all are busy until the end.
+/// Ranges per parallel task: several, so that all tasks stay busy until the end.
 const RANGES_EACH: usize = 8;
 
 impl super::Books {
-    /// Checks all portfolios: cash, positions, cost basis, realized results, what is kept for orders, orders against
-    /// their fills, and final snapshots. `progress` is told how many are done, and of how many; ones that are opened
-    /// meanwhile are left out.
+    /// Checks all portfolios: cash, positions, cost basis, realized results, reservations of orders, orders against
+    /// their fills, and final snapshots. `progress` receives the number of portfolios done and their total. Portfolios
+    /// that are opened during the check are left out.
     ///
     /// # Errors
-    /// Only when the database fails; a difference is no error.
+    /// Only when the database fails; a difference is not an error.
     pub async fn verify(&self, mut progress: impl FnMut(usize, usize) + Send) -> Result<Report> {
         let (total, extent) =
             self.store.read(|tx| Ok::<_, Error>((portfolios::count(tx)?, portfolios::extent(tx)?))).await?;
         let total = usize::try_from(total).unwrap_or(0);
         let Some((last, _)) = extent else { return Ok(Report::default()) };
-        // One connection is left for others.
+        // One connection is left for other work.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let at_once = (self.store.connections() - 1).clamp(1, 2 * cores);
         let size = (total / (at_once * RANGES_EACH)).clamp(1, MOST_PORTFOLIOS);
@@ -54,7 +54,7 @@ impl super::Books {
         Ok(report)
     }
 
-    /// The ids `(after, end]` of up to `size` portfolios.
+    /// The next range of ids `(after, end]`, with up to `size` portfolios.
     async fn next_range(
         &self,
         after: PortfolioId,

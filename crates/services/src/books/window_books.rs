@@ -1,4 +1,4 @@
-//! The books of a window: what is held and owed at its first and last close, and the journal between.
+//! The books of a window: the holdings and dividends owed at its first and last close, and the journal in between.
 
 use std::collections::BTreeMap;
 
@@ -17,25 +17,25 @@ use crate::books::portfolios::owned;
 use crate::error::{Error, Result};
 use crate::market::book_calendar::BookCalendar;
 
-/// What was read of a portfolio's books: its state of now, and the lines since the start of the window.
+/// The books of a portfolio as they were read: its current state, and the journal lines since the start of the window.
 pub(super) struct BookRows {
     cash_balance: Money,
     positions: Vec<(StockId, Position)>,
-    /// In the order of their ids.
+    /// The journal lines, ordered by id.
     entries: Vec<JournalEntry>,
     owed: Vec<Owed>,
 }
 
 /// The last close of a window.
 pub(super) enum WindowEnd<'a> {
-    /// This moment, with the valuation of it.
+    /// This moment, with its valuation.
     Now(&'a Valuation),
-    /// The close of that day's session.
+    /// The close of the session on that day.
     Close(NaiveDate),
 }
 
 impl BookRows {
-    /// Reads the books with all lines from `start` on, the close from which the window grows; all lines without one.
+    /// Reads the books with all lines since `start`, the close from which the window grows; with all lines if `None`.
     pub(super) fn load(
         tx: &mut Tx<'_>,
         id: PortfolioId,
@@ -51,7 +51,7 @@ impl BookRows {
         })
     }
 
-    /// What is owed of each stock's dividends.
+    /// The dividends owed per stock, of those for which `is_owed` holds.
     fn receivable(&self, is_owed: impl Fn(&Owed) -> bool) -> BTreeMap<StockId, Money> {
         let mut receivable = BTreeMap::new();
         for owed in self.owed.iter().filter(|owed| is_owed(owed)) {
@@ -60,13 +60,13 @@ impl BookRows {
         receivable
     }
 
-    /// What is owed of each stock's dividends now.
+    /// The dividends owed per stock now.
     pub(super) fn receivable_now(&self) -> BTreeMap<StockId, Money> {
         self.receivable(|owed| owed.paid_at.is_none())
     }
 }
 
-/// Holdings as the valuation has them, with the dividends that are owed on them and on stocks that were sold.
+/// Returns the holdings of the valuation with the dividends owed on them, and on stocks that were sold.
 pub(super) fn holdings_now(
     valuation: &Valuation,
     mut receivable: BTreeMap<StockId, Money>,
@@ -91,7 +91,8 @@ pub(super) fn holdings_now(
     holdings
 }
 
-/// The session of a row of the books. A row of a day without a session is from a market that was open around the clock.
+/// The session of a row of the books. A row on a day without a session comes from a market that was open around the
+/// clock.
 pub(super) fn session_of(calendar: &BookCalendar, date: NaiveDate) -> Option<(Calendar, Session)> {
     let own = calendar.on(date);
     let around_the_clock = || Some((Calendar::AroundTheClock, Calendar::AroundTheClock.session(date)?));
@@ -99,7 +100,7 @@ pub(super) fn session_of(calendar: &BookCalendar, date: NaiveDate) -> Option<(Ca
 }
 
 impl Books {
-    /// Puts the books of a window together. Closing prices are those that are stored, as for snapshots.
+    /// Assembles the books of a window. It uses stored closing prices, as snapshots do.
     pub(super) async fn window_books(
         &self,
         rows: BookRows,

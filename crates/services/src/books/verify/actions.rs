@@ -20,7 +20,7 @@ use super::report::{Concern, Difference};
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
-/// Days around a split in which fills and closes are compared with it.
+/// The number of days around a split in which fills and closes are compared with the split.
 const AROUND_SPLIT: Days = Days::new(14);
 
 /// All corporate actions.
@@ -81,8 +81,8 @@ impl Known {
         (judge_split(&expected, &found) == SplitVerdict::Contradicted).then_some((expected, found))
     }
 
-    /// Whether a fill's quoted price is in the wrong shares, from before or after a split: the day's bar contradicts
-    /// it, and fits once the split is undone.
+    /// Describes a fill whose quoted price is in the wrong shares, from before or after a split: it contradicts the
+    /// day's bar, and fits once the split is undone.
     pub(super) fn odd_basis(&self, entry: &JournalEntry, calendar: &BookCalendar) -> Option<String> {
         let (stock, receipt) = (entry.stock_id?, entry.receipt.as_ref()?);
         let bars = self.bars.get(&stock)?;
@@ -155,14 +155,15 @@ impl LateDividend<'_> {
 
 /// The actual and expected effects of corporate actions on one portfolio.
 pub(super) struct Actions<'a> {
-    /// The actions of its stocks that are still to be checked, the first to take effect last.
+    /// The actions of the portfolio's stocks that are still to be checked, in reverse order: the last one takes effect
+    /// first.
     to_come: Vec<&'a KnownAction>,
     pub(super) had: BTreeMap<ActionId, &'a Applied>,
     pub(super) known: &'a Known,
     splits: Vec<JournalEntry>,
     /// Dividends that became known after their ex-dates. They are compared at the end of the journal.
     late_dividends: Vec<LateDividend<'a>>,
-    /// Lines of the journal that are not yet found among the applied actions.
+    /// Journal lines that are not yet matched with an applied action.
     lines: BTreeMap<ActionId, Vec<(TransactionType, Money, Timestamp)>>,
 }
 
@@ -188,7 +189,7 @@ impl<'a> Actions<'a> {
         }
     }
 
-    /// A contradiction between a close-out's line and the close-out.
+    /// Describes how a close-out's journal line contradicts the close-out.
     pub(super) fn odd_close_out(&self, entry: &JournalEntry) -> Option<String> {
         let booked = entry.action.as_ref()?;
         let (cash, ratio) = match &booked.terms {
@@ -215,7 +216,7 @@ impl<'a> Actions<'a> {
         (!fits || !was_given).then(|| format!("is not what {} says", known.action.id))
     }
 
-    /// Shares of stocks that were closed out in all portfolios.
+    /// Describes shares that are left in the portfolio after their stock was closed out.
     pub(super) fn left_over(&self, held: impl Fn(StockId) -> Quantity) -> Vec<String> {
         let closed = self.known.by_id.values().filter(|known| {
             matches!(known.action.kind, CorporateActionKind::CloseOut(_)) && known.applied_at.is_some()
@@ -228,7 +229,7 @@ impl<'a> Actions<'a> {
             .collect()
     }
 
-    /// The splits of an order while it was open, each with the time of its booking.
+    /// The splits that took effect while the order was open, each with the time of its booking.
     pub(super) fn splits_of_order(&self, order: &Booked) -> Vec<(Timestamp, SplitRatio)> {
         let ended_at = order.filled_at.or(order.canceled_at);
         let mut splits: Vec<(Timestamp, SplitRatio)> = self
@@ -247,7 +248,7 @@ impl<'a> Actions<'a> {
         splits
     }
 
-    /// Shares that splits of a stock had added and removed by `at`, but that the journal has only later.
+    /// The shares that splits of a stock had added and removed by `at`, but that the journal booked only later.
     pub(super) fn splits_at(&self, stock: StockId, at: Timestamp) -> (Quantity, Quantity) {
         self.splits_by(stock, at, |effective_at| effective_at < at)
     }
@@ -276,7 +277,7 @@ impl<'a> Actions<'a> {
         owed.map(|applied| &applied.amount).sum()
     }
 
-    /// Compares the holdings at the time of actions with those they were applied to.
+    /// Checks the actions that took effect by `at`: compares the shares held then with the shares they were applied to.
     pub(super) fn until(
         &mut self,
         at: Option<Timestamp>,
@@ -288,12 +289,12 @@ impl<'a> Actions<'a> {
             let is_dividend = match &known.action.kind {
                 CorporateActionKind::Split { .. } => false,
                 CorporateActionKind::CashDividend { .. } => true,
-                // Shares that were given are compared with the journal; see [`Actions::end`].
+                // Close-outs and exchanges are compared with the journal; see [`Actions::end`].
                 CorporateActionKind::SymbolChange { .. }
                 | CorporateActionKind::Delisting
                 | CorporateActionKind::CloseOut(_) => continue,
             };
-            // A dividend is for the shares after a split of the same opening.
+            // If a split and a dividend share an opening, the dividend is for the shares after the split.
             let (added, taken) = self.splits_by(stock, effective_at, |at| {
                 at < effective_at || (is_dividend && at == effective_at)
             });
@@ -309,8 +310,8 @@ impl<'a> Actions<'a> {
         differences
     }
 
-    /// Describes an action that was applied to another number of shares, or with another amount, than `quantity`
-    /// requires.
+    /// Describes an action that was applied to another number of shares than `quantity`, or with another amount than
+    /// `quantity` requires.
     fn odd_application(&self, known: &KnownAction, quantity: &Quantity) -> Option<String> {
         let action = &known.action.id;
         let Some(had) = self.had.get(&known.id) else {
@@ -327,11 +328,11 @@ impl<'a> Actions<'a> {
         (had.amount != amount).then(|| format!("{action} pays {}, computed {amount}", had.amount))
     }
 
-    /// Describes late dividends that were applied differently from the journal.
+    /// Describes late dividends whose application contradicts the journal.
     fn odd_late_dividends(&self) -> Vec<String> {
         let odd = self.late_dividends.iter().filter_map(|late| {
             let odd = self.odd_application(late.dividend, &late.held())?;
-            // Earlier versions paid for the shares held at the opening of the ex-date.
+            // Earlier versions of the program paid for the shares held at the opening of the ex-date.
             self.odd_application(late.dividend, &late.at_opening).and(Some(odd))
         });
         odd.collect()
@@ -370,7 +371,7 @@ impl<'a> Actions<'a> {
             };
             let as_expected = match (expected, lines.as_slice()) {
                 (None, []) => true,
-                // For shares that were bought later at an earlier price.
+                // The line splits shares that were bought later at a price from before the split.
                 (None, [(TransactionType::Split, ..)]) => known.action.ratio().is_some(),
                 (Some((kind, amount, at)), [(of, paid, when)]) => {
                     kind == *of && amount == *paid && at.is_none_or(|at| at == *when)

@@ -1,4 +1,4 @@
-//! Reads the books of a range of portfolios and hands them to the rules, a large portfolio page by page.
+//! Reads the books of a range of portfolios and passes them to the rules, a large portfolio page by page.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,7 +15,7 @@ use super::valuations::Unpriced;
 use crate::error::Result;
 use crate::market::book_calendar::BookCalendar;
 
-/// The most rows in memory.
+/// The most rows in memory at a time.
 const MOST_ROWS: i64 = 20_000;
 
 const ROWS_OF_PAGE: i64 = 2_000;
@@ -175,7 +175,7 @@ fn check_large(
     Ok(report)
 }
 
-/// Groups rows that are in the order of portfolios.
+/// Groups rows that are ordered by portfolio.
 fn by_portfolio<T>(rows: &[T], id: impl Fn(&T) -> PortfolioId) -> HashMap<PortfolioId, &[T]> {
     rows.chunk_by(|a, b| id(a) == id(b)).map(|own| (id(&own[0]), own)).collect()
 }

@@ -1,4 +1,4 @@
-//! What a verification has found.
+//! The results of a verification.
 
 use chrono::NaiveDate;
 use domain::{ActionId, PortfolioId, Price, TransactionId};
@@ -18,7 +18,7 @@ pub enum Concern {
     Books,
     /// A snapshot, which can be taken again.
     Snapshot(NaiveDate),
-    /// A split that is contradicted by the closes around it: the expected price and the one found.
+    /// A split that is contradicted by the closes around it: the expected price, then the price found.
     Split(ActionId, Price, Price),
     /// A fill at a price that contradicts its receipt or the stock's splits.
     Fill(TransactionId),
@@ -30,7 +30,7 @@ pub struct Report {
     pub entries: usize,
     pub orders: usize,
     pub snapshots: usize,
-    /// In order of portfolio.
+    /// The differences, ordered by portfolio.
     pub differences: Vec<Difference>,
 }
 

@@ -16,7 +16,7 @@ use super::report::{Concern, Difference, Report};
 use super::valuations::Unpriced;
 use crate::market::book_calendar::BookCalendar;
 
-/// The check of one portfolio: its lines in the order of time, its orders, the end.
+/// The check of one portfolio: first its journal lines in order, then its orders, then the totals.
 pub(super) struct Check<'a> {
     row: &'a PortfolioRecord,
     pub(super) calendar: &'a BookCalendar,
@@ -26,12 +26,12 @@ pub(super) struct Check<'a> {
     pub(super) next: Option<(&'a Snapshot, Session, Timestamp)>,
     books: Books,
     actions: Actions<'a>,
-    /// Since the close before the next snapshot.
+    /// Deposits less withdrawals since the close before the next snapshot.
     net_flow: Money,
     pub(super) last: Option<TransactionId>,
     reserved_cash: Money,
     reserved: BTreeMap<StockId, Quantity>,
-    /// Fills at impossible prices, unless they are reversed later.
+    /// Fills at impossible prices that no later line reverses.
     odd_fills: BTreeMap<TransactionId, (JournalEntry, String)>,
     report: Report,
 }
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks the snapshots whose close is before `at`, or all remaining ones.
+    /// Checks the snapshots whose close is before `at`; all remaining ones if `None`.
     fn settle_until(&mut self, at: Option<Timestamp>, unpriced: &mut Unpriced) {
         while let Some((snapshot, session, _)) = self.next {
             if at.is_some_and(|at| at < session.closes_at) {
@@ -111,7 +111,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks the effects of actions until then, or of all remaining ones.
+    /// Checks the effects of actions until `at`; of all remaining ones if `None`.
     fn act_until(&mut self, at: Option<Timestamp>) {
         let held =
             |stock: StockId| self.books.positions.get(&stock).map(|position| position.quantity.clone());
@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
         differences.into_iter().for_each(|what| self.differ(what));
     }
 
-    /// `since` are the entries that [`domain::journal::booked_since`] finds.
+    /// Checks the next journal line. `since` contains the entries that [`domain::journal::booked_since`] finds.
     pub(super) fn entry(&mut self, entry: &JournalEntry, since: &[JournalEntry], unpriced: &mut Unpriced) {
         self.report.entries += 1;
         let id = entry.id.unwrap_or(TransactionId(0));
@@ -146,7 +146,8 @@ impl<'a> Check<'a> {
             self.odd_fills.remove(&reversal.of);
         }
         if let Some((stock, effective_at, _)) = entry.split() {
-            // Fills at prices from before a split that was unknown then were split with the other shares.
+            // Some fills were booked at a price from before a split that was not known yet. The split has since
+            // adjusted their shares too.
             self.odd_fills.retain(|_, (fill, _)| {
                 let is_split = fill.stock_id == Some(stock)
                     && fill.timestamp >= effective_at
@@ -204,7 +205,7 @@ impl<'a> Check<'a> {
         *reserved = reserved.clone() + &order.reserved_quantity;
     }
 
-    /// Compares the results with the stored values.
+    /// Compares the computed totals with the stored values.
     pub(super) fn end(mut self, mut held: BTreeMap<StockId, Kept>, unpriced: &mut Unpriced) -> Report {
         self.settle_until(None, unpriced);
         self.act_until(None);
@@ -283,13 +284,13 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The largest slippage, as a ratio. A larger difference is not slippage.
+/// The largest plausible slippage, as a ratio.
 const MOST_SLIPPAGE: f64 = 0.5;
 
-/// A ratio that is too small for rounding to the tick.
+/// Ratios below this come from the rounding of prices to the tick.
 const ROUNDING: f64 = 1e-9;
 
-/// The contradiction between a fill's price and its receipt: a fill is at the quoted price or worse, by the slippage.
+/// Describes how a fill's price contradicts its receipt: a fill must be at the quoted price, or worse by the slippage.
 fn odd_receipt(entry: &JournalEntry) -> Option<String> {
     let (price, quoted) = (entry.price.as_ref()?, &entry.receipt.as_ref()?.quoted_price);
     let change = price.change_ratio(quoted)?;
@@ -305,7 +306,7 @@ fn odd_receipt(entry: &JournalEntry) -> Option<String> {
     }
 }
 
-/// Portfolio, stock and direction of a trade.
+/// The portfolio, the stock and the direction of a trade.
 type Trade = (PortfolioId, Option<StockId>, TransactionType);
 
 fn trade_of(order: &Booked) -> Trade {
@@ -316,15 +317,15 @@ fn trade_of(order: &Booked) -> Trade {
     (order.portfolio_id, Some(order.stock_id), transaction_type)
 }
 
-/// The journal's fills of one order, in the order of their ids.
+/// The journal's fills of one order, ordered by id.
 #[derive(Default)]
 pub(super) struct Fills {
     fills: Vec<FillRecord>,
-    /// Without consecutive duplicates.
+    /// The trades of the fills, without consecutive duplicates.
     pub(super) of: Vec<Trade>,
 }
 
-/// A fill's part of its order.
+/// One fill of the order.
 struct FillRecord {
     pub(super) id: TransactionId,
     at: Timestamp,
@@ -332,7 +333,7 @@ struct FillRecord {
     side: Side,
     pub(super) price: Price,
     pub(super) quantity: Quantity,
-    /// Without commission; positive for buys and sells.
+    /// The amount without commission; positive for buys and sells.
     gross: Money,
     commission: Money,
 }
@@ -360,13 +361,14 @@ impl Fills {
         });
     }
 
-    /// The totals if splits have changed nothing, as it was before fills were rounded cumulatively.
+    /// The totals without adjustment for splits, for fills from before cumulative rounding was introduced.
     fn without_splits(&self) -> Option<FillTotals> {
         let is_old = self.fills.first().is_some_and(|fill| fill.rounding == Rounding::PerFill);
         is_old.then(|| self.total(&[]).0)
     }
 
-    /// The totals with the order's splits, and the fills that booked another amount than cumulative rounding gives.
+    /// Returns the totals adjusted for the order's splits, the commission, and a description of each fill whose amount
+    /// differs from cumulative rounding.
     fn total(&self, splits: &[(Timestamp, SplitRatio)]) -> (FillTotals, Money, Vec<String>) {
         let (mut totals, mut commission) = (FillTotals::default(), Money::zero());
         let (mut splits, mut flaws) = (splits.iter().peekable(), Vec::new());

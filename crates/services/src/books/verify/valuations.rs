@@ -15,7 +15,7 @@ use crate::market::book_calendar::BookCalendar;
 
 type Holdings = Vec<(StockId, Quantity)>;
 
-/// Snapshots whose cash is checked, and whose positions wait for the closing prices of their days.
+/// Snapshots whose cash is already checked, and whose positions wait for the closing prices of their days.
 #[derive(Default)]
 pub(super) struct Unpriced {
     pub(super) snapshots: Vec<(Snapshot, Money, Holdings)>,
@@ -23,7 +23,8 @@ pub(super) struct Unpriced {
 }
 
 impl Unpriced {
-    /// `late` are the effects of splits by the snapshot's close that the books have only later.
+    /// Adds a snapshot. `late` returns the shares that splits had added and removed by the snapshot's close, but that
+    /// the books contain only later.
     pub(super) fn add(
         &mut self,
         snapshot: &Snapshot,
