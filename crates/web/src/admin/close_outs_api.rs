@@ -19,7 +19,7 @@ use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::portfolios::api::{created_once, idempotency_key};
 
-/// What everybody gets for the shares of a delisted stock.
+/// The terms of a close-out: what holders receive for their shares.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCloseOut {
@@ -27,34 +27,35 @@ pub struct NewCloseOut {
     symbol: String,
     #[schema(value_type = enums::CloseOutKind)]
     kind: String,
-    /// US dollars for each share given, up to six decimals: of `cash`, and where there is some, of `exchange`.
+    /// US dollars for each share given up, up to six decimals. Required for `cash`, optional for `exchange`.
     cash: Option<DecimalText>,
-    /// Of `exchange`: the symbol of the stock received.
+    /// Only for `exchange`: the symbol of the stock received.
     #[schema(value_type = Option<Symbol>)]
     into: Option<String>,
-    /// Of `exchange`: `1:2` for one new share for each two given.
+    /// Only for `exchange`: `1:2` for one new share for each two given up.
     ratio: Option<String>,
-    /// The first day without the shares, from the delisting to today; left out, from now on.
+    /// The first day without the shares, from the delisting to today. If it is left out, the close-out takes effect
+    /// now.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Stored with the decision; up to 500 characters.
     reason: String,
 }
 
-/// What a close-out would move.
+/// The changes that a close-out would make.
 #[derive(Serialize, ToSchema)]
 pub struct CloseOutPreviewed {
     symbol: Symbol,
     on: NaiveDate,
     portfolios: usize,
-    /// Shares given.
+    /// Shares given up.
     shares: Quantity,
     /// Cash received.
     cash: Money,
-    /// Of an exchange: the stock received, and its shares.
+    /// Only for an exchange: the symbol of the stock received. `received` is the number of its shares.
     into: Option<Symbol>,
     received: Option<Quantity>,
-    /// The cost of the shares given.
+    /// The cost basis of the shares given up.
     cost: Money,
     realized_pnl: Money,
 }
@@ -79,7 +80,7 @@ impl From<CloseOutPreview> for CloseOutPreviewed {
 /// A close-out that is booked.
 #[derive(Serialize, ToSchema)]
 pub struct ClosedOut {
-    /// `AAPL/2026-11-23/close_out`
+    /// For example `AAPL/2026-11-23/close_out`.
     id: String,
     symbol: Symbol,
     #[schema(value_type = enums::CloseOutKind)]
@@ -156,8 +157,8 @@ pub async fn preview(
 
 /// Close out a delisted stock.
 ///
-/// All holders give their shares for cash, for shares of another stock, or for nothing. It is booked before the
-/// response and cannot be undone.
+/// All holders give up their shares for cash, for shares of another stock, or for nothing. The close-out is booked
+/// before the response and cannot be undone.
 #[utoipa::path(
     post, path = "/api/v1/admin/close-outs", tag = "admin", operation_id = "adminCloseOutStock",
     params(("Idempotency-Key" = Option<String>, Header)),

@@ -27,9 +27,9 @@ pub struct Rename {
     /// The new symbol.
     #[schema(value_type = Symbol)]
     to: String,
-    /// The company's name from then on; left out, what the price source tells.
+    /// The company's name from then on. Default: the name that the price source reports.
     company_name: Option<String>,
-    /// The first day of the new symbol; left out, today.
+    /// The first day of the new symbol. Default: today.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Stored with the decision; up to 500 characters.

@@ -31,7 +31,7 @@ pub struct Paging {
     /// How many items a page has.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     pub cursor: Option<String>,
 }
 
