@@ -42,16 +42,16 @@ use url::Url;
 pub use http::connections::ConnectionLimits;
 pub use openapi::document as openapi_document;
 
-/// What the web server needs to know of the deployment.
+/// The settings of the web server.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
-    /// Where browsers reach the installation; `https` makes cookies secure.
+    /// The address at which browsers reach the installation; with `https` cookies are secure.
     pub public_url: Url,
     /// At least 64 characters; signs CSRF tokens.
     pub secret_key: SecretString,
     /// Origins whose scripts may use the API with a token.
     pub cors_allowed_origins: Vec<String>,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
     pub rate_limits: bool,
     /// Lets clients on other machines read `/metrics`.
@@ -72,7 +72,7 @@ impl WebConfig {
     }
 }
 
-/// What handlers share.
+/// The state that handlers share.
 pub struct AppState {
     pub services: Services,
     pub config: WebConfig,
@@ -80,15 +80,15 @@ pub struct AppState {
     pub limits: http::limits::Limits,
 }
 
-/// How long running requests may take to end after a shutdown was asked for.
+/// How long requests in progress may take after the start of a shutdown.
 const SHUTDOWN_TIMEOUT_S: u64 = 8;
 /// How long a connection that the server closes stays open for reading, so that the client gets the whole response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves on `listener` until `shutdown` is ready; then running requests end and it returns.
+/// Serves on `listener` until `shutdown` is ready, then waits for the requests in progress.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub async fn run(
     services: Services,
     config: WebConfig,
@@ -104,13 +104,13 @@ pub async fn run(
     });
     let live = services.clone();
     let state = Data::new(AppState { services, config, pages: shell::render::Pages::new(), limits });
-    // `HttpServer` is these parts without a say in what its connections are.
+    // `HttpServer` combines the same parts, but does not accept connections of a type of our own.
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let builder = Server::build();
     let draining = builder.graceful_shutdown_signal();
     let server = builder
         .workers(workers)
-        // The registry refuses connections; this bounds those that have not reached it.
+        // The registry refuses connections; this limit bounds the connections that have not reached it yet.
         .max_concurrent_connections((registry.limits.total + CLOSING).div_ceil(workers))
         .shutdown_timeout(SHUTDOWN_TIMEOUT_S)
         .disable_signals()
@@ -163,7 +163,7 @@ pub async fn run(
     let ended = tokio::select! {
         ended = &mut server => ended,
         () = &mut shutdown => {
-            // They would last for as long as somebody listens.
+            // Otherwise streams would stay open until their clients disconnect.
             live.live().end_streams();
             let (_, ended) = tokio::join!(handle.stop(true), server);
             ended

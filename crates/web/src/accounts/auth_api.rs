@@ -62,8 +62,8 @@ pub struct Credentials {
 
 /// Log in with user name and password.
 ///
-/// Sets the session cookie, and a device cookie that lets this browser log in while others guess the account's
-/// password.
+/// Sets the session cookie, and a device cookie: it lets this browser log in even while someone else guesses the
+/// account's password.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "account", operation_id = "logIn",
     request_body = Credentials,
@@ -102,8 +102,8 @@ pub struct Token {
     #[schema(value_type = String, format = "uuid")]
     id: TokenId,
     name: String,
-    /// `trade`: everything but account security and administration; `read`: only reading; `admin`: the calls of
-    /// administrators, and reading.
+    /// `read`: only read requests; `trade`: everything except account security and administration; `admin`:
+    /// administration, and read requests.
     #[schema(value_type = enums::TokenScope)]
     scope: &'static str,
     created_at: Timestamp,
@@ -126,7 +126,7 @@ impl From<TokenInfo> for Token {
 pub struct NewTokenSecret {
     #[serde(flatten)]
     info: Token,
-    /// Shown this once; only its hash is kept.
+    /// The secret. It is returned only in this response; the server keeps only its hash.
     token: String,
 }
 
@@ -140,12 +140,12 @@ pub async fn tokens(user: CurrentUser, state: Data<AppState>) -> Result<HttpResp
     Ok(HttpResponse::Ok().json(Items::all(tokens.into_iter().map(Token::from).collect())))
 }
 
-/// Name and password serve instead of a session.
+/// A new API token. `username` and `password` authenticate a request without a session.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     name: String,
-    /// `trade` (unless said otherwise), `read`, or `admin`, which takes an administrator's session and
+    /// `read`, `trade` (the default) or `admin`. An `admin` token needs an administrator's session and
     /// `current_password`.
     #[schema(value_type = Option<enums::TokenScope>)]
     scope: Option<String>,
@@ -153,14 +153,14 @@ pub struct NewToken {
     username: Option<String>,
     #[schema(value_type = Option<String>)]
     password: Option<SecretString>,
-    /// For the scope `admin`.
+    /// Required for the scope `admin`.
     #[schema(value_type = Option<String>)]
     current_password: Option<SecretString>,
 }
 
 /// Create an API token.
 ///
-/// Needs a session, or user name and password in the body. The secret is shown once.
+/// Needs a session, or user name and password in the body. The secret is returned only once.
 #[utoipa::path(
     post, path = "/api/v1/auth/tokens", tag = "account", operation_id = "createToken",
     request_body = NewToken,

@@ -14,7 +14,7 @@ use crate::shell::form::{EmptyForm, FormView, refusal};
 use crate::shell::format;
 use crate::shell::render::{Nav, PageResult, Shell, query, see_other};
 
-/// The page after a login without another target.
+/// The page after a login, unless the visitor came from another page.
 const START: &str = "/portfolios";
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,7 +30,8 @@ struct AccountForm<'a> {
     starting_cash: String,
 }
 
-/// A longer address is dropped: it has to fit into another address.
+/// The maximum length of `next`, in bytes. A longer address is dropped, because it is also the query of other
+/// addresses.
 const LONGEST_NEXT: usize = 1000;
 
 /// Accepts only an address of this installation: a path, and not `//host` or `/\host`, which browsers treat as
@@ -134,7 +135,7 @@ pub async fn log_in(
     }
 }
 
-/// The address of a refused form, which keeps the visitor's target.
+/// The address of a form that is shown again after an error. It keeps the page that the visitor wanted to open.
 fn again(path: &str, next: &str) -> String {
     let next = if own_address(next) == next { next } else { "" };
     format!("{path}{}", query(&[("next", next)]))
@@ -143,7 +144,7 @@ fn again(path: &str, next: &str) -> String {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// For visitors who open the address; the menu posts directly.
+/// A page with a log-out button, for visitors who open the address. The menu's button posts directly.
 pub async fn log_out_form(shell: Shell) -> PageResult {
     shell.show("logout.html", Nav::Elsewhere, "Log out", &Nothing {})
 }

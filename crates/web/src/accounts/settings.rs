@@ -82,7 +82,7 @@ async fn view(services: &Services, signed: &Signed, shell: &Shell) -> Result<Set
 impl From<SessionInfo> for SessionRow {
     fn from(info: SessionInfo) -> Self {
         let state: HashMap<String, String> = serde_json::from_str(&info.state).unwrap_or_default();
-        // Each value of a session is separate JSON.
+        // actix-session stores each value as a JSON text.
         let agent = state.get(session::DEVICE_KEY).and_then(|text| serde_json::from_str::<String>(text).ok());
         Self {
             id: info.id,
@@ -111,7 +111,7 @@ impl From<TokenInfo> for TokenRow {
     }
 }
 
-/// `Firefox, Linux` from a browser's user agent. The order matters: most name several browsers.
+/// Returns `Firefox, Linux` for a browser's user agent. The order matters: most user agents name several browsers.
 fn device(agent: &str) -> String {
     let find = |known: &[(&str, &'static str)]| {
         known.iter().find(|(part, _)| agent.contains(part)).map(|(_, name)| *name)
@@ -260,7 +260,7 @@ pub struct NewToken {
     scope: String,
     #[serde(default)]
     expires_on: String,
-    /// For the administrators' scope.
+    /// Required for the scope `admin`.
     current_password: Option<SecretString>,
 }
 
@@ -277,7 +277,7 @@ fn end_of_day(text: &str) -> Result<Option<Timestamp>, FieldError> {
     Ok(Some(at.to_utc().into()))
 }
 
-/// The secret is shown once, on the next page.
+/// Creates an API token. The next page shows its secret, once.
 pub async fn create_token(
     shell: Shell,
     signed: Signed,
@@ -308,7 +308,7 @@ pub async fn create_token(
         Ok((info, secret)) => shell.show_token("/settings#tokens", info.name, secret).await,
         Err(error) => {
             let problem = at_the_password(error, "current_password")?;
-            // The form has a day in this field.
+            // The form's field is a day, under another name.
             let fields: Vec<FieldError> = problem
                 .fields()
                 .iter()

@@ -1,4 +1,4 @@
-//! One's own account.
+//! The user's own account.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -50,7 +50,7 @@ pub async fn me(user: CurrentUser) -> HttpResponse {
     HttpResponse::Ok().json(User::from(Account::clone(&user.account)))
 }
 
-/// What is to be changed; what is left out stays.
+/// Changes to the account. A field that is left out keeps its value.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserChanges {
@@ -62,7 +62,7 @@ pub struct UserChanges {
 
 /// Change your name or e-mail address.
 ///
-/// User name and address can only be changed in a session.
+/// Changing the user name or the e-mail address needs a session; a token is refused.
 #[utoipa::path(
     patch, path = "/api/v1/users/me", tag = "account", operation_id = "updateMe",
     request_body = UserChanges,
@@ -75,7 +75,7 @@ pub async fn update(
     state: Data<AppState>,
 ) -> Result<HttpResponse, Problem> {
     let UserChanges { username, email, first_name, last_name } = body.into_inner();
-    // Whoever holds the address or the name can log in with it: as good as the password's user.
+    // Both are used to log in, so they are protected like the password.
     if username.is_some() || email.is_some() {
         user.require_session()?;
     }

@@ -1,4 +1,5 @@
-//! The close-out of a delisted stock, on its page for administrators: terms, what they would move, and the confirmation.
+//! The form that closes out a delisted stock, on the administrators' page of the stock: terms, preview and
+//! confirmation.
 
 use actix_web::web::{Data, Path};
 use domain::Symbol;
@@ -18,7 +19,7 @@ use crate::stocks::corporate_actions::describe;
 const TERMS: &str = "terms";
 const CLOSE_OUT: &str = "close_out";
 
-/// The terms as they were filled in, in the address of the page.
+/// The terms that the administrator filled in, from the query of the page's address.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AskedTerms {
     #[serde(default)]
@@ -57,7 +58,7 @@ impl AskedTerms {
 /// The section "Close out" of a delisted stock's page.
 #[derive(Serialize)]
 pub(crate) struct CloseOutView {
-    /// Of one that is booked.
+    /// The close-out that is already booked, in a sentence.
     done: Option<String>,
     form: FormView,
     choices: Vec<Entry>,
@@ -165,7 +166,7 @@ pub async fn close_out(
     let query = serde_urlencoded::to_string(&asked).unwrap_or_default();
     let back = format!("{page}?{query}#close-out");
     let form = FormView::new(CLOSE_OUT).with("reason", &reason);
-    // The page of a stock that is traded has no such form.
+    // Only the page of a delisted stock shows the form.
     if state.services.instruments().stored_stock(&symbol).await?.delisted_on.is_none() {
         let told = format!("{symbol} is not delisted. Confirm its delisting first.");
         return Ok(shell.not_done(page, told).await);

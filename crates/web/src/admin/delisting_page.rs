@@ -1,4 +1,4 @@
-//! The delisting of a stock, on its page for administrators.
+//! The section of a stock's administration page that confirms or refuses a delisting.
 
 use actix_web::web::{Data, Path};
 use domain::Symbol;

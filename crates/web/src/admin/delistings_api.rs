@@ -19,18 +19,18 @@ use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::portfolios::api::{done_once, idempotency_key};
 
-/// What was seen of a stock on one day.
+/// Evidence of a delisting: an observation of one day.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DelistingObservation)]
 pub struct Evidence {
-    /// `not_listed` (a table of listings lacks it), `listed_as_delisted` (the table of former listings has it) or `not_found`
-    /// (the price source does not know it)
+    /// `not_listed` (a table of listings lacks the stock), `listed_as_delisted` (the table of former listings has it)
+    /// or `not_found` (the price source does not know it)
     #[schema(value_type = enums::DelistingEvidence)]
     kind: &'static str,
     /// The day of the table or of the session, in New York.
     seen_on: NaiveDate,
     seen_at: Timestamp,
-    /// Of `listed_as_delisted`: the day that the table tells.
+    /// Only for `listed_as_delisted`: the date of the delisting in the table.
     delisted_on: Option<NaiveDate>,
 }
 
@@ -51,9 +51,9 @@ pub struct Delisting {
     status: &'static str,
     /// The first session without the stock.
     delisted_on: Option<NaiveDate>,
-    /// Of the delisting, or of the refusal.
+    /// The reason that was given for the delisting or the refusal.
     reason: Option<String>,
-    /// Who has decided; null where the price source or evidence has.
+    /// The administrator who decided; null if the price source or the evidence decided.
     administrator: Option<String>,
     /// Oldest first.
     evidence: Vec<Evidence>,
@@ -89,18 +89,18 @@ pub async fn list(_: AdminUser, state: Data<AppState>) -> Result<HttpResponse, P
     Ok(HttpResponse::Ok().json(Items::all(cases.into_iter().map(Delisting::from).collect())))
 }
 
-/// Whether a stock is delisted.
+/// A decision whether a stock is delisted.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelistingDecision {
     #[schema(value_type = Symbol)]
     symbol: String,
-    /// `confirm` (it is not traded any more) or `refuse` (it is traded: evidence does not count, and a delisting is taken
-    /// back)
+    /// `confirm` (the stock is delisted) or `refuse` (the stock is traded: evidence is ignored, and a delisting is
+    /// revoked)
     #[schema(value_type = enums::DelistingResolution)]
     resolution: String,
-    /// Of `confirm`: the first day without the stock, later than its last price. Left out, it is the day that evidence tells,
-    /// or the one after the last price.
+    /// Only for `confirm`: the first day without the stock, later than its last price. Default: the day in the
+    /// evidence, or the day after the last price.
     #[schema(value_type = Option<NaiveDate>)]
     on: Option<String>,
     /// Stored with the decision; up to 500 characters.

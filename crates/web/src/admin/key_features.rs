@@ -9,7 +9,7 @@ use crate::shell::format::Moment;
 #[derive(Serialize)]
 pub struct FeatureRow {
     label: &'static str,
-    /// The replacement while it is refused.
+    /// What takes the feature's place while the provider refuses it.
     instead: &'static str,
     refused_until: Option<Moment>,
 }

@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::openapi::enums;
 use crate::portfolios::api::{done_once, idempotency_key};
 
-/// A price that its source tells and that is used for nothing until it is confirmed.
+/// A price that its source reports and that is not used until it is confirmed.
 #[derive(Serialize, ToSchema)]
 pub struct WaitingPrice {
     symbol: Symbol,
@@ -27,7 +27,7 @@ pub struct WaitingPrice {
     accepted_price: Price,
     #[schema(value_type = enums::PriceDoubt)]
     reason: &'static str,
-    /// When a price like it was first seen. Market time.
+    /// When a similar price was first seen. Market time.
     first_seen_at: Timestamp,
     last_seen_at: Timestamp,
     source: String,
@@ -71,7 +71,7 @@ pub struct Confirmation {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ConfirmedPrice)]
 pub struct Confirmed {
-    /// The price that is the accepted one from now on; null when no price of the symbol was waiting.
+    /// The price that is now the accepted price; null if no price of the symbol was waiting.
     confirmed: Option<WaitingPrice>,
 }
 

@@ -25,7 +25,7 @@ struct StockView {
     last: String,
     listing: DelistingView,
     rename: FormView,
-    /// For a delisted stock.
+    /// Only for a delisted stock.
     close_out: Option<CloseOutView>,
     split: Option<SplitView>,
 }

@@ -20,7 +20,7 @@ use crate::http::portfolio_access::without_link_key;
 pub struct RequestSpan;
 
 impl RootSpanBuilder for RequestSpan {
-    /// The path without the query, which may contain search texts, and without a link key, which opens a portfolio.
+    /// Logs the path without the query, which may contain search texts, and without a link key, which is a secret.
     fn on_request_start(request: &ServiceRequest) -> Span {
         let id = request.extensions().get::<RequestId>().map(ToString::to_string);
         let client = request
@@ -51,7 +51,7 @@ pub async fn log_request(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let start = Instant::now();
-    // Unknown addresses have no route, and are many.
+    // Addresses that do not exist have no route, so requests with made-up addresses add no values of `route`.
     let route = request.match_pattern();
     let outcome = next.call(request).await;
     let status = match &outcome {

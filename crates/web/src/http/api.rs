@@ -1,4 +1,4 @@
-//! The JSON API. Handlers speak HTTP and decide nothing.
+//! What the handlers of the JSON API share: pages of lists, and reading parameters.
 
 use std::str::FromStr;
 
@@ -17,18 +17,18 @@ pub struct Items<T: ToSchema> {
 }
 
 impl<T: ToSchema> Items<T> {
-    /// A list that is always whole.
+    /// A list without pages: all items are in one response.
     pub fn all(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }
 }
 
-/// Which page of a list.
+/// Selects a page of a list.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<String>,
     /// `next_cursor` of the previous page.
@@ -50,7 +50,7 @@ pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
     })
 }
 
-/// Reads an optional text of the query or the body as what it stands for.
+/// Parses an optional text of the query or the body.
 ///
 /// # Errors
 /// 422 with `hint` if the text cannot be read.
@@ -61,7 +61,7 @@ pub fn parse<T: FromStr>(field: &'static str, text: Option<&str>, hint: &str) ->
 
 impl Paging {
     /// # Errors
-    /// As [`limit`].
+    /// 422 if it is not a whole number from 1 to 200.
     pub fn limit(&self) -> Result<usize, Problem> {
         limit(self.limit.as_deref())
     }

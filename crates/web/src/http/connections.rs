@@ -50,18 +50,18 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// The time for transferring that many bytes at the minimum rate.
+    /// How long transferring `bytes` takes at the minimum rate.
     fn time_for(&self, bytes: u64) -> Duration {
         Duration::from_millis(bytes.saturating_mul(1000) / u64::from(self.min_rate.get()))
     }
 
-    /// The time after which a body is refused if that much of it has arrived.
+    /// The deadline of a body of which `received` bytes have arrived, from the start of the request.
     fn body_deadline(&self, received: u64) -> Duration {
         (self.body_timeout / 3).saturating_add(self.time_for(received)).min(self.body_timeout)
     }
 
-    /// The time after which a response that cannot be written is aborted, if that much of it has been written since
-    /// the client fell behind.
+    /// How long a response may stay blocked, if `sent` bytes of it have been written since the client fell behind.
+    /// After that the response is aborted.
     fn send_deadline(&self, sent: u64) -> Duration {
         self.send_timeout.saturating_add(self.time_for(sent))
     }

@@ -1,5 +1,5 @@
-//! CSRF tokens of HTML forms: the HMAC of a random cookie. A form sent from elsewhere has the cookie but cannot
-//! know the token.
+//! CSRF tokens of HTML forms: the HMAC of a random cookie. A form on another site is sent with the cookie, but that
+//! site cannot know the token.
 
 use actix_web::body::MessageBody;
 use actix_web::cookie::{Cookie, SameSite};
@@ -22,7 +22,7 @@ pub const FIELD: &str = "csrf";
 #[derive(Clone)]
 struct Seed(String);
 
-/// Gives every browser that sees a page its cookie.
+/// Sets the cookie in a browser that receives a page and does not have it yet.
 pub async fn seed(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -58,13 +58,13 @@ fn mac(config: &WebConfig, seed: &str) -> Hmac<Sha256> {
     mac
 }
 
-/// How many bytes the HMAC has.
+/// The length of the HMAC in bytes.
 const MAC_BYTES: usize = 32;
 
 /// The token for a form of this page; empty where pages have no cookie (under `/api`).
 ///
-/// It is the HMAC under a new mask each time, with the mask before it: pages are compressed and repeat what addresses say, so a
-/// token that stayed the same could be guessed from the sizes of many pages (BREACH).
+/// The token is a random mask followed by the HMAC under this mask (XOR). Compressed pages that also repeat text from
+/// their address could otherwise reveal a constant token by their sizes (BREACH).
 pub fn token(request: &HttpRequest, config: &WebConfig) -> String {
     let Some(Seed(seed)) = request.extensions().get::<Seed>().cloned() else { return String::new() };
     let mask: [u8; MAC_BYTES] = rand::random();
@@ -73,12 +73,12 @@ pub fn token(request: &HttpRequest, config: &WebConfig) -> String {
     mask.iter().copied().chain(masked).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The browser's random value, which tells browsers apart; empty where pages have no cookie.
+/// The browser's random value, which identifies the browser; empty where pages have no cookie.
 pub fn browser(request: &HttpRequest) -> String {
     request.extensions().get::<Seed>().map(|Seed(seed)| seed.clone()).unwrap_or_default()
 }
 
-/// Compares in constant time.
+/// Whether a form's token is right. Compares in constant time.
 pub fn is_valid(request: &HttpRequest, token: &str) -> bool {
     let Some(state) = request.app_data::<Data<AppState>>() else { return false };
     let Some(Seed(seed)) = request.extensions().get::<Seed>().cloned() else { return false };

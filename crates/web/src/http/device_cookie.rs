@@ -1,5 +1,5 @@
-//! The device cookie: proof that a browser has logged in to an account before, so that password guesses by others do
-//! not make the owner wait (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+//! The device cookie: proof that a browser has logged in to an account before, so that failed logins from elsewhere do
+//! not lock the owner out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
 //!
 //! It is not a login. It contains up to five entries, for browsers with several users, each signed with the secret
 //! key.
@@ -23,7 +23,7 @@ use crate::{AppState, WebConfig};
 const NAME: &str = "device";
 const LIFETIME: Duration = Duration::days(365);
 const ENTRIES: usize = 5;
-/// Between entries, and between the parts of one; neither needs quotes in a cookie.
+/// Separates entries, and below the parts of an entry. Neither character needs quotes in a cookie.
 const BETWEEN_ENTRIES: char = '~';
 const BETWEEN_PARTS: char = '.';
 
@@ -90,7 +90,7 @@ fn renewed(config: &WebConfig, known: Vec<KnownDevice>, user: UserId, now: Times
         .finish()
 }
 
-/// The client's address, considering trusted proxies, and the accounts that its browser is known for.
+/// The client's address, considering trusted proxies, and the accounts whose device cookie its browser has.
 pub struct Client(pub LoginClient);
 
 impl FromRequest for Client {

@@ -1,4 +1,4 @@
-//! Answers that clients may keep, and ask about again with `If-None-Match`.
+//! Responses that clients may cache and revalidate with `If-None-Match`.
 
 use actix_web::http::header::{self, ContentType, EntityTag, IfNoneMatch};
 use actix_web::web::Bytes;
@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::http::problem::Problem;
 
-/// The tag of a content. Weak, because the answer may be compressed on its way.
+/// The entity tag of a content. Weak, because the response may be compressed.
 pub fn for_content(content: &[u8]) -> EntityTag {
     let hash = Sha256::digest(content);
     EntityTag::new_weak(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether the client has the content already.
+/// Whether the client has cached the content with this tag.
 pub fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
     request.headers().contains_key(header::IF_NONE_MATCH)
         && match request.get_header::<IfNoneMatch>() {
@@ -24,8 +24,8 @@ pub fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
         }
 }
 
-/// JSON with its tag, or 304 for a client that has it already. It may be kept, by shared caches only if it is `public`, and
-/// has to be asked about before it is used again.
+/// Returns the JSON with its tag, or 304 to a client that has it already. Clients may cache the response and have to
+/// revalidate it before each use; shared caches may store it only if `scope` is public.
 pub fn json(request: &HttpRequest, scope: CacheScope, content: Bytes, tag: EntityTag) -> HttpResponse {
     let is_known = is_known(request, &tag);
     let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -36,17 +36,17 @@ pub fn json(request: &HttpRequest, scope: CacheScope, content: Bytes, tag: Entit
     }
 }
 
-/// [`json`] of a value that only its user may see.
+/// Like [`json`], for a value that only its user may see.
 ///
 /// # Errors
-/// When the value cannot be written as JSON.
+/// If the value cannot be written as JSON.
 pub fn private(request: &HttpRequest, value: &impl Serialize) -> Result<HttpResponse, Problem> {
     let content = serde_json::to_vec(value).map_err(|error| services::Error::Internal(Box::new(error)))?;
     let tag = for_content(&content);
     Ok(json(request, CacheScope::Private, content.into(), tag))
 }
 
-/// Who may keep an answer.
+/// The caches that may store a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheScope {
     Public,

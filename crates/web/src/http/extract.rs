@@ -1,4 +1,4 @@
-//! Who asks, and what they ask: extractors shared by handlers.
+//! Extractors that handlers share: the authenticated user, and forms.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -24,10 +24,10 @@ use crate::http::limits::Accepted;
 use crate::http::problem::{PageError, Problem, to_login};
 use crate::http::{access_log, csrf, portfolio_access, session};
 
-/// Bodies are small: orders, names, filters.
+/// The maximum size of a body. Bodies are small: orders, names, filters.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Makes the framework's own refusals of bodies, queries and paths speak as everything else does.
+/// Replaces the framework's errors about bodies, queries and paths by problem documents.
 pub fn configure(config: &mut web::ServiceConfig) {
     use actix_web::error::{JsonPayloadError, QueryPayloadError};
     let json = web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|error, _| {
@@ -72,7 +72,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// `Authorization: Bearer …` first; a cookie counts only without it.
+/// Authenticates a request by `Authorization: Bearer …`, and only without that header by the session cookie.
 async fn identify(request: &HttpRequest) -> Result<Option<(Arc<Account>, Credential)>, Problem> {
     let identified = look_up(request).await?;
     let user = identified.as_ref().map(|(account, _)| account.id);
@@ -95,7 +95,7 @@ async fn look_up(request: &HttpRequest) -> Result<Option<(Arc<Account>, Credenti
     }
 }
 
-/// Whether the address is one of the API for administrators.
+/// Whether the path belongs to the API for administrators.
 fn is_administration(path: &str) -> bool {
     path.starts_with("/api/v1/admin/")
 }
@@ -104,7 +104,8 @@ fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether a browser says that the request comes from one of our own pages. Programs say nothing.
+/// Whether the browser's headers say that the request comes from one of our own pages. Programs send no such headers,
+/// and pass.
 pub(crate) fn is_same_origin(headers: &HeaderMap, own: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match (text("sec-fetch-site"), text("origin")) {
@@ -117,7 +118,7 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, own: &str) -> bool {
     }
 }
 
-/// The user of an API request, allowed to do what the method says.
+/// The authenticated user of an API request, whose credential is sufficient for the request's method.
 #[derive(Debug, Clone)]
 pub struct CurrentUser {
     pub account: Arc<Account>,
@@ -125,7 +126,7 @@ pub struct CurrentUser {
 }
 
 impl CurrentUser {
-    /// Whether the proof suffices for what the method does.
+    /// Returns the user if the credential is sufficient for the request's method.
     fn may(self, request: &HttpRequest) -> Result<Self, Problem> {
         if !is_write(request.method()) {
             return Ok(self);
@@ -142,7 +143,7 @@ impl CurrentUser {
     }
 
     /// # Errors
-    /// 404 for everybody who is no administrator, 403 for an administrator's other tokens.
+    /// 404 if the user is not an administrator, 403 for an administrator's token without the scope `admin`.
     fn administrator(&self) -> Result<Administrator, Problem> {
         let actor = Actor { account: self.account.clone(), credential: self.credential };
         actor.administrator().map_err(|denied| match denied {
@@ -154,10 +155,10 @@ impl CurrentUser {
         })
     }
 
-    /// What the request was proved with, for an answer that lasts only while that holds.
+    /// The session or token of the request, for a stream that ends when the credential ends.
     ///
     /// # Errors
-    /// 401 when it has ended in the meantime.
+    /// 401 if the credential has ended in the meantime.
     pub fn proof_of(&self, request: &HttpRequest) -> Result<services::live::Proof, Problem> {
         let proof = match self.credential {
             Credential::Session => {
@@ -168,7 +169,7 @@ impl CurrentUser {
         proof.ok_or_else(Problem::unauthorized)
     }
 
-    /// Account security is for people at the keyboard, not for tokens.
+    /// Requires a session: an API token may not change the security of an account.
     ///
     /// # Errors
     /// 403 for a token.
@@ -183,7 +184,8 @@ impl CurrentUser {
     }
 }
 
-/// Who sends `Authorization` is asking by it alone: no session is read, prolonged or written for them.
+/// Removes the cookies of a request with an `Authorization` header: the header alone authenticates it, and no session
+/// is read or prolonged.
 pub async fn authorization_alone(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -194,8 +196,9 @@ pub async fn authorization_alone(
     next.call(request).await
 }
 
-/// Finds out who asks. To whom an address is closed it says only that, and nothing of what it takes: the parts of a
-/// request are read side by side, so a refusal of the body might come first.
+/// Authenticates a request of the API before its handler runs. A caller without access gets only that error and no
+/// validation errors: actix runs the extractors of a request concurrently, so the error about the body might come
+/// first.
 pub async fn authenticate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -252,13 +255,13 @@ impl FromRequest for CurrentUser {
     }
 }
 
-/// The user whom [`authenticate`] has found, if the credential suffices for the method.
+/// The user that [`authenticate`] has found, if the credential is sufficient for the request's method.
 fn authenticated(request: &HttpRequest) -> Result<CurrentUser, Problem> {
     let user = request.extensions().get::<CurrentUser>().cloned();
     user.ok_or_else(Problem::unauthorized).and_then(|user| user.may(request))
 }
 
-/// An administrator of an API request; for everybody else the address does not exist.
+/// The administrator who sent an API request; for other users the address does not exist.
 pub struct AdminUser(pub Administrator);
 
 impl FromRequest for AdminUser {
@@ -295,18 +298,18 @@ impl FromRequest for Visitor {
     }
 }
 
-/// A page's user; others are sent to the login.
+/// The logged-in user of a page; other visitors are redirected to the login.
 pub struct Signed {
     pub account: Account,
     /// The key of this browser's session.
     pub session_key: Option<String>,
 }
 
-/// Becomes a redirect to the login.
+/// An error whose response is a redirect to the login.
 #[derive(Debug)]
 struct NotSigned(Box<HttpRequest>);
 
-/// Sends a visitor of that page to the login.
+/// Redirects the visitor of a page to the login.
 pub(crate) fn not_signed(request: &HttpRequest) -> actix_web::Error {
     NotSigned(Box::new(request.clone())).into()
 }
@@ -341,7 +344,7 @@ impl FromRequest for Signed {
                     Ok(Self { account, session_key })
                 }
                 Ok(Visitor(None)) => Err(not_signed(&request)),
-                // The page is made from the problem itself.
+                // Without its wrapper: the error page is made from a `Problem`.
                 Err(PageError(problem)) => Err(problem.into()),
             }
         }
@@ -349,7 +352,7 @@ impl FromRequest for Signed {
     }
 }
 
-/// An administrator of a page; for everybody else the page does not exist.
+/// The administrator who opened a page; for other users the page does not exist.
 pub struct Admin(pub Administrator);
 
 impl FromRequest for Admin {
@@ -399,8 +402,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     }
 }
 
-/// The fields of a form on an administrator's page. The extractors of a request run side by side, so this one waits until
-/// it is known that an administrator sent the form: for other users the page does not exist, whatever they send.
+/// The fields of a form on an administrator's page. actix runs the extractors of a request concurrently, so this one
+/// waits until it is known that an administrator sent the form: for other users the page does not exist, whatever they
+/// send.
 pub struct AdminForm<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for AdminForm<T> {

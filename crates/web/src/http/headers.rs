@@ -1,4 +1,4 @@
-//! Headers of every answer: what browsers may do with it, and who else may ask.
+//! Headers of every response: security, the request's id, compression, and cross-origin access.
 
 use actix_cors::Cors;
 use actix_web::HttpMessage;
@@ -26,7 +26,7 @@ pub async fn security(
     let mut response = next.call(request).await?;
     limits::announce(&mut response);
     let headers = response.headers_mut();
-    // The id in our log lines, for who reports a problem.
+    // The request's id in the log lines, which users can quote when they report a problem.
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id).ok()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
@@ -47,10 +47,10 @@ pub async fn security(
     Ok(response)
 }
 
-/// A compressed body so small is hardly smaller, and fits into the packet of its headers anyway.
+/// Smaller bodies are not compressed: they hardly shrink, and fit into one packet with the headers anyway.
 const SMALL_BODY_BYTES: u64 = 1024;
 
-/// Keeps small bodies from being compressed. The compression outside passes on what has an encoding already;
+/// Marks small bodies as `identity`, because the outer compression layer skips responses that have an encoding.
 /// [`events_as_they_come`] removes the mark.
 pub async fn compress_what_pays(
     request: ServiceRequest,
@@ -67,7 +67,8 @@ pub async fn compress_what_pays(
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
-/// Events have to arrive one by one: no compression holds them back to see what else there is.
+/// Turns compression off for streams, because it would hold events back, and removes the mark of
+/// [`compress_what_pays`].
 pub async fn events_as_they_come(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -82,10 +83,10 @@ pub async fn events_as_they_come(
     Ok(response)
 }
 
-/// Marks a request whose answer's body is not sent.
+/// Marks a HEAD request, whose response is sent without its body.
 pub struct AskedHead;
 
-/// HEAD is GET whose body is not sent; the server leaves it out by itself. Only a body without an end has to know.
+/// Handles HEAD as GET; the server leaves the body out. The mark is for handlers whose body has no end.
 pub async fn head_as_get(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -97,7 +98,7 @@ pub async fn head_as_get(
     next.call(request).await
 }
 
-/// Only listed origins, without cookies: scripts from elsewhere use a token.
+/// Allows the listed origins, without cookies: scripts on other sites use a token.
 pub fn cors(config: &WebConfig) -> Cors {
     config.cors_allowed_origins.iter().fold(
         Cors::default()

@@ -13,10 +13,10 @@ use services::operations::health::HealthCheck;
 use crate::AppState;
 use crate::http::problem::Problem;
 
-/// The deadline of the database's answer.
+/// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Answers while the process runs.
+/// Responds as long as the process runs.
 pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
@@ -28,7 +28,8 @@ pub struct Ready {
     deep: String,
 }
 
-/// Answers whether the process can serve: its database answers. With `deep=1` the whole installation is checked.
+/// Reports whether the process can serve requests, which means that its database answers. With `deep=1` the whole
+/// installation is checked.
 pub async fn ready(asked: Query<Ready>, state: Data<AppState>) -> Result<HttpResponse, Problem> {
     match asked.deep.as_str() {
         "1" | "true" => deep(&state.services.operations().deep_health().await),

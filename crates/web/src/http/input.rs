@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::http::problem::Problem;
 use crate::openapi::misfits;
 
-/// A body in JSON. What does not fit is told field by field, as the API's description has it.
+/// A JSON body. The error for an invalid one names each field that does not match the API's description.
 pub struct Json<T>(pub T);
 
 impl<T> Json<T> {
@@ -48,7 +48,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// The parameters of an address.
+/// The parameters of the query.
 pub struct Query<T>(T);
 
 impl<T> Query<T> {

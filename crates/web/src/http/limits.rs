@@ -1,8 +1,10 @@
 //! How many requests a client may send, and which address a client has behind proxies.
 //!
 //! Requests of signed-in users are charged to their account, all others to their address: people behind one address do
-//! not share a budget once they have logged in. A session or token is charged to its account only after this process has
-//! seen it accepted. So a made-up one never gets a budget of its own, and no request costs a look-up before it is limited.
+//! not share a budget once they have logged in. A session or token is charged to its account only after this process
+//! has
+//! accepted it once. A made-up one therefore never gets a budget of its own, and no request is looked up before it is
+//! limited.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,9 +35,9 @@ pub struct Limits(Option<Budgets>);
 struct Budgets {
     accounts: Limiter<UserId>,
     addresses: Limiter<String>,
-    /// Sign-ups of an address: each costs a password hash and a row for good.
+    /// Registrations from an address: each costs a password hash and a permanent row.
     sign_ups: Limiter<String>,
-    /// Style sheets, scripts, pictures and health checks, of an address.
+    /// Style sheets, scripts, pictures and health checks, per address.
     files: Limiter<String>,
     accepted: Mutex<HashMap<Credential, UserId>>,
 }
@@ -45,14 +47,15 @@ type Limiter<K> = DefaultKeyedRateLimiter<K, StateInformationMiddleware>;
 /// The hash of a session key or of a token.
 type Credential = [u8; 32];
 
-/// The user whose session or token a handler has accepted, or `None` where it has accepted none. Kept with the request.
+/// The user whose session or token a handler has accepted, or `None` if it was refused. Stored in the request's
+/// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted(pub Option<UserId>);
 
-/// A budget: a burst of so many requests, which comes back at so many a second.
+/// A rate limit: a burst of requests, and how many of them are allowed again per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Policy {
-    /// What clients are told.
+    /// The name in the response headers.
     name: &'static str,
     per_second: u32,
     burst: u32,
@@ -71,7 +74,7 @@ impl Policy {
         }
     }
 
-    /// The seconds in which a spent budget is whole again.
+    /// How many seconds it takes to refill a budget completely.
     const fn window_s(self) -> u32 {
         self.burst.div_ceil(self.per_second)
     }
@@ -81,13 +84,13 @@ impl Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Charged {
     policy: Policy,
-    /// How many more requests it has at this moment.
+    /// How many more requests the budget allows at this moment.
     remaining: u32,
-    /// The seconds to wait, if the budget was spent.
+    /// How many seconds the client has to wait; `None` if the request is allowed.
     wait_s: Option<i64>,
 }
 
-/// The budgets of a request. Kept with it.
+/// All budgets that a request was charged to. Stored in the request's extensions.
 struct Charges(Vec<Charged>);
 
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -119,7 +122,7 @@ pub fn announce<B>(response: &mut ServiceResponse<B>) {
     }
 }
 
-/// With so many keys in memory, those that have been quiet are forgotten.
+/// Above this number of keys, keys without recent requests are removed from memory.
 const REMEMBERED: usize = 10_000;
 
 /// The budget that a request is charged to.
@@ -162,7 +165,7 @@ impl Budgets {
         match budget {
             Budget::Account(user) => vec![check(ACCOUNT, &self.accounts, user)],
             Budget::Address(address) => vec![check(ADDRESS, &self.addresses, address)],
-            // The small budget for sign-ups comes on top.
+            // A registration is charged to the general budget of its address too.
             Budget::SignUps(address) => {
                 let whole = check(ADDRESS, &self.addresses, address);
                 match whole.wait_s {
@@ -181,7 +184,7 @@ impl Budgets {
     fn accept(&self, credential: Credential, user: UserId) {
         let mut accepted = self.accepted();
         if accepted.len() >= REMEMBERED {
-            // Each that is still used comes back with its next request.
+            // Credentials in use are added again by their next request.
             accepted.clear();
         }
         accepted.insert(credential, user);
@@ -196,7 +199,7 @@ impl Budgets {
     }
 }
 
-/// The token or session key of a request, hashed. A cookie that was not encrypted with our key gives none.
+/// The hash of the request's token or session key. `None` for a cookie that was not encrypted with our key.
 fn credential(request: &HttpRequest, config: &WebConfig) -> Option<Credential> {
     let secret = match request.headers().contains_key(actix_web::http::header::AUTHORIZATION) {
         true => extract::bearer(request.headers())?.to_owned(),
@@ -209,7 +212,7 @@ fn budget(request: &ServiceRequest, account: Option<UserId>, config: &WebConfig)
     let address = || client_address(request.peer_addr(), request.headers(), config);
     let path = request.match_info().as_str();
     match account {
-        // A proxy or supervisor may share its address with clients, and must not take the server for dead.
+        // A proxy or supervisor may share its address with clients; a refused health check would look like an outage.
         _ if path.starts_with("/static/") || path.starts_with("/health/") => Budget::Files(address()),
         _ if *request.method() == Method::POST && matches!(path, "/register" | "/api/v1/auth/register") => {
             Budget::SignUps(address())
@@ -234,7 +237,7 @@ pub async fn limit(
     request.extensions_mut().insert(Charges(charges));
     if let Some(seconds) = wait_s {
         let problem = Problem::too_many_requests(seconds);
-        // With the error itself, out of which `shape_errors` makes a page where one is wanted.
+        // The error stays part of the response, so that `shape_errors` can turn it into a page.
         let response = HttpResponse::from_error(problem);
         let (request, _) = request.into_parts();
         return Ok(ServiceResponse::new(request, response));
@@ -243,7 +246,7 @@ pub async fn limit(
     let accepted = answered.request().extensions().get::<Accepted>().copied();
     match (accepted, credential) {
         (Some(Accepted(Some(user))), credential) if account != Some(user) => {
-            // A login's session begins with its answer.
+            // A login creates its session in the response.
             let begun = session::new_key(answered.response(), &state.config);
             let begun = begun.map(|key| Sha256::digest(key.as_bytes()).into());
             begun.or(credential).into_iter().for_each(|credential| budgets.accept(credential, user));
@@ -274,8 +277,8 @@ pub fn client_ip(peer: Option<SocketAddr>, headers: &HeaderMap, config: &WebConf
     if trusted(&peer) {
         let values: Vec<&str> =
             headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
-        // From the right: each proxy added whom it saw. What stands beyond the first stranger, or beyond what is no
-        // address, is the client's own invention.
+        // From right to left: each proxy appended the address that it saw. Everything to the left of the first
+        // untrusted or invalid address was written by the client.
         for hop in values.iter().flat_map(|value| value.split(',')).collect::<Vec<_>>().into_iter().rev() {
             let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
             client = hop;
@@ -314,7 +317,7 @@ mod tests {
     fn forwarded_addresses_count_only_from_trusted_proxies() {
         assert_eq!(address("192.0.2.1:9", &["198.51.100.7"], &[]), "192.0.2.1");
         assert_eq!(address("10.0.0.1:9", &["198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
-        // What the client wrote itself stands further left and does not count.
+        // Addresses further left are written by the client and do not count.
         assert_eq!(
             address("10.0.0.1:9", &["1.2.3.4, 198.51.100.7, 10.0.0.9"], &["10.0.0.0/8"]),
             "198.51.100.7"
@@ -337,7 +340,7 @@ mod tests {
         let home = || "192.0.2.1".to_owned();
         assert!(refused(&budgets, &Budget::Address(home()), 1_000) > 500);
         assert_eq!(refused(&budgets, &Budget::Address("192.0.2.2".into()), 300), 0);
-        // Neither signed-in people nor files behind the same address are affected.
+        // Logged-in users and files behind the same address are not affected.
         assert_eq!(refused(&budgets, &Budget::Account(UserId(1)), 300), 0);
         assert!(refused(&budgets, &Budget::Account(UserId(1)), 700) > 500);
         assert_eq!(refused(&budgets, &Budget::Account(UserId(2)), 300), 0);

@@ -94,7 +94,7 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Result<HttpRes
         return Err(Problem::not_found());
     }
     let services = &state.services;
-    // Each has a deadline of its own, so the scrape has one.
+    // Each of them has a deadline, so the scrape has one too.
     let (status, health, process) = tokio::join!(
         services.operations().recent_operations_status(),
         services.operations().deep_health(),
@@ -149,7 +149,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: f64) {
     registry.register(name, help, gauge);
 }
 
-/// One gauge per set of label values; for equal sets the largest value.
+/// Registers one gauge per set of label values. If a set occurs twice, the larger value counts.
 fn gauges<const N: usize>(
     registry: &mut Registry,
     name: &str,
@@ -313,7 +313,7 @@ fn seconds(at: Timestamp) -> f64 {
     at.utc().timestamp_micros() as f64 / 1e6
 }
 
-/// The metrics from the database; if it does not answer, only that.
+/// Registers the metrics from the database. If the database does not answer, registers only that fact.
 fn register_installation(registry: &mut Registry, status: Option<&OperationsStatus>, health: &[HealthCheck]) {
     gauge(
         registry,

@@ -1,5 +1,5 @@
-//! The right to read the portfolio that an address names, for requests of the API and for pages. A portfolio that is shared
-//! is read without an account.
+//! The right to read the portfolio that an address names, in API requests and on pages. A shared portfolio can be read
+//! without an account.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -23,7 +23,7 @@ pub(crate) fn portfolio_of_path(path: &str) -> Option<PortfolioAddress> {
     path.strip_prefix("/portfolios/")?.split('/').next()?.parse().ok()
 }
 
-/// A path for the log: a link key is replaced, because it is a secret.
+/// Replaces the link key in a path for the log, because it is a secret.
 pub(crate) fn without_link_key(path: &str) -> Cow<'_, str> {
     let page = path.strip_prefix("/api/v1").unwrap_or(path);
     match portfolio_of_path(page) {
@@ -40,8 +40,8 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::NotFound(NotFound::Portfolio))
 }
 
-/// The access that a request of the API without credentials has, when it reads a portfolio that is shared. Credentials
-/// that are wrong are refused, here as everywhere.
+/// The access of an API request without credentials to a shared portfolio. A request with wrong credentials gets no
+/// such access: it is refused like everywhere else.
 ///
 /// # Errors
 /// Only when the database fails.
@@ -59,7 +59,7 @@ pub(crate) async fn without_credentials(request: &HttpRequest) -> Result<Option<
     }
 }
 
-/// The right of an API request to read the portfolio of its path.
+/// The right of an API request to read the portfolio in its path.
 pub struct ReadAccess(PortfolioAccess);
 
 impl Deref for ReadAccess {
@@ -91,7 +91,8 @@ impl FromRequest for ReadAccess {
     }
 }
 
-/// The right of a page's reader to read the portfolio of its path. Visitors who may not are sent to the login.
+/// The right of a page's reader to read the portfolio in its path. Visitors without that right are redirected to the
+/// login.
 pub struct PageAccess(PortfolioAccess);
 
 impl Deref for PageAccess {
@@ -120,7 +121,8 @@ impl FromRequest for PageAccess {
                 Ok(access) => Ok(Self(access)),
                 Err(error) if is_missing(&error) && reader.is_none() => Err(not_signed(&request)),
                 Err(error) => {
-                    // Makes the frame of the page that tells of the error: the extractors of a request run side by side.
+                    // Prepares the frame of the error page, because actix runs the extractors of a request
+                    // concurrently.
                     drop(Shell::from_request(&request, &mut Payload::None).await);
                     Err(Problem::from(error).into())
                 }

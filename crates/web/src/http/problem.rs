@@ -1,5 +1,5 @@
-//! Errors as the outside sees them: RFC 9457 problem documents for the API, pages for people.
-//! The only place that knows which refusal has which status.
+//! Errors as clients see them: RFC 9457 problem documents for the API, pages for browsers. Only this module maps errors
+//! to statuses.
 
 mod shape;
 mod use_cases;
@@ -19,7 +19,7 @@ use crate::openapi::misfits::{self, Misfit};
 
 pub use shape::{PageError, Rendered, shape_errors, to_login};
 
-/// An error answer. Internal causes are logged where it is made and never shown.
+/// An error response. Internal causes are logged where it is created, and are never sent to the client.
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -27,9 +27,9 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     errors: Vec<FieldError>,
-    /// Fields that do not fit the API's description.
+    /// Fields of the request that do not match the API's description.
     misfits: Vec<Misfit>,
-    /// Numbers and names behind the refusal, under the names of the field.
+    /// Further members of the problem document: numbers and names of the error.
     facts: Map<String, Value>,
     retry_after_s: Option<i64>,
 }
@@ -89,7 +89,7 @@ impl Problem {
         Self { errors, ..problem }
     }
 
-    /// A request that does not fit the API's description.
+    /// A request that does not match the API's description.
     pub fn misfits(misfits: Vec<Misfit>) -> Self {
         let detail = match misfits.as_slice() {
             [only] => format!("`{}` {}.", only.field, only.message),
@@ -134,7 +134,7 @@ impl Problem {
         Self::outage(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
     }
 
-    /// Something that the database or its disk refuses, and that heals without a change of the request.
+    /// A failure of the database or its disk. The same request can succeed later.
     fn outage(status: StatusCode, code: &'static str, detail: &str) -> Self {
         let problem = Self::new(status, code, "Not available at the moment", detail);
         Self { retry_after_s: Some(DATABASE_RETRY_S), ..problem }
@@ -162,7 +162,7 @@ impl Problem {
         &self.errors
     }
 
-    /// Whether it is the input's fault, so that a form can be shown again with it.
+    /// Whether the problem is caused by what the user entered, so that the form can be shown again.
     pub fn is_refusal(&self) -> bool {
         matches!(self.status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT)
             || matches!(self.code, "bad_credentials" | "wrong_password")
@@ -186,7 +186,7 @@ impl Problem {
         body
     }
 
-    /// The fields that are wrong; with the request, also where they are in its body.
+    /// The invalid fields. With the request, each has a JSON pointer into the body.
     fn field_errors(&self, request: Option<&HttpRequest>) -> Value {
         let errors = self.errors.iter().map(|error| Misfit {
             field: error.field.to_owned(),
@@ -203,7 +203,7 @@ impl Problem {
         errors.collect()
     }
 
-    /// The response to a request of the API, which names the request in the log and the places of its fields.
+    /// The response to an API request, with the request's id and with JSON pointers to the invalid fields.
     fn response_to(&self, request: &HttpRequest) -> HttpResponse {
         let mut body = self.body();
         if body.get("errors").is_some() {
@@ -218,7 +218,7 @@ impl Problem {
         response
     }
 
-    /// The problem document.
+    /// The problem document as text.
     pub fn document(&self) -> String {
         self.body().to_string()
     }
@@ -252,7 +252,7 @@ impl ResponseError for Problem {
     }
 }
 
-/// Seconds from now on; `retry_at` of a source is wall time.
+/// Seconds from now until `at`, which is wall time.
 fn seconds_until(at: Timestamp) -> i64 {
     (at - services::Clock::system().wall()).num_seconds()
 }

@@ -1,4 +1,4 @@
-//! Limits on the size of a request's head. Those of bodies are in `extract.rs`.
+//! Limits on the size of a request's head. The limits on bodies are in `extract.rs`.
 
 use actix_web::HttpResponse;
 use actix_web::body::{BoxBody, MessageBody};

@@ -51,7 +51,7 @@ impl SessionStore for Sessions {
         let state = match self.0.accounts().load_session(key.as_ref()).await {
             Ok(state) => state,
             Err(error) => {
-                // An error here would end the request without a response of ours: `user` returns it.
+                // An error here would end the request without one of our responses. `user` reports this mark instead.
                 tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be read");
                 return Ok(Some(State::from([(UNREADABLE.to_owned(), "true".to_owned())])));
             }
@@ -83,7 +83,7 @@ impl SessionStore for Sessions {
             .map_err(|error| UpdateError::Other(not_stored(error)))?;
         match found {
             true => Ok(key),
-            // It was ended elsewhere meanwhile, and must not be stored again.
+            // The session was ended elsewhere in the meantime, and must not be stored again.
             false => {
                 tracing::info!("a session that has ended cannot be changed");
                 Err(UpdateError::Other(anyhow::anyhow!("the session has ended")))
@@ -103,13 +103,13 @@ impl SessionStore for Sessions {
     }
 }
 
-/// Later code logs only the outermost text of the error, so its causes are logged here.
+/// Logs the causes of the error, because later code logs only its outermost text.
 fn not_stored(error: services::Error) -> anyhow::Error {
     tracing::warn!(error = &error as &dyn std::error::Error, "the session cannot be stored");
     error.into()
 }
 
-/// The cookie contains the signed key, so that invalid keys cost no look-up.
+/// The middleware for sessions. Its cookie contains the signed key, so that invalid keys cost no query.
 pub fn middleware(services: Services, config: &WebConfig) -> SessionMiddleware<Sessions> {
     let master = Sha512::digest(config.secret_key.expose_secret().as_bytes());
     SessionMiddleware::builder(Sessions(services), Key::derive_from(&master))
@@ -130,12 +130,13 @@ pub fn identity() -> IdentityMiddleware {
     IdentityMiddleware::default()
 }
 
-/// With https, browsers protect cookies with this prefix against other hosts and plain http.
+/// The name of a cookie. With https it has a prefix with which browsers protect the cookie against other hosts and
+/// plain http.
 pub fn cookie_name(config: &WebConfig, name: &str) -> String {
     if config.is_https() { format!("__Host-{name}") } else { name.to_owned() }
 }
 
-/// Logs the browser's session in to the account, with a new key, and returns the response with the device cookie.
+/// Logs the browser's session in to the account, under a new key, and returns the response with the device cookie.
 pub fn log_in(
     request: &HttpRequest,
     state: &AppState,
@@ -171,7 +172,7 @@ pub fn log_in(
 /// Returns the response with a new device cookie, because the old ones end with the old password.
 ///
 /// # Errors
-/// Those of `Accounts::change_password`.
+/// The errors of `Accounts::change_password`.
 pub async fn change_password(
     request: &HttpRequest,
     state: &AppState,
@@ -218,12 +219,12 @@ pub fn user(session: &Session) -> Result<Option<UserId>, Problem> {
     Ok(id.and_then(|id| id.parse().ok()).map(UserId))
 }
 
-/// The key of the browser's session, from which the table's hashes are made.
+/// The key of the browser's session. The database has only its hash.
 pub fn key(request: &HttpRequest, config: &WebConfig) -> Option<String> {
     decrypted(request.cookie(&cookie_name(config, "session"))?, config)
 }
 
-/// The key of the session that a response begins or prolongs.
+/// The key of the session that a response creates or prolongs.
 pub fn new_key<B>(response: &HttpResponse<B>, config: &WebConfig) -> Option<String> {
     let name = cookie_name(config, "session");
     let cookie = response.cookies().find(|cookie| cookie.name() == name)?;

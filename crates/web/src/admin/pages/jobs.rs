@@ -11,7 +11,8 @@ use crate::http::extract::{Admin, AdminForm};
 use crate::http::problem::Problem;
 use crate::shell::render::{Choice, PageResult, Paging, Shell, query};
 
-/// A requested snapshot is a provisional one.
+/// Whether the form offers the job. A requested run of `SnapshotPortfolios` takes provisional snapshots, so that job is
+/// enough.
 pub(super) fn requestable(kind: JobKind) -> bool {
     kind != JobKind::ProvisionalSnapshots
 }

@@ -23,7 +23,7 @@ struct ProvidersView {
     tabs: Vec<Choice>,
     pub(super) source: String,
     badge: Badge,
-    /// Of a real provider.
+    /// Whether the source is a provider with a limit on calls.
     limited: bool,
     state: Badge,
     parked_until: Option<Moment>,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::ConnectionLimits;
 
-/// Connections that may be open beyond a limit while others are being closed.
+/// How many connections may be open beyond a limit while older ones are closing.
 pub const CLOSING: usize = 32;
 
 /// Counts open connections, in total and by address.
@@ -47,7 +47,7 @@ impl Registry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from that address; `None` if all other connections are busy.
+    /// Returns a place for a connection from `peer`; `None` if all other connections are busy.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let network = network_of(peer);
         let mut open = self.open();
@@ -89,7 +89,8 @@ fn close_longest_waiting<'a>(among: impl Iterator<Item = &'a Arc<Connection>>) -
     true
 }
 
-/// An address, or the IPv6 network of 64 bits that a subscriber usually has.
+/// The network that shares the limit per address: an IPv4 address, or the IPv6 network of 64 bits that a subscriber
+/// usually has.
 pub fn network_of(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
     match IpNet::new(address, 64) {
@@ -115,7 +116,7 @@ impl Place {
         &self.connection
     }
 
-    /// Fails if the connection has to close for another one. The task is woken when that changes.
+    /// Fails if the connection has to close for another one, and wakes the task when that changes.
     ///
     /// # Errors
     /// `ConnectionAborted`.
@@ -154,15 +155,15 @@ impl Drop for Place {
 
 /// Whether a connection waits for its client, as reported by its stream and its requests.
 pub struct Connection {
-    /// Times are milliseconds since then.
+    /// All times below are milliseconds since this instant.
     started: Instant,
     /// Requests that have begun.
     requests: AtomicU64,
     /// Requests whose response is not complete.
     in_progress: AtomicU32,
-    /// Since when the client has to send something; 0 if it does not.
+    /// When the server began to wait for bytes from the client; 0 while it does not wait for any.
     to_send: AtomicU64,
-    /// Since when the client has to read something; 0 if it does not.
+    /// When the server began to wait for the client to read; 0 while it does not wait.
     to_read: AtomicU64,
     closing: AtomicBool,
     waker: AtomicWaker,
@@ -199,7 +200,8 @@ impl Connection {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// When it began to wait for the client, since the registry's start.
+    /// When the connection began to wait for the client, as a duration since the registry's start; `None` if it does
+    /// not wait.
     fn waiting_since(&self) -> Option<Duration> {
         let since = [&self.to_send, &self.to_read].map(|since| since.load(Ordering::Relaxed));
         since.into_iter().filter(|since| *since > 0).min().map(Duration::from_millis)

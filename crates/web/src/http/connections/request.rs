@@ -108,7 +108,8 @@ impl RequestBody {
         self.0.borrow().is_late
     }
 
-    /// Skips received but unread parts. Does not wait for more.
+    /// Skips the received part of an unread body without waiting for more, and returns whether the body is now
+    /// complete.
     async fn is_complete_after_passing_over(&self) -> bool {
         let mut passed_over = 0;
         // Bytes that came with the head are delivered after the first poll.
@@ -182,14 +183,14 @@ impl Stream for RequestBody {
     }
 }
 
-/// A response's body. The request is in progress as long as it exists.
+/// The body of a response. Its request is in progress as long as this value exists.
 pub struct WatchedBody {
     inner: BoxBody,
-    /// Bytes taken from `inner` and not passed on.
+    /// Bytes taken from `inner` and not yet passed on.
     rest: Bytes,
     _in_progress: Option<InProgress>,
-    /// actix waits without a deadline for the rest of a chunked body that was dropped. While it is held, the
-    /// connection is closed after the response instead.
+    /// The request's body, if it was not read. actix waits without a deadline for the rest of a chunked body that is
+    /// dropped; while the body is held here, actix closes the connection after the response instead.
     _unread: Option<RequestBody>,
 }
 

@@ -39,7 +39,7 @@ pub struct ClientStream {
 
 /// A request's head that is arriving.
 struct Head {
-    /// The number of requests that had begun when its first byte arrived.
+    /// The number of requests that had begun when the first byte of this head arrived.
     requests: u64,
     timer: Pin<Box<Sleep>>,
     /// Length of the request line so far; `None` when it is complete.
@@ -54,7 +54,7 @@ struct Blocked {
 }
 
 impl ClientStream {
-    /// Gives the connection a place; without one, it is answered 503 and closed.
+    /// Registers the connection. If there is no place for it, answers 503 and closes it.
     ///
     /// # Errors
     /// If the connection is closed.
@@ -186,7 +186,7 @@ async fn refuse(io: &TcpStream) -> io::Result<()> {
     );
     io.writable().await?;
     io.try_write(&closing_response(&problem))?;
-    // Closing with unread bytes would discard the response.
+    // Closing a connection with unread bytes would discard the response.
     let _ = io.try_read(&mut [0; 4096]);
     Ok(())
 }
@@ -216,7 +216,7 @@ impl AsyncRead for ClientStream {
                 Poll::Ready(()) => {
                     let is_end = buffer.filled().len() == start;
                     this.watch_head(buffer, start)?;
-                    // Zero bytes would mean the end.
+                    // Zero bytes would mean the end of the stream.
                     if is_end || buffer.filled().len() > start {
                         return Poll::Ready(Ok(()));
                     }

@@ -1,4 +1,4 @@
-//! The form of error answers: a document for programs, a page for people.
+//! The format of error responses: a problem document for API clients, a page for browsers.
 
 use std::fmt;
 
@@ -14,16 +14,16 @@ use services::Error;
 
 use super::Problem;
 
-/// Whether the path belongs to programs and not to people.
+/// Whether errors under this path are problem documents instead of pages.
 fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/metrics"
 }
 
-/// Marks an answer whose body is a page already.
+/// Marks a response whose body is already an error page.
 pub struct Rendered;
 
-/// Gives every error answer its form: what the framework says in plain text becomes a problem document under
-/// `/api`, and a page elsewhere.
+/// Gives every error response its format: a problem document under `/api`, a page elsewhere. This includes the
+/// plain-text errors of the framework.
 pub async fn shape_errors(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -57,7 +57,7 @@ pub async fn shape_errors(
     Ok(ServiceResponse::new(request, shaped))
 }
 
-/// A session that cannot be loaded or stored ends its request without a response of ours: it has the database's.
+/// Replaces the error of a session that cannot be loaded or stored by the problem of an unavailable database.
 fn of_session(error: actix_web::Error, api: bool) -> actix_web::Error {
     let is_of_session = error.as_error::<InternalError<LoadError>>().is_some()
         || error.as_error::<InternalError<SaveError>>().is_some()
@@ -72,7 +72,7 @@ fn of_session(error: actix_web::Error, api: bool) -> actix_web::Error {
     }
 }
 
-/// A page without the frame of the others, which needs the request.
+/// An error page without the usual frame, for errors without a request to build it from.
 #[derive(Debug)]
 struct PlainPage(Problem);
 
@@ -97,7 +97,7 @@ impl ResponseError for PlainPage {
     }
 }
 
-/// What a handler of ours refused with, of a page or of the API.
+/// The problem that one of our handlers returned, for a page or for the API.
 fn problem_of(error: &actix_web::Error) -> Option<Problem> {
     let page = error.as_error::<PageError>().map(|PageError(problem)| problem);
     page.or_else(|| error.as_error::<Problem>()).cloned()
@@ -128,7 +128,7 @@ fn framework_problem(status: StatusCode) -> Problem {
     }
 }
 
-/// A refusal for a person: a page instead of a document.
+/// An error whose response is a page instead of a problem document.
 #[derive(Debug)]
 pub struct PageError(pub Problem);
 
@@ -155,14 +155,14 @@ impl ResponseError for PageError {
         self.0.status
     }
 
-    /// `shape_errors` makes the page; it has the request, which a page needs.
+    /// [`shape_errors`] turns this response into a page, because only it has the request.
     fn error_response(&self) -> HttpResponse {
         self.0.error_response()
     }
 }
 
-/// Sends an anonymous visitor of a page to the login, and back afterwards. The target of a form is no page to come
-/// back to.
+/// Redirects an anonymous visitor of a page to the login, which leads back to the page. After a POST it does not lead
+/// back, because the target of a form is not a page.
 pub fn to_login(request: &HttpRequest) -> HttpResponse {
     let wanted = request.uri().path_and_query().filter(|_| *request.method() == Method::GET);
     let address = wanted.map_or_else(

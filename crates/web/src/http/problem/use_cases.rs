@@ -120,10 +120,10 @@ impl From<Error> for Problem {
     }
 }
 
-/// When a client should try again after an outage of the database, which is used at once when it is back.
+/// When a client should retry after an outage of the database. The server uses the database as soon as it is back.
 pub(super) const DATABASE_RETRY_S: i64 = 3;
 
-/// An error of the database: an outage, or a fault of this program.
+/// The problem for an error of the database: an outage, or a bug of this program.
 fn of_database(error: &StoreError) -> Problem {
     let cause = error as &dyn std::error::Error;
     match error.is_outage() {
