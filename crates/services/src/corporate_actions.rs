@@ -1,8 +1,10 @@
-//! Splits, dividends, new symbols and delistings: learns them from the source, and applies them to all portfolios.
+//! Splits, dividends, new symbols, delistings and close-outs: requests them from the source, and applies them to all
+//! portfolios.
 //!
-//! An action is applied to portfolios in batches, each in one transaction, and once to each portfolio: the database
-//! has a row for each application. So applying can be repeated, late, by several processes and while orders are
-//! placed. The order desk applies due actions to the portfolios of a batch before it decides on their orders.
+//! An action is applied to portfolios in batches, each in one transaction, and only once to each portfolio: the
+//! database has a row for each application. Applying can therefore be repeated, can be late, and can be done by several
+//! processes and while orders are placed. The order desk applies due actions to the portfolios of a batch before it
+//! decides on their orders.
 
 mod apply;
 pub mod close_outs;
@@ -41,16 +43,16 @@ pub(crate) use stale_snapshots::{clear_stale, mark_snapshots, stale_since};
 /// The result of database functions.
 pub(crate) type Stored<T> = std::result::Result<T, StoreError>;
 
-/// News is accepted for this long after an action took effect.
+/// A corporate action is accepted if it becomes known within this time after it took effect.
 pub(crate) const LATEST_NEWS: Days = Days::new(45);
 
-/// How far ahead announcements are requested.
+/// How far ahead announced actions are requested.
 pub(crate) const AHEAD: Days = Days::new(60);
 
 /// Portfolios per transaction.
 pub(crate) const BATCH: i64 = 300;
 
-/// Why a stock whose listing has ended is not traded.
+/// The reason in the error for an order in a delisted stock.
 pub(crate) const ENDED: &str = "it is delisted";
 
 /// The use cases of corporate actions. Cheap to clone; clones share everything.
@@ -88,7 +90,7 @@ impl CorporateActions {
         }
     }
 
-    /// The same with more time for each call of the database.
+    /// Returns the same use cases with a longer database timeout, for jobs.
     pub(crate) fn for_jobs(&self) -> Self {
         Self {
             store: self.store.for_jobs(),
@@ -97,7 +99,7 @@ impl CorporateActions {
         }
     }
 
-    /// How often this process has noted something new.
+    /// Counts the actions that this process has stored.
     pub(crate) fn noted(&self) -> &Noted {
         &self.noted
     }

@@ -1,5 +1,5 @@
-//! Jobs: which runs are due, and doing one. Web and worker processes share the record of runs in the database,
-//! so each due run happens once, and a run whose worker died is taken over.
+//! Jobs: finds due runs and executes them. Web and worker processes share the record of runs in the database, so each
+//! due run is executed only once, and another worker takes over the run of a worker that died.
 
 mod heart;
 mod runs;
@@ -40,12 +40,12 @@ impl From<RunStatus> for JobStatus {
 
 const MOST_ATTEMPTS: i32 = 5;
 
-/// The use cases of jobs. Cheap to clone. The work of a run has more time for each call of the database.
+/// The use cases of jobs. Cheap to clone. The work of a run has a longer database timeout than requests have.
 #[derive(Clone)]
 pub struct Jobs {
     store: Store,
     market: Arc<Market>,
-    /// How long a running job may be silent before another worker takes it over.
+    /// How long a running job may be without a heartbeat before another worker takes it over.
     silence: TimeDelta,
     stocks: Arc<Stocks>,
     corporate_actions: Arc<CorporateActions>,
@@ -70,8 +70,8 @@ impl Jobs {
 }
 
 impl Jobs {
-    /// Records the runs that have become due and answers those that somebody should do now: new ones, ones that
-    /// were never picked up, and ones whose worker fell silent.
+    /// Records new due runs. Returns the runs that a worker should execute now: new ones, ones that no worker has
+    /// started, and ones whose worker has stopped sending heartbeats.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -93,7 +93,7 @@ impl Jobs {
             .await
     }
 
-    /// Plans the snapshots of a session whatever was planned before: later sessions are planned from there on.
+    /// Plans the snapshots of a session, regardless of earlier plans; planning continues with the sessions after it.
     pub(crate) async fn plan_snapshots_of(&self, date: NaiveDate) -> Result<()> {
         let wall = self.market.clock.wall();
         self.store
@@ -104,8 +104,7 @@ impl Jobs {
             .await
     }
 
-    /// Records a run of that kind for this moment, beside the schedule. A snapshot is one of the session under
-    /// way.
+    /// Records a run of this kind outside the schedule, due now. A snapshot is of the current session.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -115,7 +114,7 @@ impl Jobs {
             other => other,
         };
         let wall = self.market.clock.wall();
-        // Sorts after the scheduled keys of the same day or minute and does not stand in their way.
+        // This key sorts after the scheduled keys of the same day or minute, and does not collide with them.
         let key = format!("{} on request", wall.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
         self.store
             .write(move |tx| jobs::request(tx, kind.as_str(), &key, wall).map(drop).map_err(Error::from))
@@ -124,10 +123,10 @@ impl Jobs {
         Ok(())
     }
 
-    /// Does a run unless somebody else does it or has done it. Answers whether it was done here.
+    /// Executes a run, unless another worker is executing it or has done so. Returns whether it was executed here.
     ///
     /// # Errors
-    /// What the job failed with; it is put back into the queue until its fifth attempt.
+    /// The error of the job. A failed run is queued again until its fifth attempt.
     pub async fn run_job(&self, id: i64, worker: &str) -> Result<bool> {
         let (name, silence, clock) = (worker.to_owned(), self.silence, self.market.clock.clone());
         let claimed = self
@@ -139,7 +138,7 @@ impl Jobs {
             .await?;
         let Some(row) = claimed else { return Ok(false) };
         if row.attempts > MOST_ATTEMPTS {
-            // It never came to an end before: it takes its worker with it.
+            // No attempt ever ended: the run probably crashes its worker.
             let outcome = format!("given up after {MOST_ATTEMPTS} attempts that never ended");
             self.finish_run(id, worker, ended(JobStatus::Failed, outcome)).await?;
             return Ok(true);
@@ -176,30 +175,31 @@ impl Jobs {
         result.map(|_| mine)
     }
 
-    /// Before the end of a worker: its runs that have not ended are handed out to others at once.
+    /// Returns the unfinished runs of a worker to the queue before the worker ends, so that others execute them
+    /// immediately.
     ///
     /// # Errors
-    /// Only when the database fails; then they are taken over when their worker has been silent for a while.
+    /// Only when the database fails; then the runs are taken over once their heartbeats are overdue.
     pub async fn give_back_runs(&self, worker: &str) -> Result<usize> {
         let worker = worker.to_owned();
         self.store.write(move |tx| jobs::give_back(tx, &worker).map_err(Error::from)).await
     }
 
-    /// A run was handed out to a worker that does not begin it: it is handed out again at once.
+    /// Returns a run to the queue that was handed to a worker but not started.
     ///
     /// # Errors
-    /// Only when the database fails; then it is handed out again after a while.
+    /// Only when the database fails; then the run is handed out again after a while.
     pub async fn hand_back_run(&self, id: i64) -> Result<()> {
         self.store.write(move |tx| jobs::hand_back(tx, id).map_err(Error::from)).await
     }
 
-    /// Answers whether the run was still this worker's.
+    /// Records the end of a run. Returns whether the run still belonged to this worker.
     async fn finish_run(&self, id: i64, worker: &str, end: RunEnd) -> Result<bool> {
         let (name, clock) = (worker.to_owned(), self.market.clock.clone());
         self.store.write(move |tx| jobs::finish(tx, id, &name, &end, clock.wall()).map_err(Error::from)).await
     }
 
-    /// Newest first.
+    /// Returns recorded runs, newest first.
     ///
     /// # Errors
     /// Only when the database fails.

@@ -21,19 +21,20 @@ use crate::corporate_actions::splits::reverse_in;
 use crate::error::{Error, Result};
 use crate::events::{Change, orders_to_announce};
 
-/// What applying due actions came to.
+/// The result of applying due actions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AppliedCount {
-    /// Actions that everybody has had now.
+    /// Actions that are now applied to all portfolios.
     pub actions: usize,
-    /// Portfolios that have had one of them now.
+    /// Portfolios to which an action was applied in this call.
     pub portfolios: usize,
     /// Dividends paid.
     pub payments: usize,
 }
 
-/// What has to be done before orders of these portfolios are decided on: shares and orders after splits, and no orders
-/// for what is traded no more. Answers whether anything was due; the rows are to be read again then.
+/// Applies due splits, delistings and close-outs to these portfolios before their orders are decided, so that shares
+/// and orders are in the share basis of today. Returns whether any action was due; the caller must then read the rows
+/// again.
 pub(crate) fn apply_before_orders(
     tx: &mut Tx<'_>,
     at_hand: &[KnownAction],
@@ -60,7 +61,7 @@ pub(crate) fn apply_before_orders(
     Ok(any)
 }
 
-/// Applies an action to those of the portfolios that have not had it. Answers what has changed, to be announced.
+/// Applies an action to those of the portfolios that have not had it yet. Returns the changes to announce.
 fn apply_to(
     tx: &mut Tx<'_>,
     known: &KnownAction,
@@ -77,7 +78,7 @@ fn apply_to(
     }
     let stock = known.stock_id;
     if known.check.is_some() {
-        // Nobody suspends it until this transaction ends.
+        // The shared lock keeps the action from being suspended until this transaction ends.
         match actions::lock_shared(tx, known.id)? {
             Some(known) if known.is_in_force() => {}
             _ => return Ok(Vec::new()),
@@ -140,7 +141,8 @@ fn apply_to(
                 }
                 batch.written.insert(*id);
                 one.last = booking.at;
-                // Whoever comes later, between the others and the end of applying it, is to lose his orders too.
+                // No row marks the portfolio as done: orders that are placed until the delisting is applied everywhere
+                // must be canceled too.
                 continue;
             }
             CorporateActionKind::CloseOut(terms) => {
@@ -166,7 +168,7 @@ fn apply_to(
             }
             CorporateActionKind::SymbolChange { .. } => continue,
         }
-        // A dividend of less than a cent is over with that.
+        // A dividend of less than a cent counts as paid immediately.
         let paid_at = amount.is_zero().then_some(now);
         let (portfolio_id, action_id) = (*id, known.id);
         applied.push(Applied {
@@ -191,7 +193,7 @@ fn apply_to(
     Ok(changes)
 }
 
-/// What earlier splits have cut off the shares of those portfolios.
+/// The fractions of shares that earlier splits have cut off in these portfolios.
 fn share_remainders(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -205,11 +207,11 @@ fn share_remainders(
     Ok(journals.into_iter().map(|(id, entries)| (id, ShareRemainder::of_journal(&entries))).collect())
 }
 
-/// The portfolios of a batch that an action is applied to, with what they have of its stock.
+/// The portfolios of a batch that an action is applied to, with their orders, positions and journal lines in its stock.
 pub(crate) struct Affected {
     pub portfolios: BTreeMap<PortfolioId, LockedPortfolio>,
     pub groups: HashMap<PortfolioId, Vec<OrderGroup>>,
-    /// What was booked since it took effect.
+    /// Journal lines booked since the action took effect.
     since: HashMap<PortfolioId, Vec<JournalEntry>>,
     pub entries: Vec<JournalEntry>,
     pub written: BTreeSet<PortfolioId>,
@@ -289,7 +291,7 @@ impl Affected {
     }
 }
 
-/// Adds what is owed now to the portfolios' totals.
+/// Adds the newly owed dividends to the portfolios' totals.
 fn owe(tx: &mut Tx<'_>, applied: &[Applied]) -> Stored<()> {
     let owed: HashMap<PortfolioId, &Money> = applied
         .iter()
@@ -309,7 +311,7 @@ fn owe(tx: &mut Tx<'_>, applied: &[Applied]) -> Stored<()> {
     Ok(())
 }
 
-/// Gives a stock its new symbol, unless it has it already.
+/// Gives a stock its new symbol, unless the stock has it already.
 pub(crate) fn rename(
     tx: &mut Tx<'_>,
     stock: StockId,
@@ -329,15 +331,15 @@ pub(crate) fn corrupt(fault: domain::order::IllegalTransition) -> StoreError {
 }
 
 impl CorporateActions {
-    /// Applies what has taken effect to everybody who has not had it, and pays the dividends that are to be paid. Safe to
-    /// repeat and to do in several processes at once.
+    /// Applies actions in effect to all portfolios that have not had them, and pays due dividends. Can be repeated, and
+    /// run in several processes at the same time.
     ///
     /// # Errors
     /// Only when the database fails.
     pub async fn apply_corporate_actions(&self) -> Result<AppliedCount> {
         let mut count = AppliedCount::default();
         let now = self.market.now();
-        // A split that a price contradicts already is not booked at all.
+        // A split that a price already contradicts is not booked.
         self.judge_splits().await?;
         count.portfolios += self.reverse_splits().await?;
         for known in self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await? {
@@ -348,7 +350,7 @@ impl CorporateActions {
         Ok(count)
     }
 
-    /// [`CorporateActions::apply_corporate_actions`] where something is due to be applied.
+    /// Calls [`CorporateActions::apply_corporate_actions`] if an action is due.
     pub(crate) async fn apply_due_actions(&self) -> Result<()> {
         let now = self.market.now();
         let due = self.store.read(move |tx| actions::due(tx, now).map_err(Error::from)).await?;
@@ -359,7 +361,7 @@ impl CorporateActions {
         Ok(())
     }
 
-    /// Before a session is settled: what has happened up to its close has been applied.
+    /// Prepares the snapshots of a session: learns and applies the actions that took effect up to its close.
     pub(crate) async fn catch_up_actions(&self, opened_at: Timestamp) -> Result<()> {
         let asked = self.store.read(|tx| last_asked(tx).map_err(Error::from)).await?;
         let complete = matches!(self.market.quotes.catalogue(opened_at), Catalogue::Complete(_));
@@ -370,8 +372,8 @@ impl CorporateActions {
         Ok(())
     }
 
-    /// Applies the splits that are in effect to portfolios that are about to be read, so that their shares and the prices
-    /// they are valued at are in one share basis, also before the job has applied the splits to everyone.
+    /// Applies splits in effect to portfolios that are about to be read, before the job has applied them to all
+    /// portfolios. The shares and the prices they are valued at are then in the same share basis.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -419,7 +421,7 @@ impl CorporateActions {
                 let (id, stock, on) = (known.id, known.stock_id, known.action.ex_on);
                 self.store
                     .write(move |tx| match actions::lock_shared(tx, id)? {
-                        // It may have been taken back meanwhile.
+                        // The delisting may have been withdrawn since it was read.
                         Some(known) if known.is_in_force() => {
                             stocks::delist(tx, stock, on).map_err(Error::from)
                         }
@@ -443,8 +445,8 @@ impl CorporateActions {
         self.in_batches(PortfolioId(0), apply).await
     }
 
-    /// Runs `batch` in one transaction after another, until it returns no last item after which the next one begins.
-    /// Announces what each transaction has changed. Returns the number of changes.
+    /// Runs `batch` in successive transactions, each starting after the last item of the previous one, until `batch`
+    /// returns no last item. Announces the changes of each transaction. Returns the number of changes.
     pub(super) async fn in_batches<K: Copy + Send + 'static>(
         &self,
         first: K,

@@ -1,8 +1,9 @@
-//! Close-outs: administrators give everybody's shares of a delisted stock for cash, for shares of another stock, or for
+//! Close-outs: an administrator ends all holdings of a delisted stock, for cash, for shares of another stock, or for
 //! nothing.
 //!
-//! A close-out is a corporate action. It is noted once, and applied to portfolios in batches like any other, so it can be
-//! interrupted and repeated. It cannot be taken back: owners may have spent the cash and sold the new shares.
+//! A close-out is a corporate action. It is stored once and applied to portfolios in batches like any other action, so
+//! it can be interrupted and repeated. A close-out cannot be reversed: owners may have spent the cash and sold the new
+//! shares.
 
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
@@ -17,7 +18,7 @@ use crate::error::{Error, FieldError, NotFound, Result};
 use crate::idempotency::{self, DecisionAuthor, Once, OnceRequest};
 use crate::log_target::SECURITY;
 
-/// What an administrator wants everybody to get for their shares.
+/// What owners receive for their shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseOutTerms {
     Cash { per_share: PerShare },
@@ -25,7 +26,7 @@ pub enum CloseOutTerms {
     Exchange { into: Symbol, ratio: SplitRatio, cash: Option<PerShare> },
 }
 
-/// The fields of a form or of a request, as they were typed.
+/// The unparsed fields of a form or of a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CloseOutFields<'a> {
     /// `cash`, `write_off` or `exchange`
@@ -37,10 +38,10 @@ pub struct CloseOutFields<'a> {
 }
 
 impl CloseOutTerms {
-    /// Reads the terms, and the day from which on they hold.
+    /// Parses the terms and the first day on which they apply.
     ///
     /// # Errors
-    /// What is wrong with which fields.
+    /// The errors of all invalid fields.
     pub fn parse(
         fields: CloseOutFields<'_>,
     ) -> std::result::Result<(Self, Option<NaiveDate>), Vec<FieldError>> {
@@ -102,25 +103,25 @@ impl CloseOutTerms {
     }
 }
 
-/// What a close-out would move.
+/// The expected effect of a close-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseOutPreview {
     pub stock: Stock,
     pub on: NaiveDate,
     pub portfolios: usize,
-    /// Shares given.
+    /// Shares removed from portfolios.
     pub shares: Quantity,
-    /// Cash received.
+    /// Cash paid to portfolios.
     pub cash: Money,
-    /// Shares of the other stock received, with its symbol.
+    /// Shares of the other stock added to portfolios, with its symbol.
     pub received: Option<(Symbol, Quantity)>,
-    /// The cost of the shares given.
+    /// The cost basis of the removed shares.
     pub cost: Money,
-    /// The result that is realized.
+    /// The realized gain or loss.
     pub realized: Money,
 }
 
-/// A close-out that was noted, and how it was decided.
+/// A stored close-out and the administrator's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoneCloseOut {
     pub known: KnownAction,
@@ -129,10 +130,10 @@ pub struct DoneCloseOut {
 }
 
 impl CorporateActions {
-    /// What a close-out would move, at this moment. Nothing is changed.
+    /// Returns the effect that a close-out would have now, without changing anything.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] as [`CorporateActions::close_out`].
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] as in [`CorporateActions::close_out`].
     pub async fn preview_close_out(
         &self,
         symbol: &Symbol,
@@ -170,13 +171,14 @@ impl CorporateActions {
             .await
     }
 
-    /// Closes a delisted stock out: from `on` on, or from now on, everybody's shares are given for what `terms` say. It is
-    /// applied to all portfolios before the answer; what a failure leaves is applied by the next run of the job. A repeated
-    /// request with the same name is answered with what the first one has done.
+    /// Closes out a delisted stock: replaces all shares by what `terms` define, at the opening of the session of `on`,
+    /// or now. The close-out is applied to all portfolios before this returns; after a failure the next run of the job
+    /// applies the rest. A repeated request with the same key returns the result of the first one.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a stock that is traded or was closed out before, for a
-    /// day before the delisting or ahead, and for another stock that is not traded; [`Error::IdempotencyKeyReused`].
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a stock that is traded or was already closed
+    /// out, for a day before the delisting or in the future, and for another stock that is not traded;
+    /// [`Error::IdempotencyKeyReused`].
     pub async fn close_out(
         &self,
         symbol: &Symbol,
@@ -196,7 +198,7 @@ impl CorporateActions {
             (stock.listing.symbol.clone(), administrator.name().to_owned(), reason.clone());
         let done = idempotency::write_once(&self.store, move |tx| {
             let act = |tx: &mut Tx<'_>| {
-                // Two administrators decide one after the other.
+                // The lock serializes the decisions of two administrators.
                 installation::lock(tx)?;
                 let Checked { on, effective_at } = check(tx, &stock, &resolved, on, now, calendar)?;
                 let new = NewCloseOut {
@@ -233,7 +235,7 @@ impl CorporateActions {
         Ok(done)
     }
 
-    /// The close-out of a stock, if it has one.
+    /// Returns the close-out of a stock, if it has one.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -247,7 +249,7 @@ impl CorporateActions {
             .await
     }
 
-    /// The stock, and the terms with the other stock in them, of which the source may have to be asked.
+    /// Returns the stock, and the terms with the other stock resolved. The source may be called for the other stock.
     async fn resolved(&self, symbol: &Symbol, terms: &CloseOutTerms) -> Result<(Stock, CloseOut)> {
         let stock = self.instruments.stored_stock(symbol).await?;
         let terms = match terms {
@@ -274,7 +276,8 @@ struct Checked {
     effective_at: domain::Timestamp,
 }
 
-/// Whether a stock can be closed out so, and when that takes effect: at the opening of the given day's session, or now.
+/// Checks that a stock can be closed out on these terms. Returns when the close-out takes effect: at the opening of the
+/// given day's session, or now.
 fn check(
     tx: &mut Tx<'_>,
     stock: &Stock,

@@ -1,9 +1,9 @@
-//! Stocks that are not listed any more: evidence, the delistings that come of it, and administrators who decide.
+//! Delisted stocks: the evidence, the delistings that follow from it, and the decisions of administrators.
 //!
-//! A source with a table of listings gives evidence by that table, a source without one by "not found" answers. Evidence is
-//! kept in the database, so it survives restarts and every process adds to it. With enough of it the stock gets the
-//! corporate action `Delisting`, which is applied like any other. When the stock has a price again, the delisting is taken
-//! back.
+//! A source with a table of listings gives evidence through this table, other sources through "not found" answers.
+//! Evidence is stored in the database, so it survives restarts, and every process adds to it. With enough evidence a
+//! stock gets the corporate action `Delisting`, which is applied like any other. If the stock has a price again later,
+//! the delisting is withdrawn.
 
 mod evidence;
 
@@ -26,32 +26,34 @@ use crate::log_target::SECURITY;
 pub(crate) use evidence::{check_table, note_table, wants_table_of_today};
 pub use persistence::delistings::{Delisting, Refusal};
 
-/// The day of a table of listings that was not taken over because it lacks too many rows; in `installation`.
+/// The key in `installation` of the day on which a table of listings was rejected because it lacks too many rows.
 const HALF_TABLE: &str = "half_table_of_listings_on";
-/// "Not found" answers are kept for up to an hour: from so long after the opening on they are of this session.
+/// "Not found" answers are cached for up to an hour. An answer that comes later than this after the opening is
+/// therefore from the current session.
 const AFTER_OPENING: TimeDelta = TimeDelta::hours(1);
-/// A table so old is no measure for a new one: it is replaced whatever it has, and nothing follows from the difference.
+/// A table older than this is not compared with a new one: the new table replaces it without a check, and missing rows
+/// are not evidence.
 const COMPARABLE: TimeDelta = TimeDelta::days(28);
-/// An administrator's delisting lies so far ahead at most.
+/// How many days ahead an administrator can delist a stock.
 const AHEAD: Days = Days::new(60);
-/// Asked for when no other stock of the deployment tells whether the source works.
+/// The symbol that is requested to check whether the source works, if no other stock of this deployment shows it.
 const WITNESS: &str = "SPY";
 
 /// How an administrator decides on a delisting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DelistingResolution {
-    /// The stock is not traded any more from that day on; without one from the day that evidence tells, or the first
-    /// session after its last price.
+    /// The stock is delisted from `on`. Without `on`, the delisting takes effect on the day that the evidence gives, or
+    /// in the first session after the last price.
     Confirm { on: Option<NaiveDate> },
-    /// The stock is traded: evidence does not count, and a delisting is taken back.
+    /// The stock is still traded: the evidence does not count, and a delisting is withdrawn.
     Refuse,
 }
 
 impl DelistingResolution {
-    /// Reads `confirm`, with a day like `2026-11-23` or without one, or `refuse`.
+    /// Parses `confirm`, with or without a day like `2026-11-23`, or `refuse`.
     ///
     /// # Errors
-    /// What is wrong with which of the two fields.
+    /// The error of the invalid field.
     pub fn parse(word: &str, on: Option<&str>) -> std::result::Result<Self, FieldError> {
         let on = on.map(str::trim).filter(|on| !on.is_empty());
         match (word, on) {
@@ -66,15 +68,15 @@ impl DelistingResolution {
     }
 }
 
-/// A stock that is delisted or may be.
+/// A stock that is delisted, or about which there is evidence or a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelistingCase {
     pub stock: Stock,
-    /// In force, or going to be on its day.
+    /// The delisting, which may take effect in the future.
     pub delisting: Option<Delisting>,
-    /// What was seen, oldest first; kept after the delisting too.
+    /// The evidence, oldest first; it is kept after the delisting.
     pub evidence: Vec<DelistingEvidence>,
-    /// An administrator's decision that it is traded.
+    /// An administrator's decision that the stock is still traded.
     pub refusal: Option<Refusal>,
 }
 
@@ -90,7 +92,7 @@ impl DelistingCase {
 }
 
 impl CorporateActions {
-    /// Stocks that are delisted or of which something says that they are, in order of symbol: for administrators.
+    /// Returns all stocks that are delisted or about which there is evidence, ordered by symbol, for administrators.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -120,7 +122,7 @@ impl CorporateActions {
             .await
     }
 
-    /// What is known of the delisting of one stock.
+    /// Returns the delisting of one stock, the evidence and the decision.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -139,7 +141,7 @@ impl CorporateActions {
             .await
     }
 
-    /// When and why a stock was delisted; `None` while it is traded.
+    /// Returns when and why a stock was delisted; `None` while it is traded.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -151,10 +153,10 @@ impl CorporateActions {
         self.store.read(move |tx| delistings::of_stock(tx, id).map_err(Error::from)).await
     }
 
-    /// [`CorporateActions::resolve_delisting_once`] without a key.
+    /// Decides on a delisting as [`CorporateActions::resolve_delisting_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`CorporateActions::resolve_delisting_once`].
     pub async fn resolve_delisting(
         &self,
         symbol: &Symbol,
@@ -166,12 +168,12 @@ impl CorporateActions {
         self.resolve_delisting_once(symbol, resolution, reason, author).await.map(|done| done.value)
     }
 
-    /// Decides on a delisting, for a reason that is kept with the administrator's name. A delisting of today or before is
-    /// applied before the answer.
+    /// Decides on a delisting. The reason is stored with the administrator's name. A delisting that takes effect today
+    /// or earlier is applied before this returns.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day that cannot be, and when there is nothing to
-    /// decide; [`Error::IdempotencyKeyReused`].
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for an impossible day, and when there is nothing
+    /// to decide; [`Error::IdempotencyKeyReused`].
     pub async fn resolve_delisting_once(
         &self,
         symbol: &Symbol,
@@ -325,7 +327,7 @@ impl CorporateActions {
                     if delistings::take_back(tx, id, delisting.action_id, told, wall)? {
                         mark_snapshots(tx, delisting.effective_at, calendar, now)?;
                     }
-                    // The evidence that is still to come does not count.
+                    // Later evidence does not count either.
                     let refusal = Refusal { stock_id: id, refused_at: wall, administrator, reason };
                     delistings::refuse(tx, &refusal)?;
                     Ok(((), id.0))
@@ -353,14 +355,14 @@ impl CorporateActions {
         }
     }
 
-    /// The market time of the last accepted price of this deployment's source.
+    /// The market time of the last accepted price that came from this deployment's source.
     fn last_price_at(&self, stock: &Stock) -> Option<Timestamp> {
         let source = self.market.quotes.source();
         stock.last.as_ref().filter(|last| last.source == source.as_str()).map(|last| last.as_of)
     }
 
-    /// Delists the stocks of which there is enough evidence, and cancels orders that were placed while a delisting was
-    /// being applied. Safe to repeat and to do in several processes at once. Answers how many were delisted.
+    /// Delists the stocks with enough evidence, and cancels orders that were placed while a delisting was being
+    /// applied. Can be repeated, and run in several processes at the same time. Returns the number of delisted stocks.
     ///
     /// # Errors
     /// Only when the database fails.

@@ -32,7 +32,7 @@ fn pay_batch(
     let ids: Vec<PortfolioId> = rows.iter().map(|row| row.portfolio_id).collect();
     let mut locked: HashMap<PortfolioId, LockedPortfolio> =
         portfolios::lock(tx, &ids)?.into_iter().map(|one| (one.portfolio.id, one)).collect();
-    // Another process may have paid them before they were locked.
+    // Another process may have paid them before this transaction locked them.
     let unpaid = actions::still_unpaid(tx, known.id, &ids)?;
     let records: HashMap<PortfolioId, _> =
         portfolios::by_ids(tx, &ids)?.into_iter().map(|row| (row.id, row)).collect();

@@ -1,4 +1,4 @@
-//! The splits and dividends of stocks within a span of time, and the conversion of prices across them.
+//! The splits and dividends of stocks within an interval of time, and the conversion of prices across them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -50,14 +50,14 @@ impl CorporateActions {
         let today = exchange_date(now);
         let last = today.checked_add_days(AHEAD).unwrap_or(today);
         let told = match self.market.quotes.limits() {
-            // Its calls belong to the jobs, whose results are in the database.
+            // Calls to this source are reserved for the jobs, which store their results in the database.
             Some(_) => Vec::new(),
             None => {
                 let (symbol, first) = (&stock.listing.symbol, domain::period::EARLIEST);
                 self.market.quotes.corporate_actions(symbol, first, last, now).await.unwrap_or_default()
             }
         };
-        // Applied actions count, even if the source reports them differently today.
+        // A stored action replaces the version of the source, even if the source now reports it differently.
         let mut all: BTreeMap<String, CorporateAction> = BTreeMap::new();
         for action in told.into_iter().chain(known.iter().map(|known| known.action.clone())) {
             all.insert(action.id.as_str().to_owned(), action);
@@ -70,8 +70,9 @@ impl CorporateActions {
         Ok(all)
     }
 
-    /// Converts quotes to the shares that exist at `at`, less dividends since; see [`ActionHistory::convert_quote`].
-    /// If all quotes are from the current session, as usual, this does not read from the database.
+    /// Converts quotes to the shares that exist at `at`, and subtracts dividends since the quote; see
+    /// [`ActionHistory::convert_quote`]. If all quotes are from the current session, as usual, this does not read from
+    /// the database.
     ///
     /// # Errors
     /// Only if the database fails: an unconverted price would be wrong.
@@ -96,7 +97,7 @@ impl CorporateActions {
         Ok(quotes.into_iter().map(convert).collect())
     }
 
-    /// [`CorporateActions::in_shares_at`] for one quote.
+    /// Converts one quote as [`CorporateActions::in_shares_at`] does.
     pub(crate) async fn one_in_shares_at(
         &self,
         stock: StockId,

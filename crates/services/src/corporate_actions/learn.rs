@@ -1,4 +1,4 @@
-//! Asking the source for news of corporate actions.
+//! Requests corporate actions from the source.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::corporate_actions::seen_actions::confirmation_of_news;
 use crate::corporate_actions::splits::note_told;
 use crate::error::{Error, Result};
 
-/// How far back before the last request news is requested, because it may be published late.
+/// How far before the last request the next one starts, because actions may be published late.
 const NEWS_OVERLAP: Days = Days::new(10);
 
-/// When a source was last asked about all stocks, market time.
+/// The key of the market time at which the source was last called for all stocks.
 const ASKED: &str = "corporate_actions_asked";
 
-/// When a source with few calls was last asked about each stock, by id.
+/// The key of the times at which a source with few calls was last called for each stock, by id.
 const ASKED_OF_STOCKS: &str = "corporate_actions_asked_of_stocks";
 
 fn times_asked(tx: &mut Tx<'_>) -> Result<BTreeMap<i64, Timestamp>> {
@@ -33,25 +33,24 @@ fn keep_longest_not_asked(stocks: &mut Vec<Stock>, times: &BTreeMap<i64, Timesta
     stocks.truncate(most);
 }
 
-/// The first day of requested news: `first`, or some days before the stock was last asked about, if its turn comes
-/// less often.
+/// The first day of a request: `first`, or some days before the stock's last request if its turn comes less often.
 fn news_since(asked: Option<Timestamp>, first: NaiveDate) -> NaiveDate {
     let before = asked.and_then(|asked| exchange_date(asked).checked_sub_days(NEWS_OVERLAP));
     before.map_or(first, |before| before.min(first))
 }
 
-/// An unreadable value counts as never.
+/// The market time of the last request for all stocks. An unreadable value counts as never.
 pub(super) fn last_asked(tx: &mut Tx<'_>) -> Stored<Option<Timestamp>> {
     Ok(installation::get(tx, ASKED)?.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 impl CorporateActions {
-    /// Requests the corporate actions of all stocks in use, and stores new ones. A source that lists all its
-    /// instruments is asked about each of them, a source with few calls each day about the stock that has waited
-    /// longest.
+    /// Requests the corporate actions of all stocks in use, and stores new ones. If the source lists all its
+    /// instruments, each of them is requested. If it has few calls, one stock is requested per day: the one that has
+    /// waited longest.
     ///
     /// # Errors
-    /// Only if the database fails. A source that does not answer is asked again next time.
+    /// Only if the database fails. If the source does not answer, the next run tries again.
     pub async fn learn_corporate_actions(&self) -> Result<usize> {
         let now = self.market.now();
         let today = exchange_date(now);
@@ -66,8 +65,8 @@ impl CorporateActions {
             let is_limited = self.market.quotes.limits().is_some_and(|limits| limits.per_day().is_some());
             let is_of_today =
                 |stock: &Stock| times.get(&stock.id.0).is_some_and(|asked| exchange_date(*asked) == today);
-            // One stock per day; none if one was asked about already. Without a limit per day, each stock once per
-            // day.
+            // With a limit per day: one stock per day, or none if one was already requested today. Without a limit per
+            // day: each stock once per day.
             match times.values().any(|asked| exchange_date(*asked) == today) {
                 _ if !is_limited => asked.retain(|stock| !is_of_today(stock)),
                 true => asked.clear(),
@@ -77,7 +76,7 @@ impl CorporateActions {
         self.learn_about(asked).await
     }
 
-    /// Uses unneeded calls of a source with few calls for the `most` stocks that have waited longest.
+    /// Spends the remaining calls of a source with few calls on the `most` stocks that have waited longest.
     pub(crate) async fn learn_with_leftover_calls(&self, most: usize) -> Result<()> {
         let (mut asked, times) =
             self.store.read(|tx| Ok::<_, Error>((stocks::concerning(tx)?, times_asked(tx)?))).await?;
@@ -119,7 +118,7 @@ impl CorporateActions {
             while self.market.may_ask_again(found.as_ref().err()).await {
                 found = quotes.corporate_actions(symbol, first, last, now).await;
             }
-            // A call that was not allowed was not sent: the stock keeps its turn.
+            // A call that was not allowed was not sent, so the stock keeps its turn.
             if !matches!(found, Err(QuoteError::RateLimited { .. })) {
                 answered.push(stock.id);
             }
@@ -141,13 +140,13 @@ impl CorporateActions {
             .store
             .write(move |tx| {
                 let mut new = 0;
-                // Actions of another company that has the symbol now do not belong to the stock.
+                // Actions of another company that now has the symbol do not belong to the stock.
                 let unchanged = former_symbols::unchanged(tx, &symbols)?;
                 for told in told.iter().filter(|told| unchanged.contains(&told.stock_id)) {
                     new += usize::from(note_told(tx, told, now, wall)?);
                 }
                 if scarce {
-                    // Also stocks without news, so that others have their turn.
+                    // Stocks without news are recorded too, so that others get their turn.
                     let mut times = times_asked(tx)?;
                     times.extend(answered.iter().map(|id| (id.0, now)));
                     let times = serde_json::to_string(&times).map_err(Error::internal)?;

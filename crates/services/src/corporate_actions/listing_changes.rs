@@ -1,8 +1,8 @@
-//! Reused symbols: stocks whose symbol belongs to another company now.
+//! Reused symbols: stocks whose symbol now belongs to another company.
 //!
-//! The stock of the old company keeps its holders and its last price under another symbol, is delisted, and its
-//! orders are canceled. The symbol leads to a new stock. The source of this knowledge is a table of listings or
-//! answers about prices; the gateway holds back the other company's prices until the books know.
+//! The stock of the old company keeps its holders and its last price under another symbol, is delisted, and its orders
+//! are canceled. The symbol then names a new stock. Such a change is found in a table of listings or in answers about
+//! prices. The gateway holds back the other company's prices until the books have the change.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,11 +20,11 @@ use crate::corporate_actions::{Stored, mark_snapshots};
 use crate::error::{Error, Result};
 use crate::market::companies::company_of;
 
-/// The most symbols that may change companies at once, unless they are less than a twentieth of the known ones. More
-/// indicate a faulty table.
+/// The most symbols that may change companies at the same time, unless they are less than a twentieth of the known
+/// ones. A larger number indicates a faulty table.
 const FEW_AT_ONCE: usize = 2;
 
-/// How long a comparison counts: bars stored later may change it.
+/// How long a comparison is valid: bars that are stored later may change it.
 const REVIEWED_FOR: TimeDelta = TimeDelta::minutes(10);
 
 /// The companies that this process has compared with the books, so that an unchanged answer needs no database access.
@@ -49,7 +49,7 @@ impl Reviewed {
 }
 
 impl ReviewedCompanies {
-    /// Whether the same company was compared in the last minutes.
+    /// Whether the same company was compared within the validity time.
     fn has(&self, new: &Reviewed) -> bool {
         let reviewed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reviewed.get(&new.told.symbol).is_some_and(|before| {
@@ -66,13 +66,14 @@ impl ReviewedCompanies {
 /// The stocks that a review may replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reviewing {
-    /// Only those that the jobs do not request.
+    /// Only stocks that the jobs do not request.
     NotInDemand,
     All,
 }
 
 impl CorporateActions {
-    /// [`CorporateActions::review_companies`] with what answers about the prices of these stocks have told.
+    /// Runs [`CorporateActions::review_companies`] with the companies that recent answers about these stocks' prices
+    /// named.
     pub(crate) async fn review_seen_companies(&self, stocks: &[Stock]) -> Result<usize> {
         let now = self.market.now();
         let seen = stocks.iter().filter_map(|stock| {
@@ -88,15 +89,15 @@ impl CorporateActions {
         Ok(replaced)
     }
 
-    /// Whether [`CorporateActions::review_asked_company`] has something to compare.
+    /// Whether [`CorporateActions::review_asked_company`] has a company to compare.
     pub(crate) fn is_review_due(&self, stock: &Stock) -> bool {
         let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return false };
         !is_same_name(&told.company_name, &stock.listing.company_name)
             && !self.reviewed.has(&Reviewed::new(told, stock, Reviewing::NotInDemand, self.market.now()))
     }
 
-    /// Reviews the company of a stock whose price a user requested and that the jobs do not request. `is_denied`: the
-    /// source has no price for it. Makes no calls. Returns whether the symbol leads to another stock now.
+    /// Reviews the company of a stock whose price a user requested and that the jobs do not request. `is_denied` means
+    /// that the source has no price for it. Makes no calls. Returns whether the symbol now names another stock.
     pub(crate) async fn review_asked_company(&self, stock: &Stock, is_denied: bool) -> Result<bool> {
         let Some(told) = self.market.quotes.company_seen(&stock.listing.symbol) else { return Ok(false) };
         if is_same_name(&told.company_name, &stock.listing.company_name) {
@@ -190,7 +191,7 @@ fn replace(
     if !old.is_delisted {
         let reason =
             format!("the symbol {} belongs to {} now, another company", told.symbol, told.company_name);
-        // A delisting in the future would leave it traded until then.
+        // With a delisting in the future, the stock would remain tradable until then.
         delistings::withdraw_later(tx, id, ends.opens_at, &reason, wall)?;
         let delisting = NewDelisting {
             stock_id: id,
@@ -217,8 +218,8 @@ fn replace(
     Ok(())
 }
 
-/// The session from which the symbol belongs to the other company: that of its listing date, or the last that has
-/// opened.
+/// The session from which the symbol belongs to the other company: the session of its listing date, or the last one
+/// that has opened.
 fn first_session_without(listed_on: Option<NaiveDate>, calendar: Calendar, now: Timestamp) -> Session {
     let today = exchange_date(now);
     let opened = calendar.sessions(today, today).next().filter(|session| session.opens_at <= now);

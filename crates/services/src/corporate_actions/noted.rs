@@ -1,9 +1,9 @@
-//! Counts the news of corporate actions of this process.
+//! A counter of the corporate actions that this process has stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts the actions that this process has stored: a change invalidates what was read before.
+/// Counts the actions that this process has stored. A changed count invalidates cached actions.
 #[derive(Clone, Default)]
 pub(crate) struct Noted(Arc<AtomicU64>);
 

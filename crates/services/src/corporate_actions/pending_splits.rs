@@ -1,4 +1,4 @@
-//! The splits that are not applied to everyone yet.
+//! A cache of the splits that are not yet applied to all portfolios.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +11,8 @@ use super::CorporateActions;
 use crate::corporate_actions::noted::Noted;
 use crate::error::{Error, Result};
 
-/// The splits that are not applied to all portfolios yet, announced ones included: a list that is read at most once
-/// per second.
+/// The splits that are not applied to all portfolios yet, including announced ones. The list is read from the database
+/// at most once per second.
 #[derive(Default)]
 pub(crate) struct PendingSplits(Mutex<Option<ReadSplits>>);
 
@@ -27,7 +27,7 @@ impl PendingSplits {
     /// How long the list is used. A split that another process learns late may be missed for this time.
     const GOOD_FOR: TimeDelta = TimeDelta::seconds(1);
 
-    /// `wall` is the wall time.
+    /// Returns the cached list, or reads it again if it is too old. `wall` is the wall time.
     async fn list(&self, store: &Store, noted: &Noted, wall: Timestamp) -> Result<Arc<[KnownAction]>> {
         let version = noted.count();
         let read = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -45,7 +45,7 @@ impl PendingSplits {
 }
 
 impl CorporateActions {
-    /// The splits that have taken effect and are not applied, or not reversed, in all portfolios.
+    /// The splits in effect that are not yet applied to, or not yet reversed in, all portfolios.
     pub(crate) async fn splits_in_effect(&self) -> Result<Vec<KnownAction>> {
         let now = self.market.now();
         let is_due = |known: &&KnownAction| {
@@ -55,7 +55,7 @@ impl CorporateActions {
         Ok(self.undecided_splits().await?.iter().filter(is_due).cloned().collect())
     }
 
-    /// The splits that are announced, not applied to all portfolios, hold trading, or have to be reversed.
+    /// The splits that are announced, not applied to all portfolios, hold trading, or must be reversed.
     pub(crate) async fn undecided_splits(&self) -> Result<Arc<[KnownAction]>> {
         self.pending_splits.list(&self.store, &self.noted, self.market.clock.wall()).await
     }

@@ -1,4 +1,4 @@
-//! The actions around the current session, in memory: a quote from outside trading hours is converted across them.
+//! A cache of the actions around the current session: quotes from outside trading hours are converted across them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,25 +14,25 @@ const TRUSTED_FOR: TimeDelta = TimeDelta::seconds(1);
 /// How far ahead announced actions are read: a fast market clock may reach them within that second.
 const READ_AHEAD: TimeDelta = TimeDelta::days(10);
 
-/// The splits and dividends of all stocks from the last closes on, announced ones included: a list that is read at most
-/// once per second.
+/// The splits and dividends of all stocks since the last closes, including announced ones. The list is read from the
+/// database at most once per second.
 #[derive(Debug, Default)]
 pub(crate) struct RecentActions(Mutex<Option<ReadActions>>);
 
 #[derive(Debug, Clone)]
 struct ReadActions {
-    /// The wall time of the read.
+    /// The wall time at which the list was read.
     at: Timestamp,
     noted: u64,
-    /// The actions that take effect after `since` and until `until`.
+    /// The actions that take effect after `since` and no later than `until`.
     since: Timestamp,
     until: Timestamp,
     actions: Arc<[KnownAction]>,
 }
 
 impl CorporateActions {
-    /// Converts a quote as [`CorporateActions::in_shares_at`] does, without a statement for each quote. `None` for a
-    /// quote from before the last two closes.
+    /// Converts a quote as [`CorporateActions::in_shares_at`] does, without a database statement per quote. `None` for
+    /// a quote from before the last two closes.
     ///
     /// # Errors
     /// Only if the database fails.

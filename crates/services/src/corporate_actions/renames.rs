@@ -1,4 +1,4 @@
-//! Stocks that get a new symbol, recorded by administrators: real sources do not tell of it, they only know the new one.
+//! Stocks that get a new symbol. Administrators record renames, because real sources know only the new symbol.
 
 use chrono::{Days, NaiveDate};
 use domain::calendar::exchange_date;
@@ -20,9 +20,9 @@ use crate::log_target::SECURITY;
 pub struct RenameRequest {
     pub symbol: Symbol,
     pub to: Symbol,
-    /// The company's name from then on; left out, what the source tells.
+    /// The new name of the company; without it, the name that the source reports.
     pub company_name: Option<String>,
-    /// The first day of the new symbol; left out, today.
+    /// The first day of the new symbol; without it, today.
     pub on: Option<NaiveDate>,
     pub reason: String,
     pub administrator: Administrator,
@@ -32,21 +32,23 @@ pub struct RenameRequest {
 const LONGEST_NAME: usize = 200;
 
 impl CorporateActions {
-    /// [`CorporateActions::rename_stock_once`] without a key.
+    /// Renames a stock as [`CorporateActions::rename_stock_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`CorporateActions::rename_stock_once`].
     pub async fn rename_stock(&self, request: RenameRequest) -> Result<Stock> {
         self.rename_stock_once(request, None).await.map(|renamed| renamed.value)
     }
 
-    /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay, and the
-    /// old symbol leads to the stock. A delisting on evidence is taken back, because the stock is traded under its new symbol. So is
-    /// that of a stock whose symbol another company has: it has a symbol of its own again.
+    /// Gives a stock its new symbol and name from a day on. Holdings, average prices, journals and open orders stay,
+    /// and the old symbol still finds the stock. A delisting that followed from evidence is withdrawn, because the
+    /// stock is traded under its new symbol. The same holds for the delisting of a stock whose symbol passed to another
+    /// company: the stock has a symbol of its own again.
     ///
     /// # Errors
-    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day ahead, for a symbol that the source does not know
-    /// or that another stock in use has, and for a stock that was closed out; [`Error::IdempotencyKeyReused`].
+    /// [`Error::UnknownSymbol`]; [`Error::Invalid`] without a reason, for a day in the future, for a symbol that the
+    /// source does not know or that another stock in use has, and for a stock that was closed out;
+    /// [`Error::IdempotencyKeyReused`].
     pub async fn rename_stock_once(
         &self,
         rename: RenameRequest,
@@ -98,7 +100,7 @@ impl CorporateActions {
                 );
                 return Err(Error::invalid("to", message));
             }
-            // It cannot be asked just now: the name stays.
+            // The source cannot be called now: the name stays.
             (None, Err(_)) => None,
         };
         let session = calendar.sessions(day, day + Days::new(30)).next();
@@ -167,12 +169,12 @@ impl CorporateActions {
     }
 }
 
-/// The stock of a rename that was carried out before.
+/// The stock of a rename that an earlier request carried out.
 fn again(tx: &mut Tx<'_>, id: i64) -> Result<Stock> {
     stocks::by_ids(tx, &[StockId(id)])?.pop().ok_or(Error::NotFound(NotFound::Stock))
 }
 
-/// Why a symbol cannot be given to a stock when both are in use, and what to do instead.
+/// The error when both symbols belong to stocks in use: why the rename is impossible, and what to do instead.
 fn how_to_merge(from: &Symbol, to: &Symbol, is_delisted: bool) -> String {
     let first = match is_delisted {
         true => format!("To merge the two, close {from} out"),

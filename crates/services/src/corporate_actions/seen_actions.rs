@@ -1,7 +1,7 @@
-//! Splits and dividends that come with a source's answers about prices: stored at once, without a call.
+//! Splits and dividends that a source reports with its prices. They are stored immediately, without a separate call.
 //!
-//! A live source such as Yahoo reports a split with the first price after it, or hours later. Until the books have
-//! it, the gateway holds that price back.
+//! A live source such as Yahoo reports a split with the first price after it, or hours later. The gateway holds that
+//! price back until the books have the split.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,8 +39,8 @@ impl NotedActions {
 }
 
 impl CorporateActions {
-    /// Stores the actions from answers about the prices of these stocks, and applies those in effect. Returns the
-    /// number of new actions. Old splits are kept for charts only.
+    /// Stores the actions that came with the prices of these stocks, and applies those in effect. Returns the number of
+    /// new actions. Old splits are stored only for charts.
     pub(crate) async fn note_seen_actions(&self, stocks: &[Stock]) -> Result<usize> {
         let (now, wall, calendar) = (self.market.now(), self.market.clock.wall(), self.market.calendar);
         let mut seen: Vec<(StockId, Vec<CorporateAction>)> = Vec::new();
@@ -86,7 +86,7 @@ impl CorporateActions {
                         symbols.insert(stock.id, stock.listing.symbol.clone());
                     }
                 }
-                // Actions of another company that has the symbol now do not belong to this stock.
+                // Actions of another company that now has the symbol do not belong to this stock.
                 let is_its_own = |told: &&Told| symbols.get(&told.stock_id) == Some(&told.action.symbol);
                 for told in told.iter().filter(is_its_own) {
                     match told.action.ex_on >= oldest {
@@ -109,8 +109,8 @@ impl CorporateActions {
         Ok(recent)
     }
 
-    /// Whether recent answers about prices contain all actions since the stock's last price: then a call for news is
-    /// unnecessary.
+    /// Whether recent answers about prices contain all actions since the stock's last price, so that no call for
+    /// actions is needed.
     pub(crate) fn has_seen_news(&self, stock: &Stock, now: Timestamp) -> bool {
         let Some(last) = &stock.last else { return false };
         let since = (exchange_date(last.as_of) + Days::new(1)).min(exchange_date(now));
@@ -118,8 +118,8 @@ impl CorporateActions {
         seen.is_some_and(|seen| seen.covers(since, now))
     }
 
-    /// Replaces bars that earlier versions stored in adjusted shares, a few stocks at a time, and marks snapshots
-    /// that were valued by a changed bar. Returns the number of updated stocks.
+    /// Replaces bars that earlier versions of the program stored in adjusted shares, a few stocks at a time, and marks
+    /// the snapshots that used a changed bar. Returns the number of updated stocks.
     pub(crate) async fn renew_adjusted_bars(&self) -> Result<usize> {
         let source = self.market.quotes.source();
         if !adjusted_bars::ADJUSTED.starts_with(source.as_str()) {
@@ -165,7 +165,8 @@ impl CorporateActions {
     }
 }
 
-/// The confirmation of a newly reported split: a simulated market computes its prices and splits together.
+/// The initial confirmation of a reported split. A simulated market computes prices and splits together, so its splits
+/// are confirmed.
 pub(crate) fn confirmation_of_news(freshness: Freshness) -> SplitConfirmation {
     match freshness {
         Freshness::Simulated => SplitConfirmation::Confirmed,

@@ -1,9 +1,9 @@
 //! Splits that prices confirm or contradict.
 //!
-//! A split from the news is booked when it takes effect. Until the first price after it has confirmed it, nothing fills in
-//! the stock. A price that contradicts it suspends it: the split is taken back in every portfolio, and trading in the stock
-//! is halted until corrected news or an administrator resolves it. Every step can be repeated, late and by several
-//! processes: what a portfolio has had, and been rid of, is kept by the database.
+//! A reported split is booked when it takes effect. Until the first price after it confirms the split, no order in the
+//! stock fills. A price that contradicts the split suspends it: the split is reversed in every portfolio, and trading
+//! in the stock is halted until corrected news or an administrator resolves it. Every step can be repeated, late and by
+//! several processes: the database stores which portfolios the split was applied to and reversed in.
 
 mod resolution;
 
@@ -38,14 +38,14 @@ pub struct HeldSplit {
 }
 
 impl CorporateActions {
-    /// The stocks in which nothing fills, with the reason.
+    /// The stocks in which no order fills, with the reason.
     pub(crate) async fn trading_holds(&self) -> Result<HashMap<StockId, TradingHold>> {
         let now = self.market.now();
         let pending = self.undecided_splits().await?;
         Ok(pending.iter().filter_map(|known| Some((known.stock_id, known.hold(now)?))).collect())
     }
 
-    /// Why nothing fills in a stock, after looking whether a price has come that confirms its split.
+    /// Returns why no order fills in a stock, after checking for a new price that confirms its split.
     ///
     /// # Errors
     /// [`Error::TradingHalted`] when no order is accepted either.
@@ -62,7 +62,7 @@ impl CorporateActions {
         }
     }
 
-    /// Why nothing fills in a stock; `None` when it trades.
+    /// Returns why no order fills in a stock; `None` when it trades.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -70,7 +70,7 @@ impl CorporateActions {
         Ok(self.trading_holds().await?.remove(&stock.id))
     }
 
-    /// The splits that hold trading, oldest first: for administrators.
+    /// Returns the splits that hold trading, oldest first, for administrators.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -88,7 +88,7 @@ impl CorporateActions {
         Ok(held.collect())
     }
 
-    /// Symbols whose trading a split holds. When the database fails, none: prices are hints there.
+    /// The symbols in which a split holds trading. Empty when the database fails: the callers use them only as a hint.
     pub(crate) async fn held_symbols(&self) -> Vec<Symbol> {
         let now = self.market.now();
         match self.undecided_splits().await {
@@ -100,7 +100,7 @@ impl CorporateActions {
         }
     }
 
-    /// Looks for the first price after each split in effect, and confirms or suspends it. Safe to repeat.
+    /// Looks for the first price after each split in effect, and confirms or suspends the split. Can be repeated.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -116,7 +116,7 @@ impl CorporateActions {
 
     async fn judge_split(&self, known: &KnownAction, now: Timestamp) -> Result<()> {
         if self.market.quotes.freshness() == Freshness::Simulated {
-            // Its prices and its splits are computed together: there is nothing to compare.
+            // This source computes prices and splits together, so there is nothing to compare.
             return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
         }
         let (split, source, calendar) = (known.clone(), self.market.quotes.source(), self.market.calendar);
@@ -141,7 +141,7 @@ impl CorporateActions {
         let at = found.at();
         let found = history.convert(found, at);
         let Some(reference) = reference else {
-            // Nobody here has seen a price before: there is nothing to compare.
+            // No price from before the split is known, so there is nothing to compare.
             return self.decide_split(known, SplitConfirmation::Confirmed, Decider::News).await;
         };
         self.keep_reference(known, Some(reference.clone())).await?;
@@ -180,7 +180,7 @@ impl CorporateActions {
         Ok(())
     }
 
-    /// A price of after the split from the source; `None` when it has none.
+    /// Returns the source's newest price if it is from after the split.
     async fn newest_price_after(
         &self,
         known: &KnownAction,
@@ -191,7 +191,7 @@ impl CorporateActions {
             return None;
         }
         let symbols = [stock.listing.symbol.clone()];
-        // Any process may have got it, for whatever reason.
+        // Another process may have received it, for any purpose.
         let seen = self.market.quotes.seen(&symbols).await.ok()?;
         if let Some(seen) = seen.into_values().find(|seen| seen.quote.as_of >= known.effective_at) {
             return Some(price_of(seen.quote.into()));
@@ -201,8 +201,8 @@ impl CorporateActions {
         (quote.at() >= known.effective_at).then(|| price_of(quote))
     }
 
-    /// Takes back the splits that are no longer in force, in every portfolio that still has one. Safe to repeat and to do
-    /// in several processes at once.
+    /// Reverses the splits that are no longer in force in every portfolio that still has them. Can be repeated, and run
+    /// in several processes at the same time.
     ///
     /// # Errors
     /// Only when the database fails.
@@ -230,7 +230,7 @@ pub(crate) fn halted(symbol: &Symbol, hold: TradingHold) -> Error {
     Error::TradingHalted { symbol: symbol.clone(), hold: Box::new(hold) }
 }
 
-/// The price that a stock is shown at while a split of it is suspended: the last one before the split, marked stale.
+/// The price that is shown for a stock while its split is suspended: the last one before the split, marked as stale.
 pub(crate) fn price_before_split(
     stock: &Stock,
     known: &KnownAction,
@@ -253,7 +253,7 @@ pub(crate) fn price_before_split(
     Some(quote.into())
 }
 
-/// Whether a price of after a split contradicts it. `history` has all splits of the stock.
+/// Whether a price from after a split contradicts it. `history` contains all splits of the stock.
 pub(crate) fn is_contradicted(known: &KnownAction, history: &SplitHistory, quote: &AsTraded<Quote>) -> bool {
     let reference = known.check.as_ref().and_then(|check| check.reference.clone());
     let Some((price, at)) = reference.filter(|_| quote.at() >= known.effective_at) else { return false };
@@ -261,8 +261,8 @@ pub(crate) fn is_contradicted(known: &KnownAction, history: &SplitHistory, quote
     judge_split(&expected, &quote.as_traded().price) == SplitVerdict::Contradicted
 }
 
-/// Notes an action that a source tells of. A split of a day on which another one is in doubt is corrected news: it takes
-/// that one's place. Answers whether something is new.
+/// Stores an action that a source reports. A split on the same day as a split in doubt is corrected news, and replaces
+/// it. Returns whether the action is new.
 pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Timestamp) -> Stored<bool> {
     let (stock, ex_on) = (told.stock_id, told.action.ex_on);
     if let Some(ratio) = told.action.ratio()
@@ -278,7 +278,7 @@ pub(crate) fn note_told(tx: &mut Tx<'_>, told: &Told, now: Timestamp, wall: Time
         actions::replace_split(tx, &known, ratio, &Decider::News, wall)?;
         return Ok(true);
     }
-    // Told again after the stock got another symbol, it has another name.
+    // The same action is reported under another id after the stock got another symbol.
     if is_noted_by_other_name(tx, told)? {
         return Ok(false);
     }
@@ -294,7 +294,7 @@ fn is_noted_by_other_name(tx: &mut Tx<'_>, told: &Told) -> Stored<bool> {
     Ok(of_day.peek().is_some() && of_day.all(|known| known.action.id != told.action.id))
 }
 
-/// Takes a split back in those of the portfolios that still have it. Answers what has changed, to be announced.
+/// Reverses a split in those of the portfolios that still have it. Returns the changes to announce.
 pub(crate) fn reverse_in(
     tx: &mut Tx<'_>,
     known: &KnownAction,
@@ -347,7 +347,7 @@ pub(crate) fn reverse_in(
     Ok(changes)
 }
 
-/// The newest accepted price of before a split.
+/// The newest accepted price from before a split.
 fn reference_price(
     tx: &mut Tx<'_>,
     split: &KnownAction,
@@ -364,7 +364,7 @@ fn reference_price(
     Ok([kept, bar, last].into_iter().flatten().max_by_key(|(_, at)| *at))
 }
 
-/// The first stored price of after a split.
+/// The first stored price from after a split.
 fn first_price_after(
     tx: &mut Tx<'_>,
     split: &KnownAction,

@@ -1,4 +1,4 @@
-//! The mark from which snapshots are taken again.
+//! The mark of the first session whose snapshots must be taken again.
 
 use chrono::NaiveDate;
 use domain::calendar::exchange_date;
@@ -8,10 +8,10 @@ use persistence::{Tx, installation};
 use super::Stored;
 use crate::market::book_calendar::BookCalendar;
 
-/// The session since which snapshots were taken without knowing all actions.
+/// The key of the first session whose snapshots were taken before all actions were known.
 const SNAPSHOTS_SINCE: &str = "snapshots_to_take_again";
 
-/// Marks the snapshots of a closed session, and later ones, as changed by a new line.
+/// Marks the snapshots of a closed session, and of all later ones, as outdated by a new journal line.
 pub(crate) fn mark_snapshots(
     tx: &mut Tx<'_>,
     at: Timestamp,
@@ -27,12 +27,12 @@ pub(crate) fn mark_snapshots(
     installation::set(tx, SNAPSHOTS_SINCE, &since.to_string())
 }
 
-/// The first session whose snapshot is to be taken again, because something older became known.
+/// The first session whose snapshots must be taken again, because an older change became known.
 pub(crate) fn stale_since(tx: &mut Tx<'_>) -> Stored<Option<NaiveDate>> {
     Ok(installation::get(tx, SNAPSHOTS_SINCE)?.and_then(|day| day.parse().ok()))
 }
 
-/// Forgets the first session to be taken again, unless an older one has been marked meanwhile.
+/// Clears the mark, unless an older session has been marked since.
 pub(crate) fn clear_stale(tx: &mut Tx<'_>, since: NaiveDate) -> Stored<()> {
     installation::lock(tx)?;
     match stale_since(tx)? == Some(since) {

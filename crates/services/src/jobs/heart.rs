@@ -1,4 +1,4 @@
-//! Signs of life of a run.
+//! The heartbeat of a run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ impl Heart {
                     .store
                     .write(move |tx| jobs::heartbeat(tx, id, &name, clock.wall()).map_err(Error::from))
                     .await;
-                // A failed write does not mean another worker: the next one may succeed.
+                // A failed write does not mean that another worker has the run: the next write may succeed.
                 if matches!(still_mine, Ok(false)) {
                     shared.store(false, Ordering::Relaxed);
                     return;

@@ -14,9 +14,9 @@ pub enum JobKind {
     ProvisionalSnapshots,
     /// Last prices of all stocks held or watched.
     RefreshQuotes,
-    /// Requests corporate actions and applies them; before a session opens, and after its opening.
+    /// Requests and applies corporate actions, before a session opens and after its opening.
     CorporateActions,
-    /// The table of all listed stocks, for searches.
+    /// The table of all listed stocks, which searches use.
     RefreshListings,
     /// Deletes expired logins and old runs.
     Prune,
@@ -99,9 +99,9 @@ impl From<JobStatus> for RunStatus {
 pub struct JobRun {
     pub id: i64,
     pub kind: JobKind,
-    /// Makes a run due only once: a session's date, a minute.
+    /// Identifies the occasion of the run, such as a session's date or a minute, so that it becomes due only once.
     pub key: String,
-    /// The part of the work, from 0.
+    /// The index of the part of the work, from 0.
     pub partition: i64,
     /// Whether an administrator requested it, outside the schedule.
     pub requested: bool,
@@ -120,7 +120,7 @@ pub struct JobRun {
 impl TryFrom<JobRunRow> for JobRun {
     type Error = UnknownJob;
 
-    /// Another version of Stockyard may have recorded other kinds of runs.
+    /// Fails for a kind of job that only another version of Stockyard knows.
     fn try_from(row: JobRunRow) -> std::result::Result<Self, UnknownJob> {
         Ok(Self {
             id: row.id,
@@ -140,7 +140,7 @@ impl TryFrom<JobRunRow> for JobRun {
     }
 }
 
-/// The runs that this version can do.
+/// The runs whose kind this version knows.
 pub(super) fn known(rows: Vec<JobRunRow>) -> Vec<JobRun> {
     rows.into_iter().filter_map(|row| JobRun::try_from(row).ok()).collect()
 }

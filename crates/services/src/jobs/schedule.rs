@@ -1,4 +1,4 @@
-//! Which runs are due.
+//! The schedule of jobs.
 
 use chrono::{NaiveTime, TimeDelta};
 use domain::calendar::{EXCHANGE_ZONE, exchange_date};
@@ -9,26 +9,27 @@ use super::runs::JobKind;
 use crate::Market;
 use crate::error::Result;
 
-/// Portfolio ids per run of a snapshot.
+/// The number of portfolio ids per run of a snapshot.
 pub(super) const PARTITION: i64 = 5000;
 
-/// The most sessions that are planned at once after a pause.
+/// The most sessions that are planned together after a pause.
 const MOST_SESSIONS: usize = 50;
 
-/// How long after the close, by the market's clock, its prices count as settled.
+/// How long after the close, in market time, its prices count as settled.
 const SIMULATED_DELAY: TimeDelta = TimeDelta::minutes(15);
 
 pub(super) const PUBLISHED_DELAY: TimeDelta = TimeDelta::minutes(30);
 
-/// How long after the close, by the wall clock, pending orders are written, however fast the market's clock runs.
+/// How long after the close, in wall time, pending orders have been written, even if the market clock runs fast.
 const SETTLING: TimeDelta = TimeDelta::seconds(5);
 
-/// When an end-of-day source without the close is asked again, in New York's time: in the evening and next morning.
+/// When an end-of-day source that has not published the close is called again, in New York time: in the evening and the
+/// next morning.
 const EVENING: NaiveTime = NaiveTime::from_hms_opt(20, 30, 0).expect("a time of day");
 
 pub(super) const NEXT_MORNING: NaiveTime = NaiveTime::from_hms_opt(6, 0, 0).expect("a time of day");
 
-/// Shortly before the day ends, with the remaining calls.
+/// Shortly before the end of the day, to use the remaining calls.
 const NIGHT: NaiveTime = NaiveTime::from_hms_opt(23, 30, 0).expect("a time of day");
 
 /// The newest session whose closing prices count as settled.
@@ -59,8 +60,8 @@ pub(super) fn plan_snapshots(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) 
     Ok(())
 }
 
-/// Once before a session opens, and once after its opening, so that late announcements are known before others trade
-/// on them. If sessions follow one another without a pause, that is one run.
+/// Plans a run before a session opens and another one after its opening, so that late announcements are known before
+/// orders fill. If sessions follow one another without a pause, both are one run.
 pub(super) fn plan_actions(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let now = market.clock.at_wall(wall);
     let session = market.calendar.booking_session(now);
@@ -72,8 +73,8 @@ pub(super) fn plan_actions(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
     Ok(())
 }
 
-/// Once per minute if prices move, for the pages; for an end-of-day source after each close, and again in the
-/// evening, before midnight and next morning for closes that were not published yet.
+/// Plans a refresh of prices: every minute for a source whose prices move. For an end-of-day source, after each close,
+/// and again in the evening, before midnight and the next morning, for closes that were not published yet.
 pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     let key = match market.quotes.freshness() {
         Freshness::EndOfDay => {
@@ -82,7 +83,7 @@ pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
             if now.time() >= NIGHT {
                 format!("{date}, night of {}", now.date())
             } else if date.succ_opt().is_some_and(|next| now >= next.and_time(NEXT_MORNING)) {
-                // Days without a session have calls of their own, so more stocks can be requested.
+                // On days without a session, calls are available too, so more stocks can be requested.
                 let since_morning = now - NEXT_MORNING.signed_duration_since(NaiveTime::MIN);
                 format!("{date}, morning of {}", since_morning.date())
             } else if now >= date.and_time(EVENING) {
@@ -97,7 +98,8 @@ pub(super) fn plan_refresh(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) ->
     Ok(())
 }
 
-/// Once per week from a source on the network; daily while the table lacks stocks in use.
+/// Plans a request for the table of listings: weekly from a source on the network, daily while the table lacks stocks
+/// in use.
 pub(super) fn plan_listings(tx: &mut Tx<'_>, market: &Market, wall: Timestamp) -> Result<()> {
     if market.quotes.limits().is_some() {
         let source = market.quotes.source();

@@ -14,13 +14,13 @@ use crate::books::snapshots::IdRange;
 use crate::corporate_actions::AppliedCount;
 use crate::error::{Error, Result};
 
-/// Requests per refresh to a source that counts them.
+/// The most requests per refresh to an end-of-day source.
 const END_OF_DAY_REQUESTS: usize = 15;
 
-/// The pause between later requests for its close.
+/// The pause between retries from the morning after the session on.
 const PATIENT_PAUSE: TimeDelta = TimeDelta::hours(1);
 
-/// The run fails once this many further sessions have closed.
+/// The run fails if the close is still missing after this many further sessions have closed.
 const GIVE_UP_AFTER_SESSIONS: usize = 10;
 
 const ASK_AGAIN_AFTER: &str = "closing prices are not published yet";
@@ -58,7 +58,7 @@ impl Jobs {
             }
             JobKind::RefreshQuotes => {
                 let limit = match self.market.freshness() {
-                    // If calls are counted, the limit per day applies.
+                    // If calls are counted, the limit per day applies instead.
                     Freshness::EndOfDay if !self.market.quotes.is_scarce() => END_OF_DAY_REQUESTS,
                     _ => usize::MAX,
                 };
@@ -83,7 +83,7 @@ impl Jobs {
         }
     }
 
-    /// Learns of corporate actions, applies them, and takes the snapshots again that were taken before they became known.
+    /// Requests corporate actions, applies them, and takes the snapshots again that did not include them.
     async fn corporate_actions_job(&self, mut alive: impl FnMut() -> bool + Send) -> Result<String> {
         self.corporate_actions.renew_adjusted_bars().await?;
         let new = self.corporate_actions.learn_corporate_actions().await?;
@@ -100,8 +100,9 @@ impl Jobs {
         Ok(outcome)
     }
 
-    /// When to retry while the source may still publish the session's close. The simulated market has each close at
-    /// once. [`Books::finalize_provisional`](crate::books::Books::finalize_provisional) continues the runs that give up.
+    /// The pause before a retry while the source may still publish the session's close. The simulated market has every
+    /// close immediately. [`Books::finalize_provisional`](crate::books::Books::finalize_provisional) completes the
+    /// snapshots of runs that gave up.
     fn close_may_still_come(&self, date: NaiveDate) -> Option<TimeDelta> {
         if self.market.freshness() == Freshness::Simulated {
             return None;

@@ -40,7 +40,7 @@ impl CorporateActions {
                 Ok::<_, Error>((cases, refusals))
             })
             .await?;
-        // What was seen or refused before the last price is over.
+        // Evidence and refusals from before the last price no longer count.
         let is_over = |(stock, evidence): &(Stock, Vec<DelistingEvidence>)| {
             let newest = evidence.iter().map(|seen| seen.seen_at).max().max(refusals.get(&stock.id).copied());
             self.last_price_at(stock).is_some_and(|at| newest.is_some_and(|newest| newest < at))
@@ -66,7 +66,7 @@ impl CorporateActions {
         let noted = self.store.write(move |tx| {
             let refused: HashSet<StockId> =
                 delistings::refusals(tx)?.into_iter().map(|refusal| refusal.stock_id).collect();
-            // The evidence is about a symbol that the stock may have given up.
+            // The evidence is about a symbol that the stock may no longer have.
             let asked: Vec<(StockId, Symbol)> =
                 decided.iter().map(|new| (new.stock_id, new.symbol.clone())).collect();
             let unchanged = former_symbols::unchanged(tx, &asked)?;
@@ -85,8 +85,8 @@ impl CorporateActions {
         Ok(noted.len())
     }
 
-    /// Notes which of these stocks the source does not know, and takes delistings back of those that it prices again.
-    /// `answers` are those to the stocks, in their order.
+    /// Stores which of these stocks the source does not know, and withdraws the delistings of stocks that it prices
+    /// again. `answers` are in the order of the stocks.
     pub(crate) async fn note_answers(
         &self,
         stocks: &[Stock],
@@ -127,7 +127,7 @@ impl CorporateActions {
                 Ok::<_, Error>((listings::state(tx, &name)?.is_some(), ids.iter().all(is_noted)))
             })
             .await?;
-        // A table of listings is better evidence.
+        // A table of listings is better evidence than "not found" answers.
         if has_table || known {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl CorporateActions {
         self.note_evidence(&not_found, seen).await
     }
 
-    /// Keeps evidence about these stocks, but for those that have another symbol than the source was asked by.
+    /// Stores evidence about these stocks, except those whose symbol has changed since the source was called.
     async fn note_evidence(&self, asked: &[&Stock], seen: Vec<(StockId, DelistingEvidence)>) -> Result<()> {
         let source = self.market.quotes.source();
         let asked: Vec<(StockId, Symbol)> =
@@ -172,8 +172,8 @@ impl CorporateActions {
             .await
     }
 
-    /// A delisted stock that has a price of after its delisting is traded again, if it is the same company's. What
-    /// administrators or the source itself have decided stays.
+    /// Withdraws the delisting of a stock that has a price from after its delisting, if the price is for the same
+    /// company. Decisions of administrators and of the source itself are kept.
     async fn take_back_if_traded(
         &self,
         stock: &Stock,
@@ -224,8 +224,8 @@ impl CorporateActions {
         Ok(())
     }
 
-    /// Of delisted stocks those that a table of listings has again, under the same company's name: their series are worth a
-    /// call.
+    /// Returns the delisted stocks that the table of listings contains again under the same company name. They are
+    /// worth a call for their series.
     pub(crate) async fn listed_again(&self, stocks: &[Stock]) -> Result<Vec<Stock>> {
         let delisted: HashSet<StockId> =
             stocks.iter().filter(|stock| stock.delisted_on.is_some()).map(|stock| stock.id).collect();
@@ -240,7 +240,7 @@ impl CorporateActions {
         Ok(again.map(|(stock, _)| stock).collect())
     }
 
-    /// Takes delistings back of stocks that have got a price of after it, which a series has brought.
+    /// Withdraws the delistings of stocks for which a series contained a price from after the delisting.
     pub(crate) async fn take_back_priced(&self, stocks: &[Stock], now: Timestamp) -> Result<()> {
         for stock in stocks.iter().filter(|stock| stock.delisted_on.is_some()) {
             if let Some(quote) = crate::market::instruments::last_known(stock)
@@ -253,7 +253,8 @@ impl CorporateActions {
         Ok(())
     }
 
-    /// Asks for the table of former listings when a table lacks stocks that were listed: it tells since when.
+    /// Fetches the table of former listings when the table of listings lacks stocks in use: it contains the day of each
+    /// delisting.
     pub(crate) async fn learn_former_listings(&self) -> Result<()> {
         let (name, wall) = (self.market.quotes.source().to_string(), self.market.clock.wall());
         let missing = self.store.read(move |tx| missing_stocks(tx, &name).map_err(Error::from)).await?;
@@ -284,14 +285,15 @@ impl CorporateActions {
     }
 }
 
-/// Stocks that are traded as far as is known, and that the newest table lacks.
+/// Stocks that the newest table lacks although they are not known to be delisted.
 fn missing_stocks(tx: &mut Tx<'_>, source: &str) -> Stored<Vec<Stock>> {
     let missing = delistings::in_table(tx, source)?.missing;
     Ok(missing.into_iter().filter(|stock| stock.delisted_on.is_none()).collect())
 }
 
-/// Whether a new table of listings is the whole of it. One that lacks too many rows is not taken over, and asked for again
-/// the next day. Answers how many are listed by the older one and how many of them it lacks, when it is not.
+/// Checks whether a new table of listings is complete. An incomplete table is rejected, and another one is requested
+/// the next day. Returns `None` for a complete table; otherwise the number of stocks in use that the older table lists,
+/// and how many of them the new one lacks.
 pub(crate) fn check_table(
     tx: &mut Tx<'_>,
     source: &str,
@@ -313,8 +315,8 @@ pub(crate) fn check_table(
     Ok((!is_whole).then_some((listed, lost)))
 }
 
-/// Notes which stocks the table that was just taken over lacks, and forgets the evidence against those it has. After a pause
-/// in which tables were not compared nothing is noted.
+/// Stores which stocks the newly accepted table lacks, and deletes the evidence against stocks that it contains. Stores
+/// nothing after a pause in which tables could not be compared.
 pub(crate) fn note_table(
     tx: &mut Tx<'_>,
     source: &str,
@@ -341,8 +343,7 @@ pub(crate) fn note_table(
     Ok(())
 }
 
-/// Whether a table of today is wanted: the last one was not whole, or lacks stocks of which nobody has decided yet whether
-/// they are delisted.
+/// Whether a table is wanted today: the last one was incomplete, or it lacks stocks whose delisting is not decided yet.
 pub(crate) fn wants_table_of_today(tx: &mut Tx<'_>, source: &str) -> Stored<bool> {
     if installation::get(tx, HALF_TABLE)?.is_some_and(|day| !day.is_empty()) {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! Administrators' decisions on splits that are in doubt.
+//! Administrators' decisions on splits in doubt.
 
 use domain::{SplitConfirmation, SplitRatio, Symbol};
 use persistence::corporate_actions::Decider;
@@ -14,19 +14,19 @@ use crate::log_target::SECURITY;
 /// How an administrator resolves a split in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitResolution {
-    /// It has happened as it was announced.
+    /// The split happened as announced.
     Confirm,
-    /// A split has happened, with this ratio.
+    /// A split with this ratio happened instead.
     Correct(SplitRatio),
     /// There was no split.
     Withdraw,
 }
 
 impl SplitResolution {
-    /// Reads `confirm`, `correct` with a ratio like `2:1`, or `withdraw`.
+    /// Parses `confirm`, `correct` with a ratio like `2:1`, or `withdraw`.
     ///
     /// # Errors
-    /// What is wrong with which of the two fields.
+    /// The error of the invalid field.
     pub fn parse(word: &str, ratio: Option<&str>) -> std::result::Result<Self, FieldError> {
         let ratio = ratio.map(str::trim).filter(|ratio| !ratio.is_empty());
         match (word, ratio) {
@@ -46,14 +46,14 @@ fn bad_ratio() -> FieldError {
     FieldError::new("ratio", "enter new and old shares, like 2:1 for two new shares per old one")
 }
 
-/// The longest reason that is kept.
+/// The longest reason, in characters.
 const LONGEST_REASON: usize = 500;
 
 impl CorporateActions {
-    /// [`CorporateActions::resolve_split_once`] without a key.
+    /// Resolves a split as [`CorporateActions::resolve_split_once`] does, without an idempotency key.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`CorporateActions::resolve_split_once`].
     pub async fn resolve_split(
         &self,
         by: &Administrator,
@@ -65,9 +65,9 @@ impl CorporateActions {
         self.resolve_split_once(symbol, resolution, reason, author).await.map(|done| done.value)
     }
 
-    /// Resolves the split of a stock that holds trading, for a reason that is kept. Where none does and a price of the stock is
-    /// not confirmed, correcting the ratio records a split that no source tells of. What it has changed is taken back, and
-    /// what takes its place is applied, before the answer.
+    /// Resolves the split of a stock that holds trading; the reason is stored. If no split holds trading but a price of
+    /// the stock is unconfirmed, `Correct` records a split that no source reports. Before this returns, the effects of
+    /// the old split are reversed and the new one is applied.
     ///
     /// # Errors
     /// [`Error::NoSplitInDoubt`]; [`Error::Invalid`] without a reason; [`Error::UnknownSymbol`];
@@ -138,7 +138,7 @@ impl CorporateActions {
     }
 }
 
-/// A reason in an administrator's words.
+/// Returns the administrator's reason without surrounding spaces. Rejects an empty or too long one.
 pub(crate) fn checked_reason(reason: &str) -> Result<String> {
     let reason = reason.trim();
     match reason.chars().count() {
