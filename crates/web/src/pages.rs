@@ -1,5 +1,6 @@
-//! The pages: HTML over the same use cases as the API. Every form is answered with a redirect, also one that is refused: the
-//! page that follows shows it again with what is wrong. Only errors that no form can mend are answered at once.
+//! The pages: HTML over the same use cases as the API. Every form is answered with a redirect. If the form was refused,
+//! the next page shows it again with its errors. Only errors that the user cannot correct in the form are shown
+//! directly.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
@@ -8,7 +9,7 @@ use crate::http::problem::{PageError, Problem};
 use crate::shell::render::Shell;
 use crate::{accounts, admin, openapi, portfolios, shell, stocks, trading, watchlists};
 
-/// Every page and every form's target.
+/// Registers every page and every form's target.
 pub fn configure(config: &mut ServiceConfig) {
     let page = web::resource::<&'static str>;
     config
@@ -83,7 +84,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(page("/admin/jobs").get(admin::pages::jobs).post(admin::pages::run_job))
         .service(page("/admin/providers").get(admin::pages::providers))
         .service(page("/admin/prices").post(admin::pages::confirm_price))
-        // In the frame of whoever looks for it.
+        // Its page has the navigation of the visitor who opened the address.
         .default_service(web::to(not_found));
 }
 

@@ -13,10 +13,10 @@ use crate::{
     AppState, accounts, admin, http, openapi, pages, portfolios, stocks, stream, trading, watchlists,
 };
 
-/// One list makes the routes, their description and the list that tests walk through.
+/// Generates the routes, their description, and the list for tests from one table.
 macro_rules! api {
     ($($path:literal { $($method:ident: $($handler:ident)::+),+ $(,)? })+) => {
-        /// Below `/api/v1`.
+        /// Registers the routes below `/api/v1`.
         fn api_routes(config: &mut ServiceConfig) {
             $(
                 let resource = web::resource($path);
@@ -25,7 +25,7 @@ macro_rules! api {
             )+
         }
 
-        /// (method, path) of the whole API.
+        /// The method and path of each route, for tests.
         #[cfg(test)]
         const API: &[(&str, &str)] = &[$($((stringify!($method), concat!("/api/v1", $path))),+),+];
 
@@ -45,7 +45,7 @@ macro_rules! api {
 }
 
 api! {
-    // One after the other is compared with a request's path: first what is asked most.
+    // actix-web compares paths in this order, so frequent ones come first.
     "/portfolios/{id}/orders" {
         get: trading::list_api::list, post: trading::api::place, delete: trading::closing_api::cancel_all
     }
@@ -85,7 +85,7 @@ api! {
     "/market/clock" { get: stocks::market_api::clock }
     "/market/calendar" { get: stocks::market_api::calendar }
     "/stocks" { get: stocks::list_api::list }
-    // Before the address of a stock, which it fits too.
+    // Must be before the address of a stock, whose pattern it matches too.
     "/stocks/quotes" { get: stocks::list_api::quotes }
     "/stocks/{symbol}" { get: stocks::api::show }
     "/stocks/{symbol}/quote" { get: stocks::api::quote }
@@ -108,7 +108,7 @@ api! {
     "/admin/jobs" { get: admin::api::jobs, post: admin::api::run_job }
 }
 
-/// 405 with the methods there are, where actix-web would say 404.
+/// Responds 405 with the allowed methods; actix-web would respond 404.
 fn or_method_not_allowed(resource: Resource, methods: &[&'static str]) -> Resource {
     let allowed: Vec<String> = methods.iter().map(|method| method.to_uppercase()).collect();
     let allowed = allowed.join(", ");
@@ -118,7 +118,7 @@ fn or_method_not_allowed(resource: Resource, methods: &[&'static str]) -> Resour
     }))
 }
 
-/// Only what belongs to a user looks at the session: files and health checks stay free of cookies.
+/// Registers all routes. Only addresses with users read the session: files and health checks work without cookies.
 pub fn configure(config: &mut ServiceConfig, state: &AppState) {
     let sessions = || session::middleware(state.services.clone(), &state.config);
     let not_found = || web::to(async || Err::<HttpResponse, _>(Problem::not_found()));

@@ -1,6 +1,6 @@
-//! Samples of every variant of a reason, for tests that all have words.
+//! Samples of every variant of an error or warning, for tests that each variant has a text.
 
-/// A sample of each variant. A variant without one does not compile.
+/// A list with a sample of each variant. It does not compile if a variant is missing.
 macro_rules! samples {
     ($name:ident { $($pattern:pat => $sample:expr),+ $(,)? }) => {{
         let _exhaustive = |reason: &$name| match reason {
@@ -17,7 +17,7 @@ pub(crate) use samples;
 use std::fmt::Debug;
 
 /// # Panics
-/// When the words are not a sentence: a capital or a symbol at the beginning, a stop at the end.
+/// If the text is not a sentence: an initial capital or symbol, and a final period.
 #[track_caller]
 pub fn assert_sentence(words: &str, reason: &impl Debug) {
     let begins = words.chars().next().is_some_and(|first| first.is_uppercase() || first.is_ascii_digit());
@@ -26,7 +26,7 @@ pub fn assert_sentence(words: &str, reason: &impl Debug) {
 }
 
 /// # Panics
-/// When the words are not a sentence without its capital and its stop.
+/// If the text is not a sentence without its initial capital and final period.
 #[track_caller]
 pub fn assert_fragment(words: &str, reason: &impl Debug) {
     assert!(!words.ends_with('.'), "{reason:?}: {words:?}");

@@ -1,4 +1,4 @@
-//! The sets of values that the API takes and returns, for its description: each becomes a schema of its own, so that
+//! The sets of values that the API accepts and returns. Each becomes a schema of its own in the description, so that
 //! generated clients have a type for it.
 
 use std::borrow::Cow;
@@ -31,12 +31,12 @@ macro_rules! enums {
             }
         )+
 
-        /// Name and schema of each.
+        /// The name and the schema of each enum.
         pub fn all() -> Vec<(&'static str, RefOr<Schema>)> {
             vec![$((stringify!($name), $name::schema())),+, ("DayOrInstant", DayOrInstant::schema())]
         }
 
-        /// Name and values of each.
+        /// The name and the values of each enum.
         #[cfg(test)]
         const WORDS: &[(&str, &[&str])] = &[$((stringify!($name), &[$($word),+])),+];
     };
@@ -110,7 +110,7 @@ enums! {
     WorkerStatus: "`silent` when the newest heartbeat is too old.", "alive" | "silent";
 }
 
-/// A day of the exchange or an instant.
+/// A day of the exchange, or an instant.
 pub struct DayOrInstant;
 
 impl PartialSchema for DayOrInstant {

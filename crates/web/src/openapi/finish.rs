@@ -1,4 +1,4 @@
-//! Completes the generated description: what is the same for all operations or follows from what an operation takes.
+//! Completes the generated description with parts that all operations share or that follow from an operation's inputs.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ static EXAMPLES: LazyLock<Value> = LazyLock::new(|| {
 /// Members of responses that are left out instead of being null.
 const OPTIONAL: [(&str, &str); 2] = [("Quote", "stale_reason"), ("Quote", "unconfirmed")];
 
-/// Where an operation names the codes of its own problems.
+/// The key under which an operation lists its own problem codes; removed from the finished description.
 const CODES: &str = "x-problem-codes";
 
 pub fn finish(document: &mut Value) {
@@ -51,7 +51,7 @@ pub fn finish(document: &mut Value) {
     }
 }
 
-/// Names the pages of lists after what they list: `OrderPage`.
+/// Names the schema of a page after its items: `OrderPage`.
 pub fn name_pages(value: Value) -> Value {
     let renamed = |name: &str| match name.rsplit_once("Items_") {
         Some((before, listed)) => format!("{before}{listed}Page"),
@@ -127,7 +127,8 @@ fn header(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }
 
-/// In responses every member is present, null where it has no value; in requests what may be null may be left out.
+/// Marks all members of a response as required, because a member without a value is null. In requests, members that may
+/// be null may be left out.
 fn finish_schema(name: &str, schema: &mut Value) {
     for part in schema.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten() {
         finish_schema(name, part);
@@ -169,7 +170,7 @@ fn not_null(schema: &mut Value) {
     }
 }
 
-/// A description that stands at the reference within `oneOf` belongs to the member.
+/// Moves a description from the reference within `oneOf` to the member.
 fn move_description(schema: &mut Value) {
     let inner = schema.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
     let inner = inner.and_then(|reference| reference.remove("description"));
@@ -184,14 +185,14 @@ fn unwrap_description(schema: &mut Value) {
     }
 }
 
-/// Line breaks of comments are none of the text.
+/// Joins the lines of a comment; blank lines still separate paragraphs.
 fn unwrap_lines(text: &str) -> String {
     let paragraphs =
         text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
-/// Name of the schema, type of the order, what it must have, what it may have beside what all orders may have.
+/// Per schema: its name, the order type, the required fields, and the optional fields beside those of all orders.
 const ORDERS: [(&str, &str, &[&str], &[&str]); 5] = [
     ("NewMarketOrder", "market", &[], &["notional"]),
     ("NewLimitOrder", "limit", &["limit_price"], &["notional"]),
@@ -201,7 +202,7 @@ const ORDERS: [(&str, &str, &[&str], &[&str]); 5] = [
 ];
 const OF_SOME_ORDERS: [&str; 5] = ["notional", "limit_price", "stop_price", "trail_price", "trail_percent"];
 
-/// Makes a union of `NewOrder`: each type of order has a schema with the fields that it takes.
+/// Makes `NewOrder` a union: each order type has a schema with the fields that it accepts.
 fn split_orders_by_type(schemas: &mut Members) {
     let Some(whole) = schemas.get("NewOrder").cloned() else { return };
     let mut mapping = Members::new();
@@ -247,7 +248,7 @@ fn sizes(order_type: &str) -> &'static str {
     }
 }
 
-/// `data` of an event is one of several objects; the kind of the event says which.
+/// Describes `data` of an event as one of several objects. The kind of the event decides which.
 fn discriminate_events(schemas: &mut Members) {
     if let Some(event) = schemas.get_mut("StreamEvent")
         && let Some(options) = event.as_object_mut().and_then(|event| event.remove("oneOf"))
@@ -293,7 +294,7 @@ fn finish_operation(method: &str, path: &str, operation: &mut Members) {
     let own = operation.remove(CODES).unwrap_or_else(|| json!([]));
     let own: Vec<&str> = own.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if taken.is_open {
-        // Generators take a list with an empty alternative for a need of credentials.
+        // An empty list: generators would read a list with an empty alternative as a requirement.
         operation.insert("security".into(), json!([]));
     }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
@@ -318,7 +319,7 @@ fn text(operation: &Members, name: &str) -> String {
     operation.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// What decides which problems an operation may answer with.
+/// The properties of an operation that decide which problems it may return.
 struct Taken {
     is_write: bool,
     is_admin: bool,
@@ -327,7 +328,7 @@ struct Taken {
     has_path: bool,
     has_query: bool,
     replays: bool,
-    /// Clients may keep the response.
+    /// Whether clients may cache the response.
     is_kept: bool,
 }
 
@@ -380,7 +381,7 @@ fn by_status(taken: &Taken, own: &[&str]) -> BTreeMap<u16, Kinds> {
     statuses
 }
 
-/// What every response has. The budgets are left out where an operator has switched the limits off.
+/// The headers of every response. The rate limit headers are missing where an operator has turned the limits off.
 fn common_headers() -> Value {
     let names = ["X-Request-Id", "RateLimit", "RateLimit-Policy"];
     names.iter().map(|name| ((*name).to_owned(), header(name))).collect::<Members>().into()
@@ -447,7 +448,7 @@ fn finish_parameter(path: &str, parameter: &mut Value) {
         not_null(&mut parameter["schema"]);
     }
     if name == "Idempotency-Key" {
-        // It becomes the beginning of longer names there.
+        // The key becomes the beginning of the client order ids there.
         let longest = if path.ends_with("/positions") { LONGEST_CLOSING_KEY } else { LONGEST_NAME };
         parameter["schema"] =
             json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[!-~]+$"});

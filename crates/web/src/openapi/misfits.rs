@@ -1,4 +1,4 @@
-//! What does not fit the description in the body or the query of a request, in words for the caller.
+//! Explains which parts of a request's body or query do not match the description.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 
 use super::DOCUMENT;
 
-/// A field that is wrong.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     /// The name of the field or parameter; `body` for the body itself.
     pub field: String,
-    /// Where it is in the body.
+    /// The JSON pointer of the field in the body.
     pub pointer: Option<String>,
     pub message: String,
 }
@@ -30,13 +30,13 @@ fn body_schema(request: &HttpRequest) -> Option<&'static Value> {
     operation(request)?.pointer("/requestBody/content/application~1json/schema")
 }
 
-/// The JSON pointer of a field of the request's body, if the body may have it.
+/// The JSON pointer of a field in the request's body, if the description of the body has such a field.
 pub fn pointer(request: &HttpRequest, field: &str) -> Option<String> {
     let ObjectSchema { properties, .. } = ObjectSchema::from_schema(body_schema(request)?);
     properties.contains_key(field).then(|| format!("/{field}"))
 }
 
-/// What does not fit in a body that is valid JSON and that was refused.
+/// The errors of a body that is valid JSON and could not be read as the described object.
 pub fn of_body(request: &HttpRequest, body: &RawValue) -> Vec<Misfit> {
     let mut found = Vec::new();
     if let (Some(schema), Ok(value)) = (body_schema(request), serde_json::from_str::<Value>(body.get())) {
@@ -54,8 +54,8 @@ pub fn of_body(request: &HttpRequest, body: &RawValue) -> Vec<Misfit> {
     found
 }
 
-/// Arrays where the description has objects, which serde reads as their members in order. Few bodies have arrays, so the
-/// others are not compared.
+/// Finds arrays where the description has objects, which serde would read as the object's members in order. Only bodies
+/// with an array are checked.
 pub fn arrays_for_objects(request: &HttpRequest, body: &RawValue) -> Vec<Misfit> {
     if !body.get().contains('[') {
         return Vec::new();
@@ -71,7 +71,7 @@ pub fn arrays_for_objects(request: &HttpRequest, body: &RawValue) -> Vec<Misfit>
 const NO_OBJECT: &str = "must be a JSON object";
 const UNFIT: &str = "does not fit the description of this operation";
 
-/// What does not fit in the query of a request that was refused.
+/// The errors of a query that could not be read.
 pub fn of_query(request: &HttpRequest) -> Vec<Misfit> {
     let parameters = operation(request).and_then(|operation| operation["parameters"].as_array());
     let parameters: Vec<&Value> =
@@ -112,7 +112,7 @@ fn repeated(names: &[String]) -> impl Iterator<Item = &String> {
     names.iter().enumerate().filter(|(index, name)| names[..*index].contains(name)).map(|(_, name)| name)
 }
 
-/// The names of an object's members, with repetitions.
+/// The names of an object's members, including repeated ones.
 struct Names(Vec<String>);
 
 impl<'de> Deserialize<'de> for Names {
@@ -144,7 +144,8 @@ fn resolve(mut schema: &'static Value) -> &'static Value {
     schema
 }
 
-/// What an object may have and must have. Of a union: what any of its parts may have, and what all must have.
+/// The known and the required members of an object. For a union: the members of any option, and those that every option
+/// requires.
 struct ObjectSchema {
     properties: Map<String, Value>,
     required: Vec<String>,
@@ -171,7 +172,7 @@ impl ObjectSchema {
         if let (Some(name), Some(mapping)) =
             (schema["discriminator"]["propertyName"].as_str(), schema["discriminator"]["mapping"].as_object())
         {
-            // The words in the order of the union.
+            // The values in the order of the union.
             let named = |option: &Value| {
                 mapping.iter().find(|(_, path)| **path == option["$ref"]).map(|(word, _)| word.clone())
             };
@@ -183,7 +184,7 @@ impl ObjectSchema {
     }
 }
 
-/// Of a nullable schema the other part.
+/// The other option of a nullable schema; any other schema is returned as it is.
 fn without_null(schema: &'static Value) -> &'static Value {
     let schema = resolve(schema);
     let options = schema["oneOf"].as_array();
@@ -228,7 +229,7 @@ fn check(schema: &'static Value, value: &Value, at: &str, found: &mut Vec<Misfit
 }
 
 fn check_member(property: &Value, value: &Value, at: &str, found: &mut Vec<Misfit>) {
-    // The document is static; a copy of a property leads back to it.
+    // Looked up again in the static document, because `property` may be a copy.
     let schema = match reference(property) {
         Some(path) => match DOCUMENT.pointer(path) {
             Some(target) => without_null(target),
@@ -249,7 +250,7 @@ fn check_member(property: &Value, value: &Value, at: &str, found: &mut Vec<Misfi
     }
 }
 
-/// Where the schema of a member stands, when it is a reference or a nullable reference.
+/// The path of a member's schema, if the member is a reference or a nullable reference.
 fn reference(property: &Value) -> Option<&str> {
     let path = property["$ref"].as_str().or_else(|| property["oneOf"][0]["$ref"].as_str())?;
     Some(path.trim_start_matches('#'))
@@ -288,7 +289,7 @@ fn wrong_text(schema: &Value, value: &Value) -> Option<String> {
     })
 }
 
-/// What to send: `use buy or sell`.
+/// A hint about accepted values: `use buy or sell`.
 fn hint(schema: &Value) -> Option<String> {
     let schema = match reference(schema) {
         Some(path) => DOCUMENT.pointer(path)?,
@@ -310,7 +311,7 @@ fn misfit(pointer: &str, message: String) -> Misfit {
     Misfit { field: field.replace("~1", "/").replace("~0", "~"), pointer: Some(pointer.to_owned()), message }
 }
 
-/// A name within a JSON pointer.
+/// Escapes a name for a JSON pointer.
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

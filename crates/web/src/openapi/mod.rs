@@ -22,7 +22,7 @@ use crate::routes;
 
 pub const PATH: &str = "/api/v1/openapi.json";
 
-/// Adds what is the same for all routes.
+/// Adds the authentication methods, which are the same for all routes.
 pub struct Security;
 
 impl Modify for Security {
@@ -51,12 +51,12 @@ pub fn document() -> Value {
 /// The document, made once.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
-/// Written once: clients that read slowly share one copy.
+/// The text of the document, made once: all clients share one copy.
 static JSON: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
 
 static TAG: LazyLock<EntityTag> = LazyLock::new(|| etag::for_content(&JSON));
 
-/// It changes with the version of the server only, so clients ask whether theirs is the newest.
+/// Serves the document. It changes only with the version of the server, so clients revalidate their copy.
 pub async fn json(request: HttpRequest) -> HttpResponse {
     etag::json(&request, CacheScope::Public, JSON.clone(), TAG.clone())
 }

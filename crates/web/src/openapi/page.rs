@@ -28,7 +28,7 @@ fn runs(text: &str) -> Vec<Run> {
         .collect()
 }
 
-/// What a value looks like: words, and the object that they name.
+/// The type of a value in words, with the object that they name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Kind {
     text: String,
@@ -40,7 +40,7 @@ struct Kind {
 struct Field {
     name: String,
     kind: Kind,
-    /// Of a parameter: `path`, `query` or `header`.
+    /// Only for a parameter: `path`, `query` or `header`.
     place: Option<String>,
     required: bool,
     description: Vec<Run>,
@@ -50,9 +50,9 @@ struct Field {
 struct Object {
     name: String,
     description: Vec<Run>,
-    /// Of a union: the objects of which it is one.
+    /// Only for a union: its objects.
     options: Vec<String>,
-    /// Of a set of values.
+    /// Only for an enum: its values.
     values: Vec<String>,
     fields: Vec<Field>,
 }
@@ -121,7 +121,7 @@ fn schema(name: &str) -> &'static Value {
     &DOCUMENT["components"]["schemas"][name]
 }
 
-/// `decimal`, `list of Order`, `buy or sell`.
+/// The type of a described value: `decimal`, `list of Order`, `buy or sell`.
 fn kind(described: &Value) -> Kind {
     let plain = |text: &str| Kind { text: text.to_owned(), object: None };
     if let Some(name) = named(&described["$ref"]) {
@@ -178,7 +178,7 @@ fn is_object(schema: &Value) -> bool {
     ["properties", "oneOf", "anyOf", "allOf"].iter().any(|member| schema.get(*member).is_some())
 }
 
-/// The fields of an object, also of those that it is made of.
+/// Collects the fields of an object, including those of the objects that it is composed of.
 fn fields(schema_of: &Value, found: &mut Vec<Field>) {
     if let Some(name) = named(&schema_of["$ref"]) {
         return fields(schema(&name), found);
@@ -287,7 +287,7 @@ fn operation(path: &str, method: &str, described: &Value) -> Operation {
     }
 }
 
-/// Whether a header is not one that every response has.
+/// Whether a header is shown: headers that every response has are not.
 fn is_notable(name: &str) -> bool {
     !matches!(name, "X-Request-Id" | "RateLimit" | "RateLimit-Policy")
 }
@@ -347,13 +347,13 @@ fn names() -> Vec<&'static str> {
     TAGS.iter().map(|tag| tag.name.as_str()).collect()
 }
 
-/// All operations in a list, and what they have in common.
+/// The page with a list of all operations and what they have in common.
 pub async fn index(shell: Shell) -> PageResult {
     let server = shell.config().origin();
     shell.show("docs/index.html", Nav::Elsewhere, "API", &IndexView { tags: &TAGS, server })
 }
 
-/// The operations of a tag in full; the objects; the problems.
+/// The page with the operations of a tag, the objects, or the problems.
 pub async fn part(shell: Shell, part: Path<String>) -> PageResult {
     match part.as_str() {
         "objects" => {

@@ -7,7 +7,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Refers to the schema of a problem document, which [`schemas`] has.
+/// Refers to the schema of a problem document in [`schemas`].
 pub struct Problem;
 
 impl PartialSchema for Problem {
@@ -28,7 +28,7 @@ pub struct ProblemKind {
     pub status: u16,
     /// When it occurs.
     pub meaning: &'static str,
-    /// Members of the problem document beside those that all have.
+    /// Members of the problem document in addition to the usual ones.
     pub members: &'static [&'static str],
 }
 
@@ -100,7 +100,7 @@ pub const KINDS: &[ProblemKind] = kinds! {
     507 storage_full [] "The disk of the database is full. Nothing was changed.";
 };
 
-/// Members that only some problems have, with their schemas.
+/// The schemas of members that only some problems have.
 fn extra_members() -> Value {
     json!({
         "errors": {

@@ -1,11 +1,11 @@
-//! Reads of a portfolio in the description: its key is accepted in place of its id, and credentials are not needed for a
-//! portfolio that is shared.
+//! Describes the reads of a shared portfolio: its link key is accepted in place of the id, and no credentials are
+//! needed.
 
 use serde_json::{Value, json};
 
 const PORTFOLIO: &str = "/api/v1/portfolios/{id}";
 
-/// Completes every operation that reads a portfolio.
+/// Adds this to the description of every operation that reads a portfolio.
 pub fn describe(document: &mut Value) {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     let reads = paths.filter(|(path, _)| path.starts_with(PORTFOLIO));

@@ -13,7 +13,7 @@ use crate::AppState;
 use crate::http::extract::CurrentUser;
 use crate::http::problem::Problem;
 
-/// A portfolio as a part of all.
+/// One portfolio in the overview of all.
 #[derive(Serialize, ToSchema)]
 pub struct PortfolioShare {
     id: i64,
@@ -21,13 +21,13 @@ pub struct PortfolioShare {
     total_value: Money,
     /// Share of the total value of all portfolios: a ratio.
     weight: f64,
-    /// Gain since the previous close, deposits and withdrawals left out.
+    /// Gain since the previous close, without deposits and withdrawals.
     day_change: Money,
-    /// A ratio; null when there was nothing to earn it on.
+    /// A ratio; null without a value to compute it from.
     day_change_ratio: Option<f64>,
-    /// The sum of all deposits, whatever was withdrawn later.
+    /// The sum of all deposits. Withdrawals are not subtracted.
     deposits: Money,
-    /// Realized, unrealized and dividends.
+    /// Realized and unrealized gains, and dividends.
     total_gain: Money,
     /// `total_gain` as a share of `deposits`; null without deposits.
     total_gain_ratio: Option<f64>,
@@ -37,13 +37,13 @@ pub struct PortfolioShare {
 #[derive(Serialize, ToSchema)]
 pub struct PortfoliosOverview {
     total_value: Money,
-    /// Gain since the previous close, deposits and withdrawals left out.
+    /// Gain since the previous close, without deposits and withdrawals.
     day_change: Money,
-    /// Null when there was nothing to earn it on.
+    /// Null without a value to compute it from.
     day_change_ratio: Option<f64>,
-    /// The sum of all deposits, whatever was withdrawn later.
+    /// The sum of all deposits. Withdrawals are not subtracted.
     deposits: Money,
-    /// Realized, unrealized and dividends.
+    /// Realized and unrealized gains, and dividends.
     total_gain: Money,
     /// `total_gain` as a share of `deposits`; null without deposits.
     total_gain_ratio: Option<f64>,
@@ -51,18 +51,18 @@ pub struct PortfoliosOverview {
     /// the total value at its close plus withdrawals, divided by the total value at the close before plus deposits.
     /// Null when nothing was ever invested.
     twr: Option<f64>,
-    /// The first day of `twr`, on which money was paid into one of them. Null without `twr`.
+    /// The first day of `twr`: the day of the first deposit in any of the portfolios. Null without `twr`.
     twr_since: Option<NaiveDate>,
-    /// In the order they were opened.
+    /// In the order in which they were opened.
     portfolios: Vec<PortfolioShare>,
     cash: CashWeight,
-    /// Owed from the day a stock trades without it until it is paid.
+    /// Dividends from their ex-date until their payment.
     dividends_receivable: CashWeight,
-    /// Largest first. A stock that several portfolios hold is one item.
+    /// Largest first. A stock in several portfolios is one item.
     stocks: Vec<StockWeight>,
     /// Largest first; `Other` where the sector is not known.
     sectors: Vec<SectorWeight>,
-    /// The market time for which prices were asked.
+    /// The market time of the valuation.
     valued_at: Timestamp,
 }
 

@@ -25,13 +25,13 @@ pub struct Portfolio {
     name: String,
     description: String,
     cash_balance: Money,
-    /// Cash less what open orders keep.
+    /// Cash without the amount that open orders reserve.
     buying_power: Money,
     created_at: Timestamp,
     updated_at: Timestamp,
-    /// Since when it is over and can only be looked at.
+    /// When the portfolio was archived and became read-only; null before.
     archived_at: Option<Timestamp>,
-    /// What its performance is compared with: the symbol of a stock or fund.
+    /// The symbol of the stock or fund that its performance is compared with.
     benchmark: Symbol,
     /// Who may read the portfolio besides its owner.
     #[schema(value_type = enums::Visibility)]
@@ -58,18 +58,18 @@ impl From<PortfolioSummary> for Portfolio {
     }
 }
 
-/// Which of a user's portfolios.
+/// Selects some of the user's portfolios.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PortfoliosQuery {
-    /// `true` for those that were archived; `false`, the others, unless said otherwise.
+    /// `true` for archived portfolios, `false` for the others.
     #[param(value_type = Option<bool>, default = false)]
     archived: Option<String>,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -101,7 +101,7 @@ pub struct NewPortfolio {
     name: String,
     #[serde(default)]
     description: String,
-    /// Paid in as the first deposit; the installation's starting cash unless said otherwise.
+    /// The first deposit. Default: the installation's starting cash.
     cash_balance: Option<DecimalText>,
 }
 
@@ -132,19 +132,19 @@ pub async fn open(
     Ok(opened(state.services.books().open_portfolio_once(user.account.id, command, key).await?))
 }
 
-/// With what a portfolio begins anew.
+/// The new start of a portfolio.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PortfolioReset)]
 pub struct Reset {
-    /// The installation's starting cash unless said otherwise.
+    /// The first deposit of the new portfolio. Default: the installation's starting cash.
     cash_balance: Option<DecimalText>,
 }
 
-/// Start a portfolio again.
+/// Reset a portfolio.
 ///
-/// The portfolio is archived with its history, its open orders are canceled, and a new one of the same name takes
-/// its place.
+/// The portfolio is archived with its history, its open orders are canceled, and a new portfolio with the same name
+/// replaces it.
 #[utoipa::path(
     post, path = "/api/v1/portfolios/{id}/reset", tag = "portfolios", operation_id = "resetPortfolio",
     params(("id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
@@ -166,8 +166,8 @@ pub async fn reset(
     Ok(opened(state.services.books().reset_portfolio_once(user, id, cash_balance, key).await?))
 }
 
-/// The header `Idempotency-Key`: a name for the request, unique for its user. The same request under the same name is
-/// answered what the first one made.
+/// Reads the header `Idempotency-Key`, the client's name for the request, unique per user. Repeating a request under
+/// the same name returns the result of the first one.
 pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     let mut reader = Fields::default();
@@ -175,12 +175,12 @@ pub(crate) fn idempotency_key(request: &HttpRequest) -> Result<Option<Idempotenc
     Ok(Some(reader.finish(key)?))
 }
 
-/// 201; of a request that was carried out before, with a header that says so.
+/// Status 201, with a header for a repeated request that was not carried out again.
 pub(crate) fn created_once<T>(once: &Once<T>) -> HttpResponseBuilder {
     done_once(HttpResponse::Created(), once)
 }
 
-/// The response; of a request that was carried out before, with a header that says so.
+/// `response`, with a header for a repeated request that was not carried out again.
 pub(crate) fn done_once<T>(mut response: HttpResponseBuilder, once: &Once<T>) -> HttpResponseBuilder {
     if once.replayed {
         response.insert_header(("Idempotent-Replayed", "true"));
@@ -205,16 +205,17 @@ pub async fn show(access: ReadAccess, state: Data<AppState>) -> Result<HttpRespo
     Ok(HttpResponse::Ok().json(Portfolio::from(portfolio)))
 }
 
-/// What is to be changed; what is left out stays.
+/// Changes to the portfolio. A field that is left out keeps its value.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortfolioChanges {
     name: Option<String>,
     description: Option<String>,
-    /// The symbol of a stock or fund that performance is compared with.
+    /// The symbol of the stock or fund that performance is compared with.
     #[schema(value_type = Option<Symbol>)]
     benchmark: Option<String>,
-    /// Who may read the portfolio besides you. Sharing by link makes a new key each time; the key ends with the visibility.
+    /// Who may read the portfolio besides you. Each change to `link` creates a new link key; a change to another
+    /// visibility ends the key.
     #[schema(value_type = Option<enums::Visibility>)]
     visibility: Option<String>,
 }
@@ -265,13 +266,13 @@ pub async fn delete(
 pub struct CashMovement {
     #[schema(value_type = enums::CashDirection)]
     r#type: String,
-    /// More than zero.
+    /// Must be positive.
     amount: DecimalText,
 }
 
 impl CashMovement {
     /// # Errors
-    /// 422 for another type than deposit or withdrawal, and for an amount that cannot be read.
+    /// 422 for a type other than deposit or withdrawal, and for an amount that cannot be read.
     pub fn read(&self) -> Result<(CashDirection, Money), Problem> {
         let mut reader = Fields::default();
         let direction =

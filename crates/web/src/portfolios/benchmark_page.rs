@@ -1,4 +1,4 @@
-//! The form that remembers a benchmark for a portfolio.
+//! The form that sets a portfolio's benchmark.
 
 use actix_web::web::{Data, Path};
 use domain::{PortfolioId, Symbol};
@@ -46,7 +46,7 @@ pub async fn choose(
         }
         Err(error) => {
             let problem = refusal(error)?;
-            // Of somebody else's portfolio there is no page.
+            // Returns 404 for another user's portfolio.
             state.services.books().portfolio(user, id).await?;
             let form = FormView::new(FORM).with("benchmark", posted.benchmark).refused(&problem);
             shell.refuse(format!("{page}#{FORM}"), form).await

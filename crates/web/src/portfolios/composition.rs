@@ -1,4 +1,4 @@
-//! What a portfolio is made of: by holding, by sector, and how concentrated it is.
+//! The page about a portfolio's composition: by holding, by sector, and how concentrated it is.
 
 use actix_web::web::{Data, Query};
 use domain::composition::{Composition, Concentration, ConcentrationLevel, tenths_of_percent};
@@ -27,7 +27,7 @@ pub struct CompositionQuery {
     color: String,
 }
 
-/// What the colors of the treemap mean.
+/// The figure that the colors of the treemap show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Color {
     Gain,
@@ -59,7 +59,7 @@ struct CompositionView {
     color_is: &'static str,
     color_step: String,
     maps: [Map; 2],
-    /// What is above the user's limits.
+    /// Notes about weights above the user's limits.
     notes: Vec<String>,
     limits: Option<FormView>,
     holdings: Vec<CompositionRow>,
@@ -68,7 +68,7 @@ struct CompositionView {
     concentration_note: String,
 }
 
-/// A treemap for wide screens or for phones, which have room for other shapes.
+/// A treemap. There is one for wide screens and one of another shape for phones.
 #[derive(Serialize)]
 struct Map {
     /// `wide` or `phone`.
@@ -79,9 +79,9 @@ struct Map {
 #[derive(Serialize)]
 struct MapCell {
     area: Cell,
-    /// How many of name, weight and color have room.
+    /// How many of the three lines (name, weight, color's figure) fit into the cell.
     lines: usize,
-    /// The class of the color.
+    /// The CSS class of the color.
     heat: &'static str,
     name: String,
     weight: String,
@@ -140,7 +140,7 @@ fn view(
     color: Color,
 ) -> CompositionView {
     let ValuedPortfolio { valuation, valued_at, .. } = valued;
-    // Holdings, cash, and what is owed where there is any: the order of rows and names.
+    // Holdings, cash, and dividends receivable if there are any. Rows and names have the same order.
     let receivable = Some(composition.dividends_receivable.weight).filter(|weight| *weight > 0.0);
     let stocks = composition.stocks.iter().map(|slice| slice.weight);
     let weights: Vec<f64> = stocks.chain([composition.cash.weight]).chain(receivable).collect();
@@ -184,7 +184,7 @@ fn view(
     }
 }
 
-/// Largest first, cash where its size puts it.
+/// The cells in descending order of weight, including cash.
 fn cells(
     valuation: &Valuation,
     (weights, tenths): (&[f64], &[i64]),

@@ -1,4 +1,4 @@
-//! Limits on concentration: their notes on the composition page and in the API, and setting them.
+//! Limits on concentration: the notes about them on the composition page and in the API, and the form that sets them.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -19,16 +19,16 @@ use crate::shell::render::{PageResult, Shell};
 
 const OUT_OF_RANGE: &str = "must be a whole number from 1 to 100";
 
-/// Shares of the total value, in percent, above which the composition has a note. Null is no limit.
+/// Shares of the total value, in percent. A composition above a limit has a note about it. Null means no limit.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct ConcentrationLimits {
-    /// For each stock or fund. 25 until it is set.
+    /// The limit for each stock or fund. Default: 25.
     #[schema(minimum = 1, maximum = 100)]
     stock_percent: Option<i32>,
-    /// For each sector; funds and stocks of unknown sector are left out. 40 until it is set.
+    /// The limit for each sector; funds and stocks of unknown sector are not counted. Default: 40.
     #[schema(minimum = 1, maximum = 100)]
     sector_percent: Option<i32>,
-    /// No limit until it is set.
+    /// The limit for cash. Default: no limit.
     #[schema(minimum = 1, maximum = 100)]
     cash_percent: Option<i32>,
 }
@@ -44,14 +44,14 @@ impl From<Limits> for ConcentrationLimits {
     }
 }
 
-/// All limits of a portfolio. Null is no limit.
+/// All limits of a portfolio. Null means no limit.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewConcentrationLimits {
-    /// For each stock or fund.
+    /// The limit for each stock or fund.
     #[schema(minimum = 1, maximum = 100)]
     stock_percent: Option<i32>,
-    /// For each sector; funds and stocks of unknown sector are left out.
+    /// The limit for each sector; funds and stocks of unknown sector are not counted.
     #[schema(minimum = 1, maximum = 100)]
     sector_percent: Option<i32>,
     #[schema(minimum = 1, maximum = 100)]
@@ -84,7 +84,7 @@ pub struct ConcentrationNote {
     part: &'static str,
     /// The symbol or the sector; null for cash.
     name: Option<String>,
-    /// Share of total value: a ratio.
+    /// Share of the total value, a ratio.
     weight: f64,
     limit_percent: u8,
 }
@@ -102,8 +102,8 @@ impl From<LimitExceeded> for ConcentrationNote {
 
 /// Set the concentration limits of a portfolio.
 ///
-/// The composition has a note for each part above its limit. All limits are replaced: one that is null or left out is
-/// removed.
+/// The composition has a note for each part above its limit. The request replaces all limits: a limit that is null or
+/// left out is removed.
 #[utoipa::path(
     put, path = "/api/v1/portfolios/{id}/composition/limits", tag = "portfolios",
     operation_id = "setConcentrationLimits",
@@ -122,7 +122,7 @@ pub async fn set(
     Ok(HttpResponse::Ok().json(ConcentrationLimits::from(limits)))
 }
 
-/// A sentence for the page.
+/// The note for the page, as a sentence.
 pub fn sentence(exceeded: &LimitExceeded) -> String {
     let name = match &exceeded.part {
         LimitedPart::Stock(symbol) => symbol.to_string(),
@@ -133,7 +133,7 @@ pub fn sentence(exceeded: &LimitExceeded) -> String {
     format!("{name} is {weight} of the portfolio, above your limit of {limit}%.")
 }
 
-/// The form of the page with the limits as they are.
+/// The form, filled in with the current limits.
 pub fn form(limits: Limits) -> FormView {
     let text = |limit: Option<LimitPercent>| limit.map(|limit| limit.get().to_string()).unwrap_or_default();
     FormView::new("limits")
@@ -193,7 +193,7 @@ pub async fn save(
             Ok(shell.done(page, "The limits are saved.").await)
         }
         Err(wrong) => {
-            // Of somebody else's portfolio there is no form to show again.
+            // Returns 404 for another user's portfolio.
             state.services.books().portfolio(user, id).await?;
             let form = FormView::new("limits")
                 .with("stock_percent", posted.stock_percent)

@@ -9,11 +9,11 @@ use serde::Serialize;
 use crate::shell::format;
 use crate::shell::format::Delta;
 
-/// The gain of the window by its origin.
+/// The gain of the window, by holding and cash.
 #[derive(Debug, Serialize)]
 pub struct ContributionTable {
     rows: Vec<ContributionRow>,
-    /// The part of cash; left out when there is none.
+    /// The contribution of cash; `None` if it is zero.
     cash: Option<ContributionRow>,
     total: ContributionRow,
     note: String,
@@ -90,7 +90,7 @@ pub struct DividendTable {
     /// The newest year first.
     rows: Vec<DividendRow>,
     paid: String,
-    /// How the payments lead to the dividends of the window.
+    /// How these payments differ from the dividends of the window, as a sentence.
     note: String,
 }
 

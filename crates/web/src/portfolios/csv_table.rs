@@ -1,6 +1,6 @@
 //! Tables as CSV (RFC 4180), streamed.
 //!
-//! A spreadsheet takes a text for a formula when it begins with certain characters; such texts get an apostrophe in front.
+//! Spreadsheets read text that begins with certain characters as a formula, so an apostrophe is put before such text.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::http::problem::Problem;
 const BEGIN_FORMULAS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// How a table is written.
+/// The format of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TableFormat {
     /// Comma between fields, point in numbers, UTF-8.
@@ -29,7 +29,7 @@ pub enum TableFormat {
     Spreadsheet,
 }
 
-/// A word that is no format of a table.
+/// A word that is not the name of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownFormat;
 
@@ -73,7 +73,7 @@ impl Cell {
 }
 
 impl TableFormat {
-    /// Reads the query's `format`.
+    /// Reads the parameter `format` of the query.
     ///
     /// # Errors
     /// 422 for another word.
@@ -90,7 +90,7 @@ impl TableFormat {
         }
     }
 
-    /// The beginning of a file: the names of the columns.
+    /// The first part of a file: the names of the columns.
     ///
     /// # Errors
     /// Never for rows of one length.
@@ -100,7 +100,7 @@ impl TableFormat {
         Ok([mark, &self.rows([row])?[..]].concat().into())
     }
 
-    /// Some rows of a file.
+    /// A later part of a file: some rows.
     ///
     /// # Errors
     /// Never for rows of one length.
@@ -121,8 +121,8 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Problem
     services::Error::Internal(error.into()).into()
 }
 
-/// The answer that is saved as a file. A failure after its first part breaks the connection off, so that no one takes the
-/// part for the whole.
+/// A response that browsers save as a file. An error after the first part breaks the connection, so that an incomplete
+/// file is not mistaken for a complete one.
 pub fn file(name: &str, parts: impl Stream<Item = Result<Bytes, Problem>> + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
@@ -130,7 +130,7 @@ pub fn file(name: &str, parts: impl Stream<Item = Result<Bytes, Problem>> + 'sta
         .streaming(parts.map_err(|problem| std::io::Error::other(problem.detail().to_owned())))
 }
 
-/// A table whose rows are in memory already.
+/// A table whose rows are all in memory.
 ///
 /// # Errors
 /// Never for rows of one length.

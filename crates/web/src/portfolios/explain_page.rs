@@ -24,10 +24,10 @@ use crate::http::problem::{PageError, Problem};
 use crate::shell::format;
 use crate::shell::render::{Nav, PageResult, Shell, query};
 
-/// Rows of a table on the page. The CSV has all.
+/// The maximum number of rows of a table on the page. The CSV has all rows.
 const MOST_ROWS: usize = 40;
 
-/// Where the return of all portfolios together is explained.
+/// The address of the page that explains the return of all portfolios together.
 const OF_ALL: &str = "/portfolios/explain";
 const OF_ALL_NOTE: &str = "All portfolios count as one: the values and the net deposits of each day are added. A portfolio \
     that was opened later begins with its first deposit, and a transfer between two of them on one day is no flow. \
@@ -38,14 +38,14 @@ struct ExplanationView {
     portfolio: Option<Named>,
     title: &'static str,
     words: &'static str,
-    /// More about the figure; empty if its formula says everything.
+    /// A note about the figure; empty if the formula is enough.
     note: &'static str,
     symbols: &'static str,
     source: &'static str,
     result: Option<String>,
-    /// Why there is no result.
+    /// Why the figure has no value.
     undefined: Option<String>,
-    /// The result itself where it is a table.
+    /// The result, if it is a table.
     rows: Option<TableView>,
     inputs: Vec<Scalar>,
     steps: Vec<Scalar>,
@@ -67,7 +67,7 @@ struct TableView {
     label: &'static str,
     columns: Vec<Heading>,
     rows: Vec<Vec<Cell>>,
-    /// How many rows there are, when not all are shown.
+    /// The number of all rows, if not all are shown.
     total: Option<String>,
     csv: String,
 }
@@ -85,7 +85,7 @@ struct Cell {
     is_number: bool,
 }
 
-/// An explanation with what it takes to show it.
+/// An explanation with everything that its page shows.
 struct Shown {
     name: &'static str,
     title: &'static str,
@@ -95,11 +95,11 @@ struct Shown {
     steps: Vec<Step>,
     result: Result<Value, String>,
     symbols: BTreeMap<StockId, Symbol>,
-    /// The address of all explanations of the portfolio, to which the links to CSV add theirs.
+    /// The address under which the explanations of the portfolio are; links to CSV begin with it.
     base: String,
     back: String,
     back_to: &'static str,
-    /// The same question, for the links to CSV.
+    /// The query of the page, for the links to CSV.
     question: String,
 }
 
@@ -111,7 +111,7 @@ struct Place {
     question: String,
 }
 
-/// What a figure is called on pages, at the start of a line.
+/// The name of a figure on pages, with a capital letter.
 pub fn title(measure: Measure) -> &'static str {
     match measure {
         Measure::StartValue => "Value at the start",
@@ -175,7 +175,7 @@ impl Shown {
         Self { name, title, formula, note, inputs, steps, result, symbols, base, back, back_to, question }
     }
 
-    /// The table of that name, also the result.
+    /// The table with this name; it may be the result.
     fn table(&self, name: &str) -> Option<&Table> {
         let steps = self.inputs.iter().chain(&self.steps).map(|step| (step.name, &step.value));
         let all = steps.chain(self.result.as_ref().ok().map(|value| (self.name, value)));
@@ -239,7 +239,7 @@ impl Shown {
         }
     }
 
-    /// The page, in the frame of `portfolio` or of all portfolios.
+    /// The data of the page: of `portfolio`, or of all portfolios together.
     fn view(&self, portfolio: Option<Named>) -> ExplanationView {
         let tables = self.inputs.iter().chain(&self.steps).filter_map(|step| match &step.value {
             Value::Table(table) => Some(self.table_view((step.name, step.label), table)),
@@ -293,7 +293,7 @@ fn is_number(value: &Value) -> bool {
     }
 }
 
-/// With at most so many decimals, without trailing zeros and without a minus before zero.
+/// Formats a number with up to `decimals` decimals, without trailing zeros and without a minus before zero.
 fn trimmed(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -359,7 +359,7 @@ pub async fn show(
     shell.show("explain.html", Nav::Elsewhere, format!("How {} is computed", shown.title), &view)
 }
 
-/// The return of all portfolios together.
+/// The explanation of the return of all portfolios together.
 async fn shown_of_all(state: &AppState, user: UserId) -> Result<Shown, PageError> {
     let explained = state.services.books().overview(user).await?.together.explain(Measure::Twr);
     let place = Place {
@@ -378,12 +378,12 @@ pub async fn show_of_all(shell: Shell, signed: Signed, state: Data<AppState>) ->
     shell.show("explain.html", Nav::Portfolios, format!("How {} is computed", shown.title), &shown.view(None))
 }
 
-/// The days that the return follows from.
+/// The daily values behind the return of all portfolios, as CSV.
 pub async fn csv_of_all(_: Shell, signed: Signed, state: Data<AppState>) -> Result<HttpResponse, PageError> {
     csv_of(&shown_of_all(&state, signed.account.id).await?, "days")
 }
 
-/// The rows of one table of an explanation.
+/// One table of an explanation, as CSV.
 pub async fn csv(
     _: Shell,
     access: PageAccess,
@@ -402,7 +402,7 @@ fn csv_of(shown: &Shown, table: &str) -> Result<HttpResponse, PageError> {
     Ok(csv_table::whole(shown.name, &columns, rows, TableFormat::Standard)?)
 }
 
-/// As programs read it: all digits, without separators.
+/// A value for programs: all digits, without separators.
 fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> csv_table::Cell {
     use csv_table::Cell;
     match value {
@@ -426,7 +426,7 @@ fn plain(value: &Value, symbols: &BTreeMap<StockId, Symbol>) -> csv_table::Cell 
 }
 
 impl PerformanceQuery {
-    /// The query of the same page again.
+    /// The query that leads to the same page.
     pub fn question(&self) -> String {
         query(&[
             ("range", self.range.trim()),

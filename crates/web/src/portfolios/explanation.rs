@@ -11,15 +11,15 @@ use utoipa::ToSchema;
 
 use crate::portfolios::performance_words;
 
-/// How a measure was computed: its formula, the inputs, and the values between. Recomputing the steps from the inputs gives
-/// the result.
+/// How a measure was computed: its formula, its inputs and the intermediate values. Recomputing the steps from the
+/// inputs gives the result.
 #[derive(Serialize, ToSchema)]
 pub struct Explanation {
     /// The name of the measure.
     measure: &'static str,
-    /// The formula in a sentence.
+    /// The formula as a sentence.
     formula: &'static str,
-    /// The formula in symbols. They are the names of inputs, steps and columns.
+    /// The formula in symbols, which are the names of inputs, steps and columns.
     symbols: &'static str,
     /// The source of the definition.
     source: &'static str,
@@ -39,15 +39,15 @@ pub struct ExplainedValue {
     name: &'static str,
     /// For people, such as `Average daily return`.
     label: &'static str,
-    /// What `value` is: `money`, `price`, `quantity` and `average_price` (decimals as strings), `ratio` and `number` (0.05 is 5 %
-    /// as a ratio), `count`, `days`, `date`, `symbol`, `word`, `table`, or `missing` (null).
+    /// The kind of `value`: `money`, `price`, `quantity` and `average_price` (decimals as strings), `ratio` and
+    /// `number` (0.05 is 5 % as a ratio), `count`, `days`, `date`, `symbol`, `word`, `table`, or `missing` (null).
     unit: &'static str,
-    /// Of a table an object: `columns` with name and label, and `rows` of values in the order of the columns.
+    /// For a table an object: `columns` with name and label, and `rows` of values in the order of the columns.
     value: Json,
 }
 
 impl Explanation {
-    /// `symbols` are those of all stocks that the explanation may mention.
+    /// Converts an explanation. `symbols` has to contain every stock that the explanation mentions.
     pub fn new<M: Named>(explained: Explained<M>, symbols: &BTreeMap<StockId, Symbol>) -> Self {
         let Explained { measure, formula, inputs, steps, result } = explained;
         let writer = Writer { symbols };
@@ -71,7 +71,7 @@ impl Explanation {
     }
 }
 
-/// A figure that has a name for programs.
+/// A figure that has a name in the API.
 pub trait Named {
     fn name(&self) -> &'static str;
 }

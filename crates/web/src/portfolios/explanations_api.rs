@@ -1,4 +1,4 @@
-//! How figures of a portfolio's books come about.
+//! Explains how figures of a portfolio's books are computed.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +23,16 @@ use crate::openapi::enums;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Holding {
-    /// The holding of an `average_buy_price`; the other figures are of the whole portfolio.
+    /// Required for `average_buy_price`: the holding. The other figures are about the whole portfolio.
     #[param(value_type = Option<Symbol>)]
     symbol: Option<String>,
 }
 
 /// Explain a figure of the valuation or the composition.
 ///
-/// The answer has the formula and all values that the figure is computed from at this moment: `total_value` and
+/// The response has the formula and all values that the figure is currently computed from: `total_value` and
 /// `day_change` of the valuation, `average_buy_price` of a position, `herfindahl` of the composition. Measures of
-/// performance are explained by `explain` of `/performance`.
+/// performance are explained by the parameter `explain` of `/performance`.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/explanations/{figure}", tag = "portfolios", operation_id = "explainFigure",
     params(("id" = i64, Path), ("figure" = enums::BookFigure, Path), Holding),

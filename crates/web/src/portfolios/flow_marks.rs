@@ -6,17 +6,17 @@ use domain::performance::Point;
 
 use crate::shell::format;
 
-/// More marks than this on one chart are drawn without their amounts.
+/// A chart with more marks than this shows them without amounts.
 const MOST_LABELS: usize = 3;
-/// More than this are not listed for screen readers; the table of daily values has all.
+/// The description for screen readers lists this many flows; the table of daily values has all of them.
 const MOST_LISTED: usize = 6;
 
-/// The days of a window on which money was paid in or taken out, without the first day: its flow is part of the value
-/// with which the line begins.
+/// The days of a window with a deposit or withdrawal. The first day is left out, because its flow is part of the line's
+/// first value.
 pub struct FlowMarks<'a>(Vec<(NaiveDate, &'a Money)>);
 
 impl<'a> FlowMarks<'a> {
-    /// `points` are those of the chart's line, in order of date.
+    /// Finds the flows of `points`, which are the points of the chart's line in order of date.
     pub fn new(points: &'a [Point]) -> Self {
         let flows = points.iter().skip(1).map(|point| (point.close.date, &point.close.net_flow));
         Self(flows.filter(|(_, flow)| !flow.is_zero()).collect())
@@ -26,14 +26,14 @@ impl<'a> FlowMarks<'a> {
         self.0.is_empty()
     }
 
-    /// The marks of the drawn chart: day and label.
+    /// The marks of the chart: day and label.
     pub fn marks(&self) -> Vec<(NaiveDate, String)> {
         let named = self.0.len() <= MOST_LABELS;
         let label = |flow: &Money| if named { text(flow) } else { String::new() };
         self.0.iter().map(|(date, flow)| (*date, label(flow))).collect()
     }
 
-    /// A sentence for the chart's description, with a blank before it; empty without flows.
+    /// A sentence for the chart's description, with a leading space; empty without flows.
     pub fn sentence(&self) -> String {
         if self.0.is_empty() {
             return String::new();

@@ -1,4 +1,4 @@
-//! Monthly returns as a table with a row for each year, colored by size.
+//! Monthly returns as a table with one row per year, colored by size.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::shell::format::{self, Delta};
 use crate::shell::heat;
 
-/// Return per step of color: a month beyond three steps has the strongest color.
+/// The return per step of color. A month beyond three steps has the strongest color.
 const MONTH_STEP: f64 = 0.02;
 const YEAR_STEP: f64 = 0.06;
 
@@ -17,12 +17,12 @@ const YEAR_STEP: f64 = 0.06;
 #[derive(Debug, Serialize)]
 pub struct HeatRow {
     year: i32,
-    /// January to December; empty where the window has no return.
+    /// January to December; `None` for a month without a return.
     months: [Option<HeatCell>; 12],
     total: Option<HeatCell>,
 }
 
-/// A return with the class of its color.
+/// A return with the CSS class of its color.
 #[derive(Debug, Serialize)]
 pub struct HeatCell {
     color: &'static str,

@@ -1,4 +1,4 @@
-//! The page of one portfolio: its value, what it holds, its orders and the ticket for the next one.
+//! The page of one portfolio: value, positions, orders and order ticket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -34,11 +34,11 @@ use crate::stocks::coverage;
 use crate::trading::pages::rows::{OpenRow, OrderRow, open_rows, order_rows, summary};
 use crate::trading::ticket::{TICKET, Ticket, TicketFields, ticket};
 
-/// Open orders that are all shown; more are on their own page.
+/// The maximum number of open orders on the page. The page of orders shows all of them.
 const MOST_OPEN: usize = 50;
 const MOST_CLOSED: usize = 8;
 
-/// What the page of a portfolio may be asked for.
+/// The query of a portfolio's page.
 #[derive(Debug, Default, Deserialize)]
 pub struct OverviewQuery {
     #[serde(default)]
@@ -50,7 +50,7 @@ pub struct OverviewQuery {
 #[derive(Serialize)]
 struct PortfolioView {
     portfolio: Named,
-    /// Of the books that the page shows, for the script.
+    /// The version of the portfolio that the page shows, for the script.
     version: i64,
     total: Figure,
     total_value: String,
@@ -58,29 +58,29 @@ struct PortfolioView {
     today_percent: Option<Delta>,
     gain: Delta,
     gain_percent: Option<Delta>,
-    /// What the gain is a percentage of, for the script.
+    /// The deposits of which the gain is a percentage, for the script.
     deposits: String,
     cash: String,
     cash_weight: String,
     cash_bar: String,
     buying_power: String,
-    /// Cash that open orders keep.
+    /// Cash that open orders reserve.
     reserved: String,
     unrealized: Delta,
     unrealized_percent: Option<Delta>,
     realized: Delta,
-    /// Of its life, with what is owed; empty when there were none.
+    /// All dividends of the portfolio, including receivable ones; empty if there were none.
     dividends: String,
     receivable: String,
     receivable_weight: String,
     receivable_bar: String,
     ranges: Vec<Choice>,
-    /// Since when there is the portfolio, if the range begins before that.
+    /// A note that the portfolio is younger than the chosen range; empty if it is not.
     covered: String,
     chart: Option<Chart>,
-    /// Where the script gets the chart's data.
+    /// The address from which the script loads the chart's data.
     chart_source: String,
-    /// The portfolio's benchmark, which the script offers to compare with.
+    /// The portfolio's benchmark, which the script can add to the chart.
     benchmark: String,
     positions: String,
     as_of: Moment,
@@ -92,7 +92,7 @@ struct PortfolioView {
     more_open: bool,
     closed_orders: Vec<OrderRow>,
     suggestions: Vec<Suggestion>,
-    /// Of one that can still be traded in.
+    /// `None` for an archived portfolio and for readers who are not its owner.
     ticket: Option<Ticket>,
 }
 
@@ -102,7 +102,7 @@ struct HoldingRow {
     name: String,
     spark: Option<Spark>,
     quantity: String,
-    /// What of it open orders leave to sell, where that is less.
+    /// The shares that open orders do not reserve; empty if none are reserved.
     sellable: String,
     average: String,
     last: String,
@@ -136,7 +136,7 @@ pub async fn show(
     shell.with_charts().show("portfolio.html", Nav::Portfolio, title, &view)
 }
 
-/// The page with what is wrong with its ticket, at the address of a preview that there cannot be.
+/// The page with the errors of the ticket. It takes the place of the preview, which cannot be shown.
 pub async fn show_refused_ticket(
     shell: Shell,
     services: &Services,
@@ -243,7 +243,7 @@ async fn page_view(
         open_summary: summary(&open.items, &reserved),
         open_orders: open_rows(&access.address, &open.items, &last, valued_at),
         more_open: open.next.is_some(),
-        // Exits stand in the list of their own time.
+        // Exits are rows of their own in this list.
         closed_orders: order_rows(&access.address, &closed, |_| false),
         suggestions,
         ticket,
@@ -252,12 +252,13 @@ async fn page_view(
     })
 }
 
-/// Empty for nothing.
+/// The amount, or an empty text for zero.
 fn some_money(amount: &Money) -> String {
     if amount.is_zero() { String::new() } else { format::money(amount) }
 }
 
-/// The last prices of what open orders are for: what is held has one, others are asked for where that costs nothing.
+/// The last prices of stocks with open orders. Prices of stocks that are not held are fetched only if calls cost
+/// nothing.
 async fn last_prices(
     services: &Services,
     valuation: &Valuation,
@@ -329,7 +330,7 @@ async fn value_chart(
     }))
 }
 
-/// Places to begin with an empty portfolio, at the market's prices.
+/// Orders suggested for an empty portfolio, at current prices.
 async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
     let mut suggestions = Vec::new();
     if services.market().freshness() != Freshness::Simulated {
@@ -339,7 +340,7 @@ async fn suggestions(services: &Services, id: PortfolioId) -> Vec<Suggestion> {
         let (Ok(symbol), Ok(shares)) = (symbol.parse::<Symbol>(), quantity.parse::<Quantity>()) else {
             continue;
         };
-        // One that this market does not have is left out.
+        // A stock that this market does not have is left out.
         let (Ok(stock), Ok(quote)) =
             (services.instruments().stock(&symbol).await, services.stocks().quote(&symbol).await)
         else {

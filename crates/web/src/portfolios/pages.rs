@@ -1,4 +1,4 @@
-//! The overview of all portfolios, and opening one.
+//! The overview of all portfolios, and the form that creates one.
 
 use actix_web::web::Data;
 use chrono::Months;
@@ -23,17 +23,17 @@ use crate::shell::format;
 use crate::shell::format::{Delta, Figure, Moment};
 use crate::shell::render::{Nav, PageResult, Shell, see_other};
 
-/// A portfolio as every page of it names it.
+/// A portfolio as all its pages show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Named {
-    /// Names the portfolio in the reader's addresses: its id, or the key of one that is shared by link.
+    /// The portfolio's part of an address: its id, or its link key for a reader who used the link.
     pub id: String,
-    /// Whether the reader is its owner, who sees forms.
+    /// Whether the reader is the owner, who sees forms.
     pub is_own: bool,
     pub name: String,
     pub description: String,
     pub opened: Moment,
-    /// Since when it can only be looked at.
+    /// When it was archived and became read-only.
     pub archived: Option<Moment>,
 }
 
@@ -51,18 +51,18 @@ impl From<&PortfolioSummary> for Named {
 }
 
 impl Named {
-    /// The portfolio as a reader sees it, who may be its owner.
+    /// The portfolio as the reader with this access sees it.
     pub fn to_reader(portfolio: &PortfolioSummary, access: &PortfolioAccess) -> Self {
         Self { id: access.address.to_string(), is_own: access.is_owner, ..Self::from(portfolio) }
     }
 }
 
-/// Gain since the portfolio was opened: all results, realized or not, and dividends.
+/// Gain since the portfolio was opened: realized and unrealized gains, and dividends.
 pub(crate) fn total_gain(valuation: &Valuation) -> Money {
     valuation.total_gain()
 }
 
-/// What was paid in, whatever was taken out later.
+/// The sum of all deposits. Withdrawals are not subtracted.
 pub(crate) fn deposits(flows: &[(Timestamp, Money)]) -> Money {
     flows.iter().map(|(_, amount)| amount).filter(|amount| amount.is_positive()).sum()
 }
@@ -95,7 +95,7 @@ struct PortfolioRow {
     positions: String,
 }
 
-/// How all portfolios together are divided.
+/// The allocation of all portfolios together.
 #[derive(Serialize)]
 struct AllocationView {
     id: &'static str,
@@ -110,7 +110,7 @@ struct Part {
     bar: String,
 }
 
-/// One that was reset: its cash is what was left.
+/// A portfolio that was reset, with the cash that it had at the end.
 #[derive(Serialize)]
 struct Archived {
     portfolio: Named,
@@ -133,14 +133,14 @@ struct Total {
     positions: String,
 }
 
-/// More than anybody looks through.
+/// The maximum number of archived portfolios on the page.
 const MOST_ARCHIVED: usize = 200;
 
 fn new_portfolio_form(services: &Services) -> FormView {
     FormView::new("new").with("cash_balance", format::money(services.books().starting_cash()))
 }
 
-/// Parts in the allocation of all portfolios that are listed on their own.
+/// How many parts of an allocation are listed by name. The others are added up.
 const MOST_PARTS: usize = 8;
 
 async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<ListView, services::Error> {
@@ -195,7 +195,7 @@ async fn list_view(services: &Services, user: UserId, form: FormView) -> Result<
     Ok(ListView { portfolios: rows, allocations: allocations(&overview), total, archived, form })
 }
 
-/// How the total is divided by portfolio, by holding and by sector.
+/// The allocation of the total by portfolio, by holding and by sector.
 fn allocations(overview: &Overview) -> Vec<AllocationView> {
     let Allocation { total_value, cash, dividends_receivable, stocks, sectors } = &overview.allocation;
     let by_portfolio = overview.portfolios.iter().map(|result| {
@@ -215,7 +215,7 @@ fn allocations(overview: &Overview) -> Vec<AllocationView> {
     ]
 }
 
-/// Largest first; small ones beyond the first few are added up.
+/// The parts in descending order. Small parts beyond the first few are added up.
 fn parts(weights: impl Iterator<Item = (String, f64)>) -> Vec<Part> {
     let mut parts: Vec<(String, f64)> = weights.filter(|(_, weight)| *weight > 0.0).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));

@@ -1,4 +1,4 @@
-//! How a portfolio did: growth, drawdown, gain and time-weighted return over a window of days.
+//! The page about a portfolio's performance: growth, drawdown, gain and returns over a window of days.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ use crate::shell::format;
 use crate::shell::format::Delta;
 use crate::shell::render::{Choice, Nav, PageResult, Shell, query, range_choices};
 
-/// Days in the table.
+/// The maximum number of days in the table.
 const MOST_DAYS: usize = 30;
 
 #[derive(Debug, Default, Deserialize)]
@@ -40,10 +40,10 @@ pub struct PerformanceQuery {
     pub from: String,
     #[serde(default)]
     pub to: String,
-    /// The symbol to compare with; that of the portfolio when it is empty.
+    /// The symbol to compare with; empty for the portfolio's own benchmark.
     #[serde(default)]
     pub benchmark: String,
-    /// Of an explanation: the holding.
+    /// Only for an explanation: the symbol of the holding.
     #[serde(default)]
     pub symbol: String,
 }
@@ -51,7 +51,7 @@ pub struct PerformanceQuery {
 #[derive(Serialize)]
 struct PerformanceView {
     portfolio: Named,
-    /// The window, in the query of a table.
+    /// The window as a query, for the links to CSV.
     csv_query: String,
     period: String,
     ranges: Vec<Choice>,
@@ -66,15 +66,15 @@ struct PerformanceView {
     growth_end: String,
     /// Whether the chart has marks of deposits and withdrawals.
     has_flows: bool,
-    /// Where the script gets the data of both charts.
+    /// The address from which the script loads the data of both charts.
     chart_source: String,
-    /// The end of the benchmark's line; empty without one.
+    /// The value at the end of the benchmark's line; empty without a benchmark.
     benchmark_end: String,
     drawdown: Option<Chart>,
     drawdown_caption: String,
     figures: Vec<FigureRow>,
     comparison: Option<Comparison>,
-    /// Changes the benchmark that is remembered; `None` when the portfolio is archived.
+    /// The form that sets the portfolio's benchmark; `None` when the portfolio is archived.
     benchmark_form: Option<FormView>,
     contributions: Option<ContributionTable>,
     contributions_href: String,
@@ -84,14 +84,14 @@ struct PerformanceView {
     years: Vec<HeatRow>,
     years_href: String,
     days: Vec<Day>,
-    /// How many there are, when not all are shown.
+    /// The number of all days, if not all are shown.
     more_days: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Day {
     date: String,
-    /// `now`, `provisional`.
+    /// `now`, `provisional`, or empty.
     note: &'static str,
     value: String,
     cash: String,
@@ -127,7 +127,7 @@ pub fn window(asked: &PerformanceQuery) -> Result<(Window, Option<Period>), Prob
 /// Reads the symbol of the benchmark, if one is given.
 ///
 /// # Errors
-/// 422 if no stock can have it.
+/// 422 if it is not a valid symbol.
 pub fn benchmark(asked: &PerformanceQuery) -> Result<Option<Symbol>, Problem> {
     let text = asked.benchmark.trim();
     if text.is_empty() {
@@ -137,7 +137,7 @@ pub fn benchmark(asked: &PerformanceQuery) -> Result<Option<Symbol>, Problem> {
     text.parse().map(Some).map_err(wrong)
 }
 
-/// The figures of a window that need nothing but its closes.
+/// The figures of a window that need only its closes.
 fn performance_of(analysis: &Analysis) -> Performance {
     let days = analysis.series.days.iter().map(|day| Close {
         date: day.date,
@@ -218,7 +218,7 @@ pub async fn show(
 }
 
 impl PerformanceView {
-    /// Adds what follows from the analysis; `question` is the query of the page.
+    /// Adds the results of the analysis. `question` is the query of the page.
     fn analyze(&mut self, window: &WindowAnalysis, access: &PortfolioAccess, question: &str) {
         let WindowAnalysis { analysis, symbols } = window;
         let measures = analysis.measures();
@@ -242,7 +242,7 @@ fn window_query(asked: &PerformanceQuery, range: Option<Period>) -> String {
     query(&[("period", period), ("from", from), ("to", to), ("benchmark", asked.benchmark.trim())])
 }
 
-/// What 100 put into the benchmark at the start of the window have become, for each day that has a price.
+/// The growth of 100 in the benchmark since the start of the window, for each day with a price.
 fn benchmark_growth(analysis: &Analysis) -> Vec<(NaiveDate, f64)> {
     let returns = analysis.benchmark.as_ref().map(|benchmark| benchmark.cumulative(&analysis.series));
     let returns = returns.and_then(Result::ok).unwrap_or_default();
@@ -253,7 +253,7 @@ fn days_of(measured: &Performance) -> Option<(NaiveDate, NaiveDate)> {
     Some((measured.points.first()?.close.date, measured.points.last()?.close.date))
 }
 
-/// What the charts show.
+/// The lines of the charts.
 #[derive(Clone, Copy)]
 struct Lines<'a> {
     measured: &'a Performance,
@@ -356,7 +356,7 @@ fn view(
     }
 }
 
-/// What the gain was made on.
+/// A note that names the capital on which the gain was made.
 fn gain_note(measured: &Performance) -> String {
     let flow = &measured.net_flow;
     let start = (!measured.start_value.is_zero())

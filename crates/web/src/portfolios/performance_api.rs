@@ -1,4 +1,4 @@
-//! Snapshots and what they say about how a portfolio did.
+//! The API for snapshots and performance.
 
 use std::collections::BTreeMap;
 
@@ -33,11 +33,11 @@ pub struct Snapshot {
     total_value: Money,
     cash_balance: Money,
     positions_value: Money,
-    /// Dividends owed at the close and paid later.
+    /// Dividends receivable at the close.
     dividends_receivable: Money,
     /// Deposits less withdrawals since the previous session's close.
     net_flow: Money,
-    /// Taken before the close or at older prices; a later run replaces it.
+    /// Whether the snapshot was taken before the close or with older prices. A later run replaces it.
     provisional: bool,
 }
 
@@ -59,10 +59,10 @@ impl From<Stored> for Snapshot {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Dates {
-    /// The first day wanted.
+    /// The first day.
     #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
-    /// The last day wanted.
+    /// The last day.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
 }
@@ -85,7 +85,7 @@ pub async fn snapshots(
     Ok(HttpResponse::Ok().json(Items::all(rows.into_iter().map(Snapshot::from).collect())))
 }
 
-/// Reads a window: a period, or days, or neither for all.
+/// Reads a window: a period, two days, or neither for the whole history.
 pub fn window(period: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<Window, Problem> {
     let (from, to) = (parse("from", from, DAY)?, parse("to", to, DAY)?);
     let refused = |message: String| Problem::invalid(vec![FieldError::new("period", message)]);
@@ -103,7 +103,7 @@ pub fn window(period: Option<&str>, from: Option<&str>, to: Option<&str>) -> Res
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PerformanceQuery {
-    /// `ALL` unless said otherwise; not together with `from` and `to`.
+    /// A period, instead of `from` and `to`. Default: `ALL`.
     #[param(value_type = Option<enums::PerformancePeriod>)]
     period: Option<String>,
     /// The first day.
@@ -112,8 +112,8 @@ pub struct PerformanceQuery {
     /// The last day.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
-    /// The symbol of a stock or fund to compare with. Without it, the benchmark of the portfolio counts, which is `SPY`
-    /// until you change it.
+    /// The symbol of the stock or fund to compare with. Default: the benchmark of the portfolio, which is `SPY` until
+    /// you change it.
     #[param(value_type = Option<Symbol>)]
     benchmark: Option<String>,
     /// The name of a measure whose computation is returned as `explanation`, such as `twr` or `sharpe`.
@@ -127,8 +127,8 @@ pub struct PerformancePoint {
     pub net_flow: Money,
     /// Time-weighted return since the start of the window: a ratio.
     pub twr: f64,
-    /// Total return of the benchmark since the start of the window: a ratio. Null when its prices begin after the window
-    /// does: it would be the return of another window.
+    /// Total return of the benchmark since the start of the window: a ratio. Null if its prices begin later than the
+    /// window, because this would be the return of another window.
     pub benchmark: Option<f64>,
 }
 
@@ -157,8 +157,8 @@ pub struct YearReturn {
     yearly_return: f64,
 }
 
-/// The portfolio compared with a benchmark whose dividends are reinvested. Measures are null, with the reason
-/// `benchmark_starts_late` in `undefined`, when its prices begin after the window does.
+/// The portfolio compared with a benchmark whose dividends are reinvested. If the benchmark's prices begin later than
+/// the window, the measures are null, with the reason `benchmark_starts_late` in `undefined`.
 #[derive(Serialize, ToSchema)]
 pub struct BenchmarkComparison {
     symbol: Symbol,
@@ -166,7 +166,7 @@ pub struct BenchmarkComparison {
     twr: Option<f64>,
     /// `twr` of the portfolio less that of the benchmark.
     excess_return: Option<f64>,
-    /// How much the portfolio moved with the benchmark: 1 is as much.
+    /// How strongly the portfolio moved with the benchmark; 1 means equally.
     beta: Option<f64>,
     /// Return per year that beta does not explain, a ratio.
     alpha: Option<f64>,
@@ -178,7 +178,7 @@ pub struct BenchmarkComparison {
     information_ratio: Option<f64>,
 }
 
-/// The same deposits and withdrawals put into the benchmark at the closes of their days.
+/// What the same deposits and withdrawals would be worth in the benchmark, bought and sold at the closes of their days.
 #[derive(Serialize, ToSchema)]
 pub struct WhatIf {
     symbol: Symbol,
@@ -187,7 +187,7 @@ pub struct WhatIf {
     difference: Money,
 }
 
-/// The part of a stock in the gain of a window.
+/// The contribution of a stock to the gain of a window.
 #[derive(Serialize, ToSchema)]
 pub struct HoldingContribution {
     symbol: Symbol,
@@ -200,14 +200,14 @@ pub struct HoldingContribution {
     dividends: Money,
 }
 
-/// The part of cash in the gain of a window.
+/// The contribution of cash to the gain of a window.
 #[derive(Serialize, ToSchema)]
 pub struct CashContribution {
     gain: Money,
     contribution: Option<f64>,
 }
 
-/// Dividends of a stock that were paid in a year, by the day in New York.
+/// Dividends of a stock that were paid in a calendar year (New York).
 #[derive(Serialize, ToSchema)]
 pub struct YearDividends {
     year: i32,
@@ -219,18 +219,19 @@ pub struct YearDividends {
 #[derive(Serialize, ToSchema)]
 pub struct UndefinedMeasure {
     measure: &'static str,
-    /// Such as `too_few_returns` or `shorter_than_a_year`.
+    /// The name of the reason, such as `too_few_returns` or `shorter_than_a_year`.
     reason: &'static str,
-    /// A sentence for people, with the numbers.
+    /// The reason as a sentence, with its numbers.
     message: String,
 }
 
-/// Ratios are fractions: 0.05 is 5 %. A measure that is null is listed in `undefined` with the reason.
+/// Performance over a window. Ratios are fractions: 0.05 is 5 %. A measure that is null is listed in `undefined` with
+/// the reason.
 #[derive(Serialize, ToSchema)]
 pub struct Performance {
-    /// One point per session; the last is this moment when the window reaches today.
+    /// One point per session. If the window reaches today, the last point is the current value.
     series: Vec<PerformancePoint>,
-    /// Value at the last close before the window; 0.00 when the portfolio is younger.
+    /// Value at the last close before the window; 0.00 if the portfolio is younger.
     start_value: Money,
     end_value: Money,
     /// Deposits less withdrawals within the window.
@@ -249,24 +250,24 @@ pub struct Performance {
     volatility: Option<f64>,
     /// Deviation of the daily returns below the risk-free rate, annualized.
     downside_deviation: Option<f64>,
-    /// Return above the risk-free rate per volatility.
+    /// Return above the risk-free rate, divided by the volatility.
     sharpe: Option<f64>,
-    /// Return above the risk-free rate per downside deviation.
+    /// Return above the risk-free rate, divided by the downside deviation.
     sortino: Option<f64>,
     /// Annualized return divided by the maximum drawdown.
     calmar: Option<f64>,
-    /// The deepest fall below the last high: negative or zero.
+    /// The largest loss since an earlier high: negative or zero.
     max_drawdown: Option<f64>,
-    /// The day of the high it fell from; null when that was before the first point.
+    /// The day of that high; null if it was before the first point.
     max_drawdown_peak_on: Option<NaiveDate>,
     max_drawdown_trough_on: Option<NaiveDate>,
-    /// Null while the high is not reached again.
+    /// The day on which the value reached that high again; null if it has not.
     max_drawdown_recovered_on: Option<NaiveDate>,
-    /// Calendar days of the longest time below an earlier high.
+    /// The longest time below an earlier high, in calendar days.
     longest_under_water_days: Option<i64>,
     best_day: Option<DayReturn>,
     worst_day: Option<DayReturn>,
-    /// The share of days with a return above zero.
+    /// The share of days with a positive return.
     positive_days: Option<f64>,
     /// Calendar months in New York, oldest first. The first and the last may be incomplete.
     monthly_returns: Vec<MonthReturn>,
@@ -274,34 +275,35 @@ pub struct Performance {
     yearly_returns: Vec<YearReturn>,
     benchmark: Option<BenchmarkComparison>,
     what_if: Option<WhatIf>,
-    /// The gain divided by the average capital: the value at the start, and each flow for the time it was there.
+    /// The gain divided by the average capital: the value at the start, and each flow weighted by its time in the
+    /// window.
     modified_dietz: Option<f64>,
-    /// Gain by stock, the largest first, sold ones included. Together with `cash_contribution` they add up to `gain` and
+    /// Gain by stock, largest first, including sold stocks. Together with `cash_contribution` they add up to `gain` and
     /// `modified_dietz`.
     contributions: Option<Vec<HoldingContribution>>,
-    /// What belongs to no stock: fees are negative.
+    /// The gain that belongs to no stock; fees make it negative.
     cash_contribution: Option<CashContribution>,
-    /// Result of the sells of the window, after commissions. `gain` = `realized_pnl` + `unrealized_change` + `dividends` +
-    /// `cash_contribution.gain`.
+    /// Realized gain of the window's sells, after commissions. `gain` = `realized_pnl` + `unrealized_change` +
+    /// `dividends` + `cash_contribution.gain`.
     realized_pnl: Option<Money>,
-    /// Market value less cost of what is held at the end.
+    /// Market value less cost basis of the positions at the end.
     unrealized_pnl: Option<Money>,
-    /// `unrealized_pnl` less that at the start of the window.
+    /// `unrealized_pnl` less its value at the start of the window.
     unrealized_change: Option<Money>,
     /// Dividends whose ex-date is in the window, paid or not.
     dividends: Option<Money>,
     /// Dividends paid in the window, by year and stock, oldest first.
     dividends_by_year: Vec<YearDividends>,
-    /// Commissions of all trades of the window. They are part of the results above.
+    /// Commissions of all trades of the window. The gains above already include them.
     commissions: Option<Money>,
-    /// The smaller of purchases and sales divided by the average value; not annualized.
+    /// The smaller of purchases and sales, divided by the average value; not annualized.
     turnover: Option<f64>,
     /// Sessions per year by which daily figures are annualized: 252, or 365 for a market without closing hours.
     periods_per_year: u32,
     /// Risk-free return per year.
     risk_free: f64,
     undefined: Vec<UndefinedMeasure>,
-    /// Null unless `explain` was sent.
+    /// Null unless the request has `explain`.
     explanation: Option<Explanation>,
 }
 
@@ -393,7 +395,7 @@ impl Performance {
     }
 }
 
-/// Every stock of the books has a symbol.
+/// The symbol of a stock of the books.
 fn symbol_of(symbols: &BTreeMap<StockId, Symbol>, stock: StockId) -> Option<Symbol> {
     let symbol = symbols.get(&stock).cloned();
     debug_assert!(symbol.is_some(), "Invariant: the stocks of the books are read with their symbols");
@@ -474,13 +476,13 @@ pub async fn show(
     Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
-/// Writes all points but the last as JSON, separated by commas, with one after the last.
+/// Writes all points except the last as JSON, with a comma after each.
 fn write_closed_points(analysis: &Analysis) -> Vec<u8> {
     let mut text = Vec::new();
     let mut points = points(analysis);
     points.pop();
     for point in points {
-        // Writing to memory does not fail, and points have no maps.
+        // Writing to memory does not fail, and a point has no maps.
         if serde_json::to_writer(&mut text, &point).is_ok() {
             text.push(b',');
         }
@@ -488,7 +490,7 @@ fn write_closed_points(analysis: &Analysis) -> Vec<u8> {
     text
 }
 
-/// The answer for a window whose points but the last are written already.
+/// The response for a window; `closed` has all points except the last, as JSON.
 fn with_points(closed: &[u8], analyzed: &WindowAnalysis) -> Result<Vec<u8>, Problem> {
     const EMPTY: &[u8] = br#"{"series":["#;
     let last = last_point(&analyzed.analysis).map(|point| serde_json::to_vec(&point));
@@ -499,7 +501,7 @@ fn with_points(closed: &[u8], analyzed: &WindowAnalysis) -> Result<Vec<u8>, Prob
     Ok([EMPTY, closed, &last, rest].concat())
 }
 
-/// The last of [`points`].
+/// The last item of [`points`].
 fn last_point(analysis: &Analysis) -> Option<PerformancePoint> {
     let day = analysis.series.days.last()?;
     let returns = analysis.series.returns().map(|(_, daily)| 1.0 + daily);

@@ -1,4 +1,4 @@
-//! Figures of risk and return, and the comparison with a benchmark, on the performance page.
+//! Figures of risk and return on the performance page, and the comparison with a benchmark.
 
 use domain::performance::{Analysis, DayReturn, Measure, Measures, UndefinedReason};
 use domain::{Money, Symbol};
@@ -10,11 +10,11 @@ use super::{explain_page, performance_words};
 use crate::http::problem::Problem;
 use crate::shell::format;
 
-/// A figure with one line of explanation, its definition, and the address of its computation.
+/// A figure with a one-line note, its definition, and the address of its explanation.
 #[derive(Debug, Serialize)]
 pub struct FigureRow {
     label: String,
-    /// `None` where the figure is undefined.
+    /// `None` if the figure is undefined.
     value: Option<String>,
     /// What the figure means, or why it is undefined.
     note: String,
@@ -28,11 +28,11 @@ pub struct FigureRow {
 pub struct Comparison {
     symbol: Symbol,
     figures: Vec<FigureRow>,
-    /// Why the benchmark cannot be compared with over this window.
+    /// Why the benchmark cannot be compared over this window.
     late: Option<String>,
 }
 
-/// Two decimals, without a minus before zero.
+/// Formats a number with two decimals, without a minus before zero.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let is_zero = text.chars().all(|digit| !digit.is_ascii_digit() || digit == '0');
@@ -259,10 +259,10 @@ impl Figures<'_> {
     }
 }
 
-/// An error of an analysis for the one who asked for it: an unknown benchmark is a wrong field.
+/// Converts an unknown benchmark to an invalid field.
 ///
 /// # Errors
-/// The error itself if it is about anything else.
+/// Any other error is returned unchanged.
 pub fn refused_benchmark(error: Error, benchmark: Option<&Symbol>) -> Result<Problem, Error> {
     match (error, benchmark) {
         (Error::UnknownSymbol(symbol), Some(_)) => {

@@ -1,4 +1,4 @@
-//! A portfolio's settings: cash, name, sharing, beginning anew, deleting.
+//! A portfolio's settings: cash, name, sharing, reset and deletion.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -54,7 +54,7 @@ impl SettingsView {
     }
 }
 
-/// A form that is carried out once, however often it is sent: with a key of its own.
+/// Adds a new idempotency key, so that a form that is sent twice is carried out once.
 pub fn with_new_key(form: FormView) -> FormView {
     form.with("idempotency_key", Uuid::now_v7().to_string())
 }
@@ -62,7 +62,7 @@ pub fn with_new_key(form: FormView) -> FormView {
 const WITHDRAWAL: &str = "withdrawal";
 const SETTINGS: &str = "portfolio-settings.html";
 
-/// The page again, at the section whose form was refused. Of somebody else's portfolio there is none.
+/// Redirects to the section whose form was refused. Returns 404 for another user's portfolio.
 pub(super) async fn refuse(
     shell: &Shell,
     (services, user, id): (&Services, UserId, PortfolioId),
@@ -176,7 +176,7 @@ pub async fn move_cash(
     }
 }
 
-/// Of one that is archived there is no form to show again.
+/// Redirects to the page of a portfolio that is archived: it has no form to show again.
 async fn over(shell: &Shell, id: PortfolioId, error: &services::Error) -> HttpResponse {
     shell.not_done(format!("/portfolios/{id}"), format::sentence(&error.to_string())).await
 }
@@ -189,7 +189,7 @@ pub struct NewRun {
     idempotency_key: String,
 }
 
-/// Begins anew, and goes to the portfolio that takes the old one's place.
+/// Resets the portfolio and redirects to the new one.
 pub async fn reset(
     shell: Shell,
     signed: Signed,

@@ -1,4 +1,4 @@
-//! Who may read a portfolio: the form on its settings page.
+//! The form on the settings page that sets who may read a portfolio.
 
 use actix_web::web::{Data, Path};
 use domain::{PortfolioId, Visibility};
@@ -20,7 +20,7 @@ const SHARING: &str = "sharing";
 pub struct SharingView {
     form: FormView,
     entries: Vec<Entry>,
-    /// Where others read the portfolio; empty for a private one.
+    /// The address for other readers; empty for a private portfolio.
     address: String,
 }
 

@@ -1,5 +1,5 @@
-//! What can be exported as CSV: transactions, snapshots, the series of performance, and positions. Each is read in parts
-//! of bounded size, so that a long history needs no more memory than a short one.
+//! The tables that can be exported as CSV: transactions, snapshots, performance and positions. Each table is read in
+//! parts of limited size, so that a long history needs no more memory than a short one.
 
 use actix_web::HttpResponse;
 use chrono::{Days, NaiveDate};
@@ -18,9 +18,9 @@ use crate::http::problem::Problem;
 use crate::portfolios::risk::refused_benchmark;
 use crate::stocks::corporate_actions::sentence;
 
-/// Transactions that are read at once.
+/// The number of transactions that are read at once.
 const TRANSACTIONS: usize = 1000;
-/// Days of snapshots that are read at once.
+/// The number of days whose snapshots are read at once.
 const DAYS: Days = Days::new(366);
 
 const TRANSACTION_COLUMNS: [&str; 25] = [
@@ -54,7 +54,7 @@ const TRANSACTION_COLUMNS: [&str; 25] = [
 /// The journal, newest first.
 ///
 /// # Errors
-/// As [`Books::transactions`](services::books::Books::transactions).
+/// The errors of [`Books::transactions`](services::books::Books::transactions).
 pub async fn transactions(
     services: &Services,
     access: &PortfolioAccess,
@@ -109,7 +109,7 @@ fn transaction(NamedEntry { entry, symbol }: &NamedEntry) -> Vec<Cell> {
     cells
 }
 
-/// What a split, dividend, close-out, exchange or reversal has more than other lines.
+/// The columns that only splits, dividends, close-outs, exchanges and reversals have.
 fn terms(entry: &domain::JournalEntry) -> [Cell; 8] {
     let (mut split_ratio, mut before, mut per_share) = (Cell::Empty, Cell::Empty, Cell::Empty);
     let (mut cash, mut exchange_ratio, mut given) = (Cell::Empty, Cell::Empty, Cell::Empty);
@@ -149,7 +149,7 @@ const SNAPSHOT_COLUMNS: [&str; 7] = [
 /// The daily snapshots, oldest first.
 ///
 /// # Errors
-/// As [`Books::snapshots`](services::books::Books::snapshots).
+/// The errors of [`Books::snapshots`](services::books::Books::snapshots).
 pub async fn snapshots(
     services: &Services,
     access: &PortfolioAccess,
@@ -191,10 +191,10 @@ fn snapshot(row: &Snapshot) -> Vec<Cell> {
 
 const PERFORMANCE_COLUMNS: [&str; 5] = ["date", "total_value", "net_flow", "twr", "benchmark"];
 
-/// One row for each session of a window, as the API's `series`. Returns are ratios since the start of the window.
+/// One row for each session of a window, like `series` in the API. Returns are ratios since the start of the window.
 ///
 /// # Errors
-/// As [`Books::analysis`](services::books::Books::analysis).
+/// The errors of [`Books::analysis`](services::books::Books::analysis).
 pub async fn performance(
     services: &Services,
     access: &PortfolioAccess,
@@ -238,7 +238,7 @@ const POSITION_COLUMNS: [&str; 15] = [
 /// The positions at the newest prices, largest first.
 ///
 /// # Errors
-/// As [`Books::valuation`](services::books::Books::valuation).
+/// The errors of [`Books::valuation`](services::books::Books::valuation).
 pub async fn positions(
     services: &Services,
     access: &PortfolioAccess,

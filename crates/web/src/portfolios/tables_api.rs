@@ -1,4 +1,4 @@
-//! The tables at their addresses, of the API and of the pages.
+//! The addresses of the CSV exports, in the API and on pages.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query as PageQuery};
@@ -19,50 +19,50 @@ use crate::http::problem::{PageError, Problem};
 use crate::openapi::enums;
 use crate::shell::render::Shell;
 
-/// Which transactions, and how the table is written.
+/// A filter for transactions, and the format of the table.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TransactionTable {
-    /// Only this stock's.
+    /// Only transactions of this stock.
     #[param(value_type = Option<Symbol>)]
     symbol: Option<String>,
-    /// Only this type.
+    /// Only transactions of this type.
     #[param(value_type = Option<enums::TransactionType>)]
     r#type: Option<String>,
-    /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
+    /// The first day (`2026-11-20`, New York) or instant (RFC 3339).
     #[param(value_type = Option<enums::DayOrInstant>)]
     from: Option<String>,
-    /// The last day or instant wanted.
+    /// The last day or instant.
     #[param(value_type = Option<enums::DayOrInstant>)]
     to: Option<String>,
-    /// How the table is written.
+    /// The format of the table.
     #[param(value_type = Option<enums::TableFormat>)]
     format: Option<String>,
 }
 
-/// Days of a table.
+/// A range of days, and the format of the table.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SnapshotTable {
-    /// The first day wanted.
+    /// The first day.
     #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
-    /// The last day wanted.
+    /// The last day.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
-    /// How the table is written.
+    /// The format of the table.
     #[param(value_type = Option<enums::TableFormat>)]
     format: Option<String>,
 }
 
-/// A window and what to compare it with.
+/// A window, a benchmark, and the format of the table.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PerformanceTable {
-    /// `ALL` unless said otherwise; not together with `from` and `to`.
+    /// A period, instead of `from` and `to`. Default: `ALL`.
     #[param(value_type = Option<enums::PerformancePeriod>)]
     period: Option<String>,
     /// The first day.
@@ -71,27 +71,27 @@ pub struct PerformanceTable {
     /// The last day.
     #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
-    /// The symbol of a stock or fund to compare with, such as `SPY`.
+    /// The symbol of the stock or fund to compare with, such as `SPY`.
     #[param(value_type = Option<Symbol>)]
     benchmark: Option<String>,
-    /// How the table is written.
+    /// The format of the table.
     #[param(value_type = Option<enums::TableFormat>)]
     format: Option<String>,
 }
 
-/// A table without a choice of rows.
+/// The format of a table that always has all rows.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PositionTable {
-    /// How the table is written.
+    /// The format of the table.
     #[param(value_type = Option<enums::TableFormat>)]
     format: Option<String>,
 }
 
 /// Export all transactions that match the filter as CSV, newest first.
 ///
-/// Each row has its order, amount and rounding version, so that the books can be rebuilt from the file to the cent.
+/// Each row has its order id, amount and rounding version, so that the books can be rebuilt from the file to the cent.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/transactions.csv", tag = "portfolios", operation_id = "exportTransactions",
     params(("id" = i64, Path), TransactionTable),

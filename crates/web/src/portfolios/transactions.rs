@@ -1,4 +1,4 @@
-//! The journal of a portfolio: filters in the address, pages, receipts, the CSV.
+//! The page with a portfolio's journal: filters, paging, receipts and links to CSV.
 
 use actix_web::web::{Data, Query};
 use domain::{Symbol, TransactionFilter, TransactionType};
@@ -26,7 +26,7 @@ struct TransactionsView {
     types: Vec<Kind>,
     filtered: bool,
     csv_href: String,
-    /// The table for spreadsheets with a decimal comma.
+    /// The address of the CSV for spreadsheets with a decimal comma.
     sheet_href: String,
     rows: Vec<TransactionRow>,
     paging: Paging,
@@ -50,9 +50,9 @@ struct TransactionRow {
     commission: String,
     realized: Option<Delta>,
     amount: String,
-    /// What a dividend or a split was.
+    /// A sentence about a dividend, a split or another corporate action.
     action: Option<String>,
-    /// The sentence; empty for cash.
+    /// The receipt of a fill as a sentence; empty for other entries.
     receipt: String,
     provenance: String,
     order_href: String,

@@ -1,4 +1,4 @@
-//! The journal, as JSON and as CSV.
+//! The journal as JSON.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -32,10 +32,11 @@ pub struct Transaction {
     symbol: Option<Symbol>,
     #[schema(value_type = enums::TransactionType)]
     transaction_type: TransactionType,
-    /// Of a trade.
+    /// Only for a trade.
     #[schema(value_type = Option<enums::Side>)]
     side: Option<&'static str>,
-    /// Positive for both sides; of a split the shares after it, of a dividend those it is paid for, of a close-out those given.
+    /// Positive for both sides. For a split the shares after it, for a dividend the shares that it is paid for, for a
+    /// close-out the shares given up.
     quantity: Option<Quantity>,
     price: Option<Price>,
     commission: Money,
@@ -44,16 +45,16 @@ pub struct Transaction {
     realized_pnl: Option<Money>,
     timestamp: Timestamp,
     receipt: Option<Receipt>,
-    /// Of a split, `3:2`: three new shares for each two. Of an exchange new shares and shares given.
+    /// For a split `3:2`: three new shares for each two old ones. For an exchange: new shares and shares given up.
     split_ratio: Option<String>,
-    /// Of a split; of an exchange the shares given.
+    /// For a split the shares before it, for an exchange the shares given up.
     quantity_before: Option<Quantity>,
-    /// Of a dividend, US dollars; of a close-out the cash for each share given.
+    /// For a dividend US dollars per share, for a close-out the cash for each share given up.
     #[schema(value_type = Option<DecimalText>)]
     per_share: Option<PerShare>,
-    /// Of dividends, splits and close-outs: when they took effect.
+    /// Only for dividends, splits and close-outs: when they took effect.
     effective_at: Option<Timestamp>,
-    /// Of dividends, splits and close-outs: in a sentence.
+    /// Only for dividends, splits and close-outs: a sentence about it.
     description: Option<String>,
 }
 
@@ -94,43 +95,43 @@ impl From<NamedEntry> for Transaction {
     }
 }
 
-/// Which lines, of which page.
+/// A filter for transactions, and a page.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Wanted {
-    /// Only this stock's.
+    /// Only transactions of this stock.
     #[param(value_type = Option<Symbol>)]
     pub symbol: Option<String>,
-    /// Only this type.
+    /// Only transactions of this type.
     #[param(value_type = Option<enums::TransactionType>)]
     pub r#type: Option<String>,
-    /// The first day (`2026-11-20`, New York) or instant (RFC 3339) wanted.
+    /// The first day (`2026-11-20`, New York) or instant (RFC 3339).
     #[param(value_type = Option<enums::DayOrInstant>)]
     pub from: Option<String>,
-    /// The last day or instant wanted.
+    /// The last day or instant.
     #[param(value_type = Option<enums::DayOrInstant>)]
     pub to: Option<String>,
-    /// How many items a page has.
+    /// The number of items per page.
     #[param(value_type = Option<i32>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     pub cursor: Option<String>,
 }
 
 const MOMENT: &str = "write a day like 2026-11-20 or an instant like 2026-11-20T15:00:00Z";
 
-/// Days that both databases know and can compare.
+/// Whether both databases can store and compare the day.
 fn is_ordinary(day: NaiveDate) -> bool {
     (1..=9998).contains(&day.year())
 }
 
-/// An empty field of a form is none.
+/// The text of a field; `None` if it is missing or empty.
 fn given(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// The instant a day of New York begins, or the instant itself.
+/// Reads an instant, or a day as its start in New York. With `day_after` the result is just after the instant or day.
 fn moment(field: &'static str, text: Option<&str>, day_after: bool) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let refused = || Problem::invalid(vec![FieldError::new(field, MOMENT)]);
@@ -174,7 +175,7 @@ impl Wanted {
         })
     }
 
-    /// Fields of a form may be empty; parameters of the API are left out instead.
+    /// Refuses empty parameters, which only forms may send.
     fn not_empty(&self) -> Result<(), Problem> {
         let texts = [
             ("symbol", &self.symbol),
@@ -187,7 +188,7 @@ impl Wanted {
     }
 
     /// # Errors
-    /// As [`limit`].
+    /// 422 if it is not a whole number from 1 to 200.
     pub fn page_limit(&self) -> Result<usize, Problem> {
         limit(self.limit.as_deref())
     }

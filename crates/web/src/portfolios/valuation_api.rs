@@ -1,4 +1,4 @@
-//! What a portfolio is worth now, and what it is made of.
+//! The API for the valuation, the positions and the composition of a portfolio.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
@@ -17,7 +17,7 @@ use crate::http::portfolio_access::ReadAccess;
 use crate::http::problem::Problem;
 use crate::openapi::enums;
 
-/// A holding at the newest price.
+/// A position at the newest price.
 #[derive(Serialize, ToSchema)]
 pub struct Position<'a> {
     symbol: &'a Symbol,
@@ -29,16 +29,16 @@ pub struct Position<'a> {
     last_price: &'a Price,
     /// Market time of the price.
     as_of: Timestamp,
-    /// The price's source.
+    /// The source of the price.
     source: &'a str,
-    /// No newer price could be had although one was due.
+    /// Whether a newer price was due but not available.
     stale: bool,
     market_value: &'a Money,
     unrealized_pnl: &'a Money,
     realized_pnl: &'a Money,
-    /// Gain since the previous close; null when that is not known.
+    /// Gain since the previous close; null if that close is not known.
     day_change: Option<&'a Money>,
-    /// Share of total value, cash included: a ratio.
+    /// Share of the total value, cash included: a ratio.
     weight: f64,
 }
 
@@ -74,19 +74,20 @@ pub struct Valuation<'a> {
     buying_power: &'a Money,
     positions_value: &'a Money,
     total_value: &'a Money,
-    /// Gain since the previous close, deposits and withdrawals left out.
+    /// Gain since the previous close, without deposits and withdrawals.
     day_change: &'a Money,
     unrealized_pnl: &'a Money,
     realized_pnl: &'a Money,
-    /// Of the portfolio's life, paid or receivable.
+    /// All dividends since the portfolio was opened, paid or receivable.
     dividends: &'a Money,
-    /// Owed from the day a stock trades without it until it is paid; part of the total value.
+    /// Dividends from their ex-date until their payment; part of the total value.
     dividends_receivable: &'a Money,
-    /// Realized, unrealized and dividends. Commissions are in the cost of shares and in what they brought.
+    /// Realized and unrealized gains, and dividends. Commissions are included: they raise the cost of buys and lower
+    /// the proceeds of sells.
     total_gain: Money,
-    /// The market time for which prices were asked.
+    /// The market time of the valuation.
     valued_at: Timestamp,
-    /// Grows with every change of the portfolio: of two valuations, the one with the smaller version shows older books.
+    /// Increases with every change of the portfolio: of two valuations, the one with the smaller version is older.
     version: i64,
     /// Largest market value first.
     positions: Vec<Position<'a>>,
@@ -139,7 +140,7 @@ pub async fn positions(access: ReadAccess, state: Data<AppState>) -> Result<Http
     Ok(HttpResponse::Ok().json(Items::all(positions_of(&valued.valuation))))
 }
 
-/// Nothing is held of the stock; an address that names none is answered alike.
+/// The problem for a stock that the portfolio does not hold, or for an invalid symbol.
 pub fn no_position(symbol: &str) -> Problem {
     match symbol.parse::<Symbol>() {
         Ok(symbol) => Problem::not_found().with_detail(format!("The portfolio has no position in {symbol}.")),
@@ -167,7 +168,7 @@ pub async fn position(
     };
     let held = match of(&symbol) {
         Some(held) => Some(held),
-        // It may be one that the stock had before.
+        // The symbol may be a former one of the stock.
         None => match symbol.parse() {
             Ok(symbol) => of(state.services.instruments().symbol_now(&symbol).await?.as_str()),
             Err(_) => None,
@@ -183,7 +184,7 @@ pub async fn position(
 pub struct StockWeight {
     symbol: Symbol,
     market_value: Money,
-    /// A ratio; all weights, those of cash and of dividends receivable among them, add up to 1.
+    /// A ratio. All weights, including cash and dividends receivable, add up to 1.
     weight: f64,
 }
 
@@ -218,7 +219,7 @@ impl From<Slice<()>> for CashWeight {
     }
 }
 
-/// Over the positions alone, cash left out.
+/// The concentration of the positions, without cash.
 #[derive(Serialize, ToSchema)]
 pub struct Concentration {
     /// Herfindahl–Hirschman index: the sum of squared weights.
@@ -235,7 +236,7 @@ pub struct Concentration {
 pub struct Composition {
     total_value: Money,
     cash: CashWeight,
-    /// Owed from the day a stock trades without it until it is paid.
+    /// Dividends from their ex-date until their payment.
     dividends_receivable: CashWeight,
     stocks: Vec<StockWeight>,
     sectors: Vec<SectorWeight>,
@@ -269,7 +270,7 @@ impl Composition {
 
 /// Get the weights of a portfolio by stock and by sector.
 ///
-/// Notes name what is above the concentration limits of the portfolio.
+/// `notes` lists the parts above the portfolio's concentration limits.
 #[utoipa::path(
     get, path = "/api/v1/portfolios/{id}/composition", tag = "portfolios", operation_id = "getComposition",
     params(("id" = i64, Path)),
